@@ -1,0 +1,1 @@
+"""A git caching server: fresh clones and fetches from mirrors, snapshots at once."""

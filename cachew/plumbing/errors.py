@@ -1,0 +1,147 @@
+"""The failures that cross module borders, as exceptions with fields.
+
+Status codes live in one table (:mod:`cachew.web.app`); here is only what went wrong. ``str()`` of each is fit for a
+client's eyes: it says what failed, for which repository, and never holds a credential.
+"""
+
+from collections.abc import Sequence
+
+
+class CachewError(Exception):
+    """Any failure that cachew names itself."""
+
+
+class BadRequest(CachewError):
+    """The client sent something malformed."""
+
+
+class BadPath(BadRequest):
+    """A repository path breaks a rule of the path grammar."""
+
+
+class NotFound(CachewError):
+    """There is no such thing here."""
+
+
+class UnknownPath(NotFound):
+    """The path is well formed but names no repository or operation that is served here."""
+
+
+class Forbidden(CachewError):
+    """The request is understood and refused."""
+
+
+class MethodNotAllowed(CachewError):
+    """The path exists, but not with this method.
+
+    :param allowed: the methods that the path supports.
+    """
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        super().__init__(f"method not allowed; allowed: {', '.join(allowed)}")
+        self.allowed = tuple(allowed)
+
+
+class TooLarge(CachewError):
+    """A body is over its limit.
+
+    :param limit: the limit, in bytes.
+    """
+
+    def __init__(self, limit: int, what: str = "body") -> None:
+        super().__init__(f"{what} is larger than the limit of {limit} bytes")
+        self.limit = limit
+
+
+class UnsupportedEncoding(CachewError):
+    """A request body has a content encoding that is not understood."""
+
+
+class Busy(CachewError):
+    """A queue is full.
+
+    :param retry_after: seconds after which trying again makes sense.
+    """
+
+    def __init__(self, message: str = "the server is busy, try again later", retry_after: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class UpstreamError(CachewError):
+    """An upstream could not give what was asked of it.
+
+    :param upstream: its URL, without credentials.
+    :param reason: what happened, in words.
+    """
+
+    def __init__(self, upstream: str, reason: str) -> None:
+        super().__init__(f"upstream {upstream}: {reason}")
+        self.upstream = upstream
+        self.reason = reason
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection, a broken connection, or an answer that is not git's."""
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream did not answer in time."""
+
+
+class UpstreamBusy(UpstreamError):
+    """The upstream answered 429 or 5xx.
+
+    :param retry_after: seconds that it asked us to wait, None when it did not say.
+    """
+
+    def __init__(self, upstream: str, reason: str, *, status: int, retry_after: float | None = None) -> None:
+        super().__init__(upstream, reason)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class UpstreamRefused(UpstreamError):
+    """The upstream refused this request (401, 403, 404, …); relayed to the client as it came.
+
+    :param status: the upstream's status.
+    :param headers: the headers to relay (``WWW-Authenticate``, ``Content-Type``, …).
+    :param body: the start of its text.
+    """
+
+    def __init__(
+        self,
+        upstream: str,
+        *,
+        status: int,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(upstream, f"answered {status}")
+        self.status = status
+        self.headers = tuple(headers)
+        self.body = body
+
+
+class SpoolFailed(CachewError):
+    """The writer of a spool failed before its end."""
+
+
+class ProcessFailed(CachewError):
+    """A child process ended badly.
+
+    :param command: its name for people, never its whole argv.
+    :param code: its exit code, None when a signal ended it.
+    :param stderr: the end of what it wrote to standard error.
+    """
+
+    def __init__(self, command: str, code: int | None, stderr: str = "") -> None:
+        detail = stderr.strip().splitlines()[-1:] or [""]
+        super().__init__(f"{command} failed ({'signal' if code is None else f'exit {code}'}): {detail[0]}")
+        self.command = command
+        self.code = code
+        self.stderr = stderr
+
+
+class ProcessTimedOut(ProcessFailed):
+    """A child process did not end in time and was ended."""

@@ -1,0 +1,67 @@
+"""A periodic job that outlives its failures."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+
+class Periodic(Service):
+    """Runs a coroutine every ``interval`` seconds, never two at a time; a failure is logged and the next turn comes.
+
+    :param name: what the log calls it.
+    :param interval: seconds from start to start.
+    :param work: makes the coroutine.
+    :param clock: where time comes from.
+    :param now: whether the first turn is at start rather than one interval later.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        interval: float,
+        work: Callable[[], Coroutine[Any, Any, object]],
+        clock: IReactorTime,
+        now: bool = False,
+    ) -> None:
+        self.name = name
+        self._interval, self._work, self._now = interval, work, now
+        self._loop = LoopingCall(self._turn)
+        self._loop.clock = clock
+        self._current: Deferred[object] | None = None
+
+    def startService(self) -> None:
+        """Begin."""
+        super().startService()
+        self._loop.start(self._interval, now=self._now)
+
+    def stopService(self) -> Deferred[None]:
+        """End; a turn under way is cancelled and waited for."""
+        super().stopService()
+        stopped: Deferred[None] = Deferred()
+        if not self._loop.running:
+            stopped.callback(None)
+            return stopped
+        finished: Deferred[LoopingCall] = self._loop.deferred  # type: ignore[assignment]
+        self._loop.stop()
+        if self._current is None or self._current.called:
+            stopped.callback(None)
+        else:
+            finished.addBoth(lambda _: stopped.callback(None))
+            self._current.cancel()
+        return stopped
+
+    def _turn(self) -> Deferred[object]:
+        self._current = Deferred.fromCoroutine(self._work())
+        return self._current.addErrback(self._failed)
+
+    def _failed(self, failure: Any) -> None:
+        if not failure.check(CancelledError):
+            self.log.failure("periodic job {name} failed, it goes on", failure=failure, name=self.name)

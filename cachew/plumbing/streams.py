@@ -1,0 +1,192 @@
+"""Byte streams that are read, with back-pressure from end to end.
+
+Everything that flows through the house (request bodies, upstream responses, output of processes, spools, cached
+objects) is a :class:`Source`, so that anything can be sent to anyone by the same few lines.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import BinaryIO, Protocol
+
+from twisted.internet.defer import Deferred
+
+from cachew.plumbing.errors import TooLarge
+
+PIECE = 256 * 1024
+"""The size, in bytes, in which streams are read and written."""
+
+
+class Source(Protocol):
+    """A stream of bytes that is pulled by its one reader."""
+
+    async def read(self, size: int) -> bytes:
+        """Return the next 1..size bytes, or ``b""`` at the end.
+
+        :raise Exception: whatever ended the stream early.
+        """
+
+    def close(self) -> None:
+        """Give the stream up; may be called at any time and more than once."""
+
+
+class BytesSource:
+    """A source over bytes in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+
+    async def read(self, size: int) -> bytes:
+        """Return the next bytes."""
+        piece, self._data = self._data[:size], self._data[size:]
+        return bytes(piece)
+
+    def close(self) -> None:
+        """Forget the rest."""
+        self._data = memoryview(b"")
+
+
+class FileSource:
+    """A source over a region of an open binary file, which it owns.
+
+    The file's own position is never used, so several sources may share a descriptor's file through ``os.dup``.
+
+    :param file: a real file, open for reading in binary mode.
+    :param offset: where the region starts, in bytes.
+    :param length: how many bytes it has; None means up to the present end of the file.
+    """
+
+    def __init__(self, file: BinaryIO, offset: int = 0, length: int | None = None) -> None:
+        self.file = file
+        self.offset = offset
+        self.length = os.fstat(file.fileno()).st_size - offset if length is None else length
+
+    async def read(self, size: int) -> bytes:
+        """Return the next bytes of the region.
+
+        :raise EOFError: when the file has shrunk below the region.
+        """
+        if not self.length or self.file.closed:
+            return b""
+        data = os.pread(self.file.fileno(), min(size, self.length), self.offset)
+        if not data:
+            raise EOFError("the file is shorter than announced")
+        self.advance(len(data))
+        return data
+
+    def advance(self, count: int) -> None:
+        """Note that ``count`` bytes have left by another way (``os.sendfile``)."""
+        self.offset += count
+        self.length -= count
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+class PushSource:
+    """Turns pushed data into a source and asks the pusher to pause when the reader is slow.
+
+    :param pause: called when more than ``high_water`` bytes wait.
+    :param resume: called when the reader has caught up.
+    :param stop: called once if the reader gives up before the end.
+    :param high_water: bytes that may wait before ``pause`` is called.
+    """
+
+    def __init__(
+        self,
+        *,
+        pause: Callable[[], object] = lambda: None,
+        resume: Callable[[], object] = lambda: None,
+        stop: Callable[[], object] = lambda: None,
+        high_water: int = 2 * PIECE,
+    ) -> None:
+        self._pause, self._resume, self._stop = pause, resume, stop
+        self._high_water = high_water
+        self._pieces: deque[bytes] = deque()
+        self._waiting = 0
+        self._paused = self._ended = self._closed = False
+        self._failure: Exception | None = None
+        self._reader: Deferred[None] | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the reader has given up."""
+        return self._closed
+
+    def data(self, data: bytes) -> None:
+        """Take data from the pusher."""
+        if self._closed or not data:
+            return
+        self._pieces.append(data)
+        self._waiting += len(data)
+        if self._waiting > self._high_water and not self._paused:
+            self._paused = True
+            self._pause()
+        self._wake()
+
+    def finish(self) -> None:
+        """The pusher is done."""
+        self._ended = True
+        self._wake()
+
+    def fail(self, reason: Exception) -> None:
+        """The pusher broke off; what has come is still read, then ``reason`` is raised."""
+        if not self._ended:
+            self._failure = reason
+            self.finish()
+
+    def _wake(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.callback(None)
+
+    async def read(self, size: int) -> bytes:
+        """Return the next bytes, waiting for the pusher if none have come."""
+        while not self._pieces:
+            if self._closed:
+                return b""
+            if self._ended:
+                if self._failure is not None:
+                    raise self._failure
+                return b""
+            self._reader = Deferred()
+            await self._reader
+        piece = self._pieces.popleft()
+        if len(piece) > size:
+            self._pieces.appendleft(piece[size:])
+            piece = piece[:size]
+        self._waiting -= len(piece)
+        if self._paused and self._waiting <= self._high_water // 2:
+            self._paused = False
+            self._resume()
+        return piece
+
+    def close(self) -> None:
+        """Give up: drop what waits and stop the pusher unless it is done."""
+        if self._closed:
+            return
+        self._closed = True
+        self._pieces.clear()
+        self._waiting = 0
+        if not self._ended:
+            self._stop()
+        self._wake()
+
+
+async def read_all(source: Source, limit: int) -> bytes:
+    """Read a source to its end and close it.
+
+    :param limit: the most bytes that are accepted.
+    :raise TooLarge: when there is more.
+    """
+    pieces, total = [], 0
+    try:
+        while piece := await source.read(PIECE):
+            total += len(piece)
+            if total > limit:
+                raise TooLarge(limit)
+            pieces.append(piece)
+    finally:
+        source.close()
+    return b"".join(pieces)

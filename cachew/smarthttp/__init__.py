@@ -1,0 +1,1 @@
+"""One git exchange over smart HTTP."""

@@ -1,0 +1,1 @@
+"""HTTP in, bodies out."""
