@@ -1,0 +1,300 @@
+"""Children run for real: sh, cat, sleep and head."""
+
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+
+from cachew.plumbing.child import PIPE_SIZE, Child
+from cachew.plumbing.errors import Busy, ProcessFailed, ProcessTimedOut, TooLarge
+from cachew.plumbing.process import Command, Processes
+from cachew.plumbing.streams import PIECE, BytesSource, PushSource, Source, read_all
+
+pytestmark = pytest.mark.timeout(20)
+ENV = {"PATH": os.environ["PATH"]}
+
+
+def sh(script: str) -> Command:
+    return Command(("sh", "-c", script), ENV)
+
+
+@pytest_twisted.async_yield_fixture
+async def processes() -> AsyncIterator[Processes]:
+    """Processes that leave neither a child nor a descriptor behind."""
+    processes = Processes(reactor=reactor, grace=0.2)
+    before = len(os.listdir("/proc/self/fd"))
+    yield processes
+    await processes.stop()
+    assert processes.running == 0
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def paused(child: Child) -> Deferred[None]:
+    """Fires when the child's output is not read any more because its reader is behind."""
+    signal: Deferred[None] = Deferred()
+    pipe = child.transport.pipes[1]
+    stop = pipe.stopReading
+
+    def stopped() -> None:
+        stop()
+        if not signal.called:
+            signal.callback(None)
+
+    pipe.stopReading = stopped
+    return signal
+
+
+async def line(source: Source) -> bytes:
+    """Read the first line of a child's output, a byte at a time."""
+    got = b""
+    while not got.endswith(b"\n"):
+        byte = await source.read(1)
+        assert byte, got
+        got += byte
+    return got[:-1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_run_collects(processes: Processes) -> None:
+    """A run gives back the exit code, the output and the end of standard error."""
+    done = await processes.run(sh("cat; echo warning >&2"), stdin=b"input", timeout=5)
+    assert (done.code, done.signal, done.stdout, done.stderr) == (0, None, b"input", b"warning\n")
+    assert processes.running == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_run_large_stdin_and_stdout(processes: Processes) -> None:
+    """Input and output far beyond the pipes' size pass through whole."""
+    data = os.urandom(5 * PIPE_SIZE)
+    done = await processes.run(sh("cat"), stdin=data, timeout=10)
+    assert done.stdout == data
+
+
+@pytest_twisted.ensureDeferred
+async def test_run_failure(processes: Processes) -> None:
+    """A bad exit raises with the code and the last line of standard error, unless it is not checked."""
+    with pytest.raises(ProcessFailed, match=r"sh failed \(exit 3\): broken") as caught:
+        await processes.run(sh("echo first >&2; echo broken >&2; exit 3"), timeout=5)
+    assert caught.value.code == 3
+    done = await processes.run(sh("echo out; exit 3"), timeout=5, check=False)
+    assert (done.code, done.stdout) == (3, b"out\n")
+    done = await processes.run(sh("kill -9 $$"), timeout=5, check=False)
+    assert (done.code, done.signal) == (None, 9)
+
+
+@pytest_twisted.ensureDeferred
+async def test_missing_program(processes: Processes) -> None:
+    """A program that does not exist is a failed process and leaves nothing behind."""
+    stdin = PushSource()
+    with pytest.raises(ProcessFailed, match="no-such-program"):
+        processes.start(Command(("no-such-program",), ENV), stdin=stdin)
+    assert stdin.closed
+    assert processes.running == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_environment_is_exactly_what_is_given(processes: Processes) -> None:
+    """The child sees the command's environment and nothing of the server's."""
+    done = await processes.run(Command(("/usr/bin/env",), {"ONLY": "thïs"}), timeout=5)
+    assert done.stdout.decode() == "ONLY=thïs\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_child_has_three_descriptors(processes: Processes) -> None:
+    """The child inherits no descriptor but its standard ones."""
+    extra = os.open(os.devnull, os.O_RDONLY)
+    try:
+        os.set_inheritable(extra, True)
+        done = await processes.run(sh("ls /proc/$$/fd"), timeout=5)
+    finally:
+        os.close(extra)
+    assert set(done.stdout.split()) <= {b"0", b"1", b"2", b"10"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_timeout_terminates(processes: Processes) -> None:
+    """A run over its time is ended and says so."""
+    with pytest.raises(ProcessTimedOut):
+        await processes.run(sh("exec sleep 60"), timeout=0.05)
+    assert processes.running == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_cancel_waits_for_the_exit(processes: Processes) -> None:
+    """A cancelled run is over only when the child is."""
+    running = Deferred.fromCoroutine(processes.run(sh("exec sleep 60"), timeout=60))
+    assert processes.running == 1
+    running.cancel()
+    with pytest.raises(CancelledError):
+        await running
+    assert processes.running == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_too_much_output(processes: Processes) -> None:
+    """A child that writes without end is stopped at the limit."""
+    with pytest.raises(TooLarge):
+        await processes.run(sh("exec cat /dev/zero"), timeout=10, limit=3 * PIECE)
+    assert processes.running == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_kill_after_grace(processes: Processes) -> None:
+    """A child that ignores TERM is killed after the grace."""
+    child = processes.start(sh("trap '' TERM; echo ready; exec sleep 60"))
+    assert await line(child.stdout) == b"ready"
+    child.terminate()
+    done = await child.wait()
+    assert done.signal == 9
+
+
+@pytest_twisted.ensureDeferred
+async def test_slow_reader_pauses_the_child(processes: Processes) -> None:
+    """While nobody reads, no more than the buffer and the pipe are taken from the child; then all arrives."""
+    total = 16 * PIPE_SIZE
+    child = processes.start(sh(f"head -c {total} /dev/zero; echo written >&2"))
+    await paused(child)
+    assert child.stderr_tail == b""
+    assert len(await read_all(child.stdout, total)) == total
+    assert (await child.wait()).stderr == b"written\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_reader_that_leaves_ends_a_paused_child(processes: Processes) -> None:
+    """Closing the output of a child that is stopped by back-pressure ends the child."""
+    child = processes.start(sh("exec cat /dev/zero"))
+    await paused(child)
+    child.stdout.close()
+    assert (await child.wait()).signal == 15
+    assert await child.stdout.read(1) == b""
+
+
+@pytest_twisted.ensureDeferred
+async def test_failure_is_told_at_the_end_of_the_output(processes: Processes) -> None:
+    """The reader of a child that fails half way gets the half and then the failure, not an end."""
+    child = processes.start(sh("printf half; exit 4"))
+    assert await child.stdout.read(100) == b"half"
+    with pytest.raises(ProcessFailed, match="exit 4"):
+        await child.stdout.read(100)
+
+
+@pytest_twisted.ensureDeferred
+async def test_terminated_output_is_never_complete(processes: Processes) -> None:
+    """The reader of a child that is terminated gets a failure even when the child exits with 0."""
+    child = processes.start(sh("trap 'exit 0' TERM; echo ready; while :; do read x </dev/zero || :; done"))
+    assert await line(child.stdout) == b"ready"
+    child.terminate()
+    with pytest.raises(ProcessFailed):
+        await child.stdout.read(1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_stdin_has_back_pressure(processes: Processes) -> None:
+    """The input of a child that does not read is not read either."""
+    events: list[str] = []
+    paused: Deferred[None] = Deferred()
+    stdin = PushSource(
+        pause=lambda: paused.callback(None), resume=lambda: events.append("resume"), stop=lambda: events.append("stop")
+    )
+    child = processes.start(sh("exec sleep 60"), stdin=stdin)
+    for _ in range(8):
+        stdin.data(bytes(PIECE))
+    await paused
+    assert events == []
+    child.terminate()
+    await child.wait()
+    assert events == ["stop"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_child_that_closes_its_input_early(processes: Processes) -> None:
+    """A child that exits without reading its input is no failure, and the input is closed."""
+    stopped: list[bool] = []
+    stdin = PushSource(stop=lambda: stopped.append(True))
+    stdin.data(bytes(4 * PIECE))
+    child = processes.start(sh("head -c 3 | tr '\\0' x"), stdin=stdin)
+    assert await read_all(child.stdout, 100) == b"xxx"
+    assert stopped == [True]
+
+
+@pytest_twisted.ensureDeferred
+async def test_failing_input_ends_the_child(processes: Processes) -> None:
+    """When the input breaks off, the child is ended and its reader gets the reason."""
+    stdin = PushSource()
+    child = processes.start(sh("cat; echo done"), stdin=stdin)
+    stdin.data(b"part")
+    assert await child.stdout.read(100) == b"part"
+    stdin.fail(ConnectionError("the client left"))
+    with pytest.raises(ConnectionError, match="the client left"):
+        await child.stdout.read(100)
+
+
+@pytest_twisted.ensureDeferred
+async def test_streaming_input(processes: Processes) -> None:
+    """Input that ends in time reaches the child whole."""
+    child = processes.start(sh("cat"), stdin=BytesSource(b"a" * 3 * PIPE_SIZE))
+    assert len(await read_all(child.stdout, 4 * PIPE_SIZE)) == 3 * PIPE_SIZE
+
+
+@pytest_twisted.ensureDeferred
+async def test_stderr_is_bounded(processes: Processes) -> None:
+    """Only the last 64 KiB of standard error are kept."""
+    done = await processes.run(sh("head -c 300000 /dev/zero >&2; echo last >&2"), timeout=5)
+    assert len(done.stderr) == 64 * 1024
+    assert done.stderr.endswith(b"last\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_group_is_ended_together(processes: Processes) -> None:
+    """Ending a group ends what its leader has started, TERM ignored or not."""
+    child = processes.start(sh("(trap '' TERM; exec sleep 60) & echo $!; wait"), group=True)
+    grandchild = int(await line(child.stdout))
+    assert is_alive(grandchild)
+    child.terminate()
+    await child.wait()
+    assert not is_alive(grandchild)
+
+
+@pytest_twisted.ensureDeferred
+async def test_survivor_does_not_hold_up_the_end(processes: Processes) -> None:
+    """A grandchild that keeps the pipes open delays the end of a timed out child by the grace only."""
+    with pytest.raises(ProcessTimedOut):
+        await processes.run(sh("sleep 3 & exit 0"), timeout=0.05)
+    assert processes.running == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_stop_ends_everything() -> None:
+    """After a stop nothing runs and nothing can be started."""
+    processes = Processes(reactor=reactor, grace=0.2)
+    children = [processes.start(sh("exec sleep 60")) for _ in range(3)]
+    await processes.stop()
+    assert processes.running == 0
+    assert all(child.completed is not None for child in children)
+    with pytest.raises(Busy):
+        processes.start(sh("exit 0"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        (("git", "-C", "/m", "-c", "a=b", "--no-pager", "fetch", "secret"), "git fetch"),
+        (("/usr/lib/git-core/git-http-backend",), "git-http-backend"),
+        (("tar", "-C", "/x"), "tar"),
+    ],
+)
+def test_name_of_a_command(argv: tuple[str, ...], name: str) -> None:
+    """A command's name tells the program and git's subcommand, and no argument."""
+    assert Command(argv, {}).name == name
