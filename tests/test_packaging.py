@@ -1,0 +1,93 @@
+"""The project as it is installed: the wheel, its plugin and commands, and the scripts that set a checkout up."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = ("setup.cfg", "pyproject.toml", "LICENSE", "cachew", "twisted")
+TOOLS = ("sh", "dirname", "id", "cat", "find", "sort", "sha256sum", "mkdir", "env")
+
+
+def run(*argv: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end and keep what it says."""
+    return subprocess.run([str(word) for word in argv], text=True, capture_output=True, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of the sources."""
+    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
+        else:
+            shutil.copy(ROOT / name, tree / name)
+    options = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "-q")
+    built = run(sys.executable, "-m", "pip", "wheel", *options, "-w", out, tree)
+    assert built.returncode == 0, built.stderr
+    return next(out.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment that has the wheel, and the project's dependencies from the one that runs the tests."""
+    home = tmp_path_factory.mktemp("home")
+    assert run(sys.executable, "-m", "venv", "--without-pip", home).returncode == 0
+    site = next((home / "lib").glob("python*/site-packages"))
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    options = ("--no-deps", "--no-index", "--disable-pip-version-check", "-q", "--force-reinstall")
+    done = run(sys.executable, "-m", "pip", "--python", home / "bin/python", "install", *options, wheel)
+    assert done.returncode == 0, done.stderr
+    return home
+
+
+def test_the_wheel_holds_the_plugin_and_hides_none_of_twisted(wheel: Path) -> None:
+    """The wheel has the package, the plugin and the licence, and no ``__init__.py`` below ``twisted/``."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"cachew/__init__.py", "cachew/py.typed", "twisted/plugins/cachew_plugin.py"} <= names
+    assert [name for name in names if name.startswith("twisted/")] == ["twisted/plugins/cachew_plugin.py"]
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert not [name for name in names if name.startswith("tests/")]
+
+
+def test_the_wheel_holds_every_module(wheel: Path) -> None:
+    """Every file of the package in the checkout is in the wheel."""
+    inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("cachew/")}
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "cachew").rglob("*") if path.is_file()}
+    assert {name for name in files if "__pycache__" not in name and name not in inside} == set()
+
+
+def test_twistd_lists_cachew_where_the_wheel_is_installed(installed: Path) -> None:
+    """``twistd --help`` of another environment, run outside the checkout, knows the command ``cachew``."""
+    twistd = Path(sysconfig.get_path("scripts")) / "twistd"
+    result = run(installed / "bin/python", "-I", twistd, "--help", cwd=installed)
+    assert "cachew           A git caching server." in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("script", ["scripts/serve", "scripts/setup", "scripts/test", ".ci/run"])
+def test_scripts_are_executable_shell(script: str) -> None:
+    """Each script is executable and is valid shell."""
+    path = ROOT / script
+    assert path.stat().st_mode & 0o111
+    assert run("sh", "-n", path).returncode == 0
+
+
+def test_setup_names_what_is_missing_when_it_cannot_install_it(tmp_path: Path) -> None:
+    """Without apt-get the set-up prints the packages that are needed, stops, and has changed nothing."""
+    bin_directory, tree = tmp_path / "bin", tmp_path / "tree"
+    bin_directory.mkdir()
+    for tool in TOOLS:
+        (bin_directory / tool).symlink_to(str(shutil.which(tool)))
+    (bin_directory / "python3").symlink_to(sys.executable)
+    (tree / "scripts").mkdir(parents=True)
+    shutil.copy(ROOT / "scripts/setup", tree / "scripts/setup")
+    result = run(tree / "scripts/setup", "", "chromium", env={"PATH": str(bin_directory)})
+    assert result.returncode == 1
+    assert "git git-lfs tar zstd chromium" in " ".join(result.stderr.split())
+    assert not (tree / ".venv").exists()
