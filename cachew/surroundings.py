@@ -1,0 +1,24 @@
+"""What the process finds around it, gathered in one place by the outermost layer and handed inward."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cachew.logs import LogLevels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """Facts about the machine and the process.
+
+    :param search_path: ``PATH``, for finding git and tar.
+    :param cores: processors that this process may use.
+    :param wall_clock: the time of day, in seconds since the epoch (the reactor's own clock is monotonic).
+    :param version: cachew's version.
+    :param log_levels: the least level that is logged, which can be changed while running.
+    """
+
+    search_path: str
+    cores: int
+    wall_clock: Callable[[], float]
+    version: str
+    log_levels: LogLevels

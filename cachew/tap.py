@@ -1,0 +1,148 @@
+"""``twistd cachew``: from the command line to a running service.
+
+The outermost layer: the only one, beside the client command, that touches the global reactor, the environment and the
+process itself. Whatever is wrong with the config is printed here, one problem a line, before anything starts.
+"""
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, TextIO, cast
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import serverFromString
+from twisted.logger import ILogObserver
+from twisted.python.logfile import LogFile
+from twisted.python.usage import Options as UsageOptions
+
+from cachew.config import ConfigErrors, load
+from cachew.configdoc import schema
+from cachew.logs import LogLevels, observer
+from cachew.settings import Settings
+from cachew.surroundings import Surroundings
+from cachew.version import version
+
+
+class Options(UsageOptions):
+    """What ``twistd cachew`` understands; the config is read, and refused, while they are parsed."""
+
+    longdesc = "A git caching server. With no options it serves on 127.0.0.1:8080 with its state in ./state."
+    optParameters: ClassVar = [
+        ["config", "c", None, "Read the config from this TOML file."],
+        ["state", None, None, "Directory of everything that outlives a restart, instead of the config's."],
+    ]
+    settings: Settings
+    log_levels: LogLevels
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Serve on this Twisted endpoint, instead of the config's; may be given several times."""
+        self["listen"].append(endpoint)
+
+    opt_l = opt_listen
+
+    def opt_schema(self) -> None:
+        """Print the documented default config and exit."""
+        sys.stdout.write(schema())
+        raise SystemExit(0)
+
+    def opt_version(self) -> None:
+        """Print cachew's version and exit."""
+        print(f"cachew {version()}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Read the config.
+
+        :raise SystemExit: with every problem, one a line.
+        """
+        try:
+            self.settings = _read_settings(self)
+        except ConfigErrors as errors:
+            raise SystemExit(str(errors)) from None
+        self.log_levels = LogLevels(self.settings.log_level)
+        _choose_log_observer(self)
+
+
+def makeService(options: Options) -> IService:
+    """Return the whole server, for ``twistd`` to start."""
+    from twisted.internet import reactor
+
+    from cachew.service import make_service
+
+    _prepare_process(options)
+    # Twisted's timers follow the wall clock; a jump of a day would fire or freeze them all.
+    cast(Any, reactor).seconds = time.monotonic
+    surroundings = Surroundings(
+        search_path=os.environ.get("PATH", os.defpath),
+        cores=len(os.sched_getaffinity(0)),
+        wall_clock=time.time,
+        version=version(),
+        log_levels=options.log_levels,
+    )
+    return cast(IService, make_service(settings=options.settings, reactor=reactor, surroundings=surroundings))
+
+
+def _read_settings(options: Options) -> Settings:
+    overrides: dict[str, Any] = {}
+    if options["listen"]:
+        overrides["listen"] = options["listen"]
+    if options["state"] is not None:
+        overrides["state"] = options["state"]
+    file = options["config"]
+    settings = load(
+        "" if file is None else _read_file(file),
+        file="command line" if file is None else file,
+        environ=os.environ,
+        overrides=overrides,
+        check_endpoint=_check_endpoint,
+    )
+    # twistd may change directory when it goes to the background.
+    return settings.model_copy(update={"state": settings.state.absolute()})
+
+
+def _read_file(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise SystemExit(f"{file}: {reason}") from None
+
+
+def _check_endpoint(description: str) -> None:
+    from twisted.internet import reactor
+
+    serverFromString(reactor, description)
+
+
+def _prepare_process(options: Options) -> None:
+    """Keep what the process writes to itself: private files, and no core dumps, which would hold credentials."""
+    if options.parent is None or options.parent.get("umask") is None:
+        os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _choose_log_observer(options: Options) -> None:
+    """Have ``twistd`` log in our form, unless its own options ask for another."""
+    parent = cast(Any, options.parent)
+    if parent is None or parent.get("logger") or parent.get("syslog"):
+        return
+    settings, levels = options.settings, options.log_levels
+    open_log = _log_opener(parent.get("logfile"), foreground=bool(parent.get("nodaemon")))
+
+    def make_observer() -> ILogObserver:
+        return observer(file=open_log(), form=settings.log_format, levels=levels)
+
+    parent["logger"] = make_observer
+
+
+def _log_opener(name: str | None, *, foreground: bool) -> Callable[[], TextIO]:
+    if name == "-" or (foreground and not name):
+        return lambda: sys.stdout
+    return lambda: cast(TextIO, LogFile.fromFullPath(name or "twistd.log"))

@@ -1,0 +1,107 @@
+"""``twistd cachew`` says what is wrong, or starts what is asked for."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.logger import ILogObserver
+
+from cachew.config import load
+from cachew.configdoc import schema
+from cachew.tap import Options
+from cachew.version import version
+
+PROJECT = Path(__file__).parents[1]
+
+
+def parsed(*arguments: str, **twistd: Any) -> Options:
+    options = Options()
+    options.parent = twistd
+    options.parseOptions(list(arguments))
+    return options
+
+
+def test_no_options_give_the_defaults() -> None:
+    """With nothing said, it serves on loopback with its state below the current directory."""
+    settings = parsed().settings
+    assert settings.listen == ("tcp:8080:interface=127.0.0.1",)
+    assert settings.state == Path("state").absolute()
+
+
+def test_options_win_over_the_config(tmp_path: Path) -> None:
+    """``--listen`` and ``--state`` replace what the file says."""
+    config = tmp_path / "cachew.toml"
+    config.write_text('state = "/a"\nlisten = ["tcp:1"]\nlog-level = "debug"')
+    options = parsed("--config", str(config), "--listen", "tcp:2", "--listen", "tcp:3", "--state", "/b")
+    assert (options.settings.listen, options.settings.state) == (("tcp:2", "tcp:3"), Path("/b"))
+    assert options.log_levels.level == "debug"
+
+
+def test_every_problem_is_one_line(tmp_path: Path) -> None:
+    """A wrong config ends the program with one line of text per problem."""
+    config = tmp_path / "cachew.toml"
+    config.write_text('colour = "red"\nlisten = ["tcp:x"]\nstate = 5')
+    with pytest.raises(SystemExit) as ended:
+        parsed("--config", str(config))
+    lines = str(ended.value.code).splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith(f"{config}: ") for line in lines)
+
+
+@pytest.mark.parametrize("description", ["tcp:x", "carrier-pigeon:1", "", "tcp"])
+def test_malformed_endpoints_are_problems(description: str) -> None:
+    """An endpoint that Twisted can't parse is refused before anything starts."""
+    with pytest.raises(SystemExit) as ended:
+        parsed("--listen", description)
+    assert "command line: listen[0]: " in str(ended.value.code)
+
+
+def test_a_missing_config_file_is_said(tmp_path: Path) -> None:
+    """A file that can't be read is named with the reason."""
+    with pytest.raises(SystemExit) as ended:
+        parsed("--config", str(tmp_path / "none.toml"))
+    assert ended.value.code == f"{tmp_path / 'none.toml'}: No such file or directory"
+
+
+def test_logs_in_its_own_form_unless_twistd_is_told_otherwise() -> None:
+    """The log's observer is ours in the foreground, and left alone when twistd's options choose one."""
+    assert ILogObserver.providedBy(parsed(nodaemon=True).parent["logger"]())
+    assert parsed(logger="mine").parent["logger"] == "mine"
+    assert "logger" not in parsed(syslog=True).parent
+
+
+def test_logs_to_a_file_in_the_background(tmp_path: Path) -> None:
+    """A log file that twistd is given is the one that is written."""
+    options = parsed(logfile=str(tmp_path / "log"))
+    options.parent["logger"]()
+    assert (tmp_path / "log").exists()
+
+
+def twistd(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "cachew", *arguments]
+    return subprocess.run(
+        command, cwd=directory, env={"PYTHONPATH": str(PROJECT)}, capture_output=True, text=True, timeout=30
+    )
+
+
+def test_twistd_prints_the_schema(tmp_path: Path) -> None:
+    """``twistd cachew --schema`` prints a config that reads as the defaults, and ends well."""
+    result = twistd("--schema", directory=tmp_path)
+    assert (result.returncode, result.stdout) == (0, schema())
+    assert load(result.stdout, environ={}) == load("", environ={})
+
+
+def test_twistd_prints_the_version(tmp_path: Path) -> None:
+    """``twistd cachew --version`` prints cachew's version."""
+    assert twistd("--version", directory=tmp_path).stdout == f"cachew {version()}\n"
+
+
+def test_twistd_shows_problems_without_a_traceback(tmp_path: Path) -> None:
+    """A wrong config is told in plain text with status 1, and nothing is left behind."""
+    (tmp_path / "c.toml").write_text("[git]\nfetch_wait = '1s'\nqueue-limit = 0")
+    result = twistd("--config", "c.toml", directory=tmp_path)
+    assert result.returncode == 1
+    assert [line.split(": ")[1] for line in result.stderr.splitlines()] == ["git.queue-limit", "git.fetch_wait"]
+    assert [path.name for path in tmp_path.iterdir()] == ["c.toml"]
