@@ -31,6 +31,17 @@ class Forbidden(CachewError):
     """The request is understood and refused."""
 
 
+class Unauthorized(CachewError):
+    """The request must say who it is from.
+
+    :param challenge: what ``WWW-Authenticate`` answers.
+    """
+
+    def __init__(self, message: str, challenge: str = 'Bearer realm="cachew"') -> None:
+        super().__init__(message)
+        self.challenge = challenge
+
+
 class MethodNotAllowed(CachewError):
     """The path exists, but not with this method.
 
@@ -145,3 +156,11 @@ class ProcessFailed(CachewError):
 
 class ProcessTimedOut(ProcessFailed):
     """A child process did not end in time and was ended."""
+
+
+class StorageUnavailable(CachewError):
+    """A cache's or a shared record's storage failed, is full or cannot be reached; trying later makes sense."""
+
+
+class CorruptObject(CachewError):
+    """Stored content is not what was stored, or what came is not what was promised."""

@@ -1,0 +1,166 @@
+"""What every cache is, whatever it stores its objects in.
+
+One contract suite (``tests/contracts``) holds every backend to the MUSTs written here. Objects may go away at any time;
+what a cache never does is to give out something that was not stored.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+from cachew.plumbing.streams import Source
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+"""What an object stored without headers has."""
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What is known of an object besides its content.
+
+    :param namespace: the namespace it lies in.
+    :param key: its key as 64 hex digits (see :mod:`cachew.cache.naming`).
+    :param size: bytes of content.
+    :param etag: its strong entity tag, without quotes.
+    :param headers: what was stored with it, names as they were given.
+    :param modified: when its content was stored first, in seconds since the epoch.
+    :param expires: when it goes, in seconds since the epoch; None for never.
+    :param digest: the SHA-256 of its content, in hex.
+    """
+
+    namespace: str
+    key: str
+    size: int
+    etag: str
+    headers: Mapping[str, str]
+    modified: float
+    expires: float | None
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Stats:
+    """How full a cache is.
+
+    :param objects: how many objects are visible.
+    :param size: bytes of their content.
+    :param capacity: bytes that it may hold, 0 when it has no bound of its own.
+    """
+
+    objects: int
+    size: int
+    capacity: int
+
+
+class Entry(Protocol):
+    """An object opened for reading.
+
+    It MUST go on giving the content it was opened with when the object is replaced, deleted or evicted meanwhile, or
+    fail; it MUST never give other bytes.
+    """
+
+    @property
+    def info(self) -> ObjectInfo:
+        """What is known of the object."""
+
+    def source(self, offset: int = 0, length: int | None = None) -> Source:
+        """Return a stream over a part of the content; may be called any number of times before :meth:`close`.
+
+        Reading MUST raise rather than end early or give bytes that were not stored.
+
+        :param offset: where it begins, in bytes, at most the object's size.
+        :param length: its bytes; None, or more than there are, means up to the end.
+        """
+
+    def close(self) -> None:
+        """Give the entry up; sources taken from it go on working. May be called more than once."""
+
+
+class Writer(Protocol):
+    """An object on its way in. Exactly one of :meth:`commit` and :meth:`abort` ends it."""
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes; returns when more are welcome.
+
+        :raise TooLarge: when the object cannot fit into the cache.
+        :raise StorageUnavailable: when the storage fails. The writer is still to be aborted.
+        """
+
+    async def commit(self) -> ObjectInfo:
+        """Make the object visible, replacing any other under its key.
+
+        Nobody MUST see the object before this, nor anything but the whole of it after.
+
+        :return: what readers will see.
+        :raise CorruptObject: when the content is not what ``digest`` promised.
+        :raise StorageUnavailable: when the storage fails; the object is not visible then.
+        """
+
+    async def abort(self) -> None:
+        """Forget what was written; it MUST leave no trace. Harmless after :meth:`commit` and a second time."""
+
+
+class Cache(Protocol):
+    """Objects by namespace and key.
+
+    A namespace or key that breaks the rules of :mod:`cachew.cache.naming` raises
+    :class:`~cachew.plumbing.errors.BadRequest` everywhere. A storage that fails raises
+    :class:`~cachew.plumbing.errors.StorageUnavailable`.
+    """
+
+    async def start(self) -> None:
+        """Open the storage; nothing else may be called before."""
+
+    async def stop(self) -> None:
+        """Write down what is still in memory and let go of the storage. Open entries stay readable."""
+
+    async def open(self, namespace: str, key: str) -> Entry | None:
+        """Open an object, which counts as a use of it.
+
+        :return: an entry that the caller closes; None when there is no such object. An expired one MUST NOT be given.
+        """
+
+    async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
+        """Return what is known of an object, without its content. Counts as a use; an expired one MUST NOT be given."""
+
+    async def create(
+        self,
+        namespace: str,
+        key: str,
+        *,
+        headers: Mapping[str, str] = NO_HEADERS,
+        ttl: float | None = None,
+        etag: str | None = None,
+        digest: str | None = None,
+        modified: float | None = None,
+    ) -> Writer:
+        """Begin an object. Of several writers under one key the last to commit wins.
+
+        :param headers: to be stored and given back.
+        :param ttl: seconds until it expires; the cache's maximum MUST cap it, and holds when it is None.
+        :param etag: its entity tag without quotes; the SHA-256 of the content when None.
+        :param digest: the SHA-256 that the content has to have, in hex; anything goes when None.
+        :param modified: when the content was first stored, for a copy from another cache; the present when None.
+        """
+
+    async def delete(self, namespace: str, key: str) -> bool:
+        """Remove an object for everybody, at once and whole.
+
+        :return: whether there was one.
+        """
+
+    async def invalidate(self, namespace: str, key: str) -> bool:
+        """Remove a local copy of an object; storage that is shared with others MUST keep it.
+
+        :return: whether there was a local copy.
+        """
+
+    async def stats(self) -> Stats:
+        """Count the visible objects."""
+
+    async def namespaces(self) -> list[str]:
+        """Return the names of the namespaces that have visible objects, sorted."""
+
+    async def sweep(self) -> None:
+        """Remove what has expired and what nobody can see any more; to be called now and then."""

@@ -1,0 +1,94 @@
+"""What is written down with an object's content: its information and the digests of its blocks (pure)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cachew.cache.blocks import Blocks, Ledger
+from cachew.cache.eviction import lifetime
+from cachew.cache.interface import ObjectInfo
+from cachew.cache.naming import entity_tag, namespace_name, object_key
+from cachew.plumbing.errors import CorruptObject
+
+
+@dataclass(frozen=True)
+class Record:
+    """An object's information and the digests of its blocks."""
+
+    info: ObjectInfo
+    blocks: Blocks
+
+    def encode(self, **more: Any) -> bytes:
+        """Return it as JSON.
+
+        :param more: further fields of the storage's own.
+        """
+        fields = {**asdict(self.info), "blocks": self.blocks.to_text(), **more}
+        return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> tuple["Record", dict[str, Any]]:
+        """Read what :meth:`encode` gave.
+
+        :return: the record, and all fields as they were written.
+        :raise CorruptObject: when it is not that.
+        """
+        try:
+            fields = json.loads(data)
+            info = ObjectInfo(**{name: fields[name] for name in ObjectInfo.__dataclass_fields__})
+            record = cls(info, Blocks.from_text(info.size, fields["blocks"]))
+            if not isinstance(info.headers, dict) or not record.blocks.consistent:
+                raise ValueError("fields do not fit together")
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptObject(f"the record of a stored object is damaged: {error}") from error
+        return record, fields
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a writer was created with; every backend makes its objects' information out of this."""
+
+    namespace: str
+    key: str
+    headers: Mapping[str, str]
+    ttl: float | None
+    etag: str | None
+    digest: str | None
+    modified: float | None
+
+    @classmethod
+    def checked(cls, namespace: str, key: str, *, ttl: float | None, max_ttl: float | None, **more: Any) -> "Terms":
+        """Return terms whose names are well formed and whose time to live is capped.
+
+        :raise BadRequest: when a name or the entity tag is malformed.
+        """
+        if more.get("etag") is not None:
+            entity_tag(more["etag"])
+        return cls(namespace_name(namespace), object_key(key), ttl=lifetime(ttl, max_ttl), **more)
+
+    def record(self, ledger: Ledger, now: float) -> Record:
+        """Return the record of the content that ``ledger`` has seen.
+
+        :param now: seconds since the epoch.
+        :raise CorruptObject: when it is not the content that was promised.
+        """
+        digest = ledger.digest
+        if self.digest is not None and digest != self.digest.lower():
+            raise CorruptObject(f"content has SHA-256 {digest}, promised was {self.digest}")
+        info = ObjectInfo(
+            namespace=self.namespace,
+            key=self.key,
+            size=ledger.size,
+            etag=self.etag or digest,
+            headers=dict(self.headers),
+            modified=now if self.modified is None else self.modified,
+            expires=None if self.ttl is None else now + self.ttl,
+            digest=digest,
+        )
+        return Record(info, ledger.blocks())
+
+
+def live(info: ObjectInfo, now: float) -> bool:
+    """Whether an object has not expired."""
+    return info.expires is None or now < info.expires
