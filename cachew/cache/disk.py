@@ -1,0 +1,299 @@
+"""A cache in a directory: files beside an index, bounded by size and by the file system's free space.
+
+What was written before this process began is not trusted: until every block of such an object has been read and
+checked once, its readers get checked blocks; after that, and for objects written by this process, they get the file,
+which leaves by ``sendfile``.
+"""
+
+import os
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from twisted.logger import Logger
+
+from cachew.cache.blocks import BLOCK
+from cachew.cache.diskfile import CheckedRegion, Draft, Stamp
+from cachew.cache.diskstore import DiskStore, Found, free_bytes
+from cachew.cache.interface import NO_HEADERS, ObjectInfo, Stats
+from cachew.cache.naming import namespace_name, object_key
+from cachew.cache.record import Terms
+from cachew.plumbing.errors import CorruptObject, StorageUnavailable, TooLarge
+from cachew.plumbing.streams import FileSource, Source
+from cachew.plumbing.threads import Threads
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ROOM_EVERY = 64 * 1024 * 1024
+_NOTHING: set[int] = set()
+
+
+class _Checks:
+    """Which files are known to be sound, and which blocks of others; the oldest are forgotten and checked again."""
+
+    def __init__(self, remembered: int) -> None:
+        self._remembered = remembered
+        self._seen: OrderedDict[Stamp, set[int] | None] = OrderedDict()
+
+    def trust(self, stamp: Stamp) -> None:
+        self._remember(stamp, None)
+
+    def trusted(self, stamp: Stamp) -> bool:
+        return self._seen.get(stamp, _NOTHING) is None
+
+    def note(self, stamp: Stamp, number: int, count: int) -> None:
+        seen = self._seen.get(stamp, _NOTHING)
+        if seen is not None:
+            seen = seen | {number}
+            self._remember(stamp, None if len(seen) == count else seen)
+
+    def _remember(self, stamp: Stamp, seen: set[int] | None) -> None:
+        self._seen[stamp] = seen
+        if len(self._seen) > self._remembered:
+            self._seen.popitem(last=False)
+
+
+class CheckedSource:
+    """A stream over a region of a file that gives out only blocks that were found sound.
+
+    :param checked: told of each block found sound.
+    :param damaged: called in a thread when one is not.
+    """
+
+    def __init__(
+        self,
+        *,
+        found: Found,
+        region: CheckedRegion,
+        offset: int,
+        length: int,
+        threads: Threads,
+        checked: Callable[[int], None],
+        damaged: Callable[[], None],
+    ) -> None:
+        self._region, self._threads = region, threads
+        self._checked, self._damaged = checked, damaged
+        self._numbers = iter(found.record.blocks.covering(offset, length))
+        self._skip, self._left = offset % BLOCK, length
+        self._ready = memoryview(b"")
+        self._closed = False
+
+    async def read(self, size: int) -> bytes:
+        """Return the next bytes."""
+        if not self._ready and self._left and not self._closed:
+            await self._next_block()
+        if self._closed:
+            return b""
+        piece, self._ready = self._ready[:size], self._ready[size:]
+        self._left -= len(piece)
+        return bytes(piece)
+
+    async def _next_block(self) -> None:
+        number = next(self._numbers)
+        try:
+            data = await self._threads(self._region.read, number)
+        except CorruptObject:
+            await self._threads(self._damaged)
+            raise
+        self._ready = memoryview(data)[self._skip : self._skip + self._left]
+        self._skip = 0
+        if data:
+            self._checked(number)
+
+    def close(self) -> None:
+        """Give the stream up."""
+        self._closed = True
+        self._region.close()
+
+
+class DiskEntry:
+    """An object of a :class:`DiskCache`, opened."""
+
+    def __init__(self, *, found: Found, checks: _Checks, threads: Threads, damaged: Callable[[], None]) -> None:
+        self._found, self._checks, self._threads, self._damaged = found, checks, threads, damaged
+        self.info = found.record.info
+
+    def source(self, offset: int = 0, length: int | None = None) -> Source:
+        """Return a stream over a part of the content."""
+        rest = max(self.info.size - offset, 0)
+        length = rest if length is None else min(length, rest)
+        file = os.fdopen(os.dup(self._found.file.fileno()), "rb", buffering=0)
+        stamp, blocks = self._found.stamp, self._found.record.blocks
+        if self._checks.trusted(stamp):
+            return FileSource(file, offset, length)
+        return CheckedSource(
+            found=self._found,
+            region=CheckedRegion(file, blocks),
+            offset=offset,
+            length=length,
+            threads=self._threads,
+            checked=lambda number: self._checks.note(stamp, number, blocks.count),
+            damaged=self._damaged,
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._found.file.close()
+
+
+class DiskWriter:
+    """An object on its way into a :class:`DiskCache`."""
+
+    def __init__(self, *, cache: "DiskCache", draft: Draft, terms: Terms, limit: int) -> None:
+        self._cache, self._draft, self._terms, self._limit = cache, draft, terms, limit
+        self._size = 0
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes."""
+        before, self._size = self._size, self._size + len(data)
+        if self._size > self._limit:
+            raise TooLarge(self._limit, "object")
+        await self._cache.in_thread(self._draft.append, data)
+        if before // _ROOM_EVERY != self._size // _ROOM_EVERY:
+            await self._cache.make_room()
+
+    async def commit(self) -> ObjectInfo:
+        """Make the object visible."""
+        return await self._cache.publish(self._draft, self._terms)
+
+    async def abort(self) -> None:
+        """Remove what was written."""
+        await self._cache.discard(self._draft)
+
+
+class DiskCache:
+    """See the module.
+
+    :param directory: its own; made when it doesn't exist.
+    :param limit: bytes that its files may take.
+    :param max_ttl: the longest that an object lives, in seconds; None for ever.
+    :param min_free: bytes that the file system shall have left.
+    :param clock: gives the time, in seconds since the epoch.
+    :param free: tells the bytes that the file system of a directory has left.
+    :param remembered: how many files' checks are kept in mind.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        limit: int,
+        max_ttl: float | None = None,
+        min_free: int = 0,
+        clock: Callable[[], float],
+        threads: Threads,
+        free: Callable[[Path], int] = free_bytes,
+        remembered: int = 65536,
+    ) -> None:
+        self._directory, self._limit, self._max_ttl, self._clock = directory, limit, max_ttl, clock
+        self._threads = threads
+        self._store = DiskStore(directory=directory, limit=limit, min_free=min_free, free=free)
+        self._checks = _Checks(remembered)
+
+    async def in_thread(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run what blocks in a thread.
+
+        :raise StorageUnavailable: when the disk fails.
+        """
+        try:
+            return await self._threads(function, *args, **kwargs)
+        except OSError as error:
+            raise StorageUnavailable(f"the disk cache failed: {error.strerror}") from error
+        except sqlite3.Error as error:
+            raise StorageUnavailable(f"the index of the disk cache failed: {error}") from error
+
+    async def start(self) -> None:
+        """Open the directory, remove what was left unfinished, bring the index in step with the files."""
+        await self.in_thread(self._store.open)
+
+    async def stop(self) -> None:
+        """Close the index."""
+        await self.in_thread(self._store.close)
+
+    async def open(self, namespace: str, key: str) -> DiskEntry | None:
+        """Open an object."""
+        name = namespace_name(namespace), object_key(key)
+        found = await self.in_thread(self._store.find, *name, self._clock())
+        if found is None:
+            return None
+        stamp = found.stamp
+        return DiskEntry(
+            found=found, checks=self._checks, threads=self._threads, damaged=lambda: self._drop_damaged(name, stamp)
+        )
+
+    def _drop_damaged(self, name: tuple[str, str], stamp: Stamp) -> None:
+        self.log.error("cached object {name} is damaged and was removed", name="/".join(name))
+        self._store.remove(*name, stamp)
+
+    async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
+        """Return what is known of an object."""
+        entry = await self.open(namespace, key)
+        if entry is None:
+            return None
+        entry.close()
+        return entry.info
+
+    async def create(
+        self,
+        namespace: str,
+        key: str,
+        *,
+        headers: Mapping[str, str] = NO_HEADERS,
+        ttl: float | None = None,
+        etag: str | None = None,
+        digest: str | None = None,
+        modified: float | None = None,
+    ) -> DiskWriter:
+        """Begin an object."""
+        terms = Terms.checked(
+            namespace, key, ttl=ttl, max_ttl=self._max_ttl, headers=headers, etag=etag, digest=digest, modified=modified
+        )
+        return DiskWriter(cache=self, draft=self._store.draft(), terms=terms, limit=self._limit)
+
+    async def make_room(self) -> None:
+        """Remove objects until what is stored and what is being written fit."""
+        await self.in_thread(self._store.make_room, self._clock())
+
+    async def publish(self, draft: Draft, terms: Terms) -> ObjectInfo:
+        """Finish a file and make it visible."""
+        info, stamp = await self.in_thread(self._store.publish, draft, terms, self._clock())
+        self._checks.trust(stamp)
+        return info
+
+    async def discard(self, draft: Draft) -> None:
+        """Remove a file that was begun."""
+        await self.in_thread(self._store.discard, draft)
+
+    async def delete(self, namespace: str, key: str) -> bool:
+        """Remove an object."""
+        name = namespace_name(namespace), object_key(key)
+        return await self.in_thread(self._remove_visible, *name)
+
+    def _remove_visible(self, namespace: str, key: str) -> bool:
+        found = self._store.find(namespace, key, self._clock())
+        if found is None:
+            return False
+        found.file.close()
+        return self._store.remove(namespace, key)
+
+    async def invalidate(self, namespace: str, key: str) -> bool:
+        """Remove an object: a disk is not shared."""
+        return await self.delete(namespace, key)
+
+    async def stats(self) -> Stats:
+        """Count the visible objects."""
+        return await self.in_thread(self._store.stats, self._clock())
+
+    async def namespaces(self) -> list[str]:
+        """Return the namespaces that have visible objects."""
+        return await self.in_thread(self._store.namespaces, self._clock())
+
+    async def sweep(self) -> None:
+        """Remove what has expired and write the uses down."""
+        await self.in_thread(self._store.drop_expired, self._clock())
+        await self.in_thread(self._store.flush)

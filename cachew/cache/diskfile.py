@@ -1,0 +1,154 @@
+"""One object in one file: its content, then its record, then a footer that says where the record begins.
+
+The content comes first, so that a region of it is a region of the file and leaves by ``sendfile``; the record is in the
+same file, so that a rename makes both visible at once and a lost index costs nothing but a walk over the files.
+Everything here blocks and is called in threads.
+"""
+
+import os
+import struct
+import threading
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO
+
+from cachew.cache.blocks import Blocks, Ledger
+from cachew.cache.record import Record, Terms
+from cachew.plumbing.errors import CorruptObject
+
+_FOOTER = struct.Struct(">8sQ16s")
+_MAGIC = b"cachew\x00\x01"
+Stamp = tuple[int, int, int]
+"""Which file it is and that nobody wrote to it since: inode, change of content in ns, bytes."""
+
+
+def _check(record: bytes) -> bytes:
+    return blake2b(record, digest_size=16).digest()
+
+
+def stamp_of(file: BinaryIO | Path) -> Stamp:
+    """Return what tells this file from any other that may take its place."""
+    status = os.stat(file if isinstance(file, Path) else file.fileno())
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def read_record(file: BinaryIO) -> Record:
+    """Read the record of an open file.
+
+    :raise CorruptObject: when the file is not whole.
+    """
+    total = os.fstat(file.fileno()).st_size
+    start = total - _FOOTER.size
+    if start < 0:
+        raise CorruptObject("a stored object is cut short")
+    magic, length, check = _FOOTER.unpack(os.pread(file.fileno(), _FOOTER.size, start))
+    if magic != _MAGIC or length > start:
+        raise CorruptObject("a stored object has no footer")
+    encoded = os.pread(file.fileno(), length, start - length)
+    if _check(encoded) != check:
+        raise CorruptObject("the record of a stored object is damaged")
+    record, _ = Record.decode(encoded)
+    if record.info.size != start - length:
+        raise CorruptObject("a stored object has not the size that its record says")
+    return record
+
+
+class Draft:
+    """A file that is being written beside the finished ones.
+
+    Its methods may be called from several threads, as a cancelled call goes on in its thread.
+
+    :param path: where it lies until it is published.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
+        self._ledger = Ledger()
+        self._ended = False
+
+    @property
+    def size(self) -> int:
+        """Bytes written."""
+        return self._ledger.size
+
+    def _opened(self) -> BinaryIO:
+        if self._ended:
+            raise RuntimeError("the writer has ended")
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.fdopen(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb", buffering=0)
+        return self._file
+
+    def append(self, data: bytes) -> None:
+        """Write the next bytes."""
+        with self._lock:
+            self._write(data)
+            self._ledger.update(data)
+
+    def _write(self, data: bytes) -> None:
+        file, view = self._opened(), memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+
+    def seal(self, terms: Terms, now: float) -> Record:
+        """Write record and footer and see them to the disk.
+
+        :raise CorruptObject: when the content is not the promised one.
+        """
+        with self._lock:
+            record = terms.record(self._ledger, now)
+            encoded = record.encode()
+            self._write(encoded + _FOOTER.pack(_MAGIC, len(encoded), _check(encoded)))
+            os.fsync(self._opened().fileno())
+            return record
+
+    def publish(self, target: Path) -> None:
+        """Rename the sealed file to where readers look for it."""
+        with self._lock:
+            self._opened()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(self._path, target)
+            self._end()
+
+    def discard(self) -> None:
+        """Remove the file, unless it was published."""
+        with self._lock:
+            if not self._ended and self._file is not None:
+                self._path.unlink(missing_ok=True)
+            self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        if self._file is not None:
+            self._file.close()
+
+
+class CheckedRegion:
+    """Reads blocks of a file whose content nobody has checked since this process began.
+
+    :param file: the file, which it owns.
+    """
+
+    def __init__(self, file: BinaryIO, blocks: Blocks) -> None:
+        self._file, self._blocks = file, blocks
+        self._lock = threading.Lock()
+
+    def read(self, number: int) -> bytes:
+        """Return a block.
+
+        :raise CorruptObject: when it is damaged.
+        """
+        begin, end = self._blocks.bounds(number)
+        with self._lock:
+            if self._file.closed:
+                return b""
+            data = os.pread(self._file.fileno(), end - begin, begin)
+        self._blocks.verify(number, data)
+        return data
+
+    def close(self) -> None:
+        """Close the file; waits for a read under way."""
+        with self._lock:
+            self._file.close()

@@ -1,0 +1,132 @@
+"""The index of a disk cache: what there is, how large, and when it was used last.
+
+The files are the truth. The index answers what would take a walk over all of them: which object was not used for the
+longest time, how much there is, what has expired. Losing it costs one walk. Everything here blocks and is called in
+threads, under the cache's own lock.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cachew.cache.interface import Stats
+from cachew.plumbing.errors import StorageUnavailable
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS objects (
+    namespace TEXT NOT NULL, key TEXT NOT NULL, inode INTEGER NOT NULL, written INTEGER NOT NULL,
+    size INTEGER NOT NULL, content INTEGER NOT NULL, expires REAL, used REAL NOT NULL,
+    PRIMARY KEY (namespace, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_use ON objects (used);
+CREATE INDEX IF NOT EXISTS by_expiry ON objects (expires);
+"""
+_FIELDS = "namespace, key, inode, written, size, content, expires, used"
+_LIVE = "(expires IS NULL OR expires > ?)"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the index knows of one object.
+
+    :param inode: the file's number.
+    :param written: when the file was written, in ns.
+    :param size: bytes of the file.
+    :param content: bytes of the object.
+    :param expires: seconds since the epoch, None for never.
+    :param used: seconds since the epoch.
+    """
+
+    namespace: str
+    key: str
+    inode: int
+    written: int
+    size: int
+    content: int
+    expires: float | None
+    used: float
+
+
+class DiskIndex:
+    """See the module.
+
+    :param path: the database's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._database: sqlite3.Connection | None = None
+        self.size = 0
+
+    def open(self) -> None:
+        """Open the database; one that is damaged is made anew."""
+        try:
+            self._connect()
+        except sqlite3.DatabaseError:
+            self.close()
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+            self._connect()
+
+    def _connect(self) -> None:
+        self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=NORMAL")
+        if self._database.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("the index is damaged")
+        self._database.executescript(_SCHEMA)
+        self._database.execute(f"SELECT {_FIELDS} FROM objects LIMIT 1")
+        (self.size,) = self._db.execute("SELECT COALESCE(SUM(size), 0) FROM objects").fetchone()
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise StorageUnavailable("the disk cache is not open")
+        return self._database
+
+    def close(self) -> None:
+        """Close the database."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def put(self, row: Row) -> None:
+        """Note an object, in the place of any other under its key."""
+        self.remove(row.namespace, row.key)
+        values = tuple(getattr(row, field) for field in _FIELDS.split(", "))
+        self._db.execute(f"INSERT INTO objects ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        self.size += row.size
+
+    def remove(self, namespace: str, key: str) -> None:
+        """Forget an object."""
+        for (size,) in self._db.execute(
+            "DELETE FROM objects WHERE namespace = ? AND key = ? RETURNING size", (namespace, key)
+        ).fetchall():
+            self.size -= size
+
+    def touch(self, uses: Iterable[tuple[str, str, float]]) -> None:
+        """Note uses: namespace, key, time."""
+        rows = [(used, namespace, key) for namespace, key, used in uses]
+        self._db.execute("BEGIN")
+        self._db.executemany("UPDATE objects SET used = ? WHERE namespace = ? AND key = ?", rows)
+        self._db.execute("COMMIT")
+
+    def rows(self) -> Iterator[Row]:
+        """Return everything, the least recently used first."""
+        return (Row(*row) for row in self._db.execute(f"SELECT {_FIELDS} FROM objects ORDER BY used"))
+
+    def expired(self, now: float) -> list[Row]:
+        """Return what has expired."""
+        found = self._db.execute(f"SELECT {_FIELDS} FROM objects WHERE expires <= ?", (now,))
+        return [Row(*row) for row in found.fetchall()]
+
+    def stats(self, now: float, capacity: int) -> Stats:
+        """Count what has not expired."""
+        query = f"SELECT COUNT(*), COALESCE(SUM(content), 0) FROM objects WHERE {_LIVE}"
+        objects, size = self._db.execute(query, (now,)).fetchone()
+        return Stats(objects, size, capacity)
+
+    def namespaces(self, now: float) -> list[str]:
+        """Return the namespaces of what has not expired."""
+        found = self._db.execute(f"SELECT DISTINCT namespace FROM objects WHERE {_LIVE} ORDER BY namespace", (now,))
+        return [namespace for (namespace,) in found.fetchall()]

@@ -1,0 +1,229 @@
+"""The files of a disk cache and their index, kept in step; everything here blocks and is called in threads.
+
+Layout below the directory: ``objects/NAMESPACE/KE/KEY`` are finished objects, ``partial/`` are those being written
+(removed at start), ``index.sqlite`` is the index.
+"""
+
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from cachew.cache.diskfile import Draft, Stamp, read_record, stamp_of
+from cachew.cache.diskindex import DiskIndex, Row
+from cachew.cache.eviction import excess, victims
+from cachew.cache.interface import ObjectInfo, Stats
+from cachew.cache.record import Record, Terms, live
+from cachew.plumbing.errors import CorruptObject, StorageUnavailable
+
+_USES_KEPT = 256
+
+
+def free_bytes(directory: Path) -> int:
+    """Return the bytes that the file system of a directory has left for us."""
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize
+
+
+class Found(NamedTuple):
+    """An object's open file."""
+
+    file: BinaryIO
+    record: Record
+    stamp: Stamp
+
+
+class DiskStore:
+    """See the module.
+
+    :param limit: bytes that the files may take.
+    :param min_free: bytes that the file system shall have left.
+    :param free: tells what it has left.
+    """
+
+    def __init__(
+        self, *, directory: Path, limit: int, min_free: int = 0, free: Callable[[Path], int] = free_bytes
+    ) -> None:
+        self._directory, self._limit, self._min_free, self._free = directory, limit, min_free, free
+        self._index = DiskIndex(directory / "index.sqlite")
+        self._lock = threading.RLock()
+        self._drafts: set[Draft] = set()
+        self._uses: dict[tuple[str, str], float] = {}
+
+    def _path(self, namespace: str, key: str) -> Path:
+        return self._directory / "objects" / namespace / key[:2] / key
+
+    def open(self) -> None:
+        """Open the directory and bring the index in step with the files."""
+        with self._lock:
+            shutil.rmtree(self._directory / "partial", ignore_errors=True)
+            for name in ("partial", "objects"):
+                (self._directory / name).mkdir(parents=True, exist_ok=True)
+            self._index.open()
+            self._reconcile()
+
+    def close(self) -> None:
+        """Write down the uses and close the index."""
+        with self._lock, suppress(StorageUnavailable):
+            self._flush_uses()
+            self._index.close()
+
+    def _reconcile(self) -> None:
+        known = {(row.namespace, row.key): row for row in self._index.rows()}
+        for path in self._files():
+            row = known.pop((path.parts[-3], path.name), None)
+            inode, written, size = stamp_of(path)
+            if row is None or (row.inode, row.written, row.size) != (_signed(inode), written, size):
+                self._adopt(path)
+        for namespace, key in known:
+            self._index.remove(namespace, key)
+
+    def _files(self) -> Iterator[Path]:
+        return (path for path in (self._directory / "objects").glob("*/*/*") if path.is_file())
+
+    def _adopt(self, path: Path) -> None:
+        try:
+            with path.open("rb", buffering=0) as file:
+                record, stamp = read_record(file), stamp_of(file)
+            if self._path(record.info.namespace, record.info.key) != path:
+                raise CorruptObject("a stored object lies under another's name")
+        except CorruptObject:
+            path.unlink()
+            self._index.remove(path.parts[-3], path.name)
+        else:
+            self._index.put(_row(record.info, stamp, used=stamp[1] / 1e9))
+
+    def draft(self) -> Draft:
+        """Begin a file."""
+        draft = Draft(self._directory / "partial" / uuid.uuid4().hex)
+        with self._lock:
+            self._drafts.add(draft)
+        return draft
+
+    def discard(self, draft: Draft) -> None:
+        """Remove a file that was begun, unless it was published."""
+        draft.discard()
+        with self._lock:
+            self._drafts.discard(draft)
+
+    def publish(self, draft: Draft, terms: Terms, now: float) -> tuple[ObjectInfo, Stamp]:
+        """Finish a file and put it where readers find it.
+
+        :raise CorruptObject: when the content is not the promised one.
+        :raise StorageUnavailable: when there is no room.
+        """
+        record = draft.seal(terms, now)
+        with self._lock:
+            self.make_room(now)
+            path = self._path(terms.namespace, terms.key)
+            draft.publish(path)
+            stamp = stamp_of(path)
+            self._index.put(_row(record.info, stamp, used=now))
+            self._drafts.discard(draft)
+        return record.info, stamp
+
+    def make_room(self, now: float) -> None:
+        """Remove objects until what is stored and what is being written fit.
+
+        :raise StorageUnavailable: when that isn't enough.
+        """
+        with self._lock:
+            self._flush_uses()
+            if self._excess() and self.drop_expired(now) and not self._excess():
+                return
+            needed, freed = self._excess(), 0
+            for row in list(victims(self._index.rows(), needed)):
+                freed += row.size
+                self.remove(row.namespace, row.key)
+            if freed < needed:
+                raise StorageUnavailable("the disk cache has no room left")
+
+    def _excess(self) -> int:
+        used = self._index.size + sum(draft.size for draft in self._drafts)
+        return excess(used=used, limit=self._limit, free=self._free(self._directory), min_free=self._min_free)
+
+    def drop_expired(self, now: float) -> int:
+        """Remove what has expired and return how many that were."""
+        with self._lock:
+            expired = self._index.expired(now)
+            for row in expired:
+                self.remove(row.namespace, row.key)
+            return len(expired)
+
+    def find(self, namespace: str, key: str, now: float) -> Found | None:
+        """Open an object's file; one that is damaged or has expired is removed instead."""
+        path = self._path(namespace, key)
+        try:
+            file = path.open("rb", buffering=0)
+        except FileNotFoundError:
+            return None
+        stamp = stamp_of(file)
+        try:
+            record = read_record(file)
+            if (record.info.namespace, record.info.key) != (namespace, key):
+                raise CorruptObject("a stored object lies under another's name")
+        except CorruptObject:
+            record = None
+        if record is None or not live(record.info, now):
+            file.close()
+            self.remove(namespace, key, stamp)
+            return None
+        self._use(namespace, key, now)
+        return Found(file, record, stamp)
+
+    def _use(self, namespace: str, key: str, now: float) -> None:
+        with self._lock:
+            self._uses[namespace, key] = now
+            if len(self._uses) >= _USES_KEPT:
+                self._flush_uses()
+
+    def _flush_uses(self) -> None:
+        uses, self._uses = self._uses, {}
+        self._index.touch((namespace, key, used) for (namespace, key), used in uses.items())
+
+    def remove(self, namespace: str, key: str, stamp: Stamp | None = None) -> bool:
+        """Remove an object.
+
+        :param stamp: remove it only while its file is this one.
+        :return: whether there was one.
+        """
+        path = self._path(namespace, key)
+        with self._lock:
+            try:
+                if stamp is not None and stamp_of(path) != stamp:
+                    return False
+                path.unlink()
+            except FileNotFoundError:
+                return False
+            self._uses.pop((namespace, key), None)
+            self._index.remove(namespace, key)
+            return True
+
+    def stats(self, now: float) -> Stats:
+        """Count the visible objects."""
+        with self._lock:
+            return self._index.stats(now, self._limit)
+
+    def namespaces(self, now: float) -> list[str]:
+        """Return the namespaces that have visible objects."""
+        with self._lock:
+            return self._index.namespaces(now)
+
+    def flush(self) -> None:
+        """Write the uses down."""
+        with self._lock:
+            self._flush_uses()
+
+
+def _signed(inode: int) -> int:
+    # SQLite's integers are signed; some file systems use all 64 bits of an inode's number.
+    return inode - (1 << 64) if inode >> 63 else inode
+
+
+def _row(info: ObjectInfo, stamp: Stamp, *, used: float) -> Row:
+    inode, written, size = stamp
+    return Row(info.namespace, info.key, _signed(inode), written, size, info.size, info.expires, used)

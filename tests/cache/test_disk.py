@@ -1,0 +1,261 @@
+"""The cache in a directory: the contract, and what a disk can do to it."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+
+from cachew.cache.disk import DiskCache
+from cachew.plumbing.errors import CorruptObject, StorageUnavailable
+from cachew.plumbing.streams import FileSource, read_all
+from cachew.plumbing.threads import Threads
+from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, sha256, store
+from tests.fakes.wallclock import WallClock
+
+
+@pytest.fixture
+def make(tmp_path: Path, clock: WallClock, threads: Threads) -> Callable[..., DiskCache]:
+    """Return a function that makes a cache over the same directory every time."""
+
+    def make(**settings: object) -> DiskCache:
+        chosen: dict[str, object] = {"limit": LIMIT, "max_ttl": MAX_TTL, **settings}
+        return DiskCache(directory=tmp_path / "cache", clock=clock, threads=threads, **chosen)  # type: ignore[arg-type]
+
+    return make
+
+
+class TestDisk(CacheContract):
+    """It keeps the contract."""
+
+    @pytest_twisted.async_yield_fixture
+    async def subject(self, make: Callable[..., DiskCache], clock: WallClock) -> AsyncIterator[Subject]:
+        """Give the cache."""
+        cache = make()
+        await cache.start()
+        yield Subject(cache, clock)
+        await cache.stop()
+
+
+class TestRestartedDisk(CacheContract):
+    """It keeps the contract when nothing that it holds was written by this process."""
+
+    @pytest_twisted.async_yield_fixture
+    async def subject(self, make: Callable[..., DiskCache], clock: WallClock) -> AsyncIterator[Subject]:
+        """Give a cache that remembers no file as sound."""
+        cache = make(remembered=0)
+        await cache.start()
+        yield Subject(cache, clock)
+        await cache.stop()
+
+
+def files(directory: Path) -> list[Path]:
+    """Return the files of finished objects."""
+    return sorted((directory / "cache").glob("objects/*/*/*"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_survives_a_restart(make: Callable[..., DiskCache]) -> None:
+    """What was committed is there after a restart, with headers, tag and counts."""
+    before = make()
+    await before.start()
+    info = await store(before, "key", LARGE, headers={"A": "b"}, etag="v1")
+    stats = await before.stats()
+    await before.stop()
+    after = make()
+    await after.start()
+    assert await after.stat("ns", "key") == info
+    assert await fetch(after, "key") == LARGE
+    assert await after.stats() == stats
+    await after.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_rebuilds_a_lost_or_damaged_index(make: Callable[..., DiskCache], tmp_path: Path) -> None:
+    """Without its index, or with rubbish in its place, the cache has all that it had."""
+    cache = make()
+    for rubbish in (None, b"rubbish" * 1000):
+        await cache.start()
+        await store(cache, "key", LARGE)
+        await store(cache, "other", b"data", namespace="more")
+        stats, namespaces = await cache.stats(), await cache.namespaces()
+        await cache.stop()
+        for path in (tmp_path / "cache").glob("index.sqlite*"):
+            path.unlink()
+        if rubbish is not None:
+            (tmp_path / "cache" / "index.sqlite").write_bytes(rubbish)
+        await cache.start()
+        assert (await cache.stats(), await cache.namespaces()) == (stats, namespaces)
+        assert await fetch(cache, "key") == LARGE
+        await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_vanished_is_forgotten(make: Callable[..., DiskCache], tmp_path: Path) -> None:
+    """A file that somebody removed is a miss at once, and leaves the counts at the next start."""
+    cache = make()
+    await cache.start()
+    await store(cache, "key", b"data")
+    files(tmp_path)[0].unlink()
+    assert await missing(cache, "key")
+    await cache.stop()
+    await cache.start()
+    assert (await cache.stats()).objects == 0
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_unfinished_files_are_removed_at_start(make: Callable[..., DiskCache], tmp_path: Path) -> None:
+    """What a crash left unfinished is gone after the next start and was never visible."""
+    cache = make()
+    await cache.start()
+    writer = await cache.create("ns", "key")
+    await writer.write(LARGE)
+    assert list((tmp_path / "cache" / "partial").iterdir())
+    other = make()
+    await other.start()
+    assert await missing(other, "key")
+    assert not list((tmp_path / "cache" / "partial").iterdir())
+    await writer.abort()
+    await cache.stop()
+    await other.stop()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("keep", [0, 10, 1000, 2_400_000, 2_500_000, -1])
+async def test_a_truncated_file_is_a_miss(make: Callable[..., DiskCache], tmp_path: Path, keep: int) -> None:
+    """A file that was cut short is noticed when it is opened, at whatever length, and removed."""
+    cache = make()
+    await cache.start()
+    await store(cache, "key", LARGE)
+    path = files(tmp_path)[0]
+    os.truncate(path, keep if keep >= 0 else path.stat().st_size - 1)
+    assert await missing(cache, "key")
+    assert not path.exists()
+    assert (await cache.stats()).objects == 0
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("position", [0, 1_048_576, 2_499_999])
+async def test_damaged_content_is_never_served(
+    make: Callable[..., DiskCache], tmp_path: Path, position: int
+) -> None:
+    """A flipped byte in a file from before the restart fails its reader before it gets there, and ends the object."""
+    cache = make()
+    await cache.start()
+    await store(cache, "key", LARGE)
+    await cache.stop()
+    flip(files(tmp_path)[0], position)
+    await cache.start()
+    async with opened(cache, "key") as entry:
+        source, received = entry.source(), b""
+        with pytest.raises(CorruptObject):
+            while piece := await source.read(100_000):
+                received += piece
+        source.close()
+    assert LARGE.startswith(received)
+    assert len(received) <= position
+    assert await missing(cache, "key")
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_record_is_a_miss(make: Callable[..., DiskCache], tmp_path: Path) -> None:
+    """A flipped byte in what is written down beside the content makes the object a miss."""
+    cache = make()
+    for offset in (1, 20, 33, 200):
+        await cache.start()
+        await store(cache, "key", b"data")
+        path = files(tmp_path)[0]
+        flip(path, path.stat().st_size - offset)
+        assert await missing(cache, "key")
+        await cache.stop()
+
+
+def flip(path: Path, position: int) -> None:
+    """Damage one byte of a file."""
+    with path.open("r+b") as file:
+        file.seek(position)
+        byte = file.read(1)
+        file.seek(position)
+        file.write(bytes([byte[0] ^ 0x40]))
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_reading_restores_trust(make: Callable[..., DiskCache]) -> None:
+    """After one whole reading found it sound, a file from before the restart leaves by sendfile like any other."""
+    cache = make()
+    await cache.start()
+    await store(cache, "key", LARGE)
+    async with opened(cache, "key") as entry:
+        source = entry.source()
+        assert isinstance(source, FileSource)
+        source.close()
+    await cache.stop()
+    cache = make()
+    await cache.start()
+    async with opened(cache, "key") as entry:
+        first = entry.source()
+        assert not isinstance(first, FileSource)
+        assert sha256(await read_all(first, 1 << 30)) == entry.info.digest
+        second = entry.source()
+        assert isinstance(second, FileSource)
+        second.close()
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_uses_survive_a_restart(make: Callable[..., DiskCache], clock: WallClock) -> None:
+    """What was read last before a restart is not what goes first after it."""
+    cache = make()
+    await cache.start()
+    for key in ("a", "b", "c"):
+        await store(cache, key, LARGE[:1_900_000])
+        clock.advance(1)
+    await fetch(cache, "a")
+    await cache.stop()
+    await cache.start()
+    await store(cache, "d", LARGE[:1_900_000])
+    assert [key for key in "abcd" if not await missing(cache, key)] == ["a", "c", "d"]
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_keeps_the_file_system_from_filling(make: Callable[..., DiskCache]) -> None:
+    """When the file system has too little left, old objects go; when there are none, the new one is refused."""
+    left = [100_000]
+    cache = make(min_free=50_000, free=lambda directory: left[0])
+    await cache.start()
+    await store(cache, "old", b"x" * 20_000)
+    left[0] = 45_000
+    await store(cache, "new", b"x" * 10_000)
+    assert await missing(cache, "old")
+    assert not await missing(cache, "new")
+    left[0] = 10_000
+    writer = await cache.create("ns", "more")
+    await writer.write(b"x")
+    with pytest.raises(StorageUnavailable):
+        await writer.commit()
+    await writer.abort()
+    assert await missing(cache, "more")
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_failing_disk_is_named(make: Callable[..., DiskCache], tmp_path: Path) -> None:
+    """A directory that cannot be used fails with the storage's error, not with the system's."""
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(StorageUnavailable):
+        await make().start()
+
+
+@pytest_twisted.ensureDeferred
+async def test_content_is_private(make: Callable[..., DiskCache], tmp_path: Path) -> None:
+    """Nobody else on the machine may read the objects."""
+    cache = make()
+    await cache.start()
+    await store(cache, "key", b"data")
+    assert files(tmp_path)[0].stat().st_mode & 0o077 == 0
+    await cache.stop()
