@@ -1,0 +1,214 @@
+"""The root of everything that is served: mounts the routes, tells failures to clients, logs every request once.
+
+Route classes offer ``mount(app)`` and register their paths with ``app.route``. Their coroutines raise the exceptions
+of :mod:`cachew.plumbing.errors`; no handler sets an error status itself.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Any, Protocol, cast
+
+from klein import Klein
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+
+from cachew.plumbing.errors import BadRequest, MethodNotAllowed, NotFound
+from cachew.plumbing.metrics import Metrics
+from cachew.web.failures import Answer, answer_to
+from cachew.web.outcome import IOutcome, Outcome
+
+Handler = Callable[..., Awaitable[object] | object]
+
+_LOGGED_PATH = 500
+_DEFAULT_HEADERS = (
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Referrer-Policy", b"no-referrer"),
+    # What an upstream's error page or a stored object says must not run on this origin.
+    (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
+)
+
+
+class Routes(Protocol):
+    """A group of routes."""
+
+    def mount(self, app: Klein) -> None:
+        """Register the routes with ``app.route(path)(coroutine_function)``."""
+
+
+class _Router(Klein):
+    """Klein, strict about slashes and safe for equally named handlers of different classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.url_map.merge_slashes = False
+
+    def route(self, url: str, *args: Any, branch: bool = False, **kwargs: Any) -> Any:
+        kwargs.setdefault("endpoint", f"{len(self.endpoints)} {url}")
+        return super().route(url, *args, branch=branch, **kwargs)
+
+
+class App(Resource):
+    """The root resource.
+
+    :param routes: what is mounted.
+    :param git: answers whatever lies below ``/git/``; it reads ``request.raw_path`` itself.
+    :param admit: called before any route, raises what the client is refused with.
+    :param client_of: names a request's client for the log.
+    :param metrics: where requests are counted.
+    :param clock: for how long requests take.
+    :param version: shown in the ``Server`` header.
+    """
+
+    isLeaf = True
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        routes: Iterable[Routes],
+        git: Handler,
+        metrics: Metrics,
+        clock: IReactorTime,
+        version: str,
+        admit: Callable[[Any], object] = lambda request: None,
+        client_of: Callable[[Any], str] = lambda request: getattr(request.getClientAddress(), "host", "-"),
+    ) -> None:
+        super().__init__()
+        self._metrics, self._clock, self._admit, self._client_of = metrics, clock, admit, client_of
+        self._server = f"cachew/{version}".encode()
+        klein = _Router()
+        klein.route("/git/", branch=True)(git)
+        for group in routes:
+            group.mount(klein)
+        klein.handle_errors(Exception)(self._failed)
+        self._klein = klein.resource()
+        self._known = _first_segments(klein)
+
+    def render(self, request: Any) -> Any:
+        """Answer a request."""
+        self._begin(request)
+        try:
+            _check_target(request)
+            self._admit(request)
+        except Exception as error:
+            return self._refuse(request, error)
+        return self._klein.render(request)
+
+    def _begin(self, request: Any) -> None:
+        request.setHeader(b"Server", self._server)
+        for name, value in _DEFAULT_HEADERS:
+            request.setHeader(name, value)
+        first = request.postpath[0].decode("latin-1") if request.postpath else ""
+        outcome = Outcome(route=first if first in self._known else "other")
+        request.setComponent(IOutcome, outcome)
+        began = self._clock.seconds()
+        request.notifyFinish().addBoth(self._ended, request, outcome, began)
+
+    def _ended(self, result: object, request: Any, outcome: Outcome, began: float) -> None:
+        complete = not isinstance(result, Failure)
+        status = str(request.code) if complete else "gone"
+        self._metrics.requests.labels(outcome.route, status).inc()
+        self.log.info(
+            "{method} {path} {status} {bytes} bytes in {seconds:.3f}s from {source} for {client}",
+            method=request.method.decode("latin-1"),
+            path=loggable_path(request),
+            status=status,
+            bytes=request.sentLength,
+            seconds=self._clock.seconds() - began,
+            source=outcome.source or outcome.route,
+            client=self._client_of(request),
+        )
+
+    async def _failed(self, request: Any, failure: Failure) -> bytes | None:
+        return await self._tell(request, failure)
+
+    def _refuse(self, request: Any, error: Exception) -> bytes:
+        answer = answer_to(error)
+        self._note(request, answer, Failure(error))
+        return _write_head(request, answer)
+
+    async def _tell(self, request: Any, failure: Failure) -> bytes | None:
+        answer = answer_to(cast(BaseException, failure.value))
+        self._note(request, answer, failure)
+        if not request.startedWriting:
+            return _write_head(request, answer)
+        # Too late for a status: only a broken connection tells the client that what it has is not whole.
+        gone = request.notifyFinish()
+        request.channel.transport.abortConnection()
+        with suppress(Exception):
+            await gone
+        return None
+
+    def _note(self, request: Any, answer: Answer, failure: Failure) -> None:
+        if answer.unexpected:
+            self.log.failure("{path} failed", failure=failure, path=loggable_path(request))
+        elif answer.status >= 500 or request.startedWriting:
+            self.log.warn("{path}: {error}", path=loggable_path(request), error=str(failure.value))
+
+
+def loggable_path(request: Any) -> str:
+    """Return a request's path for the log: without its query, which may hold secrets, and of bounded length."""
+    path: str = raw_path(request).decode("ascii", "backslashreplace")
+    return path if len(path) <= _LOGGED_PATH else path[:_LOGGED_PATH] + "…"
+
+
+def raw_path(request: Any) -> bytes:
+    """Return a request's path as it came, without its query."""
+    found: bytes | None = getattr(request, "raw_path", None)
+    return request.uri.partition(b"?")[0] if found is None else found
+
+
+def route_path(request: Any) -> str:
+    """Return the path as routes are matched against it: each segment percent-decoded once.
+
+    Rules about paths must look at this and not at the raw path, lest ``/%61dmin/`` pass where ``/admin/`` does not.
+    """
+    return "/" + "/".join(segment.decode("utf-8", "replace") for segment in (*request.prepath, *request.postpath))
+
+
+def allow_methods(request: Any, *methods: str) -> None:
+    """Refuse a request with any other method.
+
+    :raise MethodNotAllowed: with HEAD among the allowed ones wherever GET is.
+    """
+    allowed = (*methods, "HEAD") if "GET" in methods and "HEAD" not in methods else methods
+    if request.method.decode("latin-1") not in allowed:
+        raise MethodNotAllowed(allowed)
+
+
+def _check_target(request: Any) -> None:
+    """Refuse what the router below would trip over.
+
+    :raise BadRequest: when the method or the path is not text.
+    """
+    try:
+        request.method.decode("ascii")
+        path = b"/".join((*request.prepath, *request.postpath)).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest("the path is not UTF-8") from None
+    if "\x00" in path:
+        raise BadRequest("a NUL in the path")
+    if len(request.postpath) > 1 and not request.postpath[0]:
+        # Klein would take "//admin/" for "/admin/".
+        raise NotFound("not found")
+    if request.postpath[:1] == [b"git"] and not raw_path(request).startswith(b"/git/"):
+        raise NotFound("not found")
+
+
+def _write_head(request: Any, answer: Answer) -> bytes:
+    request.setResponseCode(answer.status)
+    # A handler may have said things about a body that is not sent now.
+    for stale in (b"ETag", b"Last-Modified", b"Content-Range", b"Accept-Ranges", b"Content-Encoding"):
+        request.responseHeaders.removeHeader(stale)
+    for name in {name for name, _ in answer.headers}:
+        request.responseHeaders.removeHeader(name)
+    for name, value in answer.headers:
+        request.responseHeaders.addRawHeader(name, value)
+    request.setHeader(b"Content-Length", str(len(answer.body)).encode())
+    return answer.body
+
+
+def _first_segments(klein: Klein) -> frozenset[str]:
+    return frozenset(rule.rule.split("/")[1] for rule in klein.url_map.iter_rules())

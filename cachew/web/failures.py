@@ -1,0 +1,109 @@
+"""The one table from what went wrong to what the client is told (pure)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+
+from twisted.internet.defer import CancelledError
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+from cachew.plumbing import errors
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_STATUSES: tuple[tuple[type[Exception], int], ...] = (
+    # A subclass stands before its base.
+    (errors.BadRequest, 400),
+    (errors.Unauthorized, 401),
+    (errors.Forbidden, 403),
+    (errors.NotFound, 404),
+    (errors.MethodNotAllowed, 405),
+    (errors.TooLarge, 413),
+    (errors.UnsupportedEncoding, 415),
+    (errors.Busy, 503),
+    (errors.StorageUnavailable, 503),
+    (errors.UpstreamTimeout, 504),
+    (errors.UpstreamBusy, 503),
+    (errors.UpstreamError, 502),
+    (errors.SpoolFailed, 502),
+    (errors.ProcessTimedOut, 504),
+    (CancelledError, 503),
+)
+_NOT_RELAYED = frozenset({b"set-cookie", b"content-length", b"transfer-encoding", b"connection"})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response that tells of a failure.
+
+    :param status: its status code.
+    :param body: its text.
+    :param headers: its headers, ``Content-Type`` among them.
+    :param unexpected: whether nobody foresaw this, so that it must be logged with its traceback.
+    """
+
+    status: int
+    body: bytes
+    headers: Headers
+    unexpected: bool = False
+
+
+def answer_to(error: BaseException) -> Answer:
+    """Return what a client is told when its request ends in ``error``."""
+    if isinstance(error, errors.UpstreamRefused):
+        return _relayed(error)
+    if isinstance(error, RequestRedirect):
+        # The router would add a slash; nothing here moves.
+        return _text(404, "not found")
+    if isinstance(error, HTTPException):
+        return _text(error.code or 500, (error.name or "error").lower())
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), None)
+    if isinstance(error, CancelledError):
+        return _text(503, "the server gave this request up; it may be shutting down", ((b"Retry-After", b"5"),))
+    if status is None:
+        return Answer(500, b"internal error; the server's log has the details\n", _TEXT, unexpected=True)
+    return _text(status, str(error), _extra_headers(error))
+
+
+_TEXT: Headers = ((b"Content-Type", b"text/plain; charset=utf-8"),)
+
+
+def _text(status: int, message: str, headers: Headers = ()) -> Answer:
+    return Answer(status, f"{message}\n".encode("utf-8", "replace"), (*_TEXT, *headers))
+
+
+def _relayed(error: errors.UpstreamRefused) -> Answer:
+    headers = tuple((name, value) for name, value in error.headers if name.lower() not in _NOT_RELAYED)
+    if not any(name.lower() == b"content-type" for name, _ in headers):
+        headers += _TEXT
+    return Answer(error.status, error.body, headers)
+
+
+def _extra_headers(error: BaseException) -> Headers:
+    for kind, headers in _EXTRA_HEADERS:
+        if isinstance(error, kind):
+            return headers(error)
+    return ()
+
+
+def _allow(error: errors.MethodNotAllowed) -> Headers:
+    return ((b"Allow", ", ".join(error.allowed).encode()),)
+
+
+def _challenge(error: errors.Unauthorized) -> Headers:
+    return ((b"WWW-Authenticate", error.challenge.encode()),)
+
+
+def _retry_after(error: errors.Busy | errors.UpstreamBusy) -> Headers:
+    seconds = 5 if error.retry_after is None else max(1, ceil(error.retry_after))
+    return ((b"Retry-After", str(seconds).encode()),)
+
+
+_EXTRA_HEADERS: tuple[tuple[type[Exception], Callable[..., Headers]], ...] = (
+    (errors.MethodNotAllowed, _allow),
+    (errors.Unauthorized, _challenge),
+    (errors.Busy, _retry_after),
+    (errors.UpstreamBusy, _retry_after),
+    (errors.StorageUnavailable, lambda error: ((b"Retry-After", b"5"),)),
+)
