@@ -1,0 +1,183 @@
+"""Makes snapshots: the working tree of a mirror's branch with its ``.git``, as a compressed tar stream.
+
+The clone is laid out beside the mirror with hard links to its objects, so nothing is copied, the mirror is held only
+for a moment, and a repack meanwhile takes nothing away. While git writes the working tree the objects are on their way
+already. What a repository contains (links, odd names, attributes) is handled by git and tar alone; the server opens
+only files below ``.git/objects``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from cachew.mirrors.commands import GitCommands
+from cachew.plumbing import tarzst
+from cachew.plumbing.errors import NotFound
+from cachew.plumbing.framewriter import FrameWriter, InThread, Sink
+from cachew.plumbing.process import Command, Processes
+from cachew.plumbing.streams import PIECE
+from cachew.snapshots import packed
+from cachew.snapshots.layout import Clone, bare_files, git_files, parse_refs
+from cachew.snapshots.mirror import Mirror
+from cachew.snapshots.variants import Variant
+
+_QUICK = 120.0
+_HEADS = "refs/heads/"
+_SERVERS_OWN = (".lock", ".keep", ".bitmap", "multi-pack-index", "alternates", ".mtimes")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A clone that has been laid out, without its working tree.
+
+    :param root: the working tree to be; ``.git`` is in it.
+    :param clone: what it is.
+    """
+
+    root: Path
+    clone: Clone
+
+
+class Archiver:
+    """Makes snapshots of mirrors.
+
+    :param processes: runs git and tar.
+    :param commands: makes git's argv and environment.
+    :param threads: where frames are compressed and files looked at.
+    :param timeout: seconds that writing the working tree may take.
+    """
+
+    def __init__(
+        self, *, processes: Processes, commands: GitCommands, threads: InThread, timeout: float = 1800.0
+    ) -> None:
+        self._processes, self._commands, self._threads = processes, commands, threads
+        self._timeout = timeout
+
+    async def prepare(self, mirror: Mirror, variant: Variant, directory: Path) -> Prepared:
+        """Lay a clone out.
+
+        :param directory: an empty directory on the mirror's file system.
+        :raise NotFound: when the branch has no commit.
+        """
+        root = directory / "tree"
+        async with mirror.exclusive():
+            clone = await self._describe(mirror, variant)
+            git_directory = directory / "source" if variant.filter else root / ".git"
+            files = bare_files(clone) if variant.filter else git_files(clone)
+            await self._threads(_lay_out, mirror.directory, git_directory, files)
+        if variant.filter:
+            await self._clone_partially(git_directory, root, clone)
+        return Prepared(root, clone)
+
+    async def write(self, prepared: Prepared, sink: Sink) -> None:
+        """Write the archive of a clone.
+
+        :param sink: takes its bytes.
+        :raise ProcessFailed: when git or tar fails.
+        """
+        writer = FrameWriter(sink=sink, threads=self._threads)
+        checkout = Deferred.fromCoroutine(self._check_out(prepared))
+        failed: list[Any] = []
+        checkout.addErrback(failed.append)
+        try:
+            await self._write_objects(prepared, writer)
+            await checkout
+            if failed:
+                failed[0].raiseException()
+            await self._write_tree(prepared.root, writer)
+            await writer.finish()
+        finally:
+            writer.abandon()
+            checkout.cancel()
+            await checkout
+
+    async def _describe(self, mirror: Mirror, variant: Variant) -> Clone:
+        words = ("for-each-ref", "--format=%(objectname) %(refname)", _HEADS, "refs/tags/")
+        refs = parse_refs(await self._output(mirror.directory, *words))
+        head = (await self._output(mirror.directory, "symbolic-ref", "-q", "HEAD", check=False)).strip()
+        wanted = variant.ref or head
+        if wanted:
+            commit = refs.get(wanted)
+        else:
+            commit = (await self._output(mirror.directory, "rev-parse", "-q", "--verify", "HEAD")).strip()
+        if not commit:
+            raise NotFound(f"{mirror.identity.name} has no commit on {wanted or 'HEAD'}: nothing to archive")
+        return Clone(
+            commit=commit,
+            branch=wanted.removeprefix(_HEADS) if wanted.startswith(_HEADS) else "",
+            default=head.removeprefix(_HEADS) if head.startswith(_HEADS) and head in refs else "",
+            refs=refs,
+            upstream_url=mirror.upstream_url,
+            object_format=mirror.object_format,
+            filter=variant.filter,
+        )
+
+    async def _output(self, directory: Path, *words: str, check: bool = True) -> str:
+        done = await self._processes.run(self._commands.git(directory, *words), timeout=_QUICK, check=check)
+        return done.stdout.decode("utf-8", "surrogateescape")
+
+    async def _clone_partially(self, source: Path, root: Path, clone: Clone) -> None:
+        """Let git itself make the partial clone, HEAD's blobs included, and put our files in place of its own."""
+        words = ["clone", "--quiet", "--no-local", "--template=", f"--filter={clone.filter}"]
+        words += ["-c", "index.version=2", *(["--branch", clone.branch] if clone.branch else [])]
+        extra = {"GIT_ALLOW_PROTOCOL": "file"}
+        command = self._commands.git(None, *words, f"file://{source}", str(root), extra=extra)
+        await self._processes.run(command, timeout=self._timeout)
+        await self._threads(_replace_git_files, root / ".git", clone)
+
+    async def _check_out(self, prepared: Prepared) -> None:
+        if prepared.clone.filter:
+            return
+        options = ("-c", "index.version=2", "-c", "checkout.workers=2", "-c", "core.attributesFile=/dev/null")
+        words = (*options, f"--work-tree={prepared.root}", "read-tree", "--reset", "-u", prepared.clone.commit)
+        await self._processes.run(self._commands.git(prepared.root / ".git", *words), timeout=self._timeout)
+
+    async def _write_objects(self, prepared: Prepared, writer: FrameWriter) -> None:
+        objects = prepared.root / ".git" / "objects"
+        listed = await self._threads(_object_segments, objects)
+        await writer.add(listed, tarzst.PACKED_LEVEL)
+
+    async def _write_tree(self, root: Path, writer: FrameWriter) -> None:
+        child = self._processes.start(tar_command(root, self._commands.environment()["PATH"]))
+        try:
+            while piece := await child.stdout.read(PIECE):
+                await writer.write(piece)
+        finally:
+            child.stdout.close()
+            await child.wait()
+
+
+def tar_command(root: Path, path: str) -> Command:
+    """Return the tar that writes everything but ``.git/objects``, in one order for one content."""
+    options = ("--format=gnu", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mode=u+rw,go=rX")
+    shape = ("--blocking-factor=512", "--hard-dereference", "--anchored", "--exclude=./.git/objects", "--file=-")
+    argv = ("tar", f"--directory={root}", "--create", *options, *shape, ".")
+    return Command(argv=argv, env={"PATH": path, "LC_ALL": "C"})
+
+
+def _object_segments(objects: Path) -> list[tarzst.Segment]:
+    return list(packed.segments(packed.members(objects, "./.git/objects")))
+
+
+def _lay_out(mirror: Path, git: Path, files: Mapping[str, str]) -> None:
+    packed.link_tree(mirror / "objects", git / "objects", skip=_SERVERS_OWN)
+    _write_files(git, files)
+
+
+def _write_files(git: Path, files: Mapping[str, str]) -> None:
+    for directory in ("refs/heads", "refs/tags", "objects/pack", "objects/info"):
+        (git / directory).mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        file = git / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def _replace_git_files(git: Path, clone: Clone) -> None:
+    for reference in (*(git / "refs").rglob("*"), *(git / "logs").rglob("*"), git / "packed-refs"):
+        if reference.is_file():
+            reference.unlink()
+    _write_files(git, git_files(clone))

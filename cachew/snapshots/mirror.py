@@ -1,0 +1,50 @@
+"""What snapshots need of a mirror, and nothing else of it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+from cachew.mirrors.identity import Identity
+
+
+class Mirror(Protocol):
+    """A bare mirror on disk."""
+
+    @property
+    def identity(self) -> Identity:
+        """The repository it mirrors."""
+
+    @property
+    def directory(self) -> Path:
+        """The bare repository; there only while :attr:`ready`."""
+
+    @property
+    def upstream_url(self) -> str:
+        """Where the repository really is, without credentials."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be read."""
+
+    @property
+    def head_commit(self) -> str | None:
+        """The commit that HEAD names, in hex; None when HEAD is unborn or the mirror isn't ready."""
+
+    @property
+    def refs(self) -> Mapping[str, str]:
+        """Full names of its refs, to object ids in hex."""
+
+    @property
+    def object_format(self) -> str:
+        """``sha1`` or ``sha256``."""
+
+    def exclusive(self) -> AbstractAsyncContextManager[None]:
+        """Hold fetches, repacks and other archives off while the block runs."""
+
+
+FindMirror = Callable[[Identity], Mirror | None]
+"""Gives the mirror of a repository if it is ready now."""
+
+ReadyMirror = Callable[[Identity], Awaitable[Mirror]]
+"""Gives the mirror of a repository, made first if there is none; raises what kept it from being made."""

@@ -1,0 +1,270 @@
+"""Making something once for everybody who asks for it meanwhile, and storing it.
+
+A production writes to a spool, which any number of clients follow from the first byte, and to the cache, where it
+appears when it is complete. It belongs to no client: all may leave and it goes on. What fails leaves no trace.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cachew.cache.interface import Cache, Writer
+from cachew.plumbing.errors import CachewError
+from cachew.plumbing.framewriter import InThread, Sink
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.spool import Spool
+from cachew.plumbing.streams import Source
+from cachew.snapshots.variants import NAMESPACE
+
+Begin = Callable[[Mapping[str, str]], Awaitable[Sink]]
+"""Announces the headers of what is made, and gives where its bytes go."""
+
+Make = Callable[[Path, Begin], Coroutine[Any, Any, None]]
+"""Makes one thing: in an empty directory of its own; it begins once it can say what it makes."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be made.
+
+    :param key: in the cache.
+    :param owner: whose turn it counts as: the repository's name.
+    :param make: makes it.
+    :param requires: awaited before it takes a place among what is being made.
+    :param ttl: seconds that it may be kept; None for as long as the cache keeps things.
+    """
+
+    key: str
+    owner: str
+    make: Make
+    requires: Callable[[], Awaitable[object]] | None = None
+    ttl: float | None = None
+
+
+class Production:
+    """One thing that is being made.
+
+    :param spool: where its bytes are.
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self.headers: Mapping[str, str] = {}
+        self._result: Failure | None = None
+        self._has_begun = self._has_ended = False
+        self._begun: list[Deferred[None]] = []
+        self._ended: list[Deferred[None]] = []
+
+    async def begun(self) -> None:
+        """Wait until :attr:`headers` are known.
+
+        :raise Exception: what kept it from beginning.
+        """
+        if not (self._has_begun or self._has_ended):
+            await _wait_in(self._begun)
+        if not self._has_begun and self._result is not None:
+            self._result.raiseException()
+
+    async def ended(self) -> None:
+        """Wait until it is made and stored.
+
+        :raise Exception: what it failed with.
+        """
+        await self.settled()
+        if self._result is not None:
+            self._result.raiseException()
+
+    async def settled(self) -> None:
+        """Wait until it has ended, well or badly."""
+        if not self._has_ended:
+            await _wait_in(self._ended)
+
+    def follow(self) -> Source:
+        """Return all its bytes, from the first to the last one yet to come."""
+        return self._spool.follow()
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        """Note what it will be."""
+        self.headers = headers
+        self._has_begun = True
+        _wake(self._begun)
+
+    def end(self, result: Failure | None) -> None:
+        """Note how it ended."""
+        self._result, self._has_ended = result, True
+        _wake(self._begun)
+        _wake(self._ended)
+
+
+async def _wait_in(queue: list[Deferred[None]]) -> None:
+    waiter: Deferred[None] = Deferred(queue.remove)
+    queue.append(waiter)
+    await waiter
+
+
+def _wake(queue: list[Deferred[None]]) -> None:
+    waiting, queue[:] = list(queue), []
+    for waiter in waiting:
+        waiter.callback(None)
+
+
+class Productions:
+    """Everything that is being made.
+
+    :param cache: where it is stored.
+    :param scratch: a directory for work in progress, on the mirrors' file system.
+    :param slots: bounds how much is made at once.
+    :param clock: dates it, and ends what takes longer than ``timeout`` seconds.
+    :param threads: for work on files.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        scratch: Path,
+        slots: Slots,
+        clock: IReactorTime,
+        threads: InThread,
+        timeout: float = 3600.0,
+    ) -> None:
+        self._cache, self._scratch, self._slots = cache, scratch, slots
+        self._clock, self._threads, self._timeout = clock, threads, timeout
+        self._numbers = count(1)
+        self._running: dict[str, Production] = {}
+        self._work: dict[str, Deferred[None]] = {}
+
+    async def start(self) -> None:
+        """Remove what a killed server left behind."""
+        await self._threads(_empty_directory, self._scratch)
+
+    async def stop(self) -> None:
+        """Break off whatever is being made, and wait until it is cleaned up."""
+        for work in list(self._work.values()):
+            work.cancel()
+        for production in list(self._running.values()):
+            await production.settled()
+
+    def running(self, key: str) -> Production | None:
+        """Return what is being made under a key."""
+        return self._running.get(key)
+
+    def run(self, order: Order) -> Production:
+        """Join what is being made under the order's key, or begin to make it."""
+        if (running := self._running.get(order.key)) is not None:
+            return running
+        spool = Spool(path=self._scratch / f"spool-{next(self._numbers)}")
+        production = self._running[order.key] = Production(spool)
+        work = Deferred.fromCoroutine(self._produce(order, production, spool))
+        self._work[order.key] = work
+        work.addTimeout(self._timeout, self._clock)
+        work.addBoth(self._over, order, production, spool)
+        return production
+
+    def _over(self, result: Failure | None, order: Order, production: Production, spool: Spool) -> None:
+        failure = result if isinstance(result, Failure) else None
+        if failure is not None:
+            spool.fail(failure.value if isinstance(failure.value, Exception) else Exception(str(failure.value)))
+            self._log_failure(failure, order)
+        spool.discard()
+        self._running.pop(order.key, None)
+        self._work.pop(order.key, None)
+        production.end(failure)
+
+    def _log_failure(self, failure: Failure, order: Order) -> None:
+        if failure.check(CachewError, TimedOut):
+            self.log.error("making {key} failed: {reason}", key=order.key, reason=failure.getErrorMessage())
+        elif not failure.check(CancelledError):
+            self.log.failure("making {key} failed", failure=failure, key=order.key)
+
+    async def _produce(self, order: Order, production: Production, spool: Spool) -> None:
+        if order.requires is not None:
+            await order.requires()
+        async with self._slots.take(order.owner):
+            started = self._clock.seconds()
+            directory = Path(await self._threads(_make_directory, self._scratch))
+            try:
+                await self._make(order, production, spool, directory)
+            finally:
+                await self._threads(shutil.rmtree, directory, ignore_errors=True)
+            seconds = self._clock.seconds() - started
+            self.log.info("made {key}, {size} bytes in {seconds:.1f}s", key=order.key, size=spool.size, seconds=seconds)
+
+    async def _make(self, order: Order, production: Production, spool: Spool, directory: Path) -> None:
+        storing = _Storing()
+
+        async def begin(headers: Mapping[str, str]) -> Sink:
+            dated = {**headers, "Last-Modified": formatdate(self._clock.seconds(), usegmt=True)}
+            await storing.begin(self._cache.create(NAMESPACE, order.key, headers=dated, ttl=order.ttl))
+            production.begin(dated)
+
+            async def write(data: bytes) -> None:
+                spool.write(data)
+                await storing.write(data)
+
+            return write
+
+        try:
+            await order.make(directory, begin)
+            spool.finish()
+            await storing.commit()
+        finally:
+            await storing.abort()
+
+
+class _Storing:
+    """The way into the cache, whose failure is no failure for those who follow the spool."""
+
+    def __init__(self) -> None:
+        self._writer: Writer | None = None
+        self._failure: CachewError | None = None
+
+    async def begin(self, creating: Awaitable[Writer]) -> None:
+        try:
+            self._writer = await creating
+        except CachewError as failure:
+            self._failure = failure
+
+    async def write(self, data: bytes) -> None:
+        if self._writer is None or self._failure is not None:
+            return
+        try:
+            await self._writer.write(data)
+        except CachewError as failure:
+            self._failure = failure
+
+    async def commit(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._writer is not None:
+            await self._writer.commit()
+
+    async def abort(self) -> None:
+        if self._writer is not None:
+            await self._writer.abort()
+
+
+def _make_directory(scratch: Path) -> str:
+    return tempfile.mkdtemp(prefix="work-", dir=scratch)
+
+
+def _empty_directory(scratch: Path) -> None:
+    scratch.mkdir(parents=True, exist_ok=True)
+    for left in scratch.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)

@@ -1,0 +1,87 @@
+"""The archives of repositories: opened from the cache, or made."""
+
+from pathlib import Path
+from typing import Protocol
+
+from cachew.cache.interface import Cache, Entry, ObjectInfo
+from cachew.mirrors.identity import Identity
+from cachew.snapshots.archive import Archiver
+from cachew.snapshots.mirror import Mirror, ReadyMirror
+from cachew.snapshots.production import Begin, Order, Production, Productions
+from cachew.snapshots.variants import NAMESPACE, Variant
+
+COMMIT_HEADER = "X-Cachew-Snapshot-Commit"
+ARCHIVE_TYPE = "application/zstd"
+
+
+class Maker(Protocol):
+    """Makes the archives of one kind."""
+
+    async def __call__(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
+        """Make one.
+
+        :param directory: an empty directory on the mirror's file system.
+        :param begin: to be called once, when it is certain what will be made.
+        :raise NotFound: when the repository has nothing that could be archived.
+        """
+
+
+class Snapshots:
+    """Archives by repository and variant.
+
+    :param cache: where they are kept.
+    :param productions: where they are made.
+    :param makers: who makes them, by kind.
+    :param ready_mirror: gives the mirror that one is made of.
+    """
+
+    def __init__(
+        self, *, cache: Cache, productions: Productions, makers: dict[str, Maker], ready_mirror: ReadyMirror
+    ) -> None:
+        self._cache, self._productions = cache, productions
+        self._makers, self._ready_mirror = makers, ready_mirror
+
+    async def open(self, identity: Identity, variant: Variant) -> Entry | None:
+        """Open a cached archive; the caller closes it.
+
+        :return: None when none is cached.
+        """
+        return await self._cache.open(NAMESPACE, variant.key(identity))
+
+    async def stat(self, identity: Identity, variant: Variant) -> ObjectInfo | None:
+        """Return what is known of a cached archive, None when none is cached."""
+        return await self._cache.stat(NAMESPACE, variant.key(identity))
+
+    def produce(self, identity: Identity, variant: Variant) -> Production:
+        """Make an archive, or join those for whom it is being made."""
+
+        async def make(directory: Path, begin: Begin) -> None:
+            mirror = await self._ready_mirror(identity)
+            await self._makers[variant.kind](mirror, variant, directory, begin)
+
+        return self._productions.run(
+            Order(
+                key=variant.key(identity),
+                owner=identity.name,
+                make=make,
+                requires=lambda: self._ready_mirror(identity),
+            )
+        )
+
+
+class SnapshotMaker:
+    """Makes snapshots of the kind ``snapshot``.
+
+    :param archiver: does the work.
+    """
+
+    def __init__(self, *, archiver: Archiver) -> None:
+        self._archiver = archiver
+
+    async def __call__(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
+        """Make one."""
+        prepared = await self._archiver.prepare(mirror, variant, directory)
+        sink = await begin({"Content-Type": ARCHIVE_TYPE, COMMIT_HEADER: prepared.clone.commit})
+        await self._archiver.write(prepared, sink)
+
+

@@ -1,0 +1,219 @@
+"""One producer, any number of followers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.task import Clock
+
+from cachew.cache.memory import MemoryCache
+from cachew.plumbing.errors import NotFound, SpoolFailed
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.streams import Source, read_all
+from cachew.snapshots.production import Begin, Order, Productions
+from cachew.snapshots.variants import NAMESPACE
+
+HEADERS = {"Content-Type": "application/zstd"}
+
+
+async def at_once(function: Callable[..., Any], *args: Any, **more: Any) -> Any:
+    """A thread that needs no time."""
+    return function(*args, **more)
+
+
+class Bench:
+    """Productions under a test's control: what is made waits for :attr:`gate` between two halves."""
+
+    def __init__(self, scratch: Path, *, limit: int = 1000, places: int = 2) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000)
+        self.cache = MemoryCache(limit=limit, clock=self.clock.seconds)
+        self.scratch = scratch
+        self.productions = Productions(
+            cache=self.cache,
+            scratch=scratch,
+            slots=Slots(limit=places),
+            clock=self.clock,
+            threads=at_once,
+            timeout=60,
+        )
+        scratch.mkdir()
+        self.started: list[str] = []
+        self.gate: Deferred[None] = Deferred()
+
+    async def make(self, directory: Path, begin: Begin) -> None:
+        """Make ten bytes."""
+        self.started.append("started")
+        (directory / "work").write_bytes(b"in progress")
+        sink = await begin(HEADERS)
+        await sink(b"first")
+        await self.gate
+        await sink(b"later")
+
+    def order(self, key: str = "key", **more: Any) -> Order:
+        """Order the ten bytes."""
+        return Order(**{"key": key, "owner": "git.example/repo", "make": self.make, **more})
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Return a bench with an empty scratch directory."""
+    return Bench(tmp_path / "scratch")
+
+
+def start(coroutine: Any) -> list[Any]:
+    """Run a coroutine; its result or failure appears in the list."""
+    results: list[Any] = []
+    Deferred.fromCoroutine(coroutine).addBoth(results.append)
+    return results
+
+
+def whole(source: Source) -> list[Any]:
+    """Read a source to its end."""
+    return start(read_all(source, 1000))
+
+
+def test_all_who_ask_meanwhile_follow_one_production(bench: Bench) -> None:
+    """Whoever comes while it is made gets every byte of the same work."""
+    first = bench.productions.run(bench.order())
+    early = whole(first.follow())
+    late = whole(bench.productions.run(bench.order()).follow())
+    bench.gate.callback(None)
+    assert early == late == [b"firstlater"]
+    assert bench.started == ["started"]
+
+
+def test_what_was_made_is_stored_byte_for_byte(bench: Bench) -> None:
+    """The stored object has the bytes that were streamed, and the headers that were announced, dated."""
+    production = bench.productions.run(bench.order())
+    streamed = whole(production.follow())
+    assert start(bench.cache.stat(NAMESPACE, "key")) == [None]
+    bench.gate.callback(None)
+    (entry,) = start(bench.cache.open(NAMESPACE, "key"))
+    assert whole(entry.source()) == streamed
+    assert entry.info.headers == {**HEADERS, "Last-Modified": "Tue, 14 Nov 2023 22:13:20 GMT"} == production.headers
+
+
+def test_it_survives_the_client_that_asked_first(bench: Bench) -> None:
+    """A client that leaves takes nothing away from the others or from the cache."""
+    production = bench.productions.run(bench.order())
+    leaving, staying = production.follow(), production.follow()
+    leaving.close()
+    bench.gate.callback(None)
+    assert whole(staying) == [b"firstlater"]
+    assert start(bench.cache.stat(NAMESPACE, "key"))[0].size == 10
+
+
+def test_nothing_is_left_of_it_afterwards(bench: Bench) -> None:
+    """Neither work in progress nor the spool stays on disk, and the next order makes it anew."""
+    production = bench.productions.run(bench.order())
+    assert len(list(bench.scratch.iterdir())) == 2
+    bench.gate.callback(None)
+    assert list(bench.scratch.iterdir()) == []
+    assert bench.productions.running("key") is None
+    assert bench.productions.run(bench.order()) is not production
+
+
+def test_a_failure_before_the_first_byte_is_told_to_everybody(bench: Bench) -> None:
+    """Those who wait for the beginning get the reason, and the cache stays empty."""
+
+    async def nothing(directory: Path, begin: Begin) -> None:
+        await bench.gate
+        raise NotFound("no commit")
+
+    waiting = start(bench.productions.run(bench.order(make=nothing)).begun())
+    also = start(bench.productions.run(bench.order(make=nothing)).begun())
+    bench.gate.callback(None)
+    assert [result[0].type for result in (waiting, also)] == [NotFound, NotFound]
+    assert list(bench.scratch.iterdir()) == []
+
+
+def test_a_failure_in_the_middle_breaks_the_followers_off(bench: Bench) -> None:
+    """A follower of something that fails sees a failure, never an early end, and nothing is stored."""
+    production = bench.productions.run(bench.order())
+    following = whole(production.follow())
+    ended = start(production.ended())
+    bench.gate.errback(NotFound("gone"))
+    assert following[0].type is SpoolFailed
+    assert ended[0].type is NotFound
+    assert start(bench.cache.stat(NAMESPACE, "key")) == [None]
+    assert list(bench.scratch.iterdir()) == []
+
+
+def test_an_unexpected_failure_is_logged_with_its_traceback(bench: Bench, flush_logged_errors: Any) -> None:
+    """A fault of ours is not silent."""
+    production = bench.productions.run(bench.order())
+    bench.gate.errback(ZeroDivisionError())
+    assert start(production.ended())[0].type is ZeroDivisionError
+    assert len(flush_logged_errors(ZeroDivisionError)) == 1
+
+
+def test_a_full_cache_is_no_failure_for_the_followers(tmp_path: Path) -> None:
+    """What can't be stored is still streamed to the end."""
+    bench = Bench(tmp_path / "scratch", limit=7)
+    production = bench.productions.run(bench.order())
+    following, ended = whole(production.follow()), start(production.ended())
+    bench.gate.callback(None)
+    assert following == [b"firstlater"]
+    assert "limit" in ended[0].getErrorMessage()
+
+
+def test_what_takes_too_long_is_broken_off(bench: Bench) -> None:
+    """A production that hangs ends after its time and makes room."""
+    ended = start(bench.productions.run(bench.order()).ended())
+    bench.clock.advance(61)
+    assert ended[0].check(TimedOut)
+    assert list(bench.scratch.iterdir()) == []
+
+
+def test_stopping_breaks_everything_off_and_waits(bench: Bench) -> None:
+    """After the stop nothing is under way and nothing is left on disk."""
+    following = whole(bench.productions.run(bench.order()).follow())
+    assert start(bench.productions.stop()) == [None]
+    assert following[0].type is SpoolFailed
+    assert list(bench.scratch.iterdir()) == []
+
+
+def test_a_start_removes_what_a_killed_server_left(bench: Bench) -> None:
+    """Scratch is empty after the start, whatever lay in it."""
+    (bench.scratch / "work-1" / "tree").mkdir(parents=True)
+    (bench.scratch / "spool-1").write_bytes(b"half")
+    (bench.scratch / "link").symlink_to("/etc")
+    start(bench.productions.start())
+    assert list(bench.scratch.iterdir()) == []
+
+
+def test_no_more_is_made_at_once_than_there_are_places(tmp_path: Path) -> None:
+    """The third production waits for its turn."""
+    bench = Bench(tmp_path / "scratch")
+    for key in "abc":
+        bench.productions.run(bench.order(key))
+    assert len(bench.started) == 2
+    bench.gate.callback(None)
+    assert len(bench.started) == 3
+
+
+def test_waiting_for_what_it_requires_takes_no_place(tmp_path: Path) -> None:
+    """A mirror that is cloned slowly keeps no other snapshot from being made."""
+    bench = Bench(tmp_path / "scratch", places=1)
+    mirror: Deferred[None] = Deferred()
+    bench.productions.run(bench.order("slow", requires=lambda: mirror))
+    bench.productions.run(bench.order("quick"))
+    bench.gate.callback(None)
+    assert start(bench.cache.stat(NAMESPACE, "quick"))[0].size == 10
+    mirror.callback(None)
+    assert start(bench.cache.stat(NAMESPACE, "slow"))[0].size == 10
+
+
+def test_one_who_waits_for_the_beginning_may_leave(bench: Bench) -> None:
+    """A client that goes before anything is known disturbs nobody."""
+    production = bench.productions.run(bench.order(requires=lambda: bench.gate))
+    leaving = Deferred.fromCoroutine(production.begun())
+    staying = start(production.begun())
+    leaving.addErrback(lambda failure: failure.trap(CancelledError))
+    leaving.cancel()
+    bench.gate.callback(None)
+    assert staying == [None]
