@@ -1,0 +1,150 @@
+"""What an upstream answers to `GET info/refs` (pure).
+
+Asked for protocol v2 it tells its capabilities; when it does not speak v2 it tells its refs at once, in the form of v0
+or v1. See gitprotocol-v2(5), gitprotocol-http(5) and gitprotocol-pack(5).
+"""
+
+import re
+from collections.abc import Iterable
+
+from cachew.plumbing.pktline import FLUSH, Packet
+from cachew.upstream.listing import (
+    REF_NAME,
+    Capabilities,
+    Listing,
+    MalformedListing,
+    RemoteRef,
+    oid_width,
+    payload_of,
+    printable,
+    text_of,
+)
+
+_LINE = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}) (" + REF_NAME + rb")(\^\{\})?")
+
+
+class AdvertisementParser:
+    """Reads the answer to ``GET info/refs``, whichever protocol it speaks.
+
+    A leading ``# service=`` packet and the flush after it are optional: some servers leave them out in v2.
+    """
+
+    def __init__(self) -> None:
+        self.protocol: int | None = None
+        self.done = False
+        self._after_service = False
+        self._features: dict[str, str | None] = {}
+        self._refs: list[RemoteRef] = []
+        self._symrefs: dict[str, str] = {}
+
+    def take(self, packet: Packet) -> None:
+        """Take the next packet.
+
+        :raise MalformedListing: when it has no place here.
+        :raise RemoteError: when it is an ``ERR`` packet.
+        """
+        if self.done:
+            raise MalformedListing("more after the end of the advertisement")
+        if packet is FLUSH:
+            self._flush()
+        elif self.protocol is None:
+            self._first(payload_of(packet))
+        elif self.protocol == 2:
+            self._capability(payload_of(packet))
+        else:
+            self._ref(payload_of(packet))
+
+    def _flush(self) -> None:
+        if self._after_service:
+            self._after_service = False
+        else:
+            self.done = True
+
+    def _first(self, line: bytes) -> None:
+        if line.startswith(b"# service="):
+            self._after_service = True
+        elif line in (b"version 2", b"version 1"):
+            self._after_service = False
+            self.protocol = int(line[-1:])
+        else:
+            self._after_service = False
+            self.protocol = 0
+            self._ref(line)
+
+    def _capability(self, line: bytes) -> None:
+        key, equals, value = text_of(line).partition("=")
+        self._features[key] = value if equals else None
+
+    def _ref(self, line: bytes) -> None:
+        line, nul, capabilities = line.partition(b"\0")
+        if nul and not self._refs:
+            self._v0_capabilities(text_of(capabilities))
+        if line.startswith(b"shallow ") or line.endswith(b" capabilities^{}"):
+            return
+        match = _LINE.fullmatch(line)
+        if match is None or len(match[1]) != oid_width(self._features.get("object-format") or "sha1"):
+            raise MalformedListing(f"bad line in the advertisement: {printable(line)}")
+        self._add(match[1].decode("ascii"), text_of(match[2]), bool(match[3]))
+
+    def _add(self, oid: str, name: str, peeled: bool) -> None:
+        if not peeled:
+            self._refs.append(RemoteRef(name, oid, self._symrefs.get(name)))
+        elif self._refs and self._refs[-1].name == name:
+            last = self._refs[-1]
+            self._refs[-1] = RemoteRef(name, last.oid, last.symref_target, oid)
+
+    def _v0_capabilities(self, text: str) -> None:
+        for capability in text.split():
+            key, equals, value = capability.partition("=")
+            if key == "symref":
+                name, _, target = value.partition(":")
+                self._symrefs[name] = target
+            else:
+                self._features[key] = value if equals else None
+
+    def result(self) -> tuple[Capabilities, Listing | None]:
+        """Return the capabilities, and the listing when the upstream speaks v0 or v1.
+
+        :raise MalformedListing: when the advertisement has not come to its end.
+        """
+        if not self.done:
+            raise MalformedListing("the advertisement broke off")
+        protocol = self.protocol or 0
+        capabilities = Capabilities(dict(self._features), protocol)
+        oid_width(capabilities.object_format)
+        if protocol == 2:
+            return capabilities, None
+        born = {ref.name for ref in self._refs}
+        unborn = [RemoteRef(name, None, target) for name, target in self._symrefs.items() if name not in born]
+        return capabilities, Listing((*unborn, *self._refs), capabilities.object_format, protocol)
+
+
+def parse_v0_advertisement(packets: Iterable[Packet]) -> Listing:
+    """Parse a whole v0 or v1 advertisement.
+
+    :raise MalformedListing: when it is not one, or not all of one.
+    :raise RemoteError: when the upstream reports an error.
+    """
+    _, listing = _parse_advertisement(packets)
+    if listing is None:
+        raise MalformedListing("a v2 advertisement where one with refs was expected")
+    return listing
+
+
+def parse_v2_capabilities(packets: Iterable[Packet]) -> Capabilities:
+    """Parse a whole v2 capability advertisement.
+
+    :raise MalformedListing: when it is not one, or not all of one.
+    :raise RemoteError: when the upstream reports an error.
+    """
+    capabilities, listing = _parse_advertisement(packets)
+    if listing is not None:
+        raise MalformedListing("the upstream does not speak protocol v2")
+    return capabilities
+
+
+def _parse_advertisement(packets: Iterable[Packet]) -> tuple[Capabilities, Listing | None]:
+    parser = AdvertisementParser()
+    for packet in packets:
+        parser.take(packet)
+    return parser.result()

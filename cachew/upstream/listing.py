@@ -1,0 +1,246 @@
+"""What an upstream says its refs are (pure).
+
+Here are the refs themselves and the `ls-refs` response of protocol v2; :mod:`cachew.upstream.advertisement` reads what
+`info/refs` answers. The parsers take packets one by one, so that a listing of half a million refs is read while it
+arrives. A listing that ends before its flush packet is refused: a ref that is merely missing would look deleted. See
+gitprotocol-v2(5).
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from cachew.plumbing.errors import CachewError
+from cachew.plumbing.pktline import DELIM, FLUSH, Packet, Special, encode_all
+
+AGENT = "git/2.39.5-cachew"
+"""How cachew names itself to upstreams; some treat what doesn't begin with ``git/`` as a browser."""
+
+REF_NAME = rb"[^\x00-\x20\x7f~^:?*\[\\]+"
+_LINE = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}|unborn) (" + REF_NAME + rb")((?: [^ ]+)*)")
+_FORMATS = {"sha1": 40, "sha256": 64}
+
+
+class MalformedListing(CachewError):
+    """What the upstream sent is not a listing, or not all of one."""
+
+
+class RemoteError(CachewError):
+    """The upstream sent an ``ERR`` packet.
+
+    :param message: its text, printable and short.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRef:
+    """One ref of an upstream.
+
+    :param name: its full name; bytes that are not UTF-8 are kept as surrogate escapes.
+    :param oid: the object id it has, in hex; None for an unborn branch.
+    :param symref_target: the ref it points to when it is symbolic.
+    :param peeled: the id of what an annotated tag points to.
+    """
+
+    name: str
+    oid: str | None
+    symref_target: str | None = None
+    peeled: str | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The refs of an upstream at one moment, in the upstream's order.
+
+    :param refs: the refs.
+    :param object_format: ``sha1`` or ``sha256``.
+    :param protocol: the version of the protocol that told them.
+    """
+
+    refs: tuple[RemoteRef, ...]
+    object_format: str = "sha1"
+    protocol: int = 2
+
+    @cached_property
+    def by_name(self) -> dict[str, RemoteRef]:
+        """The refs by full name."""
+        return {ref.name: ref for ref in self.refs}
+
+    @cached_property
+    def _oids(self) -> frozenset[str]:
+        found = {ref.oid for ref in self.refs} | {ref.peeled for ref in self.refs}
+        return frozenset(oid for oid in found if oid is not None)
+
+    def oids(self) -> frozenset[str]:
+        """Return every object id in the listing, those of peeled tags too."""
+        return self._oids
+
+    @property
+    def head_target(self) -> str | None:
+        """The branch that ``HEAD`` names, born or unborn; None when it is detached or unknown."""
+        head = self.by_name.get("HEAD")
+        return None if head is None else head.symref_target
+
+    @property
+    def head_oid(self) -> str | None:
+        """The commit that ``HEAD`` names."""
+        head = self.by_name.get("HEAD")
+        return None if head is None else head.oid
+
+    @property
+    def empty(self) -> bool:
+        """Whether the repository has no ref that names an object."""
+        return not self._oids
+
+    def filtered(self, prefixes: Iterable[str] | None) -> "Listing":
+        """Return the refs whose names begin with one of ``prefixes``; all of them for None or none."""
+        wanted = tuple(prefixes or ())
+        if not wanted:
+            return self
+        refs = tuple(ref for ref in self.refs if ref.name.startswith(wanted))
+        return Listing(refs, self.object_format, self.protocol)
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an upstream's advertisement says it can do.
+
+    :param features: each capability with its value, None when it has none.
+    :param protocol: 2, 1 or 0.
+    :param base_url: where its repository is after redirects; empty when the parser made this.
+    """
+
+    features: Mapping[str, str | None] = field(default_factory=dict)
+    protocol: int = 2
+    base_url: str = ""
+
+    @property
+    def object_format(self) -> str:
+        """``sha1`` or ``sha256``."""
+        return self.features.get("object-format") or "sha1"
+
+    def supports(self, command: str, feature: str) -> bool:
+        """Whether ``command`` is offered with ``feature`` among its values."""
+        return feature in (self.features.get(command) or "").split()
+
+
+def ls_refs_request(capabilities: Capabilities, prefixes: Iterable[str] | None) -> bytes:
+    """Return the body of an ``ls-refs`` command.
+
+    :param capabilities: the upstream's; only what it offers is asked for.
+    :param prefixes: ref prefixes that bound the answer; None asks for all refs.
+    """
+    packets: list[Packet] = [b"command=ls-refs\n"]
+    if "agent" in capabilities.features:
+        packets.append(f"agent={AGENT}\n".encode())
+    if "object-format" in capabilities.features:
+        packets.append(f"object-format={capabilities.object_format}\n".encode())
+    packets += [DELIM, b"peel\n", b"symrefs\n"]
+    if capabilities.supports("ls-refs", "unborn"):
+        packets.append(b"unborn\n")
+    packets += [b"ref-prefix %b\n" % prefix.encode("utf-8", "surrogateescape") for prefix in prefixes or ()]
+    return encode_all([*packets, FLUSH])
+
+
+class LsRefsParser:
+    """Reads an ``ls-refs`` response, packet by packet.
+
+    :param object_format: what the upstream's capabilities said.
+    """
+
+    def __init__(self, object_format: str = "sha1") -> None:
+        self._format = object_format
+        self._width = oid_width(object_format)
+        self._refs: list[RemoteRef] = []
+        self.done = False
+
+    def take(self, packet: Packet) -> None:
+        """Take the next packet.
+
+        :raise MalformedListing: when it has no place here.
+        :raise RemoteError: when it is an ``ERR`` packet.
+        """
+        if self.done:
+            raise MalformedListing("more after the end of the ref listing")
+        if packet is FLUSH:
+            self.done = True
+            return
+        line = payload_of(packet)
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise MalformedListing(f"bad line in the ref listing: {printable(line)}")
+        oid, name, attributes = match.groups()
+        self._refs.append(self._ref(oid, name, attributes))
+
+    def _ref(self, oid: bytes, name: bytes, attributes: bytes) -> RemoteRef:
+        unborn = oid == b"unborn"
+        if not unborn and len(oid) != self._width:
+            raise MalformedListing(f"an object id of {len(oid)} digits in a {self._format} listing")
+        target = peeled = None
+        if attributes:
+            for attribute in attributes.split():
+                key, _, value = attribute.partition(b":")
+                if key == b"symref-target":
+                    target = text_of(value)
+                elif key == b"peeled" and len(value) == self._width:
+                    peeled = text_of(value)
+        return RemoteRef(text_of(name), None if unborn else oid.decode("ascii"), target, peeled)
+
+    def result(self) -> Listing:
+        """Return the listing.
+
+        :raise MalformedListing: when it has not come to its end.
+        """
+        if not self.done:
+            raise MalformedListing("the ref listing broke off")
+        return Listing(tuple(self._refs), self._format, 2)
+
+
+def parse_ls_refs(packets: Iterable[Packet], object_format: str = "sha1") -> Listing:
+    """Parse a whole ``ls-refs`` response.
+
+    :raise MalformedListing: when it is not one, or not all of one.
+    :raise RemoteError: when the upstream reports an error.
+    """
+    parser = LsRefsParser(object_format)
+    for packet in packets:
+        parser.take(packet)
+    return parser.result()
+
+
+def payload_of(packet: Packet) -> bytes:
+    """Return a packet's line without its newline.
+
+    :raise MalformedListing: for a special packet.
+    :raise RemoteError: for an ``ERR`` packet.
+    """
+    if isinstance(packet, Special):
+        raise MalformedListing("an unexpected special packet")
+    if packet.startswith(b"ERR "):
+        raise RemoteError(printable(packet[4:].strip()))
+    return packet[:-1] if packet.endswith(b"\n") else packet
+
+
+def oid_width(object_format: str) -> int:
+    """Return how many hex digits an object id has.
+
+    :raise MalformedListing: when the format is unknown.
+    """
+    if object_format not in _FORMATS:
+        raise MalformedListing(f"unknown object format {object_format[:20]!r}")
+    return _FORMATS[object_format]
+
+
+def text_of(data: bytes) -> str:
+    """Decode a name so that any bytes survive the way back."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def printable(data: bytes) -> str:
+    """Return the start of an upstream's words in a form fit for messages."""
+    return "".join(c if c.isprintable() else "?" for c in data[:200].decode("utf-8", "replace"))
