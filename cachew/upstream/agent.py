@@ -1,0 +1,218 @@
+"""Connections to upstreams: pooled, verified, and only to addresses that may be talked to.
+
+The check is made on the very addresses that are then connected to, after name resolution, so a name that resolves to
+something else a moment later gains nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from OpenSSL.SSL import Context
+from twisted.internet import ssl
+from twisted.internet._sslverify import IOpenSSLTrustRoot
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
+    IProtocol,
+    IProtocolFactory,
+    IReactorPluggableNameResolver,
+    IResolutionReceiver,
+    IStreamClientEndpoint,
+)
+from twisted.python.failure import Failure
+from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.error import SchemeNotSupported
+from twisted.web.iweb import IAgent, IAgentEndpointFactory
+from zope.interface import implementer
+
+from cachew.upstream.hosts import Hosts, is_public_address
+
+KEPT_PER_HOST = 64
+"""Idle connections kept for one upstream."""
+KEPT_FOR = 45
+"""Seconds that an idle connection is kept; less than the usual servers and load balancers keep theirs."""
+
+
+class AddressRefused(Exception):
+    """A host name resolves to nothing but addresses that are not public."""
+
+
+@implementer(IHostnameResolver)
+class PublicOnly:
+    """Resolves like another resolver and withholds every address that is not public.
+
+    :param resolver: the other.
+    """
+
+    def __init__(self, resolver: IHostnameResolver) -> None:
+        self._resolver = resolver
+        self.withheld = 0
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        """Resolve a name, see :class:`IHostnameResolver`."""
+        receiver = _PublicReceiver(resolutionReceiver, self)
+        return self._resolver.resolveHostName(receiver, hostName, portNumber, addressTypes, transportSemantics)
+
+
+@implementer(IResolutionReceiver)
+class _PublicReceiver:
+    def __init__(self, receiver: IResolutionReceiver, owner: PublicOnly) -> None:
+        self._receiver, self._owner = receiver, owner
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        self._receiver.resolutionBegan(resolutionInProgress)
+
+    def addressResolved(self, address: Any) -> None:
+        if is_public_address(address.host):
+            self._receiver.addressResolved(address)
+        else:
+            self._owner.withheld += 1
+
+    def resolutionComplete(self) -> None:
+        self._receiver.resolutionComplete()
+
+
+@implementer(IReactorPluggableNameResolver)
+class _Resolving:
+    """A reactor with another name resolver, as :class:`HostnameEndpoint` wants it."""
+
+    def __init__(self, reactor: Any, resolver: IHostnameResolver) -> None:
+        self._reactor = reactor
+        self.nameResolver = resolver
+
+    def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
+        previous, self.nameResolver = self.nameResolver, resolver
+        return previous
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
+@implementer(IStreamClientEndpoint)
+class CheckedEndpoint:
+    """Connects to a host by name, to its public addresses only, within a time that includes name resolution.
+
+    :param reactor: the reactor.
+    :param host: the host's name or address.
+    :param port: its port.
+    :param timeout: seconds that connecting may take.
+    :param private: whether its addresses may be private.
+    """
+
+    def __init__(self, *, reactor: Any, host: str, port: int, timeout: float, private: bool) -> None:
+        self._reactor = reactor
+        self._host, self._port, self._timeout, self._private = host, port, timeout, private
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect, see :class:`IStreamClientEndpoint`."""
+        resolver = PublicOnly(self._reactor.nameResolver)
+        reactor = self._reactor if self._private else _Resolving(self._reactor, resolver)
+        endpoint = HostnameEndpoint(reactor, self._host, self._port, self._timeout)
+
+        def explain(failure: Failure) -> Failure:
+            if failure.check(DNSLookupError) and resolver.withheld:
+                return Failure(AddressRefused(f"{self._host} has no public address"))
+            return failure
+
+        connected: Deferred[IProtocol] = endpoint.connect(protocolFactory)
+        return connected.addTimeout(self._timeout, self._reactor).addErrback(explain)
+
+
+@implementer(IOpenSSLTrustRoot)
+class SystemAndFile:
+    """Trusts what the system trusts and the certificates of one more file.
+
+    :param path: a PEM file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def _addCACertsToContext(self, context: Context) -> None:
+        context.set_default_verify_paths()
+        context.load_verify_locations(str(self._path))
+
+
+@implementer(IAgentEndpointFactory)
+class Endpoints:
+    """Makes the endpoint for a URL.
+
+    :param reactor: the reactor.
+    :param hosts: says which hosts may have private addresses.
+    :param timeout: seconds that connecting may take.
+    :param ca_file: certificates to trust besides the system's.
+    """
+
+    def __init__(self, *, reactor: Any, hosts: Hosts, timeout: float, ca_file: Path | None = None) -> None:
+        self._reactor, self._hosts, self._timeout = reactor, hosts, timeout
+        trust = ssl.platformTrust() if ca_file is None else SystemAndFile(ca_file)
+        policy = BrowserLikePolicyForHTTPS(trustRoot=trust)
+        # Making a TLS context reads the system's certificates, which takes milliseconds; each host's is made once.
+        self._tls = lru_cache(maxsize=256)(policy.creatorForNetloc)
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """Return the endpoint, see :class:`IAgentEndpointFactory`.
+
+        :raise SchemeNotSupported: for anything but http and https.
+        """
+        if uri.scheme not in (b"http", b"https"):
+            raise SchemeNotSupported(f"unsupported scheme {uri.scheme!r}")
+        host = uri.host.decode("ascii")
+        private = self._hosts.may_be_private(host, uri.port)
+        endpoint = CheckedEndpoint(
+            reactor=self._reactor, host=host, port=uri.port, timeout=self._timeout, private=private
+        )
+        if uri.scheme == b"http":
+            return endpoint
+        return wrapClientTLS(self._tls(uri.host, uri.port), endpoint)
+
+
+@dataclass(frozen=True)
+class Agents:
+    """The two ways to send a request.
+
+    :param pooled: over kept connections.
+    :param single_use: each over a connection of its own, for bodies that can't be sent twice: a kept connection may
+        be closed by its server in the moment in which it is used.
+    """
+
+    pooled: IAgent
+    single_use: IAgent
+    pool: HTTPConnectionPool
+
+    async def stop(self) -> None:
+        """Close the kept connections."""
+        await self.pool.closeCachedConnections()
+
+
+def make_agents(*, reactor: Any, hosts: Hosts, connect_timeout: float, ca_file: Path | None = None) -> Agents:
+    """Make the agents for talking to upstreams.
+
+    :param hosts: says which hosts may have private addresses.
+    :param connect_timeout: seconds that connecting may take, name resolution included.
+    :param ca_file: a PEM file of certificates to trust besides the system's.
+    """
+    endpoints = Endpoints(reactor=reactor, hosts=hosts, timeout=connect_timeout, ca_file=ca_file)
+    pool = HTTPConnectionPool(reactor, persistent=True)
+    pool.maxPersistentPerHost = KEPT_PER_HOST
+    pool.cachedConnectionTimeout = KEPT_FOR
+    single = HTTPConnectionPool(reactor, persistent=False)
+    return Agents(
+        Agent.usingEndpointFactory(reactor, endpoints, pool=pool),
+        Agent.usingEndpointFactory(reactor, endpoints, pool=single),
+        pool,
+    )

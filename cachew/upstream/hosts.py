@@ -1,0 +1,136 @@
+"""Which hosts and addresses may be talked to at all (pure).
+
+Clients choose hosts, so this is the fence against being sent to places that only the server can reach. A name is
+admitted when the operator lists it, or by ``"*"`` when it looks like a public name. Whatever the name, the addresses
+it resolves to are judged again when a connection is made (:mod:`cachew.upstream.agent`); only hosts for which the
+operator wrote a ``url`` may lie in a private network.
+"""
+
+import re
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from cachew.plumbing.errors import UnknownPath
+
+ANY = "*"
+"""The entry that admits every public host name."""
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_LOCAL_SUFFIXES = (
+    "localhost", "local", "localdomain", "internal", "intranet", "private", "corp", "home", "lan", "arpa",
+    "test", "example", "invalid", "onion", "alt",
+)  # fmt: skip
+
+# RFC 6890 and the IANA special-purpose registries; 168.63.129.16 is a cloud's metadata service on a public address.
+_CLOSED_V4 = tuple(map(IPv4Network, (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16", "172.16.0.0/12",
+    "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16",
+    "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+)))  # fmt: skip
+_OPEN_V6 = IPv6Network("2000::/3")
+_CLOSED_V6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20")))
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def is_public_address(address: str) -> bool:
+    """Whether an address belongs to the public internet.
+
+    IPv6 addresses that carry an IPv4 one (mapped, NAT64, 6to4) are judged by it.
+
+    :param address: an IPv4 or IPv6 address, without brackets.
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, IPv4Address):
+        return not any(parsed in network for network in _CLOSED_V4)
+    if parsed.scope_id is not None:
+        return False
+    carried = _carried(parsed)
+    if carried is not None:
+        return is_public_address(str(carried))
+    return parsed in _OPEN_V6 and not any(parsed in network for network in _CLOSED_V6)
+
+
+def _carried(address: IPv6Address) -> IPv4Address | None:
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+def is_public_name(host: str) -> bool:
+    """Whether a host name can be one of the public internet: no address in any notation, no local domain."""
+    labels = host.lower().split(".")
+    if len(labels) < 2 or len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        return False
+    return not _NUMERIC.fullmatch(labels[-1]) and labels[-1] not in _LOCAL_SUFFIXES
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Return scheme, lower-case host and port of a URL: what must be equal for credentials to stay.
+
+    :raise ValueError: when it is no http or https URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+        raise ValueError("not an http or https URL")
+    return parts.scheme, parts.hostname.lower(), parts.port or DEFAULT_PORTS[parts.scheme]
+
+
+class Hosts:
+    """The hosts that the operator admits.
+
+    :param upstreams: host (with its port when that is not 443) to the URL where its repositories are, None for
+        ``https://HOST/``; the key ``"*"`` admits every public host name.
+    """
+
+    def __init__(self, *, upstreams: Mapping[str, str | None]) -> None:
+        self._urls = {host.lower(): url for host, url in upstreams.items() if host != ANY}
+        self._any = ANY in upstreams
+        self._origins = frozenset(origin(url) for url in self._urls.values() if url)
+
+    def url_for(self, host: str, path: str) -> str:
+        """Return the upstream URL of a repository.
+
+        :param host: lower-case, with its port when that is not the default.
+        :param path: the repository's path, without a leading slash.
+        :raise UnknownPath: when the host is not admitted.
+        """
+        url = self._urls.get(host)
+        if url:
+            return f"{url.rstrip('/')}/{path}"
+        if host in self._urls or (self._any and _is_public_netloc(host)):
+            return f"https://{host}/{path}"
+        raise UnknownPath(f"host {host} is not among the configured upstreams")
+
+    def admits(self, url: str) -> bool:
+        """Whether a URL that an upstream redirects to lies at an admitted host."""
+        try:
+            where = origin(url)
+            parts = urlsplit(url)
+        except ValueError:
+            return False
+        if where in self._origins:
+            return True
+        netloc = _netloc(parts)
+        listed = netloc in self._urls and not self._urls[netloc]
+        return parts.scheme == "https" and (listed or (self._any and _is_public_netloc(netloc)))
+
+    def may_be_private(self, host: str, port: int) -> bool:
+        """Whether the operator named this very host and port in a ``url``, so that its address is their word."""
+        return any(host.lower() == name and port == at for _, name, at in self._origins)
+
+
+def _netloc(parts: SplitResult) -> str:
+    host = (parts.hostname or "").lower()
+    return host if parts.port in (None, DEFAULT_PORTS.get(parts.scheme)) else f"{host}:{parts.port}"
+
+
+def _is_public_netloc(netloc: str) -> bool:
+    host, colon, port = netloc.partition(":")
+    return is_public_name(host) and (not colon or (port.isdecimal() and 0 < int(port) < 65536))
