@@ -1,0 +1,170 @@
+"""One HTTP exchange with an upstream: sending, waiting no longer than allowed, following redirects.
+
+Failures come out in the house's own terms, whatever the layers below call them.
+"""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IResponse
+
+from cachew.plumbing.errors import UpstreamTimeout, UpstreamUnreachable
+from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.streams import BytesSource, Source
+from cachew.upstream import headers as http
+from cachew.upstream.agent import Agents
+from cachew.upstream.bodies import SourceBody, Watch, response_source
+from cachew.upstream.failures import explain, may_be_stale
+from cachew.upstream.hosts import Hosts
+from cachew.upstream.redirects import CODES, MOST, follow, same_origin, split_operation
+
+_CREDENTIALS = frozenset({b"authorization", b"cookie"})
+
+
+class Exchange:
+    """Sends requests to upstreams.
+
+    :param reactor: where time comes from.
+    :param agents: how requests are sent.
+    :param hosts: says where redirects may lead.
+    :param metrics: counts requests.
+    :param idle: seconds to wait for the next piece of a response.
+    """
+
+    def __init__(self, *, reactor: Any, agents: Agents, hosts: Hosts, metrics: Metrics, idle: float) -> None:
+        self._reactor, self._agents, self._hosts, self._metrics = reactor, agents, hosts, metrics
+        self._idle = idle
+
+    async def get_following(
+        self, url: str, headers: http.RawHeaders, *, seconds: float
+    ) -> tuple[IResponse, str]:
+        """Get `info/refs`, following redirects to admitted hosts; credentials stay with the origin they were for.
+
+        :param seconds: how long each answer is waited for.
+        :return: the response and the URL that gave it.
+        :raise UpstreamUnreachable: when there is none, or a redirect that must not be followed.
+        :raise UpstreamTimeout: when it does not begin in time.
+        """
+        for _ in range(MOST + 1):
+            response = await self._send(self._agents.pooled, b"GET", url, headers, None, None, seconds)
+            self._metrics.upstream_requests.labels("info-refs").inc()
+            if response.code not in CODES:
+                return response, url
+            self.discard(url, response)
+            location = (http.first(raw(response.headers), b"location") or b"").decode("latin-1")
+            target = follow(current=url, location=location, hosts=self._hosts)
+            headers = headers if same_origin(url, target) else without_credentials(headers)
+            url = target
+        raise UpstreamUnreachable(split_operation(url)[0], f"redirected more than {MOST} times")
+
+    async def ask(self, url: str, headers: http.RawHeaders, question: bytes, *, seconds: float) -> IResponse:
+        """Post a question that changes nothing; if a kept connection turns out to be dead, once more over a new one.
+
+        :param seconds: how long the answer is waited for.
+        :raise UpstreamUnreachable: when there is none.
+        :raise UpstreamTimeout: when it does not begin in time.
+        """
+        self._metrics.upstream_requests.labels("ls-refs").inc()
+        try:
+            response: IResponse = await self._request(
+                self._agents.pooled, b"POST", url, headers, BytesSource(question), len(question)
+            )
+        except Exception as failure:
+            if not may_be_stale(failure):
+                raise explain(split_operation(url)[0], failure) from failure
+        else:
+            return response
+        again = BytesSource(question)
+        return await self._send(self._agents.single_use, b"POST", url, headers, again, len(question), seconds)
+
+    async def pass_on(
+        self,
+        method: bytes,
+        url: str,
+        headers: http.RawHeaders,
+        body: Source | None,
+        length: int | None,
+        *,
+        seconds: float,
+    ) -> IResponse:
+        """Send a request whose body can't be sent twice.
+
+        :param body: closed when it has been sent or the request failed.
+        :param length: its length in bytes; None sends it chunked.
+        :param seconds: how long the answer is waited for once the body is sent, and the upstream to take more of it.
+        :raise UpstreamUnreachable: when there is no answer, or a redirect.
+        :raise UpstreamTimeout: when it does not begin in time.
+        """
+        self._metrics.upstream_requests.labels("forward").inc()
+        agent = self._agents.pooled if method in (b"GET", b"HEAD") and body is None else self._agents.single_use
+        response = await self._send(agent, method, url, headers, body, length, seconds)
+        if response.code in CODES:
+            self.discard(url, response)
+            base, operation = split_operation(url)
+            what = f"redirected a {method.decode()} of {operation or 'it'}, which is not followed; use its new address"
+            raise UpstreamUnreachable(base, what)
+        return response
+
+    def body_of(self, url: str, response: IResponse) -> Source:
+        """Return a response's body; whoever gets it closes it.
+
+        :param url: the repository's, for messages.
+        """
+        return response_source(response, upstream=url, clock=self._reactor, idle=self._idle)
+
+    def discard(self, url: str, response: IResponse) -> None:
+        """Give a response's body up."""
+        self.body_of(url, response).close()
+
+    async def _send(
+        self,
+        agent: IAgent,
+        method: bytes,
+        url: str,
+        headers: http.RawHeaders,
+        body: Source | None,
+        length: int | None,
+        seconds: float,
+    ) -> IResponse:
+        base = split_operation(url)[0]
+        watch = Watch(clock=self._reactor, seconds=seconds, expired=lambda: request.cancel())
+        watch.restart()
+        request = self._request(agent, method, url, headers, body, length, watch)
+        try:
+            response: IResponse = await request
+        except Exception as failure:
+            if body is not None:
+                body.close()
+            if watch.has_expired:
+                raise UpstreamTimeout(base, f"did not answer within {seconds:.0f} seconds") from failure
+            raise explain(base, failure) from failure
+        finally:
+            watch.close()
+        return response
+
+    def _request(
+        self,
+        agent: IAgent,
+        method: bytes,
+        url: str,
+        headers: http.RawHeaders,
+        body: Source | None,
+        length: int | None,
+        watch: Watch | None = None,
+    ) -> Deferred[IResponse]:
+        sent = Headers()
+        for name, value in headers:
+            sent.addRawHeader(name, value)
+        producer = None if body is None else SourceBody(source=body, length=length, watch=watch)
+        return agent.request(method, url.encode("ascii"), sent, producer)
+
+
+def raw(headers: Headers) -> http.RawHeaders:
+    """Return Twisted's headers as pairs."""
+    return [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
+
+
+def without_credentials(headers: http.RawHeaders) -> http.RawHeaders:
+    """Return headers without what proves who sends them."""
+    return [(name, value) for name, value in headers if name.lower() not in _CREDENTIALS]

@@ -1,0 +1,85 @@
+"""What went wrong between here and an upstream, in the house's own terms (pure)."""
+
+from OpenSSL import SSL
+from twisted.internet import error
+from twisted.internet.defer import CancelledError
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.web.client import RequestGenerationFailed, RequestTransmissionFailed, ResponseNeverReceived
+from twisted.web.client import ResponseFailed as _ResponseFailed
+
+from cachew.plumbing.errors import CachewError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
+from cachew.upstream.agent import AddressRefused
+from cachew.upstream.gunzip import BrokenGzip
+from cachew.upstream.listing import MalformedListing, RemoteError
+
+_WRAPPERS = (RequestTransmissionFailed, ResponseNeverReceived, RequestGenerationFailed, _ResponseFailed)
+_NOT_FOUND = ("not found", "not exported", "does not exist", "no such repository")
+_DENIED = ("denied", "permission", "unauthorized", "forbidden", "authentication", "not allowed")
+
+
+def reasons(failure: BaseException) -> list[BaseException]:
+    """Return the failures inside one of Twisted's wrappers, or the failure itself."""
+    inner = getattr(failure, "reasons", None)
+    if not isinstance(failure, _WRAPPERS) or not inner:
+        return [failure]
+    return [found for reason in inner for found in reasons(reason.value)]
+
+
+def was_cancelled(failure: BaseException) -> bool:
+    """Whether the one who waited gave up."""
+    return any(isinstance(one, (CancelledError, error.ConnectingCancelledError)) for one in reasons(failure))
+
+
+def may_be_stale(failure: BaseException) -> bool:
+    """Whether a kept connection may have been closed just when it was used, so that trying again makes sense."""
+    return isinstance(failure, (RequestTransmissionFailed, ResponseNeverReceived)) and not was_cancelled(failure)
+
+
+def explain(upstream: str, failure: Exception) -> Exception:
+    """Return the exception to raise for a failed exchange.
+
+    :param upstream: the URL for the message.
+    :param failure: what Twisted raised; a failure of the request's own body is returned as it is.
+    """
+    if isinstance(failure, CachewError):
+        return failure
+    if was_cancelled(failure):
+        return CancelledError()
+    first = reasons(failure)[0]
+    if isinstance(failure, RequestGenerationFailed) and isinstance(first, Exception):
+        return first
+    if isinstance(first, (error.TimeoutError, DeferredTimeout)):
+        return UpstreamTimeout(upstream, "connecting took too long")
+    return UpstreamUnreachable(upstream, _words(first))
+
+
+def _words(failure: BaseException) -> str:
+    if isinstance(failure, AddressRefused):
+        return "its host resolves to no address that may be connected to"
+    if isinstance(failure, error.DNSLookupError):
+        return "its host name does not resolve"
+    if isinstance(failure, error.ConnectionRefusedError):
+        return "refused the connection"
+    if isinstance(failure, SSL.Error):
+        return f"TLS failed: {_tls_words(failure)}"
+    if isinstance(failure, (error.ConnectionDone, error.ConnectionLost)):
+        return "closed the connection without an answer"
+    return f"the exchange failed ({type(failure).__name__})"
+
+
+def _tls_words(failure: SSL.Error) -> str:
+    queue = failure.args[0] if failure.args else ()
+    words = [entry[-1] for entry in queue if isinstance(entry, tuple) and entry] if isinstance(queue, list) else []
+    return ", ".join(map(str, words)) or type(failure).__name__
+
+
+def explain_answer(upstream: str, failure: MalformedListing | RemoteError | BrokenGzip) -> Exception:
+    """Return the exception to raise for an answer that arrived but is no listing."""
+    if not isinstance(failure, RemoteError):
+        return UpstreamUnreachable(upstream, f"its answer is not git's: {failure}")
+    text = failure.message.lower()
+    status = 404 if any(word in text for word in _NOT_FOUND) else 403 if any(word in text for word in _DENIED) else None
+    if status is None:
+        return UpstreamUnreachable(upstream, f"remote error: {failure.message}")
+    headers = ((b"Content-Type", b"text/plain; charset=utf-8"),)
+    return UpstreamRefused(upstream, status=status, headers=headers, body=f"{failure.message}\n".encode())

@@ -1,0 +1,98 @@
+"""Which redirects of an upstream are followed, and where repositories have moved (pure).
+
+Only the answer to `info/refs` may redirect, as in git itself: the new address must end in the same tail, so that the
+repository's base can be told from it. Where it led is remembered for the requests that follow with the same
+credentials, since `git-upload-pack` and pushes can't be redirected once their body is under way.
+"""
+
+from collections import OrderedDict
+from hashlib import sha256
+from urllib.parse import urljoin, urlsplit
+
+from cachew.plumbing.errors import UpstreamUnreachable
+from cachew.upstream.hosts import Hosts, origin
+
+CODES = frozenset({301, 302, 303, 307, 308})
+MOST = 3
+"""How many redirects are followed."""
+
+_MARKS = ("/info/refs?service=", "/git-upload-pack", "/git-receive-pack", "/info/lfs/")
+
+
+def split_operation(url: str) -> tuple[str, str]:
+    """Return a repository's base URL and the operation after it, which is empty when there is none known."""
+    for mark in _MARKS:
+        position = url.rfind(mark)
+        if position > 0:
+            return url[:position], url[position:]
+    return url, ""
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Whether credentials for one URL may be sent to the other."""
+    return origin(one) == origin(other)
+
+
+def follow(*, current: str, location: str, hosts: Hosts) -> str:
+    """Judge a redirect of `info/refs` and return where it leads.
+
+    :param current: the URL that was asked.
+    :param location: the ``Location`` that it answered.
+    :raise UpstreamUnreachable: when it must not be followed.
+    """
+    base, tail = split_operation(current)
+    try:
+        target = urljoin(current, location)
+        reason = _objection(current, tail, target, hosts)
+    except ValueError:
+        raise UpstreamUnreachable(base, "redirected to a malformed address") from None
+    if reason:
+        raise UpstreamUnreachable(base, reason)
+    return target
+
+
+def _objection(current: str, tail: str, target: str, hosts: Hosts) -> str | None:
+    if len(target) > 2048 or not target.isascii() or not target.isprintable():
+        return "redirected to a malformed address"
+    parts = urlsplit(target)
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        return "redirected to an address with credentials or a fragment in it"
+    if not hosts.admits(target):
+        return "redirected to a host that is not among the configured upstreams"
+    if current.startswith("https:") and parts.scheme != "https":
+        return "redirected from https to http"
+    if not target.endswith(tail):
+        return "redirected to an address that is not a repository's"
+    return None
+
+
+class Moves:
+    """Remembers where repositories have moved, for whom.
+
+    :param capacity: moves remembered; the longest unused goes first.
+    """
+
+    def __init__(self, *, capacity: int = 1000) -> None:
+        self._capacity = capacity
+        self._moves: OrderedDict[tuple[str, bytes], str] = OrderedDict()
+
+    def note(self, base: str, authorization: str | None, moved: str) -> None:
+        """Note where the answer to `info/refs` came from in the end."""
+        key = _key(base, authorization)
+        self._moves.pop(key, None)
+        if moved != base:
+            self._moves[key] = moved
+        while len(self._moves) > self._capacity:
+            self._moves.popitem(last=False)
+
+    def resolve(self, base: str, authorization: str | None) -> str:
+        """Return where the repository is now for who has this credential."""
+        key = _key(base, authorization)
+        if key not in self._moves:
+            return base
+        self._moves.move_to_end(key)
+        return self._moves[key]
+
+
+def _key(base: str, authorization: str | None) -> tuple[str, bytes]:
+    return base, sha256((authorization or "").encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,365 @@
+"""Ref checks and forwarded requests against an upstream in memory."""
+
+import gzip
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+
+from cachew.plumbing.errors import UpstreamBusy, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
+from cachew.plumbing.pktline import FLUSH, decode, encode, encode_all
+from cachew.plumbing.streams import BytesSource, read_all
+from cachew.upstream.client import UpstreamClient
+from cachew.upstream.listing import Capabilities
+
+URL = "https://git.example/org/repo"
+A, B = "a" * 40, "b" * 40
+T = TypeVar("T")
+
+
+
+
+def result_of(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine has come to without waiting."""
+    results: list[Any] = []
+    Deferred.fromCoroutine(coroutine).addBoth(results.append)
+    assert results, "still waiting"
+    if hasattr(results[0], "raiseException"):
+        results[0].raiseException()
+    return results[0]  # type: ignore[no-any-return]
+
+
+def names(listing: Any) -> list[str]:
+    return [ref.name for ref in listing.refs]
+
+
+# ref checks
+
+
+def test_v2_discovery(upstream: Any, client: UpstreamClient) -> None:
+    """An unknown upstream is asked what it speaks, then for its refs, with git's own headers and the credential."""
+    upstream.v2()
+    upstream.refs(f"{A} HEAD symref-target:refs/heads/main", f"{A} refs/heads/main", f"{B} refs/pull/1/head")
+    listing, known = result_of(client.list_refs(URL, prefixes=("HEAD", "refs/heads/"), authorization="Basic abc"))
+    assert names(listing) == ["HEAD", "refs/heads/main"]
+    assert (known.protocol, known.base_url) == (2, URL)
+    get, post = upstream.seen
+    assert (get.method, get.url) == ("GET", "git.example/org/repo/info/refs?service=git-upload-pack")
+    assert (post.method, post.url) == ("POST", "git.example/org/repo/git-upload-pack")
+    for request in (get, post):
+        assert request.headers["user-agent"].startswith("git/")
+        assert request.headers["git-protocol"] == "version=2"
+        assert request.headers["authorization"] == "Basic abc"
+    assert b"ref-prefix refs/heads/\n" in decode(post.body)
+
+
+def test_known_saves_a_request(upstream: Any, client: UpstreamClient) -> None:
+    """With the capabilities known a check is a single request."""
+    upstream.refs(f"{A} refs/heads/main")
+    known = Capabilities({"ls-refs": None}, 2, URL)
+    listing, again = result_of(client.list_refs(URL, known=known))
+    assert names(listing) == ["refs/heads/main"] and again is known
+    assert [seen.method for seen in upstream.seen] == ["POST"]
+
+
+def test_known_is_outdated(upstream: Any, client: UpstreamClient) -> None:
+    """An upstream that no longer answers as it used to is asked again what it speaks."""
+    upstream.say(200, b"<html>", Content_Type="text/html")
+    upstream.git(f"{A} refs/heads/main\0agent=git/1".encode())
+    listing, known = result_of(client.list_refs(URL, known=Capabilities({"ls-refs": None}, 2, URL)))
+    assert (names(listing), known.protocol) == (["refs/heads/main"], 0)
+
+
+def test_v0_upstream(upstream: Any, client: UpstreamClient) -> None:
+    """An upstream without v2 has told its refs in the first answer."""
+    upstream.git(b"# service=git-upload-pack\n", FLUSH, f"{A} HEAD\0symref=HEAD:refs/heads/x".encode())
+    listing, _ = result_of(client.list_refs(URL, prefixes=("HEAD",)))
+    assert listing.head_target == "refs/heads/x" and len(upstream.seen) == 1
+
+
+def test_gzip(upstream: Any, client: UpstreamClient) -> None:
+    """A compressed listing is read."""
+    body = encode_all([f"{A} refs/heads/main\n".encode(), FLUSH])
+    upstream.v2()
+    upstream.say(
+        200, gzip.compress(body), Content_Type="application/x-git-upload-pack-result", Content_Encoding="gzip"
+    )
+    assert names(result_of(client.list_refs(URL))[0]) == ["refs/heads/main"]
+
+
+@pytest.mark.parametrize("cut", [0, 10, -1])
+def test_gzip_broken_off(upstream: Any, client: UpstreamClient, cut: int) -> None:
+    """A compressed listing that breaks off is refused."""
+    body = gzip.compress(encode_all([f"{A} refs/heads/main\n".encode()]))[:cut]
+    upstream.v2()
+    upstream.say(200, body, Content_Type="application/x-git-upload-pack-result", Content_Encoding="gzip")
+    with pytest.raises(UpstreamUnreachable, match="broke off"):
+        result_of(client.list_refs(URL))
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_too_large(upstream: Any, client: UpstreamClient, compressed: bool) -> None:
+    """A listing over the limit is given up, however small it was on the wire."""
+    body = encode_all([f"{A} refs/heads/{'x' * 60}\n".encode()] * 200 + [FLUSH])
+    headers = {"Content_Encoding": "gzip"} if compressed else {}
+    upstream.v2()
+    upstream.say(
+        200, gzip.compress(body) if compressed else body, Content_Type="application/x-git-upload-pack-result", **headers
+    )
+    with pytest.raises(UpstreamUnreachable, match="limit"):
+        result_of(client.list_refs(URL))
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_refused(upstream: Any, client: UpstreamClient, status: int) -> None:
+    """A refusal keeps its status, its text and what a credential helper needs."""
+    upstream.say(status, b"who are you?", WWW_Authenticate='Basic realm="x"', Content_Type="text/plain", X_Other="1")
+    with pytest.raises(UpstreamRefused) as caught:
+        result_of(client.list_refs(URL, authorization="Basic c2VjcmV0"))
+    assert (caught.value.status, caught.value.body) == (status, b"who are you?")
+    assert {name.lower() for name, _ in caught.value.headers} == {b"www-authenticate", b"content-type"}
+    assert "c2VjcmV0" not in str(caught.value)
+
+
+def test_captive_portal(upstream: Any, client: UpstreamClient) -> None:
+    """A success that is not git's is no listing."""
+    upstream.say(200, b"<html>please log in", Content_Type="text/html; charset=utf-8")
+    with pytest.raises(UpstreamUnreachable, match="text/html"):
+        result_of(client.list_refs(URL))
+
+
+@pytest.mark.parametrize("body", [b"zzzz", b"0003", b"00", b"0008ab", b"0040version 2\n"])
+def test_garbage(upstream: Any, client: UpstreamClient, body: bytes) -> None:
+    """What is no pkt-line stream, or not all of one, is no listing."""
+    upstream.say(200, body, Content_Type="application/x-git-upload-pack-advertisement")
+    with pytest.raises(UpstreamUnreachable, match="not git's"):
+        result_of(client.list_refs(URL))
+
+
+def test_err_not_found(upstream: Any, client: UpstreamClient) -> None:
+    """An ERR packet about a missing repository is a refusal."""
+    upstream.say(
+        200, encode(b"ERR Repository not found"), Content_Type="application/x-git-upload-pack-advertisement"
+    )
+    with pytest.raises(UpstreamRefused) as caught:
+        result_of(client.list_refs(URL))
+    assert caught.value.status == 404
+
+
+def test_err_other(upstream: Any, client: UpstreamClient) -> None:
+    """Any other ERR packet is told in the reason."""
+    upstream.say(200, encode(b"ERR disk on fire"), Content_Type="application/x-git-upload-pack-advertisement")
+    with pytest.raises(UpstreamUnreachable, match="disk on fire"):
+        result_of(client.list_refs(URL))
+
+
+def test_busy_is_left_alone(upstream: Any, client: UpstreamClient, clock: Clock) -> None:
+    """After 429 the same credential makes no check until Retry-After is over; another's does."""
+    upstream.say(429, Retry_After="30")
+    with pytest.raises(UpstreamBusy) as caught:
+        result_of(client.list_refs(URL, authorization="one"))
+    assert (caught.value.status, caught.value.retry_after) == (429, 30.0)
+    with pytest.raises(UpstreamBusy, match="left alone"):
+        result_of(client.list_refs(URL, authorization="one"))
+    assert len(upstream.seen) == 1
+    for authorization, wait in (("other", 0), ("one", 30)):
+        clock.advance(wait)
+        upstream.git(f"{A} refs/heads/main\0".encode())
+        result_of(client.list_refs(URL, authorization=authorization))
+
+
+def test_spent_rate_limit_as_403(upstream: Any, client: UpstreamClient) -> None:
+    """A 403 with Retry-After is a spent rate limit, not a verdict on the credential."""
+    upstream.say(403, Retry_After="60")
+    with pytest.raises(UpstreamBusy):
+        result_of(client.list_refs(URL))
+
+
+def test_check_times_out(upstream: Any, client: UpstreamClient, clock: Clock) -> None:
+    """A check ends after its time although the upstream hangs, whichever of its requests hangs."""
+    for answered in (0, 1):
+        if answered:
+            upstream.v2()
+        upstream.script.append(None)
+        failures: list[Any] = []
+        Deferred.fromCoroutine(client.list_refs(URL)).addErrback(failures.append)
+        clock.advance(9.9)
+        assert not failures
+        clock.advance(0.2)
+        failures[0].trap(UpstreamTimeout)
+
+
+def test_check_cancelled(upstream: Any, client: UpstreamClient) -> None:
+    """Who waits for a check may give up."""
+    upstream.script.append(None)
+    failures: list[Any] = []
+    waiting = Deferred.fromCoroutine(client.list_refs(URL))
+    waiting.addErrback(failures.append)
+    waiting.cancel()
+    failures[0].trap(CancelledError)
+
+
+# redirects
+
+
+def test_redirect_is_followed(upstream: Any, client: UpstreamClient) -> None:
+    """A moved repository is found within its host with the credential, and the POST goes to its new place."""
+    upstream.say(301, Location="/new/name/info/refs?service=git-upload-pack")
+    upstream.v2()
+    upstream.refs(f"{A} refs/heads/main")
+    _, known = result_of(client.list_refs(URL, authorization="Basic abc"))
+    assert known.base_url == "https://git.example/new/name"
+    assert upstream.seen[2].url == "git.example/new/name/git-upload-pack"
+    assert all(seen.headers["authorization"] == "Basic abc" for seen in upstream.seen)
+
+
+def test_redirect_across_hosts(upstream: Any, client: UpstreamClient) -> None:
+    """Credentials stay behind when a redirect leaves their origin."""
+    upstream.say(302, Location="https://other.example/r/info/refs?service=git-upload-pack")
+    upstream.v2()
+    upstream.refs()
+    result_of(client.list_refs(URL, authorization="Basic abc"))
+    assert ["authorization" in seen.headers for seen in upstream.seen] == [True, False, False]
+
+
+def test_redirect_is_asked_again(upstream: Any, client: UpstreamClient) -> None:
+    """A known redirect is no shortcut, for it may have been meant for another credential."""
+    upstream.say(401)
+    known = Capabilities({"ls-refs": None}, 2, "https://git.example/secret")
+    with pytest.raises(UpstreamRefused):
+        result_of(client.list_refs(URL, known=known))
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("https://evil.example/org/repo/info/refs?service=git-upload-pack", "not among"),
+        ("http://git.example/org/repo/info/refs?service=git-upload-pack", "not among"),
+        ("http://plain.example/org/repo/info/refs?service=git-upload-pack", "https to http"),
+        ("https://u:p@git.example/org/repo/info/refs?service=git-upload-pack", "credentials"),
+        ("https://git.example/login", "not a repository"),
+        ("http://169.254.169.254/info/refs?service=git-upload-pack", "not among"),
+        ("", "redirected more"),
+        ("https://[bad/info/refs", "malformed"),
+    ],
+)
+def test_redirect_is_refused(upstream: Any, client: UpstreamClient, location: str, reason: str) -> None:
+    """A redirect to another kind of place, another host or less protection is not followed."""
+    for _ in range(4):
+        upstream.say(302, Location=location)
+    with pytest.raises(UpstreamUnreachable, match=reason):
+        result_of(client.list_refs(URL))
+
+
+# forwarding
+
+
+def test_forward(upstream: Any, client: UpstreamClient) -> None:
+    """A request travels with the client's own headers and body, without what concerns only the way here."""
+    upstream.say(
+        200, b"pack", Content_Type="x/y", Proxy_Status="a", ETag='"e"', Set_Cookie="a=b", Alt_Svc="h3"
+    )
+    response = result_of(
+        client.forward(
+            b"POST",
+            URL + "/git-upload-pack",
+            [
+                (b"Authorization", b"Basic me"), (b"Host", b"cachew.example"), (b"X-Forwarded-For", b"10.0.0.9"),
+                (b"Connection", b"close, X-Private"), (b"X-Private", b"1"), (b"Proxy-Authorization", b"p"),
+                (b"Content-Length", b"999"), (b"Transfer-Encoding", b"chunked"), (b"Git-Protocol", b"version=2"),
+                (b"Expect", b"100-continue"), (b"Forwarded", b"for=10.0.0.9"),
+            ],
+            BytesSource(b"wants"),
+            5,
+        )
+    )  # fmt: skip
+    assert (response.status, response.length) == (200, 4)
+    assert {name.lower() for name, _ in response.headers} == {b"content-type", b"etag", b"date"}
+    assert result_of(read_all(response.source, 100)) == b"pack"
+    seen = upstream.seen[0]
+    assert (seen.body, seen.headers["content-length"], seen.headers["host"]) == (b"wants", "5", "git.example")
+    assert set(seen.headers) == {"authorization", "git-protocol", "content-length", "host"} | (
+        {"connection"} & set(seen.headers)
+    )
+
+
+def test_forward_chunked(upstream: Any, client: UpstreamClient) -> None:
+    """A body of unknown length is sent chunked."""
+    upstream.say(200)
+    result_of(client.forward(b"POST", URL + "/git-receive-pack", [], BytesSource(b"x" * 1000)))
+    assert upstream.seen[0].body == b"x" * 1000 and "content-length" not in upstream.seen[0].headers
+
+
+def test_forward_keeps_encoding(upstream: Any, client: UpstreamClient) -> None:
+    """A compressed body is passed on as it is."""
+    packed = gzip.compress(b"data")
+    upstream.say(200, packed, Content_Encoding="gzip")
+    response = result_of(client.forward(b"GET", URL + "/info/lfs/x", [(b"Accept-Encoding", b"gzip")]))
+    assert result_of(read_all(response.source, 100)) == packed
+    assert (b"Content-Encoding", b"gzip") in response.headers
+
+
+def test_forward_head(upstream: Any, client: UpstreamClient) -> None:
+    """HEAD tells the length of what it stands for."""
+    upstream.say(200, b"", Content_Length="77")
+    response = result_of(client.forward(b"HEAD", URL + "/info/lfs/x", []))
+    assert response.length == 77
+
+
+def test_forward_relays_refusals(upstream: Any, client: UpstreamClient) -> None:
+    """A refused request's answer is relayed like any other."""
+    upstream.say(401, b"no", WWW_Authenticate="Basic")
+    response = result_of(client.forward(b"GET", URL + "/info/refs?service=git-receive-pack", []))
+    assert response.status == 401 and (b"WWW-Authenticate", b"Basic") in response.headers
+
+
+def test_forward_redirect(upstream: Any, client: UpstreamClient) -> None:
+    """Where info/refs was redirected, later requests of the same credential go at once; another's don't."""
+    upstream.say(301, Location="https://git.example/new/info/refs?service=git-receive-pack")
+    for _ in range(3):
+        upstream.say(200)
+    mine = [(b"authorization", b"Basic me")]
+    response = result_of(client.forward(b"GET", URL + "/info/refs?service=git-receive-pack", mine))
+    assert response.url.startswith("https://git.example/new/")
+    result_of(client.forward(b"POST", URL + "/git-receive-pack", mine, BytesSource(b""), 0))
+    result_of(client.forward(b"POST", URL + "/git-receive-pack", [], BytesSource(b""), 0))
+    assert [seen.url for seen in upstream.seen[2:]] == [
+        "git.example/new/git-receive-pack",
+        "git.example/org/repo/git-receive-pack",
+    ]
+
+
+def test_forward_post_redirect(upstream: Any, client: UpstreamClient) -> None:
+    """A redirect of anything but info/refs is not followed."""
+    upstream.say(307, Location="https://other.example/x")
+    with pytest.raises(UpstreamUnreachable, match="redirected a POST of /git-upload-pack"):
+        result_of(client.forward(b"POST", URL + "/git-upload-pack", [], BytesSource(b"x"), 1))
+    assert len(upstream.seen) == 1
+
+
+def test_forward_times_out(upstream: Any, client: UpstreamClient, clock: Clock) -> None:
+    """A request whose answer does not begin in time is given up, and its body closed."""
+    upstream.script.append(None)
+    failures: list[Any] = []
+    Deferred.fromCoroutine(client.forward(b"POST", URL + "/git-upload-pack", [], BytesSource(b"x"), 1)).addErrback(
+        failures.append
+    )
+    clock.advance(19)
+    assert not failures
+    clock.advance(2)
+    failures[0].trap(UpstreamTimeout)
+    assert not clock.getDelayedCalls()
+
+
+def test_forward_body_fails(upstream: Any, client: UpstreamClient) -> None:
+    """When the client's own body fails, that is what is raised, not something about the upstream."""
+
+    class Broken(BytesSource):
+        async def read(self, size: int) -> bytes:
+            raise ConnectionResetError("client left")
+
+    upstream.script.append(None)
+    with pytest.raises(ConnectionResetError):
+        result_of(client.forward(b"POST", URL + "/git-upload-pack", [], Broken(b""), 10))

@@ -1,0 +1,47 @@
+"""Which headers travel on."""
+
+import pytest
+
+from cachew.upstream.headers import for_client, for_upstream, media_type, retry_after
+
+
+def test_connection_named() -> None:
+    """Headers that Connection names end here in both directions, in any case."""
+    headers = [(b"CONNECTION", b"close, x-Hop"), (b"X-HOP", b"1"), (b"X-Keep", b"2"), (b"TE", b"trailers")]
+    assert for_upstream(headers) == for_client(headers) == [(b"X-Keep", b"2")]
+
+
+def test_identity_stays() -> None:
+    """The upstream's promises about its own host don't reach the client."""
+    kept = for_client([(b"Strict-Transport-Security", b"x"), (b"Set-Cookie", b"y"), (b"ETag", b"z")])
+    assert kept == [(b"ETag", b"z")]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"120", 120.0),
+        (b"999999999999", 3600.0),
+        (b"Wed, 21 Oct 2026 07:28:30 GMT", 30.0),
+        (b"Wed, 21 Oct 2026 07:00:00 GMT", 0.0),
+        (b"-5", None),
+        (b"soon", None),
+        (b"", None),
+        (b"\xff", None),
+        (b"Wed, 21 Oct 2026 07:28:30", None),
+    ],
+)
+def test_retry_after(value: bytes, expected: float | None) -> None:
+    """Retry-After is read as seconds or as a date, within reason."""
+    assert retry_after([(b"Retry-After", value), (b"Date", b"Wed, 21 Oct 2026 07:28:00 GMT")]) == expected
+
+
+def test_retry_after_without_date() -> None:
+    """A date without the response's own Date says nothing."""
+    assert retry_after([(b"Retry-After", b"Wed, 21 Oct 2026 07:28:30 GMT")]) is None
+
+
+def test_media_type() -> None:
+    """Parameters and case of a content type don't matter."""
+    assert media_type([(b"Content-Type", b"Text/HTML; charset=x")]) == "text/html"
+    assert media_type([]) == ""
