@@ -255,13 +255,14 @@ class Child(ProcessProtocol):
         self._ended(self)
         if self._reason is None and not reason.check(ProcessDone):
             self._reason = self._failure()
+        # Those who wait for the exit come first: what they free is free when the reader goes on.
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(self.completed)
         if self._reason is None:
             self._output.finish()
         else:
             self._output.fail(self._reason)
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.callback(self.completed)
 
     def _failure(self) -> ProcessFailed:
         completed = self.completed
