@@ -147,8 +147,10 @@ class ProcessFailed(CachewError):
     """
 
     def __init__(self, command: str, code: int | None, stderr: str = "") -> None:
-        detail = stderr.strip().splitlines()[-1:] or [""]
-        super().__init__(f"{command} failed ({'signal' if code is None else f'exit {code}'}): {detail[0]}")
+        lines = stderr.strip().splitlines() or [""]
+        # Git names the cause first and gives up last.
+        cause = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1])
+        super().__init__(f"{command} failed ({'signal' if code is None else f'exit {code}'}): {cause}")
         self.command = command
         self.code = code
         self.stderr = stderr
@@ -162,5 +164,17 @@ class StorageUnavailable(CachewError):
     """A cache's or a shared record's storage failed, is full or cannot be reached; trying later makes sense."""
 
 
+class StorageFull(StorageUnavailable):
+    """There is no room for another object; what is stored can still be read."""
+
+
 class CorruptObject(CachewError):
     """Stored content is not what was stored, or what came is not what was promised."""
+
+
+class ClientGone(CachewError):
+    """The client went away before the end of its request."""
+
+
+class BodyTimedOut(BadRequest):
+    """The client sent its body too slowly, or stopped (408)."""

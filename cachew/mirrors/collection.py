@@ -1,0 +1,218 @@
+"""All mirrors of this server: found at start, made on demand, at most one per repository."""
+
+import json
+import os
+import random
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.machine import State
+from cachew.mirrors.mirror import RECORD, Mirror, Remote
+from cachew.mirrors.repository import GitRunner, remove_tree
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import BadPath, CachewError, UpstreamUnreachable
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.shared import Shared
+
+_ASIDE = ".aside"
+_FIRST_RETRY = 10.0
+_LAST_RETRY = 600.0
+_EMPTY_KEPT = 1000
+
+Seed = Callable[[Identity, Path], Coroutine[Any, Any, bool]]
+"""Fills a directory from a mirror snapshot of the repository and says whether there was one."""
+
+
+@dataclass
+class _Attempts:
+    count: int = 0
+    again_at: float = 0.0
+
+
+class Mirrors:
+    """The collection of mirrors.
+
+    :param root: the directory that holds nothing but mirrors.
+    :param remote: makes the way to a repository's upstream; raises ``UnknownPath`` for hosts that aren't admitted.
+    :param git: how to run git.
+    :param clock: where intervals come from.
+    :param now: the time of day in epoch seconds.
+    :param metrics: where fetches are counted.
+    :param background: where clones run.
+    :param slots: how many clones run at once.
+    :param seed: fills a new mirror from a mirror snapshot, or None where there are none.
+    :param on_ready: called with each mirror that was made.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        remote: Callable[[Identity], Remote],
+        git: GitRunner,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        metrics: Metrics,
+        background: Background,
+        slots: Slots,
+        seed: Seed | None = None,
+        on_ready: Callable[[Mirror], None] = lambda mirror: None,
+    ) -> None:
+        self._root, self._remote, self._git, self._clock, self._now = root, remote, git, clock, now
+        self._metrics, self._background, self._slots = metrics, background, slots
+        self._seed, self._on_ready = seed, on_ready
+        self._mirrors: dict[Identity, Mirror] = {}
+        self._attempts: dict[Identity, _Attempts] = {}
+        self._clones: Shared[Identity, None] = Shared(keep=True)
+
+    def __iter__(self) -> Iterator[Mirror]:
+        return iter([mirror for mirror in self._mirrors.values() if mirror.state is not State.EMPTY])
+
+    def find(self, identity: Identity) -> Mirror | None:
+        """Return the repository's mirror if it is known, ready or not."""
+        return self._mirrors.get(identity)
+
+    def obtain(self, identity: Identity) -> Mirror:
+        """Return the repository's mirror, an empty one if there is none.
+
+        :raise UnknownPath: when its host isn't admitted.
+        """
+        mirror = self._mirrors.get(identity)
+        if mirror is None:
+            self._drop_empty()
+            mirror = self._mirrors[identity] = self._new(identity)
+        return mirror
+
+    def _new(self, identity: Identity) -> Mirror:
+        return Mirror(
+            identity=identity,
+            directory=self._root / identity.directory_name,
+            aside=self._root / _ASIDE,
+            remote=self._remote(identity),
+            git=self._git,
+            clock=self._clock,
+            now=self._now,
+            metrics=self._metrics,
+        )
+
+    def _drop_empty(self) -> None:
+        """Names that never became mirrors must not fill the memory."""
+        empty = [i for i, m in self._mirrors.items() if m.state is State.EMPTY and i not in self._clones]
+        for identity in empty[: max(0, len(empty) - _EMPTY_KEPT)]:
+            del self._mirrors[identity]
+            self._attempts.pop(identity, None)
+
+    # --- at start -----------------------------------------------------------------------------------------------------
+
+    async def discover(self) -> None:
+        """Open every mirror on disk; whatever else lies under the root is removed."""
+        found = await self._git.threads(self._scan)
+        places = Slots(limit=4, queue_limit=len(found) + 1)
+        await gatherResults([Deferred.fromCoroutine(self._open(i, places)) for i in found], consumeErrors=True)
+        self._count()
+
+    def _scan(self) -> list[Identity]:
+        self._root.mkdir(parents=True, exist_ok=True)
+        remove_tree(self._root / _ASIDE)
+        found = []
+        for host in sorted(os.scandir(self._root), key=lambda entry: entry.name):
+            for entry in sorted(os.scandir(host), key=lambda entry: entry.name) if host.is_dir() else ():
+                identity = _recorded(Path(entry))
+                if identity is None:
+                    self.log.warn("removing {path}: it is no mirror", path=entry.path)
+                    remove_tree(Path(entry))
+                else:
+                    found.append(identity)
+        return found
+
+    async def _open(self, identity: Identity, places: Slots) -> None:
+        async with places.take(identity.name):
+            try:
+                mirror = self._new(identity)
+                await mirror.open()
+            except CachewError as error:
+                # A host that the config no longer names keeps its mirrors on disk, unserved.
+                self.log.warn("not serving {repository}: {error}", repository=identity.name, error=str(error))
+                return
+            self._mirrors[identity] = mirror
+
+    def _count(self) -> None:
+        self._metrics.mirrors.set(sum(mirror.ready for mirror in self))
+
+    # --- on demand ----------------------------------------------------------------------------------------------------
+
+    def want(self, identity: Identity) -> None:
+        """Have the repository mirrored, in the background, unless it is or has just failed to be."""
+        mirror = self.obtain(identity)
+        if mirror.state is State.EMPTY and identity not in self._clones and self._may_try(identity):
+            self._background.start(self.made(identity), f"clone of {identity.name}")
+
+    async def made(self, identity: Identity) -> Mirror:
+        """Return the repository's mirror when it is ready, making it now if there is none.
+
+        :raise CachewError: when it can't be made; for a while after a failure that is not tried again.
+        """
+        mirror = self.obtain(identity)
+        if not mirror.ready:
+            if identity not in self._clones and not self._may_try(identity):
+                raise UpstreamUnreachable(mirror.upstream_url, f"could not be mirrored: {mirror.last_error}")
+            await self._clones.run(identity, lambda: self._clone(mirror))
+        return mirror
+
+    def _may_try(self, identity: Identity) -> bool:
+        attempts = self._attempts.get(identity)
+        return attempts is None or self._clock.seconds() >= attempts.again_at
+
+    async def _clone(self, mirror: Mirror) -> None:
+        identity = mirror.identity
+        try:
+            async with self._slots.take(identity.name):
+                if mirror.state is State.EMPTY:
+                    await mirror.clone(self._seeding(identity))
+        except CachewError:
+            attempts = self._attempts.setdefault(identity, _Attempts())
+            attempts.count += 1
+            pause = min(_LAST_RETRY, _FIRST_RETRY * 2 ** (attempts.count - 1))
+            attempts.again_at = self._clock.seconds() + pause * random.uniform(0.5, 1.0)
+            raise
+        self._attempts.pop(identity, None)
+        self._count()
+        self._on_ready(mirror)
+
+    def _seeding(self, identity: Identity) -> Callable[[Path], Coroutine[Any, Any, bool]] | None:
+        seed = self._seed
+        if seed is None:
+            return None
+
+        def fill(directory: Path) -> Coroutine[Any, Any, bool]:
+            return seed(identity, directory)
+
+        return fill
+
+    async def forget(self, identity: Identity) -> None:
+        """Remove a repository's mirror."""
+        mirror = self._mirrors.get(identity)
+        if mirror is not None:
+            await mirror.forget()
+            self._attempts.pop(identity, None)
+            self._count()
+
+
+def _recorded(directory: Path) -> Identity | None:
+    """Return the identity whose mirror a directory is, None when it is none."""
+    try:
+        identity = Identity.from_name(json.loads((directory / RECORD).read_text())["repository"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, BadPath):
+        return None
+    right_place = f"{directory.parent.name}/{directory.name}" == identity.directory_name
+    return identity if right_place else None

@@ -1,0 +1,222 @@
+"""The git commands that keep a mirror, as argv and environment (pure).
+
+Upstreams are hostile input: no hooks, no other protocols, no redirects that git would follow by itself, nothing fetched
+from where a bundle or a submodule points. Credentials travel in the environment of the one child that needs them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cachew.plumbing.process import Command
+
+_SAFE = {
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "transfer.bundleURI": "false",
+    "protocol.version": "2",
+    "http.followRedirects": "false",
+    "http.lowSpeedLimit": "1000",
+    "http.lowSpeedTime": "60",
+    "credential.helper": "",
+    "advice.detachedHead": "false",
+    "safe.directory": "*",
+}
+
+# Objects that famous repositories really contain and that harm nobody who only stores and serves them.
+_TOLERATED = (
+    "badDate",
+    "badDateOverflow",
+    "badEmail",
+    "badFilemode",
+    "badName",
+    "badTimezone",
+    "duplicateEntries",
+    "emptyName",
+    "missingAuthor",
+    "missingEmail",
+    "missingNameBeforeEmail",
+    "missingSpaceBeforeDate",
+    "missingSpaceBeforeEmail",
+    "missingTaggerEntry",
+    "multipleAuthors",
+    "zeroPaddedDate",
+    "zeroPaddedFilemode",
+)
+
+
+@dataclass(frozen=True)
+class GitSettings:
+    """What the operator may tune in the git commands.
+
+    :param path: ``PATH`` for the children.
+    :param home: an empty directory that serves as their ``HOME``.
+    :param threads: threads for packing.
+    :param window_memory: memory for the delta search of one thread, as git writes it (``256m``).
+    :param ca_file: a file of additional trusted certificates, or None.
+    """
+
+    path: str
+    home: Path
+    threads: int = 2
+    window_memory: str = "256m"
+    ca_file: Path | None = None
+
+
+class GitCommands:
+    """Makes the commands for mirrors.
+
+    :param settings: the operator's choices.
+    """
+
+    def __init__(self, settings: GitSettings) -> None:
+        self._settings = settings
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the environment of a git child: an allowlist, safe configuration, then ``extra``.
+
+        :param extra: e.g. a credential as ``GIT_CONFIG_*`` entries; these are merged with the safe configuration.
+        """
+        config = dict(_SAFE)
+        added = dict(extra or {})
+        count = int(added.pop("GIT_CONFIG_COUNT", "0"))
+        pairs = [(added.pop(f"GIT_CONFIG_KEY_{n}"), added.pop(f"GIT_CONFIG_VALUE_{n}")) for n in range(count)]
+        env = {
+            "PATH": self._settings.path,
+            "HOME": str(self._settings.home),
+            "LC_ALL": "C.UTF-8",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ALLOW_PROTOCOL": "http:https",
+            "GIT_LFS_SKIP_SMUDGE": "1",
+        }
+        if self._settings.ca_file is not None:
+            env["GIT_SSL_CAINFO"] = str(self._settings.ca_file)
+        entries = [*config.items(), *pairs]
+        env["GIT_CONFIG_COUNT"] = str(len(entries))
+        for number, (key, value) in enumerate(entries):
+            env[f"GIT_CONFIG_KEY_{number}"] = key
+            env[f"GIT_CONFIG_VALUE_{number}"] = value
+        return {**env, **added}
+
+    def git(self, directory: Path | None, *words: str, extra: Mapping[str, str] | None = None) -> Command:
+        """Return any git command, in ``directory`` where one is given."""
+        place = () if directory is None else (f"--git-dir={directory}",)
+        return Command(argv=("git", *place, *words), env=self.environment(extra))
+
+    def init(self, directory: Path, object_format: str) -> Command:
+        """Make an empty bare repository without template, hence without hooks."""
+        return self.git(
+            None, "init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(directory)
+        )
+
+    def fetch(self, directory: Path, url: str, *, extra: Mapping[str, str] | None = None) -> Command:
+        """Fetch the objects named on standard input, one a line, without touching any ref.
+
+        Refspecs that are plain object ids make git skip its own ref listing (protocol v2): the caller has made one.
+        """
+        return self.git(
+            directory,
+            "fetch",
+            "--quiet",
+            "--stdin",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+            "--no-recurse-submodules",
+            "--end-of-options",
+            url,
+            extra=extra,
+        )
+
+    def fetch_refs(self, directory: Path, url: str, *, extra: Mapping[str, str] | None = None) -> Command:
+        """Fetch all mirrored refs by name: for upstreams that give no object by its id alone."""
+        return self.git(
+            directory,
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--force",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+            "--no-recurse-submodules",
+            "--end-of-options",
+            url,
+            "+refs/heads/*:refs/heads/*",
+            "+refs/tags/*:refs/tags/*",
+            extra=extra,
+        )
+
+    def update_refs(self, directory: Path) -> Command:
+        """Apply a script of :func:`cachew.mirrors.refs.update_script` as one transaction."""
+        return self.git(directory, "update-ref", "-z", "--no-deref", "--stdin")
+
+    def set_head(self, directory: Path, head: str) -> Command:
+        """Point HEAD at a ref, or detach it at an object id."""
+        if head.startswith("refs/"):
+            return self.git(directory, "symbolic-ref", "HEAD", head)
+        return self.git(directory, "update-ref", "--no-deref", "HEAD", head)
+
+    def list_refs(self, directory: Path) -> Command:
+        """List all refs as :func:`cachew.mirrors.refs.parse_for_each_ref` reads them."""
+        return self.git(directory, "for-each-ref", "--format=%(objectname) %(refname)")
+
+    def index_packs(self, directory: Path) -> tuple[Command, ...]:
+        """Give the packs bitmaps and the history a commit-graph without rewriting a pack."""
+        return (
+            self.git(directory, "multi-pack-index", "write", "--bitmap"),
+            self.git(directory, "commit-graph", "write", "--reachable", "--split", "--no-progress"),
+        )
+
+    def repack(self, directory: Path, *, full: bool) -> tuple[Command, ...]:
+        """Join packs: all into one with a bitmap (``full``), or only the small ones."""
+        how = ("-a", "-d", "-k", "--write-bitmap-index") if full else ("-d", "--geometric=2", "--write-midx")
+        return (
+            self.git(directory, "pack-refs", "--all"),
+            self.git(directory, "repack", "--quiet", *how),
+            *self.index_packs(directory),
+        )
+
+    def check(self, directory: Path) -> Command:
+        """Verify that everything the refs reach is there."""
+        return self.git(directory, "fsck", "--connectivity-only", "--no-dangling", "--no-progress")
+
+    def configuration(self, upstream_url: str) -> dict[str, str]:
+        """Return the configuration stored in a mirror: how it is served and kept. No credential is ever in it."""
+        settings = self._settings
+        stored = {
+            "core.hooksPath": "/dev/null",
+            "remote.origin.url": upstream_url,
+            "uploadpack.allowFilter": "true",
+            "uploadpack.allowAnySHA1InWant": "true",
+            "uploadpack.keepAlive": "5",
+            "transfer.hideRefs": "refs/cachew/",
+            "transfer.unpackLimit": "1",
+            "transfer.fsckObjects": "true",
+            "gc.auto": "0",
+            "maintenance.auto": "false",
+            "http.receivepack": "false",
+            "http.getanyfile": "false",
+            "pack.threads": str(settings.threads),
+            "pack.windowMemory": settings.window_memory,
+            "pack.writeBitmaps": "true",
+            "pack.writeBitmapLookupTable": "true",
+            "repack.writeBitmaps": "true",
+            "core.multiPackIndex": "true",
+        }
+        return stored | {f"fetch.fsck.{name}": "ignore" for name in _TOLERATED}
+
+
+def config_text(values: Mapping[str, str]) -> str:
+    """Write values as the text of a git config file (git-config(1), "Syntax")."""
+    lines = []
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        top, dot, sub = section.partition(".")
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+        lines.append(f'[{top} "{sub}"]' if dot else f"[{top}]")
+        lines.append(f'\t{name} = "{quoted}"')
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,140 @@
+"""What must change in a mirror for its refs to be the upstream's (pure).
+
+A mirror keeps the upstream's ``refs/heads/*`` and ``refs/tags/*`` under the same names. Tips that the upstream gave up,
+and objects fetched by id, stay reachable for some days through refs below :data:`HIDDEN`, which no client sees; the day
+is part of the name, so that age needs no record.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cachew.upstream.listing import Listing
+
+HIDDEN = "refs/cachew/"
+MIRRORED = ("refs/heads/", "refs/tags/")
+_DAY = 86400
+_MAX_NAME = 4000
+_FORBIDDEN = re.compile(r"\.\.|@\{|[\x00-\x20\x7f~^:?*\[\\]")
+
+
+@dataclass(frozen=True)
+class RefState:
+    """The refs of a repository.
+
+    :param refs: full name to hex object id, without HEAD.
+    :param head: the ref that HEAD names, an object id where HEAD is detached, or None.
+    """
+
+    refs: Mapping[str, str] = field(default_factory=dict)
+    head: str | None = None
+
+    @property
+    def head_commit(self) -> str | None:
+        """The object that HEAD leads to, None where that is unborn."""
+        if self.head is None or not self.head.startswith("refs/"):
+            return self.head
+        return self.refs.get(self.head)
+
+
+def of_listing(listing: Listing) -> RefState:
+    """Return the mirrored part of what an upstream listed."""
+    refs = {
+        ref.name: ref.oid
+        for ref in listing.refs
+        if ref.oid and ref.name.startswith(MIRRORED) and valid_name(ref.name)
+    }
+    head = listing.by_name.get("HEAD")
+    if head is None:
+        return RefState(refs, None)
+    return RefState(refs, head.symref_target or head.oid)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A step from one :class:`RefState` to another.
+
+    :param updates: refs to create or move, with their new object ids.
+    :param deletions: refs to delete.
+    :param abandoned: object ids that the step leaves without their ref.
+    :param head: the new HEAD, None where it stays.
+    """
+
+    updates: Mapping[str, str]
+    deletions: tuple[str, ...]
+    abandoned: tuple[str, ...]
+    head: str | None
+
+    def __bool__(self) -> bool:
+        return bool(self.updates or self.deletions or self.head)
+
+
+def change(present: RefState, wanted: RefState) -> Change:
+    """Compare what a mirror has with what it should have.
+
+    Deletions come first when applied, so that ``refs/heads/a`` can give way to ``refs/heads/a/b``.
+    """
+    updates = {name: oid for name, oid in wanted.refs.items() if present.refs.get(name) != oid}
+    deletions = tuple(name for name in present.refs if name not in wanted.refs)
+    kept = set(wanted.refs.values())
+    left = (present.refs[name] for name in (*updates, *deletions) if name in present.refs)
+    abandoned = tuple(sorted({oid for oid in left if oid not in kept}))
+    head = wanted.head if wanted.head and wanted.head != present.head else None
+    return Change(updates, deletions, abandoned, head)
+
+
+def hidden_name(oid: str, now: float) -> str:
+    """Return the hidden ref that keeps ``oid`` alive from ``now`` (epoch seconds) on."""
+    return f"{HIDDEN}{int(now // _DAY)}/{oid}"
+
+
+def expired(names: Iterable[str], now: float, *, days: int) -> list[str]:
+    """Return the hidden refs that are older than ``days`` days, and those whose name says no day."""
+    oldest = int(now // _DAY) - days
+    result = []
+    for name in names:
+        day = name.removeprefix(HIDDEN).partition("/")[0]
+        if not day.isdigit() or int(day) < oldest:
+            result.append(name)
+    return result
+
+
+def update_script(updates: Mapping[str, str], deletions: Iterable[str]) -> bytes:
+    """Return the standard input for ``git update-ref -z --stdin``, one transaction (git-update-ref(1))."""
+    parts = [f"delete {name}\0\0" for name in deletions]
+    parts += [f"update {name}\0{oid}\0\0" for name, oid in updates.items()]
+    return "".join(parts).encode(errors="surrogateescape")
+
+
+def packed_refs(listing: Listing) -> bytes:
+    """Return a ``packed-refs`` file of the mirrored part of a listing (gitrepository-layout(5)).
+
+    It makes the refs of a new mirror in one write, however many they are.
+    """
+    state = of_listing(listing)
+    lines = [b"# pack-refs with: peeled fully-peeled sorted \n"]
+    for name in sorted(state.refs, key=lambda name: name.encode(errors="surrogateescape")):
+        lines.append(f"{state.refs[name]} {name}\n".encode(errors="surrogateescape"))
+        peeled = listing.by_name[name].peeled
+        if peeled:
+            lines.append(f"^{peeled}\n".encode())
+    return b"".join(lines)
+
+
+def valid_name(name: str) -> bool:
+    """Say whether git would accept a full ref name (git-check-ref-format(1)).
+
+    An upstream is not trusted to send only such.
+    """
+    if _FORBIDDEN.search(name) or name.endswith(("/", ".")) or len(name) > _MAX_NAME:
+        return False
+    return all(part and not part.startswith(".") and not part.endswith(".lock") for part in name.split("/"))
+
+
+def parse_for_each_ref(output: bytes) -> dict[str, str]:
+    """Parse lines of ``%(objectname) %(refname)``."""
+    refs = {}
+    for line in output.decode(errors="surrogateescape").splitlines():
+        oid, _, name = line.partition(" ")
+        refs[name] = oid
+    return refs

@@ -1,0 +1,238 @@
+"""Mirrors made of, and kept up with, a real upstream."""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.python.threadpool import ThreadPool
+
+from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.commands import GitCommands, GitSettings
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.machine import State
+from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.repository import GitRunner
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import CachewError, NotFound
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.process import Processes
+from cachew.plumbing.threads import Threads
+from cachew.upstream.listing import Listing, RemoteRef
+from tests.functional import repositories
+from tests.functional.repositories import Repository
+from tests.functional.upstream import Upstream
+
+REPOSITORY = Identity("git.example", "org/repo")
+
+
+def listing_of(repository: Repository) -> Listing:
+    """List a repository as its upstream would."""
+    lines = repository.git("for-each-ref", "--format=%(objectname) %(*objectname) %(refname)").splitlines()
+    refs = []
+    for line in lines:
+        oid, peeled, name = line.split(" ")
+        refs.append(RemoteRef(name, oid, None, peeled or None))
+    target = repository.git("symbolic-ref", "HEAD").strip()
+    oids = {ref.name: ref.oid for ref in refs}
+    return Listing(
+        refs=(RemoteRef("HEAD", oids.get(target), target), *refs),
+        object_format=repository.git("rev-parse", "--show-object-format").strip(),
+    )
+
+
+class LocalRemote:
+    """Lists the upstream's repository on disk, so that only fetches reach the upstream."""
+
+    def __init__(self, url: str, repository: Repository) -> None:
+        self.url, self._repository = url, repository
+
+    async def list_refs(self) -> Listing:
+        return listing_of(self._repository)
+
+    async def fetch_url(self) -> str:
+        return self.url
+
+    async def git_environment(self) -> Mapping[str, str]:
+        return {}
+
+
+class House:
+    """A collection of mirrors with all that it needs."""
+
+    def __init__(self, reactor: Any, root: Path, upstream: Upstream, repository: Repository) -> None:
+        self.pool = ThreadPool(0, 4)
+        self.pool.start()
+        self.processes = Processes(reactor=reactor)
+        self.background = Background()
+        self.root = root
+        home = root.parent / "empty-home"
+        home.mkdir(exist_ok=True)
+        self.runner = GitRunner(
+            processes=self.processes,
+            commands=GitCommands(GitSettings(path="/usr/bin:/bin", home=home)),
+            threads=Threads(reactor=reactor, pool=self.pool),
+        )
+        self.remote = LocalRemote(f"{upstream.url}org/repo", repository)
+        self.mirrors = Mirrors(
+            root=root,
+            remote=lambda identity: self.remote,
+            git=self.runner,
+            clock=reactor,
+            now=reactor.seconds,
+            metrics=Metrics(),
+            background=self.background,
+            slots=Slots(limit=2),
+        )
+
+    async def close(self) -> None:
+        await self.background.stop()
+        await self.processes.stop()
+        self.pool.stop()
+
+
+@pytest.fixture
+def repository(upstream: Upstream) -> Repository:
+    """The upstream's repository."""
+    return repositories.make_repository(upstream.path("org/repo"), commits=20, branches=["main", "topic"], tags=["v1"])
+
+
+@pytest_twisted.async_yield_fixture
+async def house(tmp_path: Path, upstream: Upstream, repository: Repository) -> AsyncIterator[House]:
+    """A house without mirrors."""
+    from twisted.internet import reactor
+
+    house = House(reactor, tmp_path / "mirrors", upstream, repository)
+    yield house
+    await house.close()
+
+
+def mirrored(mirror: Mirror) -> Repository:
+    """Look at a mirror's directory as a repository."""
+    return Repository(mirror.directory)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_mirror_is_the_upstream(house: House, repository: Repository) -> None:
+    """A new mirror has the upstream's heads, tags and HEAD, is whole, and holds no hook and no credential."""
+    mirror = await house.mirrors.made(REPOSITORY)
+    assert mirror.state is State.READY
+    assert mirror.refs == repository.refs()
+    mirrored(mirror).git("fsck", "--strict")
+    assert mirror.head_commit == repository.commit("HEAD")
+    assert not list(mirror.directory.glob("hooks/*"))
+    assert not list(house.root.glob(".aside/*"))
+    await mirror.index_packs()
+    assert list(mirror.directory.glob("objects/pack/*.bitmap"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_mirror_follows(house: House, upstream: Upstream, repository: Repository) -> None:
+    """New commits, a forced and a deleted branch, and a directory in a branch's place arrive with one pack request."""
+    mirror = await house.mirrors.made(REPOSITORY)
+    old = repository.commit("topic")
+    new = repositories.push_commit(repository, "main", "new")
+    repositories.delete_branch(repository, "topic")
+    repositories.add_commit(repository, "refs/heads/topic/two", "below", parent="refs/heads/main")
+    before = upstream.count("pack")
+    await mirror.sync(listing_of(repository), 1.0)
+    assert upstream.count("pack") == before + 1
+    assert upstream.count("refs") == 0
+    assert mirror.refs == repository.refs()
+    assert mirror.head_commit == new
+    assert mirror.missing([old, new]) == []
+    assert old in mirrored(mirror).git("for-each-ref", "refs/cachew/")
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_older_listing_changes_nothing(house: House, repository: Repository) -> None:
+    """A listing that was asked for earlier never undoes a newer one that is on its way."""
+    mirror = await house.mirrors.made(REPOSITORY)
+    earlier = listing_of(repository)
+    repositories.push_commit(repository, "main", "new")
+    later = listing_of(repository)
+    await mirror.sync(later, 2.0)
+    await mirror.sync(earlier, 1.0)
+    assert mirror.refs == repository.refs()
+
+
+@pytest_twisted.ensureDeferred
+async def test_objects_by_id(house: House, upstream: Upstream, repository: Repository) -> None:
+    """Ids that no ref names are fetched together; one that does not exist keeps none of the others away."""
+    mirror = await house.mirrors.made(REPOSITORY)
+    first = repositories.unadvertised_commit(repository, "one")
+    second = repositories.unadvertised_commit(repository, "two")
+    assert await mirror.ensure([first, second]) == []
+    assert upstream.count("pack") == 2
+    third = repositories.unadvertised_commit(repository, "three")
+    assert await mirror.ensure(["1" * 40, third]) == ["1" * 40]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_restart_finds_it(
+    house: House, upstream: Upstream, repository: Repository
+) -> None:
+    """A new process serves the mirrors on disk, without locks and half-made things that a killed one left."""
+    from twisted.internet import reactor
+
+    mirror = await house.mirrors.made(REPOSITORY)
+    (mirror.directory / "refs/heads/main.lock").touch()
+    (mirror.directory / "objects/pack/tmp_pack_123").touch()
+    (house.root / ".aside/half.git").mkdir(parents=True)
+    (house.root / "git.example/foreign.git").mkdir()
+    again = House(reactor, house.root, upstream, repository)
+    await again.mirrors.discover()
+    found = again.mirrors.find(REPOSITORY)
+    assert found is not None and found.ready and found.refs == repository.refs()
+    assert found.head_commit == repository.commit("HEAD")
+    names = [path.name for path in house.root.rglob("*")]
+    assert not [name for name in names if name.endswith(".lock") or name.startswith(("tmp_", "half", "foreign"))]
+    await again.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_damage_is_noticed(house: House, flush_logged_errors: Any) -> None:
+    """A mirror that lost objects is discarded once it is suspected, and can be made again."""
+    mirror = await house.mirrors.made(REPOSITORY)
+    for pack in mirror.directory.glob("objects/pack/*.pack"):
+        pack.unlink()
+    with pytest.raises(CachewError):
+        await mirror.suspect()
+    assert mirror.state is State.EMPTY and not mirror.directory.exists()
+    assert (await house.mirrors.made(REPOSITORY)).ready
+
+
+@pytest_twisted.ensureDeferred
+async def test_empty_repositories_have_no_mirror(house: House, upstream: Upstream, tmp_path: Path) -> None:
+    """A repository without refs is not mirrored, and nothing is left of the attempt."""
+    house.remote = LocalRemote(f"{upstream.url}org/empty", repositories.init(upstream.path("org/empty")))
+    with pytest.raises(NotFound):
+        await house.mirrors.made(Identity("git.example", "org/empty"))
+    assert not list(house.root.glob("git.example/*"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_sha256(house: House, upstream: Upstream) -> None:
+    """SHA-256 repositories are mirrored like others."""
+    path = upstream.path("org/sha256")
+    made = repositories.make_repository(path, commits=3, object_format="sha256")
+    house.remote = LocalRemote(f"{upstream.url}org/sha256", made)
+    mirror = await house.mirrors.made(Identity("git.example", "org/sha256"))
+    assert mirror.object_format == "sha256"
+    assert mirror.refs == made.refs()
+    assert mirror.missing(made.refs().values()) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_repack(house: House, repository: Repository) -> None:
+    """A repack leaves one pack with a bitmap, and the mirror whole."""
+    mirror = await house.mirrors.made(REPOSITORY)
+    for number in range(3):
+        repositories.push_commit(repository, "main", f"commit {number}")
+        await mirror.sync(listing_of(repository), float(number))
+    await mirror.repack()
+    assert len(list(mirror.directory.glob("objects/pack/*.pack"))) == 1
+    assert mirror.missing(repository.refs().values()) == []
+    mirrored(mirror).git("fsck", "--strict")
