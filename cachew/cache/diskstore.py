@@ -18,7 +18,7 @@ from cachew.cache.diskindex import DiskIndex, Row
 from cachew.cache.eviction import excess, victims
 from cachew.cache.interface import ObjectInfo, Stats
 from cachew.cache.record import Record, Terms, live
-from cachew.plumbing.errors import CorruptObject, StorageUnavailable
+from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable
 
 _USES_KEPT = 256
 
@@ -114,7 +114,7 @@ class DiskStore:
         """Finish a file and put it where readers find it.
 
         :raise CorruptObject: when the content is not the promised one.
-        :raise StorageUnavailable: when there is no room.
+        :raise StorageFull: when there is no room.
         """
         record = draft.seal(terms, now)
         with self._lock:
@@ -129,7 +129,7 @@ class DiskStore:
     def make_room(self, now: float) -> None:
         """Remove objects until what is stored and what is being written fit.
 
-        :raise StorageUnavailable: when that isn't enough.
+        :raise StorageFull: when that isn't enough.
         """
         with self._lock:
             self._flush_uses()
@@ -140,7 +140,7 @@ class DiskStore:
                 freed += row.size
                 self.remove(row.namespace, row.key)
             if freed < needed:
-                raise StorageUnavailable("the disk cache has no room left")
+                raise StorageFull("the disk cache has no room left")
 
     def _excess(self) -> int:
         used = self._index.size + sum(draft.size for draft in self._drafts)

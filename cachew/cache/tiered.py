@@ -1,0 +1,347 @@
+"""Several caches as one: the nearest is asked first, the last one is right.
+
+The last tier is the authority, usually storage that replicas share. A copy in a nearer tier is served as long as the
+authority has the same object; when it has another one or none the copy is removed. Asking the authority takes a short
+bounded while, then the copy is served and the answer is used when it comes. A tier that fails is as good as empty.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from cachew.cache.backfill import Copies, FarEntry, copy
+from cachew.cache.interface import NO_HEADERS, Cache, Entry, ObjectInfo, Stats, Writer
+from cachew.cache.naming import entity_tag, namespace_name, object_key
+from cachew.cache.tieredwriter import TieredWriter
+from cachew.cache.tiers import Tier
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import CorruptObject, StorageUnavailable
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.shared import Shared
+
+Name = tuple[str, str]
+_ANSWERS_KEPT = 10_000
+_DEBTS_KEPT = 1000
+
+
+class TieredCache:
+    """See the module.
+
+    :param tiers: the nearest first; the last is the authority. One is enough.
+    :param clock: for waits and intervals.
+    :param wall_clock: gives the time, in seconds since the epoch.
+    :param check_interval: seconds for which the authority's answer about an object holds.
+    :param check_wait: seconds that a reader waits for that answer.
+    :param retry_after: seconds for which a tier is left alone after a failure.
+    :param background: where copies are made and answers are awaited that nobody waits for.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        tiers: Sequence[Cache],
+        clock: IReactorTime,
+        wall_clock: Callable[[], float],
+        check_interval: float = 1.0,
+        check_wait: float = 0.05,
+        retry_after: float = 5.0,
+        background: Background | None = None,
+    ) -> None:
+        if not tiers:
+            raise ValueError("a tiered cache has at least one tier")
+        names = [f"{number} ({type(cache).__name__})" for number, cache in enumerate(tiers, 1)]
+        self._tiers = [
+            Tier(cache=cache, name=name, clock=clock, retry_after=retry_after)
+            for cache, name in zip(tiers, names, strict=True)
+        ]
+        self._clock, self._wall_clock = clock, wall_clock
+        self._check_interval, self._check_wait, self._retry_after = check_interval, check_wait, retry_after
+        self._background = Background() if background is None else background
+        self._checks: Shared[Name, ObjectInfo | None] = Shared(keep=True)
+        self._answers: OrderedDict[Name, tuple[float, ObjectInfo | None]] = OrderedDict()
+        self._filling: set[Name] = set()
+        self._planned: set[Name] = set()
+        self._owed: dict[Name, ObjectInfo] = {}
+        self._slots = Slots(limit=2)
+
+    @property
+    def _authority(self) -> Tier:
+        return self._tiers[-1]
+
+    async def start(self) -> None:
+        """Start every tier."""
+        for tier in self._tiers:
+            await tier.cache.start()
+
+    async def stop(self) -> None:
+        """End what goes on in the background and stop every tier."""
+        await self._background.stop()
+        for tier in self._tiers:
+            await tier.cache.stop()
+
+    async def open(self, namespace: str, key: str) -> Entry | None:
+        """Open an object in the nearest tier that has the right one.
+
+        :raise StorageUnavailable: when every tier fails.
+        """
+        name = namespace_name(namespace), object_key(key)
+        for number, tier in enumerate(self._tiers):
+            entry = await tier.open(*name)
+            if entry is None:
+                continue
+            if tier is not self._authority and await self._outdated(name, entry.info):
+                entry.close()
+                continue
+            return self._far(entry, self._tiers[:number]) if number else entry
+        self._unless_all_fail()
+        return None
+
+    async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
+        """Return what is known of an object in the nearest tier that has the right one.
+
+        :raise StorageUnavailable: when every tier fails.
+        """
+        name = namespace_name(namespace), object_key(key)
+        for tier in self._tiers:
+            info = await tier.stat(*name)
+            if info is not None and (tier is self._authority or not await self._outdated(name, info)):
+                return info
+        self._unless_all_fail()
+        return None
+
+    def _unless_all_fail(self) -> None:
+        if all(tier.resting for tier in self._tiers):
+            raise StorageUnavailable("every cache tier fails")
+
+    # Is a nearer copy still right?
+
+    async def _outdated(self, name: Name, info: ObjectInfo) -> bool:
+        if name in self._owed:
+            return False
+        asked, answer = self._answers.get(name, (float("-inf"), None))
+        if self._clock.seconds() < asked + self._check_interval and (answer is None or _same(answer, info)):
+            return answer is None
+        verdict: Deferred[bool] = Deferred.fromCoroutine(self._ask_about(name, info))
+        return await self._within(verdict)
+
+    async def _ask_about(self, name: Name, info: ObjectInfo) -> bool:
+        """Ask the authority, and remove copies when it has another object or none."""
+        try:
+            answer = await self._checks.run(name, lambda: self._ask(name))
+        except (StorageUnavailable, CorruptObject):
+            return False
+        if name in self._owed or (answer is not None and _same(answer, info)):
+            return False
+        self.log.info("cached copy of {name} is outdated and was removed", name="/".join(name))
+        for tier in self._tiers[:-1]:
+            copied = await tier.stat(*name)
+            if copied is not None and _same(copied, info):
+                await tier.invalidate(*name)
+        return True
+
+    async def _ask(self, name: Name) -> ObjectInfo | None:
+        answer = await self._authority.ask(self._authority.cache.stat(*name))
+        self._note_answer(name, answer)
+        return answer
+
+    def _note_answer(self, name: Name, answer: ObjectInfo | None) -> None:
+        self._answers[name] = self._clock.seconds(), answer
+        self._answers.move_to_end(name)
+        if len(self._answers) > _ANSWERS_KEPT:
+            self._answers.popitem(last=False)
+
+    async def _within(self, verdict: Deferred[bool]) -> bool:
+        """Return a verdict, or False when it doesn't come in time; then it takes effect behind the scenes."""
+        if verdict.called:
+            return await verdict
+        first: Deferred[bool] = Deferred()
+        timer = self._clock.callLater(self._check_wait, first.callback, False)
+
+        def came(result: bool) -> bool:
+            if timer.active():
+                timer.cancel()
+                first.callback(result)
+            return result
+
+        verdict.addCallback(came)
+        self._background.start(_awaiting(verdict), "asking whether a cached copy is outdated")
+        try:
+            return await first
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    # Copies from farther to nearer tiers
+
+    def _far(self, entry: Entry, nearer: Sequence[Tier]) -> Entry:
+        info = entry.info
+        name = info.namespace, info.key
+
+        async def begin(info: ObjectInfo) -> Copies:
+            return await self._begin_copies(info, nearer)
+
+        return FarEntry(
+            entry=entry,
+            wanted=lambda: name not in self._filling and name not in self._planned,
+            begin=begin,
+            fill=lambda: self._plan(name, nearer),
+            background=self._background,
+        )
+
+    async def _begin_copies(self, info: ObjectInfo, nearer: Sequence[Tier]) -> Copies:
+        name = info.namespace, info.key
+        left = None if info.expires is None else info.expires - self._wall_clock()
+        copies = Copies(info=info, ended=lambda: self._filling.discard(name))
+        if name not in self._filling and (left is None or left > 0):
+            self._filling.add(name)
+            await copies.begin(nearer, left)
+            return copies
+        return Copies(info=info, ended=lambda: None)
+
+    def _plan(self, name: Name, nearer: Sequence[Tier]) -> None:
+        self._planned.add(name)
+        self._background.start(self._fill(name, nearer), f"copying {'/'.join(name)} into nearer cache tiers")
+
+    async def _fill(self, name: Name, nearer: Sequence[Tier]) -> None:
+        try:
+            async with self._slots.take("/".join(name)):
+                for tier in self._tiers[len(nearer) :]:
+                    entry = None if name in self._filling else await tier.open(*name)
+                    if entry is not None:
+                        await copy(entry, await self._begin_copies(entry.info, nearer))
+                        return
+        finally:
+            self._planned.discard(name)
+
+    # Writing
+
+    async def create(
+        self,
+        namespace: str,
+        key: str,
+        *,
+        headers: Mapping[str, str] = NO_HEADERS,
+        ttl: float | None = None,
+        etag: str | None = None,
+        digest: str | None = None,
+        modified: float | None = None,
+    ) -> Writer:
+        """Begin an object in every tier.
+
+        :raise StorageUnavailable: when no tier takes it.
+        """
+        name = namespace_name(namespace), object_key(key)
+        if etag is not None:
+            entity_tag(etag)
+        writers: list[tuple[Tier, Writer | None]] = []
+        for tier in self._tiers:
+            creation = tier.cache.create(*name, headers=headers, ttl=ttl, etag=etag, digest=digest, modified=modified)
+            try:
+                writers.append((tier, await tier.ask(creation)))
+            except StorageUnavailable:
+                writers.append((tier, None))
+        if all(writer is None for _, writer in writers):
+            raise StorageUnavailable("no cache tier takes the object")
+        return TieredWriter(tiers=writers, committed=lambda info, in_last: self._committed(name, info, in_last))
+
+    def _committed(self, name: Name, info: ObjectInfo, in_last: bool) -> None:
+        self._answers.pop(name, None)
+        if in_last:
+            self._owed.pop(name, None)
+            return
+        waiting = name in self._owed
+        if not waiting and len(self._owed) >= _DEBTS_KEPT:
+            return
+        self._owed[name] = info
+        if not waiting:
+            self._background.start(self._pay(name), f"storing {'/'.join(name)} in the last cache tier")
+
+    async def _pay(self, name: Name) -> None:
+        """Store in the last tier what it could not take when it was written, as soon as it can."""
+        pause = self._retry_after
+        while name in self._owed:
+            await deferLater(self._clock, pause)
+            pause = min(pause * 2, 12 * self._retry_after)
+            try:
+                await self._pay_once(name, self._owed[name])
+            except StorageUnavailable:
+                continue
+
+    async def _pay_once(self, name: Name, owed: ObjectInfo) -> None:
+        present = await self._authority.ask(self._authority.cache.stat(*name))
+        entry = None
+        for tier in self._tiers[:-1]:
+            entry = entry or await tier.open(*name)
+        newer = present is not None and present.modified > owed.modified
+        if entry is None or newer or not _same(entry.info, owed):
+            if entry is not None:
+                entry.close()
+        else:
+            await copy(entry, await self._begin_copies(entry.info, [self._authority]))
+        if self._owed.get(name) is owed and (entry is None or newer or await self._authority_has(name, owed)):
+            del self._owed[name]
+
+    async def _authority_has(self, name: Name, owed: ObjectInfo) -> bool:
+        present = await self._authority.ask(self._authority.cache.stat(*name))
+        return present is not None and _same(present, owed)
+
+    # The rest
+
+    async def delete(self, namespace: str, key: str) -> bool:
+        """Remove an object from every tier.
+
+        :raise StorageUnavailable: when the last tier fails; the nearer ones don't have it any more.
+        """
+        name = namespace_name(namespace), object_key(key)
+        self._owed.pop(name, None)
+        removed = [await tier.invalidate(*name) for tier in self._tiers[:-1]]
+        self._answers.pop(name, None)
+        removed.append(await self._authority.ask(self._authority.cache.delete(*name)))
+        return any(removed)
+
+    async def invalidate(self, namespace: str, key: str) -> bool:
+        """Remove the copies from all tiers but the last."""
+        name = namespace_name(namespace), object_key(key)
+        self._answers.pop(name, None)
+        removed = [await tier.invalidate(*name) for tier in self._tiers[:-1]]
+        return any(removed)
+
+    async def stats(self) -> Stats:
+        """Count the objects of the last tier that answers."""
+        for tier in reversed(self._tiers):
+            try:
+                return await tier.ask(tier.cache.stats())
+            except StorageUnavailable:
+                continue
+        raise StorageUnavailable("every cache tier fails")
+
+    async def namespaces(self) -> list[str]:
+        """Return the namespaces of the last tier that answers."""
+        for tier in reversed(self._tiers):
+            try:
+                return await tier.ask(tier.cache.namespaces())
+            except StorageUnavailable:
+                continue
+        raise StorageUnavailable("every cache tier fails")
+
+    async def sweep(self) -> None:
+        """Sweep every tier."""
+        for tier in self._tiers:
+            try:
+                await tier.ask(tier.cache.sweep())
+            except StorageUnavailable:
+                continue
+
+
+def _same(one: ObjectInfo, other: ObjectInfo) -> bool:
+    return (one.etag, one.digest) == (other.etag, other.digest)
+
+
+async def _awaiting(verdict: Deferred[bool]) -> None:
+    await verdict

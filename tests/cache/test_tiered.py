@@ -1,0 +1,307 @@
+"""Several caches as one: the contract in every combination, and what failing tiers may and may not do."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
+
+from cachew.cache.disk import DiskCache
+from cachew.cache.interface import Cache
+from cachew.cache.memory import MemoryCache
+from cachew.cache.tiered import TieredCache
+from cachew.plumbing.errors import CorruptObject, StorageUnavailable, TooLarge
+from cachew.plumbing.streams import read_all
+from cachew.plumbing.threads import Threads
+from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, store
+from tests.fakes.background import WatchedBackground
+from tests.fakes.caches import UnreliableCache
+from tests.fakes.wallclock import WallClock
+
+COMBINATIONS = ["memory", "disk", "memory+disk", "disk+memory", "memory+memory", "disk+disk", "memory+memory+disk"]
+
+
+@pytest.fixture
+def background() -> WatchedBackground:
+    """Return work behind the scenes that can be waited for."""
+    return WatchedBackground()
+
+
+class TestTiered(CacheContract):
+    """It keeps the contract, whatever the tiers are."""
+
+    @pytest_twisted.async_yield_fixture(params=COMBINATIONS)
+    async def subject(
+        self, request: pytest.FixtureRequest, tmp_path: Path, clock: WallClock, threads: Threads
+    ) -> AsyncIterator[Subject]:
+        """Give a tiered cache that asks the authority every time and as long as it takes."""
+        from twisted.internet import reactor
+
+        tiers: list[Cache] = []
+        for number, kind in enumerate(request.param.split("+")):
+            if kind == "memory":
+                tiers.append(MemoryCache(limit=LIMIT, max_ttl=MAX_TTL, clock=clock))
+            else:
+                path = tmp_path / str(number)
+                tiers.append(DiskCache(directory=path, limit=LIMIT, max_ttl=MAX_TTL, clock=clock, threads=threads))
+        cache = TieredCache(
+            tiers=tiers,
+            clock=cast(IReactorTime, reactor),
+            wall_clock=clock,
+            check_interval=0,
+            check_wait=10,
+        )
+        await cache.start()
+        yield Subject(cache, clock, keeps_on_invalidate=True)
+        await cache.stop()
+
+
+class Tiers:
+    """A tiered cache of three in memory, that fail at command."""
+
+    def __init__(self, wall_clock: WallClock, background: WatchedBackground) -> None:
+        self.clock = Clock()
+        self.background = background
+        self.near, self.middle, self.far = tiers = [
+            UnreliableCache(MemoryCache(limit=LIMIT, clock=wall_clock)) for _ in range(3)
+        ]
+        self.cache = TieredCache(
+            tiers=tiers, clock=self.clock, wall_clock=wall_clock, check_interval=1, background=background
+        )
+
+
+@pytest_twisted.async_yield_fixture
+async def tiers(clock: WallClock, background: WatchedBackground) -> AsyncIterator[Tiers]:
+    """Give the three."""
+    tiers = Tiers(clock, background)
+    yield tiers
+    await tiers.cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_nearer_tier_is_filled_by_the_reader(tiers: Tiers, clock: WallClock) -> None:
+    """Who reads an object from far away leaves copies in all nearer tiers, equal in all that is known of it."""
+    info = await store(tiers.far, "key", LARGE, headers={"A": "b"}, etag="v1", ttl=100)
+    clock.advance(50)
+    assert await fetch(tiers.cache, "key") == LARGE
+    await tiers.background.idle()
+    assert await tiers.near.stat("ns", "key") == info
+    assert await tiers.middle.stat("ns", "key") == info
+    tiers.far.asked.clear()
+    assert await fetch(tiers.cache, "key") == LARGE
+    assert "open" not in tiers.far.asked
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_copy_is_seen_before_it_is_whole(tiers: Tiers) -> None:
+    """While an object is being read from far away nothing is visible nearer; who stops reading leaves nothing."""
+    await store(tiers.far, "key", LARGE)
+    async with opened(tiers.cache, "key") as entry:
+        source = entry.source()
+        await source.read(100_000)
+        assert await missing(tiers.near, "key")
+        source.close()
+    await tiers.background.idle()
+    assert await missing(tiers.near, "key")
+    assert await fetch(tiers.cache, "key") == LARGE
+    await tiers.background.idle()
+    assert not await missing(tiers.near, "key")
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("cut", [0, 1, 1_000_000, 2_499_999])
+async def test_a_connection_lost_in_the_middle_leaves_no_copy(tiers: Tiers, cut: int) -> None:
+    """A reader of an object whose storage breaks off gets the failure, and nothing of it is kept."""
+    await store(tiers.far, "key", LARGE)
+    tiers.far.cut = cut
+    with pytest.raises(CorruptObject):
+        await fetch(tiers.cache, "key")
+    await tiers.background.idle()
+    assert await missing(tiers.near, "key")
+    assert await missing(tiers.middle, "key")
+
+
+@pytest_twisted.ensureDeferred
+async def test_reading_a_part_fills_in_the_background(tiers: Tiers) -> None:
+    """Readers of parts get them at once; one copy of the whole is made behind them, by one reading."""
+    await store(tiers.far, "key", LARGE)
+    tiers.far.asked.clear()
+    async with opened(tiers.cache, "key") as entry:
+        sources = [entry.source(offset, 10) for offset in range(0, 100, 10)]
+        assert b"".join([await read_all(source, 10) for source in sources]) == LARGE[:100]
+    await tiers.background.idle()
+    assert await fetch(tiers.near, "key") == LARGE
+    assert await fetch(tiers.middle, "key") == LARGE
+    assert tiers.far.asked.count("open") == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stale_copy_is_noticed_and_healed(tiers: Tiers) -> None:
+    """When the authority has another object than a nearer tier, the authority's is served and replaces the copies."""
+    await store(tiers.cache, "key", b"old")
+    await store(tiers.far, "key", b"new")
+    assert await fetch(tiers.cache, "key") == b"new"
+    await tiers.background.idle()
+    assert await fetch(tiers.near, "key") == b"new"
+    assert await fetch(tiers.middle, "key") == b"new"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_the_authority_lost_is_gone(tiers: Tiers) -> None:
+    """An object that another replica deleted is not served from a copy."""
+    await store(tiers.cache, "key", b"data")
+    await tiers.far.delete("ns", "key")
+    assert await missing(tiers.cache, "key")
+    assert await missing(tiers.near, "key")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_authority_is_asked_once_per_interval(tiers: Tiers) -> None:
+    """Its answer holds for a while: reading a hot object costs the authority one question per interval."""
+    await store(tiers.cache, "key", b"data")
+    tiers.far.asked.clear()
+    for _ in range(10):
+        assert await fetch(tiers.cache, "key") == b"data"
+    assert tiers.far.asked == ["stat"]
+    tiers.clock.advance(2)
+    await fetch(tiers.cache, "key")
+    assert tiers.far.asked == ["stat", "stat"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_waits_long_for_the_authority(tiers: Tiers) -> None:
+    """While the authority hangs a copy is served after a short wait; a late answer takes effect for the next reader."""
+    await store(tiers.cache, "key", b"old")
+    await store(tiers.far, "key", b"new")
+    tiers.far.gate = Deferred()
+    reading = Deferred.fromCoroutine(fetch(tiers.cache, "key"))
+    assert not reading.called
+    tiers.clock.advance(0.05)
+    assert await reading == b"old"
+    gate, tiers.far.gate = tiers.far.gate, None
+    gate.callback(None)
+    await tiers.background.idle()
+    assert await missing(tiers.near, "key")
+    assert await fetch(tiers.cache, "key") == b"new"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_failing_authority_harms_no_reader_of_a_copy(tiers: Tiers) -> None:
+    """With the authority down, copies are served, other objects are misses, and it is left alone for a while."""
+    await store(tiers.cache, "key", b"data")
+    tiers.far.down = True
+    assert await fetch(tiers.cache, "key") == b"data"
+    tiers.far.asked.clear()
+    assert await fetch(tiers.cache, "key") == b"data"
+    assert await missing(tiers.cache, "other")
+    assert tiers.far.asked == []
+    tiers.far.down = False
+    await store(tiers.far, "other", b"more")
+    tiers.clock.advance(5)
+    assert await fetch(tiers.cache, "other") == b"more"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_failing_near_tier_is_skipped(tiers: Tiers) -> None:
+    """With the nearest tier down, the others serve and store; it serves again when it is back."""
+    await store(tiers.cache, "key", b"data")
+    tiers.near.down = True
+    assert await fetch(tiers.cache, "key") == b"data"
+    await store(tiers.cache, "new", b"more")
+    assert await fetch(tiers.cache, "new") == b"more"
+    tiers.near.down = False
+    tiers.clock.advance(5)
+    assert await fetch(tiers.cache, "new") == b"more"
+    await tiers.background.idle()
+    assert not await missing(tiers.near, "new")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_near_tier_that_breaks_while_writing_loses_its_copy(tiers: Tiers) -> None:
+    """A nearer tier that fails in the middle of a write doesn't fail the write."""
+    tiers.near.full_after = 1_000_000
+    await store(tiers.cache, "key", LARGE)
+    assert await missing(tiers.near, "key")
+    assert await fetch(tiers.far, "key") == LARGE
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_when_all_fail_it_fails(tiers: Tiers) -> None:
+    """When no tier works, reading, storing and counting fail with the storage's error."""
+    await store(tiers.cache, "key", b"data")
+    for tier in (tiers.near, tiers.middle, tiers.far):
+        tier.down = True
+    for operation in (tiers.cache.open, tiers.cache.stat, tiers.cache.create, tiers.cache.delete):
+        with pytest.raises(StorageUnavailable):
+            await operation("ns", "key")
+    for counting in (tiers.cache.stats, tiers.cache.namespaces):
+        with pytest.raises(StorageUnavailable):
+            await counting()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("when", ["before", "while"])
+async def test_what_the_authority_could_not_take_is_owed_to_it(tiers: Tiers, when: str) -> None:
+    """An object written while the authority fails is served from the copies and stored there when it is back."""
+    await store(tiers.cache, "key", b"old")
+    if when == "before":
+        tiers.far.down = True
+    else:
+        tiers.far.full_after = 1
+    await store(tiers.cache, "key", LARGE)
+    assert await fetch(tiers.cache, "key") == LARGE
+    tiers.clock.advance(5)
+    tiers.far.down, tiers.far.full_after = False, None
+    assert await fetch(tiers.cache, "key") == LARGE
+    tiers.clock.advance(10)
+    await tiers.background.idle()
+    assert await fetch(tiers.far, "key") == LARGE
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_debt_yields_to_what_another_stored_since(tiers: Tiers, clock: WallClock) -> None:
+    """What the authority got from elsewhere after the failed write is newer, and stays."""
+    tiers.far.down = True
+    await store(tiers.cache, "key", b"ours")
+    tiers.far.down = False
+    clock.advance(1)
+    await store(tiers.far, "key", b"theirs")
+    tiers.clock.advance(5)
+    await tiers.background.idle()
+    assert await fetch(tiers.cache, "key") == b"theirs"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_small_near_tier_passes_large_objects(clock: WallClock, background: WatchedBackground) -> None:
+    """An object too large for a nearer tier is stored in the last; one too large for that is refused."""
+    small, large = MemoryCache(limit=1000, clock=clock), MemoryCache(limit=LIMIT, clock=clock)
+    cache = TieredCache(tiers=[small, large], clock=Clock(), wall_clock=clock, background=background)
+    await store(cache, "key", LARGE)
+    assert await fetch(cache, "key") == LARGE
+    await background.idle()
+    assert await missing(small, "key")
+    with pytest.raises(TooLarge):
+        await store(cache, "huge", LARGE * 3)
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_invalidate_leaves_the_authority(tiers: Tiers) -> None:
+    """Invalidating removes every copy and keeps the authority's object."""
+    await store(tiers.cache, "key", b"data")
+    assert await tiers.cache.invalidate("ns", "key")
+    assert await missing(tiers.near, "key")
+    assert await missing(tiers.middle, "key")
+    assert await fetch(tiers.far, "key") == b"data"
+    assert not await tiers.cache.invalidate("ns", "key")
+
+
+def test_needs_a_tier(clock: WallClock) -> None:
+    """A tiered cache without tiers is a mistake."""
+    make: Callable[..., TieredCache] = TieredCache
+    with pytest.raises(ValueError, match="at least one"):
+        make(tiers=[], clock=Clock(), wall_clock=clock)
