@@ -1,0 +1,176 @@
+"""The ref gate: what the upstream's refs are now, asked of it seldom and once.
+
+Per repository and kind of listing at most one request is under way, and none is made while the last one is younger than
+the interval, counted from its start. Whoever asks gets an answer that was begun no earlier than the interval before his
+question; with an interval of zero, one that was begun after it. When the upstream fails, the mirror's own refs are the
+answer, and the failure is remembered for the interval like any other answer.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, exact_kind, resolves, short_names
+from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.shared import Shared
+from cachew.upstream.listing import Listing
+from cachew.upstream.remote import Remotes
+
+_KEPT = 10_000
+_FAILURES = (UpstreamUnreachable, UpstreamTimeout, UpstreamBusy)
+
+Question = tuple[Identity, Kind, str | None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the gate says.
+
+    :param listing: the refs.
+    :param stale: whether they are the mirror's because the upstream failed.
+    """
+
+    listing: Listing
+    stale: bool = False
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """A request to the upstream: its place in the order of requests, its start, and what came of it."""
+
+    number: int
+    started: float
+    result: Listing | UpstreamError | None = None
+
+
+class Freshness:
+    """The ref gate of all repositories.
+
+    :param remotes: the ways to the upstreams.
+    :param clock: where intervals come from.
+    :param interval: seconds that a listing is good for.
+    :param metrics: where stale answers are counted.
+    :param fallback: the refs of a repository's mirror, or None while it has none that serves.
+    :param on_listing: called with each new listing of heads and tags or of everything, and its start.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        remotes: Remotes,
+        clock: IReactorTime,
+        interval: float,
+        metrics: Metrics,
+        fallback: Callable[[Identity], Listing | None],
+        on_listing: Callable[[Identity, Listing, float], None],
+    ) -> None:
+        self._remotes, self._clock, self._interval, self._metrics = remotes, clock, interval, metrics
+        self._fallback, self._on_listing = fallback, on_listing
+        self._kept: OrderedDict[Question, _Outcome] = OrderedDict()
+        self._flights: dict[Question, _Outcome] = {}
+        self._shared: Shared[Question, _Outcome] = Shared(keep=True)
+        self._number = 0
+        self._changed: dict[Identity, int] = {}
+
+    async def answer(self, identity: Identity, prefixes: tuple[str, ...], authorization: str | None) -> Answer:
+        """Answer a client's question for the refs under ``prefixes`` (none: all of them).
+
+        :param authorization: the client's own ``Authorization``; used if the upstream is asked.
+        :raise UpstreamRefused: when the upstream refuses the client.
+        :raise UpstreamError: when it fails and there is no mirror.
+        """
+        kind = exact_kind(prefixes)
+        names = short_names(prefixes) if prefixes else None
+        if kind != MIRRORED_KIND and names is not None:
+            answer = await self.refs(identity, MIRRORED_KIND, authorization)
+            if answer.stale or resolves(answer.listing, names):
+                return answer
+        return await self.refs(identity, kind, authorization)
+
+    async def refs(
+        self, identity: Identity, kind: Kind, authorization: str | None, *, interval: float | None = None
+    ) -> Answer:
+        """Return the refs of one kind.
+
+        :param interval: how old they may be, in seconds; None for the configured interval.
+        :raise UpstreamRefused: when the upstream refuses the client.
+        :raise UpstreamError: when it fails and there is no mirror.
+        """
+        oldest = self._clock.seconds() - (self._interval if interval is None else interval)
+        outcome = await self._outcome(identity, kind, authorization, oldest)
+        if isinstance(outcome.result, Listing):
+            return Answer(outcome.result)
+        mirrored = self._fallback(identity)
+        if isinstance(outcome.result, _FAILURES) and mirrored is not None:
+            self._metrics.stale.inc()
+            return Answer(mirrored, stale=True)
+        assert outcome.result is not None
+        raise outcome.result
+
+    def known(self, identity: Identity) -> Listing | None:
+        """Return the newest listing of heads and tags without asking anyone."""
+        for (who, kind, _), outcome in reversed(self._kept.items()):
+            if who == identity and kind in (MIRRORED_KIND, EVERYTHING) and isinstance(outcome.result, Listing):
+                return outcome.result
+        return None
+
+    def changed(self, identity: Identity) -> None:
+        """Note that the upstream has just changed: nothing that was asked before counts any more."""
+        self._changed[identity] = self._number
+
+    async def _outcome(
+        self, identity: Identity, kind: Kind, authorization: str | None, oldest: float
+    ) -> _Outcome:
+        arrived = self._number
+        question = (identity, kind, authorization)
+        while True:
+            for asked in (question, (identity, EVERYTHING, authorization)):
+                kept = self._kept.get(asked)
+                if kept and self._counts(identity, kept, oldest, arrived) and (
+                    asked == question or isinstance(kept.result, Listing)
+                ):
+                    return kept
+            flight = self._flights.get(question)
+            joinable = flight is None or self._counts(identity, flight, oldest, arrived)
+            outcome = await self._shared.run(question, lambda: self._ask(question))
+            if joinable:
+                return outcome
+
+    def _counts(self, identity: Identity, outcome: _Outcome, oldest: float, arrived: int) -> bool:
+        if outcome.number <= self._changed.get(identity, 0):
+            return False
+        return outcome.started > oldest or outcome.number > arrived
+
+    async def _ask(self, question: Question) -> _Outcome:
+        identity, kind, authorization = question
+        self._number += 1
+        number, started = self._number, self._clock.seconds()
+        self._flights[question] = _Outcome(number, started)
+        result: Listing | UpstreamError
+        try:
+            result = await self._remotes.of(identity).list(kind, authorization)
+        except UpstreamError as error:
+            result = error
+        finally:
+            del self._flights[question]
+        outcome = _Outcome(number, started, result)
+        self._keep(question, outcome)
+        if isinstance(result, Listing):
+            if kind in (MIRRORED_KIND, EVERYTHING):
+                self._on_listing(identity, result, started)
+        elif isinstance(result, _FAILURES):
+            self.log.warn("ref check of {repository} failed: {error}", repository=identity.name, error=str(result))
+        return outcome
+
+    def _keep(self, question: Question, outcome: _Outcome) -> None:
+        self._kept[question] = outcome
+        self._kept.move_to_end(question)
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)

@@ -1,0 +1,49 @@
+"""Which upstream listing answers which client's question (pure).
+
+Heads and tags are listed together, because nearly everyone asks for some of them. A client that asks for other prefixes
+or for everything gets a listing of its own kind. ``git fetch origin main`` names six prefixes for ``main``, one for
+each place where git would look (gitrevisions(7)); while a head or tag of that name exists, heads and tags answer it.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from cachew.upstream.listing import Listing
+
+Kind = tuple[str, ...] | None
+"""The ref prefixes that bound a listing; None lists all refs."""
+
+MIRRORED_KIND: Kind = ("HEAD", "refs/heads/", "refs/tags/")
+EVERYTHING: Kind = None
+_PLACES = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
+
+
+def exact_kind(prefixes: Sequence[str]) -> Kind:
+    """Return the kind that certainly holds all that ``prefixes`` match."""
+    if not prefixes:
+        return EVERYTHING
+    if all(map(_is_mirrored, prefixes)):
+        return MIRRORED_KIND
+    return tuple(sorted(set(prefixes)))
+
+
+def short_names(prefixes: Sequence[str]) -> list[str] | None:
+    """Return the names that a client looks for in all of git's places.
+
+    :return: None when a prefix is neither a head's or tag's nor one of a name's places.
+    """
+    given = set(prefixes)
+    names = [prefix for prefix in prefixes if given.issuperset(place.format(prefix) for place in _PLACES)]
+    explained = {place.format(name) for name in names for place in _PLACES}
+    if not all(prefix in explained or _is_mirrored(prefix) for prefix in prefixes):
+        return None
+    return names
+
+
+def resolves(listing: Listing, names: Iterable[str]) -> bool:
+    """Say whether each name is HEAD, a head, a tag, or the full name of one in a listing of heads and tags."""
+    known = listing.by_name
+    return all(any(place.format(name) in known for place in _PLACES) for name in names)
+
+
+def _is_mirrored(prefix: str) -> bool:
+    return prefix == "HEAD" or prefix.startswith(("refs/heads/", "refs/tags/"))

@@ -1,0 +1,116 @@
+"""The way to one repository's upstream, and what is known of it.
+
+What the upstream can do, and where a redirect has led, is learned once and remembered, so that a ref check is one
+request.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from cachew.plumbing.errors import UpstreamRefused, UpstreamUnreachable
+from cachew.upstream.client import UpstreamClient
+from cachew.upstream.listing import Capabilities, Listing
+
+_REMEMBERED = 10_000
+_MIRRORED = ("HEAD", "refs/heads/", "refs/tags/")
+
+
+class ServerCredentials(Protocol):
+    """The server's own credentials by URL."""
+
+    async def header_for(self, url: str) -> str | None:
+        """Return an ``Authorization`` value, None where there is none."""
+
+    async def git_environment(self, url: str) -> Mapping[str, str]:
+        """Return what gives a git child the same."""
+
+
+class Remote:
+    """One repository's upstream.
+
+    :param url: where it is.
+    :param client: the HTTP client.
+    :param credentials: the server's own; used for mirrors, never for clients.
+    """
+
+    def __init__(self, *, url: str, client: UpstreamClient, credentials: ServerCredentials) -> None:
+        self.url = url
+        self._client, self._credentials = client, credentials
+        self._capabilities: Capabilities | None = None
+
+    async def list(self, prefixes: tuple[str, ...] | None, authorization: str | None) -> Listing:
+        """List refs with the given credential.
+
+        :param prefixes: which; None for all.
+        :raise UpstreamError: as :meth:`cachew.upstream.client.UpstreamClient.list_refs`.
+        """
+        known = self._capabilities
+        try:
+            listing, capabilities = await self._client.list_refs(
+                self.url, prefixes=prefixes, authorization=authorization, known=known
+            )
+        except UpstreamUnreachable:
+            self._capabilities = None
+            raise
+        except UpstreamRefused as refused:
+            if refused.status not in (401, 403):
+                self._capabilities = None
+            raise
+        self._capabilities = capabilities
+        return listing
+
+    async def list_refs(self) -> Listing:
+        """List HEAD, heads and tags with the server's own credential."""
+        return await self.list(_MIRRORED, await self._credentials.header_for(self.url))
+
+    async def fetch_url(self) -> str:
+        """Return the URL that git fetches from, after redirects that were allowed."""
+        return (self._capabilities and self._capabilities.base_url) or self.url
+
+    async def git_environment(self) -> Mapping[str, str]:
+        """Return the server's credential for a git child's environment."""
+        return await self._credentials.git_environment(await self.fetch_url())
+
+
+class Remotes:
+    """The ways to all upstreams, by repository.
+
+    :param url_for: host and path to URL; raises ``UnknownPath`` for a host that isn't admitted.
+    """
+
+    def __init__(
+        self,
+        *,
+        url_for: Callable[[str, str], str],
+        client: UpstreamClient,
+        credentials: ServerCredentials,
+    ) -> None:
+        self._url_for, self._client, self._credentials = url_for, client, credentials
+        self._remotes: dict[tuple[str, str], Remote] = {}
+
+    def of(self, repository: "Named") -> Remote:
+        """Return the way to a repository's upstream.
+
+        :raise UnknownPath: when its host isn't admitted.
+        """
+        key = (repository.host, repository.path)
+        remote = self._remotes.get(key)
+        if remote is None:
+            if len(self._remotes) >= _REMEMBERED:
+                del self._remotes[next(iter(self._remotes))]
+            remote = self._remotes[key] = Remote(
+                url=self._url_for(*key), client=self._client, credentials=self._credentials
+            )
+        return remote
+
+
+class Named(Protocol):
+    """A repository's identity, as far as its upstream matters."""
+
+    @property
+    def host(self) -> str:
+        """Its host."""
+
+    @property
+    def path(self) -> str:
+        """Its path."""

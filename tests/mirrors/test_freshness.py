@@ -1,0 +1,203 @@
+"""The ref gate, with a clock and an upstream that are held still."""
+
+from typing import Any, cast
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from cachew.mirrors.freshness import Answer, Freshness
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind
+from cachew.plumbing.errors import UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.metrics import Metrics
+from cachew.upstream.listing import Listing, RemoteRef
+
+REPOSITORY = Identity("git.example", "org/repo")
+
+
+def listing(**heads: str) -> Listing:
+    """Make a listing of heads."""
+    return Listing(refs=tuple(RemoteRef(f"refs/heads/{name}", digit * 40) for name, digit in heads.items()))
+
+
+class HeldUpstream:
+    """Notes what it is asked and answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Kind, str | None]] = []
+        self.waiting: list[Deferred[Listing]] = []
+
+    def of(self, identity: Identity) -> "HeldUpstream":
+        return self
+
+    async def list(self, kind: Kind, authorization: str | None) -> Listing:
+        self.asked.append((kind, authorization))
+        self.waiting.append(Deferred())
+        return await self.waiting[-1]
+
+    def answer(self, result: Listing | Exception) -> None:
+        waiting = self.waiting.pop(0)
+        if isinstance(result, Exception):
+            waiting.errback(result)
+        else:
+            waiting.callback(result)
+
+
+class Gate:
+    """A gate with its surroundings."""
+
+    def __init__(self, interval: float = 10.0) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.upstream = HeldUpstream()
+        self.mirror: Listing | None = None
+        self.told: list[Listing] = []
+        self.freshness = Freshness(
+            remotes=cast(Any, self.upstream),
+            clock=self.clock,
+            interval=interval,
+            metrics=Metrics(),
+            fallback=lambda identity: self.mirror,
+            on_listing=lambda identity, found, started: self.told.append(found),
+        )
+
+    def ask(self, *prefixes: str, authorization: str | None = None) -> "Deferred[Answer]":
+        return Deferred.fromCoroutine(self.freshness.answer(REPOSITORY, prefixes, authorization))
+
+
+def result(deferred: "Deferred[Answer]") -> Answer:
+    """Return what a Deferred has fired with."""
+    found: list[Answer] = []
+    deferred.addCallback(found.append)
+    assert found, "no answer yet"
+    return found[0]
+
+
+HEADS = ("HEAD", "refs/heads/", "refs/tags/")
+
+
+def test_one_request_for_all_within_the_interval() -> None:
+    """However many ask at once and within the interval, the upstream is asked once."""
+    gate = Gate()
+    asked = [gate.ask(*HEADS) for _ in range(100)]
+    gate.upstream.answer(listing(main="1"))
+    gate.clock.advance(9.9)
+    assert {result(one).listing for one in [*asked, gate.ask(*HEADS)]} == {listing(main="1")}
+    assert gate.upstream.asked == [(MIRRORED_KIND, None)]
+    assert gate.told == [listing(main="1")]
+
+
+def test_again_after_the_interval() -> None:
+    """After the interval, counted from the last request's start, the upstream is asked again."""
+    gate = Gate()
+    first = gate.ask(*HEADS)
+    gate.clock.advance(6)
+    gate.upstream.answer(listing(main="1"))
+    assert result(first).listing == listing(main="1")
+    gate.clock.advance(4)
+    second = gate.ask(*HEADS)
+    gate.upstream.answer(listing(main="2"))
+    assert result(second).listing == listing(main="2")
+
+
+def test_no_interval_means_asked_after_me() -> None:
+    """With an interval of zero nobody gets an answer begun before the question; latecomers share the next."""
+    gate = Gate(interval=0)
+    early = gate.ask(*HEADS)
+    late = [gate.ask(*HEADS) for _ in range(5)]
+    gate.upstream.answer(listing(main="1"))
+    assert result(early).listing == listing(main="1")
+    assert len(gate.upstream.asked) == 2
+    gate.upstream.answer(listing(main="2"))
+    assert {result(one).listing for one in late} == {listing(main="2")}
+    assert len(gate.upstream.asked) == 2
+
+
+def test_a_push_makes_all_older_answers_void() -> None:
+    """After a change is noted, neither a kept listing nor one under way counts."""
+    gate = Gate()
+    before = gate.ask(*HEADS)
+    gate.freshness.changed(REPOSITORY)
+    after = gate.ask(*HEADS)
+    gate.upstream.answer(listing(main="1"))
+    gate.upstream.answer(listing(main="2"))
+    assert (result(before).listing, result(after).listing) == (listing(main="1"), listing(main="2"))
+    gate.freshness.changed(REPOSITORY)
+    gate.ask(*HEADS)
+    assert len(gate.upstream.asked) == 3
+
+
+def test_the_mirror_answers_when_the_upstream_fails() -> None:
+    """A failure is remembered for the interval, the mirror's refs are served meanwhile and marked as stale."""
+    gate = Gate()
+    gate.mirror = listing(main="1")
+    first = gate.ask(*HEADS)
+    gate.upstream.answer(UpstreamUnreachable("https://git.example/org/repo", "down"))
+    assert result(first) == Answer(listing(main="1"), stale=True)
+    assert result(gate.ask(*HEADS)).stale
+    gate.clock.advance(10.1)
+    again = gate.ask(*HEADS)
+    gate.upstream.answer(listing(main="2"))
+    assert result(again) == Answer(listing(main="2"))
+
+
+def test_no_mirror_no_answer() -> None:
+    """Without a mirror the failure is the answer."""
+    gate = Gate()
+    asked = gate.ask(*HEADS)
+    gate.upstream.answer(UpstreamUnreachable("https://git.example/org/repo", "down"))
+    failure: list[Any] = []
+    asked.addErrback(failure.append)
+    assert failure[0].check(UpstreamUnreachable)
+
+
+def test_refusals_are_the_clients_own() -> None:
+    """A refusal is told to the client whose credential it was, though there is a mirror; others ask for themselves."""
+    gate = Gate()
+    gate.mirror = listing(main="1")
+    refused = gate.ask(*HEADS, authorization="Basic wrong")
+    other = gate.ask(*HEADS, authorization="Basic right")
+    gate.upstream.answer(UpstreamRefused("https://git.example/org/repo", status=401))
+    failure: list[Any] = []
+    refused.addErrback(failure.append)
+    assert failure[0].check(UpstreamRefused)
+    gate.upstream.answer(listing(main="2"))
+    assert result(other) == Answer(listing(main="2"))
+
+
+def test_a_waiter_may_leave() -> None:
+    """A client that goes away takes nothing from the others."""
+    gate = Gate()
+    leaving, staying = gate.ask(*HEADS), gate.ask(*HEADS)
+    leaving.addErrback(lambda failure: None)
+    leaving.cancel()
+    gate.upstream.answer(listing(main="1"))
+    assert result(staying).listing == listing(main="1")
+
+
+SIX = ("refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
+
+
+@pytest.mark.parametrize(("name", "kinds"), [("main", [MIRRORED_KIND]), ("pull/7/head", [MIRRORED_KIND, "own"])])
+def test_short_names(name: str, kinds: list[Any]) -> None:
+    """A branch's short name is answered by heads and tags; a name that is neither gets a listing of its own kind."""
+    gate = Gate()
+    prefixes = (name, *(place.format(name) for place in SIX), "refs/tags/")
+    asked = gate.ask(*prefixes)
+    gate.upstream.answer(listing(main="1"))
+    if len(kinds) == 2:
+        gate.upstream.answer(listing(main="1"))
+    assert result(asked)
+    assert [kind for kind, _ in gate.upstream.asked] == [
+        tuple(sorted(set(prefixes))) if kind == "own" else kind for kind in kinds
+    ]
+
+
+def test_everything_answers_all_questions() -> None:
+    """A listing of everything is good for heads and tags too."""
+    gate = Gate()
+    everything = gate.ask()
+    gate.upstream.answer(listing(main="1"))
+    assert result(everything) == result(gate.ask(*HEADS))
+    assert gate.upstream.asked == [(EVERYTHING, None)]
