@@ -163,6 +163,7 @@ class FarEntry:
     ) -> None:
         self._entry, self._wanted, self._begin, self._fill = entry, wanted, begin, fill
         self._background = background
+        self._filled = False
 
     @property
     def info(self) -> ObjectInfo:
@@ -173,8 +174,9 @@ class FarEntry:
         """Return a stream over a part of the content."""
         source = self._entry.source(offset, length)
         whole = offset == 0 and (length is None or length >= self.info.size)
-        if not self._wanted():
+        if self._filled or not self._wanted():
             return source
+        self._filled = True
         if not whole:
             self._fill()
             return source
