@@ -16,8 +16,8 @@ from cachew.version import version
 PROJECT = Path(__file__).parents[1]
 
 
-def parsed(*arguments: str, **twistd: Any) -> Options:
-    options = Options()
+def parsed(*arguments: str, **twistd: Any) -> Any:
+    options: Any = Options()
     options.parent = twistd
     options.parseOptions(list(arguments))
     return options

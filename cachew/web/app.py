@@ -22,6 +22,7 @@ from cachew.web.outcome import IOutcome, Outcome
 Handler = Callable[..., Awaitable[object] | object]
 
 _LOGGED_PATH = 500
+_PROBES = frozenset({"_liveness", "_readiness", "metrics"})
 _DEFAULT_HEADERS = (
     (b"X-Content-Type-Options", b"nosniff"),
     (b"Referrer-Policy", b"no-referrer"),
@@ -110,7 +111,9 @@ class App(Resource):
         complete = not isinstance(result, Failure)
         status = str(request.code) if complete else "gone"
         self._metrics.requests.labels(outcome.route, status).inc()
-        self.log.info(
+        # Probes come every second from everywhere; only a debugger wants to see them.
+        log = self.log.debug if outcome.route in _PROBES else self.log.info
+        log(
             "{method} {path} {status} {bytes} bytes in {seconds:.3f}s from {source} for {client}",
             method=request.method.decode("latin-1"),
             path=loggable_path(request),

@@ -1,14 +1,14 @@
 """The app routes requests, tells failures and logs each request once."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 from twisted.web.server import Site
 
 from cachew.plumbing.errors import Forbidden, MethodNotAllowed, UpstreamTimeout
@@ -63,7 +63,7 @@ class OtherThings:
 
 async def git(request: Any) -> bytes:
     outcome_of(request).route = "git refs"
-    return b"git " + request.uri
+    return b"git " + bytes(request.uri)
 
 
 class Front:
@@ -81,7 +81,7 @@ class Front:
             client_of=lambda request: "client",
             **arguments,
         )
-        self.app.log = Logger("cachew.web.app", observer=self.events.append)
+        self.app.log = Logger("cachew.web.app", observer=cast(ILogObserver, self.events.append))
         self.transport = StringTransport()
 
     def send(self, target: str | bytes, method: str | bytes = "GET") -> None:

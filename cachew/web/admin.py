@@ -1,0 +1,118 @@
+"""Health, metrics, the log level, and what there is to see and do about repositories, as plain HTTP and JSON."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from klein import Klein
+from prometheus_client.exposition import choose_encoder
+from twisted.logger import Logger
+
+from cachew.logs import LogLevels
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import BadRequest, Busy, NotFound
+from cachew.plumbing.metrics import Metrics
+from cachew.web.app import allow_methods
+from cachew.web.forms import form_field, header, query_field
+from cachew.web.login import AdminAccess
+from cachew.web.operations import ACTIONS, Operations
+
+
+class AdminRoutes:
+    """Routes for machines that look after the server.
+
+    :param access: who may use them.
+    :param operations: the server.
+    :param metrics: what ``/metrics`` shows.
+    :param levels: the level that ``/admin/log/level`` shows and sets.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, *, access: AdminAccess, operations: Operations, metrics: Metrics, levels: LogLevels
+    ) -> None:
+        self._access, self._operations, self._metrics, self._levels = access, operations, metrics, levels
+
+    def mount(self, app: Klein) -> None:
+        """Register the routes."""
+        app.route("/_liveness")(self.liveness)
+        app.route("/_readiness")(self.readiness)
+        app.route("/metrics")(self.metrics)
+        app.route("/admin/log/level")(self.log_level)
+        app.route("/admin/overview")(self.overview)
+        app.route("/admin/repositories")(self.repositories)
+        app.route("/admin/repositories/<path:rest>")(self.act)
+
+    async def liveness(self, request: Any) -> bytes:
+        """Say that the process answers."""
+        allow_methods(request, "GET")
+        return _text(request, "OK")
+
+    async def readiness(self, request: Any) -> bytes:
+        """Say whether to send traffic here."""
+        allow_methods(request, "GET")
+        if reason := self._operations.unready():
+            raise Busy(reason, retry_after=1)
+        return _text(request, "OK")
+
+    async def metrics(self, request: Any) -> bytes:
+        """Show the metrics in Prometheus' or OpenMetrics' text form."""
+        allow_methods(request, "GET")
+        self._access.require(request)
+        encode, content_type = choose_encoder(header(request, "Accept"))
+        request.setHeader(b"Content-Type", content_type.encode())
+        body: bytes = encode(self._metrics.registry)
+        return body
+
+    async def log_level(self, request: Any) -> bytes:
+        """Show the least level that is logged; PUT with the form field ``level`` changes it."""
+        allow_methods(request, "GET", "PUT")
+        self._access.require(request)
+        if request.method == b"PUT":
+            level = query_field(request, "level") or await form_field(request, "level")
+            try:
+                self._levels.level = level.strip().lower()
+            except ValueError as error:
+                raise BadRequest(str(error)) from None
+            self.log.warn("the log level is now {new_level}", new_level=self._levels.level)
+        return _text(request, self._levels.level.upper())
+
+    async def overview(self, request: Any) -> bytes:
+        """Show the server as a whole."""
+        allow_methods(request, "GET")
+        self._access.require(request)
+        return json_body(request, asdict(await self._operations.overview()))
+
+    async def repositories(self, request: Any) -> bytes:
+        """Show every repository."""
+        allow_methods(request, "GET")
+        self._access.require(request)
+        found = await self._operations.repositories()
+        return json_body(request, {"repositories": [asdict(repository) for repository in found]})
+
+    async def act(self, request: Any, rest: str) -> bytes:
+        """Begin a fetch, snapshot or repack of a repository, or forget it."""
+        allow_methods(request, "POST")
+        self._access.require(request)
+        name, _, action = rest.rpartition("/")
+        if action not in ACTIONS:
+            raise NotFound(f"no such action; there are {', '.join(ACTIONS)}")
+        identity = Identity.from_name(name)
+        await self._operations.act(identity, action)
+        self.log.info("{action} of {repository} asked for", action=action, repository=identity.name)
+        request.setResponseCode(202)
+        return json_body(request, {"repository": identity.name, "action": action})
+
+
+def json_body(request: Any, value: object) -> bytes:
+    """Return a value as a response's JSON body, which nobody keeps."""
+    request.setHeader(b"Content-Type", b"application/json")
+    request.setHeader(b"Cache-Control", b"no-store")
+    return json.dumps(value).encode() + b"\n"
+
+
+def _text(request: Any, text: str) -> bytes:
+    request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+    request.setHeader(b"Cache-Control", b"no-store")
+    return text.encode() + b"\n"

@@ -1,0 +1,46 @@
+"""Small readings of a request: its query, its form body, its cookies, its headers.
+
+The server streams bodies, so none of this is done before a handler asks, and never without a bound.
+"""
+
+from typing import Any
+from urllib.parse import parse_qs
+
+from cachew.plumbing.errors import BadRequest
+from cachew.plumbing.streams import read_all
+
+
+def header(request: Any, name: str) -> str:
+    """Return a header's text, empty when it is absent or is sent more than once."""
+    values = request.requestHeaders.getRawHeaders(name.encode(), [])
+    return values[0].decode("utf-8", "replace").strip() if len(values) == 1 else ""
+
+
+def query_field(request: Any, name: str) -> str:
+    """Return a field of the query, empty when it is not there."""
+    return _field(request.uri.partition(b"?")[2], name)
+
+
+async def form_field(request: Any, name: str, *, limit: int = 4096) -> str:
+    """Return a field of an urlencoded body, empty when it is not there.
+
+    :param limit: the largest body, in bytes.
+    :raise TooLarge: when the body is larger.
+    """
+    return _field(await read_all(request.body, limit), name)
+
+
+def _field(encoded: bytes, name: str) -> str:
+    try:
+        return parse_qs(encoded.decode("ascii"), max_num_fields=20).get(name, [""])[0]
+    except ValueError:
+        raise BadRequest("malformed form") from None
+
+
+def cookie(request: Any, name: str) -> str:
+    """Return a cookie's value, empty when it is not there."""
+    for pair in header(request, "Cookie").split(";"):
+        key, _, value = pair.strip().partition("=")
+        if key == name:
+            return value
+    return ""

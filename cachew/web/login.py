@@ -1,0 +1,201 @@
+"""Who may administer: the admin token, a browser's session, or a request that the operator's policy trusts.
+
+A browser is logged in by a one-time link from the log, or by the token in a form, and then holds a cookie that is of
+no use to other sites: it is ``SameSite=Strict``, its actions need a token of their own, and the server answers only to
+names that are its own, so that no page elsewhere can point a name of theirs at it.
+"""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from hmac import compare_digest
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+
+from cachew.plumbing.errors import CachewError, Forbidden, Unauthorized
+from cachew.web.forms import cookie, header
+
+COOKIE = "cachew-admin"
+_LOCAL_NAMES = frozenset({"localhost"})
+_SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS")
+_MOST_SESSIONS = 100
+_SHORTEST_TOKEN = 16
+
+
+class TokenFileError(CachewError):
+    """The admin token's file can't be used."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A browser that is logged in.
+
+    :param csrf: what its actions must carry in ``X-CSRF-Token``.
+    :param expires: when it ends, by the clock of the access that made it.
+    """
+
+    csrf: str
+    expires: float
+
+
+class AdminAccess:
+    """Decides whether a request may administer.
+
+    :param token: the admin token.
+    :param host_names: names by which browsers may address this server, beside localhost and addresses.
+    :param lifetime: how long a browser's session lasts, in seconds.
+    :param clock: where time comes from.
+    :param trusted: whether the operator's policy admits a request without token.
+    :param random: makes unguessable text.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: str,
+        host_names: Collection[str],
+        lifetime: float,
+        clock: IReactorTime,
+        trusted: Callable[[Any], bool] = lambda request: False,
+        random: Callable[[], str] = secrets.token_urlsafe,
+    ) -> None:
+        self._token = token
+        self._host_names = {name.lower() for name in host_names} | _LOCAL_NAMES
+        self._lifetime, self._clock, self._trusted, self._random = lifetime, clock, trusted, random
+        self._sessions: dict[str, Session] = {}
+        self._codes: set[str] = set()
+
+    def require(self, request: Any) -> Session | None:
+        """Let a request pass that may administer.
+
+        :return: the browser's session, if it is one.
+        :raise Unauthorized: when it has neither token nor session nor trust.
+        :raise Forbidden: when a browser was led here by another site.
+        """
+        if header(request, "Authorization"):
+            self._check_bearer(request)
+            return None
+        session = self.session_of(request)
+        if session is None and not self._trusted(request):
+            raise Unauthorized("this needs the admin token: Authorization: Bearer TOKEN")
+        self.check_own_site(request)
+        if session is not None and request.method not in _SAFE_METHODS:
+            given = header(request, "X-CSRF-Token")
+            if not compare_digest(given.encode(), session.csrf.encode()):
+                raise Forbidden("the page is out of date, load it again")
+        return session
+
+    def session_of(self, request: Any) -> Session | None:
+        """Return the session whose cookie a request carries."""
+        session = self._sessions.get(_digest(cookie(request, COOKIE)))
+        return session if session is not None and session.expires > self._clock.seconds() else None
+
+    def check_own_site(self, request: Any) -> None:
+        """Refuse a browser that asks for a name that is not ours, or acts on behalf of another site.
+
+        :raise Forbidden: then.
+        """
+        host = header(request, "Host").lower()
+        if not self._is_own_name(_without_port(host)):
+            raise Forbidden("this name is not one of the server's; add it to host-names in [admin]")
+        origin = header(request, "Origin")
+        site = header(request, "Sec-Fetch-Site")
+        foreign = (origin and origin.partition("://")[2].lower() != host) or site in ("cross-site", "same-site")
+        if foreign and request.method not in _SAFE_METHODS:
+            raise Forbidden("this action was asked for by another site")
+
+    def is_token(self, text: str) -> bool:
+        """Say whether a text is the admin token, in a time that tells nothing about it."""
+        return compare_digest(_digest(text), _digest(self._token))
+
+    def new_login_code(self) -> str:
+        """Return a code that logs one browser in, once."""
+        code = self._random()
+        self._codes.add(_digest(code))
+        return code
+
+    def redeem(self, code: str) -> bool:
+        """Use a login code up.
+
+        :return: whether it was good.
+        """
+        digest = _digest(code)
+        good = digest in self._codes
+        self._codes.discard(digest)
+        return good
+
+    def open_session(self, request: Any) -> Session:
+        """Log the request's browser in: its response sets the cookie."""
+        now = self._clock.seconds()
+        live = [(key, session) for key, session in self._sessions.items() if session.expires > now]
+        self._sessions = dict(live[-_MOST_SESSIONS + 1 :])
+        name = self._random()
+        session = self._sessions[_digest(name)] = Session(self._random(), now + self._lifetime)
+        _set_cookie(request, name, int(self._lifetime))
+        return session
+
+    def close_session(self, request: Any) -> None:
+        """Log the request's browser out."""
+        self._sessions.pop(_digest(cookie(request, COOKIE)), None)
+        _set_cookie(request, "", 0)
+
+    def _check_bearer(self, request: Any) -> None:
+        scheme, _, token = header(request, "Authorization").partition(" ")
+        if scheme.lower() != "bearer" or not self.is_token(token.strip()):
+            raise Unauthorized("that is not the admin token")
+
+    def _is_own_name(self, name: str) -> bool:
+        if name in self._host_names:
+            return True
+        try:
+            # An address can't be pointed elsewhere by anyone's name server.
+            ip_address(name.strip("[]"))
+        except ValueError:
+            return False
+        return True
+
+
+def admin_token(file: Path | None, state: Path) -> str:
+    """Read the admin token; without a configured file, from one in the state directory that is made if need be.
+
+    :raise TokenFileError: when it can't be read, or is too short to be safe.
+    """
+    path = file or state / "admin-token"
+    try:
+        if file is None:
+            _make_token(path)
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TokenFileError(f"the admin token in {path} can't be read: {error}") from None
+    if len(token) < _SHORTEST_TOKEN:
+        raise TokenFileError(f"the admin token in {path} is shorter than {_SHORTEST_TOKEN} characters")
+    return token
+
+
+def _make_token(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")
+
+
+def _set_cookie(request: Any, value: str, seconds: int) -> None:
+    secure = "; Secure" if request.isSecure() else ""
+    text = f"{COOKIE}={value}; Path=/admin; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+    request.responseHeaders.addRawHeader(b"Set-Cookie", text.encode())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() and (name.endswith("]") or ":" not in name) else host

@@ -1,0 +1,180 @@
+"""The admin routes on connections in memory, over operations that only remember what they were asked."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.web.server import Request, Site
+
+from cachew.logs import LogLevels
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import NotFound
+from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.streams import BytesSource
+from cachew.web.admin import AdminRoutes
+from cachew.web.app import App
+from cachew.web.dashboard import DashboardRoutes
+from cachew.web.login import AdminAccess
+from cachew.web.operations import CacheStatus, Overview, RepositoryStatus, WorkStatus
+from cachew.web.webhook import WebhookRoutes
+
+TOKEN = "the-admin-token-of-the-tests"
+NOW = 1_800_000_000.0
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+class FakeOperations:
+    """A server with nothing behind it."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.acts: list[tuple[str, str]] = []
+        self.pushes: list[str] = []
+        self.known: list[RepositoryStatus] = []
+        self.served = {"mirror": 4210, "pack cache": 2930, "upstream": 184, "memory": 9120}
+
+    def unready(self) -> str:
+        return self.reason
+
+    async def overview(self) -> Overview:
+        return Overview(
+            now=NOW,
+            started=NOW - 93_000,
+            served=self.served,
+            caches=[
+                CacheStatus(name="disk", objects=212, size=81_200_000_000, capacity=250_000_000_000),
+                CacheStatus(name="s3 cachew", objects=640, size=412_000_000_000, capacity=0),
+                CacheStatus(name="pack cache", objects=1893, size=17_900_000_000, capacity=20_000_000_000),
+            ],
+            work=[
+                WorkStatus(kind="fetch", repository="github.com/torvalds/linux", began=NOW - 14),
+                WorkStatus(kind="snapshot", repository="gitlab.com/gitlab-org/gitlab", began=NOW - 75),
+            ],
+            waiting=3,
+        )
+
+    async def repositories(self) -> Sequence[RepositoryStatus]:
+        return self.known
+
+    async def act(self, identity: Identity, action: str) -> None:
+        if identity.name not in [repository.name for repository in self.known]:
+            raise NotFound(f"{identity.name} is not mirrored")
+        self.acts.append((identity.name, action))
+
+    async def pushed(self, identity: Identity) -> None:
+        self.pushes.append(identity.name)
+
+
+class StreamedRequest(Request):
+    """A request with its body as a source, as the server's own requests have it."""
+
+    @property
+    def body(self) -> BytesSource:
+        assert self.content is not None
+        return BytesSource(self.content.read())
+
+
+@dataclass
+class Response:
+    """What came back."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str:
+        return next((value for key, value in self.headers if key.lower() == name.lower()), "")
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class AdminFront:
+    """The routes and what they act on."""
+
+    def __init__(self, *, trusted: bool = False, secrets: dict[str, str | None] | None = None) -> None:
+        self.clock, self.metrics, self.levels = Clock(), Metrics(), LogLevels()
+        self.operations = FakeOperations()
+        self.access = AdminAccess(
+            token=TOKEN,
+            host_names=["cachew.example"],
+            lifetime=3600,
+            clock=self.clock,
+            trusted=lambda request: trusted,
+        )
+        self.dashboard = DashboardRoutes(access=self.access, operations=self.operations, version="1.2")
+        admin = AdminRoutes(
+            access=self.access, operations=self.operations, metrics=self.metrics, levels=self.levels
+        )
+        webhooks = WebhookRoutes(
+            operations=self.operations, secrets=secrets or {}, hosts={"10.0.0.5:3000": "git.example"}
+        )
+        self.app = App(
+            routes=[admin, self.dashboard, webhooks],
+            git=lambda request: b"",
+            metrics=self.metrics,
+            clock=self.clock,
+            version="1.2",
+        )
+        self.site = Site(self.app, requestFactory=StreamedRequest, reactor=self.clock)
+
+    def ask(
+        self, target: str, method: str = "GET", *, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> Response:
+        """Send a request and return its response."""
+        transport = StringTransport()
+        channel = self.site.buildProtocol(None)
+        channel.makeConnection(transport)
+        fields = {"Host": "localhost:8080", "Connection": "close", "Content-Length": str(len(body))} | (headers or {})
+        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+        channel.dataReceived("\r\n".join(lines).encode() + body)
+        head, _, content = transport.value().partition(b"\r\n\r\n")
+        first, *rest = head.decode().split("\r\n")
+        pairs = [(name, value) for name, _, value in (line.partition(": ") for line in rest)]
+        if ("Transfer-Encoding", "chunked") in pairs:
+            content = _unchunked(content)
+        return Response(int(first.split(" ")[1]), pairs, content)
+
+    def log_in(self) -> dict[str, str]:
+        """Log a browser in and return the headers that it sends from then on."""
+        response = self.ask(f"/admin/login?code={self.access.new_login_code()}")
+        return {"Cookie": response.header("Set-Cookie").partition(";")[0]}
+
+
+def _unchunked(content: bytes) -> bytes:
+    whole = b""
+    while content:
+        size, _, content = content.partition(b"\r\n")
+        length = int(size, 16)
+        whole, content = whole + content[:length], content[length + 2 :]
+    return whole
+
+
+def repositories() -> list[RepositoryStatus]:
+    """Return repositories in every state that there is to show."""
+    return [
+        RepositoryStatus(
+            name="codeberg.org/forgejo/forgejo", state="ready", size=412_000_000, refs=1240, head="9f2c41d07aa1" * 3,
+            checked=NOW - 41, fetched=NOW - 320, snapshot=NOW - 2900, snapshot_size=96_000_000, used=NOW - 15,
+            requests=412,
+        ),
+        RepositoryStatus(
+            name="github.com/torvalds/linux", state="fetching", size=5_820_000_000, refs=934, head="e8f897f4afef" * 3,
+            checked=NOW - 3, fetched=NOW - 61, snapshot=NOW - 1800, snapshot_size=1_930_000_000, used=NOW - 1,
+            requests=11_876, stale=True,
+        ),
+        RepositoryStatus(
+            name="git.example:8443/infra/tools/deploy", state="ready", size=88_000_000, refs=61, checked=NOW - 7000,
+            fetched=NOW - 9000, used=NOW - 200, requests=19,
+            error="upstream https://git.example:8443/infra/tools/deploy: connection refused; served from the mirror",
+        ),
+        RepositoryStatus(name="gitlab.com/gitlab-org/gitlab", state="cloning", used=NOW - 4, requests=3),
+        RepositoryStatus(
+            name="github.com/python/cpython", state="ready", size=1_240_000_000, refs=2210, head="c0ffee254729" * 3,
+            checked=NOW - 8, fetched=NOW - 640, snapshot=NOW - 700, snapshot_size=412_000_000, used=NOW - 9,
+            requests=4134,
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,116 @@
+"""Health, metrics, log level and repositories over HTTP."""
+
+import pytest
+
+from tests.web.adminfront import BEARER, AdminFront, repositories
+
+
+def test_liveness_is_open() -> None:
+    """Whoever asks is told that the process answers, whatever state it is in."""
+    front = AdminFront()
+    front.operations.reason = "warming up"
+    assert (front.ask("/_liveness").status, front.ask("/_liveness").body) == (200, b"OK\n")
+
+
+def test_readiness_says_why_not() -> None:
+    """Readiness fails with the reason, and is fine when there is none."""
+    front = AdminFront()
+    assert front.ask("/_readiness").status == 200
+    front.operations.reason = "shutting down"
+    response = front.ask("/_readiness")
+    assert (response.status, response.body, response.header("Retry-After")) == (503, b"shutting down\n", "1")
+
+
+@pytest.mark.parametrize("path", ["/_liveness", "/_readiness", "/metrics", "/admin/repositories", "/admin/"])
+def test_only_reads(path: str) -> None:
+    """What only shows something allows GET and HEAD."""
+    response = AdminFront().ask(path, "POST", headers=BEARER)
+    assert (response.status, response.header("Allow")) == (405, "GET, HEAD")
+
+
+def test_metrics_are_prometheus() -> None:
+    """The metrics come in the form that the scraper accepts."""
+    front = AdminFront()
+    front.metrics.stale.inc()
+    plain = front.ask("/metrics", headers=BEARER)
+    assert plain.header("Content-Type").startswith("text/plain; version=")
+    assert b"cachew_stale_responses_total 1.0" in plain.body
+    other = front.ask("/metrics", headers=BEARER | {"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert other.header("Content-Type").startswith("application/openmetrics-text")
+
+
+@pytest.mark.parametrize(("target", "body"), [("?level=debug", b""), ("", b"level=debug"), ("", b"level=DEBUG")])
+def test_changes_the_log_level(target: str, body: bytes) -> None:
+    """The level is shown by GET and changed by PUT with a form field, in the query or the body."""
+    front = AdminFront()
+    assert front.ask("/admin/log/level", headers=BEARER).body == b"INFO\n"
+    response = front.ask(f"/admin/log/level{target}", "PUT", headers=BEARER, body=body)
+    assert (response.status, response.body, front.levels.level) == (200, b"DEBUG\n", "debug")
+
+
+@pytest.mark.parametrize("body", [b"", b"level=loud", b"\xff", b"&" * 50 + b"a=b" * 3])
+def test_refuses_an_unknown_log_level(body: bytes) -> None:
+    """A level that does not exist is a bad request that says which do."""
+    front = AdminFront()
+    assert front.ask("/admin/log/level", "PUT", headers=BEARER, body=body).status == 400
+    assert front.levels.level == "info"
+
+
+def test_a_form_has_a_bound() -> None:
+    """A form that is larger than any honest one is refused."""
+    assert AdminFront().ask("/admin/log/level", "PUT", headers=BEARER, body=b"level=" + b"x" * 5000).status == 413
+
+
+def test_lists_repositories() -> None:
+    """The repositories are JSON, with all that is known about each."""
+    front = AdminFront()
+    front.operations.known = repositories()
+    response = front.ask("/admin/repositories", headers=BEARER)
+    (first, *_) = found = response.json()["repositories"]
+    assert len(found) == 5
+    assert (first["name"], first["state"], first["refs"]) == ("codeberg.org/forgejo/forgejo", "ready", 1240)
+
+
+def test_shows_the_server_as_a_whole() -> None:
+    """The overview is JSON, with requests by source, stores and running work."""
+    found = AdminFront().ask("/admin/overview", headers=BEARER).json()
+    assert found["served"]["mirror"] == 4210
+    assert [work["kind"] for work in found["work"]] == ["fetch", "snapshot"]
+
+
+@pytest.mark.parametrize("action", ["fetch", "snapshot", "repack", "forget"])
+def test_begins_an_action(action: str) -> None:
+    """An action on a repository begins, and its end is not waited for."""
+    front = AdminFront()
+    front.operations.known = repositories()
+    name = "git.example:8443/infra/tools/deploy"
+    response = front.ask(f"/admin/repositories/{name.replace(':', '%3A')}/{action}", "POST", headers=BEARER)
+    assert (response.status, response.json()) == (202, {"repository": name, "action": action})
+    assert front.operations.acts == [(name, action)]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("github.com/nobody/nothing/fetch", 404),
+        ("github.com/python/cpython/explode", 404),
+        ("github.com/fetch", 404),
+        ("fetch", 400),
+        ("github.com/a%2F..%2F../fetch", 400),
+        ("github.com/-x/y/fetch", 400),
+        ("github.com//y/fetch", 400),
+    ],
+)
+def test_refuses_what_is_no_action_on_a_repository(path: str, status: int) -> None:
+    """Unknown repositories and actions are 404, malformed names 400."""
+    front = AdminFront()
+    front.operations.known = repositories()
+    assert front.ask(f"/admin/repositories/{path}", "POST", headers=BEARER).status == status
+    assert front.operations.acts == []
+
+
+def test_an_action_is_not_a_read() -> None:
+    """A link can't begin an action."""
+    front = AdminFront()
+    front.operations.known = repositories()
+    assert front.ask("/admin/repositories/github.com/python/cpython/fetch", headers=BEARER).status == 405
