@@ -1,0 +1,156 @@
+"""The dashboard: one page, rendered here, that keeps itself fresh and offers what can be done about a repository."""
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from klein import Klein
+
+from cachew.plumbing.errors import Forbidden, Unauthorized
+from cachew.plumbing.units import format_size
+from cachew.web.app import allow_methods
+from cachew.web.forms import form_field, query_field
+from cachew.web.history import History, polyline
+from cachew.web.login import AdminAccess, Session
+from cachew.web.operations import ACTIONS, Operations
+
+_BUSY_STATES = frozenset({"cloning", "restoring", "fetching", "repairing"})
+
+
+class DashboardRoutes:
+    """The pages below ``/admin/``.
+
+    :param access: who may see them.
+    :param operations: the server.
+    :param version: cachew's, to show.
+    :param nonce: makes the unguessable word that allows a page's own script and style.
+    """
+
+    def __init__(
+        self,
+        *,
+        access: AdminAccess,
+        operations: Operations,
+        version: str,
+        nonce: Callable[[], str] = secrets.token_urlsafe,
+    ) -> None:
+        self._access, self._operations, self._version, self._nonce = access, operations, version, nonce
+        self._history = History()
+        self._templates = Environment(
+            loader=PackageLoader("cachew.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        )
+        self._templates.filters |= {"size": _size, "age": age, "number": "{:,}".format}
+
+    def mount(self, app: Klein) -> None:
+        """Register the routes."""
+        app.route("/admin")(self.page)
+        app.route("/admin/")(self.page)
+        app.route("/admin/live")(self.live)
+        app.route("/admin/login")(self.login)
+        app.route("/admin/logout")(self.logout)
+
+    async def sample(self) -> None:
+        """End a step of the curves; to be run at equal intervals."""
+        self._history.note((await self._operations.overview()).served)
+
+    async def page(self, request: Any) -> bytes:
+        """Show the dashboard, or the way to it."""
+        allow_methods(request, "GET")
+        try:
+            session = self._access.require(request)
+        except Unauthorized:
+            request.redirect(b"/admin/login")
+            return b""
+        return self._render(request, "dashboard.html", session, **await self._facts())
+
+    async def live(self, request: Any) -> bytes:
+        """Return the part of the page that changes."""
+        allow_methods(request, "GET")
+        return self._render(request, "live.html", self._access.require(request), **await self._facts())
+
+    async def login(self, request: Any) -> bytes:
+        """Log a browser in by the one-time code of the log's link or by the admin token."""
+        allow_methods(request, "GET", "POST")
+        self._access.check_own_site(request)
+        if request.method == b"POST":
+            good = self._access.is_token((await form_field(request, "token")).strip())
+            return self._logged_in(request, good, "That is not the admin token.")
+        code = query_field(request, "code")
+        if code and request.method == b"GET":
+            return self._logged_in(request, self._access.redeem(code), "That link was used already.")
+        return self._render(request, "login.html", None, message="")
+
+    async def logout(self, request: Any) -> bytes:
+        """Log a browser out."""
+        allow_methods(request, "POST")
+        if self._access.require(request) is None:
+            raise Forbidden("only a browser that is logged in can be logged out")
+        self._access.close_session(request)
+        return b"logged out\n"
+
+    def _logged_in(self, request: Any, good: bool, complaint: str) -> bytes:
+        if not good:
+            return self._render(request, "login.html", None, message=complaint)
+        self._access.open_session(request)
+        # Not a redirect: a browser that came from elsewhere would follow it without the new cookie.
+        return self._render(request, "welcome.html", None)
+
+    def _render(self, request: Any, template: str, session: Session | None, **facts: Any) -> bytes:
+        nonce = self._nonce()
+        policy = (
+            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
+            "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        )
+        request.setHeader(b"Content-Security-Policy", policy.encode())
+        request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
+        request.setHeader(b"Cache-Control", b"no-store")
+        csrf = session.csrf if session is not None else ""
+        page = self._templates.get_template(template).render(
+            nonce=nonce, csrf=csrf, version=self._version, actions=ACTIONS, **facts
+        )
+        return page.encode()
+
+    async def _facts(self) -> dict[str, Any]:
+        overview = await self._operations.overview()
+        repositories = await self._operations.repositories()
+        served = sorted(overview.served.items(), key=lambda item: -item[1])
+        return {
+            "overview": overview,
+            "repositories": repositories,
+            "unready": self._operations.unready(),
+            "served": shares(served),
+            "total": sum(count for _, count in served),
+            "curve": polyline(self._history.totals(), width=280, height=56),
+            "peak": max(self._history.totals(), default=0),
+            "troubled": sum(bool(repository.error) for repository in repositories),
+            "ready": sum(repository.state in ("ready", "fetching") for repository in repositories),
+            "busy_states": _BUSY_STATES,
+            "mirrored": sum(repository.size or 0 for repository in repositories),
+        }
+
+
+def shares(served: list[tuple[str, int]]) -> list[dict[str, Any]]:
+    """Return each source with its part of the whole, as the segments of a bar 100 wide."""
+    total = sum(count for _, count in served) or 1
+    segments, start = [], 0.0
+    for source, count in served:
+        width = 100 * count / total
+        segments.append({"source": source, "count": count, "start": round(start, 3), "width": round(width, 3)})
+        start += width
+    return segments
+
+
+def age(then: float | None, now: float) -> str:
+    """Return how long ago something was, in the one unit that suits: ``12 s``, ``5 min``, ``3 h``, ``2 d``."""
+    if then is None:
+        return "never"
+    seconds = max(0, round(now - then))
+    for limit, divisor, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds // divisor} {unit}"
+    return f"{seconds // 86400} d"
+
+
+def _size(size: int | None) -> str:
+    return "—" if size is None else format_size(size)

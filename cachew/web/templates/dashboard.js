@@ -1,0 +1,62 @@
+"use strict";
+const live = document.getElementById("live");
+const filter = document.getElementById("filter");
+const notice = document.getElementById("notice");
+const csrf = document.querySelector("meta[name=csrf]").content;
+let quiet;
+
+function tell(text) {
+  notice.textContent = text;
+  clearTimeout(quiet);
+  quiet = setTimeout(() => { notice.textContent = ""; }, 6000);
+}
+
+function sieve() {
+  const wanted = filter.value.trim().toLowerCase();
+  for (const row of live.querySelectorAll("tr[data-name]")) {
+    row.hidden = !row.dataset.name.toLowerCase().includes(wanted);
+  }
+}
+
+function place(element) {
+  return element && element.dataset && element.dataset.action
+    ? `button[data-action="${CSS.escape(element.dataset.action)}"][data-repository="${CSS.escape(element.dataset.repository)}"]`
+    : null;
+}
+
+async function refresh() {
+  try {
+    const response = await fetch("/admin/live", { cache: "no-store" });
+    if (response.status === 401) { location.assign("/admin/login"); return; }
+    if (!response.ok) { throw new Error(await response.text()); }
+    const focused = place(document.activeElement);
+    live.innerHTML = await response.text();
+    sieve();
+    if (focused) { live.querySelector(focused)?.focus(); }
+  } catch (error) {
+    tell(`The server does not answer: ${error.message}`);
+  }
+}
+
+async function act(button) {
+  const { action, repository } = button.dataset;
+  if (action === "forget" && !confirm(`Remove the mirror of ${repository}?`)) { return; }
+  button.disabled = true;
+  const path = repository.split("/").map(encodeURIComponent).join("/");
+  const response = await fetch(`/admin/repositories/${path}/${action}`, {
+    method: "POST", headers: { "X-CSRF-Token": csrf },
+  });
+  tell(response.ok ? `${action} of ${repository} has begun` : await response.text());
+  await refresh();
+}
+
+live.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-action]");
+  if (button) { act(button).catch((error) => tell(error.message)); }
+});
+filter.addEventListener("input", sieve);
+document.getElementById("logout")?.addEventListener("click", async () => {
+  await fetch("/admin/logout", { method: "POST", headers: { "X-CSRF-Token": csrf } });
+  location.assign("/admin/login");
+});
+setInterval(() => { if (!document.hidden) { refresh(); } }, 5000);
