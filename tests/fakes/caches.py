@@ -13,7 +13,8 @@ class UnreliableCache:
     """Passes everything on to another cache, unless it is told to fail.
 
     ``down``: every operation fails. ``gate``: every operation waits for it first. ``cut``: reading fails after so many
-    bytes of a source. ``full_after``: writing fails after so many bytes.
+    bytes of a source. ``full_after``: writing fails after so many bytes. ``first_write`` and ``aborted`` fire when a
+    writer has taken something, and when one was aborted.
     """
 
     def __init__(self, cache: Cache) -> None:
@@ -23,6 +24,8 @@ class UnreliableCache:
         self.cut: int | None = None
         self.full_after: int | None = None
         self.asked: list[str] = []
+        self.first_write: Deferred[None] = Deferred()
+        self.aborted: Deferred[None] = Deferred()
 
     async def _ask(self, what: str) -> None:
         self.asked.append(what)
@@ -143,6 +146,7 @@ class _Writer:
         if self._unreliable.full_after is not None and self._taken > self._unreliable.full_after:
             raise StorageUnavailable("full")
         await self._writer.write(data)
+        _fire(self._unreliable.first_write)
 
     async def commit(self) -> ObjectInfo:
         """Commit."""
@@ -152,3 +156,9 @@ class _Writer:
     async def abort(self) -> None:
         """Abort."""
         await self._writer.abort()
+        _fire(self._unreliable.aborted)
+
+
+def _fire(deferred: Deferred[None]) -> None:
+    if not deferred.called:
+        deferred.callback(None)

@@ -1,0 +1,142 @@
+"""The object API: what build tools and the command line store and fetch, streamed both ways.
+
+The paths, headers, statuses and JSON fields are those of the original server, so that its client works here and this
+one works there.
+"""
+
+import json
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from klein import Klein
+
+from cachew.cache.interface import Cache, ObjectInfo
+from cachew.cache.naming import namespace_name
+from cachew.plumbing.errors import BadRequest, Forbidden, NotFound
+from cachew.plumbing.streams import PIECE, BytesSource
+from cachew.web.app import allow_methods
+from cachew.web.bodies import send
+from cachew.web.conditional import Decision, evaluate
+from cachew.web.forms import header
+from cachew.web.storable import returned, storable, time_to_live, uploaded_tag
+
+_OBJECTS = "/api/v1/object/"
+_RESERVED = frozenset({"git", "lfs"})
+
+
+class ObjectRoutes:
+    """The routes below ``/api/v1/``.
+
+    :param cache: where the objects are.
+    :param reserved: namespaces that cachew itself stores in; nobody gets at them here.
+    """
+
+    def __init__(self, *, cache: Cache, reserved: frozenset[str] = _RESERVED) -> None:
+        self._cache, self._reserved = cache, reserved
+
+    def mount(self, app: Klein) -> None:
+        """Register the routes."""
+        app.route(_OBJECTS, branch=True)(self.object)
+        app.route("/api/v1/stats")(self.stats)
+        app.route("/api/v1/namespaces")(self.namespaces)
+
+    async def object(self, request: Any) -> bytes | None:
+        """Answer for one object, or for its ``invalidate``."""
+        namespace, key, *operation = _parse(request.uri)
+        if operation not in ([], ["invalidate"]):
+            raise NotFound("not found")
+        allow_methods(request, *(("POST",) if operation else ("GET", "HEAD", "POST", "DELETE")))
+        if namespace_name(namespace) in self._reserved:
+            raise Forbidden(f"the namespace {namespace} is cachew's own")
+        if operation:
+            await self._cache.invalidate(namespace, key)
+            return b""
+        answer = {b"GET": self._get, b"HEAD": self._head, b"POST": self._post, b"DELETE": self._delete}
+        return await answer[request.method](request, namespace, key)
+
+    async def _get(self, request: Any, namespace: str, key: str) -> bytes | None:
+        entry = await self._cache.open(namespace, key)
+        if entry is None:
+            raise NotFound("no such object")
+        try:
+            decision = _decide(request, entry.info)
+            if decision.status not in (200, 206):
+                return b""
+            await send(request, entry.source(decision.start, decision.length), length=decision.length)
+        finally:
+            entry.close()
+        return None
+
+    async def _head(self, request: Any, namespace: str, key: str) -> bytes | None:
+        info = await self._cache.stat(namespace, key)
+        if info is None:
+            raise NotFound("no such object")
+        if _decide(request, info).status != 200:
+            return b""
+        await send(request, BytesSource(b""), length=info.size)
+        return None
+
+    async def _post(self, request: Any, namespace: str, key: str) -> bytes:
+        writer = await self._cache.create(
+            namespace,
+            key,
+            headers=storable(request.requestHeaders.getAllRawHeaders()),
+            ttl=time_to_live(header(request, "Time-To-Live")),
+            etag=uploaded_tag(header(request, "ETag")),
+        )
+        try:
+            while data := await request.body.read(PIECE):
+                await writer.write(data)
+            info = await writer.commit()
+        finally:
+            await writer.abort()
+        request.setHeader(b"ETag", f'"{info.etag}"'.encode())
+        return b""
+
+    async def _delete(self, request: Any, namespace: str, key: str) -> bytes:
+        if not await self._cache.delete(namespace, key):
+            raise NotFound("no such object")
+        return b""
+
+    async def stats(self, request: Any) -> bytes:
+        """Tell how full the cache is."""
+        allow_methods(request, "GET")
+        return _as_json(request, asdict(await self._cache.stats()))
+
+    async def namespaces(self, request: Any) -> bytes:
+        """List the namespaces that can be used here."""
+        allow_methods(request, "GET")
+        return _as_json(request, [name for name in await self._cache.namespaces() if name not in self._reserved])
+
+
+def _parse(uri: bytes) -> list[str]:
+    """Return namespace, key and operation out of a raw request target; ``%2F`` in a key is part of it."""
+    path = uri.partition(b"?")[0].decode("ascii", "replace")
+    segments = path.removeprefix(_OBJECTS).split("/")
+    if not path.startswith(_OBJECTS) or len(segments) < 2:
+        raise NotFound("not found; objects are at /api/v1/object/NAMESPACE/KEY")
+    try:
+        return [unquote_to_bytes(segment).decode("utf-8") for segment in segments]
+    except UnicodeDecodeError as error:
+        raise BadRequest("the path is not UTF-8") from error
+
+
+def _decide(request: Any, info: ObjectInfo) -> Decision:
+    """Set status and headers of the answer to a read."""
+    decision = evaluate(
+        request.method.decode("ascii"), request.fields, etag=info.etag, modified=info.modified, size=info.size
+    )
+    request.setResponseCode(decision.status)
+    if decision.status not in (412, 416):
+        request.setHeader(b"Content-Type", b"application/octet-stream")
+        for name, value in returned(info.headers):
+            request.setHeader(name, value)
+    for field, text in decision.headers.items():
+        request.setHeader(field.encode("ascii"), text.encode("ascii"))
+    return decision
+
+
+def _as_json(request: Any, value: object) -> bytes:
+    request.setHeader(b"Content-Type", b"application/json")
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,294 @@
+"""The object API over real connections."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+import treq
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+from twisted.web.client import Agent, HTTPConnectionPool
+
+from cachew.cache.disk import DiskCache
+from cachew.cache.memory import MemoryCache
+from cachew.plumbing.errors import CorruptObject
+from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.threads import Threads
+from cachew.web.app import App
+from cachew.web.objects import ObjectRoutes
+from cachew.web.requests import make_site
+from tests.contracts.cache import LARGE, fetch, missing, sha256, store
+from tests.fakes.caches import UnreliableCache
+from tests.fakes.wallclock import WallClock
+
+KEY = sha256(b"k")
+
+
+class Api:
+    """A server on loopback and a client of it."""
+
+    def __init__(self, cache: Any, clock: WallClock) -> None:
+        self.cache, self.clock = UnreliableCache(cache), clock
+
+    async def start(self) -> None:
+        """Listen."""
+        from twisted.internet import reactor
+
+        async def git(request: Any) -> bytes:
+            return b""
+
+        routes = ObjectRoutes(cache=self.cache)
+        app = App(routes=[routes], git=git, metrics=Metrics(), clock=reactor, version="0")
+        self.site = make_site(app, reactor=reactor)
+        self.port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(self.site)
+        self.number = self.port.getHost().port
+        self.pool = HTTPConnectionPool(reactor, persistent=False)
+        self.agent = Agent(reactor, pool=self.pool)
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self.port.stopListening()
+        await self.pool.closeCachedConnections()
+
+    async def ask(self, method: str, path: str, **options: Any) -> tuple[int, dict[str, str], bytes]:
+        """Make a request; the answer is its status, its headers (names in lower case) and its body."""
+        url = f"http://127.0.0.1:{self.number}/api/v1/{path}"
+        response = await treq.request(method, url, agent=self.agent, timeout=20, **options)
+        body = await response.content()
+        headers = {
+            name.decode().lower(): b", ".join(values).decode("latin-1")
+            for name, values in response.headers.getAllRawHeaders()
+        }
+        return response.code, headers, body
+
+
+@pytest_twisted.async_yield_fixture(params=["memory", "disk"])
+async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Api]:
+    """Give the API over either local cache."""
+    from twisted.internet import reactor
+
+    pool = ThreadPool(minthreads=0, maxthreads=4)
+    pool.start()
+    clock = WallClock()
+    cache: Any = MemoryCache(limit=10**8, max_ttl=3600, clock=clock)
+    if request.param == "disk":
+        threads = Threads(reactor=reactor, pool=pool)  # type: ignore[arg-type]
+        cache = DiskCache(directory=tmp_path / "cache", limit=10**8, max_ttl=3600, clock=clock, threads=threads)
+    await cache.start()
+    api = Api(cache, clock)
+    await api.start()
+    yield api
+    await api.stop()
+    await cache.stop()
+    pool.stop()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("data", [b"", b"content", LARGE], ids=["empty", "small", "large"])
+async def test_gives_back_what_was_posted(api: Api, data: bytes) -> None:
+    """POST stores, GET gives back content, stored headers and the digest as tag, HEAD the same without content."""
+    posted = await api.ask("POST", f"object/ns/{KEY}", data=data, headers={"Content-Type": "text/x", "X-Mine": "1"})
+    assert posted[0] == 200
+    status, headers, body = await api.ask("GET", f"object/ns/{KEY}")
+    assert (status, body) == (200, data)
+    expected = {
+        "content-type": "text/x",
+        "x-mine": "1",
+        "etag": f'"{sha256(data)}"',
+        "accept-ranges": "bytes",
+        "last-modified": "Tue, 14 Nov 2023 22:13:20 GMT",
+        "x-content-type-options": "nosniff",
+    }
+    assert headers.items() >= expected.items(), headers
+    status, headers, body = await api.ask("HEAD", f"object/ns/{KEY}")
+    assert (status, body) == (200, b"")
+    assert headers.items() >= expected.items()
+    for method in (b"HEAD", b"GET"):
+        answer = await exchange(
+            api, method + b" /api/v1/object/ns/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b"content-length: %d\r\n" % len(data) in head.lower() + b"\r\n"
+        assert body == (data if method == b"GET" else b"")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_chunked_upload_is_stored(api: Api) -> None:
+    """The original's client sends bodies in chunks."""
+    answer = await exchange(
+        api,
+        b"POST /api/v1/object/ns/k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n",
+    )
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert await fetch(api.cache, "k") == b"abcdefg"
+
+
+class Collector(Protocol):
+    """Collects what comes until the connection ends."""
+
+    def __init__(self) -> None:
+        self.answer, self.done = b"", Deferred[bytes]()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Collect."""
+        self.answer += data
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """Give what has come."""
+        self.done.callback(self.answer)
+
+
+async def exchange(api: Api, request: bytes) -> bytes:
+    """Send bytes and return all that comes back until the connection ends."""
+    protocol = await connect(api, Collector())
+    protocol.transport.write(request)
+    answer: bytes = await protocol.done
+    return answer
+
+
+async def connect(api: Api, protocol: Any) -> Any:
+    """Open a bare connection."""
+    from twisted.internet import reactor
+
+    return await TCP4ClientEndpoint(reactor, "127.0.0.1", api.number).connect(Factory.forProtocol(lambda: protocol))
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upload_that_breaks_off_leaves_nothing(api: Api) -> None:
+    """A client that goes away in the middle of its upload leaves the old object as it was."""
+    await store(api.cache.cache, "k", b"old")
+    protocol = await connect(api, Protocol())
+    head = b"POST /api/v1/object/ns/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    protocol.transport.write(head + b"x" * 500_000)
+    await api.cache.first_write
+    protocol.transport.abortConnection()
+    await api.cache.aborted
+    assert await fetch(api.cache, "k") == b"old"
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_there_is_404(api: Api) -> None:
+    """What is not there is 404 for GET, HEAD and DELETE; invalidating it succeeds."""
+    for method in ("GET", "HEAD", "DELETE"):
+        assert (await api.ask(method, f"object/ns/{KEY}"))[0] == 404
+    assert (await api.ask("POST", f"object/ns/{KEY}/invalidate"))[0] == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_delete_and_invalidate_remove(api: Api) -> None:
+    """DELETE and invalidate answer 200 and take the object away."""
+    for method, path in (("DELETE", "object/ns/k"), ("POST", "object/ns/k/invalidate")):
+        await store(api.cache, "k", b"data")
+        assert (await api.ask(method, path))[0] == 200
+        assert await missing(api.cache, "k")
+
+
+@pytest_twisted.ensureDeferred
+async def test_ranges_and_conditions(api: Api) -> None:
+    """One range gives 206, a known tag 304, another's tag 412, a range beyond the end 416."""
+    info = await store(api.cache, "k", LARGE, headers={"X-Mine": "1"})
+    tag = f'"{info.etag}"'
+
+    async def get(**headers: str) -> tuple[int, dict[str, str], bytes]:
+        return await api.ask("GET", "object/ns/k", headers={k.replace("_", "-"): v for k, v in headers.items()})
+
+    status, headers, body = await get(Range="bytes=1000-1999999", If_Range=tag)
+    assert (status, body) == (206, LARGE[1000:2000000])
+    assert (headers["content-range"], headers["x-mine"]) == (f"bytes 1000-1999999/{len(LARGE)}", "1")
+    status, headers, body = await get(If_None_Match=tag)
+    assert (status, body, headers["etag"]) == (304, b"", tag)
+    assert (await get(If_Match='"other"'))[::2] == (412, b"")
+    status, headers, body = await get(Range="bytes=9999999-")
+    assert (status, body, headers["content-range"]) == (416, b"", f"bytes */{len(LARGE)}")
+    assert (await get(Range="bytes=0-9", If_Range='"other"'))[0] == 200
+    status, headers, _ = await api.ask("HEAD", "object/ns/k", headers={"If-None-Match": tag})
+    assert status == 304
+
+
+@pytest_twisted.ensureDeferred
+async def test_time_to_live_and_tag_are_taken(api: Api) -> None:
+    """Time-To-Live and ETag of an upload are used, and are not stored as headers."""
+    await api.ask("POST", "object/ns/k", data=b"x", headers={"Time-To-Live": "1m30s", "ETag": '"v1"'})
+    _, headers, _ = await api.ask("GET", "object/ns/k")
+    assert headers["etag"] == '"v1"'
+    assert "time-to-live" not in headers
+    api.clock.advance(91)
+    assert (await api.ask("GET", "object/ns/k"))[0] == 404
+    for bad in ({"Time-To-Live": "soon"}, {"ETag": "v1"}, {"ETag": 'W/"v1"'}):
+        assert (await api.ask("POST", "object/ns/k", data=b"x", headers=bad))[0] == 400
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_key_may_be_any_text(api: Api) -> None:
+    """A key is hashed unless it is a digest; an escaped slash is part of it."""
+    assert (await api.ask("POST", "object/ns/a%2Fb%20c", data=b"x"))[0] == 200
+    assert (await api.ask("GET", f"object/ns/{sha256(b'a/b c')}"))[2] == b"x"
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "object/git/k", 403),
+        ("POST", "object/git/k", 403),
+        ("DELETE", "object/%67it/k", 403),
+        ("POST", "object/git/k/invalidate", 403),
+        ("GET", "object/-bad/k", 400),
+        ("GET", "object/a%2Fb/k", 400),
+        ("GET", "object/ns/", 400),
+        ("GET", "object/ns/%ff", 400),
+        ("GET", "object/ns", 404),
+        ("GET", "object/ns/k/more", 404),
+        ("PUT", "object/ns/k", 405),
+        ("GET", "object/ns/k/invalidate", 405),
+        ("POST", "stats", 405),
+        ("DELETE", "namespaces", 405),
+    ],
+)
+async def test_refusals(api: Api, method: str, path: str, status: int) -> None:
+    """cachew's own namespaces, malformed names, other paths and other methods are refused."""
+    assert (await api.ask(method, path))[0] == status
+
+
+@pytest_twisted.ensureDeferred
+async def test_stats_and_namespaces(api: Api) -> None:
+    """Counts and names are JSON; cachew's own namespaces are not among them."""
+    await store(api.cache, "a", b"12345", namespace="zeta")
+    await store(api.cache, "a", b"1", namespace="alpha")
+    await store(api.cache, "a", b"12", namespace="git")
+    status, headers, body = await api.ask("GET", "stats")
+    assert (status, headers["content-type"]) == (200, "application/json")
+    assert json.loads(body) == {"objects": 3, "size": 8, "capacity": 10**8}
+    assert json.loads((await api.ask("GET", "namespaces"))[2]) == ["alpha", "zeta"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_failing_storage_is_told(api: Api) -> None:
+    """While the storage fails, requests are answered 503 with a time to come again."""
+    api.cache.down = True
+    for method, path in (("GET", "object/ns/k"), ("POST", "object/ns/k"), ("GET", "stats")):
+        status, headers, _ = await api.ask(method, path)
+        assert status == 503
+        assert "retry-after" in headers
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_download_whose_storage_breaks_is_broken_off(
+    api: Api, flush_logged_errors: Callable[..., list[Failure]]
+) -> None:
+    """A client never takes half an object for a whole one."""
+    await store(api.cache, "k", LARGE)
+    api.cache.cut = 1_000_000
+    answer = await exchange(api, b"GET /api/v1/object/ns/k HTTP/1.1\r\nHost: x\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert len(body) <= 1_000_000
+    assert LARGE.startswith(body)
+    assert len(flush_logged_errors(CorruptObject)) == 1
