@@ -1,0 +1,128 @@
+"""Which repositories were public a short while ago, remembered across restarts.
+
+A restarted server must be able to serve cached snapshots of public repositories although their upstream is slow. A
+record that can't be read means that nothing is known to be public.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+from cachew.plumbing.background import Background
+
+
+class InThread(Protocol):
+    """Runs a function in a thread."""
+
+    def __call__(self, function: Callable[..., Any], /, *args: Any) -> Awaitable[Any]:
+        """Return its result."""
+
+
+class PublicRecord:
+    """Remembers when each repository was last seen to be public.
+
+    :param path: the file that keeps it.
+    :param now: the time in seconds since the epoch, since it must mean the same after a restart.
+    :param grace: seconds for which a sighting counts.
+    :param in_thread: runs the writing of the file.
+    :param background: follows the writing.
+    :param capacity: repositories remembered; the longest unseen goes first.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        now: Callable[[], float],
+        grace: float,
+        in_thread: InThread,
+        background: Background,
+        capacity: int = 10_000,
+    ) -> None:
+        self._path, self._now, self._grace = path, now, grace
+        self._in_thread, self._background, self._capacity = in_thread, background, capacity
+        self._seen: OrderedDict[str, float] = OrderedDict()
+        self._kept: dict[str, float] = {}
+        self._dirty = self._writing = False
+
+    def load(self) -> None:
+        """Read the file, if there is one."""
+        try:
+            found = json.loads(self._path.read_text())["public"]
+            seen = {name: float(at) for name, at in found.items() if self._counts(float(at))}
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            self.log.warn("nothing is known to be public: {path}: {error}", path=str(self._path), error=error)
+            return
+        self._seen = OrderedDict(sorted(seen.items(), key=lambda item: item[1]))
+        self._kept = dict(seen)
+
+    def _counts(self, at: float) -> bool:
+        return 0 <= self._now() - at < self._grace
+
+    def was_public(self, name: str) -> bool:
+        """Whether a repository was public within the grace."""
+        at = self._seen.get(name)
+        return at is not None and self._counts(at)
+
+    def note(self, name: str) -> None:
+        """Note that a repository is public now; the file follows when it is a tenth of the grace behind."""
+        now = self._now()
+        self._seen.pop(name, None)
+        self._seen[name] = now
+        while len(self._seen) > self._capacity:
+            self._seen.popitem(last=False)
+        if not 0 <= now - self._kept.get(name, float("-inf")) < self._grace / 10:
+            self._save()
+
+    def forget(self, name: str) -> None:
+        """Note that a repository is not public; the file follows at once."""
+        self._seen.pop(name, None)
+        if name in self._kept:
+            self._save()
+
+    def _save(self) -> None:
+        self._dirty = True
+        if not self._writing:
+            self._background.start(self.flush(), "remembering which repositories are public")
+
+    async def flush(self) -> None:
+        """Write the file until it holds what is known."""
+        if self._writing:
+            return
+        self._writing = True
+        try:
+            while self._dirty:
+                self._dirty = False
+                current = {name: at for name, at in self._seen.items() if self._counts(at)}
+                self._kept = current
+                await self._in_thread(_write, self._path, current)
+        except OSError as error:
+            self._kept = dict.fromkeys(self._kept, float("-inf"))
+            self.log.error("can't remember what is public: {path}: {error}", path=str(self._path), error=error)
+        finally:
+            self._writing = False
+
+
+def _write(path: Path, seen: dict[str, float]) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(descriptor, "w") as file:
+            json.dump({"public": seen}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise

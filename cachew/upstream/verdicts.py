@@ -1,0 +1,148 @@
+"""Whether a credential may read a repository, as its upstream says.
+
+The upstream's word is asked for with the client's own credential and believed for a short while. Nothing is ever
+decided here: without the upstream's word nobody gets in, except that a repository which was public lately goes on
+being served while the question is under way or can't be answered.
+
+Credentials are remembered only as HMAC under a key that lives as long as the process.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+
+from cachew.plumbing.errors import UpstreamError, UpstreamRefused
+from cachew.plumbing.shared import Shared
+from cachew.upstream.expiring import Expiring
+from cachew.upstream.publicrecord import PublicRecord
+
+
+class Named(Protocol):
+    """A repository's identity, as far as it matters here."""
+
+    @property
+    def name(self) -> str:
+        """Its one name."""
+
+
+Probe = Callable[..., Awaitable[object]]
+"""``probe(repository, authorization)``: asks the upstream; raises :class:`UpstreamRefused` or another failure."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How long verdicts hold, in seconds.
+
+    :param allow: a permission, "public" included.
+    :param deny: a refusal, and the failure of an upstream to answer.
+    :param public_wait: how long a request for what was public lately waits for the answer.
+    :param capacity: verdicts remembered of each kind.
+    """
+
+    allow: float = 60.0
+    deny: float = 5.0
+    public_wait: float = 0.05
+    capacity: int = 10_000
+
+
+class Verdicts:
+    """Remembers what upstreams said about who may read what, and asks them when that is too old.
+
+    :param clock: where time comes from.
+    :param probe: asks an upstream; it must end by itself in bounded time.
+    :param public: what was public lately.
+    :param key: random bytes of this process.
+    :param terms: how long verdicts hold.
+    """
+
+    def __init__(
+        self, *, clock: IReactorTime, probe: Probe, public: PublicRecord, key: bytes, terms: Terms = Terms()
+    ) -> None:
+        self._clock, self._probe, self._public, self._secret, self._terms = clock, probe, public, key, terms
+        self._allowed: Expiring[bytes, bool] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
+        self._failed: Expiring[bytes, UpstreamError] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
+        self._checks: Shared[bytes, None] = Shared(keep=True)
+
+    def allows(self, repository: Named, authorization: str | None) -> bool:
+        """Whether a valid verdict lets this credential, or everybody, read a repository; asks nobody."""
+        own = self._key(repository, authorization)
+        return bool(self._allowed.get(own) or self._allowed.get(self._key(repository, None)))
+
+    async def admit(self, repository: Named, authorization: str | None) -> None:
+        """Let a request pass, or say why not.
+
+        :param repository: what it wants to read.
+        :param authorization: its own ``Authorization``; None when it has none.
+        :raise UpstreamRefused: when the upstream refuses the credential.
+        :raise UpstreamError: when the upstream can't be asked.
+        """
+        if self.allows(repository, authorization):
+            return
+        if self._public.was_public(repository.name) and await self._public_for_all_we_know(repository):
+            return
+        await self._check(repository, authorization)
+
+    async def _public_for_all_we_know(self, repository: Named) -> bool:
+        answer = Deferred.fromCoroutine(self._check(repository, None))
+        try:
+            await answer.addTimeout(self._terms.public_wait, self._clock)
+        except UpstreamRefused:
+            return False
+        except (DeferredTimeout, UpstreamError):
+            return self._public.was_public(repository.name)
+        return True
+
+    async def _check(self, repository: Named, authorization: str | None) -> None:
+        key = self._key(repository, authorization)
+        failure = self._failed.get(key)
+        if failure is not None:
+            raise _clone(failure)
+        await self._checks.run(key, lambda: self._ask(repository, authorization))
+
+    async def _ask(self, repository: Named, authorization: str | None) -> None:
+        try:
+            await self._probe(repository, authorization)
+        except UpstreamRefused as refusal:
+            self.record_deny(repository, authorization, refusal)
+            raise
+        except UpstreamError as failure:
+            self._failed.put(self._key(repository, authorization), _clone(failure), self._terms.deny)
+            raise
+        self.record_allow(repository, authorization)
+
+    def record_allow(self, repository: Named, authorization: str | None) -> None:
+        """Note that the upstream has just served this credential; None means that it serves everybody."""
+        key = self._key(repository, authorization)
+        self._failed.forget(key)
+        self._allowed.put(key, True, self._terms.allow)
+        if authorization is None:
+            self._public.note(repository.name)
+
+    def record_deny(self, repository: Named, authorization: str | None, refusal: UpstreamRefused) -> None:
+        """Note that the upstream has just refused this credential; None means that the repository is not public."""
+        key = self._key(repository, authorization)
+        self._allowed.forget(key)
+        self._failed.put(key, _clone(refusal), self._terms.deny)
+        if authorization is None:
+            self._public.forget(repository.name)
+
+    def _key(self, repository: Named, authorization: str | None) -> bytes:
+        said = b"-" if authorization is None else b"+" + authorization.encode("utf-8", "surrogateescape")
+        return hmac.digest(self._secret, repository.name.encode() + b"\0" + said, "sha256")
+
+    def stop(self) -> None:
+        """Cancel every question under way."""
+        self._checks.cancel_all()
+
+
+def _clone(failure: UpstreamError) -> UpstreamError:
+    """Return the same failure without its traceback, whose frames hold the credential."""
+    clone = type(failure).__new__(type(failure))
+    clone.args = failure.args
+    vars(clone).update(vars(failure))
+    return clone
