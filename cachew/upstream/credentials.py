@@ -1,0 +1,80 @@
+"""The server's own credentials, by URL prefix.
+
+They fill mirrors and nothing else. A credential goes only where its prefix says: same scheme, host and port, and whole
+path segments. git gets it through the environment of one child process, bound to the repository's own URL, so that no
+redirect, submodule or `.lfsconfig` takes it elsewhere; it never is in an argument, a file or a URL.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from cachew.upstream.hosts import origin
+
+
+class CredentialSource(Protocol):
+    """Knows a credential."""
+
+    async def header_for(self, url: str) -> str | None:
+        """Return an ``Authorization`` value for a repository's URL, None when there is none.
+
+        :raise UpstreamUnreachable: when it can't be had at present.
+        """
+
+
+class Credentials:
+    """Finds the credential for a URL.
+
+    :param sources: pairs of a URL prefix and what knows the credential for it; of those that match, the longest that
+        has one is taken.
+    """
+
+    def __init__(self, *, sources: Sequence[tuple[str, CredentialSource]]) -> None:
+        self._sources = sorted(sources, key=lambda pair: len(_segments(pair[0])), reverse=True)
+
+    async def header_for(self, url: str) -> str | None:
+        """Return the ``Authorization`` value for a repository's URL, None when there is none.
+
+        :raise UpstreamUnreachable: when it can't be had at present.
+        """
+        for prefix, source in self._sources:
+            if covers(prefix, url):
+                header = await source.header_for(url)
+                if header is not None:
+                    return header
+        return None
+
+    async def git_environment(self, url: str, environment: Mapping[str, str] | None = None) -> Mapping[str, str]:
+        """Return what to add to a git child's environment so that it has the credential for ``url`` and no other.
+
+        :param url: the repository's URL.
+        :param environment: the child's environment so far; configuration that it carries is kept.
+        :raise UpstreamUnreachable: when the credential can't be had at present.
+        """
+        header = await self.header_for(url)
+        if header is None:
+            return {}
+        count = int((environment or {}).get("GIT_CONFIG_COUNT", "0"))
+        # git-lfs adds .git to the repository's URL, which then is another path segment
+        bare = url.rstrip("/").removesuffix(".git")
+        added: dict[str, str] = {"GIT_CONFIG_COUNT": str(count + 2)}
+        for index, place in enumerate((bare, f"{bare}.git"), count):
+            added[f"GIT_CONFIG_KEY_{index}"] = f"http.{place}.extraHeader"
+            added[f"GIT_CONFIG_VALUE_{index}"] = f"Authorization: {header}"
+        return added
+
+
+def covers(prefix: str, url: str) -> bool:
+    """Whether a URL lies below a prefix: the same origin, and the prefix's path segments first."""
+    try:
+        if origin(prefix) != origin(url):
+            return False
+    except ValueError:
+        return False
+    wanted = _segments(prefix)
+    found = _segments(url)
+    return found[: len(wanted)] == wanted and ".." not in found
+
+
+def _segments(url: str) -> list[str]:
+    return [segment for segment in urlsplit(url).path.split("/") if segment]

@@ -1,0 +1,162 @@
+"""Where the server's own credentials come from: a setting, a file, a netrc, a command.
+
+Files are read each time they are needed, so that a rotated secret is taken up without a restart.
+"""
+
+import netrc
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cachew.plumbing.errors import ProcessFailed, TooLarge, UpstreamUnreachable
+from cachew.plumbing.process import Command, Processes
+from cachew.plumbing.shared import Shared
+from cachew.upstream.expiring import Expiring
+from cachew.upstream.publicrecord import InThread
+
+ANYONE = "x-access-token"
+"""The user name that goes with a token where the name doesn't matter (GitHub's, and ignored by most others)."""
+
+KEPT = 300.0
+"""Seconds for which a command's answer is used when it names no expiry."""
+
+
+def basic(username: str, password: str) -> str:
+    """Return a Basic ``Authorization`` value (RFC 7617)."""
+    return "Basic " + b64encode(f"{username}:{password}".encode()).decode("ascii")
+
+
+class StaticToken:
+    """A token from a setting.
+
+    :param token: the token.
+    :param username: the user name that goes with it; empty sends it as Bearer.
+    """
+
+    def __init__(self, *, token: str, username: str = ANYONE) -> None:
+        self._header = _of_token(token, username)
+
+    async def header_for(self, url: str) -> str | None:
+        """Return the value."""
+        return self._header
+
+
+class TokenFile:
+    """A token in a file of its own.
+
+    :param path: the file; white space around the token doesn't count.
+    :param username: the user name that goes with it; empty sends it as Bearer.
+    :param in_thread: runs the reading.
+    """
+
+    def __init__(self, *, path: Path, in_thread: InThread, username: str = ANYONE) -> None:
+        self._path, self._in_thread, self._username = path, in_thread, username
+
+    async def header_for(self, url: str) -> str | None:
+        """Return the value.
+
+        :raise UpstreamUnreachable: when the file can't be read or is empty.
+        """
+        try:
+            token = (await self._in_thread(self._path.read_text)).strip()
+            return _of_token(token, self._username)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "holds no usable token"
+            raise UpstreamUnreachable(url, f"the server's token file {self._path}: {reason}") from None
+
+
+class NetrcFile:
+    """A netrc file's entry for the URL's host; its ``default`` entry is never used.
+
+    :param path: the file.
+    :param in_thread: runs the reading.
+    """
+
+    def __init__(self, *, path: Path, in_thread: InThread) -> None:
+        self._path, self._in_thread = path, in_thread
+
+    async def header_for(self, url: str) -> str | None:
+        """Return the value, None when the host has no entry.
+
+        :raise UpstreamUnreachable: when the file can't be read.
+        """
+        host = urlsplit(url).hostname or ""
+        try:
+            found = await self._in_thread(_netrc_entry, self._path, host)
+        except OSError as error:
+            raise UpstreamUnreachable(url, f"the server's netrc file {self._path}: {error.strerror}") from None
+        except (netrc.NetrcParseError, ValueError):
+            # its own message quotes the file, secrets included
+            raise UpstreamUnreachable(url, f"the server's netrc file {self._path} is malformed") from None
+        return None if found is None else basic(*found)
+
+
+class CredentialCommand:
+    """A git credential command, asked with ``get`` as gitcredentials(7) describes.
+
+    :param argv: the command, without ``get``.
+    :param environment: its environment.
+    :param processes: runs it.
+    :param now: the time in seconds since the epoch.
+    :param timeout: seconds that it may take.
+    """
+
+    def __init__(
+        self,
+        *,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        processes: Processes,
+        now: Callable[[], float],
+        timeout: float = 10.0,
+    ) -> None:
+        self._command = Command((*argv, "get"), dict(environment))
+        self._processes, self._now, self._timeout = processes, now, timeout
+        self._answers: Expiring[str, str] = Expiring(seconds=now, capacity=1000)
+        self._questions: Shared[str, str | None] = Shared()
+
+    async def header_for(self, url: str) -> str | None:
+        """Return the value, None when the command knows none.
+
+        :raise UpstreamUnreachable: when it fails.
+        """
+        return self._answers.get(url) or await self._questions.run(url, lambda: self._ask(url))
+
+    async def _ask(self, url: str) -> str | None:
+        parts = urlsplit(url)
+        question = f"protocol={parts.scheme}\nhost={parts.netloc}\npath={parts.path.lstrip('/')}\n\n"
+        try:
+            done = await self._processes.run(
+                self._command, stdin=question.encode(), timeout=self._timeout, limit=64 * 1024
+            )
+        except ProcessFailed as failure:
+            raise UpstreamUnreachable(url, f"the server's credential command {_ending(failure)}") from None
+        except TooLarge:
+            raise UpstreamUnreachable(url, "the server's credential command said too much") from None
+        said = dict(line.split("=", 1) for line in done.stdout.decode("utf-8", "replace").splitlines() if "=" in line)
+        if "username" not in said or "password" not in said:
+            return None
+        header = basic(said["username"], said["password"])
+        self._answers.put(url, header, self._lifetime(said.get("password_expiry_utc", "")))
+        return header
+
+    def _lifetime(self, expiry: str) -> float:
+        return min(KEPT, int(expiry) - self._now() - 30) if expiry.isdecimal() else KEPT
+
+
+def _ending(failure: ProcessFailed) -> str:
+    return "was ended by a signal" if failure.code is None else f"ended with {failure.code}"
+
+
+def _netrc_entry(path: Path, host: str) -> tuple[str, str] | None:
+    with path.open("rb"):  # netrc() explains a missing file less well
+        pass
+    entry = netrc.netrc(str(path)).hosts.get(host) if host != "default" else None
+    return None if entry is None else (entry[0] or "", entry[2] or "")
+
+
+def _of_token(token: str, username: str) -> str:
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("not a usable token")
+    return basic(username, token) if username else f"Bearer {token}"

@@ -1,0 +1,218 @@
+"""Installation tokens of GitHub Apps.
+
+An App proves itself with a signed token (JWT), finds its installation for a repository and gets a token for that
+installation, which is good for an hour. Tokens are kept and renewed well before they expire. See GitHub's
+"Authenticating as a GitHub App installation".
+"""
+
+import datetime
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from cachew.plumbing.errors import CachewError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
+from cachew.plumbing.shared import Shared
+from cachew.plumbing.streams import read_all
+from cachew.upstream.bodies import response_source
+from cachew.upstream.credentialsources import ANYONE, basic
+from cachew.upstream.expiring import Expiring
+from cachew.upstream.failures import explain
+from cachew.upstream.listing import AGENT
+from cachew.upstream.publicrecord import InThread
+
+API = "https://api.github.com"
+
+RENEW_BEFORE = 600.0
+"""Seconds before its expiry at which a token is renewed."""
+
+_FOUND_FOR, _MISSING_FOR = 3600.0, 300.0
+_PROOF_FOR = 540.0
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_ANSWER_LIMIT = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class App:
+    """One GitHub App.
+
+    :param app_id: its id or client id.
+    :param key_file: its private key, PEM.
+    :param installations: installation ids by lower-case owner, which saves looking them up.
+    :param fallback: the installation for repositories where no App is installed; its token raises rate limits.
+    """
+
+    app_id: str
+    key_file: Path
+    installations: Mapping[str, str] = field(default_factory=dict)
+    fallback: str | None = None
+
+
+@dataclass(frozen=True)
+class _Token:
+    value: str = field(repr=False)
+    expires: float
+
+
+class GitHubApps:
+    """Gives installation tokens for repositories.
+
+    :param apps: the Apps, in the order in which they are tried.
+    :param http: a treq client or :mod:`treq` itself.
+    :param clock: where waiting time comes from.
+    :param now: the time in seconds since the epoch.
+    :param in_thread: runs reading the key and signing.
+    :param api: the base URL of the API, without a trailing slash.
+    :param timeout: seconds that one question to the API may take.
+    """
+
+    def __init__(
+        self,
+        *,
+        apps: Sequence[App],
+        http: Any,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        in_thread: InThread,
+        api: str = API,
+        timeout: float = 10.0,
+    ) -> None:
+        self._apps, self._http, self._clock, self._now = tuple(apps), http, clock, now
+        self._in_thread, self._api, self._timeout = in_thread, api.rstrip("/"), timeout
+        self._keys: dict[str, RSAPrivateKey] = {}
+        self._proofs: Expiring[str, str] = Expiring(seconds=now, capacity=100)
+        self._found: Expiring[tuple[str, str], str] = Expiring(seconds=now, capacity=10_000)
+        self._tokens: Expiring[tuple[str, str], _Token] = Expiring(seconds=now, capacity=1000)
+        self._lookups: Shared[tuple[str, str], str] = Shared()
+        self._renewals: Shared[tuple[str, str], _Token] = Shared()
+
+    async def header_for(self, url: str) -> str | None:
+        """Return the ``Authorization`` value for a repository's URL, None when no App is installed for it.
+
+        :raise UpstreamUnreachable: when the API can't be asked, or refuses the App.
+        """
+        parts = urlsplit(url).path.strip("/").removesuffix(".git").split("/")
+        if len(parts) < 2 or not all(_NAME.fullmatch(part) and part.strip(".") for part in parts[:2]):
+            return None
+        where = await self._installation(parts[0].lower(), parts[1].lower())
+        if where is None:
+            return None
+        token = await self._token(*where)
+        return basic(ANYONE, token.value)
+
+    async def _installation(self, owner: str, name: str) -> tuple[App, str] | None:
+        for app in self._apps:
+            found = app.installations.get(owner) or await self._look_up(app, f"{owner}/{name}")
+            if found:
+                return app, found
+        return next(((app, app.fallback) for app in self._apps if app.fallback), None)
+
+    async def _look_up(self, app: App, repository: str) -> str:
+        key = (app.app_id, repository)
+        known = self._found.get(key)
+        if known is not None:
+            return known
+        return await self._lookups.run(key, lambda: self._ask_installation(app, repository))
+
+    async def _ask_installation(self, app: App, repository: str) -> str:
+        try:
+            answer = await self._ask(app, "GET", f"/repos/{repository}/installation")
+        except UpstreamRefused as refusal:
+            if refusal.status != 404:
+                raise self._refused(app, refusal) from None
+            self._found.put((app.app_id, repository), "", _MISSING_FOR)
+            return ""
+        found = str(answer.get("id", ""))
+        self._found.put((app.app_id, repository), found, _FOUND_FOR)
+        return found
+
+    async def _token(self, app: App, installation: str) -> _Token:
+        key = (app.app_id, installation)
+        kept = self._tokens.get(key)
+        if kept is not None and kept.expires - self._now() > RENEW_BEFORE:
+            return kept
+        try:
+            return await self._renewals.run(key, lambda: self._renew(app, installation))
+        except CachewError:
+            if kept is None:
+                raise
+            return kept
+
+    async def _renew(self, app: App, installation: str) -> _Token:
+        try:
+            answer = await self._ask(app, "POST", f"/app/installations/{installation}/access_tokens")
+            expires = datetime.datetime.fromisoformat(answer["expires_at"]).timestamp()
+            token = _Token(str(answer["token"]), expires)
+        except UpstreamRefused as refusal:
+            raise self._refused(app, refusal) from None
+        except (KeyError, ValueError, TypeError):
+            raise UpstreamUnreachable(self._api, "its answer holds no installation token") from None
+        self._tokens.put((app.app_id, installation), token, expires - self._now() - 30)
+        return token
+
+    def _refused(self, app: App, refusal: UpstreamRefused) -> UpstreamUnreachable:
+        # a refusal of the server's own proof must never look like a refusal of the client's credential
+        return UpstreamUnreachable(self._api, f"answered {refusal.status} to the GitHub App {app.app_id}")
+
+    async def _ask(self, app: App, method: str, path: str) -> dict[str, Any]:
+        proof = await self._proof(app)
+        asking = Deferred.fromCoroutine(self._exchange(method, self._api + path, proof))
+
+        def too_slow(*_: object) -> NoReturn:
+            raise UpstreamTimeout(self._api, f"did not answer within {self._timeout:.0f} seconds")
+
+        answer: dict[str, Any] = await asking.addTimeout(self._timeout, self._clock, too_slow)
+        return answer
+
+    async def _exchange(self, method: str, url: str, proof: str) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {proof}", "Accept": "application/vnd.github+json", "User-Agent": AGENT}
+        try:
+            response = await self._http.request(
+                method, url, headers=headers, unbuffered=True, allow_redirects=False
+            )
+        except Exception as failure:
+            raise explain(self._api, failure) from failure
+        source = response_source(response, upstream=self._api, clock=self._clock, idle=self._timeout)
+        body = await read_all(source, _ANSWER_LIMIT)
+        if response.code not in (200, 201):
+            raise UpstreamRefused(self._api, status=response.code)
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise UpstreamUnreachable(self._api, "its answer is not a JSON object")
+        return answer
+
+    async def _proof(self, app: App) -> str:
+        kept = self._proofs.get(app.app_id)
+        if kept is not None:
+            return kept
+        now = int(self._now())
+        # GitHub takes ten minutes at most and asks for a minute of slack for clocks that differ
+        claims = {"iat": now - 60, "exp": now + int(_PROOF_FOR), "iss": app.app_id}
+        try:
+            proof: str = await self._in_thread(self._sign, app, claims)
+        except (OSError, ValueError, TypeError, jwt.PyJWTError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "is not a usable RSA key"
+            raise UpstreamUnreachable(self._api, f"the key file {app.key_file} {reason}") from None
+        self._proofs.put(app.app_id, proof, _PROOF_FOR - 60)
+        return proof
+
+    def _sign(self, app: App, claims: dict[str, Any]) -> str:
+        key = self._keys.get(app.app_id)
+        if key is None:
+            loaded = load_pem_private_key(app.key_file.read_bytes(), password=None)
+            if not isinstance(loaded, RSAPrivateKey):
+                raise ValueError("not an RSA key")
+            key = self._keys[app.app_id] = loaded
+        return jwt.encode(claims, key, algorithm="RS256")

@@ -1,0 +1,210 @@
+"""Installation tokens against an API in memory."""
+
+import datetime
+import json
+from base64 import b64decode
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from treq.testing import StubTreq
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from cachew.plumbing.errors import UpstreamTimeout, UpstreamUnreachable
+from cachew.upstream.githubapp import App, GitHubApps
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+EPOCH = 1_700_000_000.0
+
+
+class Api(Resource):
+    """GitHub's API, as far as Apps are concerned."""
+
+    isLeaf = True
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.installed: dict[str, dict[str, int]] = {"1": {"org/repo": 77}}
+        self.asked: list[str] = []
+        self.status: int | None = None
+        self.silent = False
+
+    def render(self, request: Any) -> Any:
+        proof = request.requestHeaders.getRawHeaders("authorization")[0].removeprefix("Bearer ")
+        claims = jwt.decode(proof, KEY.public_key(), ["RS256"], options={"verify_exp": False, "verify_iat": False})
+        now = EPOCH + self._clock.seconds()
+        assert claims["iat"] <= now < claims["exp"] <= now + 600
+        path = request.path.decode()
+        self.asked.append(f"{claims['iss']} {path}")
+        if self.silent:
+            return NOT_DONE_YET
+        if self.status:
+            request.setResponseCode(self.status)
+            return b"{}"
+        return self._answer(request, claims["iss"], path)
+
+    def _answer(self, request: Any, app: str, path: str) -> bytes:
+        if path.startswith("/repos/"):
+            found = self.installed.get(app, {}).get(path.removeprefix("/repos/").removesuffix("/installation"))
+            request.setResponseCode(404 if found is None else 200)
+            return json.dumps({"id": found}).encode()
+        request.setResponseCode(201)
+        expires = datetime.datetime.fromtimestamp(EPOCH + self._clock.seconds() + 3600, datetime.UTC)
+        token = f"token{len(self.asked)}-{path.split('/')[3]}"
+        return json.dumps({"token": token, "expires_at": expires.strftime("%Y-%m-%dT%H:%M:%SZ")}).encode()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def api(clock: Clock) -> Api:
+    return Api(clock)
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """Return a file with the Apps' private key."""
+    path = tmp_path / "app.pem"
+    path.write_bytes(
+        KEY.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+    )
+    return path
+
+
+async def directly(function: Any, *args: Any) -> Any:
+    return function(*args)
+
+
+def apps_of(api: Api, clock: Clock, *apps: App) -> GitHubApps:
+    return GitHubApps(
+        apps=apps,
+        http=StubTreq(api),
+        clock=clock,
+        now=lambda: EPOCH + clock.seconds(),
+        in_thread=directly,
+        api="https://api.example",
+    )
+
+
+def token(apps: GitHubApps, url: str = "https://github.com/org/repo") -> str | None:
+    """Return the token that an App gives at once, without its header's form."""
+    results: list[Any] = []
+    Deferred.fromCoroutine(apps.header_for(url)).addBoth(results.append)
+    if hasattr(results[0], "raiseException"):
+        results[0].raiseException()
+    if results[0] is None:
+        return None
+    user, _, found = b64decode(results[0].removeprefix("Basic ")).decode().partition(":")
+    assert user == "x-access-token"
+    return found
+
+
+def test_installation_is_found(api: Api, clock: Clock, key_file: Path) -> None:
+    """An App finds its installation and gets its token, once for many uses."""
+    apps = apps_of(api, clock, App("1", key_file))
+    assert token(apps) == token(apps) == token(apps, "https://github.com/Org/Repo.git") == "token2-77"
+    assert api.asked == ["1 /repos/org/repo/installation", "1 /app/installations/77/access_tokens"]
+
+
+def test_token_is_renewed(api: Api, clock: Clock, key_file: Path) -> None:
+    """A token is renewed ten minutes before it expires, with a fresh proof; when that fails the old one still goes."""
+    apps = apps_of(api, clock, App("1", key_file))
+    first = token(apps)
+    clock.advance(2999)
+    assert token(apps) == first
+    clock.advance(2)
+    api.status = 500
+    assert token(apps) == first
+    api.status = None
+    assert token(apps) != first
+
+
+def test_expired_token_is_not_used(api: Api, clock: Clock, key_file: Path) -> None:
+    """An expired token is never used, whatever the API does."""
+    apps = apps_of(api, clock, App("1", key_file, {"org": "5"}))
+    token(apps)
+    clock.advance(3600)
+    api.status = 503
+    with pytest.raises(UpstreamUnreachable, match="answered 503 to the GitHub App 1"):
+        token(apps)
+
+
+def test_several_apps(api: Api, clock: Clock, key_file: Path) -> None:
+    """The first App that is installed for the repository gives the token."""
+    api.installed["2"] = {"other/repo": 88}
+    apps = apps_of(api, clock, App("1", key_file), App("2", key_file))
+    found = token(apps, "https://github.com/other/repo")
+    assert found is not None and found.endswith("-88")
+
+
+def test_configured_installation(api: Api, clock: Clock, key_file: Path) -> None:
+    """A configured installation needs no look-up."""
+    token(apps_of(api, clock, App("1", key_file, {"org": "5"})))
+    assert api.asked == ["1 /app/installations/5/access_tokens"]
+
+
+def test_not_installed(api: Api, clock: Clock, key_file: Path) -> None:
+    """Where no App is installed there is no credential, which is remembered for a while."""
+    apps = apps_of(api, clock, App("1", key_file))
+    assert token(apps, "https://github.com/x/y") is None
+    assert token(apps, "https://github.com/x/y") is None
+    assert len(api.asked) == 1
+    clock.advance(301)
+    token(apps, "https://github.com/x/y")
+    assert len(api.asked) == 2
+
+
+def test_fallback(api: Api, clock: Clock, key_file: Path) -> None:
+    """Where no App is installed the fallback installation's token is used."""
+    apps = apps_of(api, clock, App("1", key_file, fallback="9"))
+    found = token(apps, "https://github.com/x/y")
+    assert found is not None and found.endswith("-9")
+
+
+@pytest.mark.parametrize("path", ["", "org", "org/%2e", "../repo", "org/a b"])
+def test_no_repository(api: Api, clock: Clock, key_file: Path, path: str) -> None:
+    """The API is not asked about what can't be a repository."""
+    assert token(apps_of(api, clock, App("1", key_file)), f"https://github.com/{path}") is None
+    assert api.asked == []
+
+
+def test_refused_app(api: Api, clock: Clock, key_file: Path) -> None:
+    """A refusal of the App is the server's trouble and never looks like a refusal of the client."""
+    api.status = 401
+    with pytest.raises(UpstreamUnreachable, match="answered 401 to the GitHub App 1"):
+        token(apps_of(api, clock, App("1", key_file)))
+
+
+def test_api_hangs(api: Api, clock: Clock, key_file: Path) -> None:
+    """An API that does not answer is given up after its time."""
+    api.silent = True
+    failures: list[Any] = []
+    Deferred.fromCoroutine(apps_of(api, clock, App("1", key_file)).header_for("https://github.com/o/r")).addErrback(
+        failures.append
+    )
+    clock.advance(9)
+    assert not failures
+    clock.advance(2)
+    failures[0].trap(UpstreamTimeout)
+
+
+@pytest.mark.parametrize("content", [None, b"junk"])
+def test_bad_key(api: Api, clock: Clock, tmp_path: Path, content: bytes | None) -> None:
+    """A key that is missing or unusable is named by its file."""
+    path = tmp_path / "bad.pem"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(UpstreamUnreachable, match=r"bad\.pem"):
+        token(apps_of(api, clock, App("1", path)))
