@@ -91,7 +91,13 @@ class Production:
             await _wait_in(self._ended)
 
     def follow(self) -> Source:
-        """Return all its bytes, from the first to the last one yet to come."""
+        """Return all its bytes, from the first to the last one yet to come.
+
+        :raise Exception: what it has failed with.
+        :raise SpoolFailed: when it has ended well and is in the cache.
+        """
+        if self._result is not None:
+            self._result.raiseException()
         return self._spool.follow()
 
     def begin(self, headers: Mapping[str, str]) -> None:
@@ -207,9 +213,10 @@ class Productions:
         storing = _Storing()
 
         async def begin(headers: Mapping[str, str]) -> Sink:
-            dated = {**headers, "Last-Modified": formatdate(self._clock.seconds(), usegmt=True)}
-            await storing.begin(self._cache.create(NAMESPACE, order.key, headers=dated, ttl=order.ttl))
-            production.begin(dated)
+            now = self._clock.seconds()
+            creating = self._cache.create(NAMESPACE, order.key, headers=headers, ttl=order.ttl, modified=now)
+            await storing.begin(creating)
+            production.begin({**headers, "Last-Modified": formatdate(int(now), usegmt=True)})
 
             async def write(data: bytes) -> None:
                 spool.write(data)

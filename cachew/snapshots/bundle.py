@@ -1,0 +1,186 @@
+"""Bundles from a commit that a client has to where its branch is now.
+
+A snapshot is as old as its schedule; the bundle brings its checkout up to date with one small file. It is made once,
+kept under the two commits it joins, and nobody is sent what the upstream no longer calls its head.
+"""
+
+import re
+from pathlib import Path
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+
+from cachew.cache.interface import Cache, Entry
+from cachew.mirrors.commands import GitCommands
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import BadRequest, NotFound, StorageUnavailable
+from cachew.plumbing.process import Processes
+from cachew.plumbing.streams import PIECE, BytesSource
+from cachew.snapshots.mirror import Mirror, ReadyMirror
+from cachew.snapshots.production import Begin, Order, Productions
+from cachew.snapshots.variants import NAMESPACE
+
+BUNDLE_TYPE = "application/x-git-bundle"
+_QUICK = 120.0
+_MOST_REMEMBERED = 10_000
+_OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+class Upstream(Protocol):
+    """What is asked of a repository's upstream."""
+
+    async def tip(self, identity: Identity, ref: str) -> str | None:
+        """Ask the upstream now which commit a branch is at.
+
+        :param ref: its full name; empty for HEAD's.
+        :raise UpstreamError: when it doesn't say.
+        """
+
+    async def fetch(self, identity: Identity) -> None:
+        """Bring the mirror to where the upstream is, joining a fetch under way."""
+
+
+def parse_base(text: str) -> str:
+    """Read the commit that a client has.
+
+    :raise BadRequest: when it isn't 40 or 64 hex digits.
+    """
+    base = text.lower()
+    if not _OID.fullmatch(base):
+        raise BadRequest("base must be a commit of 40 or 64 hex digits")
+    return base
+
+
+class Bundles:
+    """Makes, keeps and finds bundles.
+
+    :param cache: where they are kept.
+    :param productions: where they are made.
+    :param processes: runs git.
+    :param commands: makes git's argv and environment.
+    :param ready_mirror: gives the mirror that one is made of.
+    :param upstream: says what is new.
+    :param clock: for the limit on fetches.
+    :param ttl: seconds that a bundle is kept.
+    :param fetch_interval: seconds between two fetches for commits of one repository that the mirror doesn't know.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        productions: Productions,
+        processes: Processes,
+        commands: GitCommands,
+        ready_mirror: ReadyMirror,
+        upstream: Upstream,
+        clock: IReactorTime,
+        ttl: float = 7200.0,
+        fetch_interval: float = 10.0,
+    ) -> None:
+        self._cache, self._productions = cache, productions
+        self._processes, self._commands = processes, commands
+        self._ready_mirror, self._upstream = ready_mirror, upstream
+        self._clock, self._ttl, self._fetch_interval = clock, ttl, fetch_interval
+        self._fetched: dict[Identity, float] = {}
+
+    async def find(self, identity: Identity, base: str, ref: str = "") -> Entry | None:
+        """Open the bundle from a commit to the tip of a branch; it is made if need be.
+
+        :param base: the commit, in hex.
+        :param ref: the branch's full name; empty for HEAD's.
+        :return: None when the upstream has just said that ``base`` is the tip.
+        :raise NotFound: when ``base`` is unknown even after a fetch, or there is nothing newer.
+        :raise UpstreamError: when the upstream had to be asked and failed.
+        """
+        mirror = await self._ready_mirror(identity)
+        if base == tip_of(mirror, ref):
+            if await self._upstream.tip(identity, ref) == base:
+                return None
+            await self._fetch(identity)
+        elif not await self._knows(mirror, base):
+            await self._fetch(identity)
+            if not await self._knows(mirror, base):
+                raise NotFound(f"{identity.name} has no commit {base}")
+        tip = tip_of(mirror, ref)
+        if tip is None or await self._contains(mirror, base, tip):
+            raise NotFound(f"{identity.name} has nothing newer than {base}")
+        return await self._bundle(mirror, base, tip, ref)
+
+    async def prepare(self, mirror: Mirror, base: str, ref: str = "") -> None:
+        """Make a bundle that will probably be asked for, unless it is there or would be empty.
+
+        :param mirror: what it is made of, as it is.
+        """
+        tip = tip_of(mirror, ref)
+        if tip is None or await self._cache.stat(NAMESPACE, _key(mirror.identity, base, tip)) is not None:
+            return
+        if await self._knows(mirror, base) and not await self._contains(mirror, base, tip):
+            await self._productions.run(self._order(mirror, base, tip, ref)).ended()
+
+    async def _bundle(self, mirror: Mirror, base: str, tip: str, ref: str) -> Entry:
+        key = _key(mirror.identity, base, tip)
+        if (entry := await self._cache.open(NAMESPACE, key)) is not None:
+            return entry
+        await self._productions.run(self._order(mirror, base, tip, ref)).ended()
+        if (entry := await self._cache.open(NAMESPACE, key)) is None:
+            raise StorageUnavailable("the bundle was made but could not be kept")
+        return entry
+
+    def _order(self, mirror: Mirror, base: str, tip: str, ref: str) -> Order:
+        async def make(directory: Path, begin: Begin) -> None:
+            names = [ref] if ref else await self._head_names(mirror)
+            await self.write(mirror, [*names, f"^{base}"], begin)
+
+        return Order(_key(mirror.identity, base, tip), mirror.identity.name, make, ttl=self._ttl)
+
+    async def write(self, mirror: Mirror, revisions: list[str], begin: Begin) -> None:
+        """Write a bundle.
+
+        :param revisions: names of refs, and commits that are left out, each after a ``^``.
+        """
+        words = ("bundle", "create", "--quiet", "-", "--stdin")
+        script = "".join(f"{revision}\n" for revision in revisions).encode("utf-8", "surrogateescape")
+        command = self._commands.git(mirror.directory, *words)
+        child = self._processes.start(command, stdin=BytesSource(script))
+        try:
+            piece = await child.stdout.read(PIECE)
+            sink = await begin({"Content-Type": BUNDLE_TYPE})
+            while piece:
+                await sink(piece)
+                piece = await child.stdout.read(PIECE)
+        finally:
+            child.stdout.close()
+            await child.wait()
+
+    async def _head_names(self, mirror: Mirror) -> list[str]:
+        command = self._commands.git(mirror.directory, "symbolic-ref", "-q", "HEAD")
+        done = await self._processes.run(command, timeout=_QUICK, check=False)
+        branch = done.stdout.decode("utf-8", "surrogateescape").strip()
+        return ["HEAD", branch] if branch else ["HEAD"]
+
+    async def _knows(self, mirror: Mirror, commit: str) -> bool:
+        command = self._commands.git(mirror.directory, "cat-file", "-e", f"{commit}^{{commit}}")
+        return (await self._processes.run(command, timeout=_QUICK, check=False)).code == 0
+
+    async def _contains(self, mirror: Mirror, base: str, tip: str) -> bool:
+        command = self._commands.git(mirror.directory, "merge-base", "--is-ancestor", tip, base)
+        return (await self._processes.run(command, timeout=_QUICK, check=False)).code == 0
+
+    async def _fetch(self, identity: Identity) -> None:
+        now = self._clock.seconds()
+        if now - self._fetched.get(identity, -self._fetch_interval) < self._fetch_interval:
+            return
+        if len(self._fetched) >= _MOST_REMEMBERED:
+            self._fetched.clear()
+        self._fetched[identity] = now
+        await self._upstream.fetch(identity)
+
+
+def tip_of(mirror: Mirror, ref: str) -> str | None:
+    """Return the commit that a mirror's branch is at; an empty ``ref`` is HEAD's."""
+    return mirror.refs.get(ref) if ref else mirror.head_commit
+
+
+def _key(identity: Identity, base: str, tip: str) -> str:
+    return f"bundle:{identity.name} {base}..{tip}"

@@ -1,0 +1,133 @@
+"""The bundle lists of repositories: kept in the cache, brought up to date by the schedule.
+
+A list is only as good as its bundles. One that has gone from the cache ends the list, because those after it build on
+it, and the next update begins a new one.
+"""
+
+import re
+from pathlib import Path
+
+from twisted.internet.interfaces import IReactorTime
+
+from cachew.cache.interface import Cache, Entry
+from cachew.mirrors.commands import GitCommands
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import CorruptObject
+from cachew.plumbing.process import Processes
+from cachew.plumbing.shared import Shared
+from cachew.plumbing.streams import read_all
+from cachew.snapshots.bundle import Bundles
+from cachew.snapshots.bundlelist import BundleList, Listed, branches, next_step
+from cachew.snapshots.mirror import Mirror, ReadyMirror
+from cachew.snapshots.production import Begin, Order, Productions
+from cachew.snapshots.variants import NAMESPACE
+
+_LIST_LIMIT = 64 * 1024 * 1024
+_QUICK = 120.0
+_NAME = re.compile(r"[0-9]{1,20}-[0-9a-f]{16}")
+
+
+class BundleStore:
+    """Finds and updates bundle lists.
+
+    :param cache: where lists and bundles are kept.
+    :param productions: where bundles are made.
+    :param bundles: makes them.
+    :param processes: runs git.
+    :param commands: makes git's argv and environment.
+    :param ready_mirror: gives the mirror that they are made of.
+    :param clock: gives the creation tokens.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        productions: Productions,
+        bundles: Bundles,
+        processes: Processes,
+        commands: GitCommands,
+        ready_mirror: ReadyMirror,
+        clock: IReactorTime,
+    ) -> None:
+        self._cache, self._productions, self._bundles = cache, productions, bundles
+        self._processes, self._commands = processes, commands
+        self._ready_mirror, self._clock = ready_mirror, clock
+        self._updates: Shared[Identity, bool] = Shared()
+
+    async def listed(self, identity: Identity) -> tuple[Listed, ...]:
+        """Return the bundles that a client can have now, the full one first; none when there is no full one."""
+        return (await self._intact(identity)).bundles
+
+    async def open(self, identity: Identity, name: str) -> Entry | None:
+        """Open a bundle of a list; the caller closes it.
+
+        :return: None when there is none of this name.
+        """
+        if not _NAME.fullmatch(name):
+            return None
+        return await self._cache.open(NAMESPACE, _bundle_key(identity, name))
+
+    async def update(self, identity: Identity, *, renew: bool = False) -> bool:
+        """Make the bundle that the list needs next, if it needs one.
+
+        :param renew: whether to begin a new list.
+        :return: whether one was made.
+        """
+        return await self._updates.run(identity, lambda: self._update(identity, renew))
+
+    async def _update(self, identity: Identity, renew: bool) -> bool:
+        mirror = await self._ready_mirror(identity)
+        tips = branches(mirror.refs)
+        present = await self._intact(identity)
+        step = next_step(present, tips, int(self._clock.seconds()), renew=renew)
+        if step is None or not await self._holds_anything(mirror, step.revisions):
+            return False
+
+        async def make(directory: Path, begin: Begin) -> None:
+            await self._bundles.write(mirror, list(step.revisions), begin)
+
+        key = _bundle_key(identity, step.listed.name)
+        await self._productions.run(Order(key, identity.name, make)).ended()
+        await self._store(identity, step.after)
+        return True
+
+    async def _holds_anything(self, mirror: Mirror, revisions: tuple[str, ...]) -> bool:
+        """Whether there is a commit between what is left out and what is held: git makes no empty bundle."""
+        script = "".join(f"{revision}\n" for revision in revisions).encode("utf-8", "surrogateescape")
+        command = self._commands.git(mirror.directory, "rev-list", "--max-count=1", "--stdin")
+        return bool((await self._processes.run(command, stdin=script, timeout=_QUICK)).stdout)
+
+    async def _intact(self, identity: Identity) -> BundleList:
+        stored = await self._load(identity)
+        for bundle in stored.bundles:
+            if await self._cache.stat(NAMESPACE, _bundle_key(identity, bundle.name)) is None:
+                return BundleList()
+        return stored
+
+    async def _load(self, identity: Identity) -> BundleList:
+        entry = await self._cache.open(NAMESPACE, _list_key(identity))
+        if entry is None:
+            return BundleList()
+        try:
+            return BundleList.decode(await read_all(entry.source(), _LIST_LIMIT))
+        except (ValueError, CorruptObject):
+            return BundleList()
+        finally:
+            entry.close()
+
+    async def _store(self, identity: Identity, updated: BundleList) -> None:
+        writer = await self._cache.create(NAMESPACE, _list_key(identity))
+        try:
+            await writer.write(updated.encode())
+            await writer.commit()
+        finally:
+            await writer.abort()
+
+
+def _list_key(identity: Identity) -> str:
+    return f"bundle-list:{identity.name}"
+
+
+def _bundle_key(identity: Identity, name: str) -> str:
+    return f"bundle:{identity.name} {name}"

@@ -1,0 +1,226 @@
+"""Snapshots, LFS snapshots, bundles and bundle lists over HTTP.
+
+What is cached is sent at once: no upstream, fetch or mirror is waited for. Whether it is stale is found out on the
+side, for the next client.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from cachew.cache.interface import Entry, ObjectInfo
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import NotFound, SpoolFailed, UnknownPath
+from cachew.plumbing.streams import BytesSource, Source
+from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles, parse_base, tip_of
+from cachew.snapshots.bundlelist import render
+from cachew.snapshots.bundlestore import BundleStore
+from cachew.snapshots.mirror import FindMirror
+from cachew.snapshots.store import ARCHIVE_TYPE, COMMIT_HEADER, Snapshots
+from cachew.snapshots.variants import LFS, Variant, check_branch, from_query
+from cachew.web.app import allow_methods
+from cachew.web.bodies import send
+from cachew.web.conditional import evaluate
+from cachew.web.outcome import outcome_of
+
+BUNDLE_URL_HEADER = "X-Cachew-Bundle-Url"
+_LIST_TYPE = "text/plain; charset=utf-8"
+_RELAYED = ("Content-Type", COMMIT_HEADER)
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
+
+
+class SnapshotRoutes:
+    """Answers the requests for what is made of mirrors.
+
+    :param snapshots: archives, cached or made.
+    :param bundles: from a commit to the tip.
+    :param bundle_store: the lists.
+    :param find_mirror: gives the mirror that is ready, or None.
+    :param background: where bundles are made that will be asked for.
+    :param check_staleness: called when a cached snapshot is sent; checks the refs in the background.
+    :param requested: called with what was asked for, so that it goes on being made.
+    :param warm: begins to make something in the background, unless that failed just now.
+    """
+
+    def __init__(
+        self,
+        *,
+        snapshots: Snapshots,
+        bundles: Bundles,
+        bundle_store: BundleStore,
+        find_mirror: FindMirror,
+        background: Background,
+        check_staleness: Callable[[Identity], object],
+        requested: Callable[[Identity, Variant], object],
+        warm: Callable[[Identity, str], object],
+    ) -> None:
+        self._snapshots, self._bundles, self._bundle_store = snapshots, bundles, bundle_store
+        self._find_mirror, self._check_staleness = find_mirror, check_staleness
+        self._background, self._requested, self._warm = background, requested, warm
+        self._operations: Mapping[str, Callable[[Any, Identity], Awaitable[None]]] = {
+            "snapshot.tar.zst": self._snapshot,
+            "lfs-snapshot.tar.zst": self._lfs_snapshot,
+            "snapshot.bundle": self._bundle,
+            "bundle-list": self._bundle_list,
+        }
+
+    async def handle(self, request: Any, identity: Identity, operation: str) -> None:
+        """Answer one request, whose client may read the repository.
+
+        :raise CachewError: whatever kept it from being answered.
+        """
+        allow_methods(request, "GET")
+        answer = self._operations.get(operation)
+        if answer is None:
+            raise UnknownPath("no such operation on a repository")
+        outcome_of(request).source = "cache"
+        await answer(request, identity)
+
+    async def _snapshot(self, request: Any, identity: Identity) -> None:
+        variant = from_query(query_of(request))
+        if request.method == b"HEAD":
+            await self._head(request, identity, variant)
+            return
+        self._requested(identity, variant)
+        entry = await self._snapshots.open(identity, variant)
+        if entry is None:
+            await self._make(request, identity, variant)
+            return
+        self._check_staleness(identity)
+        await self._serve(request, entry, self._bundle_header(identity, variant, entry.info, prepare=True))
+
+    async def _head(self, request: Any, identity: Identity, variant: Variant) -> None:
+        info = await self._snapshots.stat(identity, variant)
+        if info is None:
+            raise NotFound(f"no {variant.kind} of {identity.name} is cached")
+        await answer_with(request, info, None, self._bundle_header(identity, variant, info, prepare=False))
+
+    async def _lfs_snapshot(self, request: Any, identity: Identity) -> None:
+        variant = Variant(LFS)
+        if request.method == b"HEAD":
+            await self._head(request, identity, variant)
+            return
+        entry = await self._snapshots.open(identity, variant)
+        if entry is None:
+            self._warm(identity, variant.name)
+            raise NotFound(f"no LFS snapshot of {identity.name} is cached")
+        self._check_staleness(identity)
+        await self._serve(request, entry, {})
+
+    async def _bundle(self, request: Any, identity: Identity) -> None:
+        query = query_of(request)
+        base, ref = parse_base(query.get("base", "")), query.get("ref", "")
+        if ref:
+            check_branch(ref)
+        entry = await self._bundles.find(identity, base, ref)
+        if entry is None:
+            request.setResponseCode(204)
+            return
+        await self._serve(request, entry, {"Content-Type": BUNDLE_TYPE})
+
+    async def _bundle_list(self, request: Any, identity: Identity) -> None:
+        name = query_of(request).get("bundle")
+        if name is not None:
+            entry = await self._bundle_store.open(identity, name)
+            if entry is None:
+                raise NotFound(f"{identity.name} has no such bundle")
+            await self._serve(request, entry, {"Content-Type": BUNDLE_TYPE})
+            return
+        listed = await self._bundle_store.listed(identity)
+        if not listed:
+            if request.method != b"HEAD":
+                self._warm(identity, "bundles")
+            raise NotFound(f"no bundles of {identity.name} are cached")
+        body = render(listed, f"{origin_of(request)}/git/{identity.name}/bundle-list?bundle=").encode()
+        request.setHeader(b"Content-Type", _LIST_TYPE.encode())
+        await send(request, BytesSource(body), length=len(body))
+
+    async def _make(self, request: Any, identity: Identity, variant: Variant) -> None:
+        """Send what is being made while it is made."""
+        outcome_of(request).source = "made"
+        production = self._snapshots.produce(identity, variant)
+        try:
+            source = production.follow()
+        except SpoolFailed:
+            # It was over at once.
+            entry = await self._snapshots.open(identity, variant)
+            if entry is None:
+                raise
+            await self._serve(request, entry, {})
+            return
+        try:
+            await production.begun()
+        except BaseException:
+            source.close()
+            raise
+        for name, value in production.headers.items():
+            request.setHeader(name.encode(), value.encode())
+        await send(request, source)
+
+    async def _serve(self, request: Any, entry: Entry, more: Mapping[str, str]) -> None:
+        try:
+            await answer_with(request, entry.info, entry, more)
+        finally:
+            entry.close()
+
+    def _bundle_header(
+        self, identity: Identity, variant: Variant, info: ObjectInfo, *, prepare: bool
+    ) -> dict[str, str]:
+        """Say where the rest is when the branch has moved on, and have it made."""
+        mirror, commit = self._find_mirror(identity), info.headers.get(COMMIT_HEADER)
+        if mirror is None or not commit or tip_of(mirror, variant.ref) in (None, commit):
+            return {}
+        if prepare:
+            what = f"bundle of {identity.name}"
+            self._background.start(self._bundles.prepare(mirror, commit, variant.ref), what)
+        branch = f"&ref={quote(variant.ref, safe='/')}" if variant.ref else ""
+        return {BUNDLE_URL_HEADER: f"/git/{identity.name}/snapshot.bundle?base={commit}{branch}"}
+
+
+async def answer_with(request: Any, info: ObjectInfo, entry: Entry | None, more: Mapping[str, str]) -> None:
+    """Answer with a stored object, or the part of it that was asked for.
+
+    :param entry: None when there is only to be said what it is like.
+    :param more: headers besides those that are stored.
+    """
+    decision = evaluate(
+        request.method.decode("latin-1"), fields_of(request), etag=info.etag, modified=info.modified, size=info.size
+    )
+    request.setResponseCode(decision.status)
+    stored = {name: info.headers[name] for name in _RELAYED if name in info.headers}
+    for name, value in {"Content-Type": ARCHIVE_TYPE, **stored, **more, **decision.headers}.items():
+        request.setHeader(name.encode(), value.encode())
+    if decision.status in (200, 206):
+        source: Source = BytesSource(b"") if entry is None else entry.source(decision.start, decision.length)
+        await send(request, source, length=decision.length)
+    else:
+        request.responseHeaders.removeHeader(b"Content-Type")
+
+
+def query_of(request: Any) -> dict[str, str]:
+    """Return a request's query; of several values of one name the last."""
+    return {
+        name.decode("utf-8", "replace"): values[-1].decode("utf-8", "replace") for name, values in request.args.items()
+    }
+
+
+def fields_of(request: Any) -> dict[str, str]:
+    """Return a request's headers, names in lower case."""
+    return {
+        name.decode("latin-1").lower(): ", ".join(value.decode("latin-1") for value in values)
+        for name, values in request.requestHeaders.getAllRawHeaders()
+    }
+
+
+def origin_of(request: Any) -> str:
+    """Return scheme and host as the client sees them; empty when it didn't say anything usable.
+
+    A client that lies here lies to itself.
+    """
+    host = request.getHeader("host") or ""
+    if not _HOST.fullmatch(host):
+        return ""
+    forwarded = (request.getHeader("x-forwarded-proto") or "").lower() == "https"
+    return f"{'https' if request.isSecure() or forwarded else 'http'}://{host}"

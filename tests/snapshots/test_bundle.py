@@ -1,0 +1,221 @@
+"""Bundles of real repositories."""
+
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from twisted.internet.task import Clock
+
+from cachew.cache.interface import Entry
+from cachew.cache.memory import MemoryCache
+from cachew.mirrors.commands import GitCommands
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import BadRequest, NotFound, UpstreamUnreachable
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.process import Processes
+from cachew.plumbing.streams import read_all
+from cachew.plumbing.threads import Threads
+from cachew.snapshots.bundle import Bundles, parse_base
+from cachew.snapshots.production import Productions
+from tests.snapshots.repositories import IDENTITY, BareMirror, commit, git
+
+
+class Upstream:
+    """An upstream that is a repository on disk, and counts what it is asked."""
+
+    def __init__(self, work: Path, mirror: BareMirror) -> None:
+        self.work, self.mirror = work, mirror
+        self.asked = self.fetches = 0
+        self.failure: Exception | None = None
+
+    async def tip(self, identity: Identity, ref: str) -> str | None:
+        """Say where a branch is."""
+        self.asked += 1
+        if self.failure is not None:
+            raise self.failure
+        return git(self.work, "rev-parse", ref or "refs/heads/main")
+
+    async def fetch(self, identity: Identity) -> None:
+        """Bring the mirror up to date."""
+        self.fetches += 1
+        self.mirror.pull(self.work)
+
+
+@pytest.fixture
+def upstream(work: Path, mirror: BareMirror) -> Upstream:
+    """Return the upstream of the mirror."""
+    return Upstream(work, mirror)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock that stands."""
+    return Clock()
+
+
+@pytest.fixture
+def cache(clock: Clock) -> MemoryCache:
+    """Return an empty cache."""
+    return MemoryCache(limit=10_000_000, clock=clock.seconds)
+
+
+@pytest.fixture
+def bundles(
+    upstream: Upstream,
+    cache: MemoryCache,
+    clock: Clock,
+    processes: Processes,
+    commands: GitCommands,
+    threads: Threads,
+    tmp_path: Path,
+) -> Bundles:
+    """Return bundles of the mirror."""
+    (tmp_path / "scratch").mkdir()
+    productions = Productions(
+        cache=cache, scratch=tmp_path / "scratch", slots=Slots(limit=2), clock=clock, threads=threads
+    )
+
+    async def ready(identity: Identity) -> BareMirror:
+        return upstream.mirror
+
+    return Bundles(
+        cache=cache,
+        productions=productions,
+        processes=processes,
+        commands=commands,
+        ready_mirror=ready,
+        upstream=upstream,
+        clock=clock,
+    )
+
+
+async def saved(entry: Entry | None, path: Path) -> Path:
+    """Write a bundle to a file."""
+    assert entry is not None
+    return written(path, await read_all(entry.source(), 10_000_000))
+
+
+def written(path: Path, data: bytes) -> Path:
+    """Write a file."""
+    path.write_bytes(data)
+    return path
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bundle_brings_a_checkout_to_the_tip(
+    bundles: Bundles, work: Path, mirror: BareMirror, tmp_path: Path
+) -> None:
+    """A clone that is at the base can be fast-forwarded from the bundle alone."""
+    base = git(work, "rev-parse", "HEAD~1")
+    entry = await bundles.find(IDENTITY, base)
+    bundle = await saved(entry, tmp_path / "bundle")
+    git(tmp_path, "clone", "-q", str(work), "clone")
+    git(tmp_path / "clone", "reset", "-q", "--hard", base)
+    git(tmp_path / "clone", "pull", "-q", "--ff-only", str(bundle), "main")
+    assert git(tmp_path / "clone", "rev-parse", "HEAD") == mirror.head_commit
+    assert entry is not None
+    assert entry.info.headers["Content-Type"] == "application/x-git-bundle"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bundle_is_made_once(bundles: Bundles, work: Path) -> None:
+    """The second client gets the stored one, with the same entity tag."""
+    base = git(work, "rev-parse", "HEAD~1")
+    first, second = await bundles.find(IDENTITY, base), await bundles.find(IDENTITY, base)
+    assert first is not None
+    assert second is not None
+    assert first.info == second.info
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_tip_needs_no_bundle_when_the_upstream_says_so(bundles: Bundles, upstream: Upstream) -> None:
+    """Only an upstream that was just asked can say that a commit is the newest."""
+    head = upstream.mirror.head_commit
+    assert head is not None
+    assert await bundles.find(IDENTITY, head) is None
+    assert upstream.asked == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_tip_of_a_stale_mirror_gets_the_upstreams_news(
+    bundles: Bundles, upstream: Upstream, work: Path, tmp_path: Path
+) -> None:
+    """When the upstream is ahead of the mirror, the bundle leads to where the upstream is."""
+    base = upstream.mirror.head_commit
+    assert base is not None
+    new = commit(work, {"README": "new\n"})
+    bundle = await saved(await bundles.find(IDENTITY, base), tmp_path / "bundle")
+    assert f"{new} refs/heads/main" in git(work, "bundle", "list-heads", str(bundle)).splitlines()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upstream_that_fails_is_reported(bundles: Bundles, upstream: Upstream) -> None:
+    """Nobody is told that a commit is the newest when the upstream could not be asked."""
+    head = upstream.mirror.head_commit
+    assert head is not None
+    upstream.failure = UpstreamUnreachable("https://git.example", "no connection")
+    with pytest.raises(UpstreamUnreachable):
+        await bundles.find(IDENTITY, head)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_unknown_base_costs_one_fetch_in_a_while(bundles: Bundles, upstream: Upstream, clock: Clock) -> None:
+    """A commit that nobody knows is not found, and asking again at once doesn't fetch again."""
+    for _ in range(3):
+        with pytest.raises(NotFound):
+            await bundles.find(IDENTITY, "0" * 39 + "1")
+    assert upstream.fetches == 1
+    clock.advance(11)
+    with pytest.raises(NotFound):
+        await bundles.find(IDENTITY, "0" * 39 + "1")
+    assert upstream.fetches == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_base_that_the_fetch_brings_is_served(
+    bundles: Bundles, upstream: Upstream, work: Path, tmp_path: Path
+) -> None:
+    """A commit that was pushed after the mirror's last fetch is found all the same."""
+    base = commit(work, {"README": "newer\n"})
+    commit(work, {"README": "newest\n"})
+    await saved(await bundles.find(IDENTITY, base), tmp_path / "bundle")
+    assert upstream.fetches == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_base_ahead_of_the_tip_has_no_bundle(bundles: Bundles, upstream: Upstream, work: Path) -> None:
+    """When the branch was rewound there is nothing that a bundle could hold."""
+    base = git(work, "rev-parse", "HEAD")
+    git(upstream.mirror.directory, "update-ref", "refs/heads/main", f"{base}~1")
+    with pytest.raises(NotFound, match="nothing newer"):
+        await bundles.find(IDENTITY, base)
+
+
+@pytest_twisted.ensureDeferred
+async def test_other_branches_have_bundles(bundles: Bundles, work: Path, tmp_path: Path) -> None:
+    """A bundle for another branch holds that branch's ref."""
+    base = git(work, "rev-parse", "other~1")
+    bundle = await saved(await bundles.find(IDENTITY, base, "refs/heads/other"), tmp_path / "bundle")
+    assert git(work, "bundle", "list-heads", str(bundle)) == git(work, "rev-parse", "other") + " refs/heads/other"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bundle_can_be_prepared(bundles: Bundles, mirror: BareMirror, work: Path, cache: MemoryCache) -> None:
+    """What was made in the background is stored, once; a bundle that would be empty or impossible is left alone."""
+    base = git(work, "rev-parse", "HEAD~1")
+    for commit_there in (base, base, git(work, "rev-parse", "HEAD"), "0" * 39 + "1"):
+        await bundles.prepare(mirror, commit_there)
+    assert (await cache.stats()).objects == 1
+
+
+@pytest.mark.parametrize("text", ["", "HEAD", "abc", "g" * 40, "a" * 41, "a" * 63, "-" * 40, "a" * 40 + "\n"])
+def test_a_base_that_is_no_commit_is_refused(text: str) -> None:
+    """Only full object ids name a base."""
+    with pytest.raises(BadRequest):
+        parse_base(text)
+
+
+@pytest.mark.parametrize("text", ["a" * 40, "0" * 64, "A" * 40])
+def test_full_object_ids_are_bases(text: str) -> None:
+    """Both object formats and both cases are taken."""
+    assert parse_base(text) == text.lower()

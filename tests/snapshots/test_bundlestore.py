@@ -1,0 +1,189 @@
+"""Bundle lists of real repositories, used by real git."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from twisted.internet.task import Clock
+
+from cachew.cache.memory import MemoryCache
+from cachew.mirrors.commands import GitCommands
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.process import Processes
+from cachew.plumbing.streams import read_all
+from cachew.plumbing.threads import Threads
+from cachew.snapshots.bundle import Bundles
+from cachew.snapshots.bundlelist import render
+from cachew.snapshots.bundlestore import BundleStore
+from cachew.snapshots.production import Productions
+from tests.snapshots.repositories import IDENTITY, BareMirror, commit, git
+
+
+class NoUpstream:
+    """Nobody asks the upstream for a list."""
+
+    async def tip(self, identity: Identity, ref: str) -> str | None:
+        """Not called."""
+        raise AssertionError(identity, ref)
+
+    async def fetch(self, identity: Identity) -> None:
+        """Not called."""
+        raise AssertionError(identity)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock at one billion seconds."""
+    clock = Clock()
+    clock.advance(1_000_000_000)
+    return clock
+
+
+@pytest.fixture
+def cache(clock: Clock) -> MemoryCache:
+    """Return an empty cache."""
+    return MemoryCache(limit=10_000_000, clock=clock.seconds)
+
+
+@pytest.fixture
+def store(
+    cache: MemoryCache,
+    clock: Clock,
+    mirror: BareMirror,
+    processes: Processes,
+    commands: GitCommands,
+    threads: Threads,
+    tmp_path: Path,
+) -> BundleStore:
+    """Return the lists of the mirror."""
+    (tmp_path / "scratch").mkdir()
+    productions = Productions(
+        cache=cache, scratch=tmp_path / "scratch", slots=Slots(limit=2), clock=clock, threads=threads
+    )
+
+    async def ready(identity: Identity) -> BareMirror:
+        return mirror
+
+    bundles = Bundles(
+        cache=cache,
+        productions=productions,
+        processes=processes,
+        commands=commands,
+        ready_mirror=ready,
+        upstream=NoUpstream(),
+        clock=clock,
+    )
+    return BundleStore(
+        cache=cache,
+        productions=productions,
+        bundles=bundles,
+        processes=processes,
+        commands=commands,
+        ready_mirror=ready,
+        clock=clock,
+    )
+
+
+async def contents(store: BundleStore) -> dict[str, bytes]:
+    """Return the bundles of the list."""
+    found = {}
+    for bundle in await store.listed(IDENTITY):
+        entry = await store.open(IDENTITY, bundle.name)
+        assert entry is not None
+        found[bundle.name] = await read_all(entry.source(), 10_000_000)
+    return found
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_list_grows_by_what_changed(
+    store: BundleStore, mirror: BareMirror, work: Path, tmp_path: Path, clock: Clock
+) -> None:
+    """The full bundle and the delta after it together give a repository without a server."""
+    assert await store.update(IDENTITY)
+    assert not await store.update(IDENTITY)
+    new = commit(work, {"README": "new\n"})
+    mirror.pull(work)
+    clock.advance(60)
+    assert await store.update(IDENTITY)
+    listed = await store.listed(IDENTITY)
+    assert [bundle.token for bundle in listed] == [1_000_000_000, 1_000_000_060]
+    git(tmp_path, "init", "-q", "fresh")
+    for name, data in (await contents(store)).items():
+        (tmp_path / name).write_bytes(data)
+        git(tmp_path / "fresh", "fetch", "-q", str(tmp_path / name), "+refs/heads/*:refs/bundles/*")
+    assert git(tmp_path / "fresh", "rev-parse", "refs/bundles/main") == new
+    assert git(tmp_path / "fresh", "rev-parse", "refs/bundles/other") == git(work, "rev-parse", "other")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lost_bundle_ends_the_list(store: BundleStore, clock: Clock, cache: MemoryCache) -> None:
+    """Nobody is sent to a bundle that is gone, and the next update begins anew."""
+    await store.update(IDENTITY)
+    (bundle,) = await store.listed(IDENTITY)
+    await cache.delete("git", f"bundle:{IDENTITY.name} {bundle.name}")
+    assert await store.listed(IDENTITY) == ()
+    assert await store.update(IDENTITY)
+    assert len(await store.listed(IDENTITY)) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_rewound_branch_needs_no_bundle(store: BundleStore, mirror: BareMirror) -> None:
+    """Where nothing new is reachable, no empty bundle is made."""
+    await store.update(IDENTITY)
+    git(mirror.directory, "update-ref", "refs/heads/main", "refs/heads/main~1")
+    assert not await store.update(IDENTITY)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "1-a", "key ref=x"])
+@pytest_twisted.ensureDeferred
+async def test_names_of_other_things_open_nothing(store: BundleStore, name: str) -> None:
+    """A bundle's name can't lead to another object."""
+    assert await store.open(IDENTITY, name) is None
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """Return a directory and the address at which it is served."""
+    root = tmp_path / "web"
+    root.mkdir()
+
+    class Files(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: object, **more: object) -> None:
+            super().__init__(*args, directory=str(root), **more)  # type: ignore[arg-type]
+
+        def translate_path(self, path: str) -> str:
+            asked = path.rsplit("/", 1)[1].replace("bundle-list?bundle=", "")
+            return str(root / asked)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield root, f"http://127.0.0.1:{server.server_port}/git/x"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_stock_git_clones_from_the_list(
+    store: BundleStore, mirror: BareMirror, work: Path, tmp_path: Path, web: tuple[Path, str], clock: Clock
+) -> None:
+    """``git clone --bundle-uri`` follows the list and takes the branches from its bundles."""
+    await store.update(IDENTITY)
+    new = commit(work, {"README": "new\n"})
+    mirror.pull(work)
+    clock.advance(60)
+    await store.update(IDENTITY)
+    root, address = web
+    for name, data in (await contents(store)).items():
+        (root / name).write_bytes(data)
+    (root / "bundle-list").write_text(render(await store.listed(IDENTITY), f"{address}/bundle-list?bundle="))
+    git(tmp_path, "clone", "-q", f"--bundle-uri={address}/bundle-list", f"file://{work}", "clone")
+    assert git(tmp_path / "clone", "rev-parse", "refs/bundles/main") == new

@@ -1,0 +1,385 @@
+"""The routes of snapshots and bundles, over a real connection."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from email.message import Message
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+import treq
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.threads import deferToThread
+from twisted.web.client import Agent
+from twisted.web.http_headers import Headers
+
+from cachew.cache.memory import MemoryCache
+from cachew.mirrors.identity import Identity, parse_path
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import NotFound
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.metrics import Metrics
+from cachew.snapshots.bundlelist import Listed
+from cachew.snapshots.mirror import Mirror
+from cachew.snapshots.production import Begin, Productions
+from cachew.snapshots.store import COMMIT_HEADER, Snapshots
+from cachew.snapshots.variants import LFS, NAMESPACE, SNAPSHOT, Variant
+from cachew.web.app import App
+from cachew.web.requests import make_site
+from cachew.web.snapshots import SnapshotRoutes
+
+IDENTITY = Identity("git.example", "org/repo")
+OLD, NEW = "a" * 40, "b" * 40
+BASE = "/git/git.example/org/repo"
+
+
+async def at_once(function: Callable[..., Any], *args: Any, **more: Any) -> Any:
+    """A thread that needs no time."""
+    return function(*args, **more)
+
+
+@dataclass
+class FakeMirror:
+    """A mirror of which only the refs matter."""
+
+    head_commit: str | None = OLD
+    refs: dict[str, str] = field(default_factory=dict)
+
+
+class FakeBundles:
+    """Bundles that say what they are asked."""
+
+    def __init__(self, cache: MemoryCache) -> None:
+        self.cache = cache
+        self.prepared: list[tuple[str, str]] = []
+        self.found: list[tuple[str, str]] = []
+
+    async def prepare(self, mirror: Mirror, base: str, ref: str = "") -> None:
+        """Note it."""
+        self.prepared.append((base, ref))
+
+    async def find(self, identity: Identity, base: str, ref: str = "") -> Any:
+        """Know one base and the tip."""
+        self.found.append((base, ref))
+        if base == NEW:
+            return None
+        if base != OLD:
+            raise NotFound("no such commit")
+        return await self.cache.open(NAMESPACE, "the bundle")
+
+
+class FakeStore:
+    """A list of one bundle."""
+
+    def __init__(self, cache: MemoryCache) -> None:
+        self.cache = cache
+        self.bundles: tuple[Listed, ...] = ()
+
+    async def listed(self, identity: Identity) -> tuple[Listed, ...]:
+        """Return the list."""
+        return self.bundles
+
+    async def open(self, identity: Identity, name: str) -> Any:
+        """Open a bundle."""
+        return await self.cache.open(NAMESPACE, "the bundle") if name == "1-aa" else None
+
+
+class Server:
+    """The routes on a loopback port, with everything behind them in the test's hand."""
+
+    def __init__(self, reactor: Any, scratch: Path) -> None:
+        self.reactor = reactor
+        self.cache = MemoryCache(limit=1_000_000, clock=reactor.seconds)
+        self.mirror: FakeMirror | None = FakeMirror()
+        self.bundles, self.store = FakeBundles(self.cache), FakeStore(self.cache)
+        self.background = Background()
+        self.calls: list[tuple[str, str]] = []
+        self.gate: Deferred[None] = Deferred()
+        self.mirror_gate: Deferred[None] | None = None
+        self.productions = Productions(
+            cache=self.cache, scratch=scratch, slots=Slots(limit=2), clock=reactor, threads=at_once
+        )
+        self.snapshots = Snapshots(
+            cache=self.cache,
+            productions=self.productions,
+            makers={SNAPSHOT: self.make},
+            ready_mirror=self.ready,
+        )
+        self.routes = SnapshotRoutes(
+            snapshots=self.snapshots,
+            bundles=self.bundles,  # type: ignore[arg-type]
+            bundle_store=self.store,  # type: ignore[arg-type]
+            find_mirror=lambda identity: self.mirror,  # type: ignore[arg-type, return-value]
+            background=self.background,
+            check_staleness=lambda identity: self.calls.append(("stale?", identity.name)),
+            requested=lambda identity, variant: self.calls.append(("requested", variant.name)),
+            warm=lambda identity, name: self.calls.append(("warm", name)),
+        )
+        self.port: Any = None
+        self.agent = Agent(reactor)
+
+    async def ready(self, identity: Identity) -> Any:
+        """Give the mirror."""
+        if self.mirror_gate is not None:
+            await self.mirror_gate
+        return self.mirror
+
+    async def make(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
+        """Make a snapshot of ten bytes in two halves."""
+        if variant.ref == "refs/heads/none":
+            raise NotFound("no commit on refs/heads/none")
+        sink = await begin({"Content-Type": "application/zstd", COMMIT_HEADER: OLD})
+        await sink(b"first")
+        await self.gate
+        await sink(b"later")
+
+    async def keep(self, key: str, data: bytes, **headers: str) -> str:
+        """Store an object and return its entity tag."""
+        writer = await self.cache.create(
+            NAMESPACE, key, headers={name.replace("_", "-"): value for name, value in headers.items()}
+        )
+        await writer.write(data)
+        return (await writer.commit()).etag
+
+    async def start(self) -> None:
+        """Listen."""
+
+        async def git(request: Any) -> None:
+            path = parse_path(request.raw_path)
+            await self.routes.handle(request, path.identity, path.operation)
+
+        app = App(routes=(), git=git, metrics=Metrics(), clock=self.reactor, version="1")
+        site = make_site(app, reactor=self.reactor)
+        self.port = await TCP4ServerEndpoint(self.reactor, 0, interface="127.0.0.1").listen(site)
+        self.site = site
+
+    async def stop(self) -> None:
+        """End everything."""
+        await self.port.stopListening()
+        self.site.abort_connections()
+        await self.background.stop()
+        await self.productions.stop()
+
+    @property
+    def address(self) -> str:
+        """Scheme, host and port."""
+        return f"http://127.0.0.1:{self.port.getHost().port}"
+
+    async def ask(self, path: str, method: str = "GET", **headers: str) -> "Answer":
+        """Ask and read the whole answer."""
+        response = await self.begin(path, method, **headers)
+        return Answer(response, await response.content())
+
+    async def begin(self, path: str, method: str = "GET", **headers: str) -> Any:
+        """Ask and return when the head of the answer is there."""
+        fields = Headers({"Connection": ["close"]})
+        for name, value in headers.items():
+            fields.setRawHeaders(name.replace("_", "-"), [value])
+        client = treq.client.HTTPClient(self.agent)
+        return await client.request(method, self.address + BASE + path, headers=fields, unbuffered=True)
+
+
+def head_of(port: int, path: str) -> Message:
+    """Return the headers of a HEAD request; twisted's own client hides the length."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("HEAD", path)
+        return connection.getresponse().headers
+    finally:
+        connection.close()
+
+
+class Answer:
+    """What a server said."""
+
+    def __init__(self, response: Any, body: bytes) -> None:
+        self.status, self.body, self._headers = response.code, body, response.headers
+        self.length = response.length
+
+    def __getitem__(self, name: str) -> str | None:
+        values = self._headers.getRawHeaders(name)
+        return None if values is None else ", ".join(values)
+
+
+@pytest_twisted.async_yield_fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    """Return a listening server."""
+    from twisted.internet import reactor
+
+    (tmp_path / "scratch").mkdir()
+    server = Server(reactor, tmp_path / "scratch")
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_cached_snapshot_is_sent_whole(server: Server) -> None:
+    """The answer has the stored bytes, strong validators, its commit and its length."""
+    etag = await server.keep("snapshot:git.example/org/repo", b"archive", X_Cachew_Snapshot_Commit=OLD)
+    answer = await server.ask("/snapshot.tar.zst")
+    assert (answer.status, answer.body) == (200, b"archive")
+    assert answer["ETag"] == f'"{etag}"'
+    assert answer["Content-Type"] == "application/zstd"
+    assert answer.length == 7
+    assert answer["Accept-Ranges"] == "bytes"
+    assert answer["Last-Modified"] is not None
+    assert answer["X-Cachew-Snapshot-Commit"] == OLD
+    assert answer["X-Cachew-Bundle-Url"] is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_cached_snapshot_waits_for_no_mirror(server: Server) -> None:
+    """With the mirror absent it is sent all the same; whether it is stale is found out on the side."""
+    await server.keep("snapshot:git.example/org/repo", b"archive")
+    server.mirror, server.mirror_gate = None, Deferred()
+    assert (await server.ask("/snapshot.tar.zst")).body == b"archive"
+    assert server.calls == [("requested", "snapshot"), ("stale?", "git.example/org/repo")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "body"),
+    [
+        ({"Range": "bytes=1-3"}, 206, b"rch"),
+        ({"Range": "bytes=-2"}, 206, b"ve"),
+        ({"Range": "bytes=0-1,3-4"}, 200, b"archive"),
+        ({"Range": "bytes=7-"}, 416, b""),
+        ({"If_None_Match": '"the-tag"'}, 304, b""),
+        ({"If_Match": '"other"'}, 412, b""),
+        ({"Range": "bytes=1-3", "If_Range": '"other"'}, 200, b"archive"),
+        ({"Range": "bytes=1-3", "If_Match": '"the-tag"'}, 206, b"rch"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_ranges_and_conditions_apply(server: Server, headers: dict[str, str], status: int, body: bytes) -> None:
+    """Parts are sent to those who have the right whole, with the same commit and bundle headers."""
+    writer = await server.cache.create(
+        NAMESPACE, "snapshot:git.example/org/repo", headers={COMMIT_HEADER: OLD}, etag="the-tag"
+    )
+    await writer.write(b"archive")
+    await writer.commit()
+    server.mirror = FakeMirror(head_commit=NEW)
+    answer = await server.ask("/snapshot.tar.zst", **headers)
+    assert (answer.status, answer.body) == (status, body)
+    assert answer["X-Cachew-Snapshot-Commit"] == OLD
+    assert answer["X-Cachew-Bundle-Url"] == f"{BASE}/snapshot.bundle?base={OLD}"
+    if status == 416:
+        assert answer["Content-Range"] == "bytes */7"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_snapshot_that_is_behind_names_its_bundle(server: Server) -> None:
+    """The bundle to the mirror's tip is named and begun; each branch has its own."""
+    await server.keep("snapshot:git.example/org/repo ref=refs/heads/x", b"archive", X_Cachew_Snapshot_Commit=OLD)
+    server.mirror = FakeMirror(refs={"refs/heads/x": NEW})
+    answer = await server.ask("/snapshot.tar.zst?ref=refs/heads/x")
+    assert answer["X-Cachew-Bundle-Url"] == f"{BASE}/snapshot.bundle?base={OLD}&ref=refs/heads/x"
+    assert server.bundles.prepared == [(OLD, "refs/heads/x")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_head_only_looks(server: Server) -> None:
+    """HEAD says what GET would, or 404, and starts nothing whatever it finds."""
+    missing = await server.ask("/snapshot.tar.zst", "HEAD")
+    await server.keep("snapshot:git.example/org/repo", b"archive", X_Cachew_Snapshot_Commit=OLD)
+    server.mirror = FakeMirror(head_commit=NEW)
+    found = await server.ask("/snapshot.tar.zst", "HEAD", Range="bytes=0-1")
+    assert (missing.status, found.status, found.body) == (404, 200, b"")
+    head = await deferToThread(head_of, server.port.getHost().port, f"{BASE}/snapshot.tar.zst")
+    assert head["Content-Length"] == "7"
+    assert found["X-Cachew-Bundle-Url"] == f"{BASE}/snapshot.bundle?base={OLD}"
+    assert (await server.ask("/lfs-snapshot.tar.zst", "HEAD")).status == 404
+    assert (await server.ask("/bundle-list", "HEAD")).status == 404
+    assert server.calls == []
+    assert server.bundles.prepared == []
+    assert server.productions.running("snapshot:git.example/org/repo") is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_missing_snapshot_is_streamed_while_it_is_made(server: Server) -> None:
+    """The first bytes leave before the last are made, to all who wait, and the next client gets the stored object."""
+    one, other = await server.begin("/snapshot.tar.zst"), await server.begin("/snapshot.tar.zst")
+    assert one.headers.getRawHeaders("X-Cachew-Snapshot-Commit") == [OLD]
+    assert one.headers.getRawHeaders("ETag") is None
+    server.gate.callback(None)
+    assert await one.content() == await other.content() == b"firstlater"
+    stored = await server.ask("/snapshot.tar.zst")
+    assert (stored.body, stored.length) == (b"firstlater", 10)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_snapshot_that_fails_midway_never_looks_complete(server: Server) -> None:
+    """The connection is broken off."""
+    response = await server.begin("/snapshot.tar.zst")
+    server.gate.errback(NotFound("gone"))
+    with pytest.raises(Exception, match=r"Potential|Connection|failed|lost"):
+        await response.content()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_cannot_be_made_is_told_with_its_reason(server: Server) -> None:
+    """A failure before the first byte is an error answer, not an empty archive."""
+    answer = await server.ask("/snapshot.tar.zst?ref=refs/heads/none")
+    assert (answer.status, answer.body) == (404, b"no commit on refs/heads/none\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/snapshot.tar.zst?ref=main", 400),
+        ("/snapshot.tar.zst?filter=tree:0", 400),
+        ("/snapshot.bundle", 400),
+        ("/snapshot.bundle?base=HEAD", 400),
+        (f"/snapshot.bundle?base={OLD}&ref=x", 400),
+        (f"/snapshot.bundle?base={'c' * 40}", 404),
+        (f"/snapshot.bundle?base={NEW}", 204),
+        ("/bundle-list?bundle=2-bb", 404),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_refusals(server: Server, path: str, status: int) -> None:
+    """What is malformed is 400, what is unknown 404, what is up to date 204."""
+    assert (await server.ask(path)).status == status
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bundle_is_sent(server: Server) -> None:
+    """With its type, its length, and in parts if asked."""
+    await server.keep("the bundle", b"# v2 git bundle")
+    answer = await server.ask(f"/snapshot.bundle?base={OLD.upper()}", Range="bytes=0-3")
+    assert (answer.status, answer.body) == (206, b"# v2")
+    assert answer["Content-Type"] == "application/x-git-bundle"
+    assert server.bundles.found == [(OLD, "")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_missing_lfs_snapshot_is_404_at_once(server: Server) -> None:
+    """It is begun in the background; when it is there it is sent."""
+    assert (await server.ask("/lfs-snapshot.tar.zst")).status == 404
+    assert server.calls == [("warm", LFS)]
+    await server.keep("lfs-snapshot:git.example/org/repo", b"objects")
+    assert (await server.ask("/lfs-snapshot.tar.zst")).body == b"objects"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bundle_list_names_addresses_that_work(server: Server) -> None:
+    """Each address is on the server as the client sees it, and leads to the bundle."""
+    assert (await server.ask("/bundle-list")).status == 404
+    assert server.calls == [("warm", "bundles")]
+    server.store.bundles = (Listed(1, "1-aa"),)
+    await server.keep("the bundle", b"# v2 git bundle")
+    text = (await server.ask("/bundle-list")).body.decode()
+    address = text.split("uri = ")[1].split("\n")[0]
+    assert address == f"{server.address}{BASE}/bundle-list?bundle=1-aa"
+    assert (await server.ask(address.removeprefix(server.address + BASE))).body == b"# v2 git bundle"
+
+
+@pytest_twisted.ensureDeferred
+async def test_behind_a_tls_proxy_addresses_are_https(server: Server) -> None:
+    """The proxy's word on the scheme is taken; a host that is none leaves the address relative."""
+    server.store.bundles = (Listed(1, "1-aa"),)
+    text = (await server.ask("/bundle-list", X_Forwarded_Proto="https")).body.decode()
+    assert f"uri = {server.address.replace('http', 'https')}{BASE}/" in text
