@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from select import select
 
 import pytest
 import pytest_twisted
@@ -30,15 +31,6 @@ async def processes() -> AsyncIterator[Processes]:
     await processes.stop()
     assert processes.running == 0
     assert len(os.listdir("/proc/self/fd")) == before
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs (a zombie does not)."""
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def paused(child: Child) -> Deferred[None]:
@@ -261,10 +253,13 @@ async def test_group_is_ended_together(processes: Processes) -> None:
     """Ending a group ends what its leader has started, TERM ignored or not."""
     child = processes.start(sh("(trap '' TERM; exec sleep 60) & echo $!; wait"), group=True)
     grandchild = int(await line(child.stdout))
-    assert is_alive(grandchild)
-    child.terminate()
-    await child.wait()
-    assert not is_alive(grandchild)
+    end = os.pidfd_open(grandchild)
+    try:
+        child.terminate()
+        await child.wait()
+        assert select([end], [], [], 5)[0], "it was left running"
+    finally:
+        os.close(end)
 
 
 @pytest_twisted.ensureDeferred
