@@ -1,0 +1,152 @@
+"""Kept answers as files: the answer itself, then a trailer that proves it whole.
+
+A file is written under another name, gets its trailer, is flushed, and is renamed into place. What a crash or a
+failing disk leaves (a file without a trailer, of another length, of other content, or of another key) is recognised
+before it is served. Everything here blocks and belongs into a thread, but for :func:`open_kept`, which is one look at
+one file.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+
+from cachew.plumbing.errors import CachewError
+from cachew.plumbing.streams import PIECE
+
+SUFFIX = ".pack"
+_MAGIC = b"cachewp1"
+_FOOTER = 8 + len(_MAGIC)
+_LONGEST_TRAILER = 4096
+
+
+class Damaged(CachewError):
+    """A kept answer is not what was written."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a file looked like when its content was last known to be right.
+
+    :param size: the size of the answer in it, in bytes.
+    """
+
+    size: int
+    inode: int
+    whole: int
+    modified: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """A kept answer found at start; whether it is right is not known yet."""
+
+    key: str
+    size: int
+    used: float
+
+
+def seal(path: Path, *, key: str, size: int, digest: str) -> Stamp:
+    """Append the trailer to a complete answer and flush the file.
+
+    :param size: the bytes that have been written.
+    :param digest: their SHA-256.
+    :raise Damaged: when the file does not have that size.
+    """
+    with path.open("r+b") as file:
+        if file.seek(0, os.SEEK_END) != size:
+            raise Damaged(f"{path.name} has lost its end")
+        trailer = json.dumps({"key": key, "size": size, "sha256": digest}).encode()
+        file.write(trailer + len(trailer).to_bytes(8, "big") + _MAGIC)
+        file.flush()
+        os.fsync(file.fileno())
+        return _stamp(file, size)
+
+
+def _stamp(file: BinaryIO, size: int) -> Stamp:
+    status = os.fstat(file.fileno())
+    return Stamp(size, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def verify(path: Path, *, key: str) -> Stamp:
+    """Read a kept answer through and compare it with its trailer.
+
+    :raise Damaged: when it is not what was written under this key.
+    :raise OSError: when it can't be read.
+    """
+    with path.open("rb") as file:
+        size, expected = _trailer(file, key)
+        file.seek(0)
+        digest, left = sha256(), size
+        while left and (data := file.read(min(PIECE, left))):
+            digest.update(data)
+            left -= len(data)
+        if left or digest.hexdigest() != expected:
+            raise Damaged(f"{path.name} has other content than was written")
+        return _stamp(file, size)
+
+
+def _trailer(file: BinaryIO, key: str) -> tuple[int, str]:
+    whole = file.seek(0, os.SEEK_END)
+    footer = _at(file, whole - _FOOTER, _FOOTER)
+    length = int.from_bytes(footer[:8], "big")
+    if footer[8:] != _MAGIC or length > _LONGEST_TRAILER:
+        raise Damaged("no trailer")
+    try:
+        trailer = json.loads(_at(file, whole - _FOOTER - length, length))
+        found, size, digest = trailer["key"], trailer["size"], trailer["sha256"]
+    except (ValueError, KeyError, TypeError) as failure:
+        raise Damaged("a bad trailer") from failure
+    if found != key or size != whole - _FOOTER - length or not isinstance(digest, str):
+        raise Damaged("the trailer of another answer")
+    return size, digest
+
+
+def _at(file: BinaryIO, offset: int, length: int) -> bytes:
+    if offset < 0:
+        raise Damaged("too short")
+    file.seek(offset)
+    return file.read(length)
+
+
+def open_kept(path: Path, stamp: Stamp, *, now: float) -> BinaryIO:
+    """Open a kept answer that is known to be right, and note its use.
+
+    :param now: the time of the use, epoch seconds.
+    :raise Damaged: when the file has changed since.
+    :raise OSError: when it is gone.
+    """
+    file = path.open("rb")
+    if _stamp(file, stamp.size) != stamp:
+        file.close()
+        raise Damaged(f"{path.name} has been changed")
+    os.utime(file.fileno(), ns=(int(now * 1e9), stamp.modified))
+    return file
+
+
+def scan(directory: Path) -> list[Found]:
+    """Make the directory if need be, remove what was never finished, and list the rest, least recently used first."""
+    directory.mkdir(parents=True, exist_ok=True)
+    found = []
+    for path in directory.iterdir():
+        if path.suffix != SUFFIX:
+            path.unlink(missing_ok=True)
+            continue
+        status = path.stat()
+        found.append(Found(path.name.removesuffix(SUFFIX), status.st_size, status.st_atime))
+    return sorted(found, key=lambda each: each.used)
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files, those that are gone already too."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def free_space(directory: Path) -> int:
+    """Return how many bytes the directory's file system has left for us."""
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize

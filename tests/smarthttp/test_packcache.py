@@ -1,0 +1,393 @@
+"""Answers that are produced once and served to many."""
+
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from cachew.plumbing.errors import CachewError, SpoolFailed
+from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
+from cachew.plumbing.streams import FileSource, PushSource, Source, read_all
+from cachew.plumbing.threads import Threads
+from cachew.smarthttp.backend import Backend
+from cachew.smarthttp.packcache import PackCache, Response
+
+pytestmark = pytest.mark.timeout(30)
+T = TypeVar("T")
+KEY, OTHER, THIRD = "a" * 64, "b" * 64, "c" * 64
+PACK = encode_all([b"packfile\n", b"\x01PACK" + b"x" * 1000, FLUSH])
+
+
+async def at_once(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    """A thread pool that does not wait."""
+    return function(*args, **kwargs)
+
+
+class Producer:
+    """Counts what is asked of it, and produces what the test pushes."""
+
+    def __init__(self) -> None:
+        self.sources: list[PushSource] = []
+        self.stopped = 0
+        self.refuse: Exception | None = None
+        self.gate: Deferred[None] | None = None
+
+    async def __call__(self) -> Source:
+        if self.gate is not None:
+            await self.gate
+        if self.refuse is not None:
+            raise self.refuse
+        self.sources.append(PushSource(stop=self._stop))
+        return self.sources[-1]
+
+    def _stop(self) -> None:
+        self.stopped += 1
+
+
+class Disk:
+    """A file system with a set amount of space."""
+
+    def __init__(self) -> None:
+        self.free = 1 << 30
+
+    def __call__(self, directory: Path) -> int:
+        return self.free
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+@pytest.fixture
+def producer() -> Producer:
+    return Producer()
+
+
+@pytest.fixture
+def make(tmp_path: Path, disk: Disk) -> Callable[..., PackCache]:
+    """Makes caches over the same directory."""
+
+    now = iter(range(1000, 100000))
+
+    def make(limit: int = 1 << 20) -> PackCache:
+        cache = PackCache(
+            directory=tmp_path / "packs",
+            limit=limit,
+            min_free=1000,
+            threads=at_once,
+            clock=lambda: next(now),
+            free_space=disk,
+        )
+        result(cache.open())
+        return cache
+
+    return make
+
+
+def start(work: Coroutine[Any, Any, T]) -> Deferred[T]:
+    return Deferred.fromCoroutine(work)
+
+
+def result(work: Coroutine[Any, Any, T] | Deferred[T]) -> T:
+    """The result of work that must be done."""
+    got: list[Any] = []
+    deferred = work if isinstance(work, Deferred) else start(work)
+    deferred.addBoth(got.append)
+    assert got, "not done"
+    if isinstance(got[0], Failure):
+        got[0].raiseException()
+    return got[0]  # type: ignore[no-any-return]
+
+
+def reading(response: Response) -> Deferred[bytes]:
+    return start(read_all(response.source, 1 << 20))
+
+
+def keep(cache: PackCache, key: str = KEY, data: bytes = PACK) -> None:
+    """Produce an answer from beginning to end."""
+    producer = Producer()
+    body = reading(result(cache.response(key, producer)))
+    producer.sources[0].data(data)
+    producer.sources[0].finish()
+    assert result(body) == data
+
+
+def test_first_follower_and_file(make: Callable[..., PackCache], producer: Producer) -> None:
+    """The first client gets the answer while it is produced, an equal one follows, and a later one gets the file."""
+    cache = make()
+    first = result(cache.response(KEY, producer))
+    one = reading(first)
+    producer.sources[0].data(PACK[:100])
+    second = result(cache.response(KEY, producer))
+    two = reading(second)
+    producer.sources[0].data(PACK[100:])
+    assert not one.called and cache.producing == 1
+    producer.sources[0].finish()
+    assert result(one) == result(two) == PACK
+    third = result(cache.response(KEY, producer))
+    assert (first.origin, second.origin, third.origin) == ("produced", "followed", "file")
+    assert isinstance(third.source, FileSource)
+    assert result(reading(third)) == PACK
+    assert len(producer.sources) == 1 and cache.producing == 0 and len(cache) == 1
+
+
+def test_asked_at_the_same_moment(make: Callable[..., PackCache], producer: Producer) -> None:
+    """Requests that come before the producer has answered wait for the one production."""
+    cache = make()
+    producer.gate = Deferred()
+    asking = [start(cache.response(KEY, producer)) for _ in range(3)]
+    producer.gate.callback(None)
+    bodies = [reading(result(each)) for each in asking]
+    producer.sources[0].data(PACK)
+    producer.sources[0].finish()
+    assert [result(body) for body in bodies] == [PACK] * 3
+    assert len(producer.sources) == 1
+
+
+def test_refusal_reaches_all(make: Callable[..., PackCache], producer: Producer) -> None:
+    """When the producer refuses, each client learns it before a byte is sent, and the next one asks anew."""
+    cache = make()
+    producer.gate, producer.refuse = Deferred(), CachewError("not our ref")
+    asking = [start(cache.response(KEY, producer)) for _ in range(2)]
+    producer.gate.callback(None)
+    for each in asking:
+        with pytest.raises(CachewError, match="not our ref"):
+            result(each)
+    producer.gate = producer.refuse = None
+    keep(cache)
+
+
+def test_a_leaving_client_disturbs_nobody(make: Callable[..., PackCache], producer: Producer) -> None:
+    """The production goes on for its followers when the client that began it leaves."""
+    cache = make()
+    first = result(cache.response(KEY, producer))
+    body = reading(result(cache.response(KEY, producer)))
+    first.source.close()
+    producer.sources[0].data(PACK)
+    producer.sources[0].finish()
+    assert result(body) == PACK
+    assert len(cache) == 1
+
+
+def test_last_client_leaves(make: Callable[..., PackCache], producer: Producer, tmp_path: Path) -> None:
+    """When nobody follows any more, the producer is stopped and nothing is left."""
+    cache = make()
+    responses = [result(cache.response(KEY, producer)) for _ in range(2)]
+    producer.sources[0].data(PACK[:50])
+    responses[0].source.close()
+    assert producer.stopped == 0
+    responses[1].source.close()
+    assert producer.stopped == 1
+    assert cache.producing == 0 and len(cache) == 0
+    assert list((tmp_path / "packs").iterdir()) == []
+
+
+def test_client_leaves_before_the_answer(make: Callable[..., PackCache], producer: Producer) -> None:
+    """A client that leaves while the producer is still thinking stops it, if nobody else waits."""
+    cache = make()
+    producer.gate = Deferred()
+    asking = start(cache.response(KEY, producer))
+    asking.cancel()
+    with pytest.raises(CancelledError):
+        result(asking)
+    assert producer.sources == [] and cache.producing == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PACK[:-4],
+        PACK[:-6],
+        encode_all([b"packfile\n", b"\x01PACK", b"\x03died", FLUSH]),
+        encode_all([b"ERR no"]),
+        encode_all([b"acknowledgments\n", b"NAK\n", FLUSH]),
+        b"",
+    ],
+)
+def test_only_whole_packs_are_kept(make: Callable[..., PackCache], data: bytes, tmp_path: Path) -> None:
+    """Truncated answers, errors and rounds of negotiation reach the client and are not kept."""
+    cache = make()
+    keep(cache, data=data)
+    assert len(cache) == 0 and list((tmp_path / "packs").iterdir()) == []
+
+
+def test_failing_producer(make: Callable[..., PackCache], producer: Producer, tmp_path: Path) -> None:
+    """When the producer breaks off, followers get a failure instead of an end, and nothing is kept."""
+    cache = make()
+    body = reading(result(cache.response(KEY, producer)))
+    producer.sources[0].data(PACK)
+    producer.sources[0].fail(OSError("killed"))
+    with pytest.raises(SpoolFailed, match="killed"):
+        result(body)
+    assert len(cache) == 0 and list((tmp_path / "packs").iterdir()) == []
+
+
+def test_restart(make: Callable[..., PackCache], tmp_path: Path) -> None:
+    """After a restart a kept answer is served, and what was half written is gone."""
+    keep(make())
+    (tmp_path / "packs" / f"{OTHER}.1.part").write_bytes(PACK)
+    cache = make()
+    assert [path.name for path in (tmp_path / "packs").iterdir()] == [f"{KEY}.pack"]
+    source = result(cache.get(KEY))
+    assert source is not None
+    assert result(start(read_all(source, 1 << 20))) == PACK
+    assert result(cache.get(OTHER)) is None
+
+
+def flip(data: bytes) -> bytes:
+    return data[:50] + bytes([data[50] ^ 1]) + data[51:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip,
+        lambda data: data[:-1],
+        lambda data: data[:100],
+        lambda data: b"",
+        lambda data: PACK,
+        lambda data: b"x" + data,
+        lambda data: data + b"x",
+        lambda data: data.replace(KEY.encode(), OTHER.encode()),
+        lambda data: data.replace(b'"size": ', b'"siez": '),
+        lambda data: data[:-16] + b"\xff" * 8 + data[-8:],
+    ],
+)
+@pytest.mark.parametrize("restarted", [True, False])
+def test_damage_is_never_served(
+    make: Callable[..., PackCache], tmp_path: Path, damage: Callable[[bytes], bytes], restarted: bool
+) -> None:
+    """A kept file that is not what was written is dropped, and the answer is produced anew."""
+    cache = make()
+    keep(cache)
+    path = tmp_path / "packs" / f"{KEY}.pack"
+    path.write_bytes(damage(path.read_bytes()))
+    if restarted:
+        cache = make()
+    assert result(cache.get(KEY)) is None
+    assert not path.exists() and len(cache) == 0 and cache.size == 0
+    keep(cache)
+    assert result(cache.get(KEY)) is not None
+
+
+def test_file_that_is_gone(make: Callable[..., PackCache], tmp_path: Path) -> None:
+    """A kept file that somebody has removed is produced anew."""
+    cache = make()
+    keep(cache)
+    (tmp_path / "packs" / f"{KEY}.pack").unlink()
+    keep(cache)
+    assert len(cache) == 1
+
+
+def test_least_recently_used_goes_first(make: Callable[..., PackCache]) -> None:
+    """Within the limit the answers used last are kept, across a restart too."""
+    cache = make(limit=3000)
+    keep(cache, KEY)
+    keep(cache, OTHER)
+    for key in (OTHER, KEY):
+        source = result(cache.get(key))
+        assert source is not None
+        source.close()
+    cache = make(limit=3000)
+    keep(cache, THIRD)
+    assert len(cache) == 2 and cache.size <= 3000
+    assert result(cache.get(OTHER)) is None
+    for key in (KEY, THIRD):
+        source = result(cache.get(key))
+        assert source is not None
+        source.close()
+
+
+def test_evicted_while_it_is_sent(make: Callable[..., PackCache]) -> None:
+    """An answer that goes while a client reads it is still read to its end."""
+    cache = make(limit=2000)
+    keep(cache, KEY)
+    response = result(cache.response(KEY, Producer()))
+    keep(cache, OTHER)
+    assert result(cache.get(KEY)) is None
+    assert result(reading(response)) == PACK
+
+
+def test_larger_than_the_limit(make: Callable[..., PackCache]) -> None:
+    """An answer above the limit is served and not kept."""
+    cache = make(limit=500)
+    keep(cache)
+    assert len(cache) == 0
+
+
+@pytest.mark.parametrize(("limit", "free"), [(0, 1 << 30), (1 << 20, 999)])
+def test_without_space_nothing_is_spooled(
+    make: Callable[..., PackCache], producer: Producer, disk: Disk, tmp_path: Path, limit: int, free: int
+) -> None:
+    """With a limit of 0 or a full disk each client gets an answer of its own, straight from the producer."""
+    cache = make(limit)
+    disk.free = free
+    responses = [result(cache.response(KEY, producer)) for _ in range(2)]
+    assert [response.origin for response in responses] == ["direct", "direct"]
+    assert [response.source for response in responses] == producer.sources
+    assert list((tmp_path / "packs").iterdir()) == []
+
+
+def test_floor_of_free_space(make: Callable[..., PackCache], producer: Producer, disk: Disk) -> None:
+    """When the disk is short of its floor, kept answers make room before anything is spooled."""
+    cache = make()
+    keep(cache, KEY)
+    keep(cache, OTHER)
+    disk.free = 500
+    response = result(cache.response(THIRD, producer))
+    assert response.origin == "produced"
+    assert len(cache) == 1
+    response.source.close()
+
+
+def test_stop(make: Callable[..., PackCache], producer: Producer) -> None:
+    """A stop ends productions under way, and their followers get a failure."""
+    cache = make()
+    body = reading(result(cache.response(KEY, producer)))
+    result(cache.stop())
+    with pytest.raises(SpoolFailed):
+        result(body)
+    assert producer.stopped == 1 and cache.producing == 0
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPool]:
+    pool = ThreadPool(1, 2)
+    pool.start()
+    yield pool
+    pool.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_real_packs_in_real_threads(
+    backend: Backend, repository: Path, git: Any, pool: ThreadPool, tmp_path: Path
+) -> None:
+    """Equal fetches at once cost one process, and the next one none; all get the same bytes."""
+    threads = Threads(reactor=reactor, pool=pool)  # type: ignore[arg-type]
+    cache = PackCache(directory=tmp_path / "packs", limit=1 << 30, min_free=0, threads=threads, clock=lambda: 0.0)
+    await cache.open()
+    head = git("-C", str(repository), "rev-parse", "HEAD").encode()
+    body = encode_all([b"command=fetch", DELIM, b"want " + head, b"done", FLUSH])
+    started = []
+
+    async def produce() -> Source:
+        answer = await backend.upload_pack(repository="r", directory=repository, body=body, protocol="version=2")
+        started.append(answer)
+        assert await answer.refusal() is None
+        return answer.source
+
+    asking = [start(cache.response(KEY, produce)) for _ in range(8)]
+    bodies = [reading(await each) for each in asking]
+    answers = {await each for each in bodies}
+    assert len(answers) == 1 and len(started) == 1
+    await cache.stop()
+    later = await cache.response(KEY, produce)
+    assert later.origin == "file"
+    assert {await reading(later)} == answers
