@@ -226,8 +226,9 @@ class Child(ProcessProtocol):
 
     def _kill(self) -> None:
         self._signal(signal.SIGKILL)
-        # Something that outlives the child may hold the other ends of its pipes: don't wait for it.
-        self.transport.loseConnection()
+        # Something that outlives the child may hold the other ends of its pipes: don't wait for it to read or write.
+        for pipe in list(self.transport.pipes.values()):
+            pipe.connectionLost(Failure(CONNECTION_DONE))
 
     def _signal(self, number: signal.Signals) -> None:
         if self._group and self._leader is not None:

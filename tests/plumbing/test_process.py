@@ -271,6 +271,14 @@ async def test_survivor_does_not_hold_up_the_end(processes: Processes) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_survivor_that_does_not_read(processes: Processes) -> None:
+    """Input that nobody will ever read does not delay the end either."""
+    with pytest.raises(ProcessTimedOut):
+        await processes.run(sh("exec 3<&0; sleep 3 >/dev/null 2>&1 & exit 0"), stdin=bytes(PIPE_SIZE), timeout=0.05)
+    assert processes.running == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_stop_ends_everything() -> None:
     """After a stop nothing runs and nothing can be started."""
     processes = Processes(reactor=reactor, grace=0.2)
