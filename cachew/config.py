@@ -196,9 +196,12 @@ def union_members(annotation: object) -> dict[str, type[BaseModel]]:
 
 
 def _bad_endpoints(settings: Settings, check: Callable[[str], object]) -> Iterator[Problem]:
-    for index, description in enumerate(settings.listen):
+    places: list[tuple[Path, str]] = [(("listen", index), text) for index, text in enumerate(settings.listen)]
+    if settings.manhole.listen is not None:
+        places.append((("manhole", "listen"), settings.manhole.listen))
+    for path, description in places:
         try:
             check(description)
         except Exception as error:
             # Endpoint parsers are plugins and raise what they like.
-            yield Problem(("listen", index), f'"{description}" is not a Twisted endpoint: {error}')
+            yield Problem(path, f'"{description}" is not a Twisted endpoint: {error}')

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from cachew.endpoints import reach_of_shell
 from cachew.settings import DiskTier, S3Tier, Settings, TokenCredential
 
 
@@ -102,5 +103,7 @@ def _listening(settings: Settings) -> Iterator[Problem]:
     manhole = settings.manhole
     if manhole.listen is not None and manhole.authorized_keys is None:
         yield Problem(("manhole", "authorized-keys"), "must be set when listen is; nobody may log in without a key")
+    if manhole.listen is not None and (reason := reach_of_shell(manhole.listen)):
+        yield Problem(("manhole", "listen"), reason)
     if manhole.listen is not None and manhole.listen in settings.listen:
         yield Problem(("manhole", "listen"), "must not be an endpoint of the server", with_path=("listen",))

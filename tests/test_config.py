@@ -160,6 +160,10 @@ def test_reports_everything_at_once() -> None:
             "[manhole]\nlisten = 'tcp:8080:interface=127.0.0.1'\nauthorized-keys = 'k'",
             "manhole.listen: must not be an endpoint of the server",
         ),
+        (
+            "[manhole]\nlisten = 'tcp:2222'\nauthorized-keys = 'k'",
+            "manhole.listen: must be a loopback address, for example",
+        ),
         ("a = ", "not TOML: Invalid value (at end of document)"),
     ],
 )
