@@ -1,8 +1,13 @@
 """What every test gets: a check that it leaves nothing behind, and a way to expect logged failures."""
 
 import gc
+import signal
+import sys
 from collections.abc import Iterator
+from types import FrameType
+from typing import Any
 
+import greenlet
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
@@ -12,11 +17,43 @@ from tests.cleanliness import FlushLoggedErrors, Watch
 
 pytest_plugins = ["pytester"]
 
+RING_AGAIN = 5.0
+"""Seconds after which a test that has swallowed the end of its time is told again."""
+
 
 def pytest_collection_finish() -> None:
     """Move all that was imported out of the collector's sight: the check collects garbage after every test."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
+    """Bound a test's time.
+
+    An exception raised while the reactor waits would be logged by the reactor, which would then wait on for ever: what
+    the test waits for is cancelled instead.
+    """
+    test = greenlet.getcurrent()
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        message = f"the test took longer than {settings.timeout} s"
+        waits = frame is not None and frame.f_code.co_filename.endswith("reactor.py")
+        if waits and greenlet.getcurrent() is not test and test.gr_frame is not None:
+            print(message, file=sys.stderr)
+            test.gr_frame.f_locals["d"].cancel()  # a local of pytest_twisted.blockon_default
+        else:
+            pytest.fail(message)
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, settings.timeout or 0, RING_AGAIN)
+    return True
+
+
+def pytest_timeout_cancel_timer(item: pytest.Item) -> bool:
+    """The test has ended in time."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    return True
 
 
 @pytest.fixture(autouse=True)

@@ -50,6 +50,28 @@ def test_logged():
 """
 
 
+ENDLESS = """
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+import pytest, pytest_twisted
+
+@pytest.mark.timeout(0.3)
+@pytest_twisted.ensureDeferred
+async def test_waits_for_ever():
+    await Deferred()
+
+@pytest.mark.timeout(0.3)
+def test_computes_for_ever():
+    while True:
+        pass
+
+@pytest_twisted.ensureDeferred
+async def test_next():
+    await deferLater(reactor, 0, lambda: None)
+"""
+
+
 @pytest.fixture
 def inner(pytester: pytest.Pytester, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A directory whose tests use this project's conftest."""
@@ -68,6 +90,14 @@ def test_a_dirty_test_fails_and_only_that_one(inner: pytest.Pytester) -> None:
         assert f"ERROR at teardown of test_{name} " in text
     for words in ("delayed call: ", "open socket or pipe: ", "running child process: ", "ZeroDivisionError"):
         assert words in text
+
+
+def test_an_endless_test_fails_and_the_next_one_runs(inner: pytest.Pytester) -> None:
+    """A test that waits or computes for ever is ended by its time limit, without an end to the whole run."""
+    inner.makepyfile(ENDLESS)
+    result = inner.runpytest_subprocess("-v", "-p", "no:cacheprovider", timeout=20)
+    result.assert_outcomes(passed=1, failed=2)
+    assert (result.stdout.str() + result.stderr.str()).count("the test took longer than 0.3 s") >= 2
 
 
 def test_a_child_is_seen_until_it_exits() -> None:
