@@ -1,0 +1,48 @@
+"""What functional tests start from: an upstream, a user's git, a certificate authority."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+
+from tests.functional.certificates import Authority
+from tests.functional.gitclient import Git
+from tests.functional.repositories import Repository, big_repository
+from tests.functional.upstream import Upstream
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A certificate authority that only this test trusts."""
+    return Authority(tmp_path)
+
+
+@pytest_twisted.async_yield_fixture
+async def upstream(tmp_path: Path) -> AsyncIterator[Upstream]:
+    """An upstream over HTTP, listening, without repositories."""
+    from twisted.internet import reactor
+
+    root = tmp_path / "upstream"
+    root.mkdir()
+    server = Upstream(reactor=reactor, root=root)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+def git(tmp_path: Path) -> Git:
+    """A user's git with an empty home directory."""
+    from twisted.internet import reactor
+
+    home = tmp_path / "home"
+    home.mkdir()
+    return Git(reactor, home)
+
+
+@pytest.fixture(scope="session")
+def big(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Repository:
+    """A repository of more than 10,000 commits and 100 MB, one for all workers of the test run; never changed."""
+    base = tmp_path_factory.getbasetemp()
+    return big_repository((base if worker_id == "master" else base.parent) / "big.git")
