@@ -172,9 +172,13 @@ class CorruptObject(CachewError):
     """Stored content is not what was stored, or what came is not what was promised."""
 
 
-class ClientGone(CachewError):
+class ClientGone(BadRequest):
     """The client went away before the end of its request."""
 
 
 class BodyTimedOut(BadRequest):
     """The client sent its body too slowly, or stopped (408)."""
+
+
+class Conflict(CachewError):
+    """Somebody else changed a shared record first; reading it again and deciding anew makes sense."""
