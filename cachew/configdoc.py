@@ -13,7 +13,8 @@ from pydantic_core import PydanticUndefined
 
 from cachew.config import union_members
 from cachew.contradictions import dotted
-from cachew.settings import Section, Settings
+from cachew.settings import Settings
+from cachew.settingtypes import Section
 
 
 def schema() -> str:

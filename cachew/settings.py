@@ -5,135 +5,30 @@ These models are the one description of the config file. :mod:`cachew.config` re
 these names with hyphens. Durations are seconds and sizes bytes once read.
 """
 
-import re
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    SecretStr,
-    StrictBool,
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StrictBool
+
+from cachew.settingtypes import (
+    Address,
+    AtLeastOne,
+    BaseUrl,
+    Count,
+    Duration,
+    DurationOrZero,
+    HeaderLine,
+    HostName,
+    Networks,
+    Section,
+    Size,
+    Text,
+    Texts,
+    key,
+    not_empty,
+    one_or_many,
 )
-
-from cachew.plumbing.units import parse_duration, parse_size
-
-_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?")
-
-
-def _text_of(kind: str, example: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"a {kind} is written as a string, for example {example}")
-    return value
-
-
-def _duration(value: object) -> float:
-    seconds = parse_duration(_text_of("duration", '"90s"', value))
-    if seconds < 0:
-        raise ValueError("a duration must not be negative")
-    return seconds
-
-
-def _positive(value: float) -> float:
-    if not value:
-        raise ValueError('must be more than "0s"')
-    return value
-
-
-def _size(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    return parse_size(_text_of("size", '"20GB"', value))
-
-
-def _whole(value: object) -> object:
-    if isinstance(value, bool | float):
-        raise ValueError("must be a whole number")
-    return value
-
-
-def _one_or_many(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _host(name: str) -> str:
-    if name != "*" and not _HOST.fullmatch(name):
-        raise ValueError('must be a host name in lower case, with its port if it has one, or "*"')
-    return name
-
-
-def _base_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError('must be an http or https URL such as "https://git.example/"')
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold a user name or password; use [[credentials]]")
-    return value if value.endswith("/") else value + "/"
-
-
-def _address(value: object) -> IPv4Address | IPv6Address:
-    return ip_address(_text_of("network address", '"10.1.2.3"', value))
-
-
-def _network(value: object) -> IPv4Network | IPv6Network:
-    return ip_network(_text_of("network", '"10.0.0.0/8"', value))
-
-
-def _not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values:
-        raise ValueError("must not be empty")
-    return values
-
-
-def _header_line(value: str) -> str:
-    name, colon, _ = value.partition(":")
-    if not colon or not name.strip():
-        raise ValueError('must be "Name: value"')
-    return value
-
-
-Duration = Annotated[float, BeforeValidator(_duration), AfterValidator(_positive)]
-DurationOrZero = Annotated[float, BeforeValidator(_duration)]
-Size = Annotated[int, BeforeValidator(_size)]
-Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
-AtLeastOne = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
-HostName = Annotated[str, AfterValidator(_host)]
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
-HeaderLine = Annotated[str, AfterValidator(_header_line)]
-Text = Annotated[str, Field(min_length=1)]
-Texts = Annotated[tuple[Text, ...], BeforeValidator(_one_or_many)]
-Address = Annotated[IPv4Address | IPv6Address, PlainValidator(_address)]
-Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
-Networks = Annotated[tuple[Network, ...], BeforeValidator(_one_or_many)]
-
-
-def key(default: Any, meaning: str, *, example: str | None = None) -> Any:
-    """Describe one key of the config file.
-
-    :param default: as it would be written in the file; None for a key that is unset, ``...`` for one that must be set.
-    :param meaning: one sentence for the reader of the file.
-    :param example: TOML for a key that is unset by default.
-    """
-    return Field(default=default, description=meaning, examples=None if example is None else [example])
-
-
-class Section(BaseModel):
-    """A frozen table of the config file, that allows no other keys than its own."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        validate_default=True,
-        alias_generator=lambda name: name.replace("_", "-"),
-        hide_input_in_errors=True,
-    )
 
 
 class Upstream(Section):
@@ -240,7 +135,7 @@ class AccessTest(Section):
     address: Address = key(..., "The client's address.", example='"10.1.2.3"')
     method: Text = key("GET", "The request's method.")
     path: Text = key(..., "The request's path.", example='"/metrics"')
-    header: Annotated[tuple[HeaderLine, ...], BeforeValidator(_one_or_many)] = key(
+    header: Annotated[tuple[HeaderLine, ...], BeforeValidator(one_or_many)] = key(
         (), "The request's headers.", example='["X-Team: build"]'
     )
     expect: Literal["allow", "deny"] = key(..., "What must become of it.", example='"allow"')
@@ -297,7 +192,7 @@ class CommandCredential(Section):
 
     kind: Literal["command"] = key("command", "A program that speaks git's credential protocol.")
     url_prefix: BaseUrl = key(..., "The upstream URLs it is for.", example='"https://gitlab.example/"')
-    command: Annotated[tuple[Text, ...], AfterValidator(_not_empty)] = key(
+    command: Annotated[tuple[Text, ...], AfterValidator(not_empty)] = key(
         ..., "The program and its arguments.", example='["/usr/local/bin/git-credential-x", "get"]'
     )
 
@@ -331,8 +226,8 @@ class WebhookSettings(Section):
 class LimitSettings(Section):
     """What one client, or all of them, may cost."""
 
-    connections: AtLeastOne = key(10000, "Open client connections.")
-    connections_per_address: AtLeastOne = key(1000, "Open connections of one client address.")
+    connections: AtLeastOne = key(4096, "Open client connections.")
+    connections_per_address: AtLeastOne = key(512, "Open connections of one client address.")
     header_line: Size = key("16KiB", "The longest line of a request's head.")
     header_size: Size = key("64KiB", "The longest head of a request.")
     header_count: AtLeastOne = key(200, "The most headers of a request.")
@@ -362,7 +257,7 @@ class Settings(Section):
     """The whole config file."""
 
     state: Path = key("./state", "Directory of everything that outlives a restart.")
-    listen: Annotated[Texts, AfterValidator(_not_empty)] = key(
+    listen: Annotated[Texts, AfterValidator(not_empty)] = key(
         ("tcp:8080:interface=127.0.0.1",), "Twisted endpoints to serve on."
     )
     log_level: Literal["debug", "info", "warn", "error", "critical"] = key("info", "The least level that is logged.")
@@ -375,7 +270,7 @@ class Settings(Section):
     )
     git: GitSettings = key({}, "Mirrors.")
     pack_cache: PackCacheSettings = key({}, "Answers to fetches.")
-    cache: Annotated[tuple[CacheTier, ...], AfterValidator(_not_empty)] = key(
+    cache: Annotated[tuple[CacheTier, ...], AfterValidator(not_empty)] = key(
         ({"backend": "disk"},), "Tiers of the cache, nearest first."
     )
     access: AccessSettings = key({}, "Who may read what.")

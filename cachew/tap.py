@@ -86,7 +86,7 @@ def makeService(options: Options) -> IService:
         version=version(),
         log_levels=options.log_levels,
     )
-    return cast(IService, make_service(settings=options.settings, reactor=reactor, surroundings=surroundings))
+    return make_service(settings=options.settings, reactor=reactor, surroundings=surroundings)
 
 
 def _read_settings(options: Options) -> Settings:

@@ -144,6 +144,7 @@ def test_reports_everything_at_once() -> None:
         ("listen = []", "listen: must not be empty"),
         ("listen = 'tcp:1'\ncache = []", "cache: must not be empty"),
         ("[upstreams.'GitHub.com']", 'upstreams."GitHub.com": must be a host name in lower case'),
+        ("[upstreams.'h:443']", 'upstreams."h:443": must be a host name in lower case, with its port unless'),
         ("[upstreams.h]\nurl = 'ssh://h/'", "upstreams.h.url: must be an http or https URL"),
         ("[upstreams.h]\nurl = 'https://me:pw@h/'", "upstreams.h.url: must not hold a user name or password"),
         ("[upstreams.'*']\nurl = 'https://h/'", 'upstreams."*".url: must not be set'),

@@ -74,7 +74,7 @@ class App(Resource):
         clock: IReactorTime,
         version: str,
         admit: Callable[[Any], object] = lambda request: None,
-        client_of: Callable[[Any], str] = lambda request: getattr(request.getClientAddress(), "host", "-"),
+        client_of: Callable[[Any], str] = lambda request: request.remote_address,
     ) -> None:
         super().__init__()
         self._metrics, self._clock, self._admit, self._client_of = metrics, clock, admit, client_of
@@ -139,7 +139,7 @@ class App(Resource):
             return _write_head(request, answer)
         # Too late for a status: only a broken connection tells the client that what it has is not whole.
         gone = request.notifyFinish()
-        request.channel.transport.abortConnection()
+        request.abort()
         with suppress(Exception):
             await gone
         return None
@@ -153,14 +153,8 @@ class App(Resource):
 
 def loggable_path(request: Any) -> str:
     """Return a request's path for the log: without its query, which may hold secrets, and of bounded length."""
-    path: str = raw_path(request).decode("ascii", "backslashreplace")
+    path: str = request.raw_path.decode("ascii", "backslashreplace")
     return path if len(path) <= _LOGGED_PATH else path[:_LOGGED_PATH] + "…"
-
-
-def raw_path(request: Any) -> bytes:
-    """Return a request's path as it came, without its query."""
-    found: bytes | None = getattr(request, "raw_path", None)
-    return request.uri.partition(b"?")[0] if found is None else found
 
 
 def route_path(request: Any) -> str:
@@ -196,7 +190,7 @@ def _check_target(request: Any) -> None:
     if len(request.postpath) > 1 and not request.postpath[0]:
         # Klein would take "//admin/" for "/admin/".
         raise NotFound("not found")
-    if request.postpath[:1] == [b"git"] and not raw_path(request).startswith(b"/git/"):
+    if request.postpath[:1] == [b"git"] and not request.raw_path.startswith(b"/git/"):
         raise NotFound("not found")
 
 

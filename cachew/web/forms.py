@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from cachew.plumbing.errors import BadRequest
-from cachew.plumbing.streams import read_all
 
 
 def header(request: Any, name: str) -> str:
@@ -18,7 +17,7 @@ def header(request: Any, name: str) -> str:
 
 def query_field(request: Any, name: str) -> str:
     """Return a field of the query, empty when it is not there."""
-    return _field(request.uri.partition(b"?")[2], name)
+    return _field(request.raw_query, name)
 
 
 async def form_field(request: Any, name: str, *, limit: int = 4096) -> str:
@@ -27,7 +26,7 @@ async def form_field(request: Any, name: str, *, limit: int = 4096) -> str:
     :param limit: the largest body, in bytes.
     :raise TooLarge: when the body is larger.
     """
-    return _field(await read_all(request.body, limit), name)
+    return _field(await request.read_body(limit), name)
 
 
 def _field(encoded: bytes, name: str) -> str:

@@ -16,7 +16,6 @@ from twisted.logger import Logger
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import BadRequest, Forbidden, NotFound
 from cachew.plumbing.jobs import Slots
-from cachew.plumbing.streams import read_all
 from cachew.web.app import allow_methods
 from cachew.web.forms import header
 from cachew.web.operations import Operations
@@ -62,7 +61,7 @@ class WebhookRoutes:
             # The token is a header: whoever lacks it is refused before the body is read.
             _check_token(request, secret)
         async with self._slots.take(forge):
-            body = await read_all(request.body, LARGEST_BODY)
+            body = await request.read_body(LARGEST_BODY)
             if forge != "gitlab":
                 _check_signature(request, forge, body, secret)
         if header(request, _EVENT_HEADERS[forge]).lower() not in _PUSHES:

@@ -7,23 +7,32 @@ from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.web.server import Request, Site
 
 from cachew.logs import LogLevels
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import NotFound
 from cachew.plumbing.metrics import Metrics
-from cachew.plumbing.streams import BytesSource
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
 from cachew.web.dashboard import DashboardRoutes
 from cachew.web.login import AdminAccess
 from cachew.web.operations import CacheStatus, Overview, RepositoryStatus, WorkStatus
+from cachew.web.requests import make_site
 from cachew.web.webhook import WebhookRoutes
 
 TOKEN = "the-admin-token-of-the-tests"
 NOW = 1_800_000_000.0
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+class Wire(StringTransport):
+    """A transport in memory that, like a socket's, may be told twice that nobody produces any more."""
+
+    def unregisterProducer(self) -> None:
+        self.producer = self.streaming = None
+
+    def loseWriteConnection(self) -> None:
+        self.loseConnection()
 
 
 class FakeOperations:
@@ -68,15 +77,6 @@ class FakeOperations:
         self.pushes.append(identity.name)
 
 
-class StreamedRequest(Request):
-    """A request with its body as a source, as the server's own requests have it."""
-
-    @property
-    def body(self) -> BytesSource:
-        assert self.content is not None
-        return BytesSource(self.content.read())
-
-
 @dataclass
 class Response:
     """What came back."""
@@ -119,14 +119,14 @@ class AdminFront:
             clock=self.clock,
             version="1.2",
         )
-        self.site = Site(self.app, requestFactory=StreamedRequest, reactor=self.clock)
+        self.site = make_site(self.app, reactor=self.clock)
 
     def ask(
         self, target: str, method: str = "GET", *, headers: dict[str, str] | None = None, body: bytes = b""
     ) -> Response:
         """Send a request and return its response."""
-        transport = StringTransport()
-        channel = self.site.buildProtocol(None)
+        transport = Wire()
+        channel: Any = self.site.buildProtocol(None)
         channel.makeConnection(transport)
         fields = {"Host": "localhost:8080", "Connection": "close", "Content-Length": str(len(body))} | (headers or {})
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]

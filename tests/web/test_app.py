@@ -7,14 +7,14 @@ import pytest
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, Logger
-from twisted.web.server import Site
 
 from cachew.plumbing.errors import Forbidden, MethodNotAllowed, UpstreamTimeout
 from cachew.plumbing.metrics import Metrics
 from cachew.web.app import App, allow_methods, route_path
 from cachew.web.outcome import outcome_of
+from cachew.web.requests import make_site
+from tests.web.adminfront import Wire
 
 
 class Things:
@@ -82,11 +82,10 @@ class Front:
             **arguments,
         )
         self.app.log = Logger("cachew.web.app", observer=cast(ILogObserver, self.events.append))
-        self.transport = StringTransport()
+        self.transport = Wire()
 
     def send(self, target: str | bytes, method: str | bytes = "GET") -> None:
-        site = Site(self.app, reactor=self.clock)
-        self.channel = site.buildProtocol(None)
+        self.channel: Any = make_site(self.app, reactor=self.clock).buildProtocol(None)
         self.channel.makeConnection(self.transport)
         line = [part.encode() if isinstance(part, str) else part for part in (method, target)]
         self.channel.dataReceived(b" ".join([*line, b"HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"]))

@@ -122,7 +122,7 @@ def test_another_site_can_not_act(headers: dict[str, str], trusted: bool) -> Non
         ("evil.example", 403),
         ("localhost.evil.example", 403),
         ("127.0.0.1.evil.example:8080", 403),
-        ("evil.example:8080:80", 403),
+        ("evil.example:8080:80", 400),
     ],
 )
 @pytest.mark.parametrize("trusted", [True, False])

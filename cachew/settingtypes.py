@@ -1,0 +1,135 @@
+"""The kinds of values that settings have, and what a table of settings is (pure).
+
+Every kind refuses what it does not allow with a text that says what it does.
+"""
+
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+)
+
+from cachew.plumbing.units import parse_duration, parse_size
+
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?")
+
+
+def _text_of(kind: str, example: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a {kind} is written as a string, for example {example}")
+    return value
+
+
+def _duration(value: object) -> float:
+    seconds = parse_duration(_text_of("duration", '"90s"', value))
+    if seconds < 0:
+        raise ValueError("a duration must not be negative")
+    return seconds
+
+
+def _positive(value: float) -> float:
+    if not value:
+        raise ValueError('must be more than "0s"')
+    return value
+
+
+def _size(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    return parse_size(_text_of("size", '"20GB"', value))
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, bool | float):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def one_or_many(value: object) -> object:
+    """Take a single string for a list of it."""
+    return [value] if isinstance(value, str) else value
+
+
+def _host(name: str) -> str:
+    if name != "*" and (not _HOST.fullmatch(name) or name.endswith(":443")):
+        raise ValueError('must be a host name in lower case, with its port unless that is 443, or "*"')
+    return name
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError('must be an http or https URL such as "https://git.example/"')
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user name or password; use [[credentials]]")
+    return value if value.endswith("/") else value + "/"
+
+
+def _address(value: object) -> IPv4Address | IPv6Address:
+    return ip_address(_text_of("network address", '"10.1.2.3"', value))
+
+
+def _network(value: object) -> IPv4Network | IPv6Network:
+    return ip_network(_text_of("network", '"10.0.0.0/8"', value))
+
+
+def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse an empty list.
+
+    :raise ValueError: then.
+    """
+    if not values:
+        raise ValueError("must not be empty")
+    return values
+
+
+def _header_line(value: str) -> str:
+    name, colon, _ = value.partition(":")
+    if not colon or not name.strip():
+        raise ValueError('must be "Name: value"')
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(_duration), AfterValidator(_positive)]
+DurationOrZero = Annotated[float, BeforeValidator(_duration)]
+Size = Annotated[int, BeforeValidator(_size)]
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
+AtLeastOne = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
+HostName = Annotated[str, AfterValidator(_host)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+HeaderLine = Annotated[str, AfterValidator(_header_line)]
+Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(one_or_many)]
+Address = Annotated[IPv4Address | IPv6Address, PlainValidator(_address)]
+Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(one_or_many)]
+
+
+def key(default: Any, meaning: str, *, example: str | None = None) -> Any:
+    """Describe one key of the config file.
+
+    :param default: as it would be written in the file; None for a key that is unset, ``...`` for one that must be set.
+    :param meaning: one sentence for the reader of the file.
+    :param example: TOML for a key that is unset by default.
+    """
+    return Field(default=default, description=meaning, examples=None if example is None else [example])
+
+
+class Section(BaseModel):
+    """A frozen table of the config file, that allows no other keys than its own."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        alias_generator=lambda name: name.replace("_", "-"),
+        hide_input_in_errors=True,
+    )
