@@ -5,7 +5,7 @@ from where a bundle or a submodule points. Credentials travel in the environment
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cachew.plumbing.process import Command
@@ -55,14 +55,14 @@ class GitSettings:
     :param home: an empty directory that serves as their ``HOME``.
     :param threads: threads for packing.
     :param window_memory: memory for the delta search of one thread, as git writes it (``256m``).
-    :param ca_file: a file of additional trusted certificates, or None.
+    :param ca_files: for upstreams with an authority of their own: URL prefix to PEM file.
     """
 
     path: str
     home: Path
     threads: int = 2
     window_memory: str = "256m"
-    ca_file: Path | None = None
+    ca_files: Mapping[str, Path] = field(default_factory=dict)
 
 
 class GitCommands:
@@ -79,7 +79,6 @@ class GitCommands:
 
         :param extra: e.g. a credential as ``GIT_CONFIG_*`` entries; these are merged with the safe configuration.
         """
-        config = dict(_SAFE)
         added = dict(extra or {})
         count = int(added.pop("GIT_CONFIG_COUNT", "0"))
         pairs = [(added.pop(f"GIT_CONFIG_KEY_{n}"), added.pop(f"GIT_CONFIG_VALUE_{n}")) for n in range(count)]
@@ -92,9 +91,8 @@ class GitCommands:
             "GIT_ALLOW_PROTOCOL": "http:https",
             "GIT_LFS_SKIP_SMUDGE": "1",
         }
-        if self._settings.ca_file is not None:
-            env["GIT_SSL_CAINFO"] = str(self._settings.ca_file)
-        entries = [*config.items(), *pairs]
+        trust = [(f"http.{url}.sslCAInfo", str(file)) for url, file in self._settings.ca_files.items()]
+        entries = [*_SAFE.items(), *trust, *pairs]
         env["GIT_CONFIG_COUNT"] = str(len(entries))
         for number, (key, value) in enumerate(entries):
             env[f"GIT_CONFIG_KEY_{number}"] = key

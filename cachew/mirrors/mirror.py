@@ -17,8 +17,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.mirrors.machine import Event, State, step
-from cachew.mirrors.refs import change, of_listing
+from cachew.mirrors.refs import RefState, change, of_listing
 from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, remove_tree
 from cachew.plumbing.errors import CachewError, NotFound, ProcessFailed
 from cachew.plumbing.metrics import Metrics
@@ -88,7 +89,7 @@ class Mirror:
         self.directory = directory
         self.remote = remote
         self.state = State.EMPTY
-        self.listing = Listing(refs=())
+        self._listing, self._refs = Listing(refs=()), RefState()
         self.last_fetch: float | None = None
         self.last_error: str | None = None
         self._aside, self._git, self._clock, self._now = aside, git, clock, now
@@ -114,14 +115,23 @@ class Mirror:
         return self.remote.url
 
     @property
-    def refs(self) -> dict[str, str]:
+    def listing(self) -> Listing:
+        """Its refs as the upstream listed them."""
+        return self._listing
+
+    def _has(self, listing: Listing) -> None:
+        self._listing = listing.filtered(MIRRORED_KIND)
+        self._refs = of_listing(listing)
+
+    @property
+    def refs(self) -> Mapping[str, str]:
         """Its heads and tags, full name to object id."""
-        return dict(of_listing(self.listing).refs)
+        return self._refs.refs
 
     @property
     def head_commit(self) -> str | None:
         """The commit that HEAD names, None where it names none."""
-        return of_listing(self.listing).head_commit
+        return self._refs.head_commit
 
     @property
     def object_format(self) -> str:
@@ -171,7 +181,7 @@ class Mirror:
         await self._git.threads(remove_leftovers, self.directory)
         repository = Repository(directory=self.directory, object_format=object_format, git=self._git)
         repository.configure(self.upstream_url)
-        self.listing = await repository.read_listing()
+        self._has(await repository.read_listing())
         self.last_fetch = (self.directory / RECORD).stat().st_mtime
         self._repository = repository
         self._step(Event.FOUND)
@@ -212,7 +222,7 @@ class Mirror:
         wanted = of_listing(listing)
         if not wanted.refs:
             raise NotFound(f"{self.identity.name} has no branches yet")
-        repository = Repository(directory=aside, object_format=listing.object_format, git=self._git)
+        repository = Repository(directory=aside, object_format=listing.object_format, git=self._git.for_clone())
         if restored:
             repository.configure(self.upstream_url)
         else:
@@ -221,7 +231,7 @@ class Mirror:
         await self._bring(repository, listing, repository.objects.missing(oids))
         await repository.write_new_refs(listing)
         repository.objects.close()
-        self.listing = listing
+        self._has(listing)
 
     def _settle_in(self, aside: Path) -> None:
         record = {"repository": self.identity.name, "object-format": self.listing.object_format}
@@ -256,7 +266,7 @@ class Mirror:
 
     def behind(self, listing: Listing) -> bool:
         """Say whether the mirror differs from what the upstream listed."""
-        return bool(change(of_listing(self.listing), of_listing(listing)))
+        return bool(change(self._refs, of_listing(listing)))
 
     async def sync(self, listing: Listing, listed_at: float) -> None:
         """Bring the mirror to what the upstream listed.
@@ -334,7 +344,7 @@ class Mirror:
         await self._bring(repository, listing, repository.objects.missing(oids))
         present = await repository.read_listing()
         await repository.apply(change(of_listing(present), wanted), self._now())
-        self.listing = listing
+        self._has(listing)
 
     async def _fetch_ids(self, oids: list[str]) -> None:
         repository = self.repository
@@ -414,5 +424,5 @@ class Mirror:
         doomed = self._aside / f"{uuid.uuid4().hex}.git"
         doomed.parent.mkdir(parents=True, exist_ok=True)
         self.directory.rename(doomed)
-        self.listing = Listing(refs=())
+        self._has(Listing(refs=()))
         await self._git.threads(remove_tree, doomed)

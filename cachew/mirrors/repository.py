@@ -6,7 +6,7 @@ Whoever calls holds the mirror's lock; nothing here waits for another.
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cachew.mirrors.commands import GitCommands, config_text
@@ -38,6 +38,7 @@ class GitRunner:
     :param commands: their argv and environment.
     :param threads: for blocking file work.
     :param fetch_timeout: seconds that one fetch may take.
+    :param clone_timeout: seconds that the first fetch of a clone may take.
     :param maintenance_timeout: seconds that one repack or check may take.
     """
 
@@ -45,7 +46,12 @@ class GitRunner:
     commands: GitCommands
     threads: Threads
     fetch_timeout: float = 600.0
+    clone_timeout: float = 7200.0
     maintenance_timeout: float = 3600.0
+
+    def for_clone(self) -> "GitRunner":
+        """Return the same with the patience that a first fetch needs."""
+        return replace(self, fetch_timeout=self.clone_timeout)
 
 
 class Repository:
