@@ -11,6 +11,7 @@ from cachew.snapshots.production import Begin, Order, Production, Productions
 from cachew.snapshots.variants import NAMESPACE, Variant
 
 COMMIT_HEADER = "X-Cachew-Snapshot-Commit"
+REFS_HEADER = "X-Cachew-Mirror-Refs"
 ARCHIVE_TYPE = "application/zstd"
 
 

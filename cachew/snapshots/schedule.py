@@ -1,0 +1,127 @@
+"""What is due to be made, given when it was made last (pure).
+
+Replicas that share a configuration must not all work on the same repository in the same minute, so each shifts every
+period by an amount of its own, always the same one.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+
+_JITTER = 0.2
+_RETRY = 0.1
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something that is done to a repository again and again.
+
+    :param repository: its name.
+    :param name: what is done: a variant's name, ``bundles`` or ``repack``.
+    """
+
+    repository: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a task was done last.
+
+    :param at: when it ended, in seconds since the epoch.
+    :param succeeded: whether it was done; finding that nothing was to be done counts.
+    """
+
+    at: float
+    succeeded: bool
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What outlives a restart.
+
+    :param runs: the last run of each task.
+    :param wanted: when each task was asked for last, for those that are done only while somebody asks.
+    """
+
+    runs: Mapping[Task, Run] = field(default_factory=dict)
+    wanted: Mapping[Task, float] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """Return it as JSON."""
+        runs = [[task.repository, task.name, asdict(run)] for task, run in self.runs.items()]
+        wanted = [[task.repository, task.name, at] for task, at in self.wanted.items()]
+        return json.dumps({"runs": runs, "wanted": wanted}).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Memory":
+        """Read what :meth:`encode` gave.
+
+        :raise ValueError: when it didn't.
+        """
+        try:
+            document = json.loads(data)
+            runs = {Task(repository, name): Run(**run) for repository, name, run in document["runs"]}
+            return cls(runs, {Task(repository, name): float(at) for repository, name, at in document["wanted"]})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a schedule's memory: {error}") from error
+
+
+def due(tasks: Mapping[Task, float], runs: Mapping[Task, Run], now: float, seed: str) -> list[Task]:
+    """Return the tasks that are to be done now, the longest overdue first.
+
+    :param tasks: every task, to its interval in seconds; 0 switches it off.
+    :param seed: what is this replica's own.
+    """
+    late = {task: now - _next(task, interval, runs.get(task), seed) for task, interval in tasks.items() if interval > 0}
+    overdue = [task for task in late if late[task] >= 0]
+    return sorted(overdue, key=lambda task: (-late[task], task.repository, task.name))
+
+
+def _next(task: Task, interval: float, last: Run | None, seed: str) -> float:
+    if last is None:
+        return 0.0
+    if not last.succeeded:
+        # What failed is tried again sooner, but not at once.
+        return last.at + interval * _RETRY
+    return last.at + interval * (1 + jitter(task, seed))
+
+
+def jitter(task: Task, seed: str) -> float:
+    """Return the part of its interval by which a task is shifted on this replica, -0.2 to 0.2."""
+    digest = hashlib.sha256("\0".join((seed, task.repository, task.name)).encode()).digest()
+    return (int.from_bytes(digest[:4], "big") / 0xFFFFFFFF * 2 - 1) * _JITTER
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An archive that there is.
+
+    :param mark: what it was made of: a commit, or a digest of refs.
+    :param at: when it was made, in seconds since the epoch.
+    """
+
+    mark: str
+    at: float
+
+
+def worth_making(stored: Stored | None, mark: str, now: float, max_age: float) -> bool:
+    """Whether an archive is to be made again.
+
+    :param stored: the present one, whichever replica made it.
+    :param mark: what a new one would be made of.
+    :param max_age: seconds after which even an unchanged one is made again.
+    """
+    return stored is None or stored.mark != mark or now - stored.at >= max_age
+
+
+def still_wanted(wanted: Mapping[Task, float], now: float, max_age: float) -> dict[Task, float]:
+    """Return what has been asked for within the last ``max_age`` seconds."""
+    return {task: at for task, at in wanted.items() if now - at < max_age}
+
+
+def of_repositories(runs: Mapping[Task, Run], repositories: Iterable[str]) -> dict[Task, Run]:
+    """Return the runs of repositories that there still are."""
+    present = frozenset(repositories)
+    return {task: run for task, run in runs.items() if task.repository in present}

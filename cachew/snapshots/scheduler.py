@@ -1,0 +1,177 @@
+"""Keeps archives fresh: at every turn it does what is due, a few things at a time.
+
+One scheduler serves all repositories. What a task does is handed in; here is only when, how many at once, and what is
+remembered of it.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import CachewError
+from cachew.plumbing.framewriter import InThread
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.periodic import Periodic
+from cachew.snapshots import memory, schedule
+from cachew.snapshots.schedule import Memory, Run, Task
+
+TURN = 15.0
+"""Seconds between two looks at what is due."""
+
+PATIENCE = 60.0
+"""Seconds in which nobody's asking makes a task be done a second time."""
+
+_MOST_BEGUN = 100
+
+Perform = Callable[[Identity, str], Awaitable[object]]
+"""Does a task."""
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """How often things are done.
+
+    :param always: name of a task to its interval in seconds, for every repository; 0 switches it off.
+    :param wanted: the interval of a task that is done only while somebody asks for it.
+    :param forget: seconds after which a task that nobody asked for is done no more.
+    """
+
+    always: Mapping[str, float]
+    wanted: float
+    forget: float
+
+
+class Scheduler(Service):
+    """See the module.
+
+    :param intervals: how often.
+    :param repositories: gives the repositories whose mirrors are ready.
+    :param perform: does a task.
+    :param slots: bounds how much is done at once; of its own, since what a task waits for may need others.
+    :param clock: where time comes from.
+    :param threads: for the file.
+    :param file: what is remembered across restarts.
+    :param seed: what is this replica's own.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        intervals: Intervals,
+        repositories: Callable[[], Iterable[Identity]],
+        perform: Perform,
+        slots: Slots,
+        clock: IReactorTime,
+        threads: InThread,
+        file: Path,
+        seed: str,
+    ) -> None:
+        self._intervals, self._repositories, self._perform = intervals, repositories, perform
+        self._slots, self._clock, self._threads = slots, clock, threads
+        self._file, self._seed = file, seed
+        self._runs: dict[Task, Run] = {}
+        self._wanted: dict[Task, float] = {}
+        self._running: dict[Task, Deferred[None]] = {}
+        self._loaded = self._changed = False
+        self._turns = Periodic(name="schedule", interval=TURN, work=self.turn, clock=clock, now=True)
+
+    def startService(self) -> None:
+        """Begin to do what is due."""
+        super().startService()
+        self._turns.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Break off what is being done, wait for it, and write down what was done."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self._turns.stopService()
+        running = list(self._running.values())
+        for work in running:
+            work.cancel()
+        await DeferredList(running)
+        await self._remember()
+
+    async def turn(self) -> None:
+        """Begin whatever is due and isn't being done; the ends are not waited for."""
+        await self._recall()
+        now = self._clock.seconds()
+        identities = {identity.name: identity for identity in self._repositories()}
+        self._wanted = schedule.still_wanted(self._wanted, now, self._intervals.forget)
+        for task in schedule.due(self._tasks(identities), self._runs, now, self._seed):
+            if task not in self._running and len(self._running) < _MOST_BEGUN:
+                self._begin(task, identities[task.repository])
+        await self._remember()
+
+    def want(self, identity: Identity, name: str) -> None:
+        """Note that somebody asked for a task, so that it goes on being done."""
+        if name not in self._intervals.always:
+            self._wanted[Task(identity.name, name)] = self._clock.seconds()
+            self._changed = True
+
+    def last(self, identity: Identity, name: str) -> Run | None:
+        """Return how a task was done last."""
+        return self._runs.get(Task(identity.name, name))
+
+    def warm(self, identity: Identity, name: str) -> None:
+        """Do a task because somebody would have liked its result, unless it is being done or was done just now."""
+        task = Task(identity.name, name)
+        last = self._runs.get(task)
+        recently = last is not None and self._clock.seconds() - last.at < PATIENCE
+        if self.running and task not in self._running and not recently and len(self._running) < _MOST_BEGUN:
+            self._begin(task, identity)
+
+    def _tasks(self, identities: Iterable[str]) -> dict[Task, float]:
+        present = frozenset(identities)
+        always = {
+            Task(name, what): interval for name in present for what, interval in self._intervals.always.items()
+        }
+        wanted = {task: self._intervals.wanted for task in self._wanted if task.repository in present}
+        return always | wanted
+
+    def _begin(self, task: Task, identity: Identity) -> None:
+        work = Deferred.fromCoroutine(self._do(task, identity))
+        if not work.called:
+            self._running[task] = work
+        work.addBoth(self._ended, task)
+
+    def _ended(self, _: object, task: Task) -> None:
+        self._running.pop(task, None)
+
+    async def _do(self, task: Task, identity: Identity) -> None:
+        succeeded = False
+        try:
+            async with self._slots.take(task.repository):
+                await self._perform(identity, task.name)
+            succeeded = True
+        except CancelledError:
+            return
+        except CachewError as error:
+            self.log.warn("{task.name} of {task.repository} failed: {error}", task=task, error=error)
+        except Exception:
+            self.log.failure("{task.name} of {task.repository} failed", task=task)
+        self._runs[task] = Run(self._clock.seconds(), succeeded)
+        self._changed = True
+
+    async def _recall(self) -> None:
+        if self._loaded:
+            return
+        known = await self._threads(memory.load, self._file)
+        self._runs = {**known.runs, **self._runs}
+        self._wanted = {**known.wanted, **self._wanted}
+        self._loaded = True
+
+    async def _remember(self) -> None:
+        if self._changed:
+            self._changed = False
+            runs = schedule.of_repositories(self._runs, (identity.name for identity in self._repositories()))
+            await self._threads(memory.save, self._file, Memory(runs, dict(self._wanted)))

@@ -1,0 +1,88 @@
+"""What the schedule's tasks do: make an archive again if it would differ, or whatever else was handed in."""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import NotFound
+from cachew.snapshots.bundle import tip_of
+from cachew.snapshots.mirror import FindMirror, Mirror
+from cachew.snapshots.schedule import Stored, worth_making
+from cachew.snapshots.store import COMMIT_HEADER, REFS_HEADER, Snapshots
+from cachew.snapshots.variants import MIRROR, Variant, from_name
+
+Chore = Callable[[Identity], Awaitable[object]]
+"""Something that is done to a repository now and then."""
+
+
+class Upkeep:
+    """Performs tasks by name.
+
+    :param snapshots: where archives are made.
+    :param find_mirror: gives the mirror that is ready, or None.
+    :param chores: what is no archive, by the task's name.
+    :param clock: tells how old an archive is.
+    :param max_age: seconds after which even an unchanged archive is made again.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        snapshots: Snapshots,
+        find_mirror: FindMirror,
+        chores: Mapping[str, Chore],
+        clock: IReactorTime,
+        max_age: float = 86400.0,
+    ) -> None:
+        self._snapshots, self._find_mirror, self._chores = snapshots, find_mirror, chores
+        self._clock, self._max_age = clock, max_age
+
+    async def perform(self, identity: Identity, name: str) -> None:
+        """Do a task; a repository without a ready mirror is left alone.
+
+        :raise Exception: what it failed with.
+        """
+        mirror = self._find_mirror(identity)
+        if mirror is None:
+            return
+        if (chore := self._chores.get(name)) is not None:
+            await chore(identity)
+            return
+        await self._archive(mirror, from_name(name))
+
+    async def _archive(self, mirror: Mirror, variant: Variant) -> None:
+        mark = mark_of(mirror, variant)
+        if mark is None:
+            return
+        stored = await self._stored(mirror.identity, variant)
+        if not worth_making(stored, mark, self._clock.seconds(), self._max_age):
+            return
+        try:
+            await self._snapshots.produce(mirror.identity, variant).ended()
+        except NotFound as reason:
+            self.log.debug("no {variant}: {reason}", variant=variant.name, reason=reason)
+
+    async def _stored(self, identity: Identity, variant: Variant) -> Stored | None:
+        info = await self._snapshots.stat(identity, variant)
+        if info is None:
+            return None
+        header = REFS_HEADER if variant.kind == MIRROR else COMMIT_HEADER
+        return Stored(info.headers.get(header, ""), info.modified)
+
+
+def mark_of(mirror: Mirror, variant: Variant) -> str | None:
+    """Return what an archive of a mirror would be made of now; None when there is nothing to make it of."""
+    if variant.kind != MIRROR:
+        return tip_of(mirror, variant.ref)
+    return refs_mark(mirror.refs) if mirror.refs else None
+
+
+def refs_mark(refs: Mapping[str, str]) -> str:
+    """Return a digest of refs."""
+    text = "\n".join(f"{refs[name]} {name}" for name in sorted(refs))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

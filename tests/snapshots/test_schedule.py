@@ -1,0 +1,102 @@
+"""When things are due."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cachew.snapshots import memory
+from cachew.snapshots.schedule import (
+    Memory,
+    Run,
+    Stored,
+    Task,
+    due,
+    jitter,
+    of_repositories,
+    still_wanted,
+    worth_making,
+)
+
+HOUR = 3600.0
+TASK, OTHER = Task("git.example/one", "snapshot"), Task("git.example/two", "snapshot")
+
+
+def test_what_was_never_done_is_due() -> None:
+    """A new repository's archives are made at the next turn; what is switched off never is."""
+    assert due({TASK: HOUR, OTHER: 0}, {}, 1.0, "seed") == [TASK]
+
+
+@given(st.text(max_size=8), st.text(max_size=8))
+def test_a_task_is_due_once_in_its_interval(repository: str, seed: str) -> None:
+    """It comes again after its interval, shifted by the replica's own part of it, and not before."""
+    task = Task(repository, "snapshot")
+    again = 1000 + HOUR * (1 + jitter(task, seed))
+    runs = {task: Run(1000, True)}
+    assert -0.2 <= jitter(task, seed) <= 0.2
+    assert due({task: HOUR}, runs, again - 1, seed) == []
+    assert due({task: HOUR}, runs, again + 1, seed) == [task]
+
+
+def test_replicas_don_t_work_in_step() -> None:
+    """Each replica has a shift of its own, and each repository on it."""
+    shifts = {jitter(task, seed) for task in (TASK, OTHER) for seed in ("one", "two", "three")}
+    assert len(shifts) == 6
+
+
+def test_what_failed_is_tried_again_sooner() -> None:
+    """Not at once, and not only after the whole interval."""
+    runs = {TASK: Run(1000, False)}
+    assert due({TASK: HOUR}, runs, 1000 + HOUR / 20, "seed") == []
+    assert due({TASK: HOUR}, runs, 1000 + HOUR / 5, "seed") == [TASK]
+
+
+def test_the_longest_overdue_comes_first() -> None:
+    """Nothing starves."""
+    runs = {TASK: Run(2000, True), OTHER: Run(1000, True)}
+    assert due({TASK: HOUR, OTHER: HOUR}, runs, 1e6, "seed") == [OTHER, TASK]
+
+
+@pytest.mark.parametrize(
+    ("stored", "worth"),
+    [
+        (None, True),
+        (Stored("commit", 9000), False),
+        (Stored("other", 9000), True),
+        (Stored("commit", 1000), True),
+    ],
+)
+def test_an_unchanged_young_archive_is_not_made_again(stored: Stored | None, worth: bool) -> None:
+    """Missing, changed or old ones are."""
+    assert worth_making(stored, "commit", 10_000, 5000) is worth
+
+
+def test_what_nobody_asks_for_is_forgotten() -> None:
+    """And so is what was done to a repository that is gone."""
+    assert still_wanted({TASK: 100, OTHER: 900}, 1000, 500) == {OTHER: 900}
+    assert of_repositories({TASK: Run(1, True), OTHER: Run(2, True)}, ["git.example/two"]) == {OTHER: Run(2, True)}
+
+
+TASKS = st.builds(Task, st.text(max_size=5), st.text(max_size=5))
+
+
+@given(
+    st.dictionaries(TASKS, st.builds(Run, st.floats(0, 1e10), st.booleans()), max_size=4),
+    st.dictionaries(TASKS, st.floats(0, 1e10), max_size=4),
+)
+def test_the_memory_outlives_a_restart(runs: dict[Task, Run], wanted: dict[Task, float]) -> None:
+    """What was written is read again."""
+    assert Memory.decode(Memory(runs, wanted).encode()) == Memory(runs, wanted)
+
+
+def test_the_memory_is_a_file(tmp_path: Path) -> None:
+    """It replaces the former one whole; a missing or damaged one is empty."""
+    path = tmp_path / "schedule.json"
+    assert memory.load(path) == Memory()
+    for at in (1.0, 2.0):
+        memory.save(path, Memory({TASK: Run(at, True)}))
+    assert memory.load(path) == Memory({TASK: Run(2.0, True)})
+    assert [file.name for file in tmp_path.iterdir()] == ["schedule.json"]
+    path.write_bytes(b'{"runs": [["a", "b", {"at": 1}]], "wanted": []}')
+    assert memory.load(path) == Memory()

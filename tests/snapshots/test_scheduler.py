@@ -1,0 +1,155 @@
+"""The scheduler as a service, on a clock of its own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import NotFound
+from cachew.plumbing.jobs import Slots
+from cachew.snapshots.scheduler import TURN, Intervals, Scheduler
+
+ONE, TWO = Identity("git.example", "one"), Identity("git.example", "two")
+HOUR = 3600.0
+
+
+async def at_once(function: Callable[..., Any], *args: Any) -> Any:
+    """A thread that needs no time."""
+    return function(*args)
+
+
+class Bench:
+    """A scheduler of two repositories; what it does ends when the test says so."""
+
+    def __init__(self, file: Path, *, places: int = 2) -> None:
+        self.file, self.places = file, places
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.repositories = [ONE, TWO]
+        self.done: list[tuple[str, str]] = []
+        self.waiting: list[Deferred[None]] = []
+        self.failure: Exception | None = None
+        self.hold = False
+        self.scheduler = self.new()
+
+    def new(self) -> Scheduler:
+        """Make a scheduler, as after a restart."""
+        return Scheduler(
+            intervals=Intervals(always={"snapshot": HOUR, "repack": 0}, wanted=HOUR, forget=10 * HOUR),
+            repositories=lambda: self.repositories,
+            perform=self.perform,
+            slots=Slots(limit=self.places),
+            clock=self.clock,
+            threads=at_once,
+            file=self.file,
+            seed="replica",
+        )
+
+    async def perform(self, identity: Identity, name: str) -> None:
+        """Do a task."""
+        self.done.append((identity.path, name))
+        if self.hold:
+            waiter: Deferred[None] = Deferred()
+            self.waiting.append(waiter)
+            await waiter
+        if self.failure is not None:
+            raise self.failure
+
+    def pass_time(self, seconds: float) -> None:
+        """Let turns come."""
+        self.clock.pump([TURN] * int(seconds / TURN))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Return a bench without memory."""
+    return Bench(tmp_path / "schedule.json")
+
+
+def test_everything_is_done_at_start_and_once_an_interval(bench: Bench) -> None:
+    """Two repositories, two runs at start, two more within the next jittered hour."""
+    bench.scheduler.startService()
+    assert sorted(bench.done) == [("one", "snapshot"), ("two", "snapshot")]
+    bench.pass_time(0.7 * HOUR)
+    assert len(bench.done) == 2
+    bench.pass_time(0.6 * HOUR)
+    assert len(bench.done) == 4
+    bench.scheduler.stopService()
+
+
+def test_a_restart_repeats_nothing(bench: Bench) -> None:
+    """What was done before the restart isn't due after it."""
+    bench.scheduler.startService()
+    bench.scheduler.stopService()
+    again = bench.new()
+    again.startService()
+    assert len(bench.done) == 2
+    again.stopService()
+
+
+def test_no_more_is_done_at_once_than_there_are_places(tmp_path: Path) -> None:
+    """And a task under way isn't begun a second time."""
+    bench = Bench(tmp_path / "schedule.json", places=1)
+    bench.hold = True
+    bench.scheduler.startService()
+    bench.pass_time(3 * HOUR)
+    assert len(bench.done) == 1
+    bench.waiting[0].callback(None)
+    assert len(bench.done) == 2
+    bench.scheduler.stopService()
+
+
+def test_failures_are_logged_and_tried_again(bench: Bench, flush_logged_errors: Any) -> None:
+    """One failure ends nothing: the task comes again, and so do the others."""
+    bench.failure = NotFound("not today")
+    bench.scheduler.startService()
+    bench.failure = ZeroDivisionError()
+    bench.pass_time(0.15 * HOUR)
+    assert len(flush_logged_errors(ZeroDivisionError)) == 2
+    bench.failure = None
+    bench.pass_time(0.2 * HOUR)
+    assert len(bench.done) == 6
+    bench.scheduler.stopService()
+
+
+def test_variants_are_done_while_somebody_asks(bench: Bench) -> None:
+    """A branch's snapshot is made again as long as it was asked for lately."""
+    bench.scheduler.startService()
+    bench.scheduler.want(ONE, "snapshot ref=refs/heads/x")
+    bench.scheduler.want(ONE, "snapshot")
+    bench.pass_time(30 * HOUR)
+    times = bench.done.count(("one", "snapshot ref=refs/heads/x"))
+    assert 7 <= times <= 13
+    bench.scheduler.stopService()
+
+
+def test_warming_begins_at_once_and_not_twice(bench: Bench) -> None:
+    """However many ask, a task is begun once, and again only after a while."""
+    bench.repositories = []
+    bench.scheduler.startService()
+    for _ in range(3):
+        bench.scheduler.warm(ONE, "lfs-snapshot")
+    assert bench.done == [("one", "lfs-snapshot")]
+    bench.pass_time(90)
+    bench.scheduler.warm(ONE, "lfs-snapshot")
+    assert len(bench.done) == 2
+    bench.scheduler.stopService()
+
+
+def test_stopping_breaks_off_what_is_being_done(bench: Bench) -> None:
+    """What was broken off is due again after the restart."""
+    bench.hold = True
+    bench.scheduler.startService()
+    stopped = bench.scheduler.stopService()
+    assert stopped.called
+    bench.scheduler.warm(ONE, "lfs-snapshot")
+    assert len(bench.done) == 2
+    again = bench.new()
+    bench.hold = False
+    again.startService()
+    assert len(bench.done) == 4
+    again.stopService()

@@ -1,0 +1,133 @@
+"""What the schedule's tasks do."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from cachew.cache.memory import MemoryCache
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import NotFound, UpstreamUnreachable
+from cachew.plumbing.jobs import Slots
+from cachew.snapshots.mirror import Mirror
+from cachew.snapshots.production import Begin, Productions
+from cachew.snapshots.store import COMMIT_HEADER, REFS_HEADER, Snapshots
+from cachew.snapshots.upkeep import Upkeep, refs_mark
+from cachew.snapshots.variants import Variant
+
+IDENTITY = Identity("git.example", "org/repo")
+
+
+async def at_once(function: Callable[..., Any], *args: Any, **more: Any) -> Any:
+    """A thread that needs no time."""
+    return function(*args, **more)
+
+
+class Bench:
+    """Upkeep of one repository, whose archives are one byte each."""
+
+    identity = IDENTITY
+
+    def __init__(self, scratch: Path) -> None:
+        self.head_commit: str | None = "a" * 40
+        self.refs = {"refs/heads/main": "a" * 40, "refs/heads/x": "b" * 40}
+        self.ready = True
+        self.made: list[str] = []
+        self.chores: list[str] = []
+        self.failure: Exception | None = None
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        cache = MemoryCache(limit=1000, clock=self.clock.seconds)
+        productions = Productions(
+            cache=cache, scratch=scratch, slots=Slots(limit=1), clock=self.clock, threads=at_once
+        )
+        snapshots = Snapshots(
+            cache=cache,
+            productions=productions,
+            makers=dict.fromkeys(("snapshot", "lfs-snapshot", "mirror"), self.make),
+            ready_mirror=self.ready_mirror,
+        )
+        self.upkeep = Upkeep(
+            snapshots=snapshots,
+            find_mirror=lambda identity: self if self.ready else None,  # type: ignore[arg-type, return-value]
+            chores={"bundles": self.chore},
+            clock=self.clock,
+            max_age=1000,
+        )
+
+    async def ready_mirror(self, identity: Identity) -> Any:
+        """Give the mirror."""
+        return self
+
+    async def chore(self, identity: Identity) -> None:
+        """Note it."""
+        self.chores.append(identity.name)
+
+    async def make(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
+        """Make an archive."""
+        if self.failure is not None:
+            raise self.failure
+        self.made.append(variant.name)
+        commit = self.refs.get(variant.ref) or self.head_commit or ""
+        sink = await begin({COMMIT_HEADER: commit, REFS_HEADER: refs_mark(self.refs)})
+        await sink(b"x")
+
+    def perform(self, name: str) -> Any:
+        """Do a task."""
+        results: list[Any] = []
+        Deferred.fromCoroutine(self.upkeep.perform(IDENTITY, name)).addBoth(results.append)
+        return results[0]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Return a bench."""
+    return Bench(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["snapshot", "snapshot ref=refs/heads/x", "lfs-snapshot", "mirror"])
+def test_an_unchanged_archive_is_made_once(bench: Bench, name: str) -> None:
+    """Until it is too old."""
+    bench.perform(name)
+    bench.perform(name)
+    assert bench.made == [name]
+    bench.clock.advance(1001)
+    bench.perform(name)
+    assert bench.made == [name, name]
+
+
+@pytest.mark.parametrize(
+    ("name", "again"), [("snapshot", False), ("snapshot ref=refs/heads/x", True), ("mirror", True)]
+)
+def test_what_changed_is_made_again(bench: Bench, name: str, again: bool) -> None:
+    """A new commit on another branch matters to that branch's archive and to the mirror's, not to HEAD's."""
+    bench.perform(name)
+    bench.refs["refs/heads/x"] = "c" * 40
+    bench.perform(name)
+    assert len(bench.made) == 1 + again
+
+
+def test_nothing_to_make_is_no_failure(bench: Bench) -> None:
+    """A repository without LFS objects, without the branch, without a mirror is left alone."""
+    bench.failure = NotFound("no LFS objects")
+    assert bench.perform("lfs-snapshot") is None
+    assert bench.perform("snapshot ref=refs/heads/gone") is None
+    bench.ready = False
+    assert bench.perform("snapshot") is None
+    assert bench.perform("bundles") is None
+    assert bench.chores == []
+
+
+def test_a_failure_is_told(bench: Bench) -> None:
+    """The schedule learns of it."""
+    bench.failure = UpstreamUnreachable("https://git.example", "no connection")
+    assert bench.perform("snapshot").check(UpstreamUnreachable)
+
+
+def test_chores_are_done_by_name(bench: Bench) -> None:
+    """What is no archive is handed on."""
+    bench.perform("bundles")
+    assert bench.chores == ["git.example/org/repo"]
