@@ -20,14 +20,21 @@ def run(*argv: object, **options: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy of the sources."""
-    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources."""
+    tree = tmp_path_factory.mktemp("tree")
     for name in SOURCES:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
         else:
             shutil.copy(ROOT / name, tree / name)
+    return tree
+
+
+@pytest.fixture(scope="module")
+def wheel(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the copy."""
+    out = tmp_path_factory.mktemp("wheel")
     options = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "-q")
     built = run(sys.executable, "-m", "pip", "wheel", *options, "-w", out, tree)
     assert built.returncode == 0, built.stderr
@@ -56,11 +63,11 @@ def test_the_wheel_holds_the_plugin_and_hides_none_of_twisted(wheel: Path) -> No
     assert not [name for name in names if name.startswith("tests/")]
 
 
-def test_the_wheel_holds_every_module(wheel: Path) -> None:
-    """Every file of the package in the checkout is in the wheel."""
+def test_the_wheel_holds_every_module(wheel: Path, tree: Path) -> None:
+    """Every file of the package is in the wheel."""
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("cachew/")}
-    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "cachew").rglob("*") if path.is_file()}
-    assert {name for name in files if "__pycache__" not in name and name not in inside} == set()
+    files = {path.relative_to(tree).as_posix() for path in (tree / "cachew").rglob("*") if path.is_file()}
+    assert files - inside == set()
 
 
 def test_twistd_lists_cachew_where_the_wheel_is_installed(installed: Path) -> None:
@@ -68,6 +75,13 @@ def test_twistd_lists_cachew_where_the_wheel_is_installed(installed: Path) -> No
     twistd = Path(sysconfig.get_path("scripts")) / "twistd"
     result = run(installed / "bin/python", "-I", twistd, "--help", cwd=installed)
     assert "cachew           A git caching server." in result.stdout, result.stderr
+
+
+def test_the_command_line_is_installed(installed: Path) -> None:
+    """The console script ``cachew`` runs from the installed wheel."""
+    result = run(installed / "bin/cachew", "--help", cwd=installed)
+    assert result.returncode == 0, result.stderr
+    assert "restore" in result.stdout
 
 
 @pytest.mark.parametrize("script", ["scripts/serve", "scripts/setup", "scripts/test", ".ci/run"])
