@@ -1,0 +1,84 @@
+"""What can go wrong for the client, with a piece of advice for each failure.
+
+The command line prints ``str(error)`` and then the advice, so both are written for the person at the terminal.
+"""
+
+from cachew.plumbing.errors import CachewError
+
+
+class ClientError(CachewError):
+    """A failure that ends what the client was doing.
+
+    :param message: what failed.
+    :param advice: what the user can do about it, empty when there is nothing to add.
+    """
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
+
+
+class BadUsage(ClientError):
+    """The user asked for something that makes no sense."""
+
+
+class ServerUnreachable(ClientError):
+    """No connection to the server, or one that broke."""
+
+
+class ServerRefused(ClientError):
+    """The server answered with an error status.
+
+    :param status: the HTTP status.
+    """
+
+    def __init__(self, message: str, *, status: int, advice: str = "") -> None:
+        super().__init__(message, advice)
+        self.status = status
+
+
+class NotCached(ServerRefused):
+    """The server answered 404."""
+
+
+class ObjectChanged(ClientError):
+    """The object was replaced on the server, or broke off, while it was being downloaded."""
+
+
+class DownloadCorrupt(ClientError):
+    """What arrived has not the announced length or digest."""
+
+
+class ArchiveBroken(ClientError):
+    """The archive is not a complete zstd-compressed tar."""
+
+
+class ArchiveRefused(ClientError):
+    """The archive holds something that could do harm.
+
+    :param reason: which entry, and what is wrong with it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the archive was refused: {reason}",
+            "Nothing was kept. An honest server makes no such archive: tell its operator, and clone with git.",
+        )
+
+
+class ExtractionFailed(ClientError):
+    """The files could not be written."""
+
+
+class GitFailed(ClientError):
+    """A git command failed.
+
+    :param command: git's sub-command.
+    :param stderr: what it said.
+    """
+
+    def __init__(self, command: str, stderr: str) -> None:
+        said = [line for line in stderr.strip().splitlines() if line.strip()][-3:]
+        super().__init__(f"git {command} failed: {' / '.join(said) or 'without a word'}")
+        self.command = command
+        self.stderr = stderr

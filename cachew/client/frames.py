@@ -1,0 +1,139 @@
+"""Cuts a zstd stream into its frames without decompressing it (pure).
+
+Snapshots are made of independent frames of a few MiB, each with its content size recorded, so whole frames can be
+decompressed by several threads. Frames of another make (one big frame of ``zstd``, frames without a size) come out
+as streams. See RFC 8878, sections 3.1.1 and 3.1.2.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from cachew.client.errors import ArchiveBroken
+
+WHOLE_LIMIT = 16 * 1024 * 1024
+"""The largest content, in bytes, of a frame that is handed out whole."""
+_BLOCK_LIMIT = 128 * 1024
+_MAGIC = 0xFD2FB528
+_SKIPPABLE = 0x184D2A5
+_SIZE_BYTES = (0, 2, 4, 8)
+_DICTIONARY_BYTES = (0, 1, 2, 4)
+
+
+@dataclass(frozen=True)
+class WholeFrame:
+    """A frame that is complete in memory.
+
+    :param data: the compressed frame.
+    :param content_size: the bytes that it decompresses to.
+    """
+
+    data: bytes
+    content_size: int
+
+
+@dataclass(frozen=True)
+class StreamedFrame:
+    """A frame of unknown or great size; its parts must be used up before the next frame is asked for."""
+
+    parts: Iterator[bytes]
+
+
+def split(pieces: Iterable[bytes]) -> Iterator[WholeFrame | StreamedFrame]:
+    """Yield the frames of a stream, skippable ones left out.
+
+    :raise ArchiveBroken: when the stream is not zstd or ends within a frame.
+    """
+    reader = _Reader(pieces)
+    while not reader.at_end():
+        magic = int.from_bytes(reader.take(4), "little")
+        if magic >> 4 == _SKIPPABLE:
+            reader.skip(int.from_bytes(reader.take(4), "little"))
+        elif magic == _MAGIC:
+            yield _frame(reader)
+        else:
+            raise ArchiveBroken("the archive is not zstd-compressed")
+
+
+def _frame(reader: "_Reader") -> WholeFrame | StreamedFrame:
+    header, content_size, has_checksum = _header(reader)
+    parts = _blocks(reader, header, has_checksum)
+    if content_size is None or content_size > WHOLE_LIMIT:
+        return StreamedFrame(parts)
+    # Blocks that store their content cost three bytes each, so a frame is hardly longer than what it holds.
+    limit = content_size + content_size // 64 + _BLOCK_LIMIT
+    collected, total = [], 0
+    for part in parts:
+        total += len(part)
+        if total > limit:
+            raise ArchiveBroken("a zstd frame is far longer than its content")
+        collected.append(part)
+    return WholeFrame(b"".join(collected), content_size)
+
+
+def _header(reader: "_Reader") -> tuple[bytes, int | None, bool]:
+    descriptor = reader.take(1)
+    flags = descriptor[0]
+    if flags & 0x08 or flags & 0x03:
+        raise ArchiveBroken("the archive's zstd frames need a dictionary or a newer zstd")
+    single_segment = bool(flags & 0x20)
+    size_bytes = _SIZE_BYTES[flags >> 6] or (1 if single_segment else 0)
+    rest = reader.take((0 if single_segment else 1) + size_bytes)
+    content_size = int.from_bytes(rest[len(rest) - size_bytes :], "little") if size_bytes else None
+    if size_bytes == 2 and content_size is not None:
+        content_size += 256
+    return _MAGIC.to_bytes(4, "little") + descriptor + rest, content_size, bool(flags & 0x04)
+
+
+def _blocks(reader: "_Reader", header: bytes, has_checksum: bool) -> Iterator[bytes]:
+    yield header
+    last = False
+    while not last:
+        block_header = reader.take(3)
+        word = int.from_bytes(block_header, "little")
+        last, kind, size = bool(word & 1), word >> 1 & 3, word >> 3
+        if kind == 3 or size > _BLOCK_LIMIT:
+            raise ArchiveBroken("the archive holds a broken zstd block")
+        yield block_header + reader.take(1 if kind == 1 else size)
+    if has_checksum:
+        yield reader.take(4)
+
+
+class _Reader:
+    """Takes exact numbers of bytes from pieces of any size."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._view = memoryview(b"")
+
+    def at_end(self) -> bool:
+        """Tell whether nothing is left."""
+        while not self._view:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return True
+            self._view = memoryview(piece)
+        return False
+
+    def take(self, count: int) -> bytes:
+        """Return the next ``count`` bytes."""
+        if count <= len(self._view):
+            return bytes(self._advance(count))
+        parts = []
+        while count:
+            if self.at_end():
+                raise ArchiveBroken("the archive ends too early")
+            part = self._advance(min(count, len(self._view)))
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+    def skip(self, count: int) -> None:
+        """Drop the next ``count`` bytes."""
+        while count:
+            if self.at_end():
+                raise ArchiveBroken("the archive ends too early")
+            count -= len(self._advance(min(count, len(self._view))))
+
+    def _advance(self, count: int) -> memoryview:
+        part, self._view = self._view[:count], self._view[count:]
+        return part

@@ -1,0 +1,91 @@
+"""Runs git on a fresh checkout: no hooks, no monitors, no prompts, no shell.
+
+Settings travel in the environment (git-config(1), ``GIT_CONFIG_COUNT``), because one of them may be a credential and
+everybody on the machine can read a command line.
+"""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from cachew.client.errors import GitFailed
+
+_QUIET_SETTINGS = {
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.splitIndex": "false",
+    "submodule.recurse": "false",
+    "fetch.recurseSubmodules": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "advice.diverging": "false",
+    "protocol.ext.allow": "never",
+}
+# What a caller's own git says about another repository must not reach ours; how to connect may.
+_KEPT_PREFIXES = ("GIT_SSL_", "GIT_SSH", "GIT_PROXY_", "GIT_TRACE", "GIT_CURL_", "GIT_HTTP_", "GIT_ASKPASS")
+_KEPT = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH")
+
+
+class Git:
+    """The git program.
+
+    :param program: its path.
+    :param environ: the environment of whoever uses the client.
+    """
+
+    def __init__(self, *, program: str, environ: Mapping[str, str]) -> None:
+        self._program = program
+        self._environ = environ
+
+    def run(
+        self,
+        directory: Path,
+        *arguments: str,
+        settings: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a git command in a repository.
+
+        :param settings: configuration for this command only.
+        :raise GitFailed: when it fails, unless ``check`` is false.
+        """
+        done = subprocess.run(
+            [self._program, "-C", str(directory), *arguments],
+            input=stdin,
+            capture_output=True,
+            env=self._environment({**_QUIET_SETTINGS, **(settings or {})}),
+            check=False,
+        )
+        if check and done.returncode:
+            raise GitFailed(arguments[0], done.stderr.decode("utf-8", "replace"))
+        return done
+
+    def text(self, directory: Path, *arguments: str) -> str:
+        """Run a git command and return what it printed, without the last newline; empty when it failed."""
+        done = self.run(directory, *arguments, check=False)
+        return "" if done.returncode else done.stdout.decode("utf-8", "replace").rstrip("\n")
+
+    def has_object(self, directory: Path, oid: str) -> bool:
+        """Tell whether a repository holds an object."""
+        return self.run(directory, "cat-file", "-e", f"{oid}^{{object}}", check=False).returncode == 0
+
+    def _environment(self, settings: Mapping[str, str]) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in self._environ.items()
+            if not name.startswith("GIT_") or name.startswith(_KEPT_PREFIXES) or name in _KEPT
+        }
+        kept |= {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C"}
+        pairs = [*self._own_settings(), *settings.items()]
+        for number, (key, value) in enumerate(pairs):
+            kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        return kept | {"GIT_CONFIG_COUNT": str(len(pairs))}
+
+    def _own_settings(self) -> list[tuple[str, str]]:
+        count = self._environ.get("GIT_CONFIG_COUNT", "0")
+        numbers = range(int(count)) if count.isdigit() else range(0)
+        found = [
+            (self._environ.get(f"GIT_CONFIG_KEY_{n}"), self._environ.get(f"GIT_CONFIG_VALUE_{n}")) for n in numbers
+        ]
+        return [(key, value) for key, value in found if key and value is not None]

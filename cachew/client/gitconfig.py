@@ -1,0 +1,44 @@
+"""Writes the config of a restored repository (pure), which is never taken from an archive. See git-config(1)."""
+
+import re
+
+_HEAD = re.compile(r"ref: (refs/heads/([^\x00-\x20\x7f~^:?*\[\\]+))\n?")
+
+
+def branch_of(head: str) -> str | None:
+    """Return the branch that a ``HEAD`` file names, None when it names a commit.
+
+    :raise ValueError: when it is neither.
+    """
+    match = _HEAD.fullmatch(head)
+    if match and ".." not in match[1] and "//" not in match[1] and not match[1].endswith(("/", ".lock", ".")):
+        return match[2]
+    if re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\n?", head):
+        return None
+    raise ValueError("HEAD is neither a branch nor a commit")
+
+
+def config_text(*, origin: str, branch: str | None, sha256: bool, folds_case: bool) -> str:
+    """Return the text of ``.git/config``.
+
+    :param origin: the upstream's URL.
+    :param branch: the branch that is checked out, None when HEAD is detached.
+    :param sha256: whether the repository's object names are SHA-256.
+    :param folds_case: whether the file system takes ``A`` and ``a`` for one name.
+    """
+    lines = ["[core]", f"\trepositoryformatversion = {int(sha256)}", "\tfilemode = true", "\tbare = false"]
+    lines += ["\tlogallrefupdates = true"]
+    if folds_case:
+        lines += ["\tignorecase = true", "\tprecomposeunicode = true"]
+    if sha256:
+        lines += ["[extensions]", "\tobjectformat = sha256"]
+    lines += ['[remote "origin"]', f"\turl = {_quoted(origin)}", "\tfetch = +refs/heads/*:refs/remotes/origin/*"]
+    if branch is not None:
+        lines += [f"[branch {_quoted(branch)}]", "\tremote = origin", f"\tmerge = {_quoted('refs/heads/' + branch)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(value: str) -> str:
+    if any(ord(c) < 0x20 for c in value):
+        raise ValueError("a control character in a config value")
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,91 @@
+"""Renews what a git index says about files on disk, so that the first ``git status`` rehashes nothing (pure).
+
+The server has written the index for its own disk. Times, inode, device and owner of every entry are rewritten for
+this one where the file has the recorded size and type; the rest is left for git to look at. See gitformat-index(5).
+"""
+
+import hashlib
+import os
+import stat
+import struct
+from collections.abc import Callable
+
+_HEADER = struct.Struct(">4sLL")
+_STAT = struct.Struct(">10L")
+_EXTENDED = 0x4000
+_NAME_MASK = 0x0FFF
+
+
+def refreshed(index: bytes, *, lstat: Callable[[bytes], os.stat_result | None], oid_size: int) -> bytes:
+    """Return an index with renewed file data and a new checksum.
+
+    :param lstat: gives what is on disk for a path, None when there is nothing.
+    :param oid_size: bytes of an object name, 20 or 32.
+    :raise ValueError: when it is not an index of version 2, 3 or 4.
+    """
+    content = bytearray(index[:-oid_size])
+    try:
+        _renew(content, lstat, oid_size)
+    except (struct.error, IndexError) as error:
+        raise ValueError("the index is cut off") from error
+    digest = hashlib.sha1(content) if oid_size == 20 else hashlib.sha256(content)
+    return bytes(content) + digest.digest()
+
+
+def _renew(content: bytearray, lstat: Callable[[bytes], os.stat_result | None], oid_size: int) -> None:
+    signature, version, count = _HEADER.unpack_from(content)
+    if signature != b"DIRC" or version not in (2, 3, 4):
+        raise ValueError("not an index of a known version")
+    position, path = _HEADER.size, b""
+    for _ in range(count):
+        start = position
+        (flags,) = struct.unpack_from(">H", content, start + 40 + oid_size)
+        position = start + 42 + oid_size + (2 if flags & _EXTENDED else 0)
+        if version == 4:
+            path, position = _compressed_name(content, position, path)
+        else:
+            path, position = _name(content, start, position, flags & _NAME_MASK)
+        found = lstat(path)
+        if found is not None:
+            _renew_entry(content, start, found)
+
+
+def _name(content: bytearray, start: int, position: int, length: int) -> tuple[bytes, int]:
+    end = position + length if length < _NAME_MASK else content.index(b"\0", position)
+    # An entry is padded with one to eight NULs to a multiple of eight bytes.
+    return bytes(content[position:end]), start + (end - start + 8) // 8 * 8
+
+
+def _compressed_name(content: bytearray, position: int, previous: bytes) -> tuple[bytes, int]:
+    byte = content[position]
+    position += 1
+    dropped = byte & 0x7F
+    while byte & 0x80:
+        byte = content[position]
+        position += 1
+        dropped = (dropped + 1) << 7 | byte & 0x7F
+    end = content.index(b"\0", position)
+    return previous[: len(previous) - dropped] + bytes(content[position:end]), end + 1
+
+
+def _renew_entry(content: bytearray, start: int, found: os.stat_result) -> None:
+    mode, size = struct.unpack_from(">L", content, start + 24)[0], struct.unpack_from(">L", content, start + 36)[0]
+    if found.st_size & 0xFFFFFFFF != size or not _same_type(mode, found.st_mode):
+        return
+    fields = (
+        *divmod(found.st_ctime_ns, 1_000_000_000),
+        *divmod(found.st_mtime_ns, 1_000_000_000),
+        found.st_dev,
+        found.st_ino,
+        mode,
+        found.st_uid,
+        found.st_gid,
+        size,
+    )
+    _STAT.pack_into(content, start, *(field & 0xFFFFFFFF for field in fields))
+
+
+def _same_type(mode: int, found: int) -> bool:
+    if stat.S_ISREG(mode):
+        return stat.S_ISREG(found) and bool(mode & 0o100) == bool(found & 0o100)
+    return stat.S_ISLNK(mode) and stat.S_ISLNK(found)

@@ -1,0 +1,44 @@
+"""How work in the client tells its user what it is doing."""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Whoever watches; methods may be called from any thread."""
+
+    def begin(self, label: str, total: int | None) -> None:
+        """Say that a transfer starts, or starts over.
+
+        :param total: its size in bytes, None when the server does not know yet.
+        """
+
+    def advance(self, count: int) -> None:
+        """Count bytes of the transfer."""
+
+    def finish(self) -> None:
+        """Say that the transfer is over, well or badly."""
+
+    def say(self, text: str) -> None:
+        """Tell the user something."""
+
+    def warn(self, text: str) -> None:
+        """Tell the user of something that went wrong and does not end the work."""
+
+
+class Silence:
+    """Nobody watches."""
+
+    def begin(self, label: str, total: int | None) -> None:
+        """Ignore it."""
+
+    def advance(self, count: int) -> None:
+        """Ignore it."""
+
+    def finish(self) -> None:
+        """Ignore it."""
+
+    def say(self, text: str) -> None:
+        """Ignore it."""
+
+    def warn(self, text: str) -> None:
+        """Ignore it."""

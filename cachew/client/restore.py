@@ -1,0 +1,132 @@
+"""``git restore``: a repository out of the server's snapshot, whole or not at all.
+
+Everything happens in a staging directory, which becomes the target only at the end: a failure leaves nothing, so the
+same command can simply be run again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cachew.client.addresses import RepositoryAddress
+from cachew.client.archive import Archives, Extracted
+from cachew.client.bundle import BUNDLE_HEADER, Bundles
+from cachew.client.checkout import Checkout
+from cachew.client.errors import ClientError, NotCached, ServerRefused
+from cachew.client.extract import Unpack, folds_case
+from cachew.client.freshen import Freshener, Wanted
+from cachew.client.gitcommand import Git
+from cachew.client.lfs import LfsObjects
+from cachew.client.progress import Progress
+from cachew.client.snapshotrules import CONFIG, SnapshotRules
+from cachew.client.staging import Staging, check_target, publish
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """What the user asked for.
+
+    :param address: the repository.
+    :param directory: where it is to be.
+    :param wanted: refs and commits that it must have.
+    :param use_bundle: whether the delta bundle is applied.
+    :param lfs: whether LFS objects are fetched.
+    """
+
+    address: RepositoryAddress
+    directory: Path
+    wanted: Wanted
+    use_bundle: bool = True
+    lfs: bool = False
+
+
+class GitRestore:
+    """Restores repositories.
+
+    :param archives: fetches and extracts archives.
+    :param unpack: how archives are extracted.
+    :param bundles: applies delta bundles.
+    :param freshener: fetches what a snapshot lacks.
+    :param lfs: fetches LFS objects.
+    :param git: the git program.
+    :param progress: is told of what happens.
+    """
+
+    def __init__(
+        self,
+        *,
+        archives: Archives,
+        unpack: Unpack,
+        bundles: Bundles,
+        freshener: Freshener,
+        lfs: LfsObjects,
+        git: Git,
+        progress: Progress,
+    ) -> None:
+        self._archives = archives
+        self._unpack = unpack
+        self._bundles = bundles
+        self._freshener = freshener
+        self._lfs = lfs
+        self._git = git
+        self._progress = progress
+
+    def restore(self, request: RestoreRequest) -> None:
+        """Restore a repository.
+
+        :raise ClientError: when that fails; the target is then as it was.
+        """
+        target = check_target(request.directory)
+        with Staging(target=target, within=target.exists()) as staging:
+            folds = folds_case(staging.path("."))
+            extracted = self._extract(request.address, lambda: staging.fresh("tree"), folds)
+            checkout = Checkout(tree=staging.path("tree"), git=self._git)
+            said_config = extracted.captured.get(CONFIG, b"")
+            origin = checkout.configure(address=request.address, said_config=said_config, folds_case=folds)
+            checkout.refresh_index()
+            if request.use_bundle and (bundle_url := extracted.headers.get(BUNDLE_HEADER)):
+                self._apply_bundle(checkout, bundle_url, staging.path("delta.bundle"))
+            if request.wanted:
+                self._freshener.satisfy(checkout, request.address, origin=origin, wanted=request.wanted)
+            if request.lfs:
+                self._lfs.fetch(checkout, request.address, fresh_directory=lambda: staging.fresh("lfs"))
+            commit = self._git.text(checkout.tree, "rev-parse", "--short=12", "HEAD")
+            publish(checkout.tree, target)
+        self._conclude(request, origin, checkout_of=commit)
+
+    def _extract(self, address: RepositoryAddress, fresh_directory: Callable[[], Path], folds: bool) -> Extracted:
+        try:
+            return self._archives.fetch(
+                address.artefact("snapshot.tar.zst"),
+                unpack=self._unpack,
+                rules=lambda: SnapshotRules(folds_case=folds),
+                fresh_directory=fresh_directory,
+            )
+        except NotCached as error:
+            raise NotCached(
+                f"no snapshot of {address.name} can be had ({error})",
+                status=error.status,
+                advice=f"Check the name. `git clone {address.url}` may work meanwhile.",
+            ) from error
+        except ServerRefused as error:
+            error.advice = error.advice or f"`git clone {address.url}` may work meanwhile."
+            raise
+
+    def _apply_bundle(self, checkout: Checkout, bundle_url: str, file: Path) -> None:
+        try:
+            self._bundles.apply(checkout, bundle_url, file=file)
+        except (ClientError, OSError) as error:
+            self._progress.warn(f"the delta bundle was not applied: {error}; `git pull` brings what is newer")
+        else:
+            self._progress.say("Delta bundle applied")
+        finally:
+            file.unlink(missing_ok=True)
+
+    def _conclude(self, request: RestoreRequest, origin: str, *, checkout_of: str) -> None:
+        address = request.address
+        self._progress.say(f"Restored {address.name} at {checkout_of} to {request.directory}")
+        prefix = origin.removesuffix("/").removesuffix(".git").removesuffix(address.path)
+        self._progress.say(
+            "To fetch through this server from now on:\n"
+            f'  git config --global url."{address.server}/git/{address.host}/".insteadOf {prefix}'
+        )

@@ -1,0 +1,168 @@
+"""A staging directory beside the target, so that a target is either whole or not there.
+
+Its name says whose it is and a lock in it says whether that run still lives: what a killed run has left is removed by
+the next run for the same target.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from cachew.client.errors import BadUsage, ExtractionFailed
+
+_LOCK = "cachew-lock"
+
+
+class Staging:
+    """A place to make one directory in.
+
+    :param target: the directory that is to be, absolute, its links resolved.
+    :param within: make the staging directory inside the target, which exists, instead of beside it.
+    """
+
+    def __init__(self, *, target: Path, within: bool) -> None:
+        self._target = target
+        self._home = target if within else target.parent
+        self._lock: int | None = None
+        self._place = Path()
+        self._new_parents: list[Path] = []
+
+    def __enter__(self) -> "Staging":
+        """Make the place, after removing what killed runs have left."""
+        try:
+            self._new_parents = [parent for parent in (self._home, *self._home.parents) if not parent.exists()]
+            self._home.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self._target)
+            self._make()
+        except OSError as error:
+            raise ExtractionFailed(
+                f"cannot write to {self._home}: {error.strerror}", "Choose a directory that you may write to."
+            ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove whatever has not been moved out."""
+        remove_tree(self._place)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        with contextlib.suppress(OSError):
+            for parent in self._new_parents:
+                parent.rmdir()
+
+    def path(self, name: str) -> Path:
+        """Return the path of something in the staging directory."""
+        return self._place / name
+
+    def fresh(self, name: str) -> Path:
+        """Return a new, empty directory in the staging directory, removing an earlier one of that name."""
+        directory = self._place / name
+        remove_tree(directory)
+        directory.mkdir()
+        return directory
+
+    def _make(self) -> None:
+        while self._lock is None:
+            self._place = Path(tempfile.mkdtemp(prefix=_prefix(self._target), dir=self._home))
+            # Another run may take the still unlocked directory for a leftover; then make another.
+            with contextlib.suppress(FileNotFoundError):
+                self._lock = _locked(self._place, os.O_CREAT)
+
+
+def check_target(directory: Path) -> Path:
+    """Return where a directory is to be, its links resolved.
+
+    :raise BadUsage: when something is there already.
+    """
+    target = Path(os.path.realpath(directory))
+    if not target.exists():
+        return target
+    if not target.is_dir():
+        raise BadUsage(f"{directory} exists and is not a directory", "Choose another directory.")
+    if any(not _is_staging(name, target) for name in os.listdir(target)):
+        raise BadUsage(f"{directory} exists and is not empty", "Remove it, or choose another directory.")
+    return target
+
+
+def publish(made: Path, target: Path) -> None:
+    """Move a finished directory to its place in one step, or into an empty directory entry by entry.
+
+    :raise ExtractionFailed: when something has appeared there meanwhile; the target is then as it was.
+    """
+    try:
+        if not target.is_dir():
+            made.rename(target)
+            return
+        _move_entries(made, target)
+    except OSError as error:
+        raise ExtractionFailed(f"cannot move the finished directory to {target}: {error.strerror}") from error
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove the staging directories of runs for this target that were killed."""
+    for home in (target.parent, target):
+        for place in _staging_directories(home, target):
+            with contextlib.suppress(OSError):
+                if not os.listdir(place):
+                    place.rmdir()
+                    continue
+                lock = _locked(place)
+                if lock is not None:
+                    remove_tree(place)
+                    os.close(lock)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory that may not be there; every directory in it is open to its owner."""
+    if path != Path() and path.exists():
+        shutil.rmtree(path)
+
+
+def _move_entries(made: Path, target: Path) -> None:
+    # .git comes last: until then nothing takes the directory for a repository.
+    moved: list[str] = []
+    try:
+        for name in sorted(os.listdir(made), key=lambda name: (name == ".git", name)):
+            if os.path.lexists(target / name):
+                raise FileExistsError(17, f"{name} is there already")
+            os.rename(made / name, target / name)
+            moved.append(name)
+    except OSError:
+        for name in moved:
+            os.rename(target / name, made / name)
+        raise
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name}.cachew-"
+
+
+def _is_staging(name: str, target: Path) -> bool:
+    return name.startswith(_prefix(target))
+
+
+def _staging_directories(home: Path, target: Path) -> Iterator[Path]:
+    if home.is_dir():
+        yield from [home / name for name in os.listdir(home) if _is_staging(name, target)]
+
+
+def _locked(place: Path, flags: int = 0) -> int | None:
+    try:
+        lock = os.open(place / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
+    except FileNotFoundError:
+        if flags:
+            raise
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    return lock

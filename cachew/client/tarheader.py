@@ -1,0 +1,132 @@
+"""Reads and writes the 512-byte headers of tar (pure).
+
+The client never hands a header of an archive on: it reads the header, judges the entry, and writes a header of its
+own. So the scanner and the program that extracts cannot disagree about what an entry is. The form written is GNU's
+(long names as ``././@LongLink`` entries), which GNU tar, bsdtar and Python all read. See tar(5) and POSIX pax.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import Enum
+
+from cachew.client.errors import ArchiveBroken
+
+BLOCK = 512
+_LAYOUT = struct.Struct("100s8s8s8s12s12s8s1s100s6s2s32s32s8s8s155s12s")
+_CHECKSUM = slice(148, 156)
+_OCTAL_LIMIT = 8**11
+_LONG_NAME = b"././@LongLink"
+
+
+class Kind(Enum):
+    """The kinds of entry that may be extracted, with their type flags."""
+
+    FILE = b"0"
+    HARDLINK = b"1"
+    SYMLINK = b"2"
+    DIRECTORY = b"5"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of an archive.
+
+    :param path: relative, its parts joined by single slashes, empty for the root.
+    :param mode: permission bits.
+    :param size: bytes of content, 0 unless a file.
+    :param mtime: seconds since the epoch.
+    :param target: of a link: for symbolic links as it stands, for hard links a path like ``path``.
+    """
+
+    path: bytes
+    kind: Kind
+    mode: int
+    size: int
+    mtime: int
+    target: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class RawHeader:
+    """The fields of a header block, as they stand in it."""
+
+    name: bytes
+    mode: int
+    size: int
+    mtime: int
+    flag: bytes
+    target: bytes
+
+
+def parse(block: bytes) -> RawHeader:
+    """Read a header block.
+
+    :raise ArchiveBroken: when its checksum or a number is wrong.
+    """
+    fields = _LAYOUT.unpack(block)
+    name, mode, size, mtime, flag, target, magic, prefix = (*(fields[i] for i in (0, 1, 4, 5, 7, 8, 9, 15)),)
+    if sum(block) - sum(block[_CHECKSUM]) + 8 * 0x20 != _number(fields[6]):
+        raise ArchiveBroken("the archive is damaged: a tar header has a wrong checksum")
+    name = _text(name)
+    if magic == b"ustar\0" and (head := _text(prefix)):
+        name = head + b"/" + name
+    return RawHeader(name, _number(mode), _number(size), _number(mtime), flag, _text(target))
+
+
+def build(entry: Entry) -> bytes:
+    """Write the header blocks of an entry."""
+    name = b"./" + entry.path + (b"/" if entry.kind is Kind.DIRECTORY else b"")
+    target = b"./" + entry.target if entry.kind is Kind.HARDLINK else entry.target
+    blocks = b""
+    if len(name) > 100:
+        blocks += _long(b"L", name)
+    if len(target) > 100:
+        blocks += _long(b"K", target)
+    return blocks + _block(name[:100], entry.mode, entry.size, entry.mtime, entry.kind.value, target[:100])
+
+
+def padding(size: int) -> int:
+    """Return the bytes that fill content up to a whole block."""
+    return -size % BLOCK
+
+
+def _long(flag: bytes, text: bytes) -> bytes:
+    body = text + b"\0"
+    return _block(_LONG_NAME, 0, len(body), 0, flag, b"") + body + bytes(padding(len(body)))
+
+
+def _block(name: bytes, mode: int, size: int, mtime: int, flag: bytes, target: bytes) -> bytes:
+    block = bytearray(
+        _LAYOUT.pack(
+            name,
+            b"%07o\0" % mode,
+            b"0000000\0",
+            b"0000000\0",
+            b"%011o\0" % size if size < _OCTAL_LIMIT else b"\x80" + size.to_bytes(11, "big"),
+            b"%011o\0" % min(max(mtime, 0), _OCTAL_LIMIT - 1),
+            b" " * 8,
+            flag,
+            target,
+            b"ustar ",
+            b" \0",
+            *(b"",) * 6,
+        )
+    )
+    block[_CHECKSUM] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def _text(field: bytes) -> bytes:
+    return field.partition(b"\0")[0]
+
+
+def _number(field: bytes) -> int:
+    if field[0] & 0x80:
+        # Base 256, two's complement (GNU): 0x80 marks a positive number, 0xff a negative one.
+        return int.from_bytes(bytes([field[0] & 0x7F | (field[0] & 0x40) << 1]) + field[1:], "big", signed=True)
+    digits = field.strip(b" \0")
+    if not digits:
+        return 0
+    if any(digit not in b"01234567" for digit in digits):
+        raise ArchiveBroken("the archive is damaged: a tar header holds no number where one must be")
+    return int(digits, 8)

@@ -1,0 +1,217 @@
+"""Scans a tar stream entry by entry and lets through only what rules allow (pure).
+
+The archive is not trusted. Everything that extraction sees has gone through here: names and link targets are put
+together from all their sources (ustar prefix, pax records, GNU long names), devices, sparse files and unknown types
+are refused, and what remains is written anew, entry by entry, with a header of our own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from enum import Enum
+from typing import Protocol
+
+from cachew.client import tarheader
+from cachew.client.errors import ArchiveBroken, ArchiveRefused
+from cachew.client.tarheader import BLOCK, Entry, Kind, RawHeader
+
+EXTENSION_LIMIT = 1024 * 1024
+"""The longest pax header or long name, in bytes."""
+CAPTURE_LIMIT = 256 * 1024
+"""The longest file, in bytes, whose content is kept for rules that ask for it."""
+_ZERO = bytes(BLOCK)
+_KINDS = {b"0": Kind.FILE, b"\0": Kind.FILE, b"7": Kind.FILE}
+_KINDS |= {b"1": Kind.HARDLINK, b"2": Kind.SYMLINK, b"5": Kind.DIRECTORY}
+_DEVICES = {b"3": "a character device", b"4": "a block device", b"6": "a fifo"}
+_SIZE_LIMIT = 2**62
+
+
+class Rules(Protocol):
+    """What of an archive may be extracted."""
+
+    def judge(self, entry: Entry) -> Entry | None:
+        """Return the entry as it is to be extracted, or None to leave it out.
+
+        :raise ArchiveRefused: to refuse the whole archive.
+        """
+
+    def wants_content(self, path: bytes) -> bool:
+        """Tell whether the content of a file that was left out is to be kept in memory."""
+
+
+class _Body(Enum):
+    EMIT = "emit"
+    DROP = "drop"
+    COLLECT = "collect"
+
+
+class TarScanner:
+    """An incremental scanner: feed it the archive, it gives the archive that may be extracted.
+
+    :param rules: what may be extracted.
+    """
+
+    def __init__(self, *, rules: Rules) -> None:
+        self._rules = rules
+        self._block = bytearray()
+        self._left = 0
+        self._body = _Body.DROP
+        self._size = 0
+        self._collected = bytearray()
+        self._collecting: bytes | None = None
+        self._extensions: dict[bytes, bytes] = {}
+        self._ended = False
+        self.captured: dict[bytes, bytes] = {}
+        self.entries = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes | memoryview]:
+        """Take a piece of the archive and yield pieces of the archive to extract.
+
+        :raise ArchiveRefused: when an entry could do harm.
+        :raise ArchiveBroken: when it is no tar archive.
+        """
+        view = memoryview(data)
+        while view and not self._ended:
+            if self._left:
+                taken = view[: self._left]
+                self._left -= len(taken)
+                view = view[len(taken) :]
+                yield from self._content(taken)
+                continue
+            missing = BLOCK - len(self._block)
+            self._block += view[:missing]
+            view = view[missing:]
+            if len(self._block) == BLOCK:
+                block = bytes(self._block)
+                self._block.clear()
+                yield from self._header(block)
+        if self._ended and bytes(view).strip(b"\0"):
+            raise ArchiveRefused("it goes on after its end")
+
+    def finish(self) -> bytes:
+        """Return the end of the archive to extract.
+
+        :raise ArchiveBroken: when the archive has not come to its end.
+        """
+        if not self._ended:
+            raise ArchiveBroken("the archive ends too early")
+        return _ZERO * 2
+
+    def _content(self, taken: memoryview) -> Iterator[memoryview]:
+        if self._body is _Body.EMIT:
+            yield taken
+        elif self._body is _Body.COLLECT:
+            self._collected += taken
+            if not self._left:
+                self._collection_done(bytes(self._collected[: self._size]))
+
+    def _expect(self, size: int, body: _Body) -> None:
+        self._size, self._left, self._body = size, size + tarheader.padding(size), body
+        self._collected.clear()
+
+    def _header(self, block: bytes) -> Iterator[bytes]:
+        if block == _ZERO:
+            if self._extensions:
+                raise ArchiveBroken("the archive is damaged: it ends within an entry")
+            self._ended = True
+            return
+        header = tarheader.parse(block)
+        if not 0 <= header.size < _SIZE_LIMIT:
+            raise ArchiveRefused("an entry has an impossible size")
+        if header.flag in (b"x", b"g", b"L", b"K"):
+            self._extension(header)
+        else:
+            yield from self._entry(header)
+
+    def _extension(self, header: RawHeader) -> None:
+        if not 0 < header.size <= EXTENSION_LIMIT:
+            raise ArchiveRefused(f"a header extension of {header.size} bytes")
+        self._collecting = header.flag
+        self._expect(header.size, _Body.COLLECT)
+
+    def _collection_done(self, data: bytes) -> None:
+        kind, self._collecting = self._collecting, None
+        if kind == b"L":
+            self._extensions[b"path"] = data.partition(b"\0")[0]
+        elif kind == b"K":
+            self._extensions[b"linkpath"] = data.partition(b"\0")[0]
+        elif kind == b"x":
+            self._extensions |= _pax(data)
+        elif kind == b"g":
+            if _pax(data).keys() & {b"path", b"linkpath", b"size"}:
+                raise ArchiveRefused("a global header renames or resizes entries")
+        elif kind is not None:
+            self.captured[kind] = data
+
+    def _entry(self, header: RawHeader) -> Iterator[bytes]:
+        entry = self._described(header)
+        self._extensions = {}
+        self.entries += 1
+        kept = self._rules.judge(entry)
+        if kept is not None:
+            self._expect(entry.size, _Body.EMIT)
+            yield tarheader.build(replace(kept, size=entry.size))
+        elif 0 < entry.size <= CAPTURE_LIMIT and self._rules.wants_content(entry.path):
+            self._expect(entry.size, _Body.COLLECT)
+            self._collecting = entry.path
+        else:
+            self._expect(entry.size, _Body.DROP)
+
+    def _described(self, header: RawHeader) -> Entry:
+        name = self._extensions.get(b"path", header.name)
+        kind = _KINDS.get(header.flag)
+        if kind is None:
+            raise ArchiveRefused(f"{show(name)} is {_DEVICES.get(header.flag, 'of an unknown type')}")
+        if header.flag == b"\0" and name.endswith(b"/"):
+            kind = Kind.DIRECTORY
+        size = _decimal(self._extensions[b"size"]) if b"size" in self._extensions else header.size
+        if kind is not Kind.FILE and size:
+            raise ArchiveRefused(f"{show(name)} is no file and has content")
+        target = b""
+        if kind in (Kind.HARDLINK, Kind.SYMLINK):
+            target = self._extensions.get(b"linkpath", header.target)
+            if not target or b"\0" in target:
+                raise ArchiveRefused(f"{show(name)} is a link to nothing")
+        return Entry(normal_path(name), kind, header.mode & 0o7777, size, header.mtime, target)
+
+
+def normal_path(name: bytes) -> bytes:
+    """Return a name as a relative path without ``.`` parts and doubled slashes; the root is empty.
+
+    :raise ArchiveRefused: when it is absolute or has a ``..`` part.
+    """
+    if name.startswith(b"/"):
+        raise ArchiveRefused(f"{show(name)} is an absolute path")
+    if b"\0" in name:
+        raise ArchiveRefused(f"{show(name)} holds a NUL")
+    parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+    if b".." in parts:
+        raise ArchiveRefused(f"{show(name)} leads out of the directory")
+    return b"/".join(parts)
+
+
+def show(name: bytes) -> str:
+    """Return a name that is safe to print."""
+    return repr(name[:200].decode("utf-8", "backslashreplace"))
+
+
+def _decimal(text: bytes) -> int:
+    if not text.isdigit() or len(text) > 18:
+        raise ArchiveRefused("an entry has an impossible size")
+    return int(text)
+
+
+def _pax(data: bytes) -> dict[bytes, bytes]:
+    records: dict[bytes, bytes] = {}
+    position = 0
+    while position < len(data):
+        digits, _, _ = data[position : position + 20].partition(b" ")
+        length = int(digits) if digits.isdigit() else 0
+        record = data[position + len(digits) + 1 : position + length]
+        key, equals, value = record.partition(b"=")
+        if length < len(digits) + 4 or position + length > len(data) or not equals or not value.endswith(b"\n"):
+            raise ArchiveBroken("the archive is damaged: a pax header is malformed")
+        if key.startswith(b"GNU.sparse"):
+            raise ArchiveRefused("it holds a sparse file")
+        records[key] = value[:-1]
+        position += length
+    return {key: value for key, value in records.items() if key in (b"path", b"linkpath", b"size")}

@@ -1,0 +1,52 @@
+"""What the client's tests share: a server, and the client's parts joined as the command line joins them."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+import urllib3
+
+from cachew.client.archive import Archives
+from cachew.client.bundle import Bundles
+from cachew.client.download import Downloads
+from cachew.client.extract import choose_unpacker
+from cachew.client.freshen import Freshener
+from cachew.client.gitcommand import Git
+from cachew.client.http import Http
+from cachew.client.lfs import LfsObjects
+from cachew.client.restore import GitRestore
+from tests.fakes.cachew_server import CachewServer, running_server
+from tests.fakes.client_parts import Parts, Watcher
+
+
+@pytest.fixture
+def server() -> Iterator[CachewServer]:
+    with running_server() as state:
+        yield state
+
+
+@pytest.fixture
+def parts(server: CachewServer) -> Iterator[Parts]:
+    pool = urllib3.PoolManager(maxsize=8)
+    http = Http(server=server.url, authorization="Bearer secret", pool=pool, idle_timeout=10)
+    progress, pauses = Watcher(), list[float]()
+    downloads = Downloads(
+        http=http, progress=progress, pause=pauses.append, connections=4, piece_size=16 * 1024, attempts=3
+    )
+    archives = Archives(downloads=downloads, threads=2)
+    unpack = choose_unpacker(shutil.which("tar"), exact_modes=False)
+    program = shutil.which("git")
+    assert program is not None
+    git = Git(program=program, environ={**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"})
+    restore = GitRestore(
+        archives=archives,
+        unpack=unpack,
+        bundles=Bundles(downloads=downloads),
+        freshener=Freshener(http=http, progress=progress),
+        lfs=LfsObjects(archives=archives, unpack=unpack, progress=progress),
+        git=git,
+        progress=progress,
+    )
+    yield Parts(server, http, progress, pauses, downloads, archives, git, restore)
+    pool.clear()

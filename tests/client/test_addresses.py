@@ -1,0 +1,84 @@
+"""Addresses of repositories."""
+
+import pytest
+
+from cachew.client.addresses import parse_repository, parse_server, same_repository
+from cachew.client.errors import BadUsage
+
+SERVER = "http://cachew.example"
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "upstream"),
+    [
+        ("https://github.com/org/repo", "github.com/org/repo", "https://github.com/org/repo"),
+        ("https://GitHub.com/org/repo.git/", "github.com/org/repo", "https://GitHub.com/org/repo.git"),
+        ("https://git.example:8443/a/b/c", "git.example:8443/a/b/c", "https://git.example:8443/a/b/c"),
+        ("https://github.com:443/org/repo", "github.com/org/repo", "https://github.com:443/org/repo"),
+        ("git@github.com:org/repo.git", "github.com/org/repo", "git@github.com:org/repo.git"),
+        ("ssh://git@github.com/org/repo", "github.com/org/repo", "ssh://git@github.com/org/repo"),
+        ("https://sourceware.org/git/glibc.git", "sourceware.org/git/glibc", "https://sourceware.org/git/glibc.git"),
+        ("http://cachew.example/git/github.com/org/repo", "github.com/org/repo", None),
+        ("http://cachew.example/git/internal/org/repo", "internal/org/repo", None),
+    ],
+)
+def test_names_the_repository(url: str, name: str, upstream: str | None) -> None:
+    """Either address of a repository names it on the server."""
+    address = parse_repository(url, server=SERVER)
+    assert (address.server, address.name, address.upstream_url) == (SERVER, name, upstream)
+    assert address.artefact("ensure-refs") == f"http://cachew.example/git/{name}/ensure-refs"
+
+
+def test_takes_the_server_from_a_full_url() -> None:
+    """The URL of a repository on another server names that server."""
+    address = parse_repository("http://other.example:8080/git/github.com/org/repo", server=SERVER)
+    assert address.url == "http://other.example:8080/git/github.com/org/repo"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "repo",
+        "https://github.com",
+        "https://github.com/",
+        "https://github.com/../x",
+        "https://github.com/a//b",
+        "https://github.com/a%2fb",
+        "https://github.com/-option",
+        "https://user:secret@github.com/org/repo",
+        "https://github.com/org/repo?x=y",
+        "file:///etc",
+        "https://[broken/org/repo",
+    ],
+)
+def test_refuses_what_names_no_repository(url: str) -> None:
+    """Malformed URLs, and such with credentials, are refused."""
+    with pytest.raises(BadUsage):
+        parse_repository(url, server=SERVER)
+
+
+def test_checks_the_server() -> None:
+    """A server's URL loses its trailing slash; what is no URL of a server is refused."""
+    assert parse_server("http://cachew.example:8080/") == "http://cachew.example:8080"
+    for url in ("cachew.example", "ftp://cachew.example", "http://u:p@cachew.example", "http://"):
+        with pytest.raises(BadUsage):
+            parse_server(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "same"),
+    [
+        ("http://10.0.0.5:3000/org/repo", True),
+        ("https://github.com/org/repo.git", True),
+        ("https://evil.example/else", False),
+        ("https://user@github.com/org/repo", False),
+        ("ext::sh -c id", False),
+        ("https://github.com/org/repo\n[alias]", False),
+        ("https://x:y:z/org/repo", False),
+    ],
+)
+def test_judges_what_an_archive_calls_its_origin(url: str, same: bool) -> None:
+    """Only a plain URL with the repository's own path is taken from an archive."""
+    address = parse_repository(f"{SERVER}/git/github.com/org/repo", server=SERVER)
+    assert same_repository(url, address) is same

@@ -1,0 +1,146 @@
+"""Downloads: ranges pinned to one tag, resumed, started over, checked."""
+
+import os
+
+import pytest
+
+from cachew.client.download import RangedDownload, StreamedDownload
+from cachew.client.errors import DownloadCorrupt, NotCached, ObjectChanged, ServerRefused, ServerUnreachable
+from tests.fakes.cachew_server import Stored
+from tests.fakes.client_parts import Parts
+
+PIECE = 16 * 1024
+BODY = os.urandom(PIECE * 10 + 123)
+
+
+def fetch(parts: Parts, path: str = "/x") -> bytes:
+    """Download an object whole."""
+    return b"".join(parts.downloads.open(parts.server.url + path).pieces())
+
+
+def test_downloads_ranges_in_parallel(parts: Parts) -> None:
+    """An object with a tag comes in ranges, each pinned to the tag and authorized."""
+    parts.server.objects["/x"] = stored = Stored(BODY)
+    assert fetch(parts) == BODY
+    gets = parts.server.requests("GET")
+    assert sorted(int(g.headers["Range"][6:].split("-")[0]) for g in gets) == list(range(0, len(BODY), PIECE))
+    assert {g.headers["If-Match"] for g in gets} == {stored.tag}
+    assert {g.headers["Authorization"] for g in parts.server.seen} == {"Bearer secret"}
+    assert parts.progress.count == len(BODY)
+
+
+def test_keeps_few_pieces_in_memory(parts: Parts) -> None:
+    """A reader that does not read stops the download after a few pieces."""
+    parts.server.objects["/x"] = stored = Stored(BODY)
+    pieces = parts.downloads.open(parts.server.url + "/x").pieces()
+    next(pieces)
+    pieces.close()
+    assert stored.gets <= 4 + 2 + 1
+
+
+def test_resumes_pieces_where_they_broke(parts: Parts) -> None:
+    """A piece that breaks off is asked for again from where it broke."""
+    parts.server.objects["/x"] = Stored(BODY[:PIECE], cuts=[5000, 6000, 1])
+    assert fetch(parts) == BODY[:PIECE]
+    ranges = [g.headers["Range"] for g in parts.server.requests("GET")]
+    assert ranges == ["bytes=0-16383", "bytes=5000-16383", "bytes=11000-16383", "bytes=11001-16383"]
+
+
+def test_survives_many_cuts_that_make_progress(parts: Parts) -> None:
+    """Breaks between which something arrives do not end the download."""
+    parts.server.objects["/x"] = Stored(BODY, cuts=[1000] * 40)
+    assert fetch(parts) == BODY
+
+
+def test_retries_a_busy_server(parts: Parts) -> None:
+    """A 503 is tried again, after a pause."""
+    parts.server.objects["/x"] = Stored(BODY[:PIECE], statuses=[503, 503])
+    assert fetch(parts) == BODY[:PIECE]
+    assert len(parts.pauses) == 2
+
+
+def test_gives_up_on_a_broken_server(parts: Parts) -> None:
+    """A server that goes on failing ends the download."""
+    parts.server.objects["/x"] = Stored(BODY, cuts=[0] * 99)
+    with pytest.raises(ServerUnreachable):
+        fetch(parts)
+
+
+def test_says_when_the_object_changes(parts: Parts) -> None:
+    """An object that is replaced meanwhile ends the download with the wish to start over."""
+
+    def replace(count: int) -> None:
+        if count == 1:
+            parts.server.objects["/x"].body = BODY[::-1]
+
+    parts.server.objects["/x"] = Stored(BODY, after=replace)
+    with pytest.raises(ObjectChanged):
+        fetch(parts)
+
+
+def test_reads_an_object_that_is_being_generated(parts: Parts) -> None:
+    """An object without length and tag is read as one stream."""
+    parts.server.objects["/x"] = stored = Stored(BODY, generating=True)
+    assert isinstance(parts.downloads.open(parts.server.url + "/x"), StreamedDownload)
+    assert fetch(parts) == BODY
+    assert stored.gets == 2
+
+
+def test_a_broken_stream_has_to_start_over(parts: Parts) -> None:
+    """A stream that breaks off is noticed."""
+    parts.server.objects["/x"] = Stored(BODY, generating=True, cuts=[PIECE])
+    with pytest.raises(ObjectChanged):
+        fetch(parts)
+
+
+def test_reads_weakly_tagged_objects_as_a_stream(parts: Parts) -> None:
+    """A weak tag pins nothing, so the object comes in one request."""
+    parts.server.objects["/x"] = Stored(BODY, headers={"ETag": 'W/"1"'})
+    assert fetch(parts) == BODY
+    assert len(parts.server.requests("GET")) == 1
+
+
+@pytest.mark.parametrize("generating", [False, True])
+def test_checks_the_digest(parts: Parts, generating: bool) -> None:
+    """Content that has not the digest that the tag says is refused at its end."""
+    headers = {"ETag": f'"{"0" * 64}"'} if generating else {}
+    parts.server.objects["/x"] = Stored(BODY, etag="0" * 64, headers=headers, generating=generating)
+    with pytest.raises(DownloadCorrupt):
+        fetch(parts)
+
+
+def test_takes_other_tags_as_they_are(parts: Parts) -> None:
+    """A tag that is no digest pins ranges and is compared with nothing."""
+    parts.server.objects["/x"] = Stored(BODY, etag="version-7")
+    assert isinstance(parts.downloads.open(parts.server.url + "/x"), RangedDownload)
+    assert fetch(parts) == BODY
+
+
+def test_empty_objects(parts: Parts) -> None:
+    """An empty object is no error."""
+    parts.server.objects["/x"] = Stored(b"")
+    assert fetch(parts) == b""
+
+
+def test_words_refusals(parts: Parts) -> None:
+    """Refusals carry the server's words and advice."""
+    with pytest.raises(NotCached, match="nothing here"):
+        fetch(parts)
+    parts.server.objects["/x"] = Stored(b"", generating=True, statuses=[401])
+    with pytest.raises(ServerRefused) as caught:
+        fetch(parts)
+    assert "--authorization" in caught.value.advice
+
+
+def test_words_an_unreachable_server(parts: Parts) -> None:
+    """A server that does not answer is named, with advice, after a few tries."""
+    with pytest.raises(ServerUnreachable, match=r"127\.0\.0\.1:\d+: Connection refused") as caught:
+        parts.downloads.open("http://127.0.0.1:1/x")
+    assert "--url" in caught.value.advice
+    assert len(parts.pauses) == 2
+
+
+def test_the_credential_stays_on_the_server(parts: Parts) -> None:
+    """A URL elsewhere gets no authorization."""
+    assert parts.http.is_own(parts.server.url + "/x")
+    assert not parts.http.is_own("http://127.0.0.1:1/x")

@@ -1,0 +1,104 @@
+"""Extraction by the system's tar and by Python's."""
+
+import os
+import shutil
+import stat
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from cachew.client.archiverules import DirectoryRules
+from cachew.client.errors import ArchiveBroken, ArchiveRefused, ExtractionFailed
+from cachew.client.extract import Unpack, choose_unpacker, extract
+from cachew.client.tarscan import TarScanner
+from tests.fakes.archives import member, tar
+from tests.fakes.hostile import HOSTILE
+
+WAYS = ["system", "python"]
+
+
+def unpack(way: str, *, exact_modes: bool = True) -> Unpack:
+    """Return a way to extract."""
+    return choose_unpacker(shutil.which("tar") if way == "system" else None, exact_modes=exact_modes)
+
+
+def run(archive: bytes, directory: Path, way: str) -> None:
+    """Extract into a new directory."""
+    directory.mkdir()
+    pieces = [archive[start : start + 10_000] for start in range(0, len(archive), 10_000)]
+    extract(pieces, scanner=TarScanner(rules=DirectoryRules()), unpacker=unpack(way)(directory))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_writes_files(tmp_path: Path, way: str) -> None:
+    """Files, links, modes and times come out."""
+    members = [
+        member("dir/", type=tarfile.DIRTYPE, mode=0o555),
+        member("dir/run", b"x" * 100_000, mode=0o6751, mtime=1_600_000_000),
+        member("dir/link", type=tarfile.SYMTYPE, linkname="/etc/../../nowhere"),
+        member("hard", type=tarfile.LNKTYPE, linkname="dir/run"),
+        member("n" * 200, b"long"),
+    ]
+    run(tar(members), tmp_path / "out", way)
+    file = tmp_path / "out/dir/run"
+    assert file.read_bytes() == b"x" * 100_000
+    assert stat.S_IMODE(file.stat().st_mode) == 0o751
+    assert file.stat().st_mtime == 1_600_000_000
+    assert file.stat().st_uid == os.getuid()
+    assert os.readlink(tmp_path / "out/dir/link") == "/etc/../../nowhere"
+    assert (tmp_path / "out/hard").samefile(file)
+    assert (tmp_path / "out" / ("n" * 200)).read_bytes() == b"long"
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("what", HOSTILE)
+def test_hostile_archives_write_nothing_outside(tmp_path: Path, way: str, what: str) -> None:
+    """A refused archive has written nothing outside its directory, and no process is left."""
+    form = tarfile.PAX_FORMAT if "pax" in what else tarfile.GNU_FORMAT
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ArchiveRefused):
+        run(tar(HOSTILE[what], form=form), tmp_path / "a/b", way)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_reports_what_cannot_be_written(tmp_path: Path, way: str) -> None:
+    """A file that cannot be written is an error that says which."""
+    members = [member("a", b"x"), member("a/b", b"x" * 3_000_000), *[member(f"f{n}", b"y" * 5000) for n in range(900)]]
+    with pytest.raises(ExtractionFailed):
+        run(tar(members), tmp_path / "out", way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_cut_archive_is_an_error(tmp_path: Path, way: str) -> None:
+    """An archive without its end is not taken for a whole one."""
+    with pytest.raises(ArchiveBroken):
+        run(tar([member("a", b"x" * 100_000)])[:50_000], tmp_path / "out", way)
+
+
+def test_cuts_modes_by_the_umask(tmp_path: Path) -> None:
+    """Without exact modes nothing is open to the world."""
+    for way in WAYS:
+        directory = tmp_path / way
+        directory.mkdir()
+        archive = tar([member("a", b"x", mode=0o777)])
+        extract(
+            [archive], scanner=TarScanner(rules=DirectoryRules()), unpacker=unpack(way, exact_modes=False)(directory)
+        )
+        assert stat.S_IMODE((directory / "a").stat().st_mode) & 0o022 == 0
+
+
+def test_an_unknown_tar_is_not_used(tmp_path: Path) -> None:
+    """A tar that is not known to take our options is left alone."""
+    fake = tmp_path / "tar"
+    fake.write_text("#!/bin/sh\necho BusyBox\n")
+    fake.chmod(0o755)
+    (tmp_path / "out").mkdir()
+    extract(
+        [tar([member("a", b"x")])],
+        scanner=TarScanner(rules=DirectoryRules()),
+        unpacker=choose_unpacker(str(fake), exact_modes=False)(tmp_path / "out"),
+    )
+    assert (tmp_path / "out/a").read_bytes() == b"x"

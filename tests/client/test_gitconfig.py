@@ -1,0 +1,48 @@
+"""The config that the client writes."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cachew.client.gitconfig import branch_of, config_text
+
+
+def test_git_reads_what_was_written(tmp_path: Path) -> None:
+    """Git understands the values, however odd the branch is called."""
+    branch = 'fe"a;t#ure/ä'
+    file = tmp_path / "config"
+    file.write_text(config_text(origin="https://h/p", branch=branch, sha256=True, folds_case=True), encoding="utf-8")
+    listed = subprocess.run(["git", "config", "--file", str(file), "--list"], capture_output=True, check=True).stdout
+    assert listed.decode().splitlines() == [
+        "core.repositoryformatversion=1",
+        "core.filemode=true",
+        "core.bare=false",
+        "core.logallrefupdates=true",
+        "core.ignorecase=true",
+        "core.precomposeunicode=true",
+        "extensions.objectformat=sha256",
+        "remote.origin.url=https://h/p",
+        "remote.origin.fetch=+refs/heads/*:refs/remotes/origin/*",
+        f"branch.{branch}.remote=origin",
+        f"branch.{branch}.merge=refs/heads/{branch}",
+    ]
+
+
+def test_refuses_control_characters() -> None:
+    """No value can begin a new line."""
+    with pytest.raises(ValueError, match="control"):
+        config_text(origin="x\n[alias]", branch=None, sha256=False, folds_case=False)
+
+
+def test_reads_head() -> None:
+    """HEAD is a branch or a commit."""
+    assert branch_of("ref: refs/heads/a/b\n") == "a/b"
+    assert branch_of("ab" * 20 + "\n") is None
+
+
+@pytest.mark.parametrize("head", ["", "ref: refs/tags/x", "ref: refs/heads/../../config", "ref: refs/heads/a b", "x"])
+def test_refuses_other_heads(head: str) -> None:
+    """Anything else is refused."""
+    with pytest.raises(ValueError, match="HEAD"):
+        branch_of(head)

@@ -1,0 +1,401 @@
+"""`git restore` against a server, with real git."""
+
+import hashlib
+import os
+import stat
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cachew.client.addresses import parse_repository
+from cachew.client.errors import (
+    ArchiveRefused,
+    BadUsage,
+    ClientError,
+    DownloadCorrupt,
+    NotCached,
+    ObjectChanged,
+    ServerRefused,
+)
+from cachew.client.freshen import Wanted, parse_wanted
+from cachew.client.restore import RestoreRequest
+from tests.fakes.archives import commit, framed, git, make_upstream, member, snapshot_members, tar
+from tests.fakes.cachew_server import Stored
+from tests.fakes.client_parts import Parts
+
+UPSTREAM = "https://git.example/org/repo"
+BASE = "/git/git.example/org/repo"
+SNAPSHOT = f"{BASE}/snapshot.tar.zst"
+NOTHING = Wanted({}, [])
+
+
+class World:
+    """An upstream, its snapshot on the server, and a place to restore to."""
+
+    def __init__(self, parts: Parts, directory: Path, object_format: str = "sha1") -> None:
+        self.parts = parts
+        self.upstream = make_upstream(directory / "upstream", object_format=object_format)
+        self.members = snapshot_members(self.upstream, directory / "scratch", origin=UPSTREAM)
+        self.commit = git(self.upstream, "rev-parse", "HEAD")
+        self.place = directory / "place"
+        self.place.mkdir()
+        self.target = self.place / "repo"
+        self.publish()
+
+    def publish(self, extra: Any = (), **fields: Any) -> Stored:
+        """Put the snapshot on the server, with more entries at its end."""
+        stored = Stored(
+            framed(tar([*self.members, *extra])), headers={"X-Cachew-Snapshot-Commit": self.commit}, **fields
+        )
+        self.parts.server.objects[SNAPSHOT] = stored
+        return stored
+
+    def restore(self, url: str = UPSTREAM, wanted: Wanted = NOTHING, **options: Any) -> None:
+        """Restore."""
+        address = parse_repository(url, server=self.parts.server.url)
+        self.parts.restore.restore(RestoreRequest(address, self.target, wanted, **options))
+
+    def offer_bundle(self, *, broken: bool = False) -> str:
+        """Commit upstream and offer a bundle to that commit, which is returned."""
+        new = commit(self.upstream, "new", "new\n")
+        file = self.place.parent / "delta"
+        git(self.upstream, "bundle", "create", str(file), f"{self.commit}..trunk")
+        path = f"{BASE}/snapshot.bundle?base={self.commit}"
+        self.parts.server.objects[path] = Stored(file.read_bytes()[: 50 if broken else None])
+        self.parts.server.objects[SNAPSHOT].headers["X-Cachew-Bundle-Url"] = path
+        return new
+
+    def left(self) -> list[str]:
+        """Return what is in the place."""
+        return sorted(path.name for path in self.place.iterdir())
+
+
+@pytest.fixture
+def world(parts: Parts, tmp_path: Path) -> World:
+    return World(parts, tmp_path)
+
+
+def test_restores_a_working_repository(world: World) -> None:
+    """The checkout is clean, complete, on its branch, and tracks the upstream."""
+    world.restore()
+    tree = world.target
+    assert git(tree, "diff-files", "--name-only") == ""
+    assert git(tree, "status", "--short", "--branch") == "## trunk...origin/trunk"
+    assert git(tree, "rev-parse", "HEAD") == world.commit
+    assert git(tree, "remote", "get-url", "origin") == UPSTREAM
+    assert git(tree, "fsck", "--full") == ""
+    assert git(tree, "describe", "--tags") == "v1"
+    assert os.readlink(tree / "outside") == "/etc/hostname"
+    assert (tree / "bin/run").stat().st_mode & 0o100
+    assert world.left() == ["repo"]
+    hint = world.parts.progress.said[-1]
+    assert f'url."{world.parts.server.url}/git/git.example/".insteadOf https://git.example/' in hint
+
+
+def test_restores_sha256_repositories(parts: Parts, tmp_path: Path) -> None:
+    """A repository of SHA-256 objects gets the config that says so."""
+    world = World(parts, tmp_path, "sha256")
+    world.restore()
+    assert git(world.target, "diff-files", "--name-only") == ""
+    assert git(world.target, "rev-parse", "HEAD") == world.commit
+    assert len(world.commit) == 64
+
+
+def test_restores_while_the_snapshot_is_made(world: World) -> None:
+    """A snapshot that is being generated is restored as it comes."""
+    world.publish(generating=True)
+    world.restore()
+    assert git(world.target, "rev-parse", "HEAD") == world.commit
+
+
+def test_restores_from_the_server_s_url(world: World) -> None:
+    """With the server's own URL the archive says what the upstream is called, if it is the same repository."""
+    world.members = snapshot_members(world.upstream, world.place.parent / "s2", origin="http://10.0.0.5:3000/org/repo")
+    world.publish()
+    world.restore(f"{world.parts.server.url}{BASE}")
+    assert git(world.target, "remote", "get-url", "origin") == "http://10.0.0.5:3000/org/repo"
+
+
+def test_an_archive_cannot_choose_another_repository(world: World) -> None:
+    """What an archive calls its origin is not taken when it is another repository, or a command."""
+    for number, origin in enumerate(["https://evil.example/x", "ext::sh -c touch% /tmp/x"]):
+        world.members = snapshot_members(world.upstream, world.place.parent / f"s{number}", origin=origin)
+        world.publish()
+        world.target = world.place / f"repo{number}"
+        world.restore(f"{world.parts.server.url}{BASE}")
+        assert git(world.target, "remote", "get-url", "origin") == UPSTREAM
+
+
+def test_a_detached_head_stays_detached(world: World) -> None:
+    """A snapshot without a branch is restored without one."""
+    world.members = [
+        member("./.git/HEAD", f"{world.commit}\n".encode()) if info.name == "./.git/HEAD" else (info, content)
+        for info, content in world.members
+    ]
+    world.publish()
+    world.restore()
+    assert git(world.target, "rev-parse", "HEAD") == world.commit
+
+
+def test_takes_nothing_that_git_would_obey(world: World) -> None:
+    """Config, hooks, attributes, alternates and the like of an archive are not there after a restore."""
+    evil = b'[core]\n\tfsmonitor = "touch /tmp/x"\n[alias]\n\tst = !id\n'
+    names = ["config.worktree", "hooks/post-checkout", "info/attributes", "objects/info/alternates", "commondir"]
+    names += ["modules/x/config", "modules/x/hooks/post-checkout", "worktrees/x/gitdir", "rebase-merge/git-rebase-todo"]
+    world.members = [entry for entry in world.members if entry[0].name != "./.git/config"]
+    world.publish([member(f"./.git/{name}", evil, mode=0o755) for name in ["config", *names]])
+    world.restore()
+    for name in names:
+        assert not (world.target / ".git" / name).exists()
+    assert b"fsmonitor" not in (world.target / ".git/config").read_bytes()
+    assert git(world.target, "status", "--short") == ""
+
+
+HOSTILE = {
+    "device": [member("./dev", type=tarfile.CHRTYPE)],
+    "outside": [member("../evil", b"x")],
+    "through a link": [member("./l", type=tarfile.SYMTYPE, linkname=".."), member("./l/evil", b"x")],
+    "into .git through a link": [
+        member("./l", type=tarfile.SYMTYPE, linkname=".git"),
+        member("./l/hooks/pre-commit", b"x"),
+    ],
+    "disguised": [member("./.GIT/config", b"x")],
+    "nested": [member("./sub/.git/config", b"x")],
+    "hard link": [member("./passwd", type=tarfile.LNKTYPE, linkname="/etc/passwd")],
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_archive_leaves_nothing(world: World, what: str) -> None:
+    """A refused archive leaves neither a checkout nor anything else."""
+    world.publish(HOSTILE[what])
+    with pytest.raises(ArchiveRefused):
+        world.restore()
+    assert world.left() == []
+
+
+def test_no_set_id_bits(world: World) -> None:
+    """Files are never set-id."""
+    world.publish([member("./suid", b"x", mode=0o6755)])
+    world.restore()
+    assert stat.S_IMODE((world.target / "suid").stat().st_mode) & 0o7000 == 0
+
+
+def test_a_damaged_download_leaves_nothing(world: World) -> None:
+    """Content with the wrong digest is never renamed into place."""
+    world.publish(etag="0" * 64)
+    with pytest.raises(DownloadCorrupt):
+        world.restore()
+    assert world.left() == []
+
+
+def test_starts_over_when_the_snapshot_is_replaced(world: World) -> None:
+    """A snapshot that is replaced during the download is downloaded anew, whole."""
+    new = commit(world.upstream, "other", "x" * 100_000)
+    old = world.publish([member("./padding", os.urandom(300_000))])
+    world.members = snapshot_members(world.upstream, world.place.parent / "s2", origin=UPSTREAM)
+    old.after = lambda count: world.publish() if count == 2 else None
+    world.restore()
+    assert git(world.target, "rev-parse", "HEAD") == new
+    assert git(world.target, "status", "--short") == ""
+
+
+def test_gives_up_when_it_never_stays_the_same(world: World) -> None:
+    """A snapshot that breaks off again and again is an error that leaves nothing."""
+    world.publish(generating=True, cuts=[2000] * 9)
+    with pytest.raises(ObjectChanged):
+        world.restore()
+    assert world.left() == []
+
+
+def test_says_that_there_is_no_snapshot(world: World) -> None:
+    """Without a snapshot the user is told what else may work."""
+    del world.parts.server.objects[SNAPSHOT]
+    with pytest.raises(NotCached) as caught:
+        world.restore()
+    assert f"git clone {world.parts.server.url}{BASE}" in caught.value.advice
+    assert world.left() == []
+
+
+def test_never_touches_what_is_there(world: World) -> None:
+    """A directory with something in it is refused before anything is downloaded."""
+    world.target.mkdir()
+    (world.target / "mine").write_text("x")
+    with pytest.raises(BadUsage, match="not empty"):
+        world.restore()
+    assert not world.parts.server.seen
+
+
+def test_fills_an_empty_directory(world: World) -> None:
+    """An empty directory is filled."""
+    world.target.mkdir()
+    world.restore()
+    assert git(world.target, "diff-files", "--name-only") == ""
+    assert world.left() == ["repo"]
+
+
+def test_applies_the_delta_bundle(world: World) -> None:
+    """The bundle that the server offers brings the checkout to the mirror's commit."""
+    new = world.offer_bundle()
+    world.restore()
+    assert git(world.target, "rev-parse", "HEAD", "origin/trunk").split() == [new, new]
+    assert git(world.target, "status", "--short", "--branch") == "## trunk...origin/trunk"
+    assert world.parts.progress.warned == []
+
+
+def test_leaves_the_bundle_out_on_request(world: World) -> None:
+    """Without the bundle the checkout stays at the snapshot's commit."""
+    world.offer_bundle()
+    world.restore(use_bundle=False)
+    assert git(world.target, "rev-parse", "HEAD") == world.commit
+
+
+@pytest.mark.parametrize("fault", ["broken", "missing", "elsewhere"])
+def test_a_bad_bundle_is_only_a_warning(world: World, fault: str) -> None:
+    """A bundle that cannot be had or applied is warned of, and the checkout stays as the snapshot has it."""
+    world.offer_bundle(broken=fault == "broken")
+    headers = world.parts.server.objects[SNAPSHOT].headers
+    headers["X-Cachew-Bundle-Url"] = {
+        "broken": headers["X-Cachew-Bundle-Url"],
+        "missing": f"{BASE}/snapshot.bundle?base=missing",
+        "elsewhere": "http://127.0.0.1:1/bundle",
+    }[fault]
+    world.restore()
+    assert git(world.target, "rev-parse", "HEAD") == world.commit
+    assert "bundle" in world.parts.progress.warned[0]
+    assert git(world.target, "status", "--short") == ""
+
+
+def test_no_content_means_up_to_date(world: World) -> None:
+    """A bundle that is answered with 204 is neither applied nor warned of."""
+    world.parts.server.objects[SNAPSHOT].headers["X-Cachew-Bundle-Url"] = f"{BASE}/snapshot.bundle?base=x"
+    world.parts.server.answers[f"{BASE}/snapshot.bundle?base=x"] = (204, None)
+    world.restore()
+    assert world.parts.progress.warned == []
+
+
+def test_fetches_what_is_wanted_through_the_server(world: World) -> None:
+    """A wanted ref and commit are ensured on the server and pulled through it."""
+    new = commit(world.upstream, "new", "new\n")
+    git(world.upstream, "checkout", "--quiet", "-b", "side")
+    side = commit(world.upstream, "side", "side\n")
+    git(world.upstream, "checkout", "--quiet", "trunk")
+    git(world.upstream, "branch", "--quiet", "-D", "side")
+    answer = {"refs": {"refs/heads/trunk": new}, "missing_commits": [], "fetched": True}
+    world.parts.server.answers[f"{BASE}/ensure-refs"] = (200, answer)
+    world.parts.server.repositories[BASE] = str(world.upstream / ".git")
+    world.restore(wanted=parse_wanted([f"trunk={new}"], [side]))
+    assert git(world.target, "rev-parse", "HEAD") == new
+    assert git(world.target, "cat-file", "-t", side) == "commit"
+    assert git(world.target, "remote", "get-url", "origin") == UPSTREAM
+    assert (world.target / "new").read_text() == "new\n"
+    (asked,) = [seen for seen in world.parts.server.requests("POST") if seen.path.endswith("ensure-refs")]
+    assert asked.body == f'{{"refs": {{"refs/heads/trunk": "{new}"}}, "commits": ["{side}"]}}'.encode()
+    assert {s.headers.get("Authorization") for s in world.parts.server.seen} == {"Bearer secret"}
+    assert b"secret" not in (world.target / ".git/config").read_bytes()
+
+
+def test_asks_nobody_when_everything_wanted_is_there(world: World) -> None:
+    """Commits that the snapshot has need no server."""
+    world.restore(wanted=parse_wanted([f"refs/heads/trunk={world.commit}"], [world.commit]))
+    assert world.parts.server.requests("POST") == []
+
+
+def test_stays_on_a_rewritten_branch_with_a_warning(world: World) -> None:
+    """When the upstream's branch is no fast-forward the wanted commit is there and the checkout stays."""
+    git(world.upstream, "checkout", "--quiet", "--orphan", "fresh")
+    new = commit(world.upstream, "other", "x")
+    git(world.upstream, "branch", "--force", "trunk", "fresh")
+    answer = {"refs": {"refs/heads/trunk": new}, "missing_commits": [], "fetched": True}
+    world.parts.server.answers[f"{BASE}/ensure-refs"] = (200, answer)
+    world.parts.server.repositories[BASE] = str(world.upstream / ".git")
+    world.restore(wanted=parse_wanted(["trunk="], []))
+    assert git(world.target, "rev-parse", "HEAD", "origin/trunk").split() == [world.commit, new]
+    assert "git reset --hard origin/trunk" in world.parts.progress.warned[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ((200, {"refs": {}, "missing_commits": ["ff" * 20], "fetched": True}), "no commit ffff"),
+        ((200, {"refs": {"refs/heads/trunk": ""}, "missing_commits": []}), "no refs/heads/trunk"),
+        ((502, {"error": "upstream is down"}), "502"),
+    ],
+)
+def test_a_wish_that_cannot_be_met_leaves_nothing(world: World, answer: Any, error: str) -> None:
+    """A commit or ref that is not to be had fails the restore, which leaves nothing."""
+    world.parts.server.answers[f"{BASE}/ensure-refs"] = answer
+    with pytest.raises(ClientError, match=error):
+        world.restore(wanted=parse_wanted(["trunk="], ["ff" * 20]))
+    assert world.left() == []
+
+
+@pytest.mark.parametrize(("refs", "commits"), [(["main=xyz"], []), (["a b="], []), (["a..b="], []), ([], ["abc123"])])
+def test_malformed_wishes(refs: list[str], commits: list[str]) -> None:
+    """Half ids and impossible names are refused."""
+    with pytest.raises(BadUsage):
+        parse_wanted(refs, commits)
+
+
+def lfs_snapshot(content: bytes, name: str | None = None) -> bytes:
+    """Return an LFS snapshot with one object."""
+    oid = name or hashlib.sha256(content).hexdigest()
+    directories = [
+        "./",
+        "./lfs/",
+        "./lfs/objects/",
+        f"./lfs/objects/{oid[:2]}/",
+        f"./lfs/objects/{oid[:2]}/{oid[2:4]}/",
+    ]
+    members = [member(directory, type=tarfile.DIRTYPE, mode=0o755) for directory in directories]
+    return framed(tar([*members, member(f"./lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}", content)]))
+
+
+def add_pointer(world: World, content: bytes) -> None:
+    """Commit an LFS pointer and publish a snapshot that has it."""
+    oid = hashlib.sha256(content).hexdigest()
+    commit(world.upstream, ".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(content)}\n"
+    commit(world.upstream, "large.bin", pointer)
+    world.members = snapshot_members(world.upstream, world.place.parent / "lfs", origin=UPSTREAM)
+    world.publish()
+
+
+def test_fetches_lfs_objects(world: World) -> None:
+    """LFS objects take the place of their pointers, and git sees no change."""
+    content = os.urandom(5000)
+    add_pointer(world, content)
+    world.parts.server.objects[f"{BASE}/lfs-snapshot.tar.zst"] = Stored(lfs_snapshot(content))
+    world.restore(lfs=True)
+    oid = hashlib.sha256(content).hexdigest()
+    assert (world.target / f".git/lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}").read_bytes() == content
+    assert world.parts.progress.warned == []
+    assert (world.target / "large.bin").read_bytes() == content
+    assert git(world.target, "status", "--short") == ""
+    assert all(b"git lfs" in hook.read_bytes() for hook in (world.target / ".git").glob("hooks/*"))
+
+
+def test_warns_without_an_lfs_snapshot(world: World) -> None:
+    """When the server has no LFS snapshot the checkout is there, with advice."""
+    world.restore(lfs=True)
+    assert "git lfs pull" in world.parts.progress.warned[0]
+    assert git(world.target, "status", "--short") == ""
+
+
+def test_refuses_lfs_objects_with_another_content(world: World) -> None:
+    """An LFS object that is not what its name says fails the restore."""
+    world.parts.server.objects[f"{BASE}/lfs-snapshot.tar.zst"] = Stored(lfs_snapshot(b"evil", "ab" * 32))
+    with pytest.raises(DownloadCorrupt):
+        world.restore(lfs=True)
+    assert world.left() == []
+
+
+def test_a_refusal_advises(world: World) -> None:
+    """A server that refuses says what to do."""
+    world.publish(generating=True, statuses=[403])
+    with pytest.raises(ServerRefused) as caught:
+        world.restore()
+    assert caught.value.advice
+    assert world.left() == []
