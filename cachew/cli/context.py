@@ -1,0 +1,133 @@
+"""What every sub-command works with, made from the global options, the environment and the machine.
+
+Imports of the client are inside functions: ``cachew --help`` loads click and nothing else.
+"""
+
+import os
+import platform
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import urllib3
+
+    from cachew.cli.progress import BarProgress, LineProgress
+    from cachew.client.archive import Archives
+    from cachew.client.download import Downloads
+    from cachew.client.gitcommand import Git
+    from cachew.client.http import Http
+    from cachew.client.objects import Objects
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+_CONNECTIONS = 6
+
+
+@dataclass
+class Context:
+    """The global options.
+
+    :param url: the server's base URL, None when the user named none.
+    :param authorization: the ``Authorization`` header's value, None for none.
+    :param platform: whether keys get a platform prefix.
+    :param daily: whether keys get a date prefix.
+    :param hourly: whether keys get a date and hour prefix.
+    """
+
+    url: str | None
+    authorization: str | None
+    platform: bool
+    daily: bool
+    hourly: bool
+
+    @cached_property
+    def server(self) -> str:
+        """The server's base URL, checked."""
+        from cachew.client.addresses import parse_server
+
+        return parse_server(self.url or DEFAULT_URL)
+
+    @cached_property
+    def progress(self) -> "BarProgress | LineProgress":
+        """Who shows progress."""
+        from cachew.cli.progress import choose_progress
+
+        return choose_progress(sys.stderr, seconds=time.monotonic)
+
+    @property
+    def threads(self) -> int:
+        """How many threads compress or decompress."""
+        return min(4, os.cpu_count() or 1)
+
+    @property
+    def tar(self) -> str | None:
+        """The system's tar."""
+        return shutil.which("gtar") or shutil.which("tar")
+
+    def http(self, server: str | None = None) -> "Http":
+        """Return a client of a server.
+
+        :param server: one that is named by a repository's URL. When ``--url`` names another one, the credentials are
+            meant for that other one and stay at home.
+        """
+        from cachew.client.http import Http
+
+        theirs = server is not None and self.url is not None and urlsplit(server)[:2] != urlsplit(self.server)[:2]
+        authorization = None if theirs else self.authorization
+        server = server or self.server
+        return Http(server=server, authorization=authorization, pool=_pool(server))
+
+    def objects(self) -> "Objects":
+        """Return the object API."""
+        from cachew.client.objects import Objects
+
+        return Objects(http=self.http())
+
+    def downloads(self, http: "Http | None" = None) -> "Downloads":
+        """Return what downloads."""
+        from cachew.client.download import Downloads
+
+        return Downloads(http=http or self.http(), progress=self.progress, pause=time.sleep, connections=_CONNECTIONS)
+
+    def archives(self, downloads: "Downloads") -> "Archives":
+        """Return what fetches archives."""
+        from cachew.client.archive import Archives
+
+        return Archives(downloads=downloads, threads=self.threads)
+
+    def git(self) -> "Git":
+        """Return the git program.
+
+        :raise BadUsage: when there is none.
+        """
+        from cachew.client.errors import BadUsage
+        from cachew.client.gitcommand import Git
+
+        program = shutil.which("git")
+        if program is None:
+            raise BadUsage("there is no git on the PATH", "Install git.")
+        return Git(program=program, environ=os.environ)
+
+    def key(self, text: str) -> str:
+        """Return a key with the prefixes that the global options ask for."""
+        from cachew.client.keys import platform_prefix, prefixed
+
+        prefix = platform_prefix(system=sys.platform, machine=platform.machine()) if self.platform else ""
+        return prefixed(text, platform=prefix, now=datetime.now(), daily=self.daily, hourly=self.hourly)
+
+
+def _pool(server: str) -> "urllib3.PoolManager":
+    from urllib.request import getproxies, proxy_bypass
+
+    import urllib3
+
+    parts = urlsplit(server)
+    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+    if proxy:
+        return urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS + 2)
+    return urllib3.PoolManager(maxsize=_CONNECTIONS + 2)

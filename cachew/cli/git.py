@@ -1,0 +1,65 @@
+"""``cachew git …``: repositories."""
+
+from pathlib import Path
+
+import click
+
+from cachew.cli.context import Context
+
+
+@click.group()
+def git() -> None:
+    """Restore repositories from snapshots."""
+
+
+@git.command("restore")
+@click.argument("url")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--ref",
+    "refs",
+    metavar="NAME=SHA",
+    multiple=True,
+    help="A ref that must be at least there: refs/heads/main=SHA, or main= for whatever is upstream.",
+)
+@click.option("--commit", "commits", metavar="SHA", multiple=True, help="A commit that must be there.")
+@click.option("--no-bundle", is_flag=True, help="Leave the checkout at the snapshot's commit.")
+@click.option("--lfs", is_flag=True, help="Fetch the LFS objects of the checkout too.")
+@click.pass_obj
+def git_restore(
+    context: Context,
+    url: str,
+    directory: Path,
+    refs: tuple[str, ...],
+    commits: tuple[str, ...],
+    no_bundle: bool,
+    lfs: bool,
+) -> None:
+    """Make DIRECTORY a checkout of the repository at URL, much faster than git clone does.
+
+    URL is the upstream's (https://github.com/org/repo) or the server's
+    (http://cachew.example/git/github.com/org/repo). A failure leaves nothing behind.
+    """
+    from cachew.client.addresses import parse_repository
+    from cachew.client.bundle import Bundles
+    from cachew.client.extract import choose_unpacker
+    from cachew.client.freshen import Freshener, parse_wanted
+    from cachew.client.lfs import LfsObjects
+    from cachew.client.restore import GitRestore, RestoreRequest
+
+    address = parse_repository(url, server=context.server)
+    wanted = parse_wanted(refs, commits)
+    http = context.http(address.server)
+    downloads = context.downloads(http)
+    archives = context.archives(downloads)
+    unpack = choose_unpacker(context.tar, exact_modes=False)
+    restore = GitRestore(
+        archives=archives,
+        unpack=unpack,
+        bundles=Bundles(downloads=downloads),
+        freshener=Freshener(http=http, progress=context.progress),
+        lfs=LfsObjects(archives=archives, unpack=unpack, progress=context.progress),
+        git=context.git(),
+        progress=context.progress,
+    )
+    restore.restore(RestoreRequest(address, directory, wanted, use_bundle=not no_bundle, lfs=lfs))

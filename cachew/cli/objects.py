@@ -1,0 +1,115 @@
+"""``cachew get``, ``put``, ``stat``, ``delete``, ``namespaces`` and ``stats``: single objects."""
+
+import os
+import stat as modes
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from cachew.cli.context import Context
+
+_KEY_HELP = "KEY is 64 hex digits or any text (then its SHA-256)."
+
+
+@click.command(epilog=_KEY_HELP)
+@click.argument("namespace")
+@click.argument("key")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file instead of standard output.")
+@click.pass_obj
+def get(context: Context, namespace: str, key: str, output: Path | None) -> None:
+    """Download an object; its headers go to standard error."""
+    from cachew.client.objects import visible_headers
+
+    download = context.downloads().open(context.objects().url(namespace, context.key(key)))
+    try:
+        for name, value in visible_headers(download.headers).items():
+            click.echo(f"{name}: {value}", err=True)
+        if output is None or str(output) == "-":
+            for piece in download.pieces():
+                sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+            return
+        beside = output.with_name(f".{output.name}.{os.getpid()}.part")
+        try:
+            with open(beside, "wb") as file:
+                for piece in download.pieces():
+                    file.write(piece)
+            beside.replace(output)
+        finally:
+            beside.unlink(missing_ok=True)
+    finally:
+        download.close()
+
+
+@click.command(epilog=_KEY_HELP)
+@click.argument("namespace")
+@click.argument("key")
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option("--ttl", metavar="DURATION", help="How long to keep it: 90s, 15m, 1h30m.")
+@click.option("-H", "--headers", "headers", metavar="NAME=VALUE", multiple=True, help="A header to store with it.")
+@click.pass_obj
+def put(context: Context, namespace: str, key: str, file: BinaryIO, ttl: str | None, headers: tuple[str, ...]) -> None:
+    """Upload FILE (or standard input) as an object."""
+    from cachew.client.keys import check_duration
+
+    stored = _headers(headers)
+    if modes.S_ISREG(os.fstat(file.fileno()).st_mode):
+        name = os.path.basename(str(file.name)).replace("\\", "\\\\").replace('"', '\\"')
+        stored.setdefault("Content-Disposition", f'attachment; filename="{name}"' if name.isascii() else "attachment")
+        # The server can then refuse a body that is too large before any of it is sent.
+        stored["Content-Length"] = str(os.fstat(file.fileno()).st_size - file.tell())
+    ttl = check_duration(ttl) if ttl else None
+    context.objects().put(namespace, context.key(key), file, headers=stored, ttl=ttl)
+
+
+@click.command(epilog=_KEY_HELP)
+@click.argument("namespace")
+@click.argument("key")
+@click.pass_obj
+def stat(context: Context, namespace: str, key: str) -> None:
+    """Show the headers of an object."""
+    for name, value in context.objects().stat(namespace, context.key(key)).items():
+        click.echo(f"{name}: {value}")
+
+
+@click.command(epilog=_KEY_HELP)
+@click.argument("namespace")
+@click.argument("key")
+@click.pass_obj
+def delete(context: Context, namespace: str, key: str) -> None:
+    """Remove an object."""
+    context.objects().delete(namespace, context.key(key))
+
+
+@click.command()
+@click.pass_obj
+def namespaces(context: Context) -> None:
+    """List the namespaces, one a line."""
+    found = context.objects().namespaces()
+    for name in found:
+        click.echo(name)
+    if not found:
+        click.echo("No namespaces found", err=True)
+
+
+@click.command()
+@click.pass_obj
+def stats(context: Context) -> None:
+    """Show how many objects and bytes the cache holds."""
+    from cachew.cli.progress import size_text
+
+    for name, value in context.objects().stats().items():
+        human = f" ({size_text(value)})" if name in ("size", "capacity") and isinstance(value, int) else ""
+        click.echo(f"{name}: {value}{human}")
+
+
+def _headers(texts: tuple[str, ...]) -> dict[str, str]:
+    headers = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"{text!r} is not NAME=VALUE.")
+        headers[name] = value
+    return headers
