@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from cachew.endpoints import reach_of_shell
 from cachew.settings import DiskTier, S3Tier, Settings, TokenCredential
+from cachew.web.rules import Asked, lets_in_without_token
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def contradictions(settings: Settings) -> Iterator[Problem]:
     yield from _git(settings)
     yield from _cache(settings)
     yield from _access(settings)
+    yield from _access_tests(settings)
     yield from _credentials(settings)
     yield from _listening(settings)
 
@@ -85,6 +87,18 @@ def _access(settings: Settings) -> Iterator[Problem]:
     for index, rule in enumerate(settings.access.rule):
         if not (rule.cidr or rule.method or rule.path or rule.header):
             yield Problem(("access", "rule", index), "must have a condition: cidr, method, path or header")
+
+
+def _access_tests(settings: Settings) -> Iterator[Problem]:
+    access = settings.access
+    for index, test in enumerate(access.test):
+        pairs = (line.partition(":") for line in test.header)
+        headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+        asked = Asked(test.address, test.method, test.path, headers)
+        allowed = lets_in_without_token(access.rule, asked, trust_loopback=access.trust_loopback)
+        if allowed != (test.expect == "allow"):
+            found = "allow" if allowed else "deny"
+            yield Problem(("access", "test", index, "expect"), f"is {test.expect}, but the rules say {found}")
 
 
 def _credentials(settings: Settings) -> Iterator[Problem]:

@@ -120,17 +120,18 @@ CacheTier = Annotated[MemoryTier | DiskTier | S3Tier, Field(discriminator="backe
 
 
 class AccessRule(Section):
-    """One rule; the first whose conditions all hold decides. A request that none decides goes on as without rules."""
+    """One rule; the first whose conditions all hold decides. deny refuses; allow opens what otherwise needs the admin
+    token, but no private repository. A request that no rule decides goes on as without rules."""
 
-    action: Literal["allow", "deny"] = key(..., "What happens to the requests that it describes.", example='"deny"')
+    action: Literal["allow", "deny"] = key(..., "What happens to the requests that it describes.", example='"allow"')
     cidr: Networks = key((), "Networks, one of which the client is in.", example='"10.0.0.0/8"')
     method: Texts = key((), "Methods, one of which the request has.", example='["GET", "HEAD"]')
-    path: str | None = key(None, "What the request's path begins with.", example='"/metrics"')
+    path: str | None = key(None, "What the request's path begins with, in whole segments.", example='"/metrics"')
     header: HeaderLine | None = key(None, "A header that the request has.", example='"X-Team: build"')
 
 
 class AccessTest(Section):
-    """A request and what the rules must say about it, checked at start."""
+    """A request without token and what must become of it, checked at start."""
 
     address: Address = key(..., "The client's address.", example='"10.1.2.3"')
     method: Text = key("GET", "The request's method.")

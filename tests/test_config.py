@@ -183,6 +183,37 @@ def test_disk_tiers_do_not_share_a_directory(paths: tuple[str | None, ...]) -> N
     assert complaints("\n".join(tiers)) == ["cache[1].path: must not be shared with cache[0]"]
 
 
+RULES = """
+[[access.rule]]
+action = "allow"
+cidr = "10.0.0.0/8"
+method = "GET"
+path = "/metrics"
+[[access.rule]]
+action = "deny"
+path = "/api/v1/object/secret"
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "path", "expect"),
+    [
+        ("10.1.2.3", "/metrics", "allow"),
+        ("11.1.2.3", "/metrics", "deny"),
+        ("127.0.0.1", "/admin/", "deny"),
+        ("11.1.2.3", "/git/github.com/o/r/info/refs", "allow"),
+        ("11.1.2.3", "/_liveness", "allow"),
+        ("10.1.2.3", "/api/v1/object/secret/key", "deny"),
+    ],
+)
+def test_access_tests_hold_the_rules_to_their_word(address: str, path: str, expect: str) -> None:
+    """A test of the rules that holds is silent, its opposite is a problem."""
+    test = f"{RULES}[[access.test]]\naddress = '{address}'\npath = '{path}'\nexpect = "
+    read(f"{test}'{expect}'")
+    other = {"allow": "deny", "deny": "allow"}[expect]
+    assert complaints(f"{test}'{other}'") == [f"access.test[0].expect: is {other}, but the rules say {expect}"]
+
+
 def test_a_contradiction_is_not_guessed_from_a_section_that_is_wrong() -> None:
     """Where a section has a mistake, nothing is made up about the rest of it."""
     assert len(complaints("[manhole]\nlisten = 'tcp:1'\nauthorized-keys = 5")) == 1

@@ -1,0 +1,96 @@
+"""What the operator's rules say about a request (pure).
+
+Rules are tried in order and the first whose conditions all hold decides. *deny* refuses the request whatever it is;
+*allow* opens what otherwise needs the admin token. Neither opens a private repository: that is its upstream's to say.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Literal, Protocol
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+Verdict = Literal["allow", "deny"]
+
+_NEEDS_TOKEN = ("/admin", "/metrics", "/api")
+
+
+class Rule(Protocol):
+    """One rule; a condition that is empty or None holds always."""
+
+    @property
+    def action(self) -> Verdict:
+        """What becomes of the request."""
+
+    @property
+    def cidr(self) -> Collection[Network]:
+        """Networks, one of which the client is in."""
+
+    @property
+    def method(self) -> Collection[str]:
+        """Methods, one of which the request has."""
+
+    @property
+    def path(self) -> str | None:
+        """What the path begins with, in whole segments."""
+
+    @property
+    def header(self) -> str | None:
+        """A header that the request has, as ``Name: value``."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What rules look at.
+
+    :param address: the client's, None when it can't be known.
+    :param path: percent-decoded once.
+    :param headers: names in lower case.
+    """
+
+    address: Address | None
+    method: str
+    path: str
+    headers: Mapping[str, str]
+
+
+def decide(rules: Sequence[Rule], asked: Asked) -> Verdict | None:
+    """Return what the first rule that applies says, None when none does."""
+    return next((rule.action for rule in rules if _applies(rule, asked)), None)
+
+
+def lets_in_without_token(rules: Sequence[Rule], asked: Asked, *, trust_loopback: bool) -> bool:
+    """Say whether a request needs nothing but what its own route asks of it."""
+    verdict = decide(rules, asked)
+    if verdict is not None:
+        return verdict == "allow"
+    if trust_loopback and asked.address is not None and asked.address.is_loopback:
+        return True
+    return not any(_begins(asked.path, prefix) for prefix in _NEEDS_TOKEN)
+
+
+def _applies(rule: Rule, asked: Asked) -> bool:
+    return (
+        _within(rule, asked.address)
+        and (not rule.method or asked.method in rule.method)
+        and (rule.path is None or _begins(asked.path, rule.path))
+        and (rule.header is None or _has(asked.headers, rule.header))
+    )
+
+
+def _within(rule: Rule, address: Address | None) -> bool:
+    if address is None:
+        # Whoever can't be told apart gets no exception, and no way around a ban.
+        return not rule.cidr or rule.action == "deny"
+    return not rule.cidr or any(address in network for network in rule.cidr)
+
+
+def _begins(path: str, prefix: str) -> bool:
+    whole = prefix.rstrip("/")
+    return path == whole or path.startswith(f"{whole}/")
+
+
+def _has(headers: Mapping[str, str], line: str) -> bool:
+    name, _, value = line.partition(":")
+    return headers.get(name.strip().lower()) == value.strip()
