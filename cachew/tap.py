@@ -128,6 +128,15 @@ def _prepare_process(options: Options) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
+_observers: list[Callable[[], ILogObserver]] = []
+"""The log observer of this process; ``twistd`` takes a name that it imports, not a function."""
+
+
+def chosen_observer() -> ILogObserver:
+    """Return the observer that the config asks for; ``twistd`` calls this by name."""
+    return _observers[-1]()
+
+
 def _choose_log_observer(options: Options) -> None:
     """Have ``twistd`` log in our form, unless its own options ask for another."""
     parent = cast(Any, options.parent)
@@ -135,11 +144,8 @@ def _choose_log_observer(options: Options) -> None:
         return
     settings, levels = options.settings, options.log_levels
     open_log = _log_opener(parent.get("logfile"), foreground=bool(parent.get("nodaemon")))
-
-    def make_observer() -> ILogObserver:
-        return observer(file=open_log(), form=settings.log_format, levels=levels)
-
-    parent["logger"] = make_observer
+    _observers.append(lambda: observer(file=open_log(), form=settings.log_format, levels=levels))
+    parent["logger"] = f"{__name__}.{chosen_observer.__name__}"
 
 
 def _log_opener(name: str | None, *, foreground: bool) -> Callable[[], TextIO]:

@@ -8,14 +8,14 @@ answer, and the failure is remembered for the interval like any other answer.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, exact_kind, resolves, short_names
-from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
 from cachew.upstream.listing import Listing
@@ -24,7 +24,7 @@ from cachew.upstream.remote import Remotes
 _KEPT = 10_000
 _FAILURES = (UpstreamUnreachable, UpstreamTimeout, UpstreamBusy)
 
-Question = tuple[Identity, Kind, str | None]
+Question = tuple[Identity, Kind]
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,12 @@ class Answer:
 
     :param listing: the refs.
     :param stale: whether they are the mirror's because the upstream failed.
+    :param started: when the upstream was asked, by the gate's clock.
     """
 
     listing: Listing
     stale: bool = False
+    started: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class _Outcome:
 
     number: int
     started: float
+    authorization: str | None = field(repr=False)
     result: Listing | UpstreamError | None = None
 
 
@@ -82,7 +85,7 @@ class Freshness:
     async def answer(self, identity: Identity, prefixes: tuple[str, ...], authorization: str | None) -> Answer:
         """Answer a client's question for the refs under ``prefixes`` (none: all of them).
 
-        :param authorization: the client's own ``Authorization``; used if the upstream is asked.
+        :param authorization: the client's own ``Authorization``, which has been let in; used if the upstream is asked.
         :raise UpstreamRefused: when the upstream refuses the client.
         :raise UpstreamError: when it fails and there is no mirror.
         """
@@ -106,7 +109,7 @@ class Freshness:
         oldest = self._clock.seconds() - (self._interval if interval is None else interval)
         outcome = await self._outcome(identity, kind, authorization, oldest)
         if isinstance(outcome.result, Listing):
-            return Answer(outcome.result)
+            return Answer(outcome.result, started=outcome.started)
         mirrored = self._fallback(identity)
         if isinstance(outcome.result, _FAILURES) and mirrored is not None:
             self._metrics.stale.inc()
@@ -114,12 +117,28 @@ class Freshness:
         assert outcome.result is not None
         raise outcome.result
 
+    async def probe(self, identity: Identity, authorization: str | None) -> None:
+        """Ask the upstream whether a credential may read a repository; its listing is kept like any other.
+
+        :raise UpstreamRefused: when it may not.
+        :raise UpstreamError: when the upstream fails.
+        """
+        outcome = await self._ask((identity, MIRRORED_KIND), authorization)
+        if not isinstance(outcome.result, Listing):
+            assert outcome.result is not None
+            raise outcome.result
+
     def known(self, identity: Identity) -> Listing | None:
         """Return the newest listing of heads and tags without asking anyone."""
-        for (who, kind, _), outcome in reversed(self._kept.items()):
-            if who == identity and kind in (MIRRORED_KIND, EVERYTHING) and isinstance(outcome.result, Listing):
-                return outcome.result
-        return None
+        kept = self._kept.get((identity, MIRRORED_KIND)) or self._kept.get((identity, EVERYTHING))
+        return kept.result if kept is not None and isinstance(kept.result, Listing) else None
+
+    def checked(self, identity: Identity, now: float) -> float | None:
+        """Return when the upstream last said what its heads and tags are, on the scale of ``now``; None for never."""
+        kept = self._kept.get((identity, MIRRORED_KIND)) or self._kept.get((identity, EVERYTHING))
+        if kept is None or not isinstance(kept.result, Listing):
+            return None
+        return now - (self._clock.seconds() - kept.started)
 
     def changed(self, identity: Identity) -> None:
         """Note that the upstream has just changed: nothing that was asked before counts any more."""
@@ -129,9 +148,9 @@ class Freshness:
         self, identity: Identity, kind: Kind, authorization: str | None, oldest: float
     ) -> _Outcome:
         arrived = self._number
-        question = (identity, kind, authorization)
+        question = (identity, kind)
         while True:
-            for asked in (question, (identity, EVERYTHING, authorization)):
+            for asked in (question, (identity, EVERYTHING)):
                 kept = self._kept.get(asked)
                 if kept and self._counts(identity, kept, oldest, arrived) and (
                     asked == question or isinstance(kept.result, Listing)
@@ -139,7 +158,10 @@ class Freshness:
                     return kept
             flight = self._flights.get(question)
             joinable = flight is None or self._counts(identity, flight, oldest, arrived)
-            outcome = await self._shared.run(question, lambda: self._ask(question))
+            outcome = await self._shared.run(question, lambda: self._ask(question, authorization))
+            if isinstance(outcome.result, UpstreamRefused) and outcome.authorization != authorization:
+                # Somebody else's refusal; with our own credential it may be another matter.
+                joinable = False
             if joinable:
                 return outcome
 
@@ -148,29 +170,34 @@ class Freshness:
             return False
         return outcome.started > oldest or outcome.number > arrived
 
-    async def _ask(self, question: Question) -> _Outcome:
-        identity, kind, authorization = question
+    async def _ask(self, question: Question, authorization: str | None) -> _Outcome:
+        identity, kind = question
         self._number += 1
-        number, started = self._number, self._clock.seconds()
-        self._flights[question] = _Outcome(number, started)
+        begun = _Outcome(self._number, self._clock.seconds(), authorization)
+        self._flights.setdefault(question, begun)
         result: Listing | UpstreamError
         try:
             result = await self._remotes.of(identity).list(kind, authorization)
         except UpstreamError as error:
             result = error
         finally:
-            del self._flights[question]
-        outcome = _Outcome(number, started, result)
-        self._keep(question, outcome)
+            if self._flights.get(question) is begun:
+                del self._flights[question]
+        outcome = replace(begun, result=result)
         if isinstance(result, Listing):
+            self._keep(question, outcome)
             if kind in (MIRRORED_KIND, EVERYTHING):
-                self._on_listing(identity, result, started)
+                self._on_listing(identity, result, begun.started)
         elif isinstance(result, _FAILURES):
+            self._keep(question, outcome)
             self.log.warn("ref check of {repository} failed: {error}", repository=identity.name, error=str(result))
         return outcome
 
     def _keep(self, question: Question, outcome: _Outcome) -> None:
-        self._kept[question] = outcome
+        kept = self._kept.get(question)
+        if kept is not None and kept.number > outcome.number:
+            return
+        self._kept[question] = replace(outcome, authorization=None)
         self._kept.move_to_end(question)
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)

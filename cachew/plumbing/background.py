@@ -1,6 +1,6 @@
 """Work that nobody waits for: started, followed to its end, and ended at shutdown."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
@@ -14,18 +14,22 @@ class Background:
     """Keeps track of work that goes on behind the requests.
 
     A failure that cachew names is logged as one line, any other with its traceback.
+
+    :param seconds: a monotonic clock, for how long work has been going on.
     """
 
     log = Logger()
 
-    def __init__(self) -> None:
-        self._running: dict[Deferred[Any], str] = {}
+    def __init__(self, *, seconds: Callable[[], float] = lambda: 0.0) -> None:
+        self._seconds = seconds
+        self._running: dict[Deferred[Any], tuple[str, float]] = {}
         self._stopped = False
 
     @property
-    def running(self) -> list[str]:
-        """What is under way, in words."""
-        return sorted(self._running.values())
+    def under_way(self) -> list[tuple[str, float]]:
+        """What is under way, in words, and for how many seconds."""
+        now = self._seconds()
+        return [(what, now - began) for what, began in self._running.values()]
 
     def start(self, work: Coroutine[Any, Any, object], what: str) -> None:
         """Run ``work`` to its end.
@@ -36,7 +40,7 @@ class Background:
             work.close()
             return
         deferred = Deferred.fromCoroutine(work)
-        self._running[deferred] = what
+        self._running[deferred] = (what, self._seconds())
         deferred.addErrback(self._failed, what)
         deferred.addBoth(self._ended, deferred)
 

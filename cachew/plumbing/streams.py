@@ -190,3 +190,14 @@ async def read_all(source: Source, limit: int) -> bytes:
     finally:
         source.close()
     return b"".join(pieces)
+
+
+async def read_start(source: Source, limit: int) -> bytes:
+    """Read at most the first ``limit`` bytes of a source and close it."""
+    start = b""
+    try:
+        while len(start) < limit and (piece := await source.read(limit - len(start))):
+            start += piece
+    finally:
+        source.close()
+    return start

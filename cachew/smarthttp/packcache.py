@@ -92,6 +92,11 @@ class PackCache:
         return len(self._kept)
 
     @property
+    def limit(self) -> int:
+        """Bytes that kept answers may take."""
+        return self._limit
+
+    @property
     def producing(self) -> int:
         """How many answers are under way."""
         return len(self._productions)

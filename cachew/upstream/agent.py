@@ -4,7 +4,7 @@ The check is made on the very addresses that are then connected to, after name r
 something else a moment later gains nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IHostnameResolver,
     IHostResolution,
+    IOpenSSLClientConnectionCreator,
     IProtocol,
     IProtocolFactory,
     IReactorPluggableNameResolver,
@@ -154,15 +155,22 @@ class Endpoints:
     :param reactor: the reactor.
     :param hosts: says which hosts may have private addresses.
     :param timeout: seconds that connecting may take.
-    :param ca_file: certificates to trust besides the system's.
+    :param ca_files: host, as in a URL without its port, to certificates to trust there besides the system's.
     """
 
-    def __init__(self, *, reactor: Any, hosts: Hosts, timeout: float, ca_file: Path | None = None) -> None:
+    def __init__(
+        self, *, reactor: Any, hosts: Hosts, timeout: float, ca_files: Mapping[str, Path] | None = None
+    ) -> None:
         self._reactor, self._hosts, self._timeout = reactor, hosts, timeout
-        trust = ssl.platformTrust() if ca_file is None else SystemAndFile(ca_file)
-        policy = BrowserLikePolicyForHTTPS(trustRoot=trust)
+        self._ca_files = dict(ca_files or {})
         # Making a TLS context reads the system's certificates, which takes milliseconds; each host's is made once.
-        self._tls = lru_cache(maxsize=256)(policy.creatorForNetloc)
+        self._tls = lru_cache(maxsize=256)(self._connection_creator)
+
+    def _connection_creator(self, host: bytes, port: int) -> IOpenSSLClientConnectionCreator:
+        file = self._ca_files.get(host.decode("ascii"))
+        trust = ssl.platformTrust() if file is None else SystemAndFile(file)
+        creator: IOpenSSLClientConnectionCreator = BrowserLikePolicyForHTTPS(trustRoot=trust).creatorForNetloc(host, port)
+        return creator
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """Return the endpoint, see :class:`IAgentEndpointFactory`.
@@ -199,14 +207,16 @@ class Agents:
         await self.pool.closeCachedConnections()
 
 
-def make_agents(*, reactor: Any, hosts: Hosts, connect_timeout: float, ca_file: Path | None = None) -> Agents:
+def make_agents(
+    *, reactor: Any, hosts: Hosts, connect_timeout: float, ca_files: Mapping[str, Path] | None = None
+) -> Agents:
     """Make the agents for talking to upstreams.
 
     :param hosts: says which hosts may have private addresses.
     :param connect_timeout: seconds that connecting may take, name resolution included.
-    :param ca_file: a PEM file of certificates to trust besides the system's.
+    :param ca_files: host to a PEM file of certificates to trust there besides the system's.
     """
-    endpoints = Endpoints(reactor=reactor, hosts=hosts, timeout=connect_timeout, ca_file=ca_file)
+    endpoints = Endpoints(reactor=reactor, hosts=hosts, timeout=connect_timeout, ca_files=ca_files)
     pool = HTTPConnectionPool(reactor, persistent=True)
     pool.maxPersistentPerHost = KEPT_PER_HOST
     pool.cachedConnectionTimeout = KEPT_FOR

@@ -59,9 +59,13 @@ class Remote:
         self._capabilities = capabilities
         return listing
 
+    async def authorization(self) -> str | None:
+        """Return the server's own credential for this repository."""
+        return await self._credentials.header_for(self.url)
+
     async def list_refs(self) -> Listing:
         """List HEAD, heads and tags with the server's own credential."""
-        return await self.list(_MIRRORED, await self._credentials.header_for(self.url))
+        return await self.list(_MIRRORED, await self.authorization())
 
     async def fetch_url(self) -> str:
         """Return the URL that git fetches from, after redirects that were allowed."""

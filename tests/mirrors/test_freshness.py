@@ -153,7 +153,7 @@ def test_no_mirror_no_answer() -> None:
 
 
 def test_refusals_are_the_clients_own() -> None:
-    """A refusal is told to the client whose credential it was, though there is a mirror; others ask for themselves."""
+    """A refusal is told to the client whose credential it was, though there is a mirror; others then ask again."""
     gate = Gate()
     gate.mirror = listing(main="1")
     refused = gate.ask(*HEADS, authorization="Basic wrong")
@@ -201,3 +201,28 @@ def test_everything_answers_all_questions() -> None:
     gate.upstream.answer(listing(main="1"))
     assert result(everything) == result(gate.ask(*HEADS))
     assert gate.upstream.asked == [(EVERYTHING, None)]
+
+
+def test_credentials_share_answers() -> None:
+    """What one client's credential brought answers all who have been let in."""
+    gate = Gate()
+    first, second = gate.ask(*HEADS, authorization="Basic one"), gate.ask(*HEADS, authorization="Basic two")
+    gate.upstream.answer(listing(main="1"))
+    assert result(first) == result(second) == result(gate.ask(*HEADS, authorization="Basic three"))
+    assert gate.upstream.asked == [(MIRRORED_KIND, "Basic one")]
+
+
+def test_a_probe_is_a_ref_check() -> None:
+    """Asking whether a credential is good asks with that credential, and brings the refs as well."""
+    gate = Gate()
+    gate.mirror = listing(main="1")
+    good = Deferred.fromCoroutine(gate.freshness.probe(REPOSITORY, "Basic good"))
+    bad = Deferred.fromCoroutine(gate.freshness.probe(REPOSITORY, "Basic bad"))
+    gate.upstream.answer(listing(main="2"))
+    gate.upstream.answer(UpstreamRefused("https://git.example/org/repo", status=404))
+    outcomes: list[Any] = []
+    good.addBoth(outcomes.append)
+    bad.addBoth(outcomes.append)
+    assert outcomes[0] is None and outcomes[1].check(UpstreamRefused)
+    assert result(gate.ask(*HEADS)).listing == listing(main="2")
+    assert len(gate.upstream.asked) == 2

@@ -133,7 +133,8 @@ def client_for(
     from twisted.internet import reactor
 
     hosts = Hosts(upstreams=upstreams)
-    agents = make_agents(reactor=reactor, hosts=hosts, connect_timeout=5, ca_file=ca_file)
+    ca_files = {} if ca_file is None else {"127.0.0.1": ca_file}
+    agents = make_agents(reactor=reactor, hosts=hosts, connect_timeout=5, ca_files=ca_files)
     pools.append(agents)
     backoff = Backoff(seconds=reactor.seconds, random=lambda: 0.0)
     return UpstreamClient(

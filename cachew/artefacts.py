@@ -1,0 +1,229 @@
+"""Everything that is made of mirrors, put together: archives, bundles, their routes and their schedule."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cachew.cache.interface import Cache
+from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.commands import GitCommands
+from cachew.mirrors.freshness import Answer, Freshness
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.kinds import MIRRORED_KIND
+from cachew.mirrors.mirror import Mirror
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import UpstreamError
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.process import Processes
+from cachew.plumbing.threads import Threads
+from cachew.plumbing.wallclock import WallClock
+from cachew.settings import Settings
+from cachew.snapshots.archive import Archiver
+from cachew.snapshots.bundle import Bundles
+from cachew.snapshots.bundlestore import BundleStore
+from cachew.snapshots.production import Productions
+from cachew.snapshots.scheduler import Intervals, Scheduler
+from cachew.snapshots.store import SnapshotMaker, Snapshots
+from cachew.snapshots.upkeep import Upkeep
+from cachew.snapshots.variants import MIRROR, SNAPSHOT, Variant
+from cachew.upstream.remote import Remotes
+from cachew.web.snapshots import SnapshotRoutes
+
+
+class Staleness:
+    """Compares mirrors with their upstreams on behalf of nobody in particular, with the server's own credentials.
+
+    :param freshness: the ref gate.
+    :param mirrors: the mirrors.
+    :param remotes: the ways to upstreams.
+    :param background: where checks run.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, *, freshness: Freshness, mirrors: Mirrors, remotes: Remotes, background: Background
+    ) -> None:
+        self._freshness, self._mirrors, self._remotes = freshness, mirrors, remotes
+        self._background = background
+        self._checking: set[Identity] = set()
+
+    def check(self, identity: Identity) -> None:
+        """See whether a repository whose snapshot was just sent is behind; a mirror that is missing is made."""
+        if identity not in self._checking:
+            self._checking.add(identity)
+            self._background.start(self._check(identity), f"ref check of {identity.name}")
+
+    async def _check(self, identity: Identity) -> None:
+        try:
+            mirror = self._mirrors.find(identity)
+            if mirror is None or not mirror.ready:
+                self._mirrors.want(identity)
+                return
+            before = mirror.listing
+            answer = await self._ask(identity)
+            if not answer.stale and (mirror.behind(answer.listing) or mirror.listing is not before):
+                self.log.info(
+                    "refs stale for snapshot request, fetching in background", repository=identity.name
+                )
+        finally:
+            self._checking.discard(identity)
+
+    async def _ask(self, identity: Identity) -> Answer:
+        authorization = await self._remotes.of(identity).authorization()
+        return await self._freshness.refs(identity, MIRRORED_KIND, authorization)
+
+    # what bundles ask of an upstream
+
+    async def tip(self, identity: Identity, ref: str) -> str | None:
+        """Ask the upstream now which commit a branch is at; see :class:`cachew.snapshots.bundle.Upstream`."""
+        authorization = await self._remotes.of(identity).authorization()
+        answer = await self._freshness.refs(identity, MIRRORED_KIND, authorization, interval=0)
+        if answer.stale:
+            raise UpstreamError(self._remotes.of(identity).url, "does not answer")
+        found = answer.listing.by_name.get(ref or "HEAD")
+        return found.oid if found is not None else None
+
+    async def fetch(self, identity: Identity) -> None:
+        """Bring the mirror to where the upstream is."""
+        mirror = self._mirrors.find(identity)
+        if mirror is None or not mirror.ready:
+            return
+        authorization = await self._remotes.of(identity).authorization()
+        answer = await self._freshness.refs(identity, MIRRORED_KIND, authorization, interval=0)
+        if not answer.stale:
+            await mirror.sync(answer.listing, answer.started)
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """What is made of mirrors."""
+
+    snapshots: Snapshots
+    routes: SnapshotRoutes
+    scheduler: Scheduler
+    productions: Productions
+    staleness: Staleness
+
+    async def start(self) -> None:
+        """Remove what an earlier run left half-made."""
+        await self.productions.start()
+
+    async def stop(self) -> None:
+        """Give up what is being made."""
+        await self.productions.stop()
+
+    async def make_now(self, identity: Identity, variant: Variant) -> None:
+        """Make an archive though none is due."""
+        await self.snapshots.produce(identity, variant).ended()
+
+
+def make_artefacts(
+    *,
+    settings: Settings,
+    cache: Cache,
+    mirrors: Mirrors,
+    freshness: Freshness,
+    remotes: Remotes,
+    processes: Processes,
+    commands: GitCommands,
+    threads: Threads,
+    background: Background,
+    clock: IReactorTime,
+    wall: WallClock,
+) -> Artefacts:
+    """Put the parts together; see the module."""
+    git = settings.git
+    slots = Slots(limit=git.snapshot_concurrency, queue_limit=git.queue_limit)
+    productions = Productions(
+        cache=cache,
+        scratch=settings.state / "scratch",
+        slots=slots,
+        clock=wall,
+        threads=threads,
+        timeout=git.snapshot_timeout,
+    )
+    staleness = Staleness(freshness=freshness, mirrors=mirrors, remotes=remotes, background=background)
+    archiver = Archiver(processes=processes, commands=commands, threads=threads, timeout=git.snapshot_timeout)
+    snapshots = Snapshots(
+        cache=cache,
+        productions=productions,
+        makers={SNAPSHOT: SnapshotMaker(archiver=archiver)},
+        ready_mirror=mirrors.made,
+    )
+    bundles = Bundles(
+        cache=cache,
+        productions=productions,
+        processes=processes,
+        commands=commands,
+        ready_mirror=mirrors.made,
+        upstream=staleness,
+        clock=clock,
+        ttl=git.bundle_cache_ttl,
+    )
+    store = BundleStore(
+        cache=cache,
+        productions=productions,
+        bundles=bundles,
+        processes=processes,
+        commands=commands,
+        ready_mirror=mirrors.made,
+        clock=wall,
+    )
+
+    def find(identity: Identity) -> Mirror | None:
+        mirror = mirrors.find(identity)
+        return mirror if mirror is not None and mirror.ready else None
+
+    async def repack(identity: Identity) -> None:
+        mirror = find(identity)
+        if mirror is not None:
+            await mirror.repack()
+
+    upkeep = Upkeep(
+        snapshots=snapshots,
+        find_mirror=find,
+        chores={"repack": repack, "bundles": store.update},
+        clock=wall,
+        max_age=git.snapshot_max_age,
+    )
+    scheduler = Scheduler(
+        intervals=Intervals(
+            always={
+                SNAPSHOT: git.snapshot_interval,
+                MIRROR: git.mirror_snapshot_interval,
+                "bundles": git.snapshot_interval,
+                "repack": git.repack_interval,
+            },
+            wanted=git.snapshot_interval,
+            forget=git.snapshot_max_age,
+        ),
+        repositories=lambda: [mirror.identity for mirror in mirrors if mirror.ready],
+        perform=upkeep.perform,
+        slots=Slots(limit=git.snapshot_concurrency, queue_limit=1_000_000),
+        clock=wall,
+        threads=threads,
+        file=settings.state / "schedule.json",
+        seed=_replica(settings.state),
+    )
+    routes = SnapshotRoutes(
+        snapshots=snapshots,
+        bundles=bundles,
+        bundle_store=store,
+        find_mirror=find,
+        background=background,
+        check_staleness=staleness.check,
+        requested=lambda identity, variant: scheduler.want(identity, variant.name),
+        warm=scheduler.warm,
+    )
+    return Artefacts(snapshots, routes, scheduler, productions, staleness)
+
+
+def _replica(state: Path) -> str:
+    """Return what tells this replica from others, for the jitter of its schedule."""
+    return f"{socket.gethostname()}:{state}"
+
+

@@ -1,0 +1,165 @@
+"""What the dashboard, the webhooks and the shell see of the running server, and what they can have it do."""
+
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from cachew.cache.interface import Cache
+from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.kinds import MIRRORED_KIND
+from cachew.mirrors.mirror import Mirror
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import CachewError, NotFound
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.threads import Threads
+from cachew.smarthttp.packcache import PackCache
+from cachew.snapshots.store import Snapshots
+from cachew.snapshots.variants import Variant
+from cachew.upstream.remote import Remotes
+from cachew.web.operations import CacheStatus, Overview, RepositoryStatus, WorkStatus
+
+
+class Running:
+    """The running server, as :class:`cachew.web.operations.Operations`.
+
+    :param unready: why no traffic should be sent here.
+    :param mirrors: the mirrors.
+    :param freshness: the ref gate.
+    :param remotes: the ways to upstreams.
+    :param snapshots: what has been made of mirrors.
+    :param cache: where that is.
+    :param pack_cache: kept packs.
+    :param slots: the places of serving processes.
+    :param background: work that nobody waits for.
+    :param threads: for looking at files.
+    :param metrics: what has been counted.
+    :param now: the time of day in epoch seconds.
+    :param make: makes an archive of a repository now.
+    """
+
+    def __init__(
+        self,
+        *,
+        unready: Callable[[], str],
+        mirrors: Mirrors,
+        freshness: Freshness,
+        remotes: Remotes,
+        snapshots: Snapshots,
+        cache: Cache,
+        pack_cache: PackCache,
+        slots: Slots,
+        background: Background,
+        threads: Threads,
+        metrics: Metrics,
+        now: Callable[[], float],
+        make: Callable[[Identity, Variant], Coroutine[Any, Any, object]],
+    ) -> None:
+        self._unready, self._mirrors, self._freshness, self._remotes = unready, mirrors, freshness, remotes
+        self._snapshots, self._cache, self._pack_cache, self._slots = snapshots, cache, pack_cache, slots
+        self._background, self._threads, self._metrics, self._now = background, threads, metrics, now
+        self._make = make
+        self._started = now()
+
+    def unready(self) -> str:
+        """Return why the server does not want traffic, empty when it does."""
+        return self._unready()
+
+    async def overview(self) -> Overview:
+        """Return the state of the server as a whole."""
+        now = self._now()
+        return Overview(
+            now=now,
+            started=self._started,
+            served=self._served(),
+            caches=[await self._store(), self._packs()],
+            work=[WorkStatus(kind=kind, repository=name, began=began) for kind, name, began in self._work()],
+            waiting=self._slots.waiting,
+        )
+
+    def _served(self) -> dict[str, int]:
+        counted: Counter[str] = Counter()
+        for family in self._metrics.served.collect():
+            for sample in family.samples:
+                if sample.name.endswith("_total"):
+                    counted[sample.labels["source"]] += int(sample.value)
+        return dict(counted)
+
+    async def _store(self) -> CacheStatus:
+        try:
+            stats = await self._cache.stats()
+        except CachewError as error:
+            return CacheStatus(name="objects", objects=0, size=0, capacity=0, error=str(error))
+        return CacheStatus(name="objects", objects=stats.objects, size=stats.size, capacity=stats.capacity)
+
+    def _packs(self) -> CacheStatus:
+        cache = self._pack_cache
+        return CacheStatus(name="packs", objects=len(cache), size=cache.size, capacity=cache.limit)
+
+    def _work(self) -> list[tuple[str, str, float]]:
+        found = []
+        for what, began in self._background.under_way:
+            kind, _, name = what.partition(" of ")
+            found.append((kind, name, self._now() - began))
+        return found
+
+    async def repositories(self) -> Sequence[RepositoryStatus]:
+        """Return every repository that is mirrored or about to be, in the order of their names."""
+        mirrors = sorted(self._mirrors, key=lambda mirror: mirror.identity)
+        return [await self._status(mirror) for mirror in mirrors]
+
+    async def _status(self, mirror: Mirror) -> RepositoryStatus:
+        identity = mirror.identity
+        known = self._freshness.known(identity)
+        try:
+            info = await self._snapshots.stat(identity, Variant())
+        except CachewError:
+            info = None
+        return RepositoryStatus(
+            name=identity.name,
+            state=mirror.state.value,
+            size=await self._threads(mirror.repository.size) if mirror.ready else None,
+            refs=len(mirror.refs),
+            head=mirror.head_commit,
+            checked=self._freshness.checked(identity, self._now()),
+            fetched=mirror.last_fetch,
+            snapshot=info.modified if info else None,
+            snapshot_size=info.size if info else None,
+            stale=known is not None and mirror.ready and mirror.behind(known),
+            error=mirror.last_error or "",
+        )
+
+    async def act(self, identity: Identity, action: str) -> None:
+        """Begin an action on a repository; its end is not waited for.
+
+        :raise NotFound: when no such repository is mirrored.
+        """
+        mirror = self._mirrors.find(identity)
+        if mirror is None or not mirror.ready:
+            raise NotFound(f"{identity.name} is not mirrored")
+        actions: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+            "fetch": lambda: self.fetch(identity),
+            "snapshot": lambda: self._make(identity, Variant()),
+            "repack": mirror.repack,
+            "forget": lambda: self._mirrors.forget(identity),
+        }
+        self._background.start(actions[action](), f"{action} of {identity.name}")
+
+    async def pushed(self, identity: Identity) -> None:
+        """Take notice that something was pushed to a repository's upstream; one that is not mirrored is ignored."""
+        mirror = self._mirrors.find(identity)
+        if mirror is not None and mirror.ready:
+            self._freshness.changed(identity)
+            self._background.start(self.fetch(identity), f"fetch of {identity.name}")
+
+    async def fetch(self, identity: Identity) -> None:
+        """Ask the upstream for its refs with the server's credentials and bring the mirror there."""
+        mirror = self._mirrors.find(identity)
+        if mirror is None or not mirror.ready:
+            return
+        authorization = await self._remotes.of(identity).authorization()
+        answer = await self._freshness.refs(identity, MIRRORED_KIND, authorization, interval=0)
+        if not answer.stale:
+            await mirror.sync(answer.listing, answer.started)

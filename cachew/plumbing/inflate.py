@@ -1,0 +1,73 @@
+"""Request bodies inflated here, with bounds, so that no child process is handed a bomb."""
+
+import zlib
+
+from cachew.plumbing.errors import BadRequest, TooLarge, UnsupportedEncoding
+from cachew.plumbing.streams import PIECE, Source
+
+_FREE = 1024 * 1024
+_RATIO = 200
+"""Git's own requests are hex and shrink to a third; what inflates beyond this after the first MiB is no request."""
+
+
+async def read_inflated(source: Source, *, encoding: str | None, limit: int) -> bytes:
+    """Read a request body to its end.
+
+    :param encoding: the ``Content-Encoding`` header: ``gzip``, ``x-gzip``, ``identity`` or None.
+    :param limit: the most bytes accepted after inflation.
+    :raise UnsupportedEncoding: for any other encoding.
+    :raise TooLarge: when there is more, or it is compressed more than a request can be.
+    :raise BadRequest: when the gzip data is broken.
+    """
+    name = (encoding or "identity").strip().lower()
+    if name not in ("gzip", "x-gzip", "identity"):
+        raise UnsupportedEncoding(f"content encoding {name[:40]!r} is not supported; use gzip or none")
+    sink = _Gunzip(limit) if name != "identity" else _Plain(limit)
+    try:
+        while piece := await source.read(PIECE):
+            sink.take(piece)
+        return sink.result()
+    finally:
+        source.close()
+
+
+class _Plain:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._pieces: list[bytes] = []
+        self.size = 0
+
+    def take(self, piece: bytes) -> None:
+        self.size += len(piece)
+        if self.size > self._limit:
+            raise TooLarge(self._limit, "the request body")
+        self._pieces.append(piece)
+
+    def result(self) -> bytes:
+        return b"".join(self._pieces)
+
+
+class _Gunzip(_Plain):
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self._inflater = zlib.decompressobj(wbits=31)
+        self._read = 0
+
+    def take(self, piece: bytes) -> None:
+        self._read += len(piece)
+        while piece:
+            if self._inflater.eof:
+                raise BadRequest("there is more after the end of the gzip data")
+            try:
+                data = self._inflater.decompress(piece, PIECE)
+            except zlib.error as error:
+                raise BadRequest(f"the gzip data is broken: {error}") from None
+            super().take(data)
+            if self.size > max(_FREE, _RATIO * self._read):
+                raise TooLarge(self._limit, "the inflated request body")
+            piece = self._inflater.unconsumed_tail
+
+    def result(self) -> bytes:
+        if not self._inflater.eof:
+            raise BadRequest("the gzip data ends early")
+        return super().result()

@@ -1,0 +1,94 @@
+"""``POST …/ensure-refs``: a client says what it needs and waits until the server has it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.refs import valid_name
+from cachew.mirrors.supply import Ensured, Supply
+from cachew.plumbing.errors import BadRequest
+from cachew.plumbing.streams import read_all
+
+_LIMIT = 4 * 1024 * 1024
+_OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a client needs.
+
+    :param refs: full ref names with the object id each must have, empty for any.
+    :param commits: object ids that must be there.
+    """
+
+    refs: Mapping[str, str]
+    commits: tuple[str, ...]
+
+
+def parse_needs(body: bytes) -> Needs:
+    """Read the request's JSON.
+
+    :raise BadRequest: when it is malformed or asks for nothing.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise BadRequest("the body is not a JSON object")
+    refs = document.get("refs") or {}
+    commits = document.get("commits") or []
+    if not isinstance(refs, dict) or not isinstance(commits, list):
+        raise BadRequest("'refs' must be an object and 'commits' a list")
+    for name, oid in refs.items():
+        if not (name.startswith("refs/") and valid_name(name)):
+            raise BadRequest(f"{name[:200]!r} is not a full ref name")
+        if oid != "" and not _is_oid(oid):
+            raise BadRequest(f"the value of {name[:200]!r} is neither empty nor a full object id in lower case")
+    for oid in commits:
+        if not _is_oid(oid):
+            raise BadRequest(f"{str(oid)[:100]!r} is not a full object id in lower case")
+    if not refs and not commits:
+        raise BadRequest("at least one of 'refs' and 'commits' must be given")
+    return Needs(refs, tuple(commits))
+
+
+def _is_oid(value: object) -> bool:
+    return isinstance(value, str) and _OID.fullmatch(value) is not None
+
+
+class EnsureRefs:
+    """The route.
+
+    :param mirrors: where objects come into.
+    :param supply: how they do.
+    """
+
+    def __init__(self, *, mirrors: Mirrors, supply: Supply) -> None:
+        self._mirrors, self._supply = mirrors, supply
+
+    async def handle(self, request: Any, identity: Identity, authorization: str | None) -> None:
+        """Answer the request.
+
+        :raise BadRequest: when the body is malformed.
+        :raise UpstreamError: when the upstream had to be asked and failed.
+        """
+        needs = parse_needs(await read_all(request.body, _LIMIT))
+        mirror = await self._mirrors.made(identity)
+        ensured = await self._supply.ensure(mirror, needs.refs, needs.commits, authorization)
+        body = json.dumps(_document(ensured)).encode()
+        request.setHeader(b"Content-Type", b"application/json")
+        request.setHeader(b"Content-Length", str(len(body)).encode())
+        request.write(body)
+
+
+def _document(ensured: Ensured) -> dict[str, object]:
+    return {
+        "refs": dict(ensured.refs),
+        "missing_commits": list(ensured.missing_commits),
+        "fetched": ensured.fetched,
+    }

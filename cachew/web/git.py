@@ -1,0 +1,134 @@
+"""Everything under ``/git/``: parses the path once, guards it, and hands the request to whoever answers it.
+
+A path that breaks a rule, a host that is not served and a method that does not fit are refused before a mirror, a
+directory, a metrics label or a process exists for them.
+"""
+
+from typing import Any, Protocol
+
+from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.identity import Identity, parse_path
+from cachew.plumbing.errors import Forbidden
+from cachew.upstream.remote import Remotes
+from cachew.web.app import allow_methods
+from cachew.web.ensure import EnsureRefs
+from cachew.web.outcome import outcome_of
+from cachew.web.passthrough import PassThrough
+from cachew.web.uploadpack import UploadPack
+
+_METHODS: dict[str, tuple[str, ...]] = {
+    "info/refs": ("GET",),
+    "git-upload-pack": ("POST",),
+    "git-receive-pack": ("POST",),
+    "ensure-refs": ("POST",),
+    "lfs": ("GET", "POST", "PUT", "DELETE"),
+}
+_READ = ("GET",)
+
+
+class Guard(Protocol):
+    """Says who may read a repository."""
+
+    async def admit(self, request: Any, identity: Identity) -> str | None:
+        """Let a request through.
+
+        :return: the ``Authorization`` to ask the upstream with on its behalf, None for none.
+        :raise UpstreamRefused: when the upstream does not let this client in.
+        """
+
+
+class Artefacts(Protocol):
+    """Answers snapshots, bundles and their lists."""
+
+    async def handle(self, request: Any, identity: Identity, operation: str) -> None:
+        """Answer one request."""
+
+
+class Pushed(Protocol):
+    """Is told that a repository's upstream has changed."""
+
+    def __call__(self, identity: Identity) -> None: ...
+
+
+class GitRoutes:
+    """The routes of repositories.
+
+    :param remotes: which hosts are served.
+    :param guard: who may read.
+    :param upload_pack: clones and fetches.
+    :param passthrough: pushes and LFS.
+    :param artefacts: snapshots and bundles.
+    :param ensure_refs: ``ensure-refs``.
+    :param freshness: told at once when something may have been pushed.
+    :param pushed: called when a push is over.
+    """
+
+    def __init__(
+        self,
+        *,
+        remotes: Remotes,
+        guard: Guard,
+        upload_pack: UploadPack,
+        passthrough: PassThrough,
+        artefacts: Artefacts,
+        ensure_refs: EnsureRefs,
+        freshness: Freshness,
+        pushed: Pushed,
+    ) -> None:
+        self._remotes, self._guard, self._upload_pack = remotes, guard, upload_pack
+        self._passthrough, self._artefacts, self._ensure_refs = passthrough, artefacts, ensure_refs
+        self._freshness, self._pushed = freshness, pushed
+
+    async def handle(self, request: Any) -> None:
+        """Answer a request below ``/git/``.
+
+        :raise CachewError: whatever kept it from being answered.
+        """
+        path = parse_path(request.raw_path)
+        identity, operation = path.identity, path.operation
+        self._remotes.of(identity)
+        kind = "lfs" if operation.startswith("info/lfs/") else operation
+        outcome_of(request).route = f"git {kind}"
+        allow_methods(request, *_METHODS.get(kind, _READ))
+        if kind == "info/refs":
+            await self._info_refs(request, identity)
+        elif kind == "git-receive-pack":
+            await self._push(request, identity)
+        elif kind == "lfs":
+            await self._passthrough.stream(request, identity, _with_query(operation, request))
+        else:
+            await self._guarded(request, identity, operation)
+
+    async def _info_refs(self, request: Any, identity: Identity) -> None:
+        services = request.args.get(b"service", [])
+        if services == [b"git-receive-pack"]:
+            await self._passthrough.stream(request, identity, "info/refs?service=git-receive-pack")
+        elif services == [b"git-upload-pack"]:
+            authorization = await self._guard.admit(request, identity)
+            await self._upload_pack.info_refs(request, identity, authorization)
+        else:
+            raise Forbidden("only the services git-upload-pack and git-receive-pack are offered, over smart HTTP")
+
+    async def _guarded(self, request: Any, identity: Identity, operation: str) -> None:
+        authorization = await self._guard.admit(request, identity)
+        if operation == "git-upload-pack":
+            await self._upload_pack.upload_pack(request, identity, authorization)
+        elif operation == "ensure-refs":
+            await self._ensure_refs.handle(request, identity, authorization)
+        else:
+            await self._artefacts.handle(request, identity, operation)
+
+    async def _push(self, request: Any, identity: Identity) -> None:
+        # The pusher's next fetch may come as soon as he has read the last piece, so each makes older listings void.
+        try:
+            await self._passthrough.stream(
+                request, identity, "git-receive-pack", on_piece=lambda: self._freshness.changed(identity)
+            )
+        finally:
+            self._freshness.changed(identity)
+            self._pushed(identity)
+
+
+def _with_query(operation: str, request: Any) -> str:
+    query: str = request.raw_query.decode("latin-1")
+    return f"{operation}?{query}" if query else operation

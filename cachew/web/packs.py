@@ -1,0 +1,134 @@
+"""Packs on their way to clients: out of the pack cache, from the mirror's upload-pack, or from the upstream.
+
+Whoever produces a pack, equal requests follow the same production, and a whole pack is kept for the next. A producer
+that refuses does so before the first byte has left, so that another can be asked.
+"""
+
+from typing import Any
+
+from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.refs import of_listing
+from cachew.plumbing.errors import CachewError, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.streams import BytesSource, FileSource, Source, read_start
+from cachew.smarthttp.backend import Backend
+from cachew.smarthttp.packcache import PackCache, Response
+from cachew.smarthttp.packkey import pack_key
+from cachew.smarthttp.request import Fetch
+from cachew.upstream.client import UpstreamClient
+from cachew.upstream.remote import Remotes
+from cachew.web.bodies import send
+from cachew.web.outcome import outcome_of
+
+_RESULT = b"application/x-git-upload-pack-result"
+_REQUEST = b"application/x-git-upload-pack-request"
+_REFUSAL_TEXT = 4096
+_CLIENTS_FAULT = ("filter", "deepen", "invalid", "unexpected", "unknown", "expected")
+
+
+class MirrorRefused(CachewError):
+    """The mirror's upload-pack does not serve a request.
+
+    :param reason: its words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        # Upload-pack's complaints about the request itself say nothing about the mirror.
+        self.damaged = not any(word in reason for word in _CLIENTS_FAULT)
+
+
+class Packs:
+    """Sends packs.
+
+    :param cache: keeps and shares them.
+    :param backend: runs upload-pack on mirrors.
+    :param client: asks upstreams.
+    :param remotes: where the upstreams are.
+    :param freshness: knows the refs of repositories that have no mirror yet.
+    :param metrics: counts where packs came from.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache: PackCache,
+        backend: Backend,
+        client: UpstreamClient,
+        remotes: Remotes,
+        freshness: Freshness,
+        metrics: Metrics,
+    ) -> None:
+        self._cache, self._backend, self._client = cache, backend, client
+        self._remotes, self._freshness, self._metrics = remotes, freshness, metrics
+
+    async def serve(self, request: Any, mirror: Mirror, command: Fetch) -> None:
+        """Answer a fetch whose wants the mirror has.
+
+        :raise MirrorRefused: when upload-pack says no, before anything was sent.
+        :raise ProcessFailed: when it fails.
+        """
+        protocol = request.getHeader("git-protocol")
+
+        async def produce() -> Source:
+            response = await self._backend.upload_pack(
+                repository=mirror.identity.name, directory=mirror.directory, body=command.raw, protocol=protocol
+            )
+            refusal = await response.refusal()
+            if refusal is not None:
+                response.source.close()
+                raise MirrorRefused(refusal)
+            return response.source
+
+        key = pack_key(mirror.identity.name, command, mirror.refs)
+        response = await self._cache.response(key, produce)
+        await self._send(request, response, "mirror")
+
+    async def serve_upstream(
+        self, request: Any, identity: Identity, command: Fetch, authorization: str | None
+    ) -> None:
+        """Answer a fetch with the upstream's pack.
+
+        :raise UpstreamError: when there is none.
+        """
+        protocol = request.getHeader("git-protocol")
+
+        async def produce() -> Source:
+            return await self._ask_upstream(identity, command, protocol, authorization)
+
+        known = self._freshness.known(identity)
+        refs = of_listing(known).refs if known is not None else {}
+        response = await self._cache.response(pack_key(identity.name, command, refs), produce)
+        await self._send(request, response, "upstream")
+
+    async def _ask_upstream(
+        self, identity: Identity, command: Fetch, protocol: str | None, authorization: str | None
+    ) -> Source:
+        url = self._remotes.of(identity).url
+        headers = [(b"Content-Type", _REQUEST), (b"Accept", _RESULT)]
+        if protocol is not None:
+            headers.append((b"Git-Protocol", protocol.encode("latin-1")))
+        if authorization is not None:
+            headers.append((b"Authorization", authorization.encode("latin-1")))
+        response = await self._client.forward(
+            b"POST", f"{url}/git-upload-pack", headers, BytesSource(command.raw), len(command.raw)
+        )
+        kept = {name.lower(): value for name, value in response.headers}
+        if response.status != 200:
+            body = await read_start(response.source, _REFUSAL_TEXT)
+            raise UpstreamRefused(url, status=response.status, headers=response.headers, body=body)
+        if kept.get(b"content-type", b"").split(b";")[0].strip() != _RESULT or b"content-encoding" in kept:
+            response.source.close()
+            raise UpstreamUnreachable(url, "its answer to a fetch is not git's")
+        return response.source
+
+    async def _send(self, request: Any, response: Response, producer: str) -> None:
+        origin = producer if response.origin in ("produced", "direct") else "packcache"
+        self._metrics.served.labels(origin).inc()
+        outcome_of(request).source = origin
+        request.setHeader(b"Content-Type", _RESULT)
+        request.setHeader(b"Cache-Control", b"no-cache, max-age=0, must-revalidate")
+        source = response.source
+        await send(request, source, length=source.length if isinstance(source, FileSource) else None)

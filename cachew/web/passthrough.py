@@ -1,0 +1,204 @@
+"""Requests that the upstream answers: pushes, LFS, and everything for a repository without a mirror.
+
+Nothing is held here but what several clients ask for at once: while a repository is being mirrored for the first time,
+equal requests follow one response of the upstream, from its first byte to its last.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import SpoolFailed
+from cachew.plumbing.shared import Shared
+from cachew.plumbing.spool import Spool
+from cachew.plumbing.streams import PIECE, BytesSource, Source
+from cachew.upstream.client import UpstreamClient, UpstreamResponse
+from cachew.upstream.remote import Remotes
+from cachew.web.bodies import send
+from cachew.web.outcome import outcome_of
+
+_RELAYED = ("accept", "content-type", "git-protocol")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request to the upstream that others may ask too.
+
+    :param identity: the repository.
+    :param method: the method.
+    :param operation: the operation with its query.
+    :param headers: the headers that shape the answer, without credentials.
+    :param body: the body as it is sent.
+    :param key: what equal requests have in common.
+    :param authorization: the credential to ask with.
+    """
+
+    identity: Identity
+    method: bytes
+    operation: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+    key: str
+    authorization: str | None
+
+
+@dataclass
+class _Response:
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    spool: Spool
+
+
+class PassThrough:
+    """Passes requests to upstreams.
+
+    :param client: the HTTP client.
+    :param remotes: where the upstreams are.
+    :param spools: a directory for responses that several clients follow.
+    :param background: where shared responses are received.
+    """
+
+    def __init__(
+        self, *, client: UpstreamClient, remotes: Remotes, spools: Path, background: Background
+    ) -> None:
+        self._client, self._remotes, self._spools, self._background = client, remotes, spools, background
+        self._heads: Shared[str, _Response] = Shared()
+        self._running: dict[str, _Response] = {}
+
+    async def stream(
+        self,
+        request: Any,
+        identity: Identity,
+        operation: str,
+        *,
+        on_piece: Callable[[], object] = lambda: None,
+    ) -> int:
+        """Pass one request on and its response back, both while they come, with the client's own credentials.
+
+        :param operation: the operation with its query, as the client sent them.
+        :param on_piece: called before each piece of the response leaves.
+        :return: the upstream's status.
+        :raise UpstreamError: when there is no response.
+        """
+        outcome_of(request).source = "upstream"
+        response = await self._client.forward(
+            request.method,
+            f"{self._remotes.of(identity).url}/{operation}",
+            _raw_headers(request),
+            request.body if request.method not in (b"GET", b"HEAD") else None,
+            request.body_length,
+        )
+        _begin(request, response.status, list(response.headers))
+        await send(request, _Watched(response.source, on_piece), length=response.length)
+        return response.status
+
+    async def share(self, request: Any, question: Question) -> None:
+        """Answer a request with a response of the upstream that equal requests follow.
+
+        :raise UpstreamError: when there is no response.
+        """
+        outcome_of(request).source = "upstream"
+        response, source = await self._follow(question)
+        _begin(request, response.status, response.headers)
+        await send(request, source)
+
+    async def _follow(self, question: Question) -> tuple[_Response, Source]:
+        while True:
+            response = self._running.get(question.key)
+            if response is None:
+                response = await self._heads.run(question.key, lambda: self._ask(question))
+            try:
+                return response, response.spool.follow()
+            except SpoolFailed:
+                # It ended while we waited for our turn; the next one is ours.
+                self._running.pop(question.key, None)
+
+    async def _ask(self, question: Question) -> _Response:
+        upstream = await self._client.forward(
+            question.method,
+            f"{self._remotes.of(question.identity).url}/{question.operation}",
+            _with(question.headers, question.authorization),
+            BytesSource(question.body) if question.method == b"POST" else None,
+            len(question.body) if question.method == b"POST" else None,
+        )
+        self._spools.mkdir(parents=True, exist_ok=True)
+        spool = Spool(path=self._spools / uuid.uuid4().hex)
+        response = _Response(upstream.status, list(upstream.headers), spool)
+        self._running[question.key] = response
+        receiving = self._receive(question.key, upstream, response)
+        self._background.start(receiving, f"response for {question.identity.name}")
+        return response
+
+    async def _receive(self, key: str, upstream: UpstreamResponse, response: _Response) -> None:
+        spool = response.spool
+        try:
+            while piece := await upstream.source.read(PIECE):
+                spool.write(piece)
+                if not spool.followers and spool.size > PIECE:
+                    raise SpoolFailed("nobody reads it any more")
+            spool.finish()
+        except (Exception, CancelledError) as error:
+            spool.fail(error)
+        finally:
+            upstream.source.close()
+            if self._running.get(key) is response:
+                del self._running[key]
+            await spool.when_idle()
+            spool.discard()
+
+
+def question_of(
+    request: Any, identity: Identity, operation: str, *, body: bytes, canonical: str, authorization: str | None
+) -> Question:
+    """Make the question that a request asks the upstream.
+
+    :param operation: the operation with its query.
+    :param canonical: what equal bodies have in common.
+    """
+    headers = tuple(
+        (name.encode(), value.encode("latin-1")) for name in _RELAYED if (value := request.getHeader(name)) is not None
+    )
+    parts = [identity.name, request.method.decode("latin-1"), operation, repr(headers), canonical, authorization or ""]
+    key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+    return Question(identity, request.method, operation, headers, body, key, authorization)
+
+
+class _Watched:
+    """A source that says when a piece passes."""
+
+    def __init__(self, source: Source, on_piece: Callable[[], object]) -> None:
+        self._source, self._on_piece = source, on_piece
+
+    async def read(self, size: int) -> bytes:
+        piece = await self._source.read(size)
+        self._on_piece()
+        return piece
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def _raw_headers(request: Any) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values]
+
+
+def _with(headers: tuple[tuple[bytes, bytes], ...], authorization: str | None) -> list[tuple[bytes, bytes]]:
+    own = [] if authorization is None else [(b"Authorization", authorization.encode("latin-1"))]
+    return [*headers, *own]
+
+
+def _begin(request: Any, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    request.setResponseCode(status)
+    for name in {name for name, _ in headers}:
+        request.responseHeaders.removeHeader(name)
+    for name, value in headers:
+        request.responseHeaders.addRawHeader(name, value)
+
+

@@ -1,0 +1,227 @@
+"""Clones and fetches: `info/refs` and `git-upload-pack`.
+
+The ref listing is the gate: it is answered from what the upstream has just said, out of memory. Objects come from the
+mirror through the pack cache and ``git http-backend``; what the mirror can't serve, the upstream does. That choice is
+open until the first byte has left.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import Any
+
+from twisted.logger import Logger
+
+from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.freshness import Answer, Freshness
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.supply import Supply
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import ProcessFailed, TooLarge
+from cachew.plumbing.inflate import read_inflated
+from cachew.plumbing.metrics import Metrics
+from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
+from cachew.smarthttp.request import Fetch, GitCommand, Probe, V2LsRefs, parse_command, protocol_version
+from cachew.smarthttp.routing import Kind, Route, Situation, decide
+from cachew.upstream.listing import Listing
+from cachew.web.outcome import outcome_of
+from cachew.web.packs import MirrorRefused, Packs
+from cachew.web.passthrough import PassThrough, question_of
+
+_ADVERTISEMENT = b"application/x-git-upload-pack-advertisement"
+_RESULT = b"application/x-git-upload-pack-result"
+_STALE = b'110 - "response is stale"'
+
+
+class UploadPack:
+    """The routes of clones and fetches.
+
+    :param mirrors: the mirrors.
+    :param freshness: the ref gate.
+    :param supply: gets objects that a mirror lacks.
+    :param packs: answers fetches from mirrors.
+    :param passthrough: answers what no mirror can.
+    :param background: where damaged mirrors are checked.
+    :param metrics: counts where answers came from.
+    :param body_limit: the most bytes of an inflated request body.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        mirrors: Mirrors,
+        freshness: Freshness,
+        supply: Supply,
+        packs: Packs,
+        passthrough: PassThrough,
+        background: Background,
+        metrics: Metrics,
+        body_limit: int,
+    ) -> None:
+        self._mirrors, self._freshness, self._supply, self._packs = mirrors, freshness, supply, packs
+        self._passthrough, self._background, self._metrics = passthrough, background, metrics
+        self._body_limit = body_limit
+        self._rendered = Rendered()
+
+    # --- info/refs ----------------------------------------------------------------------------------------------------
+
+    async def info_refs(self, request: Any, identity: Identity, authorization: str | None) -> None:
+        """Answer ``GET …/info/refs?service=git-upload-pack``.
+
+        :raise CachewError: when neither the mirror nor the upstream can.
+        """
+        version = protocol_version(request.getHeader("git-protocol"))
+        mirror = self._mirrors.obtain(identity)
+        if not mirror.ready:
+            self._mirrors.want(identity)
+            await self._pass(request, identity, authorization, b"", "")
+        elif version == 2:
+            self._memory(request, _ADVERTISEMENT, v2_advertisement(object_format=mirror.object_format))
+        else:
+            answer = await self._freshness.answer(identity, (), authorization)
+            if answer.listing.empty:
+                await self._pass(request, identity, authorization, b"", "")
+                return
+            _mark(request, answer)
+            body = self._rendered.of(answer.listing, version, lambda: _v0(answer.listing, version))
+            self._memory(request, _ADVERTISEMENT, body)
+
+    # --- git-upload-pack ----------------------------------------------------------------------------------------------
+
+    async def upload_pack(self, request: Any, identity: Identity, authorization: str | None) -> None:
+        """Answer ``POST …/git-upload-pack``.
+
+        :raise CachewError: when neither the mirror nor the upstream can.
+        """
+        body = await self._body(request)
+        protocol = request.getHeader("git-protocol")
+        command = parse_command(body, protocol)
+        mirror = self._mirrors.obtain(identity)
+        if not mirror.ready:
+            self._mirrors.want(identity)
+        if isinstance(command, Probe):
+            self._memory(request, _RESULT, b"")
+        elif isinstance(command, V2LsRefs):
+            await self._ls_refs(request, identity, authorization, body, command)
+        else:
+            await self._fetch(request, mirror, authorization, body, command)
+
+    async def _body(self, request: Any) -> bytes:
+        if request.body_length is not None and request.body_length > self._body_limit:
+            raise TooLarge(self._body_limit, "the request body")
+        return await read_inflated(
+            request.body, encoding=request.getHeader("content-encoding"), limit=self._body_limit
+        )
+
+    async def _ls_refs(
+        self, request: Any, identity: Identity, authorization: str | None, body: bytes, command: V2LsRefs
+    ) -> None:
+        if command.unknown:
+            await self._pass(request, identity, authorization, body, _digest(body))
+            return
+        answer = await self._freshness.answer(identity, command.prefixes, authorization)
+        if answer.listing.empty:
+            # Only the upstream knows what an empty repository should look like to this client.
+            await self._pass(request, identity, authorization, body, _digest(body))
+            return
+        _mark(request, answer)
+        listing = answer.listing
+        body = self._rendered.of(listing, replace(command, agent=None), lambda: ls_refs_response(listing.refs, command))
+        self._memory(request, _RESULT, body)
+
+    async def _fetch(
+        self, request: Any, mirror: Mirror, authorization: str | None, body: bytes, command: GitCommand
+    ) -> None:
+        route = await self._route(mirror, authorization, command)
+        if route.kind is Kind.MIRROR and isinstance(command, Fetch):
+            try:
+                await self._packs.serve(request, mirror, command)
+                return
+            except (ProcessFailed, MirrorRefused) as error:
+                self._suspect(mirror, error)
+                if request.startedWriting:
+                    raise
+        self.log.debug(
+            "{repository}: passing a request to the upstream: {reason}",
+            repository=mirror.identity.name,
+            reason=route.reason,
+        )
+        if isinstance(command, Fetch):
+            await self._packs.serve_upstream(request, mirror.identity, command, authorization)
+        else:
+            await self._pass(request, mirror.identity, authorization, body, _digest(body))
+
+    async def _route(self, mirror: Mirror, authorization: str | None, command: GitCommand) -> Route:
+        wants = command.wants if isinstance(command, Fetch) else ()
+        present = mirror.ready and not mirror.missing(wants)
+        situation = Situation(ready=mirror.ready, object_format=mirror.object_format, wants_present=present)
+        route = decide("git-upload-pack", command, situation)
+        if route.kind is Kind.WAIT:
+            missing = await self._supply.missing(mirror, wants, authorization)
+            situation = replace(situation, ready=mirror.ready, wants_present=not missing, fetch_tried=True)
+            route = decide("git-upload-pack", command, situation)
+        return route
+
+    def _suspect(self, mirror: Mirror, error: ProcessFailed | MirrorRefused) -> None:
+        self.log.warn(
+            "serving {repository} from its mirror failed: {error}", repository=mirror.identity.name, error=str(error)
+        )
+        if isinstance(error, ProcessFailed) or error.damaged:
+            self._background.start(mirror.suspect(), f"check of {mirror.identity.name}")
+
+    # --- ways to answer -----------------------------------------------------------------------------------------------
+
+    async def _pass(
+        self, request: Any, identity: Identity, authorization: str | None, body: bytes, canonical: str
+    ) -> None:
+        self._metrics.served.labels("upstream").inc()
+        operation = "git-upload-pack" if request.method == b"POST" else "info/refs?service=git-upload-pack"
+        question = question_of(
+            request, identity, operation, body=body, canonical=canonical, authorization=authorization
+        )
+        await self._passthrough.share(request, question)
+
+    def _memory(self, request: Any, content_type: bytes, body: bytes) -> None:
+        self._metrics.served.labels("memory").inc()
+        outcome_of(request).source = "memory"
+        request.setHeader(b"Content-Type", content_type)
+        request.setHeader(b"Cache-Control", b"no-cache, max-age=0, must-revalidate")
+        request.setHeader(b"Content-Length", str(len(body)).encode())
+        request.write(body)
+
+
+class Rendered:
+    """The last few listings as they were sent: rendering fifty thousand refs takes longer than sending them."""
+
+    def __init__(self, kept: int = 64) -> None:
+        self._kept = kept
+        self._bodies: OrderedDict[tuple[int, Hashable], tuple[Listing, bytes]] = OrderedDict()
+
+    def of(self, listing: Listing, form: Hashable, render: Callable[[], bytes]) -> bytes:
+        """Return a listing in a form, rendered at the first time."""
+        key = (id(listing), form)
+        found = self._bodies.get(key)
+        if found is None:
+            # The listing is kept with its body, so that its id stays its own.
+            found = self._bodies[key] = (listing, render())
+            if len(self._bodies) > self._kept:
+                self._bodies.popitem(last=False)
+        self._bodies.move_to_end(key)
+        return found[1]
+
+
+def _v0(listing: Listing, version: int) -> bytes:
+    return v0_advertisement(listing.refs, object_format=listing.object_format, version1=version == 1)
+
+
+def _mark(request: Any, answer: Answer) -> None:
+    if answer.stale:
+        request.setHeader(b"Warning", _STALE)
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
