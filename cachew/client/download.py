@@ -29,7 +29,9 @@ _RETRIED = frozenset({429, 500, 502, 503, 504})
 class Download(Protocol):
     """An object on its way."""
 
-    headers: Mapping[str, str]
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the server says of it, complete when the first piece is there."""
 
     def pieces(self) -> Generator[bytes, None, None]:
         """Yield the object in order.
@@ -182,7 +184,7 @@ class RangedDownload:
     """
 
     def __init__(self, downloads: Downloads, url: str, *, etag: str, size: int, headers: Mapping[str, str]) -> None:
-        self.headers = headers
+        self.headers = urllib3.HTTPHeaderDict(headers)
         self._downloads = downloads
         self._url = url
         self._etag = etag
@@ -243,6 +245,8 @@ class RangedDownload:
         response = self._downloads.http.request("GET", self._url, headers=headers)
         with closing(response):
             self._check(response, start, end)
+            if not start:
+                self._adopt(response.headers)
             with self._lock:
                 self._responses.add(response)
             try:
@@ -256,6 +260,12 @@ class RangedDownload:
             finally:
                 with self._lock:
                     self._responses.discard(response)
+
+    def _adopt(self, headers: Mapping[str, str]) -> None:
+        # What comes with the content is newer than what came with HEAD, and not every server says all there.
+        for name, value in headers.items():
+            if name.lower().startswith("x-cachew-"):
+                self.headers[name] = value
 
     def _check(self, response: urllib3.BaseHTTPResponse, start: int, end: int) -> None:
         if response.status == 206:

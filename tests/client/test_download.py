@@ -66,6 +66,15 @@ def test_gives_up_on_a_broken_server(parts: Parts) -> None:
         fetch(parts)
 
 
+def test_adopts_what_is_said_with_the_content(parts: Parts) -> None:
+    """Headers of cachew that come with the content count, though HEAD did not have them."""
+    parts.server.objects["/x"] = Stored(BODY, late_headers={"X-Cachew-Bundle-Url": "/b"})
+    download = parts.downloads.open(parts.server.url + "/x")
+    assert b"".join(download.pieces()) == BODY
+    assert download.headers.get("X-Cachew-Bundle-Url") == "/b"
+    assert download.headers.get("Content-Length") == str(len(BODY))
+
+
 def test_says_when_the_object_changes(parts: Parts) -> None:
     """An object that is replaced meanwhile ends the download with the wish to start over."""
 

@@ -19,6 +19,7 @@ class Stored:
 
     :param body: its content.
     :param etag: its tag without quotes; None for the SHA-256 of the content.
+    :param late_headers: those that come with the content and not with HEAD.
     :param generating: answer as while it is made for the first time: no HEAD, no length, no tag, no ranges.
     :param cuts: one for each of the next GETs: the bytes after which the connection breaks, None for no break.
     :param statuses: one for each of the next GETs: a status to answer instead, None for the usual.
@@ -29,6 +30,7 @@ class Stored:
     body: bytes
     etag: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    late_headers: dict[str, str] = field(default_factory=dict)
     generating: bool = False
     cuts: list[int | None] = field(default_factory=list)
     statuses: list[int | None] = field(default_factory=list)
@@ -165,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _ranged(self, stored: Stored, cut: int | None) -> None:
         size = len(stored.body)
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        headers = self._object_headers(stored)
+        headers = self._object_headers(stored) | stored.late_headers
         if asked is None:
             self._answer(200, headers, stored.body, cut)
         elif int(asked[1]) >= size:
