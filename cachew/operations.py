@@ -73,13 +73,14 @@ class Running:
         return Overview(
             now=now,
             started=self._started,
-            served=self._served(),
+            served=self.served(),
             caches=[await self._store(), self._packs()],
             work=[WorkStatus(kind=kind, repository=name, began=began) for kind, name, began in self._work()],
             waiting=self._slots.waiting,
         )
 
-    def _served(self) -> dict[str, int]:
+    def served(self) -> dict[str, int]:
+        """Return the git requests answered so far, by where the answer came from."""
         counted: Counter[str] = Counter()
         for family in self._metrics.served.collect():
             for sample in family.samples:

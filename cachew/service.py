@@ -18,6 +18,7 @@ from twisted.python.threadpool import ThreadPool
 
 from cachew.artefacts import Artefacts, make_artefacts
 from cachew.lifecycle import Patience, Server
+from cachew.manhole import Manhole
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import GitCommands, GitSettings
 from cachew.mirrors.freshness import Freshness
@@ -59,6 +60,7 @@ from cachew.web.login import AdminAccess, admin_token
 from cachew.web.objects import ObjectRoutes
 from cachew.web.packs import Packs
 from cachew.web.passthrough import PassThrough
+from cachew.web.policy import Policy
 from cachew.web.requests import make_site
 from cachew.web.uploadpack import UploadPack
 from cachew.web.webhook import WebhookRoutes
@@ -108,11 +110,11 @@ def make_service(*, settings: Settings, reactor: Any, surroundings: Surroundings
     :param reactor: the reactor.
     :param surroundings: facts about the machine and the process.
     """
-    ground = _ground(settings, reactor, surroundings)
-    return House(ground).server
+    return House(ground_of(settings, reactor, surroundings)).server
 
 
-def _ground(settings: Settings, reactor: Any, surroundings: Surroundings) -> Ground:
+def ground_of(settings: Settings, reactor: Any, surroundings: Surroundings) -> Ground:
+    """Make what everything stands on; see :func:`make_service`."""
     pool = ThreadPool(0, settings.limits.threads, "cachew")
     return Ground(
         settings=settings,
@@ -215,6 +217,11 @@ class House:
             grace=settings.access.public_grace,
             in_thread=ground.threads,
             background=ground.background,
+        )
+        self.policy = Policy(
+            rules=settings.access.rule,
+            proxies=settings.access.proxies,
+            trust_loopback=settings.access.trust_loopback,
         )
         self.operations = self._operations()
         self.server = self._server()
@@ -378,6 +385,7 @@ class House:
             host_names=admin.host_names,
             lifetime=admin.session,
             clock=self.ground.reactor,
+            trusted=self.policy.trusted,
         )
 
     def _app(self, dashboard: DashboardRoutes, access: AdminAccess) -> App:
@@ -399,11 +407,17 @@ class House:
                 WebhookRoutes(
                     operations=self.operations,
                     secrets={forge: secret.get_secret_value() if secret else None for forge, secret in given.items()},
+                    hosts={
+                        urlsplit(upstream.url).netloc: name
+                        for name, upstream in ground.settings.upstreams.items()
+                        if upstream.url
+                    },
                 ),
                 ObjectRoutes(cache=self.cache),
             ],
             git=self._git_routes().handle,
-            admit=lambda request: _admit(request, access),
+            admit=lambda request: _admit(request, self.policy, access),
+            client_of=self.policy.client_of,
             metrics=ground.metrics,
             clock=ground.reactor,
             version=ground.surroundings.version,
@@ -440,6 +454,7 @@ class House:
                 self.cache.stop,
             ],
             jobs=[
+                *self._manhole(),
                 self.artefacts.scheduler,
                 Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=dashboard.sample, clock=ground.reactor),
                 Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=self.cache.sweep, clock=ground.reactor),
@@ -448,12 +463,35 @@ class House:
             login_path=lambda: f"/admin/login?code={access.new_login_code()}",
         )
 
+    def _manhole(self) -> list[IService]:
+        ground, manhole = self.ground, self.ground.settings.manhole
+        if manhole.listen is None or manhole.authorized_keys is None:
+            return []
+        return [
+            Manhole(
+                reactor=ground.reactor,
+                listen=manhole.listen,
+                authorized_keys=manhole.authorized_keys,
+                host_key=ground.state / "manhole-host-key",
+                namespace={
+                    "house": self,
+                    "mirrors": self.mirrors,
+                    "cache": self.cache,
+                    "pack_cache": self.pack_cache,
+                    "snapshots": self.artefacts.snapshots,
+                    "freshness": self.freshness,
+                    "metrics": ground.metrics,
+                },
+            )
+        ]
+
     async def _load_public(self) -> None:
         await self.ground.threads(self.public.load)
 
 
-def _admit(request: Any, access: AdminAccess) -> None:
-    """The object API is the admin's; the admin pages look after themselves."""
+def _admit(request: Any, policy: Policy, access: AdminAccess) -> None:
+    """Apply the operator's rules; the object API is the admin's, and the admin pages look after themselves."""
+    policy.admit(request)
     path = route_path(request)
     if path == "/api" or path.startswith("/api/"):
         access.require(request)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 import pytest_twisted
@@ -9,6 +10,7 @@ import pytest_twisted
 from tests.functional.certificates import Authority
 from tests.functional.gitclient import Git
 from tests.functional.repositories import Repository, big_repository
+from tests.functional.server import Cachew
 from tests.functional.upstream import Upstream
 
 
@@ -29,6 +31,37 @@ async def upstream(tmp_path: Path) -> AsyncIterator[Upstream]:
     await server.start()
     yield server
     await server.stop()
+
+
+class Start(Protocol):
+    """Starts a server in front of the upstream."""
+
+    async def __call__(self, config: str = "", *, head: str = "", state: str = "state") -> Cachew:
+        """Start one.
+
+        :param config: more TOML, after the upstream's table.
+        :param head: TOML before any table.
+        :param state: its state directory's name, for a second server or a second start.
+        """
+
+
+@pytest_twisted.async_yield_fixture
+async def start(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Start]:
+    """Starts servers in front of the upstream; they are stopped at the end."""
+    from twisted.internet import reactor
+
+    started: list[Cachew] = []
+
+    async def begin(config: str = "", *, head: str = "", state: str = "state") -> Cachew:
+        server = Cachew(reactor=reactor, state=tmp_path / state, upstream=upstream.url, config=config, head=head)
+        started.append(server)
+        await server.start()
+        return server
+
+    yield begin
+    for server in started:
+        if server.house.server.running:
+            await server.stop()
 
 
 @pytest.fixture
