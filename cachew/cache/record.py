@@ -38,9 +38,9 @@ class Record:
             fields = json.loads(data)
             info = ObjectInfo(**{name: fields[name] for name in ObjectInfo.__dataclass_fields__})
             record = cls(info, Blocks.from_text(info.size, fields["blocks"]))
-            if not isinstance(info.headers, dict) or not record.blocks.consistent:
+            if not _well_typed(info) or not record.blocks.consistent:
                 raise ValueError("fields do not fit together")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptObject(f"the record of a stored object is damaged: {error}") from error
         return record, fields
 
@@ -92,3 +92,13 @@ class Terms:
 def live(info: ObjectInfo, now: float) -> bool:
     """Whether an object has not expired."""
     return info.expires is None or now < info.expires
+
+
+def _well_typed(info: ObjectInfo) -> bool:
+    texts = (info.namespace, info.key, info.etag, info.digest, *info.headers, *info.headers.values())
+    numbers = (info.modified, 0 if info.expires is None else info.expires)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, int | float) for number in numbers)
+        and isinstance(info.size, int)
+    )

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.threadpool import ThreadPool
 
 from cachew.plumbing.threads import Threads
+from tests.fakes import objectservers
 from tests.fakes.wallclock import WallClock
 
 
@@ -26,3 +27,17 @@ def threads() -> Iterator[Threads]:
 def clock() -> WallClock:
     """Return the time of day."""
     return WallClock()
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[str]:
+    """Give the URL of a SeaweedFS."""
+    with objectservers.seaweedfs() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """Give the URL of a moto server."""
+    with objectservers.moto() as url:
+        yield url

@@ -5,10 +5,13 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from cachew.cache.interface import NO_HEADERS, Cache, Entry, ObjectInfo, Stats
 from cachew.plumbing.errors import BadRequest, CorruptObject, StorageUnavailable, TooLarge
@@ -168,18 +171,19 @@ class CacheContract:
     async def test_a_cancelled_writer_leaves_nothing(self, subject: Subject) -> None:
         """A client that goes away while its data is being written leaves no trace once its writer is aborted."""
 
+        from twisted.internet import reactor
+
         async def upload() -> None:
             writer = await subject.cache.create("ns", "key")
             try:
-                while True:
+                for _ in range(400):
                     await writer.write(LARGE[:PIECE])
-                    begun.callback(None) if not begun.called else None
             finally:
                 await writer.abort()
 
-        begun: Deferred[None] = Deferred()
         uploading = Deferred.fromCoroutine(upload())
-        begun.addCallback(lambda _: uploading.cancel())
+        await deferLater(cast(IReactorTime, reactor), 0)
+        uploading.cancel()
         with pytest.raises((CancelledError, TooLarge)):
             await uploading
         assert await missing(subject.cache, "key")

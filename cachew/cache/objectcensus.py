@@ -1,0 +1,109 @@
+"""Counting and sweeping what lies in an object store.
+
+A count lists the manifests and reads those that are new since the last one. A sweep also lists the contents; what no
+manifest names is removed when it was found so twice, a grace apart by this machine's own clock: the clocks of the
+store and of other replicas are never compared.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cachew.cache.eviction import excess, victims
+from cachew.cache.interface import Stats
+from cachew.cache.manifest import CONTENTS, MANIFESTS, Manifest, manifest_path, name_in
+from cachew.plumbing.bucket import Bucket, Listed
+from cachew.plumbing.errors import CorruptObject
+from cachew.plumbing.shared import Shared
+
+
+@dataclass(frozen=True)
+class _Seen:
+    namespace: str
+    key: str
+    version: str
+    size: int
+    expires: float | None
+    used: float
+    content: str
+
+
+class ObjectCensus:
+    """See the module.
+
+    :param limit: bytes that a sweep leaves; None for no bound.
+    :param grace: seconds for which content that no manifest names is kept.
+    :param clock: gives the time, in seconds since the epoch.
+    """
+
+    def __init__(self, *, bucket: Bucket, limit: int | None, grace: float, clock: Callable[[], float]) -> None:
+        self._bucket, self._limit, self._grace, self._clock = bucket, limit, grace, clock
+        self._seen: dict[str, _Seen] = {}
+        self._orphans: dict[str, float] = {}
+        self._counts: Shared[str, list[_Seen]] = Shared()
+
+    async def stats(self) -> Stats:
+        """Count the visible objects."""
+        live = self._live(await self._all())
+        return Stats(len(live), sum(seen.size for seen in live), self._limit or 0)
+
+    async def namespaces(self) -> list[str]:
+        """Return the namespaces that have visible objects."""
+        return sorted({seen.namespace for seen in self._live(await self._all())})
+
+    def _live(self, all_seen: list[_Seen]) -> list[_Seen]:
+        now = self._clock()
+        return [seen for seen in all_seen if seen.expires is None or now < seen.expires]
+
+    async def _all(self) -> list[_Seen]:
+        return await self._counts.run("all", self._count)
+
+    async def _count(self) -> list[_Seen]:
+        before, self._seen = self._seen, {}
+        for listed in await self._bucket.listing(MANIFESTS):
+            known = before.get(listed.path)
+            seen = known if known is not None and known.version == listed.version else await self._look(listed)
+            if seen is not None:
+                self._seen[listed.path] = seen
+        return list(self._seen.values())
+
+    async def _look(self, listed: Listed) -> _Seen | None:
+        name, found = name_in(listed.path), await self._bucket.get(listed.path)
+        if name is None or found is None:
+            return None
+        try:
+            manifest = Manifest.decode(found[0], *name)
+        except CorruptObject:
+            return None
+        info = manifest.info
+        return _Seen(*name, listed.version, info.size, info.expires, manifest.used, manifest.content)
+
+    async def sweep(self) -> None:
+        """Remove what has expired, what is over the limit, and content that nobody can see."""
+        # Listed first: content that is stored from now on is not looked at, so its manifest may come later.
+        contents = [listed.path for listed in await self._bucket.listing(CONTENTS)]
+        all_seen = await self._all()
+        live = self._live(all_seen)
+        for seen in [seen for seen in all_seen if seen not in live] + self._surplus(live):
+            await self._remove(seen)
+        named = {seen.content for seen in all_seen}
+        await self._remove_orphans({path for path in contents if path not in named})
+
+    def _surplus(self, live: list[_Seen]) -> list[_Seen]:
+        if self._limit is None:
+            return []
+        over = excess(used=sum(seen.size for seen in live), limit=self._limit)
+        return list(victims(sorted(live, key=lambda seen: seen.used), over))
+
+    async def _remove(self, seen: _Seen) -> None:
+        path = manifest_path(seen.namespace, seen.key)
+        current = await self._bucket.get(path)
+        if current is not None and current[1] == seen.version:
+            await self._bucket.delete(path)
+            await self._bucket.delete(seen.content)
+
+    async def _remove_orphans(self, orphans: set[str]) -> None:
+        now = self._clock()
+        self._orphans = {path: self._orphans.get(path, now) for path in orphans}
+        for path in [path for path, since in self._orphans.items() if now - since >= self._grace]:
+            await self._bucket.delete(path)
+            del self._orphans[path]

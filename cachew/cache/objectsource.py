@@ -1,0 +1,100 @@
+"""Reading content out of an object store: in ranges, several at once for large objects, every block checked."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+
+from twisted.internet.defer import Deferred
+
+from cachew.cache.blocks import BLOCK, Blocks
+from cachew.plumbing.bucket import Bucket
+from cachew.plumbing.errors import CorruptObject
+
+PARALLEL_FROM = 32 * 1024 * 1024
+"""Regions of this many bytes and more are read by several requests at once."""
+_BLOCKS_PER_REQUEST = 4
+_REQUESTS_AT_ONCE = 4
+
+
+class ObjectSource:
+    """A stream over a region of an object's content.
+
+    At most four requests of four blocks are under way or wait to be read, so a slow reader holds 16 MiB.
+
+    :param path: where the content lies.
+    :param damaged: told when a block is not what was stored.
+    """
+
+    def __init__(
+        self,
+        *,
+        bucket: Bucket,
+        path: str,
+        blocks: Blocks,
+        offset: int,
+        length: int,
+        damaged: Callable[[], Awaitable[object]],
+    ) -> None:
+        self._bucket, self._path, self._blocks, self._damaged = bucket, path, blocks, damaged
+        self._skip, self._left = offset % BLOCK, length
+        self._groups = _groups(blocks.covering(offset, length))
+        self._at_once = _REQUESTS_AT_ONCE if length >= PARALLEL_FROM else 1
+        self._coming: deque[Deferred[bytes]] = deque()
+        self._ready = memoryview(b"")
+        self._closed = False
+
+    async def read(self, size: int) -> bytes:
+        """Return the next bytes.
+
+        :raise CorruptObject: when they are not what was stored.
+        :raise StorageUnavailable: when the store fails.
+        """
+        if not self._ready and self._left and not self._closed:
+            self._request()
+            data = await self._coming[0]
+            if self._closed:
+                return b""
+            self._coming.popleft()
+            self._ready = memoryview(data)[self._skip : self._skip + self._left]
+            self._skip = 0
+            if self._at_once > 1:
+                self._request()
+        piece, self._ready = self._ready[:size], self._ready[size:]
+        self._left -= len(piece)
+        return bytes(piece)
+
+    def _request(self) -> None:
+        while len(self._coming) < self._at_once and (group := next(self._groups, None)) is not None:
+            self._coming.append(Deferred.fromCoroutine(self._fetch(*group)))
+
+    async def _fetch(self, first: int, last: int) -> bytes:
+        start, end = self._blocks.bounds(first)[0], self._blocks.bounds(last)[1]
+        try:
+            return await self._bucket.call(self._fetch_checked, first, start, end)
+        except FileNotFoundError:
+            await self._damaged()
+            raise CorruptObject("the content of a stored object is gone") from None
+        except CorruptObject:
+            await self._damaged()
+            raise
+
+    def _fetch_checked(self, first: int, start: int, end: int) -> bytes:
+        data = self._bucket.read_range(self._path, start, end)
+        if len(data) != end - start:
+            raise CorruptObject("the content of a stored object is cut short")
+        self._blocks.verify(first, data)
+        return data
+
+    def close(self) -> None:
+        """Give the stream up, with what is under way."""
+        self._closed = True
+        self._ready = memoryview(b"")
+        coming, self._coming = self._coming, deque()
+        for deferred in coming:
+            deferred.addErrback(lambda _: None)
+            deferred.cancel()
+
+
+def _groups(numbers: range) -> Iterator[tuple[int, int]]:
+    for start in range(0, len(numbers), _BLOCKS_PER_REQUEST):
+        group = numbers[start : start + _BLOCKS_PER_REQUEST]
+        yield group[0], group[-1]

@@ -1,0 +1,269 @@
+"""A cache in an object store that replicas share (S3 and what speaks its protocol).
+
+Content goes up in parts under a name of its own, then a manifest makes it visible. Objects that nobody uses expire:
+a use puts off the expiry of those that were stored without a time to live of their own. What nobody can see any more
+is removed by :meth:`ObjectStoreCache.sweep`, after a grace in which readers may still be at it.
+"""
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+
+from twisted.logger import Logger
+
+from cachew.cache.blocks import Ledger
+from cachew.cache.interface import NO_HEADERS, ObjectInfo, Stats
+from cachew.cache.manifest import Manifest, content_path, manifest_path
+from cachew.cache.naming import namespace_name, object_key
+from cachew.cache.objectcensus import ObjectCensus
+from cachew.cache.objectsource import ObjectSource
+from cachew.cache.record import Terms, live
+from cachew.plumbing.background import Background
+from cachew.plumbing.bucket import PART, Bucket, Upload
+from cachew.plumbing.errors import CachewError, Conflict, CorruptObject, StorageUnavailable, TooLarge
+
+_MOST_PARTS = 10_000
+
+
+class ObjectStoreEntry:
+    """An object of an :class:`ObjectStoreCache`, opened."""
+
+    def __init__(self, *, cache: "ObjectStoreCache", bucket: Bucket, manifest: Manifest) -> None:
+        self._cache, self._bucket, self._manifest = cache, bucket, manifest
+
+    @property
+    def info(self) -> ObjectInfo:
+        """What is known of the object."""
+        return self._manifest.info
+
+    def source(self, offset: int = 0, length: int | None = None) -> ObjectSource:
+        """Return a stream over a part of the content."""
+        rest = max(self.info.size - offset, 0)
+        return ObjectSource(
+            bucket=self._bucket,
+            path=self._manifest.content,
+            blocks=self._manifest.record.blocks,
+            offset=offset,
+            length=rest if length is None else min(length, rest),
+            damaged=lambda: self._cache.forget_damaged(self._manifest),
+        )
+
+    def close(self) -> None:
+        """Nothing is held between reads."""
+
+
+class ObjectStoreWriter:
+    """An object on its way into an :class:`ObjectStoreCache`.
+
+    :param path: where its content goes.
+    :param slides: whether using it puts off its expiry.
+    """
+
+    def __init__(
+        self,
+        *,
+        bucket: Bucket,
+        terms: Terms,
+        path: str,
+        clock: Callable[[], float],
+        slides: bool,
+    ) -> None:
+        self._bucket, self._terms, self._path = bucket, terms, path
+        self._clock, self._slides = clock, slides
+        self._ledger = Ledger()
+        self._upload: Upload | None = None
+        # A cancelled call goes on in its thread; the upload is never used by two at once.
+        self._lock = threading.Lock()
+        self._ended = self._stored = self._publishing = False
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._check()
+        if self._ledger.size + len(data) > PART * _MOST_PARTS:
+            raise TooLarge(PART * _MOST_PARTS, "object")
+        if self._upload is None:
+            self._upload = await self._bucket.upload(self._path)
+        await self._bucket.call(self._append, self._upload, data)
+
+    def _append(self, upload: Upload, data: bytes) -> None:
+        with self._lock:
+            self._ledger.update(data)
+            upload.write(data)
+
+    def _close(self, upload: Upload) -> None:
+        with self._lock:
+            upload.close()
+
+    async def commit(self) -> ObjectInfo:
+        """Complete the upload, see that it is whole, and make it visible."""
+        self._check()
+        now = self._clock()
+        record = self._terms.record(self._ledger, now)
+        await self._complete()
+        manifest = Manifest(record, self._path, self._slides, now)
+        self._publishing = True
+        await self._bucket.put(manifest_path(record.info.namespace, record.info.key), manifest.encode())
+        self._ended = True
+        return record.info
+
+    async def _complete(self) -> None:
+        if self._upload is None:
+            self._upload = await self._bucket.upload(self._path)
+        self._stored = True
+        await self._bucket.call(self._close, self._upload)
+        if await self._bucket.size(self._path) != self._ledger.size:
+            raise StorageUnavailable("the object store has not kept all of an upload")
+
+    async def abort(self) -> None:
+        """Remove what was uploaded.
+
+        Once the manifest is on its way nobody knows whether it arrives; then a sweep removes what it doesn't name.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        if self._publishing:
+            return
+        if self._upload is not None and (self._stored or self._ledger.size >= PART):
+            # There is no way to abandon a multipart upload but to complete it and remove the object.
+            try:
+                if not self._stored:
+                    await self._bucket.call(self._close, self._upload)
+            finally:
+                await self._bucket.delete(self._path)
+
+    def _check(self) -> None:
+        if self._ended:
+            raise RuntimeError("the writer has ended")
+
+
+class ObjectStoreCache:
+    """See the module.
+
+    :param bucket: where everything lies.
+    :param max_ttl: the longest that an object lives unused, in seconds; None for ever.
+    :param limit: bytes that :meth:`sweep` leaves; None for no bound.
+    :param clock: gives the time, in seconds since the epoch.
+    :param grace: seconds for which content that nobody can see any more is kept for those who still read it.
+    :param background: where uses are written down.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        bucket: Bucket,
+        max_ttl: float | None = None,
+        limit: int | None = None,
+        clock: Callable[[], float],
+        grace: float = 3600.0,
+        background: Background | None = None,
+    ) -> None:
+        self._bucket, self._max_ttl, self._clock = bucket, max_ttl, clock
+        self._census = ObjectCensus(bucket=bucket, limit=limit, grace=grace, clock=clock)
+        self._background = Background() if background is None else background
+
+    async def start(self) -> None:
+        """Nothing is asked of the store before it is needed."""
+
+    async def stop(self) -> None:
+        """End what goes on in the background."""
+        await self._background.stop()
+
+    async def _find(self, namespace: str, key: str) -> Manifest | None:
+        name = namespace_name(namespace), object_key(key)
+        found = await self._bucket.get(manifest_path(*name))
+        if found is None:
+            return None
+        data, version = found
+        try:
+            manifest = Manifest.decode(data, *name)
+        except CorruptObject as error:
+            self.log.error("manifest of {name} ignored: {error}", name="/".join(name), error=str(error))
+            return None
+        now = self._clock()
+        if not live(manifest.info, now):
+            return None
+        refreshed = manifest.refreshed(now, self._max_ttl)
+        if refreshed is not None:
+            self._background.start(self._refresh(refreshed, version), "writing down the use of a shared object")
+        return manifest
+
+    async def _refresh(self, manifest: Manifest, version: str) -> None:
+        try:
+            await self._bucket.put_if(
+                manifest_path(manifest.info.namespace, manifest.info.key), manifest.encode(), version
+            )
+        except Conflict:
+            return
+
+    async def open(self, namespace: str, key: str) -> ObjectStoreEntry | None:
+        """Open an object."""
+        manifest = await self._find(namespace, key)
+        return None if manifest is None else ObjectStoreEntry(cache=self, bucket=self._bucket, manifest=manifest)
+
+    async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
+        """Return what is known of an object."""
+        manifest = await self._find(namespace, key)
+        return None if manifest is None else manifest.info
+
+    async def create(
+        self,
+        namespace: str,
+        key: str,
+        *,
+        headers: Mapping[str, str] = NO_HEADERS,
+        ttl: float | None = None,
+        etag: str | None = None,
+        digest: str | None = None,
+        modified: float | None = None,
+    ) -> ObjectStoreWriter:
+        """Begin an object."""
+        terms = Terms.checked(
+            namespace, key, ttl=ttl, max_ttl=self._max_ttl, headers=headers, etag=etag, digest=digest, modified=modified
+        )
+        return ObjectStoreWriter(
+            bucket=self._bucket,
+            terms=terms,
+            path=content_path(terms.namespace, terms.key, uuid.uuid4().hex),
+            clock=self._clock,
+            slides=ttl is None,
+        )
+
+    async def delete(self, namespace: str, key: str) -> bool:
+        """Remove an object; who reads it fails."""
+        manifest = await self._find(namespace, key)
+        if manifest is None:
+            return False
+        await self._bucket.delete(manifest_path(manifest.info.namespace, manifest.info.key))
+        await self._bucket.delete(manifest.content)
+        return True
+
+    async def forget_damaged(self, manifest: Manifest) -> None:
+        """Remove an object whose content was found damaged, unless it was replaced."""
+        info = manifest.info
+        self.log.error("shared object {namespace}/{key} is damaged", namespace=info.namespace, key=info.key)
+        try:
+            current = await self._find(info.namespace, info.key)
+            if current is not None and current.content == manifest.content:
+                await self.delete(info.namespace, info.key)
+        except CachewError:
+            return
+
+    async def invalidate(self, namespace: str, key: str) -> bool:
+        """Keep the object: it is shared."""
+        namespace_name(namespace), object_key(key)
+        return False
+
+    async def stats(self) -> Stats:
+        """Count the visible objects."""
+        return await self._census.stats()
+
+    async def namespaces(self) -> list[str]:
+        """Return the namespaces that have visible objects."""
+        return await self._census.namespaces()
+
+    async def sweep(self) -> None:
+        """Remove expired objects, the least recently used over the limit, and content that nobody can see."""
+        await self._census.sweep()

@@ -1,0 +1,314 @@
+"""The cache in an object store: the contract on real servers, and what a failing one may and may not do."""
+
+import json
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import obstore
+import pytest
+import pytest_twisted
+from obstore.store import MemoryStore
+from twisted.internet.defer import Deferred
+
+from cachew.cache.memory import MemoryCache
+from cachew.cache.objectstore import ObjectStoreCache
+from cachew.cache.tiered import TieredCache
+from cachew.plumbing.bucket import Bucket, s3_store
+from cachew.plumbing.errors import CachewError, CorruptObject, StorageUnavailable
+from cachew.plumbing.streams import PIECE
+from cachew.plumbing.threads import Threads
+from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, store
+from tests.fakes.background import WatchedBackground
+from tests.fakes.faultyproxy import FaultyProxy
+from tests.fakes.objectservers import ACCESS_KEY, BUCKET, SECRET_KEY
+from tests.fakes.wallclock import WallClock
+
+
+@pytest.fixture(scope="module", autouse=True)
+def servers(seaweedfs: str, moto: str) -> dict[str, str]:
+    """Start the servers before any test looks at what it leaves behind."""
+    return {"seaweedfs": seaweedfs, "moto": moto}
+
+
+def s3(url: str, prefix: str, **settings: Any) -> Any:
+    """Return a store below a prefix of its own."""
+    return s3_store(
+        bucket=BUCKET, endpoint=url, prefix=prefix, access_key=ACCESS_KEY, secret_key=SECRET_KEY, **settings
+    )
+
+
+def cache_over(raw: Any, clock: WallClock, threads: Threads, **settings: Any) -> ObjectStoreCache:
+    """Return a cache over a store."""
+    return ObjectStoreCache(
+        bucket=Bucket(store=raw, threads=threads), **{"max_ttl": MAX_TTL, "clock": clock, **settings}
+    )
+
+
+class TestObjectStore(CacheContract):
+    """It keeps the contract, on each of the stores."""
+
+    @pytest_twisted.async_yield_fixture(params=["in memory", "seaweedfs", "moto"])
+    async def subject(
+        self, request: pytest.FixtureRequest, servers: dict[str, str], clock: WallClock, threads: Threads
+    ) -> AsyncIterator[Subject]:
+        """Give the cache."""
+        if request.param == "in memory":
+            raw: Any = MemoryStore()
+        else:
+            raw = s3(servers[request.param], uuid.uuid4().hex)
+        cache = cache_over(raw, clock, threads)
+        await cache.start()
+        yield Subject(cache, clock, bounded=False, keeps_on_invalidate=True, slides=True)
+        await cache.stop()
+
+
+class TestTieredOverObjectStore(CacheContract):
+    """A nearer cache before an object store keeps the contract."""
+
+    @pytest_twisted.async_yield_fixture
+    async def subject(self, clock: WallClock, threads: Threads) -> AsyncIterator[Subject]:
+        """Give the cache."""
+        from twisted.internet import reactor
+
+        near = MemoryCache(limit=LIMIT, max_ttl=MAX_TTL, clock=clock)
+        far = cache_over(MemoryStore(), clock, threads)
+        cache = TieredCache(
+            tiers=[near, far], clock=reactor, wall_clock=clock, check_interval=0, check_wait=10
+        )
+        await cache.start()
+        yield Subject(cache, clock, bounded=False, keeps_on_invalidate=True, slides=True)
+        await cache.stop()
+
+
+def everything(raw: Any) -> list[str]:
+    """Return the names of all that lies in a store."""
+    return sorted(meta["path"] for piece in obstore.list(raw) for meta in piece)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("server", ["in memory", "seaweedfs"])
+async def test_large_objects_stream_both_ways(
+    servers: dict[str, str], clock: WallClock, threads: Threads, server: str
+) -> None:
+    """An object of many parts goes up in parts and comes down by parallel ranges, whole and by regions."""
+    raw = MemoryStore() if server == "in memory" else s3(servers[server], uuid.uuid4().hex)
+    cache = cache_over(raw, clock, threads)
+    data = LARGE * 17
+    await store(cache, "key", data)
+    assert await fetch(cache, "key") == data
+    assert await fetch(cache, "key", offset=3_000_001, length=36_000_000) == data[3_000_001:39_000_001]
+    async with opened(cache, "key") as entry:
+        source = entry.source()
+        await source.read(PIECE)
+        source.close()
+        assert await source.read(PIECE) == b""
+    writer = await cache.create("ns", "aborted")
+    await writer.write(data[:20_000_000])
+    await writer.abort()
+    assert len([path for path in everything(raw) if path.startswith("contents")]) == 1
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_use_puts_off_expiry(clock: WallClock, threads: Threads) -> None:
+    """An object without a time of its own lives as long as it is used, and is written down seldom."""
+    background = WatchedBackground()
+    cache = cache_over(MemoryStore(), clock, threads, background=background)
+    await store(cache, "used", b"data")
+    await store(cache, "unused", b"data")
+    for _ in range(6):
+        clock.advance(MAX_TTL * 0.6)
+        assert await fetch(cache, "used") == b"data"
+        await background.idle()
+    assert await missing(cache, "unused")
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_noting_a_use_never_undoes_a_write(clock: WallClock, threads: Threads) -> None:
+    """When an object is replaced while its use is written down, the replacement stays."""
+    background = WatchedBackground()
+    cache = cache_over(MemoryStore(), clock, threads, background=background)
+    await store(cache, "key", b"old")
+    clock.advance(MAX_TTL * 0.6)
+    looking = Deferred.fromCoroutine(cache.stat("ns", "key"))
+    await store(cache, "key", b"new")
+    await looking
+    await background.idle()
+    assert await fetch(cache, "key") == b"new"
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_sweep_removes_what_nobody_can_see(clock: WallClock, threads: Threads) -> None:
+    """Replaced content goes after the grace, expired objects at once, visible ones never."""
+    raw = MemoryStore()
+    cache = cache_over(raw, clock, threads, grace=100)
+    await store(cache, "key", b"old")
+    await store(cache, "key", b"new")
+    await store(cache, "short", b"data", ttl=10)
+    await cache.sweep()
+    assert len(everything(raw)) == 5
+    clock.advance(99)
+    await cache.sweep()
+    assert len(everything(raw)) == 3
+    clock.advance(1)
+    await cache.sweep()
+    assert len(everything(raw)) == 2
+    assert await fetch(cache, "key") == b"new"
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_sweep_keeps_the_limit(clock: WallClock, threads: Threads) -> None:
+    """With a limit, what was used least lately goes."""
+    cache = cache_over(MemoryStore(), clock, threads, limit=25, max_ttl=None)
+    for key in ("a", "b", "c"):
+        await store(cache, key, b"0123456789")
+        clock.advance(1)
+    await cache.sweep()
+    assert [key for key in "abc" if not await missing(cache, key)] == ["b", "c"]
+    assert (await cache.stats()).capacity == 25
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+async def test_damaged_content_is_never_served(clock: WallClock, threads: Threads, damage: str) -> None:
+    """Content that was changed, cut or removed behind our back fails its reader, and is a miss from then on."""
+    raw = MemoryStore()
+    cache = cache_over(raw, clock, threads)
+    await store(cache, "key", LARGE)
+    (path,) = [path for path in everything(raw) if path.startswith("contents")]
+    content = bytearray(bytes(obstore.get(raw, path).bytes()))
+    content[2_000_000] ^= 1
+    if damage == "remove":
+        obstore.delete(raw, path)
+    else:
+        obstore.put(raw, path, bytes(content if damage == "flip" else content[:2_000_000]))
+    with pytest.raises(CorruptObject):
+        await fetch(cache, "key")
+    assert await missing(cache, "key")
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_manifest_is_a_miss(clock: WallClock, threads: Threads) -> None:
+    """Whatever lies in a manifest's place, it is a miss unless it is that object's manifest."""
+    raw = MemoryStore()
+    cache = cache_over(raw, clock, threads)
+    await store(cache, "key", b"data")
+    (path,) = [path for path in everything(raw) if path.startswith("manifests")]
+    good = json.loads(bytes(obstore.get(raw, path).bytes()))
+    incomplete = [json.dumps({**good, name: None}).encode() for name in sorted(good.keys() - {"expires"})]
+    for bad in (b"", b"{}", b"[1]", b"\xff", *incomplete):
+        obstore.put(raw, path, bad)
+        assert await missing(cache, "key"), bad
+    obstore.put(raw, path, json.dumps(good).encode())
+    assert await fetch(cache, "key") == b"data"
+    await cache.stop()
+
+
+class Faulty:
+    """A cache over SeaweedFS behind a faulty proxy, and the same cache past the proxy."""
+
+    def __init__(self, url: str, clock: WallClock, threads: Threads) -> None:
+        from twisted.internet import reactor
+
+        self.proxy = FaultyProxy(reactor=reactor, target=urlsplit(url).port or 0)
+        self.url, self.prefix, self.clock, self.threads = url, uuid.uuid4().hex, clock, threads
+
+    async def start(self) -> None:
+        """Start the proxy."""
+        url = f"http://127.0.0.1:{await self.proxy.start()}"
+        settings = {"timeout": 1.0, "connect_timeout": 1.0, "retries": 1}
+        self.cache = cache_over(s3(url, self.prefix, **settings), self.clock, self.threads)
+        self.sound = cache_over(s3(self.url, self.prefix), self.clock, self.threads)
+
+    async def stop(self) -> None:
+        """Stop everything."""
+        await self.cache.stop()
+        await self.sound.stop()
+        await self.proxy.stop()
+
+
+@pytest_twisted.async_yield_fixture
+async def faulty(seaweedfs: str, clock: WallClock, threads: Threads) -> AsyncIterator[Faulty]:
+    """Give the faulty store."""
+    faulty = Faulty(seaweedfs, clock, threads)
+    await faulty.start()
+    yield faulty
+    await faulty.stop()
+
+
+def break_it(proxy: FaultyProxy, how: str) -> None:
+    """Make a proxy fail."""
+    proxy.drop()
+    if how == "hangs":
+        proxy.hang = True
+    elif how == "answers 503":
+        proxy.answer = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    elif how == "answers rubbish":
+        proxy.answer = b"\x00\x01rubbish\r\n\r\n"
+    else:
+        proxy.cut = 0
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("how", ["hangs", "answers 503", "answers rubbish", "drops connections"])
+async def test_a_failing_store_is_named(faulty: Faulty, how: str) -> None:
+    """While the store fails, reading and writing fail with the storage's error in bounded time; then they work."""
+    await store(faulty.cache, "key", LARGE)
+    break_it(faulty.proxy, how)
+    with pytest.raises(StorageUnavailable):
+        await faulty.cache.open("ns", "key")
+    with pytest.raises(StorageUnavailable):
+        await store(faulty.cache, "key", b"other")
+    faulty.proxy.hang, faulty.proxy.answer, faulty.proxy.cut = False, None, None
+    assert await fetch(faulty.cache, "key") == LARGE
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("cut", [1000, 1_500_000])
+async def test_a_connection_lost_in_the_middle_gives_nothing_wrong(faulty: Faulty, cut: int) -> None:
+    """A download whose connection breaks ends whole, by another try, or in a failure; never short or wrong."""
+    await store(faulty.sound, "key", LARGE)
+    async with opened(faulty.cache, "key") as entry:
+        faulty.proxy.drop()
+        faulty.proxy.cut = cut
+        source, received = entry.source(), b""
+        with pytest.raises(CachewError):
+            while piece := await source.read(PIECE):
+                received += piece
+            assert received == LARGE
+            raise StorageUnavailable("whole after all")
+        source.close()
+    assert LARGE.startswith(received)
+
+
+@pytest_twisted.ensureDeferred
+async def test_bytes_changed_on_their_way_are_noticed(faulty: Faulty) -> None:
+    """An answer that was changed on its way fails its reader."""
+    await store(faulty.sound, "key", LARGE)
+    faulty.proxy.change = (LARGE[1_200_000:1_200_004], b"\x00\x00\x00\x00")
+    with pytest.raises(CorruptObject):
+        await fetch(faulty.cache, "key")
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("how", ["hangs", "answers 503", "drops connections"])
+async def test_an_upload_that_fails_is_never_visible(faulty: Faulty, how: str) -> None:
+    """When the store fails in the middle of an upload the old object stays, and the writer can be aborted."""
+    await store(faulty.sound, "key", b"old")
+    writer = await faulty.cache.create("ns", "key")
+    await writer.write(LARGE * 4)
+    break_it(faulty.proxy, how)
+    with pytest.raises(StorageUnavailable):
+        for _ in range(20):
+            await writer.write(LARGE)
+        await writer.commit()
+    with pytest.raises(StorageUnavailable):
+        await writer.abort()
+    assert await fetch(faulty.sound, "key") == b"old"
