@@ -17,19 +17,26 @@ _HOP_BY_HOP = frozenset({
     b"connection", b"keep-alive", b"te", b"trailer", b"trailers", b"transfer-encoding", b"upgrade", b"http2-settings",
     b"content-length",
 })  # fmt: skip
-_REQUEST_ONLY = frozenset({b"host", b"expect", b"forwarded", b"via", b"x-real-ip"})
-_RESPONSE_ONLY = frozenset({b"alt-svc", b"strict-transport-security", b"public-key-pins", b"set-cookie", b"server"})
+_REQUEST_ONLY = frozenset({b"host", b"expect", b"forwarded", b"via", b"x-real-ip", b"proxy", b"cookie"})
+_RESPONSE_ONLY = frozenset({
+    b"alt-svc", b"strict-transport-security", b"public-key-pins", b"set-cookie", b"server", b"x-content-type-options",
+    b"referrer-policy", b"x-frame-options", b"clear-site-data", b"service-worker-allowed", b"refresh", b"nel",
+    b"report-to", b"reporting-endpoints", b"permissions-policy", b"timing-allow-origin",
+})  # fmt: skip
+_REQUEST_PREFIXES = (b"proxy-", b"x-forwarded-")
+# A page from an upstream must not take off the fetters that this origin puts on it, nor open it to other sites.
+_RESPONSE_PREFIXES = (*_REQUEST_PREFIXES, b"access-control-", b"content-security-policy", b"cross-origin-")
 _REFUSAL = frozenset({b"www-authenticate", b"content-type", b"content-language", b"retry-after", b"lfs-authenticate"})
 
 
 def for_upstream(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     """Return the headers of a client's request that its upstream may see; the length is set by who sends the body."""
-    return _kept(headers, _REQUEST_ONLY, (b"proxy-", b"x-forwarded-"))
+    return _kept(headers, _REQUEST_ONLY, _REQUEST_PREFIXES)
 
 
 def for_client(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     """Return the headers of an upstream's response that the client may see."""
-    return _kept(headers, _RESPONSE_ONLY, (b"proxy-", b"x-forwarded-"))
+    return _kept(headers, _RESPONSE_ONLY, _RESPONSE_PREFIXES)
 
 
 def of_refusal(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:

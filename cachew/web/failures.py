@@ -14,6 +14,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     # A subclass stands before its base.
+    (errors.BodyTimedOut, 408),
     (errors.BadRequest, 400),
     (errors.Unauthorized, 401),
     (errors.Forbidden, 403),

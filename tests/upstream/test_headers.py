@@ -18,6 +18,21 @@ def test_identity_stays() -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [b"Content-Security-Policy", b"X-Content-Type-Options", b"Access-Control-Allow-Origin", b"Clear-Site-Data"],
+)
+def test_fetters_stay(name: bytes) -> None:
+    """An upstream does not loosen what this server tells browsers about its own origin."""
+    assert for_client([(name, b"anything"), (b"ETag", b"z")]) == [(b"ETag", b"z")]
+
+
+@pytest.mark.parametrize("name", [b"Proxy", b"Proxy-Authorization", b"X-Forwarded-For", b"Cookie", b"Host"])
+def test_way_and_identity(name: bytes) -> None:
+    """The upstream learns nothing of the way to this server, and gets no cookie that was meant for it."""
+    assert for_upstream([(name, b"x"), (b"Accept", b"z")]) == [(b"Accept", b"z")]
+
+
+@pytest.mark.parametrize(
     ("value", "expected"),
     [
         (b"120", 120.0),

@@ -13,6 +13,7 @@ from cachew.web.failures import answer_to
     [
         (errors.BadRequest("x"), 400),
         (errors.BadPath("x"), 400),
+        (errors.BodyTimedOut("x"), 408),
         (errors.Unauthorized("x"), 401),
         (errors.Forbidden("x"), 403),
         (errors.NotFound("x"), 404),
