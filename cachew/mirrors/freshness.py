@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, exact_kind, resolves, short_names
+from cachew.mirrors.refs import of_listing
 from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
@@ -186,12 +187,25 @@ class Freshness:
         outcome = replace(begun, result=result)
         if isinstance(result, Listing):
             self._keep(question, outcome)
+            self._drop_contradicted(identity, kind, outcome.number, result)
             if kind in (MIRRORED_KIND, EVERYTHING):
                 self._on_listing(identity, result, begun.started)
         elif isinstance(result, _FAILURES):
             self._keep(question, outcome)
             self.log.warn("ref check of {repository} failed: {error}", repository=identity.name, error=str(result))
         return outcome
+
+    def _drop_contradicted(self, identity: Identity, kind: Kind, number: int, listing: Listing) -> None:
+        """Forget an older listing of everything, or of heads and tags, that the newest one proves wrong.
+
+        Otherwise clients of v0 and of v2, who ask for different kinds, would see different moments.
+        """
+        other = {MIRRORED_KIND: EVERYTHING, EVERYTHING: MIRRORED_KIND}.get(kind, kind)
+        kept = self._kept.get((identity, other))
+        if other == kind or kept is None or kept.number > number or not isinstance(kept.result, Listing):
+            return
+        if of_listing(kept.result) != of_listing(listing):
+            del self._kept[identity, other]
 
     def _keep(self, question: Question, outcome: _Outcome) -> None:
         kept = self._kept.get(question)

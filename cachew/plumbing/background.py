@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -54,6 +54,11 @@ class Background:
 
     def _ended(self, _: object, deferred: Deferred[Any]) -> None:
         self._running.pop(deferred, None)
+
+    async def idle(self) -> None:
+        """Wait until nothing is under way."""
+        while self._running:
+            await DeferredList(list(self._running))
 
     async def stop(self) -> None:
         """Cancel what is under way and wait for its end; nothing new starts."""

@@ -27,6 +27,7 @@ class Processes:
         self._grace = grace
         self._children: set[Child] = set()
         self._stopped = False
+        self.started = 0
 
     @property
     def running(self) -> int:
@@ -53,6 +54,7 @@ class Processes:
         )
         argv = ("setsid", *command.argv) if group else command.argv
         self._children.add(child)
+        self.started += 1
         try:
             self._spawn(child, argv, piped=stdin is not None)
         except OSError as failure:

@@ -1,10 +1,15 @@
 """A whole cachew in the reactor of the tests, on loopback, in front of a test upstream."""
 
+import hmac
+import json
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from treq.client import HTTPClient
+from twisted.web.client import Agent, HTTPConnectionPool
 
 from cachew.config import load
 from cachew.logs import LogLevels
@@ -43,6 +48,7 @@ class Cachew:
             log_levels=LogLevels("debug"),
         )
         self.state = state
+        self._http = HTTPClient(Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False)))
         self.house = House(ground_of(settings, reactor, surroundings))
 
     async def start(self) -> None:
@@ -71,6 +77,37 @@ class Cachew:
     def served(self) -> Mapping[str, int]:
         """Return the git requests answered so far, by where the answer came from."""
         return self.house.operations.served()
+
+    async def get(self, path: str, **kwargs: Any) -> Any:
+        """Ask for something of a repository; returns a treq response."""
+        return await self._http.get(f"{self.url}/git/{HOST}/{path}", **kwargs)
+
+    async def post(self, path: str, document: object) -> Any:
+        """Post JSON to a repository's path and return the JSON that comes back."""
+        response = await self._http.post(f"{self.url}/git/{HOST}/{path}", json=document)
+        assert response.code == 200, await response.text()
+        return await response.json()
+
+    async def metrics(self) -> bytes:
+        """Return the metrics' text."""
+        response = await self._http.get(f"{self.url}/metrics", headers={"Authorization": f"Bearer {self.token}"})
+        return bytes(await response.content())
+
+    async def github_event(self, secret: str, clone_url: str) -> None:
+        """Send a signed push event, as GitHub does."""
+        body = json.dumps({"ref": "refs/heads/main", "repository": {"clone_url": clone_url}}).encode()
+        signature = hmac.new(secret.encode(), body, "sha256").hexdigest()
+        headers = {
+            "X-GitHub-Event": "push",
+            "X-Hub-Signature-256": f"sha256={signature}",
+            "Content-Type": "application/json",
+        }
+        response = await self._http.post(f"{self.url}/webhook/github", data=body, headers=headers)
+        assert response.code in (200, 202, 204), await response.text()
+
+    async def quiet(self) -> None:
+        """Wait until nothing goes on behind the requests."""
+        await self.house.ground.background.idle()
 
     @property
     def token(self) -> str:

@@ -226,3 +226,17 @@ def test_a_probe_is_a_ref_check() -> None:
     assert outcomes[0] is None and outcomes[1].check(UpstreamRefused)
     assert result(gate.ask(*HEADS)).listing == listing(main="2")
     assert len(gate.upstream.asked) == 2
+
+
+def test_kinds_do_not_contradict_each_other() -> None:
+    """A newer listing of heads and tags that differs makes an older listing of everything void, and only then."""
+    gate = Gate()
+    for brought, expected in ((listing(main="1"), 1), (listing(main="2"), 2)):
+        gate.ask()
+        if gate.upstream.waiting:
+            gate.upstream.answer(listing(main="1"))
+        probe = Deferred.fromCoroutine(gate.freshness.probe(REPOSITORY, None))
+        gate.upstream.answer(brought)
+        probe.addErrback(lambda failure: None)
+        gate.ask()
+        assert len([kind for kind, _ in gate.upstream.asked if kind is EVERYTHING]) == expected

@@ -1,0 +1,359 @@
+"""What the upstream has now is what a client gets, and a push sets off no stampede."""
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
+
+from tests.functional import repositories
+from tests.functional.conftest import Start
+from tests.functional.gate import basic
+from tests.functional.gitclient import Git, Result
+from tests.functional.misbehaviour import Hang, Hold, Refuse
+from tests.functional.repositories import Repository
+from tests.functional.server import Cachew
+from tests.functional.upstream import Upstream
+
+URL = "https://git.example/org/repo"
+PROTOCOLS = pytest.mark.parametrize("protocol", [0, 2])
+AT_ONCE = '[git]\nref-check-interval = "0s"'
+HELD = '[git]\nref-check-interval = "1h"'
+
+
+@pytest.fixture
+def repository(upstream: Upstream) -> Repository:
+    """The upstream's repository."""
+    return repositories.make_repository(
+        upstream.path("org/repo"), commits=20, branches=["main", "topic"], tags=["v1", "v2"]
+    )
+
+
+async def together(*work: Any) -> list[Any]:
+    """Run coroutines at the same time and return their results."""
+    return list(await gatherResults([Deferred.fromCoroutine(one) for one in work], consumeErrors=True))
+
+
+class Site:
+    """A warm server and a user's clone of its one repository."""
+
+    def __init__(self, cachew: Cachew, git: Git, protocol: int) -> None:
+        self.cachew, self.git, self.protocol = cachew, git, protocol
+
+    async def run(self, *words: str, check: bool = True) -> Result:
+        """Run the user's git."""
+        return await self.git.run(*words, check=check, protocol=self.protocol)
+
+    async def fetched(self, clone: str = "clone", ref: str = "origin/main") -> str:
+        """Fetch in a clone and return what a ref names then."""
+        await self.run("-C", clone, "fetch", "-q", "--prune")
+        return (await self.run("-C", clone, "rev-parse", "--verify", ref)).out
+
+
+async def site(start: Start, git: Git, protocol: int, config: str) -> Site:
+    """Start a server, have the repository mirrored, and clone it."""
+    cachew = await start(config)
+    git.instead_of(*cachew.instead_of)
+    await cachew.mirrored("org/repo")
+    made = Site(cachew, git, protocol)
+    await made.run("clone", "-q", URL, "clone")
+    return made
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+@pytest.mark.timeout(120)
+async def test_every_push_is_seen_at_once(repository: Repository, git: Git, start: Start, protocol: int) -> None:
+    """With an interval of zero each of 200 commits is fetched right after it was pushed."""
+    here = await site(start, git, protocol, AT_ONCE)
+    for number in range(200):
+        pushed = repositories.push_commit(repository, "main", f"push {number}")
+        assert await here.fetched() == pushed
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+async def test_within_the_interval(repository: Repository, git: Git, start: Start, protocol: int) -> None:
+    """A listing is used for the interval and not a moment longer."""
+    here = await site(start, git, protocol, '[git]\nref-check-interval = "1s"')
+    pushed = repositories.push_commit(repository, "main", "pushed")
+    clock = here.cachew.house.ground.reactor
+    began = clock.seconds()
+    while await here.fetched() != pushed:
+        assert clock.seconds() - began < 5
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+async def test_after_ensure_refs(repository: Repository, git: Git, start: Start, protocol: int) -> None:
+    """Who asked for a commit with ensure-refs fetches it, whatever the interval."""
+    here = await site(start, git, protocol, HELD)
+    pushed = repositories.push_commit(repository, "main", "pushed")
+    answer = await here.cachew.post("org/repo/ensure-refs", {"refs": {"refs/heads/main": pushed}})
+    assert answer == {"refs": {"refs/heads/main": pushed}, "missing_commits": [], "fetched": True}
+    assert await here.fetched() == pushed
+    again = await here.cachew.post("org/repo/ensure-refs", {"refs": {"refs/heads/main": ""}, "commits": [pushed]})
+    assert again == {"refs": {"refs/heads/main": pushed}, "missing_commits": [], "fetched": False}
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_ensure_refs_cannot_have(repository: Repository, git: Git, start: Start) -> None:
+    """Refs and commits that the upstream does not have are named, after one ref check and one fetch at the most."""
+    here = await site(start, git, 2, HELD)
+    hidden = repositories.unadvertised_commit(repository)
+    answer = await here.cachew.post(
+        "org/repo/ensure-refs", {"refs": {"refs/heads/none": ""}, "commits": [hidden, "1" * 40]}
+    )
+    assert answer == {"refs": {"refs/heads/none": ""}, "missing_commits": ["1" * 40], "fetched": True}
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+async def test_after_a_push_through_the_server(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, protocol: int
+) -> None:
+    """Who pushes through the server, and everybody else, sees the commit at once, whatever the interval."""
+    upstream.gate.allow_push("org/repo", basic("me", "secret"))
+    git.config["http.extraHeader"] = f"Authorization: {basic('me', 'secret')}"
+    here = await site(start, git, protocol, HELD)
+    await here.run("clone", "-q", URL, "other")
+    for number in range(3):
+        await here.run("-C", "clone", "commit", "-q", "--allow-empty", "-m", f"mine {number}")
+        await here.run("-C", "clone", "push", "-q", "origin", "HEAD:main")
+        pushed = repository.commit("main")
+        assert await here.fetched() == pushed
+        assert await here.fetched("other") == pushed
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+@pytest.mark.timeout(120)
+async def test_a_hundred_clients_cost_one_fetch(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, protocol: int
+) -> None:
+    """A hundred clients that fetch what was just pushed cost the upstream one ref listing and one pack."""
+    here = await site(start, git, protocol, '[git]\nref-check-interval = "2s"')
+    for number in range(100):
+        await here.git.run("clone", "-q", "--bare", "--shared", "clone", f"c{number}")
+        await here.git.run("-C", f"c{number}", "remote", "set-url", "origin", URL)
+    here.cachew.house.freshness.changed((await here.cachew.mirrored("org/repo")).identity)
+    pushed = repositories.push_commit(repository, "main", "pushed")
+    before = {kind: upstream.count(kind) for kind in ("refs", "pack")}
+    hold = Hold()
+    upstream.misbehave(hold, kind="refs", times=1)
+    fetches = together(
+        *(here.run("-C", f"c{number}", "fetch", "-q", "origin", "main:got") for number in range(100))
+    )
+    fetching = Deferred.fromCoroutine(_coroutine(fetches))
+    await upstream.journal.reached(before["refs"] + 1, "refs")
+    hold.release()
+    await fetching
+    for number in range(100):
+        assert (await here.git.run("-C", f"c{number}", "rev-parse", "got")).out == pushed
+    assert upstream.count("refs") - before["refs"] == 1
+    assert upstream.count("pack") - before["pack"] == 1
+
+
+async def _coroutine(work: Any) -> Any:
+    return await work
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+async def test_listings_spawn_nothing(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, protocol: int
+) -> None:
+    """A hundred ls-remote on a ready mirror cost one upstream request and no process."""
+    here = await site(start, git, protocol, HELD)
+    here.cachew.house.freshness.changed((await here.cachew.mirrored("org/repo")).identity)
+    await here.cachew.quiet()
+    before, spawned = len(upstream.journal.exchanges), here.cachew.house.ground.processes.started
+    listed = await together(*(here.run("ls-remote", URL) for _ in range(100)))
+    direct = await git.run("ls-remote", f"{upstream.url}org/repo")
+    assert {one.out for one in listed} == {direct.out}
+    mine = [one for one in upstream.journal.exchanges[before:] if "cachew" in one.headers.get("user-agent", "")]
+    assert [one.kind for one in mine] == ["refs"]
+    assert here.cachew.house.ground.processes.started == spawned
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+async def test_unadvertised_objects(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, protocol: int
+) -> None:
+    """Commits by id, pull requests, and refs of other kinds come through, and stay in the mirror."""
+    here = await site(start, git, protocol, AT_ONCE)
+    hidden = repositories.unadvertised_commit(repository)
+    pull = repositories.add_pull(repository, 7)
+    repository.git("update-ref", "refs/changes/01/1/1", repositories.unadvertised_commit(repository, "change"))
+    await here.run("-C", "clone", "fetch", "-q", "origin", hidden)
+    assert (await here.run("-C", "clone", "rev-parse", "FETCH_HEAD")).out == hidden
+    await here.run("-C", "clone", "fetch", "-q", "origin", "refs/pull/7/head")
+    assert (await here.run("-C", "clone", "rev-parse", "FETCH_HEAD")).out == pull
+    await here.run("-C", "clone", "fetch", "-q", "origin", "refs/changes/*:refs/changes/*")
+    mirror = await here.cachew.mirrored("org/repo")
+    assert mirror.missing([hidden, pull]) == []
+    assert here.cachew.served().get("upstream", 0) == 0
+    packs = upstream.count("pack")
+    await here.run("clone", "-q", URL, "second")
+    await here.run("-C", "second", "fetch", "-q", "origin", hidden)
+    assert upstream.count("pack") == packs
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+async def test_a_tip_that_moves_while_negotiating(
+    repository: Repository, git: Git, start: Start, protocol: int
+) -> None:
+    """A commit that was listed and then force-pushed away is still served."""
+    here = await site(start, git, protocol, HELD)
+    identity = (await here.cachew.mirrored("org/repo")).identity
+    doomed = repositories.push_commit(repository, "main", "doomed")
+    here.cachew.house.freshness.changed(identity)
+    assert doomed in (await here.run("ls-remote", URL)).out
+    repositories.move_branch(repository, "main", repository.commit("topic"))
+    await here.run("-C", "clone", "fetch", "-q", "origin", doomed)
+    here.cachew.house.freshness.changed(identity)
+    assert await here.fetched() == repository.commit("topic")
+    await here.run("clone", "-q", URL, "second")
+    await here.run("-C", "second", "fetch", "-q", "origin", doomed)
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+async def test_every_kind_of_change(repository: Repository, git: Git, start: Start, protocol: int) -> None:
+    """Deleted and forced branches, moved tags and another default branch arrive as they are upstream."""
+    here = await site(start, git, protocol, AT_ONCE)
+    repositories.delete_branch(repository, "topic")
+    new = repositories.push_commit(repository, "trunk", "first of the new default")
+    repository.git("symbolic-ref", "HEAD", "refs/heads/trunk")
+    repository.git("update-ref", "refs/tags/v1", new)
+    repository.git("update-ref", "-d", "refs/tags/v2")
+    repositories.move_branch(repository, "main", repository.commit("main~3"))
+    await here.run("clone", "-q", URL, "second")
+    assert (await here.run("-C", "second", "symbolic-ref", "HEAD")).out == "refs/heads/trunk"
+    refs = (await here.run("-C", "second", "for-each-ref", "--format=%(refname) %(objectname)")).out
+    assert f"refs/tags/v1 {new}" in refs and "v2" not in refs and "topic" not in refs
+    assert f"refs/remotes/origin/main {repository.commit('main')}" in refs
+    assert await here.fetched() == repository.commit("main")
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+async def test_the_upstream_stops_and_comes_back(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, protocol: int
+) -> None:
+    """While the upstream is down clones and fetches go on and are marked stale; afterwards they are fresh again."""
+    here = await site(start, git, protocol, AT_ONCE)
+    await upstream.stop()
+    await here.run("clone", "-q", URL, "while-down")
+    assert await here.fetched() == repository.commit("main")
+    answer = await here.cachew.get("org/repo/info/refs?service=git-upload-pack")
+    assert answer.headers.getRawHeaders(b"warning") == [b'110 - "response is stale"']
+    assert b"cachew_stale_responses_total 0.0" not in await here.cachew.metrics()
+    pushed = repositories.push_commit(repository, "main", "pushed")
+    await upstream.start()
+    assert await here.fetched() == pushed
+    fresh = await here.cachew.get("org/repo/info/refs?service=git-upload-pack")
+    assert not fresh.headers.hasHeader(b"warning")
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+async def test_an_upstream_that_never_answers(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, protocol: int
+) -> None:
+    """No request takes longer than the time-outs; mirrored refs are served, an unknown repository gets 504."""
+    here = await site(
+        start, git, protocol, '[git]\nref-check-interval = "0s"\nref-check-timeout = "1s"\nfetch-wait = "1s"'
+    )
+    upstream.misbehave(Hang())
+    clock = here.cachew.house.ground.reactor
+    began = clock.seconds()
+    await here.run("clone", "-q", URL, "meanwhile")
+    assert clock.seconds() - began < 5
+    answer = await here.cachew.get("org/unknown/info/refs?service=git-upload-pack")
+    assert answer.code == 504
+    assert b"org/unknown" in await answer.content()
+    upstream.behave()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_busy_upstream_is_left_alone(
+    upstream: Upstream, repository: Repository, git: Git, start: Start
+) -> None:
+    """After 429 with Retry-After no request reaches the upstream until then; the mirror answers."""
+    here = await site(start, git, 2, AT_ONCE)
+    upstream.misbehave(Refuse(429, {"Retry-After": "3600"}))
+    before = len(upstream.journal.exchanges)
+    for _ in range(5):
+        await here.fetched()
+    assert len(upstream.journal.exchanges) - before == 1
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+async def test_cold_clones_together(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, protocol: int
+) -> None:
+    """Twenty clones of a repository that has no mirror cost one pack for all of them and one for the mirror."""
+    cachew = await start()
+    git.instead_of(*cachew.instead_of)
+    hold = Hold()
+    upstream.misbehave(hold, kind="pack", times=1)
+    clones = Deferred.fromCoroutine(
+        _coroutine(together(*(git.run("clone", "-q", URL, f"c{n}", protocol=protocol) for n in range(20))))
+    )
+    await upstream.journal.reached(1, "pack")
+    hold.release()
+    await clones
+    await cachew.mirrored("org/repo")
+    for number in range(20):
+        await git.run("-C", f"c{number}", "fsck", "--strict")
+    assert upstream.count("pack") == 2
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+async def test_an_upstream_without_v2(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, protocol: int
+) -> None:
+    """An upstream that speaks v0 only is mirrored, followed and served like any other, in both protocols."""
+    upstream.protocol_v2 = False
+    here = await site(start, git, protocol, AT_ONCE)
+    for number in range(3):
+        pushed = repositories.push_commit(repository, "main", f"push {number}")
+        assert await here.fetched() == pushed
+    pull = repositories.add_pull(repository, 7)
+    await here.run("-C", "clone", "fetch", "-q", "origin", "refs/pull/7/head")
+    assert (await here.run("-C", "clone", "rev-parse", "FETCH_HEAD")).out == pull
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+async def test_sha256(upstream: Upstream, git: Git, start: Start, protocol: int) -> None:
+    """SHA-256 repositories are served and followed."""
+    made = repositories.make_repository(upstream.path("org/sha256"), commits=5, object_format="sha256")
+    cachew = await start(AT_ONCE)
+    git.instead_of(*cachew.instead_of)
+    url = "https://git.example/org/sha256"
+    await git.run("clone", "-q", url, "cold", protocol=protocol)
+    await cachew.mirrored("org/sha256")
+    await git.run("clone", "-q", url, "warm", protocol=protocol)
+    pushed = repositories.push_commit(made, "main", "pushed")
+    await git.run("-C", "warm", "fetch", "-q", protocol=protocol)
+    assert (await git.run("-C", "warm", "rev-parse", "origin/main")).out == pushed
+    assert len(pushed) == 64
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
+async def test_webhooks(upstream: Upstream, repository: Repository, git: Git, start: Start, protocol: int) -> None:
+    """A push event whose signature is right fetches at once, whatever the interval."""
+    config = f'{HELD}\n[webhook]\ngithub-secret = "s3cret"'
+    here = await site(start, git, protocol, config)
+    pushed = repositories.push_commit(repository, "main", "pushed")
+    await here.cachew.github_event("s3cret", f"{upstream.url}org/repo.git")
+    assert await here.fetched() == pushed
+    mirror = await here.cachew.mirrored("org/repo")
+    assert mirror.missing([pushed]) == []
