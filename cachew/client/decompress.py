@@ -14,7 +14,7 @@ from cachew.client.errors import ArchiveBroken
 _OUTPUT = 1024 * 1024
 
 
-def decompressed(pieces: Iterable[bytes], *, pool: Executor, ahead: int) -> Generator[bytes, None, None]:
+def decompressed(pieces: Iterable[bytes | bytearray], *, pool: Executor, ahead: int) -> Generator[bytes, None, None]:
     """Yield the content of a zstd stream, in order.
 
     :param pieces: the compressed stream, cut anywhere.

@@ -33,7 +33,7 @@ class Download(Protocol):
     def headers(self) -> Mapping[str, str]:
         """What the server says of it, complete when the first piece is there."""
 
-    def pieces(self) -> Generator[bytes, None, None]:
+    def pieces(self) -> Generator[bytes | bytearray, None, None]:
         """Yield the object in order.
 
         :raise ObjectChanged: when it has to be started over.
@@ -148,7 +148,7 @@ class StreamedDownload:
         self._downloads = downloads
         self._response = response
 
-    def pieces(self) -> Generator[bytes, None, None]:
+    def pieces(self) -> Generator[bytes | bytearray, None, None]:
         """Yield the stream."""
         length = self.headers.get("Content-Length", "")
         size = int(length) if length.isdigit() else None
@@ -193,12 +193,12 @@ class RangedDownload:
         self._lock = threading.Lock()
         self._responses: set[urllib3.BaseHTTPResponse] = set()
 
-    def pieces(self) -> Generator[bytes, None, None]:
+    def pieces(self) -> Generator[bytes | bytearray, None, None]:
         """Yield the pieces in order while later ones are on their way."""
         checked = _Checked(size=self._size, etag=self._etag)
         step = self._downloads.piece_size
         starts = iter(range(0, self._size, step))
-        pending: deque[Future[bytes]] = deque()
+        pending: deque[Future[bytearray]] = deque()
         self._downloads.progress.begin("Downloading", self._size)
         pool = ThreadPoolExecutor(self._downloads.connections, "download")
         try:
@@ -225,14 +225,14 @@ class RangedDownload:
                 # Wakes the thread that reads; closing alone would leave it waiting for its time-out.
                 response.shutdown()
 
-    def _fetch(self, start: int, end: int) -> bytes:
+    def _fetch(self, start: int, end: int) -> bytearray:
         data = bytearray()
         failures = 0
         while True:
             before = len(data)
             try:
                 self._read(data, start + before, end)
-                return bytes(data)
+                return data
             except (ServerUnreachable, ServerRefused) as error:
                 failures = failures + 1 if len(data) == before else 1
                 final = isinstance(error, ServerRefused) and error.status not in _RETRIED

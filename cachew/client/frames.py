@@ -38,7 +38,7 @@ class StreamedFrame:
     parts: Iterator[bytes]
 
 
-def split(pieces: Iterable[bytes]) -> Iterator[WholeFrame | StreamedFrame]:
+def split(pieces: Iterable[bytes | bytearray]) -> Iterator[WholeFrame | StreamedFrame]:
     """Yield the frames of a stream, skippable ones left out.
 
     :raise ArchiveBroken: when the stream is not zstd or ends within a frame.
@@ -101,7 +101,7 @@ def _blocks(reader: "_Reader", header: bytes, has_checksum: bool) -> Iterator[by
 class _Reader:
     """Takes exact numbers of bytes from pieces of any size."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
+    def __init__(self, pieces: Iterable[bytes | bytearray]) -> None:
         self._pieces = iter(pieces)
         self._view = memoryview(b"")
 

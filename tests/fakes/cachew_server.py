@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -41,7 +42,12 @@ class Stored:
     @property
     def tag(self) -> str:
         """The tag with its quotes."""
-        return f'"{self.etag or hashlib.sha256(self.body).hexdigest()}"'
+        return f'"{self.etag or _digest(self.body)}"'
+
+
+@lru_cache(maxsize=16)
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
 @dataclass
