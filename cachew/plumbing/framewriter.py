@@ -5,6 +5,7 @@ Memory is bounded by the number of frames under way: a caller waits in :meth:`Fr
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from mmap import mmap
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -35,7 +36,8 @@ class FrameWriter:
         self._parallel, self._frame_size = parallel, frame_size
         self._pending: deque[Deferred[Compressed]] = deque()
         self._written: list[tuple[int, int]] = []
-        self._buffer = bytearray()
+        self._buffer: mmap | None = None
+        self._filled = 0
 
     async def add(self, segments: Iterable[Segment], level: int) -> None:
         """Write a stream of segments, in frames of its own.
@@ -50,16 +52,23 @@ class FrameWriter:
         """Write bytes at the normal level; they are collected until a frame is full."""
         view = memoryview(data)
         while view:
-            room = self._frame_size - len(self._buffer)
-            self._buffer += view[:room]
-            view = view[room:]
-            if len(self._buffer) == self._frame_size:
+            if self._buffer is None:
+                # One frame's memory less, and the one being filled counts as under way.
+                await self._wait_for_room()
+                # Pages of its own go back to the system when the frame is through; the heap would keep them.
+                self._buffer = mmap(-1, self._frame_size)
+            count = min(len(view), self._frame_size - self._filled)
+            self._buffer[self._filled : self._filled + count] = view[:count]
+            self._filled += count
+            view = view[count:]
+            if self._filled == self._frame_size:
                 await self.flush()
 
     async def flush(self) -> None:
         """End the frame that bytes are collected in."""
-        if self._buffer:
-            whole, self._buffer = self._buffer, bytearray()
+        if self._buffer is not None:
+            whole = memoryview(self._buffer)[: self._filled]
+            self._buffer, self._filled = None, 0
             await self._submit([whole], tarzst.LEVEL)
 
     async def finish(self) -> None:
@@ -71,16 +80,19 @@ class FrameWriter:
 
     def abandon(self) -> None:
         """Forget what is under way; harmless after :meth:`finish`."""
-        self._buffer = bytearray()
+        self._buffer = None
         pending, self._pending = self._pending, deque()
         for frame in pending:
             frame.addErrback(lambda _: None)
             frame.cancel()
 
     async def _submit(self, segments: list[Segment], level: int) -> None:
+        await self._wait_for_room()
+        self._pending.append(Deferred.fromCoroutine(self._threads(tarzst.compress, segments, level)))
+
+    async def _wait_for_room(self) -> None:
         while len(self._pending) >= self._parallel:
             await self._pass_on()
-        self._pending.append(Deferred.fromCoroutine(self._threads(tarzst.compress, segments, level)))
 
     async def _pass_on(self) -> None:
         frame = await self._pending.popleft()

@@ -102,7 +102,7 @@ class Region:
             os.close(descriptor)
 
 
-Segment = bytes | bytearray | Region
+Segment = bytes | memoryview | Region
 """What a frame is made of."""
 
 
@@ -151,7 +151,7 @@ def compress(segments: Sequence[Segment], level: int) -> Compressed:
     return Compressed(tuple(filter(None, pieces)), size)
 
 
-def _contents(segments: Sequence[Segment]) -> Iterator[bytes | bytearray]:
+def _contents(segments: Sequence[Segment]) -> Iterator[bytes | memoryview]:
     for segment in segments:
         if isinstance(segment, Region):
             yield from segment.read()
