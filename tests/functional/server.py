@@ -10,6 +10,7 @@ from typing import Any
 
 from treq.client import HTTPClient
 from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.http_headers import Headers
 
 from cachew.config import load
 from cachew.logs import LogLevels
@@ -90,18 +91,21 @@ class Cachew:
 
     async def metrics(self) -> bytes:
         """Return the metrics' text."""
-        response = await self._http.get(f"{self.url}/metrics", headers={"Authorization": f"Bearer {self.token}"})
+        headers = Headers({"Authorization": [f"Bearer {self.token}"]})
+        response = await self._http.get(f"{self.url}/metrics", headers=headers)
         return bytes(await response.content())
 
     async def github_event(self, secret: str, clone_url: str) -> None:
         """Send a signed push event, as GitHub does."""
         body = json.dumps({"ref": "refs/heads/main", "repository": {"clone_url": clone_url}}).encode()
         signature = hmac.new(secret.encode(), body, "sha256").hexdigest()
-        headers = {
-            "X-GitHub-Event": "push",
-            "X-Hub-Signature-256": f"sha256={signature}",
-            "Content-Type": "application/json",
-        }
+        headers = Headers(
+            {
+                "X-GitHub-Event": ["push"],
+                "X-Hub-Signature-256": [f"sha256={signature}"],
+                "Content-Type": ["application/json"],
+            }
+        )
         response = await self._http.post(f"{self.url}/webhook/github", data=body, headers=headers)
         assert response.code in (200, 202, 204), await response.text()
 

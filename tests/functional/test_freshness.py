@@ -284,7 +284,7 @@ async def test_a_busy_upstream_is_left_alone(
 ) -> None:
     """After 429 with Retry-After no request reaches the upstream until then; the mirror answers."""
     here = await site(start, git, 2, AT_ONCE)
-    upstream.misbehave(Refuse(429, {"Retry-After": "3600"}))
+    upstream.misbehave(Refuse(429, (("Retry-After", "3600"),)))
     before = len(upstream.journal.exchanges)
     for _ in range(5):
         await here.fetched()
