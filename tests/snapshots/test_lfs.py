@@ -1,0 +1,224 @@
+"""LFS snapshots made by real git-lfs from a server on loopback."""
+
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+
+from cachew.mirrors.commands import GitCommands
+from cachew.plumbing.errors import CorruptObject, NotFound, ProcessFailed, ProcessTimedOut
+from cachew.plumbing.process import Processes
+from cachew.plumbing.threads import Threads
+from cachew.snapshots.lfs import LfsMaker
+from cachew.snapshots.mirror import Mirror
+from cachew.snapshots.production import Begin
+from cachew.snapshots.store import COMMIT_HEADER
+from cachew.snapshots.variants import LFS, Variant
+from tests.snapshots.repositories import BareMirror, Output, bare, commit
+
+
+class LfsServer:
+    """The batch API and its objects."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.downloads: list[str] = []
+        self.authorizations: list[str | None] = []
+        self.released = threading.Event()
+        self.released.set()
+        outer = self
+
+        class Answers(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                outer.authorizations.append(self.headers["Authorization"])
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                listed = [outer.entry(one) for one in asked["objects"]]
+                self.say(json.dumps({"transfer": "basic", "objects": listed}).encode())
+
+            def do_GET(self) -> None:
+                outer.released.wait(30)
+                oid = self.path.rsplit("/", 1)[1]
+                outer.downloads.append(oid)
+                self.say(outer.objects[oid])
+
+            def say(self, body: bytes) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "application/vnd.git-lfs+json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/org/repo"
+
+    def entry(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer for one object."""
+        if asked["oid"] not in self.objects:
+            return {**asked, "error": {"code": 404, "message": "no such object"}}
+        return {**asked, "actions": {"download": {"href": f"{self.url}/objects/{asked['oid']}"}}}
+
+    def keep(self, content: bytes) -> str:
+        """Store an object and return its pointer."""
+        oid = hashlib.sha256(content).hexdigest()
+        self.objects[oid] = content
+        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(content)}\n"
+
+    def stop(self) -> None:
+        """End."""
+        self.released.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[LfsServer]:
+    """Return a running server."""
+    server = LfsServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mirror(work: Path, server: LfsServer, tmp_path: Path) -> BareMirror:
+    """Return a mirror of a repository that had an LFS object and has two others now."""
+    commit(work, {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "old.bin": server.keep(b"old")})
+    (work / "old.bin").unlink()
+    commit(work, {"a.bin": server.keep(b"first"), "b/new\nline.bin": server.keep(b"second" * 1000)})
+    return bare(work, tmp_path / "lfs.git", upstream_url=server.url)
+
+
+@pytest.fixture
+def lfs(processes: Processes, commands: GitCommands, threads: Threads) -> LfsMaker:
+    """Return a maker with a credential."""
+    return maker(processes, commands, threads)
+
+
+def maker(processes: Processes, commands: GitCommands, threads: Threads, timeout: float = 60.0) -> LfsMaker:
+    """Make a maker."""
+
+    async def credentials(mirror: Mirror) -> Mapping[str, str]:
+        key = f"http.{mirror.upstream_url}.extraHeader"
+        return {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": key,
+            "GIT_CONFIG_VALUE_0": "Authorization: Basic c2VydmVy",
+        }
+
+    return LfsMaker(
+        processes=processes, commands=commands, threads=threads, credentials=credentials, timeout=timeout
+    )
+
+
+def empty(directory: Path) -> Path:
+    """Make a directory."""
+    directory.mkdir()
+    return directory
+
+
+async def make(lfs: LfsMaker, mirror: BareMirror, directory: Path) -> tuple[Mapping[str, str], Output]:
+    """Make an LFS snapshot."""
+    output, announced = Output(), dict[str, str]()
+
+    async def begin(headers: Mapping[str, str]) -> Output:
+        announced.update(headers)
+        return output
+
+    typed: Begin = begin
+    await lfs(mirror, Variant(LFS), empty(directory), typed)
+    return announced, output
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_holds_the_objects_of_head_only(
+    lfs: LfsMaker, mirror: BareMirror, server: LfsServer, tmp_path: Path
+) -> None:
+    """Each lies where git-lfs looks below ``.git``, with the content that its name promises."""
+    headers, output = await make(lfs, mirror, tmp_path / "place")
+    tree = output.extract(tmp_path / "out")
+    found = {path.name: path.read_bytes() for path in tree.rglob("*") if path.is_file()}
+    wanted = {hashlib.sha256(content).hexdigest(): content for content in (b"first", b"second" * 1000)}
+    assert found == wanted
+    assert sorted(output.names()) == sorted(f"./lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}" for oid in wanted)
+    assert headers[COMMIT_HEADER] == mirror.head_commit
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_credential_is_used_and_objects_are_fetched_once(
+    lfs: LfsMaker, mirror: BareMirror, server: LfsServer, tmp_path: Path
+) -> None:
+    """The second snapshot needs no server, and the credential is in no file."""
+    await make(lfs, mirror, tmp_path / "one")
+    await make(lfs, mirror, tmp_path / "two")
+    assert len(server.downloads) == 2
+    assert set(server.authorizations) == {"Basic c2VydmVy"}
+    files = [path for path in mirror.directory.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"c2VydmVy" in path.read_bytes()]
+
+
+@pytest_twisted.ensureDeferred
+async def test_lfsconfig_has_no_say(
+    lfs: LfsMaker, work: Path, server: LfsServer, tmp_path: Path
+) -> None:
+    """A repository can't send the server elsewhere, nor leave objects out."""
+    text = "[lfs]\n\turl = http://127.0.0.1:1/elsewhere\n\tfetchexclude = *\n\tskipdownloaderrors = true\n"
+    commit(work, {".lfsconfig": text, "a.bin": server.keep(b"first")})
+    mirror = bare(work, tmp_path / "lfs.git", upstream_url=server.url)
+    _, output = await make(lfs, mirror, tmp_path / "place")
+    assert len(output.names()) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_repository_without_lfs_has_none(lfs: LfsMaker, work: Path, tmp_path: Path) -> None:
+    """Nothing is made, and nobody is asked."""
+    mirror = bare(work, tmp_path / "plain.git")
+    with pytest.raises(NotFound, match="no LFS objects"):
+        await make(lfs, mirror, tmp_path / "place")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_missing_object_is_a_failure(
+    lfs: LfsMaker, mirror: BareMirror, server: LfsServer, tmp_path: Path
+) -> None:
+    """An incomplete snapshot is never made."""
+    del server.objects[hashlib.sha256(b"first").hexdigest()]
+    with pytest.raises(ProcessFailed):
+        await make(lfs, mirror, tmp_path / "place")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_object_is_noticed_and_fetched_anew(
+    lfs: LfsMaker, mirror: BareMirror, server: LfsServer, tmp_path: Path
+) -> None:
+    """What is stored is believed only after its digest was computed."""
+    await make(lfs, mirror, tmp_path / "one")
+    oid = hashlib.sha256(b"first").hexdigest()
+    stored = next((mirror.directory / "lfs").rglob(oid))
+    stored.chmod(0o644)
+    stored.write_bytes(b"fIrst")
+    with pytest.raises(CorruptObject):
+        await make(lfs, mirror, tmp_path / "two")
+    await make(lfs, mirror, tmp_path / "three")
+    assert server.downloads.count(oid) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hanging_server_is_given_up(
+    mirror: BareMirror, server: LfsServer, processes: Processes, commands: GitCommands, threads: Threads, tmp_path: Path
+) -> None:
+    """After the time-out no process of git-lfs is left."""
+    server.released.clear()
+    with pytest.raises(ProcessTimedOut):
+        await make(maker(processes, commands, threads, timeout=1.0), mirror, tmp_path / "place")
+    assert processes.running == 0
