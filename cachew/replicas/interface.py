@@ -1,0 +1,43 @@
+"""What replicas share besides objects: small records, changed by compare-and-swap.
+
+Everything else (leases, counters, completions) is made of these two operations, so that any storage that offers them
+will do. One contract suite (``tests/contracts``) holds every backend to the MUSTs written here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Versioned:
+    """A record as it was read.
+
+    :param value: its fields, of JSON's types.
+    :param version: differs between any two states of the record.
+    """
+
+    value: Mapping[str, Any]
+    version: str
+
+
+class Records(Protocol):
+    """Small records by name. A name is ``[A-Za-z0-9._/@+~:-]`` up to 512 characters, a value is JSON."""
+
+    async def get(self, name: str) -> Versioned | None:
+        """Return a record, None when there is none; it MUST be the latest that was put by anybody.
+
+        :raise BadRequest: when the name is malformed.
+        :raise StorageUnavailable: when the storage fails.
+        """
+
+    async def put(self, name: str, value: Mapping[str, Any], *, version: str | None) -> Versioned:
+        """Replace a record that nobody changed meanwhile.
+
+        Of several that replace the same version exactly one MUST succeed.
+
+        :param version: what was read; None when there was none.
+        :raise Conflict: when the record has another version.
+        :raise BadRequest: when the name is malformed.
+        :raise StorageUnavailable: when the storage fails; the record may have been replaced or not.
+        """

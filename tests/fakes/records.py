@@ -1,0 +1,36 @@
+"""Shared records that fail at a test's command."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from cachew.plumbing.errors import StorageUnavailable
+from cachew.replicas.interface import Records, Versioned
+
+
+class UnreliableRecords:
+    """Passes everything on, unless ``down`` or ``hanging``; with ``lost_answers`` a put takes effect and fails."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self.down = self.hanging = False
+        self.lost_answers = 0
+
+    async def get(self, name: str) -> Versioned | None:
+        """Get."""
+        if self.down:
+            raise StorageUnavailable("down")
+        return await self.records.get(name)
+
+    async def put(self, name: str, value: Mapping[str, Any], *, version: str | None) -> Versioned:
+        """Put."""
+        if self.hanging:
+            await Deferred[None]()
+        if self.down:
+            raise StorageUnavailable("down")
+        stored = await self.records.put(name, value, version=version)
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise StorageUnavailable("the answer was lost")
+        return stored

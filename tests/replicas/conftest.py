@@ -1,0 +1,29 @@
+"""A thread pool and an object store for the records under test."""
+
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.threadpool import ThreadPool
+
+from cachew.plumbing.threads import Threads
+from tests.fakes import objectservers
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    """Run blocking work in a pool of its own."""
+    from twisted.internet import reactor  # pytest-twisted has installed it only by now
+
+    pool = ThreadPool(minthreads=0, maxthreads=8)
+    pool.start()
+    yield Threads(reactor=cast(IReactorFromThreads, reactor), pool=pool)
+    pool.stop()
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[str]:
+    """Give the URL of a SeaweedFS."""
+    with objectservers.seaweedfs() as url:
+        yield url

@@ -1,0 +1,189 @@
+"""Leases between two replicas whose clocks have nothing to do with each other."""
+
+import itertools
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+
+from cachew.replicas.leases import Lease, LeaseLost, Leases
+from cachew.replicas.memory import MemoryRecords
+from tests.fakes.records import UnreliableRecords
+
+DURATION = 60.0
+
+
+class Replica:
+    """One replica with a clock and a way to the records of its own."""
+
+    def __init__(self, shared: MemoryRecords, name: str, start: float, terms: "itertools.count[int]") -> None:
+        self.clock = Clock()
+        self.clock.rightNow = start
+        self.records = UnreliableRecords(shared)
+        self.leases = Leases(
+            records=self.records,
+            holder=name,
+            clock=self.clock,
+            duration=DURATION,
+            unique=lambda: str(next(terms)),
+        )
+        self.ended: list[str] = []
+
+    async def work(self) -> str:
+        """Work until cancelled."""
+        try:
+            await Deferred[None]()
+        except CancelledError:
+            self.ended.append("cancelled")
+            raise
+        return "never"
+
+
+@pytest.fixture
+def pair() -> tuple[Replica, Replica]:
+    """Return two replicas, an hour apart."""
+    shared, terms = MemoryRecords(), itertools.count()
+    return Replica(shared, "one", 1000.0, terms), Replica(shared, "two", 4600.0, terms)
+
+
+def pass_time(seconds: float, *replicas: Replica) -> None:
+    """Let time pass for some replicas, in small steps."""
+    for _ in range(int(seconds)):
+        for replica in replicas:
+            replica.clock.advance(1)
+
+
+async def held(replica: Replica) -> Lease:
+    """Take a lease that must be free."""
+    lease = await replica.leases.acquire("work")
+    assert lease is not None
+    return lease
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_has_it(pair: tuple[Replica, Replica]) -> None:
+    """While one replica has a lease the other does not get it; when it is released it does, at once."""
+    one, two = pair
+    lease = await held(one)
+    assert await two.leases.acquire("work") is None
+    assert await two.leases.acquire("other") is not None
+    await lease.release()
+    assert await two.leases.acquire("work") is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_dead_holder_is_followed_after_the_duration(pair: tuple[Replica, Replica]) -> None:
+    """A lease without signs of life goes to the other, a duration after that has first seen it, whatever the clocks."""
+    one, two = pair
+    lease = await held(one)
+    pass_time(1000, two)
+    assert await two.leases.acquire("work") is None
+    pass_time(59, two)
+    assert await two.leases.acquire("work") is None
+    pass_time(1, two)
+    assert await two.leases.acquire("work") is not None
+    with pytest.raises(LeaseLost):
+        await lease.renew()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_living_holder_keeps_it(pair: tuple[Replica, Replica]) -> None:
+    """As long as a holder renews its lease nobody takes it."""
+    one, two = pair
+    lease = await held(one)
+    for _ in range(10):
+        assert await two.leases.acquire("work") is None
+        pass_time(50, two)
+        await lease.renew()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_late_holder_takes_nothing_back(pair: tuple[Replica, Replica]) -> None:
+    """A holder that was taken for dead and comes back loses, and its release harms nobody."""
+    one, two = pair
+    lease = await held(one)
+    await two.leases.acquire("work")
+    pass_time(DURATION, two)
+    other = await held(two)
+    await lease.release()
+    assert await one.leases.acquire("work") is None
+    await other.renew()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lost_answer_loses_no_lease(pair: tuple[Replica, Replica]) -> None:
+    """A renewal that took effect though its answer was lost is recognised as one's own."""
+    one, _ = pair
+    lease = await held(one)
+    one.records.lost_answers = 1
+    await lease.renew()
+    await lease.renew()
+    await lease.release()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_holder_without_storage_gives_up_first(pair: tuple[Replica, Replica]) -> None:
+    """Who can't renew counts the lease as lost before another may take it."""
+    one, two = pair
+    lease = await held(one)
+    assert await two.leases.acquire("work") is None
+    one.records.down = True
+    pass_time(39, one, two)
+    await lease.renew()
+    pass_time(1, one, two)
+    with pytest.raises(LeaseLost):
+        await lease.renew()
+    assert await two.leases.acquire("work") is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_work_runs_under_a_lease(pair: tuple[Replica, Replica]) -> None:
+    """Work that takes long keeps its lease by itself, and the other replica's is not run meanwhile."""
+    one, two = pair
+    done: Deferred[str] = Deferred()
+
+    async def wait() -> str:
+        return await done
+
+    running = Deferred.fromCoroutine(one.leases.run("work", wait))
+    for _ in range(5):
+        assert await two.leases.run("work", two.work) is None
+        pass_time(50, one, two)
+    done.callback("result")
+    assert await running == "result"
+    assert not one.clock.getDelayedCalls()
+    assert await two.leases.acquire("work") is not None
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("how", ["down", "hanging"])
+async def test_work_whose_lease_is_lost_is_cancelled(pair: tuple[Replica, Replica], how: str) -> None:
+    """When the storage is gone or hangs for too long the work is cancelled, before another replica begins it."""
+    one, two = pair
+    running = Deferred.fromCoroutine(one.leases.run("work", one.work))
+    assert await two.leases.acquire("work") is None
+    setattr(one.records, how, True)
+    pass_time(DURATION - 1, one, two)
+    with pytest.raises(LeaseLost):
+        await running
+    assert one.ended == ["cancelled"]
+    assert not one.clock.getDelayedCalls()
+
+
+@pytest_twisted.ensureDeferred
+async def test_work_that_fails_or_is_cancelled_frees_its_lease(pair: tuple[Replica, Replica]) -> None:
+    """However work ends, others may have the lease then."""
+    one, two = pair
+
+    async def fail() -> str:
+        raise KeyError("no")
+
+    with pytest.raises(KeyError):
+        await one.leases.run("work", fail)
+    running = Deferred.fromCoroutine(two.leases.run("work", two.work))
+    running.cancel()
+    with pytest.raises(CancelledError):
+        await running
+    assert await one.leases.acquire("work") is not None
+    assert not two.clock.getDelayedCalls()

@@ -1,0 +1,37 @@
+"""Counters and completions."""
+
+import pytest
+import pytest_twisted
+
+from cachew.plumbing.errors import Conflict
+from cachew.replicas.interface import Records, Versioned
+from cachew.replicas.memory import MemoryRecords
+from cachew.replicas.progress import Completion, Progress
+from tests.fakes.wallclock import WallClock
+
+
+@pytest_twisted.ensureDeferred
+async def test_tells_what_was_completed_last() -> None:
+    """The last completion is known to every replica, with its number, its time and what was said of it."""
+    clock, records = WallClock(100.0), MemoryRecords()
+    one, two = Progress(records=records, clock=clock), Progress(records=records, clock=clock)
+    assert await two.last("snapshot/a") is None
+    await one.completed("snapshot/a", commit="1234")
+    clock.advance(5)
+    done = await two.completed("snapshot/a", commit="5678")
+    assert await one.last("snapshot/a") == done == Completion(2, 105.0, {"commit": "5678"})
+
+
+@pytest_twisted.ensureDeferred
+async def test_gives_up_when_others_never_rest() -> None:
+    """A record that is different at every try is not tried for ever."""
+
+    class Restless(MemoryRecords):
+        async def get(self, name: str) -> Versioned | None:
+            found = await super().get(name)
+            await super().put(name, {"count": 0}, version=None if found is None else found.version)
+            return found
+
+    restless: Records = Restless()
+    with pytest.raises(Conflict):
+        await Progress(records=restless, clock=WallClock()).count("n")
