@@ -30,3 +30,6 @@ class Metrics:
             "cachew_fetch_seconds", "How long fetches into mirrors took", registry=registry
         )
         self.mirrors = Gauge("cachew_mirrors", "Mirrors ready to serve", registry=registry)
+        self.mirror_seeds = Counter(
+            "cachew_mirror_seeds_total", "Attempts to make a mirror of a snapshot", ["outcome"], registry=registry
+        )
