@@ -31,6 +31,7 @@ def _running(argv: list[str], home: str, ready: str) -> Iterator[None]:
     environment = {
         "PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}",
         "HOME": home,
+        "TMPDIR": home,
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "PYTHONUNBUFFERED": "1",
