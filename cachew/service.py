@@ -193,6 +193,20 @@ class House:
             queue_limit=settings.git.queue_limit,
         )
         self.mirrors = self._mirrors()
+        self.public = PublicRecord(
+            path=ground.state / "public.json",
+            now=ground.surroundings.wall_clock,
+            grace=settings.access.public_grace,
+            in_thread=ground.threads,
+            background=ground.background,
+        )
+        self.verdicts = Verdicts(
+            clock=ground.reactor,
+            probe=lambda identity, authorization: self.freshness.probe(identity, authorization),
+            public=self.public,
+            key=secrets.token_bytes(32),
+            terms=Terms(allow=settings.access.auth_ttl),
+        )
         self.freshness = self._freshness()
         self.supply = Supply(freshness=self.freshness, clock=ground.reactor, wait=settings.git.fetch_wait)
         self.cache = make_cache(
@@ -210,13 +224,6 @@ class House:
             min_free=settings.pack_cache.min_free,
             threads=ground.threads,
             clock=ground.surroundings.wall_clock,
-        )
-        self.public = PublicRecord(
-            path=ground.state / "public.json",
-            now=ground.surroundings.wall_clock,
-            grace=settings.access.public_grace,
-            in_thread=ground.threads,
-            background=ground.background,
         )
         self.policy = Policy(
             rules=settings.access.rule,
@@ -263,6 +270,7 @@ class House:
             metrics=self.ground.metrics,
             fallback=fallback,
             on_listing=self._listed,
+            on_verdict=self.verdicts.record,
         )
 
     def _listed(self, identity: Identity, listing: Listing, started: float) -> None:
@@ -305,14 +313,7 @@ class House:
             return TrustedNetworkGuard(
                 credentials=self.outside.credentials, url_of=lambda identity: self.outside.remotes.of(identity).url
             )
-        verdicts = Verdicts(
-            clock=ground.reactor,
-            probe=self.freshness.probe,
-            public=self.public,
-            key=secrets.token_bytes(32),
-            terms=Terms(allow=access.auth_ttl),
-        )
-        return UpstreamGuard(verdicts=verdicts)
+        return UpstreamGuard(verdicts=self.verdicts, background=ground.background)
 
     def _git_routes(self) -> GitRoutes:
         ground, git = self.ground, self.ground.settings.git

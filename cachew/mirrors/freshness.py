@@ -61,6 +61,7 @@ class Freshness:
     :param metrics: where stale answers are counted.
     :param fallback: the refs of a repository's mirror, or None while it has none that serves.
     :param on_listing: called with each new listing of heads and tags or of everything, and its start.
+    :param on_verdict: called with each repository, credential and refusal, or None when the upstream served it.
     """
 
     log = Logger()
@@ -74,9 +75,10 @@ class Freshness:
         metrics: Metrics,
         fallback: Callable[[Identity], Listing | None],
         on_listing: Callable[[Identity, Listing, float], None],
+        on_verdict: Callable[[Identity, str | None, UpstreamRefused | None], None] = lambda *verdict: None,
     ) -> None:
         self._remotes, self._clock, self._interval, self._metrics = remotes, clock, interval, metrics
-        self._fallback, self._on_listing = fallback, on_listing
+        self._fallback, self._on_listing, self._on_verdict = fallback, on_listing, on_verdict
         self._kept: OrderedDict[Question, _Outcome] = OrderedDict()
         self._flights: dict[Question, _Outcome] = {}
         self._shared: Shared[Question, _Outcome] = Shared(keep=True)
@@ -185,6 +187,8 @@ class Freshness:
             if self._flights.get(question) is begun:
                 del self._flights[question]
         outcome = replace(begun, result=result)
+        if isinstance(result, Listing | UpstreamRefused):
+            self._on_verdict(identity, authorization, result if isinstance(result, UpstreamRefused) else None)
         if isinstance(result, Listing):
             self._keep(question, outcome)
             self._drop_contradicted(identity, kind, outcome.number, result)

@@ -9,6 +9,7 @@ Credentials are remembered only as HMAC under a key that lives as long as the pr
 
 import hmac
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +31,8 @@ class Named(Protocol):
         """Its one name."""
 
 
+_ABOUT_RIGHTS = (401, 403, 404)
+
 Probe = Callable[..., Awaitable[object]]
 """``probe(repository, authorization)``: asks the upstream; raises :class:`UpstreamRefused` or another failure."""
 
@@ -41,12 +44,14 @@ class Terms:
     :param allow: a permission, "public" included.
     :param deny: a refusal, and the failure of an upstream to answer.
     :param public_wait: how long a request for what was public lately waits for the answer.
+    :param private: for how long a repository that is not public is not asked about again for its own sake.
     :param capacity: verdicts remembered of each kind.
     """
 
     allow: float = 60.0
     deny: float = 5.0
     public_wait: float = 0.05
+    private: float = 3600.0
     capacity: int = 10_000
 
 
@@ -66,6 +71,7 @@ class Verdicts:
         self._clock, self._probe, self._public, self._secret, self._terms = clock, probe, public, key, terms
         self._allowed: Expiring[bytes, bool] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
         self._failed: Expiring[bytes, UpstreamError] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
+        self._private: Expiring[str, bool] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
         self._checks: Shared[bytes, None] = Shared(keep=True)
 
     def allows(self, repository: Named, authorization: str | None) -> bool:
@@ -86,6 +92,20 @@ class Verdicts:
         if self._public.was_public(repository.name) and await self._public_for_all_we_know(repository):
             return
         await self._check(repository, authorization)
+
+    def might_be_public(self, repository: Named) -> bool:
+        """Whether it is neither known to be public nor was found not to be in the last hour."""
+        return not (self.allows(repository, None) or self._private.get(repository.name))
+
+    async def find_out_whether_public(self, repository: Named) -> None:
+        """Ask the upstream whether it serves a repository to everybody.
+
+        Clients that always show a credential would otherwise each be asked about, and a repository that everybody may
+        read would not be known as one when its upstream is down.
+        """
+        self._private.put(repository.name, True, self._terms.private)
+        with suppress(UpstreamError):
+            await self._check(repository, None)
 
     async def _public_for_all_we_know(self, repository: Named) -> bool:
         answer = Deferred.fromCoroutine(self._check(repository, None))
@@ -114,6 +134,16 @@ class Verdicts:
             self._failed.put(self._key(repository, authorization), _clone(failure), self._terms.deny)
             raise
         self.record_allow(repository, authorization)
+
+    def record(self, repository: Named, authorization: str | None, refusal: UpstreamRefused | None) -> None:
+        """Note what the upstream has just said to a credential on another occasion.
+
+        :param refusal: None when it served the credential; one that is not about rights says nothing.
+        """
+        if refusal is None:
+            self.record_allow(repository, authorization)
+        elif refusal.status in _ABOUT_RIGHTS:
+            self.record_deny(repository, authorization, refusal)
 
     def record_allow(self, repository: Named, authorization: str | None) -> None:
         """Note that the upstream has just served this credential; None means that it serves everybody."""

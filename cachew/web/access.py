@@ -1,9 +1,14 @@
-"""The guard in front of every route of a repository: who may read it, and with whose credential its upstream is asked."""
+"""The guard in front of every route of a repository: who may read it, and with whose credential its upstream is asked.
+
+A guard has two parts. ``admit`` lets a request through or raises; ``credential`` says what the upstream is shown on its
+behalf, and is asked only where the upstream is, so that nothing cached ever waits for a credential.
+"""
 
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from cachew.mirrors.identity import Identity
+from cachew.plumbing.background import Background
 from cachew.upstream.verdicts import Verdicts
 
 
@@ -11,22 +16,30 @@ class UpstreamGuard:
     """Lets in whom the repository's upstream lets in.
 
     :param verdicts: what upstreams said.
+    :param background: where it is found out which repositories are public.
     """
 
-    def __init__(self, *, verdicts: Verdicts) -> None:
-        self._verdicts = verdicts
+    def __init__(self, *, verdicts: Verdicts, background: Background) -> None:
+        self._verdicts, self._background = verdicts, background
 
-    async def admit(self, request: Any, identity: Identity) -> str | None:
+    async def admit(self, request: Any, identity: Identity) -> None:
         """Let a request through.
 
-        :return: the client's own ``Authorization``, None when everybody may read the repository.
         :raise UpstreamRefused: when the upstream does not let this client in.
         :raise UpstreamError: when it can't be asked and no verdict is valid.
         """
         authorization = _authorization(request)
         await self._verdicts.admit(identity, authorization)
-        # A public repository is asked for anonymously: a credential goes nowhere where it isn't needed.
-        return None if self._verdicts.allows(identity, None) else authorization
+        if authorization is not None and self._verdicts.might_be_public(identity):
+            looking = self._verdicts.find_out_whether_public(identity)
+            self._background.start(looking, f"public or not, of {identity.name}")
+
+    async def credential(self, request: Any, identity: Identity) -> str | None:
+        """Return the client's own ``Authorization``; None when everybody may read the repository.
+
+        A credential goes nowhere where it isn't needed.
+        """
+        return None if self._verdicts.allows(identity, None) else _authorization(request)
 
 
 class ServerCredentials(Protocol):
@@ -46,10 +59,13 @@ class TrustedNetworkGuard:
     def __init__(self, *, credentials: ServerCredentials, url_of: Callable[[Identity], str]) -> None:
         self._credentials, self._url_of = credentials, url_of
 
-    async def admit(self, request: Any, identity: Identity) -> str | None:
-        """Let a request through.
+    async def admit(self, request: Any, identity: Identity) -> None:
+        """Let a request through."""
 
-        :return: the server's own credential for the repository.
+    async def credential(self, request: Any, identity: Identity) -> str | None:
+        """Return the server's own credential for the repository.
+
+        :raise UpstreamUnreachable: when it can't be had at present.
         """
         return await self._credentials.header_for(self._url_of(identity))
 

@@ -4,6 +4,7 @@ A path that breaks a rule, a host that is not served and a method that does not 
 directory, a metrics label or a process exists for them.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from cachew.mirrors.freshness import Freshness
@@ -29,12 +30,14 @@ _READ = ("GET",)
 class Guard(Protocol):
     """Says who may read a repository."""
 
-    async def admit(self, request: Any, identity: Identity) -> str | None:
+    async def admit(self, request: Any, identity: Identity) -> None:
         """Let a request through.
 
-        :return: the ``Authorization`` to ask the upstream with on its behalf, None for none.
         :raise UpstreamRefused: when the upstream does not let this client in.
         """
+
+    async def credential(self, request: Any, identity: Identity) -> str | None:
+        """Return the ``Authorization`` to ask the upstream with on behalf of an admitted request, None for none."""
 
 
 class Artefacts(Protocol):
@@ -61,6 +64,7 @@ class GitRoutes:
     :param ensure_refs: ``ensure-refs``.
     :param freshness: told at once when something may have been pushed.
     :param pushed: called when a push is over.
+    :param is_ours: says of an ``Authorization`` that it is meant for this server and no upstream may see it.
     """
 
     def __init__(
@@ -74,10 +78,11 @@ class GitRoutes:
         ensure_refs: EnsureRefs,
         freshness: Freshness,
         pushed: Pushed,
+        is_ours: Callable[[str], bool] = lambda authorization: False,
     ) -> None:
         self._remotes, self._guard, self._upload_pack = remotes, guard, upload_pack
         self._passthrough, self._artefacts, self._ensure_refs = passthrough, artefacts, ensure_refs
-        self._freshness, self._pushed = freshness, pushed
+        self._freshness, self._pushed, self._is_ours = freshness, pushed, is_ours
 
     async def handle(self, request: Any) -> None:
         """Answer a request below ``/git/``.
@@ -90,6 +95,7 @@ class GitRoutes:
         kind = "lfs" if operation.startswith("info/lfs/") else operation
         outcome_of(request).route = f"git {kind}"
         allow_methods(request, *_METHODS.get(kind, _READ))
+        self._withhold(request)
         if kind == "info/refs":
             await self._info_refs(request, identity)
         elif kind == "git-receive-pack":
@@ -99,34 +105,50 @@ class GitRoutes:
         else:
             await self._guarded(request, identity, operation)
 
+    def _withhold(self, request: Any) -> None:
+        """Take the server's own tokens out of a request: clients often show one to everything below one address."""
+        shown = request.requestHeaders.getRawHeaders(b"authorization") or []
+        if any(self._is_ours(value.decode("latin-1")) for value in shown):
+            request.requestHeaders.removeHeader(b"authorization")
+
     async def _info_refs(self, request: Any, identity: Identity) -> None:
         services = request.args.get(b"service", [])
         if services == [b"git-receive-pack"]:
             await self._passthrough.stream(request, identity, "info/refs?service=git-receive-pack")
         elif services == [b"git-upload-pack"]:
-            authorization = await self._guard.admit(request, identity)
+            await self._guard.admit(request, identity)
+            authorization = await self._guard.credential(request, identity)
             await self._upload_pack.info_refs(request, identity, authorization)
         else:
             raise Forbidden("only the services git-upload-pack and git-receive-pack are offered, over smart HTTP")
 
     async def _guarded(self, request: Any, identity: Identity, operation: str) -> None:
-        authorization = await self._guard.admit(request, identity)
+        await self._guard.admit(request, identity)
         if operation == "git-upload-pack":
+            authorization = await self._guard.credential(request, identity)
             await self._upload_pack.upload_pack(request, identity, authorization)
         elif operation == "ensure-refs":
+            authorization = await self._guard.credential(request, identity)
             await self._ensure_refs.handle(request, identity, authorization)
         else:
             await self._artefacts.handle(request, identity, operation)
 
     async def _push(self, request: Any, identity: Identity) -> None:
         # The pusher's next fetch may come as soon as he has read the last piece, so each makes older listings void.
-        try:
-            await self._passthrough.stream(
-                request, identity, "git-receive-pack", on_piece=lambda: self._freshness.changed(identity)
-            )
-        finally:
+        accepted = False
+
+        def on_piece() -> None:
+            nonlocal accepted
+            accepted = True
             self._freshness.changed(identity)
-            self._pushed(identity)
+
+        try:
+            await self._passthrough.stream(request, identity, "git-receive-pack", on_piece=on_piece)
+        finally:
+            # Whoever may not push must not make this server ask its upstreams.
+            if accepted:
+                self._freshness.changed(identity)
+                self._pushed(identity)
 
 
 def _with_query(operation: str, request: Any) -> str:

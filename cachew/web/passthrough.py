@@ -83,7 +83,7 @@ class PassThrough:
         """Pass one request on and its response back, both while they come, with the client's own credentials.
 
         :param operation: the operation with its query, as the client sent them.
-        :param on_piece: called before each piece of the response leaves.
+        :param on_piece: called before each piece of the response leaves, if the upstream did what was asked.
         :return: the upstream's status.
         :raise UpstreamError: when there is no response.
         """
@@ -96,7 +96,8 @@ class PassThrough:
             request.body_length,
         )
         _begin(request, response.status, list(response.headers))
-        await send(request, _Watched(response.source, on_piece), length=response.length)
+        source = _Watched(response.source, on_piece) if response.status == 200 else response.source
+        await send(request, source, length=response.length)
         return response.status
 
     async def share(self, request: Any, question: Question) -> None:

@@ -1,0 +1,191 @@
+"""The guard, with real verdicts and the real ref gate behind it: who is let in, and how often upstreams are asked."""
+
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+
+from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.kinds import MIRRORED_KIND, Kind
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.metrics import Metrics
+from cachew.upstream.listing import Listing
+from cachew.upstream.publicrecord import PublicRecord
+from cachew.upstream.verdicts import Verdicts
+from cachew.web.access import TrustedNetworkGuard, UpstreamGuard
+
+PRIVATE = Identity("git.example", "org/private")
+PUBLIC = Identity("git.example", "org/public")
+
+
+class Upstreams:
+    """Answer at once: the public repository to everybody, the private one to whom it is opened."""
+
+    def __init__(self) -> None:
+        self.readers: set[str | None] = set()
+        self.asked: list[tuple[Identity, str | None]] = []
+        self.down = False
+
+    def of(self, identity: Identity) -> Any:
+        async def list_(kind: Kind, authorization: str | None) -> Listing:
+            self.asked.append((identity, authorization))
+            if self.down:
+                raise UpstreamUnreachable("https://git.example/", "is down")
+            if identity == PUBLIC or authorization in self.readers:
+                return Listing(refs=())
+            raise UpstreamRefused("https://git.example/", status=403 if authorization else 401)
+
+        return SimpleNamespace(list=list_)
+
+
+class World:
+    """A guard and a ref gate with one clock, in front of those upstreams."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock, self.upstreams = Clock(), Upstreams()
+        self.probes: Counter[tuple[Identity, str | None]] = Counter()
+        public = PublicRecord(
+            path=directory / "public.json",
+            now=self.clock.seconds,
+            grace=3600,
+            in_thread=directly,
+            background=Background(),
+        )
+        self.verdicts = Verdicts(clock=self.clock, probe=self.probe, public=public, key=b"k" * 32)
+        self.guard = UpstreamGuard(verdicts=self.verdicts, background=Background())
+        self.freshness = Freshness(
+            remotes=self.upstreams,  # type: ignore[arg-type]
+            clock=self.clock,
+            interval=10,
+            metrics=Metrics(),
+            fallback=lambda identity: Listing(refs=()),
+            on_listing=lambda *listing: None,
+            on_verdict=self.verdicts.record,
+        )
+
+    async def probe(self, identity: Identity, authorization: str | None) -> None:
+        self.probes[identity, authorization] += 1
+        await self.freshness.probe(identity, authorization)
+
+    def fetch(self, identity: Identity, authorization: str | None) -> str:
+        """Do what a fetch does before any object is looked at; return how it ended."""
+        return ended(self._fetch(identity, authorization))
+
+    async def _fetch(self, identity: Identity, authorization: str | None) -> str:
+        request = request_with(authorization)
+        await self.guard.admit(request, identity)
+        shown = await self.guard.credential(request, identity)
+        answer = await self.freshness.refs(identity, MIRRORED_KIND, shown)
+        return "stale" if answer.stale else "served"
+
+    def admit(self, identity: Identity, authorization: str | None) -> str:
+        """Do what a request for a cached snapshot does."""
+        return ended(self._admit(identity, authorization))
+
+    async def _admit(self, identity: Identity, authorization: str | None) -> str:
+        await self.guard.admit(request_with(authorization), identity)
+        return "served"
+
+
+async def directly(function: Any, *args: Any) -> Any:
+    return function(*args)
+
+
+def request_with(authorization: str | None) -> Any:
+    headers = Headers()
+    if authorization is not None:
+        headers.addRawHeader("Authorization", authorization)
+    return SimpleNamespace(requestHeaders=headers)
+
+
+def ended(work: Any) -> str:
+    """Return the result of work that ends at once, or the status or name of its failure."""
+    outcome: list[Any] = []
+    deferred: Deferred[Any] = Deferred.fromCoroutine(work)
+    deferred.addErrback(how_it_failed)
+    deferred.addCallback(outcome.append)
+    return str(outcome[0])
+
+
+def how_it_failed(failure: Failure) -> str:
+    return str(getattr(failure.value, "status", type(failure.value).__name__))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_ten_thousand_requests(world: World) -> None:
+    """Ten thousand fetches in a minute by 50 credentials ask the upstream once per credential, beside its refs' due."""
+    credentials = [f"Bearer {number}" for number in range(50)]
+    world.upstreams.readers |= set(credentials)
+    for number in range(10_000):
+        assert world.fetch(PRIVATE, credentials[number % 50]) == "served"
+        world.clock.advance(60 / 10_001)
+    shown = [world.probes[PRIVATE, credential] for credential in credentials]
+    assert max(shown) <= 1, "a verdict holds for its minute"
+    assert sum(world.probes.values()) <= 51, "one anonymous question finds out that it is private"
+    assert len(world.upstreams.asked) <= 51 + 6, "and the ref gate asks every ten seconds"
+
+
+def test_busy_credentials_are_renewed_by_ref_checks(world: World) -> None:
+    """A ref check with a credential is a verdict on it: a busy client is asked about for its own sake but once."""
+    world.upstreams.readers.add("Bearer a")
+    for _ in range(600):
+        assert world.fetch(PRIVATE, "Bearer a") == "served"
+        world.clock.advance(1)
+    assert world.probes[PRIVATE, "Bearer a"] == 1
+
+
+def test_revoked_credentials_are_refused_when_the_refs_are_asked(world: World) -> None:
+    """What the ref gate learns counts for everything: a cached snapshot goes to nobody whose ref check was refused."""
+    world.upstreams.readers.add("Bearer a")
+    assert world.fetch(PRIVATE, "Bearer a") == world.admit(PRIVATE, "Bearer a") == "served"
+    world.upstreams.readers.clear()
+    world.clock.advance(11)
+    assert world.admit(PRIVATE, "Bearer a") == "served", "the upstream's word holds for a minute"
+    assert world.fetch(PRIVATE, "Bearer a") == "403"
+    assert world.admit(PRIVATE, "Bearer a") == "403"
+
+
+def test_public_repositories_are_recognised_by_one_question(world: World) -> None:
+    """Clients that always show credentials are asked about once in all where everybody may read."""
+    for number in range(100):
+        assert world.fetch(PUBLIC, f"Bearer {number}") == "served"
+    assert world.upstreams.asked == [(PUBLIC, "Bearer 0"), (PUBLIC, None)]
+    world.upstreams.down = True
+    world.clock.advance(120)
+    assert world.admit(PUBLIC, "Bearer x") == "served", "and it is served while its upstream is down"
+
+
+def test_fails_closed(world: World) -> None:
+    """With the upstream down a private repository is served to valid verdicts only."""
+    world.upstreams.readers.add("Bearer a")
+    world.fetch(PRIVATE, "Bearer a")
+    world.upstreams.down = True
+    world.clock.advance(30)
+    assert world.fetch(PRIVATE, "Bearer a") == "stale"
+    assert world.fetch(PRIVATE, "Bearer b") == world.admit(PRIVATE, None) == "UpstreamUnreachable"
+    world.clock.advance(61)
+    assert world.admit(PRIVATE, "Bearer a") == "UpstreamUnreachable"
+
+
+def test_a_trusted_network_waits_for_no_credential_of_the_server() -> None:
+    """What is cached is served on a trusted network although the server's credential can't be had."""
+
+    class Vault:
+        async def header_for(self, url: str) -> str | None:
+            raise UpstreamUnreachable(url, "the token can't be renewed")
+
+    guard = TrustedNetworkGuard(credentials=Vault(), url_of=lambda identity: f"https://{identity.name}")
+    assert ended(guard.admit(request_with(None), PRIVATE)) == "None"
+    assert ended(guard.credential(request_with(None), PRIVATE)) == "UpstreamUnreachable"
