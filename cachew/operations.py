@@ -10,6 +10,7 @@ from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.tidying import Tidying
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError, NotFound
 from cachew.plumbing.jobs import Slots
@@ -38,6 +39,7 @@ class Running:
     :param metrics: what has been counted.
     :param now: the time of day in epoch seconds.
     :param make: makes an archive of a repository now.
+    :param usage: knows when repositories were asked for.
     """
 
     def __init__(
@@ -56,11 +58,12 @@ class Running:
         metrics: Metrics,
         now: Callable[[], float],
         make: Callable[[Identity, Variant], Coroutine[Any, Any, object]],
+        usage: Tidying,
     ) -> None:
         self._unready, self._mirrors, self._freshness, self._remotes = unready, mirrors, freshness, remotes
         self._snapshots, self._cache, self._pack_cache, self._slots = snapshots, cache, pack_cache, slots
         self._background, self._threads, self._metrics, self._now = background, threads, metrics, now
-        self._make = make
+        self._make, self._usage = make, usage
         self._started = now()
 
     def unready(self) -> str:
@@ -128,6 +131,8 @@ class Running:
             fetched=mirror.last_fetch,
             snapshot=info.modified if info else None,
             snapshot_size=info.size if info else None,
+            used=self._usage.last_used(identity),
+            requests=self._usage.requests(identity),
             stale=known is not None and mirror.ready and mirror.behind(known),
             error=mirror.last_error or "",
         )

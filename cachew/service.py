@@ -26,6 +26,7 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.repository import GitRunner
 from cachew.mirrors.supply import Supply
+from cachew.mirrors.tidying import Tidying
 from cachew.operations import Running
 from cachew.plumbing.background import Background
 from cachew.plumbing.jobs import Slots
@@ -67,6 +68,7 @@ from cachew.web.webhook import WebhookRoutes
 
 _DASHBOARD_STEP = 10.0
 _SWEEP_INTERVAL = 300.0
+_TIDY_INTERVAL = 600.0
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,14 @@ class House:
             background=ground.background,
         )
         self.artefacts = self._artefacts()
+        self.tidying = Tidying(
+            mirrors=self.mirrors,
+            file=ground.state / "used.json",
+            threads=ground.threads,
+            now=ground.surroundings.wall_clock,
+            limit=settings.git.mirror_limit,
+            forget_after=settings.git.forget_after,
+        )
         self.pack_cache = PackCache(
             directory=ground.state / "packs",
             limit=settings.pack_cache.limit,
@@ -356,6 +366,7 @@ class House:
             artefacts=self.artefacts.routes,
             ensure_refs=EnsureRefs(mirrors=self.mirrors, supply=self.supply),
             freshness=self.freshness,
+            used=self.tidying.used,
             pushed=lambda identity: ground.background.start(
                 self.operations.fetch(identity), f"fetch of {identity.name}"
             ),
@@ -377,6 +388,7 @@ class House:
             metrics=ground.metrics,
             now=ground.surroundings.wall_clock,
             make=self.artefacts.make_now,
+            usage=self.tidying,
         )
 
     def _admin_access(self) -> AdminAccess:
@@ -440,6 +452,7 @@ class House:
             pool=ground.pool,
             opening=[
                 self._load_public,
+                self.tidying.load,
                 self.cache.start,
                 self.pack_cache.open,
                 self.artefacts.start,
@@ -452,12 +465,14 @@ class House:
                 ground.processes.stop,
                 self.outside.stop,
                 self.public.flush,
+                self.tidying.save,
                 self.cache.stop,
             ],
             jobs=[
                 *self._manhole(),
                 self.artefacts.scheduler,
                 Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=dashboard.sample, clock=ground.reactor),
+                Periodic(name="tidying", interval=_TIDY_INTERVAL, work=self.tidying.tidy, clock=ground.reactor),
                 Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=self.cache.sweep, clock=ground.reactor),
             ],
             patience=Patience(settings.shutdown_readiness_delay, settings.shutdown_timeout),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -13,6 +14,9 @@ from cachew.plumbing.background import Background
 from cachew.plumbing.threads import Threads
 from cachew.plumbing.wallclock import WallClock
 from cachew.settings import CacheTier, DiskTier, MemoryTier, S3Tier
+
+if TYPE_CHECKING:
+    from cachew.plumbing.bucket import Bucket
 
 
 def make_cache(
@@ -29,13 +33,13 @@ def make_cache(
     :param tiers: the config's ``[[cache]]``.
     :param state: the state directory, where a disk tier lies that names no path.
     """
-    caches = [_tier(tier, state=state, wall=wall, threads=threads) for tier in tiers]
-    if len(caches) == 1 and not isinstance(tiers[0], S3Tier):
-        return caches[0]
+    caches = [_tier(tier, state=state, wall=wall, threads=threads, background=background) for tier in tiers]
     return TieredCache(tiers=caches, clock=clock, wall_clock=wall.seconds, background=background)
 
 
-def _tier(tier: CacheTier, *, state: Path, wall: WallClock, threads: Threads) -> Cache:
+def _tier(
+    tier: CacheTier, *, state: Path, wall: WallClock, threads: Threads, background: Background
+) -> Cache:
     if isinstance(tier, MemoryTier):
         return MemoryCache(limit=tier.limit, max_ttl=tier.max_ttl, clock=wall.seconds)
     if isinstance(tier, DiskTier):
@@ -47,4 +51,37 @@ def _tier(tier: CacheTier, *, state: Path, wall: WallClock, threads: Threads) ->
             clock=wall.seconds,
             threads=threads,
         )
-    raise NotImplementedError
+    return _object_store(tier, wall=wall, threads=threads, background=background)
+
+
+def _object_store(tier: S3Tier, *, wall: WallClock, threads: Threads, background: Background) -> Cache:
+    # The library comes with an extra that only those need who have such a store.
+    from cachew.cache.objectstore import ObjectStoreCache
+
+    return ObjectStoreCache(
+        bucket=bucket_of(tier, threads),
+        max_ttl=tier.max_ttl,
+        limit=tier.limit or None,
+        clock=wall.seconds,
+        background=background,
+    )
+
+
+def bucket_of(tier: S3Tier, threads: Threads) -> "Bucket":
+    """Return the way to a tier's object store.
+
+    :param threads: where its calls block.
+    """
+    from cachew.plumbing.bucket import Bucket, s3_store
+
+    store = s3_store(
+        bucket=tier.bucket,
+        endpoint=tier.endpoint,
+        region=tier.region,
+        prefix=tier.prefix or None,
+        access_key=tier.access_key.get_secret_value() if tier.access_key else None,
+        secret_key=tier.secret_key.get_secret_value() if tier.secret_key else None,
+        timeout=tier.timeout,
+        path_style=tier.path_style,
+    )
+    return Bucket(store=store, threads=threads)

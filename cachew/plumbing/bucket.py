@@ -154,6 +154,7 @@ def s3_store(
     timeout: float = 60.0,
     connect_timeout: float = 5.0,
     retries: int = 2,
+    path_style: bool = True,
 ) -> ObjectStore:
     """Describe a bucket of S3 or of a store that speaks its protocol; nothing is asked of it yet.
 
@@ -162,6 +163,7 @@ def s3_store(
     :param access_key: with ``secret_key`` the credentials; when None the machine's own are looked for (instance role).
     :param timeout: seconds that one request may take.
     :param retries: how often a request that failed is made again.
+    :param path_style: whether the bucket is part of the path rather than of the host name.
     """
     chosen = {
         "endpoint": endpoint,
@@ -170,6 +172,7 @@ def s3_store(
         "session_token": session_token,
     }
     config: Any = {name: value for name, value in chosen.items() if value is not None}
+    config["virtual_hosted_style_request"] = not path_style
     return S3Store(
         bucket,
         prefix=prefix or None,

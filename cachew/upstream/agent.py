@@ -169,7 +169,8 @@ class Endpoints:
     def _connection_creator(self, host: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         file = self._ca_files.get(host.decode("ascii"))
         trust = ssl.platformTrust() if file is None else SystemAndFile(file)
-        creator: IOpenSSLClientConnectionCreator = BrowserLikePolicyForHTTPS(trustRoot=trust).creatorForNetloc(host, port)
+        policy = BrowserLikePolicyForHTTPS(trustRoot=trust)
+        creator: IOpenSSLClientConnectionCreator = policy.creatorForNetloc(host, port)
         return creator
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:

@@ -64,6 +64,7 @@ class GitRoutes:
     :param ensure_refs: ``ensure-refs``.
     :param freshness: told at once when something may have been pushed.
     :param pushed: called when a push is over.
+    :param used: called with every repository that is asked for.
     :param is_ours: says of an ``Authorization`` that it is meant for this server and no upstream may see it.
     """
 
@@ -78,11 +79,12 @@ class GitRoutes:
         ensure_refs: EnsureRefs,
         freshness: Freshness,
         pushed: Pushed,
+        used: Callable[[Identity], object] = lambda identity: None,
         is_ours: Callable[[str], bool] = lambda authorization: False,
     ) -> None:
         self._remotes, self._guard, self._upload_pack = remotes, guard, upload_pack
         self._passthrough, self._artefacts, self._ensure_refs = passthrough, artefacts, ensure_refs
-        self._freshness, self._pushed, self._is_ours = freshness, pushed, is_ours
+        self._freshness, self._pushed, self._used, self._is_ours = freshness, pushed, used, is_ours
 
     async def handle(self, request: Any) -> None:
         """Answer a request below ``/git/``.
@@ -96,6 +98,7 @@ class GitRoutes:
         outcome_of(request).route = f"git {kind}"
         allow_methods(request, *_METHODS.get(kind, _READ))
         self._withhold(request)
+        self._used(identity)
         if kind == "info/refs":
             await self._info_refs(request, identity)
         elif kind == "git-receive-pack":
