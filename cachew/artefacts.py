@@ -17,6 +17,7 @@ from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UpstreamError
 from cachew.plumbing.jobs import Slots
+from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.plumbing.wallclock import WallClock
@@ -24,11 +25,13 @@ from cachew.settings import Settings
 from cachew.snapshots.archive import Archiver
 from cachew.snapshots.bundle import Bundles
 from cachew.snapshots.bundlestore import BundleStore
+from cachew.snapshots.lfs import LfsMaker
 from cachew.snapshots.production import Productions
 from cachew.snapshots.scheduler import Intervals, Scheduler
+from cachew.snapshots.seed import MirrorCheck, MirrorMaker, Seeder
 from cachew.snapshots.store import SnapshotMaker, Snapshots
 from cachew.snapshots.upkeep import Upkeep
-from cachew.snapshots.variants import MIRROR, SNAPSHOT, Variant
+from cachew.snapshots.variants import LFS, MIRROR, SNAPSHOT, Variant
 from cachew.upstream.remote import Remotes
 from cachew.web.snapshots import SnapshotRoutes
 
@@ -106,7 +109,7 @@ class Artefacts:
     routes: SnapshotRoutes
     scheduler: Scheduler
     productions: Productions
-    staleness: Staleness
+    seeder: Seeder
 
     async def start(self) -> None:
         """Remove what an earlier run left half-made."""
@@ -134,6 +137,7 @@ def make_artefacts(
     background: Background,
     clock: IReactorTime,
     wall: WallClock,
+    metrics: Metrics,
 ) -> Artefacts:
     """Put the parts together; see the module."""
     git = settings.git
@@ -147,11 +151,22 @@ def make_artefacts(
         timeout=git.snapshot_timeout,
     )
     staleness = Staleness(freshness=freshness, mirrors=mirrors, remotes=remotes, background=background)
+    check = MirrorCheck(processes=processes, commands=commands)
     archiver = Archiver(processes=processes, commands=commands, threads=threads, timeout=git.snapshot_timeout)
     snapshots = Snapshots(
         cache=cache,
         productions=productions,
-        makers={SNAPSHOT: SnapshotMaker(archiver=archiver)},
+        makers={
+            SNAPSHOT: SnapshotMaker(archiver=archiver),
+            MIRROR: MirrorMaker(check=check, threads=threads),
+            LFS: LfsMaker(
+                processes=processes,
+                commands=commands,
+                threads=threads,
+                credentials=lambda mirror: remotes.of(mirror.identity).git_environment(),
+                timeout=git.lfs_timeout,
+            ),
+        },
         ready_mirror=mirrors.made,
     )
     bundles = Bundles(
@@ -195,6 +210,7 @@ def make_artefacts(
             always={
                 SNAPSHOT: git.snapshot_interval,
                 MIRROR: git.mirror_snapshot_interval,
+                LFS: git.snapshot_interval if git.lfs_snapshots else 0.0,
                 "bundles": git.snapshot_interval,
                 "repack": git.repack_interval,
             },
@@ -219,7 +235,8 @@ def make_artefacts(
         requested=lambda identity, variant: scheduler.want(identity, variant.name),
         warm=scheduler.warm,
     )
-    return Artefacts(snapshots, routes, scheduler, productions, staleness)
+    seeder = Seeder(cache=cache, check=check, threads=threads, metrics=metrics)
+    return Artefacts(snapshots, routes, scheduler, productions, seeder)
 
 
 def _replica(state: Path) -> str:

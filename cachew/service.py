@@ -262,8 +262,12 @@ class House:
             metrics=ground.metrics,
             background=ground.background,
             slots=Slots(limit=git.max_clones, queue_limit=git.queue_limit),
+            seed=self._seed,
             on_ready=self._new_mirror,
         )
+
+    async def _seed(self, identity: Identity, directory: Path) -> bool:
+        return await self.artefacts.seeder.restore(identity, directory)
 
     def _new_mirror(self, mirror: Mirror) -> None:
         self.ground.background.start(mirror.index_packs(), f"indexing of {mirror.identity.name}")
@@ -308,6 +312,7 @@ class House:
             background=ground.background,
             clock=ground.reactor,
             wall=ground.wall,
+            metrics=ground.metrics,
         )
 
     def _exec_path(self) -> Path:
