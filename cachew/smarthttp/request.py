@@ -254,7 +254,8 @@ def _parse_v0(packets: list[Packet], body: bytes) -> V0Request:
     shaping = _shaping(capabilities)
     return V0Request(
         **fields,
-        object_format=_value(capabilities, "object-format") or "sha1",
+        # Git's clients don't say it in v0; the ids do.
+        object_format=_value(capabilities, "object-format") or ("sha256" if len(first) == 64 else "sha1"),
         raw=body,
         lines=(" ".join(shaping), *lines.rest),
         capabilities=frozenset(capabilities),

@@ -121,6 +121,14 @@ def test_v0_negotiation() -> None:
     assert (command.haves, command.done) == ((A, B), False)
 
 
+@pytest.mark.parametrize(("oid", "object_format"), [(A, "sha1"), (C, "sha256")])
+def test_v0_object_format(oid: str, object_format: str) -> None:
+    """Clients of v0 don't say the object format; their ids show it."""
+    command = parse_command(body(f"want {oid} ofs-delta", FLUSH, "done"), None)
+    assert isinstance(command, V0Request)
+    assert command.object_format == object_format
+
+
 def test_v0_shallow_question() -> None:
     """A v0 request may end after its wants."""
     command = parse_command(body(f"want {A}", "deepen 1", FLUSH), None)

@@ -1,0 +1,54 @@
+"""What a server has left over when it has nothing to do: files on disk, descriptors, children."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import deferLater
+
+from tests.cleanliness import GRACE, child_processes, name_of
+
+
+def descriptors() -> Counter[str]:
+    """Count this process's open descriptors by what they refer to; sockets and pipes by kind only."""
+    found: Counter[str] = Counter()
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:
+            continue
+        kind = target.partition(":[")[0]
+        if target != f"/proc/{os.getpid()}/fd":
+            found[kind] += 1
+    return found
+
+
+def children() -> list[str]:
+    """Name this process's living children."""
+    return [name_of(pid) for pid in child_processes()]
+
+
+def temporary_files(state: Path) -> list[str]:
+    """Name what lies in a state directory only while something is under way."""
+    patterns = ("spools/*", "scratch/*", "packs/*.part", "mirrors/.aside/*", "mirrors/**/tmp_*", "mirrors/**/*.lock")
+    found = [path for pattern in patterns for path in state.glob(pattern)]
+    return sorted(str(path.relative_to(state)) for path in found)
+
+
+def files(state: Path) -> set[str]:
+    """Name everything in a state directory."""
+    return {str(path.relative_to(state)) for path in state.rglob("*")}
+
+
+async def settle(reactor: Any, remains: Callable[[], object]) -> Any:
+    """Let connections close and children be reaped, then say what remains.
+
+    :param remains: says what is left over, something false for nothing.
+    """
+    for pause in GRACE:
+        if not remains():
+            break
+        await deferLater(reactor, pause, lambda: None)
+    return remains()
