@@ -1,8 +1,10 @@
 """Everything that is made of mirrors, put together: archives, bundles, their routes and their schedule."""
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -138,6 +140,7 @@ def make_artefacts(
     clock: IReactorTime,
     wall: WallClock,
     metrics: Metrics,
+    is_https: Callable[[Any], bool],
 ) -> Artefacts:
     """Put the parts together; see the module."""
     git = settings.git
@@ -234,6 +237,7 @@ def make_artefacts(
         check_staleness=staleness.check,
         requested=lambda identity, variant: scheduler.want(identity, variant.name),
         warm=scheduler.warm,
+        is_https=is_https,
     )
     seeder = Seeder(cache=cache, check=check, threads=threads, metrics=metrics)
     return Artefacts(snapshots, routes, scheduler, productions, seeder)

@@ -85,8 +85,8 @@ def _cache(settings: Settings) -> Iterator[Problem]:
 
 def _access(settings: Settings) -> Iterator[Problem]:
     for index, rule in enumerate(settings.access.rule):
-        if not (rule.cidr or rule.method or rule.path or rule.header):
-            yield Problem(("access", "rule", index), "must have a condition: cidr, method, path or header")
+        if not (rule.cidr or rule.method or rule.path or rule.header or rule.token):
+            yield Problem(("access", "rule", index), "must have a condition: cidr, method, path, header or token")
 
 
 def _access_tests(settings: Settings) -> Iterator[Problem]:

@@ -12,12 +12,12 @@ from typing import Any
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from cachew.listening import server_endpoint
 from cachew.web.requests import StreamingSite
 
 Step = Callable[[], Awaitable[object]]
@@ -47,6 +47,7 @@ class Server(MultiService):
     :param jobs: services that run while it is ready.
     :param patience: how it goes.
     :param login_path: makes the path that logs one browser in to the dashboard, once.
+    :param on_failure: called when it can't start, before the reactor is stopped.
     """
 
     log = Logger()
@@ -63,11 +64,12 @@ class Server(MultiService):
         jobs: Sequence[IService],
         patience: Patience,
         login_path: Callable[[], str],
+        on_failure: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__()
         self._reactor, self._endpoints, self._site, self._pool = reactor, endpoints, site, pool
         self._opening, self._closing, self._jobs, self._patience = opening, closing, jobs, patience
-        self._login_path = login_path
+        self._login_path, self._on_failure = login_path, on_failure
         self._ports: list[IListeningPort] = []
         self._state = "warming up"
         self._warming: Deferred[None] | None = None
@@ -98,7 +100,7 @@ class Server(MultiService):
 
     async def _warm_up(self) -> None:
         for description in self._endpoints:
-            port = await serverFromString(self._reactor, description).listen(self._site)
+            port = await server_endpoint(self._reactor, description).listen(self._site)
             self._ports.append(port)
             self.log.info("listening on {address}", address=_in_words(port.getHost()))
         self._announce()
@@ -124,7 +126,9 @@ class Server(MultiService):
     def _failed(self, failure: Any) -> None:
         if self._state != "shutting down":
             self.log.critical("the server can't start: {error}", error=failure.getErrorMessage())
-            self._reactor.stop()
+            self._on_failure()
+            # What fails at once does so before the reactor runs, when there is no stopping it.
+            self._reactor.callWhenRunning(self._reactor.stop)
 
     def stopService(self) -> Deferred[None]:
         """Close everything, as gently as the settings allow."""

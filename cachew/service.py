@@ -7,14 +7,16 @@ has found around it.
 import random
 import secrets
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from treq.client import HTTPClient
 from twisted.application.service import IService
 from twisted.python.threadpool import ThreadPool
+from twisted.web.client import Agent, HTTPConnectionPool
 
 from cachew.artefacts import Artefacts, make_artefacts
 from cachew.lifecycle import Patience, Server
@@ -59,6 +61,7 @@ from cachew.web.git import GitRoutes, Guard
 from cachew.web.limits import Limits
 from cachew.web.login import AdminAccess, admin_token
 from cachew.web.objects import ObjectRoutes
+from cachew.web.opa import ExternalDecision
 from cachew.web.packs import Packs
 from cachew.web.passthrough import PassThrough
 from cachew.web.policy import Policy
@@ -179,6 +182,11 @@ class House:
         settings = ground.settings
         self.ground = ground
         self.outside = _outside(ground)
+        self.policy = Policy(
+            rules=settings.access.rule,
+            proxies=settings.access.proxies,
+            trust_loopback=settings.access.trust_loopback,
+        )
         self.commands = GitCommands(
             GitSettings(
                 path=ground.surroundings.search_path,
@@ -235,11 +243,7 @@ class House:
             threads=ground.threads,
             clock=ground.surroundings.wall_clock,
         )
-        self.policy = Policy(
-            rules=settings.access.rule,
-            proxies=settings.access.proxies,
-            trust_loopback=settings.access.trust_loopback,
-        )
+        self.opa_connections = HTTPConnectionPool(ground.reactor)
         self.operations = self._operations()
         self.server = self._server()
 
@@ -313,6 +317,7 @@ class House:
             clock=ground.reactor,
             wall=ground.wall,
             metrics=ground.metrics,
+            is_https=self.policy.is_https,
         )
 
     def _exec_path(self) -> Path:
@@ -330,7 +335,7 @@ class House:
             )
         return UpstreamGuard(verdicts=self.verdicts, background=ground.background)
 
-    def _git_routes(self) -> GitRoutes:
+    def _git_routes(self, access: AdminAccess) -> GitRoutes:
         ground, git = self.ground, self.ground.settings.git
         passthrough = PassThrough(
             client=self.outside.client,
@@ -372,6 +377,7 @@ class House:
             ensure_refs=EnsureRefs(mirrors=self.mirrors, supply=self.supply),
             freshness=self.freshness,
             used=self.tidying.used,
+            is_ours=lambda authorization: access.is_bearer(authorization) or self.policy.is_token(authorization),
             pushed=lambda identity: ground.background.start(
                 self.operations.fetch(identity), f"fetch of {identity.name}"
             ),
@@ -404,7 +410,19 @@ class House:
             lifetime=admin.session,
             clock=self.ground.reactor,
             trusted=self.policy.trusted,
+            is_rules_token=self.policy.is_token,
+            is_https=self.policy.is_https,
         )
+
+    def _decide(self) -> Callable[[Any], Awaitable[None]] | None:
+        ground, access = self.ground, self.ground.settings.access
+        if access.opa_url is None:
+            return None
+        agent = Agent(ground.reactor, connectTimeout=access.opa_timeout, pool=self.opa_connections)
+        opa = ExternalDecision(
+            url=access.opa_url, http=HTTPClient(agent), clock=ground.reactor, timeout=access.opa_timeout
+        )
+        return lambda request: opa.require(self.policy.asked(request), _peer_of(request))
 
     def _app(self, dashboard: DashboardRoutes, access: AdminAccess) -> App:
         ground, webhook = self.ground, self.ground.settings.webhook
@@ -433,9 +451,12 @@ class House:
                 ),
                 ObjectRoutes(cache=self.cache),
             ],
-            git=self._git_routes().handle,
+            git=self._git_routes(access).handle,
             admit=lambda request: _admit(request, self.policy, access),
+            decide=self._decide(),
             client_of=self.policy.client_of,
+            is_https=self.policy.is_https,
+            hsts=ground.settings.hsts,
             metrics=ground.metrics,
             clock=ground.reactor,
             version=ground.surroundings.version,
@@ -469,6 +490,7 @@ class House:
                 self.pack_cache.stop,
                 ground.processes.stop,
                 self.outside.stop,
+                self.opa_connections.closeCachedConnections,
                 self.public.flush,
                 self.tidying.save,
                 self.cache.stop,
@@ -481,6 +503,7 @@ class House:
                 Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=self.cache.sweep, clock=ground.reactor),
             ],
             patience=Patience(settings.shutdown_readiness_delay, settings.shutdown_timeout),
+            on_failure=ground.surroundings.on_failed_start,
             login_path=lambda: f"/admin/login?code={access.new_login_code()}",
         )
 
@@ -516,6 +539,11 @@ def _admit(request: Any, policy: Policy, access: AdminAccess) -> None:
     path = route_path(request)
     if path == "/api" or path.startswith("/api/"):
         access.require(request)
+
+
+def _peer_of(request: Any) -> str:
+    address = request.getClientAddress()
+    return f"{request.remote_address}:{getattr(address, 'port', 0)}"
 
 
 def _make_directories(state: Path) -> None:

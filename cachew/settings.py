@@ -20,6 +20,7 @@ from cachew.settingtypes import (
     DurationOrZero,
     HeaderLine,
     HostName,
+    HttpUrl,
     Networks,
     Section,
     Size,
@@ -128,6 +129,7 @@ class AccessRule(Section):
     method: Texts = key((), "Methods, one of which the request has.", example='["GET", "HEAD"]')
     path: str | None = key(None, "What the request's path begins with, in whole segments.", example='"/metrics"')
     header: HeaderLine | None = key(None, "A header that the request has.", example='"X-Team: build"')
+    token: SecretStr | None = key(None, "A bearer token that the request carries.", example='"${MONITORING_TOKEN}"')
 
 
 class AccessTest(Section):
@@ -137,7 +139,7 @@ class AccessTest(Section):
     method: Text = key("GET", "The request's method.")
     path: Text = key(..., "The request's path.", example='"/metrics"')
     header: Annotated[tuple[HeaderLine, ...], BeforeValidator(one_or_many)] = key(
-        (), "The request's headers.", example='["X-Team: build"]'
+        (), "The request's headers.", example='["X-Team: build", "Authorization: Bearer ${MONITORING_TOKEN}"]'
     )
     expect: Literal["allow", "deny"] = key(..., "What must become of it.", example='"allow"')
 
@@ -154,6 +156,12 @@ class AccessSettings(Section):
     )
     trust_loopback: StrictBool = key(False, "Whether loopback clients may use /admin, /metrics and /api without token.")
     proxies: Networks = key((), "Reverse proxies whose X-Forwarded-For is believed.", example='["10.0.0.7/32"]')
+    opa_url: HttpUrl | None = key(
+        None,
+        "Decision of an Open Policy Agent that every request needs besides; no answer is a no.",
+        example='"http://127.0.0.1:8181/v1/data/cachew/authz/allow"',
+    )
+    opa_timeout: Duration = key("1s", "How long that decision may take.")
     rule: tuple[AccessRule, ...] = key((), "Rules, the first that matches decides.")
     test: tuple[AccessTest, ...] = key((), "Requests and what the rules must say about them.")
 
@@ -259,8 +267,10 @@ class Settings(Section):
 
     state: Path = key("./state", "Directory of everything that outlives a restart.")
     listen: Annotated[Texts, AfterValidator(not_empty)] = key(
-        ("tcp:8080:interface=127.0.0.1",), "Twisted endpoints to serve on."
+        ("tcp:8080:interface=127.0.0.1",),
+        "Twisted endpoints, or tls:PORT:certificate=FILE:key=FILE, whose files are read anew when they change.",
     )
+    hsts: DurationOrZero = key("0s", "For how long browsers shall come back over HTTPS only; 0s: they are not told.")
     log_level: Literal["debug", "info", "warn", "error", "critical"] = key("info", "The least level that is logged.")
     log_format: Literal["text", "json"] = key("text", "One line of text or one JSON object per event.")
     shutdown_readiness_delay: DurationOrZero = key("0s", "How long readiness fails before the listeners close.")

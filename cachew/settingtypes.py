@@ -65,12 +65,17 @@ def _host(name: str) -> str:
 
 
 def _base_url(value: str) -> str:
+    value = _http_url(value)
+    return value if value.endswith("/") else value + "/"
+
+
+def _http_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError('must be an http or https URL such as "https://git.example/"')
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not hold a user name or password; use [[credentials]]")
-    return value if value.endswith("/") else value + "/"
+    return value
 
 
 def _address(value: object) -> IPv4Address | IPv6Address:
@@ -105,6 +110,7 @@ Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
 AtLeastOne = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 HostName = Annotated[str, AfterValidator(_host)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
 HeaderLine = Annotated[str, AfterValidator(_header_line)]
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(one_or_many)]

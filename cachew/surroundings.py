@@ -15,6 +15,7 @@ class Surroundings:
     :param wall_clock: the time of day, in seconds since the epoch (the reactor's own clock is monotonic).
     :param version: cachew's version.
     :param log_levels: the least level that is logged, which can be changed while running.
+    :param on_failed_start: told when the server can't start, so that the process ends accordingly.
     """
 
     search_path: str
@@ -22,3 +23,4 @@ class Surroundings:
     wall_clock: Callable[[], float]
     version: str
     log_levels: LogLevels
+    on_failed_start: Callable[[], object] = lambda: None

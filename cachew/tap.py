@@ -4,8 +4,10 @@ The outermost layer: the only one, beside the client command, that touches the g
 process itself. Whatever is wrong with the config is printed here, one problem a line, before anything starts.
 """
 
+import atexit
 import os
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -13,14 +15,15 @@ from pathlib import Path
 from typing import Any, ClassVar, TextIO, cast
 
 from twisted.application.service import IService
-from twisted.internet.endpoints import serverFromString
 from twisted.logger import ILogObserver
 from twisted.python.logfile import LogFile
 from twisted.python.usage import Options as UsageOptions
 
 from cachew.config import ConfigErrors, load
 from cachew.configdoc import schema
+from cachew.listening import server_endpoint
 from cachew.logs import LogLevels, observer
+from cachew.plumbing.errors import CachewError
 from cachew.settings import Settings
 from cachew.surroundings import Surroundings
 from cachew.version import version
@@ -71,7 +74,10 @@ class Options(UsageOptions):
 
 
 def makeService(options: Options) -> IService:
-    """Return the whole server, for ``twistd`` to start."""
+    """Return the whole server, for ``twistd`` to start.
+
+    :raise SystemExit: with what is wrong, when there is no starting it.
+    """
     from twisted.internet import reactor
 
     from cachew.service import make_service
@@ -85,8 +91,23 @@ def makeService(options: Options) -> IService:
         wall_clock=time.time,
         version=version(),
         log_levels=options.log_levels,
+        on_failed_start=_end_with_failure,
     )
-    return make_service(settings=options.settings, reactor=reactor, surroundings=surroundings)
+    try:
+        return make_service(settings=options.settings, reactor=reactor, surroundings=surroundings)
+    except (CachewError, OSError, subprocess.SubprocessError) as error:
+        raise SystemExit(f"cachew can't start: {error}") from None
+
+
+def _end_with_failure() -> None:
+    """Have the process end with status 1; ``twistd`` ends with 0 whatever made its reactor stop."""
+
+    def end() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+    atexit.register(end)
 
 
 def _read_settings(options: Options) -> Settings:
@@ -118,7 +139,7 @@ def _read_file(file: str) -> str:
 def _check_endpoint(description: str) -> None:
     from twisted.internet import reactor
 
-    serverFromString(reactor, description)
+    server_endpoint(reactor, description)
 
 
 def _prepare_process(options: Options) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from twisted.logger import ILogObserver
+from twisted.python.reflect import namedAny
 
 from cachew.config import load
 from cachew.configdoc import schema
@@ -67,7 +68,7 @@ def test_a_missing_config_file_is_said(tmp_path: Path) -> None:
 
 def test_logs_in_its_own_form_unless_twistd_is_told_otherwise() -> None:
     """The log's observer is ours in the foreground, and left alone when twistd's options choose one."""
-    assert ILogObserver.providedBy(parsed(nodaemon=True).parent["logger"]())
+    assert ILogObserver.providedBy(namedAny(parsed(nodaemon=True).parent["logger"])())
     assert parsed(logger="mine").parent["logger"] == "mine"
     assert "logger" not in parsed(syslog=True).parent
 
@@ -75,7 +76,7 @@ def test_logs_in_its_own_form_unless_twistd_is_told_otherwise() -> None:
 def test_logs_to_a_file_in_the_background(tmp_path: Path) -> None:
     """A log file that twistd is given is the one that is written."""
     options = parsed(logfile=str(tmp_path / "log"))
-    options.parent["logger"]()
+    namedAny(options.parent["logger"])()
     assert (tmp_path / "log").exists()
 
 
@@ -105,3 +106,20 @@ def test_twistd_shows_problems_without_a_traceback(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert [line.split(": ")[1] for line in result.stderr.splitlines()] == ["git.queue-limit", "git.fetch_wait"]
     assert [path.name for path in tmp_path.iterdir()] == ["c.toml"]
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ('[admin]\ntoken-file = "none"', "the admin token in none can't be read"),
+        ('state = "c.toml/state"', "Not a directory: "),
+        ('listen = ["tls:0:certificate=none.pem"]', "none.pem: No such file or directory"),
+        ('listen = ["unix:no/such/directory"]', "the server can't start: "),
+    ],
+)
+def test_twistd_says_why_it_can_not_start(tmp_path: Path, config: str, reason: str) -> None:
+    """What keeps the server from starting is told in plain text, with status 1."""
+    (tmp_path / "c.toml").write_text(config)
+    result = twistd("--config", "c.toml", directory=tmp_path)
+    text = result.stdout + result.stderr
+    assert (result.returncode, reason in text, "Traceback" in text) == (1, True, False), text

@@ -9,20 +9,23 @@ from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from klein import Klein
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from cachew.plumbing.errors import BadRequest, MethodNotAllowed, NotFound
 from cachew.plumbing.metrics import Metrics
 from cachew.web.failures import Answer, answer_to
-from cachew.web.outcome import IOutcome, Outcome
+from cachew.web.outcome import IOutcome, Outcome, outcome_of
 
 Handler = Callable[..., Awaitable[object] | object]
 
 _LOGGED_PATH = 500
-_PROBES = frozenset({"_liveness", "_readiness", "metrics"})
+_HEALTH = frozenset({"_liveness", "_readiness"})
+_PROBES = _HEALTH | {"metrics"}
 _DEFAULT_HEADERS = (
     (b"X-Content-Type-Options", b"nosniff"),
     (b"Referrer-Policy", b"no-referrer"),
@@ -56,7 +59,10 @@ class App(Resource):
     :param routes: what is mounted.
     :param git: answers whatever lies below ``/git/``; it reads ``request.raw_path`` itself.
     :param admit: called before any route, raises what the client is refused with.
+    :param decide: awaited after that, but for the health probes; raises what the client is refused with.
     :param client_of: names a request's client for the log.
+    :param is_https: whether a request came over HTTPS.
+    :param hsts: seconds for which browsers shall come back over HTTPS only; 0 tells them nothing.
     :param metrics: where requests are counted.
     :param clock: for how long requests take.
     :param version: shown in the ``Server`` header.
@@ -74,9 +80,13 @@ class App(Resource):
         clock: IReactorTime,
         version: str,
         admit: Callable[[Any], object] = lambda request: None,
+        decide: Callable[[Any], Awaitable[object]] | None = None,
         client_of: Callable[[Any], str] = lambda request: request.remote_address,
+        is_https: Callable[[Any], bool] = lambda request: bool(request.isSecure()),
+        hsts: float = 0,
     ) -> None:
         super().__init__()
+        self._decide, self._is_https, self._hsts = decide, is_https, int(hsts)
         self._metrics, self._clock, self._admit, self._client_of = metrics, clock, admit, client_of
         self._server = f"cachew/{version}".encode()
         klein = _Router()
@@ -95,12 +105,33 @@ class App(Resource):
             self._admit(request)
         except Exception as error:
             return self._refuse(request, error)
-        return self._klein.render(request)
+        if self._decide is None or outcome_of(request).route in _HEALTH:
+            return self._klein.render(request)
+        deciding = Deferred.fromCoroutine(self._render_decided(request, self._decide))
+        request.notifyFinish().addErrback(lambda gone: deciding.cancel())
+        deciding.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        return NOT_DONE_YET
+
+    async def _render_decided(self, request: Any, decide: Callable[[Any], Awaitable[object]]) -> None:
+        try:
+            await decide(request)
+        except CancelledError:
+            raise
+        except Exception as error:
+            answer: Any = self._refuse(request, error)
+        else:
+            answer = self._klein.render(request)
+        if answer is not NOT_DONE_YET:
+            if request.method != b"HEAD":
+                request.write(answer)
+            request.finish()
 
     def _begin(self, request: Any) -> None:
         request.setHeader(b"Server", self._server)
         for name, value in _DEFAULT_HEADERS:
             request.setHeader(name, value)
+        if self._hsts and self._is_https(request):
+            request.setHeader(b"Strict-Transport-Security", b"max-age=%d" % self._hsts)
         first = request.postpath[0].decode("latin-1") if request.postpath else ""
         outcome = Outcome(route=first if first in self._known else "other")
         request.setComponent(IOutcome, outcome)

@@ -50,7 +50,9 @@ class AdminAccess:
     :param host_names: names by which browsers may address this server, beside localhost and addresses.
     :param lifetime: how long a browser's session lasts, in seconds.
     :param clock: where time comes from.
-    :param trusted: whether the operator's policy admits a request without token.
+    :param trusted: whether the operator's policy admits a request without the admin token.
+    :param is_rules_token: whether an ``Authorization`` is a token that the policy knows.
+    :param is_https: whether a request came over HTTPS.
     :param random: makes unguessable text.
     """
 
@@ -62,11 +64,14 @@ class AdminAccess:
         lifetime: float,
         clock: IReactorTime,
         trusted: Callable[[Any], bool] = lambda request: False,
+        is_rules_token: Callable[[str], bool] = lambda authorization: False,
+        is_https: Callable[[Any], bool] = lambda request: bool(request.isSecure()),
         random: Callable[[], str] = secrets.token_urlsafe,
     ) -> None:
         self._token = token
         self._host_names = {name.lower() for name in host_names} | _LOCAL_NAMES
         self._lifetime, self._clock, self._trusted, self._random = lifetime, clock, trusted, random
+        self._is_rules_token, self._is_https = is_rules_token, is_https
         self._sessions: dict[str, Session] = {}
         self._codes: set[str] = set()
 
@@ -77,8 +82,10 @@ class AdminAccess:
         :raise Unauthorized: when it has neither token nor session nor trust.
         :raise Forbidden: when a browser was led here by another site.
         """
-        if header(request, "Authorization"):
-            self._check_bearer(request)
+        shown = header(request, "Authorization")
+        if shown and not (self._is_rules_token(shown) and self._trusted(request)):
+            if not self.is_bearer(shown):
+                raise Unauthorized("that is not the admin token")
             return None
         session = self.session_of(request)
         if session is None and not self._trusted(request):
@@ -113,6 +120,11 @@ class AdminAccess:
         """Say whether a text is the admin token, in a time that tells nothing about it."""
         return compare_digest(_digest(text), _digest(self._token))
 
+    def is_bearer(self, authorization: str) -> bool:
+        """Say whether an ``Authorization`` is the admin token's."""
+        scheme, _, token = authorization.partition(" ")
+        return scheme.lower() == "bearer" and self.is_token(token.strip())
+
     def new_login_code(self) -> str:
         """Return a code that logs one browser in, once."""
         code = self._random()
@@ -136,18 +148,13 @@ class AdminAccess:
         self._sessions = dict(live[-_MOST_SESSIONS + 1 :])
         name = self._random()
         session = self._sessions[_digest(name)] = Session(self._random(), now + self._lifetime)
-        _set_cookie(request, name, int(self._lifetime))
+        _set_cookie(request, name, int(self._lifetime), secure=self._is_https(request))
         return session
 
     def close_session(self, request: Any) -> None:
         """Log the request's browser out."""
         self._sessions.pop(_digest(cookie(request, COOKIE)), None)
-        _set_cookie(request, "", 0)
-
-    def _check_bearer(self, request: Any) -> None:
-        scheme, _, token = header(request, "Authorization").partition(" ")
-        if scheme.lower() != "bearer" or not self.is_token(token.strip()):
-            raise Unauthorized("that is not the admin token")
+        _set_cookie(request, "", 0, secure=self._is_https(request))
 
     def _is_own_name(self, name: str) -> bool:
         if name in self._host_names:
@@ -186,9 +193,9 @@ def _make_token(path: Path) -> None:
         file.write(secrets.token_urlsafe(32) + "\n")
 
 
-def _set_cookie(request: Any, value: str, seconds: int) -> None:
-    secure = "; Secure" if request.isSecure() else ""
-    text = f"{COOKIE}={value}; Path=/admin; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+def _set_cookie(request: Any, value: str, seconds: int, *, secure: bool) -> None:
+    more = "; Secure" if secure else ""
+    text = f"{COOKIE}={value}; Path=/admin; Max-Age={seconds}; HttpOnly; SameSite=Strict{more}"
     request.responseHeaders.addRawHeader(b"Set-Cookie", text.encode())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cachew.plumbing.errors import BadRequest, Forbidden
 from cachew.web.app import route_path
-from cachew.web.rules import Address, Asked, Network, Rule, decide, lets_in_without_token
+from cachew.web.rules import Address, Asked, Network, Rule, decide, is_bearer, lets_in_without_token
 
 _FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip")
 
@@ -31,12 +31,12 @@ class Policy:
         :raise Forbidden: when one does.
         """
         # A client that can't be told, where nothing depends on who it is, does no harm.
-        if self._rules and decide(self._rules, self._asked(request)) == "deny":
+        if self._rules and decide(self._rules, self.asked(request)) == "deny":
             raise Forbidden("a rule of this server forbids this")
 
     def trusted(self, request: Any) -> bool:
         """Say whether a request may administer without a token."""
-        asked = self._asked(request)
+        asked = self.asked(request)
         return lets_in_without_token(self._rules, asked, trust_loopback=self._trust_loopback)
 
     def client_of(self, request: Any) -> str:
@@ -47,11 +47,26 @@ class Policy:
             address = None
         return str(address or request.remote_address)
 
-    def _asked(self, request: Any) -> Asked:
+    def is_https(self, request: Any) -> bool:
+        """Say whether the client came over HTTPS: to this server, or to a listed proxy that says so."""
+        if request.isSecure():
+            return True
+        peer = _peer(request)
+        return peer is not None and self._is_proxy(peer) and request.fields.get("x-forwarded-proto") == "https"
+
+    def is_token(self, authorization: str) -> bool:
+        """Say whether an ``Authorization`` is the token of a rule."""
+        return any(is_bearer(authorization, rule.token) for rule in self._rules if rule.token is not None)
+
+    def asked(self, request: Any) -> Asked:
+        """Return what there is to judge of a request.
+
+        :raise BadRequest: when a listed proxy says nonsense about who the client is.
+        """
         return Asked(self._address(request), request.method.decode("latin-1"), route_path(request), request.fields)
 
     def _address(self, request: Any) -> Address | None:
-        peer = _parse(str(getattr(request.getClientAddress(), "host", "")))
+        peer = _peer(request)
         fields = request.fields
         if peer is None or not self._is_proxy(peer):
             # A proxy that is not listed may be in front: its own address proves nothing about the client.
@@ -67,6 +82,10 @@ class Policy:
 
     def _is_proxy(self, address: Address) -> bool:
         return any(address in network for network in self._proxies)
+
+
+def _peer(request: Any) -> Address | None:
+    return _parse(str(getattr(request.getClientAddress(), "host", "")))
 
 
 def _parse(text: str) -> Address | None:

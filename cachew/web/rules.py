@@ -6,6 +6,7 @@ Rules are tried in order and the first whose conditions all hold decides. *deny*
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from hmac import compare_digest
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, Protocol
 
@@ -14,6 +15,13 @@ Network = IPv4Network | IPv6Network
 Verdict = Literal["allow", "deny"]
 
 _NEEDS_TOKEN = ("/admin", "/metrics", "/api")
+
+
+class Secret(Protocol):
+    """A text that does not show itself."""
+
+    def get_secret_value(self) -> str:
+        """Return it."""
 
 
 class Rule(Protocol):
@@ -38,6 +46,10 @@ class Rule(Protocol):
     @property
     def header(self) -> str | None:
         """A header that the request has, as ``Name: value``."""
+
+    @property
+    def token(self) -> Secret | None:
+        """A bearer token that the request carries."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,14 @@ def _applies(rule: Rule, asked: Asked) -> bool:
         and (not rule.method or asked.method in rule.method)
         and (rule.path is None or _begins(asked.path, rule.path))
         and (rule.header is None or _has(asked.headers, rule.header))
+        and (rule.token is None or is_bearer(asked.headers.get("authorization", ""), rule.token))
     )
+
+
+def is_bearer(authorization: str, token: Secret) -> bool:
+    """Say whether an ``Authorization`` is a token's, in a time that tells nothing about it."""
+    scheme, _, shown = authorization.partition(" ")
+    return scheme.lower() == "bearer" and compare_digest(shown.strip().encode(), token.get_secret_value().encode())
 
 
 def _within(rule: Rule, address: Address | None) -> bool:
@@ -93,4 +112,4 @@ def _begins(path: str, prefix: str) -> bool:
 
 def _has(headers: Mapping[str, str], line: str) -> bool:
     name, _, value = line.partition(":")
-    return headers.get(name.strip().lower()) == value.strip()
+    return compare_digest(headers.get(name.strip().lower(), "").encode(), value.strip().encode())

@@ -41,6 +41,7 @@ class SnapshotRoutes:
     :param background: where bundles are made that will be asked for.
     :param check_staleness: called when a cached snapshot is sent; checks the refs in the background.
     :param requested: called with what was asked for, so that it goes on being made.
+    :param is_https: whether a request came over HTTPS.
     :param warm: begins to make something in the background, unless that failed just now.
     """
 
@@ -55,7 +56,9 @@ class SnapshotRoutes:
         check_staleness: Callable[[Identity], object],
         requested: Callable[[Identity, Variant], object],
         warm: Callable[[Identity, str], object],
+        is_https: Callable[[Any], bool] = lambda request: bool(request.isSecure()),
     ) -> None:
+        self._is_https = is_https
         self._snapshots, self._bundles, self._bundle_store = snapshots, bundles, bundle_store
         self._find_mirror, self._check_staleness = find_mirror, check_staleness
         self._background, self._requested, self._warm = background, requested, warm
@@ -133,7 +136,7 @@ class SnapshotRoutes:
             if request.method != b"HEAD":
                 self._warm(identity, "bundles")
             raise NotFound(f"no bundles of {identity.name} are cached")
-        body = render(listed, f"{origin_of(request)}/git/{identity.name}/bundle-list?bundle=").encode()
+        body = render(listed, f"{self._origin_of(request)}/git/{identity.name}/bundle-list?bundle=").encode()
         request.setHeader(b"Content-Type", _LIST_TYPE.encode())
         await send(request, BytesSource(body), length=len(body))
 
@@ -158,6 +161,16 @@ class SnapshotRoutes:
         for name, value in production.headers.items():
             request.setHeader(name.encode(), value.encode())
         await send(request, source)
+
+    def _origin_of(self, request: Any) -> str:
+        """Return scheme and host as the client sees them; empty when it didn't say anything usable.
+
+        A client that lies about its host lies to itself.
+        """
+        host = request.getHeader("host") or ""
+        if not _HOST.fullmatch(host):
+            return ""
+        return f"{'https' if self._is_https(request) else 'http'}://{host}"
 
     async def _serve(self, request: Any, entry: Entry, more: Mapping[str, str]) -> None:
         try:
@@ -212,15 +225,3 @@ def fields_of(request: Any) -> dict[str, str]:
         name.decode("latin-1").lower(): ", ".join(value.decode("latin-1") for value in values)
         for name, values in request.requestHeaders.getAllRawHeaders()
     }
-
-
-def origin_of(request: Any) -> str:
-    """Return scheme and host as the client sees them; empty when it didn't say anything usable.
-
-    A client that lies here lies to itself.
-    """
-    host = request.getHeader("host") or ""
-    if not _HOST.fullmatch(host):
-        return ""
-    forwarded = (request.getHeader("x-forwarded-proto") or "").lower() == "https"
-    return f"{'https' if request.isSecure() or forwarded else 'http'}://{host}"

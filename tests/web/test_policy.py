@@ -5,6 +5,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from cachew.plumbing.errors import BadRequest, Forbidden
@@ -21,6 +22,7 @@ class Rule:
     method: tuple[str, ...] = ()
     path: str | None = None
     header: str | None = None
+    token: SecretStr | None = None
 
 
 class Request:
@@ -32,10 +34,14 @@ class Request:
         self.fields = {name.replace("_", "-"): value for name, value in fields.items()}
         kind = IPv6Address if ":" in str(peer) else IPv4Address
         self.peer = kind("TCP", peer, 1) if isinstance(peer, str) else peer
+        self.secure = False
         self.remote_address = getattr(self.peer, "host", None) or "unix"
 
     def getClientAddress(self) -> Any:
         return self.peer
+
+    def isSecure(self) -> bool:
+        return self.secure
 
 
 def policy(*rules: Rule, proxies: tuple[str, ...] = (), trust_loopback: bool = False) -> Policy:
@@ -93,6 +99,27 @@ def test_a_rule_may_look_at_a_header() -> None:
     assert rules.trusted(Request(x_team="build"))
     assert not rules.trusted(Request(x_team="builders"))
     assert not rules.trusted(Request())
+
+
+def test_a_rule_may_ask_for_a_token() -> None:
+    """A rule's token opens what the rule is about; nobody else's does, nor does the bare text."""
+    rules = policy(Rule("allow", path="/metrics", token=SecretStr("monitoring")))
+    assert rules.trusted(Request(authorization="Bearer monitoring"))
+    assert rules.is_token("bearer monitoring")
+    for other in ("Bearer other", "monitoring", "Basic monitoring", "Bearer"):
+        assert not rules.trusted(Request(authorization=other)) and not rules.is_token(other)
+    assert not rules.trusted(Request("/admin/", authorization="Bearer monitoring"))
+
+
+def test_only_a_listed_proxy_is_believed_about_https() -> None:
+    """``X-Forwarded-Proto`` counts when a listed proxy says it, and from nobody else."""
+    rules = policy(proxies=("10.0.0.7/32",))
+    assert rules.is_https(Request(peer="10.0.0.7", x_forwarded_proto="https"))
+    assert not rules.is_https(Request(peer="10.0.0.7", x_forwarded_proto="http"))
+    assert not rules.is_https(Request(peer="10.0.0.8", x_forwarded_proto="https"))
+    direct = Request(peer="10.0.0.8")
+    direct.secure = True
+    assert rules.is_https(direct)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ class Server:
             makers={SNAPSHOT: self.make},
             ready_mirror=self.ready,
         )
+        self.https = False
         self.routes = SnapshotRoutes(
             snapshots=self.snapshots,
             bundles=self.bundles,  # type: ignore[arg-type]
@@ -117,6 +118,7 @@ class Server:
             check_staleness=lambda identity: self.calls.append(("stale?", identity.name)),
             requested=lambda identity, variant: self.calls.append(("requested", variant.name)),
             warm=lambda identity, name: self.calls.append(("warm", name)),
+            is_https=lambda request: self.https,
         )
         self.port: Any = None
         self.agent = Agent(reactor)
@@ -379,7 +381,8 @@ async def test_a_bundle_list_names_addresses_that_work(server: Server) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_behind_a_tls_proxy_addresses_are_https(server: Server) -> None:
-    """The proxy's word on the scheme is taken; a host that is none leaves the address relative."""
+    """Addresses have the scheme that the client used; a host that is none leaves them relative."""
     server.store.bundles = (Listed(1, "1-aa"),)
-    text = (await server.ask("/bundle-list", X_Forwarded_Proto="https")).body.decode()
+    server.https = True
+    text = (await server.ask("/bundle-list")).body.decode()
     assert f"uri = {server.address.replace('http', 'https')}{BASE}/" in text

@@ -1,0 +1,144 @@
+"""Endpoints to serve on: Twisted's own descriptions, and TLS with certificates that are replaced while it runs.
+
+``tls:PORT:certificate=FILE:key=FILE:interface=ADDRESS`` serves TLS 1.2 and later with a PEM file of the certificate and
+its chain. The files are looked at with each new connection, and read when one has changed; what can't be used leaves
+the old certificate in place and is said in the log. Without ``key`` the certificate's file holds the key as well.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+_UNESCAPED_COLON = re.compile(r"(?<!\\):")
+_PREFIX = "tls:"
+_OPTIONS = frozenset({"certificate", "key", "interface", "backlog"})
+
+
+class CertificateError(Exception):
+    """A certificate can't be used."""
+
+
+def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
+    """Return the endpoint that a description names.
+
+    :raise ValueError: when it is malformed.
+    """
+    if not description.startswith(_PREFIX):
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        return endpoint
+    port, *words = [word.replace("\\:", ":") for word in _UNESCAPED_COLON.split(description[len(_PREFIX) :])]
+    options = dict(word.partition("=")[::2] for word in words)
+    if not port.isdecimal() or int(port) > 65535:
+        raise ValueError("tls: is followed by a port")
+    if unknown := options.keys() - _OPTIONS:
+        raise ValueError(f"tls: has no {', '.join(sorted(unknown))}; there are {', '.join(sorted(_OPTIONS))}")
+    if not options.get("certificate"):
+        raise ValueError("tls: needs certificate=FILE")
+    certificate = Path(options["certificate"])
+    return TlsEndpoint(
+        reactor=reactor,
+        port=int(port),
+        certificates=Certificates(certificate=certificate, key=Path(options.get("key") or certificate)),
+        interface=options.get("interface", ""),
+        backlog=int(options.get("backlog", "50")),
+    )
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class Certificates:
+    """A certificate and its key, as their files are now.
+
+    :param certificate: PEM file of the certificate and its chain.
+    :param key: PEM file of its key.
+    """
+
+    log = Logger()
+
+    def __init__(self, *, certificate: Path, key: Path) -> None:
+        self._certificate, self._key = certificate, key
+        self._seen: object = None
+        self._context: SSL.Context | None = None
+
+    def load(self) -> None:
+        """Read the files.
+
+        :raise CertificateError: when they are of no use.
+        """
+        try:
+            self._seen = self._stamps()
+            context = SSL.Context(SSL.TLS_SERVER_METHOD)
+            context.set_min_proto_version(SSL.TLS1_2_VERSION)
+            context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_RENEGOTIATION)
+            context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+            context.use_certificate_chain_file(str(self._certificate))
+            context.use_privatekey_file(str(self._key))
+            context.check_privatekey()
+        except OSError as error:
+            raise CertificateError(f"{error.filename}: {error.strerror}") from None
+        except SSL.Error as error:
+            reason = error.args[0][-1][-1] if error.args and error.args[0] else "it can't be read"
+            raise CertificateError(f"the certificate {self._certificate} with {self._key}: {reason}") from None
+        self._context = context
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Begin TLS, see :class:`IOpenSSLServerConnectionCreator`."""
+        self._follow()
+        assert self._context is not None
+        return SSL.Connection(self._context, None)
+
+    def _follow(self) -> None:
+        try:
+            if self._stamps() == self._seen:
+                return
+            self.load()
+        except (OSError, CertificateError) as error:
+            self.log.error("going on with the old certificate: {error}", error=str(error))
+        else:
+            self.log.info("read the certificate {path} anew", path=str(self._certificate))
+
+    def _stamps(self) -> object:
+        found = [path.stat() for path in (self._certificate, self._key)]
+        return [(one.st_mtime_ns, one.st_size, one.st_ino) for one in found]
+
+
+@implementer(IStreamServerEndpoint)
+class TlsEndpoint:
+    """Listens on a TCP port and speaks TLS.
+
+    :param reactor: the reactor.
+    :param port: the port.
+    :param certificates: who the server is.
+    :param interface: the address to listen on, empty for all.
+    :param backlog: connections that wait to be accepted.
+    """
+
+    def __init__(
+        self, *, reactor: Any, port: int, certificates: Certificates, interface: str = "", backlog: int = 50
+    ) -> None:
+        self._reactor, self._port, self._certificates = reactor, port, certificates
+        self._interface, self._backlog = interface, backlog
+
+    def listen(self, protocolFactory: IProtocolFactory) -> "Deferred[IListeningPort]":
+        """Listen, see :class:`IStreamServerEndpoint`."""
+
+        def begin() -> IListeningPort:
+            self._certificates.load()
+            port: IListeningPort = self._reactor.listenSSL(
+                self._port, protocolFactory, self._certificates, backlog=self._backlog, interface=self._interface
+            )
+            return port
+
+        return execute(begin)
