@@ -1,7 +1,6 @@
 """All mirrors of this server: found at start, made on demand, at most one per repository."""
 
 import json
-import os
 import random
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from twisted.logger import Logger
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.machine import State
-from cachew.mirrors.mirror import RECORD, Mirror, Remote
+from cachew.mirrors.mirror import RECORD, Mirror
 from cachew.mirrors.repository import GitRunner, remove_tree
+from cachew.mirrors.transfer import Remote
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import BadPath, CachewError, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
@@ -125,14 +125,17 @@ class Mirrors:
         self._root.mkdir(parents=True, exist_ok=True)
         remove_tree(self._root / _ASIDE)
         found = []
-        for host in sorted(os.scandir(self._root), key=lambda entry: entry.name):
-            for entry in sorted(os.scandir(host), key=lambda entry: entry.name) if host.is_dir() else ():
-                identity = _recorded(Path(entry))
-                if identity is None:
-                    self.log.warn("removing {path}: it is no mirror", path=entry.path)
-                    remove_tree(Path(entry))
-                else:
-                    found.append(identity)
+        for path in sorted(self._root.glob("*/*")):
+            try:
+                identity = _recorded(path)
+            except OSError as error:
+                self.log.warn("leaving {path} alone: {error}", path=str(path), error=str(error))
+                continue
+            if identity is None:
+                self.log.warn("removing {path}: it is no mirror", path=str(path))
+                remove_tree(path)
+            else:
+                found.append(identity)
         return found
 
     async def _open(self, identity: Identity, places: Slots) -> None:
@@ -143,6 +146,9 @@ class Mirrors:
             except CachewError as error:
                 # A host that the config no longer names keeps its mirrors on disk, unserved.
                 self.log.warn("not serving {repository}: {error}", repository=identity.name, error=str(error))
+                return
+            except (OSError, ValueError):
+                self.log.failure("not serving {repository}: it can't be opened", repository=identity.name)
                 return
             self._mirrors[identity] = mirror
 
@@ -167,6 +173,8 @@ class Mirrors:
             if identity not in self._clones and not self._may_try(identity):
                 raise UpstreamUnreachable(mirror.upstream_url, f"could not be mirrored: {mirror.last_error}")
             await self._clones.run(identity, lambda: self._clone(mirror))
+            if not mirror.ready:
+                raise UpstreamUnreachable(mirror.upstream_url, f"its mirror is {mirror.state.value}")
         return mirror
 
     def _may_try(self, identity: Identity) -> bool:
@@ -177,9 +185,10 @@ class Mirrors:
         identity = mirror.identity
         try:
             async with self._slots.take(identity.name):
-                if mirror.state is State.EMPTY:
-                    await mirror.clone(self._seeding(identity))
-        except CachewError:
+                if mirror.state is not State.EMPTY:
+                    return
+                await mirror.clone(self._seeding(identity))
+        except Exception:
             attempts = self._attempts.setdefault(identity, _Attempts())
             attempts.count += 1
             pause = min(_LAST_RETRY, _FIRST_RETRY * 2 ** (attempts.count - 1))
@@ -209,10 +218,13 @@ class Mirrors:
 
 
 def _recorded(directory: Path) -> Identity | None:
-    """Return the identity whose mirror a directory is, None when it is none."""
+    """Return the identity whose mirror a directory is, None when it is none.
+
+    :raise OSError: when it can't be read.
+    """
     try:
         identity = Identity.from_name(json.loads((directory / RECORD).read_text())["repository"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, BadPath):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError, BadPath):
         return None
     right_place = f"{directory.parent.name}/{directory.name}" == identity.directory_name
     return identity if right_place else None

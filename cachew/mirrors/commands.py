@@ -18,8 +18,9 @@ _SAFE = {
     "transfer.bundleURI": "false",
     "protocol.version": "2",
     "http.followRedirects": "false",
-    "http.lowSpeedLimit": "1000",
-    "http.lowSpeedTime": "60",
+    # An upstream that counts objects sends nothing but a few bytes now and then (uploadpack.keepAlive).
+    "http.lowSpeedLimit": "1",
+    "http.lowSpeedTime": "300",
     "credential.helper": "",
     "advice.detachedHead": "false",
     "safe.directory": "*",
@@ -130,7 +131,10 @@ class GitCommands:
         )
 
     def fetch_refs(self, directory: Path, url: str, *, extra: Mapping[str, str] | None = None) -> Command:
-        """Fetch all mirrored refs by name: for upstreams that give no object by its id alone."""
+        """Fetch all mirrored refs by name: for upstreams that give no object by its id alone.
+
+        They come below the hidden refs: what becomes of the mirror's own is for the listing to say.
+        """
         return self.git(
             directory,
             "fetch",
@@ -143,8 +147,8 @@ class GitCommands:
             "--no-recurse-submodules",
             "--end-of-options",
             url,
-            "+refs/heads/*:refs/heads/*",
-            "+refs/tags/*:refs/tags/*",
+            "+refs/heads/*:refs/cachew/named/heads/*",
+            "+refs/tags/*:refs/cachew/named/tags/*",
             extra=extra,
         )
 
@@ -158,25 +162,27 @@ class GitCommands:
             return self.git(directory, "symbolic-ref", "HEAD", head)
         return self.git(directory, "update-ref", "--no-deref", "HEAD", head)
 
-    def list_refs(self, directory: Path) -> Command:
-        """List all refs as :func:`cachew.mirrors.refs.parse_for_each_ref` reads them."""
-        return self.git(directory, "for-each-ref", "--format=%(objectname) %(refname)")
-
     def index_packs(self, directory: Path) -> tuple[Command, ...]:
         """Give the packs bitmaps and the history a commit-graph without rewriting a pack."""
         return (
             self.git(directory, "multi-pack-index", "write", "--bitmap"),
-            self.git(directory, "commit-graph", "write", "--reachable", "--split", "--no-progress"),
+            self._commit_graph(directory, "--split"),
         )
 
     def repack(self, directory: Path, *, full: bool) -> tuple[Command, ...]:
-        """Join packs: all into one with a bitmap (``full``), or only the small ones."""
-        how = ("-a", "-d", "-k", "--write-bitmap-index") if full else ("-d", "--geometric=2", "--write-midx")
+        """Join packs: all into one with a bitmap, without what no ref reaches (``full``), or only the small ones."""
+        if not full:
+            return (self.git(directory, "repack", "--quiet", "-n", "-d", "--geometric=2", "--write-midx"),)
         return (
             self.git(directory, "pack-refs", "--all"),
-            self.git(directory, "repack", "--quiet", *how),
+            # First of all the graph forgets what is about to go: git takes for present what it finds there.
+            self._commit_graph(directory, "--split=replace"),
+            self.git(directory, "repack", "--quiet", "-n", "-a", "-d", "--write-bitmap-index"),
             *self.index_packs(directory),
         )
+
+    def _commit_graph(self, directory: Path, how: str) -> Command:
+        return self.git(directory, "commit-graph", "write", "--reachable", how, "--no-progress")
 
     def check(self, directory: Path) -> Command:
         """Verify that everything the refs reach is there."""

@@ -21,7 +21,7 @@ def exact_kind(prefixes: Sequence[str]) -> Kind:
     """Return the kind that certainly holds all that ``prefixes`` match."""
     if not prefixes:
         return EVERYTHING
-    if all(map(_is_mirrored, prefixes)):
+    if all(map(is_mirrored, prefixes)):
         return MIRRORED_KIND
     return tuple(sorted(set(prefixes)))
 
@@ -34,7 +34,7 @@ def short_names(prefixes: Sequence[str]) -> list[str] | None:
     given = set(prefixes)
     names = [prefix for prefix in prefixes if given.issuperset(place.format(prefix) for place in _PLACES)]
     explained = {place.format(name) for name in names for place in _PLACES}
-    if not all(prefix in explained or _is_mirrored(prefix) for prefix in prefixes):
+    if not all(prefix in explained or is_mirrored(prefix) for prefix in prefixes):
         return None
     return names
 
@@ -45,5 +45,6 @@ def resolves(listing: Listing, names: Iterable[str]) -> bool:
     return all(any(place.format(name) in known for place in _PLACES) for name in names)
 
 
-def _is_mirrored(prefix: str) -> bool:
+def is_mirrored(prefix: str) -> bool:
+    """Say whether whatever begins with ``prefix`` is among heads and tags, or is HEAD."""
     return prefix == "HEAD" or prefix.startswith(("refs/heads/", "refs/tags/"))

@@ -5,12 +5,13 @@ Then they join the fetch under way, or start the one that all later ones join: f
 has listed, then for the exact object ids.
 """
 
+import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
@@ -19,9 +20,12 @@ from twisted.logger import Logger
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.mirrors.machine import Event, State, step
+from cachew.mirrors.making import Made, Making, Seed
 from cachew.mirrors.refs import RefState, change, of_listing
-from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, remove_tree
-from cachew.plumbing.errors import CachewError, NotFound, ProcessFailed
+from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, remove_tree, worth_another_way
+from cachew.mirrors.rounds import Rounds, holding
+from cachew.mirrors.transfer import Remote, Transfer
+from cachew.plumbing.errors import CachewError, NotFound, ProcessFailed, ProcessTimedOut, TooLarge
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
 from cachew.upstream.listing import Listing
@@ -29,31 +33,8 @@ from cachew.upstream.listing import Listing
 RECORD = "cachew.json"
 """The file in a mirror that says which repository it is."""
 _MANY_PACKS = 24
-_MANY_IDS = 8
-
-
-class Remote(Protocol):
-    """How a mirror reaches its upstream, with the server's own credentials."""
-
-    url: str
-
-    async def list_refs(self) -> Listing:
-        """List HEAD, heads and tags."""
-
-    async def fetch_url(self) -> str:
-        """Return the URL to fetch from, after whatever redirect was allowed."""
-
-    async def git_environment(self) -> Mapping[str, str]:
-        """Return what a git child needs in its environment to be let in."""
-
-
-@asynccontextmanager
-async def _holding(lock: DeferredLock) -> AsyncIterator[None]:
-    await lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+_CHECK_PAUSE = 600.0
+_NOT_STARTED = 127
 
 
 class Mirror:
@@ -94,13 +75,17 @@ class Mirror:
         self.last_error: str | None = None
         self._aside, self._git, self._clock, self._now = aside, git, clock, now
         self._metrics, self._keep_days = metrics, keep_days
+        self._transfer = Transfer(remote=remote, now=now)
+        self._making = Making(identity=identity, remote=remote, transfer=self._transfer, git=git, clock=clock)
         self._repository: Repository | None = None
         self._lock, self._upkeep_lock = DeferredLock(), DeferredLock()
-        self._rounds: Shared[str, None] = Shared(keep=True)
-        self._tickets = self._served = 0
+        self._rounds = Rounds(lock=self._lock, work=self._round)
         self._target: Listing | None = None
         self._listed_at = float("-inf")
         self._ids: dict[str, None] = {}
+        self._checks: Shared[str, None] = Shared(keep=True)
+        self._check_again = float("-inf")
+        self._index_due = False
 
     # --- what others may know -----------------------------------------------------------------------------------------
 
@@ -149,17 +134,17 @@ class Mirror:
         return self._repository
 
     def missing(self, oids: Iterable[str]) -> list[str]:
-        """Return those of the object ids that the mirror does not have."""
-        return self.repository.objects.missing(oids)
+        """Return those of the object ids that the mirror does not have; all of them while there is no mirror."""
+        return list(oids) if self._repository is None else self._repository.objects.missing(oids)
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
         """Hold the mirror's lock: one fetch, repack or archive at a time. Serving never takes it."""
-        async with _holding(self._lock):
+        async with holding(self._lock):
             yield
 
     def _upkeep(self) -> AbstractAsyncContextManager[None]:
-        return _holding(self._upkeep_lock)
+        return holding(self._upkeep_lock)
 
     def _step(self, event: Event) -> None:
         self.state = step(self.state, event)
@@ -179,32 +164,35 @@ class Mirror:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise NotFound(f"no mirror of {self.identity.name}: {error}") from error
         await self._git.threads(remove_leftovers, self.directory)
-        repository = Repository(directory=self.directory, object_format=object_format, git=self._git)
+        repository = self._repository_in_place(object_format)
         repository.configure(self.upstream_url)
         self._has(await repository.read_listing())
         self.last_fetch = (self.directory / RECORD).stat().st_mtime
         self._repository = repository
         self._step(Event.FOUND)
 
-    async def clone(self, seed: Callable[[Path], Coroutine[Any, Any, bool]] | None = None) -> None:
-        """Make the mirror aside and rename it into place.
+    async def clone(self, seed: Seed | None = None) -> None:
+        """Make the mirror aside and rename it into place, unless there is one.
 
         :param seed: fills a directory from a mirror snapshot and says whether it could; the rest is then fetched.
         :raise CachewError: when the upstream has no refs yet, refuses, or fails; nothing is left behind.
         """
-        aside = self._aside / f"{uuid.uuid4().hex}.git"
-        self._step(Event.RESTORE if seed else Event.CLONE)
+        aside = self._place_aside()
         started = self._clock.seconds()
-        try:
-            async with self.exclusive():
-                await self._make(aside, seed)
-                self._settle_in(aside)
-        except BaseException as error:
-            self._step(Event.FAILED)
-            self.last_error = str(error)
-            self._metrics.fetches.labels("clone-failed").inc()
-            await self._git.threads(remove_tree, aside)
-            raise
+        async with self.exclusive():
+            if self.state is not State.EMPTY:
+                return
+            self._step(Event.RESTORE if seed else Event.CLONE)
+            try:
+                self._settle_in(aside, await self._making.fill(aside, seed, lambda: self._step(Event.CLONE)))
+            except BaseException as error:
+                self._step(Event.FAILED)
+                self.last_error = str(error)
+                self._metrics.fetches.labels("clone-failed").inc()
+                raise
+            finally:
+                # What is there now was in the way, or has failed.
+                await self._git.threads(remove_tree, aside)
         self._metrics.fetches.labels("cloned").inc()
         self.log.info(
             "mirrored {repository} in {seconds:.1f}s",
@@ -212,55 +200,35 @@ class Mirror:
             seconds=self._clock.seconds() - started,
         )
 
-    async def _make(self, aside: Path, seed: Callable[[Path], Coroutine[Any, Any, bool]] | None) -> None:
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        restored = seed is not None and await seed(aside)
-        if not restored and self.state is State.RESTORING:
-            await self._git.threads(remove_tree, aside)
-            self._step(Event.CLONE)
-        listing = await self.remote.list_refs()
-        wanted = of_listing(listing)
-        if not wanted.refs:
-            raise NotFound(f"{self.identity.name} has no branches yet")
-        repository = Repository(directory=aside, object_format=listing.object_format, git=self._git.for_clone())
-        if restored:
-            repository.configure(self.upstream_url)
-        else:
-            await repository.create(self.upstream_url)
-        oids = {*wanted.refs.values(), *filter(None, [wanted.head_commit])}
-        await self._bring(repository, listing, repository.objects.missing(oids))
-        await repository.write_new_refs(listing)
-        repository.objects.close()
-        self._has(listing)
+    def _repository_in_place(self, object_format: str) -> Repository:
+        return Repository(directory=self.directory, object_format=object_format, git=self._git)
 
-    def _settle_in(self, aside: Path) -> None:
-        record = {"repository": self.identity.name, "object-format": self.listing.object_format}
+    def _place_aside(self) -> Path:
+        return self._aside / f"{uuid.uuid4().hex}.git"
+
+    def _settle_in(self, aside: Path, made: Made) -> None:
+        """Put what was made into its place; what was there takes its own."""
+        record = {"repository": self.identity.name, "object-format": made.listing.object_format}
         (aside / RECORD).write_text(json.dumps(record))
-        remove_tree(self.directory)
         self.directory.parent.mkdir(parents=True, exist_ok=True)
+        in_the_way = self._place_aside()
+        with contextlib.suppress(FileNotFoundError):
+            self.directory.rename(in_the_way)
         aside.rename(self.directory)
-        self._repository = Repository(
-            directory=self.directory, object_format=self.listing.object_format, git=self._git
-        )
-        self._step(Event.DONE)
+        with contextlib.suppress(FileNotFoundError):
+            in_the_way.rename(aside)
         self._fetched()
+        self._repository = self._repository_in_place(made.listing.object_format)
+        self._has(made.listing)
+        if self._listed_at < made.listed_at:
+            self._listed_at, self._target = made.listed_at, None
+        self._check_again = float("-inf")
+        self._step(Event.DONE)
 
     def _fetched(self) -> None:
         self.last_fetch = self._now()
         self.last_error = None
         (self.directory / RECORD).touch()
-
-    async def _bring(self, repository: Repository, listing: Listing, oids: list[str]) -> None:
-        if not oids:
-            return
-        url, extra = await self.remote.fetch_url(), await self.remote.git_environment()
-        try:
-            await repository.fetch_objects(url, oids, extra)
-        except ProcessFailed:
-            # An upstream that gives nothing by id alone, or tips that moved meanwhile: by name, then what is listed.
-            await repository.fetch_refs(url, extra)
-            if absent := repository.objects.missing(oids):
-                await repository.fetch_objects(url, absent, extra)
 
     # --- staying up to date -------------------------------------------------------------------------------------------
 
@@ -277,7 +245,7 @@ class Mirror:
         if listed_at < self._listed_at:
             return
         self._listed_at, self._target = listed_at, listing
-        await self._settle()
+        await self._rounds.run()
 
     async def ensure(self, oids: Iterable[str]) -> list[str]:
         """Try to get objects that the mirror does not have: by the fetch under way, or by their exact ids.
@@ -285,41 +253,35 @@ class Mirror:
         :return: those that are still missing.
         """
         missing = self.missing(oids)
-        if missing:
+        if missing and self.ready:
             self._ids.update(dict.fromkeys(missing))
             try:
-                await self._settle()
+                await self._rounds.run()
             except CachewError as error:
-                self.log.info(
-                    "fetch for wanted objects of {repository} failed: {error}",
-                    repository=self.identity.name,
-                    error=str(error),
-                )
+                message = "fetch for wanted objects of {repository} failed: {error}"
+                self.log.info(message, repository=self.identity.name, error=str(error))
         return self.missing(missing)
 
     @property
     def fetching(self) -> bool:
         """Whether a fetch is under way."""
-        return "round" in self._rounds
-
-    async def _settle(self) -> None:
-        self._tickets += 1
-        ticket = self._tickets
-        while self._served < ticket:
-            await self._rounds.run("round", self._round)
+        return self._rounds.under_way
 
     async def _round(self) -> None:
-        async with self.exclusive():
-            served = self._tickets
-            target, self._target = self._target, None
-            ids, self._ids = self._ids, {}
+        target, self._target = self._target, None
+        ids, self._ids = self._ids, {}
+        failure: ProcessFailed | None = None
+        if target is not None and self.ready and self.behind(target):
             try:
-                if target is not None and self.ready and self.behind(target):
-                    await self._timed(self._follow(target))
-                if ids and self.ready and (absent := self.missing(ids)):
-                    await self._timed(self._fetch_ids(absent))
-            finally:
-                self._served = served
+                await self._timed(self._take_up(target))
+            except ProcessFailed as error:
+                if not ids or not worth_another_way(error):
+                    raise
+                failure = error
+        if ids and self.ready and (absent := self.missing(ids)):
+            await self._timed(self._transfer.fetch_ids(self.repository, absent))
+        if failure is not None:
+            raise failure
 
     async def _timed(self, work: Coroutine[Any, Any, None]) -> None:
         started = self._clock.seconds()
@@ -338,48 +300,37 @@ class Mirror:
         self._metrics.fetch_seconds.observe(seconds)
         self.log.info("fetched {repository} in {seconds:.2f}s", repository=self.identity.name, seconds=seconds)
 
-    async def _follow(self, listing: Listing) -> None:
-        repository, wanted = self.repository, of_listing(listing)
-        oids = {*wanted.refs.values(), *filter(None, [wanted.head_commit])}
-        await self._bring(repository, listing, repository.objects.missing(oids))
-        present = await repository.read_listing()
-        await repository.apply(change(of_listing(present), wanted), self._now())
+    async def _take_up(self, listing: Listing) -> None:
+        await self._transfer.follow(self.repository, of_listing(listing))
         self._has(listing)
-
-    async def _fetch_ids(self, oids: list[str]) -> None:
-        repository = self.repository
-        url, extra = await self.remote.fetch_url(), await self.remote.git_environment()
-        try:
-            await repository.fetch_objects(url, oids, extra)
-        except ProcessFailed:
-            if len(oids) == 1:
-                raise
-            await self._fetch_singly(repository, url, oids[:_MANY_IDS], extra)
-        await repository.keep([oid for oid in oids if not self.missing([oid])], self._now())
-
-    async def _fetch_singly(
-        self, repository: Repository, url: str, oids: Iterable[str], extra: Mapping[str, str]
-    ) -> None:
-        """One id that does not exist must not keep the others from coming."""
-        for oid in oids:
-            try:
-                await repository.fetch_objects(url, [oid], extra)
-            except ProcessFailed as error:
-                self.log.debug("{repository}: {error}", repository=self.identity.name, error=str(error))
 
     # --- staying in shape ---------------------------------------------------------------------------------------------
 
     async def index_packs(self) -> None:
-        """Write bitmaps and the commit-graph; joins small packs first when there are many."""
-        # Neither step drops an object, so fetches may go on meanwhile.
-        async with self._upkeep():
-            if not self.ready:
-                return
-            repository = self.repository
-            if repository.pack_count() > _MANY_PACKS:
-                await repository.repack(full=False)
-            else:
-                await repository.index_packs()
+        """Write bitmaps and the commit-graph; joins small packs first when there are many.
+
+        Who comes while another waits for its turn to do the same leaves it to him.
+        """
+        if self._index_due:
+            return
+        self._index_due = True
+        try:
+            await self._upkeep_lock.acquire()
+        finally:
+            self._index_due = False
+        try:
+            await self._index_packs()
+        finally:
+            self._upkeep_lock.release()
+
+    async def _index_packs(self) -> None:
+        if self.ready and self.repository.pack_count() > _MANY_PACKS:
+            # Whoever links or copies packs holds this lock; no pack may go meanwhile.
+            async with self.exclusive():
+                if self.ready:
+                    await self.repository.repack(full=False)
+        if self.ready:
+            await self.repository.index_packs()
 
     async def repack(self) -> None:
         """Join all packs into one and drop what was given up long ago."""
@@ -389,40 +340,58 @@ class Mirror:
                 await self.repository.repack(full=True)
 
     async def suspect(self) -> None:
-        """Check a mirror that failed to serve; it is discarded when the check fails.
+        """Check a mirror that failed to serve, unless it has been lately; it is discarded when the check fails.
 
-        :raise ProcessFailed: when it was discarded.
+        :raise CachewError: when it was discarded or could not be checked.
         """
-        async with self.exclusive():
-            if self.state is not State.READY:
+        await self._checks.run("check", self._check)
+
+    async def _check(self) -> None:
+        async with self._upkeep(), self.exclusive():
+            if self.state is not State.READY or self._clock.seconds() < self._check_again:
                 return
             self._step(Event.SUSPECT)
+            damage: CachewError | None = None
             try:
-                await self.repository.check()
-            except ProcessFailed as error:
+                damage = await self._damage()
+            finally:
+                self._check_again = self._clock.seconds() + _CHECK_PAUSE
+                self._step(Event.DONE if damage is None else Event.FAILED)
+            if damage is not None:
                 self.log.error(
                     "the mirror of {repository} is damaged and is discarded: {error}",
                     repository=self.identity.name,
-                    error=str(error),
+                    error=str(damage),
                 )
                 await self._discard()
-                self._step(Event.FAILED)
+                raise damage
+
+    async def _damage(self) -> CachewError | None:
+        """Return what a check complains of; a check that could not be made to its end is raised instead."""
+        try:
+            await self.repository.check()
+        except TooLarge as error:
+            return error
+        except ProcessFailed as error:
+            if isinstance(error, ProcessTimedOut) or error.code in (None, _NOT_STARTED):
                 raise
-            self._step(Event.DONE)
+            return error
+        return None
 
     async def forget(self) -> None:
         """Remove the mirror from disk."""
-        async with self.exclusive():
-            await self._discard()
+        async with self._upkeep(), self.exclusive():
             self._step(Event.FORGOTTEN)
+            await self._discard()
 
     async def _discard(self) -> None:
         repository, self._repository = self._repository, None
         if repository is None:
             return
         repository.objects.close()
-        doomed = self._aside / f"{uuid.uuid4().hex}.git"
-        doomed.parent.mkdir(parents=True, exist_ok=True)
-        self.directory.rename(doomed)
         self._has(Listing(refs=()))
+        doomed = self._place_aside()
+        doomed.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.directory.rename(doomed)
         await self._git.threads(remove_tree, doomed)

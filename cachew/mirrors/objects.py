@@ -5,18 +5,22 @@ Mirrors hold packs only (``transfer.unpackLimit=1``), so membership is a binary 
 changed or an object is missing.
 """
 
+import contextlib
 import mmap
 import os
+import re
 import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+_HEX = re.compile("[0-9a-fA-F]+")
 _MAGIC = b"\xfftOc\x00\x00\x00\x02"
 _FANOUT_END = 8 + 256 * 4
+_SMALL = 256 * 1024
 
 
 class PackIndex:
-    """One ``.idx`` file, mapped.
+    """One ``.idx`` file; a large one is mapped, which costs a descriptor, a small one is read.
 
     :param path: the file.
     :param hash_size: 20 for SHA-1, 32 for SHA-256 repositories.
@@ -28,10 +32,12 @@ class PackIndex:
             size = os.fstat(file.fileno()).st_size
             if size < _FANOUT_END:
                 raise ValueError(f"{path.name} is too short for a pack index")
-            self._map = mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ)
+            self._map: mmap.mmap | bytes = (
+                file.read(size) if size <= _SMALL else mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ)
+            )
         self._hash_size = hash_size
         self.count: int = struct.unpack_from(">I", self._map, _FANOUT_END - 4)[0]
-        if self._map[:8] != _MAGIC or size < _FANOUT_END + self.count * hash_size:
+        if self._map[:8] != _MAGIC or len(self._map) < _FANOUT_END + self.count * hash_size:
             raise ValueError(f"{path.name} is no version 2 pack index")
 
     def __contains__(self, oid: bytes) -> bool:
@@ -54,7 +60,8 @@ class PackIndex:
 
     def close(self) -> None:
         """Unmap the file."""
-        self._map.close()
+        if isinstance(self._map, mmap.mmap):
+            self._map.close()
 
 
 class ObjectIndex:
@@ -73,9 +80,11 @@ class ObjectIndex:
     def missing(self, oids: Iterable[str]) -> list[str]:
         """Return those of the hex object ids that the repository does not have, in their order.
 
-        An id of the wrong length counts as missing.
+        What is no hex id of the right length counts as missing.
         """
         wanted = list(oids)
+        if self._stamp() != self._seen:
+            self._reread()
         absent = [oid for oid in wanted if not self._has(oid)]
         if absent and self._reread():
             absent = [oid for oid in absent if not self._has(oid)]
@@ -89,14 +98,13 @@ class ObjectIndex:
         self._seen = None
 
     def _has(self, oid: str) -> bool:
-        if self._stamp() != self._seen:
-            self._reread()
-        if len(oid) != 2 * self._hash_size:
+        if len(oid) != 2 * self._hash_size or not _HEX.fullmatch(oid):
             return False
         binary = bytes.fromhex(oid)
         if any(binary in pack for pack in self._packs.values()):
             return True
-        return (self._objects / oid[:2] / oid[2:]).is_file()
+        name = oid.lower()
+        return (self._objects / name[:2] / name[2:]).is_file()
 
     def _stamp(self) -> tuple[int, int] | None:
         try:
@@ -108,16 +116,15 @@ class ObjectIndex:
     def _reread(self) -> bool:
         stamp = self._stamp()
         names = self._index_names()
-        changed = names != self._packs.keys()
+        before = self._packs.keys() | set()
         for name in self._packs.keys() - names:
             self._packs.pop(name).close()
         for name in names - self._packs.keys():
-            try:
+            # Gone again, or broken: for git, too, such a pack holds nothing.
+            with contextlib.suppress(FileNotFoundError, ValueError):
                 self._packs[name] = PackIndex(self._objects / "pack" / name, self._hash_size)
-            except FileNotFoundError:
-                continue
         self._seen = stamp
-        return changed
+        return before != self._packs.keys()
 
     def _index_names(self) -> set[str]:
         try:

@@ -14,7 +14,9 @@ from cachew.upstream.listing import Listing
 HIDDEN = "refs/cachew/"
 MIRRORED = ("refs/heads/", "refs/tags/")
 _DAY = 86400
-_MAX_NAME = 4000
+_MAX_NAME = 2000
+_MAX_PART = 250
+"""Longer names are no file names any more once git has put ``.lock`` after them."""
 _FORBIDDEN = re.compile(r"\.\.|@\{|[\x00-\x20\x7f~^:?*\[\\]")
 
 
@@ -44,10 +46,24 @@ def of_listing(listing: Listing) -> RefState:
         for ref in listing.refs
         if ref.oid and ref.name.startswith(MIRRORED) and valid_name(ref.name)
     }
+    _drop_impossible(refs)
     head = listing.by_name.get("HEAD")
     if head is None:
         return RefState(refs, None)
     return RefState(refs, head.symref_target or head.oid)
+
+
+def _drop_impossible(refs: dict[str, str]) -> None:
+    """Drop each ref that lies below another: git keeps no ``a/b`` beside an ``a``, whatever an upstream says."""
+    directories = {name.rpartition("/")[0] for name in refs}
+    for directory in list(directories):
+        while directory:
+            directory = directory.rpartition("/")[0]
+            directories.add(directory)
+    above = tuple(f"{name}/" for name in directories if name in refs)
+    if above:
+        for name in [name for name in refs if name.startswith(above)]:
+            del refs[name]
 
 
 @dataclass(frozen=True)
@@ -94,7 +110,7 @@ def expired(names: Iterable[str], now: float, *, days: int) -> list[str]:
     result = []
     for name in names:
         day = name.removeprefix(HIDDEN).partition("/")[0]
-        if not day.isdigit() or int(day) < oldest:
+        if not day.isdecimal() or int(day) < oldest:
             result.append(name)
     return result
 
@@ -122,19 +138,17 @@ def packed_refs(listing: Listing) -> bytes:
 
 
 def valid_name(name: str) -> bool:
-    """Say whether git would accept a full ref name (git-check-ref-format(1)).
+    """Say whether git would accept a full ref name (git-check-ref-format(1)) and could keep it as a file.
 
     An upstream is not trusted to send only such.
     """
-    if _FORBIDDEN.search(name) or name.endswith(("/", ".")) or len(name) > _MAX_NAME:
+    if _FORBIDDEN.search(name) or name.endswith(("/", ".")) or _length(name) > _MAX_NAME:
         return False
-    return all(part and not part.startswith(".") and not part.endswith(".lock") for part in name.split("/"))
+    return all(
+        part and not part.startswith(".") and not part.endswith(".lock") and _length(part) <= _MAX_PART
+        for part in name.split("/")
+    )
 
 
-def parse_for_each_ref(output: bytes) -> dict[str, str]:
-    """Parse lines of ``%(objectname) %(refname)``."""
-    refs = {}
-    for line in output.decode(errors="surrogateescape").splitlines():
-        oid, _, name = line.partition(" ")
-        refs[name] = oid
-    return refs
+def _length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="surrogateescape"))

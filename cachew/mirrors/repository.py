@@ -1,6 +1,7 @@
 """One bare repository on disk and the git commands run on it: no policy, no network of its own.
 
-Whoever calls holds the mirror's lock; nothing here waits for another.
+Whoever calls holds the mirror's locks. What a command leaves behind that was ended early is removed here, as soon as no
+other command writes.
 """
 
 import os
@@ -8,6 +9,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from twisted.internet.defer import DeferredLock
 
 from cachew.mirrors.commands import GitCommands, config_text
 from cachew.mirrors.objects import ObjectIndex
@@ -22,11 +25,16 @@ from cachew.mirrors.refs import (
     valid_name,
 )
 from cachew.plumbing.child import Command
+from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.upstream.listing import Listing, RemoteRef
 
 _QUICK = 120.0
+_LISTING_LIMIT = 512 * 1024 * 1024
+_NO_USE = ("unable to access", "Authentication failed", "could not read Username", "could not read Password")
+_BLANK = " \t\r\n"
+_TEMPORARY = ("tmp_", ".tmp-")
 _REF_FORMAT = "%(objectname) %(*objectname) %(refname)"
 
 
@@ -67,12 +75,13 @@ class Repository:
         self.object_format = object_format
         self.objects = ObjectIndex(directory=directory, object_format=object_format)
         self._git = git
+        self._door, self._writers, self._untidy = DeferredLock(), 0, False
 
     async def create(self, upstream_url: str) -> None:
         """Make the repository, empty and configured."""
         commands = self._git.commands
         self.directory.parent.mkdir(parents=True, exist_ok=True)
-        await self._git.processes.run(commands.init(self.directory, self.object_format), timeout=_QUICK)
+        await self._write(commands.init(self.directory, self.object_format), seconds=_QUICK)
         self.configure(upstream_url)
 
     def configure(self, upstream_url: str) -> None:
@@ -96,18 +105,39 @@ class Repository:
         await self._fetch(command, script)
 
     async def fetch_refs(self, url: str, extra: Mapping[str, str]) -> None:
-        """Fetch all mirrored refs under their names.
+        """Fetch all mirrored refs by their names, to a place below the hidden ones.
 
         :raise ProcessFailed: when git says no.
         """
         await self._fetch(self._git.commands.fetch_refs(self.directory, url, extra=extra), b"")
 
     async def _fetch(self, command: Command, script: bytes) -> None:
+        # A group, because what git has started goes on writing packs when only git itself is ended.
+        await self._write(command, seconds=self._git.fetch_timeout, stdin=script, group=True)
+
+    async def _write(self, command: Command, *, seconds: float, stdin: bytes = b"", group: bool = False) -> None:
+        """Run a command that writes here; what a failed one leaves is removed when no other is writing."""
+        await self._door.acquire()
+        self._writers += 1
+        self._door.release()
         try:
-            await self._git.processes.run(command, stdin=script, timeout=self._git.fetch_timeout)
+            await self._git.processes.run(command, stdin=stdin, timeout=seconds, group=group)
         except BaseException:
-            await self._git.threads(remove_leftovers, self.directory)
+            self._untidy = True
             raise
+        finally:
+            self._writers -= 1
+            if self._untidy:
+                await self._tidy()
+
+    async def _tidy(self) -> None:
+        await self._door.acquire()
+        try:
+            if self._untidy and not self._writers:
+                self._untidy = False
+                await self._git.threads(remove_leftovers, self.directory)
+        finally:
+            self._door.release()
 
     async def write_new_refs(self, listing: Listing) -> None:
         """Write the refs of a repository that has none yet."""
@@ -120,7 +150,7 @@ class Repository:
         """Point HEAD at a ref or an object; a ref name that git would not take is left alone."""
         if head.startswith("refs/") and not valid_name(head):
             return
-        await self._git.processes.run(self._git.commands.set_head(self.directory, head), timeout=_QUICK)
+        await self._write(self._git.commands.set_head(self.directory, head), seconds=_QUICK)
 
     async def apply(self, change: Change, now: float) -> None:
         """Bring the refs to where ``change`` says; what loses its ref is kept under a hidden one."""
@@ -138,46 +168,43 @@ class Repository:
 
     async def _update(self, updates: Mapping[str, str], deletions: Iterable[str]) -> None:
         script = update_script(updates, deletions)
-        await self._git.processes.run(
-            self._git.commands.update_refs(self.directory), stdin=script, timeout=_QUICK
-        )
+        if script:
+            await self._write(self._git.commands.update_refs(self.directory), seconds=_QUICK, stdin=script)
 
     async def read_listing(self) -> Listing:
         """List the mirrored refs and HEAD as the upstream would."""
         words = ("for-each-ref", f"--format={_REF_FORMAT}", "refs/heads/", "refs/tags/")
         output = await self._output(*words)
-        refs = [_parse_ref(line) for line in output.decode(errors="surrogateescape").splitlines()]
+        refs = [_parse_ref(line) for line in _lines(output)]
         head = await self._head({ref.name: ref.oid for ref in refs})
         return Listing(refs=(*head, *refs), object_format=self.object_format)
 
     async def _head(self, oids: Mapping[str, str | None]) -> list[RemoteRef]:
-        text = (self.directory / "HEAD").read_text().strip()
+        text = (self.directory / "HEAD").read_bytes().decode(errors="surrogateescape").strip(_BLANK)
         if not text.startswith("ref:"):
             return [RemoteRef(name="HEAD", oid=text, symref_target=None, peeled=None)]
-        target = text.removeprefix("ref:").strip()
+        target = text.removeprefix("ref:").strip(_BLANK)
         return [RemoteRef(name="HEAD", oid=oids.get(target), symref_target=target, peeled=None)]
 
     async def expire(self, now: float, *, days: int) -> int:
         """Delete the hidden refs that are older than ``days`` days; return how many."""
         output = await self._output("for-each-ref", "--format=%(refname)", HIDDEN)
-        old = expired(output.decode().splitlines(), now, days=days)
+        old = expired(_lines(output), now, days=days)
         if old:
             await self._update({}, old)
         return len(old)
 
     async def index_packs(self) -> None:
         """Write bitmaps and the commit-graph."""
-        for command in self._git.commands.index_packs(self.directory):
-            await self._git.processes.run(command, timeout=self._git.maintenance_timeout)
+        await self._maintain(self._git.commands.index_packs(self.directory))
 
     async def repack(self, *, full: bool) -> None:
-        """Join packs, then write bitmaps and the commit-graph."""
-        try:
-            for command in self._git.commands.repack(self.directory, full=full):
-                await self._git.processes.run(command, timeout=self._git.maintenance_timeout)
-        except BaseException:
-            await self._git.threads(remove_leftovers, self.directory)
-            raise
+        """Join packs: all of them, dropping what no ref reaches (``full``), or only the small ones."""
+        await self._maintain(self._git.commands.repack(self.directory, full=full))
+
+    async def _maintain(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            await self._write(command, seconds=self._git.maintenance_timeout, group=True)
 
     async def check(self) -> None:
         """Verify that all that the refs reach is there.
@@ -188,7 +215,8 @@ class Repository:
         await self._git.processes.run(command, timeout=self._git.maintenance_timeout)
 
     async def _output(self, *words: str) -> bytes:
-        done = await self._git.processes.run(self._git.commands.git(self.directory, *words), timeout=_QUICK)
+        command = self._git.commands.git(self.directory, *words)
+        done = await self._git.processes.run(command, timeout=_QUICK, limit=_LISTING_LIMIT)
         return done.stdout
 
     def pack_count(self) -> int:
@@ -201,20 +229,37 @@ class Repository:
         return sum(entry.stat().st_size for entry in os.scandir(pack) if entry.is_file(follow_symlinks=False))
 
 
+def _lines(output: bytes) -> list[str]:
+    """Split at newlines only: a ref's name may hold what Unicode takes for the end of a line."""
+    return [line for line in output.decode(errors="surrogateescape").split("\n") if line]
+
+
+def worth_another_way(failure: ProcessFailed) -> bool:
+    """Say whether a fetch that failed may succeed when it asks for something else: not where nobody answers."""
+    return not isinstance(failure, ProcessTimedOut) and not any(words in failure.stderr for words in _NO_USE)
+
+
 def _parse_ref(line: str) -> RemoteRef:
     oid, peeled, name = line.split(" ", 2)
     return RemoteRef(name=name, oid=oid, symref_target=None, peeled=peeled or None)
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove the locks and temporary files that a killed git leaves; nothing else may be running there."""
-    objects = str(directory / "objects")
-    for place, _, names in os.walk(directory):
-        inside = place.startswith(objects)
-        for name in names:
-            stray = inside and (name.startswith(("tmp_", ".tmp-")) or name.endswith(".keep"))
-            if stray or name.endswith(".lock"):
-                (Path(place) / name).unlink(missing_ok=True)
+    """Remove the locks and temporary files that a killed git leaves; nothing else may be writing there."""
+    if not directory.is_dir():
+        return
+    for entry in os.scandir(directory):
+        if entry.name.endswith(".lock") or entry.name == "packed-refs.new":
+            Path(entry).unlink(missing_ok=True)
+    for place, _, names in os.walk(directory / "refs"):
+        _remove(place, (name for name in names if name.endswith(".lock")))
+    for place, _, names in os.walk(directory / "objects"):
+        _remove(place, (name for name in names if name.startswith(_TEMPORARY) or name.endswith((".keep", ".lock"))))
+
+
+def _remove(place: str, names: Iterable[str]) -> None:
+    for name in names:
+        Path(place, name).unlink(missing_ok=True)
 
 
 def remove_tree(directory: Path) -> None:

@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
-from cachew.mirrors.freshness import Freshness
-from cachew.mirrors.kinds import MIRRORED_KIND
+from cachew.mirrors.freshness import Answer, Freshness
+from cachew.mirrors.kinds import MIRRORED_KIND, is_mirrored
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.errors import UpstreamError, UpstreamUnreachable
 
@@ -79,9 +79,8 @@ class Supply:
             if not missing:
                 return Ensured({name: present[name] for name in refs})
         answer = await self._freshness.refs(mirror.identity, MIRRORED_KIND, authorization, interval=0)
-        if answer.stale:
-            raise UpstreamUnreachable(mirror.upstream_url, "does not answer, so nothing could be fetched")
-        asked = set(refs) - set(answer.listing.by_name)
+        _require_fresh(answer, mirror)
+        asked = {name for name in refs if not is_mirrored(name)}
         others = (await self._others(mirror, asked, authorization)) if asked else {}
         known = {name: ref.oid or "" for name, ref in answer.listing.by_name.items()} | others
         resolved = {name: known.get(name, "") for name in refs}
@@ -92,4 +91,10 @@ class Supply:
     async def _others(self, mirror: Mirror, names: set[str], authorization: str | None) -> dict[str, str]:
         """Look up refs other than heads and tags."""
         answer = await self._freshness.refs(mirror.identity, tuple(sorted(names)), authorization, interval=0)
+        _require_fresh(answer, mirror)
         return {ref.name: ref.oid or "" for ref in answer.listing.refs if ref.name in names}
+
+
+def _require_fresh(answer: Answer, mirror: Mirror) -> None:
+    if answer.stale:
+        raise UpstreamUnreachable(mirror.upstream_url, "does not answer, so nothing could be fetched")

@@ -37,6 +37,7 @@ class Remote:
         self.url = url
         self._client, self._credentials = client, credentials
         self._capabilities: Capabilities | None = None
+        self._base = url
 
     async def list(self, prefixes: tuple[str, ...] | None, authorization: str | None) -> Listing:
         """List refs with the given credential.
@@ -44,6 +45,11 @@ class Remote:
         :param prefixes: which; None for all.
         :raise UpstreamError: as :meth:`cachew.upstream.client.UpstreamClient.list_refs`.
         """
+        return (await self._ask(prefixes, authorization))[0]
+
+    async def _ask(
+        self, prefixes: tuple[str, ...] | None, authorization: str | None
+    ) -> tuple[Listing, Capabilities]:
         known = self._capabilities
         try:
             listing, capabilities = await self._client.list_refs(
@@ -57,7 +63,7 @@ class Remote:
                 self._capabilities = None
             raise
         self._capabilities = capabilities
-        return listing
+        return listing, capabilities
 
     async def authorization(self) -> str | None:
         """Return the server's own credential for this repository."""
@@ -65,15 +71,25 @@ class Remote:
 
     async def list_refs(self) -> Listing:
         """List HEAD, heads and tags with the server's own credential."""
-        return await self.list(_MIRRORED, await self.authorization())
+        listing, capabilities = await self._ask(_MIRRORED, await self.authorization())
+        self._base = capabilities.base_url or self.url
+        return listing
 
     async def fetch_url(self) -> str:
-        """Return the URL that git fetches from, after redirects that were allowed."""
-        return (self._capabilities and self._capabilities.base_url) or self.url
+        """Return the URL that git fetches from, after redirects that were allowed.
+
+        Where a client was redirected is its own matter; it is only a reason to ask with the server's credential.
+
+        :raise UpstreamError: when that is refused or fails.
+        """
+        known = self._capabilities
+        if known is not None and (known.base_url or self.url) != self._base:
+            await self.list_refs()
+        return self._base
 
     async def git_environment(self) -> Mapping[str, str]:
-        """Return the server's credential for a git child's environment."""
-        return await self._credentials.git_environment(await self.fetch_url())
+        """Return the server's credential for a git child's environment, for where :meth:`fetch_url` led last."""
+        return await self._credentials.git_environment(self._base)
 
 
 class Remotes:

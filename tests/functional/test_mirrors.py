@@ -63,6 +63,7 @@ class House:
     """A collection of mirrors with all that it needs."""
 
     def __init__(self, reactor: Any, root: Path, upstream: Upstream, repository: Repository) -> None:
+        self.reactor, self._latest = reactor, 0.0
         self.pool = ThreadPool(0, 4)
         self.pool.start()
         self.processes = Processes(reactor=reactor)
@@ -86,6 +87,11 @@ class House:
             background=self.background,
             slots=Slots(limit=2),
         )
+
+    def later(self) -> float:
+        """Return a time later than any before, for a listing."""
+        self._latest = max(self._latest + 1, self.reactor.seconds())
+        return self._latest
 
     async def close(self) -> None:
         await self.background.stop()
@@ -137,7 +143,7 @@ async def test_a_mirror_follows(house: House, upstream: Upstream, repository: Re
     repositories.delete_branch(repository, "topic")
     repositories.add_commit(repository, "refs/heads/topic/two", "below", parent="refs/heads/main")
     before = upstream.count("pack")
-    await mirror.sync(listing_of(repository), 1.0)
+    await mirror.sync(listing_of(repository), house.later())
     assert upstream.count("pack") == before + 1
     assert upstream.count("refs") == 0
     assert mirror.refs == repository.refs()
@@ -153,8 +159,9 @@ async def test_an_older_listing_changes_nothing(house: House, repository: Reposi
     earlier = listing_of(repository)
     repositories.push_commit(repository, "main", "new")
     later = listing_of(repository)
-    await mirror.sync(later, 2.0)
-    await mirror.sync(earlier, 1.0)
+    first, second = house.later(), house.later()
+    await mirror.sync(later, second)
+    await mirror.sync(earlier, first)
     assert mirror.refs == repository.refs()
 
 
@@ -231,7 +238,7 @@ async def test_repack(house: House, repository: Repository) -> None:
     mirror = await house.mirrors.made(REPOSITORY)
     for number in range(3):
         repositories.push_commit(repository, "main", f"commit {number}")
-        await mirror.sync(listing_of(repository), float(number))
+        await mirror.sync(listing_of(repository), house.later())
     await mirror.repack()
     assert len(list(mirror.directory.glob("objects/pack/*.pack"))) == 1
     assert mirror.missing(repository.refs().values()) == []

@@ -1,0 +1,104 @@
+"""How a new mirror comes to be: from a mirror snapshot where there is a good one, else by a clone."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.refs import of_listing
+from cachew.mirrors.repository import GitRunner, Repository, remove_tree, worth_another_way
+from cachew.mirrors.transfer import Remote, Transfer
+from cachew.plumbing.errors import CachewError, NotFound, ProcessFailed
+from cachew.upstream.listing import Listing
+
+Seed = Callable[[Path], Coroutine[Any, Any, bool]]
+"""Fills a directory from a mirror snapshot and says whether it could."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a new mirror follows.
+
+    :param listing: the upstream's refs.
+    :param listed_at: when they were asked for, by the clock.
+    """
+
+    listing: Listing
+    listed_at: float
+
+
+class Making:
+    """Makes one repository's mirrors.
+
+    :param identity: the repository.
+    :param remote: its upstream.
+    :param transfer: fetches from there.
+    :param git: how to run git; first fetches have its patience for clones.
+    :param clock: where ``listed_at`` comes from.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, *, identity: Identity, remote: Remote, transfer: Transfer, git: GitRunner, clock: IReactorTime
+    ) -> None:
+        self._identity, self._remote, self._transfer = identity, remote, transfer
+        self._git, self._clock = git.for_clone(), clock
+
+    async def fill(self, directory: Path, seed: Seed | None, cloning: Callable[[], None]) -> Made:
+        """Make a whole mirror in a directory that is not there yet.
+
+        :param cloning: called when a seed was given and was of no use.
+        :raise CachewError: when the upstream has no refs yet, refuses, or fails; the caller removes the directory.
+        """
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        seeded = seed is not None and await self._seeded(directory, seed)
+        listed_at = self._clock.seconds()
+        listing = await self._remote.list_refs()
+        if not of_listing(listing).refs:
+            raise NotFound(f"{self._identity.name} has no branches yet")
+        repository = Repository(directory=directory, object_format=listing.object_format, git=self._git)
+        if not (seeded and await self._completed(repository, listing)):
+            if seed is not None:
+                cloning()
+            await self._cloned(repository, listing)
+        repository.objects.close()
+        return Made(listing, listed_at)
+
+    async def _cloned(self, repository: Repository, listing: Listing) -> None:
+        await self._git.threads(remove_tree, repository.directory)
+        await repository.create(self._remote.url)
+        await self._transfer.bring(repository, of_listing(listing))
+        await repository.write_new_refs(listing)
+
+    async def _seeded(self, directory: Path, seed: Seed) -> bool:
+        try:
+            return await seed(directory)
+        except CachewError as error:
+            self.log.warn(
+                "{repository} can't be restored and is cloned: {error}",
+                repository=self._identity.name,
+                error=str(error),
+            )
+            return False
+
+    async def _completed(self, repository: Repository, listing: Listing) -> bool:
+        """Bring what was restored to where the upstream is; say whether that was possible."""
+        try:
+            repository.configure(self._remote.url)
+            await self._transfer.follow(repository, of_listing(listing))
+        except (ProcessFailed, OSError) as error:
+            repository.objects.close()
+            if isinstance(error, ProcessFailed) and not worth_another_way(error):
+                raise
+            self.log.warn(
+                "what was restored of {repository} is of no use, it is cloned: {error}",
+                repository=self._identity.name,
+                error=str(error),
+            )
+            return False
+        return True
