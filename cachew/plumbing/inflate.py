@@ -56,8 +56,6 @@ class _Gunzip(_Plain):
     def take(self, piece: bytes) -> None:
         self._read += len(piece)
         while piece:
-            if self._inflater.eof:
-                raise BadRequest("there is more after the end of the gzip data")
             try:
                 data = self._inflater.decompress(piece, PIECE)
             except zlib.error as error:
@@ -65,6 +63,8 @@ class _Gunzip(_Plain):
             super().take(data)
             if self.size > max(_FREE, _RATIO * self._read):
                 raise TooLarge(self._limit, "the inflated request body")
+            if self._inflater.unused_data:
+                raise BadRequest("there is more after the end of the gzip data")
             piece = self._inflater.unconsumed_tail
 
     def result(self) -> bytes:

@@ -24,6 +24,7 @@ class Slots:
         self.running = 0
         self.waiting = 0
         self._queues: OrderedDict[str, deque[Deferred[None]]] = OrderedDict()
+        self._handing_on = False
 
     @asynccontextmanager
     async def take(self, key: str) -> AsyncIterator[None]:
@@ -43,7 +44,7 @@ class Slots:
 
         :raise Busy: when ``queue_limit`` others wait already.
         """
-        if self.running < self.limit:
+        if self.running < self.limit and not self.waiting:
             self.running += 1
             return
         if self.waiting >= self.queue_limit:
@@ -62,12 +63,22 @@ class Slots:
 
     def release(self) -> None:
         """Hand the place to whoever is next."""
-        if not self._queues:
-            self.running -= 1
+        self.running -= 1
+        if self._handing_on:
+            # Somebody who was done at once; the loop below goes on, where a call would go deeper with each of them.
             return
+        self._handing_on = True
+        try:
+            while self._queues and self.running < self.limit:
+                self._next()
+        finally:
+            self._handing_on = False
+
+    def _next(self) -> None:
         key, queue = self._queues.popitem(last=False)
         turn = queue.popleft()
         self.waiting -= 1
         if queue:
             self._queues[key] = queue
+        self.running += 1
         turn.callback(None)

@@ -36,11 +36,12 @@ class Periodic(Service):
         self._loop = LoopingCall(self._turn)
         self._loop.clock = clock
         self._current: Deferred[object] | None = None
+        self._finished: Deferred[LoopingCall] = Deferred()
 
     def startService(self) -> None:
         """Begin."""
         super().startService()
-        self._loop.start(self._interval, now=self._now)
+        self._finished = self._loop.start(self._interval, now=self._now)
 
     def stopService(self) -> Deferred[None]:
         """End; a turn under way is cancelled and waited for."""
@@ -49,18 +50,19 @@ class Periodic(Service):
         if not self._loop.running:
             stopped.callback(None)
             return stopped
-        finished: Deferred[LoopingCall] = self._loop.deferred  # type: ignore[assignment]
+        finished = self._finished
         self._loop.stop()
-        if self._current is None or self._current.called:
-            stopped.callback(None)
-        else:
-            finished.addBoth(lambda _: stopped.callback(None))
+        finished.addBoth(lambda _: stopped.callback(None))
+        if self._current is not None:
             self._current.cancel()
         return stopped
 
     def _turn(self) -> Deferred[object]:
-        self._current = Deferred.fromCoroutine(self._work())
+        self._current = Deferred.fromCoroutine(self._run())
         return self._current.addErrback(self._failed)
+
+    async def _run(self) -> None:
+        await self._work()
 
     def _failed(self, failure: Any) -> None:
         if not failure.check(CancelledError):

@@ -59,7 +59,7 @@ class FileSource:
     def __init__(self, file: BinaryIO, offset: int = 0, length: int | None = None) -> None:
         self.file = file
         self.offset = offset
-        self.length = os.fstat(file.fileno()).st_size - offset if length is None else length
+        self.length = max(0, os.fstat(file.fileno()).st_size - offset) if length is None else length
 
     async def read(self, size: int) -> bytes:
         """Return the next bytes of the region.
