@@ -1,0 +1,154 @@
+"""The server that is measured: ``twistd cachew`` from this checkout, with a config of its own."""
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from scripts.benchmarks import ports
+from scripts.benchmarks.cgroup import make_group
+
+ROOT = Path(__file__).resolve().parents[2]
+_HOST = "git.example"
+_CONFIG = """\
+state = "{state}"
+listen = ["tcp:{port}:interface=127.0.0.1:backlog=1024"]
+log-level = "info"
+[upstreams."{host}"]
+url = "{upstream}"
+[git]
+snapshot-interval = "0s"
+mirror-snapshot-interval = "0s"
+[access]
+mode = "trusted-network"
+trust-loopback = true
+"""
+_PATIENCE = 900.0
+
+
+def config(*, state: Path, port: int, upstream: str, more: str = "") -> str:
+    """Return the config.
+
+    :param state: the state directory.
+    :param upstream: base URL of the upstream.
+    :param more: further tables.
+    """
+    return _CONFIG.format(state=state, port=port, host=_HOST, upstream=upstream) + more
+
+
+class Cachew:
+    """A context in which cachew serves.
+
+    :param directory: for its state and log; made here.
+    :param upstream: base URL of the upstream on loopback.
+    :param more: further tables of the config.
+    """
+
+    name = "cachew"
+
+    def __init__(self, *, directory: Path, upstream: str, more: str = "") -> None:
+        self._directory, self._upstream, self._more = directory, upstream, more
+        self._process: subprocess.Popen[bytes] | None = None
+        self._group = make_group(directory.name)
+        self.port = 0
+
+    @property
+    def roots(self) -> tuple[int, ...]:
+        """The process it consists of."""
+        assert self._process is not None
+        return (self._process.pid,)
+
+    def cpu(self) -> float:
+        """Return the CPU seconds that it and its children have used so far."""
+        return self._group.cpu()
+
+    @property
+    def address(self) -> str:
+        """Its base URL, without a slash at the end."""
+        return f"http://{ports.HOST}:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        """Its log."""
+        return self._directory / "cachew.log"
+
+    def base(self, repository: str) -> str:
+        """Return a repository's path."""
+        return f"/git/{_HOST}/{repository}"
+
+    def url(self, repository: str) -> str:
+        """Return a repository's address."""
+        return f"{self.address}{self.base(repository)}"
+
+    def __enter__(self) -> "Cachew":
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._directory.mkdir(parents=True)
+        self.port = ports.free_port()
+        file = self._directory / "cachew.toml"
+        state = self._directory / "state"
+        file.write_text(config(state=state, port=self.port, upstream=self._upstream, more=self._more))
+        command = [str(ROOT / ".venv/bin/twistd"), "-n", "--pidfile=", "cachew", "--config", str(file)]
+        with open(self.log, "wb") as log:
+            self._process = subprocess.Popen(
+                self._group.command(*command),
+                cwd=self._directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            ports.wait_for(self.port, self._process, name=f"cachew (its log is {self.log})")
+        except BaseException:
+            ports.stop(self._process)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        ports.stop(self._process, seconds=45)
+        self._group.remove()
+
+    def mirror(self, repository: str) -> None:
+        """Have a repository mirrored and wait until nothing is done for it any more.
+
+        :raise RuntimeError: when it doesn't come about.
+        """
+        self._ask(f"{self.base(repository)}/info/refs?service=git-upload-pack")
+        name = f"{_HOST}/{repository}"
+        self._wait(lambda: self._state(name) == "ready", f"{name} is not mirrored")
+        self.wait_until_idle()
+
+    def wait_until_idle(self) -> None:
+        """Wait until no work goes on in the background."""
+        self._wait(lambda: not self._json("/admin/overview")["work"], "there is work without end")
+
+    def act(self, repository: str, action: str) -> None:
+        """Begin an action of the dashboard's."""
+        self._ask(f"/admin/repositories/{_HOST}/{repository}/{action}", method="POST")
+
+    def _state(self, name: str) -> str:
+        found = self._json("/admin/repositories")["repositories"]
+        return next((str(one["state"]) for one in found if one["name"] == name), "")
+
+    def _wait(self, condition: Any, otherwise: str) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{otherwise} after {_PATIENCE:.0f} s; the log is {self.log}")
+            time.sleep(0.02)
+
+    def _json(self, path: str) -> Any:
+        return json.loads(self._ask(path))
+
+    def _ask(self, path: str, method: str = "GET") -> bytes:
+        request = urllib.request.Request(f"{self.address}{path}", method=method)
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            body: bytes = answer.read()
+        return body
