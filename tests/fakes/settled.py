@@ -1,0 +1,37 @@
+"""What a Deferred that must have fired has come to."""
+
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+def value_of(deferred: Deferred[T]) -> T:
+    """Return its result; its failure is raised."""
+    found: list[T] = []
+    deferred.addCallback(found.append)
+    failed = _failures(deferred)
+    if failed:
+        failed[0].raiseException()
+    assert found, "it has not fired"
+    return found[0]
+
+
+def failure_of(deferred: Deferred[Any]) -> BaseException:
+    """Return what it has failed with."""
+    failed = _failures(deferred)
+    assert failed, "it has not failed"
+    value: BaseException = failed[0].value
+    return value
+
+
+def _failures(deferred: Deferred[Any]) -> list[Failure]:
+    failed: list[Failure] = []
+
+    def note(failure: Failure) -> None:
+        failed.append(failure)
+
+    deferred.addErrback(note)
+    return failed

@@ -1,0 +1,63 @@
+"""Work that nobody waits for."""
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
+
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import NotFound
+
+
+def test_what_is_under_way_can_be_seen() -> None:
+    """Work is listed with its age until it has ended."""
+    clock, work = Clock(), Deferred[None]()
+    background = Background(seconds=clock.seconds)
+
+    async def wait() -> None:
+        await work
+
+    background.start(wait(), "waiting")
+    clock.advance(3)
+    assert background.under_way == [("waiting", 3)]
+    work.callback(None)
+    assert background.under_way == []
+
+
+def test_failures_are_logged(flush_logged_errors: Callable[..., list[Any]]) -> None:
+    """A failure that has a name is one line; any other has its traceback."""
+
+    async def fail(error: Exception) -> None:
+        raise error
+
+    background = Background()
+    with capturedLogs() as logs:
+        background.start(fail(NotFound("nowhere")), "search")
+        background.start(fail(ValueError("broken")), "work")
+    named, other = (event for event in logs if event.get("what"))
+    assert named["log_level"] is LogLevel.warn and named["error"] == "nowhere"
+    assert other["log_level"] is LogLevel.critical
+    assert len(flush_logged_errors(ValueError)) == 1
+
+
+def test_stopping_waits_for_the_end() -> None:
+    """Everything is cancelled and waited for; what comes later does not start."""
+    background, cleaned, late = Background(), Deferred[None](), list[int]()
+
+    async def work() -> None:
+        try:
+            await Deferred[None]()
+        finally:
+            await cleaned
+
+    async def begin() -> None:
+        late.append(1)
+
+    background.start(work(), "work")
+    stopped = Deferred.fromCoroutine(background.stop())
+    background.start(begin(), "late")
+    assert not stopped.called and not late
+    cleaned.callback(None)
+    assert stopped.called

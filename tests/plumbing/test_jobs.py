@@ -1,0 +1,108 @@
+"""Slots: how many work at once, who is next, and what happens to those who leave."""
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+
+from cachew.plumbing.errors import Busy
+from cachew.plumbing.jobs import Slots
+
+
+class Worker:
+    """Works in a slot until it is told to end."""
+
+    def __init__(self, slots: Slots, key: str, started: list[str]) -> None:
+        self.key, self.end = key, Deferred[None]()
+        self._started = started
+        self.done = Deferred.fromCoroutine(self._work(slots))
+        self.done.addErrback(lambda failure: failure.trap(CancelledError))
+
+    async def _work(self, slots: Slots) -> None:
+        async with slots.take(self.key):
+            self._started.append(self.key)
+            await self.end
+
+
+def test_no_more_than_the_limit_work_and_turns_go_round() -> None:
+    """Whoever waits is served round-robin over the keys, not in the order of arrival."""
+    slots, started = Slots(limit=1), list[str]()
+    workers = [Worker(slots, key, started) for key in ("a", "a", "a", "b")]
+    assert started == ["a"] and slots.waiting == 3
+    for number in (0, 1, 3, 2):
+        workers[number].end.callback(None)
+    assert started == ["a", "a", "b", "a"]
+    assert (slots.running, slots.waiting) == (0, 0)
+
+
+def test_whoever_leaves_the_queue_costs_no_place() -> None:
+    """A cancelled waiter gets no turn, and a cancelled worker gives his place on."""
+    slots, started = Slots(limit=1), list[str]()
+    first, second, third = (Worker(slots, key, started) for key in "abc")
+    second.done.cancel()
+    assert slots.waiting == 1
+    first.done.cancel()
+    assert started == ["a", "c"] and slots.running == 1
+    third.end.callback(None)
+    assert (slots.running, slots.waiting) == (0, 0)
+
+
+def test_a_full_queue_says_so() -> None:
+    """One more than may wait is refused at once."""
+    slots, started = Slots(limit=1, queue_limit=1), list[str]()
+    workers = [Worker(slots, "a", started), Worker(slots, "b", started)]
+    refused = Deferred.fromCoroutine(slots.acquire("c"))
+    refused.addErrback(lambda failure: failure.trap(Busy))
+    assert refused.result is Busy
+    for worker in workers:
+        worker.end.callback(None)
+
+
+def test_thousands_who_are_done_at_once() -> None:
+    """A long queue of work that takes no time is worked off without going deeper with each piece."""
+    slots, started = Slots(limit=1, queue_limit=5000), list[str]()
+    workers = [Worker(slots, f"{number % 7}", started) for number in range(4000)]
+    for worker in workers[1:]:
+        worker.end.callback(None)
+    workers[0].end.callback(None)
+    assert len(started) == 4000
+    assert (slots.running, slots.waiting) == (0, 0)
+
+
+def test_nobody_overtakes_the_queue() -> None:
+    """Who comes at the moment that a place is handed on waits behind those who wait already."""
+    slots, order = Slots(limit=1), list[str]()
+
+    async def work(key: str, then: str | None) -> None:
+        async with slots.take(key):
+            order.append(key)
+        if then is not None:
+            Deferred.fromCoroutine(work(then, None))
+
+    first = Worker(slots, "first", [])
+    for key, then in (("a", "late"), ("b", None), ("c", None)):
+        Deferred.fromCoroutine(work(key, then))
+    first.end.callback(None)
+    assert order == ["a", "b", "c", "late"]
+
+
+def test_a_failing_worker_gives_its_place_back() -> None:
+    """An exception in the block frees the place."""
+    slots = Slots(limit=1)
+
+    async def fail() -> None:
+        async with slots.take("a"):
+            raise ValueError("broken")
+
+    failed = Deferred.fromCoroutine(fail())
+    failed.addErrback(lambda failure: failure.trap(ValueError))
+    assert slots.running == 0
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_places_are_counted(limit: int) -> None:
+    """As many work as there are places."""
+    slots, started = Slots(limit=limit), list[str]()
+    workers = [Worker(slots, "a", started) for _ in range(5)]
+    assert slots.running == len(started) == limit
+    for worker in workers:
+        worker.end.callback(None)
+    assert slots.running == 0
