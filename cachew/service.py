@@ -487,6 +487,9 @@ class House:
             closing=[
                 self.artefacts.stop,
                 ground.background.stop,
+                self.mirrors.stop,
+                self.verdicts.stop,
+                self.freshness.stop,
                 self.pack_cache.stop,
                 ground.processes.stop,
                 self.outside.stop,

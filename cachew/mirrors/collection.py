@@ -208,6 +208,12 @@ class Mirrors:
 
         return fill
 
+    async def stop(self) -> None:
+        """Break off every clone, fetch and check under way, and wait until it is cleaned up."""
+        await self._clones.stop()
+        for mirror in list(self._mirrors.values()):
+            await mirror.stop()
+
     async def forget(self, identity: Identity) -> None:
         """Remove a repository's mirror."""
         mirror = self._mirrors.get(identity)

@@ -147,6 +147,10 @@ class Freshness:
         """Note that the upstream has just changed: nothing that was asked before counts any more."""
         self._changed[identity] = self._number
 
+    async def stop(self) -> None:
+        """Break off the questions under way."""
+        await self._shared.stop()
+
     async def _outcome(
         self, identity: Identity, kind: Kind, authorization: str | None, oldest: float
     ) -> _Outcome:

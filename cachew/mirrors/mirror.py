@@ -378,6 +378,11 @@ class Mirror:
             return error
         return None
 
+    async def stop(self) -> None:
+        """Break off the fetch and the check under way, which no waiter's end breaks off."""
+        await self._rounds.stop()
+        await self._checks.stop()
+
     async def forget(self) -> None:
         """Remove the mirror from disk."""
         async with self._upkeep(), self.exclusive():

@@ -58,6 +58,10 @@ class Rounds:
                 if self._served >= place:
                     raise
 
+    async def stop(self) -> None:
+        """Break off the round under way and wait for its end."""
+        await self._shared.stop()
+
     async def _round(self) -> None:
         async with holding(self._lock):
             served = self._asked

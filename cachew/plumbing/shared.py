@@ -6,7 +6,7 @@ A hundred clients that want the same thing at once cost one piece of work; each 
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
 K = TypeVar("K")
@@ -79,6 +79,12 @@ class Shared(Generic[K, V]):
             self._runs.pop(key, None)
             if run.work is not None:
                 run.work.cancel()
+
+    async def stop(self) -> None:
+        """Cancel everything under way and wait for its end."""
+        under_way = [run.work for run in self._runs.values() if run.work is not None]
+        self.cancel_all()
+        await DeferredList(under_way)
 
 
 __all__ = ["CancelledError", "Shared"]

@@ -165,9 +165,9 @@ class Verdicts:
         said = b"-" if authorization is None else b"+" + authorization.encode("utf-8", "surrogateescape")
         return hmac.digest(self._secret, repository.name.encode() + b"\0" + said, "sha256")
 
-    def stop(self) -> None:
-        """Cancel every question under way."""
-        self._checks.cancel_all()
+    async def stop(self) -> None:
+        """Break off the questions under way."""
+        await self._checks.stop()
 
 
 def _clone(failure: UpstreamError) -> UpstreamError:

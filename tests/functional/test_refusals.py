@@ -1,0 +1,330 @@
+"""What breaks a rule is refused with the status that says so, before anything exists for it."""
+
+import gzip
+import re
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+
+from tests.functional import repositories
+from tests.functional.conftest import Start
+from tests.functional.gitclient import Git
+from tests.functional.rawhttp import ask, connect, request_head
+from tests.functional.remains import files, settle, temporary_files
+from tests.functional.server import Cachew
+from tests.functional.upstream import Upstream
+
+REPOSITORY = "/git/git.example/org/repo"
+INFO = "/info/refs?service=git-upload-pack"
+V2 = "Git-Protocol: version=2"
+FETCH_TYPE = "Content-Type: application/x-git-upload-pack-request"
+LS_REFS = b"0014command=ls-refs\n0000"
+
+BAD_PATHS = (
+    # empty and dot segments, as they are and encoded
+    "/git/git.example//repo",
+    "/git//org/repo",
+    "/git/git.example/org//repo",
+    "/git/git.example/./repo",
+    "/git/git.example/../repo",
+    "/git/git.example/org/..",
+    "/git/git.example/org/%2e%2e",
+    "/git/git.example/org/%2e",
+    "/git/git.example/org/.%2E/repo",
+    "/git/../git/git.example/org/repo",
+    "/%67it/git.example/org/repo",
+    "/git/%2e%2e/git/git.example/org/repo",
+    "//git/git.example/org/repo",
+    # encoded separators, NUL, double encoding, broken escapes
+    "/git/git.example/org%2frepo",
+    "/git/git.example/org%5crepo",
+    "/git/git.example/org\\repo",
+    "/git/git.example/org/repo%00",
+    "/git/git.example/org/%252e%252e",
+    "/git/git.example/org/re%",
+    "/git/git.example/org/re%zz",
+    "/git/git.example/org/re%2",
+    # characters and names
+    "/git/git.example/org/re%20po",
+    "/git/git.example/org/re:po",
+    "/git/git.example/org/re*po",
+    "/git/git.example/org/re;po",
+    "/git/git.example/org/re%0apo",
+    "/git/git.example/org/r%C3%A9po",
+    "/git/git.example/org/-repo",
+    "/git/git.example/-org/repo",
+    "/git/git.example/org/repo.lock",
+    "/git/git.example/org.lock/repo",
+    "/git/git.example/org/repo.git.git",
+    "/git/git.example/org/.git",
+    "/git/git.example",
+    "/git/git.example/",
+    # lengths
+    "/git/git.example/" + "/".join(["a"] * 17),
+    "/git/git.example/" + "a" * 513,
+    # hosts
+    "/git/unknown.example/org/repo",
+    "/git/127.0.0.1/org/repo",
+    "/git/localhost/org/repo",
+    "/git/169.254.169.254/latest/meta-data",
+    "/git/[::1]/org/repo",
+    "/git/git.example:0/org/repo",
+    "/git/git.example:99999/org/repo",
+    "/git/git.example:x/org/repo",
+    "/git/git.example./org/repo",
+    "/git/user@git.example/org/repo",
+    "/git/-git.example/org/repo",
+    "/git/git..example/org/repo",
+)
+
+UNKNOWN = (
+    "/git",
+    f"{REPOSITORY}/git-upload-pack/",
+    REPOSITORY,
+    f"{REPOSITORY}/",
+    f"{REPOSITORY}/HEAD",
+    f"{REPOSITORY}/config",
+    f"{REPOSITORY}/objects/info/packs",
+    f"{REPOSITORY}/info/refs/",
+    f"{REPOSITORY}/info/lfs",
+    f"{REPOSITORY}/git-upload-archive",
+    f"{REPOSITORY}/snapshot.tar.gz",
+    f"{REPOSITORY}/snapshot.tar.zst/",
+    "/",
+    "/nothing",
+    "/api/v1/object/space",
+)
+
+
+async def metrics_of(cachew: Cachew) -> set[str]:
+    """Return the metrics that speak of repositories or hosts."""
+    lines = (await cachew.metrics()).decode().splitlines()
+    return {line.rpartition(" ")[0] for line in lines if re.search(r"example|127\.|localhost|org", line)}
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.timeout(60)
+async def test_bad_paths(upstream: Upstream, start: Start) -> None:
+    """A path that breaks a rule gets 400 or 404; no file, metric, or request to the upstream comes of it."""
+    cachew = await start()
+    await cachew.metrics()
+    before, labels = files(cachew.state), await metrics_of(cachew)
+    wrong = []
+    for path in BAD_PATHS:
+        for method, operation in (("GET", INFO), ("POST", "/git-upload-pack"), ("GET", "/snapshot.tar.zst")):
+            answer = await ask(reactor, cachew.url, method, path + operation)
+            if answer.status not in (400, 404):
+                wrong.append((method, path + operation, answer.status))
+    assert wrong == []
+    assert files(cachew.state) == before
+    assert await metrics_of(cachew) == labels
+    assert list(cachew.house.mirrors) == [] and upstream.count() == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_not_there(upstream: Upstream, start: Start) -> None:
+    """Unknown operations, and pages, are 404 and change nothing."""
+    repositories.make_repository(upstream.path("org/repo"))
+    cachew = await start()
+    before = files(cachew.state)
+    for path in UNKNOWN:
+        answer = await ask(reactor, cachew.url, "GET", path, f"Authorization: Bearer {cachew.token}")
+        assert answer.status == 404, path
+    assert files(cachew.state) == before
+    assert upstream.count() == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_unknown_services(upstream: Upstream, start: Start) -> None:
+    """A service that is none, or no service (the dumb protocol), is 403 without asking the upstream."""
+    repositories.make_repository(upstream.path("org/repo"))
+    cachew = await start()
+    before = files(cachew.state)
+    queries = ("", "?", "?service=", "?service=git-upload-archive", "?service=git-upload-pack&service=git-receive-pack")
+    for query in (*queries, "?service=upload-pack", "?Service=git-upload-pack"):
+        assert (await ask(reactor, cachew.url, "GET", f"{REPOSITORY}/info/refs{query}")).status == 403, query
+    assert files(cachew.state) == before
+    assert upstream.count() == 0
+
+
+METHODS = {
+    f"{REPOSITORY}{INFO}": "GET, HEAD",
+    f"{REPOSITORY}/info/refs?service=git-receive-pack": "GET, HEAD",
+    f"{REPOSITORY}/git-upload-pack": "POST",
+    f"{REPOSITORY}/git-receive-pack": "POST",
+    f"{REPOSITORY}/ensure-refs": "POST",
+    f"{REPOSITORY}/snapshot.tar.zst": "GET, HEAD",
+    f"{REPOSITORY}/snapshot.bundle?base={'1' * 40}": "GET, HEAD",
+    f"{REPOSITORY}/lfs-snapshot.tar.zst": "GET, HEAD",
+    f"{REPOSITORY}/bundle-list": "GET, HEAD",
+    f"{REPOSITORY}/info/lfs/objects/batch": "GET, POST, PUT, DELETE, HEAD",
+    "/_liveness": "GET, HEAD",
+    "/_readiness": "GET, HEAD",
+    "/metrics": "GET, HEAD",
+    "/admin/": "GET, HEAD",
+    "/admin/live": "GET, HEAD",
+    "/admin/login": "GET, POST, HEAD",
+    "/admin/logout": "POST",
+    "/admin/overview": "GET, HEAD",
+    "/admin/repositories": "GET, HEAD",
+    "/admin/repositories/git.example/org/repo/fetch": "POST",
+    "/admin/log/level": "GET, PUT, HEAD",
+    "/api/v1/object/space/key": "GET, HEAD, POST, DELETE",
+    "/api/v1/object/space/key/invalidate": "POST",
+    "/api/v1/stats": "GET, HEAD",
+    "/api/v1/namespaces": "GET, HEAD",
+    "/webhook/github": "POST",
+}
+
+
+@pytest_twisted.ensureDeferred
+async def test_unsupported_methods(upstream: Upstream, start: Start) -> None:
+    """Every route answers the methods that it hasn't with 405 and says which it has."""
+    repositories.make_repository(upstream.path("org/repo"))
+    cachew = await start('[webhook]\ngithub-secret = "s"')
+    before, wrong = files(cachew.state), []
+    for path, allowed in METHODS.items():
+        for method in {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"} - set(allowed.split(", ")):
+            answer = await ask(reactor, cachew.url, method, path, f"Authorization: Bearer {cachew.token}")
+            if (answer.status, set(answer.headers.get("allow", "").split(", "))) != (405, set(allowed.split(", "))):
+                wrong.append((method, path, answer.status, answer.headers.get("allow")))
+    assert wrong == []
+    assert files(cachew.state) == before
+    assert upstream.count() == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_head_where_get_is(upstream: Upstream, start: Start) -> None:
+    """HEAD has the status and the headers of GET, and no body."""
+    repositories.make_repository(upstream.path("org/repo"))
+    cachew = await start()
+    assert (await ask(reactor, cachew.url, "HEAD", f"{REPOSITORY}/snapshot.tar.zst")).status == 404
+    assert not list(cachew.house.mirrors)
+    await cachew.mirrored("org/repo")
+    await ask(reactor, cachew.url, "GET", f"{REPOSITORY}/snapshot.tar.zst")
+    paths = [f"{REPOSITORY}{INFO}", f"{REPOSITORY}/info/refs?service=git-receive-pack", "/_liveness", "/metrics"]
+    for path in paths:
+        answers = [
+            await ask(reactor, cachew.url, method, path, f"Authorization: Bearer {cachew.token}", *protocol)
+            for method in ("HEAD", "GET")
+            for protocol in ([], [V2])
+        ]
+        assert {answer.status for answer in answers[:2]} == {answer.status for answer in answers[2:]}
+        for head, get in zip(answers[:2], answers[2:], strict=True):
+            assert head.headers.get("content-type") == get.headers.get("content-type")
+
+
+def chunked(body: bytes, size: int = 5000) -> bytes:
+    """Frame a body in chunks."""
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in [*pieces, b""])
+
+
+BODIES = {
+    "a body over the limit": (413, [], b"0" * 40_000),
+    "a chunked body over the limit": (413, ["Transfer-Encoding: chunked"], chunked(b"0" * 40_000)),
+    "a gzip bomb": (413, ["Content-Encoding: gzip"], gzip.compress(b"0" * 20_000_000)),
+    "a length that is only announced": (413, ["Content-Length: 99999999999"], b""),
+    "an unknown encoding": (415, ["Content-Encoding: br"], LS_REFS),
+    "two encodings": (415, ["Content-Encoding: gzip, gzip"], gzip.compress(gzip.compress(LS_REFS))),
+    "no gzip": (400, ["Content-Encoding: gzip"], LS_REFS),
+    "a cut gzip": (400, ["Content-Encoding: gzip"], gzip.compress(LS_REFS)[:-6]),
+    "an altered gzip": (400, ["Content-Encoding: gzip"], gzip.compress(LS_REFS)[:-8] + b"12345678"),
+    "nothing": (400, [], b""),
+    "no packet line": (400, [], b"command=ls-refs"),
+    "a packet line that is cut": (400, [], b"0014command"),
+    "a length that is no number": (400, [], b"00zzcommand=ls-refs\n0000"),
+    "a length below four": (400, [], b"0003"),
+    "no flush at the end": (400, [], b"0014command=ls-refs\n"),
+    "no command": (400, [], b"000eagent=me\n0000"),
+    "two commands": (400, [], b"0014command=ls-refs\n0012command=fetch\n0000"),
+    "a bad object id": (400, [], b"0012command=fetch\n0001000dwant 12340000"),
+}
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("warm", [True, False])
+async def test_bad_bodies(upstream: Upstream, git: Git, start: Start, warm: bool) -> None:
+    """A body that can't be read is refused with a reason, with and without a mirror, and never with a traceback."""
+    repositories.make_repository(upstream.path("org/repo"))
+    cachew = await start('[git]\nmax-request-body = "30KB"')
+    if warm:
+        await cachew.mirrored("org/repo")
+    found = {}
+    for what, (_, headers, body) in BODIES.items():
+        answer = await ask(
+            reactor, cachew.url, "POST", f"{REPOSITORY}/git-upload-pack", FETCH_TYPE, V2, *headers, body=body
+        )
+        found[what] = answer.status
+        assert b"Traceback" not in answer.body and answer.body
+    assert found == {what: status for what, (status, _, _) in BODIES.items()}
+    good = await ask(
+        reactor, cachew.url, "POST", f"{REPOSITORY}/git-upload-pack", FETCH_TYPE, V2, "Content-Encoding: gzip",
+        body=gzip.compress(LS_REFS),
+    )  # fmt: skip
+    assert good.status == 200 and b"refs/heads/main" in good.body
+    assert await settle(reactor, lambda: temporary_files(cachew.state)) == [] or not warm
+
+
+@pytest_twisted.ensureDeferred
+async def test_gits_own_errors(upstream: Upstream, start: Start) -> None:
+    """A request that is well formed and makes no sense gets git's own error in a proper response."""
+    repositories.make_repository(upstream.path("org/repo"))
+    cachew = await start()
+    await cachew.mirrored("org/repo")
+    bodies = {
+        "an id that is nowhere": b"0012command=fetch\n00010032want " + b"1" * 40 + b"\n0009done\n0000",
+        "an unknown command": b"0014command=explode\n0000",
+        "an unknown argument": b"0012command=fetch\n0001000cexplode\n0000",
+    }
+    for what, body in bodies.items():
+        answer = await ask(reactor, cachew.url, "POST", f"{REPOSITORY}/git-upload-pack", FETCH_TYPE, V2, body=body)
+        assert answer.status in (200, 400, 502), (what, answer)
+        assert b"Traceback" not in answer.body
+
+
+@pytest_twisted.ensureDeferred
+async def test_heads_that_are_too_much(upstream: Upstream, start: Start) -> None:
+    """A huge line, huge heads and too many headers are refused before they are whole, and others don't notice."""
+    cachew = await start()
+    heads = [
+        [f"X-Big: {'a' * 100_000}"],
+        [f"X-{n}: {'a' * 1000}" for n in range(100)],
+        [f"X-{n}: a" for n in range(500)],
+    ]
+    for headers in heads:
+        assert (await ask(reactor, cachew.url, "GET", "/_liveness", *headers)).status == 431
+    assert (await ask(reactor, cachew.url, "GET", "/" + "a" * 100_000)).status == 414
+    assert (await ask(reactor, cachew.url, "GET", "/_liveness")).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_requests_that_never_end(upstream: Upstream, git: Git, start: Start) -> None:
+    """Clients that stop in the midst of a head or a body hold up nobody, and leave nothing when they go."""
+    repositories.make_repository(upstream.path("org/repo"), commits=10)
+    cachew = await start()
+    git.instead_of(*cachew.instead_of)
+    await cachew.mirrored("org/repo")
+    parts = [
+        b"",
+        b"GET /git/git.exam",
+        request_head("GET", f"{REPOSITORY}{INFO}")[:-2],
+        request_head("POST", f"{REPOSITORY}/git-upload-pack", FETCH_TYPE, "Content-Length: 5000") + b"0014",
+        request_head("POST", f"{REPOSITORY}/git-upload-pack", FETCH_TYPE, "Transfer-Encoding: chunked") + b"ff\r\n0",
+        request_head("POST", f"{REPOSITORY}/git-receive-pack", "Content-Length: 5000") + b"0014",
+        request_head("POST", f"{REPOSITORY}/ensure-refs", "Content-Length: 5000") + b"{",
+    ]
+    clients = []
+    for part in parts * 3:
+        client = await connect(reactor, cachew.url)
+        client.send(part)
+        clients.append(client)
+    await git.run("clone", "-q", "https://git.example/org/repo", "clone")
+    assert (await ask(reactor, cachew.url, "GET", "/_readiness")).status == 200
+    for client in clients:
+        client.transport.abortConnection()
+        await client.lost.wait()
+    await git.run("-C", "clone", "fetch", "-q")
+    await cachew.quiet()
+    assert await settle(reactor, lambda: temporary_files(cachew.state)) == []
