@@ -117,7 +117,10 @@ class GitRoutes:
     async def _info_refs(self, request: Any, identity: Identity) -> None:
         services = request.args.get(b"service", [])
         if services == [b"git-receive-pack"]:
-            await self._passthrough.stream(request, identity, "info/refs?service=git-receive-pack")
+            status = await self._passthrough.stream(request, identity, "info/refs?service=git-receive-pack")
+            if status == 200:
+                # Git compares these refs with its own and may give up right here; then a pull follows at once.
+                self._freshness.changed(identity)
         elif services == [b"git-upload-pack"]:
             await self._guard.admit(request, identity)
             authorization = await self._guard.credential(request, identity)

@@ -190,6 +190,9 @@ class Upstream:
         assert request.content is not None
         may_push = self.gate.may_push(exchange)
         answer = self.lfs.answer(exchange, request.content.read(), url=self.url, may_push=may_push)
+        if answer.status == 403 and exchange.kind == "lfs" and "authorization" not in exchange.headers:
+            self._send(responder, 401, [("LFS-Authenticate", 'Basic realm="upstream"')], b"")
+            return
         self._send(responder, answer.status, [("Content-Type", answer.content_type)], answer.body)
 
     def _serve_git(self, request: Request, exchange: Exchange, responder: Responder) -> None:
