@@ -220,7 +220,11 @@ def config_text(values: Mapping[str, str]) -> str:
     for key, value in values.items():
         section, _, name = key.rpartition(".")
         top, dot, sub = section.partition(".")
-        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
-        lines.append(f'[{top} "{sub}"]' if dot else f"[{top}]")
-        lines.append(f'\t{name} = "{quoted}"')
+        lines.append(f"[{top} {_quoted(sub)}]" if dot else f"[{top}]")
+        lines.append(f"\t{name} = {_quoted(value)}")
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

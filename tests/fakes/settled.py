@@ -22,9 +22,8 @@ def value_of(deferred: Deferred[T]) -> T:
 def failure_of(deferred: Deferred[Any]) -> BaseException:
     """Return what it has failed with."""
     failed = _failures(deferred)
-    assert failed, "it has not failed"
-    value: BaseException = failed[0].value
-    return value
+    assert failed and failed[0].value is not None, "it has not failed"
+    return failed[0].value
 
 
 def _failures(deferred: Deferred[Any]) -> list[Failure]:

@@ -1,0 +1,226 @@
+"""A git and an upstream in memory for tests of mirrors: slow and failing exactly when the test says so."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.commands import GitCommands, GitSettings
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.making import Seed
+from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.repository import GitRunner
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import ProcessFailed
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.process import Command, Completed
+from cachew.upstream.listing import Listing, RemoteRef
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+REPOSITORY = Identity("git.example", "org/repo")
+
+
+def oid(digit: str) -> str:
+    """Return an object id that is easily told from others."""
+    return digit * 40
+
+
+def listing(*refs: str, head: str | None = "refs/heads/main", **heads: str) -> Listing:
+    """Make a listing of heads, each with the object id of one digit; ``refs`` are further ``name=digit``."""
+    names = {f"refs/heads/{name}": oid(digit) for name, digit in heads.items()}
+    names |= {name: oid(digit) for name, _, digit in (ref.partition("=") for ref in refs)}
+    top = () if head is None else (RemoteRef("HEAD", names.get(head), head),)
+    return Listing(refs=(*top, *(RemoteRef(name, value) for name, value in names.items())))
+
+
+class InlineThreads:
+    """Runs blocking work at once."""
+
+    async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return function(*args, **kwargs)
+
+
+class FakeGit:
+    """Plays ``Processes`` for the git commands that keep a mirror.
+
+    :ivar ran: git's subcommands, in order.
+    :ivar there: the object ids that the upstream gives; None gives all.
+    :ivar holding: commands whose runs wait in ``held`` until the test releases them.
+    :ivar failures: for a command, the failures of its next runs.
+    """
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.scripts: list[list[str]] = []
+        self.seconds: list[float] = []
+        self.there: set[str] | None = None
+        self.holding: set[str] = set()
+        self.held: list[Deferred[None]] = []
+        self.failures: dict[str, list[Exception]] = {}
+
+    async def run(
+        self,
+        command: Command,
+        *,
+        stdin: bytes = b"",
+        timeout: float,  # noqa: ASYNC109
+        **_: Any,
+    ) -> Completed:
+        words = [word for word in command.argv if not word.startswith("--git-dir=")]
+        name = words[1]
+        self.ran.append(name)
+        if name in self.holding:
+            self.held.append(Deferred())
+            await self.held[-1]
+        if self.failures.get(name):
+            raise self.failures[name].pop(0)
+        places = [Path(word.partition("=")[2]) for word in command.argv if word.startswith("--git-dir=")]
+        output = b""
+        if name == "init":
+            self._init(Path(words[-1]))
+        elif name == "fetch":
+            self.seconds.append(timeout)
+            self._fetch(places[0], stdin.decode().split())
+        elif name == "update-ref":
+            _update_refs(places[0], stdin)
+        elif name == "symbolic-ref":
+            (places[0] / "HEAD").write_text(f"ref: {words[-1]}\n")
+        elif name == "for-each-ref":
+            refs = _refs(places[0])
+            prefixes = tuple(word for word in words[2:] if word.startswith("refs/"))
+            output = "".join(
+                f"{value}  {ref}\n" for ref, value in sorted(refs.items()) if ref.startswith(prefixes)
+            ).encode()
+        return Completed(0, None, output, b"")
+
+    def _init(self, directory: Path) -> None:
+        (directory / "objects/pack").mkdir(parents=True)
+        (directory / "refs").mkdir()
+        (directory / "HEAD").write_text("ref: refs/heads/master\n")
+
+    def _fetch(self, directory: Path, oids: list[str]) -> None:
+        self.scripts.append(oids)
+        for wanted in oids:
+            if self.there is not None and wanted not in self.there:
+                raise refused(wanted)
+        for wanted in oids:
+            path = directory / "objects" / wanted[:2] / wanted[2:]
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+
+    def release(self, failure: Exception | None = None) -> None:
+        """Let the command that has waited longest go on, or fail."""
+        held = self.held.pop(0)
+        if failure is None:
+            held.callback(None)
+        else:
+            held.errback(failure)
+
+
+def refused(wanted: str) -> ProcessFailed:
+    """Return what git says of an object that the upstream does not give."""
+    return ProcessFailed("git fetch", 128, f"fatal: remote error: upload-pack: not our ref {wanted}")
+
+
+def unreachable() -> ProcessFailed:
+    """Return what git says when nobody answers."""
+    return ProcessFailed("git fetch", 128, "fatal: unable to access 'http://git.example/': Failed to connect")
+
+
+def _refs(directory: Path) -> dict[str, str]:
+    refs = {}
+    packed = directory / "packed-refs"
+    if packed.exists():
+        for line in packed.read_text().splitlines():
+            if not line.startswith(("#", "^")):
+                value, _, name = line.partition(" ")
+                refs[name] = value
+    return refs
+
+
+def _update_refs(directory: Path, script: bytes) -> None:
+    refs, fields = _refs(directory), iter(script.decode().split("\0"))
+    for field in fields:
+        verb, _, name = field.partition(" ")
+        if verb == "update":
+            refs[name] = next(fields)
+        elif verb == "delete":
+            refs.pop(name, None)
+        if verb:
+            next(fields)
+    (directory / "packed-refs").write_text("".join(f"{value} {name}\n" for name, value in refs.items()))
+
+
+def on_disk(mirror: Mirror) -> Mapping[str, str]:
+    """Return all refs of a mirror's directory."""
+    return _refs(mirror.directory)
+
+
+class FakeRemote:
+    """An upstream that lists what the test says."""
+
+    def __init__(self, current: Listing) -> None:
+        self.url = "http://git.example/org/repo"
+        self.current: Listing | Exception = current
+
+    async def list_refs(self) -> Listing:
+        if isinstance(self.current, Exception):
+            raise self.current
+        return self.current
+
+    async def fetch_url(self) -> str:
+        return self.url
+
+    async def git_environment(self) -> Mapping[str, str]:
+        return {}
+
+
+class MirrorHouse:
+    """A collection of mirrors on a clock, with its git and its upstream."""
+
+    def __init__(self, root: Path, *, seed: Seed | None = None) -> None:
+        self.clock, self.git, self.background = Clock(), FakeGit(), Background()
+        self.clock.advance(1000)
+        self.remote = FakeRemote(listing(main="1"))
+        self.metrics = Metrics()
+        self.root = root
+        self.ready: list[Mirror] = []
+        self.mirrors = Mirrors(
+            root=root,
+            remote=lambda identity: self.remote,
+            git=GitRunner(
+                processes=cast(Any, self.git),
+                commands=GitCommands(GitSettings(path="/bin", home=root)),
+                threads=cast(Any, InlineThreads()),
+            ),
+            clock=self.clock,
+            now=self.clock.seconds,
+            metrics=self.metrics,
+            background=self.background,
+            slots=Slots(limit=2),
+            seed=None if seed is None else lambda identity, directory: seed(directory),
+            on_ready=self.ready.append,
+        )
+
+    def made(self) -> Deferred[Mirror]:
+        """Ask for the repository's mirror."""
+        return Deferred.fromCoroutine(self.mirrors.made(REPOSITORY))
+
+    def sync(self, mirror: Mirror, target: Listing) -> Deferred[None]:
+        """Bring a mirror to a listing made now."""
+        self.clock.advance(1)
+        return Deferred.fromCoroutine(mirror.sync(target, self.clock.seconds()))
+
+    def ensure(self, mirror: Mirror, *oids: str) -> Deferred[list[str]]:
+        """Ask for objects."""
+        return Deferred.fromCoroutine(mirror.ensure(oids))
+
+    def left(self) -> Iterable[str]:
+        """Return what lies under the root."""
+        return sorted(str(path.relative_to(self.root)) for path in self.root.glob("*/*"))

@@ -1,0 +1,134 @@
+"""All mirrors: at most one each, made on demand, found again, and failures left alone for a while."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.machine import State
+from cachew.mirrors.mirror import RECORD
+from cachew.plumbing.errors import ProcessFailed, UpstreamUnreachable
+from tests.cleanliness import FlushLoggedErrors
+from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, oid, unreachable
+from tests.fakes.settled import failure_of, value_of
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> MirrorHouse:
+    """A house without mirrors."""
+    return MirrorHouse(tmp_path / "mirrors")
+
+
+def discover(house: MirrorHouse) -> None:
+    value_of(Deferred.fromCoroutine(house.mirrors.discover()))
+
+
+def test_one_clone_for_all(house: MirrorHouse) -> None:
+    """All who want a repository mirrored while it is being made get the same mirror, which is announced once."""
+    house.git.holding = {"fetch"}
+    waiting = [house.made() for _ in range(5)]
+    house.mirrors.want(REPOSITORY)
+    gone = waiting.pop()
+    gone.cancel()
+    assert isinstance(failure_of(gone), CancelledError)
+    house.git.release()
+    mirrors = [value_of(each) for each in waiting]
+    assert set(mirrors) == {house.mirrors.find(REPOSITORY)} and house.ready == mirrors[:1]
+    assert house.git.ran.count("init") == 1
+
+
+@pytest.mark.parametrize("failure", [unreachable(), OSError("no space left on device")])
+def test_failures_are_left_alone_for_longer_and_longer(house: MirrorHouse, failure: Exception) -> None:
+    """After a failure nobody tries for a while, which grows to ten minutes; a success forgets it all."""
+    house.git.failures["fetch"] = [failure] * 9
+    tried: list[float] = []
+    for _ in range(4000):
+        before = house.git.ran.count("fetch")
+        waiting = house.made()
+        if house.git.ran.count("fetch") > before:
+            tried.append(house.clock.seconds())
+        if house.mirrors.obtain(REPOSITORY).ready:
+            value_of(waiting)
+            break
+        failure_of(waiting)
+        house.clock.advance(1)
+    pauses = [later - earlier for earlier, later in pairwise(tried)]
+    assert len(tried) == 10 and 5 <= pauses[0] <= 11 and all(300 <= pause <= 601 for pause in pauses[6:])
+    value_of(Deferred.fromCoroutine(house.mirrors.forget(REPOSITORY)))
+    assert value_of(house.made()).ready
+
+
+def test_whoever_comes_meanwhile_learns_why(house: MirrorHouse) -> None:
+    """Whoever asks while nobody tries is told what the failure was; nothing is asked of the upstream for him."""
+    house.git.failures["fetch"] = [unreachable()]
+    assert isinstance(failure_of(house.made()), ProcessFailed)
+    house.mirrors.want(REPOSITORY)
+    refused = failure_of(house.made())
+    assert isinstance(refused, UpstreamUnreachable) and "Failed to connect" in str(refused)
+    assert house.git.ran.count("fetch") == 1
+
+
+def test_a_mirror_under_repair_is_not_ready(house: MirrorHouse) -> None:
+    """Whoever needs a mirror while it is being checked is told so, and no clone is begun."""
+    mirror = value_of(house.made())
+    house.git.holding = {"fsck"}
+    check = Deferred.fromCoroutine(mirror.suspect())
+    assert isinstance(failure_of(house.made()), UpstreamUnreachable) and len(house.ready) == 1
+    house.git.release()
+    value_of(check)
+    assert value_of(house.made()) is mirror
+
+
+def test_a_restart(house: MirrorHouse) -> None:
+    """What is on disk is found, and only mirrors are left there."""
+    value_of(house.made())
+    (house.root / ".aside/half.git").mkdir(parents=True)
+    (house.root / "git.example/foreign.git").mkdir()
+    (house.root / "git.example/file").touch()
+    misplaced = house.root / "git.example/other.git"
+    misplaced.mkdir()
+    (misplaced / RECORD).write_text(json.dumps({"repository": REPOSITORY.name, "object-format": "sha1"}))
+    again = MirrorHouse(house.root)
+    discover(again)
+    found = again.mirrors.find(REPOSITORY)
+    assert found is not None and found.ready and found.refs == {"refs/heads/main": oid("1")}
+    assert list(again.mirrors) == [found]
+    assert not misplaced.exists() and not (house.root / ".aside").exists()
+
+
+def test_one_broken_mirror_keeps_no_other_from_being_found(
+    house: MirrorHouse, flush_logged_errors: FlushLoggedErrors
+) -> None:
+    """A mirror that can't be opened stays unserved until it is made anew; the others are there."""
+    value_of(house.made())
+    other = value_of(Deferred.fromCoroutine(house.mirrors.made(Identity("git.example", "org/other"))))
+    (other.directory / "HEAD").unlink()
+    again = MirrorHouse(house.root)
+    discover(again)
+    assert [mirror.identity for mirror in again.mirrors] == [REPOSITORY]
+    assert len(flush_logged_errors(FileNotFoundError)) == 1
+    assert value_of(Deferred.fromCoroutine(again.mirrors.made(other.identity))).ready
+
+
+def test_what_can_not_be_read_is_not_removed(house: MirrorHouse) -> None:
+    """Only what is certainly no mirror goes: a record that can't be read just now proves nothing."""
+    mirror = value_of(house.made())
+    record = mirror.directory / RECORD
+    record.unlink()
+    record.symlink_to(record)
+    again = MirrorHouse(house.root)
+    discover(again)
+    assert mirror.directory.exists() and again.mirrors.find(REPOSITORY) is None
+
+
+def test_names_without_mirrors_do_not_pile_up(house: MirrorHouse) -> None:
+    """However many names are asked for, only so many empty mirrors are remembered, and none that is there goes."""
+    mirror = value_of(house.made())
+    for number in range(3000):
+        house.mirrors.obtain(Identity("git.example", f"org/{number}"))
+    known = [number for number in range(3000) if house.mirrors.find(Identity("git.example", f"org/{number}"))]
+    assert len(known) <= 1001 and house.mirrors.find(REPOSITORY) is mirror
+    assert list(house.mirrors) == [mirror] and mirror.state is State.READY

@@ -1,0 +1,50 @@
+"""Which listing answers which question."""
+
+import pytest
+
+from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, exact_kind, resolves, short_names
+from tests.fakes.mirrorgit import listing
+
+
+def places(name: str) -> list[str]:
+    """Return the prefixes that ``git fetch origin NAME`` sends (gitrevisions(7))."""
+    return [
+        name,
+        f"refs/{name}",
+        f"refs/tags/{name}",
+        f"refs/heads/{name}",
+        f"refs/remotes/{name}",
+        f"refs/remotes/{name}/HEAD",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "kind"),
+    [
+        ((), EVERYTHING),
+        (("HEAD", "refs/heads/", "refs/tags/"), MIRRORED_KIND),
+        (("refs/heads/main", "refs/tags/v1"), MIRRORED_KIND),
+        (("refs/pull/7/head", "refs/heads/"), ("refs/heads/", "refs/pull/7/head")),
+        (("refs/heads",), ("refs/heads",)),
+        (("refs/x", "refs/x"), ("refs/x",)),
+    ],
+)
+def test_kinds(prefixes: tuple[str, ...], kind: Kind) -> None:
+    """Heads and tags are one kind; all else is listed as it is asked for, in whatever order."""
+    assert exact_kind(prefixes) == kind == exact_kind(prefixes[::-1])
+
+
+def test_short_names() -> None:
+    """The names behind git's own guesses are found; any other prefix is no guess."""
+    assert short_names([*places("main"), "refs/tags/", "HEAD"]) == ["main"]
+    assert short_names([*places("main"), *places("refs/pull/7/head")]) == ["main", "refs/pull/7/head"]
+    assert short_names([*places("a{0}b")]) == ["a{0}b"]
+    assert short_names([*places("main"), "refs/pull/"]) is None
+    assert short_names(places("main")[:-1]) is None
+
+
+def test_what_heads_and_tags_resolve() -> None:
+    """A name is resolved where git would find a head, a tag or HEAD by it."""
+    known = listing("refs/tags/v1=2", main="1")
+    assert resolves(known, ["main", "v1", "HEAD", "heads/main", "refs/heads/main"])
+    assert not resolves(known, ["main", "pull/7/head"]) and resolves(known, [])

@@ -1,0 +1,378 @@
+"""One mirror's life and its fetches, with a git that the test holds still."""
+
+from pathlib import Path
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+
+from cachew.mirrors.machine import State
+from cachew.mirrors.mirror import Mirror
+from cachew.plumbing.errors import (
+    NotFound,
+    ProcessFailed,
+    ProcessTimedOut,
+    TooLarge,
+    UpstreamUnreachable,
+)
+from cachew.upstream.listing import Listing
+from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, listing, oid, on_disk, refused, unreachable
+from tests.fakes.settled import failure_of, value_of
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> MirrorHouse:
+    """A house without mirrors."""
+    return MirrorHouse(tmp_path / "mirrors")
+
+
+@pytest.fixture
+def mirror(house: MirrorHouse) -> Mirror:
+    """A mirror that is ready."""
+    mirror = value_of(house.made())
+    house.git.ran.clear()
+    house.git.scripts.clear()
+    house.git.seconds.clear()
+    return mirror
+
+
+def kept(mirror: Mirror) -> list[str]:
+    """Return what hidden refs keep alive."""
+    return sorted(value for name, value in on_disk(mirror).items() if name.startswith("refs/cachew/"))
+
+
+# --- coming into being ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["init", "fetch", "symbolic-ref"])
+def test_a_clone_that_fails_leaves_nothing(house: MirrorHouse, step: str) -> None:
+    """Whichever step fails, nothing is left on disk, and the mirror says why it is not there."""
+    house.git.failures[step] = [ProcessFailed(f"git {step}", 128, "fatal: no"), refused("no")]
+    assert isinstance(failure_of(house.made()), ProcessFailed)
+    mirror = house.mirrors.obtain(REPOSITORY)
+    assert mirror.state is State.EMPTY and not mirror.ready and mirror.refs == {}
+    assert "no" in (mirror.last_error or "") and house.left() == []
+
+
+def test_a_first_fetch_has_a_patience_of_its_own(house: MirrorHouse) -> None:
+    """The fetch of a clone may take longer than later ones."""
+    mirror = value_of(house.made())
+    value_of(house.sync(mirror, listing(main="2")))
+    assert house.git.seconds == [7200.0, 600.0]
+
+
+def test_a_clone_that_took_too_long_is_not_tried_another_way(house: MirrorHouse) -> None:
+    """After a time-out the same is not begun again by name; nor where nobody answers."""
+    for failure in (ProcessTimedOut("git fetch", None, "late"), unreachable()):
+        house.git.ran.clear()
+        house.git.failures["fetch"] = [failure]
+        assert failure_of(house.made()) is failure
+        assert house.git.ran.count("fetch") == 1
+        house.clock.advance(10_000)
+
+
+def test_a_listing_from_before_the_clone_changes_nothing(house: MirrorHouse) -> None:
+    """What was asked before the clone asked never takes the mirror back."""
+    early = house.clock.seconds()
+    house.clock.advance(5)
+    house.remote.current = listing(main="2")
+    mirror = value_of(house.made())
+    value_of(Deferred.fromCoroutine(mirror.sync(listing(main="1"), early)))
+    assert mirror.refs == {"refs/heads/main": oid("2")}
+
+
+def test_a_mirror_in_the_way_is_replaced(house: MirrorHouse) -> None:
+    """What lies at the mirror's place gives way to the new one as a whole."""
+    place = house.mirrors.obtain(REPOSITORY).directory
+    (place / "old").mkdir(parents=True)
+    mirror = value_of(house.made())
+    assert mirror.ready and not (place / "old").exists() and len(list(house.left())) == 1
+
+
+class Seeds:
+    """Restores an old mirror, or fails to."""
+
+    def __init__(self, house_of: list[MirrorHouse], outcome: bool | Exception = True) -> None:
+        self._house_of, self.outcome = house_of, outcome
+
+    async def __call__(self, directory: Path) -> bool:
+        git = self._house_of[0].git
+        git._init(directory)
+        (directory / "objects" / "22").mkdir()
+        (directory / "objects" / "22" / oid("2")[2:]).touch()
+        old = {"refs/heads/gone": "2", "refs/heads/main": "2"}
+        (directory / "packed-refs").write_text("".join(f"{oid(digit)} {name}\n" for name, digit in old.items()))
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+def seeded(tmp_path: Path, outcome: bool | Exception) -> MirrorHouse:
+    """Return a house with a mirror snapshot."""
+    houses: list[MirrorHouse] = []
+    houses.append(MirrorHouse(tmp_path / "mirrors", seed=Seeds(houses, outcome)))
+    return houses[0]
+
+
+def test_a_restored_mirror_gets_the_refs_of_today(tmp_path: Path) -> None:
+    """What was restored is brought to the upstream's refs; only what is missing is fetched."""
+    house = seeded(tmp_path, True)
+    house.remote.current = listing(main="2", new="3")
+    mirror = value_of(house.made())
+    heads = {name: value for name, value in on_disk(mirror).items() if name.startswith("refs/heads/")}
+    assert heads == mirror.refs == {"refs/heads/main": oid("2"), "refs/heads/new": oid("3")}
+    assert house.git.scripts == [[oid("3")]] and "init" not in house.git.ran
+
+
+@pytest.mark.parametrize("outcome", [False, NotFound("the cache is away")])
+def test_without_a_seed_it_is_cloned(tmp_path: Path, outcome: bool | Exception) -> None:
+    """Where there is no mirror snapshot, or it can't be had, the mirror is cloned, without what was half restored."""
+    house = seeded(tmp_path, outcome)
+    mirror = value_of(house.made())
+    assert mirror.ready and house.git.ran[0] == "init" and "refs/heads/gone" not in on_disk(mirror)
+
+
+def test_a_seed_of_no_use_is_thrown_away(tmp_path: Path) -> None:
+    """When git can't work with what was restored, the mirror is cloned."""
+    house = seeded(tmp_path, True)
+    house.git.failures["for-each-ref"] = [ProcessFailed("git for-each-ref", 128, "fatal: bad ref")]
+    mirror = value_of(house.made())
+    assert mirror.ready and on_disk(mirror) == {"refs/heads/main": oid("1")}
+
+
+# --- one fetch for all ------------------------------------------------------------------------------------------------
+
+
+def test_all_join_one_fetch(house: MirrorHouse, mirror: Mirror) -> None:
+    """Whoever wants objects while a fetch is under way waits for it, and the next serves all of them together."""
+    house.git.holding = {"fetch"}
+    first = house.sync(mirror, listing(main="2"))
+    wanted = [house.ensure(mirror, oid(digit)) for digit in "2334"]
+    house.git.release()
+    house.git.release()
+    value_of(first)
+    assert [value_of(each) for each in wanted] == [[]] * 4
+    assert house.git.scripts == [[oid("2")], [oid("3"), oid("4")]]
+    assert mirror.state is State.READY and not mirror.fetching
+
+
+def test_one_may_leave(house: MirrorHouse, mirror: Mirror) -> None:
+    """Whoever leaves takes neither the fetch nor anybody else with him."""
+    house.git.holding = {"fetch"}
+    first, second = house.ensure(mirror, oid("2")), house.ensure(mirror, oid("2"))
+    first.cancel()
+    assert isinstance(failure_of(first), CancelledError)
+    house.git.release()
+    assert value_of(second) == [] and house.git.scripts == [[oid("2")]]
+
+
+def test_whoever_comes_during_a_fetch_is_not_failed_by_it(house: MirrorHouse, mirror: Mirror) -> None:
+    """A fetch that fails is no answer for those who came while it ran: theirs is the next."""
+    house.git.holding = {"fetch"}
+    first = house.sync(mirror, listing(main="2"))
+    second = house.ensure(mirror, oid("3"))
+    third = house.sync(mirror, listing(main="4"))
+    house.git.release(unreachable())
+    assert isinstance(failure_of(first), ProcessFailed)
+    house.git.release()
+    house.git.release()
+    assert value_of(second) == [] and value_of(third) is None
+    assert mirror.refs == {"refs/heads/main": oid("4")}
+
+
+def test_a_listing_that_can_not_be_followed_keeps_no_ids_away(house: MirrorHouse, mirror: Mirror) -> None:
+    """Ids are fetched though the refs asked for together with them can't be."""
+    house.git.there = {oid("3")}
+    house.git.holding = {"fetch"}
+    first = house.ensure(mirror, oid("9"))
+    second, third = house.sync(mirror, listing(main="2")), house.ensure(mirror, oid("3"))
+    house.git.holding = set()
+    house.git.release()
+    assert value_of(first) == [oid("9")] and value_of(third) == []
+    assert isinstance(failure_of(second), ProcessFailed)
+    assert mirror.refs == {"refs/heads/main": oid("1")} and mirror.state is State.READY
+
+
+def test_one_bad_id_keeps_no_other_away(house: MirrorHouse, mirror: Mirror) -> None:
+    """When one of several ids does not exist the others come; where nobody answers they are not tried one by one."""
+    house.git.there = {oid("3"), oid("4")}
+    assert value_of(house.ensure(mirror, oid("3"), oid("9"), oid("4"))) == [oid("9")]
+    assert kept(mirror) == [oid("3"), oid("4")]
+    house.git.ran.clear()
+    house.git.failures["fetch"] = [unreachable()]
+    assert value_of(house.ensure(mirror, oid("5"), oid("6"))) == [oid("5"), oid("6")]
+    assert house.git.ran == ["fetch"]
+
+
+def test_tips_that_moved_on(house: MirrorHouse, mirror: Mirror) -> None:
+    """What the upstream does not give by its id is fetched by name, and no ref is lost that way."""
+    house.git.failures["fetch"] = [refused(oid("2"))]
+    value_of(house.sync(mirror, listing(main="2")))
+    assert house.git.ran.count("fetch") == 3
+    assert mirror.refs == {"refs/heads/main": oid("2")} and kept(mirror) == [oid("1")]
+
+
+def test_only_the_newest_listing_counts(house: MirrorHouse, mirror: Mirror) -> None:
+    """Listings that come while a fetch runs are followed once, to the newest."""
+    house.git.holding = {"fetch"}
+    syncs = [house.sync(mirror, listing(main=digit)) for digit in "234"]
+    house.git.release()
+    house.git.release()
+    for sync in syncs:
+        value_of(sync)
+    assert house.git.scripts == [[oid("2")], [oid("4")]] and mirror.refs == {"refs/heads/main": oid("4")}
+
+
+def test_refs_git_can_not_keep_are_left_out(house: MirrorHouse, mirror: Mirror) -> None:
+    """An upstream whose listing no repository can have is followed as far as one can."""
+    odd = listing("refs/heads/a=2", "refs/heads/a/b=3", "refs/heads/x..y=4", "refs/heads/" + "n" * 260 + "=5", main="1")
+    value_of(house.sync(mirror, odd))
+    assert mirror.refs == {"refs/heads/main": oid("1"), "refs/heads/a": oid("2")}
+    assert not mirror.behind(odd)
+
+
+# --- damage and removal -----------------------------------------------------------------------------------------------
+
+
+def suspect(mirror: Mirror) -> Deferred[None]:
+    return Deferred.fromCoroutine(mirror.suspect())
+
+
+def test_many_suspicions_are_one_check(house: MirrorHouse, mirror: Mirror) -> None:
+    """A hundred requests that fail at once cause one check, and another only after a while."""
+    house.git.holding = {"fsck"}
+    checks = [suspect(mirror) for _ in range(100)]
+    assert mirror.state is State.REPAIRING and not mirror.ready
+    house.git.release()
+    for check in checks:
+        value_of(check)
+    value_of(suspect(mirror))
+    assert house.git.ran == ["fsck"] and mirror.ready
+    house.clock.advance(601)
+    suspect(mirror)
+    assert house.git.ran == ["fsck", "fsck"]
+    house.git.release()
+
+
+@pytest.mark.parametrize("damage", [ProcessFailed("git fsck", 2, "missing blob"), TooLarge(1)])
+def test_damage(house: MirrorHouse, mirror: Mirror, damage: Exception) -> None:
+    """A mirror whose check complains is removed, and can be made anew."""
+    house.git.failures["fsck"] = [damage]
+    assert failure_of(suspect(mirror)) is damage
+    assert mirror.state is State.EMPTY and house.left() == [] and mirror.refs == {}
+    assert mirror.missing([oid("1")]) == [oid("1")]
+    assert value_of(house.made()) is mirror and mirror.ready
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ProcessTimedOut("git fsck", None, "late"),
+        ProcessFailed("git fsck", None, ""),
+        ProcessFailed("git fsck", 127, "Cannot allocate memory"),
+        OSError("no more descriptors"),
+    ],
+)
+def test_a_check_that_can_not_be_made_proves_nothing(house: MirrorHouse, mirror: Mirror, failure: Exception) -> None:
+    """A check that is killed, late or never starts leaves the mirror as it is."""
+    house.git.failures["fsck"] = [failure]
+    assert failure_of(suspect(mirror)) is failure
+    assert mirror.ready and mirror.directory.exists()
+
+
+def test_forgetting_waits_for_the_fetch(house: MirrorHouse, mirror: Mirror) -> None:
+    """A mirror is removed when its fetch has ended; whoever wanted objects learns that they are missing."""
+    house.git.holding = {"fetch"}
+    wanted = house.ensure(mirror, oid("2"))
+    gone = Deferred.fromCoroutine(house.mirrors.forget(REPOSITORY))
+    late = house.ensure(mirror, oid("3"))
+    assert mirror.ready
+    house.git.release()
+    value_of(gone)
+    assert value_of(wanted) == [oid("2")] and value_of(late) == [oid("3")]
+    assert mirror.state is State.EMPTY and house.left() == []
+
+
+def test_forgetting_twice_while_it_is_cloned_again(house: MirrorHouse, mirror: Mirror) -> None:
+    """Removals and clones that cross each other take their turns."""
+    house.git.holding = {"fetch"}
+    fetch = house.ensure(mirror, oid("2"))
+    gone = [Deferred.fromCoroutine(house.mirrors.forget(REPOSITORY)) for _ in range(2)]
+    house.git.release()
+    for each in gone:
+        value_of(each)
+    value_of(fetch)
+    again = house.made()
+    more = Deferred.fromCoroutine(house.mirrors.forget(REPOSITORY))
+    house.git.release()
+    value_of(more)
+    assert isinstance(failure_of(again), UpstreamUnreachable)
+    assert mirror.state is State.EMPTY and house.left() == []
+
+
+def test_a_mirror_whose_directory_has_gone(house: MirrorHouse, mirror: Mirror) -> None:
+    """A mirror that somebody has removed by hand can be forgotten and made again."""
+    mirror.directory.rename(house.root / "away")
+    value_of(Deferred.fromCoroutine(house.mirrors.forget(REPOSITORY)))
+    assert value_of(house.made()).ready
+
+
+# --- upkeep -----------------------------------------------------------------------------------------------------------
+
+
+def test_indexing_is_not_queued_up(house: MirrorHouse, mirror: Mirror) -> None:
+    """While one waits to index the packs, later ones leave it to him; fetches go on meanwhile."""
+    house.git.holding = {"multi-pack-index"}
+    indexing = [Deferred.fromCoroutine(mirror.index_packs()) for _ in range(10)]
+    assert value_of(house.ensure(mirror, oid("2"))) == []
+    house.git.release()
+    house.git.release()
+    for each in indexing:
+        value_of(each)
+    assert house.git.ran.count("multi-pack-index") == 2
+
+
+def test_whoever_waits_to_index_may_leave(house: MirrorHouse, mirror: Mirror) -> None:
+    """A cancelled wait keeps nobody from indexing later."""
+    house.git.holding = {"multi-pack-index"}
+    first, second = (Deferred.fromCoroutine(mirror.index_packs()) for _ in range(2))
+    second.cancel()
+    assert isinstance(failure_of(second), CancelledError)
+    third = Deferred.fromCoroutine(mirror.index_packs())
+    house.git.release()
+    house.git.release()
+    value_of(first)
+    value_of(third)
+
+
+def test_small_packs_are_not_joined_while_somebody_copies_them(house: MirrorHouse, mirror: Mirror) -> None:
+    """Packs go only while nobody holds the mirror."""
+    for number in range(30):
+        (mirror.directory / f"objects/pack/pack-{number}.pack").touch()
+    held = mirror.exclusive()
+    value_of(Deferred.fromCoroutine(held.__aenter__()))
+    indexing = Deferred.fromCoroutine(mirror.index_packs())
+    assert "repack" not in house.git.ran
+    value_of(Deferred.fromCoroutine(held.__aexit__(None, None, None)))
+    value_of(indexing)
+    assert house.git.ran == ["repack", "multi-pack-index", "commit-graph"]
+
+
+def test_nothing_is_asked_of_a_mirror_that_is_not_there(house: MirrorHouse) -> None:
+    """Without a mirror everything is missing, and nothing is run."""
+    mirror = house.mirrors.obtain(REPOSITORY)
+    assert value_of(house.ensure(mirror, oid("1"))) == [oid("1")]
+    value_of(house.sync(mirror, listing(main="2")))
+    value_of(Deferred.fromCoroutine(mirror.index_packs()))
+    value_of(suspect(mirror))
+    assert house.git.ran == []
+    with pytest.raises(NotFound):
+        _ = mirror.repository
+
+
+def test_an_upstream_without_branches(house: MirrorHouse) -> None:
+    """A repository without refs is not mirrored; an upstream that fails says so."""
+    house.remote.current = Listing(refs=())
+    assert isinstance(failure_of(house.made()), NotFound)
+    house.clock.advance(10_000)
+    house.remote.current = UpstreamUnreachable("http://git.example", "down")
+    assert failure_of(house.made()) is house.remote.current and house.left() == []

@@ -1,0 +1,164 @@
+"""A bare repository and real git: names of all kinds, what killed commands leave, and what a repack drops."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.python.threadpool import ThreadPool
+
+from cachew.mirrors.commands import GitCommands, GitSettings
+from cachew.mirrors.refs import RefState, change, of_listing
+from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, worth_another_way
+from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
+from cachew.plumbing.process import Processes
+from cachew.plumbing.threads import Threads
+from cachew.upstream.listing import Listing, RemoteRef
+from tests.fakes.mirrorgit import FakeGit, InlineThreads, oid
+from tests.fakes.settled import failure_of, value_of
+from tests.functional import repositories
+
+DAY = 86400.0
+AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@example")
+
+
+def git_settings(tmp_path: Path) -> GitCommands:
+    return GitCommands(GitSettings(path="/usr/bin:/bin", home=tmp_path))
+
+
+@pytest_twisted.async_yield_fixture
+async def runner(tmp_path: Path) -> AsyncIterator[GitRunner]:
+    """Runs git for real."""
+    from twisted.internet import reactor
+
+    pool = ThreadPool(0, 2)
+    pool.start()
+    processes = Processes(reactor=reactor)
+    threads = Threads(reactor=reactor, pool=pool)  # type: ignore[arg-type]
+    yield GitRunner(processes=processes, commands=git_settings(tmp_path), threads=threads)
+    await processes.stop()
+    pool.stop()
+
+
+async def made(runner: GitRunner, path: Path) -> tuple[Repository, repositories.Repository, str]:
+    """Make a bare repository with one commit, which no ref names."""
+    repository = Repository(directory=path, object_format="sha1", git=runner)
+    await repository.create("http://git.example/org/repo")
+    plain = repositories.Repository(path)
+    tree = plain.git("hash-object", "-t", "tree", "-w", "--stdin").strip()
+    commit = plain.git(*AUTHOR, "commit-tree", tree, "-m", "first").strip()
+    return repository, plain, commit
+
+
+def names(*words: bytes) -> list[str]:
+    return [f"refs/heads/{word.decode(errors='surrogateescape')}" for word in words]
+
+
+@pytest_twisted.ensureDeferred
+async def test_odd_names_come_and_go(runner: GitRunner, tmp_path: Path) -> None:
+    """Names with any bytes that git allows are written and read back, HEAD's too; directories take a ref's place."""
+    repository, _, commit = await made(runner, tmp_path / "repo.git")
+    odd = names(b"caf\xe9", "a\u2028b".encode(), "a\u0085b".encode(), b"top", b"q'\"$x", "\u00e9".encode())
+    state = RefState(dict.fromkeys(odd, commit), odd[0])
+    await repository.apply(change(RefState(), state), 0.0)
+    assert of_listing(await repository.read_listing()) == state
+    below = RefState(dict.fromkeys(names(b"top/one", b"top/two"), commit), "refs/heads/top/one")
+    await repository.apply(change(state, below), 0.0)
+    assert of_listing(await repository.read_listing()) == below
+    await repository.apply(change(below, RefState(state.refs, commit)), 0.0)
+    assert of_listing(await repository.read_listing()) == RefState(state.refs, commit)
+
+
+@pytest_twisted.ensureDeferred
+async def test_new_refs_in_one_file(runner: GitRunner, tmp_path: Path) -> None:
+    """A listing written at once is what git reads; a HEAD that git would not take is left alone."""
+    repository, plain, commit = await made(runner, tmp_path / "repo.git")
+    refs = tuple(RemoteRef(name, commit) for name in names(b"z", b"caf\xe9", b"a/b", b"a.b"))
+    await repository.write_new_refs(Listing(refs=(RemoteRef("HEAD", commit, "refs/heads/x..y"), *refs)))
+    listed = await repository.read_listing()
+    assert {ref.name for ref in listed.refs} == {"HEAD", *(ref.name for ref in refs)}
+    plain.git("fsck", "--strict")
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_lost_its_ref_stays_for_its_days(runner: GitRunner, tmp_path: Path) -> None:
+    """An abandoned commit survives repacks until its days are over, and is then gone from the packs and the graph."""
+    repository, plain, first = await made(runner, tmp_path / "repo.git")
+    second = plain.git(*AUTHOR, "commit-tree", f"{first}^{{tree}}", "-m", "second").strip()
+    before, after = RefState({"refs/heads/main": first}), RefState({"refs/heads/main": second})
+    await repository.apply(change(RefState(), before), 0.0)
+    await repository.repack(full=True)
+    await repository.apply(change(before, after), 10 * DAY)
+    await repository.keep([], 10 * DAY)
+    for days, missing in ((17, []), (18, [first])):
+        expired = await repository.expire(days * DAY, days=7)
+        await repository.repack(full=True)
+        plain.git("prune", "--expire=now")
+        assert expired == len(missing) and repository.objects.missing([first, second]) == missing
+        await repository.check()
+    assert repository.pack_count() == 1 and repository.size() > 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_killed_git_leaves_no_lock(runner: GitRunner, tmp_path: Path) -> None:
+    """A lock that a killed command has left fails one command, not all later ones."""
+    repository, _, commit = await made(runner, tmp_path / "repo.git")
+    state = RefState({"refs/heads/main": commit})
+    (repository.directory / "packed-refs.lock").touch()
+    (repository.directory / "packed-refs.new").touch()
+    await repository.apply(change(RefState(), state), 0.0)
+    with pytest.raises(ProcessFailed):
+        await repository.apply(change(state, RefState()), 0.0)
+    await repository.apply(change(state, RefState()), 0.0)
+    assert of_listing(await repository.read_listing()).refs == {}
+
+
+def test_leftovers_and_nothing_else(tmp_path: Path) -> None:
+    """Locks and temporary files go; refs, objects and LFS objects stay, whatever their names."""
+    stray = [
+        "config.lock", "packed-refs.new", "refs/heads/a/main.lock", "objects/pack/tmp_pack_x", "objects/pack/.tmp-1-x",
+        "objects/pack/pack-1.keep", "objects/pack/multi-pack-index.lock", "objects/ab/tmp_obj_x",
+        "objects/info/commit-graphs/tmp_graph_x",
+    ]  # fmt: skip
+    real = [
+        "config", "packed-refs", "HEAD", "refs/heads/tmp_x", "refs/heads/.tmp-x", "refs/heads/x.keep", "refs/tags/new",
+        "objects/pack/pack-1.pack", "objects/pack/pack-1.idx", "objects/ab/" + "c" * 38, "objects/info/packs",
+        "lfs/objects/ab/tmp_x", "lfs/x.lock",
+    ]  # fmt: skip
+    for name in stray + real:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert left == sorted(real)
+    remove_leftovers(tmp_path / "nowhere")
+
+
+def test_leftovers_stay_while_another_writes(tmp_path: Path) -> None:
+    """What a failed command left is removed when no other command writes there: its files look just the same."""
+    git = FakeGit()
+    fake: Any = git
+    threads: Any = InlineThreads()
+    runner = GitRunner(processes=fake, commands=git_settings(tmp_path), threads=threads)
+    repository = Repository(directory=tmp_path / "repo.git", object_format="sha1", git=runner)
+    value_of(Deferred.fromCoroutine(repository.create("http://git.example/org/repo")))
+    git.holding = {"fetch", "multi-pack-index"}
+    fetch = Deferred.fromCoroutine(repository.fetch_objects("http://git.example/", [oid("1")], {}))
+    index = Deferred.fromCoroutine(repository.index_packs())
+    temporary = repository.directory / "objects/pack/tmp_pack_x"
+    temporary.touch()
+    git.held.pop(1).errback(ProcessFailed("git multi-pack-index", 1, "killed"))
+    assert isinstance(failure_of(index), ProcessFailed) and temporary.exists()
+    git.release()
+    value_of(fetch)
+    assert not temporary.exists()
+
+
+def test_when_another_way_is_worth_it() -> None:
+    """A refusal may be got round; silence may not."""
+    assert worth_another_way(ProcessFailed("git fetch", 128, "fatal: remote error: upload-pack: not our ref 1"))
+    assert not worth_another_way(ProcessTimedOut("git fetch", None, "not our ref"))
+    for words in ("fatal: unable to access 'http://x/': Could not resolve host: x", "fatal: Authentication failed for"):
+        assert not worth_another_way(ProcessFailed("git fetch", 128, words))
