@@ -1,6 +1,5 @@
 """All mirrors of this server: found at start, made on demand, at most one per repository."""
 
-import json
 import random
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -13,11 +12,12 @@ from twisted.logger import Logger
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.machine import State
-from cachew.mirrors.mirror import RECORD, Mirror
+from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.record import read
 from cachew.mirrors.repository import GitRunner, remove_tree
 from cachew.mirrors.transfer import Remote
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import BadPath, CachewError, UpstreamUnreachable
+from cachew.plumbing.errors import CachewError, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
@@ -228,9 +228,7 @@ def _recorded(directory: Path) -> Identity | None:
 
     :raise OSError: when it can't be read.
     """
-    try:
-        identity = Identity.from_name(json.loads((directory / RECORD).read_text())["repository"])
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError, BadPath):
+    record = read(directory)
+    if record is None or f"{directory.parent.name}/{directory.name}" != record.identity.directory_name:
         return None
-    right_place = f"{directory.parent.name}/{directory.name}" == identity.directory_name
-    return identity if right_place else None
+    return record.identity

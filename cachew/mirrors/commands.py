@@ -4,7 +4,7 @@ Upstreams are hostile input: no hooks, no other protocols, no redirects that git
 from where a bundle or a submodule points. Credentials travel in the environment of the one child that needs them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -184,9 +184,13 @@ class GitCommands:
     def _commit_graph(self, directory: Path, how: str) -> Command:
         return self.git(directory, "commit-graph", "write", "--reachable", how, "--no-progress")
 
-    def check(self, directory: Path) -> Command:
-        """Verify that everything the refs reach is there."""
-        return self.git(directory, "fsck", "--connectivity-only", "--no-dangling", "--no-progress")
+    def check(self, directory: Path, indexes: Iterable[Path]) -> tuple[Command, ...]:
+        """Verify the content of every pack, and that everything the refs reach is there.
+
+        :param indexes: the packs' indexes.
+        """
+        packs = [self.git(directory, "verify-pack", str(index)) for index in indexes]
+        return (*packs, self.git(directory, "fsck", "--connectivity-only", "--no-dangling", "--no-progress"))
 
     def configuration(self, upstream_url: str) -> dict[str, str]:
         """Return the configuration stored in a mirror: how it is served and kept. No credential is ever in it."""

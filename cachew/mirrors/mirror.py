@@ -6,7 +6,6 @@ has listed, then for the exact object ids.
 """
 
 import contextlib
-import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -21,20 +20,18 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.mirrors.machine import Event, State, step
 from cachew.mirrors.making import Made, Making, Seed
+from cachew.mirrors.record import RECORD, Record, read
 from cachew.mirrors.refs import RefState, change, of_listing
 from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, remove_tree, worth_another_way
 from cachew.mirrors.rounds import Rounds, holding
 from cachew.mirrors.transfer import Remote, Transfer
-from cachew.plumbing.errors import CachewError, NotFound, ProcessFailed, ProcessTimedOut, TooLarge
+from cachew.plumbing.errors import CachewError, NotFound, ProcessFailed
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
 from cachew.upstream.listing import Listing
 
-RECORD = "cachew.json"
-"""The file in a mirror that says which repository it is."""
 _MANY_PACKS = 24
 _CHECK_PAUSE = 600.0
-_NOT_STARTED = 127
 
 
 class Mirror:
@@ -73,6 +70,8 @@ class Mirror:
         self._listing, self._refs = Listing(refs=()), RefState()
         self.last_fetch: float | None = None
         self.last_error: str | None = None
+        self.instance = uuid.uuid4().hex
+        """Its name among all mirrors that the repository has had: what a damaged one gave is not served again."""
         self._aside, self._git, self._clock, self._now = aside, git, clock, now
         self._metrics, self._keep_days = metrics, keep_days
         self._transfer = Transfer(remote=remote, now=now)
@@ -157,14 +156,14 @@ class Mirror:
         :raise CachewError: when it is not usable; the caller discards it.
         """
         try:
-            record = json.loads((self.directory / RECORD).read_text())
-            object_format = record["object-format"]
-            if record["repository"] != self.identity.name or object_format not in ("sha1", "sha256"):
-                raise ValueError("another repository's record")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise NotFound(f"no mirror of {self.identity.name}: {error}") from error
+            record = read(self.directory)
+        except OSError as error:
+            raise NotFound(f"the mirror of {self.identity.name} can't be read: {error}") from error
+        if record is None or record.identity != self.identity:
+            raise NotFound(f"there is no mirror of {self.identity.name}")
+        self.instance = record.instance
         await self._git.threads(remove_leftovers, self.directory)
-        repository = self._repository_in_place(object_format)
+        repository = self._repository_in_place(record.object_format)
         repository.configure(self.upstream_url)
         self._has(await repository.read_listing())
         self.last_fetch = (self.directory / RECORD).stat().st_mtime
@@ -208,8 +207,7 @@ class Mirror:
 
     def _settle_in(self, aside: Path, made: Made) -> None:
         """Put what was made into its place; what was there takes its own."""
-        record = {"repository": self.identity.name, "object-format": made.listing.object_format}
-        (aside / RECORD).write_text(json.dumps(record))
+        Record(self.identity, made.listing.object_format, self.instance).write(aside)
         self.directory.parent.mkdir(parents=True, exist_ok=True)
         in_the_way = self._place_aside()
         with contextlib.suppress(FileNotFoundError):
@@ -333,11 +331,19 @@ class Mirror:
             await self.repository.index_packs()
 
     async def repack(self) -> None:
-        """Join all packs into one and drop what was given up long ago."""
-        async with self._upkeep(), self.exclusive():
-            if self.ready:
-                await self.repository.expire(self._now(), days=self._keep_days)
-                await self.repository.repack(full=True)
+        """Join all packs into one and drop what was given up long ago.
+
+        :raise CachewError: when it fails; a mirror that turns out to be damaged is discarded.
+        """
+        try:
+            async with self._upkeep(), self.exclusive():
+                if self.ready:
+                    await self.repository.expire(self._now(), days=self._keep_days)
+                    await self.repository.repack(full=True)
+        except ProcessFailed:
+            # A repack reads every object; what it can't read must not be served.
+            await self.suspect()
+            raise
 
     async def suspect(self) -> None:
         """Check a mirror that failed to serve, unless it has been lately; it is discarded when the check fails.
@@ -353,7 +359,7 @@ class Mirror:
             self._step(Event.SUSPECT)
             damage: CachewError | None = None
             try:
-                damage = await self._damage()
+                damage = await self.repository.damage()
             finally:
                 self._check_again = self._clock.seconds() + _CHECK_PAUSE
                 self._step(Event.DONE if damage is None else Event.FAILED)
@@ -365,18 +371,6 @@ class Mirror:
                 )
                 await self._discard()
                 raise damage
-
-    async def _damage(self) -> CachewError | None:
-        """Return what a check complains of; a check that could not be made to its end is raised instead."""
-        try:
-            await self.repository.check()
-        except TooLarge as error:
-            return error
-        except ProcessFailed as error:
-            if isinstance(error, ProcessTimedOut) or error.code in (None, _NOT_STARTED):
-                raise
-            return error
-        return None
 
     async def stop(self) -> None:
         """Break off the fetch and the check under way, which no waiter's end breaks off."""
@@ -394,6 +388,7 @@ class Mirror:
         if repository is None:
             return
         repository.objects.close()
+        self.instance = uuid.uuid4().hex
         self._has(Listing(refs=()))
         doomed = self._place_aside()
         doomed.parent.mkdir(parents=True, exist_ok=True)

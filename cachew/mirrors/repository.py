@@ -25,12 +25,13 @@ from cachew.mirrors.refs import (
     valid_name,
 )
 from cachew.plumbing.child import Command
-from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
+from cachew.plumbing.errors import CachewError, ProcessFailed, ProcessTimedOut, TooLarge
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.upstream.listing import Listing, RemoteRef
 
 _QUICK = 120.0
+_NOT_STARTED = 127
 _LISTING_LIMIT = 512 * 1024 * 1024
 _NO_USE = ("unable to access", "Authentication failed", "could not read Username", "could not read Password")
 _BLANK = " \t\r\n"
@@ -207,12 +208,24 @@ class Repository:
             await self._write(command, seconds=self._git.maintenance_timeout, group=True)
 
     async def check(self) -> None:
-        """Verify that all that the refs reach is there.
+        """Verify the content of every pack, and that all that the refs reach is there.
 
-        :raise ProcessFailed: when it is not.
+        :raise ProcessFailed: when it is not so.
         """
-        command = self._git.commands.check(self.directory)
-        await self._git.processes.run(command, timeout=self._git.maintenance_timeout)
+        for command in self._git.commands.check(self.directory, pack_indexes(self.directory)):
+            await self._git.processes.run(command, timeout=self._git.maintenance_timeout)
+
+    async def damage(self) -> CachewError | None:
+        """Return what a check complains of; a check that could not be made to its end is raised instead."""
+        try:
+            await self.check()
+        except TooLarge as error:
+            return error
+        except ProcessFailed as error:
+            if isinstance(error, ProcessTimedOut) or error.code in (None, _NOT_STARTED):
+                raise
+            return error
+        return None
 
     async def _output(self, *words: str) -> bytes:
         command = self._git.commands.git(self.directory, *words)
@@ -242,6 +255,11 @@ def worth_another_way(failure: ProcessFailed) -> bool:
 def _parse_ref(line: str) -> RemoteRef:
     oid, peeled, name = line.split(" ", 2)
     return RemoteRef(name=name, oid=oid, symref_target=None, peeled=peeled or None)
+
+
+def pack_indexes(directory: Path) -> list[Path]:
+    """Return the indexes of a repository's packs."""
+    return sorted((directory / "objects" / "pack").glob("*.idx"))
 
 
 def remove_leftovers(directory: Path) -> None:

@@ -82,25 +82,28 @@ class Packs:
                 raise MirrorRefused(refusal)
             return response.source
 
-        key = pack_key(mirror.identity.name, command, mirror.refs)
+        key = pack_key(f"{mirror.identity.name} {mirror.instance}", command, mirror.refs)
         response = await self._cache.response(key, produce)
         await self._send(request, response, "mirror")
 
     async def serve_upstream(
-        self, request: Any, identity: Identity, command: Fetch, authorization: str | None
+        self, request: Any, mirror: Mirror, command: Fetch, authorization: str | None
     ) -> None:
         """Answer a fetch with the upstream's pack.
 
+        :param mirror: the repository's, in whatever state.
+
         :raise UpstreamError: when there is none.
         """
-        protocol = request.getHeader("git-protocol")
+        protocol, identity = request.getHeader("git-protocol"), mirror.identity
 
         async def produce() -> Source:
             return await self._ask_upstream(identity, command, protocol, authorization)
 
         known = self._freshness.known(identity)
         refs = of_listing(known).refs if known is not None else {}
-        response = await self._cache.response(pack_key(identity.name, command, refs), produce)
+        key = pack_key(f"{identity.name} {mirror.instance}", command, refs)
+        response = await self._cache.response(key, produce)
         await self._send(request, response, "upstream")
 
     async def _ask_upstream(

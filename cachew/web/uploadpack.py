@@ -45,6 +45,7 @@ class UploadPack:
     :param passthrough: answers what no mirror can.
     :param background: where damaged mirrors are checked.
     :param metrics: counts where answers came from.
+    :param cloned: told of each repository that was fetched by a client that had nothing of it.
     :param body_limit: the most bytes of an inflated request body.
     """
 
@@ -61,10 +62,11 @@ class UploadPack:
         background: Background,
         metrics: Metrics,
         body_limit: int,
+        cloned: Callable[[Identity], object] = lambda identity: None,
     ) -> None:
         self._mirrors, self._freshness, self._supply, self._packs = mirrors, freshness, supply, packs
         self._passthrough, self._background, self._metrics = passthrough, background, metrics
-        self._body_limit = body_limit
+        self._body_limit, self._cloned = body_limit, cloned
         self._rendered = Rendered()
 
     # --- info/refs ----------------------------------------------------------------------------------------------------
@@ -109,6 +111,8 @@ class UploadPack:
             await self._ls_refs(request, identity, authorization, body, command)
         else:
             await self._fetch(request, mirror, authorization, body, command)
+            if isinstance(command, Fetch) and command.done and not command.haves:
+                self._cloned(identity)
 
     async def _body(self, request: Any) -> bytes:
         if request.body_length is not None and request.body_length > self._body_limit:
@@ -151,7 +155,7 @@ class UploadPack:
             reason=route.reason,
         )
         if isinstance(command, Fetch):
-            await self._packs.serve_upstream(request, mirror.identity, command, authorization)
+            await self._packs.serve_upstream(request, mirror, command, authorization)
         else:
             await self._pass(request, mirror.identity, authorization, body, _digest(body))
 

@@ -1,6 +1,5 @@
 """All mirrors: at most one each, made on demand, found again, and failures left alone for a while."""
 
-import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.machine import State
-from cachew.mirrors.mirror import RECORD
+from cachew.mirrors.record import RECORD, Record
 from cachew.plumbing.errors import ProcessFailed, UpstreamUnreachable
 from tests.cleanliness import FlushLoggedErrors
 from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, oid, unreachable
@@ -90,7 +89,7 @@ def test_a_restart(house: MirrorHouse) -> None:
     (house.root / "git.example/file").touch()
     misplaced = house.root / "git.example/other.git"
     misplaced.mkdir()
-    (misplaced / RECORD).write_text(json.dumps({"repository": REPOSITORY.name, "object-format": "sha1"}))
+    Record(REPOSITORY, "sha1", "1").write(misplaced)
     again = MirrorHouse(house.root)
     discover(again)
     found = again.mirrors.find(REPOSITORY)

@@ -1,0 +1,49 @@
+"""The file in a mirror that says what it is: which repository's, of which object format, and which of its mirrors."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import BadPath
+
+RECORD = "cachew.json"
+"""The file's name. Its time of modification is that of the last fetch."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the file says.
+
+    :param identity: the repository.
+    :param object_format: ``sha1`` or ``sha256``.
+    :param instance: tells this mirror from others that the repository has had.
+    """
+
+    identity: Identity
+    object_format: str
+    instance: str
+
+    def write(self, directory: Path) -> None:
+        """Write the file."""
+        document = {
+            "repository": self.identity.name,
+            "object-format": self.object_format,
+            "instance": self.instance,
+        }
+        (directory / RECORD).write_text(json.dumps(document))
+
+
+def read(directory: Path) -> Record | None:
+    """Read a directory's file.
+
+    :return: None when it has none that is sound.
+    :raise OSError: when it can't be read.
+    """
+    try:
+        document = json.loads((directory / RECORD).read_text())
+        identity, object_format = Identity.from_name(document["repository"]), document["object-format"]
+        instance = str(document["instance"])
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError, BadPath):
+        return None
+    return Record(identity, object_format, instance) if object_format in ("sha1", "sha256") else None
