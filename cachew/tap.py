@@ -7,15 +7,18 @@ process itself. Whatever is wrong with the config is printed here, one problem a
 import atexit
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, TextIO, cast
 
 from twisted.application.service import IService
-from twisted.logger import ILogObserver
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import ILogObserver, Logger
 from twisted.python.logfile import LogFile
 from twisted.python.usage import Options as UsageOptions
 
@@ -27,6 +30,8 @@ from cachew.plumbing.errors import CachewError
 from cachew.settings import Settings
 from cachew.surroundings import Surroundings
 from cachew.version import version
+
+_log = Logger()
 
 
 class Options(UsageOptions):
@@ -83,6 +88,7 @@ def makeService(options: Options) -> IService:
     from cachew.service import make_service
 
     _prepare_process(options)
+    cast(Any, reactor).callWhenRunning(_end_well, reactor)
     # Twisted's timers follow the wall clock; a jump of a day would fire or freeze them all.
     cast(Any, reactor).seconds = time.monotonic
     surroundings = Surroundings(
@@ -147,6 +153,21 @@ def _prepare_process(options: Options) -> None:
     if options.parent is None or options.parent.get("umask") is None:
         os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _end_well(reactor: Any) -> None:
+    """Take SIGTERM for a wish that was fulfilled; Twisted's own handler ends the process by that signal afterwards."""
+
+    def stop(number: int, frame: object) -> None:
+        reactor.callFromThread(_stop, reactor)
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _stop(reactor: Any) -> None:
+    _log.info("received SIGTERM, shutting down")
+    with suppress(ReactorNotRunning):
+        reactor.stop()
 
 
 _observers: list[Callable[[], ILogObserver]] = []

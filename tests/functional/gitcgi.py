@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -18,11 +18,15 @@ class Responder:
     """Writes a response's body, and breaks it off where a test wants that.
 
     :param cut_after: bytes of the body after which the connection is closed, None for never.
+    :param stalled: called then instead, and the connection stays open.
     """
 
-    def __init__(self, request: Request, cut_after: int | None = None) -> None:
+    def __init__(
+        self, request: Request, cut_after: int | None = None, stalled: Callable[[], object] | None = None
+    ) -> None:
         self._request = request
         self._left = cut_after
+        self._stalled = stalled
         self.lost = False
 
     def start(self, status: int, headers: list[tuple[str, str]]) -> None:
@@ -48,7 +52,9 @@ class Responder:
         """Close the connection once everything written has left."""
         self.lost = True
         channel: Any = self._request.channel
-        if channel is not None:
+        if self._stalled is not None:
+            self._stalled()
+        elif channel is not None:
             with contextlib.suppress(Exception):
                 self._request.unregisterProducer()
             channel.transport.loseConnection()

@@ -55,6 +55,22 @@ class Cut:
     after: int
 
 
+@dataclass(eq=False)
+class Stall:
+    """Answer as usual, but fall silent in the middle.
+
+    :param after: bytes of the body that are still sent.
+    """
+
+    after: int
+    reached: Deferred[None] = field(default_factory=Deferred)
+
+    def reach(self) -> None:
+        """Note that somebody has been left waiting."""
+        if not self.reached.called:
+            self.reached.callback(None)
+
+
 @dataclass(frozen=True)
 class Refuse:
     """Answer with a status of one's own: 429 with ``Retry-After``, 500, 503, 404, a redirect …
@@ -74,7 +90,7 @@ def redirect(location: str, status: int = 301) -> Refuse:
     return Refuse(status, (("Location", location),), b"")
 
 
-Misbehaviour = Delay | Hold | Hang | Cut | Refuse
+Misbehaviour = Delay | Hold | Hang | Cut | Stall | Refuse
 
 
 @dataclass(eq=False)

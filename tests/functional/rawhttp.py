@@ -30,6 +30,21 @@ def request_head(method: str, path: str, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
+def fetch_request(want: str, repository: str = "git.example/org/repo") -> bytes:
+    """Return a whole request for a clone in protocol v2.
+
+    :param want: the commit.
+    :param repository: its name on the server.
+    """
+    body = b"0012command=fetch\n0001%04xwant %s\n0009done\n0000" % (len(want) + 10, want.encode())
+    headers = (
+        "Content-Type: application/x-git-upload-pack-request",
+        "Git-Protocol: version=2",
+        f"Content-Length: {len(body)}",
+    )
+    return request_head("POST", f"/git/{repository}/git-upload-pack", *headers) + body
+
+
 async def ask(reactor: Any, url: str, method: str, path: str, *headers: str, body: bytes = b"") -> Response:
     """Send one request on a connection of its own and return the whole response.
 

@@ -26,7 +26,7 @@ from tests.functional.exchanges import HEAD_SIZE, Exchange, Journal, inflate, ki
 from tests.functional.gate import Gate
 from tests.functional.gitcgi import GitHttpBackend, Responder, git_environment
 from tests.functional.lfs import LfsStore
-from tests.functional.misbehaviour import Cut, Delay, Hang, Hold, Misbehaviour, Refuse, Rule, Rules
+from tests.functional.misbehaviour import Cut, Delay, Hang, Hold, Misbehaviour, Refuse, Rule, Rules, Stall
 
 GIT_CONFIG = {
     "uploadpack.allowFilter": "true",
@@ -154,7 +154,7 @@ class Upstream:
         return Exchange(request.method.decode(), path, query, headers, kind, repository, operation, body)
 
     async def _answer(self, request: Request, exchange: Exchange) -> None:
-        cut_after = None
+        cut_after, stalled = None, None
         for behaviour in self._rules.take(exchange):
             match behaviour:
                 case Delay(seconds):
@@ -165,9 +165,11 @@ class Upstream:
                     await Deferred()
                 case Cut(after):
                     cut_after = after
+                case Stall():
+                    cut_after, stalled = behaviour.after, behaviour.reach
                 case Refuse(status, headers, body):
                     return self._send(Responder(request), status, list(headers), body)
-        responder = Responder(request, cut_after)
+        responder = Responder(request, cut_after, stalled)
         if cut_after == 0:
             return responder.cut()
         refusal = None if exchange.kind == "lfs-object" else self.gate.refusal(exchange)

@@ -1,0 +1,172 @@
+"""Servers killed at the worst moments, and stopped politely: nothing half-made is served, nothing is lost."""
+
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from tests.functional import repositories
+from tests.functional.daemon import Daemon
+from tests.functional.gitclient import Git
+from tests.functional.misbehaviour import Stall
+from tests.functional.rawhttp import ask, connect, fetch_request, request_head
+from tests.functional.remains import temporary_files
+from tests.functional.repositories import Repository
+from tests.functional.restoring import cachew_command
+from tests.functional.upstream import Upstream
+
+URL = "https://git.example/org/repo"
+SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"
+
+
+class Run(Protocol):
+    """Starts a server in a process of its own."""
+
+    async def __call__(self, config: str = "", *, head: str = "") -> Daemon:
+        """Start one, on the state of the one before."""
+
+
+@pytest_twisted.async_yield_fixture
+async def run(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Run]:
+    """Starts servers in processes of their own, one after the other; they are ended at the end."""
+    daemons: list[Daemon] = []
+
+    async def begin(config: str = "", *, head: str = "") -> Daemon:
+        daemon = Daemon(directory=tmp_path, upstream=upstream.url, config=config, head=head)
+        daemons.append(daemon)
+        await daemon.start(reactor)
+        return daemon
+
+    yield begin
+    for daemon in daemons:
+        if daemon.running:
+            await daemon.kill()
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository that is large enough to be in the middle of it; to be copied."""
+    path = tmp_path_factory.mktemp("large") / "repo.git"
+    repositories.make_repository(path, commits=50, files=25, size=1_000_000)
+    return path
+
+
+@pytest.fixture
+def repository(upstream: Upstream, large: Path) -> Repository:
+    """The upstream's repository."""
+    shutil.copytree(large, upstream.path("org/repo"))
+    return Repository(upstream.path("org/repo"))
+
+
+async def is_served(daemon: Daemon, git: Git, repository: Repository) -> None:
+    """Check that clones, pulls and snapshots are whole."""
+    git.config = {name: value for name, value in git.config.items() if not name.startswith("url.")}
+    git.instead_of(*daemon.instead_of)
+    await git.run("clone", "-q", URL, "afterwards")
+    await git.run("-C", "afterwards", "fsck", "--strict")
+    assert (await git.run("-C", "afterwards", "rev-parse", "HEAD")).out == repository.commit()
+    await cachew_command(reactor, git, "--url", daemon.url, "git", "restore", URL, "restored")
+    assert (await git.run("-C", "restored", "status", "--porcelain")).out == ""
+    assert (await git.run("-C", "restored", "rev-parse", "HEAD")).out == repository.commit()
+
+
+@pytest_twisted.ensureDeferred
+async def test_killed_while_mirroring(upstream: Upstream, repository: Repository, git: Git, run: Run) -> None:
+    """A server killed in the middle of a first clone starts again without the half of it, and mirrors anew."""
+    daemon = await run()
+    git.instead_of(*daemon.instead_of)
+    stall = Stall(5_000_000)
+    upstream.misbehave(stall, kind="pack")
+    client = Deferred.fromCoroutine(git.run("clone", "-q", URL, "before", check=False))
+    await stall.reached
+    await upstream.journal.reached(2, "pack")
+    assert temporary_files(daemon.state)
+    await daemon.kill()
+    assert (await client).code != 0
+    assert not (git.home / "before").exists()
+    upstream.behave()
+    daemon = await run()
+    assert temporary_files(daemon.state) == []
+    assert not list(daemon.state.glob("mirrors/git.example/*"))
+    await is_served(daemon, git, repository)
+    await daemon.said("mirrored git.example/org/repo")
+
+
+@pytest_twisted.ensureDeferred
+async def test_killed_while_making_a_snapshot(upstream: Upstream, repository: Repository, git: Git, run: Run) -> None:
+    """A server killed in the middle of a snapshot has none after its start, and makes it when asked."""
+    daemon = await run()
+    client = await connect(reactor, daemon.url)
+    client.send(request_head("GET", SNAPSHOT))
+    assert (await client.head()).status == 200
+    await client.take(1)
+    await daemon.kill()
+    await client.lost.wait()
+    assert temporary_files(daemon.state)
+    assert not client.received.endswith(b"0\r\n\r\n")
+    upstream.misbehave(Stall(0), kind="pack")
+    daemon = await run('[git]\nsnapshot-interval = "0s"\nmirror-snapshot-interval = "0s"')
+    assert temporary_files(daemon.state) == []
+    assert (await ask(reactor, daemon.url, "HEAD", SNAPSHOT)).status == 404
+    await is_served(daemon, git, repository)
+
+
+@pytest_twisted.ensureDeferred
+async def test_killed_while_sending_packs(upstream: Upstream, repository: Repository, git: Git, run: Run) -> None:
+    """A server killed while packs are computed keeps no part of one; its mirror and finished packs are still good."""
+    daemon = await run()
+    git.instead_of(*daemon.instead_of)
+    await git.run("clone", "-q", URL, "before")
+    await daemon.said("mirrored git.example/org/repo")
+    client = await connect(reactor, daemon.url)
+    client.send(fetch_request(repository.commit()))
+    await client.take(100_000)
+    await daemon.kill()
+    await client.lost.wait()
+    assert temporary_files(daemon.state)
+    daemon = await run()
+    assert temporary_files(daemon.state) == []
+    before = upstream.count("pack")
+    await is_served(daemon, git, repository)
+    assert upstream.count("pack") == before
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopped_politely(upstream: Upstream, repository: Repository, run: Run) -> None:
+    """At SIGTERM readiness fails first, a download under way is finished, and the exit code is 0."""
+    daemon = await run(head='shutdown-readiness-delay = "500ms"\nshutdown-timeout = "20s"')
+    whole = await ask(reactor, daemon.url, "GET", SNAPSHOT)
+    await daemon.said("made snapshot")
+    client = await connect(reactor, daemon.url)
+    client.send(request_head("GET", SNAPSHOT))
+    head = await client.head()
+    client.transport.pauseProducing()
+    daemon.signal(signal.SIGTERM)
+    await daemon.said("SIGTERM")
+    assert (await ask(reactor, daemon.url, "GET", "/_readiness")).status == 503
+    assert (await ask(reactor, daemon.url, "GET", "/_liveness")).status == 200
+    await daemon.said("Port")
+    client.transport.resumeProducing()
+    assert await client.take(int(head.headers["content-length"])) == whole.body
+    assert await daemon.ended() == 0
+    assert "Traceback" not in daemon.output
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopped_while_busy(upstream: Upstream, repository: Repository, git: Git, run: Run) -> None:
+    """A server whose clients take too long breaks them off after its patience and ends well, its children with it."""
+    daemon = await run(head='shutdown-timeout = "500ms"')
+    git.instead_of(*daemon.instead_of)
+    upstream.misbehave(Stall(5_000_000), kind="pack")
+    client = Deferred.fromCoroutine(git.run("clone", "-q", URL, "clone", check=False))
+    await upstream.journal.reached(2, "pack")
+    assert await daemon.end(signal.SIGTERM) == 0
+    assert (await client).code != 0
+    assert "Traceback" not in daemon.output
+    assert temporary_files(daemon.state) == []
