@@ -112,6 +112,7 @@ class Artefacts:
     scheduler: Scheduler
     productions: Productions
     seeder: Seeder
+    bundle_store: BundleStore
 
     async def start(self) -> None:
         """Remove what an earlier run left half-made."""
@@ -240,7 +241,7 @@ def make_artefacts(
         is_https=is_https,
     )
     seeder = Seeder(cache=cache, check=check, threads=threads, metrics=metrics)
-    return Artefacts(snapshots, routes, scheduler, productions, seeder)
+    return Artefacts(snapshots, routes, scheduler, productions, seeder, store)
 
 
 def _replica(state: Path) -> str:
