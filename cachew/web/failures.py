@@ -24,6 +24,9 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.UnsupportedEncoding, 415),
     (errors.Busy, 503),
     (errors.StorageUnavailable, 503),
+    # What is damaged is removed when that is found, and records settle: the next try finds another state.
+    (errors.CorruptObject, 503),
+    (errors.Conflict, 503),
     (errors.UpstreamTimeout, 504),
     (errors.UpstreamBusy, 503),
     (errors.UpstreamError, 502),
@@ -107,4 +110,6 @@ _EXTRA_HEADERS: tuple[tuple[type[Exception], Callable[..., Headers]], ...] = (
     (errors.Busy, _retry_after),
     (errors.UpstreamBusy, _retry_after),
     (errors.StorageUnavailable, lambda error: ((b"Retry-After", b"5"),)),
+    (errors.CorruptObject, lambda error: ((b"Retry-After", b"1"),)),
+    (errors.Conflict, lambda error: ((b"Retry-After", b"1"),)),
 )

@@ -13,7 +13,7 @@ from klein import Klein
 
 from cachew.cache.interface import Cache, ObjectInfo
 from cachew.cache.naming import namespace_name
-from cachew.plumbing.errors import BadRequest, Forbidden, NotFound
+from cachew.plumbing.errors import BadRequest, Forbidden, NotFound, TooLarge
 from cachew.plumbing.streams import PIECE, BytesSource
 from cachew.web.app import allow_methods
 from cachew.web.bodies import send
@@ -29,11 +29,12 @@ class ObjectRoutes:
     """The routes below ``/api/v1/``.
 
     :param cache: where the objects are.
+    :param limit: the most bytes of one object.
     :param reserved: namespaces that cachew itself stores in; nobody gets at them here.
     """
 
-    def __init__(self, *, cache: Cache, reserved: frozenset[str] = _RESERVED) -> None:
-        self._cache, self._reserved = cache, reserved
+    def __init__(self, *, cache: Cache, limit: int | None = None, reserved: frozenset[str] = _RESERVED) -> None:
+        self._cache, self._limit, self._reserved = cache, limit, reserved
 
     def mount(self, app: Klein) -> None:
         """Register the routes."""
@@ -78,6 +79,7 @@ class ObjectRoutes:
         return None
 
     async def _post(self, request: Any, namespace: str, key: str) -> bytes:
+        self._check_size(request.body_length or 0)
         writer = await self._cache.create(
             namespace,
             key,
@@ -85,14 +87,21 @@ class ObjectRoutes:
             ttl=time_to_live(header(request, "Time-To-Live")),
             etag=uploaded_tag(header(request, "ETag")),
         )
+        received = 0
         try:
             while data := await request.body.read(PIECE):
+                received += len(data)
+                self._check_size(received)
                 await writer.write(data)
             info = await writer.commit()
         finally:
             await writer.abort()
         request.setHeader(b"ETag", f'"{info.etag}"'.encode())
         return b""
+
+    def _check_size(self, size: int) -> None:
+        if self._limit is not None and size > self._limit:
+            raise TooLarge(self._limit, "object")
 
     async def _delete(self, request: Any, namespace: str, key: str) -> bytes:
         if not await self._cache.delete(namespace, key):

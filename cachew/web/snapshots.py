@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from twisted.logger import Logger
+
 from cachew.cache.interface import Entry, ObjectInfo
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import NotFound, SpoolFailed, UnknownPath
+from cachew.plumbing.errors import CorruptObject, NotFound, SpoolFailed, StorageUnavailable, UnknownPath
 from cachew.plumbing.streams import BytesSource, Source
 from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles, parse_base, tip_of
 from cachew.snapshots.bundlelist import render
@@ -44,6 +46,8 @@ class SnapshotRoutes:
     :param is_https: whether a request came over HTTPS.
     :param warm: begins to make something in the background, unless that failed just now.
     """
+
+    log = Logger()
 
     def __init__(
         self,
@@ -87,12 +91,20 @@ class SnapshotRoutes:
             await self._head(request, identity, variant)
             return
         self._requested(identity, variant)
-        entry = await self._snapshots.open(identity, variant)
+        entry = await self._cached(identity, variant)
         if entry is None:
             await self._make(request, identity, variant)
             return
         self._check_staleness(identity)
         await self._serve(request, entry, self._bundle_header(identity, variant, entry.info, prepare=True))
+
+    async def _cached(self, identity: Identity, variant: Variant) -> Entry | None:
+        try:
+            return await self._snapshots.open(identity, variant)
+        except (StorageUnavailable, CorruptObject) as error:
+            # Nothing is cached that could be had; what is made now reaches the client though it can't be stored.
+            self.log.warn("{repository}: no cache tier answers: {error}", repository=identity.name, error=str(error))
+            return None
 
     async def _head(self, request: Any, identity: Identity, variant: Variant) -> None:
         info = await self._snapshots.stat(identity, variant)

@@ -1,7 +1,7 @@
 """The object API over real connections."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from cachew.cache.disk import DiskCache
 from cachew.cache.memory import MemoryCache
-from cachew.plumbing.errors import CorruptObject
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.threads import Threads
 from cachew.web.app import App
@@ -28,6 +27,8 @@ from tests.fakes.caches import UnreliableCache
 from tests.fakes.wallclock import WallClock
 
 KEY = sha256(b"k")
+MOST = len(LARGE) + 1000
+"""The most bytes of an object."""
 
 
 class Api:
@@ -43,7 +44,7 @@ class Api:
         async def git(request: Any) -> bytes:
             return b""
 
-        routes = ObjectRoutes(cache=self.cache)
+        routes = ObjectRoutes(cache=self.cache, limit=MOST)
         app = App(routes=[routes], git=git, metrics=Metrics(), clock=reactor, version="0")
         self.site = make_site(app, reactor=reactor)
         self.port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(self.site)
@@ -280,9 +281,7 @@ async def test_failing_storage_is_told(api: Api) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_download_whose_storage_breaks_is_broken_off(
-    api: Api, flush_logged_errors: Callable[..., list[Failure]]
-) -> None:
+async def test_a_download_whose_storage_breaks_is_broken_off(api: Api) -> None:
     """A client never takes half an object for a whole one."""
     await store(api.cache, "k", LARGE)
     api.cache.cut = 1_000_000
@@ -291,4 +290,17 @@ async def test_a_download_whose_storage_breaks_is_broken_off(
     assert head.startswith(b"HTTP/1.1 200 ")
     assert len(body) <= 1_000_000
     assert LARGE.startswith(body)
-    assert len(flush_logged_errors(CorruptObject)) == 1
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_an_object_over_the_limit_is_refused(api: Api, chunked: bool) -> None:
+    """By what it announces before a byte is taken, and by what has come otherwise; nothing is left of it."""
+    framing, body = b"Content-Length: %d" % (MOST + 1), b""
+    if chunked:
+        framing = b"Transfer-Encoding: chunked"
+        body = b"".join(b"3e8\r\n%s\r\n" % (b"x" * 1000) for _ in range(MOST // 1000 + 1)) + b"0\r\n\r\n"
+    head = b"POST /api/v1/object/ns/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    answer = await exchange(api, head + framing + b"\r\n\r\n" + body)
+    assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
+    assert await missing(api.cache.cache, "k")

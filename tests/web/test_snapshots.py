@@ -30,6 +30,7 @@ from cachew.snapshots.variants import LFS, NAMESPACE, SNAPSHOT, Variant
 from cachew.web.app import App
 from cachew.web.requests import make_site
 from cachew.web.snapshots import SnapshotRoutes
+from tests.fakes.caches import UnreliableCache
 
 IDENTITY = Identity("git.example", "org/repo")
 OLD, NEW = "a" * 40, "b" * 40
@@ -52,7 +53,7 @@ class FakeMirror:
 class FakeBundles:
     """Bundles that say what they are asked."""
 
-    def __init__(self, cache: MemoryCache) -> None:
+    def __init__(self, cache: UnreliableCache) -> None:
         self.cache = cache
         self.prepared: list[tuple[str, str]] = []
         self.found: list[tuple[str, str]] = []
@@ -74,7 +75,7 @@ class FakeBundles:
 class FakeStore:
     """A list of one bundle."""
 
-    def __init__(self, cache: MemoryCache) -> None:
+    def __init__(self, cache: UnreliableCache) -> None:
         self.cache = cache
         self.bundles: tuple[Listed, ...] = ()
 
@@ -92,7 +93,7 @@ class Server:
 
     def __init__(self, reactor: Any, scratch: Path) -> None:
         self.reactor = reactor
-        self.cache = MemoryCache(limit=1_000_000, clock=reactor.seconds)
+        self.cache = UnreliableCache(MemoryCache(limit=1_000_000, clock=reactor.seconds))
         self.mirror: FakeMirror | None = FakeMirror()
         self.bundles, self.store = FakeBundles(self.cache), FakeStore(self.cache)
         self.background = Background()
@@ -386,3 +387,17 @@ async def test_behind_a_tls_proxy_addresses_are_https(server: Server) -> None:
     server.https = True
     text = (await server.ask("/bundle-list")).body.decode()
     assert f"uri = {server.address.replace('http', 'https')}{BASE}/" in text
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_storage_is_no_failure(server: Server) -> None:
+    """While every cache tier fails a snapshot is made for whoever asks, and not kept."""
+    server.cache.down = True
+    for _ in range(2):
+        server.gate = Deferred()
+        answer = await server.begin("/snapshot.tar.zst")
+        assert answer.code == 200
+        server.gate.callback(None)
+        assert await answer.content() == b"firstlater"
+    server.cache.down = False
+    assert await server.cache.stat(NAMESPACE, "snapshot:git.example/org/repo") is None
