@@ -1,6 +1,7 @@
 """Everything that is made of mirrors, put together: archives, bundles, their routes and their schedule."""
 
 import socket
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,15 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import UpstreamError
+from cachew.plumbing.errors import CachewError, UpstreamError
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.plumbing.wallclock import WallClock
+from cachew.replicas.interface import Records
+from cachew.replicas.leases import Leases
+from cachew.replicas.progress import Progress
 from cachew.settings import Settings
 from cachew.snapshots.archive import Archiver
 from cachew.snapshots.bundle import Bundles
@@ -31,6 +35,7 @@ from cachew.snapshots.lfs import LfsMaker
 from cachew.snapshots.production import Productions
 from cachew.snapshots.scheduler import Intervals, Scheduler
 from cachew.snapshots.seed import MirrorCheck, MirrorMaker, Seeder
+from cachew.snapshots.sharing import SharedWork
 from cachew.snapshots.store import SnapshotMaker, Snapshots
 from cachew.snapshots.upkeep import Upkeep
 from cachew.snapshots.variants import LFS, MIRROR, SNAPSHOT, Variant
@@ -80,6 +85,23 @@ class Staleness:
     async def _ask(self, identity: Identity) -> Answer:
         authorization = await self._remotes.of(identity).authorization()
         return await self._freshness.refs(identity, MIRRORED_KIND, authorization)
+
+    async def refresh(self, identity: Identity) -> bool:
+        """Bring a mirror to where its upstream is.
+
+        :return: whether it is there; not so when the upstream fails.
+        """
+        mirror = self._mirrors.find(identity)
+        if mirror is None or not mirror.ready:
+            return False
+        try:
+            answer = await self._ask(identity)
+            if not answer.stale:
+                await mirror.sync(answer.listing, answer.started)
+        except CachewError as error:
+            self.log.warn("{repository} can't be brought up to date: {error}", repository=identity.name, error=error)
+            return False
+        return not answer.stale
 
     # what bundles ask of an upstream
 
@@ -142,6 +164,8 @@ def make_artefacts(
     wall: WallClock,
     metrics: Metrics,
     is_https: Callable[[Any], bool],
+    records: Records,
+    progress: Progress,
 ) -> Artefacts:
     """Put the parts together; see the module."""
     git = settings.git
@@ -197,17 +221,37 @@ def make_artefacts(
         mirror = mirrors.find(identity)
         return mirror if mirror is not None and mirror.ready else None
 
-    async def repack(identity: Identity) -> None:
+    async def repack(identity: Identity) -> bool:
         mirror = find(identity)
         if mirror is not None:
             await mirror.repack()
+        return mirror is not None
+
+    async def update_bundles(identity: Identity) -> bool:
+        await staleness.refresh(identity)
+        return await store.update(identity)
 
     upkeep = Upkeep(
         snapshots=snapshots,
         find_mirror=find,
-        chores={"repack": repack, "bundles": store.update},
+        refresh=staleness.refresh,
+        chores={"repack": repack, "bundles": update_bundles},
         clock=wall,
         max_age=git.snapshot_max_age,
+    )
+    shared = SharedWork(
+        leases=Leases(
+            records=records,
+            holder=_replica(settings.state),
+            clock=clock,
+            duration=git.replica_timeout,
+            unique=lambda: uuid.uuid4().hex,
+        ),
+        progress=progress,
+        work=upkeep.perform,
+        own=frozenset({"repack"}),
+        clock=wall,
+        metrics=metrics,
     )
     scheduler = Scheduler(
         intervals=Intervals(
@@ -222,7 +266,7 @@ def make_artefacts(
             forget=git.snapshot_max_age,
         ),
         repositories=lambda: [mirror.identity for mirror in mirrors if mirror.ready],
-        perform=upkeep.perform,
+        perform=shared.perform,
         slots=Slots(limit=git.snapshot_concurrency, queue_limit=1_000_000),
         clock=wall,
         threads=threads,

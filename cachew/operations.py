@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from cachew.cache.interface import Cache
+from cachew.cache.tiered import TieredCache
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
@@ -16,6 +16,7 @@ from cachew.plumbing.errors import CachewError, NotFound
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.threads import Threads
+from cachew.replicas.tally import Tally
 from cachew.smarthttp.packcache import PackCache
 from cachew.snapshots.store import Snapshots
 from cachew.snapshots.variants import Variant
@@ -40,6 +41,7 @@ class Running:
     :param now: the time of day in epoch seconds.
     :param make: makes an archive of a repository now.
     :param usage: knows when repositories were asked for.
+    :param clones: counts clones of all replicas.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class Running:
         freshness: Freshness,
         remotes: Remotes,
         snapshots: Snapshots,
-        cache: Cache,
+        cache: TieredCache,
         pack_cache: PackCache,
         slots: Slots,
         background: Background,
@@ -59,11 +61,12 @@ class Running:
         now: Callable[[], float],
         make: Callable[[Identity, Variant], Coroutine[Any, Any, object]],
         usage: Tidying,
+        clones: Tally,
     ) -> None:
         self._unready, self._mirrors, self._freshness, self._remotes = unready, mirrors, freshness, remotes
         self._snapshots, self._cache, self._pack_cache, self._slots = snapshots, cache, pack_cache, slots
         self._background, self._threads, self._metrics, self._now = background, threads, metrics, now
-        self._make, self._usage = make, usage
+        self._make, self._usage, self._clones = make, usage, clones
         self._started = now()
 
     def unready(self) -> str:
@@ -80,7 +83,12 @@ class Running:
             caches=[await self._store(), self._packs()],
             work=[WorkStatus(kind=kind, repository=name, began=began) for kind, name, began in self._work()],
             waiting=self._slots.waiting,
+            troubles=self.troubles(),
         )
+
+    def troubles(self) -> Sequence[str]:
+        """Return what does not work though the server serves."""
+        return self._cache.troubles
 
     def served(self) -> dict[str, int]:
         """Return the git requests answered so far, by where the answer came from."""
@@ -112,6 +120,9 @@ class Running:
     async def repositories(self) -> Sequence[RepositoryStatus]:
         """Return every repository that is mirrored or about to be, in the order of their names."""
         mirrors = sorted(self._mirrors, key=lambda mirror: mirror.identity)
+        # Nobody waits for the other replicas' counts: the next look shows them.
+        counting = self._clones.refresh([mirror.identity.name for mirror in mirrors])
+        self._background.start(counting, "reading clone counts of all repositories")
         return [await self._status(mirror) for mirror in mirrors]
 
     async def _status(self, mirror: Mirror) -> RepositoryStatus:
@@ -133,6 +144,7 @@ class Running:
             snapshot_size=info.size if info else None,
             used=self._usage.last_used(identity),
             requests=self._usage.requests(identity),
+            clones_today=self._clones.today(identity.name),
             stale=known is not None and mirror.ready and mirror.behind(known),
             error=mirror.last_error or "",
         )

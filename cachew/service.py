@@ -8,6 +8,7 @@ import random
 import secrets
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from urllib.parse import urlsplit
 
 from treq.client import HTTPClient
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.python.threadpool import ThreadPool
 from twisted.web.client import Agent, HTTPConnectionPool
 
@@ -35,13 +38,15 @@ from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.periodic import Periodic
 from cachew.plumbing.process import Processes
-from cachew.plumbing.threads import Threads
+from cachew.plumbing.threads import PatientPool, Threads
 from cachew.plumbing.wallclock import WallClock
+from cachew.replicas.progress import Progress
+from cachew.replicas.tally import Tally
 from cachew.settings import Settings
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.packcache import PackCache
 from cachew.surroundings import Surroundings
-from cachew.tiers import make_cache
+from cachew.tiers import make_cache, make_records
 from cachew.upstream.agent import make_agents
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import Timeouts, UpstreamClient
@@ -71,6 +76,9 @@ from cachew.web.webhook import WebhookRoutes
 
 _DASHBOARD_STEP = 10.0
 _SWEEP_INTERVAL = 300.0
+_PROBE_INTERVAL = 15.0
+_COUNT_INTERVAL = 30.0
+_LAST_COUNT = 2.0
 _TIDY_INTERVAL = 600.0
 
 
@@ -80,6 +88,7 @@ class Ground:
 
     :param reactor: the reactor; its clock is monotonic.
     :param wall: the time of day as a clock.
+    :param store_pool: threads that calls to object stores may hold for long.
     """
 
     settings: Settings
@@ -89,6 +98,8 @@ class Ground:
     metrics: Metrics
     pool: ThreadPool
     threads: Threads
+    store_pool: ThreadPool
+    store_threads: Threads
     processes: Processes
     background: Background
 
@@ -121,6 +132,7 @@ def make_service(*, settings: Settings, reactor: Any, surroundings: Surroundings
 def ground_of(settings: Settings, reactor: Any, surroundings: Surroundings) -> Ground:
     """Make what everything stands on; see :func:`make_service`."""
     pool = ThreadPool(0, settings.limits.threads, "cachew")
+    store_pool = PatientPool(0, settings.limits.store_threads, "cachew-store")
     return Ground(
         settings=settings,
         surroundings=surroundings,
@@ -129,6 +141,8 @@ def ground_of(settings: Settings, reactor: Any, surroundings: Surroundings) -> G
         metrics=Metrics(),
         pool=pool,
         threads=Threads(reactor=reactor, pool=pool),
+        store_pool=store_pool,
+        store_threads=Threads(reactor=reactor, pool=store_pool),
         processes=Processes(reactor=reactor),
         background=Background(seconds=reactor.seconds),
     )
@@ -225,8 +239,13 @@ class House:
             clock=ground.reactor,
             wall=ground.wall,
             threads=ground.threads,
+            store_threads=ground.store_threads,
             background=ground.background,
+            metrics=ground.metrics,
         )
+        self.records = make_records(settings.cache, ground.store_threads)
+        self.progress = Progress(records=self.records, clock=ground.surroundings.wall_clock)
+        self.clones = Tally(what="clones", progress=self.progress, now=ground.surroundings.wall_clock)
         self.artefacts = self._artefacts()
         self.tidying = Tidying(
             mirrors=self.mirrors,
@@ -260,6 +279,7 @@ class House:
                 threads=ground.threads,
                 fetch_timeout=git.fetch_timeout,
                 clone_timeout=git.clone_timeout,
+                fetches=Slots(limit=git.max_fetches, queue_limit=git.queue_limit),
             ),
             clock=ground.reactor,
             now=ground.surroundings.wall_clock,
@@ -268,6 +288,7 @@ class House:
             slots=Slots(limit=git.max_clones, queue_limit=git.queue_limit),
             seed=self._seed,
             on_ready=self._new_mirror,
+            min_free=ground.settings.limits.min_free,
         )
 
     async def _seed(self, identity: Identity, directory: Path) -> bool:
@@ -318,6 +339,8 @@ class House:
             wall=ground.wall,
             metrics=ground.metrics,
             is_https=self.policy.is_https,
+            records=self.records,
+            progress=self.progress,
         )
 
     def _exec_path(self) -> Path:
@@ -367,6 +390,7 @@ class House:
             background=ground.background,
             metrics=ground.metrics,
             body_limit=git.max_request_body,
+            cloned=self._cloned,
         )
         return GitRoutes(
             remotes=self.outside.remotes,
@@ -400,6 +424,7 @@ class House:
             now=ground.surroundings.wall_clock,
             make=self.artefacts.make_now,
             usage=self.tidying,
+            clones=self.clones,
         )
 
     def _admin_access(self) -> AdminAccess:
@@ -449,7 +474,7 @@ class House:
                         if upstream.url
                     },
                 ),
-                ObjectRoutes(cache=self.cache),
+                ObjectRoutes(cache=self.cache, limit=ground.settings.limits.max_object or None),
             ],
             git=self._git_routes(access).handle,
             admit=lambda request: _admit(request, self.policy, access),
@@ -479,6 +504,7 @@ class House:
             opening=[
                 self._load_public,
                 self.tidying.load,
+                self._start_store_threads,
                 self.cache.start,
                 self.pack_cache.open,
                 self.artefacts.start,
@@ -486,6 +512,7 @@ class House:
             ],
             closing=[
                 self.artefacts.stop,
+                self._count_clones,
                 ground.background.stop,
                 self.mirrors.stop,
                 self.verdicts.stop,
@@ -497,12 +524,15 @@ class House:
                 self.public.flush,
                 self.tidying.save,
                 self.cache.stop,
+                self._stop_store_threads,
             ],
             jobs=[
                 *self._manhole(),
                 self.artefacts.scheduler,
                 Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=dashboard.sample, clock=ground.reactor),
                 Periodic(name="tidying", interval=_TIDY_INTERVAL, work=self.tidying.tidy, clock=ground.reactor),
+                Periodic(name="cache probe", interval=_PROBE_INTERVAL, work=self.cache.probe, clock=ground.reactor),
+                Periodic(name="clone counts", interval=_COUNT_INTERVAL, work=self.clones.flush, clock=ground.reactor),
                 Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=self.cache.sweep, clock=ground.reactor),
             ],
             patience=Patience(settings.shutdown_readiness_delay, settings.shutdown_timeout),
@@ -531,6 +561,21 @@ class House:
                 },
             )
         ]
+
+    def _cloned(self, identity: Identity) -> None:
+        self.ground.metrics.clones.labels(identity.name).inc()
+        self.clones.note(identity.name)
+
+    async def _count_clones(self) -> None:
+        last = Deferred.fromCoroutine(self.clones.flush()).addTimeout(_LAST_COUNT, self.ground.reactor)
+        with suppress(DeferredTimeout):
+            await last
+
+    async def _start_store_threads(self) -> None:
+        self.ground.store_pool.start()
+
+    async def _stop_store_threads(self) -> None:
+        self.ground.store_pool.stop()
 
     async def _load_public(self) -> None:
         await self.ground.threads(self.public.load)

@@ -59,6 +59,9 @@ class GitSettings(Section):
     mirror_snapshot_interval: DurationOrZero = key("2h", "How often mirror snapshots are made; 0s: never.")
     repack_interval: DurationOrZero = key("24h", "How often mirrors are repacked; 0s: never.")
     snapshot_max_age: Duration = key("24h", "An unchanged snapshot is made again when it is older than this.")
+    replica_timeout: Duration = key(
+        "60s", "How long a replica that makes something may be silent before another one makes it."
+    )
     snapshot_timeout: Duration = key("1h", "The most time that making one snapshot may take.")
     snapshot_concurrency: AtLeastOne = key(2, "How many snapshots, bundles and repacks may be made at a time.")
     lfs_snapshots: StrictBool = key(True, "Whether LFS snapshots are made of repositories that use LFS.")
@@ -246,7 +249,8 @@ class LimitSettings(Section):
     write_timeout: Duration = key("300s", "How long a client may take nothing of its response.")
     max_object: Size = key("50GB", "The largest object that the object API takes.")
     min_free: Size = key("2GB", "Free space on the state directory's filesystem below which nothing new is mirrored.")
-    threads: AtLeastOne = key(8, "Threads for files, compression and object stores.")
+    threads: AtLeastOne = key(8, "Threads for files and compression.")
+    store_threads: AtLeastOne = key(16, "Threads for calls to object stores.")
 
 
 class ManholeSettings(Section):

@@ -1,4 +1,4 @@
-"""The cache, made out of the settings: one tier or several, the nearest first."""
+"""What is kept, made out of the settings: the cache of one tier or several, and the records that replicas share."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +11,11 @@ from cachew.cache.interface import Cache
 from cachew.cache.memory import MemoryCache
 from cachew.cache.tiered import TieredCache
 from cachew.plumbing.background import Background
+from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.threads import Threads
 from cachew.plumbing.wallclock import WallClock
+from cachew.replicas.interface import Records
+from cachew.replicas.memory import MemoryRecords
 from cachew.settings import CacheTier, DiskTier, MemoryTier, S3Tier
 
 if TYPE_CHECKING:
@@ -26,19 +29,51 @@ def make_cache(
     clock: IReactorTime,
     wall: WallClock,
     threads: Threads,
+    store_threads: Threads,
     background: Background,
-) -> Cache:
+    metrics: Metrics,
+) -> TieredCache:
     """Make the cache.
 
     :param tiers: the config's ``[[cache]]``.
     :param state: the state directory, where a disk tier lies that names no path.
+    :param threads: for files.
+    :param store_threads: for object stores; threads of their own, since a store that hangs holds them.
     """
-    caches = [_tier(tier, state=state, wall=wall, threads=threads, background=background) for tier in tiers]
-    return TieredCache(tiers=caches, clock=clock, wall_clock=wall.seconds, background=background)
+    caches = {
+        f"{number}-{tier.backend}": _tier(
+            tier, state=state, wall=wall, threads=threads, store_threads=store_threads, background=background
+        )
+        for number, tier in enumerate(tiers, 1)
+    }
+    return TieredCache(
+        tiers=list(caches.values()),
+        names=list(caches),
+        clock=clock,
+        wall_clock=wall.seconds,
+        background=background,
+        metrics=metrics,
+    )
+
+
+def make_records(tiers: Sequence[CacheTier], store_threads: Threads) -> Records:
+    """Make the records of the replicas that share the farthest object store, or of this one alone."""
+    shared = [tier for tier in tiers if isinstance(tier, S3Tier)]
+    if not shared:
+        return MemoryRecords()
+    from cachew.replicas.objectstore import ObjectStoreRecords
+
+    return ObjectStoreRecords(bucket=bucket_of(shared[-1], store_threads))
 
 
 def _tier(
-    tier: CacheTier, *, state: Path, wall: WallClock, threads: Threads, background: Background
+    tier: CacheTier,
+    *,
+    state: Path,
+    wall: WallClock,
+    threads: Threads,
+    store_threads: Threads,
+    background: Background,
 ) -> Cache:
     if isinstance(tier, MemoryTier):
         return MemoryCache(limit=tier.limit, max_ttl=tier.max_ttl, clock=wall.seconds)
@@ -51,7 +86,7 @@ def _tier(
             clock=wall.seconds,
             threads=threads,
         )
-    return _object_store(tier, wall=wall, threads=threads, background=background)
+    return _object_store(tier, wall=wall, threads=store_threads, background=background)
 
 
 def _object_store(tier: S3Tier, *, wall: WallClock, threads: Threads, background: Background) -> Cache:

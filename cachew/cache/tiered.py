@@ -8,7 +8,7 @@ bounded while, then the copy is served and the answer is used when it comes. A t
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -21,11 +21,13 @@ from cachew.cache.tiers import Tier
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CorruptObject, StorageUnavailable
 from cachew.plumbing.jobs import Slots
+from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
 
 Name = tuple[str, str]
 _ANSWERS_KEPT = 10_000
 _DEBTS_KEPT = 1000
+_PROBE = "git", object_key("probe")
 
 
 class TieredCache:
@@ -38,6 +40,8 @@ class TieredCache:
     :param check_wait: seconds that a reader waits for that answer.
     :param retry_after: seconds for which a tier is left alone after a failure.
     :param background: where copies are made and answers are awaited that nobody waits for.
+    :param names: what the log and the metrics call the tiers.
+    :param metrics: where hits, misses and failures are counted.
     """
 
     log = Logger()
@@ -52,12 +56,15 @@ class TieredCache:
         check_wait: float = 0.05,
         retry_after: float = 5.0,
         background: Background | None = None,
+        names: Sequence[str] = (),
+        metrics: Metrics | None = None,
     ) -> None:
         if not tiers:
             raise ValueError("a tiered cache has at least one tier")
-        names = [f"{number} ({type(cache).__name__})" for number, cache in enumerate(tiers, 1)]
+        names = names or [f"{number}-{type(cache).__name__}" for number, cache in enumerate(tiers, 1)]
+        metrics = metrics or Metrics()
         self._tiers = [
-            Tier(cache=cache, name=name, clock=clock, retry_after=retry_after)
+            Tier(cache=cache, name=name, clock=clock, retry_after=retry_after, metrics=metrics)
             for cache, name in zip(tiers, names, strict=True)
         ]
         self._clock, self._wall_clock = clock, wall_clock
@@ -96,8 +103,10 @@ class TieredCache:
             if entry is None:
                 continue
             if tier is not self._authority and await self._outdated(name, entry.info):
+                tier.count("outdated")
                 entry.close()
                 continue
+            tier.count("hit")
             return self._far(entry, self._tiers[:number]) if number else entry
         self._unless_all_fail()
         return None
@@ -118,6 +127,16 @@ class TieredCache:
     def _unless_all_fail(self) -> None:
         if all(tier.resting for tier in self._tiers):
             raise StorageUnavailable("every cache tier fails")
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is wrong with tiers, in words fit for everybody."""
+        return [tier.trouble for tier in self._tiers if tier.trouble]
+
+    async def probe(self) -> None:
+        """Ask every tier something, so that trouble is noticed, and its end, though nobody reads or writes."""
+        probes = [Deferred.fromCoroutine(tier.stat(*_PROBE)) for tier in self._tiers]
+        await DeferredList(probes)
 
     # Is a nearer copy still right?
 
@@ -146,7 +165,7 @@ class TieredCache:
         return True
 
     async def _ask(self, name: Name) -> ObjectInfo | None:
-        answer = await self._authority.ask(self._authority.cache.stat(*name))
+        answer = await self._authority.look(self._authority.cache.stat(*name))
         self._note_answer(name, answer)
         return answer
 

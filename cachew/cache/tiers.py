@@ -11,30 +11,49 @@ from twisted.logger import Logger
 
 from cachew.cache.interface import Cache, Entry, ObjectInfo
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable
+from cachew.plumbing.metrics import Metrics
 
 T = TypeVar("T")
+
+
+SLOW = 2.0
+"""Seconds after which a tier that hasn't said what it has counts as slow."""
 
 
 class Tier:
     """See the module.
 
     :param cache: what stores.
-    :param name: what the log calls it.
+    :param name: what the log and the metrics call it.
     :param clock: for how long it is left alone.
     :param retry_after: seconds for which it is left alone after a failure.
+    :param metrics: where its hits, misses and failures are counted.
     """
 
     log = Logger()
 
-    def __init__(self, *, cache: Cache, name: str, clock: IReactorTime, retry_after: float) -> None:
+    def __init__(
+        self, *, cache: Cache, name: str, clock: IReactorTime, retry_after: float, metrics: Metrics
+    ) -> None:
         self.cache, self.name = cache, name
-        self._clock, self._retry_after = clock, retry_after
+        self._clock, self._retry_after, self._metrics = clock, retry_after, metrics
         self._failed_at: float | None = None
+        self._took = 0.0
+        self._asked: list[float] = []
+        metrics.tier_up.labels(name).set(1)
 
     @property
     def resting(self) -> bool:
         """Whether it failed so lately that it is left alone."""
         return self._failed_at is not None and self._clock.seconds() < self._failed_at + self._retry_after
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with it, in words; empty when it works."""
+        if self._failed_at is not None:
+            return f"cache tier {self.name} fails"
+        waiting = self._clock.seconds() - self._asked[0] if self._asked else 0.0
+        return f"cache tier {self.name} is slow" if max(self._took, waiting) > SLOW else ""
 
     def failed(self, error: Exception) -> None:
         """Note a failure; being full is none."""
@@ -43,6 +62,12 @@ class Tier:
         if not self.resting:
             self.log.warn("cache tier {name} fails and is left alone: {error}", name=self.name, error=str(error))
         self._failed_at = self._clock.seconds()
+        self.count("failed")
+        self._metrics.tier_up.labels(self.name).set(0)
+
+    def count(self, outcome: str) -> None:
+        """Count what came of looking for an object."""
+        self._metrics.tier_requests.labels(self.name, outcome).inc()
 
     async def ask(self, question: Coroutine[Any, Any, T]) -> T:
         """Run one operation of the tier.
@@ -57,20 +82,40 @@ class Tier:
         except StorageUnavailable as error:
             self.failed(error)
             raise
-        self._failed_at = None
+        self._works()
         return result
+
+    def _works(self) -> None:
+        if self._failed_at is not None:
+            self.log.info("cache tier {name} works again", name=self.name)
+            self._failed_at = None
+            self._metrics.tier_up.labels(self.name).set(1)
+
+    async def look(self, question: Coroutine[Any, Any, T]) -> T:
+        """Run an operation that finds out what the tier has, which should not take long; see :meth:`ask`."""
+        began = self._clock.seconds()
+        self._asked.append(began)
+        try:
+            return await self.ask(question)
+        finally:
+            self._asked.remove(began)
+            self._took = self._clock.seconds() - began
+            self._metrics.tier_seconds.labels(self.name).observe(self._took)
 
     async def open(self, namespace: str, key: str) -> Entry | None:
         """Open an object; a failure is a miss."""
         try:
-            return await self.ask(self.cache.open(namespace, key))
+            entry = await self.look(self.cache.open(namespace, key))
         except (StorageUnavailable, CorruptObject):
             return None
+        if entry is None:
+            self.count("miss")
+        return entry
 
     async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
         """Return what is known of an object; a failure is a miss."""
         try:
-            return await self.ask(self.cache.stat(namespace, key))
+            return await self.look(self.cache.stat(namespace, key))
         except (StorageUnavailable, CorruptObject):
             return None
 

@@ -33,3 +33,25 @@ class Metrics:
         self.mirror_seeds = Counter(
             "cachew_mirror_seeds_total", "Attempts to make a mirror of a snapshot", ["outcome"], registry=registry
         )
+        self.tier_requests = Counter(
+            "cachew_cache_tier_requests_total",
+            "Objects looked for in cache tiers, by outcome (hit, miss, outdated), and operations that failed",
+            ["tier", "outcome"],
+            registry=registry,
+        )
+        self.tier_seconds = Histogram(
+            "cachew_cache_tier_seconds", "How long cache tiers took to say what they have", ["tier"], registry=registry
+        )
+        self.tier_up = Gauge(
+            "cachew_cache_tier_up", "Whether a cache tier works (1) or failed when last asked (0)", ["tier"],
+            registry=registry,
+        )
+        self.clones = Counter(
+            "cachew_clones_total", "Clones served by this replica", ["repository"], registry=registry
+        )
+        self.scheduled = Counter(
+            "cachew_scheduled_work_total",
+            "Scheduled tasks by what came of them (made, unchanged, elsewhere, failed)",
+            ["task", "outcome"],
+            registry=registry,
+        )

@@ -1,5 +1,6 @@
 """Blocking work in a bounded thread pool that is handed in."""
 
+import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -9,6 +10,24 @@ from twisted.python.threadpool import ThreadPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class _Daemon(threading.Thread):
+    """A thread that keeps no process alive."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs, daemon=True)
+
+
+class PatientPool(ThreadPool):
+    """A pool for calls that may hang: at the end of the process nobody waits for those that still do."""
+
+    threadFactory = _Daemon
+
+    def stop(self) -> None:
+        """Take no more work; the threads end by themselves."""
+        self.threads.clear()
+        super().stop()
 
 
 class Threads:

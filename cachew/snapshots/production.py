@@ -66,6 +66,11 @@ class Production:
         self._begun: list[Deferred[None]] = []
         self._ended: list[Deferred[None]] = []
 
+    @property
+    def followed(self) -> bool:
+        """Whether anybody is taking its bytes."""
+        return self._spool.followers > 0
+
     async def begun(self) -> None:
         """Wait until :attr:`headers` are known.
 
@@ -167,6 +172,12 @@ class Productions:
     def running(self, key: str) -> Production | None:
         """Return what is being made under a key."""
         return self._running.get(key)
+
+    def give_up(self, key: str) -> None:
+        """Break off what is being made under a key, unless a client is waiting for it."""
+        production, work = self._running.get(key), self._work.get(key)
+        if production is not None and work is not None and not production.followed:
+            work.cancel()
 
     def run(self, order: Order) -> Production:
         """Join what is being made under the order's key, or begin to make it."""

@@ -9,6 +9,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
+CLOCKS_APART = 600.0
+"""Seconds by which the clocks of two replicas may differ without a task being done too early."""
+
 _JITTER = 0.2
 _RETRY = 0.1
 
@@ -31,10 +34,12 @@ class Run:
 
     :param at: when it ended, in seconds since the epoch.
     :param succeeded: whether it was done; finding that nothing was to be done counts.
+    :param number: how often any replica had done it by then; 0 when nobody counts.
     """
 
     at: float
     succeeded: bool
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,25 @@ def due(tasks: Mapping[Task, float], runs: Mapping[Task, Run], now: float, seed:
     return sorted(overdue, key=lambda task: (-late[task], task.repository, task.name))
 
 
+def is_due(task: Task, interval: float, last: Run | None, now: float, seed: str) -> bool:
+    """Whether a task is to be done now; see :func:`due`."""
+    return now >= _next(task, interval, last, seed)
+
+
+def learnt(last: Run | None, number: int, at: float, now: float) -> Run:
+    """Return what a replica knows of a task once it has read how often all of them have done it.
+
+    The clocks of replicas may differ, so work that another one did counts as younger than it says it is.
+
+    :param last: what this replica knew before.
+    :param number: how often it was done.
+    :param at: when it was done last, by the clock of whoever did it.
+    """
+    if last is not None and last.number == number:
+        return last
+    return Run(min(now, at + CLOCKS_APART), True, number)
+
+
 def _next(task: Task, interval: float, last: Run | None, seed: str) -> float:
     if last is None:
         return 0.0
@@ -106,14 +130,18 @@ class Stored:
     at: float
 
 
-def worth_making(stored: Stored | None, mark: str, now: float, max_age: float) -> bool:
+def worth_making(stored: Stored | None, mark: str, now: float, max_age: float, *, current: bool = True) -> bool:
     """Whether an archive is to be made again.
 
     :param stored: the present one, whichever replica made it.
     :param mark: what a new one would be made of.
     :param max_age: seconds after which even an unchanged one is made again.
+    :param current: whether the mirror is known to be where its upstream is; otherwise another replica's archive may
+        well be newer than what this one would make.
     """
-    return stored is None or stored.mark != mark or now - stored.at >= max_age
+    if stored is None or now - stored.at >= max_age:
+        return True
+    return current and stored.mark != mark
 
 
 def still_wanted(wanted: Mapping[Task, float], now: float, max_age: float) -> dict[Task, float]:

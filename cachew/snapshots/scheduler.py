@@ -5,7 +5,7 @@ remembered of it.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from twisted.application.service import Service
@@ -22,15 +22,21 @@ from cachew.snapshots import memory, schedule
 from cachew.snapshots.schedule import Memory, Run, Task
 
 TURN = 15.0
-"""Seconds between two looks at what is due."""
+"""The most seconds between two looks at what is due."""
+
+_TURNS_AN_INTERVAL = 10
+_QUICKEST_TURN = 0.1
 
 PATIENCE = 60.0
 """Seconds in which nobody's asking makes a task be done a second time."""
 
 _MOST_BEGUN = 100
 
-Perform = Callable[[Identity, str], Awaitable[object]]
-"""Does a task."""
+IsDue = Callable[[Run | None], bool]
+"""Whether a task is to be done, given how it was done last."""
+
+Perform = Callable[[Identity, str, Run | None, IsDue], Awaitable[Run | None]]
+"""Does a task unless it turns out not to be due; gives how it was done last, None to be asked again soon."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,8 @@ class Scheduler(Service):
         self._wanted: dict[Task, float] = {}
         self._running: dict[Task, Deferred[None]] = {}
         self._loaded = self._changed = False
-        self._turns = Periodic(name="schedule", interval=TURN, work=self.turn, clock=clock, now=True)
+        turn = _turn(interval for interval in (*intervals.always.values(), intervals.wanted) if interval > 0)
+        self._turns = Periodic(name="schedule", interval=turn, work=self.turn, clock=clock, now=True)
 
     def startService(self) -> None:
         """Begin to do what is due."""
@@ -107,9 +114,10 @@ class Scheduler(Service):
         now = self._clock.seconds()
         identities = {identity.name: identity for identity in self._repositories()}
         self._wanted = schedule.still_wanted(self._wanted, now, self._intervals.forget)
-        for task in schedule.due(self._tasks(identities), self._runs, now, self._seed):
+        tasks = self._tasks(identities)
+        for task in schedule.due(tasks, self._runs, now, self._seed):
             if task not in self._running and len(self._running) < _MOST_BEGUN:
-                self._begin(task, identities[task.repository])
+                self._begin(task, identities[task.repository], self._due(task, tasks[task]))
         await self._remember()
 
     def want(self, identity: Identity, name: str) -> None:
@@ -128,7 +136,10 @@ class Scheduler(Service):
         last = self._runs.get(task)
         recently = last is not None and self._clock.seconds() - last.at < PATIENCE
         if self.running and task not in self._running and not recently and len(self._running) < _MOST_BEGUN:
-            self._begin(task, identity)
+            self._begin(task, identity, lambda run: True)
+
+    def _due(self, task: Task, interval: float) -> IsDue:
+        return lambda run: schedule.is_due(task, interval, run, self._clock.seconds(), self._seed)
 
     def _tasks(self, identities: Iterable[str]) -> dict[Task, float]:
         present = frozenset(identities)
@@ -138,8 +149,8 @@ class Scheduler(Service):
         wanted = {task: self._intervals.wanted for task in self._wanted if task.repository in present}
         return always | wanted
 
-    def _begin(self, task: Task, identity: Identity) -> None:
-        work = Deferred.fromCoroutine(self._do(task, identity))
+    def _begin(self, task: Task, identity: Identity, is_due: IsDue) -> None:
+        work = Deferred.fromCoroutine(self._do(task, identity, is_due))
         if not work.called:
             self._running[task] = work
         work.addBoth(self._ended, task)
@@ -147,20 +158,21 @@ class Scheduler(Service):
     def _ended(self, _: object, task: Task) -> None:
         self._running.pop(task, None)
 
-    async def _do(self, task: Task, identity: Identity) -> None:
-        succeeded = False
+    async def _do(self, task: Task, identity: Identity, is_due: IsDue) -> None:
+        last = self._runs.get(task)
+        run: Run | None = Run(0.0, False, last.number if last is not None else 0)
         try:
             async with self._slots.take(task.repository):
-                await self._perform(identity, task.name)
-            succeeded = True
+                run = await self._perform(identity, task.name, last, is_due)
         except CancelledError:
             return
         except CachewError as error:
             self.log.warn("{task.name} of {task.repository} failed: {error}", task=task, error=error)
         except Exception:
             self.log.failure("{task.name} of {task.repository} failed", task=task)
-        self._runs[task] = Run(self._clock.seconds(), succeeded)
-        self._changed = True
+        if run is not None:
+            self._runs[task] = run if run.succeeded else replace(run, at=self._clock.seconds())
+            self._changed = True
 
     async def _recall(self) -> None:
         if self._loaded:
@@ -175,3 +187,8 @@ class Scheduler(Service):
             self._changed = False
             runs = schedule.of_repositories(self._runs, (identity.name for identity in self._repositories()))
             await self._threads(memory.save, self._file, Memory(runs, dict(self._wanted)))
+
+
+def _turn(intervals: Iterable[float]) -> float:
+    """Return the seconds between two looks: few enough that the shortest interval is kept."""
+    return max(_QUICKEST_TURN, min([TURN, *(interval / _TURNS_AN_INTERVAL for interval in intervals)]))

@@ -69,6 +69,10 @@ class Snapshots:
             )
         )
 
+    def give_up(self, identity: Identity, variant: Variant) -> None:
+        """Break off the making of an archive, unless a client is waiting for it."""
+        self._productions.give_up(variant.key(identity))
+
 
 class SnapshotMaker:
     """Makes snapshots of the kind ``snapshot``.

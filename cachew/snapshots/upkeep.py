@@ -1,8 +1,13 @@
-"""What the schedule's tasks do: make an archive again if it would differ, or whatever else was handed in."""
+"""What the schedule's tasks do: make an archive again if it would differ, or whatever else was handed in.
+
+The mirror is brought to where its upstream is before: the replica whose turn it is may be one that no client has asked
+for the repository lately.
+"""
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -15,7 +20,10 @@ from cachew.snapshots.store import COMMIT_HEADER, REFS_HEADER, Snapshots
 from cachew.snapshots.variants import MIRROR, Variant, from_name
 
 Chore = Callable[[Identity], Awaitable[object]]
-"""Something that is done to a repository now and then."""
+"""Something that is done to a repository now and then; says whether something was made."""
+
+Refresh = Callable[[Identity], Awaitable[bool]]
+"""Brings a mirror to where its upstream is; says whether it is there."""
 
 
 class Upkeep:
@@ -23,6 +31,7 @@ class Upkeep:
 
     :param snapshots: where archives are made.
     :param find_mirror: gives the mirror that is ready, or None.
+    :param refresh: brings mirrors up to date.
     :param chores: what is no archive, by the task's name.
     :param clock: tells how old an archive is.
     :param max_age: seconds after which even an unchanged archive is made again.
@@ -35,37 +44,49 @@ class Upkeep:
         *,
         snapshots: Snapshots,
         find_mirror: FindMirror,
+        refresh: Refresh,
         chores: Mapping[str, Chore],
         clock: IReactorTime,
         max_age: float = 86400.0,
     ) -> None:
         self._snapshots, self._find_mirror, self._chores = snapshots, find_mirror, chores
-        self._clock, self._max_age = clock, max_age
+        self._refresh, self._clock, self._max_age = refresh, clock, max_age
 
-    async def perform(self, identity: Identity, name: str) -> None:
+    async def perform(self, identity: Identity, name: str) -> bool:
         """Do a task; a repository without a ready mirror is left alone.
 
+        :return: whether anything was made.
         :raise Exception: what it failed with.
         """
         mirror = self._find_mirror(identity)
         if mirror is None:
-            return
+            return False
         if (chore := self._chores.get(name)) is not None:
-            await chore(identity)
-            return
-        await self._archive(mirror, from_name(name))
+            return bool(await chore(identity))
+        return await self._archive(mirror, from_name(name))
 
-    async def _archive(self, mirror: Mirror, variant: Variant) -> None:
+    async def _archive(self, mirror: Mirror, variant: Variant) -> bool:
+        current = await self._refresh(mirror.identity)
         mark = mark_of(mirror, variant)
         if mark is None:
-            return
+            return False
         stored = await self._stored(mirror.identity, variant)
-        if not worth_making(stored, mark, self._clock.seconds(), self._max_age):
-            return
+        if not worth_making(stored, mark, self._clock.seconds(), self._max_age, current=current):
+            return False
         try:
-            await self._snapshots.produce(mirror.identity, variant).ended()
+            await self._make(mirror.identity, variant)
         except NotFound as reason:
             self.log.debug("no {variant}: {reason}", variant=variant.name, reason=reason)
+            return False
+        return True
+
+    async def _make(self, identity: Identity, variant: Variant) -> None:
+        try:
+            await self._snapshots.produce(identity, variant).ended()
+        except CancelledError:
+            # Another replica may be at it by now.
+            self._snapshots.give_up(identity, variant)
+            raise
 
     async def _stored(self, identity: Identity, variant: Variant) -> Stored | None:
         info = await self._snapshots.stat(identity, variant)

@@ -50,11 +50,15 @@ class AdminRoutes:
         return _text(request, "OK")
 
     async def readiness(self, request: Any) -> bytes:
-        """Say whether to send traffic here."""
+        """Say whether to send traffic here, and what else there is to say.
+
+        A cache tier that fails is no reason to send none: what replicas share fails for all of them at once, and each
+        goes on serving from its mirrors and its other tiers.
+        """
         allow_methods(request, "GET")
         if reason := self._operations.unready():
             raise Busy(reason, retry_after=1)
-        return _text(request, "OK")
+        return _text(request, "\n".join(["OK", *self._operations.troubles()]))
 
     async def metrics(self, request: Any) -> bytes:
         """Show the metrics in Prometheus' or OpenMetrics' text form."""

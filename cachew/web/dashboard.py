@@ -52,7 +52,7 @@ class DashboardRoutes:
 
     async def sample(self) -> None:
         """End a step of the curves; to be run at equal intervals."""
-        self._history.note((await self._operations.overview()).served)
+        self._history.note(self._operations.served())
 
     async def page(self, request: Any) -> bytes:
         """Show the dashboard, or the way to it."""

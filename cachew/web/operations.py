@@ -25,6 +25,7 @@ class RepositoryStatus:
     :param snapshot_size: bytes of that.
     :param used: when a client last asked for it.
     :param requests: how many requests it has answered since the start.
+    :param clones_today: how often all replicas together have served clones of it since midnight UTC.
     :param stale: whether its refs are known to differ from the upstream's.
     :param error: what last went wrong, empty when nothing has since it last went right.
     """
@@ -40,6 +41,7 @@ class RepositoryStatus:
     snapshot_size: int | None = None
     used: float | None = None
     requests: int = 0
+    clones_today: int = 0
     stale: bool = False
     error: str = ""
 
@@ -80,6 +82,7 @@ class Overview:
     :param started: when it started.
     :param served: git requests so far by where the answer came from.
     :param waiting: requests that wait for a git process.
+    :param troubles: what does not work though the server serves, in words.
     """
 
     now: float
@@ -88,6 +91,7 @@ class Overview:
     caches: Sequence[CacheStatus] = ()
     work: Sequence[WorkStatus] = ()
     waiting: int = 0
+    troubles: Sequence[str] = ()
 
 
 class Operations(Protocol):
@@ -95,6 +99,12 @@ class Operations(Protocol):
 
     def unready(self) -> str:
         """Return why the server does not want traffic (warming up, shutting down), empty when it does."""
+
+    def troubles(self) -> Sequence[str]:
+        """Return what does not work though the server serves, in words fit for everybody."""
+
+    def served(self) -> Mapping[str, int]:
+        """Return the git requests answered so far, by where the answer came from."""
 
     async def overview(self) -> Overview:
         """Return the state of the server as a whole."""

@@ -15,6 +15,7 @@ from cachew.cache.interface import Cache
 from cachew.cache.memory import MemoryCache
 from cachew.cache.tiered import TieredCache
 from cachew.plumbing.errors import CorruptObject, StorageUnavailable, TooLarge
+from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import read_all
 from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, store
@@ -69,9 +70,25 @@ class Tiers:
         self.near, self.middle, self.far = tiers = [
             UnreliableCache(MemoryCache(limit=LIMIT, clock=wall_clock)) for _ in range(3)
         ]
+        self.metrics = Metrics()
         self.cache = TieredCache(
-            tiers=tiers, clock=self.clock, wall_clock=wall_clock, check_interval=1, background=background
+            tiers=tiers,
+            clock=self.clock,
+            wall_clock=wall_clock,
+            check_interval=1,
+            background=background,
+            names=["near", "middle", "far"],
+            metrics=self.metrics,
         )
+
+    def counted(self, tier: str, outcome: str) -> float:
+        """Return how often something came of looking into a tier."""
+        labels = {"tier": tier, "outcome": outcome}
+        return self.metrics.registry.get_sample_value("cachew_cache_tier_requests_total", labels) or 0
+
+    def up(self, tier: str) -> float | None:
+        """Return what the metrics say of a tier."""
+        return self.metrics.registry.get_sample_value("cachew_cache_tier_up", {"tier": tier})
 
 
 @pytest_twisted.async_yield_fixture
@@ -305,3 +322,48 @@ def test_needs_a_tier(clock: WallClock) -> None:
     make: Callable[..., TieredCache] = TieredCache
     with pytest.raises(ValueError, match="at least one"):
         make(tiers=[], clock=Clock(), wall_clock=clock)
+
+
+@pytest_twisted.ensureDeferred
+async def test_hits_misses_and_failures_are_counted(tiers: Tiers) -> None:
+    """For each tier by itself."""
+    await store(tiers.middle, "key", b"data")
+    await store(tiers.far, "key", b"data")
+    tiers.near.down = True
+    await fetch(tiers.cache, "key")
+    assert await missing(tiers.cache, "other")
+    assert [tiers.counted("near", outcome) for outcome in ("hit", "miss", "failed")] == [0, 0, 1]
+    assert [tiers.counted("middle", outcome) for outcome in ("hit", "miss", "failed")] == [1, 1, 0]
+    assert [tiers.counted("far", outcome) for outcome in ("hit", "miss", "failed")] == [0, 1, 0]
+    await tiers.middle.delete("ns", "key")
+    await store(tiers.middle, "key", b"old")
+    tiers.clock.advance(2)
+    assert await fetch(tiers.cache, "key") == b"data"
+    assert tiers.counted("middle", "outdated") == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_trouble_is_told_until_it_is_over(tiers: Tiers) -> None:
+    """A probe notices that a tier fails or is slow, and that it works again, though nobody reads anything."""
+    assert tiers.cache.troubles == []
+    tiers.far.down = True
+    await tiers.cache.probe()
+    assert tiers.cache.troubles == ["cache tier far fails"]
+    assert (tiers.up("far"), tiers.up("near")) == (0, 1)
+    tiers.far.down = False
+    await tiers.cache.probe()
+    assert tiers.cache.troubles == ["cache tier far fails"]
+    tiers.clock.advance(6)
+    await tiers.cache.probe()
+    assert (tiers.cache.troubles, tiers.up("far")) == ([], 1)
+    gate = tiers.far.gate = Deferred()
+    probe = Deferred.fromCoroutine(tiers.cache.probe())
+    assert tiers.cache.troubles == []
+    tiers.clock.advance(3)
+    assert tiers.cache.troubles == ["cache tier far is slow"]
+    gate.callback(None)
+    await probe
+    assert tiers.cache.troubles == ["cache tier far is slow"]
+    tiers.far.gate = None
+    await tiers.cache.probe()
+    assert tiers.cache.troubles == []

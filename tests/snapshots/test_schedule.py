@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from cachew.snapshots import memory
 from cachew.snapshots.schedule import (
+    CLOCKS_APART,
     Memory,
     Run,
     Stored,
     Task,
     due,
     jitter,
+    learnt,
     of_repositories,
     still_wanted,
     worth_making,
@@ -100,3 +102,27 @@ def test_the_memory_is_a_file(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["schedule.json"]
     path.write_bytes(b'{"runs": [["a", "b", {"at": 1}]], "wanted": []}')
     assert memory.load(path) == Memory()
+
+
+@given(st.floats(0, 1e6), st.floats(-CLOCKS_APART, CLOCKS_APART), st.floats(0, 1e6))
+def test_what_another_replica_did_is_never_taken_for_older_than_it_is(at: float, apart: float, since: float) -> None:
+    """Whatever the difference between the clocks, and never for something of the future."""
+    now = at + since
+    run = learnt(None, 7, at + apart, now)
+    assert at - 1e-6 <= run.at <= now + 1e-6
+    assert (run.succeeded, run.number) == (True, 7)
+
+
+def test_what_is_known_already_teaches_nothing() -> None:
+    """A failure of this replica's own stays one until somebody has done the task."""
+    failed = Run(1000, False, 7)
+    assert learnt(failed, 7, 500, 2000) == failed
+    assert learnt(failed, 8, 500, 2000) == Run(500 + CLOCKS_APART, True, 8)
+
+
+def test_a_mirror_behind_its_upstream_replaces_no_archive() -> None:
+    """Unless that is too old; what is missing is made of what there is."""
+    stored = Stored("a", 1000)
+    assert not worth_making(stored, "b", 2000, 5000, current=False)
+    assert worth_making(stored, "b", 9000, 5000, current=False)
+    assert worth_making(None, "b", 2000, 5000, current=False)

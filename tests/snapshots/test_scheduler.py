@@ -11,7 +11,8 @@ from twisted.internet.task import Clock
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import NotFound
 from cachew.plumbing.jobs import Slots
-from cachew.snapshots.scheduler import TURN, Intervals, Scheduler
+from cachew.snapshots.schedule import Run
+from cachew.snapshots.scheduler import TURN, Intervals, IsDue, Scheduler
 
 ONE, TWO = Identity("git.example", "one"), Identity("git.example", "two")
 HOUR = 3600.0
@@ -33,7 +34,8 @@ class Bench:
         self.done: list[tuple[str, str]] = []
         self.waiting: list[Deferred[None]] = []
         self.failure: Exception | None = None
-        self.hold = False
+        self.hold = self.elsewhere = False
+        self.asked = 0
         self.scheduler = self.new()
 
     def new(self) -> Scheduler:
@@ -49,8 +51,12 @@ class Bench:
             seed="replica",
         )
 
-    async def perform(self, identity: Identity, name: str) -> None:
-        """Do a task."""
+    async def perform(self, identity: Identity, name: str, last: Run | None, is_due: IsDue) -> Run | None:
+        """Do a task, unless another replica is at it."""
+        if self.elsewhere:
+            self.asked += 1
+            return None
+        assert is_due(last)
         self.done.append((identity.path, name))
         if self.hold:
             waiter: Deferred[None] = Deferred()
@@ -58,6 +64,7 @@ class Bench:
             await waiter
         if self.failure is not None:
             raise self.failure
+        return Run(self.clock.seconds(), True)
 
     def pass_time(self, seconds: float) -> None:
         """Let turns come."""
@@ -153,3 +160,15 @@ def test_stopping_breaks_off_what_is_being_done(bench: Bench) -> None:
     again.startService()
     assert len(bench.done) == 4
     again.stopService()
+
+
+def test_what_another_replica_is_at_is_asked_for_at_every_turn(bench: Bench) -> None:
+    """Nothing is remembered of it, so that this replica takes over as soon as that one is gone."""
+    bench.elsewhere = True
+    bench.scheduler.startService()
+    bench.pass_time(3 * TURN)
+    assert bench.asked == 2 * 4
+    bench.elsewhere = False
+    bench.pass_time(TURN)
+    assert len(bench.done) == 2
+    bench.scheduler.stopService()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from cachew.cache.memory import MemoryCache
@@ -38,21 +38,25 @@ class Bench:
         self.made: list[str] = []
         self.chores: list[str] = []
         self.failure: Exception | None = None
+        self.hold: Deferred[None] | None = None
+        self.current = True
+        self.pushed = ""
         self.clock = Clock()
         self.clock.advance(1_000_000)
         cache = MemoryCache(limit=1000, clock=self.clock.seconds)
         productions = Productions(
             cache=cache, scratch=scratch, slots=Slots(limit=1), clock=self.clock, threads=at_once
         )
-        snapshots = Snapshots(
+        self.snapshots = Snapshots(
             cache=cache,
             productions=productions,
             makers=dict.fromkeys(("snapshot", "lfs-snapshot", "mirror"), self.make),
             ready_mirror=self.ready_mirror,
         )
         self.upkeep = Upkeep(
-            snapshots=snapshots,
+            snapshots=self.snapshots,
             find_mirror=lambda identity: self if self.ready else None,  # type: ignore[arg-type, return-value]
+            refresh=self.refresh,
             chores={"bundles": self.chore},
             clock=self.clock,
             max_age=1000,
@@ -62,14 +66,23 @@ class Bench:
         """Give the mirror."""
         return self
 
-    async def chore(self, identity: Identity) -> None:
+    async def refresh(self, identity: Identity) -> bool:
+        """Take up what was pushed, if the upstream answers."""
+        if self.current and self.pushed:
+            self.head_commit = self.pushed
+        return self.current
+
+    async def chore(self, identity: Identity) -> bool:
         """Note it."""
         self.chores.append(identity.name)
+        return True
 
     async def make(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
         """Make an archive."""
         if self.failure is not None:
             raise self.failure
+        if self.hold is not None:
+            await self.hold
         self.made.append(variant.name)
         commit = self.refs.get(variant.ref) or self.head_commit or ""
         sink = await begin({COMMIT_HEADER: commit, REFS_HEADER: refs_mark(self.refs)})
@@ -113,11 +126,11 @@ def test_what_changed_is_made_again(bench: Bench, name: str, again: bool) -> Non
 def test_nothing_to_make_is_no_failure(bench: Bench) -> None:
     """A repository without LFS objects, without the branch, without a mirror is left alone."""
     bench.failure = NotFound("no LFS objects")
-    assert bench.perform("lfs-snapshot") is None
-    assert bench.perform("snapshot ref=refs/heads/gone") is None
+    assert bench.perform("lfs-snapshot") is False
+    assert bench.perform("snapshot ref=refs/heads/gone") is False
     bench.ready = False
-    assert bench.perform("snapshot") is None
-    assert bench.perform("bundles") is None
+    assert bench.perform("snapshot") is False
+    assert bench.perform("bundles") is False
     assert bench.chores == []
 
 
@@ -131,3 +144,36 @@ def test_chores_are_done_by_name(bench: Bench) -> None:
     """What is no archive is handed on."""
     bench.perform("bundles")
     assert bench.chores == ["git.example/org/repo"]
+
+
+def test_the_mirror_is_brought_up_to_date_first(bench: Bench) -> None:
+    """A push that no client has fetched through this replica yet is in the archive."""
+    assert bench.perform("snapshot") is True
+    assert bench.perform("snapshot") is False
+    bench.pushed = "d" * 40
+    assert bench.perform("snapshot") is True
+
+
+def test_a_stale_mirror_replaces_nothing(bench: Bench) -> None:
+    """While the upstream fails another replica's archive may be newer than this mirror; an old one is made again."""
+    bench.perform("snapshot")
+    bench.current, bench.head_commit = False, "e" * 40
+    assert bench.perform("snapshot") is False
+    bench.clock.advance(1001)
+    assert bench.perform("snapshot") is True
+
+
+def test_broken_off_work_is_given_up_unless_somebody_waits(bench: Bench) -> None:
+    """Who has lost the lease makes nothing any more, but for clients that are receiving it."""
+    for followed in (False, True):
+        bench.hold = Deferred()
+        work = Deferred.fromCoroutine(bench.upkeep.perform(IDENTITY, "snapshot"))
+        production = bench.snapshots.produce(IDENTITY, Variant())
+        if followed:
+            production.follow()
+        work.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        work.cancel()
+        assert bench.hold.called is not followed
+        if followed:
+            bench.hold.callback(None)
+    assert bench.made == ["snapshot"]

@@ -43,16 +43,24 @@ class FakeOperations:
         self.acts: list[tuple[str, str]] = []
         self.pushes: list[str] = []
         self.known: list[RepositoryStatus] = []
-        self.served = {"mirror": 4210, "pack cache": 2930, "upstream": 184, "memory": 9120}
+        self.failing: list[str] = []
+        self.counts = {"mirror": 4210, "pack cache": 2930, "upstream": 184, "memory": 9120}
 
     def unready(self) -> str:
         return self.reason
+
+    def troubles(self) -> Sequence[str]:
+        return self.failing
+
+    def served(self) -> dict[str, int]:
+        return self.counts
 
     async def overview(self) -> Overview:
         return Overview(
             now=NOW,
             started=NOW - 93_000,
-            served=self.served,
+            served=self.counts,
+            troubles=self.failing,
             caches=[
                 CacheStatus(name="disk", objects=212, size=81_200_000_000, capacity=250_000_000_000),
                 CacheStatus(name="s3 cachew", objects=640, size=412_000_000_000, capacity=0),

@@ -85,7 +85,7 @@ def test_curves_grow_with_the_samples() -> None:
 
     async def sample(*counts: int) -> None:
         for count in counts:
-            front.operations.served = {"mirror": count}
+            front.operations.counts = {"mirror": count}
             await front.dashboard.sample()
 
     sampling = sample(100, 150, 250)

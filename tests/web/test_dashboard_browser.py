@@ -53,7 +53,7 @@ async def busy_front() -> AdminFront:
     front = AdminFront()
     front.operations.known = repositories()
     for total in (40, 90, 180, 200, 260, 410, 450, 620, 640, 690, 880, 910, 1040, 1300, 1390, 1420):
-        front.operations.served = {
+        front.operations.counts = {
             "memory": total * 7, "mirror": total * 3, "pack cache": total * 2, "upstream": total // 6,
         }  # fmt: skip
         await front.dashboard.sample()

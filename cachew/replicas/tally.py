@@ -1,0 +1,78 @@
+"""What all replicas together have counted today, by name.
+
+Counting only notes; now and then the notes are added to the shared counters. A counter's name holds its day, so that
+yesterday's count stays what it was.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from cachew.plumbing.errors import CachewError
+from cachew.replicas.naming import escaped
+from cachew.replicas.progress import Progress
+
+_MOST_NOTED = 10_000
+_FRESH = 60.0
+
+_Count = tuple[str, str]
+
+
+class Tally:
+    """See the module.
+
+    :param what: what is counted.
+    :param progress: where the counters are.
+    :param now: the time of day, in seconds since the epoch.
+    """
+
+    def __init__(self, *, what: str, progress: Progress, now: Callable[[], float]) -> None:
+        self._what, self._progress, self._now = what, progress, now
+        self._noted: Counter[_Count] = Counter()
+        self._known: dict[_Count, int] = {}
+        self._read: dict[_Count, float] = {}
+
+    def _today(self, name: str) -> _Count:
+        return time.strftime("%Y-%m-%d", time.gmtime(self._now())), name
+
+    def note(self, name: str) -> None:
+        """Count one."""
+        if len(self._noted) < _MOST_NOTED:
+            self._noted[self._today(name)] += 1
+
+    def today(self, name: str) -> int:
+        """Return today's count of all replicas, as far as it is known here."""
+        count = self._today(name)
+        return self._known.get(count, 0) + self._noted[count]
+
+    async def flush(self) -> None:
+        """Add what was noted to the shared counters; what can't be added now is kept for the next time."""
+        for count, by in list(self._noted.items()):
+            try:
+                total = await self._progress.count(self._record(count), by)
+            except CachewError:
+                return
+            self._noted[count] -= by
+            if not self._noted[count]:
+                del self._noted[count]
+            self._learn(count, total)
+
+    async def refresh(self, names: Iterable[str]) -> None:
+        """Read today's counts of some names, unless they were read just now."""
+        for count in [self._today(name) for name in names]:
+            if self._now() - self._read.get(count, float("-inf")) < _FRESH:
+                continue
+            try:
+                self._learn(count, await self._progress.counted(self._record(count)))
+            except CachewError:
+                return
+
+    def _learn(self, count: _Count, total: int) -> None:
+        if count[0] not in {day for day, _ in self._known}:
+            self._known.clear()
+            self._read.clear()
+        self._known[count], self._read[count] = total, self._now()
+
+    def _record(self, count: _Count) -> str:
+        day, name = count
+        return f"{self._what}/{day}/{escaped(name)}"

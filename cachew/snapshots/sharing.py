@@ -1,0 +1,103 @@
+"""Work that one replica does for all of them: in every interval each task is done once, by whoever comes first.
+
+What counts is written down in records that the replicas share: how often a task was done, and when. Whoever finds a
+task due takes its lease, looks again, and does it; the others learn from the record that it was done. While the records
+can't be reached nothing is done by schedule, lest every replica do it.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.metrics import Metrics
+from cachew.replicas.leases import Leases
+from cachew.replicas.naming import escaped
+from cachew.replicas.progress import Progress
+from cachew.snapshots.schedule import Run, learnt
+from cachew.snapshots.scheduler import IsDue
+
+Work = Callable[[Identity, str], Awaitable[bool]]
+"""Does a task; says whether anything was made."""
+
+_Attempt = tuple[bool | None, Run | None]
+
+
+class SharedWork:
+    """Performs the schedule's tasks together with the other replicas.
+
+    :param leases: who works on what.
+    :param progress: what was done; ``checks/TASK`` counts each time that it was seen to, ``made/TASK`` each time that
+        something was made.
+    :param work: does a task.
+    :param own: the names of tasks that every replica does for itself.
+    :param clock: the time of day.
+    :param metrics: where it is counted what came of tasks.
+    """
+
+    def __init__(
+        self,
+        *,
+        leases: Leases,
+        progress: Progress,
+        work: Work,
+        own: frozenset[str],
+        clock: IReactorTime,
+        metrics: Metrics,
+    ) -> None:
+        self._leases, self._progress, self._work = leases, progress, work
+        self._own, self._clock, self._metrics = own, clock, metrics
+
+    async def perform(self, identity: Identity, name: str, last: Run | None, is_due: IsDue) -> Run | None:
+        """Do a task, unless another replica has done it or is at it; see :data:`cachew.snapshots.scheduler.Perform`.
+
+        :raise StorageUnavailable: when the records can't be reached.
+        :raise LeaseLost: when another replica may have taken over meanwhile.
+        """
+        outcome = self._metrics.scheduled
+        kind = name.partition(" ")[0]
+        try:
+            made, run = await self._attempt(identity, name, last, is_due)
+        except CancelledError:
+            raise
+        except Exception:
+            outcome.labels(kind, "failed").inc()
+            raise
+        outcome.labels(kind, {True: "made", False: "unchanged", None: "elsewhere"}[made]).inc()
+        return run
+
+    async def _attempt(self, identity: Identity, name: str, last: Run | None, is_due: IsDue) -> _Attempt:
+        if name in self._own:
+            return await self._work(identity, name), Run(self._clock.seconds(), True)
+        record = record_of(identity, name)
+
+        async def work() -> _Attempt:
+            # Another replica may have finished between the look and the lease.
+            known = await self._known(record, last)
+            if known is not None and not is_due(known):
+                return None, known
+            made = await self._work(identity, name)
+            return made, await self._done(record, made)
+
+        known = await self._known(record, last)
+        if known is not None and not is_due(known):
+            return None, known
+        return await self._leases.run(record, work) or (None, None)
+
+    async def _known(self, record: str, last: Run | None) -> Run | None:
+        completion = await self._progress.last(f"checks/{record}")
+        if completion is None:
+            return last
+        return learnt(last, completion.number, completion.at, self._clock.seconds())
+
+    async def _done(self, record: str, made: bool) -> Run:
+        if made:
+            await self._progress.completed(f"made/{record}")
+        completion = await self._progress.completed(f"checks/{record}", made=made)
+        return Run(self._clock.seconds(), True, completion.number)
+
+
+def record_of(identity: Identity, name: str) -> str:
+    """Return what a task is called in shared records."""
+    return escaped(f"{name}/{identity.name}")

@@ -1,0 +1,201 @@
+"""Several replicas that share what is to be done."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import StorageUnavailable, UpstreamUnreachable
+from cachew.plumbing.metrics import Metrics
+from cachew.replicas.leases import Leases
+from cachew.replicas.memory import MemoryRecords
+from cachew.replicas.progress import Progress
+from cachew.snapshots.schedule import Run, Task, is_due
+from cachew.snapshots.sharing import SharedWork
+from tests.fakes.records import UnreliableRecords
+
+IDENTITY = Identity("git.example", "org/repo")
+TASK = Task(IDENTITY.name, "snapshot")
+HOUR = 3600.0
+
+
+class Replica:
+    """One of several, with a time of day that may be wrong."""
+
+    def __init__(self, name: str, records: Any, clock: Clock, *, apart: float = 0.0) -> None:
+        self.name, self.clock, self.apart = name, clock, apart
+        self.run: Run | None = None
+        self.made: list[float] = []
+        self.hold: Deferred[None] | None = None
+        self.failure: Exception | None = None
+        self.metrics = Metrics()
+        wall = Clock()
+        wall.seconds = self.now  # type: ignore[method-assign]
+        self.shared = SharedWork(
+            leases=Leases(records=records, holder=name, clock=clock, unique=lambda: f"{name} {len(self.made)}"),
+            progress=Progress(records=records, clock=self.now),
+            work=self.work,
+            own=frozenset({"repack"}),
+            clock=wall,
+            metrics=self.metrics,
+        )
+
+    def now(self) -> float:
+        """Return the time of day, as this replica has it."""
+        return 1_000_000 + self.clock.seconds() + self.apart
+
+    async def work(self, identity: Identity, name: str) -> bool:
+        """Make something."""
+        self.made.append(self.clock.seconds())
+        if self.hold is not None:
+            await self.hold
+        if self.failure is not None:
+            raise self.failure
+        return True
+
+    def turn(self, name: str = "snapshot", is_due: Callable[[Run | None], bool] | None = None) -> Any:
+        """Do what is due; gives what has come of it, None while it goes on."""
+        results: list[Any] = []
+        if (is_due or self.due)(self.run):
+            work = Deferred.fromCoroutine(self.shared.perform(IDENTITY, name, self.run, is_due or self.due))
+            work.addBoth(results.append)
+            work.addBoth(lambda _: self.learn(results[0]))
+            self.working = work
+        return results[0] if results else None
+
+    def learn(self, result: Any) -> None:
+        """Remember what the schedule would."""
+        if isinstance(result, Run):
+            self.run = result
+        elif isinstance(result, Failure) and not result.check(CancelledError):
+            self.run = Run(self.now(), False, self.run.number if self.run else 0)
+
+    def due(self, run: Run | None) -> bool:
+        """Whether the task is due."""
+        return is_due(TASK, HOUR, run, self.now(), self.name)
+
+    def counted(self, outcome: str) -> float | None:
+        """Return how many tasks ended in a certain way."""
+        labels = {"task": "snapshot", "outcome": outcome}
+        return self.metrics.registry.get_sample_value("cachew_scheduled_work_total", labels)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The true time."""
+    return Clock()
+
+
+@pytest.fixture
+def records() -> UnreliableRecords:
+    """What the replicas share."""
+    return UnreliableRecords(MemoryRecords())
+
+
+@pytest.mark.parametrize("apart", [0.0, 300.0])
+def test_each_interval_has_one_that_works(records: UnreliableRecords, clock: Clock, apart: float) -> None:
+    """Over twenty intervals something is made once in each, whatever the clocks say."""
+    replicas = [Replica(f"r{number}", records, clock, apart=(number - 1) * apart) for number in range(3)]
+    while clock.seconds() < 20 * HOUR:
+        for replica in replicas:
+            replica.turn()
+        clock.advance(15)
+    made = sorted(moment for replica in replicas for moment in replica.made)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(made)]
+    assert min(gaps) >= 0.8 * HOUR - 15
+    assert max(gaps) <= 1.2 * HOUR + 15
+    assert sum(replica.counted("made") or 0 for replica in replicas) == len(made)
+
+
+def test_a_new_replica_does_not_repeat_what_was_done(records: UnreliableRecords, clock: Clock) -> None:
+    """It learns at its first look that the work was done, and when about."""
+    one, two = Replica("one", records, clock), Replica("two", records, clock)
+    one.turn()
+    clock.advance(HOUR / 4)
+    two.turn()
+    assert (two.made, two.counted("elsewhere")) == ([], 1)
+    clock.advance(1.2 * HOUR)
+    two.turn()
+    assert len(two.made) == 1
+
+
+def test_two_that_begin_at_once_are_one(records: UnreliableRecords, clock: Clock) -> None:
+    """The second finds the lease taken, and later that there is nothing left to do."""
+    one, two = Replica("one", records, clock), Replica("two", records, clock)
+    one.hold = Deferred()
+    one.turn()
+    assert two.turn() is None
+    one.hold.callback(None)
+    two.turn()
+    assert (len(one.made), len(two.made)) == (1, 0)
+    assert two.run is not None and two.run.succeeded
+
+
+def test_a_dead_one_is_replaced(records: UnreliableRecords, clock: Clock) -> None:
+    """The work of one that is silent for the lease's duration is done by another."""
+    one, two = Replica("one", records, Clock()), Replica("two", records, clock)
+    one.hold = Deferred()
+    one.turn()
+    for _ in range(10):
+        two.turn()
+        clock.advance(15)
+    assert len(two.made) == 1
+
+
+def test_a_failure_is_no_completion(records: UnreliableRecords, clock: Clock) -> None:
+    """The next replica tries at once, the one that failed after a while."""
+    one, two = Replica("one", records, clock), Replica("two", records, clock)
+    one.failure = UpstreamUnreachable("https://git.example", "no connection")
+    one.turn()
+    one.turn()
+    assert (len(one.made), one.counted("failed")) == (1, 1)
+    two.turn()
+    assert len(two.made) == 1
+    clock.advance(HOUR / 5)
+    one.turn()
+    assert len(one.made) == 1
+
+
+def test_without_records_nothing_is_done(records: UnreliableRecords, clock: Clock) -> None:
+    """Lest every replica do it; it is tried again."""
+    one = Replica("one", records, clock)
+    records.down = True
+    assert one.turn().check(StorageUnavailable)
+    assert one.made == []
+    records.down = False
+    clock.advance(HOUR / 5)
+    one.turn()
+    assert len(one.made) == 1
+
+
+def test_work_ends_when_the_lease_is_lost(records: UnreliableRecords, clock: Clock) -> None:
+    """Another replica may be at it by then."""
+    one = Replica("one", records, clock)
+    one.hold = Deferred()
+    one.turn()
+    records.down = True
+    clock.pump([15] * 5)
+    assert one.hold.called
+    assert one.run is not None and not one.run.succeeded
+    assert isinstance(one.counted("failed"), float)
+
+
+def test_own_tasks_are_every_replicas(records: UnreliableRecords, clock: Clock) -> None:
+    """Each repacks its own mirror."""
+    for name in ("one", "two"):
+        replica = Replica(name, records, clock)
+        replica.turn("repack")
+        assert len(replica.made) == 1
+
+
+def test_what_is_asked_for_now_does_not_wait_for_the_interval(records: UnreliableRecords, clock: Clock) -> None:
+    """A client that would have liked it has it made though it was due only later."""
+    one = Replica("one", records, clock)
+    one.turn()
+    one.turn(is_due=lambda run: True)
+    assert len(one.made) == 2
