@@ -16,10 +16,11 @@ from twisted.logger import Logger
 
 from cachew.cache.blocks import BLOCK
 from cachew.cache.diskfile import CheckedRegion, Draft, Stamp
-from cachew.cache.diskstore import DiskStore, Found, free_bytes
+from cachew.cache.diskstore import DiskStore, Found
 from cachew.cache.interface import NO_HEADERS, ObjectInfo, Stats
 from cachew.cache.naming import namespace_name, object_key
 from cachew.cache.record import Terms
+from cachew.plumbing.disk import free_bytes
 from cachew.plumbing.errors import CorruptObject, StorageUnavailable, TooLarge
 from cachew.plumbing.streams import FileSource, Source
 from cachew.plumbing.threads import Threads

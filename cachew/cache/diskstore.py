@@ -4,7 +4,6 @@ Layout below the directory: ``objects/NAMESPACE/KE/KEY`` are finished objects, `
 (removed at start), ``index.sqlite`` is the index.
 """
 
-import os
 import shutil
 import threading
 import uuid
@@ -18,15 +17,10 @@ from cachew.cache.diskindex import DiskIndex, Row
 from cachew.cache.eviction import excess, victims
 from cachew.cache.interface import ObjectInfo, Stats
 from cachew.cache.record import Record, Terms, live
+from cachew.plumbing.disk import free_bytes
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable
 
 _USES_KEPT = 256
-
-
-def free_bytes(directory: Path) -> int:
-    """Return the bytes that the file system of a directory has left for us."""
-    status = os.statvfs(directory)
-    return status.f_bavail * status.f_frsize
 
 
 class Found(NamedTuple):

@@ -17,7 +17,8 @@ from cachew.mirrors.record import read
 from cachew.mirrors.repository import GitRunner, remove_tree
 from cachew.mirrors.transfer import Remote
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import CachewError, UpstreamUnreachable
+from cachew.plumbing.disk import free_bytes
+from cachew.plumbing.errors import CachewError, StorageFull, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
@@ -50,6 +51,8 @@ class Mirrors:
     :param slots: how many clones run at once.
     :param seed: fills a new mirror from a mirror snapshot, or None where there are none.
     :param on_ready: called with each mirror that was made.
+    :param min_free: bytes that the file system must have left before anything new is mirrored.
+    :param free: tells how many it has.
     """
 
     log = Logger()
@@ -67,10 +70,13 @@ class Mirrors:
         slots: Slots,
         seed: Seed | None = None,
         on_ready: Callable[[Mirror], None] = lambda mirror: None,
+        min_free: int = 0,
+        free: Callable[[Path], int] = free_bytes,
     ) -> None:
         self._root, self._remote, self._git, self._clock, self._now = root, remote, git, clock, now
         self._metrics, self._background, self._slots = metrics, background, slots
         self._seed, self._on_ready = seed, on_ready
+        self._min_free, self._free = min_free, free
         self._mirrors: dict[Identity, Mirror] = {}
         self._attempts: dict[Identity, _Attempts] = {}
         self._clones: Shared[Identity, None] = Shared(keep=True)
@@ -187,6 +193,7 @@ class Mirrors:
             async with self._slots.take(identity.name):
                 if mirror.state is not State.EMPTY:
                     return
+                await self._check_room(identity)
                 await mirror.clone(self._seeding(identity))
         except Exception:
             attempts = self._attempts.setdefault(identity, _Attempts())
@@ -197,6 +204,11 @@ class Mirrors:
         self._attempts.pop(identity, None)
         self._count()
         self._on_ready(mirror)
+
+    async def _check_room(self, identity: Identity) -> None:
+        free = await self._git.threads(self._free, self._root)
+        if free < self._min_free:
+            raise StorageFull(f"{identity.name} is not mirrored: the disk has only {free} bytes left")
 
     def _seeding(self, identity: Identity) -> Callable[[Path], Coroutine[Any, Any, bool]] | None:
         seed = self._seed

@@ -285,12 +285,15 @@ class Mirror:
         started = self._clock.seconds()
         self._step(Event.FETCH)
         try:
-            await work
+            async with self._git.fetches.take(self.identity.name):
+                await work
         except BaseException as error:
             self._step(Event.FAILED)
             self.last_error = str(error)
             self._metrics.fetches.labels("failed").inc()
             raise
+        finally:
+            work.close()
         self._step(Event.DONE)
         self._fetched()
         seconds = self._clock.seconds() - started

@@ -7,7 +7,7 @@ other command writes.
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from twisted.internet.defer import DeferredLock
@@ -26,6 +26,7 @@ from cachew.mirrors.refs import (
 )
 from cachew.plumbing.child import Command
 from cachew.plumbing.errors import CachewError, ProcessFailed, ProcessTimedOut, TooLarge
+from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.upstream.listing import Listing, RemoteRef
@@ -49,6 +50,7 @@ class GitRunner:
     :param fetch_timeout: seconds that one fetch may take.
     :param clone_timeout: seconds that the first fetch of a clone may take.
     :param maintenance_timeout: seconds that one repack or check may take.
+    :param fetches: bounds how many fetches run at once.
     """
 
     processes: Processes
@@ -57,6 +59,7 @@ class GitRunner:
     fetch_timeout: float = 600.0
     clone_timeout: float = 7200.0
     maintenance_timeout: float = 3600.0
+    fetches: Slots = field(default_factory=lambda: Slots(limit=8))
 
     def for_clone(self) -> "GitRunner":
         """Return the same with the patience that a first fetch needs."""

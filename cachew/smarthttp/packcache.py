@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from cachew.plumbing.disk import free_bytes
 from cachew.plumbing.errors import SpoolFailed
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.streams import FileSource, Source
@@ -77,7 +78,7 @@ class PackCache:
         min_free: int,
         threads: InThread,
         clock: Callable[[], float],
-        free_space: Callable[[Path], int] = packfiles.free_space,
+        free_space: Callable[[Path], int] = free_bytes,
     ) -> None:
         self._directory, self._limit, self._min_free = directory, limit, min_free
         self._threads, self._clock, self._free_space = threads, clock, free_space

@@ -144,9 +144,3 @@ def remove(paths: Iterable[Path]) -> None:
     """Remove files, those that are gone already too."""
     for path in paths:
         path.unlink(missing_ok=True)
-
-
-def free_space(directory: Path) -> int:
-    """Return how many bytes the directory's file system has left for us."""
-    status = os.statvfs(directory)
-    return status.f_bavail * status.f_frsize

@@ -191,6 +191,8 @@ class MirrorHouse:
         self.metrics = Metrics()
         self.root = root
         self.ready: list[Mirror] = []
+        self.free = 1000
+        self.fetches = Slots(limit=1)
         self.mirrors = Mirrors(
             root=root,
             remote=lambda identity: self.remote,
@@ -198,6 +200,7 @@ class MirrorHouse:
                 processes=cast(Any, self.git),
                 commands=GitCommands(GitSettings(path="/bin", home=root)),
                 threads=cast(Any, InlineThreads()),
+                fetches=self.fetches,
             ),
             clock=self.clock,
             now=self.clock.seconds,
@@ -206,6 +209,8 @@ class MirrorHouse:
             slots=Slots(limit=2),
             seed=None if seed is None else lambda identity, directory: seed(directory),
             on_ready=self.ready.append,
+            min_free=1000,
+            free=lambda directory: self.free,
         )
 
     def made(self) -> Deferred[Mirror]:

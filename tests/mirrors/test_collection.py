@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.machine import State
 from cachew.mirrors.record import RECORD, Record
-from cachew.plumbing.errors import ProcessFailed, UpstreamUnreachable
+from cachew.plumbing.errors import ProcessFailed, StorageFull, UpstreamUnreachable
 from tests.cleanliness import FlushLoggedErrors
 from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, oid, unreachable
 from tests.fakes.settled import failure_of, value_of
@@ -131,3 +131,11 @@ def test_names_without_mirrors_do_not_pile_up(house: MirrorHouse) -> None:
     known = [number for number in range(3000) if house.mirrors.find(Identity("git.example", f"org/{number}"))]
     assert len(known) <= 1001 and house.mirrors.find(REPOSITORY) is mirror
     assert list(house.mirrors) == [mirror] and mirror.state is State.READY
+
+
+def test_a_full_disk_takes_no_new_mirror(house: MirrorHouse) -> None:
+    """With less free space than the operator wants to keep nothing new is mirrored, and that is said."""
+    house.free = 999
+    failure = failure_of(house.made())
+    assert isinstance(failure, StorageFull) and "999 bytes" in str(failure)
+    assert house.left() == []
