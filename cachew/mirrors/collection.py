@@ -206,6 +206,8 @@ class Mirrors:
         self._on_ready(mirror)
 
     async def _check_room(self, identity: Identity) -> None:
+        if not self._min_free:
+            return
         free = await self._git.threads(self._free, self._root)
         if free < self._min_free:
             raise StorageFull(f"{identity.name} is not mirrored: the disk has only {free} bytes left")
