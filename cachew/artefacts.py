@@ -148,6 +148,10 @@ class Artefacts:
         """Make an archive though none is due."""
         await self.snapshots.produce(identity, variant).ended()
 
+    async def make_bundles(self, identity: Identity) -> None:
+        """Bring a repository's bundle list up to date though it isn't due."""
+        await self.bundle_store.update(identity)
+
 
 def make_artefacts(
     *,

@@ -390,6 +390,7 @@ class House:
             background=ground.background,
             metrics=ground.metrics,
             body_limit=git.max_request_body,
+            bundle_uris=self.artefacts.routes.bundle_uris,
             cloned=self._cloned,
         )
         return GitRoutes(

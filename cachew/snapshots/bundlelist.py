@@ -100,6 +100,18 @@ def branches(refs: Mapping[str, str]) -> dict[str, str]:
     return {name: oid for name, oid in refs.items() if name.startswith("refs/heads/")}
 
 
+def pairs(bundles: Iterable[Listed], address: str) -> list[str]:
+    """Return the list as lines of ``key=value``: the answer to the ``bundle-uri`` command (gitprotocol-v2(5)).
+
+    :param address: as for :func:`render`.
+    """
+    lines = ["bundle.version=1", "bundle.mode=all", "bundle.heuristic=creationToken"]
+    for bundle in bundles:
+        lines.append(f"bundle.{bundle.name}.uri={address}{bundle.name}")
+        lines.append(f"bundle.{bundle.name}.creationToken={bundle.token}")
+    return lines
+
+
 def render(bundles: Iterable[Listed], address: str) -> str:
     """Return the list as git reads it.
 

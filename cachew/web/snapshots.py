@@ -15,9 +15,10 @@ from cachew.cache.interface import Entry, ObjectInfo
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CorruptObject, NotFound, SpoolFailed, StorageUnavailable, UnknownPath
+from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource, Source
 from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles, parse_base, tip_of
-from cachew.snapshots.bundlelist import render
+from cachew.snapshots.bundlelist import pairs, render
 from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.mirror import FindMirror
 from cachew.snapshots.store import ARCHIVE_TYPE, COMMIT_HEADER, Snapshots
@@ -148,9 +149,20 @@ class SnapshotRoutes:
             if request.method != b"HEAD":
                 self._warm(identity, "bundles")
             raise NotFound(f"no bundles of {identity.name} are cached")
-        body = render(listed, f"{self._origin_of(request)}/git/{identity.name}/bundle-list?bundle=").encode()
+        body = render(listed, self._bundle_address(request, identity)).encode()
         request.setHeader(b"Content-Type", _LIST_TYPE.encode())
         await send(request, BytesSource(body), length=len(body))
+
+    def _bundle_address(self, request: Any, identity: Identity) -> str:
+        return f"{self._origin_of(request)}/git/{identity.name}/bundle-list?bundle="
+
+    async def bundle_uris(self, request: Any, identity: Identity) -> bytes:
+        """Return the answer to protocol v2's ``bundle-uri``: the same list, for clients that ask while cloning."""
+        listed = await self._bundle_store.listed(identity)
+        if not listed:
+            self._warm(identity, "bundles")
+        lines = pairs(listed, self._bundle_address(request, identity))
+        return encode_all([*(f"{line}\n".encode() for line in lines), FLUSH])
 
     async def _make(self, request: Any, identity: Identity, variant: Variant) -> None:
         """Send what is being made while it is made."""

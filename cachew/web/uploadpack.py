@@ -7,7 +7,7 @@ open until the first byte has left.
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from cachew.plumbing.errors import ProcessFailed, TooLarge
 from cachew.plumbing.inflate import read_inflated
 from cachew.plumbing.metrics import Metrics
 from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
-from cachew.smarthttp.request import Fetch, GitCommand, Probe, V2LsRefs, parse_command, protocol_version
+from cachew.smarthttp.request import Fetch, GitCommand, Probe, V2LsRefs, V2Other, parse_command, protocol_version
 from cachew.smarthttp.routing import Kind, Route, Situation, decide
 from cachew.upstream.listing import Listing
 from cachew.web.outcome import outcome_of
@@ -32,6 +32,7 @@ from cachew.web.passthrough import PassThrough, question_of
 
 _ADVERTISEMENT = b"application/x-git-upload-pack-advertisement"
 _RESULT = b"application/x-git-upload-pack-result"
+_COMMANDS = ("bundle-uri",)
 _STALE = b'110 - "response is stale"'
 
 
@@ -45,6 +46,7 @@ class UploadPack:
     :param passthrough: answers what no mirror can.
     :param background: where damaged mirrors are checked.
     :param metrics: counts where answers came from.
+    :param bundle_uris: answers the ``bundle-uri`` command.
     :param cloned: told of each repository that was fetched by a client that had nothing of it.
     :param body_limit: the most bytes of an inflated request body.
     """
@@ -62,11 +64,12 @@ class UploadPack:
         background: Background,
         metrics: Metrics,
         body_limit: int,
+        bundle_uris: Callable[[Any, Identity], Awaitable[bytes]],
         cloned: Callable[[Identity], object] = lambda identity: None,
     ) -> None:
         self._mirrors, self._freshness, self._supply, self._packs = mirrors, freshness, supply, packs
         self._passthrough, self._background, self._metrics = passthrough, background, metrics
-        self._body_limit, self._cloned = body_limit, cloned
+        self._body_limit, self._bundle_uris, self._cloned = body_limit, bundle_uris, cloned
         self._rendered = Rendered()
 
     # --- info/refs ----------------------------------------------------------------------------------------------------
@@ -82,7 +85,8 @@ class UploadPack:
             self._mirrors.want(identity)
             await self._pass(request, identity, authorization, b"", "")
         elif version == 2:
-            self._memory(request, _ADVERTISEMENT, v2_advertisement(object_format=mirror.object_format))
+            body = v2_advertisement(object_format=mirror.object_format, commands=_COMMANDS)
+            self._memory(request, _ADVERTISEMENT, body)
         else:
             answer = await self._freshness.answer(identity, (), authorization)
             if answer.listing.empty:
@@ -109,6 +113,8 @@ class UploadPack:
             self._memory(request, _RESULT, b"")
         elif isinstance(command, V2LsRefs):
             await self._ls_refs(request, identity, authorization, body, command)
+        elif isinstance(command, V2Other) and command.name in _COMMANDS and mirror.ready:
+            self._memory(request, _RESULT, await self._bundle_uris(request, identity))
         else:
             await self._fetch(request, mirror, authorization, body, command)
             if isinstance(command, Fetch) and command.done and not command.haves:

@@ -16,6 +16,7 @@ from cachew.config import load
 from cachew.logs import LogLevels
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
+from cachew.plumbing.pktline import Packet, decode
 from cachew.service import House, ground_of
 from cachew.surroundings import Surroundings
 
@@ -88,6 +89,13 @@ class Cachew:
         response = await self._http.post(f"{self.url}/git/{HOST}/{path}", json=document)
         assert response.code == 200, await response.text()
         return await response.json()
+
+    async def upload_pack(self, repository: str, body: bytes) -> list[Packet]:
+        """Send a command of protocol v2 and return the packets that come back."""
+        headers = Headers({"Git-Protocol": ["version=2"], "Content-Type": ["application/x-git-upload-pack-request"]})
+        address = f"{self.url}/git/{HOST}/{repository}/git-upload-pack"
+        response = await self._http.post(address, data=body, headers=headers)
+        return decode(await response.content())
 
     async def metrics(self) -> bytes:
         """Return the metrics' text."""
