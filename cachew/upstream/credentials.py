@@ -55,7 +55,7 @@ class Credentials:
         if header is None:
             return {}
         count = int((environment or {}).get("GIT_CONFIG_COUNT", "0"))
-        # git-lfs shows what it is given for a repository to all that is below its LFS address, also beside the credential
+        # git-lfs shows what it is given for a repository to all that is below its LFS address, even with the credential
         # that a batch response names for an object; it is to show ours for batch requests only.
         lfs = f"{url.rstrip('/').removesuffix('.git')}.git/info/lfs"
         shown = f"Authorization: {header}"

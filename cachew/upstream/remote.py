@@ -70,8 +70,16 @@ class Remote:
         return await self._credentials.header_for(self.url)
 
     async def list_refs(self) -> Listing:
-        """List HEAD, heads and tags with the server's own credential."""
-        listing, capabilities = await self._ask(_MIRRORED, await self.authorization())
+        """List HEAD, heads and tags with the server's own credential.
+
+        :raise UpstreamUnreachable: also when that is refused: a refusal is relayed to clients, who would take it for
+            their own credential's.
+        """
+        try:
+            listing, capabilities = await self._ask(_MIRRORED, await self.authorization())
+        except UpstreamRefused as refused:
+            reason = f"answered {refused.status} to this server's own credential; see [[credentials]] in its config"
+            raise UpstreamUnreachable(self.url, reason) from refused
         self._base = capabilities.base_url or self.url
         return listing
 

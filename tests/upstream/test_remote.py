@@ -97,7 +97,7 @@ def test_a_redirect_that_can_not_be_learned() -> None:
     client = Client({CLIENTS: MOVED, OWN: UpstreamRefused(URL, status=404)})
     made = remote(client, Own())
     listed(made, CLIENTS)
-    assert isinstance(failure_of(Deferred.fromCoroutine(made.fetch_url())), UpstreamRefused)
+    assert isinstance(failure_of(Deferred.fromCoroutine(made.fetch_url())), UpstreamUnreachable)
 
 
 def test_what_it_can_do_is_remembered() -> None:
@@ -142,3 +142,11 @@ def test_one_way_for_each() -> None:
     for number in range(10_001):
         remotes.of(Name("git.example", str(number)))
     assert remotes.of(Name("git.example", "a")) is not first
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_of_the_servers_credential_is_not_the_clients(status: int) -> None:
+    """When the upstream refuses the server itself, no client is told that their credential is bad."""
+    made = remote(Client({OWN: UpstreamRefused(URL, status=status)}), Own())
+    failure = failure_of(Deferred.fromCoroutine(made.list_refs()))
+    assert isinstance(failure, UpstreamUnreachable) and "this server's own credential" in str(failure)
