@@ -118,7 +118,7 @@ class Freshness:
             self._metrics.stale.inc()
             return Answer(mirrored, stale=True)
         assert outcome.result is not None
-        raise outcome.result
+        raise outcome.result.with_traceback(None)
 
     async def probe(self, identity: Identity, authorization: str | None) -> None:
         """Ask the upstream whether a credential may read a repository; its listing is kept like any other.
@@ -129,7 +129,7 @@ class Freshness:
         outcome = await self._ask((identity, MIRRORED_KIND), authorization)
         if not isinstance(outcome.result, Listing):
             assert outcome.result is not None
-            raise outcome.result
+            raise outcome.result.with_traceback(None)
 
     def known(self, identity: Identity) -> Listing | None:
         """Return the newest listing of heads and tags without asking anyone."""

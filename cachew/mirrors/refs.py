@@ -73,12 +73,14 @@ class Change:
     :param updates: refs to create or move, with their new object ids.
     :param deletions: refs to delete.
     :param abandoned: object ids that the step leaves without their ref.
+    :param passed: those of them that branches moved on from, which the new tips mostly still reach.
     :param head: the new HEAD, None where it stays.
     """
 
     updates: Mapping[str, str]
     deletions: tuple[str, ...]
     abandoned: tuple[str, ...]
+    passed: tuple[str, ...]
     head: str | None
 
     def __bool__(self) -> bool:
@@ -93,10 +95,11 @@ def change(present: RefState, wanted: RefState) -> Change:
     updates = {name: oid for name, oid in wanted.refs.items() if present.refs.get(name) != oid}
     deletions = tuple(name for name in present.refs if name not in wanted.refs)
     kept = set(wanted.refs.values())
-    left = (present.refs[name] for name in (*updates, *deletions) if name in present.refs)
-    abandoned = tuple(sorted({oid for oid in left if oid not in kept}))
+    left = {name: present.refs[name] for name in (*updates, *deletions) if name in present.refs}
+    abandoned = {oid for oid in left.values() if oid not in kept}
+    passed = abandoned & {oid for name, oid in left.items() if name.startswith("refs/heads/") and name in updates}
     head = wanted.head if wanted.head and wanted.head != present.head else None
-    return Change(updates, deletions, abandoned, head)
+    return Change(updates, deletions, tuple(sorted(abandoned)), tuple(sorted(passed)), head)
 
 
 def hidden_name(oid: str, now: float) -> str:

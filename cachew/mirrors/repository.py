@@ -158,13 +158,30 @@ class Repository:
 
     async def apply(self, change: Change, now: float) -> None:
         """Bring the refs to where ``change`` says; what loses its ref is kept under a hidden one."""
-        hidden = {hidden_name(oid, now): oid for oid in change.abandoned}
+        reached = await self._reached(change)
+        hidden = {hidden_name(oid, now): oid for oid in change.abandoned if oid not in reached}
         if change.deletions or hidden:
             await self._update(hidden, change.deletions)
         if change.updates:
             await self._update(change.updates, ())
         if change.head:
             await self.set_head(change.head)
+
+    async def _reached(self, change: Change) -> set[str]:
+        """Return those tips that branches moved on from and that the branches' new tips still reach.
+
+        An upstream that is pushed to all day would otherwise leave a hidden ref for every push.
+        """
+        if not change.passed:
+            return set()
+        new = {oid for name, oid in change.updates.items() if name.startswith("refs/heads/")}
+        script = "".join([*(f"{oid}\n" for oid in change.passed), *(f"^{oid}\n" for oid in new)]).encode()
+        command = self._git.commands.git(self.directory, "rev-list", "--stdin")
+        try:
+            done = await self._git.processes.run(command, stdin=script, timeout=_QUICK, limit=_LISTING_LIMIT)
+        except (ProcessFailed, TooLarge):
+            return set()
+        return set(change.passed).difference(done.stdout.decode().split())
 
     async def keep(self, oids: Iterable[str], now: float) -> None:
         """Keep objects alive under hidden refs."""

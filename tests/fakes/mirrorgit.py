@@ -52,6 +52,7 @@ class FakeGit:
     :ivar ran: git's subcommands, in order.
     :ivar there: the object ids that the upstream gives; None gives all.
     :ivar holding: commands whose runs wait in ``held`` until the test releases them.
+    :ivar reached: commits that every new tip reaches.
     :ivar failures: for a command, the failures of its next runs.
     """
 
@@ -62,6 +63,7 @@ class FakeGit:
         self.there: set[str] | None = None
         self.holding: set[str] = set()
         self.held: list[Deferred[None]] = []
+        self.reached: set[str] = set()
         self.failures: dict[str, list[Exception]] = {}
 
     async def run(
@@ -89,6 +91,9 @@ class FakeGit:
             self._fetch(places[0], stdin.decode().split())
         elif name == "update-ref":
             _update_refs(places[0], stdin)
+        elif name == "rev-list":
+            asked = [line for line in stdin.decode().split() if not line.startswith("^")]
+            output = "".join(f"{value}\n" for value in asked if value not in self.reached).encode()
         elif name == "symbolic-ref":
             (places[0] / "HEAD").write_text(f"ref: {words[-1]}\n")
         elif name == "for-each-ref":

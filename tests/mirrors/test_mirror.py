@@ -211,6 +211,13 @@ def test_tips_that_moved_on(house: MirrorHouse, mirror: Mirror) -> None:
     assert mirror.refs == {"refs/heads/main": oid("2")} and kept(mirror) == [oid("1")]
 
 
+def test_tips_that_are_still_reached(house: MirrorHouse, mirror: Mirror) -> None:
+    """A branch that only moves forward leaves no hidden ref behind."""
+    house.git.reached = {oid("1")}
+    value_of(house.sync(mirror, listing(main="2")))
+    assert mirror.refs == {"refs/heads/main": oid("2")} and kept(mirror) == []
+
+
 def test_only_the_newest_listing_counts(house: MirrorHouse, mirror: Mirror) -> None:
     """Listings that come while a fetch runs are followed once, to the newest."""
     house.git.holding = {"fetch"}
