@@ -139,7 +139,7 @@ async def test_a_mirror_follows(house: House, upstream: Upstream, repository: Re
     """New commits, a forced and a deleted branch, and a directory in a branch's place arrive with one pack request."""
     mirror = await house.mirrors.made(REPOSITORY)
     old = repositories.push_commit(repository, "topic", "on a branch of its own")
-    await mirror.sync(listing_of(repository), 0.5)
+    await mirror.sync(listing_of(repository), house.later())
     new = repositories.push_commit(repository, "main", "new")
     repositories.delete_branch(repository, "topic")
     repositories.add_commit(repository, "refs/heads/topic/two", "below", parent="refs/heads/main")
