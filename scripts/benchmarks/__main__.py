@@ -7,6 +7,7 @@ Only loopback is used. Generated repositories are kept for the next run. The exi
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from scripts.benchmarks.report import as_json, table
 from scripts.benchmarks.repositories import FULL, QUICK
 from scripts.benchmarks.snapshot import snapshots
 from scripts.benchmarks.stage import Options, Stage
+from scripts.benchmarks.store import store
 
 
 def _staged(scenarios: Callable[[Stage], Findings]) -> Callable[[Options], Findings]:
@@ -40,12 +42,14 @@ GROUPS: Mapping[str, Callable[[Options], Findings]] = {
     "refs": _staged(listings),
     "slow": _staged(slow_readers),
     "snapshot": _staged(snapshots),
+    "store": store,
 }
 
 
 def main() -> int:
     """Run what the command line asks for."""
     arguments = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers are stopped on the way out
     work = arguments.work / ("quick" if arguments.quick else "full")
     if arguments.what == "plot":
         return _plot(work / "results.json" if arguments.json is None else arguments.json, arguments.output)

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ mirror-snapshot-interval = "0s"
 mode = "trusted-network"
 trust-loopback = true
 """
-_PATIENCE = 900.0
+_PATIENCE = 300.0
 
 
 def config(*, state: Path, port: int, upstream: str, more: str = "") -> str:
@@ -103,6 +104,7 @@ class Cachew:
             )
         try:
             ports.wait_for(self.port, self._process, name=f"cachew (its log is {self.log})")
+            self._wait(self._is_ready, "cachew is not ready")
         except BaseException:
             ports.stop(self._process)
             raise
@@ -124,6 +126,8 @@ class Cachew:
         name = f"{_HOST}/{repository}"
         self._wait(lambda: self._state(name) == "ready", f"{name} is not mirrored")
         self.wait_until_idle()
+        time.sleep(0.5)  # work that follows on work
+        self.wait_until_idle()
 
     def wait_until_idle(self) -> None:
         """Wait until no work goes on in the background."""
@@ -132,6 +136,12 @@ class Cachew:
     def act(self, repository: str, action: str) -> None:
         """Begin an action of the dashboard's."""
         self._ask(f"/admin/repositories/{_HOST}/{repository}/{action}", method="POST")
+
+    def _is_ready(self) -> bool:
+        try:
+            return bool(self._ask("/_readiness"))
+        except urllib.error.HTTPError:
+            return False
 
     def _state(self, name: str) -> str:
         found = self._json("/admin/repositories")["repositories"]

@@ -64,7 +64,7 @@ def _requests(
     stage: Stage, repository: Repository, exchanges: Sequence[Exchange], findings: Findings, what: str
 ) -> None:
     name = f"{what}, 32 clients"
-    seconds = 2.0 if stage.options.quick else 6.0
+    seconds = 1.0 if stage.options.quick else 6.0
 
     def plan(server: Server) -> Plan:
         visit = stage.visit(server, repository, exchanges)

@@ -34,6 +34,8 @@ def wait_for(port: int, process: subprocess.Popen[bytes], *, name: str, seconds:
 
 def stop(process: subprocess.Popen[bytes], seconds: float = 15.0) -> None:
     """End a server that was started in a process group of its own, by force when it doesn't end by itself."""
+    if process.poll() is not None:
+        return
     os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(seconds)

@@ -1,0 +1,96 @@
+"""One large object through the object API, against curl and boto3 at the store that cachew itself keeps it in."""
+
+import hashlib
+import shlex
+import sys
+from pathlib import Path
+
+from scripts.benchmarks.cachewserver import ROOT
+from scripts.benchmarks.crowds import file_visit
+from scripts.benchmarks.figures import Findings, Series, ratio
+from scripts.benchmarks.load import Plan, Running
+from scripts.benchmarks.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS
+from scripts.benchmarks.snapshot import printed, shell
+from scripts.benchmarks.stage import Options, Stage, say
+from scripts.benchmarks.watch import Watch
+
+_TIER = """
+[[cache]]
+backend = "s3"
+bucket = "{bucket}"
+endpoint = "{url}"
+access-key = "{access}"
+secret-key = "{secret}"
+"""
+
+
+def store(options: Options) -> Findings:
+    """Run the scenarios."""
+    findings = Findings("store")
+    source = options.work / "object"
+    size = 50_000_000 if options.quick else 1_000_000_000
+    if not source.exists() or source.stat().st_size != size:
+        shell(f"head -c {size} /dev/urandom >{shlex.quote(str(source))}")
+    with SeaweedFS(options.work / "seaweedfs") as weed:
+        tier = _TIER.format(bucket=BUCKET, url=weed.url, access=ACCESS_KEY, secret=SECRET_KEY)
+        with Stage(options, more=tier) as stage:
+            commands = _commands(stage, weed.url, source)
+            for way, name in (("up", "object up"), ("down", "object down")):
+                _run(stage, findings, name, commands[way], source if way == "down" else None)
+    return findings
+
+
+def _commands(stage: Stage, url: str, source: Path) -> dict[str, dict[str, str]]:
+    """Return shell commands by direction and client; ``TARGET`` stands for the file to write.
+
+    curl gets addresses that are signed beforehand.
+    """
+    boto = f"PYTHONPATH={shlex.quote(str(ROOT))} {sys.executable} -m scripts.benchmarks.boto"
+    api = f"{stage.cachew.address}/api/v1/object/bench/large"
+    file = shlex.quote(str(source))
+    up, down = (shlex.quote(printed(f"{boto} sign-{way} {url} curl").strip()) for way in ("up", "down"))
+    return {
+        "up": {
+            "cachew": f"curl -sSf -X POST -T {file} {api}",
+            "curl": f"curl -sSf -T {file} {up}",
+            "boto3": f"{boto} up {url} boto {file}",
+        },
+        "down": {
+            "cachew": f"curl -sSf -o TARGET {api}",
+            "curl": f"curl -sSf -o TARGET {down}",
+            "boto3": f"{boto} down {url} boto TARGET",
+        },
+    }
+
+
+def _run(stage: Stage, findings: Findings, name: str, commands: dict[str, str], source: Path | None) -> None:
+    series = {client: Series(client) for client in commands}
+    growth, stalls = [0], [0.0]
+    seconds = 0.5 if stage.options.quick else 3.0
+    target = stage.work / "received"
+    for number in range(stage.options.rounds(3)):
+        for client, command in list(commands.items())[:: 1 if number % 2 else -1]:
+            say(f"{name}: {client}, run {number + 1}")
+            probe = Running(Plan((file_visit(stage.cachew.port, "/_liveness"),), seconds=seconds, pause=0.005))
+            with Watch(stage.cachew.roots, stage.cachew.cpu) as watch:
+                series[client].walls.append(shell(command.replace("TARGET", shlex.quote(str(target)))))
+            slowest = max(probe.result().latencies, default=float("nan"))
+            if client == "cachew":
+                series[client].cpus.append(watch.cpu)
+                series[client].peaks.append(watch.peak)
+                growth.append(watch.own_growth)
+                stalls.append(slowest)
+            if source is not None and number == 0 and _digest(target) != _digest(source):
+                series[client].failures.append("what came back is not what was stored")
+            target.unlink(missing_ok=True)
+    note = f"memory growth {max(growth) / 1e6:.0f} MB, slowest small request {max(stalls) * 1e3:.1f} ms"
+    findings.add(name, list(series.values()), cachew=note)
+    if source is not None:
+        findings.at_least(name, "speed of curl's", ratio(series["curl"].wall, series["cachew"].wall), 0.8)
+    findings.at_most(name, "memory growth", max(growth) / 1e6, 100, "MB")
+    findings.at_most(name, "slowest small request", max(stalls) * 1e3, 20, "ms")
+
+
+def _digest(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
