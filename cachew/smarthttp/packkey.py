@@ -10,20 +10,20 @@ An answer stays right for as long as the key says the same, whatever the mirror 
   the refs they look at are part of the key.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 
 from cachew.plumbing.pktline import Packet, encode_all
 from cachew.smarthttp.request import Fetch
 
 
-def pack_key(repository: str, command: Fetch, refs: Mapping[str, str]) -> str:
+def pack_key(repository: str, command: Fetch, marks: Callable[[str], str]) -> str:
     """Return the key of a fetch's answer.
 
     ``agent`` and ``session-id`` don't count, nor does the order of the wants.
 
-    :param repository: the identity's name; no two repositories share an answer.
-    :param refs: the mirror's refs, full name to object id.
+    :param repository: the repository's name and which of its mirrors; no two repositories share an answer.
+    :param marks: gives :func:`mark` of the mirror's refs for a prefix; called only if the answer looks at refs.
     :return: 64 hex digits.
     """
     parts = [
@@ -31,15 +31,22 @@ def pack_key(repository: str, command: Fetch, refs: Mapping[str, str]) -> str:
         f"v{command.version}",
         *(f"want {oid}" for oid in sorted(set(command.wants))),
         *command.lines,
-        *_looked_at(command, refs),
+        *(f"refs {marks(prefix)}" for prefix in _looked_at(command)),
     ]
     packets: list[Packet] = [part.encode("utf-8", "surrogateescape") for part in parts]
     return sha256(encode_all(packets)).hexdigest()
 
 
-def _looked_at(command: Fetch, refs: Mapping[str, str]) -> list[str]:
+def _looked_at(command: Fetch) -> list[str]:
     if command.not_after:
-        return [f"ref {name} {oid}" for name, oid in sorted(refs.items())]
-    if "include-tag" in command.features:
-        return [f"ref {name} {oid}" for name, oid in sorted(refs.items()) if name.startswith("refs/tags/")]
-    return []
+        return ["refs/"]
+    return ["refs/tags/"] if "include-tag" in command.features else []
+
+
+def mark(refs: Mapping[str, str], prefix: str) -> str:
+    """Return a digest of the refs below a prefix."""
+    digest = sha256()
+    for name in sorted(refs):
+        if name.startswith(prefix):
+            digest.update(f"{refs[name]} {name}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

@@ -4,6 +4,7 @@ Whoever produces a pack, equal requests follow the same production, and a whole 
 that refuses does so before the first byte has left, so that another can be asked.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from cachew.mirrors.freshness import Freshness
@@ -12,10 +13,11 @@ from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.refs import of_listing
 from cachew.plumbing.errors import CachewError, UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.remembered import Remembered
 from cachew.plumbing.streams import BytesSource, FileSource, Source, read_start
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.packcache import PackCache, Response
-from cachew.smarthttp.packkey import pack_key
+from cachew.smarthttp.packkey import mark, pack_key
 from cachew.smarthttp.request import Fetch
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.remote import Remotes
@@ -63,6 +65,7 @@ class Packs:
     ) -> None:
         self._cache, self._backend, self._client = cache, backend, client
         self._remotes, self._freshness, self._metrics = remotes, freshness, metrics
+        self._marks: Remembered[str] = Remembered()
 
     async def serve(self, request: Any, mirror: Mirror, command: Fetch) -> None:
         """Answer a fetch whose wants the mirror has.
@@ -82,7 +85,7 @@ class Packs:
                 raise MirrorRefused(refusal)
             return response.source
 
-        key = pack_key(f"{mirror.identity.name} {mirror.instance}", command, mirror.refs)
+        key = self._key(mirror, command, mirror.refs)
         response = await self._cache.response(key, produce)
         await self._send(request, response, "mirror")
 
@@ -102,9 +105,15 @@ class Packs:
 
         known = self._freshness.known(identity)
         refs = of_listing(known).refs if known is not None else {}
-        key = pack_key(f"{identity.name} {mirror.instance}", command, refs)
+        key = self._key(mirror, command, refs)
         response = await self._cache.response(key, produce)
         await self._send(request, response, "upstream")
+
+    def _key(self, mirror: Mirror, command: Fetch, refs: Mapping[str, str]) -> str:
+        def marks(prefix: str) -> str:
+            return self._marks.of(refs, prefix, lambda: mark(refs, prefix))
+
+        return pack_key(f"{mirror.identity.name} {mirror.instance}", command, marks)
 
     async def _ask_upstream(
         self, identity: Identity, command: Fetch, protocol: str | None, authorization: str | None

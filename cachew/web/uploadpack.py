@@ -6,8 +6,7 @@ open until the first byte has left.
 """
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +21,7 @@ from cachew.plumbing.background import Background
 from cachew.plumbing.errors import ProcessFailed, TooLarge
 from cachew.plumbing.inflate import read_inflated
 from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.remembered import Remembered
 from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
 from cachew.smarthttp.request import Fetch, GitCommand, Probe, V2LsRefs, V2Other, parse_command, protocol_version
 from cachew.smarthttp.routing import Kind, Route, Situation, decide
@@ -70,7 +70,8 @@ class UploadPack:
         self._mirrors, self._freshness, self._supply, self._packs = mirrors, freshness, supply, packs
         self._passthrough, self._background, self._metrics = passthrough, background, metrics
         self._body_limit, self._bundle_uris, self._cloned = body_limit, bundle_uris, cloned
-        self._rendered = Rendered()
+        # Rendering fifty thousand refs takes longer than sending them.
+        self._rendered: Remembered[bytes] = Remembered()
 
     # --- info/refs ----------------------------------------------------------------------------------------------------
 
@@ -202,26 +203,6 @@ class UploadPack:
         request.setHeader(b"Cache-Control", b"no-cache, max-age=0, must-revalidate")
         request.setHeader(b"Content-Length", str(len(body)).encode())
         request.write(body)
-
-
-class Rendered:
-    """The last few listings as they were sent: rendering fifty thousand refs takes longer than sending them."""
-
-    def __init__(self, kept: int = 64) -> None:
-        self._kept = kept
-        self._bodies: OrderedDict[tuple[int, Hashable], tuple[Listing, bytes]] = OrderedDict()
-
-    def of(self, listing: Listing, form: Hashable, render: Callable[[], bytes]) -> bytes:
-        """Return a listing in a form, rendered at the first time."""
-        key = (id(listing), form)
-        found = self._bodies.get(key)
-        if found is None:
-            # The listing is kept with its body, so that its id stays its own.
-            found = self._bodies[key] = (listing, render())
-            if len(self._bodies) > self._kept:
-                self._bodies.popitem(last=False)
-        self._bodies.move_to_end(key)
-        return found[1]
 
 
 def _v0(listing: Listing, version: int) -> bytes:

@@ -3,7 +3,7 @@
 import pytest
 
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
-from cachew.smarthttp.packkey import pack_key
+from cachew.smarthttp.packkey import mark, pack_key
 from cachew.smarthttp.request import V0Request, V2Fetch, parse_command
 
 A, B = "a" * 40, "b" * 40
@@ -27,7 +27,7 @@ def v0(first: str, *rest: str) -> V0Request:
 
 
 def key(command: V2Fetch | V0Request, refs: dict[str, str] = REFS, repository: str = "h/r") -> str:
-    return pack_key(repository, command, refs)
+    return pack_key(repository, command, lambda prefix: mark(refs, prefix))
 
 
 def test_who_asks_does_not_count() -> None:

@@ -1,0 +1,33 @@
+"""What has been made of large values, for as long as these values are the ones in use."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+V = TypeVar("V")
+
+
+class Remembered(Generic[V]):
+    """The last few results by the very object that they were made of, which is never compared or hashed.
+
+    :param kept: how many.
+    """
+
+    def __init__(self, kept: int = 64) -> None:
+        self._kept = kept
+        self._made: OrderedDict[tuple[int, Hashable], tuple[Any, V]] = OrderedDict()
+
+    def of(self, value: Any, form: Hashable, make: Callable[[], V]) -> V:
+        """Return what ``make`` gives for a value that never changes, made at the first time.
+
+        :param form: what is made of it.
+        """
+        key = (id(value), form)
+        found = self._made.get(key)
+        if found is None:
+            # The value is kept too, so that its id stays its own.
+            found = self._made[key] = (value, make())
+            if len(self._made) > self._kept:
+                self._made.popitem(last=False)
+        self._made.move_to_end(key)
+        return found[1]
