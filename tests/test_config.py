@@ -137,7 +137,10 @@ def test_reports_everything_at_once() -> None:
         ("[access]\ntrust-loopback = 1", "access.trust-loopback: must be true or false"),
         ("[access]\nproxies = ['10.0.0.1/8']", "access.proxies[0]: 10.0.0.1/8 has host bits set"),
         ("[[access.rule]]\npath = '/x'", "access.rule[0].action: must be set"),
-        ("[[access.rule]]\naction = 'allow'", "access.rule[0]: must have a condition: cidr, method, path, header or token"),
+        (
+            "[[access.rule]]\naction = 'allow'",
+            "access.rule[0]: must have a condition: cidr, method, path, header or token",
+        ),
         ("[[cache]]\npath = 'x'", "cache[0].backend: must be one of disk, memory, s3"),
         ("[[cache]]\nbackend='disk'\nlimt='1GB'", 'cache[0].limt: unknown key; did you mean "limit"? allowed here: '),
         ("[[cache]]\nbackend='s3'", "cache[0].bucket: must be set"),
