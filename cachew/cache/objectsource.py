@@ -69,13 +69,20 @@ class ObjectSource:
     async def _fetch(self, first: int, last: int) -> bytes:
         start, end = self._blocks.bounds(first)[0], self._blocks.bounds(last)[1]
         try:
-            return await self._bucket.call(self._fetch_checked, first, start, end)
+            return await self._fetch_sound(first, start, end)
         except FileNotFoundError:
             await self._damaged()
             raise CorruptObject("the content of a stored object is gone") from None
         except CorruptObject:
             await self._damaged()
             raise
+
+    async def _fetch_sound(self, first: int, start: int, end: int) -> bytes:
+        try:
+            return await self._bucket.call(self._fetch_checked, first, start, end)
+        except CorruptObject:
+            # Damaged on its way, perhaps: what others share isn't thrown away for that.
+            return await self._bucket.call(self._fetch_checked, first, start, end)
 
     def _fetch_checked(self, first: int, start: int, end: int) -> bytes:
         data = self._bucket.read_range(self._path, start, end)

@@ -129,6 +129,11 @@ class TieredCache:
             raise StorageUnavailable("every cache tier fails")
 
     @property
+    def tiers(self) -> list[Cache]:
+        """The tiers, the nearest first."""
+        return [tier.cache for tier in self._tiers]
+
+    @property
     def troubles(self) -> list[str]:
         """What is wrong with tiers, in words fit for everybody."""
         return [tier.trouble for tier in self._tiers if tier.trouble]

@@ -1,5 +1,6 @@
 """A TCP proxy on loopback that fails at a test's command."""
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
@@ -32,6 +33,9 @@ class _Near(Protocol):
 
     def connectionMade(self) -> None:
         self._proxy.connections.add(self)
+        if self._proxy.refuse:
+            self.transport.abortConnection()
+            return
         if self._proxy.answer is None:
             endpoint = TCP4ClientEndpoint(self._proxy.reactor, "127.0.0.1", self._proxy.target)
             endpoint.connect(Factory.forProtocol(lambda: _Far(self))).addCallbacks(self._connected, self._failed)
@@ -60,17 +64,31 @@ class _Near(Protocol):
             self._far.transport.write(data)
 
     def answered(self, data: bytes) -> None:
+        if self._proxy.delay:
+            self._proxy.later(lambda: self._answer(data))
+        else:
+            self._answer(data)
+
+    def _answer(self, data: bytes) -> None:
         proxy = self._proxy
+        proxy.passed += len(data)
         if proxy.cut is not None and len(data) >= proxy.cut:
             self.transport.write(data[: proxy.cut])
             self.transport.loseConnection()
             return
         if proxy.cut is not None:
             proxy.cut -= len(data)
-        self.transport.write(data if proxy.change is None else data.replace(*proxy.change))
+        if proxy.change is not None and proxy.change[0] in data:
+            data = data.replace(*proxy.change)
+            if proxy.once:
+                proxy.change = None
+        self.transport.write(data)
 
     def far_lost(self) -> None:
-        self.transport.loseConnection()
+        if self._proxy.delay:
+            self._proxy.later(self.transport.loseConnection)
+        else:
+            self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._proxy.connections.discard(self)
@@ -81,8 +99,10 @@ class _Near(Protocol):
 class FaultyProxy:
     """Passes connections on to a port, unless it is told to fail.
 
-    ``answer``: what every request is answered instead. ``hang``: requests are swallowed. ``cut``: connections end after
-    so many bytes more of answers. ``change``: bytes of answers that are replaced by others.
+    ``answer``: what every request is answered instead. ``hang``: requests are swallowed. ``refuse``: connections end
+    at once. ``delay``: answers come so many seconds late. ``cut``: connections end after so many bytes more of answers.
+    ``change``: bytes of answers that are replaced by others, with ``once`` a single time. ``passed`` counts the bytes
+    of answers.
 
     :param target: the port, on loopback.
     """
@@ -90,21 +110,40 @@ class FaultyProxy:
     def __init__(self, *, reactor: Any, target: int) -> None:
         self.reactor, self.target = reactor, target
         self.answer: bytes | None = None
-        self.hang = False
+        self.hang = self.refuse = self.once = False
+        self.delay = 0.0
+        self.passed = self.port = 0
         self.cut: int | None = None
         self.change: tuple[bytes, bytes] | None = None
         self.requests = 0
         self.connections: set[_Near] = set()
+        self._later: list[Any] = []
 
     async def start(self) -> int:
         """Listen and return the port."""
         factory = Factory.forProtocol(lambda: _Near(self))
         factory.noisy = False
         self._port: IListeningPort = await TCP4ServerEndpoint(self.reactor, 0, interface="127.0.0.1").listen(factory)
-        return int(self._port.getHost().port)
+        self.port = int(self._port.getHost().port)
+        return self.port
+
+    def behave(self) -> None:
+        """Pass everything on again, over new connections."""
+        self.answer = self.cut = self.change = None
+        self.hang = self.refuse = False
+        self.delay = 0.0
+        self.drop()
+
+    def later(self, action: Callable[[], object]) -> None:
+        """Do something when the delay is over."""
+        self._later = [call for call in self._later if call.active()]
+        self._later.append(self.reactor.callLater(self.delay, action))
 
     def drop(self) -> None:
         """End all connections."""
+        for call in self._later:
+            if call.active():
+                call.cancel()
         for near in list(self.connections):
             near.transport.abortConnection()
 
