@@ -1,0 +1,153 @@
+"""The object API of a whole server: to the original client's requests byte by byte, and to the real command."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+
+from tests.fakes import objectservers
+from tests.functional.conftest import Start
+from tests.functional.gitclient import Git, Result
+from tests.functional.rawhttp import ask, connect
+from tests.functional.replicas import tiers
+from tests.functional.restoring import cachew_command
+from tests.functional.server import Cachew
+from tests.web.wire import Response
+
+KEY = hashlib.sha256(b"key").hexdigest()
+OBJECT = f"/api/v1/object/build/{KEY}"
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """The URL of an object store."""
+    with objectservers.seaweedfs() as url:
+        yield url
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_original_client_s_requests(start: Start) -> None:
+    """One connection after another request, as Go's client sends them: chunks, canonical names, its agent."""
+    cachew = await start()
+    client = await connect(reactor, cachew.url)
+    content = b"0123456789" * 1000
+
+    async def send(method: str, path: str, *headers: str, body: bytes | None = None) -> Response:
+        lines = [
+            f"{method} {path} HTTP/1.1",
+            f"Host: {cachew.url.removeprefix('http://')}",
+            "User-Agent: Go-http-client/1.1",
+            *(["Transfer-Encoding: chunked"] if body is not None else []),
+            f"Authorization: Bearer {cachew.token}",
+            *headers,
+            "Accept-Encoding: gzip",
+            *(["Content-Length: 0"] if method == "POST" and body is None else []),
+        ]
+        chunk = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
+        client.send("\r\n".join([*lines, "", ""]).encode(), chunk, b"" if body is None else b"0\r\n\r\n")
+        return await client.response(bodiless=method == "HEAD")
+
+    stored = ("Content-Type: application/zstd", 'Content-Disposition: attachment; filename="a.tar.zst"')
+    answer = await send("POST", OBJECT, *stored, "Time-To-Live: 1h0m0s", "X-Meta: 1", body=content)
+    assert (answer.status, answer.body) == (200, b"")
+    answer = await send("GET", OBJECT)
+    assert (answer.status, answer.body) == (200, content)
+    returned = {name: answer.headers.get(name) for name in ("content-type", "content-disposition", "x-meta", "etag")}
+    assert returned == {
+        "content-type": "application/zstd",
+        "content-disposition": 'attachment; filename="a.tar.zst"',
+        "x-meta": "1",
+        "etag": f'"{hashlib.sha256(content).hexdigest()}"',
+    }
+    assert "time-to-live" not in answer.headers and "content-encoding" not in answer.headers
+    assert answer.headers["last-modified"].endswith(" GMT")
+    answer = await send("HEAD", OBJECT)
+    assert (answer.status, answer.headers["content-length"]) == (200, str(len(content)))
+    answer = await send("GET", OBJECT, "Range: bytes=10-19")
+    assert (answer.status, answer.body, answer.headers["content-range"]) == (206, content[10:20], "bytes 10-19/10000")
+    answer = await send("GET", "/api/v1/object/build/key")
+    assert (answer.status, answer.body) == (200, content)
+    answer = await send("GET", "/api/v1/stats")
+    assert json.loads(answer.body) == {"objects": 1, "size": 10_000, "capacity": 100_000_000_000}
+    answer = await send("GET", "/api/v1/namespaces")
+    assert json.loads(answer.body) == ["build"]
+    assert (await send("POST", f"{OBJECT}/invalidate")).status == 200
+    assert (await send("POST", OBJECT, body=b"")).status == 200
+    assert (await send("DELETE", OBJECT)).status == 200
+    for method in ("GET", "HEAD", "DELETE"):
+        assert (await send(method, OBJECT)).status == 404
+    assert (await send("POST", "/api/v1/object/git/key", body=b"x")).status == 403
+    client.transport.loseConnection()
+    await client.lost.wait()
+
+
+@pytest_twisted.ensureDeferred
+async def test_strangers_are_told_who_may(start: Start) -> None:
+    """Without the token nothing is read or stored."""
+    cachew = await start()
+    for method, path in (("GET", OBJECT), ("POST", OBJECT), ("GET", "/api/v1/stats"), ("GET", "/api/v1/namespaces")):
+        answer = await ask(reactor, cachew.url, method, path, body=b"x" if method == "POST" else b"")
+        assert (answer.status, "www-authenticate" in answer.headers) == (401, True)
+
+
+@pytest_twisted.ensureDeferred
+async def test_too_large_objects_are_refused(start: Start) -> None:
+    """The limit of the config holds, whatever the client announces."""
+    cachew = await start('[limits]\nmax-object = "1KiB"')
+    token = f"Authorization: Bearer {cachew.token}"
+    for more in ((), ("Transfer-Encoding: chunked",)):
+        body = b"401\r\n" + b"x" * 1025 + b"\r\n0\r\n\r\n" if more else b"x" * 1025
+        assert (await ask(reactor, cachew.url, "POST", OBJECT, token, *more, body=body)).status == 413
+    assert (await ask(reactor, cachew.url, "GET", OBJECT, token)).status == 404
+    assert (await ask(reactor, cachew.url, "POST", OBJECT, token, body=b"x" * 1024)).status == 200
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("shared", [False, True], ids=["disk", "disk and s3"])
+async def test_the_command(start: Start, git: Git, store: str, tmp_path: Path, shared: bool) -> None:
+    """Objects and directories go to the server and come back, with everything that the command can do with them."""
+    cachew = await start(tiers(store, tmp_path.name) if shared else "")
+    user = User(cachew, git)
+    (git.home / "file").write_bytes(os.urandom(3_000_000))
+    await user("put", "build", "key", "file", "--ttl", "1h", "-H", "X-Meta=1")
+    got = await user("get", "build", "key", "-o", "copy")
+    assert (git.home / "copy").read_bytes() == (git.home / "file").read_bytes()
+    assert "X-Meta: 1" in got.err
+    told = await user("stat", "build", "key")
+    assert "3000000" in told.out + told.err
+    assert (await user("namespaces")).out == "build"
+    assert "1" in (await user("stats")).out
+    tree = git.home / "tree"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "sub" / "a").write_text("content")
+    (tree / "link").symlink_to("sub/a")
+    await user("save", "build", "tree", "--key", "the tree")
+    await user("restore", "build", "again", "--key", "the tree")
+    assert (git.home / "again" / "sub" / "a").read_text() == "content"
+    assert os.readlink(git.home / "again" / "link") == "sub/a"
+    assert (await user("restore", "build", "none", "--key", "no such tree", check=False)).code == 2
+    await user("delete", "build", "key")
+    assert (await user("get", "build", "key", check=False)).code != 0
+
+
+class User:
+    """Runs the command for a server.
+
+    :param git: whose home it runs in.
+    """
+
+    def __init__(self, cachew: Cachew, git: Git) -> None:
+        self._cachew, self._git = cachew, git
+
+    async def __call__(self, *words: str, check: bool = True) -> Result:
+        """Run ``cachew WORDS…``."""
+        there: Any = reactor
+        authorization = f"Bearer {self._cachew.token}"
+        options = ("--url", self._cachew.url, "--authorization", authorization)
+        return await cachew_command(there, self._git, *options, *words, check=check)
