@@ -76,6 +76,17 @@ class ServerProcess(ProcessProtocol):
         """Return what the kernel knows of it (proc(5)), e.g. its ``limits``."""
         return Path(f"/proc/{self.pid}/{name}").read_bytes()
 
+    def peak(self) -> int:
+        """Return the most bytes that it has ever had resident."""
+        found = re.search(rb"VmHWM:\s+([0-9]+) kB", self.facts("status"))
+        assert found is not None
+        return int(found[1]) * 1024
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU that it and its children have used (proc(5), ``stat``)."""
+        fields = self.facts("stat").rpartition(b")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
     def memory(self) -> int:
         """Return the bytes that it has resident, its children left out (proc(5), ``statm``)."""
         pages = int(self.facts("statm").split()[1])
