@@ -85,7 +85,7 @@ class Front:
         self.transport = Wire()
 
     def send(self, target: str | bytes, method: str | bytes = "GET") -> None:
-        self.channel: Any = make_site(self.app, reactor=self.clock).buildProtocol(None)
+        self.channel = cast(Any, make_site(self.app, reactor=self.clock).buildProtocol(None))
         self.channel.makeConnection(self.transport)
         line = [part.encode() if isinstance(part, str) else part for part in (method, target)]
         self.channel.dataReceived(b" ".join([*line, b"HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"]))
