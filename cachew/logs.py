@@ -19,6 +19,9 @@ from zope.interface import implementer
 LEVELS = ("debug", "info", "warn", "error", "critical")
 """The names of levels, least first."""
 
+_CHATTER = ("log_legacy", "twisted.conch.", "twisted.internet.", "twisted.web.")
+"""Who speaks at the level of information about what only they care for: factories that start and stop, ports."""
+
 _OWN_KEYS = frozenset({"message", "time", "system", "isError", "why", "format", "printed", "failure"})
 
 
@@ -47,6 +50,8 @@ class LogLevels:
     def __call__(self, event: LogEvent) -> Any:
         """Say whether an event is written (an ``ILogFilterPredicate``)."""
         level = event.get("log_level")
+        if level is LogLevel.info and (event.get("log_namespace") or "").startswith(_CHATTER):
+            level = LogLevel.debug
         if level is None or level < self._least:
             return PredicateResult.no
         return PredicateResult.maybe

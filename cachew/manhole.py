@@ -106,6 +106,7 @@ class Manhole(Service):
         realm: Any = TerminalRealm()
         realm.chainedProtocolFactory = lambda: ServerProtocol(ColoredManhole, dict(self._namespace))
         factory: Any = ConchFactory(Portal(realm, [SSHPublicKeyChecker(self._keys)]))
+        factory.noisy = False
         key = host_key(self._host_key)
         factory.publicKeys = {key.sshType(): key}
         factory.privateKeys = {key.sshType(): key}

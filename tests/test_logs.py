@@ -66,3 +66,15 @@ def test_refuses_an_unknown_level() -> None:
     with pytest.raises(ValueError, match="must be one of debug, info"):
         levels.level = "loud"
     assert levels.level == "warn"
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_what_twisted_says_about_its_own_plumbing_is_for_debugging(level: str) -> None:
+    """Factories and ports of Twisted are logged at the level debug only, what fails in them always."""
+    file = StringIO()
+    write = observer(file=file, form="text", levels=LogLevels(level))
+    Logger("twisted.web.client._HTTP11ClientFactory", observer=write).info("Starting factory")
+    Logger("log_legacy", observer=write).info("StreamingSite starting on 8080")
+    assert file.getvalue().count("\n") == (2 if level == "debug" else 0)
+    Logger("twisted.web.client", observer=write).error("it broke")
+    assert "it broke" in file.getvalue()

@@ -107,6 +107,8 @@ class StreamingSite(server.Site):
     :param limits: the bounds.
     """
 
+    noisy = False
+
     def __init__(self, resource: Any, *, reactor: IReactorTime, limits: Limits) -> None:
         super().__init__(resource, requestFactory=StreamingRequest, reactor=reactor)
         self._limits = limits
