@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cachew.cache.interface import Cache, Writer
-from cachew.plumbing.errors import CachewError
+from cachew.plumbing.errors import CachewError, NotFound
 from cachew.plumbing.framewriter import InThread, Sink
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.spool import Spool
@@ -202,7 +202,9 @@ class Productions:
         production.end(failure)
 
     def _log_failure(self, failure: Failure, order: Order) -> None:
-        if failure.check(CachewError, TimedOut):
+        if failure.check(NotFound):
+            self.log.debug("{key} is not made: {reason}", key=order.key, reason=failure.getErrorMessage())
+        elif failure.check(CachewError, TimedOut):
             self.log.error("making {key} failed: {reason}", key=order.key, reason=failure.getErrorMessage())
         elif not failure.check(CancelledError):
             self.log.failure("making {key} failed", failure=failure, key=order.key)

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, Logger
 
 from cachew.cache.memory import MemoryCache
-from cachew.plumbing.errors import NotFound, SpoolFailed
+from cachew.plumbing.errors import Busy, NotFound, SpoolFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.streams import Source, read_all
 from cachew.snapshots.production import Begin, Order, Productions
@@ -131,6 +132,17 @@ def test_a_failure_before_the_first_byte_is_told_to_everybody(bench: Bench) -> N
     bench.gate.callback(None)
     assert [result[0].type for result in (waiting, also)] == [NotFound, NotFound]
     assert list(bench.scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(("reason", "levels"), [(NotFound("no commit"), ["debug"]), (Busy("not now"), ["error"])])
+def test_that_there_is_nothing_to_make_is_no_error(bench: Bench, reason: Exception, levels: list[str]) -> None:
+    """A repository without LFS objects has no LFS snapshot; what could have been made is an error in the log."""
+    events: list[dict[str, Any]] = []
+    bench.productions.log = Logger("cachew.test", observer=cast(ILogObserver, events.append))
+    ended = start(bench.productions.run(bench.order()).ended())
+    bench.gate.errback(reason)
+    assert ended[0].value is reason
+    assert [event["log_level"].name for event in events] == levels
 
 
 def test_a_failure_in_the_middle_breaks_the_followers_off(bench: Bench) -> None:
