@@ -19,7 +19,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cachew.cache.interface import Cache, Writer
+from cachew.cache.interface import Cache
+from cachew.cache.storing import Storing
 from cachew.plumbing.errors import CachewError, NotFound
 from cachew.plumbing.framewriter import InThread, Sink
 from cachew.plumbing.jobs import Slots
@@ -223,7 +224,7 @@ class Productions:
             self.log.info("made {key}, {size} bytes in {seconds:.1f}s", key=order.key, size=spool.size, seconds=seconds)
 
     async def _make(self, order: Order, production: Production, spool: Spool, directory: Path) -> None:
-        storing = _Storing()
+        storing = Storing()
 
         async def begin(headers: Mapping[str, str]) -> Sink:
             now = self._clock.seconds()
@@ -243,38 +244,6 @@ class Productions:
             await storing.commit()
         finally:
             await storing.abort()
-
-
-class _Storing:
-    """The way into the cache, whose failure is no failure for those who follow the spool."""
-
-    def __init__(self) -> None:
-        self._writer: Writer | None = None
-        self._failure: CachewError | None = None
-
-    async def begin(self, creating: Awaitable[Writer]) -> None:
-        try:
-            self._writer = await creating
-        except CachewError as failure:
-            self._failure = failure
-
-    async def write(self, data: bytes) -> None:
-        if self._writer is None or self._failure is not None:
-            return
-        try:
-            await self._writer.write(data)
-        except CachewError as failure:
-            self._failure = failure
-
-    async def commit(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-        if self._writer is not None:
-            await self._writer.commit()
-
-    async def abort(self) -> None:
-        if self._writer is not None:
-            await self._writer.abort()
 
 
 def _make_directory(scratch: Path) -> str:
