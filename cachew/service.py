@@ -53,6 +53,7 @@ from cachew.upstream.client import Timeouts, UpstreamClient
 from cachew.upstream.credentials import Credentials
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Listing
+from cachew.upstream.pins import Pins
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.remote import Remotes
 from cachew.upstream.verdicts import Terms, Verdicts
@@ -185,7 +186,8 @@ def _outside(ground: Ground) -> Outside:
         now=ground.surroundings.wall_clock,
         search_path=ground.surroundings.search_path,
     )
-    remotes = Remotes(url_for=hosts.url_for, client=client, credentials=credentials)
+    pins = Pins(reactor=reactor, hosts=hosts, timeout=settings.git.connect_timeout)
+    remotes = Remotes(url_for=hosts.url_for, client=client, credentials=credentials, pins=pins)
     return Outside(client, credentials, remotes, agents.stop)
 
 

@@ -25,17 +25,27 @@ class ServerCredentials(Protocol):
         """Return what gives a git child the same."""
 
 
+class Pinned(Protocol):
+    """Says where git may connect to."""
+
+    async def git_environment(self, url: str) -> Mapping[str, str]:
+        """Return what tells a git child, empty where it may go by itself."""
+
+
 class Remote:
     """One repository's upstream.
 
     :param url: where it is.
     :param client: the HTTP client.
     :param credentials: the server's own; used for mirrors, never for clients.
+    :param pins: where git may connect to; None for wherever a name leads.
     """
 
-    def __init__(self, *, url: str, client: UpstreamClient, credentials: ServerCredentials) -> None:
+    def __init__(
+        self, *, url: str, client: UpstreamClient, credentials: ServerCredentials, pins: Pinned | None = None
+    ) -> None:
         self.url = url
-        self._client, self._credentials = client, credentials
+        self._client, self._credentials, self._pins = client, credentials, pins
         self._capabilities: Capabilities | None = None
         self._base = url
 
@@ -96,14 +106,31 @@ class Remote:
         return self._base
 
     async def git_environment(self) -> Mapping[str, str]:
-        """Return the server's credential for a git child's environment, for where :meth:`fetch_url` led last."""
-        return await self._credentials.git_environment(self._base)
+        """Return the server's credential for a git child's environment, and where :meth:`fetch_url` led last.
+
+        :raise UpstreamError: when either can't be had, or the upstream's name leads to no public address.
+        """
+        pins = {} if self._pins is None else await self._pins.git_environment(self._base)
+        return joined(pins, await self._credentials.git_environment(self._base))
+
+
+def joined(one: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str]:
+    """Join two environments that each bring git configuration (git-config(1), ``GIT_CONFIG_COUNT``)."""
+    first, second = int(one.get("GIT_CONFIG_COUNT", "0")), int(other.get("GIT_CONFIG_COUNT", "0"))
+    if not first or not second:
+        return {**one, **other}
+    both = {**one, **{name: value for name, value in other.items() if not name.startswith("GIT_CONFIG_")}}
+    for number in range(second):
+        both[f"GIT_CONFIG_KEY_{first + number}"] = other[f"GIT_CONFIG_KEY_{number}"]
+        both[f"GIT_CONFIG_VALUE_{first + number}"] = other[f"GIT_CONFIG_VALUE_{number}"]
+    return both | {"GIT_CONFIG_COUNT": str(first + second)}
 
 
 class Remotes:
     """The ways to all upstreams, by repository.
 
     :param url_for: host and path to URL; raises ``UnknownPath`` for a host that isn't admitted.
+    :param pins: where git may connect to; None for wherever a name leads.
     """
 
     def __init__(
@@ -112,8 +139,9 @@ class Remotes:
         url_for: Callable[[str, str], str],
         client: UpstreamClient,
         credentials: ServerCredentials,
+        pins: Pinned | None = None,
     ) -> None:
-        self._url_for, self._client, self._credentials = url_for, client, credentials
+        self._url_for, self._client, self._credentials, self._pins = url_for, client, credentials, pins
         self._remotes: dict[tuple[str, str], Remote] = {}
 
     def of(self, repository: "Named") -> Remote:
@@ -127,7 +155,7 @@ class Remotes:
             if len(self._remotes) >= _REMEMBERED:
                 del self._remotes[next(iter(self._remotes))]
             remote = self._remotes[key] = Remote(
-                url=self._url_for(*key), client=self._client, credentials=self._credentials
+                url=self._url_for(*key), client=self._client, credentials=self._credentials, pins=self._pins
             )
         return remote
 
