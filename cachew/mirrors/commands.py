@@ -162,12 +162,10 @@ class GitCommands:
             return self.git(directory, "symbolic-ref", "HEAD", head)
         return self.git(directory, "update-ref", "--no-deref", "HEAD", head)
 
-    def index_packs(self, directory: Path) -> tuple[Command, ...]:
-        """Give the packs bitmaps and the history a commit-graph without rewriting a pack."""
-        return (
-            self.git(directory, "multi-pack-index", "write", "--bitmap"),
-            self._commit_graph(directory, "--split"),
-        )
+    def index_packs(self, directory: Path, *, bitmaps: bool = True) -> tuple[Command, ...]:
+        """Give the history a commit-graph, and the packs bitmaps, without rewriting a pack."""
+        graph = self._commit_graph(directory, "--split")
+        return (self.git(directory, "multi-pack-index", "write", "--bitmap"), graph) if bitmaps else (graph,)
 
     def repack(self, directory: Path, *, full: bool) -> tuple[Command, ...]:
         """Join packs: all into one with a bitmap, without what no ref reaches (``full``), or only the small ones."""

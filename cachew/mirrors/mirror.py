@@ -84,7 +84,7 @@ class Mirror:
         self._ids: dict[str, None] = {}
         self._checks: Shared[str, None] = Shared(keep=True)
         self._check_again = float("-inf")
-        self._index_due = False
+        self._index_due = self._bitmaps_due = False
 
     # --- what others may know -----------------------------------------------------------------------------------------
 
@@ -307,11 +307,15 @@ class Mirror:
 
     # --- staying in shape ---------------------------------------------------------------------------------------------
 
-    async def index_packs(self) -> None:
-        """Write bitmaps and the commit-graph; joins small packs first when there are many.
+    async def index_packs(self, *, bitmaps: bool = True) -> None:
+        """Write the commit-graph and bitmaps; joins small packs first when there are many.
 
         Who comes while another waits for its turn to do the same leaves it to him.
+
+        :param bitmaps: whether bitmaps are written though no packs are joined. After a fetch they are not: those that
+            there are cover nearly everything, and writing them takes time in proportion to the whole repository.
         """
+        self._bitmaps_due |= bitmaps
         if self._index_due:
             return
         self._index_due = True
@@ -325,13 +329,15 @@ class Mirror:
             self._upkeep_lock.release()
 
     async def _index_packs(self) -> None:
+        bitmaps, self._bitmaps_due = self._bitmaps_due, False
         if self.ready and self.repository.pack_count() > _MANY_PACKS:
             # Whoever links or copies packs holds this lock; no pack may go meanwhile.
             async with self.exclusive():
                 if self.ready:
                     await self.repository.repack(full=False)
+                    bitmaps = True
         if self.ready:
-            await self.repository.index_packs()
+            await self.repository.index_packs(bitmaps=bitmaps)
 
     async def repack(self) -> None:
         """Join all packs into one and drop what was given up long ago.

@@ -215,9 +215,9 @@ class Repository:
             await self._update({}, old)
         return len(old)
 
-    async def index_packs(self) -> None:
-        """Write bitmaps and the commit-graph."""
-        await self._maintain(self._git.commands.index_packs(self.directory))
+    async def index_packs(self, *, bitmaps: bool = True) -> None:
+        """Write the commit-graph, and bitmaps if they are asked for."""
+        await self._maintain(self._git.commands.index_packs(self.directory, bitmaps=bitmaps))
 
     async def repack(self, *, full: bool) -> None:
         """Join packs: all of them, dropping what no ref reaches (``full``), or only the small ones."""

@@ -383,3 +383,13 @@ def test_an_upstream_without_branches(house: MirrorHouse) -> None:
     house.clock.advance(10_000)
     house.remote.current = UpstreamUnreachable("http://git.example", "down")
     assert failure_of(house.made()) is house.remote.current and house.left() == []
+
+
+def test_a_fetch_writes_no_bitmaps(house: MirrorHouse, mirror: Mirror) -> None:
+    """After a fetch only the commit-graph grows; bitmaps are written when packs are joined."""
+    value_of(Deferred.fromCoroutine(mirror.index_packs(bitmaps=False)))
+    assert house.git.ran == ["commit-graph"]
+    for number in range(30):
+        (mirror.directory / f"objects/pack/pack-{number}.pack").touch()
+    value_of(Deferred.fromCoroutine(mirror.index_packs(bitmaps=False)))
+    assert house.git.ran[1:] == ["repack", "multi-pack-index", "commit-graph"]
