@@ -1,4 +1,4 @@
-"""Repositories are hostile input: oddities of famous ones are mirrored, tricks are not, and nothing in one is followed."""
+"""Repositories are hostile input: old tools' mistakes are mirrored, tricks are not, and nothing in one is followed."""
 
 import io
 import tarfile

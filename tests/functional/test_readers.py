@@ -8,12 +8,14 @@ import contextlib
 import hashlib
 import re
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 import pytest_twisted
 import zstandard
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
 
 from tests.functional.conftest import Start
 from tests.functional.rawhttp import ask
@@ -211,3 +213,23 @@ async def test_a_trusted_network(upstream: Upstream, start: Start, state: str) -
         response = await world.ask(world.bobs, "ls-refs", authorization)
         assert response.status in REFUSED and not reveals(world.bobs, response)
     assert_own_credentials(world)
+
+
+@pytest_twisted.ensureDeferred
+async def test_few_questions(upstream: Upstream, start: Start) -> None:
+    """However often 50 credentials ask, the upstream is asked about each of them once in a minute."""
+    contents = make_contents(upstream, "org/private", "canary-93ab7e", seed=2)
+    readers = [f"Bearer reader-{number}" for number in range(50)]
+    upstream.gate.protect("org/private", SERVER, *readers)
+    cachew = await start('[git]\nref-check-interval = "60s"\n' + CREDENTIALS % upstream.url)
+    await cachew.mirrored("org/private")
+    routes = [route for route in contents.routes() if route.name in ("refs v0", "refs v2", "ls-refs", "fetch v2")]
+    for _ in range(3):
+        for route in routes:
+            asking = [Deferred.fromCoroutine(send(reactor, cachew, contents, route, reader)) for reader in readers]
+            assert {response.status for response in await gatherResults(asking)} == {200}
+    asked = Counter(
+        exchange.headers.get("authorization") for exchange in upstream.journal.exchanges if exchange.kind == "refs"
+    )
+    assert sum(asked[reader] for reader in readers) <= 50 + 1, "one listing of everything, for v0, beside the questions"
+    assert max(asked[reader] for reader in readers) <= 2 and asked[None] <= 1
