@@ -17,7 +17,8 @@ _WIDTH = 8
 
 
 def _check(data: bytes | memoryview) -> bytes:
-    return hashlib.blake2b(data, digest_size=_WIDTH).digest()
+    # Processors have instructions for it: 2 GB/s, where BLAKE2b takes 1.2.
+    return hashlib.sha256(data).digest()[:_WIDTH]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Ledger:
         self.size = 0
         self._whole = hashlib.sha256()
         self._digests = bytearray()
-        self._block = hashlib.blake2b(digest_size=_WIDTH)
+        self._block = hashlib.sha256()
 
     def update(self, data: bytes) -> None:
         """Take the next piece."""
@@ -101,8 +102,8 @@ class Ledger:
             view = view[room:]
 
     def _end_block(self) -> None:
-        self._digests += self._block.digest()
-        self._block = hashlib.blake2b(digest_size=_WIDTH)
+        self._digests += self._block.digest()[:_WIDTH]
+        self._block = hashlib.sha256()
 
     @property
     def digest(self) -> str:
@@ -111,5 +112,5 @@ class Ledger:
 
     def blocks(self) -> Blocks:
         """Return the digests of the blocks of what has come."""
-        rest = self._block.digest() if self.size % BLOCK else b""
+        rest = self._block.digest()[:_WIDTH] if self.size % BLOCK else b""
         return Blocks(self.size, bytes(self._digests) + rest)

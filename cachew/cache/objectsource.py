@@ -38,7 +38,7 @@ class ObjectSource:
         self._skip, self._left = offset % BLOCK, length
         self._groups = _groups(blocks.covering(offset, length))
         self._at_once = _REQUESTS_AT_ONCE if length >= PARALLEL_FROM else 1
-        self._coming: deque[Deferred[bytes]] = deque()
+        self._coming: deque[Deferred[memoryview]] = deque()
         self._ready = memoryview(b"")
         self._closed = False
 
@@ -54,7 +54,7 @@ class ObjectSource:
             if self._closed:
                 return b""
             self._coming.popleft()
-            self._ready = memoryview(data)[self._skip : self._skip + self._left]
+            self._ready = data[self._skip : self._skip + self._left]
             self._skip = 0
             if self._at_once > 1:
                 self._request()
@@ -66,7 +66,7 @@ class ObjectSource:
         while len(self._coming) < self._at_once and (group := next(self._groups, None)) is not None:
             self._coming.append(Deferred.fromCoroutine(self._fetch(*group)))
 
-    async def _fetch(self, first: int, last: int) -> bytes:
+    async def _fetch(self, first: int, last: int) -> memoryview:
         start, end = self._blocks.bounds(first)[0], self._blocks.bounds(last)[1]
         try:
             return await self._fetch_sound(first, start, end)
@@ -77,14 +77,14 @@ class ObjectSource:
             await self._damaged()
             raise
 
-    async def _fetch_sound(self, first: int, start: int, end: int) -> bytes:
+    async def _fetch_sound(self, first: int, start: int, end: int) -> memoryview:
         try:
             return await self._bucket.call(self._fetch_checked, first, start, end)
         except CorruptObject:
             # Damaged on its way, perhaps: what others share isn't thrown away for that.
             return await self._bucket.call(self._fetch_checked, first, start, end)
 
-    def _fetch_checked(self, first: int, start: int, end: int) -> bytes:
+    def _fetch_checked(self, first: int, start: int, end: int) -> memoryview:
         data = self._bucket.read_range(self._path, start, end)
         if len(data) != end - start:
             raise CorruptObject("the content of a stored object is cut short")

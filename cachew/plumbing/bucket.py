@@ -96,9 +96,9 @@ class Bucket:
         except FileNotFoundError:
             return None
 
-    def read_range(self, path: str, start: int, end: int) -> bytes:
+    def read_range(self, path: str, start: int, end: int) -> memoryview:
         """Return a range of an object; blocks, to be run by :meth:`call`."""
-        return bytes(obstore.get_range(self._store, path, start=start, end=end))
+        return memoryview(obstore.get_range(self._store, path, start=start, end=end))
 
     async def put(self, path: str, data: bytes) -> str:
         """Store a small object whatever is there, and return its version."""
