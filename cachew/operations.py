@@ -2,7 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
 
 from cachew.cache.tiered import TieredCache
 from cachew.mirrors.collection import Mirrors
@@ -15,6 +21,7 @@ from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError, NotFound
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.shared import Shared
 from cachew.plumbing.threads import Threads
 from cachew.replicas.tally import Tally
 from cachew.smarthttp.packcache import PackCache
@@ -22,6 +29,10 @@ from cachew.snapshots.store import Snapshots
 from cachew.snapshots.variants import Variant
 from cachew.upstream.remote import Remotes
 from cachew.web.operations import CacheStatus, Overview, RepositoryStatus, WorkStatus
+
+T = TypeVar("T")
+
+_PATIENCE = 1.0
 
 
 class Running:
@@ -38,6 +49,7 @@ class Running:
     :param background: work that nobody waits for.
     :param threads: for looking at files.
     :param metrics: what has been counted.
+    :param clock: how long a store is waited for.
     :param now: the time of day in epoch seconds.
     :param make: makes an archive of a repository now.
     :param usage: knows when repositories were asked for.
@@ -58,6 +70,7 @@ class Running:
         background: Background,
         threads: Threads,
         metrics: Metrics,
+        clock: IReactorTime,
         now: Callable[[], float],
         make: Callable[[Identity, Variant], Coroutine[Any, Any, object]],
         usage: Tidying,
@@ -67,7 +80,9 @@ class Running:
         self._snapshots, self._cache, self._pack_cache, self._slots = snapshots, cache, pack_cache, slots
         self._background, self._threads, self._metrics, self._now = background, threads, metrics, now
         self._make, self._usage, self._clones = make, usage, clones
-        self._started = now()
+        self._clock, self._started = clock, now()
+        self._counting: Shared[str, None] = Shared(keep=True)
+        self._counted = CacheStatus(name="objects", objects=0, size=0, capacity=0)
 
     def unready(self) -> str:
         """Return why the server does not want traffic, empty when it does."""
@@ -100,11 +115,23 @@ class Running:
         return dict(counted)
 
     async def _store(self) -> CacheStatus:
+        """Return the last count of the store; one that takes long is shown the next time."""
+        await self._soon(self._counting.run("store", self._count))
+        return self._counted
+
+    async def _count(self) -> None:
         try:
             stats = await self._cache.stats()
         except CachewError as error:
-            return CacheStatus(name="objects", objects=0, size=0, capacity=0, error=str(error))
-        return CacheStatus(name="objects", objects=stats.objects, size=stats.size, capacity=stats.capacity)
+            self._counted = replace(self._counted, error=str(error))
+            return
+        self._counted = CacheStatus(name="objects", objects=stats.objects, size=stats.size, capacity=stats.capacity)
+
+    async def _soon(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return what work gives, None when it fails or takes long: a page is shown though a store hangs."""
+        with suppress(CachewError, DeferredTimeout):
+            return await Deferred.fromCoroutine(work).addTimeout(_PATIENCE, self._clock)
+        return None
 
     def _packs(self) -> CacheStatus:
         cache = self._pack_cache
@@ -123,15 +150,15 @@ class Running:
         # Nobody waits for the other replicas' counts: the next look shows them.
         counting = self._clones.refresh([mirror.identity.name for mirror in mirrors])
         self._background.start(counting, "reading clone counts of all repositories")
-        return [await self._status(mirror) for mirror in mirrors]
+        statuses: list[RepositoryStatus] = await gatherResults(
+            [Deferred.fromCoroutine(self._status(mirror)) for mirror in mirrors], consumeErrors=True
+        )
+        return statuses
 
     async def _status(self, mirror: Mirror) -> RepositoryStatus:
         identity = mirror.identity
         known = self._freshness.known(identity)
-        try:
-            info = await self._snapshots.stat(identity, Variant())
-        except CachewError:
-            info = None
+        info = await self._soon(self._snapshots.stat(identity, Variant()))
         return RepositoryStatus(
             name=identity.name,
             state=mirror.state.value,

@@ -80,7 +80,7 @@ class ServerProcess(ProcessProtocol):
         self._reactor, self._path = reactor, path
         self._rest = b""
         self._changed, self._ended = Signal(), Signal()
-        self.ended = False
+        self.ended = self.ready = False
         state.mkdir(mode=0o700)
         self._file = state.with_suffix(".toml")
         head = f'state = "{state}"\nlisten = ["tcp:0:interface=127.0.0.1"]\nshutdown-timeout = "1s"\n'
@@ -98,6 +98,7 @@ class ServerProcess(ProcessProtocol):
         listening = await self.seen("listening on 127.0.0.1:")
         self.url = f"http://127.0.0.1:{int(listening.rpartition(':')[2])}"
         await self.seen(": ready")
+        self.ready = True
 
     @property
     def instead_of(self) -> tuple[str, str]:

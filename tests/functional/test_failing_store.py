@@ -36,6 +36,7 @@ snapshot-interval = "0s"
 mirror-snapshot-interval = "0s"
 repack-interval = "0s"
 """
+PAGES = ("overview", "repositories", "")
 PATIENCE = 3.0
 """Seconds in which a warm server answers, though the store takes five for each call."""
 
@@ -190,6 +191,8 @@ async def test_a_store_that_hangs_holds_nobody_else(
     assert (await within(PATIENCE, ask(reactor, cachew.url, "GET", "/_liveness"))).status == 200
     listing = await within(PATIENCE, cachew.get("org/repo/info/refs?service=git-upload-pack"))
     assert listing.code == 200 and await listing.content()
+    admin = [await within(PATIENCE, ask(reactor, cachew.url, "GET", f"/admin/{page}", token)) for page in PAGES]
+    assert [page.status for page in admin] == [200] * len(PAGES)
     for client in clients:
         client.transport.abortConnection()
         await client.lost.wait()
