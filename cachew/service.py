@@ -32,7 +32,6 @@ from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.repository import GitRunner
 from cachew.mirrors.supply import Supply
 from cachew.mirrors.tidying import Tidying
-from cachew.occupation import Occupation
 from cachew.operations import Running
 from cachew.plumbing.background import Background
 from cachew.plumbing.jobs import Slots
@@ -42,11 +41,9 @@ from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import PatientPool, Threads
 from cachew.plumbing.wallclock import WallClock
 from cachew.replicas.progress import Progress
-from cachew.replicas.secret import SharedSecret
 from cachew.replicas.tally import Tally
 from cachew.settings import Settings
 from cachew.smarthttp.backend import Backend
-from cachew.smarthttp.lfsobjects import LfsObjects
 from cachew.smarthttp.packcache import PackCache
 from cachew.surroundings import Surroundings
 from cachew.tiers import make_cache, make_records
@@ -67,7 +64,6 @@ from cachew.web.app import App, route_path
 from cachew.web.dashboard import DashboardRoutes
 from cachew.web.ensure import EnsureRefs
 from cachew.web.git import GitRoutes, Guard
-from cachew.web.lfs import LfsRoutes
 from cachew.web.limits import Limits
 from cachew.web.login import AdminAccess, admin_token
 from cachew.web.objects import ObjectRoutes
@@ -107,7 +103,6 @@ class Ground:
     store_threads: Threads
     processes: Processes
     background: Background
-    occupation: Occupation
 
     @property
     def state(self) -> Path:
@@ -137,8 +132,6 @@ def make_service(*, settings: Settings, reactor: Any, surroundings: Surroundings
 
 def ground_of(settings: Settings, reactor: Any, surroundings: Surroundings) -> Ground:
     """Make what everything stands on; see :func:`make_service`."""
-    occupation = Occupation(settings.state)
-    occupation.end_leftovers()
     pool = ThreadPool(0, settings.limits.threads, "cachew")
     store_pool = PatientPool(0, settings.limits.store_threads, "cachew-store")
     return Ground(
@@ -151,9 +144,8 @@ def ground_of(settings: Settings, reactor: Any, surroundings: Surroundings) -> G
         threads=Threads(reactor=reactor, pool=pool),
         store_pool=store_pool,
         store_threads=Threads(reactor=reactor, pool=store_pool),
-        processes=Processes(reactor=reactor, mark=occupation.mark),
+        processes=Processes(reactor=reactor),
         background=Background(seconds=reactor.seconds),
-        occupation=occupation,
     )
 
 
@@ -329,7 +321,7 @@ class House:
 
     async def _follow(self, mirror: Mirror, listing: Listing, started: float) -> None:
         await mirror.sync(listing, started)
-        await mirror.index_packs(bitmaps=False)
+        await mirror.index_packs()
 
     # --- what is made of mirrors --------------------------------------------------------------------------------------
 
@@ -376,29 +368,6 @@ class House:
             spools=ground.state / "spools",
             background=ground.background,
         )
-        lfs = LfsRoutes(
-            objects=LfsObjects(
-                cache=self.cache,
-                client=self.outside.client,
-                spools=ground.state / "spools",
-                min_free=ground.settings.limits.min_free,
-                background=ground.background,
-                metrics=ground.metrics,
-            ),
-            client=self.outside.client,
-            passthrough=passthrough,
-            remotes=self.outside.remotes,
-            in_thread=ground.threads,
-            now=ground.surroundings.wall_clock,
-            key=SharedSecret(
-                records=self.records,
-                name="lfs-grants",
-                own=secrets.token_bytes(32),
-                seconds=ground.reactor.seconds,
-                background=ground.background,
-            ),
-            is_https=self.policy.is_https,
-        )
         backend = Backend(
             processes=ground.processes,
             exec_path=self._exec_path(),
@@ -431,7 +400,6 @@ class House:
             guard=self._guard(),
             upload_pack=upload_pack,
             passthrough=passthrough,
-            lfs=lfs,
             artefacts=self.artefacts.routes,
             ensure_refs=EnsureRefs(mirrors=self.mirrors, supply=self.supply),
             freshness=self.freshness,
@@ -561,7 +529,6 @@ class House:
                 self.tidying.save,
                 self.cache.stop,
                 self._stop_store_threads,
-                self._leave_state,
             ],
             jobs=[
                 *self._manhole(),
@@ -613,9 +580,6 @@ class House:
 
     async def _stop_store_threads(self) -> None:
         self.ground.store_pool.stop()
-
-    async def _leave_state(self) -> None:
-        self.ground.occupation.release()
 
     async def _load_public(self) -> None:
         await self.ground.threads(self.public.load)
