@@ -41,9 +41,11 @@ from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import PatientPool, Threads
 from cachew.plumbing.wallclock import WallClock
 from cachew.replicas.progress import Progress
+from cachew.replicas.secret import SharedSecret
 from cachew.replicas.tally import Tally
 from cachew.settings import Settings
 from cachew.smarthttp.backend import Backend
+from cachew.smarthttp.lfsobjects import LfsObjects
 from cachew.smarthttp.packcache import PackCache
 from cachew.surroundings import Surroundings
 from cachew.tiers import make_cache, make_records
@@ -64,6 +66,7 @@ from cachew.web.app import App, route_path
 from cachew.web.dashboard import DashboardRoutes
 from cachew.web.ensure import EnsureRefs
 from cachew.web.git import GitRoutes, Guard
+from cachew.web.lfs import LfsRoutes
 from cachew.web.limits import Limits
 from cachew.web.login import AdminAccess, admin_token
 from cachew.web.objects import ObjectRoutes
@@ -368,6 +371,29 @@ class House:
             spools=ground.state / "spools",
             background=ground.background,
         )
+        lfs = LfsRoutes(
+            objects=LfsObjects(
+                cache=self.cache,
+                client=self.outside.client,
+                spools=ground.state / "spools",
+                min_free=ground.settings.limits.min_free,
+                background=ground.background,
+                metrics=ground.metrics,
+            ),
+            client=self.outside.client,
+            passthrough=passthrough,
+            remotes=self.outside.remotes,
+            in_thread=ground.threads,
+            now=ground.surroundings.wall_clock,
+            key=SharedSecret(
+                records=self.records,
+                name="lfs-grants",
+                own=secrets.token_bytes(32),
+                seconds=ground.reactor.seconds,
+                background=ground.background,
+            ),
+            is_https=self.policy.is_https,
+        )
         backend = Backend(
             processes=ground.processes,
             exec_path=self._exec_path(),
@@ -400,6 +426,7 @@ class House:
             guard=self._guard(),
             upload_pack=upload_pack,
             passthrough=passthrough,
+            lfs=lfs,
             artefacts=self.artefacts.routes,
             ensure_refs=EnsureRefs(mirrors=self.mirrors, supply=self.supply),
             freshness=self.freshness,

@@ -23,6 +23,9 @@ class Metrics:
         self.upstream_requests = Counter(
             "cachew_upstream_requests_total", "Requests made to upstreams", ["kind"], registry=registry
         )
+        self.lfs_objects = Counter(
+            "cachew_lfs_objects_total", "LFS objects sent, by where they came from", ["source"], registry=registry
+        )
         self.fetches = Counter(
             "cachew_fetches_total", "Fetches into mirrors", ["outcome"], registry=registry
         )

@@ -41,11 +41,13 @@ from cachew.upstream.listing import (
     ls_refs_request,
 )
 from cachew.upstream.redirects import Moves, same_origin, split_operation
+from cachew.upstream.storage import follow_storage, may_hold, name_of
 
 LISTING_LIMIT = 256 * 1024 * 1024
 """The largest ref listing, in bytes after decompression, that is read."""
 
 _REFUSAL_TEXT = 4096
+_STORAGE_OWN = frozenset({b"user-agent", b"accept-encoding", b"range"})
 _INFO_REFS = "/info/refs?service=git-upload-pack"
 
 
@@ -110,7 +112,7 @@ class UpstreamClient:
         timeouts: Timeouts = Timeouts(),
         listing_limit: int = LISTING_LIMIT,
     ) -> None:
-        self._reactor, self._backoff = reactor, backoff
+        self._reactor, self._backoff, self._hosts = reactor, backoff, hosts
         self._timeouts, self._listing_limit = timeouts, listing_limit
         self._exchange = Exchange(reactor=reactor, agents=agents, hosts=hosts, metrics=metrics, idle=timeouts.idle)
         self._moves = Moves()
@@ -251,6 +253,55 @@ class UpstreamClient:
         return UpstreamResponse(
             response.code, http.for_client(received), source, _length(method, response, received), final
         )
+
+
+    # storages
+
+    def may_hold(self, href: str, *, home: str) -> bool:
+        """Say whether a download may be fetched from where an upstream says that it is.
+
+        :param home: the repository's URL.
+        """
+        return may_hold(href, home=home, hosts=self._hosts)
+
+    async def download(self, href: str, headers: Sequence[tuple[bytes, bytes]], *, home: str) -> UpstreamResponse:
+        """Get a whole object from where an upstream says that it is.
+
+        :param href: where; :meth:`may_hold` it.
+        :param headers: what the upstream says that its storage wants to see.
+        :param home: the repository's URL.
+        :return: a response of status 200.
+        :raise UpstreamRefused: when the repository's own place refuses it, or another says that it isn't there.
+        :raise UpstreamError: when it isn't to be had otherwise.
+        """
+        shown = [(name, value) for name, value in http.for_upstream(headers) if name.lower() not in _STORAGE_OWN]
+        own = [(b"User-Agent", AGENT.encode()), (b"Accept-Encoding", b"identity")]
+        response, final = await self._exchange.download(
+            href,
+            [*shown, *own],
+            seconds=self._timeouts.first_byte,
+            follow=lambda url, to: follow_storage(current=url, location=to, home=home, hosts=self._hosts),
+        )
+        name, received = name_of(final), raw(response.headers)
+        source = self._exchange.body_of(name, response)
+        try:
+            await _require_object(name, response.code, received, source, own=same_origin(final, home))
+        except BaseException:
+            source.close()
+            raise
+        length = _length(b"GET", response, received)
+        return UpstreamResponse(response.code, http.for_client(received), source, length, name)
+
+
+async def _require_object(name: str, status: int, headers: http.RawHeaders, source: Source, *, own: bool) -> None:
+    if status == 200 and http.first(headers, b"content-encoding") in (None, b"identity"):
+        return
+    if status == 429 or status >= 500:
+        raise UpstreamBusy(name, f"answered {status}", status=status, retry_after=http.retry_after(headers))
+    if status in (404, 410) or (own and 400 <= status < 500):
+        # A storage elsewhere has no say in which credentials a client shows here.
+        raise UpstreamRefused(name, status=status, headers=http.of_refusal(headers) if own else ())
+    raise UpstreamUnreachable(name, f"answered {status} to a download")
 
 
 async def _require_success(url: str, status: int, headers: http.RawHeaders, source: Source) -> None:

@@ -3,6 +3,7 @@
 Failures come out in the house's own terms, whatever the layers below call them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -18,6 +19,7 @@ from cachew.upstream.bodies import SourceBody, Watch, response_source
 from cachew.upstream.failures import explain, may_be_stale
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.redirects import CODES, MOST, follow, same_origin, split_operation
+from cachew.upstream.storage import name_of
 
 _CREDENTIALS = frozenset({b"authorization", b"cookie"})
 
@@ -57,6 +59,29 @@ class Exchange:
             headers = headers if same_origin(url, target) else without_credentials(headers)
             url = target
         raise UpstreamUnreachable(split_operation(url)[0], f"redirected more than {MOST} times")
+
+    async def download(
+        self, url: str, headers: http.RawHeaders, *, seconds: float, follow: Callable[[str, str], str]
+    ) -> tuple[IResponse, str]:
+        """Get something from a storage; headers, which may be credentials, stay with the origin they were for.
+
+        :param seconds: how long each answer is waited for.
+        :param follow: judges a redirect of the first URL to the second, returns where it leads, or raises.
+        :return: the response and the URL that gave it.
+        :raise UpstreamUnreachable: when there is none.
+        :raise UpstreamTimeout: when it does not begin in time.
+        """
+        for _ in range(MOST + 1):
+            name = name_of(url)
+            response = await self._send(self._agents.pooled, b"GET", url, headers, None, None, seconds, name)
+            self._metrics.upstream_requests.labels("lfs-object").inc()
+            if response.code not in CODES:
+                return response, url
+            self.discard(name, response)
+            target = follow(url, (http.first(raw(response.headers), b"location") or b"").decode("latin-1"))
+            headers = headers if same_origin(url, target) else []
+            url = target
+        raise UpstreamUnreachable(name_of(url), f"redirected more than {MOST} times")
 
     async def ask(self, url: str, headers: http.RawHeaders, question: bytes, *, seconds: float) -> IResponse:
         """Post a question that changes nothing; if a kept connection turns out to be dead, once more over a new one.
@@ -126,8 +151,9 @@ class Exchange:
         body: Source | None,
         length: int | None,
         seconds: float,
+        name: str | None = None,
     ) -> IResponse:
-        base = split_operation(url)[0]
+        base = split_operation(url)[0] if name is None else name
         watch = Watch(clock=self._reactor, seconds=seconds, expired=lambda: request.cancel())
         watch.restart()
         request = self._request(agent, method, url, headers, body, length, watch)

@@ -13,6 +13,7 @@ from cachew.plumbing.errors import Forbidden
 from cachew.upstream.remote import Remotes
 from cachew.web.app import allow_methods
 from cachew.web.ensure import EnsureRefs
+from cachew.web.lfs import LfsRoutes
 from cachew.web.outcome import outcome_of
 from cachew.web.passthrough import PassThrough
 from cachew.web.uploadpack import UploadPack
@@ -59,7 +60,8 @@ class GitRoutes:
     :param remotes: which hosts are served.
     :param guard: who may read.
     :param upload_pack: clones and fetches.
-    :param passthrough: pushes and LFS.
+    :param passthrough: pushes.
+    :param lfs: what lies below ``info/lfs/``.
     :param artefacts: snapshots and bundles.
     :param ensure_refs: ``ensure-refs``.
     :param freshness: told at once when something may have been pushed.
@@ -75,6 +77,7 @@ class GitRoutes:
         guard: Guard,
         upload_pack: UploadPack,
         passthrough: PassThrough,
+        lfs: LfsRoutes,
         artefacts: Artefacts,
         ensure_refs: EnsureRefs,
         freshness: Freshness,
@@ -83,7 +86,8 @@ class GitRoutes:
         is_ours: Callable[[str], bool] = lambda authorization: False,
     ) -> None:
         self._remotes, self._guard, self._upload_pack = remotes, guard, upload_pack
-        self._passthrough, self._artefacts, self._ensure_refs = passthrough, artefacts, ensure_refs
+        self._passthrough, self._lfs = passthrough, lfs
+        self._artefacts, self._ensure_refs = artefacts, ensure_refs
         self._freshness, self._pushed, self._used, self._is_ours = freshness, pushed, used, is_ours
 
     async def handle(self, request: Any) -> None:
@@ -104,7 +108,7 @@ class GitRoutes:
         elif kind == "git-receive-pack":
             await self._push(request, identity)
         elif kind == "lfs":
-            await self._passthrough.stream(request, identity, _with_query(operation, request))
+            await self._lfs.handle(request, identity, operation)
         else:
             await self._guarded(request, identity, operation)
 
@@ -155,8 +159,3 @@ class GitRoutes:
             if accepted:
                 self._freshness.changed(identity)
                 self._pushed(identity)
-
-
-def _with_query(operation: str, request: Any) -> str:
-    query: str = request.raw_query.decode("latin-1")
-    return f"{operation}?{query}" if query else operation

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from cachew.plumbing.errors import Busy, Forbidden
 from cachew.web.rules import Asked
 
-_WITHHELD = ("authorization", "cookie", "proxy-authorization")
+_WITHHELD = ("authorization", "cookie", "proxy-authorization", "x-cachew-grant")
 _LONGEST_ANSWER = 64 * 1024
 
 

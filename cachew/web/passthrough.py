@@ -6,7 +6,7 @@ equal requests follow one response of the upstream, from its first byte to its l
 
 import hashlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,15 @@ class PassThrough:
         operation: str,
         *,
         on_piece: Callable[[], object] = lambda: None,
+        body: bytes | None = None,
+        change: Callable[[UpstreamResponse], Awaitable[UpstreamResponse]] | None = None,
     ) -> int:
         """Pass one request on and its response back, both while they come, with the client's own credentials.
 
         :param operation: the operation with its query, as the client sent them.
         :param on_piece: called before each piece of the response leaves, if the upstream did what was asked.
+        :param body: the request's, if it has been read already.
+        :param change: makes of the upstream's response what the client gets.
         :return: the upstream's status.
         :raise UpstreamError: when there is no response.
         """
@@ -92,9 +96,11 @@ class PassThrough:
             request.method,
             f"{self._remotes.of(identity).url}/{operation}",
             _raw_headers(request),
-            request.body if request.method not in (b"GET", b"HEAD") else None,
-            request.body_length,
+            _body_of(request) if body is None else BytesSource(body),
+            request.body_length if body is None else len(body),
         )
+        if change is not None:
+            response = await change(response)
         _begin(request, response.status, list(response.headers))
         source = _Watched(response.source, on_piece) if response.status == 200 else response.source
         await send(request, source, length=response.length)
@@ -169,6 +175,11 @@ def question_of(
     parts = [identity.name, request.method.decode("latin-1"), operation, repr(headers), canonical, authorization or ""]
     key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
     return Question(identity, request.method, operation, headers, body, key, authorization)
+
+
+def _body_of(request: Any) -> Source | None:
+    body: Source | None = None if request.method in (b"GET", b"HEAD") else request.body
+    return body
 
 
 class _Watched:

@@ -4,7 +4,6 @@ What is cached is sent at once: no upstream, fetch or mirror is waited for. Whet
 side, for the next client.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -26,12 +25,12 @@ from cachew.snapshots.variants import LFS, Variant, check_branch, from_query
 from cachew.web.app import allow_methods
 from cachew.web.bodies import send
 from cachew.web.conditional import evaluate
+from cachew.web.origin import origin_of
 from cachew.web.outcome import outcome_of
 
 BUNDLE_URL_HEADER = "X-Cachew-Bundle-Url"
 _LIST_TYPE = "text/plain; charset=utf-8"
 _RELAYED = ("Content-Type", COMMIT_HEADER)
-_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 
 
 class SnapshotRoutes:
@@ -154,7 +153,7 @@ class SnapshotRoutes:
         await send(request, BytesSource(body), length=len(body))
 
     def _bundle_address(self, request: Any, identity: Identity) -> str:
-        return f"{self._origin_of(request)}/git/{identity.name}/bundle-list?bundle="
+        return f"{origin_of(request, self._is_https)}/git/{identity.name}/bundle-list?bundle="
 
     async def bundle_uris(self, request: Any, identity: Identity) -> bytes:
         """Return the answer to protocol v2's ``bundle-uri``: the same list, for clients that ask while cloning."""
@@ -185,16 +184,6 @@ class SnapshotRoutes:
         for name, value in production.headers.items():
             request.setHeader(name.encode(), value.encode())
         await send(request, source)
-
-    def _origin_of(self, request: Any) -> str:
-        """Return scheme and host as the client sees them; empty when it didn't say anything usable.
-
-        A client that lies about its host lies to itself.
-        """
-        host = request.getHeader("host") or ""
-        if not _HOST.fullmatch(host):
-            return ""
-        return f"{'https' if self._is_https(request) else 'http'}://{host}"
 
     async def _serve(self, request: Any, entry: Entry, more: Mapping[str, str]) -> None:
         try:

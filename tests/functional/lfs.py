@@ -25,10 +25,13 @@ class LfsStore:
     """LFS objects per repository, in memory.
 
     :param token: what the storage wants to see, given to whoever the batch request was allowed to.
+
+    ``said`` is what an action says besides, or instead of, what it usually does.
     """
 
     def __init__(self, *, token: str = "RemoteAuth storage") -> None:
         self.objects: dict[str, dict[str, bytes]] = {}
+        self.said: dict[str, object] = {}
         self._token = token
 
     def put(self, repository: str, data: bytes) -> str:
@@ -68,7 +71,7 @@ class LfsStore:
         if operation == "upload" and have:
             return entry
         action = {"href": f"{url}{repository}.git/info/lfs/storage/{oid}", "header": {"Authorization": self._token}}
-        return entry | {"actions": {operation: action}}
+        return entry | {"actions": {operation: action | self.said}}
 
     def _storage(self, exchange: Exchange, body: bytes) -> Answer:
         oid = exchange.operation.rpartition("/")[2]

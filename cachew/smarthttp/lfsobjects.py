@@ -1,0 +1,256 @@
+"""LFS objects that are kept: downloaded once, verified, sent to everybody who may have them.
+
+An object is kept per upstream host, not per content alone: whether a client may have it is the word of one upstream,
+and an upstream that anybody can set up must not open what another has closed. Nothing that is not what its id says
+ever leaves here as a whole: the end of a download is held back until all of it has been verified.
+"""
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+
+from cachew.cache.interface import Cache, Entry
+from cachew.cache.storing import Storing
+from cachew.plumbing.background import Background
+from cachew.plumbing.disk import free_bytes
+from cachew.plumbing.errors import (
+    CachewError,
+    CorruptObject,
+    SpoolFailed,
+    StorageUnavailable,
+    UpstreamError,
+    UpstreamUnreachable,
+)
+from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.shared import Shared
+from cachew.plumbing.spool import Spool
+from cachew.plumbing.streams import PIECE, Source
+from cachew.smarthttp.lfsbatch import Wanted
+from cachew.upstream.client import UpstreamClient, UpstreamResponse
+
+NAMESPACE = "lfs"
+"""The namespace of the cache in which LFS objects lie."""
+CONTENT_TYPE = "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be downloaded, and how.
+
+    :param host: the upstream's host.
+    :param wanted: the object.
+    :param href: where it is.
+    :param headers: what to show there.
+    :param home: the repository's URL.
+    """
+
+    host: str
+    wanted: Wanted
+    href: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    home: str
+
+    @property
+    def key(self) -> str:
+        """Its key in the cache."""
+        return f"{self.host}/{self.wanted.oid}"
+
+
+_Key = tuple[str, int]
+
+
+@dataclass(eq=False)
+class _Download:
+    """An object on its way.
+
+    :param receiving: whether anything has been read of it.
+    """
+
+    source: "Verified"
+    spool: Spool
+    storing: Storing
+    receiving: bool = False
+
+
+class LfsObjects:
+    """The objects.
+
+    :param cache: where they are kept.
+    :param client: the HTTP client.
+    :param spools: a directory for what several clients follow while it comes.
+    :param min_free: bytes that the spools leave free on their disk.
+    :param background: where objects are received.
+    :param metrics: counts where they came from.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        client: UpstreamClient,
+        spools: Path,
+        min_free: int,
+        background: Background,
+        metrics: Metrics,
+    ) -> None:
+        self._cache, self._client, self._spools, self._min_free = cache, client, spools, min_free
+        self._background, self._metrics = background, metrics
+        self._beginning: Shared[_Key, _Download] = Shared()
+        self._running: dict[_Key, _Download] = {}
+
+    async def kept(self, order: Order) -> Entry | None:
+        """Open an object that is kept; None when it isn't, or is not of the size that it should be."""
+        try:
+            entry = await self._cache.open(NAMESPACE, order.key)
+        except (StorageUnavailable, CorruptObject) as error:
+            self.log.warn("no cache tier answers for an LFS object: {error}", error=str(error))
+            return None
+        if entry is not None and entry.info.size != order.wanted.size:
+            entry.close()
+            return None
+        if entry is not None:
+            self._metrics.lfs_objects.labels("cache").inc()
+        return entry
+
+    def fits(self, order: Order) -> bool:
+        """Say whether there is room for receiving an object; otherwise each client has to be sent it on its own."""
+        return free_bytes(self._spools) >= self._min_free + order.wanted.size
+
+    async def receive(self, order: Order) -> Source:
+        """Return an object as the upstream sends it, for one client, and keep nothing.
+
+        :raise UpstreamError: when it isn't to be had.
+        """
+        self._metrics.lfs_objects.labels("upstream").inc()
+        response = await self._ask(order)
+        return Verified(response.source, order.wanted, response.url)
+
+    async def follow(self, order: Order, offset: int) -> Source:
+        """Return an object from a byte on while it is received, for this client and all who ask meanwhile.
+
+        :raise UpstreamError: when it isn't to be had.
+        """
+        key = order.key, order.wanted.size
+        while True:
+            download = self._running.get(key)
+            source = "upstream" if download is None and key not in self._beginning else "shared"
+            try:
+                if download is None:
+                    download = await self._beginning.run(key, lambda: self._begin(key, order))
+                followed = download.spool.follow(offset)
+            except SpoolFailed:
+                self._running.pop(key, None)  # it ended while we waited for our turn
+            except UpstreamError:
+                if source == "upstream":
+                    raise
+                # Another client's leave was not good enough, which says nothing about this one's.
+            else:
+                self._metrics.lfs_objects.labels(source).inc()
+                self._go_on(key, download)
+                return followed
+
+    async def _begin(self, key: _Key, order: Order) -> _Download:
+        response = await self._ask(order)
+        storing = Storing()
+        try:
+            creating = self._cache.create(
+                NAMESPACE, order.key, headers={"Content-Type": CONTENT_TYPE}, etag=order.wanted.oid,
+                digest=order.wanted.oid,
+            )  # fmt: skip
+            await storing.begin(creating)
+        except BaseException:
+            response.source.close()
+            raise
+        source = Verified(response.source, order.wanted, response.url)
+        download = _Download(source, Spool(path=self._spools / uuid.uuid4().hex), storing)
+        self._running[key] = download
+        return download
+
+    def _go_on(self, key: _Key, download: _Download) -> None:
+        """Begin to receive, now that somebody follows: nothing is received for nobody."""
+        if not download.receiving:
+            download.receiving = True
+            self._background.start(self._receive(key, download), f"download of LFS object {key[0]}")
+
+    async def _ask(self, order: Order) -> UpstreamResponse:
+        response = await self._client.download(order.href, order.headers, home=order.home)
+        if response.length not in (None, order.wanted.size):
+            response.source.close()
+            raise UpstreamUnreachable(response.url, f"has {response.length} bytes for {_named(order.wanted)}")
+        return response
+
+    async def _receive(self, key: _Key, download: _Download) -> None:
+        source, spool, storing = download.source, download.spool, download.storing
+        try:
+            while piece := await source.read(PIECE):
+                spool.write(piece)
+                await storing.write(piece)
+                if not spool.followers and spool.size < key[1]:
+                    raise SpoolFailed("nobody reads it any more")
+            spool.finish()
+            await storing.commit()
+        except (Exception, CancelledError) as error:
+            spool.fail(error)
+            self._log_failure(key[0], error)
+        finally:
+            source.close()
+            if self._running.get(key) is download:
+                del self._running[key]
+            await storing.abort()
+            try:
+                await spool.when_idle()
+            finally:
+                spool.discard()
+
+    def _log_failure(self, key: str, error: BaseException) -> None:
+        if isinstance(error, SpoolFailed | CancelledError):
+            return
+        if not isinstance(error, CachewError | OSError):
+            raise error
+        self.log.warn("LFS object {key} is not kept: {error}", key=key, error=str(error))
+
+
+class Verified:
+    """A source that ends only when all of it was what it should be.
+
+    :param source: gives the bytes.
+    :param wanted: what they have to be.
+    :param name: where they come from, for messages.
+    """
+
+    def __init__(self, source: Source, wanted: Wanted, name: str) -> None:
+        self._source, self._wanted, self._name = source, wanted, name
+        self._digest, self._size = hashlib.sha256(), 0
+        self._held = b""
+
+    async def read(self, size: int) -> bytes:
+        """Return the next bytes.
+
+        :raise CorruptObject: instead of the last ones, when they are not what they should be.
+        """
+        while piece := await self._source.read(size):
+            self._digest.update(piece)
+            self._size += len(piece)
+            if self._size > self._wanted.size:
+                raise CorruptObject(f"{self._name} sent more than {_named(self._wanted)}")
+            held, self._held = self._held, piece
+            if held:
+                return held
+        if (self._size, self._digest.hexdigest()) != (self._wanted.size, self._wanted.oid):
+            raise CorruptObject(f"{self._name} sent something else than {_named(self._wanted)}")
+        held, self._held = self._held, b""
+        return held
+
+    def close(self) -> None:
+        """Give the rest up."""
+        self._source.close()
+
+
+def _named(wanted: Wanted) -> str:
+    return f"LFS object {wanted.oid} of {wanted.size} bytes"

@@ -1,0 +1,194 @@
+"""Git LFS: batches pass with the client's own credentials, downloads that the upstream allows are kept and sent.
+
+The upstream's answer to a batch is the client's leave. It is changed so that the client gets the objects here, by a
+grant that holds this leave and nothing else does; whoever has none gets nothing, however much is kept. Uploads, locks
+and everything else pass through untouched.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cachew.cache.interface import Entry
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import Forbidden, TooLarge, UpstreamUnreachable
+from cachew.plumbing.streams import BytesSource, Source, read_all
+from cachew.smarthttp.lfsbatch import MEDIA_TYPE, Address, Download, Wanted, is_oid, take_over, wanted_in
+from cachew.smarthttp.lfsgrant import Grant, seal, unseal
+from cachew.smarthttp.lfsobjects import CONTENT_TYPE, LfsObjects, Order
+from cachew.upstream.client import UpstreamClient, UpstreamResponse
+from cachew.upstream.headers import media_type
+from cachew.upstream.redirects import same_origin
+from cachew.upstream.remote import Remotes
+from cachew.web.app import allow_methods
+from cachew.web.bodies import send
+from cachew.web.conditional import evaluate
+from cachew.web.origin import origin_of
+from cachew.web.outcome import outcome_of
+from cachew.web.passthrough import PassThrough
+from cachew.web.snapshots import fields_of
+
+GRANT_HEADER = "X-Cachew-Grant"
+_BATCH = "info/lfs/objects/batch"
+_OBJECTS = "info/lfs/cachew/"
+_REQUEST_LIMIT = 1024 * 1024
+_ANSWER_LIMIT = 16 * 1024 * 1024
+_OF_THE_OLD_BODY = frozenset({b"etag", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
+_JSON = (MEDIA_TYPE, "application/json")
+
+
+class LfsRoutes:
+    """Answers what lies below ``info/lfs/``.
+
+    :param objects: the kept ones.
+    :param client: the HTTP client, which says where objects may be fetched from.
+    :param passthrough: the way to upstreams.
+    :param remotes: where they are.
+    :param in_thread: for work on long texts.
+    :param now: the time of day, in seconds since the epoch.
+    :param key: gives the secret with which grants are made.
+    :param is_https: whether a request came over HTTPS.
+    """
+
+    def __init__(
+        self,
+        *,
+        objects: LfsObjects,
+        client: UpstreamClient,
+        passthrough: PassThrough,
+        remotes: Remotes,
+        in_thread: Callable[..., Awaitable[Any]],
+        now: Callable[[], float],
+        key: Callable[[], bytes],
+        is_https: Callable[[Any], bool],
+    ) -> None:
+        self._objects, self._client, self._passthrough, self._remotes = objects, client, passthrough, remotes
+        self._in_thread, self._now, self._key, self._is_https = in_thread, now, key, is_https
+
+    async def handle(self, request: Any, identity: Identity, operation: str) -> None:
+        """Answer one request.
+
+        :raise CachewError: whatever kept it from being answered.
+        """
+        if operation.startswith(_OBJECTS):
+            await self._object(request, identity, operation.removeprefix(_OBJECTS))
+        elif operation == _BATCH and request.method == b"POST" and not request.getHeader("content-encoding"):
+            await self._batch(request, identity)
+        else:
+            query = request.raw_query.decode("latin-1")
+            await self._passthrough.stream(request, identity, f"{operation}?{query}" if query else operation)
+
+    # batches
+
+    async def _batch(self, request: Any, identity: Identity) -> None:
+        if request.body_length is not None and request.body_length > _REQUEST_LIMIT:
+            raise TooLarge(_REQUEST_LIMIT, "the batch request")
+        body = await read_all(request.body, _REQUEST_LIMIT)
+        wanted, origin = wanted_in(body), origin_of(request, self._is_https)
+        if not wanted or not origin:
+            await self._passthrough.stream(request, identity, _BATCH, body=body)
+            return
+        request.requestHeaders.removeHeader(b"accept-encoding")  # what is to be changed must be read
+
+        async def change(answer: UpstreamResponse) -> UpstreamResponse:
+            return await self._changed(answer, identity, wanted, origin) if _is_plain_json(answer) else answer
+
+        await self._passthrough.stream(request, identity, _BATCH, body=body, change=change)
+
+    async def _changed(
+        self, answer: UpstreamResponse, identity: Identity, wanted: frozenset[Wanted], origin: str
+    ) -> UpstreamResponse:
+        home, now = self._remotes.of(identity).url, self._now()
+        try:
+            text = await read_all(answer.source, _ANSWER_LIMIT)
+        except TooLarge as failure:
+            raise UpstreamUnreachable(home, f"its answer to an LFS batch: {failure}") from failure
+        desk = _Desk(identity, origin, home, now, self._key(), self._client.may_hold)
+        changed = await self._in_thread(take_over, text, wanted=wanted, now=now, address_of=desk.address_of) or text
+        headers = [(name, value) for name, value in answer.headers if name.lower() not in _OF_THE_OLD_BODY]
+        return replace(answer, headers=headers, source=BytesSource(changed), length=len(changed))
+
+    # objects
+
+    async def _object(self, request: Any, identity: Identity, oid: str) -> None:
+        allow_methods(request, "GET")
+        shown = request.getHeader(GRANT_HEADER) or ""
+        if not is_oid(oid):
+            raise Forbidden("what is asked for is no LFS object")
+        grant = unseal(shown, self._key(), repository=identity.name, oid=oid, now=self._now())
+        order = self._order(request, identity, grant)
+        if not self._client.may_hold(order.href, home=order.home):
+            raise Forbidden("what the grant is for is no longer fetched from where it is")
+        entry = await self._objects.kept(order)
+        try:
+            await self._answer(request, order, entry)
+        finally:
+            if entry is not None:
+                entry.close()
+
+    def _order(self, request: Any, identity: Identity, grant: Grant) -> Order:
+        home = self._remotes.of(identity).url
+        headers = [(name.encode(), value.encode()) for name, value in grant.headers]
+        own = request.getHeader("authorization")
+        if own and same_origin(grant.href, home) and not any(name.lower() == b"authorization" for name, _ in headers):
+            headers.append((b"Authorization", own.encode("latin-1")))
+        return Order(identity.host, grant.wanted, grant.href, tuple(headers), home)
+
+    async def _answer(self, request: Any, order: Order, entry: Entry | None) -> None:
+        whole = entry is None and not self._objects.fits(order)
+        fields = {} if whole else fields_of(request)
+        decision = evaluate(
+            request.method.decode("latin-1"), fields, etag=order.wanted.oid, modified=None, size=order.wanted.size
+        )
+        request.setResponseCode(decision.status)
+        # The address is the same for everybody, and a cache on the way knows nothing of grants.
+        request.setHeader(b"Cache-Control", b"private, no-store")
+        for name, value in decision.headers.items():
+            request.setHeader(name.encode(), value.encode())
+        source: Source = BytesSource(b"")
+        outcome_of(request).source = "upstream" if entry is None else "cache"
+        if decision.status in (200, 206) and request.method != b"HEAD":
+            if entry is not None:
+                source = entry.source(decision.start, decision.length)
+            elif whole:
+                source = await self._objects.receive(order)
+            else:
+                source = await self._objects.follow(order, decision.start)
+        if decision.status in (200, 206):
+            request.setHeader(b"Content-Type", CONTENT_TYPE.encode())
+            await send(request, source, length=decision.length)
+
+
+@dataclass(frozen=True)
+class _Desk:
+    """Issues the grants for one batch.
+
+    :param origin: this server's address.
+    :param home: the repository's URL at the upstream.
+    :param may_hold: whether an object may be fetched from an address that the upstream names.
+    """
+
+    identity: Identity
+    origin: str
+    home: str
+    now: float
+    key: bytes
+    may_hold: Callable[..., bool]
+
+    def address_of(self, download: Download) -> Address | None:
+        if not self.may_hold(download.href, home=self.home):
+            return None
+        expires = self.now + download.seconds
+        granted = Grant(self.identity.name, download.wanted, expires, download.href, download.headers)
+        grant = seal(granted, self.key)
+        if grant is None:
+            return None
+        # Without any of these the storage may want the client's own credentials, which the client has to show.
+        shown = any(name.lower() == "authorization" for name, _ in download.headers)
+        href = f"{self.origin}/git/{self.identity.name}/{_OBJECTS}{download.wanted.oid}"
+        return Address(href, {GRANT_HEADER: grant}, shown or not same_origin(download.href, self.home))
+
+
+def _is_plain_json(answer: UpstreamResponse) -> bool:
+    encoded = any(name.lower() == b"content-encoding" for name, _ in answer.headers)
+    return answer.status == 200 and media_type(answer.headers) in _JSON and not encoded
