@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from scripts.benchmarks import ports
+from scripts.benchmarks import ports, proc
 from scripts.benchmarks.cgroup import make_group
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,12 +47,13 @@ class Cachew:
     :param directory: for its state and log; made here.
     :param upstream: base URL of the upstream on loopback.
     :param more: further tables of the config.
+    :param settle: seconds without any child after which a new mirror counts as finished.
     """
 
     name = "cachew"
 
-    def __init__(self, *, directory: Path, upstream: str, more: str = "") -> None:
-        self._directory, self._upstream, self._more = directory, upstream, more
+    def __init__(self, *, directory: Path, upstream: str, more: str = "", settle: float = 3.0) -> None:
+        self._directory, self._upstream, self._more, self._settle = directory, upstream, more, settle
         self._process: subprocess.Popen[bytes] | None = None
         self._group = make_group(directory.name)
         self.port = 0
@@ -125,9 +126,13 @@ class Cachew:
         self._ask(f"{self.base(repository)}/info/refs?service=git-upload-pack")
         name = f"{_HOST}/{repository}"
         self._wait(lambda: self._state(name) == "ready", f"{name} is not mirrored")
-        self.wait_until_idle()
-        time.sleep(0.5)  # work that follows on work
-        self.wait_until_idle()
+        # A new mirror is soon due for a repack, which would be taken for a cost of what is measured.
+        quiet_since = time.monotonic()
+        while time.monotonic() < quiet_since + self._settle:
+            self.wait_until_idle()
+            if len(proc.tree(self.roots[0])) > 1:
+                quiet_since = time.monotonic()
+            time.sleep(0.05)
 
     def wait_until_idle(self) -> None:
         """Wait until no work goes on in the background."""

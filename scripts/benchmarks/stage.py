@@ -71,7 +71,10 @@ class Stage:
             stack.enter_context(self.peer)
             stack.enter_context(self.upstream)
             upstream = f"http://{ports.HOST}:{self.upstream.port}/"
-            self.cachew = Cachew(directory=self.work / "cachew", upstream=upstream, more=self._more)
+            settle = 0.3 if self.options.quick else 3.0
+            self.cachew = Cachew(
+                directory=self.work / "cachew", upstream=upstream, more=self._more, settle=settle
+            )
             stack.enter_context(self.cachew)
             self._stack = stack.pop_all()
         return self
