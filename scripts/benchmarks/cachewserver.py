@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from scripts.benchmarks import ports, proc
-from scripts.benchmarks.cgroup import make_group
+from scripts.benchmarks.cgroup import ControlGroup, make_group
 
 ROOT = Path(__file__).resolve().parents[2]
 _HOST = "git.example"
@@ -55,7 +55,7 @@ class Cachew:
     def __init__(self, *, directory: Path, upstream: str, more: str = "", settle: float = 3.0) -> None:
         self._directory, self._upstream, self._more, self._settle = directory, upstream, more, settle
         self._process: subprocess.Popen[bytes] | None = None
-        self._group = make_group(directory.name)
+        self._group = ControlGroup(None)
         self.port = 0
 
     @property
@@ -89,6 +89,7 @@ class Cachew:
     def __enter__(self) -> "Cachew":
         shutil.rmtree(self._directory, ignore_errors=True)
         self._directory.mkdir(parents=True)
+        self._group = make_group(self._directory.name)
         self.port = ports.free_port()
         file = self._directory / "cachew.toml"
         state = self._directory / "state"
@@ -108,6 +109,7 @@ class Cachew:
             self._wait(self._is_ready, "cachew is not ready")
         except BaseException:
             ports.stop(self._process)
+            self._group.remove()
             raise
         return self
 

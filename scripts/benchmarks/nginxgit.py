@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from scripts.benchmarks import ports
-from scripts.benchmarks.cgroup import make_group
+from scripts.benchmarks.cgroup import ControlGroup, make_group
 
 PACKAGES = {"nginx": "nginx-light", "fcgiwrap": "fcgiwrap", "git": "git", "curl": "curl", "zstd": "zstd", "tar": "tar"}
 """Commands that are needed, and the Debian packages that hold them."""
@@ -99,7 +99,7 @@ class NginxGit:
     def __init__(self, *, directory: Path, root: Path, files: Path, workers: int = 8) -> None:
         self._directory, self._root, self._files, self._workers = directory, root, files, workers
         self._running: list[subprocess.Popen[bytes]] = []
-        self._group = make_group(directory.name)
+        self._group = ControlGroup(None)
         self.port = 0
 
     @property
@@ -127,6 +127,7 @@ class NginxGit:
         shutil.rmtree(self._directory, ignore_errors=True)
         self._directory.mkdir(parents=True)
         self._files.mkdir(parents=True, exist_ok=True)
+        self._group = make_group(self._directory.name)
         self.port = ports.free_port()
         exec_path = subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip()
         text = config(
