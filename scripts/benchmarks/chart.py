@@ -8,6 +8,8 @@ from typing import Any
 
 _WIDTH, _LABELS, _ROW = 860, 360, 22
 _TOP, _BOTTOM = 56, 42
+_OTHER_PEERS = ("snapshot", "store")
+"""Groups that are compared with something else than the peer."""
 _LEAST, _MOST = 0.001, 2.0
 _STYLE = """
 text{font:13px system-ui,sans-serif;fill:#24292f}.small{font-size:11px;fill:#57606a}
@@ -33,7 +35,8 @@ def bars(groups: Mapping[str, Any]) -> list[Bar]:
     """
     return [
         Bar(f"{goal['scenario']}: {goal['figure']}", goal["value"], goal["limit"])
-        for group in groups.values()
+        for name, group in groups.items()
+        if name not in _OTHER_PEERS
         for goal in group["goals"]
         if goal["unit"] == "x" and goal["sense"] == "<=" and goal["value"]
     ]
