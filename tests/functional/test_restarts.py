@@ -99,6 +99,24 @@ async def test_killed_while_mirroring(upstream: Upstream, repository: Repository
 
 
 @pytest_twisted.ensureDeferred
+async def test_killed_without_its_children(upstream: Upstream, repository: Repository, git: Git, run: Run) -> None:
+    """What a killed server's children are still doing ends when the next one starts; a second one meanwhile doesn't."""
+    daemon = await run()
+    git.instead_of(*daemon.instead_of)
+    upstream.misbehave(Stall(5_000_000), kind="pack")
+    client = Deferred.fromCoroutine(git.run("clone", "-q", URL, "before", check=False))
+    await upstream.journal.reached(2, "pack")
+    with pytest.raises(AssertionError, match="state is in use by another cachew"):
+        await run()
+    assert await daemon.end(signal.SIGKILL) == -signal.SIGKILL
+    assert (await client).code != 0
+    upstream.behave()
+    daemon = await run()
+    assert "processes that a killed server had left" in daemon.output
+    await is_served(daemon, git, repository)
+
+
+@pytest_twisted.ensureDeferred
 async def test_killed_while_making_a_snapshot(upstream: Upstream, repository: Repository, git: Git, run: Run) -> None:
     """A server killed in the middle of a snapshot has none after its start, and makes it when asked."""
     daemon = await run()
@@ -151,7 +169,7 @@ async def test_stopped_politely(upstream: Upstream, repository: Repository, run:
     await daemon.said("SIGTERM")
     assert (await ask(reactor, daemon.url, "GET", "/_readiness")).status == 503
     assert (await ask(reactor, daemon.url, "GET", "/_liveness")).status == 200
-    await daemon.said("Port")
+    await daemon.said("listening no more")
     client.transport.resumeProducing()
     assert await client.take(int(head.headers["content-length"])) == whole.body
     assert await daemon.ended() == 0
