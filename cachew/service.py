@@ -32,6 +32,7 @@ from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.repository import GitRunner
 from cachew.mirrors.supply import Supply
 from cachew.mirrors.tidying import Tidying
+from cachew.occupation import Occupation
 from cachew.operations import Running
 from cachew.plumbing.background import Background
 from cachew.plumbing.jobs import Slots
@@ -106,6 +107,7 @@ class Ground:
     store_threads: Threads
     processes: Processes
     background: Background
+    occupation: Occupation
 
     @property
     def state(self) -> Path:
@@ -135,6 +137,8 @@ def make_service(*, settings: Settings, reactor: Any, surroundings: Surroundings
 
 def ground_of(settings: Settings, reactor: Any, surroundings: Surroundings) -> Ground:
     """Make what everything stands on; see :func:`make_service`."""
+    occupation = Occupation(settings.state)
+    occupation.end_leftovers()
     pool = ThreadPool(0, settings.limits.threads, "cachew")
     store_pool = PatientPool(0, settings.limits.store_threads, "cachew-store")
     return Ground(
@@ -147,8 +151,9 @@ def ground_of(settings: Settings, reactor: Any, surroundings: Surroundings) -> G
         threads=Threads(reactor=reactor, pool=pool),
         store_pool=store_pool,
         store_threads=Threads(reactor=reactor, pool=store_pool),
-        processes=Processes(reactor=reactor),
+        processes=Processes(reactor=reactor, mark=occupation.mark),
         background=Background(seconds=reactor.seconds),
+        occupation=occupation,
     )
 
 
@@ -556,6 +561,7 @@ class House:
                 self.tidying.save,
                 self.cache.stop,
                 self._stop_store_threads,
+                self._leave_state,
             ],
             jobs=[
                 *self._manhole(),
@@ -607,6 +613,9 @@ class House:
 
     async def _stop_store_threads(self) -> None:
         self.ground.store_pool.stop()
+
+    async def _leave_state(self) -> None:
+        self.ground.occupation.release()
 
     async def _load_public(self) -> None:
         await self.ground.threads(self.public.load)

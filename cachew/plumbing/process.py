@@ -6,6 +6,7 @@ server that has grown to 2 GB takes 64 ms), so a :class:`Command` has no working
 
 import contextlib
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from cachew.plumbing.child import Child, Command, Completed, WideProcess
@@ -20,10 +21,12 @@ class Processes:
 
     :param reactor: a reactor that can watch pipes.
     :param grace: seconds that a child has between TERM and KILL.
+    :param mark: variables in the environment of every child, by which it is known.
     """
 
-    def __init__(self, *, reactor: Any, grace: float = 5.0) -> None:
+    def __init__(self, *, reactor: Any, grace: float = 5.0, mark: Mapping[str, str] | None = None) -> None:
         self._reactor = reactor
+        self._mark = dict(mark or {})
         self._grace = grace
         self._children: set[Child] = set()
         self._stopped = False
@@ -65,13 +68,14 @@ class Processes:
         return child
 
     def _spawn(self, child: Child, argv: tuple[str, ...], *, piped: bool) -> None:
+        env = {**child.command.env, **self._mark}
         nothing = os.open(os.devnull, os.O_RDONLY)
         try:
             WideProcess(
                 self._reactor,
                 os.fsencode(argv[0]),
                 [os.fsencode(word) for word in argv],
-                {os.fsencode(name): os.fsencode(value) for name, value in child.command.env.items()},
+                {os.fsencode(name): os.fsencode(value) for name, value in env.items()},
                 None,
                 child,
                 childFDs={0: "w" if piped else nothing, 1: "r", 2: "r"},
