@@ -329,7 +329,7 @@ class House:
 
     async def _follow(self, mirror: Mirror, listing: Listing, started: float) -> None:
         await mirror.sync(listing, started)
-        await mirror.index_packs()
+        await mirror.index_packs(bitmaps=False)
 
     # --- what is made of mirrors --------------------------------------------------------------------------------------
 
