@@ -22,6 +22,7 @@ from cachew.plumbing.streams import PIECE
 from cachew.snapshots import packed
 from cachew.snapshots.layout import Clone, bare_files, git_files, parse_refs
 from cachew.snapshots.mirror import Mirror
+from cachew.snapshots.tarend import TarEnd
 from cachew.snapshots.variants import Variant
 
 _QUICK = 120.0
@@ -141,10 +142,10 @@ class Archiver:
         await writer.add(listed, tarzst.PACKED_LEVEL)
 
     async def _write_tree(self, root: Path, writer: FrameWriter) -> None:
-        child = self._processes.start(tar_command(root, self._commands.environment()["PATH"]))
+        child, end = self._processes.start(tar_command(root, self._commands.environment()["PATH"])), TarEnd()
         try:
             while piece := await child.stdout.read(PIECE):
-                await writer.write(piece)
+                await writer.write(end.feed(piece))
         finally:
             child.stdout.close()
             await child.wait()

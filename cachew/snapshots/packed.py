@@ -14,7 +14,7 @@ from pathlib import Path
 from cachew.plumbing.tarzst import Region, Segment
 
 BLOCK = tarfile.BLOCKSIZE
-END = bytes(tarfile.RECORDSIZE)
+END = bytes(2 * tarfile.BLOCKSIZE)
 """What ends a tar stream."""
 
 
