@@ -68,12 +68,14 @@ class _Download:
     """An object on its way.
 
     :param receiving: whether anything has been read of it.
+    :param abandoned: whether nobody waits for it any more.
     """
 
     source: "Verified"
     spool: Spool
     storing: Storing
     receiving: bool = False
+    abandoned: bool = False
 
 
 class LfsObjects:
@@ -176,6 +178,7 @@ class LfsObjects:
         """Begin to receive, now that somebody follows: nothing is received for nobody."""
         if not download.receiving:
             download.receiving = True
+            download.spool.when_idle().addCallback(lambda _: _abandon(download, key[1]))
             self._background.start(self._receive(key, download), f"download of LFS object {key[0]}")
 
     async def _ask(self, order: Order) -> UpstreamResponse:
@@ -191,13 +194,12 @@ class LfsObjects:
             while piece := await source.read(PIECE):
                 spool.write(piece)
                 await storing.write(piece)
-                if not spool.followers and spool.size < key[1]:
-                    raise SpoolFailed("nobody reads it any more")
             spool.finish()
             await storing.commit()
         except (Exception, CancelledError) as error:
             spool.fail(error)
-            self._log_failure(key[0], error)
+            if not download.abandoned:
+                self._log_failure(key[0], error)
         finally:
             source.close()
             if self._running.get(key) is download:
@@ -209,11 +211,18 @@ class LfsObjects:
                 spool.discard()
 
     def _log_failure(self, key: str, error: BaseException) -> None:
-        if isinstance(error, SpoolFailed | CancelledError):
+        if isinstance(error, CancelledError):
             return
         if not isinstance(error, CachewError | OSError):
             raise error
         self.log.warn("LFS object {key} is not kept: {error}", key=key, error=str(error))
+
+
+def _abandon(download: _Download, size: int) -> None:
+    """Give a download up that nobody follows, unless all of it is here."""
+    if download.spool.state == "open" and download.spool.size < size:
+        download.abandoned = True
+        download.source.close()
 
 
 class Verified:

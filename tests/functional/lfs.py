@@ -32,7 +32,7 @@ class LfsStore:
     def __init__(self, *, token: str = "RemoteAuth storage") -> None:
         self.objects: dict[str, dict[str, bytes]] = {}
         self.said: dict[str, object] = {}
-        self._token = token
+        self.token = token
 
     def put(self, repository: str, data: bytes) -> str:
         """Store an object and return its oid."""
@@ -70,12 +70,12 @@ class LfsStore:
             return entry | {"error": {"code": 404, "message": "no such object"}}
         if operation == "upload" and have:
             return entry
-        action = {"href": f"{url}{repository}.git/info/lfs/storage/{oid}", "header": {"Authorization": self._token}}
+        action = {"href": f"{url}{repository}.git/info/lfs/storage/{oid}", "header": {"Authorization": self.token}}
         return entry | {"actions": {operation: action | self.said}}
 
     def _storage(self, exchange: Exchange, body: bytes) -> Answer:
         oid = exchange.operation.rpartition("/")[2]
-        if exchange.headers.get("authorization") != self._token:
+        if exchange.headers.get("authorization") != self.token:
             return Answer(403, b"no batch request has allowed this", "text/plain")
         if exchange.method == "PUT":
             stored = self.put(exchange.repository, body) == oid
