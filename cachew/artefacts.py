@@ -227,7 +227,8 @@ def make_artefacts(
 
     async def repack(identity: Identity) -> bool:
         mirror = find(identity)
-        if mirror is not None:
+        # A single pack has nothing to be joined with, and what it holds has been fetched or repacked as a whole.
+        if mirror is not None and mirror.repository.pack_count() > 1:
             await mirror.repack()
         return mirror is not None
 

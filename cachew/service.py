@@ -298,6 +298,7 @@ class House:
             slots=Slots(limit=git.max_clones, queue_limit=git.queue_limit),
             seed=self._seed,
             on_ready=self._new_mirror,
+            discovered=False,
             min_free=ground.settings.limits.min_free,
         )
 

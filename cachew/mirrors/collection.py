@@ -51,6 +51,7 @@ class Mirrors:
     :param slots: how many clones run at once.
     :param seed: fills a new mirror from a mirror snapshot, or None where there are none.
     :param on_ready: called with each mirror that was made.
+    :param discovered: False when :meth:`discover` is still to come, before which nothing new is mirrored.
     :param min_free: bytes that the file system must have left before anything new is mirrored.
     :param free: tells how many it has.
     """
@@ -70,6 +71,7 @@ class Mirrors:
         slots: Slots,
         seed: Seed | None = None,
         on_ready: Callable[[Mirror], None] = lambda mirror: None,
+        discovered: bool = True,
         min_free: int = 0,
         free: Callable[[Path], int] = free_bytes,
     ) -> None:
@@ -77,6 +79,8 @@ class Mirrors:
         self._metrics, self._background, self._slots = metrics, background, slots
         self._seed, self._on_ready = seed, on_ready
         self._min_free, self._free = min_free, free
+        self._discovered = discovered
+        self._waiting: list[Deferred[None]] = []
         self._mirrors: dict[Identity, Mirror] = {}
         self._attempts: dict[Identity, _Attempts] = {}
         self._clones: Shared[Identity, None] = Shared(keep=True)
@@ -126,6 +130,17 @@ class Mirrors:
         places = Slots(limit=4, queue_limit=len(found) + 1)
         await gatherResults([Deferred.fromCoroutine(self._open(i, places)) for i in found], consumeErrors=True)
         self._count()
+        self._discovered = True
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            deferred.callback(None)
+
+    async def _discovery(self) -> None:
+        """Wait until it is known what is on disk."""
+        if not self._discovered:
+            waiter: Deferred[None] = Deferred(lambda gone: self._waiting.remove(gone))
+            self._waiting.append(waiter)
+            await waiter
 
     def _scan(self) -> list[Identity]:
         self._root.mkdir(parents=True, exist_ok=True)
@@ -166,7 +181,9 @@ class Mirrors:
     def want(self, identity: Identity) -> None:
         """Have the repository mirrored, in the background, unless it is or has just failed to be."""
         mirror = self.obtain(identity)
-        if mirror.state is State.EMPTY and identity not in self._clones and self._may_try(identity):
+        if mirror.state is not State.EMPTY or identity in self._clones:
+            return
+        if self._discovered and self._may_try(identity):
             self._background.start(self.made(identity), f"clone of {identity.name}")
 
     async def made(self, identity: Identity) -> Mirror:
@@ -174,6 +191,7 @@ class Mirrors:
 
         :raise CachewError: when it can't be made; for a while after a failure that is not tried again.
         """
+        await self._discovery()
         mirror = self.obtain(identity)
         if not mirror.ready:
             if identity not in self._clones and not self._may_try(identity):

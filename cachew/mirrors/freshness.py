@@ -194,6 +194,8 @@ class Freshness:
         if isinstance(result, Listing | UpstreamRefused):
             self._on_verdict(identity, authorization, result if isinstance(result, UpstreamRefused) else None)
         if isinstance(result, Listing):
+            result = self._same_as_before(question, result)
+            outcome = replace(begun, result=result)
             self._keep(question, outcome)
             self._drop_contradicted(identity, kind, outcome.number, result)
             if kind in (MIRRORED_KIND, EVERYTHING):
@@ -202,6 +204,13 @@ class Freshness:
             self._keep(question, outcome)
             self.log.warn("ref check of {repository} failed: {error}", repository=identity.name, error=str(result))
         return outcome
+
+    def _same_as_before(self, question: Question, listing: Listing) -> Listing:
+        """Return the very listing of the time before, if nothing has changed: what was made of it is still good."""
+        kept = self._kept.get(question)
+        if kept is None or not isinstance(kept.result, Listing) or kept.result != listing:
+            return listing
+        return kept.result
 
     def _drop_contradicted(self, identity: Identity, kind: Kind, number: int, listing: Listing) -> None:
         """Forget an older listing of everything, or of heads and tags, that the newest one proves wrong.

@@ -41,6 +41,10 @@ class RefState:
 
 def of_listing(listing: Listing) -> RefState:
     """Return the mirrored part of what an upstream listed."""
+    return listing.once(_mirrored_part)
+
+
+def _mirrored_part(listing: Listing) -> RefState:
     refs = {
         ref.name: ref.oid
         for ref in listing.refs

@@ -15,6 +15,9 @@ from twisted.internet.defer import Deferred
 from cachew.plumbing.errors import SpoolFailed
 from cachew.plumbing.streams import PIECE, Source
 
+_FOLLOWED = 128 * 1024
+"""The most that a follower reads at a time, in bytes: hundreds of slow ones hold two such pieces each."""
+
 State = Literal["open", "finished", "failed"]
 
 
@@ -179,7 +182,7 @@ class _Follower:
         :raise SpoolFailed: when the writer failed.
         """
         while not self._closed:
-            if data := self._spool.read_at(self._offset, size):
+            if data := self._spool.read_at(self._offset, min(size, _FOLLOWED)):
                 self._offset += len(data)
                 return data
             self._spool.check()

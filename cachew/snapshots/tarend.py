@@ -1,8 +1,8 @@
 """Where a tar stream ends (pure).
 
-GNU tar fills its last record with zeros, up to 256 KiB with large records. A reader that stops at the end of the archive
-leaves them unread, and whoever decompresses for it dies of a broken pipe. So the zeros beyond the two blocks that mark
-the end are dropped.
+GNU tar fills its last record with zeros, up to 256 KiB with large records. A reader that stops at the end of the
+archive leaves them unread, and whoever decompresses for it dies of a broken pipe. So the zeros beyond the two blocks
+that mark the end are dropped.
 """
 
 BLOCK = 512

@@ -7,12 +7,15 @@ gitprotocol-v2(5).
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, Special, encode_all
+
+T = TypeVar("T")
 
 AGENT = "git/2.39.5-cachew"
 """How cachew names itself to upstreams; some treat what doesn't begin with ``git/`` as a browser."""
@@ -79,6 +82,13 @@ class Listing:
     def oids(self) -> frozenset[str]:
         """Return every object id in the listing, those of peeled tags too."""
         return self._oids
+
+    def once(self, make: "Callable[[Listing], T]") -> T:
+        """Return what a function makes of this listing, made at the first time: many ask for the same of many refs."""
+        made: dict[object, T] = self.__dict__.setdefault("_made", {})
+        if make not in made:
+            made[make] = make(self)
+        return made[make]
 
     @property
     def head_target(self) -> str | None:

@@ -189,7 +189,7 @@ class FakeRemote:
 class MirrorHouse:
     """A collection of mirrors on a clock, with its git and its upstream."""
 
-    def __init__(self, root: Path, *, seed: Seed | None = None) -> None:
+    def __init__(self, root: Path, *, seed: Seed | None = None, discovered: bool = True) -> None:
         self.clock, self.git, self.background = Clock(), FakeGit(), Background()
         self.clock.advance(1000)
         self.remote = FakeRemote(listing(main="1"))
@@ -214,6 +214,7 @@ class MirrorHouse:
             slots=Slots(limit=2),
             seed=None if seed is None else lambda identity, directory: seed(directory),
             on_ready=self.ready.append,
+            discovered=discovered,
             min_free=1000,
             free=lambda directory: self.free,
         )

@@ -133,6 +133,17 @@ def test_names_without_mirrors_do_not_pile_up(house: MirrorHouse) -> None:
     assert list(house.mirrors) == [mirror] and mirror.state is State.READY
 
 
+def test_nothing_is_mirrored_before_it_is_known_what_is_there(house: MirrorHouse) -> None:
+    """While the mirrors on disk are still being looked for, nothing new is made; who waits for one gets it then."""
+    value_of(house.made())
+    again = MirrorHouse(house.root, discovered=False)
+    again.mirrors.want(REPOSITORY)
+    waiting = again.made()
+    assert again.git.ran == [] and not waiting.called
+    discover(again)
+    assert value_of(waiting) is again.mirrors.find(REPOSITORY)
+
+
 def test_a_full_disk_takes_no_new_mirror(house: MirrorHouse) -> None:
     """With less free space than the operator wants to keep nothing new is mirrored, and that is said."""
     house.free = 999

@@ -240,3 +240,14 @@ def test_kinds_do_not_contradict_each_other() -> None:
         probe.addErrback(lambda failure: None)
         gate.ask()
         assert len([kind for kind, _ in gate.upstream.asked if kind is EVERYTHING]) == expected
+
+
+def test_an_unchanged_listing_stays_the_same() -> None:
+    """A listing that says what the one before said is the one before, so what was made of it need not be made again."""
+    gate = Gate(interval=0)
+    answers = []
+    for _ in range(2):
+        asked = gate.ask(*HEADS)
+        gate.upstream.answer(listing(main="1"))
+        answers.append(result(asked).listing)
+    assert answers[0] is answers[1]
