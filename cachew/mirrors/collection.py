@@ -36,6 +36,7 @@ Seed = Callable[[Identity, Path], Coroutine[Any, Any, bool]]
 class _Attempts:
     count: int = 0
     again_at: float = 0.0
+    failure: Exception | None = None
 
 
 class Mirrors:
@@ -195,7 +196,7 @@ class Mirrors:
         mirror = self.obtain(identity)
         if not mirror.ready:
             if identity not in self._clones and not self._may_try(identity):
-                raise UpstreamUnreachable(mirror.upstream_url, f"could not be mirrored: {mirror.last_error}")
+                raise self._failed(mirror)
             await self._clones.run(identity, lambda: self._clone(mirror))
             if not mirror.ready:
                 raise UpstreamUnreachable(mirror.upstream_url, f"its mirror is {mirror.state.value}")
@@ -205,6 +206,13 @@ class Mirrors:
         attempts = self._attempts.get(identity)
         return attempts is None or self._clock.seconds() >= attempts.again_at
 
+    def _failed(self, mirror: Mirror) -> CachewError:
+        """Return what the last attempt failed with."""
+        failure = self._attempts[mirror.identity].failure
+        if isinstance(failure, StorageFull):
+            return StorageFull(str(failure))
+        return UpstreamUnreachable(mirror.upstream_url, f"could not be mirrored: {mirror.last_error or failure}")
+
     async def _clone(self, mirror: Mirror) -> None:
         identity = mirror.identity
         try:
@@ -213,9 +221,9 @@ class Mirrors:
                     return
                 await self._check_room(identity)
                 await mirror.clone(self._seeding(identity))
-        except Exception:
+        except Exception as failure:
             attempts = self._attempts.setdefault(identity, _Attempts())
-            attempts.count += 1
+            attempts.count, attempts.failure = attempts.count + 1, failure
             pause = min(_LAST_RETRY, _FIRST_RETRY * 2 ** (attempts.count - 1))
             attempts.again_at = self._clock.seconds() + pause * random.uniform(0.5, 1.0)
             raise

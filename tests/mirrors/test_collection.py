@@ -147,6 +147,7 @@ def test_nothing_is_mirrored_before_it_is_known_what_is_there(house: MirrorHouse
 def test_a_full_disk_takes_no_new_mirror(house: MirrorHouse) -> None:
     """With less free space than the operator wants to keep nothing new is mirrored, and that is said."""
     house.free = 999
-    failure = failure_of(house.made())
-    assert isinstance(failure, StorageFull) and "999 bytes" in str(failure)
+    for _ in range(2):  # who asks again before it is tried again gets the same answer
+        failure = failure_of(house.made())
+        assert isinstance(failure, StorageFull) and "999 bytes" in str(failure)
     assert house.left() == []
