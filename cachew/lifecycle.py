@@ -142,7 +142,8 @@ class Server(MultiService):
             await deferLater(self._reactor, self._patience.readiness_delay, lambda: None)
         for port in self._ports:
             await _maybe(port.stopListening())
-        self.log.info("listening no more")
+        if self._ports:
+            self.log.info("listening no more")
         await self._drain()
         await _maybe(super().stopService())
         for step in self._closing:
