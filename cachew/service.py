@@ -4,24 +4,19 @@ Nothing is decided here; each function makes one side of the house out of the se
 has found around it.
 """
 
-import random
 import secrets
-import subprocess
-from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from treq.client import HTTPClient
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.python.threadpool import ThreadPool
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import HTTPConnectionPool
 
 from cachew.artefacts import Artefacts, make_artefacts
+from cachew.front import admin_access, limits_of, make_app
+from cachew.ground import Ground, ground_of
 from cachew.lifecycle import Patience, Server
 from cachew.manhole import Manhole
 from cachew.mirrors.collection import Mirrors
@@ -32,52 +27,22 @@ from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.repository import GitRunner
 from cachew.mirrors.supply import Supply
 from cachew.mirrors.tidying import Tidying
-from cachew.occupation import Occupation
 from cachew.operations import Running
-from cachew.plumbing.background import Background
+from cachew.outside import make_outside
 from cachew.plumbing.jobs import Slots
-from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.periodic import Periodic
-from cachew.plumbing.process import Processes
-from cachew.plumbing.threads import PatientPool, Threads
-from cachew.plumbing.wallclock import WallClock
 from cachew.replicas.progress import Progress
-from cachew.replicas.secret import SharedSecret
 from cachew.replicas.tally import Tally
 from cachew.settings import Settings
-from cachew.smarthttp.backend import Backend
-from cachew.smarthttp.lfsobjects import LfsObjects
 from cachew.smarthttp.packcache import PackCache
 from cachew.surroundings import Surroundings
 from cachew.tiers import make_cache, make_records
-from cachew.upstream.agent import make_agents
-from cachew.upstream.backoff import Backoff
-from cachew.upstream.client import Timeouts, UpstreamClient
-from cachew.upstream.credentials import Credentials
-from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Listing
-from cachew.upstream.pins import Pins
 from cachew.upstream.publicrecord import PublicRecord
-from cachew.upstream.remote import Remotes
 from cachew.upstream.verdicts import Terms, Verdicts
-from cachew.vault import make_credentials
-from cachew.web.access import TrustedNetworkGuard, UpstreamGuard
-from cachew.web.admin import AdminRoutes
-from cachew.web.app import App, route_path
 from cachew.web.dashboard import DashboardRoutes
-from cachew.web.ensure import EnsureRefs
-from cachew.web.git import GitRoutes, Guard
-from cachew.web.lfs import LfsRoutes
-from cachew.web.limits import Limits
-from cachew.web.login import AdminAccess, admin_token
-from cachew.web.objects import ObjectRoutes
-from cachew.web.opa import ExternalDecision
-from cachew.web.packs import Packs
-from cachew.web.passthrough import PassThrough
 from cachew.web.policy import Policy
 from cachew.web.requests import make_site
-from cachew.web.uploadpack import UploadPack
-from cachew.web.webhook import WebhookRoutes
 
 _DASHBOARD_STEP = 10.0
 _SWEEP_INTERVAL = 300.0
@@ -85,44 +50,6 @@ _PROBE_INTERVAL = 15.0
 _COUNT_INTERVAL = 30.0
 _LAST_COUNT = 2.0
 _TIDY_INTERVAL = 600.0
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What everything stands on.
-
-    :param reactor: the reactor; its clock is monotonic.
-    :param wall: the time of day as a clock.
-    :param store_pool: threads that calls to object stores may hold for long.
-    """
-
-    settings: Settings
-    surroundings: Surroundings
-    reactor: Any
-    wall: WallClock
-    metrics: Metrics
-    pool: ThreadPool
-    threads: Threads
-    store_pool: ThreadPool
-    store_threads: Threads
-    processes: Processes
-    background: Background
-    occupation: Occupation
-
-    @property
-    def state(self) -> Path:
-        """The state directory."""
-        return self.settings.state
-
-
-@dataclass(frozen=True)
-class Outside:
-    """The way to upstreams."""
-
-    client: UpstreamClient
-    credentials: Credentials
-    remotes: Remotes
-    stop: Any
 
 
 def make_service(*, settings: Settings, reactor: Any, surroundings: Surroundings) -> IService:
@@ -135,77 +62,13 @@ def make_service(*, settings: Settings, reactor: Any, surroundings: Surroundings
     return House(ground_of(settings, reactor, surroundings)).server
 
 
-def ground_of(settings: Settings, reactor: Any, surroundings: Surroundings) -> Ground:
-    """Make what everything stands on; see :func:`make_service`."""
-    occupation = Occupation(settings.state)
-    occupation.end_leftovers()
-    pool = ThreadPool(0, settings.limits.threads, "cachew")
-    store_pool = PatientPool(0, settings.limits.store_threads, "cachew-store")
-    return Ground(
-        settings=settings,
-        surroundings=surroundings,
-        reactor=reactor,
-        wall=WallClock(clock=reactor, now=surroundings.wall_clock),
-        metrics=Metrics(),
-        pool=pool,
-        threads=Threads(reactor=reactor, pool=pool),
-        store_pool=store_pool,
-        store_threads=Threads(reactor=reactor, pool=store_pool),
-        processes=Processes(reactor=reactor, mark=occupation.mark),
-        background=Background(seconds=reactor.seconds),
-        occupation=occupation,
-    )
-
-
-def _outside(ground: Ground) -> Outside:
-    settings, reactor = ground.settings, ground.reactor
-    urls: Mapping[str, str | None] = {name: upstream.url for name, upstream in settings.upstreams.items()}
-    hosts = Hosts(upstreams=urls)
-    agents = make_agents(
-        reactor=reactor,
-        hosts=hosts,
-        connect_timeout=settings.git.connect_timeout,
-        ca_files={
-            urlsplit(upstream.url or f"https://{name}").hostname or name: upstream.ca_file
-            for name, upstream in settings.upstreams.items()
-            if upstream.ca_file
-        },
-    )
-    client = UpstreamClient(
-        reactor=reactor,
-        agents=agents,
-        hosts=hosts,
-        backoff=Backoff(seconds=reactor.seconds, random=random.random),
-        metrics=ground.metrics,
-        timeouts=Timeouts(
-            connect=settings.git.connect_timeout,
-            check=settings.git.ref_check_timeout,
-            first_byte=settings.git.first_byte_timeout,
-            idle=settings.git.idle_timeout,
-        ),
-        listing_limit=settings.git.max_listing,
-    )
-    credentials = make_credentials(
-        settings.credentials,
-        agent=agents.pooled,
-        processes=ground.processes,
-        threads=ground.threads,
-        clock=reactor,
-        now=ground.surroundings.wall_clock,
-        search_path=ground.surroundings.search_path,
-    )
-    pins = Pins(reactor=reactor, hosts=hosts, timeout=settings.git.connect_timeout)
-    remotes = Remotes(url_for=hosts.url_for, client=client, credentials=credentials, pins=pins)
-    return Outside(client, credentials, remotes, agents.stop)
-
-
 class House:
     """All the parts, put together."""
 
     def __init__(self, ground: Ground) -> None:
         settings = ground.settings
         self.ground = ground
-        self.outside = _outside(ground)
+        self.outside = make_outside(ground)
         self.policy = Policy(
             rules=settings.access.rule,
             proxies=settings.access.proxies,
@@ -354,94 +217,7 @@ class House:
             progress=self.progress,
         )
 
-    def _exec_path(self) -> Path:
-        search_path = self.ground.surroundings.search_path
-        done = subprocess.run(["git", "--exec-path"], env={"PATH": search_path}, capture_output=True, check=True)
-        return Path(done.stdout.decode().strip())
-
     # --- the web ------------------------------------------------------------------------------------------------------
-
-    def _guard(self) -> Guard:
-        ground, access = self.ground, self.ground.settings.access
-        if access.mode == "trusted-network":
-            return TrustedNetworkGuard(
-                credentials=self.outside.credentials, url_of=lambda identity: self.outside.remotes.of(identity).url
-            )
-        return UpstreamGuard(verdicts=self.verdicts, background=ground.background)
-
-    def _git_routes(self, access: AdminAccess) -> GitRoutes:
-        ground, git = self.ground, self.ground.settings.git
-        passthrough = PassThrough(
-            client=self.outside.client,
-            remotes=self.outside.remotes,
-            spools=ground.state / "spools",
-            background=ground.background,
-        )
-        lfs = LfsRoutes(
-            objects=LfsObjects(
-                cache=self.cache,
-                client=self.outside.client,
-                spools=ground.state / "spools",
-                min_free=ground.settings.limits.min_free,
-                background=ground.background,
-                metrics=ground.metrics,
-            ),
-            client=self.outside.client,
-            passthrough=passthrough,
-            remotes=self.outside.remotes,
-            in_thread=ground.threads,
-            now=ground.surroundings.wall_clock,
-            key=SharedSecret(
-                records=self.records,
-                name="lfs-grants",
-                own=secrets.token_bytes(32),
-                seconds=ground.reactor.seconds,
-                background=ground.background,
-            ),
-            is_https=self.policy.is_https,
-        )
-        backend = Backend(
-            processes=ground.processes,
-            exec_path=self._exec_path(),
-            slots=self.serving_slots,
-            home=ground.state / "home",
-            search_path=ground.surroundings.search_path,
-        )
-        packs = Packs(
-            cache=self.pack_cache,
-            backend=backend,
-            client=self.outside.client,
-            remotes=self.outside.remotes,
-            freshness=self.freshness,
-            metrics=ground.metrics,
-        )
-        upload_pack = UploadPack(
-            mirrors=self.mirrors,
-            freshness=self.freshness,
-            supply=self.supply,
-            packs=packs,
-            passthrough=passthrough,
-            background=ground.background,
-            metrics=ground.metrics,
-            body_limit=git.max_request_body,
-            bundle_uris=self.artefacts.routes.bundle_uris,
-            cloned=self._cloned,
-        )
-        return GitRoutes(
-            remotes=self.outside.remotes,
-            guard=self._guard(),
-            upload_pack=upload_pack,
-            passthrough=passthrough,
-            lfs=lfs,
-            artefacts=self.artefacts.routes,
-            ensure_refs=EnsureRefs(mirrors=self.mirrors, supply=self.supply),
-            freshness=self.freshness,
-            used=self.tidying.used,
-            is_ours=lambda authorization: access.is_bearer(authorization) or self.policy.is_token(authorization),
-            pushed=lambda identity: ground.background.start(
-                self.operations.fetch(identity), f"fetch of {identity.name}"
-            ),
-        )
 
     def _operations(self) -> Running:
         ground = self.ground
@@ -464,79 +240,19 @@ class House:
             clones=self.clones,
         )
 
-    def _admin_access(self) -> AdminAccess:
-        admin = self.ground.settings.admin
-        return AdminAccess(
-            token=admin_token(admin.token_file, self.ground.state),
-            host_names=admin.host_names,
-            lifetime=admin.session,
-            clock=self.ground.reactor,
-            trusted=self.policy.trusted,
-            is_rules_token=self.policy.is_token,
-            is_https=self.policy.is_https,
-        )
-
-    def _decide(self) -> Callable[[Any], Awaitable[None]] | None:
-        ground, access = self.ground, self.ground.settings.access
-        if access.opa_url is None:
-            return None
-        agent = Agent(ground.reactor, connectTimeout=access.opa_timeout, pool=self.opa_connections)
-        opa = ExternalDecision(
-            url=access.opa_url, http=HTTPClient(agent), clock=ground.reactor, timeout=access.opa_timeout
-        )
-        return lambda request: opa.require(self.policy.asked(request), _peer_of(request))
-
-    def _app(self, dashboard: DashboardRoutes, access: AdminAccess) -> App:
-        ground, webhook = self.ground, self.ground.settings.webhook
-        given = {
-            "github": webhook.github_secret,
-            "gitlab": webhook.gitlab_token,
-            "gitea": webhook.gitea_secret,
-        }
-        return App(
-            routes=[
-                AdminRoutes(
-                    access=access,
-                    operations=self.operations,
-                    metrics=ground.metrics,
-                    levels=ground.surroundings.log_levels,
-                ),
-                dashboard,
-                WebhookRoutes(
-                    operations=self.operations,
-                    secrets={forge: secret.get_secret_value() if secret else None for forge, secret in given.items()},
-                    hosts={
-                        urlsplit(upstream.url).netloc: name
-                        for name, upstream in ground.settings.upstreams.items()
-                        if upstream.url
-                    },
-                ),
-                ObjectRoutes(cache=self.cache, limit=ground.settings.limits.max_object or None),
-            ],
-            git=self._git_routes(access).handle,
-            admit=lambda request: _admit(request, self.policy, access),
-            decide=self._decide(),
-            client_of=self.policy.client_of,
-            is_https=self.policy.is_https,
-            hsts=ground.settings.hsts,
-            metrics=ground.metrics,
-            clock=ground.reactor,
-            version=ground.surroundings.version,
-        )
-
     # --- all of it ----------------------------------------------------------------------------------------------------
 
     def _server(self) -> Server:
         ground, settings = self.ground, self.ground.settings
         _make_directories(ground.state)
-        access = self._admin_access()
+        access = admin_access(self)
         dashboard = DashboardRoutes(
             access=access, operations=self.operations, version=ground.surroundings.version
         )
         return Server(
             reactor=ground.reactor,
             endpoints=settings.listen,
-            site=make_site(self._app(dashboard, access), reactor=ground.reactor, limits=_limits(settings)),
+            site=make_site(make_app(self, dashboard, access), reactor=ground.reactor, limits=limits_of(settings)),
             pool=ground.pool,
             opening=[
                 self._load_public,
@@ -600,7 +316,8 @@ class House:
             )
         ]
 
-    def _cloned(self, identity: Identity) -> None:
+    def cloned(self, identity: Identity) -> None:
+        """Count a clone."""
         self.ground.metrics.clones.labels(identity.name).inc()
         self.clones.note(identity.name)
 
@@ -622,36 +339,8 @@ class House:
         await self.ground.threads(self.public.load)
 
 
-def _admit(request: Any, policy: Policy, access: AdminAccess) -> None:
-    """Apply the operator's rules; the object API is the admin's, and the admin pages look after themselves."""
-    policy.admit(request)
-    path = route_path(request)
-    if path == "/api" or path.startswith("/api/"):
-        access.require(request)
-
-
-def _peer_of(request: Any) -> str:
-    address = request.getClientAddress()
-    return f"{request.remote_address}:{getattr(address, 'port', 0)}"
-
-
 def _make_directories(state: Path) -> None:
     for name in ("", "home", "packs", "spools", "mirrors"):
         (state / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     for stray in (state / "spools").iterdir():
         stray.unlink()
-
-
-def _limits(settings: Settings) -> Limits:
-    limits = settings.limits
-    return Limits(
-        line=limits.header_line,
-        head=limits.header_size,
-        headers=limits.header_count,
-        head_timeout=limits.header_timeout,
-        idle_timeout=limits.keep_alive,
-        body_timeout=limits.body_timeout,
-        write_timeout=limits.write_timeout,
-        connections=limits.connections,
-        connections_per_address=limits.connections_per_address,
-    )

@@ -13,11 +13,12 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
 from cachew.config import load
+from cachew.ground import ground_of
 from cachew.logs import LogLevels
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.pktline import Packet, decode
-from cachew.service import House, ground_of
+from cachew.service import House
 from cachew.surroundings import Surroundings
 
 HOST = "git.example"
