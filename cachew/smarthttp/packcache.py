@@ -8,6 +8,7 @@ kept (:mod:`cachew.smarthttp.packcheck`); everything else is shared while it is 
 
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -122,7 +123,9 @@ class PackCache:
             mirror refused, for one) is raised here for each of them.
         """
         if (under_way := self._productions.get(key)) is not None:
-            return Response(under_way[0].follow(), "followed")
+            # One that is over is still known while room is made for it; by then it is kept.
+            with suppress(SpoolFailed):
+                return Response(under_way[0].follow(), "followed")
         if (kept := await self.get(key)) is not None:
             return Response(kept, "file")
         mine = False

@@ -17,6 +17,7 @@ from cachew.plumbing.streams import FileSource, PushSource, Source, read_all
 from cachew.plumbing.threads import Threads
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.packcache import PackCache, Response
+from cachew.smarthttp.packfiles import remove
 
 pytestmark = pytest.mark.timeout(30)
 T = TypeVar("T")
@@ -149,6 +150,31 @@ def test_asked_at_the_same_moment(make: Callable[..., PackCache], producer: Prod
     producer.sources[0].finish()
     assert [result(body) for body in bodies] == [PACK] * 3
     assert len(producer.sources) == 1
+
+
+def test_asked_while_room_is_made(tmp_path: Path, producer: Producer) -> None:
+    """Who asks between the moment that an answer is kept and the moment that others have made room for it gets it."""
+    making_room: Deferred[None] = Deferred()
+
+    async def in_thread(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        if function is remove:
+            await making_room
+        return function(*args, **kwargs)
+
+    settings: dict[str, Any] = {"limit": 1 << 20, "min_free": 0, "threads": in_thread, "clock": lambda: 0.0}
+    cache = PackCache(directory=tmp_path / "packs", **settings)
+    opening = start(cache.open())
+    making_room.callback(None)
+    result(opening)
+    making_room = Deferred()
+    body = reading(result(cache.response(KEY, producer)))
+    producer.sources[0].data(PACK)
+    producer.sources[0].finish()
+    assert result(body) == PACK and cache.producing == 1
+    later = result(cache.response(KEY, producer))
+    assert later.origin == "file" and result(reading(later)) == PACK
+    making_room.callback(None)
+    assert cache.producing == 0 and len(producer.sources) == 1
 
 
 def test_refusal_reaches_all(make: Callable[..., PackCache], producer: Producer) -> None:
