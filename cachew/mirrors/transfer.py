@@ -14,6 +14,7 @@ from cachew.plumbing.errors import ProcessFailed
 from cachew.upstream.listing import Listing
 
 _MANY_IDS = 8
+_REFUSAL = "not our ref"
 
 
 class Remote(Protocol):
@@ -81,6 +82,9 @@ class Transfer:
         try:
             await repository.fetch_objects(url, oids, extra)
         except ProcessFailed as error:
+            # What somebody asked for and nobody has is no failure of the mirror's.
+            if len(oids) == 1 and _REFUSAL in error.stderr:
+                return
             if len(oids) == 1 or not worth_another_way(error):
                 raise
             await self._fetch_singly(repository, url, oids[:_MANY_IDS], extra)

@@ -203,6 +203,16 @@ def test_one_bad_id_keeps_no_other_away(house: MirrorHouse, mirror: Mirror) -> N
     assert house.git.ran == ["fetch"]
 
 
+def test_asking_for_what_nobody_has_is_no_error_of_the_mirror(house: MirrorHouse, mirror: Mirror) -> None:
+    """That a client wants an id that does not exist is not shown as a failure; that nobody answered is."""
+    house.git.there = set()
+    assert value_of(house.ensure(mirror, oid("9"))) == [oid("9")]
+    assert mirror.last_error is None
+    house.git.failures["fetch"] = [unreachable()]
+    assert value_of(house.ensure(mirror, oid("8"))) == [oid("8")]
+    assert "unable to access" in (mirror.last_error or "")
+
+
 def test_tips_that_moved_on(house: MirrorHouse, mirror: Mirror) -> None:
     """What the upstream does not give by its id is fetched by name, and no ref is lost that way."""
     house.git.failures["fetch"] = [refused(oid("2"))]
