@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.machine import State
 from cachew.mirrors.quota import Kept, superfluous
 from cachew.plumbing.threads import Threads
 
@@ -46,7 +47,7 @@ class Tidying:
     def used(self, identity: Identity) -> None:
         """Note that somebody asks for a repository."""
         mirror = self._mirrors.find(identity)
-        if mirror is not None and mirror.ready:
+        if mirror is not None and mirror.state is not State.EMPTY:
             self._used[identity.name] = self._now()
             self._requests[identity.name] += 1
             self._changed = True
