@@ -201,7 +201,7 @@ async def test_a_whole_server(start: Start, upstream: Upstream, tmp_path: Path) 
     assert not await settle(reactor, lambda: cachew.house.ground.processes.running)
     assert mirrors(cachew.state) == before, "nothing else was mirrored"
     assert {name for name in files(tmp_path) if not name.startswith("state/")} == outside
-    assert temporary_files(cachew.state) == []
+    assert await settle(reactor, lambda: temporary_files(cachew.state)) == []
 
 
 def mirrors(state: Path) -> set[str]:
