@@ -19,6 +19,8 @@ from cachew.client.errors import ExtractionFailed
 from cachew.client.tarscan import TarScanner
 
 _PIPE = 1024 * 1024
+# Debian 12's Python has no filters yet, and later ones must be told not to use any.
+_TRUSTED: dict[str, Any] = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
 
 
 class Unpacker(Protocol):
@@ -155,20 +157,35 @@ class PythonTar:
 
     def _run(self, source: int) -> None:
         try:
-            with os.fdopen(source, "rb") as file, tarfile.open(fileobj=file, mode="r|", bufsize=_PIPE) as archive:
-                archive.extractall(self._directory, filter=self._ownerless)
+            with os.fdopen(source, "rb") as file, _Ownerless.open(fileobj=file, mode="r|", bufsize=_PIPE) as archive:
+                # Links were judged by the scanner; tarfile's stricter filters refuse links that real trees contain.
+                archive.extractall(self._directory, map(self._permitted, archive), **_TRUSTED)
                 while file.read(_PIPE):
                     pass
         except Exception as error:  # whatever it is, the writing side reports it
             self._failure = error
 
-    def _ownerless(self, member: tarfile.TarInfo, _: str) -> tarfile.TarInfo:
-        # Links were judged by the scanner; the stricter filters of tarfile refuse links that real trees contain.
-        owner: dict[str, Any] = {"uid": None, "gid": None, "uname": None, "gname": None}
-        if member.islnk():
-            return member.replace(**owner, mode=None, mtime=None, deep=False)  # type: ignore[arg-type]
-        mode = member.mode if self._exact_modes else member.mode & 0o755
-        return member.replace(**owner, mode=mode, deep=False)
+    def _permitted(self, member: tarfile.TarInfo) -> tarfile.TarInfo:
+        if not self._exact_modes:
+            member.mode &= 0o755
+        return member
+
+
+class _Ownerless(tarfile.TarFile):
+    """Gives nobody's files to anybody, and leaves to a hard link's target what is its own."""
+
+    def chown(self, tarinfo: tarfile.TarInfo, targetpath: Any, numeric_owner: bool) -> None:
+        """Keep the owner who extracts."""
+
+    def chmod(self, tarinfo: tarfile.TarInfo, targetpath: Any) -> None:
+        """Set the mode, but through no hard link."""
+        if not tarinfo.islnk():
+            super().chmod(tarinfo, targetpath)
+
+    def utime(self, tarinfo: tarfile.TarInfo, targetpath: Any) -> None:
+        """Set the time, but through no hard link."""
+        if not tarinfo.islnk():
+            super().utime(tarinfo, targetpath)
 
 
 def choose_unpacker(tar: str | None, *, exact_modes: bool) -> Unpack:
