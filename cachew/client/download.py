@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Protocol
 
 import urllib3
@@ -223,7 +224,9 @@ class RangedDownload:
         with self._lock:
             for response in self._responses:
                 # Wakes the thread that reads; closing alone would leave it waiting for its time-out.
-                response.shutdown()
+                # Its thread may just have closed it.
+                with suppress(OSError, RuntimeError, ValueError):
+                    response.shutdown()
 
     def _fetch(self, start: int, end: int) -> bytearray:
         data = bytearray()
