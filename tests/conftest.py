@@ -10,12 +10,17 @@ from typing import Any
 import greenlet
 import pytest
 import pytest_twisted
+from hypothesis import settings
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
 from tests.cleanliness import FlushLoggedErrors, Watch
 
 pytest_plugins = ["pytester"]
+
+# How long one example takes says more about the machine than about the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 RING_AGAIN = 5.0
 """Seconds after which a test that has swallowed the end of its time is told again."""

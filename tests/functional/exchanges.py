@@ -114,7 +114,10 @@ def kind_of(operation: str, service: str, *, version_2: bool, body: bytes) -> st
 
 
 def inflate(data: bytes, encoding: str) -> bytes:
-    """Return the start of a body, decoded when it is gzipped."""
+    """Return the start of a body, decoded when it is gzipped and that can be decoded."""
     if encoding not in ("gzip", "x-gzip"):
         return data[:HEAD_SIZE]
-    return zlib.decompressobj(wbits=31).decompress(data, HEAD_SIZE)
+    try:
+        return zlib.decompressobj(wbits=31).decompress(data, HEAD_SIZE)
+    except zlib.error:
+        return data[:HEAD_SIZE]
