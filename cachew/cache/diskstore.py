@@ -46,6 +46,8 @@ class DiskStore:
         self._index = DiskIndex(directory / "index.sqlite")
         self._lock = threading.RLock()
         self._drafts: set[Draft] = set()
+        # Of its own, because files are begun in the reactor's thread, which must never wait for a disk.
+        self._drafts_lock = threading.Lock()
         self._uses: dict[tuple[str, str], float] = {}
 
     def _path(self, namespace: str, key: str) -> Path:
@@ -94,14 +96,17 @@ class DiskStore:
     def draft(self) -> Draft:
         """Begin a file."""
         draft = Draft(self._directory / "partial" / uuid.uuid4().hex)
-        with self._lock:
+        with self._drafts_lock:
             self._drafts.add(draft)
         return draft
 
     def discard(self, draft: Draft) -> None:
         """Remove a file that was begun, unless it was published."""
         draft.discard()
-        with self._lock:
+        self._forget(draft)
+
+    def _forget(self, draft: Draft) -> None:
+        with self._drafts_lock:
             self._drafts.discard(draft)
 
     def publish(self, draft: Draft, terms: Terms, now: float) -> tuple[ObjectInfo, Stamp]:
@@ -117,7 +122,7 @@ class DiskStore:
             draft.publish(path)
             stamp = stamp_of(path)
             self._index.put(_row(record.info, stamp, used=now))
-            self._drafts.discard(draft)
+            self._forget(draft)
         return record.info, stamp
 
     def make_room(self, now: float) -> None:
@@ -137,7 +142,9 @@ class DiskStore:
                 raise StorageFull("the disk cache has no room left")
 
     def _excess(self) -> int:
-        used = self._index.size + sum(draft.size for draft in self._drafts)
+        with self._drafts_lock:
+            begun = sum(draft.size for draft in self._drafts)
+        used = self._index.size + begun
         return excess(used=used, limit=self._limit, free=self._free(self._directory), min_free=self._min_free)
 
     def drop_expired(self, now: float) -> int:

@@ -1,6 +1,7 @@
 """The cache in a directory: the contract, and what a disk can do to it."""
 
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -258,4 +259,26 @@ async def test_content_is_private(make: Callable[..., DiskCache], tmp_path: Path
     await cache.start()
     await store(cache, "key", b"data")
     assert files(tmp_path)[0].stat().st_mode & 0o077 == 0
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_beginning_a_file_waits_for_no_disk(make: Callable[..., DiskCache]) -> None:
+    """While a thread holds the index, as a slow disk makes it, an object can be begun without holding up the reactor."""
+    cache = make()
+    await cache.start()
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with cache._store._lock:
+            held.set()
+            go.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    writer = await cache.create("git", "key")
+    go.set()
+    thread.join()
+    await writer.abort()
     await cache.stop()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -13,16 +14,20 @@ from urllib.request import Request, urlopen
 
 BUCKET = "cachew-tests"
 ACCESS_KEY, SECRET_KEY = "tester", "tester-secret"
+_OWN_PORTS = (20_000, 32_000)
 _BIN = Path(sys.executable).parent
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on."""
+    """Return ports that nobody listens on, none of those that the kernel gives to connections meanwhile."""
+    found: list[int] = []
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        while len(found) < count:
+            one = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", random.SystemRandom().randrange(*_OWN_PORTS)))
+                found.append(int(one.getsockname()[1]))
+    return found
 
 
 @contextlib.contextmanager
