@@ -264,7 +264,7 @@ async def test_content_is_private(make: Callable[..., DiskCache], tmp_path: Path
 
 @pytest_twisted.ensureDeferred
 async def test_beginning_a_file_waits_for_no_disk(make: Callable[..., DiskCache]) -> None:
-    """While a thread holds the index, as a slow disk makes it, an object can be begun without holding up the reactor."""
+    """While a thread holds the index, as a slow disk makes it, an object is begun without waiting."""
     cache = make()
     await cache.start()
     held, go = threading.Event(), threading.Event()
