@@ -82,9 +82,9 @@ class Staleness:
         finally:
             self._checking.discard(identity)
 
-    async def _ask(self, identity: Identity) -> Answer:
+    async def _ask(self, identity: Identity, interval: float | None = None) -> Answer:
         authorization = await self._remotes.of(identity).authorization()
-        return await self._freshness.refs(identity, MIRRORED_KIND, authorization)
+        return await self._freshness.refs(identity, MIRRORED_KIND, authorization, interval=interval)
 
     async def refresh(self, identity: Identity) -> bool:
         """Bring a mirror to where its upstream is.
@@ -107,20 +107,18 @@ class Staleness:
 
     async def tip(self, identity: Identity, ref: str) -> str | None:
         """Ask the upstream now which commit a branch is at; see :class:`cachew.snapshots.bundle.Upstream`."""
-        authorization = await self._remotes.of(identity).authorization()
-        answer = await self._freshness.refs(identity, MIRRORED_KIND, authorization, interval=0)
+        answer = await self._ask(identity, interval=0)
         if answer.stale:
             raise UpstreamError(self._remotes.of(identity).url, "does not answer")
         found = answer.listing.by_name.get(ref or "HEAD")
         return found.oid if found is not None else None
 
     async def fetch(self, identity: Identity) -> None:
-        """Bring the mirror to where the upstream is."""
+        """Ask the upstream now for its refs and bring the mirror there, if there is one."""
         mirror = self._mirrors.find(identity)
         if mirror is None or not mirror.ready:
             return
-        authorization = await self._remotes.of(identity).authorization()
-        answer = await self._freshness.refs(identity, MIRRORED_KIND, authorization, interval=0)
+        answer = await self._ask(identity, interval=0)
         if not answer.stale:
             await mirror.sync(answer.listing, answer.started)
 
@@ -134,6 +132,7 @@ class Artefacts:
     scheduler: Scheduler
     productions: Productions
     seeder: Seeder
+    staleness: Staleness
     bundle_store: BundleStore
 
     async def start(self) -> None:
@@ -290,7 +289,7 @@ def make_artefacts(
         is_https=is_https,
     )
     seeder = Seeder(cache=cache, check=check, threads=threads, metrics=metrics)
-    return Artefacts(snapshots, routes, scheduler, productions, seeder, store)
+    return Artefacts(snapshots, routes, scheduler, productions, seeder, staleness, store)
 
 
 def _replica(state: Path) -> str:

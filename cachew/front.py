@@ -95,7 +95,7 @@ def _git_routes(house: "House", access: AdminAccess) -> GitRoutes:
         used=house.tidying.used,
         is_ours=lambda authorization: access.is_bearer(authorization) or house.policy.is_token(authorization),
         pushed=lambda identity: ground.background.start(
-            house.operations.fetch(identity), f"fetch of {identity.name}"
+            house.artefacts.staleness.fetch(identity), f"fetch of {identity.name}"
         ),
     )
 

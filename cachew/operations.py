@@ -14,7 +14,6 @@ from cachew.cache.tiered import TieredCache
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.tidying import Tidying
 from cachew.plumbing.background import Background
@@ -27,7 +26,6 @@ from cachew.replicas.tally import Tally
 from cachew.smarthttp.packcache import PackCache
 from cachew.snapshots.store import Snapshots
 from cachew.snapshots.variants import Variant
-from cachew.upstream.remote import Remotes
 from cachew.web.operations import CacheStatus, Overview, RepositoryStatus, WorkStatus
 
 T = TypeVar("T")
@@ -41,7 +39,6 @@ class Running:
     :param unready: why no traffic should be sent here.
     :param mirrors: the mirrors.
     :param freshness: the ref gate.
-    :param remotes: the ways to upstreams.
     :param snapshots: what has been made of mirrors.
     :param cache: where that is.
     :param pack_cache: kept packs.
@@ -51,6 +48,7 @@ class Running:
     :param metrics: what has been counted.
     :param clock: how long a store is waited for.
     :param now: the time of day in epoch seconds.
+    :param fetch: brings a repository's mirror to where its upstream is now.
     :param make: makes an archive of a repository now.
     :param usage: knows when repositories were asked for.
     :param clones: counts clones of all replicas.
@@ -62,7 +60,6 @@ class Running:
         unready: Callable[[], str],
         mirrors: Mirrors,
         freshness: Freshness,
-        remotes: Remotes,
         snapshots: Snapshots,
         cache: TieredCache,
         pack_cache: PackCache,
@@ -72,14 +69,15 @@ class Running:
         metrics: Metrics,
         clock: IReactorTime,
         now: Callable[[], float],
+        fetch: Callable[[Identity], Coroutine[Any, Any, object]],
         make: Callable[[Identity, Variant], Coroutine[Any, Any, object]],
         usage: Tidying,
         clones: Tally,
     ) -> None:
-        self._unready, self._mirrors, self._freshness, self._remotes = unready, mirrors, freshness, remotes
+        self._unready, self._mirrors, self._freshness = unready, mirrors, freshness
         self._snapshots, self._cache, self._pack_cache, self._slots = snapshots, cache, pack_cache, slots
         self._background, self._threads, self._metrics, self._now = background, threads, metrics, now
-        self._make, self._usage, self._clones = make, usage, clones
+        self._fetch, self._make, self._usage, self._clones = fetch, make, usage, clones
         self._clock, self._started = clock, now()
         self._counting: Shared[str, None] = Shared(keep=True)
         self._counted = CacheStatus(name="objects", objects=0, size=0, capacity=0)
@@ -185,7 +183,7 @@ class Running:
         if mirror is None or not mirror.ready:
             raise NotFound(f"{identity.name} is not mirrored")
         actions: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
-            "fetch": lambda: self.fetch(identity),
+            "fetch": lambda: self._fetch(identity),
             "snapshot": lambda: self._make(identity, Variant()),
             "repack": mirror.repack,
             "forget": lambda: self._mirrors.forget(identity),
@@ -197,14 +195,4 @@ class Running:
         mirror = self._mirrors.find(identity)
         if mirror is not None and mirror.ready:
             self._freshness.changed(identity)
-            self._background.start(self.fetch(identity), f"fetch of {identity.name}")
-
-    async def fetch(self, identity: Identity) -> None:
-        """Ask the upstream for its refs with the server's credentials and bring the mirror there."""
-        mirror = self._mirrors.find(identity)
-        if mirror is None or not mirror.ready:
-            return
-        authorization = await self._remotes.of(identity).authorization()
-        answer = await self._freshness.refs(identity, MIRRORED_KIND, authorization, interval=0)
-        if not answer.stale:
-            await mirror.sync(answer.listing, answer.started)
+            self._background.start(self._fetch(identity), f"fetch of {identity.name}")
