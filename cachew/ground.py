@@ -8,12 +8,16 @@ from twisted.python.threadpool import ThreadPool
 
 from cachew.occupation import Occupation
 from cachew.plumbing.background import Background
+from cachew.plumbing.filesender import FileSender
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import PatientPool, Threads
 from cachew.plumbing.wallclock import WallClock
 from cachew.settings import Settings
 from cachew.surroundings import Surroundings
+
+_SENDERS = 2
+"""Threads that send files; each is busy only while the kernel copies."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Ground:
     store_pool: ThreadPool
     store_threads: Threads
     processes: Processes
+    sender: FileSender
     background: Background
     occupation: Occupation
 
@@ -61,6 +66,7 @@ def ground_of(settings: Settings, reactor: Any, surroundings: Surroundings) -> G
         store_pool=store_pool,
         store_threads=Threads(reactor=reactor, pool=store_pool),
         processes=Processes(reactor=reactor, mark=occupation.mark),
+        sender=FileSender(reactor=reactor, threads=_SENDERS),
         background=Background(seconds=reactor.seconds),
         occupation=occupation,
     )

@@ -252,9 +252,15 @@ class House:
         return Server(
             reactor=ground.reactor,
             endpoints=settings.listen,
-            site=make_site(make_app(self, dashboard, access), reactor=ground.reactor, limits=limits_of(settings)),
+            site=make_site(
+                make_app(self, dashboard, access),
+                reactor=ground.reactor,
+                limits=limits_of(settings),
+                sender=ground.sender,
+            ),
             pool=ground.pool,
             opening=[
+                ground.sender.start,
                 self._load_public,
                 self.tidying.load,
                 self._start_store_threads,
@@ -271,6 +277,7 @@ class House:
                 self.verdicts.stop,
                 self.freshness.stop,
                 self.pack_cache.stop,
+                ground.sender.stop,
                 ground.processes.stop,
                 self.outside.stop,
                 self.opa_connections.closeCachedConnections,

@@ -29,6 +29,9 @@ from cachew.plumbing.streams import PIECE, PushSource, Source
 
 PIPE_SIZE = 1024 * 1024
 """The size asked for a child's output pipe, in bytes."""
+_WORTH_A_PAUSE = 64 * 1024
+_PAUSE = 0.002
+"""Seconds in which the pipe of a child that writes much fills again: one turn for a dozen of its writes."""
 STDERR_TAIL = 64 * 1024
 """How much of the end of a child's standard error is kept, in bytes."""
 _OPTIONS_WITH_VALUE = frozenset({"-C", "-c"})
@@ -75,10 +78,12 @@ class Completed:
 
 
 class _WideReader(ProcessReader):
-    """Reads a pipe in large pieces."""
+    """Reads a pipe in large pieces, or has somebody else take what is in it."""
 
     def doRead(self) -> object:
         try:
+            if self.name == 1 and self.proc.proto.diverted:
+                return None if self.proc.proto.take_output(self.fd) else CONNECTION_DONE
             data = os.read(self.fd, PIECE)
         except OSError as failure:
             return None if failure.errno in (errno.EAGAIN, errno.EINTR) else CONNECTION_LOST
@@ -167,6 +172,8 @@ class Child(ProcessProtocol):
         self._terminated = self._exited = False
         self._leader: int | None = None
         self._killing: Any = None
+        self._into: Callable[[int], int] | None = None
+        self._pausing: Any = None
         self._waiters: list[Deferred[Completed]] = []
 
     @property
@@ -199,6 +206,31 @@ class Child(ProcessProtocol):
     def outReceived(self, data: bytes) -> None:
         if not self._terminated:
             self._output.data(data)
+
+    @property
+    def diverted(self) -> bool:
+        """Whether output is taken out of its pipe by somebody else."""
+        return self._into is not None and not self._terminated
+
+    def divert(self, into: Callable[[int], int]) -> bytes:
+        """Have further output taken out of its pipe; see :class:`~cachew.plumbing.streams.PipedSource`."""
+        self._into = into
+        return self._output.take_all()
+
+    def take_output(self, pipe: int) -> int:
+        """Have somebody take what is in the output's pipe, and return how much that was."""
+        assert self._into is not None
+        try:
+            count = self._into(pipe)
+        except BlockingIOError:
+            raise
+        except Exception as failure:
+            self._break_off(failure)
+            return 1  # the end is still to come
+        if count >= _WORTH_A_PAUSE:
+            self._pause()
+            self._pausing = self._reactor.callLater(_PAUSE, self._resume)
+        return count
 
     def errReceived(self, data: bytes) -> None:
         self.stderr_tail = (self.stderr_tail + data)[-STDERR_TAIL:]
@@ -249,8 +281,9 @@ class Child(ProcessProtocol):
             self._signal(signal.SIGKILL)
 
     def processEnded(self, reason: Failure) -> None:
-        if self._killing is not None and self._killing.active():
-            self._killing.cancel()
+        for call in (self._killing, self._pausing):
+            if call is not None and call.active():
+                call.cancel()
         value: Any = reason.value
         self.completed = Completed(value.exitCode, value.signal, b"", self.stderr_tail)
         self._ended(self)

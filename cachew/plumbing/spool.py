@@ -5,6 +5,7 @@ from the first byte at its own speed, on disk instead of in memory. The file can
 is complete, or dropped; followers read on either way, because they hold the file and not its name.
 """
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,13 @@ from typing import Literal
 from twisted.internet.defer import Deferred
 
 from cachew.plumbing.errors import SpoolFailed
-from cachew.plumbing.streams import PIECE, Source
+from cachew.plumbing.streams import PIECE, FiledSource, Region
 
 _FOLLOWED = 128 * 1024
 """The most that a follower reads at a time, in bytes: hundreds of slow ones hold two such pieces each."""
+
+_TAKEN = 4 * 1024 * 1024
+"""The most that is taken out of a pipe at a time, in bytes; pipes hold less."""
 
 State = Literal["open", "finished", "failed"]
 
@@ -69,6 +73,37 @@ class Spool:
             raise
         self._wake()
 
+    def take(self, pipe: int) -> int:
+        """Append what waits in a pipe, without reading it, and wake the followers.
+
+        :param pipe: the descriptor of its non-blocking reading end.
+        :return: how many bytes that was, 0 at the end of the pipe.
+        :raise BlockingIOError: when nothing waits.
+        :raise SpoolFailed: when the spool has ended.
+        :raise OSError: when the disk fails; the followers are told.
+        """
+        if self.state != "open":
+            raise SpoolFailed("the spool has ended")
+        before = self.size
+        try:
+            self._splice(pipe)
+        except BlockingIOError:
+            raise
+        except OSError as failure:
+            self.fail(failure)
+            raise
+        self._wake()
+        return self.size - before
+
+    def _splice(self, pipe: int) -> None:
+        try:
+            self.size += os.splice(pipe, self._opened(), _TAKEN, offset_dst=self.size, flags=os.SPLICE_F_NONBLOCK)
+        except OSError as failure:
+            if failure.errno != errno.EINVAL:
+                raise
+            # The file system can't (splice(2)).
+            self._append(memoryview(os.read(pipe, PIECE)))
+
     def _append(self, data: memoryview) -> None:
         file = self._opened()
         while data:
@@ -97,7 +132,7 @@ class Spool:
         for follower in list(self._followers):
             follower.wake()
 
-    def follow(self, offset: int = 0) -> Source:
+    def follow(self, offset: int = 0) -> FiledSource:
         """Return a source from ``offset`` to the end that the writer will reach.
 
         :raise SpoolFailed: when the spool has been released and closed.
@@ -145,10 +180,10 @@ class Spool:
             file, self._file = self._file, None
             os.close(file)
 
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Return up to ``size`` bytes that have been written at ``offset``, ``b""`` when there are none yet."""
-        count = min(size, PIECE, self.size - offset)
-        return os.pread(self._opened(), count, offset) if count > 0 else b""
+    def written(self, offset: int, limit: int) -> Region | None:
+        """Return where up to ``limit`` bytes that have been written at ``offset`` lie, None when there are none yet."""
+        count = min(limit, self.size - offset)
+        return Region(self._opened(), offset, count) if count > 0 else None
 
     def check(self) -> None:
         """Raise what ended the writer early.
@@ -181,16 +216,24 @@ class _Follower:
 
         :raise SpoolFailed: when the writer failed.
         """
+        region = await self.region(min(size, _FOLLOWED))
+        return b"" if region is None else region.read()
+
+    async def region(self, limit: int) -> Region | None:
+        """Return where the next bytes lie, waiting for the writer if it has not come that far.
+
+        :raise SpoolFailed: when the writer failed.
+        """
         while not self._closed:
-            if data := self._spool.read_at(self._offset, min(size, _FOLLOWED)):
-                self._offset += len(data)
-                return data
+            if region := self._spool.written(self._offset, limit):
+                self._offset += region.length
+                return region
             self._spool.check()
             if self._spool.state == "finished":
-                return b""
+                return None
             self._more = Deferred()
             await self._more
-        return b""
+        return None
 
     def close(self) -> None:
         """Stop following."""

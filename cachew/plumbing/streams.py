@@ -7,7 +7,8 @@ objects) is a :class:`Source`, so that anything can be sent to anyone by the sam
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import BinaryIO, Protocol
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 
@@ -28,6 +29,56 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give the stream up; may be called at any time and more than once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of an open file.
+
+    :param descriptor: the file's.
+    :param offset: where it starts, in bytes.
+    :param length: how many bytes it has, at least 1.
+    """
+
+    descriptor: int
+    offset: int
+    length: int
+
+    def read(self) -> bytes:
+        """Return its bytes; meant for short ones.
+
+        :raise EOFError: when the file is shorter.
+        """
+        data = os.pread(self.descriptor, self.length, self.offset)
+        if len(data) < self.length:
+            raise EOFError("a file is shorter than announced")
+        return data
+
+
+@runtime_checkable
+class FiledSource(Source, Protocol):
+    """A source whose bytes lie in a file, from which the kernel can send them."""
+
+    async def region(self, limit: int) -> Region | None:
+        """Return where the next 1..limit bytes lie and go past them, or None at the end.
+
+        The region is good until the source is closed.
+
+        :raise Exception: whatever ended the stream early.
+        """
+
+
+@runtime_checkable
+class PipedSource(Source, Protocol):
+    """A source whose bytes come out of a pipe, where somebody else can take them."""
+
+    def divert(self, into: Callable[[int], int]) -> bytes:
+        """From now on, have what comes taken out of the pipe; reading then gives the end and nothing before it.
+
+        :param into: is given the descriptor of the pipe's reading end and returns how many bytes it took, 0 at the
+            pipe's end. What it raises, but :class:`BlockingIOError`, ends the source.
+        :return: what has come before.
+        """
 
 
 class BytesSource:
@@ -71,11 +122,18 @@ class FileSource:
         data = os.pread(self.file.fileno(), min(size, self.length), self.offset)
         if not data:
             raise EOFError("the file is shorter than announced")
-        self.advance(len(data))
+        self._advance(len(data))
         return data
 
-    def advance(self, count: int) -> None:
-        """Note that ``count`` bytes have left by another way (``os.sendfile``)."""
+    async def region(self, limit: int) -> Region | None:
+        """Return where the next bytes lie: all of them, up to the limit."""
+        if not self.length or self.file.closed:
+            return None
+        region = Region(self.file.fileno(), self.offset, min(limit, self.length))
+        self._advance(region.length)
+        return region
+
+    def _advance(self, count: int) -> None:
         self.offset += count
         self.length -= count
 
@@ -125,6 +183,13 @@ class PushSource:
             self._pause()
         self._wake()
 
+    def take_all(self) -> bytes:
+        """Return what waits, at once."""
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._drop_to(0)
+        return data
+
     def finish(self) -> None:
         """The pusher is done."""
         self._ended = True
@@ -156,11 +221,14 @@ class PushSource:
         if len(piece) > size:
             self._pieces.appendleft(piece[size:])
             piece = piece[:size]
-        self._waiting -= len(piece)
-        if self._paused and self._waiting <= self._high_water // 2:
+        self._drop_to(self._waiting - len(piece))
+        return piece
+
+    def _drop_to(self, waiting: int) -> None:
+        self._waiting = waiting
+        if self._paused and waiting <= self._high_water // 2:
             self._paused = False
             self._resume()
-        return piece
 
     def close(self) -> None:
         """Give up: drop what waits and stop the pusher unless it is done."""

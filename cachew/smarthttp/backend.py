@@ -6,7 +6,7 @@ first can be looked at before a byte is sent, so a mirror that lacks an object n
 upstream would have served.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,11 @@ class Answer:
         data = self._ready or await self._next(size)
         self._ready = data[size:]
         return data[:size]
+
+    def divert(self, into: Callable[[int], int]) -> bytes:
+        """Have the rest taken out of the backend's pipe; see :class:`~cachew.plumbing.streams.PipedSource`."""
+        ready, self._ready = self._ready, b""
+        return ready + self._child.divert(into)
 
     async def _next(self, size: int) -> bytes:
         try:

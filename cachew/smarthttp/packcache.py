@@ -204,13 +204,12 @@ class PackCache:
         """Keep a production that is whole, and drop any other."""
         spool = production.spool
         try:
-            if production.complete and spool.size <= self._limit:
-                stamp = await self._threads(
-                    packfiles.seal, spool.path, key=key, size=spool.size, digest=production.digest
-                )
-                spool.keep(self._path(key))
-                self._add(key, stamp.whole, stamp)
-                await self._shrink(self._limit)
+            if spool.state == "finished" and spool.size <= self._limit:
+                stamp = await self._threads(packfiles.seal, spool.path, key=key, size=spool.size)
+                if stamp is not None:
+                    spool.keep(self._path(key))
+                    self._add(key, stamp.whole, stamp)
+                    await self._shrink(self._limit)
         finally:
             spool.discard()
 

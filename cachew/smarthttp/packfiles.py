@@ -1,4 +1,4 @@
-"""Kept answers as files: the answer itself, then a trailer that proves it whole.
+"""Kept answers as files: the answer itself, then a trailer by which it is recognised.
 
 A file is written under another name, gets its trailer, is flushed, and is renamed into place. What a crash or a
 failing disk leaves (a file without a trailer, of another length, of other content, or of another key) is recognised
@@ -10,15 +10,14 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
 from cachew.plumbing.errors import CachewError
-from cachew.plumbing.streams import PIECE
+from cachew.smarthttp.packcheck import NotWhole, is_sound, outline
 
 SUFFIX = ".pack"
-_MAGIC = b"cachewp1"
+_MAGIC = b"cachewp2"
 _FOOTER = 8 + len(_MAGIC)
 _LONGEST_TRAILER = 4096
 
@@ -49,17 +48,22 @@ class Found:
     used: float
 
 
-def seal(path: Path, *, key: str, size: int, digest: str) -> Stamp:
-    """Append the trailer to a complete answer and flush the file.
+def seal(path: Path, *, key: str, size: int) -> Stamp | None:
+    """Append the trailer to an answer and flush the file.
 
     :param size: the bytes that have been written.
-    :param digest: their SHA-256.
+    :return: None, with nothing done, when the answer is no whole pack.
     :raise Damaged: when the file does not have that size.
     """
     with path.open("r+b") as file:
         if file.seek(0, os.SEEK_END) != size:
             raise Damaged(f"{path.name} has lost its end")
-        trailer = json.dumps({"key": key, "size": size, "sha256": digest}).encode()
+        try:
+            digest = outline(file, size)
+        except NotWhole:
+            return None
+        trailer = json.dumps({"key": key, "size": size, "outline": digest}).encode()
+        file.seek(size)
         file.write(trailer + len(trailer).to_bytes(8, "big") + _MAGIC)
         file.flush()
         os.fsync(file.fileno())
@@ -79,12 +83,7 @@ def verify(path: Path, *, key: str) -> Stamp:
     """
     with path.open("rb") as file:
         size, expected = _trailer(file, key)
-        file.seek(0)
-        digest, left = sha256(), size
-        while left and (data := file.read(min(PIECE, left))):
-            digest.update(data)
-            left -= len(data)
-        if left or digest.hexdigest() != expected:
+        if not is_sound(file, size, expected):
             raise Damaged(f"{path.name} has other content than was written")
         return _stamp(file, size)
 
@@ -97,7 +96,7 @@ def _trailer(file: BinaryIO, key: str) -> tuple[int, str]:
         raise Damaged("no trailer")
     try:
         trailer = json.loads(_at(file, whole - _FOOTER - length, length))
-        found, size, digest = trailer["key"], trailer["size"], trailer["sha256"]
+        found, size, digest = trailer["key"], trailer["size"], trailer["outline"]
     except (ValueError, KeyError, TypeError) as failure:
         raise Damaged("a bad trailer") from failure
     if found != key or size != whole - _FOOTER - length or not isinstance(digest, str):

@@ -1,10 +1,10 @@
 """Answers' bodies on their way out, with back-pressure from the client's socket to whatever the bytes come from.
 
-A file goes from the page cache to a plain socket by ``sendfile(2)`` and is never in our memory. Anything else is read
-in pieces, the next one when the last has left. Either way thirty slow readers cost next to nothing.
+What lies in a file goes to a plain socket by ``sendfile(2)``, in a thread of its own, and is never in our memory, also
+while the file is still being written. Anything else is read in pieces, the next one when the last has left. Either way
+thirty slow readers cost next to nothing.
 """
 
-import os
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,10 +12,12 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.web.http import NO_BODY_CODES
 from zope.interface import implementer
 
-from cachew.plumbing.streams import PIECE, FileSource, Source
+from cachew.plumbing.streams import PIECE, FiledSource, Region, Source
 
-_SENDFILE_FROM = 64 * 1024
-"""Files shorter than this, in bytes, leave together with the head in one write."""
+_KERNEL_FROM = 64 * 1024
+"""Regions shorter than this, in bytes, are read and written like anything else, together with the head."""
+_REGION = 1 << 30
+"""The longest region that is sent in one go when the length is not announced."""
 
 
 @implementer(IPushProducer)
@@ -77,12 +79,10 @@ async def _deliver(request: Any, source: Source, length: int | None) -> None:
     if request.method == b"HEAD" or request.code in NO_BODY_CODES:
         request.write(b"")
         return
-    if isinstance(source, FileSource) and length is not None and length >= _SENDFILE_FROM:
-        descriptor = getattr(request.channel, "sendfile_descriptor", lambda: None)()
-        if descriptor is not None:
-            await _send_file(request, source, length, descriptor)
-            return
-    await _send_pieces(request, source, length)
+    if isinstance(source, FiledSource) and getattr(request.channel, "sends_regions", False):
+        await _send_regions(request, source, length)
+    else:
+        await _send_pieces(request, source, length)
 
 
 async def _send_pieces(request: Any, source: Source, length: int | None) -> None:
@@ -109,34 +109,44 @@ async def _next_piece(source: Source, remaining: int | None) -> bytes:
     return piece
 
 
-async def _send_file(request: Any, source: FileSource, length: int, descriptor: int) -> None:
-    """Have the kernel send a file, a piece each time that the socket takes more and nothing waits before it."""
-    gate, channel = _Gate(), request.channel
-    request.write(b"")
+async def _send_regions(request: Any, source: FiledSource, length: int | None) -> None:
+    gate = _Gate()
+    region = await _next_region(source, length)
     request.registerProducer(gate, True)
     try:
-        while length:
-            gate.pauseProducing()
-            channel.signal_when_drained()
-            await gate.opened()
-            sent = _sendfile(descriptor, source, min(PIECE, length, source.length))
-            length -= sent
-            request.sentLength += sent
+        while region is not None:
+            if region.length < _KERNEL_FROM:
+                request.write(region.read())
+                await gate.opened()
+            else:
+                await _hand_over(request, gate, region)
+            length = None if length is None else length - region.length
+            region = await _next_region(source, length)
+        request.write(b"")  # the head, if there was nothing
     finally:
         _unregister(request)
 
 
-def _sendfile(descriptor: int, source: FileSource, count: int) -> int:
+async def _next_region(source: FiledSource, remaining: int | None) -> Region | None:
+    if remaining == 0:
+        return None
+    region = await source.region(_REGION if remaining is None else remaining)
+    if region is None and remaining is not None:
+        raise EOFError(f"a body ended {remaining} bytes early")
+    return region
+
+
+async def _hand_over(request: Any, gate: _Gate, region: Region) -> None:
+    """Have the kernel send a region as soon as nothing waits before it."""
+    request.write(b"")  # the head
+    gate.pauseProducing()
+    request.channel.signal_when_drained()
+    await gate.opened()
     try:
-        sent = os.sendfile(descriptor, source.file.fileno(), source.offset, count)
-    except BlockingIOError:  # something else has filled the socket meanwhile
-        return 0
-    except ConnectionError:
+        await request.channel.send_region(region, chunked=bool(request.chunked))
+    except OSError:
         raise CancelledError() from None  # the transport will hear of it in its turn
-    if not sent:
-        raise EOFError("a file is shorter than announced")
-    source.advance(sent)
-    return sent
+    request.sentLength += region.length
 
 
 def _unregister(request: Any) -> None:

@@ -52,7 +52,7 @@ class Channel(Outgoing):
     def __init__(self, *, site: Any, limits: Limits, clock: IReactorTime, refusal: HeadRefused | None = None) -> None:
         self.site = self.factory = site
         self._limits, self._refusal = limits, refusal
-        super().__init__(clock=clock, timeout=limits.write_timeout)
+        super().__init__(clock=clock, timeout=limits.write_timeout, sender=site.sender)
         self._alarm = Alarm(clock)
         self._phase = Phase.HEAD
         self._head = HeadReader(limits)

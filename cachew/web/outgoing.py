@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IAddress, IConsumer, IPushProducer, IRea
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
+from cachew.plumbing.filesender import FileSender, Transfer
+from cachew.plumbing.streams import Region
 from cachew.web.alarms import StallWatch
 
 
@@ -20,12 +22,15 @@ class Outgoing(Protocol):
 
     :param clock: where time comes from.
     :param timeout: seconds after which a client that takes nothing of the output is dropped.
+    :param sender: sends regions of files, None where that is not to be had.
     """
 
     transport: Any
 
-    def __init__(self, *, clock: IReactorTime, timeout: float) -> None:
+    def __init__(self, *, clock: IReactorTime, timeout: float, sender: FileSender | None) -> None:
         self.open = True
+        self._sender = sender
+        self._transfer: Transfer | None = None
         self._stall = StallWatch(clock=clock, timeout=timeout, position=self._position, stalled=self.abort)
         self._producer: Any = None
         self._output_full = False
@@ -61,11 +66,34 @@ class Outgoing(Protocol):
         """Forget the producer."""
         self._producer = None
 
-    def sendfile_descriptor(self) -> int | None:
-        """Return the socket that files can be sent on directly; None where the bytes must be seen first (TLS)."""
+    @property
+    def sends_regions(self) -> bool:
+        """Whether the kernel can send here; not where the bytes must be seen first (TLS)."""
+        return self._sender is not None and self._sender.running and self._plain and self.open
+
+    @property
+    def _plain(self) -> bool:
         transport = self.transport
-        plain = isinstance(transport, tcp.Connection) and not getattr(transport, "TLS", False)
-        return transport.fileno() if plain and self.open and transport.connected else None
+        if not isinstance(transport, tcp.Connection) or getattr(transport, "TLS", False):
+            return False
+        return bool(transport.connected)
+
+    async def send_region(self, region: Region, *, chunked: bool) -> None:
+        """Have a region sent by the kernel, when all other output has left; nothing may be written meanwhile.
+
+        :param chunked: whether it goes out as one chunk (RFC 9112, section 7.1).
+        :raise OSError: when the connection is gone.
+        :raise EOFError: when the file is shorter than the region.
+        """
+        assert self._sender is not None
+        before, after = (b"%x\r\n" % region.length, b"\r\n") if chunked else (b"", b"")
+        self._transfer = Transfer(self.transport.fileno(), region, before=before, after=after)
+        self._stall.start()
+        try:
+            await self._sender.send(self._transfer)
+        finally:
+            self._transfer = None
+            self._stall.stop()
 
     def signal_when_drained(self) -> None:
         """Have the producer resumed as soon as all output has left and the socket takes more."""
@@ -104,7 +132,8 @@ class Outgoing(Protocol):
         queued = 0
         if isinstance(transport, tcp.Connection) and transport.connected:
             queued = struct.unpack("i", fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
-        return queued, len(getattr(transport, "dataBuffer", b"")), getattr(transport, "offset", 0), self._resumes
+        sent = 0 if self._transfer is None else self._transfer.sent
+        return queued, len(getattr(transport, "dataBuffer", b"")), getattr(transport, "offset", 0), self._resumes, sent
 
     def getPeer(self) -> IAddress:
         """Return the client's address."""

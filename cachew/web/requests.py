@@ -13,6 +13,7 @@ from twisted.web import server
 from twisted.web.http import datetimeToString, parse_qs
 
 from cachew.plumbing.errors import TooLarge
+from cachew.plumbing.filesender import FileSender
 from cachew.plumbing.streams import read_all
 from cachew.web.channel import Channel
 from cachew.web.heads import Head, HeadRefused
@@ -105,12 +106,16 @@ class StreamingSite(server.Site):
     :param resource: the root resource.
     :param reactor: where time comes from.
     :param limits: the bounds.
+    :param sender: sends what lies in files.
     """
 
     noisy = False
 
-    def __init__(self, resource: Any, *, reactor: IReactorTime, limits: Limits) -> None:
+    def __init__(
+        self, resource: Any, *, reactor: IReactorTime, limits: Limits, sender: FileSender | None = None
+    ) -> None:
         super().__init__(resource, requestFactory=StreamingRequest, reactor=reactor)
+        self.sender = sender
         self._limits = limits
         self._census = Census(limits)
         self._counted: dict[Channel, str] = {}
@@ -180,14 +185,17 @@ class StreamingSite(server.Site):
         """Write no access log; the application logs its requests."""
 
 
-def make_site(resource: Any, *, reactor: IReactorTime, limits: Limits | None = None) -> StreamingSite:
+def make_site(
+    resource: Any, *, reactor: IReactorTime, limits: Limits | None = None, sender: FileSender | None = None
+) -> StreamingSite:
     """Make the site that serves a resource.
 
     :param resource: the root resource.
     :param reactor: where time comes from.
     :param limits: the bounds, the defaults when None.
+    :param sender: sends what lies in files; without it, files are read in pieces like anything else.
     """
-    return StreamingSite(resource, reactor=reactor, limits=limits or Limits())
+    return StreamingSite(resource, reactor=reactor, limits=limits or Limits(), sender=sender)
 
 
 def address_in_words(address: IAddress | None) -> str:

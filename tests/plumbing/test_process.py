@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from select import select
 
 import pytest
@@ -12,6 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from cachew.plumbing.child import PIPE_SIZE, Child
 from cachew.plumbing.errors import Busy, ProcessFailed, ProcessTimedOut, TooLarge
 from cachew.plumbing.process import Command, Processes
+from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import PIECE, BytesSource, PushSource, Source, read_all
 
 pytestmark = pytest.mark.timeout(20)
@@ -301,3 +303,60 @@ async def test_stop_ends_everything() -> None:
 def test_name_of_a_command(argv: tuple[str, ...], name: str) -> None:
     """A command's name tells the program and git's subcommand, and no argument."""
     assert Command(argv, {}).name == name
+
+
+@pytest_twisted.ensureDeferred
+async def test_diverted(processes: Processes, tmp_path: Path) -> None:
+    """Output goes from the pipe into a spool, all of it and in order, whatever of it had been read before."""
+    data = os.urandom(5 * PIPE_SIZE)
+    child = processes.start(sh("echo first; cat"), stdin=BytesSource(data))
+    assert await line(child.stdout) == b"first"
+    spool = Spool(path=tmp_path / "spool")
+    following = Deferred.fromCoroutine(read_all(spool.follow(), 2 * len(data)))
+    spool.write(child.divert(spool.take))
+    assert await child.stdout.read(PIECE) == b""
+    spool.finish()
+    assert await following == data
+    spool.discard()
+
+
+@pytest_twisted.ensureDeferred
+async def test_diverted_after_a_pause(processes: Processes, tmp_path: Path) -> None:
+    """A child that was held up because nobody read goes on when its output is diverted."""
+    child = processes.start(sh(f"head -c {8 * PIPE_SIZE} /dev/zero"))
+    await paused(child)
+    spool = Spool(path=tmp_path / "spool")
+    spool.write(child.divert(spool.take))
+    assert await child.stdout.read(PIECE) == b""
+    assert spool.size == 8 * PIPE_SIZE
+    spool.finish()
+    spool.discard()
+
+
+@pytest_twisted.ensureDeferred
+async def test_diverted_into_a_full_disk(processes: Processes) -> None:
+    """When what takes the output fails, the child is ended and the reader is told why."""
+    full = os.open("/dev/full", os.O_WRONLY)
+
+    def take(pipe: int) -> int:
+        return os.write(full, os.read(pipe, PIECE))
+
+    child = processes.start(sh("exec cat /dev/zero"))
+    child.divert(take)
+    with pytest.raises(OSError, match="No space left"):
+        await child.stdout.read(PIECE)
+    assert (await child.wait()).signal is not None
+    os.close(full)
+
+
+@pytest_twisted.ensureDeferred
+async def test_diverted_and_failing(processes: Processes, tmp_path: Path) -> None:
+    """A child that fails after its output was diverted fails its reader."""
+    spool = Spool(path=tmp_path / "spool")
+    child = processes.start(sh("echo something; exit 3"))
+    spool.write(child.divert(spool.take))
+    with pytest.raises(ProcessFailed, match="exit 3"):
+        await child.stdout.read(PIECE)
+    assert spool.size == len("something\n")
+    spool.finish()
+    spool.discard()

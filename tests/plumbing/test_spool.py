@@ -1,6 +1,9 @@
 """One writer and many followers over one file."""
 
+import os
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -16,6 +19,17 @@ pytestmark = pytest.mark.filterwarnings("error")
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     return Spool(path=tmp_path / "spool")
+
+
+T = TypeVar("T")
+
+
+def now(work: Coroutine[Any, Any, T]) -> T:
+    """The result of work that must not wait."""
+    got: list[T] = []
+    Deferred.fromCoroutine(work).addCallback(got.append)
+    assert got, "not done"
+    return got[0]
 
 
 def reading(source: Source) -> Deferred[bytes]:
@@ -156,3 +170,36 @@ def test_a_cancelled_read_leaves_the_spool_usable(spool: Spool) -> None:
     spool.write(b"x")
     spool.finish()
     assert result(reading(spool.follow())) == b"x"
+
+
+def test_take_from_a_pipe(spool: Spool) -> None:
+    """What waits in a pipe is appended; an empty pipe is told from one that has ended."""
+    reading_end, writing_end = os.pipe()
+    os.set_blocking(reading_end, False)
+    followed = reading(spool.follow())
+    spool.write(b"one ")
+    os.write(writing_end, b"two")
+    assert spool.take(reading_end) == 3
+    with pytest.raises(BlockingIOError):
+        spool.take(reading_end)
+    assert spool.state == "open"
+    os.close(writing_end)
+    assert spool.take(reading_end) == 0
+    os.close(reading_end)
+    spool.finish()
+    assert result(followed) == b"one two"
+    with pytest.raises(SpoolFailed):
+        spool.take(reading_end)
+
+
+def test_regions(spool: Spool) -> None:
+    """A follower says where what has been written lies, as much as there is at a time."""
+    source = spool.follow(2)
+    spool.write(b"0123456789")
+    region = now(source.region(5))
+    assert region is not None and (region.offset, region.read()) == (2, b"23456")
+    region = now(source.region(100))
+    assert region is not None and (region.offset, region.read()) == (7, b"789")
+    spool.finish()
+    assert now(source.region(100)) is None
+    source.close()

@@ -1,6 +1,7 @@
 """Answers that are produced once and served to many."""
 
 from collections.abc import Callable, Coroutine, Iterator
+from hashlib import sha1
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +23,8 @@ from cachew.smarthttp.packfiles import remove
 pytestmark = pytest.mark.timeout(30)
 T = TypeVar("T")
 KEY, OTHER, THIRD = "a" * 64, "b" * 64, "c" * 64
-PACK = encode_all([b"packfile\n", b"\x01PACK" + b"x" * 1000, FLUSH])
+CONTENT = b"PACK" + b"x" * 1000
+PACK = encode_all([b"packfile\n", b"\x01" + CONTENT + sha1(CONTENT).digest(), FLUSH])
 
 
 async def at_once(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:

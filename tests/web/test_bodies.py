@@ -18,6 +18,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.task import Clock
 
+from cachew.plumbing.filesender import FileSender
+from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import PIECE, BytesSource, FileSource, Source
 from cachew.web.bodies import send
 from cachew.web.requests import StreamingRequest, make_site
@@ -115,6 +117,45 @@ async def test_file(large: Path, offset: int, length: int) -> None:
         for _ in range(2):
             assert (await client.response()).body == expected
     assert all(file.closed for file in files)
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+@pytest_twisted.ensureDeferred
+async def test_spool_that_grows(tmp_path: Path, version: bytes) -> None:
+    """What is still being written arrives whole, small pieces and large ones, framed as the client understands it."""
+    pieces = [os.urandom(size) for size in (10, 3 * MIB, 100, 0, 70_000, 9 * MIB, 1)]
+    spool = Spool(path=tmp_path / "spool")
+    async with serving(sender(spool.follow, None)) as server:
+        early, late = await server.connect(), await server.connect()
+        early.send(GET.replace(b"HTTP/1.1", version))
+        received = 0
+        for piece in pieces:
+            spool.write(piece)
+            received += len(piece)
+            await early.until(lambda: len(early.received) > received)  # noqa: B023
+        late.send(GET.replace(b"HTTP/1.1", version))
+        spool.finish()
+        for client in (early, late):
+            if version == b"HTTP/1.1":
+                assert (await client.response()).body == b"".join(pieces)
+            else:
+                assert (await client.closed()).endswith(b"\r\n\r\n" + b"".join(pieces))
+    assert spool.followers == 0
+    spool.discard()
+
+
+@pytest_twisted.ensureDeferred
+async def test_spool_that_fails(tmp_path: Path) -> None:
+    """A writer that breaks off after large pieces breaks the connection."""
+    spool = Spool(path=tmp_path / "spool")
+    async with serving(sender(spool.follow, None)) as server:
+        client = await server.connect()
+        client.send(GET)
+        spool.write(bytes(MIB))
+        await client.until(lambda: len(client.received) > MIB)
+        spool.fail(ValueError("lost"))
+        assert not (await client.closed()).endswith(b"0\r\n\r\n")
+    spool.discard()
 
 
 @pytest_twisted.ensureDeferred
@@ -350,7 +391,9 @@ async def test_tls(large: Path) -> None:
 
     certificate = self_signed()
     root = Root(sender(lambda: FileSource(large.open("rb")), 40 * MIB))
-    site = make_site(root, reactor=Clock())
+    files = FileSender(reactor=reactor, threads=1)
+    await files.start()
+    site = make_site(root, reactor=Clock(), sender=files)
     assert site.acceptableProtocols() == [b"http/1.1"]
     endpoint = SSL4ServerEndpoint(reactor, 0, certificate.options(), interface="127.0.0.1")
     port = await endpoint.listen(site)
@@ -362,13 +405,14 @@ async def test_tls(large: Path) -> None:
     assert (await client.response()).body == content(large)
     (channel,) = site._counted
     assert channel.isSecure()
-    assert channel.sendfile_descriptor() is None
+    assert not channel.sends_regions
     client.send(b"nonsense\r\n\r\n")
     assert (await client.response()).status == 400
     client.transport.loseConnection()
     await client.lost.wait()
     await Server(site, root, Clock(), port.getHost()).leave()
     await port.stopListening()
+    await files.stop()
 
 
 def self_signed() -> ssl.PrivateCertificate:

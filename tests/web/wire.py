@@ -15,6 +15,7 @@ from twisted.web.http import NO_BODY_CODES
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from cachew.plumbing.filesender import FileSender
 from cachew.web.framing import framing_for
 from cachew.web.limits import Limits
 from cachew.web.requests import StreamingRequest, StreamingSite, make_site
@@ -199,7 +200,9 @@ async def serving(handler: Handler, *, limits: Limits | None = None) -> AsyncIte
     from twisted.internet import reactor
 
     clock, root = Clock(), Root(handler)
-    site = make_site(root, reactor=clock, limits=limits)
+    sender = FileSender(reactor=reactor, threads=2)
+    await sender.start()
+    site = make_site(root, reactor=clock, limits=limits, sender=sender)
     port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(site)
     server = Server(site, root, clock, port.getHost())
     try:
@@ -207,3 +210,4 @@ async def serving(handler: Handler, *, limits: Limits | None = None) -> AsyncIte
     finally:
         await server.leave()
         await port.stopListening()
+        await sender.stop()
