@@ -190,9 +190,14 @@ class Running:
         }
         self._background.start(actions[action](), f"{action} of {identity.name}")
 
-    async def pushed(self, identity: Identity) -> None:
-        """Take notice that something was pushed to a repository's upstream; one that is not mirrored is ignored."""
+    async def pushed(self, identity: Identity) -> bool:
+        """Take notice that something was pushed to a repository's upstream.
+
+        :return: whether its mirror fetches now; False when there is none.
+        """
         mirror = self._mirrors.find(identity)
-        if mirror is not None and mirror.ready:
-            self._freshness.changed(identity)
-            self._background.start(self._fetch(identity), f"fetch of {identity.name}")
+        if mirror is None or not mirror.ready:
+            return False
+        self._freshness.changed(identity)
+        self._background.start(self._fetch(identity), f"fetch of {identity.name}")
+        return True

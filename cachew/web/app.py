@@ -133,7 +133,7 @@ class App(Resource):
         if self._hsts and self._is_https(request):
             request.setHeader(b"Strict-Transport-Security", b"max-age=%d" % self._hsts)
         first = request.postpath[0].decode("latin-1") if request.postpath else ""
-        outcome = Outcome(route=first if first in self._known else "other")
+        outcome = Outcome(route=(first or "root") if first in self._known else "other")
         request.setComponent(IOutcome, outcome)
         began = self._clock.seconds()
         request.notifyFinish().addBoth(self._ended, request, outcome, began)
@@ -178,6 +178,9 @@ class App(Resource):
     def _note(self, request: Any, answer: Answer, failure: Failure) -> None:
         if answer.unexpected:
             self.log.failure("{path} failed", failure=failure, path=loggable_path(request))
+        elif outcome_of(request).route in _HEALTH:
+            # A probe that is told to wait is no news, however often it asks.
+            return
         elif answer.status >= 500 or request.startedWriting:
             self.log.warn("{path}: {error}", path=loggable_path(request), error=str(failure.value))
 

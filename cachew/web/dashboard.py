@@ -1,4 +1,7 @@
-"""The dashboard: one page, rendered here, that keeps itself fresh and offers what can be done about a repository."""
+"""The dashboard: one page, rendered here, that keeps itself fresh and offers what can be done about a repository.
+
+The way to it begins at ``/``, where whoever opens the server's address is told what this is, and nothing else.
+"""
 
 import secrets
 from collections.abc import Callable
@@ -10,16 +13,22 @@ from klein import Klein
 from cachew.plumbing.errors import Forbidden, Unauthorized
 from cachew.plumbing.units import format_size
 from cachew.web.app import allow_methods
-from cachew.web.forms import form_field, query_field
+from cachew.web.forms import form_field, header, query_field
 from cachew.web.history import History, polyline
 from cachew.web.login import AdminAccess, Session
 from cachew.web.operations import ACTIONS, Operations
 
+_ENTRANCE = b"""This is cachew, a git caching server. Point git at it:
+
+    git config --global url."http://THIS-SERVER/git/github.com/".insteadOf https://github.com/
+
+The dashboard is at /admin/, health at /_liveness and /_readiness.
+"""
 _BUSY_STATES = frozenset({"cloning", "restoring", "fetching", "repairing"})
 
 
 class DashboardRoutes:
-    """The pages below ``/admin/``.
+    """The pages below ``/admin/``, and ``/``.
 
     :param access: who may see them.
     :param operations: the server.
@@ -44,6 +53,7 @@ class DashboardRoutes:
 
     def mount(self, app: Klein) -> None:
         """Register the routes."""
+        app.route("/")(self.entrance)
         app.route("/admin")(self.page)
         app.route("/admin/")(self.page)
         app.route("/admin/live")(self.live)
@@ -53,6 +63,14 @@ class DashboardRoutes:
     async def sample(self) -> None:
         """End a step of the curves; to be run at equal intervals."""
         self._history.note(self._operations.served())
+
+    async def entrance(self, request: Any) -> bytes:
+        """Tell whoever opens the server's address what this is and where to go."""
+        allow_methods(request, "GET")
+        if "text/html" in header(request, "Accept"):
+            return self._render(request, "entrance.html", None)
+        request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+        return _ENTRANCE
 
     async def page(self, request: Any) -> bytes:
         """Show the dashboard, or the way to it."""
@@ -105,6 +123,8 @@ class DashboardRoutes:
         request.setHeader(b"Content-Security-Policy", policy.encode())
         request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
         request.setHeader(b"Cache-Control", b"no-store")
+        # Under "no-referrer" browsers send a form with "Origin: null", as if another site had.
+        request.setHeader(b"Referrer-Policy", b"same-origin")
         csrf = session.csrf if session is not None else ""
         page = self._templates.get_template(template).render(
             nonce=nonce, csrf=csrf, version=self._version, actions=ACTIONS, **facts

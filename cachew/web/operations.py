@@ -119,5 +119,8 @@ class Operations(Protocol):
         :raise Busy: when it can't begin now.
         """
 
-    async def pushed(self, identity: Identity) -> None:
-        """Take notice that something was pushed to a repository's upstream; one that is not mirrored is ignored."""
+    async def pushed(self, identity: Identity) -> bool:
+        """Take notice that something was pushed to a repository's upstream.
+
+        :return: whether its mirror fetches now; False when there is none.
+        """

@@ -68,7 +68,8 @@ class WebhookRoutes:
             return b"ignored\n"
         identity = self._identity(pushed_repository(body))
         self.log.info("{forge} says that {repository} was pushed to", forge=forge, repository=identity.name)
-        await self._operations.pushed(identity)
+        if not await self._operations.pushed(identity):
+            return b"this repository is not mirrored here\n"
         request.setResponseCode(202)
         return b"fetching\n"
 

@@ -91,7 +91,6 @@ UNKNOWN = (
     f"{REPOSITORY}/git-upload-archive",
     f"{REPOSITORY}/snapshot.tar.gz",
     f"{REPOSITORY}/snapshot.tar.zst/",
-    "/",
     "/nothing",
     "/api/v1/object/space",
 )

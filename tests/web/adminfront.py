@@ -42,6 +42,7 @@ class FakeOperations:
         self.reason = ""
         self.acts: list[tuple[str, str]] = []
         self.pushes: list[str] = []
+        self.unmirrored = False
         self.known: list[RepositoryStatus] = []
         self.failing: list[str] = []
         self.counts = {"mirror": 4210, "pack cache": 2930, "upstream": 184, "memory": 9120}
@@ -81,8 +82,9 @@ class FakeOperations:
             raise NotFound(f"{identity.name} is not mirrored")
         self.acts.append((identity.name, action))
 
-    async def pushed(self, identity: Identity) -> None:
+    async def pushed(self, identity: Identity) -> bool:
         self.pushes.append(identity.name)
+        return not self.unmirrored
 
 
 @dataclass

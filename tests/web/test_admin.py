@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.functional.loglines import listening
 from tests.web.adminfront import BEARER, AdminFront, repositories
 
 
@@ -22,6 +23,15 @@ def test_readiness_says_why_not() -> None:
     front.operations.reason = "shutting down"
     response = front.ask("/_readiness")
     assert (response.status, response.body, response.header("Retry-After")) == (503, b"shutting down\n", "1")
+
+
+def test_probes_that_are_told_to_wait_are_no_news() -> None:
+    """A load balancer that asks every second while the server shuts down leaves nothing in the log."""
+    front = AdminFront()
+    front.operations.reason = "shutting down"
+    with listening() as log:
+        assert front.ask("/_readiness").status == 503
+    assert log.count("shutting down") == 0
 
 
 @pytest.mark.parametrize("path", ["/_liveness", "/_readiness", "/metrics", "/admin/repositories", "/admin/"])

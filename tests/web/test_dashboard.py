@@ -23,6 +23,16 @@ def test_leads_to_the_login() -> None:
     assert b'name="token"' in front.ask("/admin/login").body
 
 
+@pytest.mark.parametrize(("accept", "kind"), [("*/*", "text/plain"), ("text/html,*/*;q=0.8", "text/html")])
+def test_the_bare_address_says_what_this_is(accept: str, kind: str) -> None:
+    """Whoever opens the server's address, logged in or not, learns what it is and where the dashboard is."""
+    answer = AdminFront().ask("/", headers={"Accept": accept})
+    assert answer.status == 200
+    assert answer.header("Content-Type").startswith(kind)
+    assert b"git caching server" in answer.body
+    assert b"/admin/" in answer.body
+
+
 def test_shows_repositories_with_their_state() -> None:
     """Every repository has a row with its state, its freshness, its sizes and its actions."""
     front = AdminFront()

@@ -8,7 +8,7 @@ import pytest_twisted
 from playwright.sync_api import Page, expect, sync_playwright
 from twisted.internet.threads import deferToThread
 
-from tests.web.adminfront import AdminFront, repositories
+from tests.web.adminfront import TOKEN, AdminFront, repositories
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -111,5 +111,23 @@ async def test_it_keeps_itself_fresh_and_logs_out() -> None:
         expect(page.get_by_text("shutting down")).to_be_visible()
         page.get_by_role("button", name="Log out").click()
         expect(page.get_by_label("Admin token")).to_be_visible()
+
+    assert await visit(front, script) == []
+
+
+@pytest.mark.timeout(90)
+@pytest_twisted.ensureDeferred
+async def test_the_token_in_the_form_logs_a_browser_in() -> None:
+    """From the server's bare address a browser finds the dashboard, and the admin token opens it."""
+    front = AdminFront()
+
+    def script(page: Page) -> None:
+        page.get_by_role("button", name="Log out").click()
+        expect(page.get_by_label("Admin token")).to_be_visible()
+        page.goto(page.url.replace("/admin/login", "/"))
+        page.get_by_role("link", name="dashboard").click()
+        page.get_by_label("Admin token").fill(TOKEN)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("heading", name="Repositories")).to_be_visible()
 
     assert await visit(front, script) == []

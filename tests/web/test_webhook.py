@@ -41,6 +41,14 @@ def test_github_push_as_a_form_fetches() -> None:
     assert server.operations.pushes == ["github.com/Org/Repo"]
 
 
+def test_a_push_to_what_is_not_mirrored_is_not_said_to_be_fetched() -> None:
+    """The forge's log of deliveries shows that an event had no effect."""
+    server = front()
+    server.operations.unmirrored = True
+    answer = server.ask("/webhook/github", "POST", headers=github(), body=GITHUB)
+    assert (answer.status, answer.body) == (200, b"this repository is not mirrored here\n")
+
+
 def test_gitlab_push_fetches() -> None:
     """A push event of GitLab is known by its token."""
     server = front()
