@@ -5,6 +5,7 @@ unix socket of the server's own user), and takes public keys only. The file of k
 is removed from it no longer lets in.
 """
 
+import inspect
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.application.service import Service
 from twisted.conch.checkers import IAuthorizedKeysDB, SSHPublicKeyChecker, readAuthorizedKeyFile
 from twisted.conch.insults.insults import ServerProtocol
-from twisted.conch.manhole import ColoredManhole
+from twisted.conch.manhole import ColoredManhole, ManholeInterpreter
 from twisted.conch.manhole_ssh import ConchFactory, TerminalRealm
 from twisted.conch.ssh.keys import Key
 from twisted.cred.portal import Portal
@@ -49,6 +50,53 @@ class AuthorizedKeys:
             return []
 
 
+class Help:
+    """What ``help`` is in the shell; the built-in one would wait for the server's own terminal, and the server with it.
+
+    :param names: what can be looked at.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = ", ".join(sorted(names))
+
+    def __repr__(self) -> str:
+        return (
+            f"Here are: {self._names}.\nhelp(X) says what X is, dir(X) what it has. "
+            "What a coroutine gives is printed when it is there: operations.repositories()"
+        )
+
+    def __call__(self, *subjects: object) -> "Help | None":
+        """Print what is said about each subject; return itself, to be shown, when there is none."""
+        for subject in subjects:
+            print(inspect.getdoc(subject))
+        return None if subjects else self
+
+
+class Interpreter(ManholeInterpreter):
+    """Runs the coroutines that are typed in."""
+
+    def displayhook(self, obj: object) -> None:
+        """Show a value; of a coroutine, what it comes to."""
+        super().displayhook(Deferred.fromCoroutine(obj) if inspect.iscoroutine(obj) else obj)
+
+
+class Shell(ColoredManhole):
+    """A shell that somebody has opened."""
+
+    log = Logger()
+
+    def connectionMade(self) -> None:
+        """Begin."""
+        super().connectionMade()
+        self.interpreter = Interpreter(self, self.namespace)
+        self.log.info("manhole: a shell was opened")
+
+    def connectionLost(self, reason: object) -> None:
+        """End."""
+        super().connectionLost(reason)
+        self.log.info("manhole: a shell was closed")
+
+
 class Manhole(Service):
     """Serves the shell while it runs.
 
@@ -69,7 +117,7 @@ class Manhole(Service):
         self._reactor, self._listen = reactor, listen
         self._keys = AuthorizedKeys(authorized_keys)
         self._host_key = host_key
-        self._namespace = dict(namespace)
+        self._namespace = {**namespace, "help": Help(namespace)}
         self._opening: Deferred[None] | None = None
         self._port: IListeningPort | None = None
 
@@ -104,7 +152,7 @@ class Manhole(Service):
     def _factory(self) -> Any:
         # Conch's own annotations of these attributes are narrower than what it takes.
         realm: Any = TerminalRealm()
-        realm.chainedProtocolFactory = lambda: ServerProtocol(ColoredManhole, dict(self._namespace))
+        realm.chainedProtocolFactory = lambda: ServerProtocol(Shell, dict(self._namespace))
         factory: Any = ConchFactory(Portal(realm, [SSHPublicKeyChecker(self._keys)]))
         factory.noisy = False
         key = host_key(self._host_key)

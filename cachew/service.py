@@ -80,6 +80,7 @@ class House:
                 home=ground.state / "home",
                 threads=settings.git.pack_threads,
                 window_memory=str(settings.git.pack_window_memory),
+                silence=max(settings.git.first_byte_timeout, settings.git.idle_timeout),
                 ca_files={
                     u.url or f"https://{name}/": u.ca_file for name, u in settings.upstreams.items() if u.ca_file
                 },
@@ -314,6 +315,7 @@ class House:
                 namespace={
                     "house": self,
                     "mirrors": self.mirrors,
+                    "operations": self.operations,
                     "cache": self.cache,
                     "pack_cache": self.pack_cache,
                     "snapshots": self.artefacts.snapshots,

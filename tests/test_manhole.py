@@ -113,8 +113,18 @@ def manhole(directory: Path, listen: str, *keys: Key) -> Manhole:
         listen=listen,
         authorized_keys=file,
         host_key=directory / "host_key",
-        namespace={"answer": 40},
+        namespace={"answer": 40, "later": later},
     )
+
+
+async def later() -> int:
+    """Say what it is later."""
+    from twisted.internet import reactor
+
+    waited: Deferred[int] = Deferred()
+    clock: Any = reactor
+    clock.callLater(0, waited.callback, 4200)
+    return await waited
 
 
 async def type_into(service: Manhole, client: str, key: Key | None, line: bytes, awaited: bytes) -> bytes:
@@ -147,6 +157,24 @@ async def test_a_key_opens_a_shell_inside_the_server(way: str, tmp_path: Path) -
     client = "tcp:127.0.0.1:{port}" if way == "tcp" else f"unix:{path}"
     service = manhole(tmp_path, listen, new_key(), key)
     assert b"4200" in await type_into(service, client, key, b"answer * 105", b"4200")
+
+
+@pytest.mark.parametrize(
+    ("line", "awaited"),
+    [
+        (b"later()", b"called back: 4200"),
+        (b"help", b"Here are: answer, later."),
+        (b"help()", b"Here are: answer, later."),
+        (b"help(later)", b"Say what it is later."),
+    ],
+)
+@pytest.mark.timeout(20)
+@pytest_twisted.ensureDeferred
+async def test_a_shell_is_of_use(line: bytes, awaited: bytes, tmp_path: Path) -> None:
+    """A coroutine that is typed in runs and its result is shown; help says what there is, and holds nothing up."""
+    key = new_key()
+    service = manhole(tmp_path, "tcp:0:interface=127.0.0.1", key)
+    assert awaited in await type_into(service, "tcp:127.0.0.1:{port}", key, line, awaited)
 
 
 @pytest.mark.parametrize("with_key", [True, False])

@@ -4,6 +4,7 @@ Upstreams are hostile input: no hooks, no other protocols, no redirects that git
 from where a bundle or a submodule points. Credentials travel in the environment of the one child that needs them.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,6 @@ _SAFE = {
     "http.followRedirects": "false",
     # An upstream that counts objects sends nothing but a few bytes now and then (uploadpack.keepAlive).
     "http.lowSpeedLimit": "1",
-    "http.lowSpeedTime": "300",
     "credential.helper": "",
     "advice.detachedHead": "false",
     "safe.directory": "*",
@@ -55,6 +55,7 @@ class GitSettings:
     :param path: ``PATH`` for the children.
     :param home: an empty directory that serves as their ``HOME``.
     :param threads: threads for packing.
+    :param silence: how long an upstream may be silent, in seconds.
     :param window_memory: memory for the delta search of one thread, as git writes it (``256m``).
     :param ca_files: for upstreams with an authority of their own: URL prefix to PEM file.
     """
@@ -63,6 +64,7 @@ class GitSettings:
     home: Path
     threads: int = 2
     window_memory: str = "256m"
+    silence: float = 60
     ca_files: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -93,7 +95,8 @@ class GitCommands:
             "GIT_LFS_SKIP_SMUDGE": "1",
         }
         trust = [(f"http.{url}.sslCAInfo", str(file)) for url, file in self._settings.ca_files.items()]
-        entries = [*_SAFE.items(), *trust, *pairs]
+        silence = ("http.lowSpeedTime", str(max(1, math.ceil(self._settings.silence))))
+        entries = [*_SAFE.items(), silence, *trust, *pairs]
         env["GIT_CONFIG_COUNT"] = str(len(entries))
         for number, (key, value) in enumerate(entries):
             env[f"GIT_CONFIG_KEY_{number}"] = key

@@ -170,6 +170,9 @@ class Mirror:
         self._repository = repository
         self._step(Event.FOUND)
 
+    def __repr__(self) -> str:
+        return f"<Mirror {self.identity.name} {self.state.value}>"
+
     async def clone(self, seed: Seed | None = None) -> None:
         """Make the mirror aside and rename it into place, unless there is one.
 
@@ -347,12 +350,23 @@ class Mirror:
         try:
             async with self._upkeep(), self.exclusive():
                 if self.ready:
-                    await self.repository.expire(self._now(), days=self._keep_days)
-                    await self.repository.repack(full=True)
+                    await self._repack()
         except ProcessFailed:
             # A repack reads every object; what it can't read must not be served.
             await self.suspect()
             raise
+
+    async def _repack(self) -> None:
+        started, before = self._clock.seconds(), await self._git.threads(self.repository.size)
+        await self.repository.expire(self._now(), days=self._keep_days)
+        await self.repository.repack(full=True)
+        self.log.info(
+            "repacked {repository}, {before} bytes to {after}, in {seconds:.1f}s",
+            repository=self.identity.name,
+            before=before,
+            after=await self._git.threads(self.repository.size),
+            seconds=self._clock.seconds() - started,
+        )
 
     async def suspect(self) -> None:
         """Check a mirror that failed to serve, unless it has been lately; it is discarded when the check fails.
@@ -391,6 +405,7 @@ class Mirror:
         async with self._upkeep(), self.exclusive():
             self._step(Event.FORGOTTEN)
             await self._discard()
+        self.log.info("forgot the mirror of {repository}", repository=self.identity.name)
 
     async def _discard(self) -> None:
         repository, self._repository = self._repository, None

@@ -31,6 +31,13 @@ def test_each_upstream_has_its_own_authority(tmp_path: Path) -> None:
     assert config(made, "http.sslCAInfo", "https://three.example/org/repo") == ""
 
 
+def test_a_silent_upstream_is_given_up(tmp_path: Path) -> None:
+    """Git waits for an upstream that says nothing as long as the settings say, in whole seconds."""
+    made = GitCommands(GitSettings(path="/usr/bin:/bin", home=tmp_path, silence=1.5))
+    assert config(made, "http.lowSpeedTime", "https://one.example/a") == "2"
+    assert config(made, "http.lowSpeedLimit", "https://one.example/a") == "1"
+
+
 def test_credentials_join_the_safe_configuration(tmp_path: Path) -> None:
     """What a credential adds leaves the rest in force, and stands in no argument."""
     secret = {

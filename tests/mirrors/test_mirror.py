@@ -17,6 +17,7 @@ from cachew.plumbing.errors import (
 from cachew.upstream.listing import Listing
 from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, listing, oid, on_disk, refused, unreachable
 from tests.fakes.settled import failure_of, value_of
+from tests.functional.loglines import listening
 
 
 @pytest.fixture
@@ -294,6 +295,15 @@ def test_a_check_that_can_not_be_made_proves_nothing(house: MirrorHouse, mirror:
     house.git.failures["fsck"] = [failure]
     assert failure_of(suspect(mirror)) is failure
     assert mirror.ready and mirror.directory.exists()
+
+
+def test_what_becomes_of_a_mirror_is_logged(house: MirrorHouse, mirror: Mirror) -> None:
+    """A repack says what it brought and how long it took; that a mirror is gone is said when it is."""
+    assert repr(mirror) == f"<Mirror {REPOSITORY.name} ready>"
+    with listening() as log:
+        value_of(Deferred.fromCoroutine(mirror.repack()))
+        value_of(Deferred.fromCoroutine(house.mirrors.forget(REPOSITORY)))
+    assert (log.count(f"repacked {REPOSITORY.name}, "), log.count(f"forgot the mirror of {REPOSITORY.name}")) == (1, 1)
 
 
 def test_forgetting_waits_for_the_fetch(house: MirrorHouse, mirror: Mirror) -> None:
