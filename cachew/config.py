@@ -128,6 +128,8 @@ def _problem(details: dict[str, Any], data: object) -> Problem:
         message = f"must be one of {', '.join(sorted(union_members(model)))}"
     elif kind == "literal_error":
         message = f"must be {details['ctx']['expected']}"
+    elif kind == "greater_than_equal":
+        message = f"must be at least {details['ctx']['ge']}"
     else:
         message = _TYPE_NAMES.get(kind, message)
     return Problem(path, message)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from treq.client import HTTPClient
 from twisted.web.client import Agent
 
+from cachew.plumbing.errors import CachewError
 from cachew.replicas.secret import SharedSecret
 from cachew.settings import Settings
 from cachew.smarthttp.backend import Backend
@@ -194,7 +195,10 @@ def make_app(house: "House", dashboard: DashboardRoutes, access: AdminAccess) ->
 
 def _exec_path(house: "House") -> Path:
     search_path = house.ground.surroundings.search_path
-    done = subprocess.run(["git", "--exec-path"], env={"PATH": search_path}, capture_output=True, check=True)
+    try:
+        done = subprocess.run(["git", "--exec-path"], env={"PATH": search_path}, capture_output=True, check=True)
+    except FileNotFoundError:
+        raise CachewError(f"git is not installed, or not in any directory of PATH ({search_path})") from None
     return Path(done.stdout.decode().strip())
 
 

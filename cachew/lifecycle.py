@@ -5,6 +5,7 @@ have been found. At the end readiness fails first, then the listeners close, the
 time that the operator gives, then everything that still runs is ended.
 """
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from twisted.python.threadpool import ThreadPool
 from cachew.listening import server_endpoint
 from cachew.web.requests import StreamingSite
 
+_EVERYWHERE = ("0.0.0.0", "::")
 Step = Callable[[], Awaitable[object]]
 
 
@@ -102,7 +104,7 @@ class Server(MultiService):
         for description in self._endpoints:
             port = await server_endpoint(self._reactor, description).listen(self._site)
             self._ports.append(port)
-            self.log.info("listening on {address}", address=_in_words(port.getHost()))
+            self.log.info("listening on {address}", address=in_words(port.getHost()))
         self._announce()
         for step in self._opening:
             await step()
@@ -116,12 +118,13 @@ class Server(MultiService):
 
     def _announce(self) -> None:
         """Say once where the dashboard is and how to get in."""
-        address = self.addresses[0]
-        if hasattr(address, "port"):
-            scheme = "https" if self._endpoints[0].startswith(("ssl:", "tls:")) else "http"
-            host = address.host if address.host not in ("0.0.0.0", "::") else "localhost"
-            url = f"{scheme}://{host}:{address.port}{self._login_path()}"
-            self.log.info("dashboard (this link logs one browser in, once): {url}", url=url)
+        for endpoint, address in zip(self._endpoints, self.addresses, strict=True):
+            if hasattr(address, "port"):
+                scheme = "https" if endpoint.startswith(("ssl:", "tls:")) else "http"
+                where = in_words(address) if address.host not in _EVERYWHERE else f"localhost:{address.port}"
+                url = f"{scheme}://{where}{self._login_path()}"
+                self.log.info("dashboard (this link logs one browser in, once): {url}", url=url)
+                return
 
     def _failed(self, failure: Any) -> None:
         if self._state != "shutting down":
@@ -168,6 +171,10 @@ async def _maybe(result: Any) -> None:
         await result
 
 
-def _in_words(address: Any) -> str:
+def in_words(address: Any) -> str:
+    """Return where a port listens, as people and URLs write it."""
     host = getattr(address, "host", None)
-    return f"{host}:{address.port}" if host is not None else str(getattr(address, "name", address))
+    if host is not None:
+        return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+    name = getattr(address, "name", None)
+    return os.fsdecode(name) if name else str(address)

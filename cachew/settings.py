@@ -258,7 +258,7 @@ class ManholeSettings(Section):
 
     listen: Text | None = key(
         None,
-        "Endpoint on loopback or a unix socket.",
+        "Endpoint on loopback, or a unix socket of one's own: unix:PATH:mode=600.",
         example='"tcp:2222:interface=127.0.0.1"',
     )
     authorized_keys: Path | None = key(

@@ -102,7 +102,14 @@ def makeService(options: Options) -> IService:
     try:
         return make_service(settings=options.settings, reactor=reactor, surroundings=surroundings)
     except (CachewError, OSError, subprocess.SubprocessError) as error:
-        raise SystemExit(f"cachew can't start: {error}") from None
+        raise SystemExit(f"cachew can't start: {_in_words(error)}") from None
+
+
+def _in_words(error: Exception) -> str:
+    """Return what is wrong without the number that the system gives it."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _end_with_failure() -> None:

@@ -159,6 +159,7 @@ def test_reports_everything_at_once() -> None:
         ("[git]\nfetch-wait = '1h'", "git.fetch-wait: must not be longer than fetch-timeout"),
         ("[git]\nsnapshot-max-age = '1m'", "git.snapshot-max-age: must not be shorter than snapshot-interval"),
         ("state = '${NOPE}'", "state: the environment variable NOPE is not set (write $$ for a single $)"),
+        ("limits.threads = 0", "limits.threads: must be at least 1"),
         ("listen = ['tcp:1', 'tcp:1']", "listen: must not name an endpoint twice"),
         (
             "[manhole]\nlisten = 'tcp:8080:interface=127.0.0.1'\nauthorized-keys = 'k'",

@@ -80,10 +80,15 @@ def test_logs_to_a_file_in_the_background(tmp_path: Path) -> None:
     assert (tmp_path / "log").exists()
 
 
-def twistd(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
+def twistd(*arguments: str, directory: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "cachew", *arguments]
     return subprocess.run(
-        command, cwd=directory, env={"PYTHONPATH": str(PROJECT)}, capture_output=True, text=True, timeout=30
+        command,
+        cwd=directory,
+        env={"PYTHONPATH": str(PROJECT), **environ},
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
 
 
@@ -112,7 +117,7 @@ def test_twistd_shows_problems_without_a_traceback(tmp_path: Path) -> None:
     ("config", "reason"),
     [
         ('[admin]\ntoken-file = "none"', "the admin token in none can't be read"),
-        ('state = "c.toml/state"', "Not a directory: "),
+        ('state = "c.toml/state"', "/c.toml/state: Not a directory"),
         ('listen = ["tls:0:certificate=none.pem"]', "none.pem: No such file or directory"),
         ('listen = ["unix:no/such/directory"]', "the server can't start: "),
     ],
@@ -123,3 +128,11 @@ def test_twistd_says_why_it_can_not_start(tmp_path: Path, config: str, reason: s
     result = twistd("--config", "c.toml", directory=tmp_path)
     text = result.stdout + result.stderr
     assert (result.returncode, reason in text, "Traceback" in text) == (1, True, False), text
+
+
+def test_twistd_says_that_git_is_missing(tmp_path: Path) -> None:
+    """Without git there is no server, and the text says what to install rather than a number."""
+    result = twistd("--state", "state", "--listen", "tcp:0:interface=127.0.0.1", directory=tmp_path, PATH="/none")
+    assert (result.returncode, result.stderr) == (
+        1, "cachew can't start: git is not installed, or not in any directory of PATH (/none)\n"
+    )  # fmt: skip

@@ -205,7 +205,7 @@ class Productions:
     def _log_failure(self, failure: Failure, order: Order) -> None:
         if failure.check(NotFound):
             self.log.debug("{key} is not made: {reason}", key=order.key, reason=failure.getErrorMessage())
-        elif failure.check(CachewError, TimedOut):
+        elif failure.check(CachewError, TimedOut, OSError):
             self.log.error("making {key} failed: {reason}", key=order.key, reason=failure.getErrorMessage())
         elif not failure.check(CancelledError):
             self.log.failure("making {key} failed", failure=failure, key=order.key)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from math import ceil
 
 from twisted.internet.defer import CancelledError
@@ -34,6 +35,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.ProcessTimedOut, 504),
     (CancelledError, 503),
 )
+_OF_THE_BODY = frozenset({b"content-type", b"content-encoding", b"content-language"})
 _NOT_RELAYED = frozenset({b"set-cookie", b"content-length", b"transfer-encoding", b"connection"})
 
 
@@ -79,9 +81,20 @@ def _text(status: int, message: str, headers: Headers = ()) -> Answer:
 
 def _relayed(error: errors.UpstreamRefused) -> Answer:
     headers = tuple((name, value) for name, value in error.headers if name.lower() not in _NOT_RELAYED)
+    if not error.body:
+        headers = tuple((name, value) for name, value in headers if name.lower() not in _OF_THE_BODY)
+        return _text(error.status, f"the upstream answered {_in_words(error.status)}", headers)
     if not any(name.lower() == b"content-type" for name, _ in headers):
         headers += _TEXT
     return Answer(error.status, error.body, headers)
+
+
+def _in_words(status: int) -> str:
+    """Return ``404 Not Found``."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
 
 
 def _extra_headers(error: BaseException) -> Headers:

@@ -1,5 +1,6 @@
 """One producer, any number of followers."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -134,7 +135,14 @@ def test_a_failure_before_the_first_byte_is_told_to_everybody(bench: Bench) -> N
     assert list(bench.scratch.iterdir()) == []
 
 
-@pytest.mark.parametrize(("reason", "levels"), [(NotFound("no commit"), ["debug"]), (Busy("not now"), ["error"])])
+@pytest.mark.parametrize(
+    ("reason", "levels"),
+    [
+        (NotFound("no commit"), ["debug"]),
+        (Busy("not now"), ["error"]),
+        (OSError(errno.ENOSPC, "No space left on device"), ["error"]),
+    ],
+)
 def test_that_there_is_nothing_to_make_is_no_error(bench: Bench, reason: Exception, levels: list[str]) -> None:
     """A repository without LFS objects has no LFS snapshot; what could have been made is an error in the log."""
     events: list[dict[str, Any]] = []

@@ -72,3 +72,13 @@ def test_an_upstreams_refusal_is_relayed() -> None:
     answer = answer_to(errors.UpstreamRefused("u", status=401, headers=headers, body=b"who are you?"))
     assert (answer.status, answer.body) == (401, b"who are you?")
     assert answer.headers == ((b"WWW-Authenticate", b"Basic"), (b"Content-Type", b"text/plain; charset=utf-8"))
+
+
+def test_a_refusal_without_words_gets_some() -> None:
+    """Where the upstream's body was empty, or was left out because it is encoded, a sentence takes its place."""
+    headers = [(b"WWW-Authenticate", b"Basic"), (b"Content-Type", b"text/html")]
+    answer = answer_to(errors.UpstreamRefused("u", status=404, headers=headers))
+    assert answer.body == b"the upstream answered 404 Not Found\n"
+    assert set(answer.headers) == {
+        (b"WWW-Authenticate", b"Basic"), (b"Content-Type", b"text/plain; charset=utf-8")
+    }  # fmt: skip
