@@ -169,10 +169,10 @@ def make_artefacts(
     is_https: Callable[[Any], bool],
     records: Records,
     progress: Progress,
+    slots: Slots,
 ) -> Artefacts:
     """Put the parts together; see the module."""
     git = settings.git
-    slots = Slots(limit=git.snapshot_concurrency, queue_limit=git.queue_limit)
     productions = Productions(
         cache=cache,
         scratch=settings.state / "scratch",

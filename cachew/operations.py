@@ -112,6 +112,11 @@ class Running:
                     counted[sample.labels["source"]] += int(sample.value)
         return dict(counted)
 
+    def caches(self) -> list[CacheStatus]:
+        """Return what the stores hold; of the cache's tiers, what the last count found, while a new one begins."""
+        self._background.start(self._counting.run("store", self._count), "counting of the store")
+        return [self._counted, self._packs()]
+
     async def _store(self) -> CacheStatus:
         """Return the last count of the store; one that takes long is shown the next time."""
         await self._soon(self._counting.run("store", self._count))

@@ -16,6 +16,7 @@ from twisted.web.client import HTTPConnectionPool
 
 from cachew.artefacts import Artefacts, make_artefacts
 from cachew.front import admin_access, limits_of, make_app
+from cachew.gauges import Gauges
 from cachew.ground import Ground, ground_of
 from cachew.lifecycle import Patience, Server
 from cachew.manhole import Manhole
@@ -90,6 +91,10 @@ class House:
             limit=settings.git.max_processes or 2 * ground.surroundings.cores + 4,
             queue_limit=settings.git.queue_limit,
         )
+        git = settings.git
+        self.fetch_slots = Slots(limit=git.max_fetches, queue_limit=git.queue_limit)
+        self.clone_slots = Slots(limit=git.max_clones, queue_limit=git.queue_limit)
+        self.making_slots = Slots(limit=git.snapshot_concurrency, queue_limit=git.queue_limit)
         self.mirrors = self._mirrors()
         self.public = PublicRecord(
             path=ground.state / "public.json",
@@ -138,6 +143,7 @@ class House:
         )
         self.opa_connections = HTTPConnectionPool(ground.reactor)
         self.operations = self._operations()
+        ground.metrics.registry.register(self._gauges())
         self.server = self._server()
 
     # --- mirrors ------------------------------------------------------------------------------------------------------
@@ -153,13 +159,13 @@ class House:
                 threads=ground.threads,
                 fetch_timeout=git.fetch_timeout,
                 clone_timeout=git.clone_timeout,
-                fetches=Slots(limit=git.max_fetches, queue_limit=git.queue_limit),
+                fetches=self.fetch_slots,
             ),
             clock=ground.reactor,
             now=ground.surroundings.wall_clock,
             metrics=ground.metrics,
             background=ground.background,
-            slots=Slots(limit=git.max_clones, queue_limit=git.queue_limit),
+            slots=self.clone_slots,
             seed=self._seed,
             on_ready=self._new_mirror,
             discovered=False,
@@ -216,6 +222,7 @@ class House:
             is_https=self.policy.is_https,
             records=self.records,
             progress=self.progress,
+            slots=self.making_slots,
         )
 
     # --- the web ------------------------------------------------------------------------------------------------------
@@ -239,6 +246,22 @@ class House:
             make=self.artefacts.make_now,
             usage=self.tidying,
             clones=self.clones,
+        )
+
+    def _gauges(self) -> Gauges:
+        ground = self.ground
+        return Gauges(
+            places={
+                "serve": self.serving_slots,
+                "fetch": self.fetch_slots,
+                "clone": self.clone_slots,
+                "make": self.making_slots,
+            },
+            processes=ground.processes,
+            caches=self.operations.caches,
+            state=ground.state,
+            is_ready=lambda: not self.server.unready,
+            version=ground.surroundings.version,
         )
 
     # --- all of it ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, TextIO, cast
 
+from prometheus_client import disable_created_metrics
 from twisted.application.service import IService
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import ILogObserver, Logger
@@ -88,6 +89,8 @@ def makeService(options: Options) -> IService:
     from cachew.service import make_service
 
     _prepare_process(options)
+    # Each counter's time of birth would be a series of its own.
+    disable_created_metrics()
     cast(Any, reactor).callWhenRunning(_end_well, reactor)
     # Twisted's timers follow the wall clock; a jump of a day would fire or freeze them all.
     cast(Any, reactor).seconds = time.monotonic

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -261,6 +262,8 @@ class Mirrors:
             await mirror.forget()
             self._attempts.pop(identity, None)
             self._count()
+            with suppress(KeyError):
+                self._metrics.clones.remove(identity.name)
 
 
 def _recorded(directory: Path) -> Identity | None:

@@ -191,6 +191,7 @@ class Freshness:
             if self._flights.get(question) is begun:
                 del self._flights[question]
         outcome = replace(begun, result=result)
+        self._metrics.ref_checks.labels(_outcome_in_words(result)).inc()
         if isinstance(result, Listing | UpstreamRefused):
             self._on_verdict(identity, authorization, result if isinstance(result, UpstreamRefused) else None)
         if isinstance(result, Listing):
@@ -232,3 +233,7 @@ class Freshness:
         self._kept.move_to_end(question)
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
+
+
+def _outcome_in_words(result: Listing | UpstreamError) -> str:
+    return "ok" if isinstance(result, Listing) else "refused" if isinstance(result, UpstreamRefused) else "failed"

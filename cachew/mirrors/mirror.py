@@ -195,12 +195,10 @@ class Mirror:
             finally:
                 # What is there now was in the way, or has failed.
                 await self._git.threads(remove_tree, aside)
+        seconds = self._clock.seconds() - started
         self._metrics.fetches.labels("cloned").inc()
-        self.log.info(
-            "mirrored {repository} in {seconds:.1f}s",
-            repository=self.identity.name,
-            seconds=self._clock.seconds() - started,
-        )
+        self._metrics.clone_seconds.observe(seconds)
+        self.log.info("mirrored {repository} in {seconds:.1f}s", repository=self.identity.name, seconds=seconds)
 
     def _repository_in_place(self, object_format: str) -> Repository:
         return Repository(directory=self.directory, object_format=object_format, git=self._git)

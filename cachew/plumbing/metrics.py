@@ -1,6 +1,10 @@
 """What is counted and timed, in one registry that ``/metrics`` shows."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+_RESPONSE_STEPS = (0.005, 0.05, 0.5, 5, 50, 500)
+_FETCH_STEPS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600)
+_CLONE_STEPS = (0.5, 1, 5, 15, 60, 300, 1200, 3600, 7200)
 
 
 class Metrics:
@@ -11,14 +15,31 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self.requests = Counter(
             "cachew_requests_total", "HTTP requests answered", ["route", "status"], registry=registry
+        )
+        self.request_seconds = Histogram(
+            "cachew_request_seconds", "How long HTTP requests took to the last byte of their answer", ["route"],
+            buckets=_RESPONSE_STEPS, registry=registry,
+        )
+        self.response_bytes = Counter(
+            "cachew_response_bytes_total", "Bytes of responses' bodies, by where they came from", ["source"],
+            registry=registry,
+        )
+        self.failures = Counter(
+            "cachew_failures_total", "Requests that failed on this side or upstream, by the kind of error", ["kind"],
+            registry=registry,
         )
         self.served = Counter(
             "cachew_git_served_total", "Git requests by where the answer came from", ["source"], registry=registry
         )
         self.stale = Counter(
             "cachew_stale_responses_total", "Ref listings served while the upstream failed", registry=registry
+        )
+        self.ref_checks = Counter(
+            "cachew_ref_checks_total", "Upstreams asked for their refs, by outcome (ok, refused, failed)", ["outcome"],
+            registry=registry,
         )
         self.upstream_requests = Counter(
             "cachew_upstream_requests_total", "Requests made to upstreams", ["kind"], registry=registry
@@ -30,7 +51,11 @@ class Metrics:
             "cachew_fetches_total", "Fetches into mirrors", ["outcome"], registry=registry
         )
         self.fetch_seconds = Histogram(
-            "cachew_fetch_seconds", "How long fetches into mirrors took", registry=registry
+            "cachew_fetch_seconds", "How long fetches into mirrors took", buckets=_FETCH_STEPS, registry=registry
+        )
+        self.clone_seconds = Histogram(
+            "cachew_clone_seconds", "How long it took to mirror repositories for the first time",
+            buckets=_CLONE_STEPS, registry=registry,
         )
         self.mirrors = Gauge("cachew_mirrors", "Mirrors ready to serve", registry=registry)
         self.mirror_seeds = Counter(

@@ -141,7 +141,10 @@ class App(Resource):
     def _ended(self, result: object, request: Any, outcome: Outcome, began: float) -> None:
         complete = not isinstance(result, Failure)
         status = str(request.code) if complete else "gone"
+        seconds = self._clock.seconds() - began
         self._metrics.requests.labels(outcome.route, status).inc()
+        self._metrics.request_seconds.labels(outcome.route).observe(seconds)
+        self._metrics.response_bytes.labels(outcome.source or outcome.route).inc(request.sentLength)
         # Probes come every second from everywhere; only a debugger wants to see them.
         log = self.log.debug if outcome.route in _PROBES else self.log.info
         log(
@@ -150,7 +153,7 @@ class App(Resource):
             path=loggable_path(request),
             status=status,
             bytes=request.sentLength,
-            seconds=self._clock.seconds() - began,
+            seconds=seconds,
             source=outcome.source or outcome.route,
             client=self._client_of(request),
         )
@@ -176,6 +179,8 @@ class App(Resource):
         return None
 
     def _note(self, request: Any, answer: Answer, failure: Failure) -> None:
+        if answer.status >= 500 or request.startedWriting:
+            self._metrics.failures.labels(type(failure.value).__name__).inc()
         if answer.unexpected:
             self.log.failure("{path} failed", failure=failure, path=loggable_path(request))
         elif outcome_of(request).route in _HEALTH:

@@ -190,6 +190,17 @@ def test_counts_requests_by_route_and_status(target: str, route: str, status: st
     front = Front()
     front.ask(target)
     assert front.metrics.registry.get_sample_value("cachew_requests_total", {"route": route, "status": status}) == 1
+    assert front.metrics.registry.get_sample_value("cachew_request_seconds_count", {"route": route}) == 1
+
+
+def test_metrics_count_bytes_by_their_origin_and_failures_by_their_kind() -> None:
+    """What leaves is counted under where it came from, what goes wrong under what it is."""
+    fine, slow = Front(), Front()
+    fine.ask("/things/fine")
+    origin = {"source": "memory"}
+    assert fine.metrics.registry.get_sample_value("cachew_response_bytes_total", origin) == len(b"fine")
+    slow.ask("/things/slow")
+    assert slow.metrics.registry.get_sample_value("cachew_failures_total", {"kind": "UpstreamTimeout"}) == 1
 
 
 @pytest.mark.parametrize("path", ["/git/h/r/info/refs?a=b", "/git/", "/git/h/a%2Fb", "/git/h/%7F"])
