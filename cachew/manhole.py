@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.application.service import Service
 from twisted.conch.checkers import IAuthorizedKeysDB, SSHPublicKeyChecker, readAuthorizedKeyFile
 from twisted.conch.insults.insults import ServerProtocol
+from twisted.conch.interfaces import IConchUser
 from twisted.conch.manhole import ColoredManhole, ManholeInterpreter
-from twisted.conch.manhole_ssh import ConchFactory, TerminalRealm
+from twisted.conch.manhole_ssh import ConchFactory, TerminalRealm, TerminalSession
 from twisted.conch.ssh.keys import Key
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -97,6 +98,30 @@ class Shell(ColoredManhole):
         self.log.info("manhole: a shell was closed")
 
 
+class Session(TerminalSession):
+    """What a client may do with its terminal: also have none, resize it, and end its input."""
+
+    height, width = 24, 80
+    _server: ServerProtocol | None = None
+
+    def openShell(self, proto: Any) -> None:
+        """Begin a shell."""
+        self._server = self.chainedProtocolFactory()
+        self.transportFactory(proto, self._server, IConchUser(self.original), self.width, self.height)
+
+    def windowChanged(self, newWindowSize: Any) -> None:
+        """Draw for another size."""
+        self.height, self.width = newWindowSize[:2]
+        terminal: Any = self._server and self._server.terminalProtocol
+        if terminal is not None:
+            terminal.terminalSize(self.width, self.height)
+
+    def eofReceived(self) -> None:
+        """End the shell: nothing more will be typed."""
+        if self._server is not None:
+            self._server.loseConnection()
+
+
 class Manhole(Service):
     """Serves the shell while it runs.
 
@@ -152,6 +177,7 @@ class Manhole(Service):
     def _factory(self) -> Any:
         # Conch's own annotations of these attributes are narrower than what it takes.
         realm: Any = TerminalRealm()
+        realm.sessionFactory = Session
         realm.chainedProtocolFactory = lambda: ServerProtocol(Shell, dict(self._namespace))
         factory: Any = ConchFactory(Portal(realm, [SSHPublicKeyChecker(self._keys)]))
         factory.noisy = False

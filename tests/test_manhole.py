@@ -1,6 +1,7 @@
 """The shell inside the server: for those with a key, and nobody else."""
 
 import stat
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,23 @@ class Shell(SSHChannel):
         self.seen += data
         if self.awaited in self.seen and not self.result.called:
             self.result.callback(self.seen)
+
+
+class Pipe(Shell):
+    """Types one line into a shell without a terminal, is resized nevertheless, and waits for the end."""
+
+    def channelOpen(self, specificData: bytes) -> None:
+        connection: Any = self.conn
+        connection.sendRequest(self, b"shell", b"")
+        connection.sendRequest(self, b"window-change", struct.pack(">4L", 100, 50, 0, 0))
+        self.write(self.line + b"\r")
+        connection.sendEOF(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.seen += data
+
+    def closed(self) -> None:
+        self.result.callback(self.seen)
 
 
 class Connection(SSHConnection):
@@ -127,7 +145,9 @@ async def later() -> int:
     return await waited
 
 
-async def type_into(service: Manhole, client: str, key: Key | None, line: bytes, awaited: bytes) -> bytes:
+async def type_into(
+    service: Manhole, client: str, key: Key | None, line: bytes, awaited: bytes, shell: type[Shell] = Shell
+) -> bytes:
     """Start a manhole, log in, type a line, and stop it again."""
     from twisted.internet import reactor
 
@@ -135,7 +155,7 @@ async def type_into(service: Manhole, client: str, key: Key | None, line: bytes,
     try:
         port: Any = await service.port()
         endpoint = clientFromString(reactor, client.format(port=getattr(port.getHost(), "port", None)))
-        protocol = Client(key, Shell(line, awaited, Deferred()))
+        protocol = Client(key, shell(line, awaited, Deferred()))
         await endpoint.connect(Factory.forProtocol(lambda: protocol))
         try:
             return await protocol.shell.result
@@ -175,6 +195,15 @@ async def test_a_shell_is_of_use(line: bytes, awaited: bytes, tmp_path: Path) ->
     key = new_key()
     service = manhole(tmp_path, "tcp:0:interface=127.0.0.1", key)
     assert awaited in await type_into(service, "tcp:127.0.0.1:{port}", key, line, awaited)
+
+
+@pytest.mark.timeout(20)
+@pytest_twisted.ensureDeferred
+async def test_a_script_may_use_the_shell(tmp_path: Path) -> None:
+    """What is piped in without a terminal is answered, and the end of the input ends the shell, without complaints."""
+    key = new_key()
+    service = manhole(tmp_path, "tcp:0:interface=127.0.0.1", key)
+    assert b"4200" in await type_into(service, "tcp:127.0.0.1:{port}", key, b"answer * 105", b"", Pipe)
 
 
 @pytest.mark.parametrize("with_key", [True, False])

@@ -98,6 +98,22 @@ async def test_it_is_drawn_within_its_window(scheme: str) -> None:
 
 @pytest.mark.timeout(90)
 @pytest_twisted.ensureDeferred
+async def test_a_narrow_window_hides_no_name() -> None:
+    """On a telephone's screen the page is as wide as the screen, and no button lies over a repository's name."""
+
+    def script(page: Page) -> None:
+        page.set_viewport_size({"width": 390, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        name = page.locator("td .name").first.bounding_box()
+        button = page.locator("td.actions button").first.bounding_box()
+        assert name is not None and button is not None
+        assert button["x"] >= name["x"] + name["width"] or button["y"] >= name["y"] + name["height"]
+
+    assert await visit(await busy_front(), script) == []
+
+
+@pytest.mark.timeout(90)
+@pytest_twisted.ensureDeferred
 async def test_it_keeps_itself_fresh_and_logs_out() -> None:
     """What changes on the server shows without a reload, and logging out leads to the login page."""
     front = AdminFront()
