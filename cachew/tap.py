@@ -32,6 +32,11 @@ from cachew.settings import Settings
 from cachew.surroundings import Surroundings
 from cachew.version import version
 
+LOG_SIZE = 64 * 1024 * 1024
+"""Bytes after which a log file is set aside."""
+KEPT_LOGS = 10
+"""How many of these are kept."""
+
 _log = Logger()
 
 
@@ -203,4 +208,8 @@ def _choose_log_observer(options: Options) -> None:
 def _log_opener(name: str | None, *, foreground: bool) -> Callable[[], TextIO]:
     if name == "-" or (foreground and not name):
         return lambda: sys.stdout
-    return lambda: cast(TextIO, LogFile.fromFullPath(name or "twistd.log"))
+    # Twisted's own default keeps every megabyte for ever, and renames all of them each time.
+    return lambda: cast(
+        TextIO,
+        LogFile.fromFullPath(name or "twistd.log", rotateLength=LOG_SIZE, maxRotatedFiles=KEPT_LOGS),
+    )

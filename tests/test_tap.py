@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.logger import ILogObserver
+from twisted.logger import ILogObserver, Logger
 from twisted.python.reflect import namedAny
 
 from cachew.config import load
 from cachew.configdoc import schema
-from cachew.tap import Options
+from cachew.tap import KEPT_LOGS, LOG_SIZE, Options
 from cachew.version import version
 
 PROJECT = Path(__file__).parents[1]
@@ -78,6 +78,19 @@ def test_logs_to_a_file_in_the_background(tmp_path: Path) -> None:
     options = parsed(logfile=str(tmp_path / "log"))
     namedAny(options.parent["logger"])()
     assert (tmp_path / "log").exists()
+
+
+def test_old_log_files_do_not_pile_up(tmp_path: Path) -> None:
+    """A log file that has grown large is set aside, and the oldest of those goes."""
+    for number in range(1, KEPT_LOGS + 1):
+        (tmp_path / f"log.{number}").write_text(str(number))
+    with (tmp_path / "log").open("wb") as file:
+        file.truncate(LOG_SIZE)
+    observer = namedAny(parsed(logfile=str(tmp_path / "log")).parent["logger"])()
+    Logger(observer=observer).info("one line")
+    assert (tmp_path / "log").stat().st_size < 1000
+    assert (tmp_path / "log.2").read_text() == "1"
+    assert len(list(tmp_path.iterdir())) == 1 + KEPT_LOGS
 
 
 def twistd(*arguments: str, directory: Path, **environ: str) -> subprocess.CompletedProcess[str]:
