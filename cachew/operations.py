@@ -176,7 +176,7 @@ class Running:
             requests=self._usage.requests(identity),
             clones_today=self._clones.today(identity.name),
             stale=known is not None and mirror.ready and mirror.behind(known),
-            error=mirror.last_error or "",
+            error=mirror.last_error or str(self._freshness.failure(identity) or ""),
         )
 
     async def act(self, identity: Identity, action: str) -> None:

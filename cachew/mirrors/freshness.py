@@ -143,6 +143,11 @@ class Freshness:
             return None
         return now - (self._clock.seconds() - kept.started)
 
+    def failure(self, identity: Identity) -> UpstreamError | None:
+        """Return why the upstream could not say what its heads and tags are when last asked; None if it could."""
+        kept = self._kept.get((identity, MIRRORED_KIND)) or self._kept.get((identity, EVERYTHING))
+        return kept.result if kept is not None and isinstance(kept.result, UpstreamError) else None
+
     def changed(self, identity: Identity) -> None:
         """Note that the upstream has just changed: nothing that was asked before counts any more."""
         self._changed[identity] = self._number

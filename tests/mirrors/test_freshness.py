@@ -114,6 +114,21 @@ def test_no_interval_means_asked_after_me() -> None:
     assert len(gate.upstream.asked) == 2
 
 
+def test_it_knows_why_the_upstream_could_not_be_asked() -> None:
+    """The last failure is remembered for those who look after the server, until the upstream answers again."""
+    gate = Gate()
+    gate.mirror = listing(main="1")
+    assert gate.freshness.failure(REPOSITORY) is None
+    asked = gate.ask(*HEADS)
+    gate.upstream.answer(UpstreamUnreachable("https://git.example/", "too slow"))
+    assert result(asked).stale
+    assert "too slow" in str(gate.freshness.failure(REPOSITORY))
+    gate.clock.advance(11)
+    gate.ask(*HEADS)
+    gate.upstream.answer(listing(main="1"))
+    assert gate.freshness.failure(REPOSITORY) is None
+
+
 def test_a_push_makes_all_older_answers_void() -> None:
     """After a change is noted, neither a kept listing nor one under way counts."""
     gate = Gate()

@@ -306,6 +306,15 @@ def test_what_becomes_of_a_mirror_is_logged(house: MirrorHouse, mirror: Mirror) 
     assert (log.count(f"repacked {REPOSITORY.name}, "), log.count(f"forgot the mirror of {REPOSITORY.name}")) == (1, 1)
 
 
+def test_what_is_forgotten_is_no_metric_any_more(house: MirrorHouse, mirror: Mirror) -> None:
+    """The names in the metrics are those of mirrors that there are."""
+    house.metrics.clones.labels(REPOSITORY.name).inc()
+    name = {"repository": REPOSITORY.name}
+    assert house.metrics.registry.get_sample_value("cachew_clones_total", name) == 1
+    value_of(Deferred.fromCoroutine(house.mirrors.forget(REPOSITORY)))
+    assert house.metrics.registry.get_sample_value("cachew_clones_total", name) is None
+
+
 def test_forgetting_waits_for_the_fetch(house: MirrorHouse, mirror: Mirror) -> None:
     """A mirror is removed when its fetch has ended; whoever wanted objects learns that they are missing."""
     house.git.holding = {"fetch"}
