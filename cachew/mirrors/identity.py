@@ -103,11 +103,15 @@ def parse_path(raw_path: bytes) -> RepositoryPath:
     if not raw_path.startswith(PREFIX):
         raise UnknownPath("not a repository path")
     host, *segments = [_decode(segment) for segment in raw_path[len(PREFIX) :].split(b"/")]
+    split = _operation_start(segments)
+    if split is not None and split > 1 and not segments[split - 1]:
+        # Some clients keep the slash at the end of a repository's URL.
+        split -= 1
+        del segments[split]
     for segment in segments[:-1]:
         _check_segment(segment)
     if segments and segments[-1]:
         _check_segment(segments[-1])
-    split = _operation_start(segments)
     if split is None:
         _normal_host(host)
         raise UnknownPath("no such operation on a repository")

@@ -17,6 +17,8 @@ from cachew.plumbing.errors import BadPath, UnknownPath
         b"/git/GitHub.com/org/repo.git/info/refs",
         b"/git/github.com:443/org/repo/info/refs",
         b"/git/github.com/org/r%65po/info/refs",
+        b"/git/github.com/org/repo//info/refs",
+        b"/git/github.com/org/repo.git//info/refs",
     ],
 )
 def test_spellings(raw: bytes) -> None:
@@ -48,6 +50,8 @@ def test_operation_is_last(raw: bytes, path: str, operation: str) -> None:
     "repository",
     [
         b"github.com/org//repo",
+        b"github.com/org/repo//",
+        b"github.com/",
         b"github.com/org/./repo",
         b"github.com/org/../repo",
         b"github.com/org/%2e%2e/repo",
