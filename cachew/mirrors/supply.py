@@ -70,6 +70,7 @@ class Supply:
     ) -> Ensured:
         """Have the refs at the given ids (empty: at any) and the commits, asking the upstream at most once.
 
+        :param refs: HEAD and full names; any other name is that of no ref, and resolves to nothing.
         :raise UpstreamError: when the upstream had to be asked and failed.
         """
         present = mirror.refs
@@ -80,7 +81,7 @@ class Supply:
                 return Ensured({name: present[name] for name in refs})
         answer = await self._freshness.refs(mirror.identity, MIRRORED_KIND, authorization, interval=0)
         _require_fresh(answer, mirror)
-        asked = {name for name in refs if not is_mirrored(name)}
+        asked = {name for name in refs if name.startswith("refs/") and not is_mirrored(name)}
         others = (await self._others(mirror, asked, authorization)) if asked else {}
         known = {name: ref.oid or "" for name, ref in answer.listing.by_name.items()} | others
         resolved = {name: known.get(name, "") for name in refs}

@@ -14,14 +14,14 @@ from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.streams import read_all
 
 _LIMIT = 4 * 1024 * 1024
-_OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_OID = re.compile(r"[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}")
 
 
 @dataclass(frozen=True)
 class Needs:
     """What a client needs.
 
-    :param refs: full ref names with the object id each must have, empty for any.
+    :param refs: ref names with the object id each must have, empty for any; none but full ones and HEAD exist.
     :param commits: object ids that must be there.
     """
 
@@ -30,7 +30,7 @@ class Needs:
 
 
 def parse_needs(body: bytes) -> Needs:
-    """Read the request's JSON.
+    """Read the request's JSON; empty commits, as come from an unset variable, ask for nothing.
 
     :raise BadRequest: when it is malformed or asks for nothing.
     """
@@ -45,16 +45,16 @@ def parse_needs(body: bytes) -> Needs:
     if not isinstance(refs, dict) or not isinstance(commits, list):
         raise BadRequest("'refs' must be an object and 'commits' a list")
     for name, oid in refs.items():
-        if not (name.startswith("refs/") and valid_name(name)):
-            raise BadRequest(f"{name[:200]!r} is not a full ref name")
+        if not valid_name(name):
+            raise BadRequest(f"{name[:200]!r} is not a ref name")
         if oid != "" and not _is_oid(oid):
-            raise BadRequest(f"the value of {name[:200]!r} is neither empty nor a full object id in lower case")
+            raise BadRequest(f"the value of {name[:200]!r} is neither empty nor a full object id")
     for oid in commits:
-        if not _is_oid(oid):
-            raise BadRequest(f"{str(oid)[:100]!r} is not a full object id in lower case")
+        if oid != "" and not _is_oid(oid):
+            raise BadRequest(f"{str(oid)[:100]!r} is not a full object id")
     if not refs and not commits:
         raise BadRequest("at least one of 'refs' and 'commits' must be given")
-    return Needs(refs, tuple(commits))
+    return Needs({name: oid.lower() for name, oid in refs.items()}, tuple(oid.lower() for oid in commits if oid))
 
 
 def _is_oid(value: object) -> bool:

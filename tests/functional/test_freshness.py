@@ -108,6 +108,20 @@ async def test_what_ensure_refs_cannot_have(repository: Repository, git: Git, st
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_people_give_to_ensure_refs(repository: Repository, git: Git, start: Start) -> None:
+    """HEAD is looked up, a short name is that of no ref, ids may be in capitals, an empty commit asks for nothing."""
+    here = await site(start, git, 2, HELD)
+    pushed = repositories.push_commit(repository, "main", "pushed")
+    answer = await here.cachew.post("org/repo/ensure-refs", {"refs": {"HEAD": "", "main": pushed}, "commits": [""]})
+    assert answer == {"refs": {"HEAD": pushed, "main": ""}, "missing_commits": [], "fetched": True}
+    capitals = {"refs": {"refs/heads/main": pushed.upper()}, "commits": [pushed.upper()]}
+    answer = await here.cachew.post("org/repo/ensure-refs", capitals)
+    assert answer == {"refs": {"refs/heads/main": pushed}, "missing_commits": [], "fetched": False}
+    answer = await here.cachew.post("org/repo/ensure-refs", {"commits": [""]})
+    assert answer == {"refs": {}, "missing_commits": [], "fetched": False}
+
+
+@pytest_twisted.ensureDeferred
 @PROTOCOLS
 async def test_after_a_push_through_the_server(
     upstream: Upstream, repository: Repository, git: Git, start: Start, protocol: int
