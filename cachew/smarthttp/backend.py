@@ -23,6 +23,7 @@ from cachew.smarthttp.request import protocol_version
 REQUEST_BUFFER = 10 * 1024 * 1024
 """The request size, in bytes, that http-backend accepts of its own accord."""
 _ERROR = b"ERR "
+_SHALLOW_INFO = b"0011shallow-info\n"
 
 
 class Answer:
@@ -102,6 +103,9 @@ class BackendResponse:
         try:
             first = await self.source.peek(4)
             packet = await self.source.peek(int(first, 16)) if first else b""
+            if packet == _SHALLOW_INFO:
+                # It says so before it looks for commits, and dies when there are none.
+                await self.source.peek(len(packet) + 4)
         except (ProcessFailed, ValueError) as failure:
             return str(failure)
         if not packet:

@@ -27,7 +27,7 @@ from cachew.web.outcome import outcome_of
 _RESULT = b"application/x-git-upload-pack-result"
 _REQUEST = b"application/x-git-upload-pack-request"
 _REFUSAL_TEXT = 4096
-_CLIENTS_FAULT = ("filter", "deepen", "invalid", "unexpected", "unknown", "expected")
+_CLIENTS_FAULT = ("filter", "deepen", "shallow", "invalid", "unexpected", "unknown", "expected")
 
 
 class MirrorRefused(CachewError):

@@ -110,6 +110,21 @@ async def test_shallow_by_date_and_by_ref(upstream: Upstream, git: Git, start: S
 
 @pytest_twisted.ensureDeferred
 @PROTOCOLS
+async def test_shallow_without_commits(upstream: Upstream, git: Git, start: Start, protocol: int) -> None:
+    """A shallow clone that would have no commits fails in the words in which it fails at the upstream."""
+    repositories.make_repository(upstream.path("org/repo"), commits=3, branches=["main", "topic"])
+    await warm(start, git)
+    for option in ("--shallow-since=2040-01-01", "--shallow-exclude=topic"):
+        said = []
+        for url in (f"{upstream.url}org/repo", URL):
+            result = await git.run("clone", "-q", option, url, "none", protocol=protocol, check=False)
+            said.append((result.code, result.err))
+        assert said[0][0] != 0
+        assert said[0] == said[1]
+
+
+@pytest_twisted.ensureDeferred
+@PROTOCOLS
 async def test_partial_clones(upstream: Upstream, git: Git, start: Start, protocol: int) -> None:
     """A clone without blobs gets them later, when they are needed, from the mirror."""
     repository = repositories.make_repository(upstream.path("org/repo"), commits=10, files=5)
