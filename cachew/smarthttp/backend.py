@@ -227,7 +227,13 @@ class Backend:
         return head
 
     def _environment(self, directory: Path, body: bytes | None) -> dict[str, str]:
-        settings = {"safe.directory": str(directory), "http.receivepack": "false", "http.getanyfile": "false"}
+        settings = {
+            "safe.directory": str(directory),
+            "http.receivepack": "false",
+            "http.getanyfile": "false",
+            # Clients send theirs when an upstream has advertised it; upload-pack refuses what it would not advertise.
+            "transfer.advertiseSID": "true",
+        }
         environment = {
             "PATH": self._search_path,
             "HOME": str(self._home),
