@@ -5,13 +5,13 @@ Memory is bounded by the number of frames under way: a caller waits in :meth:`Fr
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from mmap import mmap
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from cachew.plumbing import tarzst
-from cachew.plumbing.tarzst import Compressed, Segment
+from cachew.plumbing.tarzst import Segment
+from cachew.plumbing.workspace import Workspace
 
 Sink = Callable[[bytes], Awaitable[object]]
 """Takes the next bytes of a stream; awaited, so that a slow one slows the writer."""
@@ -25,7 +25,7 @@ class FrameWriter:
 
     :param sink: takes the archive's bytes.
     :param threads: where frames are compressed.
-    :param parallel: how many frames may be under way at once.
+    :param parallel: how many frames may be under way at once, the one that bytes are collected in among them.
     :param frame_size: content bytes of a frame.
     """
 
@@ -34,10 +34,10 @@ class FrameWriter:
     ) -> None:
         self._sink, self._threads = sink, threads
         self._parallel, self._frame_size = parallel, frame_size
-        self._pending: deque[Deferred[Compressed]] = deque()
+        self._idle: list[Workspace] = []
+        self._filling: Workspace | None = None
+        self._pending: deque[tuple[Workspace, Deferred[None]]] = deque()
         self._written: list[tuple[int, int]] = []
-        self._buffer: mmap | None = None
-        self._filled = 0
 
     async def add(self, segments: Iterable[Segment], level: int) -> None:
         """Write a stream of segments, in frames of its own.
@@ -46,30 +46,24 @@ class FrameWriter:
         """
         await self.flush()
         for frame in tarzst.into_frames(segments, self._frame_size):
-            await self._submit(frame, level)
+            self._submit(await self._workspace(), frame, level)
 
     async def write(self, data: bytes) -> None:
         """Write bytes at the normal level; they are collected until a frame is full."""
         view = memoryview(data)
         while view:
-            if self._buffer is None:
-                # One frame's memory less, and the one being filled counts as under way.
-                await self._wait_for_room()
-                # Pages of its own go back to the system when the frame is through; the heap would keep them.
-                self._buffer = mmap(-1, self._frame_size)
-            count = min(len(view), self._frame_size - self._filled)
-            self._buffer[self._filled : self._filled + count] = view[:count]
-            self._filled += count
-            view = view[count:]
-            if self._filled == self._frame_size:
+            if self._filling is None:
+                self._filling = await self._workspace()
+            part, view = view[: self._filling.room], view[self._filling.room :]
+            self._filling.put(part)
+            if not self._filling.room:
                 await self.flush()
 
     async def flush(self) -> None:
         """End the frame that bytes are collected in."""
-        if self._buffer is not None:
-            whole = memoryview(self._buffer)[: self._filled]
-            self._buffer, self._filled = None, 0
-            await self._submit([whole], tarzst.LEVEL)
+        filled, self._filling = self._filling, None
+        if filled is not None:
+            self._submit(filled, [], tarzst.LEVEL)
 
     async def finish(self) -> None:
         """Write what is under way and the table."""
@@ -80,22 +74,27 @@ class FrameWriter:
 
     def abandon(self) -> None:
         """Forget what is under way; harmless after :meth:`finish`."""
-        self._buffer = None
+        self._filling = None
         pending, self._pending = self._pending, deque()
-        for frame in pending:
+        for _, frame in pending:
             frame.addErrback(lambda _: None)
             frame.cancel()
 
-    async def _submit(self, segments: list[Segment], level: int) -> None:
-        await self._wait_for_room()
-        self._pending.append(Deferred.fromCoroutine(self._threads(tarzst.compress, segments, level)))
+    def _submit(self, workspace: Workspace, segments: list[Segment], level: int) -> None:
+        work = self._threads(workspace.compress, segments, level)
+        self._pending.append((workspace, Deferred.fromCoroutine(work)))
 
-    async def _wait_for_room(self) -> None:
+    async def _workspace(self) -> Workspace:
         while len(self._pending) >= self._parallel:
             await self._pass_on()
+        workspace = self._idle.pop() if self._idle else Workspace(self._frame_size)
+        workspace.clear()
+        return workspace
 
     async def _pass_on(self) -> None:
-        frame = await self._pending.popleft()
-        self._written.append((frame.length, frame.size))
-        for piece in frame.pieces:
+        workspace, made = self._pending.popleft()
+        await made
+        self._written.append((workspace.length, workspace.size))
+        for piece in workspace.frame():
             await self._sink(piece)
+        self._idle.append(workspace)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import zstandard
 
-FRAME_SIZE = 4 * 1024 * 1024
+FRAME_SIZE = 1024 * 1024
 """How much content goes into one frame, in bytes."""
 
 LEVEL = 3
@@ -26,7 +26,6 @@ PACKED_LEVEL = -1
 FOOTER_SIZE = 9
 """The last bytes of an archive, from which the table's length follows."""
 
-_PIECE = 256 * 1024
 _SKIPPABLE_MAGIC = 0x184D2A5E
 _FOOTER_MAGIC = 0x8F92EAB1
 _HEADER = struct.Struct("<II")
@@ -57,23 +56,6 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Compressed:
-    """A frame as it is written.
-
-    :param pieces: its bytes, in order.
-    :param size: of the content.
-    """
-
-    pieces: tuple[bytes, ...]
-    size: int
-
-    @property
-    def length(self) -> int:
-        """How many bytes the frame has."""
-        return sum(map(len, self.pieces))
-
-
-@dataclass(frozen=True, slots=True)
 class Region:
     """A part of a file that goes into a frame.
 
@@ -84,20 +66,19 @@ class Region:
     offset: int
     length: int
 
-    def read(self) -> Iterator[bytes]:
-        """Give the region in pieces (blocking).
+    def read_into(self, target: memoryview) -> None:
+        """Put the region into memory of its length (blocking).
 
         :raise EOFError: when the file is shorter.
         """
         descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            position, end = self.offset, self.offset + self.length
-            while position < end:
-                data = os.pread(descriptor, min(_PIECE, end - position), position)
-                if not data:
+            position = 0
+            while position < self.length:
+                count = os.preadv(descriptor, [target[position:]], self.offset + position)
+                if not count:
                     raise EOFError(f"{self.path.name} shrank while it was read")
-                position += len(data)
-                yield data
+                position += count
         finally:
             os.close(descriptor)
 
@@ -135,32 +116,6 @@ def _cut(segment: Segment, size: int) -> tuple[Segment, Segment | None]:
         return segment[:size], segment[size:]
     rest = Region(segment.path, segment.offset + size, segment.length - size)
     return Region(segment.path, segment.offset, size), rest
-
-
-def compress(segments: Sequence[Segment], level: int) -> Compressed:
-    """Make one frame (blocking: meant for a thread; files are read in small pieces, so memory stays bounded).
-
-    :raise EOFError: when a file is shorter than its region.
-    """
-    size = sum(map(segment_size, segments))
-    if len(segments) == 1 and not isinstance(segments[0], Region):
-        return Compressed((_compressor(level).compress(segments[0]),), size)
-    stream = _compressor(level).compressobj(size=size)
-    pieces = [stream.compress(data) for data in _contents(segments)]
-    pieces.append(stream.flush())
-    return Compressed(tuple(filter(None, pieces)), size)
-
-
-def _contents(segments: Sequence[Segment]) -> Iterator[bytes | memoryview]:
-    for segment in segments:
-        if isinstance(segment, Region):
-            yield from segment.read()
-        else:
-            yield segment
-
-
-def _compressor(level: int) -> zstandard.ZstdCompressor:
-    return zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True)
 
 
 def encode_table(frames: Sequence[tuple[int, int]]) -> bytes:
