@@ -94,18 +94,33 @@ class Bundles:
         :raise UpstreamError: when the upstream had to be asked and failed.
         """
         mirror = await self._ready_mirror(identity)
-        if base == tip_of(mirror, ref):
-            if await self._upstream.tip(identity, ref) == base:
-                return None
-            await self._fetch(identity)
-        elif not await self._knows(mirror, base):
+        if base != tip_of(mirror, ref) and not await self._knows(mirror, base):
             await self._fetch(identity)
             if not await self._knows(mirror, base):
                 raise NotFound(f"{identity.name} has no commit {base}")
+        if base == tip_of(mirror, ref):
+            if await self._upstream.tip(identity, ref) == base:
+                return None
+            await self._upstream.fetch(identity)
         tip = tip_of(mirror, ref)
         if tip is None or await self._contains(mirror, base, tip):
             raise NotFound(f"{identity.name} has nothing newer than {base}")
         return await self._bundle(mirror, base, tip, ref)
+
+    async def kept(self, mirror: Mirror, base: str, ref: str = "") -> Entry | None:
+        """Open the bundle that :meth:`find` would give if it has been made already; nothing is made or fetched.
+
+        :return: None when the upstream has just said that ``base`` is the tip.
+        :raise NotFound: when none is kept.
+        :raise UpstreamError: when the upstream had to be asked and failed.
+        """
+        tip = tip_of(mirror, ref)
+        if base == tip and await self._upstream.tip(mirror.identity, ref) == base:
+            return None
+        entry = None if tip is None else await self._cache.open(NAMESPACE, _key(mirror.identity, base, tip))
+        if entry is None:
+            raise NotFound(f"no bundle of {mirror.identity.name} from {base} is cached")
+        return entry
 
     async def prepare(self, mirror: Mirror, base: str, ref: str = "") -> None:
         """Make a bundle that will probably be asked for, unless it is there or would be empty.

@@ -4,6 +4,7 @@ What is cached is sent at once: no upstream, fetch or mirror is waited for. Whet
 side, for the next client.
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -19,12 +20,12 @@ from cachew.plumbing.streams import BytesSource, Source
 from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles, parse_base, tip_of
 from cachew.snapshots.bundlelist import pairs, render
 from cachew.snapshots.bundlestore import BundleStore
-from cachew.snapshots.mirror import FindMirror
+from cachew.snapshots.mirror import FindMirror, Mirror
 from cachew.snapshots.store import ARCHIVE_TYPE, COMMIT_HEADER, Snapshots
 from cachew.snapshots.variants import LFS, Variant, check_branch, from_query
 from cachew.web.app import allow_methods
 from cachew.web.bodies import send
-from cachew.web.conditional import evaluate
+from cachew.web.conditional import Decision, evaluate
 from cachew.web.origin import origin_of
 from cachew.web.outcome import outcome_of
 
@@ -129,11 +130,20 @@ class SnapshotRoutes:
         base, ref = parse_base(query.get("base", "")), query.get("ref", "")
         if ref:
             check_branch(ref)
-        entry = await self._bundles.find(identity, base, ref)
+        if request.method == b"HEAD":
+            entry = await self._bundles.kept(self._mirror_of_bundles(identity), base, ref)
+        else:
+            entry = await self._bundles.find(identity, base, ref)
         if entry is None:
             request.setResponseCode(204)
             return
         await self._serve(request, entry, {"Content-Type": BUNDLE_TYPE})
+
+    def _mirror_of_bundles(self, identity: Identity) -> Mirror:
+        mirror = self._find_mirror(identity)
+        if mirror is None:
+            raise NotFound(f"no bundle of {identity.name} is cached")
+        return mirror
 
     async def _bundle_list(self, request: Any, identity: Identity) -> None:
         name = query_of(request).get("bundle")
@@ -149,8 +159,9 @@ class SnapshotRoutes:
                 self._warm(identity, "bundles")
             raise NotFound(f"no bundles of {identity.name} are cached")
         body = render(listed, self._bundle_address(request, identity)).encode()
-        request.setHeader(b"Content-Type", _LIST_TYPE.encode())
-        await send(request, BytesSource(body), length=len(body))
+        decision = decide(request, etag=hashlib.sha256(body).hexdigest(), modified=listed[-1].token, size=len(body))
+        part = BytesSource(body[decision.start : decision.end])
+        await answer_as_decided(request, decision, part, {"Content-Type": _LIST_TYPE})
 
     def _bundle_address(self, request: Any, identity: Identity) -> str:
         return f"{origin_of(request, self._is_https)}/git/{identity.name}/bundle-list?bundle="
@@ -211,17 +222,33 @@ async def answer_with(request: Any, info: ObjectInfo, entry: Entry | None, more:
     :param entry: None when there is only to be said what it is like.
     :param more: headers besides those that are stored.
     """
-    decision = evaluate(
-        request.method.decode("latin-1"), fields_of(request), etag=info.etag, modified=info.modified, size=info.size
-    )
-    request.setResponseCode(decision.status)
+    decision = decide(request, etag=info.etag, modified=info.modified, size=info.size)
     stored = {name: info.headers[name] for name in _RELAYED if name in info.headers}
-    for name, value in {"Content-Type": ARCHIVE_TYPE, **stored, **more, **decision.headers}.items():
+    source: Source = BytesSource(b"")
+    if entry is not None and decision.length:
+        source = entry.source(decision.start, decision.length)
+    await answer_as_decided(request, decision, source, {"Content-Type": ARCHIVE_TYPE, **stored, **more})
+
+
+def decide(request: Any, *, etag: str, modified: float, size: int) -> Decision:
+    """Decide how to answer a request; see :func:`cachew.web.conditional.evaluate`."""
+    method = request.method.decode("latin-1")
+    return evaluate(method, fields_of(request), etag=etag, modified=modified, size=size)
+
+
+async def answer_as_decided(request: Any, decision: Decision, source: Source, headers: Mapping[str, str]) -> None:
+    """Send what was decided.
+
+    :param source: the bytes of a body, if there is to be one; it is closed.
+    :param headers: what describes them, and what else there is to say.
+    """
+    request.setResponseCode(decision.status)
+    for name, value in {**headers, **decision.headers}.items():
         request.setHeader(name.encode(), value.encode())
     if decision.status in (200, 206):
-        source: Source = BytesSource(b"") if entry is None else entry.source(decision.start, decision.length)
         await send(request, source, length=decision.length)
     else:
+        source.close()
         request.responseHeaders.removeHeader(b"Content-Type")
 
 

@@ -10,7 +10,7 @@ import zstandard
 from twisted.internet import reactor
 
 from cachew.mirrors.kinds import MIRRORED_KIND
-from cachew.snapshots.variants import Variant
+from cachew.snapshots.variants import LFS, SNAPSHOT, Variant
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gate import basic
@@ -197,22 +197,35 @@ CONDITIONS = [
 RANGES = {"bytes=0-9": slice(0, 10), "bytes=-10": slice(-10, None), "bytes=10-": slice(10, None)}
 
 
+VARIANTS = {
+    "snapshot.tar.zst": Variant(),
+    "snapshot.tar.zst?ref=refs/heads/topic/one": Variant(SNAPSHOT, "refs/heads/topic/one"),
+    "snapshot.tar.zst?filter=blob:none": Variant(SNAPSHOT, "", "blob:none"),
+    "lfs-snapshot.tar.zst": Variant(LFS),
+}
+KINDS = [*VARIANTS, "a bundle", "a bundle of the list", "bundle-list"]
+
+
+async def there_is(cachew: Cachew, repository: Repository, kind: str) -> str:
+    """Have something made and return what asks for it."""
+    mirror = await cachew.mirrored("org/repo")
+    if kind in VARIANTS:
+        await cachew.house.artefacts.make_now(mirror.identity, VARIANTS[kind])
+        return kind
+    if kind == "a bundle":
+        return f"snapshot.bundle?base={repository.commit('main~3')}"
+    await cachew.house.artefacts.make_bundles(mirror.identity)
+    (bundle,) = await cachew.house.artefacts.bundle_store.listed(mirror.identity)
+    return kind if kind == "bundle-list" else f"bundle-list?bundle={bundle.name}"
+
+
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("kind", ["snapshot", "lfs-snapshot", "bundle", "bundle-list"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_every_condition(upstream: Upstream, repository: Repository, start: Start, kind: str) -> None:
     """GET and HEAD of everything, with every condition and range, answer as RFC 9110 says, and alike."""
     add_large_file(upstream, repository)
     cachew = await start(CONFIG)
-    mirror = await cachew.mirrored("org/repo")
-    what = f"{kind}.tar.zst"
-    if kind == "bundle":
-        what = f"snapshot.bundle?base={repository.commit('main~3')}"
-    elif kind == "bundle-list":
-        await cachew.house.artefacts.bundle_store.update(mirror.identity)
-        (bundle,) = await cachew.house.artefacts.bundle_store.listed(mirror.identity)
-        what = f"bundle-list?bundle={bundle.name}"
-    else:
-        await cachew.house.artefacts.make_now(mirror.identity, Variant(kind))
+    what = await there_is(cachew, repository, kind)
     whole = await get(cachew, what)
     modified = whole.headers["last-modified"]
     before = formatdate(parsedate_to_datetime(modified).timestamp() - 60, usegmt=True)
@@ -238,3 +251,30 @@ async def test_every_condition(upstream: Upstream, repository: Repository, start
             elif answer.status == 304:
                 assert answer.body == b"" and "content-type" not in answer.headers
     await cachew.quiet()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_an_answer_says_of_a_snapshot(upstream: Upstream, repository: Repository, start: Start) -> None:
+    """Its commit and, when the branch has moved on, the bundle's address, whatever part of it is asked for."""
+    cachew = await start(CONFIG)
+    commit = repository.commit()
+    await there_is(cachew, repository, "snapshot.tar.zst")
+    answers = [("GET", [], 200), ("GET", ["Range: bytes=5-9"], 206), ("HEAD", [], 200)]
+    for method, headers, status in answers:
+        answer = await get(cachew, "snapshot.tar.zst", *headers, method=method)
+        assert (answer.status, answer.headers["x-cachew-snapshot-commit"]) == (status, commit)
+        assert "x-cachew-bundle-url" not in answer.headers
+        assert (answer.headers["content-type"], answer.headers["accept-ranges"]) == ("application/zstd", "bytes")
+    pushed = repositories.push_commit(repository)
+    mirror = await cachew.mirrored("org/repo")
+    await cachew.house.artefacts.staleness.fetch(mirror.identity)
+    bundle = f"{REPOSITORY}/snapshot.bundle?base={commit}"
+    for method, headers, status in reversed(answers):
+        answer = await get(cachew, "snapshot.tar.zst", *headers, method=method)
+        assert (answer.status, answer.headers["x-cachew-snapshot-commit"]) == (status, commit)
+        assert answer.headers["x-cachew-bundle-url"] == bundle
+        await cachew.quiet()
+        # Only who takes the snapshot will want the bundle too.
+        made = 404 if method == "HEAD" else 200
+        assert (await ask(reactor, cachew.url, "HEAD", bundle)).status == made
+    assert pushed.encode() in (await ask(reactor, cachew.url, "GET", bundle)).body

@@ -183,6 +183,46 @@ async def test_a_base_that_the_fetch_brings_is_served(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_base_that_was_just_pushed_is_the_tip(bundles: Bundles, upstream: Upstream, work: Path) -> None:
+    """A commit that the mirror has to fetch first may be the newest one there is."""
+    assert await bundles.find(IDENTITY, commit(work, {"README": "newest\n"})) is None
+    assert upstream.fetches == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_limit_on_fetches_is_for_what_is_unknown(
+    bundles: Bundles, upstream: Upstream, work: Path, tmp_path: Path
+) -> None:
+    """What the upstream has just said to be newer is fetched, whatever else was asked for before."""
+    base = upstream.mirror.head_commit
+    assert base is not None
+    with pytest.raises(NotFound):
+        await bundles.find(IDENTITY, "0" * 39 + "1")
+    new = commit(work, {"README": "new\n"})
+    bundle = await saved(await bundles.find(IDENTITY, base), tmp_path / "bundle")
+    assert f"{new} refs/heads/main" in git(work, "bundle", "list-heads", str(bundle)).splitlines()
+
+
+@pytest_twisted.ensureDeferred
+async def test_looking_for_a_bundle_makes_none(bundles: Bundles, upstream: Upstream, work: Path) -> None:
+    """Only what was made before is found, nothing is fetched, and the tip has none when the upstream says so."""
+    mirror, base = upstream.mirror, git(work, "rev-parse", "HEAD~1")
+    for unknown in (base, "0" * 39 + "1"):
+        with pytest.raises(NotFound, match="is cached"):
+            await bundles.kept(mirror, unknown)
+    made = await bundles.find(IDENTITY, base)
+    found = await bundles.kept(mirror, base)
+    assert made is not None and found is not None and found.info == made.info
+    assert await bundles.kept(mirror, mirror.head_commit or "") is None
+    newer = commit(work, {"README": "new\n"})
+    with pytest.raises(NotFound, match="is cached"):
+        await bundles.kept(mirror, mirror.head_commit or "")
+    with pytest.raises(NotFound, match="is cached"):
+        await bundles.kept(mirror, newer)
+    assert upstream.fetches == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_base_ahead_of_the_tip_has_no_bundle(bundles: Bundles, upstream: Upstream, work: Path) -> None:
     """When the branch was rewound there is nothing that a bundle could hold."""
     base = git(work, "rev-parse", "HEAD")
