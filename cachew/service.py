@@ -33,11 +33,13 @@ from cachew.outside import make_outside
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.periodic import Periodic
 from cachew.replicas.progress import Progress
+from cachew.replicas.sightings import Sightings
 from cachew.replicas.tally import Tally
 from cachew.settings import Settings
 from cachew.smarthttp.packcache import PackCache
 from cachew.surroundings import Surroundings
 from cachew.tiers import make_cache, make_records
+from cachew.upstream.elsewhere import Elsewhere
 from cachew.upstream.listing import Listing
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.verdicts import Terms, Verdicts
@@ -96,12 +98,19 @@ class House:
         self.clone_slots = Slots(limit=git.max_clones, queue_limit=git.queue_limit)
         self.making_slots = Slots(limit=git.snapshot_concurrency, queue_limit=git.queue_limit)
         self.mirrors = self._mirrors()
+        self.records = make_records(settings.cache, ground.store_threads)
         self.public = PublicRecord(
             path=ground.state / "public.json",
             now=ground.surroundings.wall_clock,
             grace=settings.access.public_grace,
             in_thread=ground.threads,
             background=ground.background,
+            elsewhere=Elsewhere(
+                sightings=Sightings(what="public", records=self.records),
+                now=ground.surroundings.wall_clock,
+                grace=settings.access.public_grace,
+                background=ground.background,
+            ),
         )
         self.verdicts = Verdicts(
             clock=ground.reactor,
@@ -122,7 +131,6 @@ class House:
             background=ground.background,
             metrics=ground.metrics,
         )
-        self.records = make_records(settings.cache, ground.store_threads)
         self.progress = Progress(records=self.records, clock=ground.surroundings.wall_clock)
         self.clones = Tally(what="clones", progress=self.progress, now=ground.surroundings.wall_clock)
         self.artefacts = self._artefacts()

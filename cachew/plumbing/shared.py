@@ -87,4 +87,21 @@ class Shared(Generic[K, V]):
         await DeferredList(under_way)
 
 
-__all__ = ["CancelledError", "Shared"]
+async def first_of(*works: Deferred[Any]) -> None:
+    """Wait until one of several has ended, well or badly; all are cancelled then, and when the wait is."""
+    first: Deferred[None] = Deferred()
+
+    def ended(_: object) -> None:
+        if not first.called:
+            first.callback(None)
+
+    for work in works:
+        work.addBoth(ended)
+    try:
+        await first
+    finally:
+        for work in works:
+            work.cancel()
+
+
+__all__ = ["CancelledError", "Shared", "first_of"]

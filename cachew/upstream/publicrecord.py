@@ -1,7 +1,7 @@
-"""Which repositories were public a short while ago, remembered across restarts.
+"""Which repositories were public a short while ago, remembered across restarts and told to the other replicas.
 
-A restarted server must be able to serve cached snapshots of public repositories although their upstream is slow. A
-record that can't be read means that nothing is known to be public.
+A restarted server, or a new replica, must be able to serve cached snapshots of public repositories although their
+upstream is slow. A record that can't be read means that nothing is known to be public.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from twisted.logger import Logger
 
 from cachew.plumbing.background import Background
+from cachew.upstream.elsewhere import Elsewhere
 
 
 class InThread(Protocol):
@@ -33,6 +34,7 @@ class PublicRecord:
     :param grace: seconds for which a sighting counts.
     :param in_thread: runs the writing of the file.
     :param background: follows the writing.
+    :param elsewhere: what the other replicas know.
     :param capacity: repositories remembered; the longest unseen goes first.
     """
 
@@ -46,8 +48,10 @@ class PublicRecord:
         grace: float,
         in_thread: InThread,
         background: Background,
+        elsewhere: Elsewhere,
         capacity: int = 10_000,
     ) -> None:
+        self._elsewhere = elsewhere
         self._path, self._now, self._grace = path, now, grace
         self._in_thread, self._background, self._capacity = in_thread, background, capacity
         self._seen: OrderedDict[str, float] = OrderedDict()
@@ -75,6 +79,12 @@ class PublicRecord:
         at = self._seen.get(name)
         return at is not None and self._counts(at)
 
+    async def learn(self, name: str) -> None:
+        """Find out whether another replica saw a repository to be public within the grace."""
+        at = await self._elsewhere.look(name)
+        if at is not None and self._counts(at):
+            self._seen[name] = max(at, self._seen.get(name, at))
+
     def note(self, name: str) -> None:
         """Note that a repository is public now; the file follows when it is a tenth of the grace behind."""
         now = self._now()
@@ -82,12 +92,14 @@ class PublicRecord:
         self._seen[name] = now
         while len(self._seen) > self._capacity:
             self._seen.popitem(last=False)
+        self._elsewhere.seen(name)
         if not 0 <= now - self._kept.get(name, float("-inf")) < self._grace / 10:
             self._save()
 
     def forget(self, name: str) -> None:
         """Note that a repository is not public; the file follows at once."""
         self._seen.pop(name, None)
+        self._elsewhere.refused(name)
         if name in self._kept:
             self._save()
 

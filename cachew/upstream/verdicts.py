@@ -18,7 +18,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
 from cachew.plumbing.errors import UpstreamError, UpstreamRefused
-from cachew.plumbing.shared import Shared
+from cachew.plumbing.shared import Shared, first_of
 from cachew.upstream.expiring import Expiring
 from cachew.upstream.publicrecord import PublicRecord
 
@@ -89,9 +89,23 @@ class Verdicts:
         """
         if self.allows(repository, authorization):
             return
+        if not self._public.was_public(repository.name):
+            answer = Deferred.fromCoroutine(self._check(repository, authorization))
+            await first_of(answer, Deferred.fromCoroutine(self._public.learn(repository.name)))
         if self._public.was_public(repository.name) and await self._public_for_all_we_know(repository):
             return
-        await self._check(repository, authorization)
+        if not self.allows(repository, authorization):
+            await self._check_or_learn(repository, authorization)
+
+    async def _check_or_learn(self, repository: Named, authorization: str | None) -> None:
+        try:
+            await self._check(repository, authorization)
+        except UpstreamRefused:
+            raise
+        except UpstreamError:
+            await self._public.learn(repository.name)
+            if not self._public.was_public(repository.name):
+                raise
 
     def might_be_public(self, repository: Named) -> bool:
         """Whether it is neither known to be public nor was found not to be in the last hour."""

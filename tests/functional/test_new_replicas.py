@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,16 +16,20 @@ from tests.fakes import objectservers
 from tests.fakes.faultyproxy import FaultyProxy
 from tests.functional import repositories
 from tests.functional.conftest import Start
+from tests.functional.gate import basic
 from tests.functional.gitclient import Git
-from tests.functional.misbehaviour import Hold
+from tests.functional.misbehaviour import Hang, Hold, Refuse
 from tests.functional.rawhttp import ask, connect, request_head
 from tests.functional.replicas import tiers
 from tests.functional.repositories import Repository
 from tests.functional.server import HOST, Cachew
 from tests.functional.upstream import Upstream
+from tests.web.wire import Response
 
 IDENTITY = Identity(HOST, "org/repo")
 SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"
+AT_ONCE = 0.1
+"""Seconds in which the first byte of a cached snapshot comes."""
 UNSCHEDULED = """
 [git]
 ref-check-interval = "0s"
@@ -109,6 +114,58 @@ async def test_starts_from_what_the_others_have(
         assert (await git.run("-C", "through", "rev-parse", "HEAD")).out == pushed
     finally:
         await fresh.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_serves_what_is_public_whatever_the_upstream_does(
+    start: Start, upstream: Upstream, repository: Repository, store: str, tmp_path: Path
+) -> None:
+    """It sends the snapshot of a repository that the others saw to be public at once, though the upstream hangs."""
+    config = UNSCHEDULED.partition("[access]")[0] + tiers(store, tmp_path.name)
+    first = await start(config)
+    stored = await stored_snapshot(first)
+    upstream.misbehave(Hang())
+    clock: Any = reactor
+    waited = []
+    for number in range(3):
+        fresh = await start(config, state=f"fresh{number}")
+        began = clock.seconds()
+        client = await connect(reactor, fresh.url)
+        client.send(request_head("GET", SNAPSHOT))
+        head = await client.head()
+        assert (head.status, head.headers["etag"]) == (200, stored.headers["etag"])
+        await client.take(1)
+        waited.append(clock.seconds() - began)
+        assert await client.take(len(stored.body) - 1) == stored.body[1:]
+        client.transport.loseConnection()
+        await client.lost.wait()
+    assert min(waited) < AT_ONCE
+
+
+@pytest_twisted.ensureDeferred
+async def test_not_what_is_public_no_more(
+    start: Start, upstream: Upstream, repository: Repository, store: str, tmp_path: Path
+) -> None:
+    """What the upstream has refused to any replica since then, a new one serves to nobody without its word."""
+    config = UNSCHEDULED.partition("[access]")[0] + tiers(store, tmp_path.name)
+    await stored_snapshot(await start(config))
+    upstream.gate.protect("org/repo", basic("reader", "secret"))
+    second = await start(config, state="second")
+    assert (await ask(reactor, second.url, "GET", SNAPSHOT)).status == 401
+    await second.quiet()
+    upstream.misbehave(Refuse(503))
+    for server in (second, await start(config, state="third")):
+        assert (await ask(reactor, server.url, "GET", SNAPSHOT)).status in (401, 503)
+
+
+async def stored_snapshot(cachew: Cachew) -> Response:
+    """Have a snapshot stored for all replicas, and what is public told to them, and return it as it is served."""
+    mirror = await cachew.mirrored("org/repo")
+    await cachew.house.artefacts.make_now(mirror.identity, Variant())
+    stored = await ask(reactor, cachew.url, "GET", SNAPSHOT)
+    assert stored.status == 200
+    await cachew.quiet()
+    return stored
 
 
 @pytest_twisted.ensureDeferred

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
-from cachew.plumbing.shared import Shared
+from cachew.plumbing.shared import Shared, first_of
 from tests.fakes.settled import failure_of, value_of
 
 
@@ -122,3 +122,26 @@ def test_a_waiter_may_ask_again_at_once() -> None:
     work.running[0].callback("a")
     work.running[1].callback("b")
     assert value_of(both) == "ab"
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_the_first_of_several(well: bool) -> None:
+    """The wait ends with the first end, good or bad, and the others are cancelled."""
+    works: list[Deferred[None]] = [Deferred(), Deferred()]
+    waiting = Deferred.fromCoroutine(first_of(*works))
+    assert not waiting.called
+    if well:
+        works[1].callback(None)
+    else:
+        works[1].errback(ValueError("no"))
+    assert value_of(waiting) is None
+    assert works[0].called
+
+
+def test_nobody_waits_for_the_first_any_more() -> None:
+    """Who gives up waiting is told so, and the works are cancelled."""
+    works: list[Deferred[None]] = [Deferred(), Deferred()]
+    waiting = Deferred.fromCoroutine(first_of(*works))
+    waiting.cancel()
+    assert isinstance(failure_of(waiting), CancelledError)
+    assert all(work.called for work in works)

@@ -13,8 +13,10 @@ from twisted.internet.task import Clock
 
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UpstreamRefused, UpstreamUnreachable
+from cachew.upstream.elsewhere import Elsewhere
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.verdicts import Verdicts
+from tests.fakes.sightings import FakeSightings
 
 URL = "https://git.example/r"
 EPOCH = 1_700_000_000.0
@@ -58,19 +60,30 @@ class World:
         self.path = path
         self.clock = Clock()
         self.upstream = Upstream()
+        self.sightings = FakeSightings()
         self.start()
 
     def start(self) -> None:
         """Start, or start again as after a restart of the process."""
         self.public = PublicRecord(
             path=self.path,
-            now=lambda: EPOCH + self.clock.seconds(),
+            now=self.now,
             grace=3600,
             in_thread=directly,
             background=Background(),
+            elsewhere=Elsewhere(sightings=self.sightings, now=self.now, grace=3600, background=Background()),
         )
         self.public.load()
         self.verdicts = Verdicts(clock=self.clock, probe=self.upstream.probe, public=self.public, key=b"k" * 32)
+
+    def now(self) -> float:
+        """Return the time of day."""
+        return EPOCH + self.clock.seconds()
+
+    def another_replica(self) -> None:
+        """Start anew, as a replica of which nothing is left but what was told to all."""
+        self.path.unlink(missing_ok=True)
+        self.start()
 
     def admit(self, authorization: str | None = None, repository: Repository = REPOSITORY) -> list[Any]:
         """Ask to be let in; the list holds the outcome once there is one: None or the exception."""
@@ -293,3 +306,62 @@ def test_unwritable_record(world: World, flush_logged_errors: Any) -> None:
     world.become_public()
     assert world.admit() == [None]
     flush_logged_errors()
+
+
+@pytest.mark.parametrize("down", [True, False])
+def test_a_new_replica_knows_what_is_public(world: World, down: bool) -> None:
+    """What another replica saw to be public within the grace is served while the upstream hangs, or is down."""
+    world.become_public()
+    world.another_replica()
+    outcome = world.admit()
+    if down:
+        world.upstream.fail()
+    world.clock.advance(0.05)
+    assert outcome == [None]
+    assert not world.verdicts.allows(REPOSITORY, None)
+
+
+def test_a_new_replica_is_told_by_the_upstream_first(world: World) -> None:
+    """The upstream's refusal counts more than what another replica saw before, here and for those to come."""
+    world.become_public()
+    world.another_replica()
+    outcome = world.admit()
+    world.upstream.refuse(404)
+    assert outcome[0].status == 404
+    assert not world.sightings.moments
+    world.sightings.moments[REPOSITORY.name] = world.now()
+    world.clock.advance(6)
+    asking = world.admit()
+    world.clock.advance(1)
+    assert asking == [], "it was refused to this replica itself"
+
+
+def test_old_sightings_count_for_nothing(world: World) -> None:
+    """What was public longer ago than the grace, or will be, is not known to be so now."""
+    for at in (world.now() - 3601, world.now() + 10):
+        world.sightings.moments[REPOSITORY.name] = at
+        world.another_replica()
+        outcome = world.admit()
+        world.clock.advance(1)
+        assert outcome == []
+        world.upstream.fail()
+        assert isinstance(outcome[0], UpstreamUnreachable)
+
+
+def test_the_others_are_asked_now_and_then(world: World) -> None:
+    """However many clients ask for what nobody has seen to be public, it is looked up once in ten seconds."""
+    outcomes = [world.admit(f"credential {n}") for n in range(20)]
+    assert (outcomes, world.sightings.looks) == ([[]] * 20, 1)
+    world.clock.advance(11)
+    world.admit("another")
+    assert world.sightings.looks == 2
+
+
+def test_without_records_it_is_as_before(world: World) -> None:
+    """While what was told can't be read, the upstream alone decides; what can't be told is no failure."""
+    world.sightings.down = True
+    outcome = world.admit("mine")
+    world.upstream.allow()
+    assert outcome == [None]
+    world.become_public()
+    assert not world.sightings.moments

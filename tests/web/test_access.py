@@ -21,6 +21,7 @@ from cachew.upstream.listing import Listing
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.verdicts import Verdicts
 from cachew.web.access import TrustedNetworkGuard, UpstreamGuard
+from tests.fakes.sightings import alone
 
 PRIVATE = Identity("git.example", "org/private")
 PUBLIC = Identity("git.example", "org/public")
@@ -58,6 +59,7 @@ class World:
             grace=3600,
             in_thread=directly,
             background=Background(),
+            elsewhere=alone(self.clock.seconds),
         )
         self.verdicts = Verdicts(clock=self.clock, probe=self.probe, public=public, key=b"k" * 32)
         self.guard = UpstreamGuard(verdicts=self.verdicts, background=Background())
