@@ -2,17 +2,19 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
+from cachew.mirrors.mirror import Mirror
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.loglines import LogLines, listening
-from tests.functional.misbehaviour import Hang
+from tests.functional.misbehaviour import Hang, Stall
 from tests.functional.rawhttp import ask, connect, request_head
 from tests.functional.repositories import Repository
 from tests.functional.server import Cachew
@@ -113,6 +115,34 @@ async def test_nor_after_a_restart(
     assert again.body == made.body
     assert (await asked).outcome == "open"
     assert await comes_at_once(cachew)
+
+
+@pytest_twisted.ensureDeferred
+async def test_nor_is_what_goes_on_with_the_mirror(
+    upstream: Upstream, repository: Repository, start: Start, log: LogLines
+) -> None:
+    """The same holds while a fetch hangs, and whoever else has the mirror for himself."""
+    cachew = await start(f'{UNSCHEDULED}ref-check-interval = "0s"\n')
+    made = await stored_snapshot(cachew, log)
+    upstream.misbehave(Stall(0), kind="pack")
+    packs = upstream.count("pack")
+    repositories.push_commit(repository)
+    assert (await snapshot(cachew)).body == made.body
+    await upstream.journal.reached(packs + 1, "pack")
+    assert await comes_at_once(cachew)
+    assert (await snapshot(cachew)).headers["etag"]
+    upstream.misbehave(Hang())
+    mirror = await cachew.mirrored("org/repo")
+    held = Deferred.fromCoroutine(hold(mirror))
+    assert await comes_at_once(cachew)
+    held.cancel()
+
+
+async def hold(mirror: Mirror) -> None:
+    """Have a mirror to oneself as soon as it is free, for good."""
+    with suppress(CancelledError):
+        async with mirror.exclusive():
+            await Deferred()
 
 
 @pytest_twisted.ensureDeferred
