@@ -40,12 +40,13 @@ def parse_needs(body: bytes) -> Needs:
         raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise BadRequest("the body is not a JSON object")
-    refs = document.get("refs") or {}
-    commits = document.get("commits") or []
+    refs, commits = document.get("refs"), document.get("commits")
+    # A client in Go sends null for what it doesn't ask for.
+    refs, commits = ({} if refs is None else refs), ([] if commits is None else commits)
     if not isinstance(refs, dict) or not isinstance(commits, list):
         raise BadRequest("'refs' must be an object and 'commits' a list")
     for name, oid in refs.items():
-        if not valid_name(name):
+        if not _is_name(name):
             raise BadRequest(f"{name[:200]!r} is not a ref name")
         if oid != "" and not _is_oid(oid):
             raise BadRequest(f"the value of {name[:200]!r} is neither empty nor a full object id")
@@ -55,6 +56,13 @@ def parse_needs(body: bytes) -> Needs:
     if not refs and not commits:
         raise BadRequest("at least one of 'refs' and 'commits' must be given")
     return Needs({name: oid.lower() for name, oid in refs.items()}, tuple(oid.lower() for oid in commits if oid))
+
+
+def _is_name(name: str) -> bool:
+    try:
+        return valid_name(name)
+    except UnicodeEncodeError:  # JSON can name halves of characters, which stand for no bytes
+        return False
 
 
 def _is_oid(value: object) -> bool:
