@@ -3,13 +3,17 @@
 import hashlib
 import http.server
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 
 from cachew.mirrors.commands import GitCommands
 from cachew.plumbing.errors import CorruptObject, NotFound, ProcessFailed, ProcessTimedOut
@@ -20,6 +24,7 @@ from cachew.snapshots.mirror import Mirror
 from cachew.snapshots.production import Begin
 from cachew.snapshots.store import COMMIT_HEADER
 from cachew.snapshots.variants import LFS, Variant
+from tests.functional.remains import settle
 from tests.snapshots.repositories import BareMirror, Output, bare, commit
 
 
@@ -30,7 +35,7 @@ class LfsServer:
         self.objects: dict[str, bytes] = {}
         self.downloads: list[str] = []
         self.authorizations: list[str | None] = []
-        self.released = threading.Event()
+        self.asked, self.released = threading.Event(), threading.Event()
         self.released.set()
         outer = self
 
@@ -42,6 +47,7 @@ class LfsServer:
                 self.say(json.dumps({"transfer": "basic", "objects": listed}).encode())
 
             def do_GET(self) -> None:
+                outer.asked.set()
                 outer.released.wait(30)
                 oid = self.path.rsplit("/", 1)[1]
                 outer.downloads.append(oid)
@@ -217,8 +223,24 @@ async def test_a_damaged_object_is_noticed_and_fetched_anew(
 async def test_a_hanging_server_is_given_up(
     mirror: BareMirror, server: LfsServer, processes: Processes, commands: GitCommands, threads: Threads, tmp_path: Path
 ) -> None:
-    """After the time-out no process of git-lfs is left."""
+    """After the time-out neither git-lfs is left nor anything that it has started."""
     server.released.clear()
+    making = Deferred.fromCoroutine(make(maker(processes, commands, threads, timeout=4.0), mirror, tmp_path / "place"))
+    await threads(server.asked.wait, 30)
+    assert any("lfs" in words for words in at_work_on(mirror.directory)), "the group is at work"
     with pytest.raises(ProcessTimedOut):
-        await make(maker(processes, commands, threads, timeout=1.0), mirror, tmp_path / "place")
+        await making
     assert processes.running == 0
+    assert await settle(reactor, lambda: at_work_on(mirror.directory)) == []
+
+
+def at_work_on(directory: Path) -> list[str]:
+    """Return the command lines of all processes that were started for a repository, by whomever."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            given = words + (process / "environ").read_text(errors="replace")
+            if words and int(process.name) != os.getpid() and str(directory) in given:
+                found.append(words)
+    return found
