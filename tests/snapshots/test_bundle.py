@@ -125,6 +125,7 @@ async def test_a_bundle_is_made_once(bundles: Bundles, work: Path) -> None:
     assert first is not None
     assert second is not None
     assert first.info == second.info
+    assert first.info.expires == 7200.0, "two hours from now, as the config says unless told otherwise"
 
 
 @pytest_twisted.ensureDeferred
