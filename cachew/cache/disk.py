@@ -8,16 +8,16 @@ which leaves by ``sendfile``.
 import os
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, Unpack
 
 from twisted.logger import Logger
 
 from cachew.cache.blocks import BLOCK
 from cachew.cache.diskfile import CheckedRegion, Draft, Stamp
 from cachew.cache.diskstore import DiskStore, Found
-from cachew.cache.interface import NO_HEADERS, ObjectInfo, Stats
+from cachew.cache.interface import ObjectInfo, Options, Stats
 from cachew.cache.naming import namespace_name, object_key
 from cachew.cache.record import Terms
 from cachew.plumbing.disk import free_bytes
@@ -239,21 +239,9 @@ class DiskCache:
         entry.close()
         return entry.info
 
-    async def create(
-        self,
-        namespace: str,
-        key: str,
-        *,
-        headers: Mapping[str, str] = NO_HEADERS,
-        ttl: float | None = None,
-        etag: str | None = None,
-        digest: str | None = None,
-        modified: float | None = None,
-    ) -> DiskWriter:
+    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> DiskWriter:
         """Begin an object."""
-        terms = Terms.checked(
-            namespace, key, ttl=ttl, max_ttl=self._max_ttl, headers=headers, etag=etag, digest=digest, modified=modified
-        )
+        terms = Terms.checked(namespace, key, max_ttl=self._max_ttl, **options)
         return DiskWriter(cache=self, draft=self._store.draft(), terms=terms, limit=self._limit)
 
     async def make_room(self) -> None:

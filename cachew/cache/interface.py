@@ -7,7 +7,7 @@ what a cache never does is to give out something that was not stored.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 from cachew.plumbing.streams import Source
 
@@ -51,6 +51,23 @@ class Stats:
     objects: int
     size: int
     capacity: int
+
+
+class Options(TypedDict, total=False):
+    """What may be said of an object when it is begun; nothing of it has to be.
+
+    :param headers: to be stored and given back.
+    :param ttl: seconds until it expires; the cache's maximum MUST cap it, and holds when it is None.
+    :param etag: its entity tag without quotes; the SHA-256 of the content when None.
+    :param digest: the SHA-256 that the content has to have, in hex; anything goes when None.
+    :param modified: when the content was first stored, for a copy from another cache; the present when None.
+    """
+
+    headers: Mapping[str, str]
+    ttl: float | None
+    etag: str | None
+    digest: str | None
+    modified: float | None
 
 
 class Entry(Protocol):
@@ -124,24 +141,10 @@ class Cache(Protocol):
     async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
         """Return what is known of an object, without its content. Counts as a use; an expired one MUST NOT be given."""
 
-    async def create(
-        self,
-        namespace: str,
-        key: str,
-        *,
-        headers: Mapping[str, str] = NO_HEADERS,
-        ttl: float | None = None,
-        etag: str | None = None,
-        digest: str | None = None,
-        modified: float | None = None,
-    ) -> Writer:
+    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> Writer:
         """Begin an object. Of several writers under one key the last to commit wins.
 
-        :param headers: to be stored and given back.
-        :param ttl: seconds until it expires; the cache's maximum MUST cap it, and holds when it is None.
-        :param etag: its entity tag without quotes; the SHA-256 of the content when None.
-        :param digest: the SHA-256 that the content has to have, in hex; anything goes when None.
-        :param modified: when the content was first stored, for a copy from another cache; the present when None.
+        :param options: what else is known of it.
         """
 
     async def delete(self, namespace: str, key: str) -> bool:

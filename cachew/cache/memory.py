@@ -1,12 +1,13 @@
 """A cache in this process's memory, bounded by bytes; the least recently used goes first."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Unpack
 
 from cachew.cache.blocks import Ledger
 from cachew.cache.eviction import excess, victims
-from cachew.cache.interface import NO_HEADERS, ObjectInfo, Stats
+from cachew.cache.interface import ObjectInfo, Options, Stats
 from cachew.cache.naming import namespace_name, object_key
 from cachew.cache.record import Terms, live
 from cachew.plumbing.errors import TooLarge
@@ -125,21 +126,9 @@ class MemoryCache:
         found = self._use(namespace, key)
         return None if found is None else found.info
 
-    async def create(
-        self,
-        namespace: str,
-        key: str,
-        *,
-        headers: Mapping[str, str] = NO_HEADERS,
-        ttl: float | None = None,
-        etag: str | None = None,
-        digest: str | None = None,
-        modified: float | None = None,
-    ) -> MemoryWriter:
+    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> MemoryWriter:
         """Begin an object."""
-        terms = Terms.checked(
-            namespace, key, ttl=ttl, max_ttl=self._max_ttl, headers=headers, etag=etag, digest=digest, modified=modified
-        )
+        terms = Terms.checked(namespace, key, max_ttl=self._max_ttl, **options)
         return MemoryWriter(terms=terms, limit=self._limit, clock=self._clock, publish=self._publish)
 
     def _publish(self, info: ObjectInfo, data: bytes) -> None:

@@ -7,12 +7,13 @@ is removed by :meth:`ObjectStoreCache.sweep`, after a grace in which readers may
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Unpack
 
 from twisted.logger import Logger
 
 from cachew.cache.blocks import Ledger
-from cachew.cache.interface import NO_HEADERS, ObjectInfo, Stats
+from cachew.cache.interface import ObjectInfo, Options, Stats
 from cachew.cache.manifest import Manifest, content_path, manifest_path
 from cachew.cache.naming import namespace_name, object_key
 from cachew.cache.objectcensus import ObjectCensus
@@ -208,27 +209,15 @@ class ObjectStoreCache:
         manifest = await self._find(namespace, key)
         return None if manifest is None else manifest.info
 
-    async def create(
-        self,
-        namespace: str,
-        key: str,
-        *,
-        headers: Mapping[str, str] = NO_HEADERS,
-        ttl: float | None = None,
-        etag: str | None = None,
-        digest: str | None = None,
-        modified: float | None = None,
-    ) -> ObjectStoreWriter:
+    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> ObjectStoreWriter:
         """Begin an object."""
-        terms = Terms.checked(
-            namespace, key, ttl=ttl, max_ttl=self._max_ttl, headers=headers, etag=etag, digest=digest, modified=modified
-        )
+        terms = Terms.checked(namespace, key, max_ttl=self._max_ttl, **options)
         return ObjectStoreWriter(
             bucket=self._bucket,
             terms=terms,
             path=content_path(terms.namespace, terms.key, uuid.uuid4().hex),
             clock=self._clock,
-            slides=ttl is None,
+            slides=options.get("ttl") is None,
         )
 
     async def delete(self, namespace: str, key: str) -> bool:

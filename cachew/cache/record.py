@@ -3,11 +3,11 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from cachew.cache.blocks import Blocks, Ledger
 from cachew.cache.eviction import lifetime
-from cachew.cache.interface import ObjectInfo
+from cachew.cache.interface import NO_HEADERS, ObjectInfo, Options
 from cachew.cache.naming import entity_tag, namespace_name, object_key
 from cachew.plumbing.errors import CorruptObject
 
@@ -58,14 +58,21 @@ class Terms:
     modified: float | None
 
     @classmethod
-    def checked(cls, namespace: str, key: str, *, ttl: float | None, max_ttl: float | None, **more: Any) -> "Terms":
+    def checked(cls, namespace: str, key: str, *, max_ttl: float | None, **options: Unpack[Options]) -> "Terms":
         """Return terms whose names are well formed and whose time to live is capped.
 
         :raise BadRequest: when a name or the entity tag is malformed.
         """
-        if more.get("etag") is not None:
-            entity_tag(more["etag"])
-        return cls(namespace_name(namespace), object_key(key), ttl=lifetime(ttl, max_ttl), **more)
+        etag = options.get("etag")
+        return cls(
+            namespace_name(namespace),
+            object_key(key),
+            headers=options.get("headers", NO_HEADERS),
+            ttl=lifetime(options.get("ttl"), max_ttl),
+            etag=None if etag is None else entity_tag(etag),
+            digest=options.get("digest"),
+            modified=options.get("modified"),
+        )
 
     def record(self, ledger: Ledger, now: float) -> Record:
         """Return the record of the content that ``ledger`` has seen.

@@ -6,7 +6,8 @@ bounded while, then the copy is served and the answer is used when it comes. A t
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Unpack
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
@@ -14,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cachew.cache.backfill import Copies, FarEntry, copy
-from cachew.cache.interface import NO_HEADERS, Cache, Entry, ObjectInfo, Stats, Writer
+from cachew.cache.interface import Cache, Entry, ObjectInfo, Options, Stats, Writer
 from cachew.cache.naming import entity_tag, namespace_name, object_key
 from cachew.cache.tieredwriter import TieredWriter
 from cachew.cache.tiers import Tier
@@ -245,29 +246,18 @@ class TieredCache:
 
     # Writing
 
-    async def create(
-        self,
-        namespace: str,
-        key: str,
-        *,
-        headers: Mapping[str, str] = NO_HEADERS,
-        ttl: float | None = None,
-        etag: str | None = None,
-        digest: str | None = None,
-        modified: float | None = None,
-    ) -> Writer:
+    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> Writer:
         """Begin an object in every tier.
 
         :raise StorageUnavailable: when no tier takes it.
         """
         name = namespace_name(namespace), object_key(key)
-        if etag is not None:
+        if (etag := options.get("etag")) is not None:
             entity_tag(etag)
         writers: list[tuple[Tier, Writer | None]] = []
         for tier in self._tiers:
-            creation = tier.cache.create(*name, headers=headers, ttl=ttl, etag=etag, digest=digest, modified=modified)
             try:
-                writers.append((tier, await tier.ask(creation)))
+                writers.append((tier, await tier.ask(tier.cache.create(*name, **options))))
             except StorageUnavailable:
                 writers.append((tier, None))
         if all(writer is None for _, writer in writers):

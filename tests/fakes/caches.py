@@ -1,10 +1,10 @@
 """Caches that fail, hang or lie, at a test's command."""
 
-from collections.abc import Mapping
+from typing import Unpack
 
 from twisted.internet.defer import Deferred
 
-from cachew.cache.interface import NO_HEADERS, Cache, Entry, ObjectInfo, Stats, Writer
+from cachew.cache.interface import Cache, Entry, ObjectInfo, Options, Stats, Writer
 from cachew.plumbing.errors import CorruptObject, StorageUnavailable
 from cachew.plumbing.streams import Source
 
@@ -59,23 +59,10 @@ class UnreliableCache:
         await self._ask("stat")
         return await self.cache.stat(namespace, key)
 
-    async def create(
-        self,
-        namespace: str,
-        key: str,
-        *,
-        headers: Mapping[str, str] = NO_HEADERS,
-        ttl: float | None = None,
-        etag: str | None = None,
-        digest: str | None = None,
-        modified: float | None = None,
-    ) -> Writer:
+    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> Writer:
         """Create."""
         await self._ask("create")
-        writer = await self.cache.create(
-            namespace, key, headers=headers, ttl=ttl, etag=etag, digest=digest, modified=modified
-        )
-        return _Writer(self, writer)
+        return _Writer(self, await self.cache.create(namespace, key, **options))
 
     async def delete(self, namespace: str, key: str) -> bool:
         """Delete."""
