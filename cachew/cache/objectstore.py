@@ -73,9 +73,9 @@ class ObjectStoreWriter:
         self._clock, self._slides = clock, slides
         self._ledger = Ledger()
         self._upload: Upload | None = None
-        # A cancelled call goes on in its thread; the upload is never used by two at once.
+        # A cancelled call goes on in its thread, or begins only then; the upload is never used by two at once.
         self._lock = threading.Lock()
-        self._ended = self._stored = self._publishing = False
+        self._ended = self._completed = self._publishing = False
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -88,32 +88,34 @@ class ObjectStoreWriter:
 
     def _append(self, upload: Upload, data: bytes) -> None:
         with self._lock:
-            self._ledger.update(data)
-            upload.write(data)
-
-    def _close(self, upload: Upload) -> None:
-        with self._lock:
-            upload.close()
+            if not self._ended:
+                self._ledger.update(data)
+                upload.write(data)
 
     async def commit(self) -> ObjectInfo:
         """Complete the upload, see that it is whole, and make it visible."""
         self._check()
         now = self._clock()
         record = self._terms.record(self._ledger, now)
-        await self._complete()
+        await self._finish()
         manifest = Manifest(record, self._path, self._slides, now)
         self._publishing = True
         await self._bucket.put(manifest_path(record.info.namespace, record.info.key), manifest.encode())
         self._ended = True
         return record.info
 
-    async def _complete(self) -> None:
+    async def _finish(self) -> None:
         if self._upload is None:
             self._upload = await self._bucket.upload(self._path)
-        self._stored = True
-        await self._bucket.call(self._close, self._upload)
+        await self._bucket.call(self._complete, self._upload)
         if await self._bucket.size(self._path) != self._ledger.size:
             raise StorageUnavailable("the object store has not kept all of an upload")
+
+    def _complete(self, upload: Upload) -> None:
+        with self._lock:
+            if not self._ended:
+                self._completed = True
+                upload.close()
 
     async def abort(self) -> None:
         """Remove what was uploaded.
@@ -123,15 +125,20 @@ class ObjectStoreWriter:
         if self._ended:
             return
         self._ended = True
-        if self._publishing:
+        if self._publishing or self._upload is None:
             return
-        if self._upload is not None and (self._stored or self._ledger.size >= PART):
-            # There is no way to abandon a multipart upload but to complete it and remove the object.
-            try:
-                if not self._stored:
-                    await self._bucket.call(self._close, self._upload)
-            finally:
+        try:
+            await self._bucket.call(self._abandon, self._upload)
+        finally:
+            if self._completed:
                 await self._bucket.delete(self._path)
+
+    def _abandon(self, upload: Upload) -> None:
+        """Complete an upload whose parts are under way, so that it can be removed: there is no other way to end it."""
+        with self._lock:
+            if not self._completed and self._ledger.size >= PART:
+                self._completed = True
+                upload.close()
 
     def _check(self) -> None:
         if self._ended:

@@ -1,8 +1,10 @@
 """The cache in an object store: the contract on real servers, and what a failing one may and may not do."""
 
 import json
+import threading
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +12,8 @@ import obstore
 import pytest
 import pytest_twisted
 from obstore.store import MemoryStore
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.threadpool import ThreadPool
 
 from cachew.cache.memory import MemoryCache
 from cachew.cache.objectstore import ObjectStoreCache
@@ -104,10 +107,73 @@ async def test_large_objects_stream_both_ways(
         await source.read(PIECE)
         source.close()
         assert await source.read(PIECE) == b""
+    await cache.stop()
+
+
+class Crowd:
+    """A pool of one thread that a test can keep busy."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.pool = ThreadPool(minthreads=0, maxthreads=1)
+        self.pool.start()
+        self.threads = Threads(reactor=reactor, pool=self.pool)
+        self.go = threading.Event()
+
+    def keep_busy(self) -> None:
+        """Have everything wait until ``go`` is set."""
+        self.pool.callInThread(self.go.wait, 10)
+
+    async def emptied(self) -> None:
+        """Wait until everything that was begun has ended."""
+        self.go.set()
+        await self.threads(lambda: None)
+
+
+@pytest.fixture
+def crowd() -> Iterator[Crowd]:
+    """Return the pool."""
+    from twisted.internet import reactor
+
+    crowd = Crowd(reactor)
+    yield crowd
+    crowd.go.set()
+    crowd.pool.stop()
+
+
+def unfinished(url: str, prefix: str) -> list[str]:
+    """Return the multipart uploads of a store that have neither been completed nor been ended."""
+    boto3: Any = import_module("boto3")
+    given = {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET_KEY, "region_name": "us-east-1"}
+    listed = boto3.client("s3", endpoint_url=url, **given).list_multipart_uploads(Bucket=BUCKET)
+    return [one["Key"] for one in listed.get("Uploads", []) if one["Key"].startswith(prefix)]
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("server", ["seaweedfs", "moto"])
+@pytest.mark.parametrize("when", ["written", "being written", "not yet written", "being committed"])
+async def test_an_aborted_upload_leaves_nothing_in_the_store(
+    servers: dict[str, str], clock: WallClock, crowd: Crowd, server: str, when: str
+) -> None:
+    """No object and no part of one, whatever was under way when the client went."""
+    prefix = uuid.uuid4().hex
+    raw = s3(servers[server], prefix)
+    cache = cache_over(raw, clock, crowd.threads)
     writer = await cache.create("ns", "aborted")
-    await writer.write(data[:20_000_000])
-    await writer.abort()
-    assert len([path for path in everything(raw) if path.startswith("contents")]) == 1
+    await writer.write(LARGE * 4 if when == "written" else LARGE)
+    if when != "written":
+        if when != "being written":
+            crowd.keep_busy()
+        going_on = writer.commit() if when == "being committed" else writer.write(LARGE * 8)
+        work: Deferred[Any] = Deferred.fromCoroutine(going_on)
+        work.cancel()
+        with pytest.raises(CancelledError):
+            await work
+    aborting = Deferred.fromCoroutine(writer.abort())
+    crowd.go.set()
+    await aborting
+    await crowd.emptied()
+    assert everything(raw) == []
+    assert unfinished(servers[server], prefix) == []
     await cache.stop()
 
 
