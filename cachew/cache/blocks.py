@@ -1,13 +1,19 @@
 """Digests of an object's content, whole and by blocks (pure).
 
-The digest of the whole names the content. Those of the blocks let a reader begin anywhere and still never hand on a
-byte that was damaged in storage: it reads whole blocks, checks each, and gives out what it was asked for.
+The digest of the whole, a SHA-256, names the content. Those of the blocks let a reader begin anywhere and still never
+hand on a byte that was damaged in storage: it reads whole blocks, checks each, and gives out what it was asked for.
+They find damage, not malice, since who can write the content can write them too. So they are GMACs (NIST SP 800-38D)
+under a key that everybody knows, which cost next to nothing.
 """
 
 import base64
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES128
+from cryptography.hazmat.primitives.ciphers.modes import GCM
 
 from cachew.plumbing.errors import CorruptObject
 
@@ -16,9 +22,23 @@ BLOCK = 1024 * 1024
 _WIDTH = 8
 
 
+class _BlockDigest:
+    def __init__(self) -> None:
+        # Processors have instructions for it: 20 GB/s, where they do 2 of SHA-256.
+        self._mac = Cipher(AES128(bytes(16)), GCM(bytes(12))).encryptor()
+
+    def update(self, data: bytes | memoryview) -> None:
+        self._mac.authenticate_additional_data(data)
+
+    def digest(self) -> bytes:
+        self._mac.finalize()
+        return self._mac.tag[:_WIDTH]
+
+
 def _check(data: bytes | memoryview) -> bytes:
-    # Processors have instructions for it: 2 GB/s, where BLAKE2b takes 1.2.
-    return hashlib.sha256(data).digest()[:_WIDTH]
+    digest = _BlockDigest()
+    digest.update(data)
+    return digest.digest()
 
 
 @dataclass(frozen=True)
@@ -84,7 +104,7 @@ class Ledger:
         self.size = 0
         self._whole = hashlib.sha256()
         self._digests = bytearray()
-        self._block = hashlib.sha256()
+        self._block = _BlockDigest()
 
     def update(self, data: bytes) -> None:
         """Take the next piece."""
@@ -102,8 +122,8 @@ class Ledger:
             view = view[room:]
 
     def _end_block(self) -> None:
-        self._digests += self._block.digest()[:_WIDTH]
-        self._block = hashlib.sha256()
+        self._digests += self._block.digest()
+        self._block = _BlockDigest()
 
     @property
     def digest(self) -> str:
@@ -111,6 +131,6 @@ class Ledger:
         return self._whole.hexdigest()
 
     def blocks(self) -> Blocks:
-        """Return the digests of the blocks of what has come."""
-        rest = self._block.digest()[:_WIDTH] if self.size % BLOCK else b""
+        """Return the digests of the blocks of what has come; nothing more may come then."""
+        rest = self._block.digest() if self.size % BLOCK else b""
         return Blocks(self.size, bytes(self._digests) + rest)

@@ -98,10 +98,11 @@ class Draft:
         :raise CorruptObject: when the content is not the promised one.
         """
         with self._lock:
+            file = self._opened()
             record = terms.record(self._ledger, now)
             encoded = record.encode()
             self._write(encoded + _FOOTER.pack(_MAGIC, len(encoded), _check(encoded)))
-            os.fsync(self._opened().fileno())
+            os.fsync(file.fileno())
             return record
 
     def publish(self, target: Path) -> None:

@@ -6,19 +6,20 @@ from collections.abc import Awaitable, Callable, Iterator
 from twisted.internet.defer import Deferred
 
 from cachew.cache.blocks import BLOCK, Blocks
-from cachew.plumbing.bucket import Bucket
+from cachew.plumbing.bucket import PART, Bucket
 from cachew.plumbing.errors import CorruptObject
 
 PARALLEL_FROM = 32 * 1024 * 1024
 """Regions of this many bytes and more are read by several requests at once."""
-_BLOCKS_PER_REQUEST = 4
-_REQUESTS_AT_ONCE = 4
+_BLOCKS_PER_REQUEST = PART // BLOCK
+"""Requests end where the parts of the upload did: stores keep these apart and read them whole."""
+_REQUESTS_AT_ONCE = 2
 
 
 class ObjectSource:
     """A stream over a region of an object's content.
 
-    At most four requests of four blocks are under way or wait to be read, so a slow reader holds 16 MiB.
+    At most three requests of eight blocks are under way or wait to be read, so a slow reader holds 24 MiB.
 
     :param path: where the content lies.
     :param damaged: told when a block is not what was stored.
@@ -102,6 +103,9 @@ class ObjectSource:
 
 
 def _groups(numbers: range) -> Iterator[tuple[int, int]]:
-    for start in range(0, len(numbers), _BLOCKS_PER_REQUEST):
-        group = numbers[start : start + _BLOCKS_PER_REQUEST]
-        yield group[0], group[-1]
+    """Cut a range of blocks at the bounds of requests."""
+    begin = numbers.start
+    while begin < numbers.stop:
+        end = min(begin - begin % _BLOCKS_PER_REQUEST + _BLOCKS_PER_REQUEST, numbers.stop)
+        yield begin, end - 1
+        begin = end

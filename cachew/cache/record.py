@@ -24,7 +24,7 @@ class Record:
 
         :param more: further fields of the storage's own.
         """
-        fields = {**asdict(self.info), "blocks": self.blocks.to_text(), **more}
+        fields = {**asdict(self.info), "checks": self.blocks.to_text(), **more}
         return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
@@ -37,7 +37,7 @@ class Record:
         try:
             fields = json.loads(data)
             info = ObjectInfo(**{name: fields[name] for name in ObjectInfo.__dataclass_fields__})
-            record = cls(info, Blocks.from_text(info.size, fields["blocks"]))
+            record = cls(info, Blocks.from_text(info.size, fields["checks"]))
             if not _well_typed(info) or not record.blocks.consistent:
                 raise ValueError("fields do not fit together")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
