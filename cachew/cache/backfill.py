@@ -5,13 +5,18 @@ The copies become visible only when every byte has come and its SHA-256 is the p
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from twisted.internet.defer import Deferred, succeed
+
 from cachew.cache.interface import Entry, ObjectInfo, Writer
 from cachew.cache.tiers import Tier
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError
-from cachew.plumbing.streams import PIECE, Source
+from cachew.plumbing.streams import Source
 
 Begin = Callable[[ObjectInfo], Awaitable["Copies"]]
+
+_COPIED_AT_ONCE = 1024 * 1024
+"""Bytes that go into the copies by one call of a thread."""
 
 
 class Copies:
@@ -88,58 +93,64 @@ async def _abandon(writer: Writer) -> None:
 class CopyingSource:
     """A stream that copies what is read from it.
 
-    :param background: where the copies are ended, so that no reader waits for that.
+    A piece is handed out while the copies take it, and the next one is read when they have it. They are begun with the
+    first read, as only then it may wait.
+
+    :param info: what is known of the object, of which this is the whole.
+    :param begin: begins the copies.
+    :param background: where they are ended, so that no reader waits for that.
     """
 
-    def __init__(self, *, source: Source, copies: Copies, background: Background) -> None:
-        self._source, self._background = source, background
-        self._copies: Copies | None = copies
+    def __init__(self, *, info: ObjectInfo, source: Source, begin: Begin, background: Background) -> None:
+        self._info, self._source, self._begin, self._background = info, source, begin, background
+        self._left = info.size
+        self._copies: Copies | None = None
+        self._copying: Deferred[None] = succeed(None)
+        self._ready = memoryview(b"")
+        self._begun = self._closed = False
 
     async def read(self, size: int) -> bytes:
-        """Return the next bytes, which the copies have by then."""
-        data = await self._source.read(size)
-        copies = self._copies
-        if copies is not None and data:
-            await copies.write(data)
-        if copies is not None and (not data or copies.complete):
+        """Return the next bytes."""
+        if not self._ready and not self._closed:
+            await self._read_on()
+        if self._closed:
+            return b""
+        piece, self._ready = self._ready[:size], self._ready[size:]
+        return bytes(piece)
+
+    async def _read_on(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._copies = await self._begin(self._info)
+        await self._copying
+        if self._closed:
             self._end()
-        return data
+            return
+        data = await self._source.read(_COPIED_AT_ONCE)
+        self._left -= len(data)
+        self._ready = memoryview(data)
+        if self._copies is not None and data:
+            self._copying = Deferred.fromCoroutine(self._copies.write(data))
+        if not data or not self._left:
+            self._end()
 
     def _end(self) -> None:
         copies, self._copies = self._copies, None
         if copies is not None:
-            self._background.start(copies.end(), "copying an object into a nearer cache")
+            self._background.start(_end(copies, self._copying), "copying an object into a nearer cache")
 
     def close(self) -> None:
         """Give the stream up, and with it copies that are not complete."""
+        self._closed = True
         self._source.close()
         self._end()
 
 
-class LazyCopyingSource:
-    """A :class:`CopyingSource` that begins its copies with the first read, as only then it may wait."""
-
-    def __init__(self, *, info: ObjectInfo, source: Source, begin: Begin, background: Background) -> None:
-        self._info, self._source, self._begin, self._background = info, source, begin, background
-        self._copying: CopyingSource | None = None
-        self._closed = False
-
-    async def read(self, size: int) -> bytes:
-        """Return the next bytes."""
-        if self._closed:
-            return b""
-        if self._copying is None:
-            copies = await self._begin(self._info)
-            self._copying = CopyingSource(source=self._source, copies=copies, background=self._background)
-            if self._closed:
-                self._copying.close()
-                return b""
-        return await self._copying.read(size)
-
-    def close(self) -> None:
-        """Give the stream up."""
-        self._closed = True
-        (self._copying or self._source).close()
+async def _end(copies: Copies, copying: Deferred[None]) -> None:
+    try:
+        await copying
+    finally:
+        await copies.end()
 
 
 class FarEntry:
@@ -180,7 +191,7 @@ class FarEntry:
         if not whole:
             self._fill()
             return source
-        return LazyCopyingSource(info=self.info, source=source, begin=self._begin, background=self._background)
+        return CopyingSource(info=self.info, source=source, begin=self._begin, background=self._background)
 
     def close(self) -> None:
         """Give the entry up."""
@@ -191,7 +202,7 @@ async def copy(entry: Entry, copies: Copies) -> None:
     """Read an object to its end for the sake of its copies."""
     source = entry.source()
     try:
-        while data := await source.read(PIECE):
+        while data := await source.read(_COPIED_AT_ONCE):
             await copies.write(data)
     finally:
         source.close()

@@ -130,6 +130,41 @@ async def test_no_copy_is_seen_before_it_is_whole(tiers: Tiers) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_reader_waits_for_no_copy_of_what_he_has(tiers: Tiers) -> None:
+    """A piece is handed out while it is being copied, the next one when the copies have it; all of it is copied."""
+    await store(tiers.far, "key", LARGE)
+    gate = tiers.near.writing = Deferred()
+    async with opened(tiers.cache, "key") as entry:
+        source = entry.source()
+        first = await source.read(len(LARGE))
+        reading = Deferred.fromCoroutine(read_all(source, 1 << 30))
+        assert first and not reading.called
+        tiers.near.writing = None
+        gate.callback(None)
+        assert first + await reading == LARGE
+    await tiers.background.idle()
+    assert await fetch(tiers.near, "key") == await fetch(tiers.middle, "key") == LARGE
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_who_leaves_while_a_copy_is_written_leaves_nothing(tiers: Tiers) -> None:
+    """The copies end, and the object can be copied by the next reader."""
+    await store(tiers.far, "key", LARGE)
+    gate = tiers.near.writing = Deferred()
+    async with opened(tiers.cache, "key") as entry:
+        source = entry.source()
+        await source.read(1000)
+        source.close()
+    tiers.near.writing = None
+    gate.callback(None)
+    await tiers.background.idle()
+    assert await missing(tiers.near, "key")
+    assert await fetch(tiers.cache, "key") == LARGE
+    await tiers.background.idle()
+    assert await fetch(tiers.near, "key") == LARGE
+
+
+@pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("cut", [0, 1, 1_000_000, 2_499_999])
 async def test_a_connection_lost_in_the_middle_leaves_no_copy(tiers: Tiers, cut: int) -> None:
     """A reader of an object whose storage breaks off gets the failure, and nothing of it is kept."""

@@ -13,8 +13,8 @@ class UnreliableCache:
     """Passes everything on to another cache, unless it is told to fail.
 
     ``down``: every operation fails. ``gate``: every operation waits for it first. ``cut``: reading fails after so many
-    bytes of a source. ``full_after``: writing fails after so many bytes. ``first_write`` and ``aborted`` fire when a
-    writer has taken something, and when one was aborted.
+    bytes of a source. ``full_after``: writing fails after so many bytes. ``writing``: writers wait for it.
+    ``first_write`` and ``aborted`` fire when a writer has taken something, and when one was aborted.
     """
 
     def __init__(self, cache: Cache) -> None:
@@ -23,16 +23,14 @@ class UnreliableCache:
         self.gate: Deferred[None] | None = None
         self.cut: int | None = None
         self.full_after: int | None = None
+        self.writing: Deferred[None] | None = None
         self.asked: list[str] = []
         self.first_write: Deferred[None] = Deferred()
         self.aborted: Deferred[None] = Deferred()
 
     async def _ask(self, what: str) -> None:
         self.asked.append(what)
-        if self.gate is not None:
-            waiter: Deferred[None] = Deferred()
-            self.gate.chainDeferred(waiter)
-            await waiter
+        await _passing(self.gate)
         self.check()
 
     def check(self) -> None:
@@ -132,6 +130,7 @@ class _Writer:
         self._taken += len(data)
         if self._unreliable.full_after is not None and self._taken > self._unreliable.full_after:
             raise StorageUnavailable("full")
+        await _passing(self._unreliable.writing)
         await self._writer.write(data)
         _fire(self._unreliable.first_write)
 
@@ -144,6 +143,13 @@ class _Writer:
         """Abort."""
         await self._writer.abort()
         _fire(self._unreliable.aborted)
+
+
+async def _passing(gate: Deferred[None] | None) -> None:
+    if gate is not None:
+        waiter: Deferred[None] = Deferred()
+        gate.chainDeferred(waiter)
+        await waiter
 
 
 def _fire(deferred: Deferred[None]) -> None:
