@@ -1,4 +1,8 @@
-"""One large object through the object API, against curl and boto3 at the store that cachew itself keeps it in."""
+"""One large object through the object API, against curl and boto3 at the store that cachew itself keeps it in.
+
+With a disk tier every download comes from the store and fills the disk on its way, as it does at a replica that has not
+had the object yet.
+"""
 
 import hashlib
 import shlex
@@ -22,6 +26,12 @@ endpoint = "{url}"
 access-key = "{access}"
 secret-key = "{secret}"
 """
+_DISK = """
+[[cache]]
+backend = "disk"
+limit = "10GB"
+"""
+_OBJECT = "/api/v1/object/bench/large"
 
 
 def store(options: Options) -> Findings:
@@ -37,7 +47,16 @@ def store(options: Options) -> Findings:
             commands = _commands(stage, weed.url, source)
             for way, name in (("up", "object up"), ("down", "object down")):
                 _run(stage, findings, name, commands[way], source if way == "down" else None)
+        with Stage(options, more=_DISK + tier) as stage:
+            commands = _commands(stage, weed.url, source)
+            _run(stage, findings, "object down, through a disk tier", commands["down"], source)
     return findings
+
+
+def _forget(stage: Stage) -> None:
+    """Have the server remove the copies that it has of its own, when they are finished."""
+    stage.cachew.wait_until_idle()
+    shell(f"curl -sSf -X POST {stage.cachew.address}{_OBJECT}/invalidate")
 
 
 def _commands(stage: Stage, url: str, source: Path) -> dict[str, dict[str, str]]:
@@ -46,7 +65,7 @@ def _commands(stage: Stage, url: str, source: Path) -> dict[str, dict[str, str]]
     curl gets addresses that are signed beforehand.
     """
     boto = f"PYTHONPATH={shlex.quote(str(ROOT))} {sys.executable} -m scripts.benchmarks.boto"
-    api = f"{stage.cachew.address}/api/v1/object/bench/large"
+    api = f"{stage.cachew.address}{_OBJECT}"
     file = shlex.quote(str(source))
     up, down = (shlex.quote(printed(f"{boto} sign-{way} {url} curl").strip()) for way in ("up", "down"))
     return {
@@ -71,6 +90,8 @@ def _run(stage: Stage, findings: Findings, name: str, commands: dict[str, str], 
     for number in range(stage.options.rounds(3)):
         for client, command in list(commands.items())[:: 1 if number % 2 else -1]:
             say(f"{name}: {client}, run {number + 1}")
+            if client == "cachew" and source is not None:
+                _forget(stage)
             probe = Running(Plan((file_visit(stage.cachew.port, "/_liveness"),), seconds=seconds, pause=0.005))
             with Watch(stage.cachew.roots, stage.cachew.cpu) as watch:
                 series[client].walls.append(shell(command.replace("TARGET", shlex.quote(str(target)))))
