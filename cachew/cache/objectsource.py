@@ -6,20 +6,20 @@ from collections.abc import Awaitable, Callable, Iterator
 from twisted.internet.defer import Deferred
 
 from cachew.cache.blocks import BLOCK, Blocks
-from cachew.plumbing.bucket import PART, Bucket
+from cachew.plumbing.bucket import Bucket
 from cachew.plumbing.errors import CorruptObject
 
 PARALLEL_FROM = 32 * 1024 * 1024
 """Regions of this many bytes and more are read by several requests at once."""
-_BLOCKS_PER_REQUEST = PART // BLOCK
-"""Requests end where the parts of the upload did: stores keep these apart and read them whole."""
-_REQUESTS_AT_ONCE = 2
+_BLOCKS_PER_REQUEST = 4
+"""A part of an upload has a multiple of these, so that no request needs two of what stores keep apart."""
+_REQUESTS_AT_ONCE = 4
 
 
 class ObjectSource:
     """A stream over a region of an object's content.
 
-    At most three requests of eight blocks are under way or wait to be read, so a slow reader holds 24 MiB.
+    At most four requests of four blocks are under way or wait to be read, so a slow reader holds 16 MiB.
 
     :param path: where the content lies.
     :param damaged: told when a block is not what was stored.
