@@ -73,23 +73,39 @@ async def test_survives_a_restart(make: Callable[..., DiskCache]) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_rebuilds_a_lost_or_damaged_index(make: Callable[..., DiskCache], tmp_path: Path) -> None:
-    """Without its index, or with rubbish in its place, the cache has all that it had."""
+@pytest.mark.parametrize("damage", ["lost", "rubbish", "cut short", *(f"page {number}" for number in range(4))])
+async def test_rebuilds_a_lost_or_damaged_index(
+    make: Callable[..., DiskCache], tmp_path: Path, damage: str
+) -> None:
+    """Without its index, or with a damaged one, the cache has all that it had."""
     cache = make()
-    for rubbish in (None, b"rubbish" * 1000):
-        await cache.start()
-        await store(cache, "key", LARGE)
-        await store(cache, "other", b"data", namespace="more")
-        stats, namespaces = await cache.stats(), await cache.namespaces()
-        await cache.stop()
-        for path in (tmp_path / "cache").glob("index.sqlite*"):
-            path.unlink()
-        if rubbish is not None:
-            (tmp_path / "cache" / "index.sqlite").write_bytes(rubbish)
-        await cache.start()
-        assert (await cache.stats(), await cache.namespaces()) == (stats, namespaces)
-        assert await fetch(cache, "key") == LARGE
-        await cache.stop()
+    await cache.start()
+    await store(cache, "key", LARGE)
+    await store(cache, "other", b"data", namespace="more")
+    stats, namespaces = await cache.stats(), await cache.namespaces()
+    await cache.stop()
+    spoil(tmp_path / "cache" / "index.sqlite", damage)
+    await cache.start()
+    assert (await cache.stats(), await cache.namespaces()) == (stats, namespaces)
+    assert await fetch(cache, "key") == LARGE
+    await store(cache, "new", b"data")
+    assert (await cache.stats()).objects == 3
+    await cache.stop()
+
+
+def spoil(index: Path, damage: str) -> None:
+    """Damage an SQLite file of pages of 4 KiB."""
+    content = index.read_bytes()
+    if damage == "lost":
+        index.unlink()
+    elif damage == "rubbish":
+        index.write_bytes(b"rubbish" * 1000)
+    elif damage == "cut short":
+        index.write_bytes(content[: len(content) // 2])
+    else:
+        start = int(damage.removeprefix("page ")) * 4096
+        assert start < len(content)
+        index.write_bytes(content[:start] + b"\xa5" * 4096 + content[start + 4096 :])
 
 
 @pytest_twisted.ensureDeferred

@@ -3,9 +3,10 @@
 import json
 import threading
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import obstore
@@ -13,8 +14,11 @@ import pytest
 import pytest_twisted
 from obstore.store import MemoryStore
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.threadpool import ThreadPool
 
+from cachew.cache.disk import DiskCache
+from cachew.cache.interface import Cache
 from cachew.cache.memory import MemoryCache
 from cachew.cache.objectstore import ObjectStoreCache
 from cachew.cache.tiered import TieredCache
@@ -68,17 +72,38 @@ class TestObjectStore(CacheContract):
 
 
 class TestTieredOverObjectStore(CacheContract):
-    """A nearer cache before an object store keeps the contract."""
+    """An object store keeps the contract behind every combination of nearer caches."""
 
-    @pytest_twisted.async_yield_fixture
-    async def subject(self, clock: WallClock, threads: Threads) -> AsyncIterator[Subject]:
+    @pytest_twisted.async_yield_fixture(
+        params=[
+            *(("seaweedfs", near) for near in ("", "memory", "disk", "memory+disk")),
+            ("moto", "memory+disk"),
+            ("in memory", "memory"),
+        ],
+        ids=lambda param: "+".join(filter(None, [param[1], param[0]])),
+    )
+    async def subject(
+        self,
+        request: pytest.FixtureRequest,
+        servers: dict[str, str],
+        clock: WallClock,
+        threads: Threads,
+        tmp_path: Path,
+    ) -> AsyncIterator[Subject]:
         """Give the cache."""
         from twisted.internet import reactor
 
-        near = MemoryCache(limit=LIMIT, max_ttl=MAX_TTL, clock=clock)
-        far = cache_over(MemoryStore(), clock, threads)
+        server, near = request.param
+        makers: dict[str, Callable[[], Cache]] = {
+            "memory": lambda: MemoryCache(limit=LIMIT, max_ttl=MAX_TTL, clock=clock),
+            "disk": lambda: DiskCache(
+                directory=tmp_path / "cache", limit=LIMIT, max_ttl=MAX_TTL, clock=clock, threads=threads
+            ),
+        }
+        raw: Any = MemoryStore() if server == "in memory" else s3(servers[server], uuid.uuid4().hex)
+        tiers = [*(makers[kind]() for kind in near.split("+") if kind), cache_over(raw, clock, threads)]
         cache = TieredCache(
-            tiers=[near, far], clock=reactor, wall_clock=clock, check_interval=0, check_wait=10
+            tiers=tiers, clock=cast(IReactorTime, reactor), wall_clock=clock, check_interval=0, check_wait=10
         )
         await cache.start()
         yield Subject(cache, clock, bounded=False, keeps_on_invalidate=True, slides=True)
@@ -361,6 +386,17 @@ async def test_bytes_changed_on_their_way_are_noticed(faulty: Faulty) -> None:
     faulty.proxy.change = (LARGE[1_200_000:1_200_004], b"\x00\x00\x00\x00")
     with pytest.raises(CorruptObject):
         await fetch(faulty.cache, "key")
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("size", [100_000, len(LARGE) * 4], ids=["one request", "parts"])
+async def test_an_upload_changed_on_its_way_is_refused(faulty: Faulty, size: int) -> None:
+    """The store checks what it gets against the digest that was sent along, and the old object stays."""
+    await store(faulty.sound, "key", b"old")
+    faulty.proxy.change_requests = (LARGE[50_000:50_004], bytes(4))
+    with pytest.raises(StorageUnavailable):
+        await store(faulty.cache, "key", (LARGE * 4)[:size])
+    assert await fetch(faulty.sound, "key") == b"old"
 
 
 @pytest_twisted.ensureDeferred

@@ -53,6 +53,8 @@ class _Near(Protocol):
     def dataReceived(self, data: bytes) -> None:
         proxy = self._proxy
         proxy.requests += 1
+        if proxy.change_requests is not None:
+            data = data.replace(*proxy.change_requests)
         if proxy.hang:
             return
         if proxy.answer is not None:
@@ -101,8 +103,8 @@ class FaultyProxy:
 
     ``answer``: what every request is answered instead. ``hang``: requests are swallowed. ``refuse``: connections end
     at once. ``delay``: answers come so many seconds late. ``cut``: connections end after so many bytes more of answers.
-    ``change``: bytes of answers that are replaced by others, with ``once`` a single time. ``passed`` counts the bytes
-    of answers.
+    ``change``: bytes of answers that are replaced by others, with ``once`` a single time. ``change_requests``: bytes of
+    requests that are replaced by others. ``passed`` counts the bytes of answers.
 
     :param target: the port, on loopback.
     """
@@ -115,6 +117,7 @@ class FaultyProxy:
         self.passed = self.port = 0
         self.cut: int | None = None
         self.change: tuple[bytes, bytes] | None = None
+        self.change_requests: tuple[bytes, bytes] | None = None
         self.requests = 0
         self.connections: set[_Near] = set()
         self._later: list[Any] = []
@@ -129,7 +132,7 @@ class FaultyProxy:
 
     def behave(self) -> None:
         """Pass everything on again, over new connections."""
-        self.answer = self.cut = self.change = None
+        self.answer = self.cut = self.change = self.change_requests = None
         self.hang = self.refuse = False
         self.delay = 0.0
         self.drop()

@@ -32,9 +32,10 @@ def store() -> Iterator[str]:
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_original_client_s_requests(start: Start) -> None:
+@pytest.mark.parametrize("shared", [False, True], ids=["disk", "disk and s3"])
+async def test_the_original_client_s_requests(start: Start, store: str, tmp_path: Path, shared: bool) -> None:
     """One connection after another request, as Go's client sends them: chunks, canonical names, its agent."""
-    cachew = await start()
+    cachew = await start(tiers(store, tmp_path.name) if shared else "")
     client = await connect(reactor, cachew.url)
     content = b"0123456789" * 1000
 
@@ -74,7 +75,7 @@ async def test_the_original_client_s_requests(start: Start) -> None:
     answer = await send("GET", "/api/v1/object/build/key")
     assert (answer.status, answer.body) == (200, content)
     answer = await send("GET", "/api/v1/stats")
-    assert json.loads(answer.body) == {"objects": 1, "size": 10_000, "capacity": 100_000_000_000}
+    assert json.loads(answer.body) == {"objects": 1, "size": 10_000, "capacity": 0 if shared else 10**11}
     answer = await send("GET", "/api/v1/namespaces")
     assert json.loads(answer.body) == ["build"]
     assert (await send("POST", f"{OBJECT}/invalidate")).status == 200

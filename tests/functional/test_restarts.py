@@ -1,8 +1,9 @@
 """Servers killed at the worst moments, and stopped politely: nothing half-made is served, nothing is lost."""
 
+import json
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -10,19 +11,25 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
 
+from tests.fakes import objectservers
 from tests.functional import repositories
 from tests.functional.daemon import Daemon
 from tests.functional.gitclient import Git
 from tests.functional.misbehaviour import Stall
 from tests.functional.rawhttp import ask, connect, fetch_request, request_head
 from tests.functional.remains import temporary_files
+from tests.functional.replicas import tiers
 from tests.functional.repositories import Repository
 from tests.functional.restoring import cachew_command
 from tests.functional.upstream import Upstream
+from tests.web.wire import Signal
 
 URL = "https://git.example/org/repo"
 SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"
+OBJECT = "/api/v1/object/build/key"
 
 
 class Run(Protocol):
@@ -153,6 +160,58 @@ async def test_killed_while_sending_packs(upstream: Upstream, repository: Reposi
     before = upstream.count("pack")
     await is_served(daemon, git, repository)
     assert upstream.count("pack") == before
+
+
+@implementer(IPushProducer)
+class Drained:
+    """Says when a client's output has left."""
+
+    def __init__(self) -> None:
+        self._left = Signal()
+
+    def pauseProducing(self) -> None:
+        """There is some."""
+
+    def resumeProducing(self) -> None:
+        """There is none any more."""
+        self._left.fire()
+
+    def stopProducing(self) -> None:
+        """The connection ends."""
+
+    async def wait(self) -> None:
+        """Wait for that."""
+        await self._left.wait()
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """The URL of an object store."""
+    with objectservers.seaweedfs() as url:
+        yield url
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("shared", [False, True], ids=["disk", "disk and s3"])
+async def test_killed_while_an_object_comes(run: Run, store: str, tmp_path: Path, shared: bool) -> None:
+    """Of an upload that a kill ended nothing is visible, here or elsewhere; what it should have replaced stays."""
+    config = tiers(store, tmp_path.name) if shared else ""
+    daemon = await run(config)
+    token = f"Authorization: Bearer {(daemon.state / 'admin-token').read_text().strip()}"
+    assert (await ask(reactor, daemon.url, "POST", OBJECT, token, body=b"old")).status == 200
+    client, drained = await connect(reactor, daemon.url), Drained()
+    client.transport.registerProducer(drained, True)
+    client.send(request_head("POST", OBJECT, token, "Content-Length: 50000000"), bytes(40_000_000))
+    await drained.wait()
+    await daemon.kill()
+    await client.lost.wait()
+    partial = daemon.state / "cache" / "partial"
+    assert list(partial.iterdir())
+    daemon = await run(config)
+    assert not list(partial.iterdir())
+    assert (await ask(reactor, daemon.url, "GET", OBJECT, token)).body == b"old"
+    stats = await ask(reactor, daemon.url, "GET", "/api/v1/stats", token)
+    assert (json.loads(stats.body)["objects"], json.loads(stats.body)["size"]) == (1, 3)
 
 
 @pytest_twisted.ensureDeferred
