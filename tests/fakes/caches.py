@@ -14,7 +14,8 @@ class UnreliableCache:
 
     ``down``: every operation fails. ``gate``: every operation waits for it first. ``cut``: reading fails after so many
     bytes of a source. ``full_after``: writing fails after so many bytes. ``writing``: writers wait for it.
-    ``first_write`` and ``aborted`` fire when a writer has taken something, and when one was aborted.
+    ``first_write`` and ``aborted`` fire when a writer has taken something, and when one was aborted. ``written``
+    has the sizes of what was written.
     """
 
     def __init__(self, cache: Cache) -> None:
@@ -25,6 +26,7 @@ class UnreliableCache:
         self.full_after: int | None = None
         self.writing: Deferred[None] | None = None
         self.asked: list[str] = []
+        self.written: list[int] = []
         self.first_write: Deferred[None] = Deferred()
         self.aborted: Deferred[None] = Deferred()
 
@@ -128,6 +130,7 @@ class _Writer:
         """Write, up to where it breaks."""
         self._unreliable.check()
         self._taken += len(data)
+        self._unreliable.written.append(len(data))
         if self._unreliable.full_after is not None and self._taken > self._unreliable.full_after:
             raise StorageUnavailable("full")
         await _passing(self._unreliable.writing)

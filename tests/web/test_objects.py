@@ -18,6 +18,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from cachew.cache.disk import DiskCache
 from cachew.cache.memory import MemoryCache
 from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.streams import PIECE
 from cachew.plumbing.threads import Threads
 from cachew.web.app import App
 from cachew.web.objects import ObjectRoutes
@@ -129,6 +130,13 @@ async def test_a_chunked_upload_is_stored(api: Api) -> None:
     )
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert await fetch(api.cache, "k") == b"abcdefg"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upload_is_written_in_large_pieces(api: Api) -> None:
+    """However small the pieces are in which a socket gives it."""
+    assert (await api.ask("POST", f"object/ns/{KEY}", data=LARGE))[0] == 200
+    assert api.cache.written == [PIECE] * (len(LARGE) // PIECE) + [len(LARGE) % PIECE]
 
 
 class Collector(Protocol):
