@@ -11,7 +11,7 @@ from cachew.cache.interface import Entry, ObjectInfo, Writer
 from cachew.cache.tiers import Tier
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError
-from cachew.plumbing.streams import Source
+from cachew.plumbing.streams import MemoryRegion, Source
 
 Begin = Callable[[ObjectInfo], Awaitable["Copies"]]
 
@@ -111,12 +111,20 @@ class CopyingSource:
 
     async def read(self, size: int) -> bytes:
         """Return the next bytes."""
+        return bytes(await self._take(size))
+
+    async def region(self, limit: int) -> MemoryRegion | None:
+        """Return the next bytes as they lie in memory, as :meth:`read` does."""
+        data = await self._take(limit)
+        return MemoryRegion(data) if data else None
+
+    async def _take(self, size: int) -> memoryview:
         if not self._ready and not self._closed:
             await self._read_on()
         if self._closed:
-            return b""
+            return memoryview(b"")
         piece, self._ready = self._ready[:size], self._ready[size:]
-        return bytes(piece)
+        return piece
 
     async def _read_on(self) -> None:
         if not self._begun:

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from cachew.cache.blocks import BLOCK, Blocks
 from cachew.plumbing.bucket import Bucket
 from cachew.plumbing.errors import CorruptObject
+from cachew.plumbing.streams import MemoryRegion
 
 PARALLEL_FROM = 32 * 1024 * 1024
 """Regions of this many bytes and more are read by several requests at once."""
@@ -49,11 +50,19 @@ class ObjectSource:
         :raise CorruptObject: when they are not what was stored.
         :raise StorageUnavailable: when the store fails.
         """
+        return bytes(await self._take(size))
+
+    async def region(self, limit: int) -> MemoryRegion | None:
+        """Return the next bytes as they lie in memory, as :meth:`read` does."""
+        data = await self._take(limit)
+        return MemoryRegion(data) if data else None
+
+    async def _take(self, size: int) -> memoryview:
         if not self._ready and self._left and not self._closed:
             self._request()
             data = await self._coming[0]
             if self._closed:
-                return b""
+                return memoryview(b"")
             self._coming.popleft()
             self._ready = data[self._skip : self._skip + self._left]
             self._skip = 0
@@ -61,7 +70,7 @@ class ObjectSource:
                 self._request()
         piece, self._ready = self._ready[:size], self._ready[size:]
         self._left -= len(piece)
-        return bytes(piece)
+        return piece
 
     def _request(self) -> None:
         while len(self._coming) < self._at_once and (group := next(self._groups, None)) is not None:

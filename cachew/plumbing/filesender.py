@@ -1,8 +1,9 @@
 """Regions of files on their way to sockets, in threads of their own.
 
 ``sendfile(2)`` copies inside the kernel and may wait for a disk; done in the reactor's thread it would hold up every
-other client for that long. Each thread here has an epoll of its own and gives all its sockets turns of the same size,
-so a thousand slow readers cost two descriptors each, and a fast one does not starve the others.
+other client for that long. What lies in memory is copied here too, for the same reason. Each thread has an epoll of its
+own and gives all its sockets turns of the same size, so a thousand slow readers cost two descriptors each, and a fast
+one does not starve the others.
 
 A transfer works on duplicates of both descriptors: whoever closes the originals closes nothing under its hands. While
 it lasts nobody else may write to the socket.
@@ -17,7 +18,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from cachew.plumbing.streams import Region
+from cachew.plumbing.streams import AnyRegion
 
 _TURN = 2 * 1024 * 1024
 """The most that one socket takes before it is another one's turn, in bytes."""
@@ -35,10 +36,9 @@ class Transfer:
     :ivar sent: bytes of the region that the socket has taken so far; may be read in any thread.
     """
 
-    def __init__(self, connection: int, region: Region, *, before: bytes = b"", after: bytes = b"") -> None:
+    def __init__(self, connection: int, region: AnyRegion, *, before: bytes = b"", after: bytes = b"") -> None:
         self._socket = socket.socket(fileno=os.dup(connection))
-        self._file = os.dup(region.descriptor)
-        self._region, self._before, self._after = region, memoryview(before), memoryview(after)
+        self._region, self._before, self._after = region.held(), memoryview(before), memoryview(after)
         self.sent = 0
 
     def fileno(self) -> int:
@@ -54,7 +54,7 @@ class Transfer:
             self._before = self._before[self._socket.send(self._before, socket.MSG_MORE) :]
         room = _TURN
         while room and (left := self._region.length - self.sent):
-            count = os.sendfile(self.fileno(), self._file, self._region.offset + self.sent, min(room, left))
+            count = self._region.send(self._socket, self.sent, min(room, left))
             if not count:
                 raise EOFError("a file is shorter than announced")
             self.sent += count
@@ -68,7 +68,7 @@ class Transfer:
     def close(self) -> None:
         """Let go of the descriptors; may be called more than once."""
         if self.fileno() != -1:
-            os.close(self._file)
+            self._region.close()
             self._socket.close()
 
 

@@ -5,9 +5,10 @@ objects) is a :class:`Source`, so that anything can be sent to anyone by the sam
 """
 
 import os
+import socket
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
@@ -54,12 +55,57 @@ class Region:
             raise EOFError("a file is shorter than announced")
         return data
 
+    def held(self) -> "Region":
+        """Return the same region through a descriptor of its own, to be closed with :meth:`close`."""
+        return replace(self, descriptor=os.dup(self.descriptor))
+
+    def send(self, connection: socket.socket, start: int, limit: int) -> int:
+        """Send up to ``limit`` bytes that begin at ``start`` and return how many were taken, 0 at the file's end."""
+        return os.sendfile(connection.fileno(), self.descriptor, self.offset + start, min(limit, self.length - start))
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRegion:
+    """A part of memory that nobody writes to any more; good for what a :class:`Region` is good for.
+
+    :param data: the bytes, at least 1.
+    """
+
+    data: memoryview
+
+    @property
+    def length(self) -> int:
+        """How many bytes it has."""
+        return len(self.data)
+
+    def read(self) -> bytes:
+        """Return its bytes; meant for short ones."""
+        return bytes(self.data)
+
+    def held(self) -> "MemoryRegion":
+        """Return the same; memory goes when nobody needs it."""
+        return self
+
+    def send(self, connection: socket.socket, start: int, limit: int) -> int:
+        """Send up to ``limit`` bytes that begin at ``start`` and return how many were taken."""
+        return connection.send(self.data[start : start + limit])
+
+    def close(self) -> None:
+        """Nothing is to be closed."""
+
+
+AnyRegion = Region | MemoryRegion
+
 
 @runtime_checkable
 class FiledSource(Source, Protocol):
-    """A source whose bytes lie in a file, from which the kernel can send them."""
+    """A source whose bytes lie in a file, or in memory that stays, from where another thread can send them."""
 
-    async def region(self, limit: int) -> Region | None:
+    async def region(self, limit: int) -> AnyRegion | None:
         """Return where the next 1..limit bytes lie and go past them, or None at the end.
 
         The region is good until the source is closed.

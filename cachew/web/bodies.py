@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.web.http import NO_BODY_CODES
 from zope.interface import implementer
 
-from cachew.plumbing.streams import PIECE, FiledSource, Region, Source
+from cachew.plumbing.streams import PIECE, AnyRegion, FiledSource, Source
 
 _KERNEL_FROM = 64 * 1024
 """Regions shorter than this, in bytes, are read and written like anything else, together with the head."""
@@ -127,7 +127,7 @@ async def _send_regions(request: Any, source: FiledSource, length: int | None) -
         _unregister(request)
 
 
-async def _next_region(source: FiledSource, remaining: int | None) -> Region | None:
+async def _next_region(source: FiledSource, remaining: int | None) -> AnyRegion | None:
     if remaining == 0:
         return None
     region = await source.region(_REGION if remaining is None else remaining)
@@ -136,7 +136,7 @@ async def _next_region(source: FiledSource, remaining: int | None) -> Region | N
     return region
 
 
-async def _hand_over(request: Any, gate: _Gate, region: Region) -> None:
+async def _hand_over(request: Any, gate: _Gate, region: AnyRegion) -> None:
     """Have the kernel send a region as soon as nothing waits before it."""
     request.write(b"")  # the head
     gate.pauseProducing()

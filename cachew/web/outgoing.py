@@ -12,7 +12,7 @@ from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
 from cachew.plumbing.filesender import FileSender, Transfer
-from cachew.plumbing.streams import Region
+from cachew.plumbing.streams import AnyRegion
 from cachew.web.alarms import StallWatch
 
 
@@ -78,7 +78,7 @@ class Outgoing(Protocol):
             return False
         return bool(transport.connected)
 
-    async def send_region(self, region: Region, *, chunked: bool) -> None:
+    async def send_region(self, region: AnyRegion, *, chunked: bool) -> None:
         """Have a region sent by the kernel, when all other output has left; nothing may be written meanwhile.
 
         :param chunked: whether it goes out as one chunk (RFC 9112, section 7.1).

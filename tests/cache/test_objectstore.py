@@ -24,7 +24,7 @@ from cachew.cache.objectstore import ObjectStoreCache
 from cachew.cache.tiered import TieredCache
 from cachew.plumbing.bucket import Bucket, s3_store
 from cachew.plumbing.errors import CachewError, CorruptObject, StorageUnavailable
-from cachew.plumbing.streams import PIECE
+from cachew.plumbing.streams import PIECE, FiledSource
 from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, store
 from tests.fakes.background import WatchedBackground
@@ -115,6 +115,20 @@ def everything(raw: Any) -> list[str]:
     return sorted(meta["path"] for piece in obstore.list(raw) for meta in piece)
 
 
+async def in_regions(cache: Cache, key: str) -> bytes:
+    """Return the content of an object as it is handed to those who send it."""
+    received = b""
+    async with opened(cache, key) as entry:
+        source = entry.source()
+        assert isinstance(source, FiledSource)
+        while region := await source.region(3_000_000):
+            assert region.length <= 3_000_000
+            received += region.read()
+        source.close()
+        assert await source.region(1) is None
+    return received
+
+
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("server", ["in memory", "seaweedfs"])
 async def test_large_objects_stream_both_ways(
@@ -127,6 +141,7 @@ async def test_large_objects_stream_both_ways(
     await store(cache, "key", data)
     assert await fetch(cache, "key") == data
     assert await fetch(cache, "key", offset=3_000_001, length=36_000_000) == data[3_000_001:39_000_001]
+    assert await in_regions(cache, "key") == data
     async with opened(cache, "key") as entry:
         source = entry.source()
         await source.read(PIECE)

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThread
 
 from cachew.plumbing.filesender import FileSender, Transfer
-from cachew.plumbing.streams import Region
+from cachew.plumbing.streams import MemoryRegion, Region
 
 pytestmark = pytest.mark.timeout(30)
 MIB = 1024 * 1024
@@ -67,6 +67,18 @@ async def test_whole(sender: FileSender, pair: Pair, file: int) -> None:
     assert await receive(theirs, 7 * MIB + 4) == b"<<" + os.pread(file, 7 * MIB, 5) + b">>"
     await sent
     assert open_descriptors() == before - 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_out_of_memory(sender: FileSender, pair: Pair) -> None:
+    """A region of memory arrives like one of a file."""
+    ours, theirs = pair
+    data, before = os.urandom(MIB) * 8, open_descriptors()
+    region = MemoryRegion(memoryview(data)[5 : 7 * MIB])
+    sent = sender.send(Transfer(ours.fileno(), region, before=b"<<", after=b">>"))
+    assert await receive(theirs, 7 * MIB - 1) == b"<<" + data[5 : 7 * MIB] + b">>"
+    await sent
+    assert (region.read(), open_descriptors()) == (data[5 : 7 * MIB], before)
 
 
 @pytest_twisted.ensureDeferred

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from cachew.plumbing.errors import SpoolFailed
 from cachew.plumbing.spool import Spool
-from cachew.plumbing.streams import Source, read_all
+from cachew.plumbing.streams import Region, Source, read_all
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -197,9 +197,9 @@ def test_regions(spool: Spool) -> None:
     source = spool.follow(2)
     spool.write(b"0123456789")
     region = now(source.region(5))
-    assert region is not None and (region.offset, region.read()) == (2, b"23456")
+    assert isinstance(region, Region) and (region.offset, region.read()) == (2, b"23456")
     region = now(source.region(100))
-    assert region is not None and (region.offset, region.read()) == (7, b"789")
+    assert isinstance(region, Region) and (region.offset, region.read()) == (7, b"789")
     spool.finish()
     assert now(source.region(100)) is None
     source.close()
