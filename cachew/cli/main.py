@@ -100,14 +100,12 @@ def run(arguments: list[str] | None = None) -> int:
 def main() -> NoReturn:
     """Run as a program."""
     # A plain end would leave the staging directory behind.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     status = run()
     sys.stdout.flush()
     sys.stderr.flush()
-    if status == 130:
-        # Threads may still wait for a server that does not answer; the user does not.
-        os._exit(status)
-    sys.exit(status)
+    # Threads may still wait for a server that does not answer; the user does not, nor while modules are taken apart.
+    os._exit(status)
 
 
 if __name__ == "__main__":
