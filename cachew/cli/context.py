@@ -4,21 +4,20 @@ Imports of the client are inside functions: ``cachew --help`` loads click and no
 """
 
 import os
-import platform
 import shutil
 import sys
 import time
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    import urllib3
+    from urllib.parse import SplitResult
 
     from cachew.cli.progress import BarProgress, LineProgress
     from cachew.client.archive import Archives
+    from cachew.client.connections import Connections
     from cachew.client.download import Downloads
     from cachew.client.gitcommand import Git
     from cachew.client.http import Http
@@ -80,7 +79,7 @@ class Context:
         theirs = server is not None and self.url is not None and urlsplit(server)[:2] != urlsplit(self.server)[:2]
         authorization = None if theirs else self.authorization
         server = server or self.server
-        return Http(server=server, authorization=authorization, pool=_pool(server))
+        return Http(server=server, authorization=authorization, connections=_connections())
 
     def objects(self) -> "Objects":
         """Return the object API."""
@@ -115,19 +114,24 @@ class Context:
 
     def key(self, text: str) -> str:
         """Return a key with the prefixes that the global options ask for."""
+        import platform
+        from datetime import datetime
+
         from cachew.client.keys import platform_prefix, prefixed
 
         prefix = platform_prefix(system=sys.platform, machine=platform.machine()) if self.platform else ""
         return prefixed(text, platform=prefix, now=datetime.now(), daily=self.daily, hourly=self.hourly)
 
 
-def _pool(server: str) -> "urllib3.PoolManager":
+def _connections() -> "Connections":
+    from cachew.client.connections import Connections
+
+    named = any(name.lower().endswith("_proxy") for name in os.environ)
+    if not named and sys.platform not in ("darwin", "win32"):
+        return Connections()
     from urllib.request import getproxies, proxy_bypass
 
-    import urllib3
+    def proxy(server: "SplitResult") -> str | None:
+        return None if proxy_bypass(server.netloc) else getproxies().get(server.scheme)
 
-    parts = urlsplit(server)
-    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
-    if proxy:
-        return urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS + 2)
-    return urllib3.PoolManager(maxsize=_CONNECTIONS + 2)
+    return Connections(proxy=proxy)

@@ -1,17 +1,21 @@
 """Brings an archive from the server into a fresh directory: download, decompress, scan and extract, all at once.
 
-Each step pulls from the one before, so what is in memory is bounded by the pieces and frames under way.
+Each step pulls from the one before, so what is in memory is bounded by the parts and frames under way.
 """
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+from cachew.client import framed
 from cachew.client.decompress import decompressed
 from cachew.client.download import Download, Downloads
 from cachew.client.errors import ObjectChanged
 from cachew.client.extract import Unpack, extract
+from cachew.client.largefiles import LargeFiles
+from cachew.client.ranges import RangedDownload
 from cachew.client.tarscan import Rules, TarScanner
 
 
@@ -59,20 +63,18 @@ class Archives:
         return self._once(url, unpack, rules(), fresh_directory())
 
     def _once(self, url: str, unpack: Unpack, rules: Rules, directory: Path) -> Extracted:
-        download = self._downloads.open(url)
-        scanner = TarScanner(rules=rules)
-        try:
-            self._extract(download, scanner, unpack, directory)
-        finally:
-            download.close()
-        return Extracted(download.headers, scanner.captured, scanner.entries)
+        with closing(self._downloads.open(url)) as download, closing(LargeFiles(directory)) as large:
+            scanner = TarScanner(rules=rules, aside=large)
+            with closing(self._content(download)) as content:
+                # The download is under way then, and goes on while tar starts.
+                first = next(content, b"")
+                extract(chain([first], content), scanner=scanner, unpacker=unpack(directory))
+            return Extracted(download.headers, scanner.captured, scanner.entries)
 
-    def _extract(self, download: Download, scanner: TarScanner, unpack: Unpack, directory: Path) -> None:
-        pieces = download.pieces()
-        with ThreadPoolExecutor(self._threads, "decompress") as pool:
-            content = decompressed(pieces, pool=pool, ahead=self._threads + 1)
-            try:
-                extract(content, scanner=scanner, unpacker=unpack(directory))
-            finally:
-                content.close()
-                pieces.close()
+    def _content(self, download: Download) -> Generator[bytes | memoryview, None, None]:
+        if isinstance(download, RangedDownload) and (found := framed.known_frames(download)):
+            part_size = self._downloads.piece_size
+            yield from framed.contents(download, found, part_size=part_size, threads=self._threads)
+            return
+        with closing(download.pieces()) as pieces, closing(decompressed(pieces, threads=self._threads)) as content:
+            yield from content

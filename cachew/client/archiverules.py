@@ -4,7 +4,6 @@ Symbolic links may point anywhere, as those of real trees do; they are only neve
 """
 
 import unicodedata
-from dataclasses import replace
 
 from cachew.client.errors import ArchiveRefused
 from cachew.client.tarheader import Entry, Kind
@@ -35,11 +34,15 @@ class DirectoryRules:
         if entry.kind is Kind.HARDLINK:
             target = normal_path(entry.target)
             self._refuse_through_link(target)
-            return replace(entry, target=target, mode=entry.mode & 0o777)
-        return replace(entry, mode=self._mode(entry))
+            return entry._replace(target=target, mode=entry.mode & 0o777)
+        return with_mode(entry, self._mode(entry))
 
     def wants_content(self, path: bytes) -> bool:
         """Nothing is left out whose content matters."""
+        return False
+
+    def stands_alone(self, path: bytes) -> bool:
+        """Nothing: an archive may hold a file twice, and then the second one counts."""
         return False
 
     def _mode(self, entry: Entry) -> int:
@@ -84,3 +87,8 @@ class DirectoryRules:
         return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold()).encode(
             "utf-8", "surrogateescape"
         )
+
+
+def with_mode(entry: Entry, mode: int) -> Entry:
+    """Return the entry with other permissions."""
+    return entry if entry.mode == mode else entry._replace(mode=mode)

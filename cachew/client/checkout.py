@@ -7,7 +7,7 @@ from pathlib import Path
 from cachew.client.addresses import RepositoryAddress, same_repository
 from cachew.client.errors import ArchiveBroken
 from cachew.client.gitcommand import Git
-from cachew.client.gitconfig import branch_of, config_text
+from cachew.client.gitconfig import branch_of, config_text, plain_origin
 from cachew.client.gitindex import refreshed
 
 _SMALL = 64 * 1024
@@ -34,6 +34,15 @@ class Checkout:
             return branch_of(_read(self.tree / ".git/HEAD"))
         except (OSError, ValueError) as error:
             raise ArchiveBroken(f"the archive is not a snapshot of a repository: {error}") from error
+
+    @property
+    def commit(self) -> str:
+        """The commit that HEAD is, as the refs have it.
+
+        :raise ArchiveBroken: when there is none.
+        """
+        branch = self.branch
+        return (_read(self.tree / ".git/HEAD") if branch is None else self._ref(f"refs/heads/{branch}")).strip()
 
     def configure(self, *, address: RepositoryAddress, said_config: bytes, folds_case: bool) -> str:
         """Write the config and whatever directory git needs, and return the URL of ``origin``.
@@ -68,16 +77,16 @@ class Checkout:
     def _said_origin(self, config: bytes, address: RepositoryAddress) -> str | None:
         if not config:
             return None
-        arguments = ("config", "--no-includes", "--file", "-", "--get", "remote.origin.url")
-        done = self.git.run(self.tree, *arguments, stdin=config, check=False)
-        url = done.stdout.decode("utf-8", "replace").strip()
-        return url if not done.returncode and same_repository(url, address) else None
+        url = plain_origin(config.decode("utf-8", "replace"))
+        if url is None:
+            arguments = ("config", "--no-includes", "--file", "-", "--get", "remote.origin.url")
+            done = self.git.run(self.tree, *arguments, stdin=config, check=False)
+            url = "" if done.returncode else done.stdout.decode("utf-8", "replace").strip()
+        return url if same_repository(url, address) else None
 
     def _oid_size(self) -> int:
         """Bytes of an object name, as the refs show it."""
-        branch = self.branch
-        text = _read(self.tree / ".git/HEAD") if branch is None else self._ref(f"refs/heads/{branch}")
-        return 32 if len(text.strip()) == 64 else 20
+        return 32 if len(self.commit) == 64 else 20
 
     def _ref(self, name: str) -> str:
         with contextlib.suppress(OSError, ValueError):

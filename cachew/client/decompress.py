@@ -3,31 +3,30 @@
 import io
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future
 from typing import BinaryIO, cast
 
 import zstandard
 
 from cachew.client import frames
 from cachew.client.errors import ArchiveBroken
+from cachew.client.workers import Job, Workers
 
 _OUTPUT = 1024 * 1024
 
 
-def decompressed(pieces: Iterable[bytes | bytearray], *, pool: Executor, ahead: int) -> Generator[bytes, None, None]:
+def decompressed(pieces: Iterable[bytes | memoryview], *, threads: int) -> Generator[bytes, None, None]:
     """Yield the content of a zstd stream, in order.
 
     :param pieces: the compressed stream, cut anywhere.
-    :param pool: where whole frames are decompressed.
-    :param ahead: frames that may be decompressed before they are asked for.
+    :param threads: how many whole frames are decompressed at a time; one more may be waiting.
     :raise ArchiveBroken: when the stream is damaged or incomplete.
     """
-    pending: deque[Future[bytes]] = deque()
+    workers, pending = Workers(threads, "decompress"), deque[Job[bytes]]()
     try:
         for frame in frames.split(pieces):
             if isinstance(frame, frames.WholeFrame):
-                pending.append(pool.submit(_inflate, frame))
-                if len(pending) > ahead:
+                pending.append(workers.submit(_inflate, frame))
+                if len(pending) > threads + 1:
                     yield pending.popleft().result()
             else:
                 while pending:
@@ -36,8 +35,7 @@ def decompressed(pieces: Iterable[bytes | bytearray], *, pool: Executor, ahead: 
         while pending:
             yield pending.popleft().result()
     finally:
-        for future in pending:
-            future.cancel()
+        workers.close()
 
 
 def _inflate(frame: frames.WholeFrame) -> bytes:

@@ -82,3 +82,8 @@ class GitFailed(ClientError):
         super().__init__(f"git {command} failed: {' / '.join(said) or 'without a word'}")
         self.command = command
         self.stderr = stderr
+
+
+def no_space_advice(said: str) -> str:
+    """Return advice when a system's words say that the disk is full, otherwise nothing."""
+    return "Free some space and run the command again." if "No space left" in said else ""

@@ -8,19 +8,16 @@ import contextlib
 import fcntl
 import os
 import subprocess
-import tarfile
 import tempfile
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from cachew.client.errors import ExtractionFailed
+from cachew.client.errors import ExtractionFailed, no_space_advice
 from cachew.client.tarscan import TarScanner
 
-_PIPE = 1024 * 1024
-# Debian 12's Python has no filters yet, and later ones must be told not to use any.
-_TRUSTED: dict[str, Any] = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
+PIPE = 1024 * 1024
+_GATHERED = PIPE // 4
 
 
 class Unpacker(Protocol):
@@ -46,7 +43,7 @@ Unpack = Callable[[Path], Unpacker]
 """Starts an unpacker for a directory that exists and is empty."""
 
 
-def extract(content: Iterable[bytes], *, scanner: TarScanner, unpacker: Unpacker) -> None:
+def extract(content: Iterable[bytes | memoryview], *, scanner: TarScanner, unpacker: Unpacker) -> None:
     """Extract a tar archive.
 
     :param content: the archive, decompressed.
@@ -55,12 +52,26 @@ def extract(content: Iterable[bytes], *, scanner: TarScanner, unpacker: Unpacker
     """
     try:
         for piece in content:
-            unpacker.write(b"".join(scanner.feed(piece)))
+            for some in _gathered(scanner.feed(piece)):
+                unpacker.write(some)
         unpacker.write(scanner.finish())
         unpacker.finish()
     except BaseException:
         unpacker.abort()
         raise
+
+
+def _gathered(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """Join small pieces, but none for long: whoever extracts shall have something to do meanwhile."""
+    gathered, size = list[bytes | memoryview](), 0
+    for piece in pieces:
+        gathered.append(piece)
+        size += len(piece)
+        if size >= _GATHERED:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield b"".join(gathered)
 
 
 class SystemTar:
@@ -84,7 +95,7 @@ class SystemTar:
         )
         assert self._child.stdin is not None
         self._stdin = self._child.stdin
-        _widen(self._stdin.fileno())
+        widen(self._stdin.fileno())
 
     def write(self, data: bytes) -> None:
         """Write to tar's standard input."""
@@ -104,7 +115,7 @@ class SystemTar:
         if code:
             self._stderr.seek(max(0, os.fstat(self._stderr.fileno()).st_size - 2000))
             said = self._stderr.read().decode("utf-8", "replace").strip()
-            raise ExtractionFailed(f"tar failed (exit {code}): {said}", _advice(said))
+            raise ExtractionFailed(f"tar failed (exit {code}): {said}", no_space_advice(said))
         self._stderr.close()
 
     def abort(self) -> None:
@@ -116,86 +127,20 @@ class SystemTar:
         self._stderr.close()
 
 
-class PythonTar:
-    """Python's tarfile in a thread, fed through a pipe.
-
-    :param directory: where it extracts.
-    :param exact_modes: whether permissions are kept as archived instead of cut by the umask.
-    """
-
-    def __init__(self, directory: Path, *, exact_modes: bool) -> None:
-        self._directory = directory
-        self._exact_modes = exact_modes
-        self._failure: Exception | None = None
-        source, self._sink = os.pipe()
-        _widen(self._sink)
-        self._thread = threading.Thread(target=self._run, args=(source,), name="extract", daemon=True)
-        self._thread.start()
-
-    def write(self, data: bytes) -> None:
-        """Write to the pipe."""
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._sink, view) :]
-        except BrokenPipeError:
-            self.finish()
-            raise ExtractionFailed("extraction stopped in the middle of the archive") from None
-
-    def finish(self) -> None:
-        """Close the pipe and wait for the thread."""
-        self.abort()
-        if self._failure is not None:
-            raise ExtractionFailed(f"cannot extract: {self._failure}", _advice(str(self._failure)))
-
-    def abort(self) -> None:
-        """Close the pipe, which ends the thread."""
-        if self._sink != -1:
-            os.close(self._sink)
-            self._sink = -1
-        self._thread.join()
-
-    def _run(self, source: int) -> None:
-        try:
-            with os.fdopen(source, "rb") as file, _Ownerless.open(fileobj=file, mode="r|", bufsize=_PIPE) as archive:
-                # Links were judged by the scanner; tarfile's stricter filters refuse links that real trees contain.
-                archive.extractall(self._directory, map(self._permitted, archive), **_TRUSTED)
-                while file.read(_PIPE):
-                    pass
-        except Exception as error:  # whatever it is, the writing side reports it
-            self._failure = error
-
-    def _permitted(self, member: tarfile.TarInfo) -> tarfile.TarInfo:
-        if not self._exact_modes:
-            member.mode &= 0o755
-        return member
-
-
-class _Ownerless(tarfile.TarFile):
-    """Gives nobody's files to anybody, and leaves to a hard link's target what is its own."""
-
-    def chown(self, tarinfo: tarfile.TarInfo, targetpath: Any, numeric_owner: bool) -> None:
-        """Keep the owner who extracts."""
-
-    def chmod(self, tarinfo: tarfile.TarInfo, targetpath: Any) -> None:
-        """Set the mode, but through no hard link."""
-        if not tarinfo.islnk():
-            super().chmod(tarinfo, targetpath)
-
-    def utime(self, tarinfo: tarfile.TarInfo, targetpath: Any) -> None:
-        """Set the time, but through no hard link."""
-        if not tarinfo.islnk():
-            super().utime(tarinfo, targetpath)
-
-
 def choose_unpacker(tar: str | None, *, exact_modes: bool) -> Unpack:
     """Return the way to extract on this machine.
 
     :param tar: the path of the system's tar, None when there is none.
     """
-    if tar is None or not _takes_our_options(tar):
-        return lambda directory: PythonTar(directory, exact_modes=exact_modes)
-    return lambda directory: SystemTar(tar, directory, exact_modes=exact_modes)
+
+    def unpack(directory: Path) -> Unpacker:
+        if tar is not None and _takes_our_options(tar):
+            return SystemTar(tar, directory, exact_modes=exact_modes)
+        from cachew.client.pythontar import PythonTar  # whose tarfile hardly anybody needs
+
+        return PythonTar(directory, exact_modes=exact_modes)
+
+    return unpack
 
 
 def folds_case(directory: Path) -> bool:
@@ -213,11 +158,8 @@ def _takes_our_options(tar: str) -> bool:
     return b"GNU tar" in version or b"bsdtar" in version
 
 
-def _widen(descriptor: int) -> None:
+def widen(descriptor: int) -> None:
+    """Let a pipe hold more."""
     # Linux only: fewer switches between the two processes.
     with contextlib.suppress(OSError, AttributeError):
-        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE)
-
-
-def _advice(said: str) -> str:
-    return "Free some space and run the command again." if "No space left" in said else ""
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE)

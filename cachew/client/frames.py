@@ -38,7 +38,24 @@ class StreamedFrame:
     parts: Iterator[bytes]
 
 
-def split(pieces: Iterable[bytes | bytearray]) -> Iterator[WholeFrame | StreamedFrame]:
+def length(data: memoryview) -> int:
+    """Return how long the frame is that data begins with, whose content may be anything.
+
+    :raise ArchiveBroken: when it is not zstd or ends within the frame.
+    """
+    reader = _Reader([data])
+    if int.from_bytes(reader.take(4), "little") != _MAGIC:
+        raise ArchiveBroken("the archive is not zstd-compressed")
+    _, _, has_checksum = _header(reader)
+    last = False
+    while not last:
+        last, size = _block(reader.take(3))
+        reader.skip(size)
+    reader.skip(4 if has_checksum else 0)
+    return len(data) - reader.left
+
+
+def split(pieces: Iterable[bytes | memoryview]) -> Iterator[WholeFrame | StreamedFrame]:
     """Yield the frames of a stream, skippable ones left out.
 
     :raise ArchiveBroken: when the stream is not zstd or ends within a frame.
@@ -89,21 +106,32 @@ def _blocks(reader: "_Reader", header: bytes, has_checksum: bool) -> Iterator[by
     last = False
     while not last:
         block_header = reader.take(3)
-        word = int.from_bytes(block_header, "little")
-        last, kind, size = bool(word & 1), word >> 1 & 3, word >> 3
-        if kind == 3 or size > _BLOCK_LIMIT:
-            raise ArchiveBroken("the archive holds a broken zstd block")
-        yield block_header + reader.take(1 if kind == 1 else size)
+        last, size = _block(block_header)
+        yield block_header + reader.take(size)
     if has_checksum:
         yield reader.take(4)
+
+
+def _block(header: bytes) -> tuple[bool, int]:
+    """Return whether a block is the last one, and how many bytes follow its header."""
+    word = int.from_bytes(header, "little")
+    kind, size = word >> 1 & 3, word >> 3
+    if kind == 3 or size > _BLOCK_LIMIT:
+        raise ArchiveBroken("the archive holds a broken zstd block")
+    return bool(word & 1), 1 if kind == 1 else size
 
 
 class _Reader:
     """Takes exact numbers of bytes from pieces of any size."""
 
-    def __init__(self, pieces: Iterable[bytes | bytearray]) -> None:
+    def __init__(self, pieces: Iterable[bytes | memoryview]) -> None:
         self._pieces = iter(pieces)
         self._view = memoryview(b"")
+
+    @property
+    def left(self) -> int:
+        """How many bytes of the current piece are left."""
+        return len(self._view)
 
     def at_end(self) -> bool:
         """Tell whether nothing is left."""
@@ -118,14 +146,12 @@ class _Reader:
         """Return the next ``count`` bytes."""
         if count <= len(self._view):
             return bytes(self._advance(count))
-        parts = []
-        while count:
+        taken = bytearray()
+        while len(taken) < count:
             if self.at_end():
                 raise ArchiveBroken("the archive ends too early")
-            part = self._advance(min(count, len(self._view)))
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
+            taken += self._advance(min(count - len(taken), len(self._view)))
+        return bytes(taken)
 
     def skip(self, count: int) -> None:
         """Drop the next ``count`` bytes."""

@@ -66,6 +66,14 @@ class Git:
         done = self.run(directory, *arguments, check=False)
         return "" if done.returncode else done.stdout.decode("utf-8", "replace").rstrip("\n")
 
+    def rewritings(self) -> list[tuple[str, str]]:
+        """Return the user's ``url.BASE.insteadOf = PREFIX``, each as base and prefix."""
+        arguments = ("config", "--null", "--get-regexp", r"^url\..*\.insteadof$")
+        # Not where a repository is, whose own config would count too.
+        done = self.run(Path("/"), *arguments, check=False)
+        found = [entry.partition("\n") for entry in done.stdout.decode("utf-8", "replace").split("\0") if entry]
+        return [(key.removeprefix("url.").removesuffix(".insteadof"), prefix) for key, _, prefix in found]
+
     def has_object(self, directory: Path, oid: str) -> bool:
         """Tell whether a repository holds an object."""
         return self.run(directory, "cat-file", "-e", f"{oid}^{{object}}", check=False).returncode == 0

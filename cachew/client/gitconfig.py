@@ -1,8 +1,14 @@
 """Writes the config of a restored repository (pure), which is never taken from an archive. See git-config(1)."""
 
 import re
+from collections.abc import Iterable
 
 _HEAD = re.compile(r"ref: (refs/heads/([^\x00-\x20\x7f~^:?*\[\\]+))\n?")
+
+_PLAIN_ORIGIN = re.compile(
+    r"""^\[remote\ "origin"\]\n (?:\t\w+\ =\ [^\n\\"\#;]*\n)*? \turl\ =\ (?P<quote>"?)([\w.:/@~+%-]+)(?P=quote)\n""",
+    re.MULTILINE | re.VERBOSE,
+)
 
 
 def branch_of(head: str) -> str | None:
@@ -36,6 +42,26 @@ def config_text(*, origin: str, branch: str | None, sha256: bool, folds_case: bo
     if branch is not None:
         lines += [f"[branch {_quoted(branch)}]", "\tremote = origin", f"\tmerge = {_quoted('refs/heads/' + branch)}"]
     return "\n".join(lines) + "\n"
+
+
+def plain_origin(config: str) -> str | None:
+    """Return the URL of ``origin`` when a config says it as git itself writes it, so that git need not be asked.
+
+    :return: None when it is said otherwise, more than once or not at all.
+    """
+    found = _PLAIN_ORIGIN.search(config)
+    once = len(re.findall(r"url\s*=", config, re.IGNORECASE)) == 1
+    return found[2] if found and once else None
+
+
+def rewritten(url: str, rules: Iterable[tuple[str, str]]) -> str:
+    """Return what git makes of a URL.
+
+    :param rules: of every ``url.BASE.insteadOf = PREFIX``, the base and the prefix; the longest prefix wins.
+    """
+    fitting = [(prefix, base) for base, prefix in rules if url.startswith(prefix)]
+    prefix, base = max(fitting, key=lambda rule: len(rule[0]), default=("", ""))
+    return base + url[len(prefix) :]
 
 
 def _quoted(value: str) -> str:

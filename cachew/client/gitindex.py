@@ -12,6 +12,9 @@ from collections.abc import Callable
 
 _HEADER = struct.Struct(">4sLL")
 _STAT = struct.Struct(">10L")
+_WORD = struct.Struct(">L")
+_FLAGS = struct.Struct(">H")
+_MASK = 0xFFFFFFFF
 _EXTENDED = 0x4000
 _NAME_MASK = 0x0FFF
 
@@ -39,7 +42,7 @@ def _renew(content: bytearray, lstat: Callable[[bytes], os.stat_result | None], 
     position, path = _HEADER.size, b""
     for _ in range(count):
         start = position
-        (flags,) = struct.unpack_from(">H", content, start + 40 + oid_size)
+        (flags,) = _FLAGS.unpack_from(content, start + 40 + oid_size)
         position = start + 42 + oid_size + (2 if flags & _EXTENDED else 0)
         if version == 4:
             path, position = _compressed_name(content, position, path)
@@ -69,20 +72,25 @@ def _compressed_name(content: bytearray, position: int, previous: bytes) -> tupl
 
 
 def _renew_entry(content: bytearray, start: int, found: os.stat_result) -> None:
-    mode, size = struct.unpack_from(">L", content, start + 24)[0], struct.unpack_from(">L", content, start + 36)[0]
-    if found.st_size & 0xFFFFFFFF != size or not _same_type(mode, found.st_mode):
+    (mode,), (size,) = _WORD.unpack_from(content, start + 24), _WORD.unpack_from(content, start + 36)
+    if found.st_size & _MASK != size or not _same_type(mode, found.st_mode):
         return
-    fields = (
-        *divmod(found.st_ctime_ns, 1_000_000_000),
-        *divmod(found.st_mtime_ns, 1_000_000_000),
-        found.st_dev,
-        found.st_ino,
+    changed, changed_ns = divmod(found.st_ctime_ns, 1_000_000_000)
+    modified, modified_ns = divmod(found.st_mtime_ns, 1_000_000_000)
+    _STAT.pack_into(
+        content,
+        start,
+        changed & _MASK,
+        changed_ns,
+        modified & _MASK,
+        modified_ns,
+        found.st_dev & _MASK,
+        found.st_ino & _MASK,
         mode,
-        found.st_uid,
-        found.st_gid,
+        found.st_uid & _MASK,
+        found.st_gid & _MASK,
         size,
     )
-    _STAT.pack_into(content, start, *(field & 0xFFFFFFFF for field in fields))
 
 
 def _same_type(mode: int, found: int) -> bool:

@@ -1,4 +1,4 @@
-"""Requests to one cachew server, over a pool of kept-alive connections that threads share.
+"""Requests to one cachew server.
 
 The authorization header goes to that server only; redirects are not followed, because they would carry it elsewhere.
 """
@@ -6,19 +6,16 @@ The authorization header goes to that server only; redirects are not followed, b
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Mapping
+from http.client import IncompleteRead
+from typing import Any
 from urllib.parse import urlsplit
 
-import urllib3
-from urllib3.exceptions import HTTPError
-
+from cachew.client.connections import BROKEN, Answer, Body, Connections
 from cachew.client.errors import ClientError, NotCached, ServerRefused, ServerUnreachable
 
-PIECE = 256 * 1024
 _ERROR_TEXT = 4096
 _JSON_LIMIT = 16 * 1024 * 1024
-Body = bytes | Iterable[bytes] | BinaryIO
 
 
 class Http:
@@ -26,24 +23,16 @@ class Http:
 
     :param server: its base URL, without a trailing slash.
     :param authorization: the value of the ``Authorization`` header, None for none.
-    :param pool: the connections; urllib3's own pool or proxy manager.
-    :param connect_timeout: seconds until a connection must stand.
+    :param connections: the ways to it.
     :param idle_timeout: seconds that may pass between two pieces of an answer.
     """
 
     def __init__(
-        self,
-        *,
-        server: str,
-        authorization: str | None,
-        pool: urllib3.PoolManager,
-        connect_timeout: float = 10.0,
-        idle_timeout: float = 60.0,
+        self, *, server: str, authorization: str | None, connections: Connections, idle_timeout: float = 60.0
     ) -> None:
         self.server = server
         self.authorization = authorization
-        self._pool = pool
-        self._connect_timeout = connect_timeout
+        self._connections = connections
         self._idle_timeout = idle_timeout
 
     def request(
@@ -54,7 +43,7 @@ class Http:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         patience: float | None = None,
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> Answer:
         """Send a request and return its answer, whatever its status, with the body still to be read.
 
         :param url: an absolute URL.
@@ -64,20 +53,23 @@ class Http:
         sent = {"Accept-Encoding": "identity", "User-Agent": "cachew-client", **(headers or {})}
         if self.authorization and self.is_own(url):
             sent["Authorization"] = self.authorization
+        with self.reaching():
+            timeout = patience or self._idle_timeout
+            return self._connections.request(method, url, headers=sent, body=body, timeout=timeout)
+
+    @contextlib.contextmanager
+    def reaching(self) -> Iterator[None]:
+        """Turn what breaks on the way into an error with advice.
+
+        :raise ServerUnreachable: when a connection fails or breaks.
+        """
         try:
-            return self._pool.request(
-                method,
-                url,
-                headers=sent,
-                body=body,
-                preload_content=False,
-                decode_content=False,
-                redirect=False,
-                retries=False,
-                timeout=urllib3.Timeout(connect=self._connect_timeout, read=patience or self._idle_timeout),
-            )
-        except HTTPError as error:
-            raise unreachable(self.server, error) from error
+            yield
+        except BROKEN as error:
+            raise ServerUnreachable(
+                f"cannot talk to the server at {self.server}: {_reason(error)}",
+                "Check that it runs and that --url (or CACHEW_URL) names it.",
+            ) from error
 
     def is_own(self, url: str) -> bool:
         """Tell whether a URL is on this server."""
@@ -91,55 +83,39 @@ class Http:
         """
         body = None if value is None else json.dumps(value).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
-        response = self.request(method, url, headers=headers, body=body, patience=patience)
-        with closing(response):
-            if response.status != 200:
-                raise refusal(response, url)
+        with contextlib.closing(self.request(method, url, headers=headers, body=body, patience=patience)) as answer:
+            if answer.status != 200:
+                raise refusal(answer, url)
             try:
-                return json.loads(response.read(_JSON_LIMIT))
-            except (ValueError, HTTPError) as error:
+                return json.loads(answer.read(_JSON_LIMIT))
+            except (ValueError, *BROKEN) as error:
                 raise ClientError(f"{url} did not answer with JSON: {error}") from error
 
 
-@contextlib.contextmanager
-def closing(response: urllib3.BaseHTTPResponse) -> Iterator[None]:
-    """Give a response's connection back when nothing of it is unread, and close it otherwise."""
-    try:
-        yield
-    finally:
-        if response.length_remaining == 0:
-            response.drain_conn()
-        response.close()
-
-
-def unreachable(server: str, error: Exception) -> ServerUnreachable:
-    """Word a failed connection."""
-    said = str(getattr(error, "reason", None) or error).rpartition(": ")[2]
-    reason = re.sub(r"^\[Errno -?\d+\] ", "", said) or type(error).__name__
-    return ServerUnreachable(
-        f"cannot talk to the server at {server}: {reason}",
-        "Check that it runs and that --url (or CACHEW_URL) names it.",
-    )
-
-
-def refusal(response: urllib3.BaseHTTPResponse, url: str) -> ServerRefused:
+def refusal(answer: Answer, url: str) -> ServerRefused:
     """Turn an answer that is not a success into an error, with the start of the server's own words."""
     try:
-        text = response.read(_ERROR_TEXT).decode("utf-8", "replace")
-    except HTTPError:
+        text = answer.read(_ERROR_TEXT).decode("utf-8", "replace")
+    except BROKEN:
         text = ""
     words = "".join(c for c in " ".join(text.split()) if c.isprintable())[:300]
-    message = f"{url}: {response.status} {response.reason or ''}".rstrip() + (f": {words}" if words else "")
-    if response.status == 404:
+    message = f"{url}: {answer.status} {answer.reason or ''}".rstrip() + (f": {words}" if words else "")
+    if answer.status == 404:
         return NotCached(message, status=404, advice="Check the name; the server may also not admit it.")
-    return ServerRefused(message, status=response.status, advice=_advice(response))
+    return ServerRefused(message, status=answer.status, advice=_advice(answer))
 
 
-def _advice(response: urllib3.BaseHTTPResponse) -> str:
-    if response.status in (401, 403):
+def _advice(answer: Answer) -> str:
+    if answer.status in (401, 403):
         return "Give credentials that are allowed to read it with --authorization or CACHEW_AUTHORIZATION."
-    if 300 <= response.status < 400:
-        return f"The server redirects to {response.headers.get('Location', 'nowhere')}; use that address as --url."
-    if response.status in (429, 502, 503, 504):
+    if 300 <= answer.status < 400:
+        return f"The server redirects to {answer.headers.get('Location', 'nowhere')}; use that address as --url."
+    if answer.status in (429, 502, 503, 504):
         return "Try again in a moment."
     return ""
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, IncompleteRead):
+        return "the connection closed in the midst of an answer"
+    return re.sub(r"^\[[^\]]*\] ", "", str(error)) or type(error).__name__

@@ -1,12 +1,11 @@
 """The object API: get, put, stat, delete, namespaces, stats."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from typing import Any, BinaryIO
 
-import urllib3
-
 from cachew.client.errors import ClientError
-from cachew.client.http import Http, closing, refusal
+from cachew.client.http import Http, refusal
 from cachew.client.keys import check_namespace, digest
 
 _TRANSPORT = frozenset(
@@ -80,14 +79,13 @@ class Objects:
     def _headers(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: Any = None
     ) -> Mapping[str, str]:
-        response = self._http.request(method, url, headers=headers, body=body, patience=self._patience)
-        with closing(response):
-            if not 200 <= response.status < 300:
-                raise refusal(response, url)
-            return visible_headers(response.headers)
+        answer = self._http.request(method, url, headers=headers, body=body, patience=self._patience)
+        with closing(answer):
+            if not 200 <= answer.status < 300:
+                raise refusal(answer, url)
+            return visible_headers(answer.headers)
 
 
 def visible_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers that belong to the object and not to its transport."""
-    items = headers.items() if not isinstance(headers, urllib3.HTTPHeaderDict) else headers.itermerged()
-    return {name: value for name, value in items if name.lower() not in _TRANSPORT}
+    return {name: value for name, value in headers.items() if name.lower() not in _TRANSPORT}

@@ -4,7 +4,8 @@ Everything happens in a staging directory, which becomes the target only at the 
 same command can simply be run again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from cachew.client.errors import ClientError, NotCached, ServerRefused
 from cachew.client.extract import Unpack, folds_case
 from cachew.client.freshen import Freshener, Wanted
 from cachew.client.gitcommand import Git
+from cachew.client.gitconfig import rewritten
 from cachew.client.lfs import LfsObjects
 from cachew.client.progress import Progress
 from cachew.client.snapshotrules import CONFIG, SnapshotRules
 from cachew.client.staging import Staging, check_target, publish
+from cachew.client.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class GitRestore:
         :raise ClientError: when that fails; the target is then as it was.
         """
         target = check_target(request.directory)
-        with Staging(target=target, within=target.exists()) as staging:
+        with closing(Workers(1, "config")) as asking, Staging(target=target, within=target.exists()) as staging:
+            rewritings = asking.submit(self._git.rewritings)
             folds = folds_case(staging.path("."))
             extracted = self._extract(request.address, lambda: staging.fresh("tree"), folds)
             checkout = Checkout(tree=staging.path("tree"), git=self._git)
@@ -90,9 +94,10 @@ class GitRestore:
                 self._freshener.satisfy(checkout, request.address, origin=origin, wanted=request.wanted)
             if request.lfs:
                 self._lfs.fetch(checkout, request.address, fresh_directory=lambda: staging.fresh("lfs"))
-            commit = self._git.text(checkout.tree, "rev-parse", "--short=12", "HEAD")
+            commit, rules = checkout.commit[:12], rewritings.result()
             publish(checkout.tree, target)
-        self._conclude(request, origin, checkout_of=commit)
+        self._progress.say(f"Restored {request.address.name} at {commit} to {request.directory}")
+        self._advise(request.address, origin, rules)
 
     def _extract(self, address: RepositoryAddress, fresh_directory: Callable[[], Path], folds: bool) -> Extracted:
         try:
@@ -122,9 +127,9 @@ class GitRestore:
         finally:
             file.unlink(missing_ok=True)
 
-    def _conclude(self, request: RestoreRequest, origin: str, *, checkout_of: str) -> None:
-        address = request.address
-        self._progress.say(f"Restored {address.name} at {checkout_of} to {request.directory}")
+    def _advise(self, address: RepositoryAddress, origin: str, rules: Sequence[tuple[str, str]]) -> None:
+        if rewritten(origin, rules).removesuffix(".git") == address.url:
+            return
         prefix = origin.removesuffix("/").removesuffix(".git").removesuffix(address.path)
         self._progress.say(
             "To fetch through this server from now on:\n"

@@ -7,9 +7,8 @@ objects, refs, reflogs, HEAD, the index. The client writes the rest itself. In t
 """
 
 import re
-from dataclasses import replace
 
-from cachew.client.archiverules import DirectoryRules
+from cachew.client.archiverules import DirectoryRules, with_mode
 from cachew.client.errors import ArchiveRefused
 from cachew.client.tarheader import Entry, Kind
 from cachew.client.tarscan import normal_path, show
@@ -59,17 +58,21 @@ class SnapshotRules:
         """The config is left out, but where it says the upstream is may be of use."""
         return path == CONFIG
 
+    def stands_alone(self, path: bytes) -> bool:
+        """Git's objects are called after their content, and no link can be among them or lead there."""
+        return path.startswith(b".git/objects/")
+
     def _git_data(self, entry: Entry) -> Entry | None:
         if entry.kind in (Kind.SYMLINK, Kind.HARDLINK):
             raise ArchiveRefused(f"{show(entry.path)} is a link within .git")
         name = entry.path.removeprefix(b".git").removeprefix(b"/")
         if entry.kind is Kind.DIRECTORY:
-            return replace(entry, mode=0o755) if not name or _DIRECTORIES.fullmatch(name) else None
+            return with_mode(entry, 0o755) if not name or _DIRECTORIES.fullmatch(name) else None
         if not name:
             raise ArchiveRefused(".git is not a directory")
         if not _FILES.fullmatch(name) or name.endswith(b".lock"):
             return None
-        return replace(entry, mode=0o444 if name.startswith(b"objects/") else 0o644)
+        return with_mode(entry, 0o444 if name.startswith(b"objects/") else 0o644)
 
     def _working_tree(self, entry: Entry) -> Entry:
         if entry.kind is Kind.SYMLINK and entry.path.lower() == b".gitmodules":
@@ -77,8 +80,8 @@ class SnapshotRules:
         if entry.kind is Kind.HARDLINK and entry.target.split(b"/")[0] == b".git":
             raise ArchiveRefused(f"{show(entry.path)} is a link into .git")
         if entry.kind is Kind.FILE:
-            return replace(entry, mode=0o755 if entry.mode & 0o100 else 0o644)
-        return replace(entry, mode=0o755) if entry.kind is Kind.DIRECTORY else entry
+            return with_mode(entry, 0o755 if entry.mode & 0o100 else 0o644)
+        return with_mode(entry, 0o755) if entry.kind is Kind.DIRECTORY else entry
 
 
 class LfsRules:
@@ -88,19 +91,25 @@ class LfsRules:
         """Refuse everything but ``lfs/objects/aa/bb/aabb…`` and the directories above."""
         path = normal_path(entry.path)
         if entry.kind is Kind.DIRECTORY and (not path or _LFS_DIRECTORY.fullmatch(path)):
-            return replace(entry, mode=0o755) if path else None
+            return with_mode(entry, 0o755) if path else None
         match = _LFS_OBJECT.fullmatch(path) if entry.kind is Kind.FILE else None
         if not match or not match[3].startswith(match[1] + match[2]):
             raise ArchiveRefused(f"{show(entry.path)} is not an LFS object")
-        return replace(entry, mode=0o644)
+        return with_mode(entry, 0o644)
 
     def wants_content(self, path: bytes) -> bool:
         """Nothing is left out."""
         return False
 
+    def stands_alone(self, path: bytes) -> bool:
+        """Everything: objects are called after their content, and there are no links."""
+        return True
+
 
 def passes_for_dot_git(part: bytes) -> bool:
     """Tell whether some file system takes a name for ``.git``."""
+    if part.isascii() and b"git" not in part.lower():
+        return False
     text = part.decode("utf-8", "replace").translate(_IGNORED_BY_HFS).casefold()
     for piece in text.split("\\"):
         for name in (".git", "git~1"):

@@ -6,14 +6,17 @@ own. So the scanner and the program that extracts cannot disagree about what an 
 """
 
 import struct
-from dataclasses import dataclass
+import zlib
 from enum import Enum
+from functools import lru_cache
+from typing import NamedTuple
 
 from cachew.client.errors import ArchiveBroken
 
 BLOCK = 512
 _LAYOUT = struct.Struct("100s8s8s8s12s12s8s1s100s6s2s32s32s8s8s155s12s")
-_CHECKSUM = slice(148, 156)
+_NOBODY = b"0000000\0"
+_REST = b"ustar  \0".ljust(255, b"\0")
 _OCTAL_LIMIT = 8**11
 _LONG_NAME = b"././@LongLink"
 
@@ -27,8 +30,7 @@ class Kind(Enum):
     DIRECTORY = b"5"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry of an archive.
 
     :param path: relative, its parts joined by single slashes, empty for the root.
@@ -46,8 +48,7 @@ class Entry:
     target: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class RawHeader:
+class RawHeader(NamedTuple):
     """The fields of a header block, as they stand in it."""
 
     name: bytes
@@ -63,9 +64,8 @@ def parse(block: bytes) -> RawHeader:
 
     :raise ArchiveBroken: when its checksum or a number is wrong.
     """
-    fields = _LAYOUT.unpack(block)
-    name, mode, size, mtime, flag, target, magic, prefix = (*(fields[i] for i in (0, 1, 4, 5, 7, 8, 9, 15)),)
-    if sum(block) - sum(block[_CHECKSUM]) + 8 * 0x20 != _number(fields[6]):
+    name, mode, _, _, size, mtime, checksum, flag, target, magic, _, _, _, _, _, prefix, _ = _LAYOUT.unpack(block)
+    if _sum(block[:256]) + _sum(block[256:]) - sum(checksum) + 8 * 0x20 != _number(checksum):
         raise ArchiveBroken("the archive is damaged: a tar header has a wrong checksum")
     name = _text(name)
     if magic == b"ustar\0" and (head := _text(prefix)):
@@ -96,24 +96,24 @@ def _long(flag: bytes, text: bytes) -> bytes:
 
 
 def _block(name: bytes, mode: int, size: int, mtime: int, flag: bytes, target: bytes) -> bytes:
-    block = bytearray(
-        _LAYOUT.pack(
-            name,
-            b"%07o\0" % mode,
-            b"0000000\0",
-            b"0000000\0",
-            b"%011o\0" % size if size < _OCTAL_LIMIT else b"\x80" + size.to_bytes(11, "big"),
-            b"%011o\0" % min(max(mtime, 0), _OCTAL_LIMIT - 1),
-            b" " * 8,
-            flag,
-            target,
-            b"ustar ",
-            b" \0",
-            *(b"",) * 6,
-        )
-    )
-    block[_CHECKSUM] = b"%06o\0 " % sum(block)
-    return bytes(block)
+    length = b"%011o\0" % size if size < _OCTAL_LIMIT else b"\x80" + size.to_bytes(11, "big")
+    time = b"%011o\0" % min(max(mtime, 0), _OCTAL_LIMIT - 1)
+    head = name.ljust(100, b"\0") + b"%07o\0" % mode + _NOBODY * 2 + length + time
+    rest, rest_sum = _rest(flag, target)
+    return head + b"%06o\0 " % (_sum(head) + 8 * 0x20 + rest_sum) + rest
+
+
+@lru_cache(maxsize=64)
+def _rest(flag: bytes, target: bytes) -> tuple[bytes, int]:
+    """Return what comes after the checksum, and its sum; nearly all entries have the same."""
+    rest = flag + target.ljust(100, b"\0") + _REST
+    return rest, _sum(rest[:256]) + _sum(rest[256:])
+
+
+def _sum(data: bytes) -> int:
+    # The low half of Adler-32 is one more than the sum of the bytes, modulo 65521, which 256 bytes do not reach.
+    assert len(data) <= 256
+    return (zlib.adler32(data) & 0xFFFF) - 1
 
 
 def _text(field: bytes) -> bytes:
@@ -127,6 +127,9 @@ def _number(field: bytes) -> int:
     digits = field.strip(b" \0")
     if not digits:
         return 0
-    if any(digit not in b"01234567" for digit in digits):
-        raise ArchiveBroken("the archive is damaged: a tar header holds no number where one must be")
-    return int(digits, 8)
+    try:
+        if digits.isdigit():
+            return int(digits, 8)
+    except ValueError:
+        pass
+    raise ArchiveBroken("the archive is damaged: a tar header holds no number where one must be")

@@ -2,11 +2,11 @@
 
 The archive is not trusted. Everything that extraction sees has gone through here: names and link targets are put
 together from all their sources (ustar prefix, pax records, GNU long names), devices, sparse files and unknown types
-are refused, and what remains is written anew, entry by entry, with a header of our own.
+are refused, and what remains is written anew, entry by entry, with a header of our own. Large files that rules allow to
+be written aside do not get into that stream.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from enum import Enum
 from typing import Protocol
 
@@ -38,8 +38,26 @@ class Rules(Protocol):
         """Tell whether the content of a file that was left out is to be kept in memory."""
 
 
+    def stands_alone(self, path: bytes) -> bool:
+        """Tell whether a file may be written out of turn: nothing else that is let through is meant by its name."""
+
+
+class Aside(Protocol):
+    """Whoever writes large files."""
+
+    def begin(self, entry: Entry) -> bool:
+        """Take a file, or leave it to the stream."""
+
+    def write(self, content: memoryview) -> None:
+        """Take what comes next of it."""
+
+    def end(self) -> None:
+        """Hear that it was all."""
+
+
 class _Body(Enum):
     EMIT = "emit"
+    ASIDE = "aside"
     DROP = "drop"
     COLLECT = "collect"
 
@@ -48,11 +66,13 @@ class TarScanner:
     """An incremental scanner: feed it the archive, it gives the archive that may be extracted.
 
     :param rules: what may be extracted.
+    :param aside: who writes large files; None when they are in the stream like any other.
     """
 
-    def __init__(self, *, rules: Rules) -> None:
+    def __init__(self, *, rules: Rules, aside: Aside | None = None) -> None:
         self._rules = rules
-        self._block = bytearray()
+        self._aside = aside
+        self._block = b""
         self._left = 0
         self._body = _Body.DROP
         self._size = 0
@@ -63,7 +83,7 @@ class TarScanner:
         self.captured: dict[bytes, bytes] = {}
         self.entries = 0
 
-    def feed(self, data: bytes) -> Iterator[bytes | memoryview]:
+    def feed(self, data: bytes | memoryview) -> Iterator[bytes | memoryview]:
         """Take a piece of the archive and yield pieces of the archive to extract.
 
         :raise ArchiveRefused: when an entry could do harm.
@@ -75,15 +95,18 @@ class TarScanner:
                 taken = view[: self._left]
                 self._left -= len(taken)
                 view = view[len(taken) :]
-                yield from self._content(taken)
+                if self._body is _Body.EMIT:
+                    yield taken
+                else:
+                    self._content(taken)
                 continue
             missing = BLOCK - len(self._block)
             self._block += view[:missing]
             view = view[missing:]
             if len(self._block) == BLOCK:
-                block = bytes(self._block)
-                self._block.clear()
-                yield from self._header(block)
+                block, self._block = self._block, b""
+                if (header := self._header(block)) is not None:
+                    yield header
         if self._ended and bytes(view).strip(b"\0"):
             raise ArchiveRefused("it goes on after its end")
 
@@ -96,31 +119,35 @@ class TarScanner:
             raise ArchiveBroken("the archive ends too early")
         return _ZERO * 2
 
-    def _content(self, taken: memoryview) -> Iterator[memoryview]:
-        if self._body is _Body.EMIT:
-            yield taken
-        elif self._body is _Body.COLLECT:
+    def _content(self, taken: memoryview) -> None:
+        if self._body is _Body.COLLECT:
             self._collected += taken
             if not self._left:
                 self._collection_done(bytes(self._collected[: self._size]))
+        elif self._body is _Body.ASIDE:
+            assert self._aside is not None
+            padding = tarheader.padding(self._size)
+            self._aside.write(taken[: max(0, len(taken) + min(0, self._left - padding))])
+            if not self._left:
+                self._aside.end()
 
     def _expect(self, size: int, body: _Body) -> None:
         self._size, self._left, self._body = size, size + tarheader.padding(size), body
         self._collected.clear()
 
-    def _header(self, block: bytes) -> Iterator[bytes]:
+    def _header(self, block: bytes) -> bytes | None:
         if block == _ZERO:
             if self._extensions:
                 raise ArchiveBroken("the archive is damaged: it ends within an entry")
             self._ended = True
-            return
+            return None
         header = tarheader.parse(block)
         if not 0 <= header.size < _SIZE_LIMIT:
             raise ArchiveRefused("an entry has an impossible size")
         if header.flag in (b"x", b"g", b"L", b"K"):
             self._extension(header)
-        else:
-            yield from self._entry(header)
+            return None
+        return self._entry(header)
 
     def _extension(self, header: RawHeader) -> None:
         if not 0 < header.size <= EXTENSION_LIMIT:
@@ -142,19 +169,27 @@ class TarScanner:
         elif kind is not None:
             self.captured[kind] = data
 
-    def _entry(self, header: RawHeader) -> Iterator[bytes]:
+    def _entry(self, header: RawHeader) -> bytes | None:
         entry = self._described(header)
         self._extensions = {}
         self.entries += 1
         kept = self._rules.judge(entry)
         if kept is not None:
-            self._expect(entry.size, _Body.EMIT)
-            yield tarheader.build(replace(kept, size=entry.size))
-        elif 0 < entry.size <= CAPTURE_LIMIT and self._rules.wants_content(entry.path):
+            return self._kept(kept)
+        if 0 < entry.size <= CAPTURE_LIMIT and self._rules.wants_content(entry.path):
             self._expect(entry.size, _Body.COLLECT)
             self._collecting = entry.path
         else:
             self._expect(entry.size, _Body.DROP)
+        return None
+
+    def _kept(self, entry: Entry) -> bytes | None:
+        alone = entry.kind is Kind.FILE and self._aside is not None and self._rules.stands_alone(entry.path)
+        if alone and self._aside is not None and self._aside.begin(entry):
+            self._expect(entry.size, _Body.ASIDE)
+            return None
+        self._expect(entry.size, _Body.EMIT)
+        return tarheader.build(entry)
 
     def _described(self, header: RawHeader) -> Entry:
         name = self._extensions.get(b"path", header.name)
@@ -183,7 +218,7 @@ def normal_path(name: bytes) -> bytes:
         raise ArchiveRefused(f"{show(name)} is an absolute path")
     if b"\0" in name:
         raise ArchiveRefused(f"{show(name)} holds a NUL")
-    parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+    parts = [part for part in name.split(b"/") if part and part != b"."]
     if b".." in parts:
         raise ArchiveRefused(f"{show(name)} leads out of the directory")
     return b"/".join(parts)

@@ -5,10 +5,10 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-import urllib3
 
 from cachew.client.archive import Archives
 from cachew.client.bundle import Bundles
+from cachew.client.connections import Connections
 from cachew.client.download import Downloads
 from cachew.client.extract import choose_unpacker
 from cachew.client.freshen import Freshener
@@ -28,8 +28,8 @@ def server() -> Iterator[CachewServer]:
 
 @pytest.fixture
 def parts(server: CachewServer) -> Iterator[Parts]:
-    pool = urllib3.PoolManager(maxsize=8)
-    http = Http(server=server.url, authorization="Bearer secret", pool=pool, idle_timeout=10)
+    connections = Connections()
+    http = Http(server=server.url, authorization="Bearer secret", connections=connections, idle_timeout=10)
     progress, pauses = Watcher(), list[float]()
     downloads = Downloads(
         http=http, progress=progress, pause=pauses.append, connections=4, piece_size=16 * 1024, attempts=3
@@ -38,7 +38,8 @@ def parts(server: CachewServer) -> Iterator[Parts]:
     unpack = choose_unpacker(shutil.which("tar"), exact_modes=False)
     program = shutil.which("git")
     assert program is not None
-    git = Git(program=program, environ={**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"})
+    environ = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+    git = Git(program=program, environ=environ)
     restore = GitRestore(
         archives=archives,
         unpack=unpack,
@@ -48,5 +49,5 @@ def parts(server: CachewServer) -> Iterator[Parts]:
         git=git,
         progress=progress,
     )
-    yield Parts(server, http, progress, pauses, downloads, archives, git, restore)
-    pool.clear()
+    yield Parts(server, http, progress, pauses, downloads, archives, git, restore, environ)
+    connections.close()

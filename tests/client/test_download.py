@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from cachew.client.download import RangedDownload, StreamedDownload
+from cachew.client.download import StreamedDownload
 from cachew.client.errors import DownloadCorrupt, NotCached, ObjectChanged, ServerRefused, ServerUnreachable
+from cachew.client.ranges import RangedDownload
 from tests.fakes.cachew_server import Stored
 from tests.fakes.client_parts import Parts
 
@@ -15,7 +16,7 @@ BODY = os.urandom(PIECE * 10 + 123)
 
 def fetch(parts: Parts, path: str = "/x") -> bytes:
     """Download an object whole."""
-    return b"".join(parts.downloads.open(parts.server.url + path).pieces())
+    return b"".join(map(bytes, parts.downloads.open(parts.server.url + path).pieces()))
 
 
 def test_downloads_ranges_in_parallel(parts: Parts) -> None:
@@ -70,7 +71,7 @@ def test_adopts_what_is_said_with_the_content(parts: Parts) -> None:
     """Headers of cachew that come with the content count, though HEAD did not have them."""
     parts.server.objects["/x"] = Stored(BODY, late_headers={"X-Cachew-Bundle-Url": "/b"})
     download = parts.downloads.open(parts.server.url + "/x")
-    assert b"".join(download.pieces()) == BODY
+    assert b"".join(map(bytes, download.pieces())) == BODY
     assert download.headers.get("X-Cachew-Bundle-Url") == "/b"
     assert download.headers.get("Content-Length") == str(len(BODY))
 

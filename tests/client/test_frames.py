@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import zstandard
@@ -25,8 +24,7 @@ def cut(data: bytes, step: int) -> Iterator[bytes]:
 
 def inflate(data: bytes, step: int = 10_000) -> bytes:
     """Decompress with two threads."""
-    with ThreadPoolExecutor(2) as pool:
-        return b"".join(decompressed(cut(data, step), pool=pool, ahead=2))
+    return b"".join(decompressed(cut(data, step), threads=2))
 
 
 def test_splits_frames_with_sizes() -> None:

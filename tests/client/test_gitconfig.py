@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cachew.client.gitconfig import branch_of, config_text
+from cachew.client.gitconfig import branch_of, config_text, plain_origin, rewritten
 
 
 def test_git_reads_what_was_written(tmp_path: Path) -> None:
@@ -46,3 +46,35 @@ def test_refuses_other_heads(head: str) -> None:
     """Anything else is refused."""
     with pytest.raises(ValueError, match="HEAD"):
         branch_of(head)
+
+
+def test_reads_the_origin_that_git_wrote() -> None:
+    """The URL in a config of the usual form is found without git, in quotes or not."""
+    url = "http://10.0.0.5:3000/org/repo"
+    text = config_text(origin=url, branch="main", sha256=False, folds_case=False)
+    assert plain_origin(text) == plain_origin(text.replace(f'"{url}"', url)) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '[remote "origin"]\n\turl = "http://h/p\n',
+        '[remote "origin"]\n\turl = http://h/p # comment\n',
+        '[remote "origin"]\n\turl = http://h/p\\\n/more\n',
+        '[remote "origin"]\n\turl = http://h/p\n\turl = http://h/q\n',
+        '[remote "origin"]\n\turl = http://h/p\n[remote "origin"]\n\tURL = http://h/q\n',
+        '[remote "other"]\n\turl = http://h/p\n',
+    ],
+)
+def test_leaves_other_forms_to_git(text: str) -> None:
+    """What is not in the usual form is not guessed at."""
+    assert plain_origin(text) is None
+
+
+def test_rewrites_urls_as_git_does() -> None:
+    """The longest prefix that fits counts."""
+    rules = [("http://a/", "https://h/"), ("http://b/", "https://h/org/"), ("http://c/", "ssh://")]
+    assert rewritten("https://h/org/repo", rules) == "http://b/repo"
+    assert rewritten("https://h/other", rules) == "http://a/other"
+    assert rewritten("https://g/x", rules) == "https://g/x"

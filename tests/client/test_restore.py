@@ -4,10 +4,12 @@ import hashlib
 import os
 import stat
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from cachew.client.addresses import parse_repository
 from cachew.client.errors import (
@@ -15,13 +17,14 @@ from cachew.client.errors import (
     BadUsage,
     ClientError,
     DownloadCorrupt,
+    ExtractionFailed,
     NotCached,
     ObjectChanged,
     ServerRefused,
 )
 from cachew.client.freshen import Wanted, parse_wanted
 from cachew.client.restore import RestoreRequest
-from tests.fakes.archives import commit, framed, git, make_upstream, member, snapshot_members, tar
+from tests.fakes.archives import commit, framed, git, make_upstream, member, seekable, snapshot_members, tar
 from tests.fakes.cachew_server import Stored
 from tests.fakes.client_parts import Parts
 
@@ -44,11 +47,10 @@ class World:
         self.target = self.place / "repo"
         self.publish()
 
-    def publish(self, extra: Any = (), **fields: Any) -> Stored:
+    def publish(self, extra: Any = (), compress: Callable[[bytes], bytes] = seekable, **fields: Any) -> Stored:
         """Put the snapshot on the server, with more entries at its end."""
-        stored = Stored(
-            framed(tar([*self.members, *extra])), headers={"X-Cachew-Snapshot-Commit": self.commit}, **fields
-        )
+        content = compress(tar([*self.members, *extra]))
+        stored = Stored(content, headers={"X-Cachew-Snapshot-Commit": self.commit}, **fields)
         self.parts.server.objects[SNAPSHOT] = stored
         return stored
 
@@ -92,6 +94,57 @@ def test_restores_a_working_repository(world: World) -> None:
     assert world.left() == ["repo"]
     hint = world.parts.progress.said[-1]
     assert f'url."{world.parts.server.url}/git/git.example/".insteadOf https://git.example/' in hint
+
+
+@pytest.mark.parametrize("compress", [framed, zstandard.compress])
+@pytest.mark.parametrize("generating", [False, True])
+def test_restores_archives_of_any_make(world: World, compress: Callable[[bytes], bytes], generating: bool) -> None:
+    """Frames without a table and one single frame are restored as well, in ranges and as a stream."""
+    world.publish(compress=compress, generating=generating)
+    world.restore()
+    assert git(world.target, "status", "--short") == ""
+
+
+def test_restores_large_packs(world: World) -> None:
+    """A pack that is written past tar is what it was, read-only and as old as it was, and so is what comes after it."""
+    (world.upstream / "large").write_bytes(os.urandom(2_500_000))
+    world.commit = commit(world.upstream, "after", "after\n")
+    world.members = snapshot_members(world.upstream, world.place.parent / "s2", origin=UPSTREAM)
+    git(world.place.parent / "s2/tree", "repack", "-a", "-d", "--quiet")
+    packs = (world.place.parent / "s2/tree/.git/objects/pack").iterdir()
+    objects = [member(f"./.git/objects/pack/{p.name}", p.read_bytes(), mode=0o444, mtime=1_600_000_000) for p in packs]
+    world.members = objects + [one for one in world.members if "/objects/" not in one[0].name]
+    world.publish()
+    world.restore()
+    git(world.target, "fsck", "--full", "--strict")
+    assert git(world.target, "status", "--short") == ""
+    (pack,) = (world.target / ".git/objects/pack").glob("*.pack")
+    assert pack.stat().st_size > 2_500_000
+    assert stat.S_IMODE(pack.stat().st_mode) & ~0o444 == 0
+    assert pack.stat().st_mtime == 1_600_000_000
+
+
+def test_refuses_a_large_object_that_comes_twice(world: World) -> None:
+    """Nobody can say which of two packs of one name is meant."""
+    pack = member("./.git/objects/pack/pack-1.pack", bytes(1_100_000))
+    world.publish([pack, pack])
+    with pytest.raises(ExtractionFailed):
+        world.restore()
+    assert world.left() == []
+
+
+def test_says_nothing_of_what_is_set_already(world: World, tmp_path: Path) -> None:
+    """Who fetches through the server already is not told how to."""
+    (tmp_path / "config").write_text(
+        f'[url "{world.parts.server.url}/git/git.example/"]\n\tinsteadOf = https://git.example/\n'
+        '[url "https://other.example/"]\n\tinsteadOf = https://git\n'
+    )
+    world.restore()
+    assert "insteadOf" in world.parts.progress.said[-1]
+    world.target = world.place / "again"
+    world.parts.environ["GIT_CONFIG_GLOBAL"] = str(tmp_path / "config")
+    world.restore()
+    assert not any("insteadOf" in text for text in world.parts.progress.said[-1:])
 
 
 def test_restores_sha256_repositories(parts: Parts, tmp_path: Path) -> None:

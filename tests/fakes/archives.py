@@ -9,6 +9,8 @@ from pathlib import Path
 
 import zstandard
 
+from cachew.plumbing import tarzst
+
 FRAME = 64 * 1024
 
 
@@ -18,6 +20,13 @@ def framed(content: bytes, *, frame: int = FRAME) -> bytes:
     frames = [compressor.compress(content[start : start + frame]) for start in range(0, len(content), frame)]
     table = b"seek table"
     return b"".join([*frames, (0x184D2A5E).to_bytes(4, "little"), len(table).to_bytes(4, "little"), table])
+
+
+def seekable(content: bytes, *, frame: int = FRAME) -> bytes:
+    """Compress as a server does: in independent frames, with a table of where they lie at the end."""
+    pieces = [content[start : start + frame] for start in range(0, len(content), frame)]
+    frames = [zstandard.ZstdCompressor(level=1, write_checksum=True).compress(piece) for piece in pieces]
+    return b"".join([*frames, tarzst.encode_table([(len(f), len(p)) for f, p in zip(frames, pieces, strict=True)])])
 
 
 def member(name: str, content: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:

@@ -34,7 +34,10 @@ class Watcher(Silence):
 
 @dataclass
 class Parts:
-    """The client's parts for one server."""
+    """The client's parts for one server.
+
+    :param environ: what git sees of the user's environment.
+    """
 
     server: CachewServer
     http: Http
@@ -44,3 +47,4 @@ class Parts:
     archives: Archives
     git: Git
     restore: GitRestore
+    environ: dict[str, str]

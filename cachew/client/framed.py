@@ -1,0 +1,112 @@
+"""Decompresses an archive that says at its end where its frames lie.
+
+The table only says where to cut: each part that is asked for holds whole frames, which several threads decompress into
+a few buffers that are used again and again. What the table says is checked against each frame, so an archive cannot be
+one thing to us and another to ``zstd -d``. Archives without a table, or with frames too large to hold, take the other
+way (:mod:`cachew.client.decompress`).
+"""
+
+import struct
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from mmap import mmap
+
+import zstandard
+
+from cachew.client import frames
+from cachew.client.errors import ArchiveBroken
+from cachew.client.ranges import RangedDownload
+from cachew.client.workers import Job, Workers
+from cachew.plumbing import tarzst
+from cachew.plumbing.tarzst import Frame
+
+_TAIL = 64 * 1024
+_TABLE_LIMIT = 16 * 1024 * 1024
+_FRAME_LIMIT = 8 * 1024 * 1024
+
+
+def known_frames(download: RangedDownload) -> Sequence[Frame]:
+    """Return where an archive's frames lie; nothing when it does not say so or they are of another make."""
+    end = download.tail(_TAIL)
+    length = tarzst.table_length(end)
+    if length is None or length > min(download.size, _TABLE_LIMIT):
+        return ()
+    if length > len(end):
+        end = download.tail(length)
+    try:
+        found = tarzst.decode_table(end[-length:])
+    except (tarzst.BadSeekTable, struct.error):
+        return ()
+    whole = bool(found) and found[-1].offset + found[-1].length == download.size - length
+    return found if whole and all(map(_is_small, found)) else ()
+
+
+def grouped(found: Sequence[Frame], limit: int) -> list[list[Frame]]:
+    """Put neighbours together (pure).
+
+    :param limit: the most bytes of a group of more than one.
+    """
+    groups: list[list[Frame]] = []
+    for frame in found:
+        if groups and frame.offset + frame.length - groups[-1][0].offset <= limit:
+            groups[-1].append(frame)
+        else:
+            groups.append([frame])
+    return groups
+
+
+def contents(
+    download: RangedDownload, found: Sequence[Frame], *, part_size: int, threads: int
+) -> Generator[memoryview, None, None]:
+    """Yield the content of an archive, in order; a piece is good until the next one is asked for.
+
+    :param found: where its frames lie.
+    :param part_size: the most bytes of more than one frame that are asked for in one request.
+    :param threads: how many frames are decompressed at a time.
+    :raise ArchiveBroken: when the archive is damaged, or not what its table says.
+    """
+    groups = grouped(found, part_size)
+    ahead = threads + 1
+    parts = download.parts([group[0].offset for group in groups], lasting=ahead)
+    workers = Workers(threads, "decompress")
+    try:
+        yield from _inflated(zip(parts, groups, strict=True), workers, ahead=ahead, room=max(f.size for f in found))
+    finally:
+        workers.close()
+        parts.close()
+
+
+def _inflated(
+    parts: Iterable[tuple[memoryview, list[Frame]]], workers: Workers, *, ahead: int, room: int
+) -> Generator[memoryview, None, None]:
+    ring = [memoryview(mmap(-1, room)) for _ in range(ahead)]
+    pending = deque[Job[memoryview]]()
+    number = 0
+    for part, group in parts:
+        for frame in group:
+            if len(pending) == ahead:
+                yield pending.popleft().result()
+            start = frame.offset - group[0].offset
+            data = part[start : start + frame.length]
+            pending.append(workers.submit(_inflate, data, ring[number % ahead][: frame.size]))
+            number += 1
+    while pending:
+        yield pending.popleft().result()
+
+
+def _inflate(data: memoryview, room: memoryview) -> memoryview:
+    if frames.length(data) != len(data):
+        raise ArchiveBroken("the archive is damaged: its frames are not where its table says")
+    try:
+        reader = zstandard.ZstdDecompressor().stream_reader(data)
+        count = reader.readinto(room)
+        rest = reader.read(1)
+    except zstandard.ZstdError as error:
+        raise ArchiveBroken(f"the archive is damaged: {error}") from error
+    if count != len(room) or rest:
+        raise ArchiveBroken("the archive is damaged: a zstd frame is not as long as its table says")
+    return room
+
+
+def _is_small(frame: Frame) -> bool:
+    return 0 < frame.length <= _FRAME_LIMIT and 0 < frame.size <= _FRAME_LIMIT

@@ -1,0 +1,166 @@
+"""Downloads an object whose length and entity tag are known, in parts, over several connections.
+
+Every part is pinned to the tag with ``If-Match``: all are of one object or the download starts over. A part that breaks
+off is resumed where it broke. Parts are received straight into a ring of buffers that are used again and again: fresh
+memory for every part would cost more than receiving it, and is taken from the system only when something is there.
+"""
+
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from itertools import pairwise
+from mmap import mmap
+from typing import Protocol
+
+from cachew.client.connections import Answer, Headers
+from cachew.client.errors import ObjectChanged, ServerRefused, ServerUnreachable
+from cachew.client.http import Http, refusal
+from cachew.client.integrity import Integrity
+from cachew.client.progress import Progress
+from cachew.client.workers import Job, Workers
+
+RETRIED = frozenset({429, 500, 502, 503, 504})
+"""Statuses after which the same request may succeed."""
+_AHEAD = 2
+_STEP = 512 * 1024
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+class Terms(Protocol):
+    """How to download (:class:`cachew.client.download.Downloads`)."""
+
+    http: Http
+    progress: Progress
+    connections: int
+    piece_size: int
+    attempts: int
+
+    def wait_after(self, failures: int) -> None:
+        """Wait longer after every failure in a row."""
+
+
+class RangedDownload:
+    """An object on its way in parts.
+
+    :param terms: how to download.
+    :param etag: the tag that every part must have, with its quotes.
+    :param size: bytes.
+    """
+
+    def __init__(self, terms: Terms, url: str, *, etag: str, size: int, headers: Headers) -> None:
+        self.headers: Mapping[str, str] = headers
+        self.size = size
+        self._said = headers
+        self._terms = terms
+        self._url = url
+        self._etag = etag
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._answers: set[Answer] = set()
+
+    def pieces(self) -> Generator[memoryview, None, None]:
+        """Yield the object in order; a piece is good until the next one is asked for."""
+        return self.parts(range(0, self.size, self._terms.piece_size), lasting=0)
+
+    def parts(self, starts: Sequence[int], *, lasting: int) -> Generator[memoryview, None, None]:
+        """Yield the object in order, in parts of the caller's choice, while later ones are on their way.
+
+        :param starts: where each part begins; the first begins at 0.
+        :param lasting: how many parts before the last one that was asked for stay as they are.
+        """
+        bounds = list(pairwise([*starts, self.size]))
+        ahead = self._terms.connections + _AHEAD
+        room = max(end - start for start, end in bounds)
+        ring = [memoryview(mmap(-1, room)) for _ in range(min(ahead + lasting, len(bounds)))]
+        workers, pending = Workers(self._terms.connections, "download"), deque[Job[memoryview]]()
+        integrity = Integrity(size=self.size, etag=self._etag)
+        self._terms.progress.begin("Downloading", self.size)
+        begun = 0
+        try:
+            for number in range(len(bounds)):
+                while begun < min(number + ahead, len(bounds)):
+                    start, end = bounds[begun]
+                    # The buffer is that of a part which nobody reads any more, once it is digested.
+                    integrity.settle(max(0, number - 1 - begun + len(ring)))
+                    view = ring[begun % len(ring)][: end - start]
+                    pending.append(workers.submit(self._fetch, view, start, self._terms.progress.advance))
+                    begun += 1
+                part = pending.popleft().result()
+                integrity.add(part)
+                yield part
+            integrity.verify()
+        finally:
+            self.close()
+            workers.close()
+            integrity.close()
+            self._terms.progress.finish()
+
+    def tail(self, count: int) -> bytes:
+        """Return the last bytes."""
+        count = min(count, self.size)
+        return bytes(self._fetch(memoryview(bytearray(count)), self.size - count, lambda _: None))
+
+    def close(self) -> None:
+        """Break off every request."""
+        self._stopped.set()
+        with self._lock:
+            for answer in self._answers:
+                answer.break_off()
+
+    def _fetch(self, view: memoryview, start: int, received: Callable[[int], object]) -> memoryview:
+        filled = failures = 0
+        while True:
+            before = filled
+            try:
+                for count in self._received(view[filled:], start + filled):
+                    filled += count
+                    received(count)
+                return view
+            except (ServerUnreachable, ServerRefused) as error:
+                failures = failures + 1 if filled == before else 1
+                final = isinstance(error, ServerRefused) and error.status not in RETRIED
+                if final or self._stopped.is_set() or failures >= self._terms.attempts:
+                    raise
+            self._terms.wait_after(failures)
+
+    def _received(self, view: memoryview, start: int) -> Iterator[int]:
+        end = start + len(view)
+        headers = {"Range": f"bytes={start}-{end - 1}", "If-Match": self._etag}
+        with closing(self._terms.http.request("GET", self._url, headers=headers)) as answer:
+            self._check(answer, start, end)
+            if not start:
+                self._adopt(answer.headers)
+            with self._under_way(answer), self._terms.http.reaching():
+                while view:
+                    count = answer.readinto(view[:_STEP])
+                    yield count
+                    view = view[count:]
+                    if self._stopped.is_set():
+                        raise ObjectChanged("the download was given up")
+
+    @contextmanager
+    def _under_way(self, answer: Answer) -> Iterator[None]:
+        with self._lock:
+            self._answers.add(answer)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._answers.discard(answer)
+
+    def _adopt(self, headers: Mapping[str, str]) -> None:
+        # What comes with the content is newer than what came with HEAD, and not every server says all there.
+        ours = [(name, value) for name, value in headers.items() if name.lower().startswith("x-cachew-")]
+        self.headers = self._said.replaced(ours)
+
+    def _check(self, answer: Answer, start: int, end: int) -> None:
+        if answer.status == 206:
+            match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+            right = match is not None and tuple(map(int, match.groups())) == (start, end - 1, self.size)
+            if right and answer.headers.get("ETag", self._etag) == self._etag:
+                return
+        if answer.status in (200, 206, 404, 412, 416):
+            raise ObjectChanged("the object changed on the server during the download", "Run the command again.")
+        raise refusal(answer, self._url)

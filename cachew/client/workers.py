@@ -1,0 +1,79 @@
+"""Threads for work that the interpreter is not needed for: receiving, hashing, decompressing.
+
+Nobody waits for them when all is over or broken off: a thread may stand in a request that gets no answer. The executors
+of ``concurrent.futures`` are waited for at the interpreter's end, and take longer to import than to use.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Job(Generic[Result]):
+    """Work under way.
+
+    :param work: what is to be done.
+    """
+
+    def __init__(self, work: Callable[[], Result]) -> None:
+        self._work = work
+        self._running = threading.Lock()
+        self._running.acquire()
+        self._result: Result
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Do it."""
+        try:
+            self._result = self._work()
+        except BaseException as error:  # raised again where the result is asked for
+            self._error = error
+        del self._work
+        self._running.release()
+
+    def result(self) -> Result:
+        """Wait until it is done and return what came of it, or raise what it raised."""
+        with self._running:
+            if self._error is not None:
+                raise self._error
+            return self._result
+
+
+class Workers:
+    """A few threads that do jobs in the order in which they come.
+
+    :param count: how many.
+    :param name: what they are called.
+    """
+
+    def __init__(self, count: int, name: str) -> None:
+        self._count = count
+        self._name = name
+        self._jobs: SimpleQueue[Job[Any] | None] = SimpleQueue()
+        self._threads = 0
+
+    def submit(self, work: Callable[..., Result], *arguments: Any) -> Job[Result]:
+        """Have something done."""
+        job = Job(partial(work, *arguments))
+        self._jobs.put(job)
+        if self._threads < self._count:
+            self._threads += 1
+            threading.Thread(target=self._run, name=f"{self._name} {self._threads}", daemon=True).start()
+        return job
+
+    def close(self) -> None:
+        """Give up what has not begun, and let the threads end after what they are at."""
+        with suppress(Empty):
+            while True:
+                self._jobs.get_nowait()
+        for _ in range(self._threads):
+            self._jobs.put(None)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job.run()
