@@ -8,7 +8,7 @@ way (:mod:`cachew.client.decompress`).
 
 import struct
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from mmap import mmap
 
 import zstandard
@@ -68,35 +68,53 @@ def contents(
     groups = grouped(found, part_size)
     ahead = threads + 1
     parts = download.parts([group[0].offset for group in groups], lasting=ahead)
-    workers = Workers(threads, "decompress")
+    inflater = _Inflater(count=ahead, room=max(frame.size for frame in found), threads=threads)
+    pending = deque[Job[list[memoryview]]]()
     try:
-        yield from _inflated(zip(parts, groups, strict=True), workers, ahead=ahead, room=max(f.size for f in found))
+        for part, group in zip(parts, groups, strict=True):
+            for frame in group:
+                if len(pending) == ahead:
+                    yield from pending.popleft().result()
+                start = frame.offset - group[0].offset
+                data = part[start : start + frame.length]
+                pending.append(inflater.submit(data, frame.size, as_stored=download.is_digested))
+        while pending:
+            yield from pending.popleft().result()
     finally:
-        workers.close()
+        inflater.close()
         parts.close()
 
 
-def _inflated(
-    parts: Iterable[tuple[memoryview, list[Frame]]], workers: Workers, *, ahead: int, room: int
-) -> Generator[memoryview, None, None]:
-    ring = [memoryview(mmap(-1, room)) for _ in range(ahead)]
-    pending = deque[Job[memoryview]]()
-    number = 0
-    for part, group in parts:
-        for frame in group:
-            if len(pending) == ahead:
-                yield pending.popleft().result()
-            start = frame.offset - group[0].offset
-            data = part[start : start + frame.length]
-            pending.append(workers.submit(_inflate, data, ring[number % ahead][: frame.size]))
-            number += 1
-    while pending:
-        yield pending.popleft().result()
+class _Inflater:
+    """Decompresses frames into a few buffers, by turns.
+
+    :param count: of the frames whose content is in use at a time.
+    :param room: the bytes of the largest content.
+    """
+
+    def __init__(self, *, count: int, room: int, threads: int) -> None:
+        self._ring = [memoryview(mmap(-1, room)) for _ in range(count)]
+        self._workers = Workers(threads, "decompress")
+        self._number = 0
+
+    def submit(self, data: memoryview, size: int, *, as_stored: bool) -> Job[list[memoryview]]:
+        """Begin with a frame, unless its content can be used as it lies there.
+
+        :param as_stored: whether it can: its checksum is then not needed, because there is a digest of everything.
+        """
+        pieces = frames.stored(data, size=size)
+        if pieces is not None and as_stored:
+            return Job.done(pieces)
+        room = self._ring[self._number % len(self._ring)][:size]
+        self._number += 1
+        return self._workers.submit(_inflate, data, room)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._workers.close()
 
 
-def _inflate(data: memoryview, room: memoryview) -> memoryview:
-    if frames.length(data) != len(data):
-        raise ArchiveBroken("the archive is damaged: its frames are not where its table says")
+def _inflate(data: memoryview, room: memoryview) -> list[memoryview]:
     try:
         reader = zstandard.ZstdDecompressor().stream_reader(data)
         count = reader.readinto(room)
@@ -105,7 +123,7 @@ def _inflate(data: memoryview, room: memoryview) -> memoryview:
         raise ArchiveBroken(f"the archive is damaged: {error}") from error
     if count != len(room) or rest:
         raise ArchiveBroken("the archive is damaged: a zstd frame is not as long as its table says")
-    return room
+    return [room]
 
 
 def _is_small(frame: Frame) -> bool:

@@ -38,21 +38,29 @@ class StreamedFrame:
     parts: Iterator[bytes]
 
 
-def length(data: memoryview) -> int:
-    """Return how long the frame is that data begins with, whose content may be anything.
+def stored(data: memoryview, *, size: int) -> list[memoryview] | None:
+    """Return the pieces of a frame's content when it lies there as it is, None when it has to be decompressed.
 
-    :raise ArchiveBroken: when it is not zstd or ends within the frame.
+    What does not compress, such as packs, is stored so. The checksum at the frame's end is not looked at.
+
+    :param data: exactly one frame, whose content may be anything.
+    :param size: the bytes of its content.
+    :raise ArchiveBroken: when it is not one frame, or has not that size.
     """
     reader = _Reader([data])
     if int.from_bytes(reader.take(4), "little") != _MAGIC:
         raise ArchiveBroken("the archive is not zstd-compressed")
-    _, _, has_checksum = _header(reader)
-    last = False
+    _, content_size, has_checksum = _header(reader)
+    pieces, plain, last = list[memoryview](), True, False
     while not last:
-        last, size = _block(reader.take(3))
-        reader.skip(size)
+        header = reader.take(3)
+        last, length = _block(header)
+        plain = plain and not header[0] & 6
+        pieces.append(reader.view(length))
     reader.skip(4 if has_checksum else 0)
-    return len(data) - reader.left
+    if reader.left or content_size not in (None, size) or (plain and sum(map(len, pieces)) != size):
+        raise ArchiveBroken("the archive is damaged: its frames are not what its table says")
+    return pieces if plain else None
 
 
 def split(pieces: Iterable[bytes | memoryview]) -> Iterator[WholeFrame | StreamedFrame]:
@@ -152,6 +160,12 @@ class _Reader:
                 raise ArchiveBroken("the archive ends too early")
             taken += self._advance(min(count - len(taken), len(self._view)))
         return bytes(taken)
+
+    def view(self, count: int) -> memoryview:
+        """Return the next ``count`` bytes of the current piece as they lie there."""
+        if count > len(self._view):
+            raise ArchiveBroken("the archive ends too early")
+        return self._advance(count)
 
     def skip(self, count: int) -> None:
         """Drop the next ``count`` bytes."""

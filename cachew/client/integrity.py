@@ -30,6 +30,11 @@ class Integrity:
         self._workers = Workers(1, "digest")
         self._pending: deque[Job[None]] = deque()
 
+    @property
+    def is_digested(self) -> bool:
+        """Whether there is a digest to compare with."""
+        return self._expected is not None
+
     def add(self, piece: bytes | memoryview) -> None:
         """Take the next piece, which must stay as it is until :meth:`settle` has seen to it."""
         self._count += len(piece)

@@ -56,9 +56,15 @@ class RangedDownload:
         self._terms = terms
         self._url = url
         self._etag = etag
+        self._integrity = Integrity(size=size, etag=etag)
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._answers: set[Answer] = set()
+
+    @property
+    def is_digested(self) -> bool:
+        """Whether every byte of it is checked by a digest at the end."""
+        return self._integrity.is_digested
 
     def pieces(self) -> Generator[memoryview, None, None]:
         """Yield the object in order; a piece is good until the next one is asked for."""
@@ -75,7 +81,7 @@ class RangedDownload:
         room = max(end - start for start, end in bounds)
         ring = [memoryview(mmap(-1, room)) for _ in range(min(ahead + lasting, len(bounds)))]
         workers, pending = Workers(self._terms.connections, "download"), deque[Job[memoryview]]()
-        integrity = Integrity(size=self.size, etag=self._etag)
+        integrity = self._integrity
         self._terms.progress.begin("Downloading", self.size)
         begun = 0
         try:

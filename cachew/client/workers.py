@@ -27,6 +27,13 @@ class Job(Generic[Result]):
         self._result: Result
         self._error: BaseException | None = None
 
+    @classmethod
+    def done(cls, result: Result) -> "Job[Result]":
+        """Return work that was none."""
+        job = cls(lambda: result)
+        job.run()
+        return job
+
     def run(self) -> None:
         """Do it."""
         try:

@@ -19,7 +19,7 @@ FRAMES = [zstandard.compress(piece) for piece in (b"first" * 100, b"second" * 20
 SIZES = [500, 1200, 1500]
 
 
-def opened(parts: Parts, body: bytes, **fields: str) -> RangedDownload:
+def opened(parts: Parts, body: bytes, **fields: str | None) -> RangedDownload:
     """Put an archive on the server and begin its download."""
     parts.server.objects["/x"] = Stored(body, **fields)  # type: ignore[arg-type]
     download = parts.downloads.open(parts.server.url + "/x")
@@ -27,7 +27,7 @@ def opened(parts: Parts, body: bytes, **fields: str) -> RangedDownload:
     return download
 
 
-def content_of(parts: Parts, body: bytes, *, part_size: int = 50_000, **fields: str) -> bytes:
+def content_of(parts: Parts, body: bytes, *, part_size: int = 50_000, **fields: str | None) -> bytes:
     """Return the content of an archive with a table."""
     download = opened(parts, body, **fields)
     found = known_frames(download)
@@ -102,8 +102,8 @@ def test_refuses_a_table_that_lies(parts: Parts, table: list[tuple[int, int]]) -
 
 def test_refuses_damaged_frames(parts: Parts) -> None:
     """A frame whose content has another checksum is refused."""
-    body = bytearray(seekable(CONTENT))
-    body[5000] ^= 1
+    body = bytearray(seekable(b"some text " * 50_000))
+    body[50] ^= 1
     with pytest.raises(ArchiveBroken):
         content_of(parts, bytes(body))
 
@@ -126,11 +126,47 @@ def test_parts_last_as_long_as_asked(parts: Parts) -> None:
             assert seen[number - age] == body[start : start + 1000]
 
 
-def test_measures_frames() -> None:
-    """The length of a frame is known without decompressing it, whatever follows."""
+@pytest.mark.parametrize("etag", [None, "version-7"])
+def test_uses_what_is_stored_as_it_is(parts: Parts, etag: str | None) -> None:
+    """Content that does not compress is the same whether it is used in place or goes through zstd."""
+    content = os.urandom(300_000) + b"a" * 300_000 + os.urandom(200_000)
+    assert content_of(parts, seekable(content, frame=150_000), etag=etag) == content
+
+
+def test_checks_stored_frames_by_their_checksum_where_there_is_no_digest(parts: Parts) -> None:
+    """Damage within a stored frame is noticed by the digest, and without one by the frame's own checksum."""
+    body = bytearray(seekable(os.urandom(100_000)))
+    body[5000] ^= 1
+    with pytest.raises(ArchiveBroken):
+        content_of(parts, bytes(body), etag="version-7")
+    with pytest.raises(DownloadCorrupt):
+        content_of(parts, bytes(body), etag="0" * 64)
+
+
+def test_finds_what_is_stored() -> None:
+    """The pieces of a stored frame are found; compressed ones, also in parts, are left to zstd."""
+    noise = os.urandom(300_000)
     streamer = zstandard.ZstdCompressor(write_checksum=True).compressobj()
-    for frame in (*FRAMES, zstandard.compress(CONTENT), streamer.compress(CONTENT) + streamer.flush()):
-        assert frames.length(memoryview(frame + b"more")) == len(frame)
-    for broken in (b"PK\3\4", FRAMES[0][:-1], b""):
-        with pytest.raises(ArchiveBroken):
-            frames.length(memoryview(broken))
+    for frame in (zstandard.compress(noise), streamer.compress(noise) + streamer.flush()):
+        pieces = frames.stored(memoryview(frame), size=300_000)
+        assert pieces is not None and b"".join(pieces) == noise
+    for content in (b"a" * 500, noise + b"a" * 200_000, b"a" * 200_000 + noise):
+        assert frames.stored(memoryview(zstandard.compress(content)), size=len(content)) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (b"PK\3\4" + bytes(20), 20),
+        (b"", 0),
+        (FRAMES[0][:-1], 500),
+        (FRAMES[0] + b"more", 500),
+        (FRAMES[0] + FRAMES[1], 500),
+        (FRAMES[0], 499),
+        (zstandard.compress(bytes(range(256)) * 4)[:-1], 1024),
+    ],
+)
+def test_refuses_what_is_not_one_frame(data: bytes, size: int) -> None:
+    """What is cut, goes on, or has another size is not used."""
+    with pytest.raises(ArchiveBroken):
+        frames.stored(memoryview(data), size=size)
