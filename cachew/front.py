@@ -40,12 +40,9 @@ if TYPE_CHECKING:
 
 
 def _guard(house: "House") -> Guard:
-    ground, access = house.ground, house.ground.settings.access
-    if access.mode == "trusted-network":
-        return TrustedNetworkGuard(
-            credentials=house.outside.credentials, url_of=lambda identity: house.outside.remotes.of(identity).url
-        )
-    return UpstreamGuard(verdicts=house.verdicts, background=ground.background)
+    if house.ground.settings.access.mode == "trusted-network":
+        return TrustedNetworkGuard()
+    return UpstreamGuard(verdicts=house.verdicts, background=house.ground.background)
 
 
 def _git_routes(house: "House", access: AdminAccess) -> GitRoutes:
@@ -55,6 +52,7 @@ def _git_routes(house: "House", access: AdminAccess) -> GitRoutes:
         remotes=house.outside.remotes,
         spools=ground.state / "spools",
         background=ground.background,
+        shown=house.shown.to_read,
     )
     lfs = _lfs_routes(house, passthrough)
     backend = Backend(
@@ -71,6 +69,7 @@ def _git_routes(house: "House", access: AdminAccess) -> GitRoutes:
         remotes=house.outside.remotes,
         freshness=house.freshness,
         metrics=ground.metrics,
+        shown=house.shown.to_read,
     )
     upload_pack = UploadPack(
         mirrors=house.mirrors,

@@ -42,6 +42,7 @@ from cachew.tiers import make_cache, make_records
 from cachew.upstream.elsewhere import Elsewhere
 from cachew.upstream.listing import Listing
 from cachew.upstream.publicrecord import PublicRecord
+from cachew.upstream.shown import ClientsOwn, ServersOwn
 from cachew.upstream.verdicts import Terms, Verdicts
 from cachew.web.dashboard import DashboardRoutes
 from cachew.web.policy import Policy
@@ -119,6 +120,7 @@ class House:
             key=secrets.token_bytes(32),
             terms=Terms(allow=settings.access.auth_ttl),
         )
+        self.shown = self._shown()
         self.freshness = self._freshness()
         self.supply = Supply(freshness=self.freshness, clock=ground.reactor, wait=settings.git.fetch_wait)
         self.cache = make_cache(
@@ -186,6 +188,18 @@ class House:
     def _new_mirror(self, mirror: Mirror) -> None:
         self.ground.background.start(mirror.index_packs(), f"indexing of {mirror.identity.name}")
 
+    def _shown(self) -> ClientsOwn | ServersOwn:
+        async def own(identity: Identity) -> str | None:
+            return await self.outside.remotes.of(identity).authorization()
+
+        def mirrored(identity: Identity) -> bool:
+            mirror = self.mirrors.find(identity)
+            return mirror is not None and mirror.ready
+
+        if self.ground.settings.access.mode == "trusted-network":
+            return ServersOwn(own=own)
+        return ClientsOwn(own=own, mirrored=mirrored)
+
     def _freshness(self) -> Freshness:
         def fallback(identity: Identity) -> Listing | None:
             mirror = self.mirrors.find(identity)
@@ -199,6 +213,7 @@ class House:
             fallback=fallback,
             on_listing=self._listed,
             on_verdict=self.verdicts.record,
+            shown=self.shown.to_check,
         )
 
     def _listed(self, identity: Identity, listing: Listing, started: float) -> None:

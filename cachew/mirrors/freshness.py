@@ -21,6 +21,7 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
 from cachew.upstream.listing import Listing
 from cachew.upstream.remote import Remotes
+from cachew.upstream.shown import Shown, as_it_is
 
 _KEPT = 10_000
 _FAILURES = (UpstreamUnreachable, UpstreamTimeout, UpstreamBusy)
@@ -44,11 +45,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """A request to the upstream: its place in the order of requests, its start, and what came of it."""
+    """A request to the upstream: its place in the order of requests, its start, and what came of it.
+
+    :param authorization: the credential of the client that it was made for.
+    :param shown: the one that the upstream was shown.
+    """
 
     number: int
     started: float
     authorization: str | None = field(repr=False)
+    shown: str | None = field(default=None, repr=False)
     result: Listing | UpstreamError | None = None
 
 
@@ -62,6 +68,7 @@ class Freshness:
     :param fallback: the refs of a repository's mirror, or None while it has none that serves.
     :param on_listing: called with each new listing of heads and tags or of everything, and its start.
     :param on_verdict: called with each repository, credential and refusal, or None when the upstream served it.
+    :param shown: says whose credential ref checks show for a client.
     """
 
     log = Logger()
@@ -76,9 +83,11 @@ class Freshness:
         fallback: Callable[[Identity], Listing | None],
         on_listing: Callable[[Identity, Listing, float], None],
         on_verdict: Callable[[Identity, str | None, UpstreamRefused | None], None] = lambda *verdict: None,
+        shown: Shown = as_it_is,
     ) -> None:
         self._remotes, self._clock, self._interval, self._metrics = remotes, clock, interval, metrics
         self._fallback, self._on_listing, self._on_verdict = fallback, on_listing, on_verdict
+        self._shown = shown
         self._kept: OrderedDict[Question, _Outcome] = OrderedDict()
         self._flights: dict[Question, _Outcome] = {}
         self._shared: Shared[Question, _Outcome] = Shared(keep=True)
@@ -88,7 +97,7 @@ class Freshness:
     async def answer(self, identity: Identity, prefixes: tuple[str, ...], authorization: str | None) -> Answer:
         """Answer a client's question for the refs under ``prefixes`` (none: all of them).
 
-        :param authorization: the client's own ``Authorization``, which has been let in; used if the upstream is asked.
+        :param authorization: the client's own ``Authorization``, which has been let in; None when none is needed.
         :raise UpstreamRefused: when the upstream refuses the client.
         :raise UpstreamError: when it fails and there is no mirror.
         """
@@ -126,7 +135,7 @@ class Freshness:
         :raise UpstreamRefused: when it may not.
         :raise UpstreamError: when the upstream fails.
         """
-        outcome = await self._ask((identity, MIRRORED_KIND), authorization)
+        outcome = await self._ask((identity, MIRRORED_KIND), authorization, as_it_is)
         if not isinstance(outcome.result, Listing):
             assert outcome.result is not None
             raise outcome.result.with_traceback(None)
@@ -170,7 +179,7 @@ class Freshness:
                     return kept
             flight = self._flights.get(question)
             joinable = flight is None or self._counts(identity, flight, oldest, arrived)
-            outcome = await self._shared.run(question, lambda: self._ask(question, authorization))
+            outcome = await self._shared.run(question, lambda: self._check(question, authorization))
             if isinstance(outcome.result, UpstreamRefused) and outcome.authorization != authorization:
                 # Somebody else's refusal; with our own credential it may be another matter.
                 joinable = False
@@ -182,26 +191,35 @@ class Freshness:
             return False
         return outcome.started > oldest or outcome.number > arrived
 
-    async def _ask(self, question: Question, authorization: str | None) -> _Outcome:
+    async def _check(self, question: Question, authorization: str | None) -> _Outcome:
+        outcome = await self._ask(question, authorization, self._shown)
+        if isinstance(outcome.result, UpstreamRefused) and authorization not in (None, outcome.shown):
+            # It was the server's own credential that was refused.
+            return await self._ask(question, authorization, as_it_is)
+        return outcome
+
+    async def _ask(self, question: Question, authorization: str | None, shown: Shown) -> _Outcome:
         identity, kind = question
         self._number += 1
         begun = _Outcome(self._number, self._clock.seconds(), authorization)
         self._flights.setdefault(question, begun)
         result: Listing | UpstreamError
+        credential: str | None = None
         try:
-            result = await self._remotes.of(identity).list(kind, authorization)
+            credential = await shown(identity, authorization)
+            result = await self._remotes.of(identity).list(kind, credential)
         except UpstreamError as error:
             result = error
         finally:
             if self._flights.get(question) is begun:
                 del self._flights[question]
-        outcome = replace(begun, result=result)
+        outcome = replace(begun, shown=credential, result=result)
         self._metrics.ref_checks.labels(_outcome_in_words(result)).inc()
         if isinstance(result, Listing | UpstreamRefused):
-            self._on_verdict(identity, authorization, result if isinstance(result, UpstreamRefused) else None)
+            self._on_verdict(identity, credential, result if isinstance(result, UpstreamRefused) else None)
         if isinstance(result, Listing):
             result = self._same_as_before(question, result)
-            outcome = replace(begun, result=result)
+            outcome = replace(outcome, result=result)
             self._keep(question, outcome)
             self._drop_contradicted(identity, kind, outcome.number, result)
             if kind in (MIRRORED_KIND, EVERYTHING):
@@ -234,7 +252,7 @@ class Freshness:
         kept = self._kept.get(question)
         if kept is not None and kept.number > outcome.number:
             return
-        self._kept[question] = replace(outcome, authorization=None)
+        self._kept[question] = replace(outcome, authorization=None, shown=None)
         self._kept.move_to_end(question)
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)

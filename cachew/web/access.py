@@ -1,11 +1,11 @@
 """The guard in front of every route of a repository: who may read it, and with whose credential its upstream is asked.
 
-A guard has two parts. ``admit`` lets a request through or raises; ``credential`` says what the upstream is shown on its
-behalf, and is asked only where the upstream is, so that nothing cached ever waits for a credential.
+A guard has two parts. ``admit`` lets a request through or raises; ``credential`` says what of the client's own the
+upstream may be shown on its behalf. The server's own is looked up where the upstream is asked, see
+:mod:`cachew.upstream.shown`.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
@@ -34,7 +34,7 @@ class UpstreamGuard:
             looking = self._verdicts.find_out_whether_public(identity)
             self._background.start(looking, f"public or not, of {identity.name}")
 
-    async def credential(self, request: Any, identity: Identity) -> str | None:
+    def credential(self, request: Any, identity: Identity) -> str | None:
         """Return the client's own ``Authorization``; None when everybody may read the repository.
 
         A credential goes nowhere where it isn't needed.
@@ -42,32 +42,15 @@ class UpstreamGuard:
         return None if self._verdicts.allows(identity, None) else _authorization(request)
 
 
-class ServerCredentials(Protocol):
-    """The server's own credentials."""
-
-    async def header_for(self, url: str) -> str | None:
-        """Return an ``Authorization`` value for a URL."""
-
-
 class TrustedNetworkGuard:
-    """Lets everybody in who reaches the port; upstreams are asked with the server's own credentials.
-
-    :param credentials: those.
-    :param url_of: where a repository's upstream is.
-    """
-
-    def __init__(self, *, credentials: ServerCredentials, url_of: Callable[[Identity], str]) -> None:
-        self._credentials, self._url_of = credentials, url_of
+    """Lets everybody in who reaches the port; upstreams are asked with the server's own credentials."""
 
     async def admit(self, request: Any, identity: Identity) -> None:
         """Let a request through."""
 
-    async def credential(self, request: Any, identity: Identity) -> str | None:
-        """Return the server's own credential for the repository.
-
-        :raise UpstreamUnreachable: when it can't be had at present.
-        """
-        return await self._credentials.header_for(self._url_of(identity))
+    def credential(self, request: Any, identity: Identity) -> str | None:
+        """Return nothing of the client's."""
+        return None
 
 
 def _authorization(request: Any) -> str | None:

@@ -37,8 +37,8 @@ class Guard(Protocol):
         :raise UpstreamRefused: when the upstream does not let this client in.
         """
 
-    async def credential(self, request: Any, identity: Identity) -> str | None:
-        """Return the ``Authorization`` to ask the upstream with on behalf of an admitted request, None for none."""
+    def credential(self, request: Any, identity: Identity) -> str | None:
+        """Return what of an admitted client's own the upstream may be shown, None for nothing."""
 
 
 class Artefacts(Protocol):
@@ -127,7 +127,7 @@ class GitRoutes:
                 self._freshness.changed(identity)
         elif services == [b"git-upload-pack"]:
             await self._guard.admit(request, identity)
-            authorization = await self._guard.credential(request, identity)
+            authorization = self._guard.credential(request, identity)
             await self._upload_pack.info_refs(request, identity, authorization)
         else:
             raise Forbidden("only the services git-upload-pack and git-receive-pack are offered, over smart HTTP")
@@ -135,10 +135,10 @@ class GitRoutes:
     async def _guarded(self, request: Any, identity: Identity, operation: str) -> None:
         await self._guard.admit(request, identity)
         if operation == "git-upload-pack":
-            authorization = await self._guard.credential(request, identity)
+            authorization = self._guard.credential(request, identity)
             await self._upload_pack.upload_pack(request, identity, authorization)
         elif operation == "ensure-refs":
-            authorization = await self._guard.credential(request, identity)
+            authorization = self._guard.credential(request, identity)
             await self._ensure_refs.handle(request, identity, authorization)
         else:
             await self._artefacts.handle(request, identity, operation)

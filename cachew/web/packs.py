@@ -21,6 +21,7 @@ from cachew.smarthttp.packkey import mark, pack_key
 from cachew.smarthttp.request import Fetch
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.remote import Remotes
+from cachew.upstream.shown import Shown, as_it_is
 from cachew.web.bodies import send
 from cachew.web.outcome import outcome_of
 
@@ -51,6 +52,7 @@ class Packs:
     :param remotes: where the upstreams are.
     :param freshness: knows the refs of repositories that have no mirror yet.
     :param metrics: counts where packs came from.
+    :param shown: says whose credential upstreams are shown.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class Packs:
         remotes: Remotes,
         freshness: Freshness,
         metrics: Metrics,
+        shown: Shown = as_it_is,
     ) -> None:
-        self._cache, self._backend, self._client = cache, backend, client
+        self._cache, self._backend, self._client, self._shown = cache, backend, client, shown
         self._remotes, self._freshness, self._metrics = remotes, freshness, metrics
         self._marks: Remembered[str] = Remembered()
 
@@ -122,8 +125,8 @@ class Packs:
         headers = [(b"Content-Type", _REQUEST), (b"Accept", _RESULT)]
         if protocol is not None:
             headers.append((b"Git-Protocol", protocol.encode("latin-1")))
-        if authorization is not None:
-            headers.append((b"Authorization", authorization.encode("latin-1")))
+        if (credential := await self._shown(identity, authorization)) is not None:
+            headers.append((b"Authorization", credential.encode("latin-1")))
         response = await self._client.forward(
             b"POST", f"{url}/git-upload-pack", headers, BytesSource(command.raw), len(command.raw)
         )

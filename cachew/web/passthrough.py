@@ -21,6 +21,7 @@ from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import PIECE, BytesSource, Source
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.remote import Remotes
+from cachew.upstream.shown import Shown, as_it_is
 from cachew.web.bodies import send
 from cachew.web.outcome import outcome_of
 
@@ -37,7 +38,7 @@ class Question:
     :param headers: the headers that shape the answer, without credentials.
     :param body: the body as it is sent.
     :param key: what equal requests have in common.
-    :param authorization: the credential to ask with.
+    :param authorization: the client's own credential.
     """
 
     identity: Identity
@@ -63,12 +64,20 @@ class PassThrough:
     :param remotes: where the upstreams are.
     :param spools: a directory for responses that several clients follow.
     :param background: where shared responses are received.
+    :param shown: says whose credential is shown for what clients share.
     """
 
     def __init__(
-        self, *, client: UpstreamClient, remotes: Remotes, spools: Path, background: Background
+        self,
+        *,
+        client: UpstreamClient,
+        remotes: Remotes,
+        spools: Path,
+        background: Background,
+        shown: Shown = as_it_is,
     ) -> None:
         self._client, self._remotes, self._spools, self._background = client, remotes, spools, background
+        self._shown = shown
         self._heads: Shared[str, _Response] = Shared()
         self._running: dict[str, _Response] = {}
 
@@ -131,7 +140,7 @@ class PassThrough:
         upstream = await self._client.forward(
             question.method,
             f"{self._remotes.of(question.identity).url}/{question.operation}",
-            _with(question.headers, question.authorization),
+            _with(question.headers, await self._shown(question.identity, question.authorization)),
             BytesSource(question.body) if question.method == b"POST" else None,
             len(question.body) if question.method == b"POST" else None,
         )

@@ -10,7 +10,7 @@ import pytest_twisted
 from tests.functional.certificates import Authority
 from tests.functional.gitclient import Git
 from tests.functional.repositories import Repository, big_repository
-from tests.functional.server import Cachew
+from tests.functional.server import Cachew, HeldClock
 from tests.functional.upstream import Upstream
 
 
@@ -36,12 +36,15 @@ async def upstream(tmp_path: Path) -> AsyncIterator[Upstream]:
 class Start(Protocol):
     """Starts a server in front of the upstream."""
 
-    async def __call__(self, config: str = "", *, head: str = "", state: str = "state") -> Cachew:
+    async def __call__(
+        self, config: str = "", *, head: str = "", state: str = "state", clock: HeldClock | None = None
+    ) -> Cachew:
         """Start one.
 
         :param config: more TOML, after the upstream's table.
         :param head: TOML before any table.
         :param state: its state directory's name, for a second server or a second start.
+        :param clock: its clock, if it is one of the test's own.
         """
 
 
@@ -52,8 +55,12 @@ async def start(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Start]:
 
     started: list[Cachew] = []
 
-    async def begin(config: str = "", *, head: str = "", state: str = "state") -> Cachew:
-        server = Cachew(reactor=reactor, state=tmp_path / state, upstream=upstream.url, config=config, head=head)
+    async def begin(
+        config: str = "", *, head: str = "", state: str = "state", clock: HeldClock | None = None
+    ) -> Cachew:
+        server = Cachew(
+            reactor=clock or reactor, state=tmp_path / state, upstream=upstream.url, config=config, head=head
+        )
         started.append(server)
         await server.start()
         return server

@@ -26,8 +26,12 @@ def request_head(method: str, path: str, *headers: str) -> bytes:
     :param path: the target, which may break every rule.
     :param headers: lines, ``Name: value``.
     """
-    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return request_lines(method, path, "Connection: close", *headers)
+
+
+def request_lines(method: str, path: str, *headers: str) -> bytes:
+    """Return the head of a request after which there may be another."""
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode("latin-1")
 
 
 def fetch_request(want: str, repository: str = "git.example/org/repo") -> bytes:

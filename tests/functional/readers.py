@@ -21,6 +21,10 @@ CREDENTIALS = f'[[credentials]]\nkind = "token"\nurl-prefix = "%s"\ntoken = "{TO
 
 _V2 = "Git-Protocol: version=2"
 _FETCH = "Content-Type: application/x-git-upload-pack-request"
+_CLONE = (
+    b"0014command=ls-refs\n00010009peel\n000csymrefs\n0014ref-prefix HEAD\n001bref-prefix refs/heads/\n"
+    b"001aref-prefix refs/tags/\n0000"
+)
 _LFS = ("Content-Type: application/vnd.git-lfs+json", "Accept: application/vnd.git-lfs+json")
 
 
@@ -69,6 +73,7 @@ class Contents:
             Route("refs v0", "GET", "info/refs?service=git-upload-pack"),
             Route("refs v2", "GET", "info/refs?service=git-upload-pack", (_V2,)),
             Route("ls-refs", "POST", "git-upload-pack", (_V2, _FETCH), b"0014command=ls-refs\n0000"),
+            Route("ls-refs of a clone", "POST", "git-upload-pack", (_V2, _FETCH), _CLONE),
             Route("fetch v2", "POST", "git-upload-pack", (_V2, _FETCH), fetch),
             Route("fetch v0", "POST", "git-upload-pack", (_FETCH,), old_fetch),
             Route("snapshot", "GET", "snapshot.tar.zst"),

@@ -25,6 +25,28 @@ HOST = "git.example"
 """The name under which clients know the upstream."""
 
 
+class HeldClock:
+    """The reactor, but its time stands still until a test puts it forward; what is called later comes in real time.
+
+    :param reactor: the reactor.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._now = float(reactor.seconds())
+
+    def seconds(self) -> float:
+        """Return the time."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._now += seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
 class Cachew:
     """A running server.
 

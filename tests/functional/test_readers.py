@@ -8,14 +8,13 @@ import contextlib
 import hashlib
 import re
 import zlib
-from collections import Counter
 from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
 import zstandard
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
 
 from tests.functional.conftest import Start
 from tests.functional.rawhttp import ask
@@ -32,7 +31,7 @@ from tests.functional.readers import (
     send,
     warm_everything,
 )
-from tests.functional.server import Cachew
+from tests.functional.server import Cachew, HeldClock
 from tests.functional.upstream import Upstream
 from tests.web.wire import Response
 
@@ -46,10 +45,10 @@ SILENT = {"refs v2", "ensure-refs", "lfs batch", "lfs object"}
 
 
 class World:
-    """An upstream with a public, a private and a per-user repository, and a server before it."""
+    """An upstream with a public, a private and a per-user repository, and a server before it, whose time is held."""
 
-    def __init__(self, upstream: Upstream, cachew: Cachew) -> None:
-        self.upstream, self.cachew = upstream, cachew
+    def __init__(self, upstream: Upstream, cachew: Cachew, clock: HeldClock) -> None:
+        self.upstream, self.cachew, self.clock = upstream, cachew, clock
         self.public = make_contents(upstream, "org/public", "open-6f1c", seed=1)
         self.private = make_contents(upstream, "org/private", "canary-93ab7e", seed=2)
         self.bobs = make_contents(upstream, "org/bobs", "canary-b0b5e1", seed=3)
@@ -74,12 +73,19 @@ class World:
             await self.ask(self.bobs, "fetch v2", BOB)
         assert (await self.ask(self.private, "snapshot head", CAROL)).status in (200, 404)
         self.upstream.gate.protect("org/private", SERVER, ALICE, unknown=403)
+        self.clock.advance(61)
         assert (await self.ask(self.private, "ls-refs", CAROL)).status == 403
         if state == "down":
             for contents, authorization in ((self.public, None), (self.private, ALICE), (self.bobs, BOB)):
                 assert (await self.ask(contents, "ls-refs", authorization)).status == 200
             await self.cachew.quiet()
             await self.upstream.stop()
+
+
+async def a_world(upstream: Upstream, start: Start, config: str = "") -> World:
+    """Start a server before an upstream with its repositories."""
+    clock = HeldClock(cast(Any, reactor))
+    return World(upstream, await start(CONFIG + config + CREDENTIALS % upstream.url, clock=clock), clock)
 
 
 def reveals(contents: Contents, response: Response) -> bool:
@@ -119,7 +125,7 @@ def served(route: Route, state: str) -> set[int]:
 @pytest.mark.parametrize("state", STATES)
 async def test_the_table(upstream: Upstream, start: Start, state: str) -> None:
     """Each route gives a private repository to those whom its upstream lets read it and to nobody else."""
-    world = World(upstream, await start(CONFIG + CREDENTIALS % upstream.url))
+    world = await a_world(upstream, start)
     await world.enter(state)
     everybody = {"no": None, "wrong": NOBODY, "revoked": CAROL, "other": BOB, "right": ALICE}
     admin = f"Bearer {world.cachew.token}"
@@ -164,7 +170,7 @@ def assert_own_credentials(world: World) -> None:
 @pytest_twisted.ensureDeferred
 async def test_the_servers_own_places(upstream: Upstream, start: Start) -> None:
     """The admin's pages and the object API are the admin's, and what is made of repositories is not even theirs."""
-    world = World(upstream, await start(CONFIG + CREDENTIALS % upstream.url))
+    world = await a_world(upstream, start)
     await world.enter("cached")
     key = hashlib.sha256(b"snapshot:git.example/org/private").hexdigest()
     places = [
@@ -200,8 +206,7 @@ async def test_the_servers_own_places(upstream: Upstream, start: Start) -> None:
 @pytest.mark.parametrize("state", ["cold", "cached"])
 async def test_a_trusted_network(upstream: Upstream, start: Start, state: str) -> None:
     """Whoever reaches a server on a trusted network reads what its own credential can read, and pushes with theirs."""
-    config = CONFIG + '[access]\nmode = "trusted-network"\n' + CREDENTIALS % upstream.url
-    world = World(upstream, await start(config))
+    world = await a_world(upstream, start, '[access]\nmode = "trusted-network"\n')
     if state == "cached":
         await warm_everything(world.cachew, world.private)
     for authorization in (None, NOBODY):
@@ -213,23 +218,3 @@ async def test_a_trusted_network(upstream: Upstream, start: Start, state: str) -
         response = await world.ask(world.bobs, "ls-refs", authorization)
         assert response.status in REFUSED and not reveals(world.bobs, response)
     assert_own_credentials(world)
-
-
-@pytest_twisted.ensureDeferred
-async def test_few_questions(upstream: Upstream, start: Start) -> None:
-    """However often 50 credentials ask, the upstream is asked about each of them once in a minute."""
-    contents = make_contents(upstream, "org/private", "canary-93ab7e", seed=2)
-    readers = [f"Bearer reader-{number}" for number in range(50)]
-    upstream.gate.protect("org/private", SERVER, *readers)
-    cachew = await start('[git]\nref-check-interval = "60s"\n' + CREDENTIALS % upstream.url)
-    await cachew.mirrored("org/private")
-    routes = [route for route in contents.routes() if route.name in ("refs v0", "refs v2", "ls-refs", "fetch v2")]
-    for _ in range(3):
-        for route in routes:
-            asking = [Deferred.fromCoroutine(send(reactor, cachew, contents, route, reader)) for reader in readers]
-            assert {response.status for response in await gatherResults(asking)} == {200}
-    asked = Counter(
-        exchange.headers.get("authorization") for exchange in upstream.journal.exchanges if exchange.kind == "refs"
-    )
-    assert sum(asked[reader] for reader in readers) <= 50 + 1, "one listing of everything, for v0, beside the questions"
-    assert max(asked[reader] for reader in readers) <= 2 and asked[None] <= 1

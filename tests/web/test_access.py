@@ -19,6 +19,7 @@ from cachew.plumbing.errors import UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing
 from cachew.upstream.publicrecord import PublicRecord
+from cachew.upstream.shown import ClientsOwn, ServersOwn, Shown
 from cachew.upstream.verdicts import Verdicts
 from cachew.web.access import TrustedNetworkGuard, UpstreamGuard
 from tests.fakes.sightings import alone
@@ -50,8 +51,8 @@ class Upstreams:
 class World:
     """A guard and a ref gate with one clock, in front of those upstreams."""
 
-    def __init__(self, directory: Path) -> None:
-        self.clock, self.upstreams = Clock(), Upstreams()
+    def __init__(self, directory: Path, own: str | None = None) -> None:
+        self.clock, self.upstreams, self.own = Clock(), Upstreams(), own
         self.probes: Counter[tuple[Identity, str | None]] = Counter()
         public = PublicRecord(
             path=directory / "public.json",
@@ -62,8 +63,12 @@ class World:
             elsewhere=alone(self.clock.seconds),
         )
         self.verdicts = Verdicts(clock=self.clock, probe=self.probe, public=public, key=b"k" * 32)
-        self.guard = UpstreamGuard(verdicts=self.verdicts, background=Background())
-        self.freshness = Freshness(
+        self.guard: UpstreamGuard | TrustedNetworkGuard = UpstreamGuard(verdicts=self.verdicts, background=Background())
+        self.freshness = self.gate(ClientsOwn(own=self.own_credential, mirrored=lambda identity: True).to_check)
+
+    def gate(self, shown: Shown) -> Freshness:
+        """Make a ref gate."""
+        return Freshness(
             remotes=self.upstreams,  # type: ignore[arg-type]
             clock=self.clock,
             interval=10,
@@ -71,7 +76,13 @@ class World:
             fallback=lambda identity: Listing(refs=()),
             on_listing=lambda *listing: None,
             on_verdict=self.verdicts.record,
+            shown=shown,
         )
+
+    async def own_credential(self, identity: Identity) -> str | None:
+        if self.own == "unknown":
+            raise UpstreamUnreachable("https://git.example/", "no token is to be had")
+        return self.own
 
     async def probe(self, identity: Identity, authorization: str | None) -> None:
         self.probes[identity, authorization] += 1
@@ -84,7 +95,7 @@ class World:
     async def _fetch(self, identity: Identity, authorization: str | None) -> str:
         request = request_with(authorization)
         await self.guard.admit(request, identity)
-        shown = await self.guard.credential(request, identity)
+        shown = self.guard.credential(request, identity)
         answer = await self.freshness.refs(identity, MIRRORED_KIND, shown)
         return "stale" if answer.stale else "served"
 
@@ -126,17 +137,23 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def test_ten_thousand_requests(world: World) -> None:
-    """Ten thousand fetches in a minute by 50 credentials ask the upstream once per credential, beside its refs' due."""
+@pytest.mark.parametrize("own", [None, "Bearer server"])
+def test_ten_thousand_requests(tmp_path: Path, own: str | None) -> None:
+    """Ten thousand fetches in a minute by 50 credentials ask the upstream once about each.
+
+    The refs' due come on top: six questions for all of them, with the server's own credential where it has one.
+    """
+    world = World(tmp_path, own)
     credentials = [f"Bearer {number}" for number in range(50)]
-    world.upstreams.readers |= set(credentials)
+    world.upstreams.readers |= {*credentials, own} - {None}
     for number in range(10_000):
         assert world.fetch(PRIVATE, credentials[number % 50]) == "served"
         world.clock.advance(60 / 10_001)
-    shown = [world.probes[PRIVATE, credential] for credential in credentials]
-    assert max(shown) <= 1, "a verdict holds for its minute"
-    assert sum(world.probes.values()) <= 51, "one anonymous question finds out that it is private"
-    assert len(world.upstreams.asked) <= 51 + 6, "and the ref gate asks every ten seconds"
+    assert world.probes == Counter({(PRIVATE, credential): 1 for credential in (*credentials, None)})
+    shown = Counter(authorization for _, authorization in world.upstreams.asked)
+    if own is not None:
+        assert shown == Counter({**dict.fromkeys([*credentials, None], 1), own: shown[own]}) and shown[own] <= 6
+    assert shown.total() <= 51 + 6
 
 
 def test_busy_credentials_are_renewed_by_ref_checks(world: World) -> None:
@@ -181,13 +198,49 @@ def test_fails_closed(world: World) -> None:
     assert world.admit(PRIVATE, "Bearer a") == "UpstreamUnreachable"
 
 
-def test_a_trusted_network_waits_for_no_credential_of_the_server() -> None:
-    """What is cached is served on a trusted network although the server's credential can't be had."""
+@pytest.mark.parametrize("own", ["Bearer refused", "unknown"])
+def test_a_servers_credential_that_is_of_no_use(tmp_path: Path, own: str) -> None:
+    """Where the server's own credential is refused or can't be had, ref checks show the client's."""
+    world = World(tmp_path, own)
+    world.upstreams.readers.add("Bearer a")
+    assert world.fetch(PRIVATE, "Bearer a") == "served"
+    world.clock.advance(11)
+    assert world.fetch(PRIVATE, "Bearer a") == "served"
+    assert [shown for _, shown in world.upstreams.asked if shown not in (own, None)] == ["Bearer a"] * 2
 
-    class Vault:
-        async def header_for(self, url: str) -> str | None:
-            raise UpstreamUnreachable(url, "the token can't be renewed")
 
-    guard = TrustedNetworkGuard(credentials=Vault(), url_of=lambda identity: f"https://{identity.name}")
-    assert ended(guard.admit(request_with(None), PRIVATE)) == "None"
-    assert ended(guard.credential(request_with(None), PRIVATE)) == "UpstreamUnreachable"
+def test_the_servers_credential_lets_nobody_in(tmp_path: Path) -> None:
+    """Ref checks with the server's credential say nothing about a client's, and public ones are made with none."""
+    world = World(tmp_path, "Bearer server")
+    world.upstreams.readers |= {"Bearer a", "Bearer server"}
+    assert world.fetch(PRIVATE, "Bearer a") == "served"
+    world.upstreams.readers.discard("Bearer a")
+    for _ in range(5):
+        world.clock.advance(11)
+        assert world.fetch(PRIVATE, "Bearer a") == "served", "its minute is not over"
+    world.clock.advance(11)
+    assert world.fetch(PRIVATE, "Bearer a") == "403"
+    world.fetch(PUBLIC, "Bearer a")
+    assert (PUBLIC, "Bearer server") not in world.upstreams.asked
+
+
+def test_a_trusted_network_waits_for_no_credential_of_the_server(tmp_path: Path) -> None:
+    """What is kept is served on a trusted network although the server's credential can't be had."""
+    asked: list[str] = []
+
+    async def own(identity: Identity) -> str | None:
+        asked.append(identity.name)
+        raise UpstreamUnreachable("https://git.example/", "the token can't be renewed")
+
+    world = World(tmp_path)
+    world.upstreams.readers.add(None)
+    world.guard, shown = TrustedNetworkGuard(), ServersOwn(own=own)
+    assert world.fetch(PRIVATE, "Bearer a") == "served"
+    freshness = world.gate(shown.to_check)
+    outcomes: list[Any] = []
+    for _ in range(2):
+        answer = Deferred.fromCoroutine(freshness.refs(PRIVATE, MIRRORED_KIND, None))
+        answer.addBoth(outcomes.append)
+    assert [outcome.stale for outcome in outcomes] == [True, True], "the mirror's refs"
+    assert asked == [PRIVATE.name], "and not asked again before it is due"
+    assert ended(shown.to_read(PRIVATE, None)) == "UpstreamUnreachable"
