@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from cachew.endpoints import reach_of_shell
-from cachew.settings import DiskTier, S3Tier, Settings, TokenCredential
+from cachew.settings import DiskTier, GitHubAppCredential, S3Tier, Settings, TokenCredential
 from cachew.web.rules import Asked, lets_in_without_token
 
 
@@ -107,7 +107,9 @@ def _credentials(settings: Settings) -> Iterator[Problem]:
         if isinstance(credential, TokenCredential) and (credential.token is None) == (credential.token_file is None):
             yield Problem(("credentials", index, "token"), "exactly one of token and token-file must be set")
         first = seen.setdefault(credential.url_prefix, index)
-        if first != index:
+        # Apps stand beside each other: each repository has the one that is installed for it.
+        apps = all(isinstance(settings.credentials[one], GitHubAppCredential) for one in (first, index))
+        if first != index and not apps:
             yield Problem(("credentials", index, "url-prefix"), f"is the same as that of credentials[{first}]")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cachew.ground import Ground
+from cachew.settings import GitHubAppCredential
 from cachew.upstream.agent import make_agents
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import Timeouts, UpstreamClient
@@ -31,7 +32,8 @@ def make_outside(ground: Ground) -> Outside:
     """Make the way to upstreams."""
     settings, reactor = ground.settings, ground.reactor
     urls: Mapping[str, str | None] = {name: upstream.url for name, upstream in settings.upstreams.items()}
-    hosts = Hosts(upstreams=urls)
+    apis = [one.api_url for one in settings.credentials if isinstance(one, GitHubAppCredential)]
+    hosts = Hosts(upstreams=urls, others=apis)
     agents = make_agents(
         reactor=reactor,
         hosts=hosts,

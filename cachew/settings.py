@@ -213,7 +213,9 @@ class GitHubAppCredential(Section):
     """Installation tokens of a GitHub App."""
 
     kind: Literal["github-app"] = key("github-app", "Installation tokens of a GitHub App.")
-    url_prefix: BaseUrl = key(..., "The upstream URLs it is for.", example='"https://github.com/org/"')
+    url_prefix: BaseUrl = key(
+        ..., "The upstream URLs it is for; apps may share them.", example='"https://github.com/org/"'
+    )
     app_id: Text = key(..., "The app's or client's id.", example='"123456"')
     private_key_file: Path = key(..., "PEM file of the app's private key.", example='"/etc/cachew/app.pem"')
     installation_id: Text | None = key(

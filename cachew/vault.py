@@ -32,18 +32,15 @@ def make_credentials(
     :param search_path: ``PATH`` for credential commands.
     """
 
-    def source(setting: Credential) -> CredentialSource:
+    def source(setting: TokenCredential | NetrcCredential | CommandCredential) -> CredentialSource:
         if isinstance(setting, TokenCredential):
             return _token(setting, threads)
         if isinstance(setting, NetrcCredential):
             return NetrcFile(path=setting.file, in_thread=threads)
-        if isinstance(setting, CommandCredential):
-            return CredentialCommand(
-                argv=setting.command, environment={"PATH": search_path}, processes=processes, now=now
-            )
-        return _github_app(setting, HTTPClient(agent), threads, clock, now)
+        return CredentialCommand(argv=setting.command, environment={"PATH": search_path}, processes=processes, now=now)
 
-    return Credentials(sources=[(setting.url_prefix, source(setting)) for setting in settings])
+    singly = [(one.url_prefix, source(one)) for one in settings if not isinstance(one, GitHubAppCredential)]
+    return Credentials(sources=[*singly, *_github_apps(settings, HTTPClient(agent), threads, clock, now)])
 
 
 def _token(setting: TokenCredential, threads: Threads) -> CredentialSource:
@@ -53,8 +50,16 @@ def _token(setting: TokenCredential, threads: Threads) -> CredentialSource:
     return TokenFile(path=setting.token_file, in_thread=threads, username=setting.username)
 
 
-def _github_app(
-    setting: GitHubAppCredential, http: Any, threads: Threads, clock: IReactorTime, now: Callable[[], float]
-) -> CredentialSource:
-    app = App(app_id=setting.app_id, key_file=setting.private_key_file, fallback=setting.installation_id)
-    return GitHubApps(apps=[app], http=http, clock=clock, now=now, in_thread=threads, api=setting.api_url)
+def _github_apps(
+    settings: Sequence[Credential], http: Any, threads: Threads, clock: IReactorTime, now: Callable[[], float]
+) -> list[tuple[str, CredentialSource]]:
+    """Join the Apps for one place, so that one's fallback does not hide another's own installation."""
+    places: dict[tuple[str, str], list[App]] = {}
+    for setting in settings:
+        if isinstance(setting, GitHubAppCredential):
+            app = App(app_id=setting.app_id, key_file=setting.private_key_file, fallback=setting.installation_id)
+            places.setdefault((setting.url_prefix, setting.api_url), []).append(app)
+    return [
+        (prefix, GitHubApps(apps=apps, http=http, clock=clock, now=now, in_thread=threads, api=api))
+        for (prefix, api), apps in places.items()
+    ]

@@ -7,7 +7,7 @@ operator wrote a ``url`` may lie in a private network.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -87,12 +87,14 @@ class Hosts:
 
     :param upstreams: host (with its port when that is not 443) to the URL where its repositories are, None for
         ``https://HOST/``; the key ``"*"`` admits every public host name.
+    :param others: further URLs of the operator's, which are asked but hold no repositories.
     """
 
-    def __init__(self, *, upstreams: Mapping[str, str | None]) -> None:
+    def __init__(self, *, upstreams: Mapping[str, str | None], others: Iterable[str] = ()) -> None:
         self._urls = {host.lower(): url for host, url in upstreams.items() if host != ANY}
         self._any = ANY in upstreams
         self._origins = frozenset(origin(url) for url in self._urls.values() if url)
+        self._others = frozenset(map(origin, others))
 
     def url_for(self, host: str, path: str) -> str:
         """Return the upstream URL of a repository.
@@ -122,8 +124,8 @@ class Hosts:
         return parts.scheme == "https" and (listed or (self._any and _is_public_netloc(netloc)))
 
     def may_be_private(self, host: str, port: int) -> bool:
-        """Whether the operator named this very host and port in a ``url``, so that its address is their word."""
-        return any(host.lower() == name and port == at for _, name, at in self._origins)
+        """Whether the operator named this very host and port in a URL, so that its address is their word."""
+        return any(host.lower() == name and port == at for _, name, at in self._origins | self._others)
 
 
 def _netloc(parts: SplitResult) -> str:
