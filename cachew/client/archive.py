@@ -4,19 +4,19 @@ Each step pulls from the one before, so what is in memory is bounded by the part
 """
 
 from collections.abc import Callable, Generator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from cachew.client import framed
 from cachew.client.decompress import decompressed
 from cachew.client.download import Download, Downloads
-from cachew.client.errors import ObjectChanged
+from cachew.client.errors import ClientError, ObjectChanged
 from cachew.client.extract import Unpack, extract
 from cachew.client.largefiles import LargeFiles
 from cachew.client.ranges import RangedDownload
 from cachew.client.tarscan import Rules, TarScanner
+from cachew.client.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,17 @@ class Archives:
         return self._once(url, unpack, rules(), fresh_directory())
 
     def _once(self, url: str, unpack: Unpack, rules: Rules, directory: Path) -> Extracted:
-        with closing(self._downloads.open(url)) as download, closing(LargeFiles(directory)) as large:
-            scanner = TarScanner(rules=rules, aside=large)
-            with closing(self._content(download)) as content:
-                # The download is under way then, and goes on while tar starts.
-                first = next(content, b"")
-                extract(chain([first], content), scanner=scanner, unpacker=unpack(directory))
+        with closing(Workers(1, "unpack")) as starting, closing(LargeFiles(directory)) as large:
+            # It takes as long to start as the server to answer.
+            unpacker = starting.submit(unpack, directory)
+            try:
+                with closing(self._downloads.open(url)) as download, closing(self._content(download)) as content:
+                    scanner = TarScanner(rules=rules, aside=large)
+                    extract(content, scanner=scanner, unpacker=unpacker.result())
+            except BaseException:
+                with suppress(ClientError, OSError):
+                    unpacker.result().abort()
+                raise
             return Extracted(download.headers, scanner.captured, scanner.entries)
 
     def _content(self, download: Download) -> Generator[bytes | memoryview, None, None]:

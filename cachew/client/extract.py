@@ -36,7 +36,7 @@ class Unpacker(Protocol):
         """
 
     def abort(self) -> None:
-        """Stop; nothing is running afterwards."""
+        """Stop; nothing is running afterwards. May be called more than once."""
 
 
 Unpack = Callable[[Path], Unpacker]
