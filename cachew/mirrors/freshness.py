@@ -24,6 +24,8 @@ from cachew.upstream.remote import Remotes
 from cachew.upstream.shown import Shown, as_it_is
 
 _KEPT = 10_000
+_KEPT_REFS = 500_000
+_OF_ALL = (MIRRORED_KIND, EVERYTHING)
 _FAILURES = (UpstreamUnreachable, UpstreamTimeout, UpstreamBusy)
 
 Question = tuple[Identity, Kind]
@@ -69,6 +71,7 @@ class Freshness:
     :param on_listing: called with each new listing of heads and tags or of everything, and its start.
     :param on_verdict: called with each repository, credential and refusal, or None when the upstream served it.
     :param shown: says whose credential ref checks show for a client.
+    :param most_refs: how many refs, or prefixes instead, are kept of listings of other kinds.
     """
 
     log = Logger()
@@ -84,10 +87,11 @@ class Freshness:
         on_listing: Callable[[Identity, Listing, float], None],
         on_verdict: Callable[[Identity, str | None, UpstreamRefused | None], None] = lambda *verdict: None,
         shown: Shown = as_it_is,
+        most_refs: int = _KEPT_REFS,
     ) -> None:
         self._remotes, self._clock, self._interval, self._metrics = remotes, clock, interval, metrics
         self._fallback, self._on_listing, self._on_verdict = fallback, on_listing, on_verdict
-        self._shown = shown
+        self._shown, self._most_refs = shown, most_refs
         self._kept: OrderedDict[Question, _Outcome] = OrderedDict()
         self._flights: dict[Question, _Outcome] = {}
         self._shared: Shared[Question, _Outcome] = Shared(keep=True)
@@ -222,7 +226,7 @@ class Freshness:
             outcome = replace(outcome, result=result)
             self._keep(question, outcome)
             self._drop_contradicted(identity, kind, outcome.number, result)
-            if kind in (MIRRORED_KIND, EVERYTHING):
+            if kind in _OF_ALL:
                 self._on_listing(identity, result, begun.started)
         elif isinstance(result, _FAILURES):
             self._keep(question, outcome)
@@ -256,6 +260,22 @@ class Freshness:
         self._kept.move_to_end(question)
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
+        if question[1] not in _OF_ALL:
+            self._trim_others()
+
+    def _trim_others(self) -> None:
+        """Bound what is kept of kinds that clients make up, the oldest first."""
+        others = [one for one in self._kept if one[1] not in _OF_ALL]
+        weight = sum(_weight(self._kept[one], one[1]) for one in others)
+        for one in others[:-1]:
+            if weight <= self._most_refs:
+                return
+            weight -= _weight(self._kept.pop(one), one[1])
+
+
+def _weight(outcome: _Outcome, kind: Kind) -> int:
+    refs = len(outcome.result.refs) if isinstance(outcome.result, Listing) else 0
+    return 1 + refs + len(kind or ())
 
 
 def _outcome_in_words(result: Listing | UpstreamError) -> str:

@@ -14,7 +14,18 @@ Kind = tuple[str, ...] | None
 
 MIRRORED_KIND: Kind = ("HEAD", "refs/heads/", "refs/tags/")
 EVERYTHING: Kind = None
+MOST_PREFIXES = 1000
+MOST_PREFIX_BYTES = 64 * 1024
 _PLACES = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
+
+
+def bounded(prefixes: Iterable[str]) -> tuple[str, ...]:
+    """Return the prefixes, or none, which stands for all refs, when they are so many that matching them takes long.
+
+    A server may answer with more refs than were asked for (gitprotocol-v2(5), ``ref-prefix``); git does so as well.
+    """
+    found = tuple(prefixes)
+    return () if len(found) > MOST_PREFIXES or sum(map(len, found)) > MOST_PREFIX_BYTES else found
 
 
 def exact_kind(prefixes: Sequence[str]) -> Kind:

@@ -12,7 +12,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
 from cachew.mirrors.freshness import Answer, Freshness
-from cachew.mirrors.kinds import MIRRORED_KIND, is_mirrored
+from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, bounded, is_mirrored
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.errors import UpstreamError, UpstreamUnreachable
 
@@ -91,7 +91,8 @@ class Supply:
 
     async def _others(self, mirror: Mirror, names: set[str], authorization: str | None) -> dict[str, str]:
         """Look up refs other than heads and tags."""
-        answer = await self._freshness.refs(mirror.identity, tuple(sorted(names)), authorization, interval=0)
+        kind = bounded(sorted(names)) or EVERYTHING
+        answer = await self._freshness.refs(mirror.identity, kind, authorization, interval=0)
         _require_fresh(answer, mirror)
         return {ref.name: ref.oid or "" for ref in answer.listing.refs if ref.name in names}
 

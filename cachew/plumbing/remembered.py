@@ -11,10 +11,15 @@ class Remembered(Generic[V]):
     """The last few results by the very object that they were made of, which is never compared or hashed.
 
     :param kept: how many.
+    :param weigh: tells what a result weighs.
+    :param limit: what all of them may weigh, unless it is one alone.
     """
 
-    def __init__(self, kept: int = 64) -> None:
-        self._kept = kept
+    def __init__(
+        self, kept: int = 64, *, weigh: Callable[[V], int] = lambda result: 0, limit: int = 0
+    ) -> None:
+        self._kept, self._weigh, self._limit = kept, weigh, limit
+        self._weight = 0
         self._made: OrderedDict[tuple[int, Hashable], tuple[Any, V]] = OrderedDict()
 
     def of(self, value: Any, form: Hashable, make: Callable[[], V]) -> V:
@@ -27,7 +32,9 @@ class Remembered(Generic[V]):
         if found is None:
             # The value is kept too, so that its id stays its own.
             found = self._made[key] = (value, make())
-            if len(self._made) > self._kept:
-                self._made.popitem(last=False)
+            self._weight += self._weigh(found[1])
+            while len(self._made) > self._kept or (self._weight > self._limit and len(self._made) > 1):
+                _, (_, oldest) = self._made.popitem(last=False)
+                self._weight -= self._weigh(oldest)
         self._made.move_to_end(key)
         return found[1]

@@ -187,7 +187,7 @@ class Backend:
         :raise Busy: when too many wait for a place.
         :raise ProcessFailed: when the backend ends before its header is complete.
         """
-        environment = self._environment(directory, body if isinstance(body, bytes) else None) | {
+        environment = self._environment(directory, method, body if isinstance(body, bytes) else None) | {
             "PATH_INFO": path_info,
             "REQUEST_METHOD": method,
             "QUERY_STRING": query,
@@ -226,13 +226,13 @@ class Backend:
             raise ProcessFailed(child.command.name, 0, "it ended before its header")
         return head
 
-    def _environment(self, directory: Path, body: bytes | None) -> dict[str, str]:
+    def _environment(self, directory: Path, method: str, body: bytes | None) -> dict[str, str]:
         settings = {
             "safe.directory": str(directory),
             "http.receivepack": "false",
             "http.getanyfile": "false",
-            # Clients send theirs when an upstream has advertised it; upload-pack refuses what it would not advertise.
-            "transfer.advertiseSID": "true",
+            # Clients tell theirs when an upstream has asked for it; upload-pack refuses what it would not ask for.
+            "transfer.advertiseSID": str(method == "POST").lower(),
         }
         environment = {
             "PATH": self._search_path,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
+from cachew.mirrors.kinds import bounded
 from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, Special, decode, text
 
@@ -162,7 +163,7 @@ def _parse_ls_refs(capabilities: list[str], arguments: list[str]) -> V2LsRefs:
     flags = {"symrefs", "peel", "unborn"}
     prefixes = [line.removeprefix("ref-prefix ") for line in arguments if line.startswith("ref-prefix ")]
     return V2LsRefs(
-        prefixes=tuple(prefixes),
+        prefixes=bounded(prefixes),
         symrefs="symrefs" in arguments,
         peel="peel" in arguments,
         unborn="unborn" in arguments,

@@ -32,6 +32,7 @@ from cachew.web.passthrough import PassThrough, question_of
 
 _ADVERTISEMENT = b"application/x-git-upload-pack-advertisement"
 _RESULT = b"application/x-git-upload-pack-result"
+_RENDERED = 128 * 1024 * 1024
 _COMMANDS = ("bundle-uri",)
 _STALE = b'110 - "response is stale"'
 
@@ -71,7 +72,7 @@ class UploadPack:
         self._passthrough, self._background, self._metrics = passthrough, background, metrics
         self._body_limit, self._bundle_uris, self._cloned = body_limit, bundle_uris, cloned
         # Rendering fifty thousand refs takes longer than sending them.
-        self._rendered: Remembered[bytes] = Remembered()
+        self._rendered: Remembered[bytes] = Remembered(weigh=len, limit=_RENDERED)
 
     # --- info/refs ----------------------------------------------------------------------------------------------------
 

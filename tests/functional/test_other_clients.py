@@ -7,6 +7,7 @@ from twisted.internet import reactor
 from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
 from tests.functional import repositories
 from tests.functional.conftest import Start
+from tests.functional.loglines import listening
 from tests.functional.rawhttp import ask, connect
 from tests.functional.server import Cachew
 from tests.functional.upstream import Upstream
@@ -79,7 +80,9 @@ async def test_a_range_of_what_is_only_being_made(upstream: Upstream, start: Sta
     """The original's client asks for a first range at once: it gets the whole, or later the range with the tag."""
     cachew, commit = await warm(start, upstream)
     path = f"{REPOSITORY}/snapshot.tar.zst"
-    whole = await ask(reactor, cachew.url, "GET", path, "Range: bytes=0-99")
+    with listening() as log:
+        whole = await ask(reactor, cachew.url, "GET", path, "Range: bytes=0-99")
+        await log.seen("made snapshot")
     assert (whole.status, whole.headers["x-cachew-snapshot-commit"]) == (200, commit)
     await cachew.quiet()
     part = await ask(reactor, cachew.url, "GET", path, "Range: bytes=0-99")

@@ -47,7 +47,7 @@ class HeldUpstream:
 class Gate:
     """A gate with its surroundings."""
 
-    def __init__(self, interval: float = 10.0) -> None:
+    def __init__(self, interval: float = 10.0, most_refs: int = 1000) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
         self.upstream = HeldUpstream()
@@ -60,6 +60,7 @@ class Gate:
             metrics=Metrics(),
             fallback=lambda identity: self.mirror,
             on_listing=lambda identity, found, started: self.told.append(found),
+            most_refs=most_refs,
         )
 
     def ask(self, *prefixes: str, authorization: str | None = None) -> "Deferred[Answer]":
@@ -266,3 +267,20 @@ def test_an_unchanged_listing_stays_the_same() -> None:
         gate.upstream.answer(listing(main="1"))
         answers.append(result(asked).listing)
     assert answers[0] is answers[1]
+
+
+def test_made_up_kinds_are_forgotten() -> None:
+    """Of kinds that clients make up no more refs are kept than is allowed, and heads and tags stay."""
+    gate = Gate(most_refs=10)
+    for number in range(20):
+        for prefixes in (HEADS, (f"refs/changes/{number}",)):
+            asked = gate.ask(*prefixes)
+            if gate.upstream.waiting:
+                gate.upstream.answer(listing(main="1", next="2"))
+            assert result(asked)
+    kinds = [kind for kind, _ in gate.upstream.asked]
+    assert kinds.count(MIRRORED_KIND) == 1 and len(kinds) == 21
+    assert result(gate.ask("refs/changes/19")) and len(gate.upstream.asked) == 21
+    gate.ask("refs/changes/2")
+    assert len(gate.upstream.asked) == 22
+    assert len(gate.freshness._kept) <= 1 + 10 / 4

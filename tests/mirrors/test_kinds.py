@@ -2,7 +2,7 @@
 
 import pytest
 
-from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, exact_kind, resolves, short_names
+from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, bounded, exact_kind, resolves, short_names
 from tests.fakes.mirrorgit import listing
 
 
@@ -48,3 +48,10 @@ def test_what_heads_and_tags_resolve() -> None:
     known = listing("refs/tags/v1=2", main="1")
     assert resolves(known, ["main", "v1", "HEAD", "heads/main", "refs/heads/main"])
     assert not resolves(known, ["main", "pull/7/head"]) and resolves(known, [])
+
+
+def test_too_many_prefixes_stand_for_everything() -> None:
+    """What would take long to match is not matched: neither very many prefixes nor very long ones."""
+    many = tuple(f"refs/heads/{number}" for number in range(1000))
+    assert bounded(many) == many
+    assert bounded((*many, "refs/heads/one-more")) == bounded(["x" * 40_000, "y" * 40_000]) == ()

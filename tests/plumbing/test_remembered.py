@@ -25,3 +25,15 @@ def test_the_oldest_goes() -> None:
     results = [remembered.of(value, None, object) for value in values]
     assert remembered.of(values[2], None, object) is results[2]
     assert remembered.of(values[0], None, object) is not results[0]
+
+
+def test_what_weighs_too_much_goes() -> None:
+    """However few they are, results together weigh no more than is allowed; one alone may."""
+    remembered: Remembered[bytes] = Remembered(weigh=len, limit=10)
+    values = [["a"], ["b"], ["c"]]
+    small = remembered.of(values[0], None, lambda: bytes(4))
+    large = remembered.of(values[1], None, lambda: bytes(20))
+    last = remembered.of(values[2], None, lambda: bytes(4))
+    assert remembered.of(values[2], None, lambda: b"") is last
+    assert remembered.of(values[1], None, lambda: b"") is not large
+    assert remembered.of(values[0], None, lambda: b"") is not small

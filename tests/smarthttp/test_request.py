@@ -48,6 +48,14 @@ def test_protocol_version(header: str | None, version: int) -> None:
     assert protocol_version(header) == version
 
 
+def test_ls_refs_of_too_many_prefixes() -> None:
+    """A client that names very many prefixes is answered with all refs, as by git."""
+    lines = [f"ref-prefix refs/heads/{number}" for number in range(10_000)]
+    body = encode_all([b"command=ls-refs", DELIM, *(line.encode() for line in lines), FLUSH])
+    command = parse_command(body, "version=2")
+    assert isinstance(command, V2LsRefs) and command.prefixes == ()
+
+
 def test_ls_refs() -> None:
     """An ls-refs command is read with its flags, prefixes and unknown arguments."""
     command = v2(
