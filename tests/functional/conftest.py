@@ -1,12 +1,13 @@
 """What functional tests start from: an upstream, a user's git, a certificate authority."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 import pytest_twisted
 
+from tests.functional.canary import NEEDLES, CommandLines, found_in, needles, said, search_state, states
 from tests.functional.certificates import Authority
 from tests.functional.gitclient import Git
 from tests.functional.repositories import Repository, big_repository
@@ -31,6 +32,30 @@ async def upstream(tmp_path: Path) -> AsyncIterator[Upstream]:
     await server.start()
     yield server
     await server.stop()
+
+
+@pytest.fixture(scope="session")
+def command_lines() -> Iterator[CommandLines]:
+    """Samples of command lines, taken all the while that this worker runs functional tests."""
+    lines = CommandLines()
+    lines.start()
+    yield lines
+    lines.stop()
+
+
+@pytest.fixture(autouse=True)
+def canary(tmp_path: Path, command_lines: CommandLines) -> Iterator[None]:
+    """Fail a test whose servers have written a credential down, wherever that is."""
+    with said.listening():
+        yield
+    tokens = [(state / "admin-token").read_bytes().strip() for state in states(tmp_path)]
+    secrets = [*NEEDLES, *(form for token in tokens for form in needles(token))]
+    found = found_in("the log or the metrics", said.whole(), of=secrets)
+    found += [line for state in states(tmp_path) for line in search_state(state)]
+    found += [f"a command line: {words!r}" for words in command_lines.found]
+    command_lines.found.clear()
+    if found:
+        pytest.fail("credentials were written down:\n" + "\n".join(found), pytrace=False)
 
 
 class Start(Protocol):

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from tests.functional.canary import said
 from tests.functional.server import HOST
 from tests.web.wire import patient
 
@@ -69,6 +70,7 @@ class Daemon(ProcessProtocol):
 
     def outReceived(self, data: bytes) -> None:
         """Keep the log."""
+        said.add(data)
         self.output += data.decode(errors="replace")
         for waiting in [one for one in self._waiting if one[0] in self.output]:
             self._waiting.remove(waiting)

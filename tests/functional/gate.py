@@ -3,12 +3,13 @@
 import base64
 from collections import defaultdict
 
+from tests.functional.canary import marked
 from tests.functional.exchanges import Exchange
 
 
 def basic(user: str, password: str) -> str:
-    """Return the ``Authorization`` header of a user."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    """Return the ``Authorization`` header of a user, whose password is marked by the canary."""
+    return "Basic " + base64.b64encode(f"{user}:{marked(password)}".encode()).decode()
 
 
 class Gate:

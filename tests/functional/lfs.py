@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from tests.functional.canary import marked
 from tests.functional.exchanges import Exchange
 
 MEDIA_TYPE = "application/vnd.git-lfs+json"
@@ -29,7 +30,7 @@ class LfsStore:
     ``said`` is what an action says besides, or instead of, what it usually does.
     """
 
-    def __init__(self, *, token: str = "RemoteAuth storage") -> None:
+    def __init__(self, *, token: str = f"RemoteAuth {marked('storage')}") -> None:
         self.objects: dict[str, dict[str, bytes]] = {}
         self.said: dict[str, object] = {}
         self.token = token

@@ -10,6 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from tests.functional.canary import said
+
 PROJECT = Path(__file__).parents[2]
 _TWISTD = "from twisted.scripts.twistd import run; run()"
 _ADDRESS = re.compile(rb"listening on 127\.0\.0\.1:([0-9]+)")
@@ -60,6 +62,7 @@ class ServerProcess(ProcessProtocol):
     def outReceived(self, data: bytes) -> None:
         """Keep the log, and learn from it where the server listens and when it is ready."""
         self.log += data
+        said.add(data)
         if not self._ready.called and b"Server: ready" in self.log and (found := _ADDRESS.search(self.log)):
             self.port = int(found[1])
             self._ready.callback(None)
@@ -91,14 +94,3 @@ class ServerProcess(ProcessProtocol):
         """Return the bytes that it has resident, its children left out (proc(5), ``statm``)."""
         pages = int(self.facts("statm").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def command_lines() -> bytes:
-    """Return the command lines of all processes."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(path.read_bytes())
-        except OSError:
-            continue
-    return b"\n".join(found)

@@ -6,13 +6,14 @@ from typing import Any
 
 from cachew.snapshots.variants import Variant
 from tests.functional import repositories
+from tests.functional.canary import marked
 from tests.functional.gate import basic
 from tests.functional.rawhttp import ask
 from tests.functional.server import HOST, Cachew
 from tests.functional.upstream import Upstream
 from tests.web.wire import Response
 
-TOKEN = "srv-canary-5f2d81c0aa934be7"
+TOKEN = marked("of-the-server")
 """The server's own token at the upstream."""
 SERVER = basic("x-access-token", TOKEN)
 ALICE, BOB, CAROL, NOBODY = basic("alice", "a"), basic("bob", "b"), basic("carol", "c"), basic("nobody", "x")

@@ -12,6 +12,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from tests.fakes.objectservers import ACCESS_KEY, BUCKET, SECRET_KEY
+from tests.functional.canary import said
 from tests.functional.gitcgi import git_environment
 from tests.functional.server import HOST
 from tests.web.wire import Signal, patient
@@ -140,6 +141,7 @@ class ServerProcess(ProcessProtocol):
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """Keep the lines of the log."""
+        said.add(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         self.lines += [(self._reactor.seconds(), line.decode(errors="replace")) for line in lines]
         self._tell()

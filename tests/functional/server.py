@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import generate_latest
 from treq.client import HTTPClient
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
@@ -20,6 +21,7 @@ from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.pktline import Packet, decode
 from cachew.service import House
 from cachew.surroundings import Surroundings
+from tests.functional.canary import said
 
 HOST = "git.example"
 """The name under which clients know the upstream."""
@@ -83,6 +85,7 @@ class Cachew:
 
     async def stop(self) -> None:
         """Stop it and wait for its end."""
+        said.add(generate_latest(self.house.ground.metrics.registry))
         await self.house.server.stopService()
 
     @property

@@ -9,13 +9,14 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
+from tests.functional.canary import marked
 from tests.functional.conftest import Start
 from tests.functional.rawhttp import connect, request_lines
 from tests.functional.readers import CREDENTIALS, SERVER, Contents, make_contents, warm_everything
 from tests.functional.server import HOST, Cachew, HeldClock
 from tests.functional.upstream import Upstream
 
-READERS = [f"Bearer reader-{number}" for number in range(50)]
+READERS = [f"Bearer {marked(str(number))}" for number in range(50)]
 INTERVAL = 10
 MINUTE = 60
 STEP = 1.2

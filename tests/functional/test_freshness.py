@@ -7,6 +7,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from tests.functional import repositories
+from tests.functional.canary import marked
 from tests.functional.conftest import Start
 from tests.functional.gate import basic
 from tests.functional.gitclient import Git, Result
@@ -364,10 +365,10 @@ async def test_sha256(upstream: Upstream, git: Git, start: Start, protocol: int)
 @PROTOCOLS
 async def test_webhooks(upstream: Upstream, repository: Repository, git: Git, start: Start, protocol: int) -> None:
     """A push event whose signature is right fetches at once, whatever the interval."""
-    config = f'{HELD}\n[webhook]\ngithub-secret = "s3cret"'
+    config = f'{HELD}\n[webhook]\ngithub-secret = "{marked("s3cret")}"'
     here = await site(start, git, protocol, config)
     pushed = repositories.push_commit(repository, "main", "pushed")
-    await here.cachew.github_event("s3cret", f"{upstream.url}org/repo.git")
+    await here.cachew.github_event(marked("s3cret"), f"{upstream.url}org/repo.git")
     assert await here.fetched() == pushed
     mirror = await here.cachew.mirrored("org/repo")
     assert mirror.missing([pushed]) == []

@@ -15,6 +15,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from tests.functional import repositories
+from tests.functional.canary import marked
 from tests.functional.conftest import Start
 from tests.functional.gate import basic
 from tests.functional.gitclient import Git
@@ -27,7 +28,7 @@ INSTALLED = {"1": {"alpha/repo": "11"}, "2": {"beta/repo": "22"}}
 
 def token(installation: str) -> str:
     """Return the token of an installation."""
-    return f"app-canary-{installation}"
+    return marked(installation)
 
 
 class Api(Resource):

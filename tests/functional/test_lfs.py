@@ -12,6 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
 from tests.functional import repositories
+from tests.functional.canary import marked
 from tests.functional.conftest import Start
 from tests.functional.gate import basic
 from tests.functional.gitclient import Git
@@ -63,7 +64,7 @@ def repository(upstream: Upstream) -> Repository:
 
 async def log_in(git: Git) -> None:
     """Let the user's git know the password and use LFS."""
-    git.config["credential.helper"] = "!f() { echo username=alice; echo password=s3cret; }; f"
+    git.config["credential.helper"] = "!f() { echo username=alice; echo password=" + marked("s3cret") + "; }; f"
     await git.run("lfs", "install", "--skip-repo")
 
 
@@ -328,7 +329,7 @@ async def test_addresses_that_are_not_fetched_from(
     cachew = await start(CONFIG)
     upstream.lfs.said = {"href": href}
     granted = await leave(cachew)
-    assert (granted.href, granted.header) == (href, {"Authorization": "RemoteAuth storage"})
+    assert (granted.href, granted.header) == (href, {"Authorization": upstream.lfs.token})
 
 
 @pytest_twisted.ensureDeferred

@@ -8,15 +8,17 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from tests.functional import repositories
+from tests.functional.canary import marked
 from tests.functional.certificates import Authority
 from tests.functional.conftest import Start
 from tests.functional.gate import basic
 from tests.functional.gitclient import Git
+from tests.functional.readers import CREDENTIALS
 from tests.functional.repositories import Repository
 from tests.functional.upstream import Upstream
 
 URL = "https://git.example/org/repo"
-USER, PASSWORD = "alice", "s3cret"
+USER, PASSWORD = "alice", marked("s3cret")
 PROTOCOLS = pytest.mark.parametrize("protocol", [0, 2])
 
 
@@ -29,7 +31,7 @@ def repository(upstream: Upstream) -> Repository:
 
 def log_in(git: Git, password: str = PASSWORD) -> None:
     """Let the user's git know the password."""
-    git.config["credential.helper"] = f"!f() {{ echo username={USER}; echo password={password}; }}; f"
+    git.config["credential.helper"] = f"!f() {{ echo username={USER}; echo password={marked(password)}; }}; f"
 
 
 async def commit(git: Git, clone: str, name: str, data: bytes) -> str:
@@ -82,7 +84,7 @@ async def test_a_large_push_streams(upstream: Upstream, repository: Repository, 
 @pytest_twisted.ensureDeferred
 async def test_a_refused_push(upstream: Upstream, repository: Repository, git: Git, start: Start) -> None:
     """Who may not push hears so from the upstream, and nothing has changed; the server's own credentials stay out."""
-    cachew = await start(f'[[credentials]]\nkind = "token"\nurl-prefix = "{upstream.url}"\ntoken = "of-the-server"')
+    cachew = await start(CREDENTIALS % upstream.url)
     git.instead_of(*cachew.instead_of)
     await git.run("clone", "-q", URL, "clone")
     before = repository.commit()

@@ -161,7 +161,7 @@ def assert_own_credentials(world: World) -> None:
     children = re.compile(r"git(-lfs)?/[0-9.]+( |$)")
     fills = [one for one in exchanges if children.match(one.headers.get("user-agent", ""))]
     private = [one for one in fills if one.repository in ("org/private", "org/bobs")]
-    assert private and {one.headers.get("authorization") for one in private} <= {SERVER, "RemoteAuth storage"}
+    assert private and {one.headers.get("authorization") for one in private} <= {SERVER, world.upstream.lfs.token}
     passed = [one for one in exchanges if one.kind in ("push", "push-refs", "lfs") and one not in fills]
     assert SERVER not in {one.headers.get("authorization") for one in passed}
     assert not [one for one in exchanges if world.cachew.token in repr(one.headers)], "the admin token stays here"

@@ -13,10 +13,10 @@ from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.snapshots.variants import LFS, SNAPSHOT, Variant
 from tests.functional import repositories
 from tests.functional.conftest import Start
-from tests.functional.gate import basic
 from tests.functional.gitclient import Git
 from tests.functional.loglines import listening
 from tests.functional.rawhttp import ask
+from tests.functional.readers import CREDENTIALS, SERVER
 from tests.functional.repositories import Repository
 from tests.functional.restoring import cachew_command
 from tests.functional.server import Cachew
@@ -131,11 +131,9 @@ async def test_a_partial_snapshot(upstream: Upstream, repository: Repository, gi
 @pytest_twisted.ensureDeferred
 async def test_lfs_end_to_end(upstream: Upstream, repository: Repository, git: Git, start: Start) -> None:
     """Asked for, an LFS snapshot is 404 at once and then made; a restore with it needs nothing of the upstream."""
-    private = basic("x-access-token", "of-the-server")
-    upstream.gate.protect("org/repo", private)
+    upstream.gate.protect("org/repo", SERVER)
     oid = add_large_file(upstream, repository)
-    credentials = f'[[credentials]]\nkind = "token"\nurl-prefix = "{upstream.url}"\ntoken = "of-the-server"\n'
-    cachew = await start(f'{CONFIG}{credentials}[access]\nmode = "trusted-network"\n')
+    cachew = await start(f'{CONFIG}{CREDENTIALS % upstream.url}[access]\nmode = "trusted-network"\n')
     await cachew.mirrored("org/repo")
     with listening() as log:
         assert (await get(cachew, "lfs-snapshot.tar.zst", method="HEAD")).status == 404

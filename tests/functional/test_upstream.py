@@ -6,6 +6,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
+from tests.functional.canary import marked
 from tests.functional.certificates import Authority
 from tests.functional.exchanges import kind_of, split
 from tests.functional.gate import basic
@@ -62,7 +63,7 @@ async def test_private_repositories_ask_for_credentials(upstream: Upstream, git:
     for user in ("", "alice:wrong"):
         with pytest.raises(GitFailed, match=r"Authentication failed|terminal prompts disabled"):
             await git.run("clone", "-q", url(upstream, user=user), "no")
-    await git.run("clone", "-q", url(upstream, user="alice:secret"), "yes")
+    await git.run("clone", "-q", url(upstream, user=f"alice:{marked('secret')}"), "yes")
     upstream.gate.publish("org/repo")
     await git.run("clone", "-q", url(upstream), "public")
 
@@ -77,8 +78,8 @@ async def test_pushes_need_a_writer(upstream: Upstream, git: Git) -> None:
     await git.run("-C", "copy", "add", ".")
     await git.run("-C", "copy", "commit", "-q", "-m", "large", config={"core.compression": "0"})
     with pytest.raises(GitFailed):
-        await git.run("-C", "copy", "push", "-q", url(upstream, user="bob:secret"), "main")
-    await git.run("-C", "copy", "push", "-q", url(upstream, user="alice:secret"), "main")
+        await git.run("-C", "copy", "push", "-q", url(upstream, user=f"bob:{marked('secret')}"), "main")
+    await git.run("-C", "copy", "push", "-q", url(upstream, user=f"alice:{marked('secret')}"), "main")
     assert repository.commit() == (await git.run("-C", "copy", "rev-parse", "HEAD")).out
     assert upstream.count("push") >= 1
 
@@ -88,7 +89,7 @@ async def test_lfs_objects_travel_both_ways(upstream: Upstream, git: Git) -> Non
     """git-lfs uploads with a push and downloads with a clone; only the batch answer opens the storage."""
     make_repository(upstream.path("org/repo"))
     upstream.gate.allow_push("org/repo", ALICE)
-    address = url(upstream, user="alice:secret")
+    address = url(upstream, user=f"alice:{marked('secret')}")
     await git.run("lfs", "install", "--skip-repo")
     await git.run("clone", "-q", address, "copy")
     (git.home / "copy/film.bin").write_bytes(b"moving pictures" * 1000)
