@@ -15,8 +15,10 @@ import pytest
 import pytest_twisted
 import zstandard
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
 
 from tests.functional.conftest import Start
+from tests.functional.misbehaviour import Hold
 from tests.functional.rawhttp import ask
 from tests.functional.readers import (
     ALICE,
@@ -112,6 +114,8 @@ def served(route: Route, state: str) -> set[int]:
     """Return the statuses with which somebody who may read is answered."""
     if route.name in STREAMED and state == "down":
         return {502}
+    if route.name == "bundle uris" and state == "cold":
+        return {200, 400}  # the upstream's own word
     if route.name in ("lfs object", "push refs", "push"):
         return REFUSED  # the upstream's own word
     if route.name in MAY_BE_MISSING and state in ("cold", "warm"):
@@ -165,6 +169,23 @@ def assert_own_credentials(world: World) -> None:
     passed = [one for one in exchanges if one.kind in ("push", "push-refs", "lfs") and one not in fills]
     assert SERVER not in {one.headers.get("authorization") for one in passed}
     assert not [one for one in exchanges if world.cachew.token in repr(one.headers)], "the admin token stays here"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_under_way_is_nobody_elses(upstream: Upstream, start: Start) -> None:
+    """A pack on its way to one reader is followed by who may read as well, and by nobody else."""
+    world = await a_world(upstream, start)
+    hold = Hold()
+    upstream.misbehave(hold, kind="pack", repository="org/bobs")
+    reading = [Deferred.fromCoroutine(world.ask(world.bobs, "fetch v2", BOB)) for _ in range(2)]
+    await upstream.journal.reached(1, "pack", "org/bobs")
+    for authorization in (None, NOBODY, ALICE, CAROL):
+        response = await world.ask(world.bobs, "fetch v2", authorization)
+        assert response.status in REFUSED and not reveals(world.bobs, response)
+    hold.release()
+    first, second = await gatherResults(reading)
+    assert first.status == 200 and first.body == second.body and reveals(world.bobs, first)
+    assert upstream.count("pack", "org/bobs") == 1
 
 
 @pytest_twisted.ensureDeferred
