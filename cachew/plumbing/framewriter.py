@@ -30,7 +30,7 @@ class FrameWriter:
     """
 
     def __init__(
-        self, *, sink: Sink, threads: InThread, parallel: int = 2, frame_size: int = tarzst.FRAME_SIZE
+        self, *, sink: Sink, threads: InThread, parallel: int = 3, frame_size: int = tarzst.FRAME_SIZE
     ) -> None:
         self._sink, self._threads = sink, threads
         self._parallel, self._frame_size = parallel, frame_size
