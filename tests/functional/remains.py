@@ -38,8 +38,9 @@ def temporary_files(state: Path) -> list[str]:
 
 
 def files(state: Path) -> set[str]:
-    """Name everything in a state directory."""
-    return {str(path.relative_to(state)) for path in state.rglob("*")}
+    """Name everything in a state directory; what goes while it is looked through is not there."""
+    found = (Path(place, name) for place, below, names in os.walk(state) for name in (*below, *names))
+    return {str(path.relative_to(state)) for path in found}
 
 
 async def settle(reactor: Any, remains: Callable[[], object]) -> Any:
