@@ -80,7 +80,8 @@ class GitRestore:
         :raise ClientError: when that fails; the target is then as it was.
         """
         target = check_target(request.directory)
-        with closing(Workers(1, "config")) as asking, Staging(target=target, within=target.exists()) as staging:
+        within = target.exists()
+        with closing(Workers(1, "config")) as asking, Staging(target=target, within=within) as staging:
             rewritings = asking.submit(self._git.rewritings)
             folds = folds_case(staging.path("."))
             extracted = self._extract(request.address, lambda: staging.fresh("tree"), folds)
@@ -96,6 +97,8 @@ class GitRestore:
                 self._lfs.fetch(checkout, request.address, fresh_directory=lambda: staging.fresh("lfs"))
             commit, rules = checkout.commit[:12], rewritings.result()
             publish(checkout.tree, target)
+        if within:  # what was moved there one by one has another time of change
+            Checkout(tree=target, git=self._git).refresh_index()
         self._progress.say(f"Restored {request.address.name} at {commit} to {request.directory}")
         self._advise(request.address, origin, rules)
 
