@@ -4,11 +4,14 @@ Rules are tried in order and the first whose conditions all hold decides. *deny*
 *allow* opens what otherwise needs the admin token. Neither opens a private repository: that is its upstream's to say.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, Protocol
+
+from cachew.mirrors.identity import parse_path
+from cachew.plumbing.errors import BadPath, UnknownPath
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -41,7 +44,7 @@ class Rule(Protocol):
 
     @property
     def path(self) -> str | None:
-        """What the path begins with, in whole segments."""
+        """What the path begins with, in whole segments; a repository's as cachew names it, whatever was asked for."""
 
     @property
     def header(self) -> str | None:
@@ -86,7 +89,7 @@ def _applies(rule: Rule, asked: Asked) -> bool:
     return (
         _within(rule, asked.address)
         and (not rule.method or asked.method in rule.method)
-        and (rule.path is None or _begins(asked.path, rule.path))
+        and (rule.path is None or any(_begins(path, rule.path) for path in _spellings(asked.path)))
         and (rule.header is None or _has(asked.headers, rule.header))
         and (rule.token is None or is_bearer(asked.headers.get("authorization", ""), rule.token))
     )
@@ -103,6 +106,17 @@ def _within(rule: Rule, address: Address | None) -> bool:
         # Whoever can't be told apart gets no exception, and no way around a ban.
         return not rule.cidr or rule.action == "deny"
     return not rule.cidr or any(address in network for network in rule.cidr)
+
+
+def _spellings(path: str) -> Iterator[str]:
+    """Give a path as it was asked for and, when it is a repository's, as cachew names it."""
+    yield path
+    if path.startswith("/git/"):
+        try:
+            found = parse_path(path.encode("utf-8", "replace"))
+        except (BadPath, UnknownPath):
+            return  # refused by its route
+        yield f"/git/{found.identity.name}/{found.operation}"
 
 
 def _begins(path: str, prefix: str) -> bool:

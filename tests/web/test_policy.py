@@ -85,6 +85,22 @@ def test_paths_match_in_whole_segments() -> None:
             rules.admit(Request(path))
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/git/git.example/org/repo/info/refs",
+        "/git/git.example/org/repo.git/info/refs",
+        "/git/GIT.Example:443/org/repo.git//snapshot.tar.zst",
+    ],
+)
+def test_a_repository_has_one_name(path: str) -> None:
+    """A rule about a repository holds however its name is spelled."""
+    rules = policy(Rule("deny", path="/git/git.example/org/repo"))
+    with pytest.raises(Forbidden):
+        rules.admit(Request(path))
+    rules.admit(Request(path.replace("org/repo", "org/repository")))
+
+
 def test_the_first_rule_that_applies_decides() -> None:
     """An exception stands before its rule."""
     rules = policy(Rule("allow", TEN, path="/metrics"), Rule("deny", path="/metrics"))
