@@ -34,7 +34,7 @@ async def upstream(tmp_path: Path) -> AsyncIterator[Upstream]:
     await server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def command_lines() -> Iterator[CommandLines]:
     """Samples of command lines, taken all the while that this worker runs functional tests."""
     lines = CommandLines()
