@@ -7,6 +7,7 @@ from typing import Protocol
 import pytest
 import pytest_twisted
 
+from tests.fakes import objectservers
 from tests.functional.canary import NEEDLES, CommandLines, found_in, needles, said, search_state, states
 from tests.functional.certificates import Authority
 from tests.functional.gitclient import Git
@@ -104,6 +105,13 @@ def git(tmp_path: Path) -> Git:
     home = tmp_path / "home"
     home.mkdir()
     return Git(reactor, home)
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """The URL of an object store."""
+    with objectservers.seaweedfs() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from cachew.cache.interface import Cache
 from cachew.cache.naming import object_key
 from cachew.plumbing.streams import read_all
 from cachew.snapshots.variants import NAMESPACE
-from tests.fakes import objectservers
 from tests.fakes.faultyproxy import FaultyProxy
 from tests.functional import repositories
 from tests.functional.conftest import Start
@@ -64,13 +63,6 @@ def breaking(proxy: FaultyProxy) -> None:
     """Connections end in the midst of the answer, at the latest."""
     proxy.cut = 20
     proxy.drop()
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[str]:
-    """The URL of an object store."""
-    with objectservers.seaweedfs() as url:
-        yield url
 
 
 @pytest_twisted.async_yield_fixture

@@ -1,6 +1,6 @@
 """A replica that has nothing yet, beside one that shares an object store with it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +12,6 @@ from twisted.internet.defer import Deferred
 
 from cachew.mirrors.identity import Identity
 from cachew.snapshots.variants import MIRROR, Variant
-from tests.fakes import objectservers
 from tests.fakes.faultyproxy import FaultyProxy
 from tests.functional import repositories
 from tests.functional.conftest import Start
@@ -39,13 +38,6 @@ repack-interval = "0s"
 [access]
 mode = "trusted-network"
 """
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[str]:
-    """The URL of an object store."""
-    with objectservers.seaweedfs() as url:
-        yield url
 
 
 @pytest_twisted.async_yield_fixture

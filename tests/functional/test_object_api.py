@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
-from tests.fakes import objectservers
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git, Result
 from tests.functional.rawhttp import ask, connect
@@ -22,13 +20,6 @@ from tests.web.wire import Response
 
 KEY = hashlib.sha256(b"key").hexdigest()
 OBJECT = f"/api/v1/object/build/{KEY}"
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[str]:
-    """The URL of an object store."""
-    with objectservers.seaweedfs() as url:
-        yield url
 
 
 @pytest_twisted.ensureDeferred

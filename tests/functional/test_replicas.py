@@ -42,13 +42,6 @@ repack-interval = "0s"
 """
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[str]:
-    """The URL of an object store."""
-    with objectservers.seaweedfs() as url:
-        yield url
-
-
 @pytest.fixture
 def stopping(tmp_path: Path) -> GitThatStops:
     """The servers' git, which can be had to stop in the midst of a snapshot."""

@@ -3,7 +3,7 @@
 import json
 import shutil
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from tests.fakes import objectservers
 from tests.functional import repositories
 from tests.functional.daemon import Daemon
 from tests.functional.gitclient import Git
@@ -182,13 +181,6 @@ class Drained:
     async def wait(self) -> None:
         """Wait for that."""
         await self._left.wait()
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[str]:
-    """The URL of an object store."""
-    with objectservers.seaweedfs() as url:
-        yield url
 
 
 @pytest_twisted.ensureDeferred
