@@ -218,19 +218,34 @@ class Child(ProcessProtocol):
         return self._output.take_all()
 
     def take_output(self, pipe: int) -> int:
-        """Have somebody take what is in the output's pipe, and return how much that was."""
+        """Have somebody take what is in the output's pipe.
+
+        :return: how much that was, 0 at the pipe's end.
+        :raise BlockingIOError: when the pipe has been emptied.
+        """
         assert self._into is not None
-        try:
-            count = self._into(pipe)
-        except BlockingIOError:
-            raise
-        except Exception as failure:
-            self._break_off(failure)
-            return 1  # the end is still to come
-        if count >= _WORTH_A_PAUSE:
-            self._pause()
-            self._pausing = self._reactor.callLater(_PAUSE, self._resume)
-        return count
+        taken = 0
+        while taken < _WORTH_A_PAUSE:
+            try:
+                count = self._into(pipe)
+            except BlockingIOError:
+                raise
+            except Exception as failure:
+                self._break_off(failure)
+                return 1  # the end is still to come
+            if not count:
+                return taken
+            taken += count
+        self._pause()
+        self._pausing = self._reactor.callLater(_PAUSE, self._take_on)
+        return taken
+
+    def _take_on(self) -> None:
+        """Take again after a pause, though nothing may have come: whoever takes has to know that."""
+        self._resume()
+        if self.diverted and 1 in self.transport.pipes:
+            with contextlib.suppress(BlockingIOError):
+                self.take_output(self.transport.pipes[1].fileno())
 
     def errReceived(self, data: bytes) -> None:
         self.stderr_tail = (self.stderr_tail + data)[-STDERR_TAIL:]

@@ -22,7 +22,7 @@ from cachew.plumbing.streams import AnyRegion
 
 _TURN = 2 * 1024 * 1024
 """The most that one socket takes before it is another one's turn, in bytes."""
-_NICENESS = 5
+_NICENESS = 10
 """How far these threads stand back for the reactor's, whose work is short and is waited for."""
 
 

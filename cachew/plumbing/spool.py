@@ -22,6 +22,10 @@ _FOLLOWED = 128 * 1024
 _TAKEN = 4 * 1024 * 1024
 """The most that is taken out of a pipe at a time, in bytes; pipes hold less."""
 
+_WORTH_WAKING = 1024 * 1024
+"""How much has to come out of a pipe before followers are woken while more waits in it, in bytes: waking a crowd for
+every piece costs more than sending it."""
+
 State = Literal["open", "finished", "failed"]
 
 
@@ -39,6 +43,7 @@ class Spool:
         self.path = path
         self.headers: Mapping[str, str] = dict(headers or {})
         self.size = 0
+        self._told = 0
         self.state: State = "open"
         self._reason: Exception | None = None
         self._file: int | None = None
@@ -74,7 +79,9 @@ class Spool:
         self._wake()
 
     def take(self, pipe: int) -> int:
-        """Append what waits in a pipe, without reading it, and wake the followers.
+        """Append what waits in a pipe, without reading it.
+
+        The followers are woken when nothing more waits or much has come.
 
         :param pipe: the descriptor of its non-blocking reading end.
         :return: how many bytes that was, 0 at the end of the pipe.
@@ -88,11 +95,13 @@ class Spool:
         try:
             self._splice(pipe)
         except BlockingIOError:
+            self._wake()
             raise
         except OSError as failure:
             self.fail(failure)
             raise
-        self._wake()
+        if self.size - self._told >= _WORTH_WAKING:
+            self._wake()
         return self.size - before
 
     def _splice(self, pipe: int) -> None:
@@ -129,6 +138,7 @@ class Spool:
         self._tidy()
 
     def _wake(self) -> None:
+        self._told = self.size
         for follower in list(self._followers):
             follower.wake()
 

@@ -122,7 +122,8 @@ class PipedSource(Source, Protocol):
         """From now on, have what comes taken out of the pipe; reading then gives the end and nothing before it.
 
         :param into: is given the descriptor of the pipe's reading end and returns how many bytes it took, 0 at the
-            pipe's end. What it raises, but :class:`BlockingIOError`, ends the source.
+            pipe's end, or raises :class:`BlockingIOError` when nothing waits; it is asked until it does, with short
+            pauses when much comes. What else it raises ends the source.
         :return: what has come before.
         """
 
@@ -135,8 +136,15 @@ class BytesSource:
 
     async def read(self, size: int) -> bytes:
         """Return the next bytes."""
-        piece, self._data = self._data[:size], self._data[size:]
-        return bytes(piece)
+        return bytes(self._next(size))
+
+    async def region(self, limit: int) -> MemoryRegion | None:
+        """Return where the next bytes lie: all of them, up to the limit."""
+        return MemoryRegion(self._next(limit)) if self._data else None
+
+    def _next(self, count: int) -> memoryview:
+        piece, self._data = self._data[:count], self._data[count:]
+        return piece
 
     def close(self) -> None:
         """Forget the rest."""

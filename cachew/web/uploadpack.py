@@ -22,10 +22,12 @@ from cachew.plumbing.errors import ProcessFailed, TooLarge
 from cachew.plumbing.inflate import read_inflated
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
+from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
 from cachew.smarthttp.request import Fetch, GitCommand, Probe, V2LsRefs, V2Other, parse_command, protocol_version
 from cachew.smarthttp.routing import Kind, Route, Situation, decide
 from cachew.upstream.listing import Listing
+from cachew.web.bodies import send
 from cachew.web.outcome import outcome_of
 from cachew.web.packs import MirrorRefused, Packs
 from cachew.web.passthrough import PassThrough, question_of
@@ -88,7 +90,7 @@ class UploadPack:
             await self._pass(request, identity, authorization, b"", "")
         elif version == 2:
             body = v2_advertisement(object_format=mirror.object_format, commands=_COMMANDS)
-            self._memory(request, _ADVERTISEMENT, body)
+            await self._memory(request, _ADVERTISEMENT, body)
         else:
             answer = await self._freshness.answer(identity, (), authorization)
             if answer.listing.empty:
@@ -96,7 +98,7 @@ class UploadPack:
                 return
             _mark(request, answer)
             body = self._rendered.of(answer.listing, version, lambda: _v0(answer.listing, version))
-            self._memory(request, _ADVERTISEMENT, body)
+            await self._memory(request, _ADVERTISEMENT, body)
 
     # --- git-upload-pack ----------------------------------------------------------------------------------------------
 
@@ -112,11 +114,11 @@ class UploadPack:
         if not mirror.ready:
             self._mirrors.want(identity)
         if isinstance(command, Probe):
-            self._memory(request, _RESULT, b"")
+            await self._memory(request, _RESULT, b"")
         elif isinstance(command, V2LsRefs):
             await self._ls_refs(request, identity, authorization, body, command)
         elif isinstance(command, V2Other) and command.name in _COMMANDS and mirror.ready:
-            self._memory(request, _RESULT, await self._bundle_uris(request, identity))
+            await self._memory(request, _RESULT, await self._bundle_uris(request, identity))
         else:
             await self._fetch(request, mirror, authorization, body, command)
             if isinstance(command, Fetch) and command.done and not command.haves:
@@ -143,7 +145,7 @@ class UploadPack:
         _mark(request, answer)
         listing = answer.listing
         body = self._rendered.of(listing, replace(command, agent=None), lambda: ls_refs_response(listing.refs, command))
-        self._memory(request, _RESULT, body)
+        await self._memory(request, _RESULT, body)
 
     async def _fetch(
         self, request: Any, mirror: Mirror, authorization: str | None, body: bytes, command: GitCommand
@@ -197,13 +199,12 @@ class UploadPack:
         )
         await self._passthrough.share(request, question)
 
-    def _memory(self, request: Any, content_type: bytes, body: bytes) -> None:
+    async def _memory(self, request: Any, content_type: bytes, body: bytes) -> None:
         self._metrics.served.labels("memory").inc()
         outcome_of(request).source = "memory"
         request.setHeader(b"Content-Type", content_type)
         request.setHeader(b"Cache-Control", b"no-cache, max-age=0, must-revalidate")
-        request.setHeader(b"Content-Length", str(len(body)).encode())
-        request.write(body)
+        await send(request, BytesSource(body), length=len(body))
 
 
 def _v0(listing: Listing, version: int) -> bytes:

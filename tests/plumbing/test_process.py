@@ -334,6 +334,25 @@ async def test_diverted_after_a_pause(processes: Processes, tmp_path: Path) -> N
 
 
 @pytest_twisted.ensureDeferred
+async def test_diverted_and_then_silent(processes: Processes, tmp_path: Path) -> None:
+    """Followers get what a child has written, be it little or much, though it goes on to write nothing."""
+    for count in (1, PIPE_SIZE // 3, PIPE_SIZE):
+        stdin = PushSource()
+        child = processes.start(sh(f"head -c {count} /dev/zero; exec cat"), stdin=stdin)
+        spool = Spool(path=tmp_path / "spool")
+        follower = spool.follow()
+        spool.write(child.divert(spool.take))
+        come = 0
+        while come < count:
+            come += len(await follower.read(count))
+        stdin.finish()
+        assert await child.stdout.read(PIECE) == b""
+        spool.finish()
+        spool.discard()
+        follower.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_diverted_into_a_full_disk(processes: Processes) -> None:
     """When what takes the output fails, the child is ended and the reader is told why."""
     full = os.open("/dev/full", os.O_WRONLY)

@@ -1,5 +1,6 @@
 """One writer and many followers over one file."""
 
+import fcntl
 import os
 from collections.abc import Coroutine
 from pathlib import Path
@@ -11,7 +12,7 @@ from twisted.python.failure import Failure
 
 from cachew.plumbing.errors import SpoolFailed
 from cachew.plumbing.spool import Spool
-from cachew.plumbing.streams import Region, Source, read_all
+from cachew.plumbing.streams import PIECE, Region, Source, read_all
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -190,6 +191,31 @@ def test_take_from_a_pipe(spool: Spool) -> None:
     assert result(followed) == b"one two"
     with pytest.raises(SpoolFailed):
         spool.take(reading_end)
+
+
+def test_take_wakes_followers_seldom(spool: Spool) -> None:
+    """While more waits in a pipe, followers are woken for much at a time; when nothing does, for what there is."""
+    reading_end, writing_end = os.pipe()
+    os.set_blocking(reading_end, False)
+    fcntl.fcntl(writing_end, fcntl.F_SETPIPE_SZ, PIECE)
+    source = spool.follow()
+    come = Deferred.fromCoroutine(source.region(1 << 30))
+    takes = 0
+    while not come.called:
+        os.write(writing_end, bytes(PIECE))
+        assert spool.take(reading_end) == PIECE
+        takes += 1
+    assert takes == 4
+    little = Deferred.fromCoroutine(source.read(100))
+    os.write(writing_end, b"little")
+    spool.take(reading_end)
+    assert not little.called
+    with pytest.raises(BlockingIOError):
+        spool.take(reading_end)
+    assert result(little) == b"little"
+    source.close()
+    os.close(reading_end)
+    os.close(writing_end)
 
 
 def test_regions(spool: Spool) -> None:

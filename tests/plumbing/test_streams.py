@@ -5,11 +5,17 @@ from pathlib import Path
 from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.plumbing.errors import TooLarge
-from cachew.plumbing.streams import BytesSource, FileSource, PushSource, Source, read_all, read_start
+from cachew.plumbing.streams import BytesSource, FileSource, MemoryRegion, PushSource, Source, read_all, read_start
 
 
 def read(source: Source, size: int = 100) -> Deferred[bytes]:
     return Deferred.fromCoroutine(source.read(size))
+
+
+def region_of(source: BytesSource, limit: int) -> MemoryRegion | None:
+    found: list[MemoryRegion | None] = []
+    Deferred.fromCoroutine(source.region(limit)).addCallback(found.append)
+    return found[0]
 
 
 def now(deferred: Deferred[bytes]) -> bytes:
@@ -30,6 +36,17 @@ class Pusher:
             stop=lambda: self.asked.append("stop"),
             high_water=high_water,
         )
+
+
+def test_bytes_lie_in_memory() -> None:
+    """Bytes in memory are told as regions of that memory, never as copies of it."""
+    data = b"0123456789"
+    source = BytesSource(data)
+    assert now(read(source, 2)) == b"01"
+    first, rest, end = (region_of(source, limit) for limit in (3, 100, 100))
+    assert first is not None and (first.read(), first.data.obj) == (b"234", data)
+    assert rest is not None and (rest.read(), rest.length) == (b"56789", 5)
+    assert end is None
 
 
 def test_a_slow_reader_pauses_the_pusher_once() -> None:
