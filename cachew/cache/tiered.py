@@ -28,7 +28,6 @@ from cachew.plumbing.shared import Shared
 Name = tuple[str, str]
 _ANSWERS_KEPT = 10_000
 _DEBTS_KEPT = 1000
-_PROBE = "git", object_key("probe")
 
 
 class TieredCache:
@@ -83,9 +82,18 @@ class TieredCache:
         return self._tiers[-1]
 
     async def start(self) -> None:
-        """Start every tier."""
+        """Start every tier; one that can't be started fails until :meth:`probe` has started it.
+
+        :raise StorageUnavailable: when none can be started.
+        """
+        failures = []
         for tier in self._tiers:
-            await tier.cache.start()
+            try:
+                await tier.start()
+            except StorageUnavailable as error:
+                failures.append(error)
+        if len(failures) == len(self._tiers):
+            raise failures[0]
 
     async def stop(self) -> None:
         """End what goes on in the background and stop every tier."""
@@ -141,7 +149,7 @@ class TieredCache:
 
     async def probe(self) -> None:
         """Ask every tier something, so that trouble is noticed, and its end, though nobody reads or writes."""
-        probes = [Deferred.fromCoroutine(tier.stat(*_PROBE)) for tier in self._tiers]
+        probes = [Deferred.fromCoroutine(tier.probe()) for tier in self._tiers]
         await DeferredList(probes)
 
     # Is a nearer copy still right?

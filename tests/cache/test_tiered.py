@@ -402,3 +402,32 @@ async def test_trouble_is_told_until_it_is_over(tiers: Tiers) -> None:
     tiers.far.gate = None
     await tiers.cache.probe()
     assert tiers.cache.troubles == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_tier_that_cannot_be_started_is_started_later(
+    tmp_path: Path, clock: WallClock, threads: Threads
+) -> None:
+    """A disk that is not there at the start makes its tier fail until it is; a cache of nothing else doesn't start."""
+    directory = tmp_path / "disk"
+    directory.write_text("in the way")
+    disk = DiskCache(directory=directory, limit=LIMIT, clock=clock, threads=threads)
+    with pytest.raises(StorageUnavailable):
+        await TieredCache(tiers=[disk], clock=Clock(), wall_clock=clock).start()
+    time = Clock()
+    cache = TieredCache(
+        tiers=[disk, MemoryCache(limit=LIMIT, clock=clock)], clock=time, wall_clock=clock, names=["disk", "memory"]
+    )
+    await cache.start()
+    await store(cache, "key", b"data")
+    assert cache.troubles == ["cache tier disk fails"]
+    time.advance(60)
+    assert await fetch(cache, "key") == b"data"
+    await cache.probe()
+    assert cache.troubles == ["cache tier disk fails"]
+    directory.unlink()
+    await cache.probe()
+    assert cache.troubles == []
+    await store(cache, "key", b"new")
+    assert await fetch(disk, "key") == b"new"
+    await cache.stop()
