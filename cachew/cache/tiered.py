@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from cachew.cache.backfill import Copies, FarEntry, copy
 from cachew.cache.interface import Cache, Entry, ObjectInfo, Options, Stats, Writer
 from cachew.cache.naming import entity_tag, namespace_name, object_key
+from cachew.cache.readon import NearEntry
 from cachew.cache.tieredwriter import TieredWriter
 from cachew.cache.tiers import Tier
 from cachew.plumbing.background import Background
@@ -116,6 +117,8 @@ class TieredCache:
                 entry.close()
                 continue
             tier.count("hit")
+            if tier is not self._authority:
+                entry = self._near(entry, self._tiers[number + 1 :])
             return self._far(entry, self._tiers[:number]) if number else entry
         self._unless_all_fail()
         return None
@@ -209,6 +212,22 @@ class TieredCache:
         finally:
             if timer.active():
                 timer.cancel()
+
+    def _near(self, entry: Entry, farther: Sequence[Tier]) -> Entry:
+        info = entry.info
+
+        async def open_farther() -> Entry | None:
+            for tier in farther:
+                other = await tier.open(info.namespace, info.key)
+                if other is not None and info.digest and _same(other.info, info):
+                    name = f"{info.namespace}/{info.key}"
+                    self.log.info("reading {name} on from tier {tier}", name=name, tier=tier.name)
+                    return other
+                if other is not None:
+                    other.close()
+            return None
+
+        return NearEntry(entry=entry, farther=open_farther)
 
     # Copies from farther to nearer tiers
 
