@@ -276,6 +276,8 @@ async def test_a_key_may_be_any_text(api: Api) -> None:
         ("GET", "object/a%2Fb/k", 400),
         ("GET", "object/ns/", 400),
         ("GET", "object/ns/%ff", 400),
+        ("POST", "object/ns/a%0Ab", 400),
+        ("POST", "object/ns%0A/k", 400),
         ("GET", "object/ns", 404),
         ("GET", "object/ns/k/more", 404),
         ("PUT", "object/ns/k", 405),
