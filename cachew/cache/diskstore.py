@@ -131,7 +131,7 @@ class DiskStore:
             path = self._path(terms.namespace, terms.key)
             try:
                 draft.publish(path)
-            except OSError:
+            except (OSError, RuntimeError):  # the latter when it was given up meanwhile
                 self._index.remove(terms.namespace, terms.key)
                 if path.exists():
                     self._adopt(path)

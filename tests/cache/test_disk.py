@@ -318,6 +318,22 @@ async def test_an_index_that_is_damaged_meanwhile_is_made_anew(
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_cannot_be_put_in_its_place_is_not_counted(make: Callable[..., DiskCache], tmp_path: Path) -> None:
+    """When a finished file can't be renamed nothing is visible and nothing is counted."""
+    cache = make()
+    await cache.start()
+    in_the_way = tmp_path / "cache" / "objects" / "ns"
+    in_the_way.write_text("a file")
+    with pytest.raises(StorageUnavailable):
+        await store(cache, "key", b"data")
+    assert (await cache.stats()).objects == 0
+    in_the_way.unlink()
+    await store(cache, "key", b"data")
+    assert (await cache.stats()).objects == 1
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_vanished_file_takes_no_room(make: Callable[..., DiskCache], tmp_path: Path) -> None:
     """A file that somebody removed counts no more once its room is asked for or it is deleted."""
     cache = make()
