@@ -72,7 +72,13 @@ def _git(settings: Settings) -> Iterator[Problem]:
 
 def _cache(settings: Settings) -> Iterator[Problem]:
     seen: dict[PurePath, int] = {}
+    stores: dict[tuple[str | None, str, str], int] = {}
     for index, tier in enumerate(settings.cache):
+        if isinstance(tier, S3Tier):
+            # What one tier takes for a copy of its own that may go would be the other's only one.
+            first = stores.setdefault((tier.endpoint, tier.bucket, tier.prefix), index)
+            if first != index:
+                yield Problem(("cache", index, "prefix"), f"must not be shared with cache[{first}] in one bucket")
         if isinstance(tier, DiskTier):
             path = PurePath(tier.path or settings.state / "cache")
             for other, number in seen.items():

@@ -338,7 +338,9 @@ class House:
                 *self._manhole(),
                 self.artefacts.scheduler,
                 Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=dashboard.sample, clock=ground.reactor),
-                Periodic(name="tidying", interval=_TIDY_INTERVAL, work=self.tidying.tidy, clock=ground.reactor),
+                Periodic(
+                    name="tidying", interval=_TIDY_INTERVAL, work=self.tidying.tidy, clock=ground.reactor, now=True
+                ),
                 Periodic(name="cache probe", interval=_PROBE_INTERVAL, work=self.cache.probe, clock=ground.reactor),
                 Periodic(name="clone counts", interval=_COUNT_INTERVAL, work=self.clones.flush, clock=ground.reactor),
                 Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=self.cache.sweep, clock=ground.reactor),

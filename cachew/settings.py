@@ -22,6 +22,7 @@ from cachew.settingtypes import (
     HostName,
     HttpUrl,
     Networks,
+    ObjectPrefix,
     Section,
     Size,
     Text,
@@ -109,7 +110,7 @@ class S3Tier(Section):
 
     backend: Literal["s3"] = key("s3", "In an S3-compatible object store.")
     bucket: Text = key(..., "The bucket, which must exist.", example='"cachew"')
-    prefix: str = key("", "What the names of all its objects begin with.")
+    prefix: ObjectPrefix = key("", "What the names of all its objects begin with.")
     endpoint: BaseUrl | None = key(None, "URL of the store; by default AWS.", example='"http://10.0.0.6:9000/"')
     region: Text = key("us-east-1", "The store's region.")
     access_key: SecretStr | None = key(None, "Access key; by default the machine's role.", example='"${S3_KEY}"')

@@ -6,7 +6,7 @@ Every kind refuses what it does not allow with a text that says what it does.
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,8 @@ from pydantic import (
 from cachew.plumbing.units import parse_duration, parse_size
 
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?")
+
+_NO_HOST = re.compile(r"[\s%]")
 
 
 def _text_of(kind: str, example: str, value: object) -> str:
@@ -70,12 +72,28 @@ def _base_url(value: str) -> str:
 
 
 def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    parts = _split(value)
+    if parts is None or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
         raise ValueError('must be an http or https URL such as "https://git.example/"')
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not hold a user name or password; use [[credentials]]")
-    return value
+    return parts.geturl()
+
+
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of a URL, None when it names no host and port that can be connected to."""
+    try:
+        parts = urlsplit(url)
+        reachable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if reachable and not _NO_HOST.search(parts.hostname or "") else None
+
+
+def _object_prefix(value: str) -> str:
+    if any(part in ("", ".", "..") or not part.isprintable() for part in value.strip("/").split("/")) and value:
+        raise ValueError('must consist of names with single slashes between them, such as "cachew/test"')
+    return value.strip("/")
 
 
 def _address(value: object) -> IPv4Address | IPv6Address:
@@ -111,6 +129,7 @@ AtLeastOne = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 HostName = Annotated[str, AfterValidator(_host)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+ObjectPrefix = Annotated[str, AfterValidator(_object_prefix)]
 HeaderLine = Annotated[str, AfterValidator(_header_line)]
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(one_or_many)]

@@ -148,6 +148,14 @@ def test_reports_everything_at_once() -> None:
         ("listen = 'tcp:1'\ncache = []", "cache: must not be empty"),
         ("[upstreams.'GitHub.com']", 'upstreams."GitHub.com": must be a host name in lower case'),
         ("[upstreams.'h:443']", 'upstreams."h:443": must be a host name in lower case, with its port unless'),
+        *(
+            (f"[[cache]]\nbackend='s3'\nbucket='b'\nendpoint='http://{place}'", "cache[0].endpoint: must be an http or")
+            for place in ("h:abc", "h:99999/", "h:0", "[fe80::1%eth0]/", "[::1", "a b")
+        ),
+        *(
+            (f"[[cache]]\nbackend='s3'\nbucket='b'\nprefix='{prefix}'", "cache[0].prefix: must consist of names with")
+            for prefix in ("/", "a//b", "../a", "a/.", "a/\tb")
+        ),
         ("[upstreams.h]\nurl = 'ssh://h/'", "upstreams.h.url: must be an http or https URL"),
         ("[upstreams.h]\nurl = 'https://me:pw@h/'", "upstreams.h.url: must not hold a user name or password"),
         ("[upstreams.'*']\nurl = 'https://h/'", 'upstreams."*".url: must not be set'),
@@ -185,6 +193,20 @@ def test_disk_tiers_do_not_share_a_directory(paths: tuple[str | None, ...]) -> N
     """Two disk tiers in one directory, or in one another's, are a contradiction."""
     tiers = [f"[[cache]]\nbackend='disk'\n{'' if path is None else f'path={path!r}'}" for path in paths]
     assert complaints("\n".join(tiers)) == ["cache[1].path: must not be shared with cache[0]"]
+
+
+def test_s3_tiers_do_not_share_their_objects() -> None:
+    """Two S3 tiers whose objects have the same names are a contradiction, other prefixes are not."""
+    tier = "[[cache]]\nbackend='s3'\nbucket='b'\nendpoint='http://h'\nprefix="
+    assert complaints(f"{tier}'a'\n{tier}'a/'") == ["cache[1].prefix: must not be shared with cache[0] in one bucket"]
+    assert len(read(f"{tier}'a'\n{tier}'b'").cache) == 2
+
+
+def test_a_store_s_url_has_its_usual_form() -> None:
+    """A scheme in capitals and slashes around a prefix are what everybody takes them for."""
+    (tier,) = read("[[cache]]\nbackend='s3'\nbucket='b'\nendpoint='HTTP://h:9000'\nprefix='/a/b/'").cache
+    assert isinstance(tier, S3Tier)
+    assert (tier.endpoint, tier.prefix) == ("http://h:9000/", "a/b")
 
 
 RULES = """

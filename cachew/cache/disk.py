@@ -5,10 +5,12 @@ checked once, its readers get checked blocks; after that, and for objects writte
 which leaves by ``sendfile``.
 """
 
+import errno
 import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import ParamSpec, TypeVar, Unpack
 
@@ -21,13 +23,17 @@ from cachew.cache.interface import ObjectInfo, Options, Stats
 from cachew.cache.naming import namespace_name, object_key
 from cachew.cache.record import Terms
 from cachew.plumbing.disk import free_bytes
-from cachew.plumbing.errors import CorruptObject, StorageUnavailable, TooLarge
+from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable, TooLarge
 from cachew.plumbing.streams import FileSource, Source
 from cachew.plumbing.threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_PRIMARY = 0xFF
+"""The bits of SQLite's error code that say what went wrong; the rest says where."""
 _ROOM_EVERY = 64 * 1024 * 1024
 _NOTHING: set[int] = set()
 
@@ -199,14 +205,27 @@ class DiskCache:
     async def in_thread(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what blocks in a thread.
 
-        :raise StorageUnavailable: when the disk fails.
+        :raise StorageFull: when the disk is full.
+        :raise StorageUnavailable: when it fails in any other way.
         """
         try:
             return await self._threads(function, *args, **kwargs)
         except OSError as error:
-            raise StorageUnavailable(f"the disk cache failed: {error.strerror}") from error
+            kind = StorageFull if error.errno in _FULL else StorageUnavailable
+            raise kind(f"the disk cache failed: {error.strerror}") from error
         except sqlite3.Error as error:
-            raise StorageUnavailable(f"the index of the disk cache failed: {error}") from error
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
+            if code in _DAMAGED:
+                await self._rebuild_index()
+            kind = StorageFull if code == sqlite3.SQLITE_FULL else StorageUnavailable
+            raise kind(f"the index of the disk cache failed: {error}") from error
+
+    async def _rebuild_index(self) -> None:
+        self.log.error("the index of the disk cache is damaged and is made anew")
+        try:
+            await self._threads(self._store.rebuild)
+        except (OSError, sqlite3.Error) as error:
+            self.log.error("the index of the disk cache can't be made anew: {error}", error=str(error))
 
     async def start(self) -> None:
         """Open the directory, remove what was left unfinished, bring the index in step with the files."""
@@ -283,6 +302,8 @@ class DiskCache:
         return await self.in_thread(self._store.namespaces, self._clock())
 
     async def sweep(self) -> None:
-        """Remove what has expired and write the uses down."""
+        """Remove what has expired and what is over the bounds, and write the uses down."""
         await self.in_thread(self._store.drop_expired, self._clock())
         await self.in_thread(self._store.flush)
+        with suppress(StorageFull):
+            await self.make_room()

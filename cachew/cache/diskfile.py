@@ -105,6 +105,11 @@ class Draft:
             os.fsync(file.fileno())
             return record
 
+    def stamp(self) -> Stamp:
+        """Return the file's stamp, which a rename leaves as it is."""
+        with self._lock:
+            return stamp_of(self._opened())
+
     def publish(self, target: Path) -> None:
         """Rename the sealed file to where readers look for it."""
         with self._lock:

@@ -7,6 +7,7 @@ threads, under the cache's own lock.
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,9 +93,14 @@ class DiskIndex:
 
     def put(self, row: Row) -> None:
         """Note an object, in the place of any other under its key."""
-        self.remove(row.namespace, row.key)
-        values = tuple(getattr(row, field) for field in _FIELDS.split(", "))
-        self._db.execute(f"INSERT INTO objects ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        size, values = self.size, tuple(getattr(row, field) for field in _FIELDS.split(", "))
+        try:
+            with self._transaction():
+                self.remove(row.namespace, row.key)
+                self._db.execute(f"INSERT INTO objects ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        except sqlite3.Error:
+            self.size = size
+            raise
         self.size += row.size
 
     def remove(self, namespace: str, key: str) -> None:
@@ -107,9 +113,20 @@ class DiskIndex:
     def touch(self, uses: Iterable[tuple[str, str, float]]) -> None:
         """Note uses: namespace, key, time."""
         rows = [(used, namespace, key) for namespace, key, used in uses]
+        with self._transaction():
+            self._db.executemany("UPDATE objects SET used = ? WHERE namespace = ? AND key = ?", rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Have several changes made, or none; a transaction that fails is never left open."""
         self._db.execute("BEGIN")
-        self._db.executemany("UPDATE objects SET used = ? WHERE namespace = ? AND key = ?", rows)
-        self._db.execute("COMMIT")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
 
     def rows(self) -> Iterator[Row]:
         """Return everything, the least recently used first."""

@@ -62,6 +62,13 @@ class DiskStore:
             self._index.open()
             self._reconcile()
 
+    def rebuild(self) -> None:
+        """Open the index again, which makes a damaged one anew, and bring it in step with the files."""
+        with self._lock:
+            self._index.close()
+            self._index.open()
+            self._reconcile()
+
     def close(self) -> None:
         """Write down the uses and close the index."""
         with self._lock, suppress(StorageUnavailable):
@@ -118,10 +125,17 @@ class DiskStore:
         record = draft.seal(terms, now)
         with self._lock:
             self.make_room(now)
-            path = self._path(terms.namespace, terms.key)
-            draft.publish(path)
-            stamp = stamp_of(path)
+            stamp = draft.stamp()
+            # First, so that no file becomes visible that the index can't take in and nobody would ever remove.
             self._index.put(_row(record.info, stamp, used=now))
+            path = self._path(terms.namespace, terms.key)
+            try:
+                draft.publish(path)
+            except (OSError, RuntimeError):  # the latter when it was given up meanwhile
+                self._index.remove(terms.namespace, terms.key)
+                if path.exists():
+                    self._adopt(path)
+                raise
             self._forget(draft)
         return record.info, stamp
 
@@ -198,11 +212,12 @@ class DiskStore:
                 if stamp is not None and stamp_of(path) != stamp:
                     return False
                 path.unlink()
+                removed = True
             except FileNotFoundError:
-                return False
+                removed = False
             self._uses.pop((namespace, key), None)
             self._index.remove(namespace, key)
-            return True
+            return removed
 
     def stats(self, now: float) -> Stats:
         """Count the visible objects."""

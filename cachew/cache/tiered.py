@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from cachew.cache.backfill import Copies, FarEntry, copy
 from cachew.cache.interface import Cache, Entry, ObjectInfo, Options, Stats, Writer
 from cachew.cache.naming import entity_tag, namespace_name, object_key
+from cachew.cache.readon import NearEntry
 from cachew.cache.tieredwriter import TieredWriter
 from cachew.cache.tiers import Tier
 from cachew.plumbing.background import Background
@@ -28,7 +29,6 @@ from cachew.plumbing.shared import Shared
 Name = tuple[str, str]
 _ANSWERS_KEPT = 10_000
 _DEBTS_KEPT = 1000
-_PROBE = "git", object_key("probe")
 
 
 class TieredCache:
@@ -83,9 +83,18 @@ class TieredCache:
         return self._tiers[-1]
 
     async def start(self) -> None:
-        """Start every tier."""
+        """Start every tier; one that can't be started fails until :meth:`probe` has started it.
+
+        :raise StorageUnavailable: when none can be started.
+        """
+        failures = []
         for tier in self._tiers:
-            await tier.cache.start()
+            try:
+                await tier.start()
+            except StorageUnavailable as error:
+                failures.append(error)
+        if len(failures) == len(self._tiers):
+            raise failures[0]
 
     async def stop(self) -> None:
         """End what goes on in the background and stop every tier."""
@@ -108,6 +117,8 @@ class TieredCache:
                 entry.close()
                 continue
             tier.count("hit")
+            if tier is not self._authority:
+                entry = self._near(entry, self._tiers[number + 1 :])
             return self._far(entry, self._tiers[:number]) if number else entry
         self._unless_all_fail()
         return None
@@ -141,7 +152,7 @@ class TieredCache:
 
     async def probe(self) -> None:
         """Ask every tier something, so that trouble is noticed, and its end, though nobody reads or writes."""
-        probes = [Deferred.fromCoroutine(tier.stat(*_PROBE)) for tier in self._tiers]
+        probes = [Deferred.fromCoroutine(tier.probe()) for tier in self._tiers]
         await DeferredList(probes)
 
     # Is a nearer copy still right?
@@ -201,6 +212,22 @@ class TieredCache:
         finally:
             if timer.active():
                 timer.cancel()
+
+    def _near(self, entry: Entry, farther: Sequence[Tier]) -> Entry:
+        info = entry.info
+
+        async def open_farther() -> Entry | None:
+            for tier in farther:
+                other = await tier.open(info.namespace, info.key)
+                if other is not None and info.digest and _same(other.info, info):
+                    name = f"{info.namespace}/{info.key}"
+                    self.log.info("reading {name} on from tier {tier}", name=name, tier=tier.name)
+                    return other
+                if other is not None:
+                    other.close()
+            return None
+
+        return NearEntry(entry=entry, farther=open_farther)
 
     # Copies from farther to nearer tiers
 

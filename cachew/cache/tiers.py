@@ -4,18 +4,21 @@ A tier that has just failed is left alone for a while: nobody waits for it again
 """
 
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.cache.interface import Cache, Entry, ObjectInfo
+from cachew.cache.naming import object_key
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable
 from cachew.plumbing.metrics import Metrics
 
 T = TypeVar("T")
 
 
+_PROBE = "git", object_key("probe")
 SLOW = 2.0
 """Seconds after which a tier that hasn't said what it has counts as slow."""
 
@@ -38,13 +41,37 @@ class Tier:
         self.cache, self.name = cache, name
         self._clock, self._retry_after, self._metrics = clock, retry_after, metrics
         self._failed_at: float | None = None
+        self._unopened = False
         self._took = 0.0
         self._asked: list[float] = []
         metrics.tier_up.labels(name).set(1)
 
+    async def start(self) -> None:
+        """Start the cache; while that can't be done the tier fails, and this may be called again.
+
+        :raise StorageUnavailable: when it can't be done.
+        """
+        try:
+            await self.cache.start()
+        except StorageUnavailable as error:
+            self._unopened = True
+            self.failed(error)
+            raise
+        self._unopened = False
+        self._works()
+
+    async def probe(self) -> None:
+        """Ask it something, so that trouble is noticed, and its end, though nobody reads or writes."""
+        with suppress(StorageUnavailable):
+            if self._unopened:
+                await self.start()
+        await self.stat(*_PROBE)
+
     @property
     def resting(self) -> bool:
-        """Whether it failed so lately that it is left alone."""
+        """Whether it can't be used, or failed so lately that it is left alone."""
+        if self._unopened:
+            return True
         return self._failed_at is not None and self._clock.seconds() < self._failed_at + self._retry_after
 
     @property

@@ -31,6 +31,10 @@ class Forbidden(CachewError):
     """The request is understood and refused."""
 
 
+class PreconditionFailed(CachewError):
+    """What a request to change something depends on does not hold (RFC 9110, section 13)."""
+
+
 class Unauthorized(CachewError):
     """The request must say who it is from.
 

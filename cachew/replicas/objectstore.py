@@ -29,7 +29,7 @@ class ObjectStoreRecords:
             return None
         data, version = found
         try:
-            return Versioned(json.loads(data)["value"], version)
+            return Versioned(dict(json.loads(data)["value"]), version)
         except (ValueError, KeyError, TypeError) as error:
             raise StorageUnavailable(f"the record {name} is damaged") from error
 

@@ -224,8 +224,8 @@ def _check_target(request: Any) -> None:
         path = b"/".join((*request.prepath, *request.postpath)).decode("utf-8")
     except UnicodeDecodeError:
         raise BadRequest("the path is not UTF-8") from None
-    if "\x00" in path:
-        raise BadRequest("a NUL in the path")
+    if "\x00" in path or "\n" in path:
+        raise BadRequest("a NUL or a line break in the path")
     if len(request.postpath) > 1 and not request.postpath[0]:
         # Klein would take "//admin/" for "/admin/".
         raise NotFound("not found")

@@ -14,6 +14,8 @@ _ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _RANGE = re.compile(r"bytes=[ \t,]*(?:(\d+)-(\d*)|-(\d+))[ \t,]*", re.IGNORECASE | re.ASCII)
 _DIGITS = 40
 _READS = ("GET", "HEAD")
+PRECONDITIONS = frozenset({"if-match", "if-none-match", "if-unmodified-since"})
+"""The headers, in lower case, that can keep a request from changing something."""
 
 
 @dataclass(frozen=True)

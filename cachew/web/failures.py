@@ -21,6 +21,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.Forbidden, 403),
     (errors.NotFound, 404),
     (errors.MethodNotAllowed, 405),
+    (errors.PreconditionFailed, 412),
     (errors.TooLarge, 413),
     (errors.UnsupportedEncoding, 415),
     (errors.Busy, 503),

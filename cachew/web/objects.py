@@ -13,11 +13,11 @@ from klein import Klein
 
 from cachew.cache.interface import Cache, ObjectInfo
 from cachew.cache.naming import namespace_name
-from cachew.plumbing.errors import BadRequest, Forbidden, NotFound, TooLarge
+from cachew.plumbing.errors import BadRequest, Forbidden, NotFound, PreconditionFailed, TooLarge
 from cachew.plumbing.streams import PIECE, BytesSource, Source
 from cachew.web.app import allow_methods
 from cachew.web.bodies import send
-from cachew.web.conditional import Decision, evaluate
+from cachew.web.conditional import PRECONDITIONS, Decision, evaluate
 from cachew.web.forms import header
 from cachew.web.storable import returned, storable, time_to_live, uploaded_tag
 
@@ -80,6 +80,7 @@ class ObjectRoutes:
 
     async def _post(self, request: Any, namespace: str, key: str) -> bytes:
         self._check_size(request.body_length or 0)
+        await self._check_preconditions(request, namespace, key)
         writer = await self._cache.create(
             namespace,
             key,
@@ -99,11 +100,27 @@ class ObjectRoutes:
         request.setHeader(b"ETag", f'"{info.etag}"'.encode())
         return b""
 
+    async def _check_preconditions(self, request: Any, namespace: str, key: str) -> None:
+        """Refuse to change an object that is not in the state that the client asks for."""
+        asked = {name.lower() for name in request.fields}
+        if not asked & PRECONDITIONS:
+            return
+        info = await self._cache.stat(namespace, key)
+        if info is None:
+            holds = "if-match" not in asked or request.method == b"DELETE"  # which is told that there is none
+        else:
+            method = request.method.decode("ascii")
+            decision = evaluate(method, request.fields, etag=info.etag, modified=info.modified, size=info.size)
+            holds = decision.status != 412
+        if not holds:
+            raise PreconditionFailed("the object is not in the state that the request asks for")
+
     def _check_size(self, size: int) -> None:
         if self._limit is not None and size > self._limit:
             raise TooLarge(self._limit, "object")
 
     async def _delete(self, request: Any, namespace: str, key: str) -> bytes:
+        await self._check_preconditions(request, namespace, key)
         if not await self._cache.delete(namespace, key):
             raise NotFound("no such object")
         return b""

@@ -9,7 +9,8 @@ import pytest
 import pytest_twisted
 
 from cachew.cache.disk import DiskCache
-from cachew.plumbing.errors import CorruptObject, StorageUnavailable
+from cachew.cache.naming import object_key
+from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable
 from cachew.plumbing.streams import FileSource, read_all
 from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, sha256, store
@@ -266,6 +267,101 @@ async def test_a_failing_disk_is_named(make: Callable[..., DiskCache], tmp_path:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(StorageUnavailable):
         await make().start()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_disk_is_no_failing_one(make: Callable[..., DiskCache]) -> None:
+    """What doesn't fit is refused as such, so that nobody takes the cache for broken and stops reading it."""
+    cache = make()
+    with pytest.raises(StorageFull):
+        await cache.in_thread(Path("/dev/full").write_bytes, b"x")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_index_lets_nothing_become_visible(make: Callable[..., DiskCache], tmp_path: Path) -> None:
+    """An object that the index has no room for is neither visible nor on the disk; the others stay, and counted."""
+    cache = make()
+    await cache.start()
+    database = cache._store._index._db
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count = {pages}")
+    stored = 0
+    with pytest.raises(StorageFull):
+        for number in range(1000):
+            await store(cache, f"key {number}", b"data")
+            stored += 1
+    assert await missing(cache, f"key {stored}")
+    assert len(files(tmp_path)) == stored == (await cache.stats()).objects
+    database.execute("PRAGMA max_page_count = 1000000")
+    await store(cache, f"key {stored}", b"data")
+    assert (await cache.stats()).objects == stored + 1
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_index_that_is_damaged_meanwhile_is_made_anew(
+    make: Callable[..., DiskCache], tmp_path: Path
+) -> None:
+    """When the index is damaged under a running server one request fails, and none of what is stored is lost."""
+    cache = make()
+    await cache.start()
+    await store(cache, "key", b"data")
+    cache._store._index._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    spoil(tmp_path / "cache" / "index.sqlite", "rubbish")
+    cache._store._index._db.execute("PRAGMA shrink_memory")
+    with pytest.raises(StorageUnavailable):
+        await cache.stats()
+    assert await fetch(cache, "key") == b"data"
+    await store(cache, "other", b"data")
+    assert (await cache.stats()).objects == 2
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_cannot_be_put_in_its_place_is_not_counted(make: Callable[..., DiskCache], tmp_path: Path) -> None:
+    """When a finished file can't be renamed nothing is visible and nothing is counted."""
+    cache = make()
+    await cache.start()
+    in_the_way = tmp_path / "cache" / "objects" / "ns"
+    in_the_way.write_text("a file")
+    with pytest.raises(StorageUnavailable):
+        await store(cache, "key", b"data")
+    assert (await cache.stats()).objects == 0
+    in_the_way.unlink()
+    await store(cache, "key", b"data")
+    assert (await cache.stats()).objects == 1
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_vanished_file_takes_no_room(make: Callable[..., DiskCache], tmp_path: Path) -> None:
+    """A file that somebody removed counts no more once its room is asked for or it is deleted."""
+    cache = make()
+    await cache.start()
+    await store(cache, "key", b"data")
+    await store(cache, "other", b"data")
+    for path in files(tmp_path):
+        path.unlink()
+    cache._store.remove("ns", object_key("key"))
+    assert (await cache.stats()).objects == 1
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_sweep_keeps_the_bounds(make: Callable[..., DiskCache], clock: WallClock) -> None:
+    """A limit that was lowered, or a file system that others fill, is heeded though nobody writes."""
+    left = [100_000]
+    cache = make(min_free=50_000, free=lambda directory: left[0])
+    await cache.start()
+    await store(cache, "old", b"x" * 20_000)
+    clock.advance(1)
+    await store(cache, "new", b"x" * 10_000)
+    left[0] = 45_000
+    await cache.sweep()
+    assert (await missing(cache, "old"), await missing(cache, "new")) == (True, False)
+    left[0] = 0
+    await cache.sweep()
+    await cache.stop()
 
 
 @pytest_twisted.ensureDeferred

@@ -178,6 +178,37 @@ async def test_a_connection_lost_in_the_middle_leaves_no_copy(tiers: Tiers, cut:
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("cut", [0, 1, 1_500_000])
+@pytest.mark.parametrize("region", [(0, None), (500_000, 2_000_000)])
+async def test_a_damaged_copy_is_read_on_from_a_farther_tier(
+    tiers: Tiers, cut: int, region: tuple[int, int | None]
+) -> None:
+    """Who reads a copy that turns out to be damaged gets the rest from a tier that has the same object."""
+    await store(tiers.cache, "key", LARGE)
+    tiers.near.cut = cut
+    tiers.middle.down = True
+    offset, length = region
+    end = len(LARGE) if length is None else offset + length
+    async with opened(tiers.cache, "key") as entry:
+        assert await read_all(entry.source(offset, length), LIMIT) == LARGE[offset:end]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_copy_is_read_on_from_nothing_else(tiers: Tiers) -> None:
+    """When the other tiers have another object by now, or fail, the stream ends with what was wrong."""
+    await store(tiers.cache, "key", LARGE)
+    tiers.near.cut = 1_000_000
+    async with opened(tiers.cache, "key") as entry:
+        await store(tiers.middle, "key", b"other")
+        await store(tiers.far, "key", b"other")
+        with pytest.raises(CorruptObject):
+            await read_all(entry.source(), LIMIT)
+        tiers.middle.down = tiers.far.down = True
+        with pytest.raises(CorruptObject):
+            await read_all(entry.source(), LIMIT)
+
+
+@pytest_twisted.ensureDeferred
 async def test_reading_a_part_fills_in_the_background(tiers: Tiers) -> None:
     """Readers of parts get them at once; one copy of the whole is made behind them, by one reading."""
     await store(tiers.far, "key", LARGE)
@@ -402,3 +433,32 @@ async def test_trouble_is_told_until_it_is_over(tiers: Tiers) -> None:
     tiers.far.gate = None
     await tiers.cache.probe()
     assert tiers.cache.troubles == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_tier_that_cannot_be_started_is_started_later(
+    tmp_path: Path, clock: WallClock, threads: Threads
+) -> None:
+    """A disk that is not there at the start makes its tier fail until it is; a cache of nothing else doesn't start."""
+    directory = tmp_path / "disk"
+    directory.write_text("in the way")
+    disk = DiskCache(directory=directory, limit=LIMIT, clock=clock, threads=threads)
+    with pytest.raises(StorageUnavailable):
+        await TieredCache(tiers=[disk], clock=Clock(), wall_clock=clock).start()
+    time = Clock()
+    cache = TieredCache(
+        tiers=[disk, MemoryCache(limit=LIMIT, clock=clock)], clock=time, wall_clock=clock, names=["disk", "memory"]
+    )
+    await cache.start()
+    await store(cache, "key", b"data")
+    assert cache.troubles == ["cache tier disk fails"]
+    time.advance(60)
+    assert await fetch(cache, "key") == b"data"
+    await cache.probe()
+    assert cache.troubles == ["cache tier disk fails"]
+    directory.unlink()
+    await cache.probe()
+    assert cache.troubles == []
+    await store(cache, "key", b"new")
+    assert await fetch(disk, "key") == b"new"
+    await cache.stop()

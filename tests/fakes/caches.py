@@ -42,6 +42,7 @@ class UnreliableCache:
 
     async def start(self) -> None:
         """Start."""
+        self.check()
         await self.cache.start()
 
     async def stop(self) -> None:

@@ -54,3 +54,17 @@ async def test_an_unchanged_snapshot_is_left_alone(upstream: Upstream, start: St
     answer = await ask(reactor, cachew.url, "HEAD", SNAPSHOT)
     assert answer.headers["x-cachew-snapshot-commit"] == pushed
     assert answer.headers["etag"] != first.headers["etag"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_quota_holds_from_the_start(upstream: Upstream, start: Start, log: LogLines) -> None:
+    """A server that has more mirrors than it may keep forgets those used least as soon as it is ready."""
+    earlier = await start()
+    for name in ("org/old", "org/new"):
+        repositories.make_repository(upstream.path(name), commits=3)
+        await earlier.mirrored(name)
+        await ask(reactor, earlier.url, "GET", f"/git/git.example/{name}/info/refs?service=git-upload-pack")
+    await earlier.stop()
+    forgetting = log.next("forgetting the mirror of")
+    await start('[git]\nmirror-limit = "1KB"')
+    assert "git.example/org/old" in await forgetting

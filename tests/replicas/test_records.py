@@ -51,9 +51,10 @@ class TestObjectStore(RecordsContract):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_damaged_record_is_told(threads: Threads) -> None:
+@pytest.mark.parametrize("damaged", [b"rubbish", b"", b"[]", b"{}", b'{"value": 5}', b'{"value": null}'])
+async def test_a_damaged_record_is_told(threads: Threads, damaged: bytes) -> None:
     """Something else in a record's place is a failure of the storage, not an empty record."""
     bucket = Bucket(store=MemoryStore(), threads=threads)
-    await bucket.put("records/name", b"rubbish")
+    await bucket.put("records/name", damaged)
     with pytest.raises(StorageUnavailable):
         await ObjectStoreRecords(bucket=bucket).get("name")

@@ -222,6 +222,29 @@ async def test_ranges_and_conditions(api: Api) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_changes_may_be_conditional(api: Api) -> None:
+    """An object is replaced or deleted only in the state that the request asks for, and created only where none is."""
+
+    async def change(method: str, **headers: str) -> int:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return (await api.ask(method, "object/ns/k", data=b"new", headers=named))[0]
+
+    assert await change("POST", If_Match="*") == 412
+    assert await change("DELETE", If_Match="*") == 404
+    assert await change("POST", If_None_Match="*") == 200
+    assert await change("POST", If_None_Match="*") == 412
+    info = await store(api.cache, "k", b"data")
+    for method in ("POST", "DELETE"):
+        assert await change(method, If_Match='"other"') == 412
+        assert await change(method, If_Unmodified_Since="Thu, 01 Jan 1970 00:00:00 GMT") == 412
+    assert await fetch(api.cache, "k") == b"data"
+    assert await change("POST", If_Match=f'"{info.etag}"') == 200
+    assert await fetch(api.cache, "k") == b"new"
+    assert await change("DELETE", If_None_Match='"other"') == 200
+    assert await missing(api.cache, "k")
+
+
+@pytest_twisted.ensureDeferred
 async def test_time_to_live_and_tag_are_taken(api: Api) -> None:
     """Time-To-Live and ETag of an upload are used, and are not stored as headers."""
     await api.ask("POST", "object/ns/k", data=b"x", headers={"Time-To-Live": "1m30s", "ETag": '"v1"'})
@@ -253,6 +276,8 @@ async def test_a_key_may_be_any_text(api: Api) -> None:
         ("GET", "object/a%2Fb/k", 400),
         ("GET", "object/ns/", 400),
         ("GET", "object/ns/%ff", 400),
+        ("POST", "object/ns/a%0Ab", 400),
+        ("POST", "object/ns%0A/k", 400),
         ("GET", "object/ns", 404),
         ("GET", "object/ns/k/more", 404),
         ("PUT", "object/ns/k", 405),
