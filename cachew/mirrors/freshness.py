@@ -211,7 +211,7 @@ class Freshness:
         credential: str | None = None
         try:
             credential = await shown(identity, authorization)
-            result = await self._remotes.of(identity).list(kind, credential)
+            result = await self._remotes.of(identity).list(kind, credential, self._listing_before(question))
         except UpstreamError as error:
             result = error
         finally:
@@ -235,10 +235,12 @@ class Freshness:
 
     def _same_as_before(self, question: Question, listing: Listing) -> Listing:
         """Return the very listing of the time before, if nothing has changed: what was made of it is still good."""
+        before = self._listing_before(question)
+        return before if before == listing else listing
+
+    def _listing_before(self, question: Question) -> Listing | None:
         kept = self._kept.get(question)
-        if kept is None or not isinstance(kept.result, Listing) or kept.result != listing:
-            return listing
-        return kept.result
+        return kept.result if kept is not None and isinstance(kept.result, Listing) else None
 
     def _drop_contradicted(self, identity: Identity, kind: Kind, number: int, listing: Listing) -> None:
         """Forget an older listing of everything, or of heads and tags, that the newest one proves wrong.

@@ -4,8 +4,10 @@ See gitprotocol-common(5), "pkt-line Format". A packet is a payload, or one of t
 (``0000``), delimiter (``0001``) and response end (``0002``).
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from functools import lru_cache
 
 from cachew.plumbing.errors import BadRequest
 
@@ -23,6 +25,7 @@ class Special(Enum):
 
 FLUSH, DELIM, RESPONSE_END = Special.FLUSH, Special.DELIM, Special.RESPONSE_END
 Packet = bytes | Special
+_HEX = re.compile(rb"[0-9a-fA-F]{4}").fullmatch
 _SPECIAL = {0: FLUSH, 1: DELIM, 2: RESPONSE_END}
 
 
@@ -75,8 +78,9 @@ class Decoder:
         return self._rest
 
 
+@lru_cache(maxsize=4096)
 def _length(digits: bytes) -> int:
-    if not all(c in b"0123456789abcdefABCDEF" for c in digits):
+    if _HEX(digits) is None:
         raise BadRequest(f"bad pkt-line length {digits!r}")
     length = int(digits, 16)
     if length == 3:

@@ -126,6 +126,7 @@ class UpstreamClient:
         prefixes: Sequence[str] | None = None,
         authorization: str | None = None,
         known: Capabilities | None = None,
+        before: Listing | None = None,
     ) -> tuple[Listing, Capabilities]:
         """Ask a repository for its refs.
 
@@ -133,6 +134,7 @@ class UpstreamClient:
         :param prefixes: prefixes that bound the listing; None for all refs.
         :param authorization: the ``Authorization`` to send.
         :param known: what an earlier call returned, which saves a request with upstreams that speak v2.
+        :param before: an earlier listing, most of which may come again; it costs less to read then.
         :return: the listing, and what to pass as ``known`` next time.
         :raise UpstreamRefused: when it answers 401, 403, 404 or another 4xx.
         :raise UpstreamBusy: when it answers 429 or 5xx, or has done so and is still to be left alone.
@@ -141,7 +143,7 @@ class UpstreamClient:
         """
         scope = (url, sha256((authorization or "").encode("utf-8", "surrogateescape")).digest())
         self._backoff.check(scope, url)
-        work = Deferred.fromCoroutine(self._checked(url, prefixes, authorization, known))
+        work = Deferred.fromCoroutine(self._checked(url, prefixes, authorization, known, before))
         try:
             result = await work.addTimeout(self._timeouts.check, self._reactor, lambda *_: self._too_slow(url))
         except UpstreamBusy as busy:
@@ -154,10 +156,15 @@ class UpstreamClient:
         raise UpstreamTimeout(url, f"did not answer a ref check within {self._timeouts.check:.0f} seconds")
 
     async def _checked(
-        self, url: str, prefixes: Sequence[str] | None, authorization: str | None, known: Capabilities | None
+        self,
+        url: str,
+        prefixes: Sequence[str] | None,
+        authorization: str | None,
+        known: Capabilities | None,
+        before: Listing | None,
     ) -> tuple[Listing, Capabilities]:
         try:
-            listing, capabilities = await self._list(url, prefixes, authorization, known)
+            listing, capabilities = await self._list(url, prefixes, authorization, known, before)
         except (MalformedListing, RemoteError, BrokenGzip) as failure:
             raise explain_answer(url, failure) from failure
         except TooLarge as failure:
@@ -165,19 +172,24 @@ class UpstreamClient:
         return listing.filtered(prefixes), capabilities
 
     async def _list(
-        self, url: str, prefixes: Sequence[str] | None, authorization: str | None, known: Capabilities | None
+        self,
+        url: str,
+        prefixes: Sequence[str] | None,
+        authorization: str | None,
+        known: Capabilities | None,
+        before: Listing | None,
     ) -> tuple[Listing, Capabilities]:
         # A known redirect is no shortcut: it may have been meant only for whoever was redirected.
         if known is not None and known.protocol == 2 and known.base_url == url:
             try:
-                return await self._ls_refs(url, prefixes, authorization, known), known
+                return await self._ls_refs(url, prefixes, authorization, known, before), known
             except MalformedListing:
                 pass  # the upstream may have changed since; ask it what it speaks now
         capabilities, listing = await self._discover(url, authorization)
         if listing is None:
             base = capabilities.base_url
             allowed = authorization if same_origin(url, base) else None
-            listing = await self._ls_refs(base, prefixes, allowed, capabilities)
+            listing = await self._ls_refs(base, prefixes, allowed, capabilities, before)
         return listing, capabilities
 
     async def _discover(self, url: str, authorization: str | None) -> tuple[Capabilities, Listing | None]:
@@ -193,13 +205,18 @@ class UpstreamClient:
         return Capabilities(capabilities.features, capabilities.protocol, base), listing
 
     async def _ls_refs(
-        self, base: str, prefixes: Sequence[str] | None, authorization: str | None, capabilities: Capabilities
+        self,
+        base: str,
+        prefixes: Sequence[str] | None,
+        authorization: str | None,
+        capabilities: Capabilities,
+        before: Listing | None,
     ) -> Listing:
         body = ls_refs_request(capabilities, prefixes)
         headers = _headers("application/x-git-upload-pack-result", authorization)
         headers.append((b"Content-Type", b"application/x-git-upload-pack-request"))
         response = await self._exchange.ask(base + "/git-upload-pack", headers, body, seconds=self._timeouts.check)
-        parser = LsRefsParser(capabilities.object_format)
+        parser = LsRefsParser(capabilities.object_format, before)
         await self._read(base, response, "application/x-git-upload-pack-result", parser)
         return parser.result()
 

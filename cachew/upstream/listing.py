@@ -8,7 +8,7 @@ gitprotocol-v2(5).
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -22,6 +22,8 @@ AGENT = "git/2.39.5-cachew"
 
 REF_NAME = rb"[^\x00-\x20\x7f~^:?*\[\\]+"
 _LINE = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}|unborn) (" + REF_NAME + rb")((?: [^ ]+)*)")
+_MANY = 1000
+"""From how many refs on it pays to keep the lines that told them."""
 _FORMATS = {"sha1": 40, "sha256": 64}
 
 
@@ -63,11 +65,13 @@ class Listing:
     :param refs: the refs.
     :param object_format: ``sha1`` or ``sha256``.
     :param protocol: the version of the protocol that told them.
+    :param lines: the packets that told them, if they are many: most will come again in the next listing.
     """
 
     refs: tuple[RemoteRef, ...]
     object_format: str = "sha1"
     protocol: int = 2
+    lines: Mapping[Packet, RemoteRef] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def by_name(self) -> dict[str, RemoteRef]:
@@ -113,7 +117,7 @@ class Listing:
         if not wanted:
             return self
         refs = tuple(ref for ref in self.refs if ref.name.startswith(wanted))
-        return Listing(refs, self.object_format, self.protocol)
+        return replace(self, refs=refs)
 
 
 @dataclass(frozen=True)
@@ -161,12 +165,15 @@ class LsRefsParser:
     """Reads an ``ls-refs`` response, packet by packet.
 
     :param object_format: what the upstream's capabilities said.
+    :param before: an earlier listing, whose lines need no second reading.
     """
 
-    def __init__(self, object_format: str = "sha1") -> None:
+    def __init__(self, object_format: str = "sha1", before: Listing | None = None) -> None:
         self._format = object_format
         self._width = oid_width(object_format)
         self._refs: list[RemoteRef] = []
+        self._lines: dict[Packet, RemoteRef] = {}
+        self._known = before.lines if before is not None and before.object_format == object_format else self._lines
         self.done = False
 
     def take(self, packet: Packet) -> None:
@@ -180,12 +187,18 @@ class LsRefsParser:
         if packet is FLUSH:
             self.done = True
             return
+        ref = self._known.get(packet)
+        if ref is None:
+            ref = self._read(packet)
+        self._lines[packet] = ref
+        self._refs.append(ref)
+
+    def _read(self, packet: Packet) -> RemoteRef:
         line = payload_of(packet)
         match = _LINE.fullmatch(line)
         if match is None:
             raise MalformedListing(f"bad line in the ref listing: {printable(line)}")
-        oid, name, attributes = match.groups()
-        self._refs.append(self._ref(oid, name, attributes))
+        return self._ref(*match.groups())
 
     def _ref(self, oid: bytes, name: bytes, attributes: bytes) -> RemoteRef:
         unborn = oid == b"unborn"
@@ -208,7 +221,8 @@ class LsRefsParser:
         """
         if not self.done:
             raise MalformedListing("the ref listing broke off")
-        return Listing(tuple(self._refs), self._format, 2)
+        lines = self._lines if len(self._refs) >= _MANY else {}
+        return Listing(tuple(self._refs), self._format, 2, lines)
 
 
 def parse_ls_refs(packets: Iterable[Packet], object_format: str = "sha1") -> Listing:

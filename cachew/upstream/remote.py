@@ -49,21 +49,24 @@ class Remote:
         self._capabilities: Capabilities | None = None
         self._base = url
 
-    async def list(self, prefixes: tuple[str, ...] | None, authorization: str | None) -> Listing:
+    async def list(
+        self, prefixes: tuple[str, ...] | None, authorization: str | None, before: Listing | None = None
+    ) -> Listing:
         """List refs with the given credential.
 
         :param prefixes: which; None for all.
+        :param before: the listing of the time before, if there is one.
         :raise UpstreamError: as :meth:`cachew.upstream.client.UpstreamClient.list_refs`.
         """
-        return (await self._ask(prefixes, authorization))[0]
+        return (await self._ask(prefixes, authorization, before))[0]
 
     async def _ask(
-        self, prefixes: tuple[str, ...] | None, authorization: str | None
+        self, prefixes: tuple[str, ...] | None, authorization: str | None, before: Listing | None = None
     ) -> tuple[Listing, Capabilities]:
         known = self._capabilities
         try:
             listing, capabilities = await self._client.list_refs(
-                self.url, prefixes=prefixes, authorization=authorization, known=known
+                self.url, prefixes=prefixes, authorization=authorization, known=known, before=before
             )
         except UpstreamUnreachable:
             self._capabilities = None

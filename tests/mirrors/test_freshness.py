@@ -31,7 +31,7 @@ class HeldUpstream:
     def of(self, identity: Identity) -> "HeldUpstream":
         return self
 
-    async def list(self, kind: Kind, authorization: str | None) -> Listing:
+    async def list(self, kind: Kind, authorization: str | None, before: Listing | None = None) -> Listing:
         self.asked.append((kind, authorization))
         self.waiting.append(Deferred())
         return await self.waiting[-1]

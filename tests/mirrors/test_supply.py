@@ -27,7 +27,7 @@ class Upstream:
     def of(self, identity: Identity) -> "Upstream":
         return self
 
-    async def list(self, kind: Kind, authorization: str | None) -> Listing:
+    async def list(self, kind: Kind, authorization: str | None, before: Listing | None = None) -> Listing:
         self.asked.append(kind)
         return (await self._house.remote.list_refs()).filtered(kind)
 

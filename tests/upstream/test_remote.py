@@ -26,7 +26,7 @@ class Client:
     asked: list[tuple[str | None, Capabilities | None]] = field(default_factory=list)
 
     async def list_refs(
-        self, url: str, *, prefixes: Any, authorization: str | None, known: Capabilities | None
+        self, url: str, *, prefixes: Any, authorization: str | None, known: Capabilities | None, before: Listing | None
     ) -> tuple[Listing, Capabilities]:
         self.asked.append((authorization, known))
         base = self.bases.get(authorization, url)
