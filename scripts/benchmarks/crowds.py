@@ -129,6 +129,15 @@ def _slow(
     findings.at_most(name, "small request, p99", most, 50, "ms")
 
 
+def idle_peer(stage: Stage, *, seconds: float, pause: float) -> Plan:
+    """Return a plan that asks the peer, which has nothing else to do, for a small file: what a machine that is full
+    makes of small requests to anybody.
+    """
+    small = stage.files / "small"
+    small.write_text("small\n")
+    return Plan((file_visit(stage.peer.port, f"/files/{small.name}"),), seconds=seconds, pause=pause)
+
+
 def file_visit(port: int, path: str, *, least: int = 0, skip: int = 0) -> Visit:
     """Return a visit that gets one file."""
     request = f"GET {path} HTTP/1.1\r\nHost: {ports.HOST}:{port}\r\nConnection: close\r\n\r\n".encode()

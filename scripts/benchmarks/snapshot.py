@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from scripts.benchmarks.cachewserver import ROOT
-from scripts.benchmarks.crowds import file_visit
+from scripts.benchmarks.crowds import file_visit, idle_peer
 from scripts.benchmarks.exchange import Exchange
 from scripts.benchmarks.figures import Findings, Series, percentile, ratio
 from scripts.benchmarks.load import Plan, Running
@@ -167,7 +167,9 @@ def beside(stage: Stage, findings: Findings, name: str, crowd: Plan, probe: Plan
     server = stage.cachew
     with Watch(server.roots, server.cpu) as watch:
         readers = Running(crowd)
+        control = Running(idle_peer(stage, seconds=probe.seconds or 0, pause=probe.pause))
         probing = Running(probe).result()
+        peer = control.result()
         result = readers.result()
     series = Series(server.name, walls=[result.wall], cpus=[watch.cpu], peaks=[watch.peak])
     series.failures += result.failures[:3] + probing.failures[:3]
@@ -176,6 +178,7 @@ def beside(stage: Stage, findings: Findings, name: str, crowd: Plan, probe: Plan
         f"{result.received / 1e6 / result.wall:.0f} MB/s, {len(probing.latencies)} small requests:"
         f" p50 {middle:.1f} ms, p99 {most:.1f} ms, worst {worst:.1f} ms, memory growth {watch.own_growth / 1e6:.1f} MB"
     )
+    note += f"; those to an idle nginx meanwhile: p99 {percentile(peer.latencies, 0.99) * 1e3:.1f} ms"
     findings.add(name, [series], cachew=note)
     findings.at_most(name, "small request, p99", most, 10, "ms")
     findings.at_most(name, "memory growth", watch.own_growth / 1e6, 16, "MB")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from scripts.benchmarks.cachewserver import ROOT
-from scripts.benchmarks.crowds import file_visit
+from scripts.benchmarks.crowds import file_visit, idle_peer
 from scripts.benchmarks.figures import Findings, Series, ratio
 from scripts.benchmarks.load import Plan, Running
 from scripts.benchmarks.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS
@@ -90,7 +90,7 @@ def _run(stage: Stage, findings: Findings, name: str, commands: dict[str, str], 
     :return: cachew's speed as a multiple of curl's.
     """
     series = {client: Series(client) for client in commands}
-    growth, stalls = [0], [0.0]
+    growth, stalls, control = [0], [0.0], [0.0]
     seconds = 0.5 if stage.options.quick else 3.0
     target = stage.work / "received"
     for number in range(stage.options.rounds(3)):
@@ -99,19 +99,24 @@ def _run(stage: Stage, findings: Findings, name: str, commands: dict[str, str], 
             if client == "cachew" and source is not None:
                 _forget(stage)
             probe = Running(Plan((file_visit(stage.cachew.port, "/_liveness"),), seconds=seconds, pause=0.005))
+            idle = Running(idle_peer(stage, seconds=seconds, pause=0.005))
             with Watch(stage.cachew.roots, stage.cachew.cpu) as watch:
                 series[client].walls.append(shell(command.replace("TARGET", shlex.quote(str(target)))))
-            slowest = max(probe.result().latencies, default=float("nan"))
+            slowest, peer = (max(one.result().latencies, default=float("nan")) for one in (probe, idle))
             if client == "cachew":
                 series[client].cpus.append(watch.cpu)
                 series[client].peaks.append(watch.peak)
                 growth.append(watch.own_growth)
                 stalls.append(slowest)
+                control.append(peer)
             if source is not None and number == 0 and _digest(target) != _digest(source):
                 series[client].failures.append("what came back is not what was stored")
             target.unlink(missing_ok=True)
     speed = ratio(series["curl"].wall, series["cachew"].wall)
-    note = f"memory growth {max(growth) / 1e6:.0f} MB, slowest small request {max(stalls) * 1e3:.1f} ms"
+    note = (
+        f"memory growth {max(growth) / 1e6:.0f} MB, slowest small request {max(stalls) * 1e3:.1f} ms,"
+        f" to an idle nginx meanwhile {max(control) * 1e3:.1f} ms"
+    )
     findings.add(name, list(series.values()), cachew=f"{speed:.2f}x of curl's speed, {note}")
     findings.at_most(name, "memory growth", max(growth) / 1e6, 100, "MB")
     findings.at_most(name, "slowest small request", max(stalls) * 1e3, 20, "ms")

@@ -147,7 +147,7 @@ async def test_a_hundred_clients_cost_one_fetch(
     upstream: Upstream, repository: Repository, git: Git, start: Start, protocol: int
 ) -> None:
     """A hundred clients that fetch what was just pushed cost the upstream one ref listing and one pack."""
-    here = await site(start, git, protocol, '[git]\nref-check-interval = "2s"')
+    here = await site(start, git, protocol, '[git]\nref-check-interval = "60s"')
     for number in range(100):
         await here.git.run("clone", "-q", "--bare", "--shared", "clone", f"c{number}")
         await here.git.run("-C", f"c{number}", "remote", "set-url", "origin", URL)
