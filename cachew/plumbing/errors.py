@@ -4,7 +4,7 @@ Status codes live in one table (:mod:`cachew.web.app`); here is only what went w
 client's eyes: it says what failed, for which repository, and never holds a credential.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class CachewError(Exception):
@@ -31,10 +31,6 @@ class Forbidden(CachewError):
     """The request is understood and refused."""
 
 
-class PreconditionFailed(CachewError):
-    """What a request to change something depends on does not hold (RFC 9110, section 13)."""
-
-
 class Unauthorized(CachewError):
     """The request must say who it is from.
 
@@ -55,6 +51,29 @@ class MethodNotAllowed(CachewError):
     def __init__(self, allowed: Sequence[str]) -> None:
         super().__init__(f"method not allowed; allowed: {', '.join(allowed)}")
         self.allowed = tuple(allowed)
+
+
+class PreconditionFailed(CachewError):
+    """What a request depends on does not hold (RFC 9110, section 13).
+
+    :param validators: the headers that tell in which state the thing is, none when it is not there.
+    """
+
+    def __init__(self, validators: Mapping[str, str]) -> None:
+        super().__init__("what is here is not in the state that the request asks for")
+        self.headers = dict(validators)
+
+
+class RangeNotSatisfiable(CachewError):
+    """The client has asked for bytes beyond the end.
+
+    :param size: bytes of the whole.
+    :param headers: the validators and ``Content-Range``.
+    """
+
+    def __init__(self, size: int, headers: Mapping[str, str]) -> None:
+        super().__init__(f"the range lies beyond the end: there are {size} bytes")
+        self.headers = dict(headers)
 
 
 class TooLarge(CachewError):

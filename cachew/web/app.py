@@ -9,10 +9,11 @@ from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from klein import Klein
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.http import NO_BODY_CODES
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
@@ -51,6 +52,10 @@ class _Router(Klein):
     def route(self, url: str, *args: Any, branch: bool = False, **kwargs: Any) -> Any:
         kwargs.setdefault("endpoint", f"{len(self.endpoints)} {url}")
         return super().route(url, *args, branch=branch, **kwargs)
+
+    def execute_endpoint(self, endpoint: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        answering = maybeDeferred(super().execute_endpoint, endpoint, request, *args, **kwargs)
+        return answering.addCallback(_announced, request)
 
 
 class App(Resource):
@@ -244,6 +249,14 @@ def _write_head(request: Any, answer: Answer) -> bytes:
         request.responseHeaders.addRawHeader(name, value)
     request.setHeader(b"Content-Length", str(len(answer.body)).encode())
     return answer.body
+
+
+def _announced(answer: object, request: Any) -> object:
+    """Announce the length of an answer that is all there, so that it isn't sent in chunks."""
+    whole = b"" if answer is None else answer
+    if isinstance(whole, bytes) and not request.startedWriting and request.code not in NO_BODY_CODES:
+        request.setHeader(b"Content-Length", str(len(whole)).encode())
+    return answer
 
 
 def _first_segments(klein: Klein) -> frozenset[str]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from twisted.web.http import datetimeToString, stringToDatetime
 
+from cachew.plumbing.errors import PreconditionFailed, RangeNotSatisfiable
+
 _ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _RANGE = re.compile(r"bytes=[ \t,]*(?:(\d+)-(\d*)|-(\d+))[ \t,]*", re.IGNORECASE | re.ASCII)
 _DIGITS = 40
@@ -26,17 +28,30 @@ class Decision:
     :param start: the first byte to send.
     :param end: one past the last byte to send; equal to ``start`` when nothing is sent.
     :param headers: validators and range headers of the answer, without ``Content-Length``.
+    :param size: bytes of the whole.
     """
 
     status: int
     start: int
     end: int
     headers: Mapping[str, str] = field(default_factory=dict)
+    size: int = 0
 
     @property
     def length(self) -> int:
         """Bytes to send."""
         return self.end - self.start
+
+    def check(self) -> None:
+        """Do nothing when there is something to send, or nothing new.
+
+        :raise PreconditionFailed: when the answer is 412.
+        :raise RangeNotSatisfiable: when the answer is 416.
+        """
+        if self.status == 412:
+            raise PreconditionFailed(self.headers)
+        if self.status == 416:
+            raise RangeNotSatisfiable(self.size, self.headers)
 
 
 def evaluate(
@@ -56,9 +71,9 @@ def evaluate(
     validators = _validators(tag, second)
     refused = _precondition(method, asked, tag, second)
     if refused is not None:
-        return Decision(refused, 0, 0, validators)
+        return Decision(refused, 0, 0, validators, size)
     accepting = {**validators, "Accept-Ranges": "bytes"}
-    whole = Decision(200, 0, size, accepting)
+    whole = Decision(200, 0, size, accepting, size)
     if method != "GET" or "range" not in asked or not _range_still_applies(asked, tag, second):
         return whole
     return _ranged(asked["range"], size, accepting) or whole
@@ -128,8 +143,8 @@ def _ranged(value: str, size: int, headers: Mapping[str, str]) -> Decision | Non
         if last and _number(last) < start:
             return None
     if start >= size:
-        return Decision(416, 0, 0, {**headers, "Content-Range": f"bytes */{size}"})
-    return Decision(206, start, end, {**headers, "Content-Range": f"bytes {start}-{end - 1}/{size}"})
+        return Decision(416, 0, 0, {**headers, "Content-Range": f"bytes */{size}"}, size)
+    return Decision(206, start, end, {**headers, "Content-Range": f"bytes {start}-{end - 1}/{size}"}, size)
 
 
 def _number(digits: str) -> int:

@@ -24,6 +24,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.PreconditionFailed, 412),
     (errors.TooLarge, 413),
     (errors.UnsupportedEncoding, 415),
+    (errors.RangeNotSatisfiable, 416),
     (errors.Busy, 503),
     (errors.StorageUnavailable, 503),
     # What is damaged is removed when that is found, and records settle: the next try finds another state.
@@ -109,6 +110,10 @@ def _allow(error: errors.MethodNotAllowed) -> Headers:
     return ((b"Allow", ", ".join(error.allowed).encode()),)
 
 
+def _of_the_state(error: errors.PreconditionFailed | errors.RangeNotSatisfiable) -> Headers:
+    return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in error.headers.items())
+
+
 def _challenge(error: errors.Unauthorized) -> Headers:
     return ((b"WWW-Authenticate", error.challenge.encode()),)
 
@@ -121,6 +126,8 @@ def _retry_after(error: errors.Busy | errors.UpstreamBusy) -> Headers:
 _EXTRA_HEADERS: tuple[tuple[type[Exception], Callable[..., Headers]], ...] = (
     (errors.MethodNotAllowed, _allow),
     (errors.Unauthorized, _challenge),
+    (errors.PreconditionFailed, _of_the_state),
+    (errors.RangeNotSatisfiable, _of_the_state),
     (errors.Busy, _retry_after),
     (errors.UpstreamBusy, _retry_after),
     (errors.StorageUnavailable, lambda error: ((b"Retry-After", b"5"),)),

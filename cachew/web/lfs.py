@@ -147,6 +147,7 @@ class LfsRoutes:
             request.setHeader(name.encode(), value.encode())
         source: Source = BytesSource(b"")
         outcome_of(request).source = "upstream" if entry is None else "cache"
+        decision.check()
         if decision.status in (200, 206) and request.method != b"HEAD":
             if entry is not None:
                 source = entry.source(decision.start, decision.length)

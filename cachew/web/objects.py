@@ -106,14 +106,10 @@ class ObjectRoutes:
         if not asked & PRECONDITIONS:
             return
         info = await self._cache.stat(namespace, key)
-        if info is None:
-            holds = "if-match" not in asked or request.method == b"DELETE"  # which is told that there is none
-        else:
-            method = request.method.decode("ascii")
-            decision = evaluate(method, request.fields, etag=info.etag, modified=info.modified, size=info.size)
-            holds = decision.status != 412
-        if not holds:
-            raise PreconditionFailed("the object is not in the state that the request asks for")
+        if info is not None:
+            _evaluated(request, info).check()
+        elif "if-match" in asked and request.method != b"DELETE":  # which is told that there is none
+            raise PreconditionFailed({})
 
     def _check_size(self, size: int) -> None:
         if self._limit is not None and size > self._limit:
@@ -157,16 +153,23 @@ def _parse(uri: bytes) -> list[str]:
         raise BadRequest("the path is not UTF-8") from error
 
 
+def _evaluated(request: Any, info: ObjectInfo) -> Decision:
+    method = request.method.decode("ascii")
+    return evaluate(method, request.fields, etag=info.etag, modified=info.modified, size=info.size)
+
+
 def _decide(request: Any, info: ObjectInfo) -> Decision:
-    """Set status and headers of the answer to a read."""
-    decision = evaluate(
-        request.method.decode("ascii"), request.fields, etag=info.etag, modified=info.modified, size=info.size
-    )
+    """Set status and headers of the answer to a read.
+
+    :raise PreconditionFailed: when the client insists on another version.
+    :raise RangeNotSatisfiable: when it asks for bytes beyond the end.
+    """
+    decision = _evaluated(request, info)
+    decision.check()
     request.setResponseCode(decision.status)
-    if decision.status not in (412, 416):
-        request.setHeader(b"Content-Type", b"application/octet-stream")
-        for name, value in returned(info.headers):
-            request.setHeader(name, value)
+    request.setHeader(b"Content-Type", b"application/octet-stream")
+    for name, value in returned(info.headers):
+        request.setHeader(name, value)
     for field, text in decision.headers.items():
         request.setHeader(field.encode("ascii"), text.encode("ascii"))
     return decision

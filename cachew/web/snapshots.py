@@ -241,6 +241,8 @@ async def answer_as_decided(request: Any, decision: Decision, source: Source, he
 
     :param source: the bytes of a body, if there is to be one; it is closed.
     :param headers: what describes them, and what else there is to say.
+    :raise PreconditionFailed: when the client insists on another version.
+    :raise RangeNotSatisfiable: when it asks for bytes beyond the end.
     """
     request.setResponseCode(decision.status)
     for name, value in {**headers, **decision.headers}.items():
@@ -250,6 +252,7 @@ async def answer_as_decided(request: Any, decision: Decision, source: Source, he
     else:
         source.close()
         request.responseHeaders.removeHeader(b"Content-Type")
+        decision.check()
 
 
 def query_of(request: Any) -> dict[str, str]:

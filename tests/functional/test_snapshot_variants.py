@@ -217,6 +217,19 @@ async def there_is(cachew: Cachew, repository: Repository, kind: str) -> str:
     return kind if kind == "bundle-list" else f"bundle-list?bundle={bundle.name}"
 
 
+def assert_is_told(refusal: Response, method: str, whole: Response) -> None:
+    """Assert that a refusal of a condition or a range says why, and how large and which version the whole is."""
+    text = "beyond the end" if refusal.status == 416 else "not in the state"
+    assert "transfer-encoding" not in refusal.headers and refusal.headers["etag"] == whole.headers["etag"]
+    assert refusal.headers["content-type"] == "text/plain; charset=utf-8"
+    if method == "HEAD":
+        assert refusal.body == b""
+    else:
+        assert text in refusal.body.decode() and refusal.headers["content-length"] == str(len(refusal.body))
+    if refusal.status == 416:
+        assert refusal.headers["content-range"] == f"bytes */{len(whole.body)}"
+
+
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_condition(upstream: Upstream, repository: Repository, start: Start, kind: str) -> None:
@@ -244,8 +257,8 @@ async def test_every_condition(upstream: Upstream, repository: Repository, start
                 assert answer.body == expected and answer.headers["content-length"] == str(len(expected))
                 commit = "x-cachew-snapshot-commit"
                 assert answer.headers.get(commit) == whole.headers.get(commit)
-            elif answer.status == 416:
-                assert answer.headers["content-range"] == f"bytes */{len(whole.body)}"
+            elif answer.status in (412, 416):
+                assert_is_told(answer, method, whole)
             elif answer.status == 304:
                 assert answer.body == b"" and "content-type" not in answer.headers
     await cachew.quiet()

@@ -68,7 +68,7 @@ def test_matching_none_on_write() -> None:
 
 def test_not_modified_tells_validators_only() -> None:
     """A 304 carries the validators and nothing about a body."""
-    assert ask({"If-None-Match": "*"}) == Decision(304, 0, 0, {"ETag": '"one"', "Last-Modified": DATE})
+    assert ask({"If-None-Match": "*"}) == Decision(304, 0, 0, {"ETag": '"one"', "Last-Modified": DATE}, 100)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,10 @@ from cachew.web.failures import answer_to
         (errors.NotFound("x"), 404),
         (errors.UnknownPath("x"), 404),
         (errors.MethodNotAllowed(["GET"]), 405),
+        (errors.PreconditionFailed({}), 412),
         (errors.TooLarge(5), 413),
         (errors.UnsupportedEncoding("x"), 415),
+        (errors.RangeNotSatisfiable(5, {}), 416),
         (errors.Busy(), 503),
         (errors.StorageUnavailable("x"), 503),
         (errors.UpstreamUnreachable("https://h/", "no route"), 502),
@@ -59,6 +61,8 @@ def test_only_failures_nobody_foresaw_are_kept_from_the_client() -> None:
         (errors.Busy(retry_after=7), (b"Retry-After", b"7")),
         (errors.UpstreamBusy("u", "r", status=429, retry_after=0.2), (b"Retry-After", b"1")),
         (errors.UpstreamBusy("u", "r", status=500), (b"Retry-After", b"5")),
+        (errors.PreconditionFailed({"ETag": '"x"'}), (b"ETag", b'"x"')),
+        (errors.RangeNotSatisfiable(5, {"Content-Range": "bytes */5"}), (b"Content-Range", b"bytes */5")),
     ],
 )
 def test_extra_headers(error: Exception, header: tuple[bytes, bytes]) -> None:

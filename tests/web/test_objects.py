@@ -213,9 +213,12 @@ async def test_ranges_and_conditions(api: Api) -> None:
     assert (headers["content-range"], headers["x-mine"]) == (f"bytes 1000-1999999/{len(LARGE)}", "1")
     status, headers, body = await get(If_None_Match=tag)
     assert (status, body, headers["etag"]) == (304, b"", tag)
-    assert (await get(If_Match='"other"'))[::2] == (412, b"")
+    status, headers, body = await get(If_Match='"other"')
+    assert (status, headers["etag"], headers["content-type"]) == (412, tag, "text/plain; charset=utf-8")
+    assert b"not in the state" in body and "x-mine" not in headers
     status, headers, body = await get(Range="bytes=9999999-")
-    assert (status, body, headers["content-range"]) == (416, b"", f"bytes */{len(LARGE)}")
+    assert (status, headers["content-range"]) == (416, f"bytes */{len(LARGE)}")
+    assert body == f"the range lies beyond the end: there are {len(LARGE)} bytes\n".encode()
     assert (await get(Range="bytes=0-9", If_Range='"other"'))[0] == 200
     status, headers, _ = await api.ask("HEAD", "object/ns/k", headers={"If-None-Match": tag})
     assert status == 304
@@ -337,3 +340,27 @@ async def test_an_object_over_the_limit_is_refused(api: Api, chunked: bool) -> N
     answer = await exchange(api, head + framing + b"\r\n\r\n" + body)
     assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
     assert await missing(api.cache.cache, "k")
+
+
+@pytest_twisted.ensureDeferred
+async def test_small_answers_announce_their_length(api: Api) -> None:
+    """Refusals and answers without content come in one piece, never in chunks; to HEAD without a body."""
+    stored = await store(api.cache, "k", b"data")
+    wanted = [
+        (b"GET", b"object/ns/k", b'If-Match: "other"', 412),
+        (b"HEAD", b"object/ns/k", b'If-Match: "other"', 412),
+        (b"GET", b"object/ns/k", b"Range: bytes=9-", 416),
+        (b"GET", b"object/ns/none", b"X: y", 404),
+        (b"PUT", b"object/ns/k", b"X: y", 405),
+        (b"GET", b"object/ns/k", b'If-None-Match: "%s"' % stored.etag.encode(), 304),
+        (b"POST", b"object/ns/k/invalidate", b"Content-Length: 0", 200),
+        (b"GET", b"namespaces", b"X: y", 200),
+    ]
+    for method, path, line, status in wanted:
+        head = b"%s /api/v1/%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%s\r\n\r\n" % (method, path, line)
+        head, _, body = (await exchange(api, head)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % status) and b"Transfer-Encoding" not in head, head
+        if method == b"HEAD":
+            assert body == b""
+        elif status != 304:
+            assert b"Content-Length: %d\r\n" % len(body) in head + b"\r\n", head

@@ -243,15 +243,18 @@ async def test_a_cached_snapshot_waits_for_no_mirror(server: Server) -> None:
     assert server.calls == [("requested", "snapshot"), ("stale?", "git.example/org/repo")]
 
 
+REFUSED = b"what is here is not in the state that the request asks for\n"
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "body"),
     [
         ({"Range": "bytes=1-3"}, 206, b"rch"),
         ({"Range": "bytes=-2"}, 206, b"ve"),
         ({"Range": "bytes=0-1,3-4"}, 200, b"archive"),
-        ({"Range": "bytes=7-"}, 416, b""),
+        ({"Range": "bytes=7-"}, 416, b"the range lies beyond the end: there are 7 bytes\n"),
         ({"If_None_Match": '"the-tag"'}, 304, b""),
-        ({"If_Match": '"other"'}, 412, b""),
+        ({"If_Match": '"other"'}, 412, REFUSED),
         ({"Range": "bytes=1-3", "If_Range": '"other"'}, 200, b"archive"),
         ({"Range": "bytes=1-3", "If_Match": '"the-tag"'}, 206, b"rch"),
     ],
@@ -271,6 +274,7 @@ async def test_ranges_and_conditions_apply(server: Server, headers: dict[str, st
     assert answer["X-Cachew-Bundle-Url"] == f"{BASE}/snapshot.bundle?base={OLD}"
     if status == 416:
         assert answer["Content-Range"] == "bytes */7"
+    assert answer.length == (0 if status == 304 else len(body))
 
 
 @pytest_twisted.ensureDeferred
