@@ -37,7 +37,7 @@ class Upstreams:
         self.down = False
 
     def of(self, identity: Identity) -> Any:
-        async def list_(kind: Kind, authorization: str | None) -> Listing:
+        async def list_(kind: Kind, authorization: str | None, before: Listing | None = None) -> Listing:
             self.asked.append((identity, authorization))
             if self.down:
                 raise UpstreamUnreachable("https://git.example/", "is down")
