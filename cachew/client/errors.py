@@ -84,6 +84,27 @@ class GitFailed(ClientError):
         self.stderr = stderr
 
 
+_FULL = ("No space left on device", "Disk quota exceeded")
+
+
+def full_disk(said: str) -> str:
+    """Return the system's words for a full disk that are part of what was said, otherwise nothing."""
+    return next((reason for reason in _FULL if reason in said), "")
+
+
 def no_space_advice(said: str) -> str:
     """Return advice when a system's words say that the disk is full, otherwise nothing."""
-    return "Free some space and run the command again." if "No space left" in said else ""
+    return "Free some space and run the command again." if full_disk(said) else ""
+
+
+def tar_failed(code: int | None, said: str) -> ExtractionFailed:
+    """Return what tar's failure is told as: one line, for tar complains of every file.
+
+    :param code: its exit status, None while it still runs.
+    :param said: what it wrote to its standard error.
+    """
+    if reason := full_disk(said):
+        return ExtractionFailed(f"the files do not fit: {reason}", no_space_advice(said))
+    first, *others = said.strip().splitlines() or ["without a word"]
+    more = f" (and {len(others)} lines more)" if others else ""
+    return ExtractionFailed(f"tar failed (exit {code}): {first}{more}")

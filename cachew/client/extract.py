@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from cachew.client.errors import ExtractionFailed, no_space_advice
+from cachew.client.errors import ExtractionFailed, full_disk, tar_failed
 from cachew.client.tarscan import TarScanner
 
 PIPE = 1024 * 1024
 _GATHERED = PIPE // 4
+_COMPLAINTS = 16 * 1024
+"""The bytes of tar's complaints that are looked at."""
 
 
 class Unpacker(Protocol):
@@ -98,7 +100,9 @@ class SystemTar:
         widen(self._stdin.fileno())
 
     def write(self, data: bytes) -> None:
-        """Write to tar's standard input."""
+        """Write to tar's standard input, unless it has said that the disk is full; it would go on with other files."""
+        if full_disk(said := self._said()):
+            raise tar_failed(None, said)
         view = memoryview(data)
         try:
             while view:
@@ -113,10 +117,12 @@ class SystemTar:
             self._stdin.close()
         code = self._child.wait()
         if code:
-            self._stderr.seek(max(0, os.fstat(self._stderr.fileno()).st_size - 2000))
-            said = self._stderr.read().decode("utf-8", "replace").strip()
-            raise ExtractionFailed(f"tar failed (exit {code}): {said}", no_space_advice(said))
+            raise tar_failed(code, self._said())
         self._stderr.close()
+
+    def _said(self) -> str:
+        # Read without seeking: tar writes at the same offset.
+        return os.pread(self._stderr.fileno(), _COMPLAINTS, 0).decode("utf-8", "replace")
 
     def abort(self) -> None:
         """Kill it and wait for it."""

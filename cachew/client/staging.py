@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from cachew.client.errors import BadUsage, ExtractionFailed
+from cachew.client.errors import BadUsage, ExtractionFailed, no_space_advice
 
 _LOCK = "cachew-lock"
 
@@ -40,9 +40,8 @@ class Staging:
             remove_leftovers(self._target)
             self._make()
         except OSError as error:
-            raise ExtractionFailed(
-                f"cannot write to {self._home}: {error.strerror}", "Choose a directory that you may write to."
-            ) from error
+            advice = no_space_advice(error.strerror or "") or "Choose a directory that you may write to."
+            raise ExtractionFailed(f"cannot write to {self._home}: {error.strerror}", advice) from error
         return self
 
     def __exit__(

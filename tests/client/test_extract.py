@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import tarfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,56 @@ def test_cuts_modes_by_the_umask(tmp_path: Path) -> None:
             [archive], scanner=TarScanner(rules=DirectoryRules()), unpacker=unpack(way, exact_modes=False)(directory)
         )
         assert stat.S_IMODE((directory / "a").stat().st_mode) & 0o022 == 0
+
+
+def stand_in(path: Path, script: str) -> str:
+    """Make a program that says it is tar and runs a shell script."""
+    path.write_text(f'#!/bin/sh\ncase "$1" in --version) echo "GNU tar"; exit;; esac\n{script}\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def failure_of(tar_program: str, archive: Iterable[bytes], directory: Path) -> ExtractionFailed:
+    """Extract with a tar that fails and return how that is told."""
+    directory.mkdir()
+    scanner = TarScanner(rules=DirectoryRules())
+    with pytest.raises(ExtractionFailed) as failed:
+        extract(archive, scanner=scanner, unpacker=choose_unpacker(tar_program, exact_modes=False)(directory))
+    return failed.value
+
+
+@pytest.mark.parametrize("reason", ["No space left on device", "Disk quota exceeded"])
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path, reason: str) -> None:
+    """However many files don't fit, one line says that the disk is full, and another what to do."""
+    script = f'cat >/dev/null; for n in 1 2 3 4; do echo "tar: file$n: Cannot write: {reason}" >&2; done; exit 2'
+    failed = failure_of(stand_in(tmp_path / "tar", script), [tar([member("a", b"x")])], tmp_path / "out")
+    assert str(failed) == f"the files do not fit: {reason}"
+    assert failed.advice == "Free some space and run the command again."
+
+
+def test_a_full_disk_ends_the_download(tmp_path: Path) -> None:
+    """What does not fit is not downloaded to its end, though tar would go on with the next file."""
+    os.mkfifo(tmp_path / "said")
+    script = f"""echo "tar: a: Cannot write: No space left on device" >&2; : >'{tmp_path}/said'; exec cat >/dev/null"""
+    taken = 0
+
+    def archive() -> Iterator[bytes]:
+        nonlocal taken
+        for number in range(20):
+            taken += 1
+            if number == 0:
+                (tmp_path / "said").read_bytes()  # waits until it has been said
+            yield tar([member(f"f{number}", b"x" * 500_000)])[: 512 + 500_224]
+
+    failed = failure_of(stand_in(tmp_path / "tar", script), archive(), tmp_path / "out")
+    assert (str(failed), taken) == ("the files do not fit: No space left on device", 1)
+
+
+def test_of_many_complaints_the_first_is_told(tmp_path: Path) -> None:
+    """The first names the cause; the others are counted."""
+    script = 'cat >/dev/null; for n in 1 2 3; do echo "tar: file$n: Cannot open: Not a directory" >&2; done; exit 2'
+    failed = failure_of(stand_in(tmp_path / "tar", script), [tar([member("a", b"x")])], tmp_path / "out")
+    assert str(failed) == "tar failed (exit 2): tar: file1: Cannot open: Not a directory (and 2 lines more)"
 
 
 def test_an_unknown_tar_is_not_used(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_nothing_is_done_before_the_decision() -> None:
     wire, _ = front.ask("/git/a")
     assert not front.served and not wire.value()
     front.waiting.pop().callback(None)
-    assert front.served == ["/git/a"] and wire.value().endswith(b"content\r\n0\r\n\r\n")
+    assert front.served == ["/git/a"] and wire.value().endswith(b"\r\n\r\ncontent")
     wire, _ = front.ask("/git/b")
     front.waiting.pop().errback(Forbidden("no"))
     assert front.served == ["/git/a"] and wire.value().startswith(b"HTTP/1.1 403 ")
