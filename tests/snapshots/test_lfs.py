@@ -4,18 +4,21 @@ import hashlib
 import http.server
 import json
 import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from select import select
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
-from cachew.mirrors.commands import GitCommands
+from cachew.mirrors.commands import GitCommands, GitSettings
 from cachew.plumbing.errors import CorruptObject, NotFound, ProcessFailed, ProcessTimedOut
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
@@ -24,7 +27,6 @@ from cachew.snapshots.mirror import Mirror
 from cachew.snapshots.production import Begin
 from cachew.snapshots.store import COMMIT_HEADER
 from cachew.snapshots.variants import LFS, Variant
-from tests.functional.remains import settle
 from tests.snapshots.repositories import BareMirror, Output, bare, commit
 
 
@@ -35,8 +37,6 @@ class LfsServer:
         self.objects: dict[str, bytes] = {}
         self.downloads: list[str] = []
         self.authorizations: list[str | None] = []
-        self.asked, self.released = threading.Event(), threading.Event()
-        self.released.set()
         outer = self
 
         class Answers(http.server.BaseHTTPRequestHandler):
@@ -47,8 +47,6 @@ class LfsServer:
                 self.say(json.dumps({"transfer": "basic", "objects": listed}).encode())
 
             def do_GET(self) -> None:
-                outer.asked.set()
-                outer.released.wait(30)
                 oid = self.path.rsplit("/", 1)[1]
                 outer.downloads.append(oid)
                 self.say(outer.objects[oid])
@@ -82,7 +80,6 @@ class LfsServer:
 
     def stop(self) -> None:
         """End."""
-        self.released.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -220,27 +217,47 @@ async def test_a_damaged_object_is_noticed_and_fetched_anew(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_hanging_server_is_given_up(
-    mirror: BareMirror, server: LfsServer, processes: Processes, commands: GitCommands, threads: Threads, tmp_path: Path
+async def test_git_lfs_is_given_up_with_all_that_it_has_started(
+    mirror: BareMirror, commands: GitCommands, threads: Threads, tmp_path: Path
 ) -> None:
-    """After the time-out neither git-lfs is left nor anything that it has started."""
-    server.released.clear()
-    making = Deferred.fromCoroutine(make(maker(processes, commands, threads, timeout=4.0), mirror, tmp_path / "place"))
-    await threads(server.asked.wait, 30)
-    assert any("lfs" in words for words in at_work_on(mirror.directory)), "the group is at work"
-    with pytest.raises(ProcessTimedOut):
-        await making
-    assert processes.running == 0
-    assert await settle(reactor, lambda: at_work_on(mirror.directory)) == []
+    """After the time-out neither git-lfs is left nor its children, even one that ignores TERM."""
+    clock = Clock()
+    processes = Processes(reactor=Timed(reactor, clock))
+    stand_in = commands_with(tmp_path, f"(trap '' TERM; exec sleep 600) & echo $$ $! >'{tmp_path}/pids'; wait")
+    os.mkfifo(tmp_path / "pids")
+    making = Deferred.fromCoroutine(make(maker(processes, stand_in, threads, timeout=60.0), mirror, tmp_path / "place"))
+    pids = [int(pid) for pid in (await threads((tmp_path / "pids").read_text)).split()]
+    ends = [os.pidfd_open(pid) for pid in pids]
+    try:
+        assert len(ends) == 2 and not select(ends, [], [], 0)[0], "git-lfs and its child are at work"
+        clock.advance(60)
+        with pytest.raises(ProcessTimedOut):
+            await making
+        assert processes.running == 0
+        for end in ends:
+            assert select([end], [], [], 10)[0], "it was left running"
+    finally:
+        for end in ends:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(end, signal.SIGKILL)
+            os.close(end)
 
 
-def at_work_on(directory: Path) -> list[str]:
-    """Return the command lines of all processes that were started for a repository, by whomever."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            given = words + (process / "environ").read_text(errors="replace")
-            if words and int(process.name) != os.getpid() and str(directory) in given:
-                found.append(words)
-    return found
+class Timed:
+    """The reactor, but what is called later waits for a clock that stands still."""
+
+    def __init__(self, reactor: Any, clock: Clock) -> None:
+        self._reactor = reactor
+        self.callLater = clock.callLater
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
+def commands_with(directory: Path, script: str) -> GitCommands:
+    """Return git commands that find a shell script where git-lfs should be."""
+    programs = directory / "programs"
+    programs.mkdir()
+    (programs / "git-lfs").write_text(f"#!/bin/sh\n{script}\n")
+    (programs / "git-lfs").chmod(0o755)
+    return GitCommands(GitSettings(path=f"{programs}:{os.environ['PATH']}", home=directory / "home"))
