@@ -3,7 +3,8 @@
 import json
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -11,24 +12,34 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.inotify import IN_MODIFY, INotify
 from twisted.internet.interfaces import IPushProducer
+from twisted.python.filepath import FilePath
 from zope.interface import implementer
 
 from tests.functional import repositories
 from tests.functional.daemon import Daemon
 from tests.functional.gitclient import Git
-from tests.functional.misbehaviour import Stall
+from tests.functional.misbehaviour import Hang, Stall
 from tests.functional.rawhttp import ask, connect, fetch_request, request_head
 from tests.functional.remains import temporary_files
 from tests.functional.replicas import tiers
 from tests.functional.repositories import Repository
 from tests.functional.restoring import cachew_command
 from tests.functional.upstream import Upstream
-from tests.web.wire import Signal
+from tests.web.wire import Signal, patient
 
 URL = "https://git.example/org/repo"
 SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"
 OBJECT = "/api/v1/object/build/key"
+ENSURE = "/git/git.example/org/repo/ensure-refs"
+JSON = "Content-Type: application/json"
+UNSCHEDULED = """
+[git]
+snapshot-interval = "0s"
+mirror-snapshot-interval = "0s"
+repack-interval = "0s"
+"""
 
 
 class Run(Protocol):
@@ -139,6 +150,61 @@ async def test_killed_while_making_a_snapshot(upstream: Upstream, repository: Re
     assert temporary_files(daemon.state) == []
     assert (await ask(reactor, daemon.url, "HEAD", SNAPSHOT)).status == 404
     await is_served(daemon, git, repository)
+
+
+async def operate(daemon: Daemon, action: str) -> None:
+    """Have the operator begin something."""
+    token = f"Authorization: Bearer {(daemon.state / 'admin-token').read_text().strip()}"
+    path = f"/admin/repositories/git.example/org/repo/{action}"
+    assert (await ask(reactor, daemon.url, "POST", path, token)).status == 202
+
+
+@pytest_twisted.ensureDeferred
+async def test_killed_while_making_a_snapshot_again(upstream: Upstream, repository: Repository, run: Run) -> None:
+    """A server killed while it replaces a snapshot serves the old one whole after its start, then the new one."""
+    daemon = await run(UNSCHEDULED)
+    old = await ask(reactor, daemon.url, "GET", SNAPSHOT)
+    await daemon.said("made snapshot")
+    pushed = repositories.push_commit(repository)
+    wanted = json.dumps({"refs": {"refs/heads/main": pushed}}).encode()
+    assert (await ask(reactor, daemon.url, "POST", ENSURE, JSON, body=wanted)).status == 200
+    partial = daemon.state / "cache" / "partial"
+    assert not list(partial.iterdir())
+    with written_to(partial) as begun:
+        await operate(daemon, "snapshot")
+        await patient(begun)
+        await daemon.kill()
+    assert list(partial.iterdir()) and temporary_files(daemon.state)
+    upstream.misbehave(Hang())
+    daemon = await run(UNSCHEDULED)
+    assert temporary_files(daemon.state) == [] and not list(partial.iterdir())
+    served = await ask(reactor, daemon.url, "GET", SNAPSHOT)
+    assert (served.status, served.headers["x-cachew-snapshot-commit"]) == (200, repository.commit("main~1"))
+    assert served.body == old.body and served.headers["content-length"] == str(len(old.body))
+    upstream.behave()
+    await operate(daemon, "snapshot")
+    await daemon.said("made snapshot")
+    new = await ask(reactor, daemon.url, "GET", SNAPSHOT)
+    assert new.headers["x-cachew-snapshot-commit"] == pushed and new.headers["etag"] != served.headers["etag"]
+    assert temporary_files(daemon.state) == [] and not list(partial.iterdir())
+
+
+@contextmanager
+def written_to(directory: Path) -> Iterator["Deferred[None]"]:
+    """Watch a directory; fires when something is written to a file in it."""
+    written: Deferred[None] = Deferred()
+
+    def notice(*_: object) -> None:
+        if not written.called:
+            written.callback(None)
+
+    watching = INotify()
+    watching.startReading()
+    watching.watch(FilePath(str(directory)), mask=IN_MODIFY, callbacks=[notice])
+    try:
+        yield written
+    finally:
+        watching.loseConnection()
 
 
 @pytest_twisted.ensureDeferred
