@@ -19,7 +19,7 @@ from cachew.mirrors.repository import GitRunner, remove_tree
 from cachew.mirrors.transfer import Remote
 from cachew.plumbing.background import Background
 from cachew.plumbing.disk import free_bytes
-from cachew.plumbing.errors import CachewError, StorageFull, UpstreamUnreachable
+from cachew.plumbing.errors import CachewError, NotFound, StorageFull, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
@@ -212,6 +212,8 @@ class Mirrors:
         failure = self._attempts[mirror.identity].failure
         if isinstance(failure, StorageFull):
             return StorageFull(str(failure))
+        if isinstance(failure, NotFound):
+            return NotFound(str(failure))
         return UpstreamUnreachable(mirror.upstream_url, f"could not be mirrored: {mirror.last_error or failure}")
 
     async def _clone(self, mirror: Mirror) -> None:

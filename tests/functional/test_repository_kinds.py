@@ -2,10 +2,12 @@
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
 
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
+from tests.functional.rawhttp import ask
 from tests.functional.server import Cachew
 from tests.functional.upstream import Upstream
 
@@ -174,3 +176,14 @@ async def test_wants_by_id(upstream: Upstream, git: Git, start: Start, protocol:
     result = await git.run("-C", "clone", "fetch", "-q", URL, absent, protocol=protocol, check=False)
     assert result.code != 0
     assert "not our ref" in result.err or "no such remote ref" in result.err or "unadvertised" in result.err
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_made_of_an_empty_repository(upstream: Upstream, start: Start) -> None:
+    """There is nothing to make of it, which is 404 however often one asks, and no failure of the upstream."""
+    repositories.make_repository(upstream.path("org/repo"), commits=0)
+    cachew = await start()
+    base = "/git/git.example/org/repo"
+    for what in ("snapshot.tar.zst", "snapshot.tar.zst?ref=refs/heads/main", f"snapshot.bundle?base={'a' * 40}"):
+        answer = await ask(reactor, cachew.url, "GET", f"{base}/{what}")
+        assert (answer.status, answer.body) == (404, b"git.example/org/repo has no branches yet\n"), what
