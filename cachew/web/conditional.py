@@ -13,6 +13,15 @@ from twisted.web.http import datetimeToString, stringToDatetime
 from cachew.plumbing.errors import PreconditionFailed, RangeNotSatisfiable
 
 _ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_ONE_TAG = _ENTITY_TAG.pattern
+_ENTITY_TAGS = re.compile(rf"[ \t,]*{_ONE_TAG}(?:[ \t]*,[ \t,]*{_ONE_TAG})*[ \t,]*")
+_CLOCK = r"\d\d:\d\d:\d\d"
+_DATE = re.compile(
+    rf"[a-z]{{3}}, \d\d [a-z]{{3}} \d{{4}} {_CLOCK} GMT"
+    rf"|[a-z]+, \d\d-[a-z]{{3}}-\d\d {_CLOCK} GMT"
+    rf"|[a-z]{{3}} [a-z]{{3}} [ \d]\d {_CLOCK} \d{{4}}",
+    re.IGNORECASE | re.ASCII,
+)
 _RANGE = re.compile(r"bytes=[ \t,]*(?:(\d+)-(\d*)|-(\d+))[ \t,]*", re.IGNORECASE | re.ASCII)
 _DIGITS = 40
 _READS = ("GET", "HEAD")
@@ -108,9 +117,14 @@ def _precondition(method: str, asked: Mapping[str, str], tag: str | None, second
 
 
 def _matches(wanted: str, tag: str | None, *, weak: bool) -> bool:
-    """Compare a list of entity tags, weakly or strongly (RFC 9110, 8.8.3.2); ``*`` matches whatever exists."""
+    """Compare a list of entity tags, weakly or strongly (RFC 9110, 8.8.3.2).
+
+    ``*`` matches whatever exists, a malformed list nothing.
+    """
     if wanted.strip() == "*":
         return True
+    if not _ENTITY_TAGS.fullmatch(wanted):
+        return False
     return any((weak or not prefix) and f'"{opaque}"' == tag for prefix, opaque in _ENTITY_TAG.findall(wanted))
 
 
@@ -155,7 +169,7 @@ def _number(digits: str) -> int:
 
 def _date(text: str | None) -> int | None:
     """Parse an HTTP date; one that is malformed is no date."""
-    if text is None:
+    if text is None or not _DATE.fullmatch(text.strip()):
         return None
     try:
         return int(stringToDatetime(text.strip().encode("ascii")))

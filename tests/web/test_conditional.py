@@ -186,3 +186,35 @@ def test_anything_gets_an_answer(headers: dict[str, str], method: str, size: int
         told = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", decision.headers["Content-Range"])
         assert told is not None
         assert [int(part) for part in told.groups()] == [decision.start, decision.end - 1, size]
+
+
+@pytest.mark.parametrize(
+    "date",
+    [f"{DATE}x", f"{DATE}, {DATE}", DATE.replace("GMT", "UTC"), DATE.replace("06", "6"), "784111777", ""],
+)
+def test_what_is_no_date_is_no_condition(date: str) -> None:
+    """A date in no form of RFC 9110, 5.6.7, is ignored; it lets no part of another version be sent."""
+    assert ask({"If-Modified-Since": date}).status == 200
+    assert ask({"If-Unmodified-Since": date.replace("1994", "1993")}).status == 200
+    assert ask({"Range": "bytes=0-1", "If-Range": date}).status == 200
+
+
+@pytest.mark.parametrize("date", [DATE, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"])
+def test_all_forms_of_a_date(date: str) -> None:
+    """The present form of a date and the two obsolete ones are understood."""
+    assert ask({"If-Modified-Since": date}).status == 304
+    assert ask({"Range": "bytes=0-1", "If-Range": date}).status == 206
+
+
+@pytest.mark.parametrize("tags", ['x"one"', '"one"x', '"two" "one"', 'W/ "one"', '"one', '"two", one, "one'])
+def test_what_is_no_list_of_tags_matches_nothing(tags: str) -> None:
+    """A malformed list of entity tags matches no version."""
+    assert ask({"If-None-Match": tags}).status == 200
+    assert ask({"If-Match": tags}).status == 412
+
+
+@pytest.mark.parametrize("tags", ['"two" , "one"', ', "one",,', '"one"\t,W/"two"', '"a,b", W/"x", "one"'])
+def test_lists_of_tags(tags: str) -> None:
+    """A list may have blanks and empty elements, and tags may have commas."""
+    assert ask({"If-None-Match": tags}).status == 304
+    assert ask({"If-Match": tags}).status == 200
