@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from cachew.cache.interface import Entry, ObjectInfo
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import CorruptObject, NotFound, SpoolFailed, StorageUnavailable, UnknownPath
+from cachew.plumbing.errors import BadRequest, CorruptObject, NotFound, SpoolFailed, StorageUnavailable, UnknownPath
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource, Source
 from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles, parse_base, tip_of
@@ -32,6 +32,7 @@ from cachew.web.outcome import outcome_of
 BUNDLE_URL_HEADER = "X-Cachew-Bundle-Url"
 _LIST_TYPE = "text/plain; charset=utf-8"
 _RELAYED = ("Content-Type", COMMIT_HEADER)
+_PARAMETERS = frozenset({"base", "bundle", "filter", "ref"})
 
 
 class SnapshotRoutes:
@@ -256,10 +257,17 @@ async def answer_as_decided(request: Any, decision: Decision, source: Source, he
 
 
 def query_of(request: Any) -> dict[str, str]:
-    """Return a request's query; of several values of one name the last."""
-    return {
-        name.decode("utf-8", "replace"): values[-1].decode("utf-8", "replace") for name, values in request.args.items()
-    }
+    """Return a request's query.
+
+    :raise BadRequest: when what is asked for is said twice and differently, so that others may take it for the other.
+    """
+    query = {}
+    for raw_name, values in request.args.items():
+        name = raw_name.decode("utf-8", "replace")
+        if name in _PARAMETERS and len(set(values)) > 1:
+            raise BadRequest(f"{name} is given more than once")
+        query[name] = values[-1].decode("utf-8", "replace")
+    return query
 
 
 def fields_of(request: Any) -> dict[str, str]:

@@ -338,6 +338,11 @@ async def test_what_cannot_be_made_is_told_with_its_reason(server: Server) -> No
     [
         ("/snapshot.tar.zst?ref=main", 400),
         ("/snapshot.tar.zst?filter=tree:0", 400),
+        ("/snapshot.tar.zst?ref=refs/heads/a&ref=refs/heads/b", 400),
+        ("/snapshot.tar.zst?filter=blob:none&filter=", 400),
+        (f"/snapshot.bundle?base={OLD}&base={NEW}", 400),
+        ("/bundle-list?bundle=1-aa&bundle=2-bb", 400),
+        (f"/snapshot.bundle?base={NEW}&base={NEW}&other=1&other=2", 204),
         ("/snapshot.bundle", 400),
         ("/snapshot.bundle?base=HEAD", 400),
         (f"/snapshot.bundle?base={OLD}&ref=x", 400),
