@@ -27,8 +27,9 @@ from tests.web.wire import Response
 
 IDENTITY = Identity(HOST, "org/repo")
 SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"
-AT_ONCE = 0.1
-"""Seconds in which the first byte of a cached snapshot comes."""
+AT_ONCE = 2.0
+"""Seconds in which the first byte of a cached snapshot comes, on a busy machine too: far fewer than an upstream that
+hangs is waited for."""
 UNSCHEDULED = """
 [git]
 ref-check-interval = "0s"
