@@ -25,6 +25,13 @@ from tests.functional.canary import said
 
 HOST = "git.example"
 """The name under which clients know the upstream."""
+UNSCHEDULED = """
+[git]
+snapshot-interval = "0s"
+mirror-snapshot-interval = "0s"
+repack-interval = "0s"
+"""
+"""A server's config with which nothing is made but what is asked for; more of its last table may follow."""
 
 
 class HeldClock:

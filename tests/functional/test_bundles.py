@@ -13,17 +13,11 @@ from tests.functional.loglines import listening
 from tests.functional.misbehaviour import Hold, Refuse
 from tests.functional.rawhttp import ask
 from tests.functional.repositories import Repository
-from tests.functional.server import Cachew
+from tests.functional.server import UNSCHEDULED, Cachew
 from tests.functional.upstream import Upstream
 from tests.web.wire import Response
 
 REPOSITORY = "/git/git.example/org/repo"
-UNSCHEDULED = """
-[git]
-snapshot-interval = "0s"
-mirror-snapshot-interval = "0s"
-repack-interval = "0s"
-"""
 NOWHERE = "1" * 40
 
 

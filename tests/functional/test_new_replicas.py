@@ -27,9 +27,8 @@ from tests.web.wire import Response
 
 IDENTITY = Identity(HOST, "org/repo")
 SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"
-AT_ONCE = 2.0
-"""Seconds in which the first byte of a cached snapshot comes, on a busy machine too: far fewer than an upstream that
-hangs is waited for."""
+AT_ONCE = 0.1
+"""Seconds in which the first byte of a cached snapshot comes."""
 UNSCHEDULED = """
 [git]
 ref-check-interval = "0s"
@@ -119,9 +118,9 @@ async def test_serves_what_is_public_whatever_the_upstream_does(
     stored = await stored_snapshot(first)
     upstream.misbehave(Hang())
     clock: Any = reactor
-    waited = []
-    for number in range(3):
-        fresh = await start(config, state=f"fresh{number}")
+    waited: list[float] = []
+    while min(waited, default=AT_ONCE) >= AT_ONCE and len(waited) < 10:  # the machine may be busy with something else
+        fresh = await start(config, state=f"fresh{len(waited)}")
         began = clock.seconds()
         client = await connect(reactor, fresh.url)
         client.send(request_head("GET", SNAPSHOT))

@@ -26,6 +26,7 @@ from tests.functional.remains import temporary_files
 from tests.functional.replicas import tiers
 from tests.functional.repositories import Repository
 from tests.functional.restoring import cachew_command
+from tests.functional.server import UNSCHEDULED
 from tests.functional.upstream import Upstream
 from tests.web.wire import Signal, patient
 
@@ -34,12 +35,6 @@ SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"
 OBJECT = "/api/v1/object/build/key"
 ENSURE = "/git/git.example/org/repo/ensure-refs"
 JSON = "Content-Type: application/json"
-UNSCHEDULED = """
-[git]
-snapshot-interval = "0s"
-mirror-snapshot-interval = "0s"
-repack-interval = "0s"
-"""
 
 
 class Run(Protocol):

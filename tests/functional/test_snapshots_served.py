@@ -17,22 +17,14 @@ from tests.functional.loglines import LogLines, listening
 from tests.functional.misbehaviour import Hang, Stall
 from tests.functional.rawhttp import ask, connect, request_head
 from tests.functional.repositories import Repository
-from tests.functional.server import Cachew
+from tests.functional.server import UNSCHEDULED, Cachew
 from tests.functional.upstream import Upstream
 from tests.web.wire import Response
 
 SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"
 STALE = "refs stale for snapshot request, fetching in background"
-UNSCHEDULED = """
-[git]
-snapshot-interval = "0s"
-mirror-snapshot-interval = "0s"
-repack-interval = "0s"
-"""
-"""Nothing is made but what is asked for."""
-AT_ONCE = 2.0
-"""Seconds in which the first byte of a cached snapshot comes, on a busy machine too: far fewer than an upstream that
-hangs is waited for."""
+AT_ONCE = 0.1
+"""Seconds in which the first byte of a cached snapshot comes."""
 
 
 @pytest.fixture
