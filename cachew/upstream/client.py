@@ -5,7 +5,8 @@ request streams both ways; nothing of it is held here.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NoReturn, Protocol
 
@@ -89,6 +90,17 @@ class _Parser(Protocol):
     def take(self, packet: Packet) -> None: ...
 
 
+@dataclass(frozen=True)
+class _Check:
+    """What one ref check asks, as :meth:`UpstreamClient.list_refs` is asked it."""
+
+    url: str
+    prefixes: Sequence[str] | None
+    authorization: str | None = field(repr=False)
+    known: Capabilities | None
+    before: Listing | None
+
+
 class UpstreamClient:
     """Talks git's HTTP to upstreams.
 
@@ -143,7 +155,7 @@ class UpstreamClient:
         """
         scope = (url, sha256((authorization or "").encode("utf-8", "surrogateescape")).digest())
         self._backoff.check(scope, url)
-        work = Deferred.fromCoroutine(self._checked(url, prefixes, authorization, known, before))
+        work = Deferred.fromCoroutine(self._checked(_Check(url, prefixes, authorization, known, before)))
         try:
             result = await work.addTimeout(self._timeouts.check, self._reactor, lambda *_: self._too_slow(url))
         except UpstreamBusy as busy:
@@ -155,41 +167,25 @@ class UpstreamClient:
     def _too_slow(self, url: str) -> NoReturn:
         raise UpstreamTimeout(url, f"did not answer a ref check within {self._timeouts.check:.0f} seconds")
 
-    async def _checked(
-        self,
-        url: str,
-        prefixes: Sequence[str] | None,
-        authorization: str | None,
-        known: Capabilities | None,
-        before: Listing | None,
-    ) -> tuple[Listing, Capabilities]:
+    async def _checked(self, check: _Check) -> tuple[Listing, Capabilities]:
         try:
-            listing, capabilities = await self._list(url, prefixes, authorization, known, before)
+            listing, capabilities = await self._list(check)
         except (MalformedListing, RemoteError, BrokenGzip) as failure:
-            raise explain_answer(url, failure) from failure
+            raise explain_answer(check.url, failure) from failure
         except TooLarge as failure:
-            raise UpstreamUnreachable(url, str(failure)) from failure
-        return listing.filtered(prefixes), capabilities
+            raise UpstreamUnreachable(check.url, str(failure)) from failure
+        return listing.filtered(check.prefixes), capabilities
 
-    async def _list(
-        self,
-        url: str,
-        prefixes: Sequence[str] | None,
-        authorization: str | None,
-        known: Capabilities | None,
-        before: Listing | None,
-    ) -> tuple[Listing, Capabilities]:
+    async def _list(self, check: _Check) -> tuple[Listing, Capabilities]:
+        known = check.known
         # A known redirect is no shortcut: it may have been meant only for whoever was redirected.
-        if known is not None and known.protocol == 2 and known.base_url == url:
-            try:
-                return await self._ls_refs(url, prefixes, authorization, known, before), known
-            except MalformedListing:
-                pass  # the upstream may have changed since; ask it what it speaks now
-        capabilities, listing = await self._discover(url, authorization)
+        if known is not None and known.protocol == 2 and known.base_url == check.url:
+            # When that fails the upstream may have changed since, and is asked what it speaks now.
+            with suppress(MalformedListing):
+                return await self._ls_refs(check, known), known
+        capabilities, listing = await self._discover(check.url, check.authorization)
         if listing is None:
-            base = capabilities.base_url
-            allowed = authorization if same_origin(url, base) else None
-            listing = await self._ls_refs(base, prefixes, allowed, capabilities, before)
+            listing = await self._ls_refs(check, capabilities)
         return listing, capabilities
 
     async def _discover(self, url: str, authorization: str | None) -> tuple[Capabilities, Listing | None]:
@@ -204,19 +200,14 @@ class UpstreamClient:
             raise MalformedListing("it speaks protocol v2 without ls-refs")
         return Capabilities(capabilities.features, capabilities.protocol, base), listing
 
-    async def _ls_refs(
-        self,
-        base: str,
-        prefixes: Sequence[str] | None,
-        authorization: str | None,
-        capabilities: Capabilities,
-        before: Listing | None,
-    ) -> Listing:
-        body = ls_refs_request(capabilities, prefixes)
+    async def _ls_refs(self, check: _Check, capabilities: Capabilities) -> Listing:
+        base = capabilities.base_url
+        authorization = check.authorization if same_origin(check.url, base) else None
+        body = ls_refs_request(capabilities, check.prefixes)
         headers = _headers("application/x-git-upload-pack-result", authorization)
         headers.append((b"Content-Type", b"application/x-git-upload-pack-request"))
         response = await self._exchange.ask(base + "/git-upload-pack", headers, body, seconds=self._timeouts.check)
-        parser = LsRefsParser(capabilities.object_format, before)
+        parser = LsRefsParser(capabilities.object_format, check.before)
         await self._read(base, response, "application/x-git-upload-pack-result", parser)
         return parser.result()
 
