@@ -228,7 +228,7 @@ def make_artefacts(
         mirror = find(identity)
         # A single pack has nothing to be joined with, and what it holds has been fetched or repacked as a whole.
         if mirror is not None and mirror.repository.pack_count() > 1:
-            await mirror.repack()
+            await mirror.maintenance.repack()
         return mirror is not None
 
     async def update_bundles(identity: Identity) -> bool:

@@ -190,7 +190,7 @@ class Running:
         actions: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
             "fetch": lambda: self._fetch(identity),
             "snapshot": lambda: self._make(identity, Variant()),
-            "repack": mirror.repack,
+            "repack": mirror.maintenance.repack,
             "forget": lambda: self._mirrors.forget(identity),
         }
         self._background.start(actions[action](), f"{action} of {identity.name}")

@@ -186,7 +186,7 @@ class House:
         return await self.artefacts.seeder.restore(identity, directory)
 
     def _new_mirror(self, mirror: Mirror) -> None:
-        self.ground.background.start(mirror.index_packs(), f"indexing of {mirror.identity.name}")
+        self.ground.background.start(mirror.maintenance.index_packs(), f"indexing of {mirror.identity.name}")
 
     def _shown(self) -> ClientsOwn | ServersOwn:
         async def own(identity: Identity) -> str | None:
@@ -223,7 +223,7 @@ class House:
 
     async def _follow(self, mirror: Mirror, listing: Listing, started: float) -> None:
         await mirror.sync(listing, started)
-        await mirror.index_packs(bitmaps=False)
+        await mirror.maintenance.index_packs(bitmaps=False)
 
     # --- what is made of mirrors --------------------------------------------------------------------------------------
 

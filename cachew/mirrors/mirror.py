@@ -8,7 +8,7 @@ has listed, then for the exact object ids.
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.mirrors.machine import Event, State, step
+from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.making import Made, Making, Seed
 from cachew.mirrors.record import RECORD, Record, read
 from cachew.mirrors.refs import RefState, change, of_listing
@@ -27,11 +28,7 @@ from cachew.mirrors.rounds import Rounds, holding
 from cachew.mirrors.transfer import Remote, Transfer
 from cachew.plumbing.errors import CachewError, NotFound, ProcessFailed
 from cachew.plumbing.metrics import Metrics
-from cachew.plumbing.shared import Shared
 from cachew.upstream.listing import Listing
-
-_MANY_PACKS = 24
-_CHECK_PAUSE = 600.0
 
 
 class Mirror:
@@ -73,18 +70,25 @@ class Mirror:
         self.instance = uuid.uuid4().hex
         """Its name among all mirrors that the repository has had: what a damaged one gave is not served again."""
         self._aside, self._git, self._clock, self._now = aside, git, clock, now
-        self._metrics, self._keep_days = metrics, keep_days
+        self._metrics = metrics
         self._transfer = Transfer(remote=remote, now=now)
         self._making = Making(identity=identity, remote=remote, transfer=self._transfer, git=git, clock=clock)
         self._repository: Repository | None = None
-        self._lock, self._upkeep_lock = DeferredLock(), DeferredLock()
+        self._lock = DeferredLock()
         self._rounds = Rounds(lock=self._lock, work=self._round)
+        self.maintenance = Maintenance(
+            name=identity.name,
+            lock=self._lock,
+            find=self._served_from,
+            check=self._check,
+            clock=clock,
+            now=now,
+            threads=git.threads,
+            keep_days=keep_days,
+        )
         self._target: Listing | None = None
         self._listed_at = float("-inf")
         self._ids: dict[str, None] = {}
-        self._checks: Shared[str, None] = Shared(keep=True)
-        self._check_again = float("-inf")
-        self._index_due = self._bitmaps_due = False
 
     # --- what others may know -----------------------------------------------------------------------------------------
 
@@ -142,8 +146,8 @@ class Mirror:
         async with holding(self._lock):
             yield
 
-    def _upkeep(self) -> AbstractAsyncContextManager[None]:
-        return holding(self._upkeep_lock)
+    def _served_from(self) -> Repository | None:
+        return self._repository if self.ready else None
 
     def _step(self, event: Event) -> None:
         self.state = step(self.state, event)
@@ -221,7 +225,6 @@ class Mirror:
         self._has(made.listing)
         if self._listed_at < made.listed_at:
             self._listed_at, self._target = made.listed_at, None
-        self._check_again = float("-inf")
         self._step(Event.DONE)
 
     def _fetched(self) -> None:
@@ -306,101 +309,36 @@ class Mirror:
         await self._transfer.follow(self.repository, of_listing(listing))
         self._has(listing)
 
-    # --- staying in shape ---------------------------------------------------------------------------------------------
-
-    async def index_packs(self, *, bitmaps: bool = True) -> None:
-        """Write the commit-graph and bitmaps; joins small packs first when there are many.
-
-        Who comes while another waits for its turn to do the same leaves it to him.
-
-        :param bitmaps: whether bitmaps are written though no packs are joined. After a fetch they are not: those that
-            there are cover nearly everything, and writing them takes time in proportion to the whole repository.
-        """
-        self._bitmaps_due |= bitmaps
-        if self._index_due:
-            return
-        self._index_due = True
-        try:
-            await self._upkeep_lock.acquire()
-        finally:
-            self._index_due = False
-        try:
-            await self._index_packs()
-        finally:
-            self._upkeep_lock.release()
-
-    async def _index_packs(self) -> None:
-        bitmaps, self._bitmaps_due = self._bitmaps_due, False
-        if self.ready and self.repository.pack_count() > _MANY_PACKS:
-            # Whoever links or copies packs holds this lock; no pack may go meanwhile.
-            async with self.exclusive():
-                if self.ready:
-                    await self.repository.repack(full=False)
-                    bitmaps = True
-        if self.ready:
-            await self.repository.index_packs(bitmaps=bitmaps)
-
-    async def repack(self) -> None:
-        """Join all packs into one and drop what was given up long ago.
-
-        :raise CachewError: when it fails; a mirror that turns out to be damaged is discarded.
-        """
-        try:
-            async with self._upkeep(), self.exclusive():
-                if self.ready:
-                    await self._repack()
-        except ProcessFailed:
-            # A repack reads every object; what it can't read must not be served.
-            await self.suspect()
-            raise
-
-    async def _repack(self) -> None:
-        started, before = self._clock.seconds(), await self._git.threads(self.repository.size)
-        await self.repository.expire(self._now(), days=self._keep_days)
-        await self.repository.repack(full=True)
-        self.log.info(
-            "repacked {repository}, {before} bytes to {after}, in {seconds:.1f}s",
-            repository=self.identity.name,
-            before=before,
-            after=await self._git.threads(self.repository.size),
-            seconds=self._clock.seconds() - started,
-        )
-
-    async def suspect(self) -> None:
-        """Check a mirror that failed to serve, unless it has been lately; it is discarded when the check fails.
-
-        :raise CachewError: when it was discarded or could not be checked.
-        """
-        await self._checks.run("check", self._check)
+    # --- its end ------------------------------------------------------------------------------------------------------
 
     async def _check(self) -> None:
-        async with self._upkeep(), self.exclusive():
-            if self.state is not State.READY or self._clock.seconds() < self._check_again:
-                return
-            self._step(Event.SUSPECT)
-            damage: CachewError | None = None
-            try:
-                damage = await self.repository.damage()
-            finally:
-                self._check_again = self._clock.seconds() + _CHECK_PAUSE
-                self._step(Event.DONE if damage is None else Event.FAILED)
-            if damage is not None:
-                self.log.error(
-                    "the mirror of {repository} is damaged and is discarded: {error}",
-                    repository=self.identity.name,
-                    error=str(damage),
-                )
-                await self._discard()
-                raise damage
+        """Discard the mirror if it is damaged.
+
+        :raise CachewError: when it was, or could not be checked.
+        """
+        self._step(Event.SUSPECT)
+        damage: CachewError | None = None
+        try:
+            damage = await self.repository.damage()
+        finally:
+            self._step(Event.DONE if damage is None else Event.FAILED)
+        if damage is not None:
+            self.log.error(
+                "the mirror of {repository} is damaged and is discarded: {error}",
+                repository=self.identity.name,
+                error=str(damage),
+            )
+            await self._discard()
+            raise damage
 
     async def stop(self) -> None:
         """Break off the fetch and the check under way, which no waiter's end breaks off."""
         await self._rounds.stop()
-        await self._checks.stop()
+        await self.maintenance.stop()
 
     async def forget(self) -> None:
         """Remove the mirror from disk."""
-        async with self._upkeep(), self.exclusive():
+        async with self.maintenance.alone():
             self._step(Event.FORGOTTEN)
             await self._discard()
         self.log.info("forgot the mirror of {repository}", repository=self.identity.name)

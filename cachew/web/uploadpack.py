@@ -185,7 +185,7 @@ class UploadPack:
             "serving {repository} from its mirror failed: {error}", repository=mirror.identity.name, error=str(error)
         )
         if isinstance(error, ProcessFailed) or error.damaged:
-            self._background.start(mirror.suspect(), f"check of {mirror.identity.name}")
+            self._background.start(mirror.maintenance.suspect(), f"check of {mirror.identity.name}")
 
     # --- ways to answer -----------------------------------------------------------------------------------------------
 

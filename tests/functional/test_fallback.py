@@ -52,7 +52,7 @@ async def test_a_mirror_with_a_damaged_pack(
     pack.write_bytes(content)
     await git.run("clone", "-q", URL, "first", check=False)
     with contextlib.suppress(CachewError):
-        await mirror.repack()
+        await mirror.maintenance.repack()
     await git.run("clone", "-q", URL, "second")
     await git.run("-C", "second", "fsck", "--strict")
     again = await cachew.mirrored("org/repo")

@@ -130,7 +130,7 @@ async def test_a_mirror_is_the_upstream(house: House, repository: Repository) ->
     assert mirror.head_commit == repository.commit("HEAD")
     assert not list(mirror.directory.glob("hooks/*"))
     assert not list(house.root.glob(".aside/*"))
-    await mirror.index_packs()
+    await mirror.maintenance.index_packs()
     assert list(mirror.directory.glob("objects/pack/*.bitmap"))
 
 
@@ -207,7 +207,7 @@ async def test_damage_is_noticed(house: House, flush_logged_errors: Any) -> None
     for pack in mirror.directory.glob("objects/pack/*.pack"):
         pack.unlink()
     with pytest.raises(CachewError):
-        await mirror.suspect()
+        await mirror.maintenance.suspect()
     assert mirror.state is State.EMPTY and not mirror.directory.exists()
     assert (await house.mirrors.made(REPOSITORY)).ready
 
@@ -240,7 +240,7 @@ async def test_repack(house: House, repository: Repository) -> None:
     for number in range(3):
         repositories.push_commit(repository, "main", f"commit {number}")
         await mirror.sync(listing_of(repository), house.later())
-    await mirror.repack()
+    await mirror.maintenance.repack()
     assert len(list(mirror.directory.glob("objects/pack/*.pack"))) == 1
     assert mirror.missing(repository.refs().values()) == []
     mirrored(mirror).git("fsck", "--strict")

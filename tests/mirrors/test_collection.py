@@ -74,7 +74,7 @@ def test_a_mirror_under_repair_is_not_ready(house: MirrorHouse) -> None:
     """Whoever needs a mirror while it is being checked is told so, and no clone is begun."""
     mirror = value_of(house.made())
     house.git.holding = {"fsck"}
-    check = Deferred.fromCoroutine(mirror.suspect())
+    check = Deferred.fromCoroutine(mirror.maintenance.suspect())
     assert isinstance(failure_of(house.made()), UpstreamUnreachable) and len(house.ready) == 1
     house.git.release()
     value_of(check)

@@ -252,7 +252,7 @@ def test_refs_git_can_not_keep_are_left_out(house: MirrorHouse, mirror: Mirror) 
 
 
 def suspect(mirror: Mirror) -> Deferred[None]:
-    return Deferred.fromCoroutine(mirror.suspect())
+    return Deferred.fromCoroutine(mirror.maintenance.suspect())
 
 
 def test_many_suspicions_are_one_check(house: MirrorHouse, mirror: Mirror) -> None:
@@ -301,7 +301,7 @@ def test_what_becomes_of_a_mirror_is_logged(house: MirrorHouse, mirror: Mirror) 
     """A repack says what it brought and how long it took; that a mirror is gone is said when it is."""
     assert repr(mirror) == f"<Mirror {REPOSITORY.name} ready>"
     with listening() as log:
-        value_of(Deferred.fromCoroutine(mirror.repack()))
+        value_of(Deferred.fromCoroutine(mirror.maintenance.repack()))
         value_of(Deferred.fromCoroutine(house.mirrors.forget(REPOSITORY)))
     assert (log.count(f"repacked {REPOSITORY.name}, "), log.count(f"forgot the mirror of {REPOSITORY.name}")) == (1, 1)
 
@@ -358,7 +358,7 @@ def test_a_mirror_whose_directory_has_gone(house: MirrorHouse, mirror: Mirror) -
 def test_indexing_is_not_queued_up(house: MirrorHouse, mirror: Mirror) -> None:
     """While one waits to index the packs, later ones leave it to him; fetches go on meanwhile."""
     house.git.holding = {"multi-pack-index"}
-    indexing = [Deferred.fromCoroutine(mirror.index_packs()) for _ in range(10)]
+    indexing = [Deferred.fromCoroutine(mirror.maintenance.index_packs()) for _ in range(10)]
     assert value_of(house.ensure(mirror, oid("2"))) == []
     house.git.release()
     house.git.release()
@@ -370,10 +370,10 @@ def test_indexing_is_not_queued_up(house: MirrorHouse, mirror: Mirror) -> None:
 def test_whoever_waits_to_index_may_leave(house: MirrorHouse, mirror: Mirror) -> None:
     """A cancelled wait keeps nobody from indexing later."""
     house.git.holding = {"multi-pack-index"}
-    first, second = (Deferred.fromCoroutine(mirror.index_packs()) for _ in range(2))
+    first, second = (Deferred.fromCoroutine(mirror.maintenance.index_packs()) for _ in range(2))
     second.cancel()
     assert isinstance(failure_of(second), CancelledError)
-    third = Deferred.fromCoroutine(mirror.index_packs())
+    third = Deferred.fromCoroutine(mirror.maintenance.index_packs())
     house.git.release()
     house.git.release()
     value_of(first)
@@ -386,7 +386,7 @@ def test_small_packs_are_not_joined_while_somebody_copies_them(house: MirrorHous
         (mirror.directory / f"objects/pack/pack-{number}.pack").touch()
     held = mirror.exclusive()
     value_of(Deferred.fromCoroutine(held.__aenter__()))
-    indexing = Deferred.fromCoroutine(mirror.index_packs())
+    indexing = Deferred.fromCoroutine(mirror.maintenance.index_packs())
     assert "repack" not in house.git.ran
     value_of(Deferred.fromCoroutine(held.__aexit__(None, None, None)))
     value_of(indexing)
@@ -398,7 +398,7 @@ def test_nothing_is_asked_of_a_mirror_that_is_not_there(house: MirrorHouse) -> N
     mirror = house.mirrors.obtain(REPOSITORY)
     assert value_of(house.ensure(mirror, oid("1"))) == [oid("1")]
     value_of(house.sync(mirror, listing(main="2")))
-    value_of(Deferred.fromCoroutine(mirror.index_packs()))
+    value_of(Deferred.fromCoroutine(mirror.maintenance.index_packs()))
     value_of(suspect(mirror))
     assert house.git.ran == []
     with pytest.raises(NotFound):
@@ -416,9 +416,9 @@ def test_an_upstream_without_branches(house: MirrorHouse) -> None:
 
 def test_a_fetch_writes_no_bitmaps(house: MirrorHouse, mirror: Mirror) -> None:
     """After a fetch only the commit-graph grows; bitmaps are written when packs are joined."""
-    value_of(Deferred.fromCoroutine(mirror.index_packs(bitmaps=False)))
+    value_of(Deferred.fromCoroutine(mirror.maintenance.index_packs(bitmaps=False)))
     assert house.git.ran == ["commit-graph"]
     for number in range(30):
         (mirror.directory / f"objects/pack/pack-{number}.pack").touch()
-    value_of(Deferred.fromCoroutine(mirror.index_packs(bitmaps=False)))
+    value_of(Deferred.fromCoroutine(mirror.maintenance.index_packs(bitmaps=False)))
     assert house.git.ran[1:] == ["repack", "multi-pack-index", "commit-graph"]

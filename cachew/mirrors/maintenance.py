@@ -1,0 +1,143 @@
+"""How a mirror stays in shape: its packs are indexed and joined, and what fails to serve is checked.
+
+One piece of this at a time. Indexing goes on beside fetches; whatever takes packs away, or looks at all of them, holds
+the mirror's own lock too.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cachew.mirrors.repository import Repository
+from cachew.mirrors.rounds import holding
+from cachew.plumbing.errors import ProcessFailed
+from cachew.plumbing.shared import Shared
+from cachew.plumbing.threads import Threads
+
+_MANY_PACKS = 24
+_CHECK_PAUSE = 600.0
+
+
+class Maintenance:
+    """Maintains one mirror.
+
+    :param name: the repository's, for the log.
+    :param lock: the mirror's: one fetch, repack or archive at a time.
+    :param find: gives the repository while it may be served from, else None.
+    :param check: checks that repository, and discards it when it is damaged; the lock is held meanwhile.
+    :param clock: where intervals come from.
+    :param now: the time of day in epoch seconds.
+    :param threads: for blocking file work.
+    :param keep_days: how long objects that lost their ref are kept.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        lock: DeferredLock,
+        find: Callable[[], Repository | None],
+        check: Callable[[], Awaitable[None]],
+        clock: IReactorTime,
+        now: Callable[[], float],
+        threads: Threads,
+        keep_days: int,
+    ) -> None:
+        self._name, self._lock, self._find, self._check = name, lock, find, check
+        self._clock, self._now, self._threads, self._keep_days = clock, now, threads, keep_days
+        self._turn = DeferredLock()
+        self._index_due = self._bitmaps_due = False
+        self._checks: Shared[str, None] = Shared(keep=True)
+        self._checked: Repository | None = None
+        self._check_again = float("-inf")
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Hold off everything but serving while the block runs."""
+        async with holding(self._turn), holding(self._lock):
+            yield
+
+    async def index_packs(self, *, bitmaps: bool = True) -> None:
+        """Write the commit-graph and bitmaps; joins small packs first when there are many.
+
+        Who comes while another waits for its turn to do the same leaves it to him.
+
+        :param bitmaps: whether bitmaps are written though no packs are joined. After a fetch they are not: those that
+            there are cover nearly everything, and writing them takes time in proportion to the whole repository.
+        """
+        self._bitmaps_due |= bitmaps
+        if self._index_due:
+            return
+        self._index_due = True
+        try:
+            await self._turn.acquire()
+        finally:
+            self._index_due = False
+        try:
+            await self._index_packs()
+        finally:
+            self._turn.release()
+
+    async def _index_packs(self) -> None:
+        bitmaps, self._bitmaps_due = self._bitmaps_due, False
+        if (repository := self._find()) and repository.pack_count() > _MANY_PACKS:
+            # Whoever links or copies packs holds this lock; no pack may go meanwhile.
+            async with holding(self._lock):
+                if repository := self._find():
+                    await repository.repack(full=False)
+                    bitmaps = True
+        if repository := self._find():
+            await repository.index_packs(bitmaps=bitmaps)
+
+    async def repack(self) -> None:
+        """Join all packs into one and drop what was given up long ago.
+
+        :raise CachewError: when it fails; a mirror that turns out to be damaged is discarded.
+        """
+        try:
+            async with self.alone():
+                if repository := self._find():
+                    await self._repack(repository)
+        except ProcessFailed:
+            # A repack reads every object; what it can't read must not be served.
+            await self.suspect()
+            raise
+
+    async def _repack(self, repository: Repository) -> None:
+        started, before = self._clock.seconds(), await self._threads(repository.size)
+        await repository.expire(self._now(), days=self._keep_days)
+        await repository.repack(full=True)
+        self.log.info(
+            "repacked {repository}, {before} bytes to {after}, in {seconds:.1f}s",
+            repository=self._name,
+            before=before,
+            after=await self._threads(repository.size),
+            seconds=self._clock.seconds() - started,
+        )
+
+    async def suspect(self) -> None:
+        """Check a mirror that failed to serve, unless it has been lately; it is discarded when the check fails.
+
+        :raise CachewError: when it was discarded or could not be checked.
+        """
+        await self._checks.run("check", self._check_unless_lately)
+
+    async def _check_unless_lately(self) -> None:
+        async with self.alone():
+            repository = self._find()
+            lately = repository is self._checked and self._clock.seconds() < self._check_again
+            if repository is None or lately:
+                return
+            try:
+                await self._check()
+            finally:
+                self._checked, self._check_again = repository, self._clock.seconds() + _CHECK_PAUSE
+
+    async def stop(self) -> None:
+        """Break off the check under way, which no waiter's end breaks off."""
+        await self._checks.stop()
