@@ -5,21 +5,15 @@ has found around it.
 """
 
 import secrets
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.web.client import HTTPConnectionPool
 
 from cachew.artefacts import Artefacts, make_artefacts
-from cachew.front import admin_access, limits_of, make_app
 from cachew.gauges import Gauges
 from cachew.ground import Ground, ground_of
-from cachew.lifecycle import Patience, Server
-from cachew.manhole import Manhole
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import GitCommands, GitSettings
 from cachew.mirrors.freshness import Freshness
@@ -31,12 +25,12 @@ from cachew.mirrors.tidying import Tidying
 from cachew.operations import Running
 from cachew.outside import make_outside
 from cachew.plumbing.jobs import Slots
-from cachew.plumbing.periodic import Periodic
 from cachew.replicas.progress import Progress
 from cachew.replicas.sightings import Sightings
 from cachew.replicas.tally import Tally
 from cachew.settings import Settings
 from cachew.smarthttp.packcache import PackCache
+from cachew.stages import Stages
 from cachew.surroundings import Surroundings
 from cachew.tiers import make_cache, make_records
 from cachew.upstream.elsewhere import Elsewhere
@@ -44,16 +38,7 @@ from cachew.upstream.listing import Listing
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.shown import ClientsOwn, ServersOwn
 from cachew.upstream.verdicts import Terms, Verdicts
-from cachew.web.dashboard import DashboardRoutes
 from cachew.web.policy import Policy
-from cachew.web.requests import make_site
-
-_DASHBOARD_STEP = 10.0
-_SWEEP_INTERVAL = 300.0
-_PROBE_INTERVAL = 15.0
-_COUNT_INTERVAL = 30.0
-_LAST_COUNT = 2.0
-_TIDY_INTERVAL = 600.0
 
 
 def make_service(*, settings: Settings, reactor: Any, surroundings: Surroundings) -> IService:
@@ -154,7 +139,7 @@ class House:
         self.opa_connections = HTTPConnectionPool(ground.reactor)
         self.operations = self._operations()
         ground.metrics.registry.register(self._gauges())
-        self.server = self._server()
+        self.server = Stages(self).server()
 
     # --- mirrors ------------------------------------------------------------------------------------------------------
 
@@ -287,117 +272,7 @@ class House:
             version=ground.surroundings.version,
         )
 
-    # --- all of it ----------------------------------------------------------------------------------------------------
-
-    def _server(self) -> Server:
-        ground, settings = self.ground, self.ground.settings
-        _make_directories(ground.state)
-        access = admin_access(self)
-        dashboard = DashboardRoutes(
-            access=access, operations=self.operations, version=ground.surroundings.version
-        )
-        return Server(
-            reactor=ground.reactor,
-            endpoints=settings.listen,
-            site=make_site(
-                make_app(self, dashboard, access),
-                reactor=ground.reactor,
-                limits=limits_of(settings),
-                sender=ground.sender,
-            ),
-            pool=ground.pool,
-            opening=[
-                ground.sender.start,
-                self._load_public,
-                self.tidying.load,
-                self._start_store_threads,
-                self.cache.start,
-                self.pack_cache.open,
-                self.artefacts.start,
-                self.mirrors.discover,
-            ],
-            closing=[
-                self.artefacts.stop,
-                self._count_clones,
-                ground.background.stop,
-                self.mirrors.stop,
-                self.verdicts.stop,
-                self.freshness.stop,
-                self.pack_cache.stop,
-                ground.sender.stop,
-                ground.processes.stop,
-                self.outside.stop,
-                self.opa_connections.closeCachedConnections,
-                self.public.flush,
-                self.tidying.save,
-                self.cache.stop,
-                self._stop_store_threads,
-                self._leave_state,
-            ],
-            jobs=[
-                *self._manhole(),
-                self.artefacts.scheduler,
-                Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=dashboard.sample, clock=ground.reactor),
-                Periodic(
-                    name="tidying", interval=_TIDY_INTERVAL, work=self.tidying.tidy, clock=ground.reactor, now=True
-                ),
-                Periodic(name="cache probe", interval=_PROBE_INTERVAL, work=self.cache.probe, clock=ground.reactor),
-                Periodic(name="clone counts", interval=_COUNT_INTERVAL, work=self.clones.flush, clock=ground.reactor),
-                Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=self.cache.sweep, clock=ground.reactor),
-            ],
-            patience=Patience(settings.shutdown_readiness_delay, settings.shutdown_timeout),
-            on_failure=ground.surroundings.on_failed_start,
-            login_path=lambda: f"/admin/login?code={access.new_login_code()}",
-        )
-
-    def _manhole(self) -> list[IService]:
-        ground, manhole = self.ground, self.ground.settings.manhole
-        if manhole.listen is None or manhole.authorized_keys is None:
-            return []
-        return [
-            Manhole(
-                reactor=ground.reactor,
-                listen=manhole.listen,
-                authorized_keys=manhole.authorized_keys,
-                host_key=ground.state / "manhole-host-key",
-                namespace={
-                    "house": self,
-                    "mirrors": self.mirrors,
-                    "operations": self.operations,
-                    "cache": self.cache,
-                    "pack_cache": self.pack_cache,
-                    "snapshots": self.artefacts.snapshots,
-                    "freshness": self.freshness,
-                    "metrics": ground.metrics,
-                },
-            )
-        ]
-
     def cloned(self, identity: Identity) -> None:
         """Count a clone."""
         self.ground.metrics.clones.labels(identity.name).inc()
         self.clones.note(identity.name)
-
-    async def _count_clones(self) -> None:
-        last = Deferred.fromCoroutine(self.clones.flush()).addTimeout(_LAST_COUNT, self.ground.reactor)
-        with suppress(DeferredTimeout):
-            await last
-
-    async def _start_store_threads(self) -> None:
-        self.ground.store_pool.start()
-
-    async def _stop_store_threads(self) -> None:
-        self.ground.store_pool.stop()
-
-    async def _leave_state(self) -> None:
-        self.ground.occupation.release()
-
-    async def _load_public(self) -> None:
-        await self.ground.threads(self.public.load)
-
-
-def _make_directories(state: Path) -> None:
-    for name in ("", "home", "packs", "spools", "mirrors"):
-        (state / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-    for stray in (state / "spools").iterdir():
-        stray.unlink()
