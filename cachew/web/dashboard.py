@@ -3,16 +3,20 @@
 The way to it begins at ``/``, where whoever opens the server's address is told what this is, and nothing else.
 """
 
+import gzip
+import hashlib
 import secrets
 from collections.abc import Callable
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from klein import Klein
+from werkzeug.http import parse_accept_header
 
 from cachew.plumbing.errors import Forbidden, Unauthorized
 from cachew.plumbing.units import format_size
 from cachew.web.app import allow_methods
+from cachew.web.conditional import evaluate
 from cachew.web.forms import form_field, header, query_field
 from cachew.web.history import History, polyline
 from cachew.web.login import AdminAccess, Session
@@ -24,6 +28,7 @@ _ENTRANCE = b"""This is cachew, a git caching server. Point git at it:
 
 The dashboard is at /admin/, health at /_liveness and /_readiness.
 """
+_GZIP_LEVEL = 1
 _BUSY_STATES = frozenset({"cloning", "restoring", "fetching", "repairing"})
 
 
@@ -49,7 +54,7 @@ class DashboardRoutes:
         self._templates = Environment(
             loader=PackageLoader("cachew.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
-        self._templates.filters |= {"size": _size, "age": age, "number": "{:,}".format}
+        self._templates.filters |= {"size": _size, "ago": ago, "number": "{:,}".format}
 
     def mount(self, app: Klein) -> None:
         """Register the routes."""
@@ -80,12 +85,22 @@ class DashboardRoutes:
         except Unauthorized:
             request.redirect(b"/admin/login")
             return b""
-        return self._render(request, "dashboard.html", session, **await self._facts())
+        return self._render(request, "dashboard.html", session, ages=True, **await self._facts())
 
     async def live(self, request: Any) -> bytes:
-        """Return the part of the page that changes."""
+        """Return the part of the page that changes, unless the browser shows it already.
+
+        Ages are left to the browser, so that it is the same until something happens. It may be compressed, because
+        there is no secret in it whose length could tell what it is; the whole page, which has the CSRF token, is not.
+        """
         allow_methods(request, "GET")
-        return self._render(request, "live.html", self._access.require(request), **await self._facts())
+        session = self._access.require(request)
+        part = self._render(request, "live.html", session, ages=False, **await self._facts())
+        request.setHeader(b"Vary", b"Accept-Encoding")
+        if parse_accept_header(header(request, "Accept-Encoding"))["gzip"]:
+            request.setHeader(b"Content-Encoding", b"gzip")
+            part = gzip.compress(part, _GZIP_LEVEL, mtime=0)
+        return _unless_known(request, part)
 
     async def login(self, request: Any) -> bytes:
         """Log a browser in by the one-time code of the log's link or by the admin token."""
@@ -150,6 +165,18 @@ class DashboardRoutes:
         }
 
 
+def _unless_known(request: Any, body: bytes) -> bytes:
+    """Return a body, or nothing with 304 when the client says that it has it."""
+    condition = {"If-None-Match": header(request, "If-None-Match")}
+    decision = evaluate("GET", condition, etag=hashlib.sha256(body).hexdigest(), modified=None, size=len(body))
+    request.setResponseCode(decision.status)
+    request.setHeader(b"ETag", decision.headers["ETag"].encode())
+    if decision.status == 304:
+        for name in (b"Content-Type", b"Content-Encoding"):
+            request.responseHeaders.removeHeader(name)
+    return body[: decision.length]
+
+
 def shares(served: list[tuple[str, int]]) -> list[dict[str, Any]]:
     """Return each source with its part of the whole, as the segments of a bar 100 wide."""
     total = sum(count for _, count in served) or 1
@@ -161,10 +188,19 @@ def shares(served: list[tuple[str, int]]) -> list[dict[str, Any]]:
     return segments
 
 
-def age(then: float | None, now: float) -> str:
-    """Return how long ago something was, in the one unit that suits: ``12 s``, ``5 min``, ``3 h``, ``2 d``."""
+def ago(then: float | None, now: float | None) -> str:
+    """Return how long ago something was, as HTML.
+
+    :param then: when it was, None for never.
+    :param now: None when the page's script is to fill the age in.
+    """
     if then is None:
         return "never"
+    return f'<time data-at="{round(then)}">{"" if now is None else age(then, now)}</time>'
+
+
+def age(then: float, now: float) -> str:
+    """Return the time between in the one unit that suits: ``12 s``, ``5 min``, ``3 h``, ``2 d``."""
     seconds = max(0, round(now - then))
     for limit, divisor, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
         if seconds < limit:

@@ -39,7 +39,7 @@ class FakeOperations:
     """A server with nothing behind it."""
 
     def __init__(self) -> None:
-        self.reason = ""
+        self.reason, self.now = "", NOW
         self.acts: list[tuple[str, str]] = []
         self.pushes: list[str] = []
         self.unmirrored = False
@@ -58,7 +58,7 @@ class FakeOperations:
 
     async def overview(self) -> Overview:
         return Overview(
-            now=NOW,
+            now=self.now,
             started=NOW - 93_000,
             served=self.counts,
             troubles=self.failing,

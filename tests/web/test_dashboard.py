@@ -1,10 +1,11 @@
 """The dashboard shows everything and runs nothing that is not its own."""
 
+import gzip
 import re
 
 import pytest
 
-from cachew.web.dashboard import age, shares
+from cachew.web.dashboard import age, ago, shares
 from cachew.web.operations import RepositoryStatus
 from tests.web.adminfront import NOW, AdminFront, repositories
 
@@ -89,6 +90,63 @@ def test_the_policy_allows_the_pages_own_script_only() -> None:
     assert one.header("Cache-Control") == "no-store"
 
 
+def test_nothing_is_sent_twice() -> None:
+    """A browser that shows the server as it still is gets 304, however much older everything has become."""
+    front = AdminFront()
+    front.operations.known = repositories()
+    browser = front.log_in()
+    first = front.ask("/admin/live", headers=browser)
+    known = browser | {"If-None-Match": first.header("ETag")}
+    front.operations.now += 3600
+    again = front.ask("/admin/live", headers=known)
+    assert (first.status, again.status, again.body) == (200, 304, b"")
+    assert again.header("ETag") == first.header("ETag")
+    front.operations.counts = {"mirror": 1}
+    other = front.ask("/admin/live", headers=known)
+    assert other.status == 200 and b">1<" in other.body
+    assert front.ask("/admin/live", headers={"If-None-Match": "*"}).status == 401
+
+
+@pytest.mark.parametrize("known", ["", "*"])
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_what_admins_see_is_kept_nowhere(coding: str, known: str) -> None:
+    """Compressed or not, sent or not, what changes is under the page's policy, and nobody may store it."""
+    front = AdminFront()
+    headers = front.log_in() | {"If-None-Match": known, "Accept-Encoding": coding}
+    response = front.ask("/admin/live", headers=headers)
+    assert (response.status, response.header("Content-Encoding")) == ((304, "") if known else (200, coding))
+    assert response.header("Cache-Control") == "no-store"
+    assert response.header("Vary") == "Accept-Encoding"
+    assert response.header("X-Content-Type-Options") == "nosniff"
+    assert response.header("Content-Security-Policy").startswith("default-src 'none'; ")
+
+
+def test_a_long_list_is_compressed() -> None:
+    """Who takes gzip is sent a small part of what a long list takes."""
+    front = AdminFront()
+    front.operations.known = [
+        RepositoryStatus(name=f"git.example/org/{number}", state="ready", head=f"{number:040x}", used=NOW - number)
+        for number in range(500)
+    ]
+    browser = front.log_in()
+    plain = front.ask("/admin/live", headers=browser)
+    small = front.ask("/admin/live", headers=browser | {"Accept-Encoding": "gzip, deflate, br"})
+    assert small.header("Content-Encoding") == "gzip"
+    assert gzip.decompress(small.body) == plain.body
+    assert int(small.header("Content-Length")) == len(small.body) < len(plain.body) / 8
+    assert small.header("ETag") != plain.header("ETag")
+
+
+@pytest.mark.parametrize(
+    ("target", "accepted"), [("/admin/live", "gzip;q=0, *"), ("/admin/live", "br"), ("/admin/", "gzip")]
+)
+def test_what_is_not_compressed(target: str, accepted: str) -> None:
+    """Who does not take gzip is not sent it, and a page with a secret in it tells nothing by its length."""
+    front = AdminFront()
+    response = front.ask(target, headers=front.log_in() | {"Accept-Encoding": accepted})
+    assert response.header("Content-Encoding") == "" and b"Repositories" in response.body
+
+
 def test_curves_grow_with_the_samples() -> None:
     """Each sample ends a step of the curve."""
     front = AdminFront()
@@ -111,7 +169,8 @@ def test_curves_grow_with_the_samples() -> None:
 def test_ages_are_in_one_unit(seconds: float, text: str) -> None:
     """An age is told in seconds, minutes, hours or days; what has not happened is told as never."""
     assert age(NOW - seconds, NOW) == text
-    assert age(None, NOW) == "never"
+    assert ago(NOW - seconds, NOW) == f'<time data-at="{NOW - seconds:.0f}">{text}</time>'
+    assert ago(None, NOW) == "never"
 
 
 def test_shares_fill_the_bar() -> None:

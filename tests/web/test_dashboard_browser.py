@@ -1,6 +1,7 @@
 """The dashboard in a real browser, under its own content security policy."""
 
 import shutil
+import time
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest_twisted
 from playwright.sync_api import Page, expect, sync_playwright
 from twisted.internet.threads import deferToThread
 
+from cachew.web.operations import RepositoryStatus
 from tests.web.adminfront import TOKEN, AdminFront, repositories
 
 FLAGS = [
@@ -127,6 +129,30 @@ async def test_it_keeps_itself_fresh_and_logs_out() -> None:
         expect(page.get_by_text("shutting down")).to_be_visible()
         page.get_by_role("button", name="Log out").click()
         expect(page.get_by_label("Admin token")).to_be_visible()
+
+    assert await visit(front, script) == []
+
+
+@pytest.mark.timeout(90)
+@pytest_twisted.ensureDeferred
+async def test_what_is_shown_already_is_not_sent_again() -> None:
+    """As long as nothing happens the page is told so in a few bytes, and goes on showing how old everything is."""
+    front = AdminFront()
+    front.operations.known = [RepositoryStatus(name="git.example/org/repo", state="ready", used=time.time() - 9000)]
+
+    def script(page: Page) -> None:
+        page.clock.install()
+        page.reload()
+        used = page.get_by_role("row").filter(has_text="git.example/org/repo").locator("time")
+        for status, coding in ((200, "gzip"), (304, None), (304, None)):
+            page.evaluate("document.querySelectorAll('time').forEach(time => time.textContent = '')")
+            with page.expect_response("**/admin/live") as answer:
+                page.clock.run_for(5000)
+            assert (answer.value.status, answer.value.header_value("content-encoding")) == (status, coding)
+            expect(used).to_have_text("2 h")
+        front.operations.reason = "shutting down"
+        page.clock.run_for(5000)
+        expect(page.get_by_text("shutting down")).to_be_visible()
 
     assert await visit(front, script) == []
 

@@ -4,6 +4,7 @@ const filter = document.getElementById("filter");
 const notice = document.getElementById("notice");
 const csrf = document.querySelector("meta[name=csrf]").content;
 let quiet;
+let shown = "";
 
 function tell(text) {
   notice.textContent = text;
@@ -18,21 +19,40 @@ function sieve() {
   }
 }
 
+function age(seconds) {
+  const [, divisor, unit] = [[120, 1, "s"], [7200, 60, "min"], [172800, 3600, "h"], [Infinity, 86400, "d"]]
+    .find(([limit]) => seconds < limit);
+  return `${Math.floor(seconds / divisor)} ${unit}`;
+}
+
+function grow(now) {
+  for (const time of live.querySelectorAll("time")) {
+    time.textContent = age(Math.max(0, Math.round(now - time.dataset.at)));
+  }
+}
+
 function place(element) {
   return element && element.dataset && element.dataset.action
     ? `button[data-action="${CSS.escape(element.dataset.action)}"][data-repository="${CSS.escape(element.dataset.repository)}"]`
     : null;
 }
 
+function show(html, etag) {
+  const focused = place(document.activeElement);
+  live.innerHTML = html;
+  shown = etag;
+  sieve();
+  if (focused) { live.querySelector(focused)?.focus(); }
+}
+
 async function refresh() {
   try {
-    const response = await fetch("/admin/live", { cache: "no-store" });
+    const response = await fetch("/admin/live", { cache: "no-store", headers: { "If-None-Match": shown } });
     if (response.status === 401) { location.assign("/admin/login"); return; }
-    if (!response.ok) { throw new Error(await response.text()); }
-    const focused = place(document.activeElement);
-    live.innerHTML = await response.text();
-    sieve();
-    if (focused) { live.querySelector(focused)?.focus(); }
+    const unchanged = response.status === 304;
+    if (!response.ok && !unchanged) { throw new Error(await response.text()); }
+    if (!unchanged) { show(await response.text(), response.headers.get("ETag")); }
+    grow(Date.parse(response.headers.get("Date")) / 1000);
   } catch (error) {
     tell(`The server does not answer: ${error.message}`);
   }
