@@ -5,7 +5,6 @@ authority has the same object; when it has another one or none the copy is remov
 bounded while, then the copy is served and the answer is used when it comes. A tier that fails is as good as empty.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Unpack
 
@@ -20,14 +19,12 @@ from cachew.cache.naming import entity_tag, namespace_name, object_key
 from cachew.cache.readon import NearEntry
 from cachew.cache.tieredwriter import TieredWriter
 from cachew.cache.tiers import Tier
+from cachew.cache.validation import Name, Validation, same
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import CorruptObject, StorageUnavailable
+from cachew.plumbing.errors import StorageUnavailable
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
-from cachew.plumbing.shared import Shared
 
-Name = tuple[str, str]
-_ANSWERS_KEPT = 10_000
 _DEBTS_KEPT = 1000
 
 
@@ -68,15 +65,21 @@ class TieredCache:
             Tier(cache=cache, name=name, clock=clock, retry_after=retry_after, metrics=metrics)
             for cache, name in zip(tiers, names, strict=True)
         ]
-        self._clock, self._wall_clock = clock, wall_clock
-        self._check_interval, self._check_wait, self._retry_after = check_interval, check_wait, retry_after
+        self._clock, self._wall_clock, self._retry_after = clock, wall_clock, retry_after
         self._background = Background() if background is None else background
-        self._checks: Shared[Name, ObjectInfo | None] = Shared(keep=True)
-        self._answers: OrderedDict[Name, tuple[float, ObjectInfo | None]] = OrderedDict()
         self._filling: set[Name] = set()
         self._planned: set[Name] = set()
         self._owed: dict[Name, ObjectInfo] = {}
         self._slots = Slots(limit=2)
+        self._validation = Validation(
+            authority=self._authority,
+            nearer=self._tiers[:-1],
+            owed=self._owed.__contains__,
+            clock=clock,
+            interval=check_interval,
+            wait=check_wait,
+            background=self._background,
+        )
 
     @property
     def _authority(self) -> Tier:
@@ -112,7 +115,7 @@ class TieredCache:
             entry = await tier.open(*name)
             if entry is None:
                 continue
-            if tier is not self._authority and await self._outdated(name, entry.info):
+            if tier is not self._authority and await self._validation.outdated(name, entry.info):
                 tier.count("outdated")
                 entry.close()
                 continue
@@ -131,7 +134,7 @@ class TieredCache:
         name = namespace_name(namespace), object_key(key)
         for tier in self._tiers:
             info = await tier.stat(*name)
-            if info is not None and (tier is self._authority or not await self._outdated(name, info)):
+            if info is not None and (tier is self._authority or not await self._validation.outdated(name, info)):
                 return info
         self._unless_all_fail()
         return None
@@ -155,71 +158,13 @@ class TieredCache:
         probes = [Deferred.fromCoroutine(tier.probe()) for tier in self._tiers]
         await DeferredList(probes)
 
-    # Is a nearer copy still right?
-
-    async def _outdated(self, name: Name, info: ObjectInfo) -> bool:
-        if name in self._owed:
-            return False
-        asked, answer = self._answers.get(name, (float("-inf"), None))
-        if self._clock.seconds() < asked + self._check_interval and (answer is None or _same(answer, info)):
-            return answer is None
-        verdict: Deferred[bool] = Deferred.fromCoroutine(self._ask_about(name, info))
-        return await self._within(verdict)
-
-    async def _ask_about(self, name: Name, info: ObjectInfo) -> bool:
-        """Ask the authority, and remove copies when it has another object or none."""
-        try:
-            answer = await self._checks.run(name, lambda: self._ask(name))
-        except (StorageUnavailable, CorruptObject):
-            return False
-        if name in self._owed or (answer is not None and _same(answer, info)):
-            return False
-        self.log.info("cached copy of {name} is outdated and was removed", name="/".join(name))
-        for tier in self._tiers[:-1]:
-            copied = await tier.stat(*name)
-            if copied is not None and _same(copied, info):
-                await tier.invalidate(*name)
-        return True
-
-    async def _ask(self, name: Name) -> ObjectInfo | None:
-        answer = await self._authority.look(self._authority.cache.stat(*name))
-        self._note_answer(name, answer)
-        return answer
-
-    def _note_answer(self, name: Name, answer: ObjectInfo | None) -> None:
-        self._answers[name] = self._clock.seconds(), answer
-        self._answers.move_to_end(name)
-        if len(self._answers) > _ANSWERS_KEPT:
-            self._answers.popitem(last=False)
-
-    async def _within(self, verdict: Deferred[bool]) -> bool:
-        """Return a verdict, or False when it doesn't come in time; then it takes effect behind the scenes."""
-        if verdict.called:
-            return await verdict
-        first: Deferred[bool] = Deferred()
-        timer = self._clock.callLater(self._check_wait, first.callback, False)
-
-        def came(result: bool) -> bool:
-            if timer.active():
-                timer.cancel()
-                first.callback(result)
-            return result
-
-        verdict.addCallback(came)
-        self._background.start(_awaiting(verdict), "asking whether a cached copy is outdated")
-        try:
-            return await first
-        finally:
-            if timer.active():
-                timer.cancel()
-
     def _near(self, entry: Entry, farther: Sequence[Tier]) -> Entry:
         info = entry.info
 
         async def open_farther() -> Entry | None:
             for tier in farther:
                 other = await tier.open(info.namespace, info.key)
-                if other is not None and info.digest and _same(other.info, info):
+                if other is not None and info.digest and same(other.info, info):
                     name = f"{info.namespace}/{info.key}"
                     self.log.info("reading {name} on from tier {tier}", name=name, tier=tier.name)
                     return other
@@ -292,7 +237,7 @@ class TieredCache:
         return TieredWriter(tiers=writers, committed=lambda info, in_last: self._committed(name, info, in_last))
 
     def _committed(self, name: Name, info: ObjectInfo, in_last: bool) -> None:
-        self._answers.pop(name, None)
+        self._validation.forget(name)
         if in_last:
             self._owed.pop(name, None)
             return
@@ -320,7 +265,7 @@ class TieredCache:
         for tier in self._tiers[:-1]:
             entry = entry or await tier.open(*name)
         newer = present is not None and present.modified > owed.modified
-        if entry is None or newer or not _same(entry.info, owed):
+        if entry is None or newer or not same(entry.info, owed):
             if entry is not None:
                 entry.close()
         else:
@@ -330,7 +275,7 @@ class TieredCache:
 
     async def _authority_has(self, name: Name, owed: ObjectInfo) -> bool:
         present = await self._authority.ask(self._authority.cache.stat(*name))
-        return present is not None and _same(present, owed)
+        return present is not None and same(present, owed)
 
     # The rest
 
@@ -342,14 +287,14 @@ class TieredCache:
         name = namespace_name(namespace), object_key(key)
         self._owed.pop(name, None)
         removed = [await tier.invalidate(*name) for tier in self._tiers[:-1]]
-        self._answers.pop(name, None)
+        self._validation.forget(name)
         removed.append(await self._authority.ask(self._authority.cache.delete(*name)))
         return any(removed)
 
     async def invalidate(self, namespace: str, key: str) -> bool:
         """Remove the copies from all tiers but the last."""
         name = namespace_name(namespace), object_key(key)
-        self._answers.pop(name, None)
+        self._validation.forget(name)
         removed = [await tier.invalidate(*name) for tier in self._tiers[:-1]]
         return any(removed)
 
@@ -378,11 +323,3 @@ class TieredCache:
                 await tier.ask(tier.cache.sweep())
             except StorageUnavailable:
                 continue
-
-
-def _same(one: ObjectInfo, other: ObjectInfo) -> bool:
-    return (one.etag, one.digest) == (other.etag, other.digest)
-
-
-async def _awaiting(verdict: Deferred[bool]) -> None:
-    await verdict

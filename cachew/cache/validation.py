@@ -1,0 +1,118 @@
+"""Whether a copy in a nearer tier is still what the authority has.
+
+The authority is asked about an object once for all who read it, and its answer holds for a short while. A reader waits
+for it a shorter while yet; an answer that comes later takes effect behind the scenes.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cachew.cache.interface import ObjectInfo
+from cachew.cache.tiers import Tier
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import CorruptObject, StorageUnavailable
+from cachew.plumbing.shared import Shared
+
+Name = tuple[str, str]
+_ANSWERS_KEPT = 10_000
+
+
+class Validation:
+    """Validates copies.
+
+    :param authority: the tier that is right.
+    :param nearer: those that have copies.
+    :param owed: whether the authority has yet to take an object, so that the nearer tiers are right.
+    :param clock: for the wait and the interval.
+    :param interval: seconds for which the authority's answer about an object holds.
+    :param wait: seconds that a reader waits for that answer.
+    :param background: where answers are awaited that nobody waits for.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        authority: Tier,
+        nearer: Sequence[Tier],
+        owed: Callable[[Name], bool],
+        clock: IReactorTime,
+        interval: float,
+        wait: float,
+        background: Background,
+    ) -> None:
+        self._authority, self._nearer, self._owed = authority, nearer, owed
+        self._clock, self._interval, self._wait, self._background = clock, interval, wait, background
+        self._checks: Shared[Name, ObjectInfo | None] = Shared(keep=True)
+        self._answers: OrderedDict[Name, tuple[float, ObjectInfo | None]] = OrderedDict()
+
+    def forget(self, name: Name) -> None:
+        """Ask the authority again about an object that changes here."""
+        self._answers.pop(name, None)
+
+    async def outdated(self, name: Name, copy: ObjectInfo) -> bool:
+        """Return whether the authority has said that it has another object or none; its copies are removed then."""
+        if self._owed(name):
+            return False
+        asked, answer = self._answers.get(name, (float("-inf"), None))
+        if self._clock.seconds() < asked + self._interval and (answer is None or same(answer, copy)):
+            return answer is None
+        verdict: Deferred[bool] = Deferred.fromCoroutine(self._ask_about(name, copy))
+        return await self._within(verdict)
+
+    async def _ask_about(self, name: Name, copy: ObjectInfo) -> bool:
+        try:
+            answer = await self._checks.run(name, lambda: self._ask(name))
+        except (StorageUnavailable, CorruptObject):
+            return False
+        if self._owed(name) or (answer is not None and same(answer, copy)):
+            return False
+        self.log.info("cached copy of {name} is outdated and was removed", name="/".join(name))
+        for tier in self._nearer:
+            copied = await tier.stat(*name)
+            if copied is not None and same(copied, copy):
+                await tier.invalidate(*name)
+        return True
+
+    async def _ask(self, name: Name) -> ObjectInfo | None:
+        answer = await self._authority.look(self._authority.cache.stat(*name))
+        self._answers[name] = self._clock.seconds(), answer
+        self._answers.move_to_end(name)
+        if len(self._answers) > _ANSWERS_KEPT:
+            self._answers.popitem(last=False)
+        return answer
+
+    async def _within(self, verdict: Deferred[bool]) -> bool:
+        """Return a verdict, or False when it doesn't come in time."""
+        if verdict.called:
+            return await verdict
+        first: Deferred[bool] = Deferred()
+        timer = self._clock.callLater(self._wait, first.callback, False)
+
+        def came(result: bool) -> bool:
+            if timer.active():
+                timer.cancel()
+                first.callback(result)
+            return result
+
+        verdict.addCallback(came)
+        self._background.start(_awaiting(verdict), "asking whether a cached copy is outdated")
+        try:
+            return await first
+        finally:
+            if timer.active():
+                timer.cancel()
+
+
+def same(one: ObjectInfo, other: ObjectInfo) -> bool:
+    """Say whether two tiers have the same object."""
+    return (one.etag, one.digest) == (other.etag, other.digest)
+
+
+async def _awaiting(verdict: Deferred[bool]) -> None:
+    await verdict
