@@ -1,7 +1,7 @@
 """Big repositories and many clients: clones are whole, and nothing is left of them on the server."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import pytest
 import pytest_twisted
@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
-from tests.functional.remains import children, descriptors, settle, temporary_files
+from tests.functional.remains import children_ended, descriptors, settle, temporary_files
 from tests.functional.repositories import Repository
 from tests.functional.server import Cachew
 from tests.functional.upstream import Upstream
@@ -55,10 +55,9 @@ def grown(before: Mapping[str, int]) -> dict[str, int]:
     return {what: count - before.get(what, 0) for what, count in descriptors().items() if count > before.get(what, 0)}
 
 
-def left_over(cachew: Cachew, before: Mapping[str, int], known: Collection[str]) -> list[object]:
+def left_over(cachew: Cachew, before: Mapping[str, int]) -> list[object]:
     """Name what is left of requests that have ended."""
-    new = [child for child in children() if child not in known]
-    return [*new, *temporary_files(cachew.state), *grown(before).items()]
+    return [*temporary_files(cachew.state), *grown(before).items()]
 
 
 @pytest_twisted.ensureDeferred
@@ -72,8 +71,8 @@ async def test_a_crowd(upstream: Upstream, git: Git, start: Start, pack_cache: s
     await cachew.mirrored("org/repo")
     await git.run("clone", "-q", URL, "first", protocol=2)
     await cachew.quiet()
-    await settle(reactor, children)
-    before, known = descriptors(), children()
+    await children_ended(reactor)
+    before = descriptors()
     clones = [
         Deferred.fromCoroutine(git.run("clone", "-q", "--bare", URL, f"clone{n}", protocol=n % 2 * 2))
         for n in range(CROWD)
@@ -82,4 +81,5 @@ async def test_a_crowd(upstream: Upstream, git: Git, start: Start, pack_cache: s
     heads = [Repository(git.home / f"clone{n}").commit() for n in range(CROWD)]
     assert set(heads) == {repository.commit()}
     await cachew.quiet()
-    assert await settle(reactor, lambda: left_over(cachew, before, known)) == []
+    await children_ended(reactor)
+    assert await settle(reactor, lambda: left_over(cachew, before)) == []
