@@ -5,51 +5,30 @@ request streams both ways; nothing of it is held here.
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 from twisted.web.iweb import IResponse
 
-from cachew.plumbing.errors import (
-    BadRequest,
-    TooLarge,
-    UpstreamBusy,
-    UpstreamRefused,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-)
+from cachew.plumbing.errors import UpstreamBusy, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
-from cachew.plumbing.pktline import Decoder, Packet
-from cachew.plumbing.streams import PIECE, Source
+from cachew.plumbing.streams import Source
 from cachew.upstream import headers as http
-from cachew.upstream.advertisement import AdvertisementParser
 from cachew.upstream.agent import Agents
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.exchange import Exchange, raw, without_credentials
-from cachew.upstream.failures import explain_answer
-from cachew.upstream.gunzip import BrokenGzip, GunzipSource
 from cachew.upstream.hosts import Hosts
-from cachew.upstream.listing import (
-    AGENT,
-    Capabilities,
-    Listing,
-    LsRefsParser,
-    MalformedListing,
-    RemoteError,
-    ls_refs_request,
-)
+from cachew.upstream.listing import AGENT, Capabilities, Listing
 from cachew.upstream.redirects import Moves, same_origin, split_operation
+from cachew.upstream.refcheck import RefCheck, RefChecks
 from cachew.upstream.storage import follow_storage, may_hold, name_of
 
 LISTING_LIMIT = 256 * 1024 * 1024
 """The largest ref listing, in bytes after decompression, that is read."""
 
-_REFUSAL_TEXT = 4096
 _STORAGE_OWN = frozenset({b"user-agent", b"accept-encoding", b"range"})
-_INFO_REFS = "/info/refs?service=git-upload-pack"
 
 
 @dataclass(frozen=True)
@@ -86,21 +65,6 @@ class UpstreamResponse:
     url: str
 
 
-class _Parser(Protocol):
-    def take(self, packet: Packet) -> None: ...
-
-
-@dataclass(frozen=True)
-class _Check:
-    """What one ref check asks, as :meth:`UpstreamClient.list_refs` is asked it."""
-
-    url: str
-    prefixes: Sequence[str] | None
-    authorization: str | None = field(repr=False)
-    known: Capabilities | None
-    before: Listing | None
-
-
 class UpstreamClient:
     """Talks git's HTTP to upstreams.
 
@@ -124,10 +88,12 @@ class UpstreamClient:
         timeouts: Timeouts = Timeouts(),
         listing_limit: int = LISTING_LIMIT,
     ) -> None:
-        self._reactor, self._backoff, self._hosts = reactor, backoff, hosts
-        self._timeouts, self._listing_limit = timeouts, listing_limit
+        self._reactor, self._backoff, self._hosts, self._timeouts = reactor, backoff, hosts, timeouts
         self._exchange = Exchange(reactor=reactor, agents=agents, hosts=hosts, metrics=metrics, idle=timeouts.idle)
         self._moves = Moves()
+        self._checks = RefChecks(
+            exchange=self._exchange, moves=self._moves, seconds=timeouts.check, limit=listing_limit
+        )
 
     # ref checks
 
@@ -155,7 +121,7 @@ class UpstreamClient:
         """
         scope = (url, sha256((authorization or "").encode("utf-8", "surrogateescape")).digest())
         self._backoff.check(scope, url)
-        work = Deferred.fromCoroutine(self._checked(_Check(url, prefixes, authorization, known, before)))
+        work = Deferred.fromCoroutine(self._checks.run(RefCheck(url, prefixes, authorization, known, before)))
         try:
             result = await work.addTimeout(self._timeouts.check, self._reactor, lambda *_: self._too_slow(url))
         except UpstreamBusy as busy:
@@ -166,62 +132,6 @@ class UpstreamClient:
 
     def _too_slow(self, url: str) -> NoReturn:
         raise UpstreamTimeout(url, f"did not answer a ref check within {self._timeouts.check:.0f} seconds")
-
-    async def _checked(self, check: _Check) -> tuple[Listing, Capabilities]:
-        try:
-            listing, capabilities = await self._list(check)
-        except (MalformedListing, RemoteError, BrokenGzip) as failure:
-            raise explain_answer(check.url, failure) from failure
-        except TooLarge as failure:
-            raise UpstreamUnreachable(check.url, str(failure)) from failure
-        return listing.filtered(check.prefixes), capabilities
-
-    async def _list(self, check: _Check) -> tuple[Listing, Capabilities]:
-        known = check.known
-        # A known redirect is no shortcut: it may have been meant only for whoever was redirected.
-        if known is not None and known.protocol == 2 and known.base_url == check.url:
-            # When that fails the upstream may have changed since, and is asked what it speaks now.
-            with suppress(MalformedListing):
-                return await self._ls_refs(check, known), known
-        capabilities, listing = await self._discover(check.url, check.authorization)
-        if listing is None:
-            listing = await self._ls_refs(check, capabilities)
-        return listing, capabilities
-
-    async def _discover(self, url: str, authorization: str | None) -> tuple[Capabilities, Listing | None]:
-        headers = _headers("application/x-git-upload-pack-advertisement", authorization)
-        response, final = await self._exchange.get_following(url + _INFO_REFS, headers, seconds=self._timeouts.check)
-        base = split_operation(final)[0]
-        self._moves.note(url, authorization, base)
-        parser = AdvertisementParser()
-        await self._read(url, response, "application/x-git-upload-pack-advertisement", parser)
-        capabilities, listing = parser.result()
-        if listing is None and "ls-refs" not in capabilities.features:
-            raise MalformedListing("it speaks protocol v2 without ls-refs")
-        return Capabilities(capabilities.features, capabilities.protocol, base), listing
-
-    async def _ls_refs(self, check: _Check, capabilities: Capabilities) -> Listing:
-        base = capabilities.base_url
-        authorization = check.authorization if same_origin(check.url, base) else None
-        body = ls_refs_request(capabilities, check.prefixes)
-        headers = _headers("application/x-git-upload-pack-result", authorization)
-        headers.append((b"Content-Type", b"application/x-git-upload-pack-request"))
-        response = await self._exchange.ask(base + "/git-upload-pack", headers, body, seconds=self._timeouts.check)
-        parser = LsRefsParser(capabilities.object_format, check.before)
-        await self._read(base, response, "application/x-git-upload-pack-result", parser)
-        return parser.result()
-
-    async def _read(self, url: str, response: IResponse, media_type: str, parser: _Parser) -> None:
-        source = self._exchange.body_of(url, response)
-        try:
-            received = raw(response.headers)
-            await _require_success(url, response.code, received, source)
-            if http.media_type(received) != media_type:
-                raise MalformedListing(f"its content type is {http.media_type(received)[:80] or 'missing'!r}")
-            plain = GunzipSource(source) if http.first(received, b"content-encoding") == b"gzip" else source
-            await _parse(plain, parser, self._listing_limit)
-        finally:
-            source.close()
 
     # forwarding
 
@@ -261,7 +171,6 @@ class UpstreamClient:
         return UpstreamResponse(
             response.code, http.for_client(received), source, _length(method, response, received), final
         )
-
 
     # storages
 
@@ -310,53 +219,6 @@ async def _require_object(name: str, status: int, headers: http.RawHeaders, sour
         # A storage elsewhere has no say in which credentials a client shows here.
         raise UpstreamRefused(name, status=status, headers=http.of_refusal(headers) if own else ())
     raise UpstreamUnreachable(name, f"answered {status} to a download")
-
-
-async def _require_success(url: str, status: int, headers: http.RawHeaders, source: Source) -> None:
-    if status == 200:
-        return
-    wait = http.retry_after(headers)
-    if status == 429 or status >= 500 or (status == 403 and wait is not None):
-        raise UpstreamBusy(url, f"answered {status}", status=status, retry_after=wait)
-    if not 400 <= status < 500 or status == 408:
-        raise UpstreamUnreachable(url, f"answered {status} to a ref check")
-    text = await _start_of(source, _REFUSAL_TEXT)
-    encoded = http.first(headers, b"content-encoding") is not None
-    raise UpstreamRefused(url, status=status, headers=http.of_refusal(headers), body=b"" if encoded else text)
-
-
-async def _start_of(source: Source, limit: int) -> bytes:
-    text = b""
-    while len(text) < limit and (piece := await source.read(limit - len(text))):
-        text += piece
-    return text
-
-
-async def _parse(source: Source, parser: _Parser, limit: int) -> None:
-    decoder, total = Decoder(), 0
-    while piece := await source.read(PIECE):
-        total += len(piece)
-        if total > limit:
-            raise TooLarge(limit, "its ref listing")
-        try:
-            for packet in decoder.feed(piece):
-                parser.take(packet)
-        except BadRequest as failure:
-            raise MalformedListing(str(failure)) from failure
-    if decoder.rest:
-        raise MalformedListing("it broke off within a packet")
-
-
-def _headers(accept: str, authorization: str | None) -> http.RawHeaders:
-    sent = [
-        (b"User-Agent", AGENT.encode()),
-        (b"Accept", accept.encode()),
-        (b"Accept-Encoding", b"gzip"),
-        (b"Git-Protocol", b"version=2"),
-    ]
-    if authorization is not None:
-        sent.append((b"Authorization", authorization.encode("latin-1")))
-    return sent
 
 
 def _authorization(headers: http.RawHeaders) -> str | None:

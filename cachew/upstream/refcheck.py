@@ -1,0 +1,169 @@
+"""One ref check: what an upstream is asked for its refs, and what it may answer.
+
+An upstream that is known to speak protocol v2 is asked for them at once, any other first for what it speaks.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from twisted.web.iweb import IResponse
+
+from cachew.plumbing.errors import BadRequest, TooLarge, UpstreamBusy, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.pktline import Decoder, Packet
+from cachew.plumbing.streams import PIECE, Source
+from cachew.upstream import headers as http
+from cachew.upstream.advertisement import AdvertisementParser
+from cachew.upstream.exchange import Exchange, raw
+from cachew.upstream.failures import explain_answer
+from cachew.upstream.gunzip import BrokenGzip, GunzipSource
+from cachew.upstream.listing import (
+    AGENT,
+    Capabilities,
+    Listing,
+    LsRefsParser,
+    MalformedListing,
+    RemoteError,
+    ls_refs_request,
+)
+from cachew.upstream.redirects import Moves, same_origin, split_operation
+
+_REFUSAL_TEXT = 4096
+_INFO_REFS = "/info/refs?service=git-upload-pack"
+
+
+class _Parser(Protocol):
+    def take(self, packet: Packet) -> None: ...
+
+
+@dataclass(frozen=True)
+class RefCheck:
+    """What one ref check asks; see :meth:`cachew.upstream.client.UpstreamClient.list_refs`."""
+
+    url: str
+    prefixes: Sequence[str] | None
+    authorization: str | None = field(repr=False)
+    known: Capabilities | None
+    before: Listing | None
+
+
+class RefChecks:
+    """Makes ref checks.
+
+    :param exchange: sends requests.
+    :param moves: where repositories have moved, which is noted here.
+    :param seconds: how long each request may take to be answered.
+    :param limit: the largest ref listing, in bytes after decompression.
+    """
+
+    def __init__(self, *, exchange: Exchange, moves: Moves, seconds: float, limit: int) -> None:
+        self._exchange, self._moves, self._seconds, self._limit = exchange, moves, seconds, limit
+
+    async def run(self, check: RefCheck) -> tuple[Listing, Capabilities]:
+        """Make one.
+
+        :return: the listing, and what the upstream speaks.
+        :raise UpstreamError: when it refuses, is busy, or doesn't answer as git does.
+        """
+        try:
+            listing, capabilities = await self._list(check)
+        except (MalformedListing, RemoteError, BrokenGzip) as failure:
+            raise explain_answer(check.url, failure) from failure
+        except TooLarge as failure:
+            raise UpstreamUnreachable(check.url, str(failure)) from failure
+        return listing.filtered(check.prefixes), capabilities
+
+    async def _list(self, check: RefCheck) -> tuple[Listing, Capabilities]:
+        known = check.known
+        # A known redirect is no shortcut: it may have been meant only for whoever was redirected.
+        if known is not None and known.protocol == 2 and known.base_url == check.url:
+            # When that fails the upstream may have changed since, and is asked what it speaks now.
+            with suppress(MalformedListing):
+                return await self._ls_refs(check, known), known
+        capabilities, listing = await self._discover(check.url, check.authorization)
+        if listing is None:
+            listing = await self._ls_refs(check, capabilities)
+        return listing, capabilities
+
+    async def _discover(self, url: str, authorization: str | None) -> tuple[Capabilities, Listing | None]:
+        headers = _headers("application/x-git-upload-pack-advertisement", authorization)
+        response, final = await self._exchange.get_following(url + _INFO_REFS, headers, seconds=self._seconds)
+        base = split_operation(final)[0]
+        self._moves.note(url, authorization, base)
+        parser = AdvertisementParser()
+        await self._read(url, response, "application/x-git-upload-pack-advertisement", parser)
+        capabilities, listing = parser.result()
+        if listing is None and "ls-refs" not in capabilities.features:
+            raise MalformedListing("it speaks protocol v2 without ls-refs")
+        return Capabilities(capabilities.features, capabilities.protocol, base), listing
+
+    async def _ls_refs(self, check: RefCheck, capabilities: Capabilities) -> Listing:
+        base = capabilities.base_url
+        authorization = check.authorization if same_origin(check.url, base) else None
+        body = ls_refs_request(capabilities, check.prefixes)
+        headers = _headers("application/x-git-upload-pack-result", authorization)
+        headers.append((b"Content-Type", b"application/x-git-upload-pack-request"))
+        response = await self._exchange.ask(base + "/git-upload-pack", headers, body, seconds=self._seconds)
+        parser = LsRefsParser(capabilities.object_format, check.before)
+        await self._read(base, response, "application/x-git-upload-pack-result", parser)
+        return parser.result()
+
+    async def _read(self, url: str, response: IResponse, media_type: str, parser: _Parser) -> None:
+        source = self._exchange.body_of(url, response)
+        try:
+            received = raw(response.headers)
+            await _require_success(url, response.code, received, source)
+            if http.media_type(received) != media_type:
+                raise MalformedListing(f"its content type is {http.media_type(received)[:80] or 'missing'!r}")
+            plain = GunzipSource(source) if http.first(received, b"content-encoding") == b"gzip" else source
+            await _parse(plain, parser, self._limit)
+        finally:
+            source.close()
+
+
+async def _require_success(url: str, status: int, headers: http.RawHeaders, source: Source) -> None:
+    if status == 200:
+        return
+    wait = http.retry_after(headers)
+    if status == 429 or status >= 500 or (status == 403 and wait is not None):
+        raise UpstreamBusy(url, f"answered {status}", status=status, retry_after=wait)
+    if not 400 <= status < 500 or status == 408:
+        raise UpstreamUnreachable(url, f"answered {status} to a ref check")
+    text = await _start_of(source, _REFUSAL_TEXT)
+    encoded = http.first(headers, b"content-encoding") is not None
+    raise UpstreamRefused(url, status=status, headers=http.of_refusal(headers), body=b"" if encoded else text)
+
+
+async def _start_of(source: Source, limit: int) -> bytes:
+    text = b""
+    while len(text) < limit and (piece := await source.read(limit - len(text))):
+        text += piece
+    return text
+
+
+async def _parse(source: Source, parser: _Parser, limit: int) -> None:
+    decoder, total = Decoder(), 0
+    while piece := await source.read(PIECE):
+        total += len(piece)
+        if total > limit:
+            raise TooLarge(limit, "its ref listing")
+        try:
+            for packet in decoder.feed(piece):
+                parser.take(packet)
+        except BadRequest as failure:
+            raise MalformedListing(str(failure)) from failure
+    if decoder.rest:
+        raise MalformedListing("it broke off within a packet")
+
+
+def _headers(accept: str, authorization: str | None) -> http.RawHeaders:
+    sent = [
+        (b"User-Agent", AGENT.encode()),
+        (b"Accept", accept.encode()),
+        (b"Accept-Encoding", b"gzip"),
+        (b"Git-Protocol", b"version=2"),
+    ]
+    if authorization is not None:
+        sent.append((b"Authorization", authorization.encode("latin-1")))
+    return sent
