@@ -6,21 +6,23 @@ from collections.abc import Awaitable, Callable, Iterator
 from twisted.internet.defer import Deferred
 
 from cachew.cache.blocks import BLOCK, Blocks
-from cachew.plumbing.bucket import Bucket
+from cachew.plumbing.bucket import PART, Bucket
 from cachew.plumbing.errors import CorruptObject
 from cachew.plumbing.streams import MemoryRegion
 
 PARALLEL_FROM = 32 * 1024 * 1024
 """Regions of this many bytes and more are read by several requests at once."""
-_BLOCKS_PER_REQUEST = 4
-"""A part of an upload has a multiple of these, so that no request needs two of what stores keep apart."""
-_REQUESTS_AT_ONCE = 4
+_BLOCKS_PER_REQUEST = PART // BLOCK
+"""No request needs two of what stores keep apart. Fewer blocks would cost both sides more."""
+_MOST_AT_ONCE = 3
 
 
 class ObjectSource:
     """A stream over a region of an object's content.
 
-    At most four requests of four blocks are under way or wait to be read, so a slow reader holds 16 MiB.
+    The first request is for one block and those after it for more and more, up to eight, so that the first byte comes
+    early. Large regions are read ahead, by one more request whenever the reader has to wait, up to three: that keeps a
+    far store busy, and a slow reader, who waits once, holds 24 MiB.
 
     :param path: where the content lies.
     :param damaged: told when a block is not what was stored.
@@ -39,7 +41,7 @@ class ObjectSource:
         self._bucket, self._path, self._blocks, self._damaged = bucket, path, blocks, damaged
         self._skip, self._left = offset % BLOCK, length
         self._groups = _groups(blocks.covering(offset, length))
-        self._at_once = _REQUESTS_AT_ONCE if length >= PARALLEL_FROM else 1
+        self._at_once, self._most_at_once = 1, _MOST_AT_ONCE if length >= PARALLEL_FROM else 1
         self._coming: deque[Deferred[memoryview]] = deque()
         self._ready = memoryview(b"")
         self._closed = False
@@ -60,6 +62,8 @@ class ObjectSource:
     async def _take(self, size: int) -> memoryview:
         if not self._ready and self._left and not self._closed:
             self._request()
+            if not self._coming[0].called:
+                self._at_once = min(self._at_once + 1, self._most_at_once)
             data = await self._coming[0]
             if self._closed:
                 return memoryview(b"")
@@ -112,9 +116,10 @@ class ObjectSource:
 
 
 def _groups(numbers: range) -> Iterator[tuple[int, int]]:
-    """Cut a range of blocks at the bounds of requests."""
-    begin = numbers.start
+    """Cut a range of blocks into requests that grow and end where parts of an upload do."""
+    begin, count = numbers.start, 1
     while begin < numbers.stop:
-        end = min(begin - begin % _BLOCKS_PER_REQUEST + _BLOCKS_PER_REQUEST, numbers.stop)
+        part_end = begin - begin % _BLOCKS_PER_REQUEST + _BLOCKS_PER_REQUEST
+        end = min(begin + count, part_end, numbers.stop)
         yield begin, end - 1
-        begin = end
+        begin, count = end, count * 2
