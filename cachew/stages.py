@@ -16,6 +16,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from cachew.front import admin_access, limits_of, make_app
 from cachew.lifecycle import Patience, Server, Step
 from cachew.manhole import Manhole
+from cachew.plumbing.lag import LagWatch
 from cachew.plumbing.periodic import Periodic
 from cachew.web.dashboard import DashboardRoutes
 from cachew.web.requests import make_site
@@ -92,6 +93,7 @@ class Stages:
         return [
             *self._manhole(),
             house.artefacts.scheduler,
+            LagWatch(clock=clock, observe=house.ground.metrics.note_reactor_lag),
             Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=dashboard.sample, clock=clock),
             Periodic(name="tidying", interval=_TIDY_INTERVAL, work=house.tidying.tidy, clock=clock, now=True),
             Periodic(name="cache probe", interval=_PROBE_INTERVAL, work=house.cache.probe, clock=clock),

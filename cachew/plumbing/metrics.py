@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 _RESPONSE_STEPS = (0.005, 0.05, 0.5, 5, 50, 500)
+_LAG_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
 _FETCH_STEPS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600)
 _CLONE_STEPS = (0.5, 1, 5, 15, 60, 300, 1200, 3600, 7200)
 
@@ -22,6 +23,11 @@ class Metrics:
         self.request_seconds = Histogram(
             "cachew_request_seconds", "How long HTTP requests took to the last byte of their answer", ["route"],
             buckets=_RESPONSE_STEPS, registry=registry,
+        )
+        self.reactor_lag = Histogram(
+            "cachew_reactor_lag_seconds",
+            "How late the reactor came to what was due, by what kept it: the machine's processors or the server itself",
+            ["cause"], buckets=_LAG_STEPS, registry=registry,
         )
         self.response_bytes = Counter(
             "cachew_response_bytes_total", "Bytes of responses' bodies, by where they came from", ["source"],
@@ -83,3 +89,12 @@ class Metrics:
             ["task", "outcome"],
             registry=registry,
         )
+
+    def note_reactor_lag(self, waited: float, own: float) -> None:
+        """Count how late the reactor was.
+
+        :param waited: seconds for which it waited for a processor.
+        :param own: seconds for which the server itself kept it.
+        """
+        self.reactor_lag.labels("processor").observe(waited)
+        self.reactor_lag.labels("server").observe(own)

@@ -6,9 +6,13 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from scripts.benchmarks import ports, proc
 from scripts.benchmarks.cgroup import ControlGroup, make_group
@@ -39,6 +43,29 @@ def config(*, state: Path, port: int, upstream: str, more: str = "") -> str:
     :param more: further tables.
     """
     return _CONFIG.format(state=state, port=port, host=_HOST, upstream=upstream) + more
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Turns of a reactor.
+
+    :param within: how many were late by at most so many seconds; the last is infinite.
+    """
+
+    within: Mapping[float, int]
+
+    def since(self, before: "Turns") -> "Turns":
+        """Return those that were not yet among earlier ones."""
+        return Turns({bound: count - before.within[bound] for bound, count in self.within.items()})
+
+    def later_than(self, seconds: float) -> int:
+        """Return how many were later than one of the bounds."""
+        return self.within[float("inf")] - self.within[seconds]
+
+    @property
+    def latest(self) -> float:
+        """A bound of the latest one, in seconds."""
+        return min(bound for bound, count in self.within.items() if count == self.within[float("inf")])
 
 
 class Cachew:
@@ -143,6 +170,13 @@ class Cachew:
     def act(self, repository: str, action: str) -> None:
         """Begin an action of the dashboard's."""
         self._ask(f"/admin/repositories/{_HOST}/{repository}/{action}", method="POST")
+
+    def turns(self) -> "Turns":
+        """Return how often the reactor has looked at what is due, and how late it was by the server's own doing."""
+        families = text_string_to_metric_families(self._ask("/metrics").decode())
+        samples = next(one.samples for one in families if one.name == "cachew_reactor_lag_seconds")
+        own = [sample for sample in samples if sample.labels["cause"] == "server" and "le" in sample.labels]
+        return Turns({float(sample.labels["le"]): int(sample.value) for sample in own})
 
     def _is_ready(self) -> bool:
         try:

@@ -1,7 +1,8 @@
 """One large object through the object API, against curl and boto3 at the store that cachew itself keeps it in.
 
-With a disk tier every download comes from the store and fills the disk on its way, as it does at a replica that has not
-had the object yet.
+A stall of the reactor is the time for which the server itself kept it from its work, as the server's metrics tell, and
+not that for which the machine had no processor for it. With a disk tier every download comes from the store and fills
+the disk on its way, as it does at a replica that has not had the object yet.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from scripts.benchmarks.cachewserver import ROOT
+from scripts.benchmarks.cachewserver import ROOT, Turns
 from scripts.benchmarks.crowds import file_visit, idle_peer
 from scripts.benchmarks.figures import Findings, Series, ratio
 from scripts.benchmarks.load import Plan, Running
@@ -31,6 +32,7 @@ _DISK = """
 backend = "disk"
 limit = "10GB"
 """
+_STALL = 0.02
 _OBJECT = "/api/v1/object/bench/large"
 
 
@@ -90,36 +92,41 @@ def _run(stage: Stage, findings: Findings, name: str, commands: dict[str, str], 
     :return: cachew's speed as a multiple of curl's.
     """
     series = {client: Series(client) for client in commands}
-    growth, stalls, control = [0], [0.0], [0.0]
+    growth, slowest, control, turns = [0], [0.0], [0.0], list[Turns]()
     seconds = 0.5 if stage.options.quick else 3.0
     target = stage.work / "received"
-    for number in range(stage.options.rounds(3)):
+    for number in range(stage.options.rounds(5)):
         for client, command in list(commands.items())[:: 1 if number % 2 else -1]:
             say(f"{name}: {client}, run {number + 1}")
             if client == "cachew" and source is not None:
                 _forget(stage)
             probe = Running(Plan((file_visit(stage.cachew.port, "/_liveness"),), seconds=seconds, pause=0.005))
             idle = Running(idle_peer(stage, seconds=seconds, pause=0.005))
+            before = stage.cachew.turns()
             with Watch(stage.cachew.roots, stage.cachew.cpu) as watch:
                 series[client].walls.append(shell(command.replace("TARGET", shlex.quote(str(target)))))
-            slowest, peer = (max(one.result().latencies, default=float("nan")) for one in (probe, idle))
+            after = stage.cachew.turns()
+            latencies = [max(one.result().latencies, default=float("nan")) for one in (probe, idle)]
             if client == "cachew":
                 series[client].cpus.append(watch.cpu)
                 series[client].peaks.append(watch.peak)
                 growth.append(watch.own_growth)
-                stalls.append(slowest)
-                control.append(peer)
+                turns.append(after.since(before))
+                slowest.append(latencies[0])
+                control.append(latencies[1])
             if source is not None and number == 0 and _digest(target) != _digest(source):
                 series[client].failures.append("what came back is not what was stored")
             target.unlink(missing_ok=True)
     speed = ratio(series["curl"].wall, series["cachew"].wall)
+    late = sum(one.later_than(_STALL) for one in turns)
     note = (
-        f"memory growth {max(growth) / 1e6:.0f} MB, slowest small request {max(stalls) * 1e3:.1f} ms,"
+        f"memory growth {max(growth) / 1e6:.0f} MB, reactor kept for at most"
+        f" {max(one.latest for one in turns) * 1e3:.0f} ms, slowest small request {max(slowest) * 1e3:.1f} ms,"
         f" to an idle nginx meanwhile {max(control) * 1e3:.1f} ms"
     )
     findings.add(name, list(series.values()), cachew=f"{speed:.2f}x of curl's speed, {note}")
     findings.at_most(name, "memory growth", max(growth) / 1e6, 100, "MB")
-    findings.at_most(name, "slowest small request", max(stalls) * 1e3, 20, "ms")
+    findings.at_most(name, "stalls of the reactor above 20 ms", late, 0, "")
     return speed
 
 

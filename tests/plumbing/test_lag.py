@@ -1,0 +1,55 @@
+"""How late the reactor is, and why."""
+
+import os
+import time
+
+import pytest
+from twisted.internet.task import Clock
+
+from cachew.plumbing.lag import LagWatch, ProcessorWait
+
+
+def test_lag() -> None:
+    """Every turn tells how long it has been due."""
+    clock, lags = Clock(), list[float]()
+    watch = LagWatch(clock=clock, observe=lambda waited, own: lags.append(waited + own))
+    watch.startService()
+    for passed in (0.02, 0.023, 0.001, 0.11):
+        clock.advance(passed)
+    watch.stopService()
+    clock.advance(1)
+    assert lags == pytest.approx([0, 0.003, 0.091])
+    assert not clock.getDelayedCalls()
+
+
+def test_waiting_for_a_processor_is_told_apart() -> None:
+    """What the thread has waited for a processor is at most the whole lag; what it has not waited is its own."""
+    clock, told = Clock(), list[tuple[float, float]]()
+    watch = LagWatch(clock=clock, observe=lambda waited, own: told.append((waited, own)))
+    watch.startService()
+    clock.advance(3600)
+    watch.stopService()
+    ((waited, own),) = told
+    assert 0 <= waited < own
+    assert waited + own == pytest.approx(3599.98)
+
+
+def test_a_thread_that_has_to_wait_is_seen() -> None:
+    """On one processor two busy threads take turns, and each waits while it is the other's."""
+    processors = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(processors)})
+    child = os.fork()
+    if not child:
+        while True:
+            pass
+    try:
+        processor = ProcessorWait()
+        limit = time.monotonic() + 30
+        while processor.seconds() < 0.001 and time.monotonic() < limit:
+            pass
+        assert processor.seconds() >= 0.001
+        processor.close()
+    finally:
+        os.sched_setaffinity(0, processors)
+        os.kill(child, 9)
+        os.waitpid(child, 0)
