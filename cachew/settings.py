@@ -116,7 +116,10 @@ class S3Tier(Section):
     access_key: SecretStr | None = key(None, "Access key; by default the machine's role.", example='"${S3_KEY}"')
     secret_key: SecretStr | None = key(None, "Secret that belongs to the access key.", example='"${S3_SECRET}"')
     path_style: StrictBool = key(True, "Whether the bucket is part of the path rather than of the host name.")
-    limit: Size = key("0", "What it may occupy; 0: no bound.")
+    limit: Size = key(
+        "0",
+        "What its visible objects may occupy; what goes is kept for an hour for those who still read it. 0: no bound.",
+    )
     max_ttl: Duration = key("168h", "The longest that an object is kept.")
     timeout: Duration = key("30s", "How long the store may be silent.")
 

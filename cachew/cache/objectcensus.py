@@ -1,8 +1,9 @@
 """Counting and sweeping what lies in an object store.
 
-A count lists the manifests and reads those that are new since the last one. A sweep also lists the contents; what no
-manifest names is removed when it was found so twice, a grace apart by this machine's own clock: the clocks of the
-store and of other replicas are never compared.
+A count lists the manifests and reads those that are new since the last one. A sweep removes the manifests of what has
+to go, which are all that counts against the limit, and also lists the contents; what no manifest names is removed when
+it was found so twice, a grace apart by this machine's own clock: the clocks of the store and of other replicas are
+never compared.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,7 @@ class _Seen:
 class ObjectCensus:
     """See the module.
 
-    :param limit: bytes that a sweep leaves; None for no bound.
+    :param limit: bytes of visible objects that a sweep leaves; None for no bound.
     :param grace: seconds for which content that no manifest names is kept.
     :param clock: gives the time, in seconds since the epoch.
     """
@@ -78,14 +79,14 @@ class ObjectCensus:
         return _Seen(*name, listed.version, info.size, info.expires, manifest.used, manifest.content)
 
     async def sweep(self) -> None:
-        """Remove what has expired, what is over the limit, and content that nobody can see."""
+        """Hide what has expired and what is over the limit, and remove content that nobody has seen for the grace."""
         # Listed first: content that is stored from now on is not looked at, so its manifest may come later.
         contents = [listed.path for listed in await self._bucket.listing(CONTENTS)]
         all_seen = await self._all()
         live = self._live(all_seen)
-        for seen in [seen for seen in all_seen if seen not in live] + self._surplus(live):
-            await self._remove(seen)
-        named = {seen.content for seen in all_seen}
+        going = [seen for seen in all_seen if seen not in live] + self._surplus(live)
+        hidden = [seen for seen in going if await self._hide(seen)]
+        named = {seen.content for seen in all_seen} - {seen.content for seen in hidden}
         await self._remove_orphans({path for path in contents if path not in named})
 
     def _surplus(self, live: list[_Seen]) -> list[_Seen]:
@@ -94,12 +95,17 @@ class ObjectCensus:
         over = excess(used=sum(seen.size for seen in live), limit=self._limit)
         return list(victims(sorted(live, key=lambda seen: seen.used), over))
 
-    async def _remove(self, seen: _Seen) -> None:
+    async def _hide(self, seen: _Seen) -> bool:
+        """Remove a manifest, unless it was replaced; whoever reads the content has the grace to finish.
+
+        :return: whether it was removed.
+        """
         path = manifest_path(seen.namespace, seen.key)
         current = await self._bucket.get(path)
-        if current is not None and current[1] == seen.version:
-            await self._bucket.delete(path)
-            await self._bucket.delete(seen.content)
+        if current is None or current[1] != seen.version:
+            return False
+        await self._bucket.delete(path)
+        return True
 
     async def _remove_orphans(self, orphans: set[str]) -> None:
         now = self._clock()

@@ -150,7 +150,7 @@ class ObjectStoreCache:
 
     :param bucket: where everything lies.
     :param max_ttl: the longest that an object lives unused, in seconds; None for ever.
-    :param limit: bytes that :meth:`sweep` leaves; None for no bound.
+    :param limit: bytes of visible objects that :meth:`sweep` leaves; None for no bound.
     :param clock: gives the time, in seconds since the epoch.
     :param grace: seconds for which content that nobody can see any more is kept for those who still read it.
     :param background: where uses are written down.
@@ -261,5 +261,5 @@ class ObjectStoreCache:
         return await self._census.namespaces()
 
     async def sweep(self) -> None:
-        """Remove expired objects, the least recently used over the limit, and content that nobody can see."""
+        """Hide expired objects and the least recently used over the limit, and remove what has been hidden for long."""
         await self._census.sweep()

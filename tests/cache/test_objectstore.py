@@ -24,7 +24,7 @@ from cachew.cache.objectstore import ObjectStoreCache
 from cachew.cache.tiered import TieredCache
 from cachew.plumbing.bucket import Bucket, s3_store
 from cachew.plumbing.errors import CachewError, CorruptObject, StorageUnavailable
-from cachew.plumbing.streams import PIECE, FiledSource
+from cachew.plumbing.streams import PIECE, FiledSource, read_all
 from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, store
 from tests.fakes.background import WatchedBackground
@@ -249,7 +249,7 @@ async def test_noting_a_use_never_undoes_a_write(clock: WallClock, threads: Thre
 
 @pytest_twisted.ensureDeferred
 async def test_sweep_removes_what_nobody_can_see(clock: WallClock, threads: Threads) -> None:
-    """Replaced content goes after the grace, expired objects at once, visible ones never."""
+    """Replaced and expired content goes after the grace, visible objects never, and a deleted one at once."""
     raw = MemoryStore()
     cache = cache_over(raw, clock, threads, grace=100)
     await store(cache, "key", b"old")
@@ -259,24 +259,64 @@ async def test_sweep_removes_what_nobody_can_see(clock: WallClock, threads: Thre
     assert len(everything(raw)) == 5
     clock.advance(99)
     await cache.sweep()
-    assert len(everything(raw)) == 3
+    assert [len(everything(raw)), (await cache.stats()).objects] == [4, 1]
     clock.advance(1)
+    await cache.sweep()
+    assert len(everything(raw)) == 3
+    clock.advance(99)
     await cache.sweep()
     assert len(everything(raw)) == 2
     assert await fetch(cache, "key") == b"new"
+    assert await cache.delete("ns", "key")
+    assert everything(raw) == []
     await cache.stop()
 
 
 @pytest_twisted.ensureDeferred
 async def test_sweep_keeps_the_limit(clock: WallClock, threads: Threads) -> None:
-    """With a limit, what was used least lately goes."""
-    cache = cache_over(MemoryStore(), clock, threads, limit=25, max_ttl=None)
+    """With a limit, what was used least lately goes, and what is kept for those who still read it doesn't count."""
+    raw = MemoryStore()
+    cache = cache_over(raw, clock, threads, limit=25, max_ttl=None, grace=100)
     for key in ("a", "b", "c"):
         await store(cache, key, b"0123456789")
         clock.advance(1)
+    for contents in (3, 3, 2):
+        await cache.sweep()
+        assert [key for key in "abc" if not await missing(cache, key)] == ["b", "c"]
+        assert [path.split("/")[0] for path in everything(raw)].count("contents") == contents
+        stats = await cache.stats()
+        assert (stats.objects, stats.size, stats.capacity) == (2, 20, 25)
+        clock.advance(50)
     await cache.sweep()
-    assert [key for key in "abc" if not await missing(cache, key)] == ["b", "c"]
-    assert (await cache.stats()).capacity == 25
+    assert len(everything(raw)) == 4
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("server", ["in memory", "seaweedfs"])
+@pytest.mark.parametrize("why", ["expired", "over the limit"])
+async def test_a_sweep_breaks_no_download_off(
+    servers: dict[str, str], clock: WallClock, threads: Threads, server: str, why: str
+) -> None:
+    """Who is in the midst of an object when a sweep removes it gets the rest of it."""
+    raw = MemoryStore() if server == "in memory" else s3(servers[server], uuid.uuid4().hex)
+    cache = cache_over(raw, clock, threads, grace=100, limit=1 if why == "over the limit" else None)
+    data = LARGE * 4
+    await store(cache, "key", data)
+    async with opened(cache, "key") as entry:
+        source = entry.source()
+        received = await source.read(PIECE)
+        clock.advance(MAX_TTL if why == "expired" else 1)
+        for _ in range(3):
+            await cache.sweep()
+            assert await missing(cache, "key")
+            clock.advance(49)
+        received += await read_all(source, 1 << 40)
+        source.close()
+    assert received == data
+    clock.advance(3)
+    await cache.sweep()
+    assert everything(raw) == []
     await cache.stop()
 
 
