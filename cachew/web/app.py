@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
+from werkzeug.routing import PathConverter
 
 from cachew.plumbing.errors import BadRequest, MethodNotAllowed, NotFound
 from cachew.plumbing.metrics import Metrics
@@ -27,6 +28,8 @@ Handler = Callable[..., Awaitable[object] | object]
 _LOGGED_PATH = 500
 _HEALTH = frozenset({"_liveness", "_readiness"})
 _PROBES = _HEALTH | {"metrics"}
+OBJECTS = "/api/v1/object/"
+"""Below it a path ends in a key, which may be any text; no other path has control characters that split lines."""
 _DEFAULT_HEADERS = (
     (b"X-Content-Type-Options", b"nosniff"),
     (b"Referrer-Policy", b"no-referrer"),
@@ -42,12 +45,19 @@ class Routes(Protocol):
         """Register the routes with ``app.route(path)(coroutine_function)``."""
 
 
+class _AnyText(PathConverter):
+    """The rest of a path, whatever characters are in it."""
+
+    regex = r"[^/][\s\S]*?"
+
+
 class _Router(Klein):
     """Klein, strict about slashes and safe for equally named handlers of different classes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.url_map.merge_slashes = False
+        self.url_map.converters["path"] = _AnyText
 
     def route(self, url: str, *args: Any, branch: bool = False, **kwargs: Any) -> Any:
         kwargs.setdefault("endpoint", f"{len(self.endpoints)} {url}")
@@ -220,16 +230,16 @@ def allow_methods(request: Any, *methods: str) -> None:
 
 
 def _check_target(request: Any) -> None:
-    """Refuse what the router below would trip over.
+    """Refuse what no route takes.
 
-    :raise BadRequest: when the method or the path is not text.
+    :raise BadRequest: when the method or the path is not text, or not text of one line.
     """
     try:
         request.method.decode("ascii")
         path = b"/".join((*request.prepath, *request.postpath)).decode("utf-8")
     except UnicodeDecodeError:
         raise BadRequest("the path is not UTF-8") from None
-    if "\x00" in path or "\n" in path:
+    if ("\x00" in path or "\n" in path) and not request.raw_path.startswith(OBJECTS.encode()):
         raise BadRequest("a NUL or a line break in the path")
     if len(request.postpath) > 1 and not request.postpath[0]:
         # Klein would take "//admin/" for "/admin/".

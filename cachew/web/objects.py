@@ -15,13 +15,12 @@ from cachew.cache.interface import Cache, ObjectInfo
 from cachew.cache.naming import namespace_name
 from cachew.plumbing.errors import BadRequest, Forbidden, NotFound, PreconditionFailed, TooLarge
 from cachew.plumbing.streams import PIECE, BytesSource, Source
-from cachew.web.app import allow_methods
+from cachew.web.app import OBJECTS, allow_methods
 from cachew.web.bodies import send
 from cachew.web.conditional import PRECONDITIONS, Decision, evaluate
 from cachew.web.forms import header
 from cachew.web.storable import returned, storable, time_to_live, uploaded_tag
 
-_OBJECTS = "/api/v1/object/"
 _RESERVED = frozenset({"git", "lfs"})
 
 
@@ -38,7 +37,7 @@ class ObjectRoutes:
 
     def mount(self, app: Klein) -> None:
         """Register the routes."""
-        app.route(_OBJECTS, branch=True)(self.object)
+        app.route(OBJECTS, branch=True)(self.object)
         app.route("/api/v1/stats")(self.stats)
         app.route("/api/v1/namespaces")(self.namespaces)
 
@@ -144,8 +143,8 @@ async def _next_piece(body: Source) -> bytes:
 def _parse(uri: bytes) -> list[str]:
     """Return namespace, key and operation out of a raw request target; ``%2F`` in a key is part of it."""
     path = uri.partition(b"?")[0].decode("ascii", "replace")
-    segments = path.removeprefix(_OBJECTS).split("/")
-    if not path.startswith(_OBJECTS) or len(segments) < 2:
+    segments = path.removeprefix(OBJECTS).split("/")
+    if not path.startswith(OBJECTS) or len(segments) < 2:
         raise NotFound("not found; objects are at /api/v1/object/NAMESPACE/KEY")
     try:
         return [unquote_to_bytes(segment).decode("utf-8") for segment in segments]

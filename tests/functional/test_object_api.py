@@ -12,6 +12,7 @@ from twisted.internet import reactor
 
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git, Result
+from tests.functional.loglines import listening
 from tests.functional.rawhttp import ask, connect
 from tests.functional.replicas import tiers
 from tests.functional.restoring import cachew_command
@@ -126,6 +127,28 @@ async def test_the_command(start: Start, git: Git, store: str, tmp_path: Path, s
     assert (await user("restore", "build", "none", "--key", "no such tree", check=False)).code == 2
     await user("delete", "build", "key")
     assert (await user("get", "build", "key", check=False)).code != 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_key_with_control_characters(start: Start, git: Git) -> None:
+    """It is the same key on the wire and on the command line, and stands escaped in the log."""
+    cachew = await start()
+    user, token = User(cachew, git), f"Authorization: Bearer {cachew.token}"
+    (git.home / "file").write_bytes(b"content")
+    with listening() as log:
+        await user("put", "build", "one\ntwo\r\n\x1b[1m", "file")
+        escaped = "one%0Atwo%0D%0A%1B%5B1m"
+        answer = await ask(reactor, cachew.url, "GET", f"/api/v1/object/build/{escaped}", token)
+        assert (answer.status, answer.body) == (200, b"content")
+        assert (await user("get", "build", "one\ntwo\r\n\x1b[1m")).out == "content"
+        assert (await user("stat", "build", "one\ntwo\r\n\x1b[1m")).code == 0
+        await user("delete", "build", "one\ntwo\r\n\x1b[1m")
+        for method, status in (("GET", 404), ("POST", 200), ("GET", 200), ("DELETE", 200), ("DELETE", 404)):
+            answer = await ask(reactor, cachew.url, method, "/api/v1/object/build/a%00%0A%1Bb", token)
+            assert answer.status == status
+        assert log.count(escaped) == 1
+        assert log.count("a%00%0A%1Bb") == 5
+        assert not [line for line in log.lines if "\x1b" in line or "\x00" in line or "\ntwo" in line]
 
 
 class User:

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import pytest
 import pytest_twisted
@@ -269,6 +270,25 @@ async def test_a_key_may_be_any_text(api: Api) -> None:
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize(
+    "key", ["%0A", "a%0Ab", "%00", "a%0D%0AX-Evil:%201", "%0Ainvalidate", "%C2%85", "%7F", "%2F%0A%2F"]
+)
+async def test_control_characters_in_a_key_are_part_of_it(api: Api, key: str) -> None:
+    """They are hashed like any other; nothing of them is in an answer's head."""
+    digest = sha256(unquote_to_bytes(key))
+    assert (await api.ask("POST", f"object/ns/{key}", data=b"x"))[0] == 200
+    for path in (key, digest):
+        status, headers, body = await api.ask("GET", f"object/ns/{path}")
+        assert (status, body, "x-evil" in headers) == (200, b"x", False)
+    assert (await api.ask("HEAD", f"object/ns/{key}"))[0] == 200
+    assert (await api.ask("GET", f"object/ns/{key}x"))[0] == 404
+    assert (await api.ask("POST", f"object/ns/{key}/invalidate"))[0] == 200
+    assert await missing(api.cache, digest)
+    await store(api.cache, digest, b"x")
+    assert (await api.ask("DELETE", f"object/ns/{key}"))[0] == 200
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
     ("method", "path", "status"),
     [
         ("GET", "object/git/k", 403),
@@ -279,8 +299,12 @@ async def test_a_key_may_be_any_text(api: Api) -> None:
         ("GET", "object/a%2Fb/k", 400),
         ("GET", "object/ns/", 400),
         ("GET", "object/ns/%ff", 400),
-        ("POST", "object/ns/a%0Ab", 400),
         ("POST", "object/ns%0A/k", 400),
+        ("POST", "object/ns%00/k", 400),
+        ("GET", "object/%0A/k", 400),
+        ("POST", "object/ns/k/invalidate%0A", 404),
+        ("GET", "object%0A/ns/k", 400),
+        ("GET", "stats%0A", 400),
         ("GET", "object/ns", 404),
         ("GET", "object/ns/k/more", 404),
         ("PUT", "object/ns/k", 405),
