@@ -5,15 +5,18 @@ one works there.
 """
 
 import json
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import unquote_to_bytes
+from weakref import WeakValueDictionary
 
 from klein import Klein
 
 from cachew.cache.interface import Cache, ObjectInfo
-from cachew.cache.naming import namespace_name
+from cachew.cache.naming import namespace_name, object_key
 from cachew.plumbing.errors import BadRequest, Forbidden, NotFound, PreconditionFailed, TooLarge
+from cachew.plumbing.jobs import Slots
 from cachew.plumbing.streams import PIECE, BytesSource, Source
 from cachew.web.app import OBJECTS, allow_methods
 from cachew.web.bodies import send
@@ -34,6 +37,7 @@ class ObjectRoutes:
 
     def __init__(self, *, cache: Cache, limit: int | None = None, reserved: frozenset[str] = _RESERVED) -> None:
         self._cache, self._limit, self._reserved = cache, limit, reserved
+        self._turns: WeakValueDictionary[tuple[str, str], Slots] = WeakValueDictionary()
 
     def mount(self, app: Klein) -> None:
         """Register the routes."""
@@ -93,11 +97,17 @@ class ObjectRoutes:
                 received += len(data)
                 self._check_size(received)
                 await writer.write(data)
-            info = await writer.commit()
+            async with self._turn(namespace, key):
+                await self._check_preconditions(request, namespace, key)
+                info = await writer.commit()
         finally:
             await writer.abort()
         request.setHeader(b"ETag", f'"{info.etag}"'.encode())
         return b""
+
+    def _turn(self, namespace: str, key: str) -> AbstractAsyncContextManager[None]:
+        """Change an object alone, so that what was checked before is still so; other replicas know nothing of it."""
+        return self._turns.setdefault((namespace, object_key(key)), Slots(limit=1)).take("")
 
     async def _check_preconditions(self, request: Any, namespace: str, key: str) -> None:
         """Refuse to change an object that is not in the state that the client asks for."""
@@ -115,9 +125,10 @@ class ObjectRoutes:
             raise TooLarge(self._limit, "object")
 
     async def _delete(self, request: Any, namespace: str, key: str) -> bytes:
-        await self._check_preconditions(request, namespace, key)
-        if not await self._cache.delete(namespace, key):
-            raise NotFound("no such object")
+        async with self._turn(namespace, key):
+            await self._check_preconditions(request, namespace, key)
+            if not await self._cache.delete(namespace, key):
+                raise NotFound("no such object")
         return b""
 
     async def stats(self, request: Any) -> bytes:

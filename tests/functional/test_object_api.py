@@ -13,7 +13,7 @@ from twisted.internet import reactor
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git, Result
 from tests.functional.loglines import listening
-from tests.functional.rawhttp import ask, connect
+from tests.functional.rawhttp import ask, connect, request_head
 from tests.functional.replicas import tiers
 from tests.functional.restoring import cachew_command
 from tests.functional.server import Cachew
@@ -127,6 +127,29 @@ async def test_the_command(start: Start, git: Git, store: str, tmp_path: Path, s
     assert (await user("restore", "build", "none", "--key", "no such tree", check=False)).code == 2
     await user("delete", "build", "key")
     assert (await user("get", "build", "key", check=False)).code != 0
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("shared", [False, True], ids=["disk", "disk and s3"])
+async def test_of_ten_uploads_that_allow_no_other_one_is_stored(
+    start: Start, store: str, tmp_path: Path, shared: bool
+) -> None:
+    """All are let begin while there is nothing; the first to end is stored, the others are refused."""
+    cachew = await start(tiers(store, tmp_path.name) if shared else "")
+    token = f"Authorization: Bearer {cachew.token}"
+    clients = [await connect(reactor, cachew.url) for _ in range(10)]
+    for client in clients:
+        lines = ("Content-Length: 100000", "Expect: 100-continue", "If-None-Match: *")
+        client.send(request_head("POST", OBJECT, token, *lines))
+    assert [(await client.head()).status for client in clients] == [100] * 10
+    for number, client in enumerate(clients):
+        client.send(b"%d" % number * 100_000)
+    statuses = [(await client.response()).status for client in clients]
+    assert sorted(statuses) == [200] + [412] * 9
+    stored = await ask(reactor, cachew.url, "GET", OBJECT, token)
+    assert stored.body == b"%d" % statuses.index(200) * 100_000
+    for client in clients:
+        await client.closed()
 
 
 @pytest_twisted.ensureDeferred

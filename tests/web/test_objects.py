@@ -27,6 +27,7 @@ from cachew.web.requests import make_site
 from tests.contracts.cache import LARGE, fetch, missing, sha256, store
 from tests.fakes.caches import UnreliableCache
 from tests.fakes.wallclock import WallClock
+from tests.web.wire import RawClient
 
 KEY = sha256(b"k")
 MOST = len(LARGE) + 1000
@@ -246,6 +247,27 @@ async def test_changes_may_be_conditional(api: Api) -> None:
     assert await fetch(api.cache, "k") == b"new"
     assert await change("DELETE", If_None_Match='"other"') == 200
     assert await missing(api.cache, "k")
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_concurrent_uploads_that_allow_no_other_one_is_stored(api: Api) -> None:
+    """Each was let begin while there was nothing, and the one that ends later is refused; so with any tag."""
+    for number, condition in enumerate(["If-None-Match: *"] * 10 + ['If-Match: "old"'] * 10):
+        key = f"k{number}"
+        if "old" in condition:
+            await store(api.cache.cache, key, b"old", etag="old")
+        clients = [await connect(api, RawClient()) for _ in range(2)]
+        for client in clients:
+            lines = f"POST /api/v1/object/ns/{key} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close"
+            client.send(f"{lines}\r\nExpect: 100-continue\r\n{condition}\r\n\r\n".encode())
+        assert [(await client.head()).status for client in clients] == [100, 100]
+        for client, body in zip(clients, (b"first", b"other"), strict=True):
+            client.send(body)
+        statuses = [(await client.response()).status for client in clients]
+        assert sorted(statuses) == [200, 412]
+        assert await fetch(api.cache, key) == (b"first" if statuses[0] == 200 else b"other")
+        for client in clients:
+            await client.closed()
 
 
 @pytest_twisted.ensureDeferred
