@@ -83,6 +83,8 @@ class ObjectRoutes:
 
     async def _post(self, request: Any, namespace: str, key: str) -> bytes:
         self._check_size(request.body_length or 0)
+        if request.requestHeaders.hasHeader(b"Content-Range"):
+            raise BadRequest("Content-Range: an object is stored whole, never in parts")
         await self._check_preconditions(request, namespace, key)
         writer = await self._cache.create(
             namespace,

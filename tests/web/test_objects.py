@@ -271,6 +271,16 @@ async def test_of_concurrent_uploads_that_allow_no_other_one_is_stored(api: Api)
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_fragment_is_refused(api: Api) -> None:
+    """A part of an object must never stand for the whole (RFC 9110, section 14.5); the old object stays."""
+    await store(api.cache.cache, "k", b"old")
+    for value in ("bytes 0-3/8", "bytes */8", "lines 1-2/3", ""):
+        status, _, body = await api.ask("POST", "object/ns/k", data=b"part", headers={"Content-Range": value})
+        assert (status, b"Content-Range" in body) == (400, True)
+    assert await fetch(api.cache, "k") == b"old"
+
+
+@pytest_twisted.ensureDeferred
 async def test_time_to_live_and_tag_are_taken(api: Api) -> None:
     """Time-To-Live and ETag of an upload are used, and are not stored as headers."""
     await api.ask("POST", "object/ns/k", data=b"x", headers={"Time-To-Live": "1m30s", "ETag": '"v1"'})
