@@ -73,7 +73,12 @@ def _git(settings: Settings) -> Iterator[Problem]:
 def _cache(settings: Settings) -> Iterator[Problem]:
     seen: dict[PurePath, int] = {}
     stores: dict[tuple[str | None, str, str], int] = {}
+    last = len(settings.cache) - 1
     for index, tier in enumerate(settings.cache):
+        if isinstance(tier, S3Tier) and not isinstance(settings.cache[last], S3Tier):
+            # What the last tier doesn't have, or not any more, is removed from all others.
+            message = f"must not be s3 before a last tier (cache[{last}]) that is not; what replicas share comes last"
+            yield Problem(("cache", index, "backend"), message)
         if isinstance(tier, S3Tier):
             # What one tier takes for a copy of its own that may go would be the other's only one.
             first = stores.setdefault((tier.endpoint, tier.bucket, tier.prefix), index)

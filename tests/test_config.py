@@ -202,6 +202,19 @@ def test_s3_tiers_do_not_share_their_objects() -> None:
     assert len(read(f"{tier}'a'\n{tier}'b'").cache) == 2
 
 
+@pytest.mark.parametrize("last", ["memory", "disk"])
+def test_what_replicas_share_is_not_before_what_they_do_not(last: str) -> None:
+    """An S3 tier is the last one or before another; each replica would empty it of what its own last tier lacks."""
+    shared, other = "[[cache]]\nbackend='s3'\nbucket='b'\nprefix='{}'", "[[cache]]\nbackend='{}'"
+    message = (
+        "cache[{}].backend: must not be s3 before a last tier (cache[{}]) that is not; what replicas share comes last"
+    )
+    assert complaints(f"{shared.format('a')}\n{other.format(last)}") == [message.format(0, 1)]
+    tiers = [other.format("memory"), shared.format("a"), shared.format("b"), other.format("disk")]
+    assert complaints("\n".join(tiers)) == [message.format(1, 3), message.format(2, 3)]
+    assert len(read("\n".join(tiers[:3])).cache) == 3
+
+
 def test_a_store_s_url_has_its_usual_form() -> None:
     """A scheme in capitals and slashes around a prefix are what everybody takes them for."""
     (tier,) = read("[[cache]]\nbackend='s3'\nbucket='b'\nendpoint='HTTP://h:9000'\nprefix='/a/b/'").cache
