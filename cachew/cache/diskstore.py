@@ -1,7 +1,7 @@
 """The files of a disk cache and their index, kept in step; everything here blocks and is called in threads.
 
-Layout below the directory: ``objects/NAMESPACE/KE/KEY`` are finished objects, ``partial/`` are those being written
-(removed at start), ``index.sqlite`` is the index.
+Layout below the directory: ``objects/NAMESPACE/KE/KEY`` are finished objects, ``partial/`` are those being written and
+what was in the way (removed at start), ``index.sqlite`` is the index.
 """
 
 import shutil
@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+from twisted.logger import Logger
 
 from cachew.cache.diskfile import Draft, Stamp, read_record, stamp_of
 from cachew.cache.diskindex import DiskIndex, Row
@@ -38,6 +40,8 @@ class DiskStore:
     :param min_free: bytes that the file system shall have left.
     :param free: tells what it has left.
     """
+
+    log = Logger()
 
     def __init__(
         self, *, directory: Path, limit: int, min_free: int = 0, free: Callable[[Path], int] = free_bytes
@@ -125,10 +129,10 @@ class DiskStore:
         record = draft.seal(terms, now)
         with self._lock:
             self.make_room(now)
-            stamp = draft.stamp()
+            stamp, path = draft.stamp(), self._path(terms.namespace, terms.key)
+            self._clear(path)
             # First, so that no file becomes visible that the index can't take in and nobody would ever remove.
             self._index.put(_row(record.info, stamp, used=now))
-            path = self._path(terms.namespace, terms.key)
             try:
                 draft.publish(path)
             except (OSError, RuntimeError):  # the latter when it was given up meanwhile
@@ -176,6 +180,10 @@ class DiskStore:
             file = path.open("rb", buffering=0)
         except FileNotFoundError:
             return None
+        except IsADirectoryError:
+            with self._lock:
+                self._clear(path)
+            return None
         stamp = stamp_of(file)
         try:
             record = read_record(file)
@@ -208,6 +216,7 @@ class DiskStore:
         """
         path = self._path(namespace, key)
         with self._lock:
+            self._clear(path)
             try:
                 if stamp is not None and stamp_of(path) != stamp:
                     return False
@@ -218,6 +227,14 @@ class DiskStore:
             self._uses.pop((namespace, key), None)
             self._index.remove(namespace, key)
             return removed
+
+    def _clear(self, path: Path) -> None:
+        """Move a directory out of an object's place; what is in it goes with the next start."""
+        if path.is_dir():
+            aside = self._directory / "partial" / uuid.uuid4().hex
+            path.rename(aside)
+            self._index.remove(path.parts[-3], path.name)
+            self.log.error("a directory lay in a cached object's place and is now {aside}", aside=str(aside))
 
     def stats(self, now: float) -> Stats:
         """Count the visible objects."""

@@ -15,6 +15,7 @@ from cachew.plumbing.streams import FileSource, read_all
 from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, sha256, store
 from tests.fakes.wallclock import WallClock
+from tests.functional.loglines import listening
 
 
 @pytest.fixture
@@ -330,6 +331,46 @@ async def test_what_cannot_be_put_in_its_place_is_not_counted(make: Callable[...
     in_the_way.unlink()
     await store(cache, "key", b"data")
     assert (await cache.stats()).objects == 1
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("what", ["read", "look", "delete", "store", "sweep"])
+@pytest.mark.parametrize("link", [False, True], ids=["directory", "link"])
+async def test_a_directory_in_an_object_s_place_is_a_miss(
+    make: Callable[..., DiskCache], tmp_path: Path, clock: WallClock, what: str, link: bool
+) -> None:
+    """It is moved out of the way once, told once, counts for nothing, and stops neither readers nor writers."""
+    cache = make()
+    await cache.start()
+    await store(cache, "key", b"data")
+    await store(cache, "other", b"data")
+    path = tmp_path / "cache" / "objects" / "ns" / object_key("key")[:2] / object_key("key")
+    path.unlink()
+    (directory := tmp_path / "precious" if link else path).mkdir()
+    (directory / "file").write_text("content")
+    if link:
+        path.symlink_to(directory)
+    doing = {
+        "read": lambda: cache.open("ns", "key"),
+        "look": lambda: cache.stat("ns", "key"),
+        "delete": lambda: cache.delete("ns", "key"),
+        "store": lambda: store(cache, "key", b"new"),
+        "sweep": cache.sweep,
+    }
+    if what == "sweep":
+        clock.advance(MAX_TTL)
+    with listening() as log:
+        for _ in range(2):
+            assert bool(await doing[what]()) == (what == "store")
+            assert (await cache.stats()).objects == {"store": 2, "sweep": 0}.get(what, 1)
+    assert log.count("in a cached object's place") == 1
+    await store(cache, "key", b"new")
+    assert await fetch(cache, "key") == b"new"
+    await cache.stop()
+    await cache.start()
+    assert list((tmp_path / "cache" / "partial").iterdir()) == []
+    assert not link or (directory / "file").read_text() == "content"
     await cache.stop()
 
 
