@@ -5,7 +5,6 @@ checked once, its readers get checked blocks; after that, and for objects writte
 which leaves by ``sendfile``.
 """
 
-import errno
 import os
 import sqlite3
 from collections import OrderedDict
@@ -18,7 +17,7 @@ from twisted.logger import Logger
 
 from cachew.cache.blocks import BLOCK
 from cachew.cache.diskfile import CheckedRegion, Draft, Stamp
-from cachew.cache.diskstore import DiskStore, Found
+from cachew.cache.diskstore import FULL, DiskStore, Found
 from cachew.cache.interface import ObjectInfo, Options, Stats
 from cachew.cache.naming import namespace_name, object_key
 from cachew.cache.record import Terms
@@ -30,7 +29,6 @@ from cachew.plumbing.threads import Threads
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PRIMARY = 0xFF
 """The bits of SQLite's error code that say what went wrong; the rest says where."""
@@ -158,7 +156,7 @@ class DiskWriter:
         before, self._size = self._size, self._size + len(data)
         if self._size > self._limit:
             raise TooLarge(self._limit, "object")
-        await self._cache.in_thread(self._draft.append, data)
+        await self._cache.append(self._draft, data)
         if before // _ROOM_EVERY != self._size // _ROOM_EVERY:
             await self._cache.make_room()
 
@@ -211,7 +209,7 @@ class DiskCache:
         try:
             return await self._threads(function, *args, **kwargs)
         except OSError as error:
-            kind = StorageFull if error.errno in _FULL else StorageUnavailable
+            kind = StorageFull if error.errno in FULL else StorageUnavailable
             raise kind(f"the disk cache failed: {error.strerror}") from error
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
@@ -266,6 +264,10 @@ class DiskCache:
     async def make_room(self) -> None:
         """Remove objects until what is stored and what is being written fit."""
         await self.in_thread(self._store.make_room, self._clock())
+
+    async def append(self, draft: Draft, data: bytes) -> None:
+        """Write the next bytes of a file."""
+        await self.in_thread(self._store.append, draft, data)
 
     async def publish(self, draft: Draft, terms: Terms) -> ObjectInfo:
         """Finish a file and make it visible."""

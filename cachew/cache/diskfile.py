@@ -82,28 +82,37 @@ class Draft:
         return self._file
 
     def append(self, data: bytes) -> None:
-        """Write the next bytes."""
+        """Write the next bytes; when that fails none of them are there, and it may be done again."""
         with self._lock:
             self._write(data)
             self._ledger.update(data)
 
     def _write(self, data: bytes) -> None:
         file, view = self._opened(), memoryview(data)
-        while view:
-            view = view[file.write(view) :]
+        try:
+            while view:
+                view = view[file.write(view) :]
+        except OSError:
+            file.seek(self._ledger.size)
+            file.truncate()
+            raise
 
     def seal(self, terms: Terms, now: float) -> Record:
-        """Write record and footer and see them to the disk.
+        """Write record and footer; when that fails it may be done again.
 
         :raise CorruptObject: when the content is not the promised one.
         """
         with self._lock:
-            file = self._opened()
+            self._opened()
             record = terms.record(self._ledger, now)
             encoded = record.encode()
             self._write(encoded + _FOOTER.pack(_MAGIC, len(encoded), _check(encoded)))
-            os.fsync(file.fileno())
             return record
+
+    def flush(self) -> None:
+        """See what was written to the disk. Not to be done again when it fails: the system may have dropped it."""
+        with self._lock:
+            os.fsync(self._opened().fileno())
 
     def stamp(self) -> Stamp:
         """Return the file's stamp, which a rename leaves as it is."""

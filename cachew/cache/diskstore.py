@@ -4,13 +4,15 @@ Layout below the directory: ``objects/NAMESPACE/KE/KEY`` are finished objects, `
 what was in the way (removed at start), ``index.sqlite`` is the index.
 """
 
+import errno
 import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from twisted.logger import Logger
 
@@ -22,7 +24,13 @@ from cachew.cache.record import Record, Terms, live
 from cachew.plumbing.disk import free_bytes
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable
 
+T = TypeVar("T")
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says when a disk is full, or full for us."""
 _USES_KEPT = 256
+_FREED_AT_ONCE = 4 * 1024 * 1024
+"""Bytes that go at least when a disk is full, so that not every piece of a file has others removed for it."""
 
 
 class Found(NamedTuple):
@@ -111,6 +119,32 @@ class DiskStore:
             self._drafts.add(draft)
         return draft
 
+    def append(self, draft: Draft, data: bytes) -> None:
+        """Write the next bytes of a file."""
+        self._fit(lambda: draft.append(data), len(data))
+
+    def _fit(self, write: Callable[[], T], size: int = 0) -> T:
+        """Write; when the disk is full, remove what was used least lately and write once more.
+
+        :param size: bytes that are written.
+        """
+        try:
+            return write()
+        except OSError as error:
+            if error.errno not in FULL or not self._give_way(max(size, _FREED_AT_ONCE)):
+                raise
+        return write()
+
+    def _give_way(self, size: int) -> bool:
+        with self._lock:
+            # The latest uses can't be written down while the disk is full.
+            unused = (row for row in self._index.rows() if (row.namespace, row.key) not in self._uses)
+            used = (row for row in self._index.rows() if (row.namespace, row.key) in self._uses)
+            going = list(victims(chain(unused, used), size))
+            for row in going:
+                self.remove(row.namespace, row.key)
+        return bool(going)
+
     def discard(self, draft: Draft) -> None:
         """Remove a file that was begun, unless it was published."""
         draft.discard()
@@ -126,7 +160,8 @@ class DiskStore:
         :raise CorruptObject: when the content is not the promised one.
         :raise StorageFull: when there is no room.
         """
-        record = draft.seal(terms, now)
+        record = self._fit(lambda: draft.seal(terms, now))
+        draft.flush()
         with self._lock:
             self.make_room(now)
             stamp, path = draft.stamp(), self._path(terms.namespace, terms.key)

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,12 @@ class Daemon(ProcessProtocol):
     :param upstream: base URL of its one upstream.
     :param config: more TOML, after the upstream's table.
     :param head: TOML before any table.
+    :param under: the words of a command that runs it.
     """
 
-    def __init__(self, *, directory: Path, upstream: str, config: str = "", head: str = "") -> None:
+    def __init__(
+        self, *, directory: Path, upstream: str, config: str = "", head: str = "", under: Sequence[str] = ()
+    ) -> None:
         self.state = directory / "state"
         self.output = ""
         self._config = directory / "cachew.toml"
@@ -35,6 +39,7 @@ class Daemon(ProcessProtocol):
             f'{head}\nstate = "{self.state}"\nlisten = ["tcp:0:interface=127.0.0.1"]\n'
             f'[upstreams."{HOST}"]\nurl = "{upstream}"\n{config}'
         )
+        self._under = under
         self._process: Any = None
         self._waiting: list[tuple[str, Deferred[None]]] = []
         self._ended: Deferred[int] = Deferred()
@@ -43,10 +48,10 @@ class Daemon(ProcessProtocol):
     async def start(self, reactor: Any) -> None:
         """Start it and wait until it is ready."""
         words = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
-        words += ["-n", "--pidfile=", "cachew", "--config", str(self._config)]
+        words = ["setsid", *self._under, *words, "-n", "--pidfile=", "cachew", "--config", str(self._config)]
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "LC_ALL": "C.UTF-8"}
         self.running = True
-        self._process = reactor.spawnProcess(self, "setsid", ["setsid", *words], env=environment, path=None)
+        self._process = reactor.spawnProcess(self, words[0], words, env=environment, path=None)
         await self.said("ready")
 
     @property

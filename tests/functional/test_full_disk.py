@@ -1,0 +1,76 @@
+"""A disk tier whose file system is full: what was used least lately goes, and what is used stays."""
+
+import json
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest_twisted
+from twisted.internet import reactor
+
+from tests.functional.daemon import Daemon
+from tests.functional.rawhttp import ask
+from tests.web.wire import Response
+
+_MEBIBYTE = 1024 * 1024
+_SMALL_DISK = """mount -t tmpfs -o size=12m tmpfs "$0" && exec "$@\""""
+
+
+class SmallDisk:
+    """A server whose disk tier lies on a file system of 12 MiB and leaves nothing of it free."""
+
+    def __init__(self, directory: Path) -> None:
+        disk = directory / "disk"
+        disk.mkdir()
+        self._daemon = Daemon(
+            directory=directory,
+            upstream="http://127.0.0.1:1/",
+            config=f'[[cache]]\nbackend = "disk"\npath = "{disk}"\nlimit = "1GB"\nmin-free = "0"',
+            under=("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _SMALL_DISK, str(disk)),
+        )
+
+    async def start(self) -> None:
+        """Start it."""
+        await self._daemon.start(reactor)
+
+    async def stop(self) -> None:
+        """End it."""
+        await self._daemon.kill()
+
+    async def ask(self, method: str, path: str, body: bytes = b"") -> Response:
+        """Ask for something of the object API."""
+        token = f"Authorization: Bearer {(self._daemon.state / 'admin-token').read_text().strip()}"
+        return await ask(reactor, self._daemon.url, method, f"/api/v1/{path}", token, body=body)
+
+
+@pytest_twisted.async_yield_fixture
+async def server(tmp_path: Path) -> AsyncIterator[SmallDisk]:
+    """Give the server."""
+    server = SmallDisk(tmp_path)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+def content(number: int) -> bytes:
+    """Return a mebibyte that no other number has."""
+    return sha256(b"%d" % number).digest() * (_MEBIBYTE // 32)
+
+
+@pytest_twisted.ensureDeferred
+async def test_old_objects_go_when_the_disk_is_full(server: SmallDisk) -> None:
+    """Uploads go on, what is read again and again is kept, and what is larger than the disk is refused."""
+    for number in range(40):
+        assert (await server.ask("POST", f"object/build/{number}", content(number))).status == 200
+        assert (await server.ask("GET", "object/build/0")).body == content(0)
+    stats = json.loads((await server.ask("GET", "stats")).body)
+    assert 3 <= stats["objects"] <= 11
+    kept = [number for number in range(40) if (await server.ask("HEAD", f"object/build/{number}")).status == 200]
+    assert len(kept) == stats["objects"]
+    assert kept == [0, *range(41 - len(kept), 40)]
+    for number in kept:
+        assert (await server.ask("GET", f"object/build/{number}")).body == content(number)
+    assert (await server.ask("POST", "object/build/large", bytes(20 * _MEBIBYTE))).status == 503
+    assert (await server.ask("HEAD", "object/build/large")).status == 404
+    assert (await server.ask("POST", "object/build/after", content(99))).status == 200
+    assert (await server.ask("GET", "object/build/after")).body == content(99)
