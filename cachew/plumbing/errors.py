@@ -65,14 +65,14 @@ class PreconditionFailed(CachewError):
 
 
 class RangeNotSatisfiable(CachewError):
-    """The client has asked for bytes beyond the end.
+    """The client has asked for a range that holds no byte of what there is.
 
     :param size: bytes of the whole.
     :param headers: the validators and ``Content-Range``.
     """
 
     def __init__(self, size: int, headers: Mapping[str, str]) -> None:
-        super().__init__(f"the range lies beyond the end: there are {size} bytes")
+        super().__init__(f"the range holds none of the {size} bytes that there are")
         self.headers = dict(headers)
 
 

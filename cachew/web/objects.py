@@ -174,7 +174,7 @@ def _decide(request: Any, info: ObjectInfo) -> Decision:
     """Set status and headers of the answer to a read.
 
     :raise PreconditionFailed: when the client insists on another version.
-    :raise RangeNotSatisfiable: when it asks for bytes beyond the end.
+    :raise RangeNotSatisfiable: when it asks for a range of bytes that are not there.
     """
     decision = _evaluated(request, info)
     decision.check()

@@ -243,7 +243,7 @@ async def answer_as_decided(request: Any, decision: Decision, source: Source, he
     :param source: the bytes of a body, if there is to be one; it is closed.
     :param headers: what describes them, and what else there is to say.
     :raise PreconditionFailed: when the client insists on another version.
-    :raise RangeNotSatisfiable: when it asks for bytes beyond the end.
+    :raise RangeNotSatisfiable: when it asks for a range of bytes that are not there.
     """
     request.setResponseCode(decision.status)
     for name, value in {**headers, **decision.headers}.items():
