@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web import server
-from twisted.web.http import datetimeToString, parse_qs
+from twisted.web.http import datetimeToString
 
 from cachew.plumbing.errors import TooLarge
 from cachew.plumbing.filesender import FileSender
@@ -55,7 +55,7 @@ class StreamingRequest(server.Request):
         """Take the head from the channel and be answered."""
         self.method, self.uri, self.clientproto = head.method, head.target, head.version
         self.raw_path, _, self.raw_query = head.target.partition(b"?")
-        self.path, self.args = self.raw_path, parse_qs(self.raw_query, 1)
+        self.path, self.args = self.raw_path, parse_query(self.raw_query)
         self.body, self.body_length = body, head.body_length
         for name, value in head.headers:
             self.requestHeaders.addRawHeader(name, value)
@@ -196,6 +196,15 @@ def make_site(
     :param sender: sends what lies in files; without it, files are read in pieces like anything else.
     """
     return StreamingSite(resource, reactor=reactor, limits=limits or Limits(), sender=sender)
+
+
+def parse_query(raw: bytes) -> dict[bytes, list[bytes]]:
+    """Return the values of each name in a query, decoded; only ``&`` separates them."""
+    fields: dict[bytes, list[bytes]] = {}
+    for pair in filter(None, raw.split(b"&")):
+        name, _, value = (unquote_to_bytes(part) for part in pair.replace(b"+", b" ").partition(b"="))
+        fields.setdefault(name, []).append(value)
+    return fields
 
 
 def address_in_words(address: IAddress | None) -> str:

@@ -115,7 +115,9 @@ class SnapshotRoutes:
         await answer_with(request, info, None, self._bundle_header(identity, variant, info, prepare=False))
 
     async def _lfs_snapshot(self, request: Any, identity: Identity) -> None:
-        variant = Variant(LFS)
+        query, variant = query_of(request), Variant(LFS)
+        if query.get("ref") or query.get("filter"):
+            raise BadRequest("an LFS snapshot has the objects of HEAD; there is none of another ref or with a filter")
         if request.method == b"HEAD":
             await self._head(request, identity, variant)
             return
@@ -259,14 +261,18 @@ async def answer_as_decided(request: Any, decision: Decision, source: Source, he
 def query_of(request: Any) -> dict[str, str]:
     """Return a request's query.
 
-    :raise BadRequest: when what is asked for is said twice and differently, so that others may take it for the other.
+    :raise BadRequest: when what is asked for is no text, or said twice and differently, so that others may take it for
+        the other.
     """
     query = {}
     for raw_name, values in request.args.items():
         name = raw_name.decode("utf-8", "replace")
         if name in _PARAMETERS and len(set(values)) > 1:
             raise BadRequest(f"{name} is given more than once")
-        query[name] = values[-1].decode("utf-8", "replace")
+        try:
+            query[name] = values[-1].decode("utf-8", "strict" if name in _PARAMETERS else "replace")
+        except UnicodeDecodeError:
+            raise BadRequest(f"{name} is not UTF-8") from None
     return query
 
 

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from cachew.plumbing.errors import BadRequest, BodyTimedOut, ClientGone, TooLarge
 from cachew.plumbing.streams import read_all
 from cachew.web.limits import Limits
-from cachew.web.requests import StreamingRequest, make_site
+from cachew.web.requests import StreamingRequest, make_site, parse_query
 from tests.web.wire import RawClient, Server, Signal, patient, serving
 
 POST = b"POST /x HTTP/1.1\r\nHost: h\r\n"
@@ -59,6 +59,21 @@ async def test_what_handlers_see() -> None:
         assert response.body == repr(expected).encode()
         assert "server" not in response.headers
         assert response.headers["keep-alive"] == "timeout=75"
+
+
+@pytest.mark.parametrize(
+    ("raw", "fields"),
+    [
+        (b"", {}),
+        (b"a=1;ref=x", {b"a": [b"1;ref=x"]}),
+        (b"a=1&b=2&a=3", {b"a": [b"1", b"3"], b"b": [b"2"]}),
+        (b"a+b=c+d%2B%26%3D&&e", {b"a b": [b"c d+&="], b"e": [b""]}),
+        (b"a=b=c&=x&%ff=%FF", {b"a": [b"b=c"], b"": [b"x"], b"\xff": [b"\xff"]}),
+    ],
+)
+def test_queries(raw: bytes, fields: dict[bytes, list[bytes]]) -> None:
+    """A query is read as browsers and proxies read it: a semicolon separates nothing."""
+    assert parse_query(raw) == fields
 
 
 @pytest_twisted.ensureDeferred
