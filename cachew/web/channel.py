@@ -4,6 +4,9 @@ twisted.web's own channel hands a request to its resource only when its whole bo
 when the head is in, so that bodies stream with back-pressure, uploads are refused before they are sent, and every cap
 holds while bytes come in. It answers one request at a time; what a client sends ahead waits in the socket.
 
+The end of a client's input is its leaving, though it may have closed only its side: TCP shows both alike until
+something is written, and what is made for clients that have left has to end before that.
+
 The phases: HEAD (between requests or inside a head), BODY (the body still comes in, its request being answered or
 already answered), ANSWER (the body is in, the answer is not out), LINGER (the answer is out, nothing more is served,
 input is read and dropped for a while so that no reset destroys the answer) and CLOSED.
