@@ -83,7 +83,7 @@ def evaluate(
         return Decision(refused, 0, 0, validators, size)
     accepting = {**validators, "Accept-Ranges": "bytes"}
     whole = Decision(200, 0, size, accepting, size)
-    if method != "GET" or "range" not in asked or not _range_still_applies(asked, tag):
+    if method != "GET" or "range" not in asked or not _range_still_applies(asked, tag, second):
         return whole
     return _ranged(asked["range"], size, accepting) or whole
 
@@ -128,12 +128,18 @@ def _matches(wanted: str, tag: str | None, *, weak: bool) -> bool:
     return any((weak or not prefix) and f'"{opaque}"' == tag for prefix, opaque in _ENTITY_TAG.findall(wanted))
 
 
-def _range_still_applies(asked: Mapping[str, str], tag: str | None) -> bool:
-    """Evaluate ``If-Range``: an exact match of a strong validator (RFC 9110, 13.1.5).
+def _range_still_applies(asked: Mapping[str, str], tag: str | None, second: int | None) -> bool:
+    """Evaluate ``If-Range``: an exact match of a validator (RFC 9110, 13.1.5).
 
-    A date is none: nobody knows whether there was another version within its second (8.8.2.2).
+    A date is taken for strong, because a client may send only one that it knows to be so: from an answer that was made
+    a second later or more.
     """
-    return "if-range" not in asked or asked["if-range"].strip() == tag
+    condition = asked.get("if-range", "").strip()
+    if "if-range" not in asked:
+        return True
+    if condition.startswith(('"', "W/")):
+        return condition == tag
+    return second is not None and _date(condition) == second
 
 
 def _ranged(value: str, size: int, headers: Mapping[str, str]) -> Decision | None:
