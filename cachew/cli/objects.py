@@ -57,7 +57,8 @@ def put(context: Context, namespace: str, key: str, file: BinaryIO, ttl: str | N
     stored = _headers(headers)
     if modes.S_ISREG(os.fstat(file.fileno()).st_mode):
         name = os.path.basename(str(file.name)).replace("\\", "\\\\").replace('"', '\\"')
-        stored.setdefault("Content-Disposition", f'attachment; filename="{name}"' if name.isascii() else "attachment")
+        fits = name.isascii() and name.isprintable()
+        stored.setdefault("Content-Disposition", f'attachment; filename="{name}"' if fits else "attachment")
         # The server can then refuse a body that is too large before any of it is sent.
         stored["Content-Length"] = str(os.fstat(file.fileno()).st_size - file.tell())
     ttl = check_duration(ttl) if ttl else None

@@ -85,6 +85,14 @@ def test_objects(cachew: Shell, server: CachewServer, tmp_path: Path) -> None:
     assert b"404" in cachew("get", "ns", "key", status=1).stderr
 
 
+@pytest.mark.parametrize("name", ["two\nlines", "tab\t", "ünlich"])
+def test_files_whose_names_fit_no_header(cachew: Shell, server: CachewServer, tmp_path: Path, name: str) -> None:
+    """They are put without their names."""
+    (tmp_path / name).write_bytes(b"content")
+    cachew("put", "ns", "key", name)
+    assert server.requests("POST")[0].headers["Content-Disposition"] == "attachment"
+
+
 def test_standard_input_and_prefixes(cachew: Shell, server: CachewServer) -> None:
     """Standard input is uploaded; prefixes and authorization are taken from the global options."""
     cachew("--authorization", "Bearer t", "--platform", "put", "ns", "key", stdin=b"in")
