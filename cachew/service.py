@@ -92,7 +92,7 @@ class House:
             in_thread=ground.threads,
             background=ground.background,
             elsewhere=Elsewhere(
-                sightings=Sightings(what="public", records=self.records),
+                sightings=Sightings(what="public", records=self.records, now=ground.surroundings.wall_clock),
                 now=ground.surroundings.wall_clock,
                 grace=settings.access.public_grace,
                 background=ground.background,

@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+CLOCKS_APART = 600.0
+"""Seconds by which the clocks of two replicas may differ."""
+
 
 @dataclass(frozen=True)
 class Versioned:
     """A record as it was read.
 
-    :param value: its fields, of JSON's types.
+    :param value: its fields, of JSON's types; none when its content can't be made out.
     :param version: differs between any two states of the record.
     """
 
@@ -26,6 +29,8 @@ class Records(Protocol):
 
     async def get(self, name: str) -> Versioned | None:
         """Return a record, None when there is none; it MUST be the latest that was put by anybody.
+
+        What the storage has damaged MUST come back without fields, with a version by which it can be replaced.
 
         :raise BadRequest: when the name is malformed.
         :raise StorageUnavailable: when the storage fails.

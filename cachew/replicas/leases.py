@@ -2,11 +2,13 @@
 
 The holder changes a counter in the lease's record again and again. Whoever wants the lease watches that counter, by a
 clock of its own: when it has not moved for the lease's duration the holder is taken for dead. Clocks of different
-machines are never compared; they may differ by minutes.
+machines are never compared; they may differ by minutes. A record that is damaged may be that of a holder who lives: it
+is watched like any other, and a holder who meets it gives up.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -15,9 +17,32 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cachew.plumbing.errors import CachewError, Conflict, StorageUnavailable
+from cachew.replicas.change import said, tell_damaged
 from cachew.replicas.interface import Records, Versioned
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Hold:
+    """What a lease's record says.
+
+    :param holder: who has it, for the log of others; None when it is free.
+    :param term: never the same for two acquisitions.
+    :param beat: signs of life so far.
+    """
+
+    holder: str | None
+    term: str
+    beat: int
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> "Hold | None":
+        """Read a record; None when it is damaged."""
+        holder, term, beat = (fields.get(name) for name in ("holder", "term", "beat"))
+        # Who holds a lease that is free is written down, too: as nobody.
+        sound = isinstance(holder, str) or (holder is None and "holder" in fields)
+        return cls(holder, term, beat) if sound and isinstance(term, str) and isinstance(beat, int) else None
 
 
 class LeaseLost(CachewError):
@@ -27,15 +52,27 @@ class LeaseLost(CachewError):
 class Lease:
     """A lease that this replica holds.
 
+    :param hold: what its record says.
+    :param version: of that record.
+    :param since: when the last sign of life was given at the earliest, by ``clock``.
     :param lost_after: seconds after which it counts as lost when it could not be renewed.
     """
 
     def __init__(
-        self, *, records: Records, name: str, held: Versioned, clock: IReactorTime, lost_after: float
+        self,
+        *,
+        records: Records,
+        name: str,
+        hold: Hold,
+        version: str,
+        clock: IReactorTime,
+        since: float,
+        lost_after: float,
     ) -> None:
         self.name = name
-        self._records, self._held, self._clock, self._lost_after = records, held, clock, lost_after
-        self._renewed = clock.seconds()
+        self._records, self._clock, self._lost_after = records, clock, lost_after
+        self._hold, self._version = hold, version
+        self._renewed = since
 
     @property
     def left(self) -> float:
@@ -47,30 +84,46 @@ class Lease:
 
         :raise LeaseLost: when another replica holds it by now, or it could not be renewed for so long that one may.
         """
-        began = self._clock.seconds()
         try:
-            await self._put({**self._held.value, "beat": self._held.value["beat"] + 1})
-            self._renewed = began
-        except Conflict:
-            await self._reconsider()
+            self._renewed = await self._sign()
         except StorageUnavailable as error:
             if not self.left:
                 raise LeaseLost(f"the lease {self.name} could not be renewed") from error
 
-    async def _reconsider(self) -> None:
+    async def _sign(self) -> float:
+        """Give a sign of life and return when that was at the earliest."""
+        began = self._clock.seconds()
+        try:
+            await self._beat()
+            return began
+        except Conflict:
+            await self._recognise()
+        began = self._clock.seconds()
+        try:
+            await self._beat()
+        except Conflict as error:
+            raise LeaseLost(f"the lease {self.name} went to another replica") from error
+        return began
+
+    async def _beat(self) -> None:
+        await self._put(replace(self._hold, beat=self._hold.beat + 1))
+
+    async def _recognise(self) -> None:
         # A put whose answer was lost changed the record all the same, and the next one meets its own trace.
         found = await self._records.get(self.name)
-        if found is None or found.value.get("term") != self._held.value["term"]:
+        hold = said(found, Hold.read)
+        if found is None or hold is None or hold.term != self._hold.term:
             raise LeaseLost(f"the lease {self.name} went to another replica")
-        self._held, self._renewed = found, self._clock.seconds()
+        self._hold, self._version = hold, found.version
 
     async def release(self) -> None:
         """Let others have it at once; when that fails they have it after its duration."""
         with suppress(CachewError):
-            await self._put({**self._held.value, "holder": None})
+            await self._put(replace(self._hold, holder=None))
 
-    async def _put(self, value: Mapping[str, Any]) -> None:
-        self._held = await self._records.put(self.name, value, version=self._held.version)
+    async def _put(self, hold: Hold) -> None:
+        put = await self._records.put(self.name, asdict(hold), version=self._version)
+        self._hold, self._version = hold, put.version
 
 
 class Leases:
@@ -109,29 +162,41 @@ class Leases:
         """
         record_name = f"leases/{name}"
         found = await self._records.get(record_name)
-        if found is not None and found.value.get("holder") is not None and not self._dead(name, found):
+        present = said(found, Hold.read)
+        if found is not None and (present is None or present.holder is not None) and not self._silent(name, found):
             return None
-        value = {"holder": self._holder, "term": self._unique(), "beat": 0}
+        hold = Hold(self._holder, self._unique(), 0)
+        began = self._clock.seconds()
         try:
-            held = await self._records.put(record_name, value, version=None if found is None else found.version)
+            put = await self._records.put(record_name, asdict(hold), version=None if found is None else found.version)
         except Conflict:
             return None
         self._watched.pop(name, None)
+        self._tell(name, found, present)
         # Counted as lost well before anybody else may take it.
         return Lease(
-            records=self._records, name=record_name, held=held, clock=self._clock, lost_after=self._duration * 2 / 3
+            records=self._records,
+            name=record_name,
+            hold=hold,
+            version=put.version,
+            clock=self._clock,
+            since=began,
+            lost_after=self._duration * 2 / 3,
         )
 
-    def _dead(self, name: str, found: Versioned) -> bool:
+    def _silent(self, name: str, found: Versioned) -> bool:
         version, since = self._watched.get(name, ("", 0.0))
         now = self._clock.seconds()
         if version != found.version:
             self._watched[name] = found.version, now
             return False
-        if now - since < self._duration:
-            return False
-        self.log.warn("lease {name} taken from {holder}, which is silent", name=name, holder=found.value.get("holder"))
-        return True
+        return now - since >= self._duration
+
+    def _tell(self, name: str, found: Versioned | None, taken_from: Hold | None) -> None:
+        if found is not None and taken_from is None:
+            tell_damaged(f"leases/{name}")
+        elif taken_from is not None and taken_from.holder is not None:
+            self.log.warn("lease {name} taken from {holder}, which is silent", name=name, holder=taken_from.holder)
 
     async def run(self, name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
         """Do a piece of work under a lease, if it is to be had.

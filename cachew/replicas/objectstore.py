@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cachew.plumbing.bucket import Bucket
-from cachew.plumbing.errors import StorageUnavailable
+from cachew.plumbing.errors import Conflict
 from cachew.replicas.interface import Versioned
 from cachew.replicas.naming import record_name
 
@@ -28,13 +28,26 @@ class ObjectStoreRecords:
         if found is None:
             return None
         data, version = found
-        try:
-            return Versioned(dict(json.loads(data)["value"]), version)
-        except (ValueError, KeyError, TypeError) as error:
-            raise StorageUnavailable(f"the record {name} is damaged") from error
+        return Versioned(_fields(data), version)
 
     async def put(self, name: str, value: Mapping[str, Any], *, version: str | None) -> Versioned:
         """Replace a record that nobody changed meanwhile."""
         # Versions are digests of the content: without something new in it, A, B, A would look as if nothing happened.
         data = json.dumps({"value": dict(value), "nonce": uuid.uuid4().hex}).encode()
-        return Versioned(dict(value), await self._bucket.put_if(f"{_FOLDER}/{record_name(name)}", data, version))
+        path = f"{_FOLDER}/{record_name(name)}"
+        try:
+            return Versioned(dict(value), await self._bucket.put_if(path, data, version))
+        except Conflict:
+            # A request that is made again because its answer was lost meets what it has done itself.
+            found = await self._bucket.get(path)
+            if found is None or found[0] != data:
+                raise
+            return Versioned(dict(value), found[1])
+
+
+def _fields(data: bytes) -> Mapping[str, Any]:
+    try:
+        value = json.loads(data)["value"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cachew.plumbing.errors import Conflict
+from cachew.replicas.change import change, said
+from cachew.replicas.fields import count_of, moment_of
 from cachew.replicas.interface import Records
 
 _TRIES = 20
@@ -14,7 +15,7 @@ _TRIES = 20
 class Completion:
     """The last time that some work was completed by any replica.
 
-    :param number: how often it was completed.
+    :param number: how often it was completed; after a record was damaged it goes on from a higher one.
     :param at: when, in seconds since the epoch, by the clock of the replica that did it.
     :param detail: what that replica had to say.
     """
@@ -22,6 +23,14 @@ class Completion:
     number: int
     at: float
     detail: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> "Completion | None":
+        """Read a record; None when it is damaged."""
+        number, at, detail = count_of(fields.get("number")), moment_of(fields.get("at")), fields.get("detail")
+        if number is None or at is None or not isinstance(detail, dict):
+            return None
+        return cls(number, at, detail)
 
 
 class Progress:
@@ -39,13 +48,15 @@ class Progress:
 
         :raise Conflict: when others change it all the time.
         """
-        value = await self._change(f"counters/{name}", lambda present: {"count": present.get("count", 0) + by})
+        name = f"counters/{name}"
+        value = await change(
+            self._records, name, read=_count, to=lambda count, damaged: {"count": (count or 0) + by}, tries=_TRIES
+        )
         return int(value["count"])
 
     async def counted(self, name: str) -> int:
         """Return a counter, 0 when nobody has counted."""
-        found = await self._records.get(f"counters/{name}")
-        return 0 if found is None else int(found.value["count"])
+        return said(await self._records.get(f"counters/{name}"), _count) or 0
 
     async def completed(self, name: str, **detail: Any) -> Completion:
         """Write down that some work was completed just now.
@@ -55,25 +66,18 @@ class Progress:
         """
         at = self._clock()
 
-        def complete(present: Mapping[str, Any]) -> Mapping[str, Any]:
-            return {"number": present.get("number", 0) + 1, "at": at, "detail": detail}
+        def complete(last: Completion | None, damaged: bool) -> Mapping[str, Any]:
+            # Whoever knows the number of the last completion must not take this one for it.
+            number = int(at) if damaged else 0 if last is None else last.number
+            return {"number": number + 1, "at": at, "detail": detail}
 
-        return Completion(**await self._change(f"completions/{name}", complete))
+        name = f"completions/{name}"
+        return Completion(**await change(self._records, name, read=Completion.read, to=complete, tries=_TRIES))
 
     async def last(self, name: str) -> Completion | None:
-        """Return when some work was completed last, None when it never was."""
-        found = await self._records.get(f"completions/{name}")
-        return None if found is None else Completion(**found.value)
+        """Return when some work was completed last, None when it never was or nobody knows any more."""
+        return said(await self._records.get(f"completions/{name}"), Completion.read)
 
-    async def _change(
-        self, name: str, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-    ) -> Mapping[str, Any]:
-        for _ in range(_TRIES):
-            found = await self._records.get(name)
-            value = change({} if found is None else found.value)
-            try:
-                stored = await self._records.put(name, value, version=None if found is None else found.version)
-            except Conflict:
-                continue
-            return stored.value
-        raise Conflict(f"the record {name} is changed by others all the time")
+
+def _count(fields: Mapping[str, Any]) -> int | None:
+    return count_of(fields.get("count"))

@@ -1,19 +1,25 @@
 """A secret that all replicas have, so that one believes what another has signed.
 
 It lies where their records lie. While these can't be had a replica has a secret of its own: what it signs is good with
-itself only, and nobody waits.
+itself only, and nobody waits. When the record is damaged or gone, whoever notices puts the secret there that it has,
+and the others take that: what was signed with another is void then, and has to be signed again.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from twisted.logger import Logger
 
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import CachewError, Conflict
+from cachew.plumbing.errors import CachewError
+from cachew.replicas.change import change
 from cachew.replicas.interface import Records
 
-_RETRY = 30.0
+_LOOK_AGAIN = 30.0
+"""Seconds after which whoever uses the secret has it looked up again."""
+
+_LENGTH = 32
+_TRIES = 5
 
 
 class SharedSecret:
@@ -38,29 +44,32 @@ class SharedSecret:
 
     def __call__(self) -> bytes:
         """Return the secret, as far as it is known by now."""
-        if self._found is None and self._seconds() >= self._next:
-            self._next = self._seconds() + _RETRY
+        if self._seconds() >= self._next:
+            self._next = self._seconds() + _LOOK_AGAIN
             self._background.start(self.find(), "search for the replicas' secret")
         return self._own if self._found is None else self._found
 
     async def find(self) -> None:
-        """Read the secret; give it to all if nobody has yet."""
+        """Read the secret; give the one that this replica has to all if there is none."""
+        mine = {"secret": (self._own if self._found is None else self._found).hex()}
         try:
-            self._found = await self._read() or await self._offer()
+            agreed = await change(
+                self._records,
+                self._name,
+                read=_secret,
+                to=lambda present, damaged: None if present is not None else mine,
+                tries=_TRIES,
+            )
         except CachewError as error:
-            self.log.warn("this replica signs for itself alone: {error}", error=str(error))
+            if self._found is None:
+                self.log.warn("this replica signs for itself alone: {error}", error=str(error))
+        else:
+            self._found = _secret(agreed)
 
-    async def _read(self) -> bytes | None:
-        record = await self._records.get(self._name)
-        try:
-            secret = bytes.fromhex(record.value["secret"]) if record is not None else b""
-        except (KeyError, TypeError, ValueError):
-            secret = b""
-        return secret if len(secret) >= len(self._own) else None
 
-    async def _offer(self) -> bytes | None:
-        present = await self._records.get(self._name)
-        version = None if present is None else present.version
-        with suppress(Conflict):  # another replica was faster
-            await self._records.put(self._name, {"secret": self._own.hex()}, version=version)
-        return await self._read()
+def _secret(fields: Mapping[str, Any]) -> bytes | None:
+    try:
+        secret = bytes.fromhex(fields["secret"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return secret if len(secret) >= _LENGTH else None

@@ -1,16 +1,19 @@
-"""When any replica last saw something, by name."""
+"""When any replica last saw something, by name.
 
-from collections.abc import Callable
+A moment that lies ahead was written by a replica whose clock is ahead: it counts as the present, and as nothing when no
+clock can be so far ahead.
+"""
 
-from cachew.plumbing.errors import Conflict
-from cachew.replicas.interface import Records, Versioned
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cachew.replicas.change import Change, change, said
+from cachew.replicas.fields import moment_of
+from cachew.replicas.interface import CLOCKS_APART, Records
 from cachew.replicas.naming import escaped
 
 _TRIES = 5
 _NEVER = 0.0
-
-_Change = Callable[[float | None], float | None]
-"""What is to be written, given what is; None for nothing."""
 
 
 class Sightings:
@@ -18,41 +21,32 @@ class Sightings:
 
     :param what: what is seen.
     :param records: where it is written.
+    :param now: the time in seconds since the epoch.
     """
 
-    def __init__(self, *, what: str, records: Records) -> None:
-        self._what, self._records = what, records
+    def __init__(self, *, what: str, records: Records, now: Callable[[], float]) -> None:
+        self._what, self._records, self._now = what, records, now
 
     async def last(self, name: str) -> float | None:
         """Return when something was seen last, in seconds since the epoch; None when it never was, or that is void."""
-        return _moment(await self._records.get(self._record(name)))
+        at = said(await self._records.get(self._record(name)), self._read)
+        return None if at is None or at <= _NEVER else min(at, self._now())
 
     async def seen(self, name: str, at: float) -> None:
         """Write down that something was seen, unless it was seen later."""
-        await self._change(name, lambda last: None if last is not None and last >= at else at)
+        await self._change(name, lambda last, damaged: None if last is not None and last >= at else {"at": at})
 
     async def void(self, name: str) -> None:
         """Have whatever was written down count no more."""
-        await self._change(name, lambda last: None if last is None else _NEVER)
+        # What is damaged now may have been read wrongly, and count again when it is read right.
+        await self._change(name, lambda last, damaged: {"at": _NEVER} if damaged or last else None)
 
-    async def _change(self, name: str, change: _Change) -> None:
-        for _ in range(_TRIES):
-            found = await self._records.get(self._record(name))
-            new = change(_moment(found))
-            if new is None:
-                return
-            try:
-                version = None if found is None else found.version
-                await self._records.put(self._record(name), {"at": new}, version=version)
-            except Conflict:
-                continue
-            return
-        raise Conflict(f"the last sighting of {name} is changed by others all the time")
+    async def _change(self, name: str, to: Change[float]) -> None:
+        await change(self._records, self._record(name), read=self._read, to=to, tries=_TRIES)
+
+    def _read(self, fields: Mapping[str, Any]) -> float | None:
+        at = moment_of(fields.get("at"))
+        return None if at is None or at > self._now() + CLOCKS_APART else at
 
     def _record(self, name: str) -> str:
         return f"{self._what}/{escaped(name)}"
-
-
-def _moment(found: Versioned | None) -> float | None:
-    at = None if found is None else found.value.get("at")
-    return float(at) if isinstance(at, int | float) and at > _NEVER else None

@@ -9,8 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
-CLOCKS_APART = 600.0
-"""Seconds by which the clocks of two replicas may differ without a task being done too early."""
+from cachew.replicas.interface import CLOCKS_APART
 
 _JITTER = 0.2
 _RETRY = 0.1
@@ -92,7 +91,7 @@ def is_due(task: Task, interval: float, last: Run | None, now: float, seed: str)
 def learnt(last: Run | None, number: int, at: float, now: float) -> Run:
     """Return what a replica knows of a task once it has read how often all of them have done it.
 
-    The clocks of replicas may differ, so work that another one did counts as younger than it says it is.
+    The clocks of replicas may differ, so work that another one did counts as :data:`CLOCKS_APART` younger than it says.
 
     :param last: what this replica knew before.
     :param number: how often it was done.

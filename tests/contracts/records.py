@@ -1,14 +1,69 @@
 """What every storage of shared records has to keep to."""
 
-from typing import Any
+import itertools
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from cachew.plumbing.errors import BadRequest, Conflict
-from cachew.replicas.interface import Records
+from cachew.replicas.interface import CLOCKS_APART, Records
+from cachew.replicas.leases import Lease, Leases
 from cachew.replicas.progress import Progress
+from cachew.replicas.sightings import Sightings
+
+T = TypeVar("T")
+
+NOW = 1_700_000_000.0
+DURATION = 60.0
+HUGE = 10**400
+
+Fields = Mapping[str, Any]
+
+NO_LEASES: Sequence[Fields] = [
+    {},
+    {"unknown": 1},
+    {"term": "t", "beat": 0},
+    {"holder": 5, "term": "t", "beat": 0},
+    {"holder": "h", "term": "t", "beat": "0"},
+    {"holder": None, "term": None, "beat": 0},
+]
+NO_COMPLETIONS: Sequence[Fields] = [
+    {},
+    {"number": 3, "at": NOW},
+    {"number": "3", "at": NOW, "detail": {}},
+    {"number": 3, "at": "yesterday", "detail": {}},
+    {"number": 3, "at": HUGE, "detail": {}},
+    {"number": 3, "at": float("inf"), "detail": {}},
+    {"number": -1, "at": NOW, "detail": {}},
+    {"number": 3, "at": NOW, "detail": []},
+]
+NO_COUNTERS: Sequence[Fields] = [{}, {"count": "many"}, {"count": None}, {"count": 1.5}, {"count": True}]
+NO_SIGHTINGS: Sequence[Fields] = [
+    {},
+    {"at": "now"},
+    {"at": True},
+    {"at": -1},
+    {"at": HUGE},
+    {"at": float("nan")},
+    {"at": NOW + CLOCKS_APART + 1},
+]
+
+
+def replaced(events: Sequence[Any], name: str) -> int:
+    """Return how often it was logged that a damaged record was replaced."""
+    lines = [formatEvent(event) for event in events]
+    return lines.count(f"the shared record {name} was damaged and has been replaced")
+
+
+async def at_once(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do several things at the same time and return what comes of them."""
+    results = await DeferredList([Deferred.fromCoroutine(work) for work in works], fireOnOneErrback=True)
+    return [result for _, result in results]
 
 
 class RecordsContract:
@@ -70,6 +125,73 @@ class RecordsContract:
         assert await progress.counted("fetches") == 0
         await DeferredList([Deferred.fromCoroutine(progress.count("fetches")) for _ in range(5)])
         assert await progress.counted("fetches") == 5
+
+    @pytest_twisted.ensureDeferred
+    @pytest.mark.parametrize("fields", NO_LEASES)
+    async def test_a_damaged_lease_goes_to_one_replica(self, records: Records, fields: Fields) -> None:
+        """Its holder may live: it is watched for the duration like any other, then one of those who want it has it."""
+        await records.put("leases/work", fields, version=None)
+        clocks, terms = [Clock(), Clock(), Clock()], itertools.count()
+        replicas = [
+            Leases(records=records, holder="a", clock=clock, duration=DURATION, unique=lambda: str(next(terms)))
+            for clock in clocks
+        ]
+
+        async def acquire_all() -> list[Lease | None]:
+            return await at_once([replica.acquire("work") for replica in replicas])
+
+        with capturedLogs() as events:
+            for passing in (DURATION - 1, 1):
+                assert await acquire_all() == [None, None, None]
+                for clock in clocks:
+                    clock.advance(passing)
+            (lease,) = [lease for lease in await acquire_all() if lease is not None]
+        await lease.renew()
+        assert await acquire_all() == [None, None, None]
+        assert replaced(events, "leases/work") == 1
+
+    @pytest_twisted.ensureDeferred
+    @pytest.mark.parametrize("fields", NO_COMPLETIONS)
+    async def test_a_damaged_completion_is_none(self, records: Records, fields: Fields) -> None:
+        """Until one is written down in its place, whose number nobody has seen before."""
+        await records.put("completions/work", fields, version=None)
+        progress = Progress(records=records, clock=lambda: NOW)
+        assert await progress.last("work") is None
+        with capturedLogs() as events:
+            done = await progress.completed("work", made=True)
+            again = await progress.completed("work")
+        assert await progress.last("work") == again
+        assert (done.at, done.detail, again.number) == (NOW, {"made": True}, done.number + 1)
+        assert done.number > 1000
+        assert replaced(events, "completions/work") == 1
+
+    @pytest_twisted.ensureDeferred
+    @pytest.mark.parametrize("fields", NO_COUNTERS)
+    async def test_a_damaged_counter_begins_anew(self, records: Records, fields: Fields) -> None:
+        """Whoever counts at the same time, one replaces it and nothing that is counted then is lost."""
+        await records.put("counters/clones", fields, version=None)
+        progress = Progress(records=records, clock=lambda: NOW)
+        assert await progress.counted("clones") == 0
+        with capturedLogs() as events:
+            await at_once([progress.count("clones") for _ in range(4)])
+        assert await progress.counted("clones") == 4
+        assert replaced(events, "counters/clones") == 1
+
+    @pytest_twisted.ensureDeferred
+    @pytest.mark.parametrize("fields", NO_SIGHTINGS)
+    async def test_a_damaged_sighting_is_none(self, records: Records, fields: Fields) -> None:
+        """Until the next one; voiding it makes it void for good, since it may be read rightly later."""
+        for name in ("a", "b"):
+            await records.put(f"public/{name}", fields, version=None)
+        sightings = Sightings(what="public", records=records, now=lambda: NOW)
+        assert await sightings.last("a") is None
+        with capturedLogs() as events:
+            await sightings.seen("a", NOW - 5)
+            await sightings.void("b")
+        assert await sightings.last("a") == NOW - 5
+        found = await records.get("public/b")
+        assert found is not None and found.value == {"at": 0.0}
+        assert (replaced(events, "public/a"), replaced(events, "public/b")) == (1, 1)
 
     @pytest_twisted.ensureDeferred
     @pytest.mark.parametrize("name", ["", "/a", "a/", "a//b", "../a", "a/../b", "a/.b", "a b", "ä", "a" * 600])

@@ -1,6 +1,6 @@
 """Shared records that fail at a test's command."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -10,12 +10,16 @@ from cachew.replicas.interface import Records, Versioned
 
 
 class UnreliableRecords:
-    """Passes everything on, unless ``down`` or ``hanging``; with ``lost_answers`` a put takes effect and fails."""
+    """Passes everything on, unless ``down`` or ``hanging``; with ``lost_answers`` a put takes effect and fails.
+
+    ``before_answer`` is called when a put has taken effect.
+    """
 
     def __init__(self, records: Records) -> None:
         self.records = records
         self.down = self.hanging = False
         self.lost_answers = 0
+        self.before_answer: Callable[[], object] = lambda: None
 
     async def get(self, name: str) -> Versioned | None:
         """Get."""
@@ -30,6 +34,7 @@ class UnreliableRecords:
         if self.down:
             raise StorageUnavailable("down")
         stored = await self.records.put(name, value, version=version)
+        self.before_answer()
         if self.lost_answers:
             self.lost_answers -= 1
             raise StorageUnavailable("the answer was lost")

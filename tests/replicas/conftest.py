@@ -27,3 +27,10 @@ def seaweedfs() -> Iterator[str]:
     """Give the URL of a SeaweedFS."""
     with objectservers.seaweedfs() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """Give the URL of a moto server."""
+    with objectservers.moto() as url:
+        yield url

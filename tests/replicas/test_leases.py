@@ -1,6 +1,7 @@
 """Leases between two replicas whose clocks have nothing to do with each other."""
 
 import itertools
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -120,6 +121,49 @@ async def test_a_lost_answer_loses_no_lease(pair: tuple[Replica, Replica]) -> No
     await lease.renew()
     await lease.renew()
     await lease.release()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_old_trace_is_no_sign_of_life(pair: tuple[Replica, Replica]) -> None:
+    """Others have watched it for as long as it has been there, so who meets a trace of its own leaves another one."""
+    one, two = pair
+    lease = await held(one)
+    pass_time(15, one, two)
+    one.records.lost_answers = 1
+    await lease.renew()
+    assert await two.leases.acquire("work") is None
+    pass_time(24, one, two)
+    await lease.renew()
+    pass_time(36, one, two)
+    assert lease.left > 0
+    assert await two.leases.acquire("work") is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lease_is_as_old_as_the_question(pair: tuple[Replica, Replica]) -> None:
+    """Others may have seen it all the while that its holder has waited for the answer."""
+    one, _ = pair
+    one.records.before_answer = lambda: one.clock.advance(DURATION)
+    assert (await held(one)).left == 0
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("fields", [{}, {"holder": "one", "term": "0", "beat": "5"}, {"holder": None}])
+async def test_a_holder_gives_up_when_its_record_is_damaged(pair: tuple[Replica, Replica], fields: Any) -> None:
+    """Its work is cancelled, and another replica has the lease after the duration."""
+    one, two = pair
+    running = Deferred.fromCoroutine(one.leases.run("work", one.work))
+    found = await one.records.get("leases/work")
+    assert found is not None
+    await one.records.put("leases/work", fields, version=found.version)
+    assert await two.leases.acquire("work") is None
+    pass_time(DURATION / 4, one, two)
+    with pytest.raises(LeaseLost):
+        await running
+    assert one.ended == ["cancelled"]
+    assert await two.leases.acquire("work") is None
+    pass_time(DURATION * 3 / 4, one, two)
+    assert await two.leases.acquire("work") is not None
 
 
 @pytest_twisted.ensureDeferred

@@ -1,26 +1,62 @@
 """Shared records: the contract on every storage."""
 
+import itertools
 import uuid
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_twisted
 from obstore.store import MemoryStore
+from twisted.internet import reactor
+from twisted.internet.task import Clock
 
 from cachew.plumbing.bucket import Bucket, s3_store
-from cachew.plumbing.errors import StorageUnavailable
+from cachew.plumbing.errors import Conflict
 from cachew.plumbing.threads import Threads
 from cachew.replicas.interface import Records
+from cachew.replicas.leases import Leases
 from cachew.replicas.memory import MemoryRecords
 from cachew.replicas.objectstore import ObjectStoreRecords
+from cachew.replicas.progress import Progress
 from tests.contracts.records import RecordsContract
+from tests.fakes.faultyproxy import FaultyProxy
 from tests.fakes.objectservers import ACCESS_KEY, BUCKET, SECRET_KEY
+
+DAMAGED = [
+    b"rubbish",
+    b"",
+    b"\xff",
+    b"[]",
+    b"{}",
+    b'{"value": 5}',
+    b'{"value": null}',
+    b'{"value": [["beat", 1]]}',
+    b'{"value": {"n": 1}',
+    b"[" * 100_000,
+    b'{"value": {"n": ' + b"1" * 10_000 + b"}}",
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def server(seaweedfs: str) -> str:
-    """Start the server before any test looks at what it leaves behind."""
-    return seaweedfs
+def servers(seaweedfs: str, moto: str) -> dict[str, str]:
+    """Start the servers before any test looks at what they leave behind."""
+    return {"seaweedfs": seaweedfs, "moto": moto}
+
+
+@pytest.fixture(params=["in memory", "seaweedfs", "moto"])
+def bucket(request: pytest.FixtureRequest, servers: dict[str, str], threads: Threads) -> Bucket:
+    """A part of an object store that nobody else uses."""
+    raw: Any = MemoryStore()
+    if request.param in servers:
+        raw = s3_store(
+            bucket=BUCKET,
+            endpoint=servers[request.param],
+            prefix=uuid.uuid4().hex,
+            access_key=ACCESS_KEY,
+            secret_key=SECRET_KEY,
+        )
+    return Bucket(store=raw, threads=threads)
 
 
 class TestMemory(RecordsContract):
@@ -35,26 +71,68 @@ class TestMemory(RecordsContract):
 class TestObjectStore(RecordsContract):
     """Records in an object store keep the contract."""
 
-    @pytest.fixture(params=["in memory", "seaweedfs"])
-    def records(self, request: pytest.FixtureRequest, server: str, threads: Threads) -> Records:
+    @pytest.fixture
+    def records(self, bucket: Bucket) -> Records:
         """Return the records."""
-        raw: Any = MemoryStore()
-        if request.param == "seaweedfs":
-            raw = s3_store(
-                bucket=BUCKET,
-                endpoint=server,
-                prefix=uuid.uuid4().hex,
-                access_key=ACCESS_KEY,
-                secret_key=SECRET_KEY,
-            )
-        return ObjectStoreRecords(bucket=Bucket(store=raw, threads=threads))
+        return ObjectStoreRecords(bucket=bucket)
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("damaged", [b"rubbish", b"", b"[]", b"{}", b'{"value": 5}', b'{"value": null}'])
-async def test_a_damaged_record_is_told(threads: Threads, damaged: bytes) -> None:
-    """Something else in a record's place is a failure of the storage, not an empty record."""
-    bucket = Bucket(store=MemoryStore(), threads=threads)
+@pytest.mark.parametrize("damaged", DAMAGED)
+async def test_what_is_damaged_has_no_fields(bucket: Bucket, damaged: bytes) -> None:
+    """Something else in a record's place says nothing, and is replaced in the place of exactly that."""
+    records = ObjectStoreRecords(bucket=bucket)
     await bucket.put("records/name", damaged)
-    with pytest.raises(StorageUnavailable):
-        await ObjectStoreRecords(bucket=bucket).get("name")
+    found = await records.get("name")
+    assert found is not None and found.value == {}
+    with pytest.raises(Conflict):
+        await records.put("name", {"n": 1}, version=None)
+    first = await records.put("name", {"n": 1}, version=found.version)
+    with pytest.raises(Conflict):
+        await records.put("name", {"n": 2}, version=found.version)
+    assert await records.get("name") == first
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_task_goes_on_after_its_records_were_damaged(bucket: Bucket) -> None:
+    """The lease is to be had after its duration, and what is completed is written down."""
+    clock, terms = Clock(), itertools.count()
+    records = ObjectStoreRecords(bucket=bucket)
+    leases = Leases(records=records, holder="one", clock=clock, duration=60.0, unique=lambda: str(next(terms)))
+    progress = Progress(records=records, clock=lambda: 1000.0)
+    for kind in ("leases", "completions"):
+        await bucket.put(f"records/{kind}/work", b'{"value": {"holder": "tw')
+
+    async def work() -> int:
+        return (await progress.completed("work")).number
+
+    assert await leases.run("work", work) is None
+    clock.advance(60)
+    assert await leases.run("work", work) == 1001
+    assert await leases.run("work", work) == 1002
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_put_that_is_made_again_meets_its_own_trace(servers: dict[str, str], threads: Threads) -> None:
+    """It took effect though the store said 503: what it is refused for then is nobody else's."""
+    proxy = FaultyProxy(reactor=reactor, target=urlsplit(servers["seaweedfs"]).port or 0)
+    await proxy.start()
+    store = s3_store(
+        bucket=BUCKET,
+        endpoint=f"http://127.0.0.1:{proxy.port}",
+        prefix=uuid.uuid4().hex,
+        access_key=ACCESS_KEY,
+        secret_key=SECRET_KEY,
+    )
+    records = ObjectStoreRecords(bucket=Bucket(store=store, threads=threads))
+    version = None
+    try:
+        for number in range(2):
+            proxy.change, proxy.once = (b"HTTP/1.1 200 OK", b"HTTP/1.1 503 Slow Down"), True
+            proxy.drop()
+            put = await records.put("name", {"n": number}, version=version)
+            assert proxy.change is None
+            assert await records.get("name") == put
+            version = put.version
+    finally:
+        await proxy.stop()

@@ -4,16 +4,18 @@ import pytest
 import pytest_twisted
 
 from cachew.plumbing.errors import Conflict
-from cachew.replicas.interface import Versioned
+from cachew.replicas.interface import CLOCKS_APART, Versioned
 from cachew.replicas.memory import MemoryRecords
 from cachew.replicas.sightings import Sightings
+
+NOW = 1000.0
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_latest_counts() -> None:
     """Every replica learns the latest moment, whoever tells it and in whatever order."""
     records = MemoryRecords()
-    one, two = (Sightings(what="public", records=records) for _ in range(2))
+    one, two = (Sightings(what="public", records=records, now=lambda: NOW) for _ in range(2))
     assert await two.last("git.example/org/repo") is None
     await one.seen("git.example/org/repo", 100.0)
     await two.seen("git.example/org/repo", 90.0)
@@ -27,7 +29,7 @@ async def test_the_latest_counts() -> None:
 async def test_void_until_seen_again() -> None:
     """What was voided is as if it had never been seen, and what was never seen needs no record to be void."""
     records = MemoryRecords()
-    sightings = Sightings(what="public", records=records)
+    sightings = Sightings(what="public", records=records, now=lambda: NOW)
     await sightings.void("a")
     assert await records.get("public/a") is None
     await sightings.seen("a", 100.0)
@@ -54,16 +56,21 @@ async def test_what_others_change_meanwhile() -> None:
                 await super().put(name, {"at": float(self.changes)}, version=version)
             return found
 
-    sightings = Sightings(what="public", records=Restless(3))
+    sightings = Sightings(what="public", records=Restless(3), now=lambda: NOW)
     await sightings.seen("a", 100.0)
     assert await sightings.last("a") == 100.0
     with pytest.raises(Conflict):
-        await Sightings(what="public", records=Restless(100)).seen("a", 200.0)
+        await Sightings(what="public", records=Restless(100), now=lambda: NOW).seen("a", 200.0)
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_record_of_another_make_says_nothing() -> None:
-    """What isn't a moment is none."""
+async def test_a_moment_that_lies_ahead_is_the_present() -> None:
+    """What a replica whose clock is ahead has written counts as seen now, and is not moved back by the others."""
     records = MemoryRecords()
-    await records.put("public/a", {"at": "yesterday"}, version=None)
-    assert await Sightings(what="public", records=records).last("a") is None
+    ahead = NOW + CLOCKS_APART
+    await Sightings(what="public", records=records, now=lambda: ahead).seen("a", ahead)
+    sightings = Sightings(what="public", records=records, now=lambda: NOW)
+    await sightings.seen("a", NOW)
+    assert await sightings.last("a") == NOW
+    found = await records.get("public/a")
+    assert found is not None and found.value == {"at": ahead}

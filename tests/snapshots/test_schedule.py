@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cachew.replicas.interface import CLOCKS_APART
 from cachew.snapshots import memory
 from cachew.snapshots.schedule import (
-    CLOCKS_APART,
     Memory,
     Run,
     Stored,
