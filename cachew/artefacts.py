@@ -273,6 +273,7 @@ def make_artefacts(
         perform=shared.perform,
         slots=Slots(limit=git.snapshot_concurrency, queue_limit=1_000_000),
         clock=wall,
+        steady=clock.seconds,
         threads=threads,
         file=settings.state / "schedule.json",
         seed=_replica(settings.state),

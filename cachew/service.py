@@ -94,6 +94,7 @@ class House:
             elsewhere=Elsewhere(
                 sightings=Sightings(what="public", records=self.records, now=ground.surroundings.wall_clock),
                 now=ground.surroundings.wall_clock,
+                steady=ground.reactor.seconds,
                 grace=settings.access.public_grace,
                 background=ground.background,
             ),

@@ -7,7 +7,7 @@ period by an amount of its own, always the same one.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from cachew.replicas.interface import CLOCKS_APART
 
@@ -141,6 +141,18 @@ def worth_making(stored: Stored | None, mark: str, now: float, max_age: float, *
     if stored is None or now - stored.at >= max_age:
         return True
     return current and stored.mark != mark
+
+
+def shifted(memory: Memory, seconds: float) -> Memory:
+    """Return what is remembered after the clock was put forward (or back, when negative)."""
+    runs = {task: replace(run, at=run.at + seconds) for task, run in memory.runs.items()}
+    return Memory(runs, {task: at + seconds for task, at in memory.wanted.items()})
+
+
+def not_ahead(memory: Memory, now: float) -> Memory:
+    """Return what is remembered, with what a clock that was wrong has dated in the future as if it were of now."""
+    runs = {task: replace(run, at=min(run.at, now)) for task, run in memory.runs.items()}
+    return Memory(runs, {task: min(at, now) for task, at in memory.wanted.items()})
 
 
 def still_wanted(wanted: Mapping[Task, float], now: float, max_age: float) -> dict[Task, float]:

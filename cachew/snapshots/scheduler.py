@@ -1,7 +1,8 @@
 """Keeps archives fresh: at every turn it does what is due, a few things at a time.
 
 One scheduler serves all repositories. What a task does is handed in; here is only when, how many at once, and what is
-remembered of it.
+remembered of it. When the machine's clock is put forward or back, what is remembered goes with it: nothing is made too
+early, or not for as long as it was wrong.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -32,6 +33,9 @@ PATIENCE = 60.0
 
 _MOST_BEGUN = 100
 
+_JUMP = 2.0
+"""Seconds from which the clock was not merely adjusted."""
+
 IsDue = Callable[[Run | None], bool]
 """Whether a task is to be done, given how it was done last."""
 
@@ -60,7 +64,8 @@ class Scheduler(Service):
     :param repositories: gives the repositories whose mirrors are ready.
     :param perform: does a task.
     :param slots: bounds how much is done at once; of its own, since what a task waits for may need others.
-    :param clock: where time comes from.
+    :param clock: the time of day.
+    :param steady: a clock in seconds that nobody puts forward or back.
     :param threads: for the file.
     :param file: what is remembered across restarts.
     :param seed: what is this replica's own.
@@ -76,13 +81,15 @@ class Scheduler(Service):
         perform: Perform,
         slots: Slots,
         clock: IReactorTime,
+        steady: Callable[[], float],
         threads: InThread,
         file: Path,
         seed: str,
     ) -> None:
         self._intervals, self._repositories, self._perform = intervals, repositories, perform
         self._slots, self._clock, self._threads = slots, clock, threads
-        self._file, self._seed = file, seed
+        self._file, self._seed, self._steady = file, seed, steady
+        self._ahead: float | None = None
         self._runs: dict[Task, Run] = {}
         self._wanted: dict[Task, float] = {}
         self._running: dict[Task, Deferred[None]] = {}
@@ -111,7 +118,7 @@ class Scheduler(Service):
     async def turn(self) -> None:
         """Begin whatever is due and isn't being done; the ends are not waited for."""
         await self._recall()
-        now = self._clock.seconds()
+        now = self._now()
         identities = {identity.name: identity for identity in self._repositories()}
         self._wanted = schedule.still_wanted(self._wanted, now, self._intervals.forget)
         tasks = self._tasks(identities)
@@ -123,7 +130,7 @@ class Scheduler(Service):
     def want(self, identity: Identity, name: str) -> None:
         """Note that somebody asked for a task, so that it goes on being done."""
         if name not in self._intervals.always:
-            self._wanted[Task(identity.name, name)] = self._clock.seconds()
+            self._wanted[Task(identity.name, name)] = self._now()
             self._changed = True
 
     def last(self, identity: Identity, name: str) -> Run | None:
@@ -133,10 +140,24 @@ class Scheduler(Service):
     def warm(self, identity: Identity, name: str) -> None:
         """Do a task because somebody would have liked its result, unless it is being done or was done just now."""
         task = Task(identity.name, name)
+        now = self._now()
         last = self._runs.get(task)
-        recently = last is not None and self._clock.seconds() - last.at < PATIENCE
+        recently = last is not None and now - last.at < PATIENCE
         if self.running and task not in self._running and not recently and len(self._running) < _MOST_BEGUN:
             self._begin(task, identity, lambda run: True)
+
+    def _now(self) -> float:
+        """Return the time of day, after what is remembered was brought in line with it."""
+        now = self._clock.seconds()
+        ahead, self._ahead = self._ahead, now - self._steady()
+        jump = 0.0 if ahead is None else self._ahead - ahead
+        if abs(jump) >= _JUMP:
+            way = "forward" if jump > 0 else "back"
+            self.log.warn("the clock was put {way} by {seconds:.0f} seconds", way=way, seconds=abs(jump))
+            moved = schedule.shifted(Memory(self._runs, self._wanted), jump)
+            self._runs, self._wanted = dict(moved.runs), dict(moved.wanted)
+            self._changed = True
+        return now
 
     def _due(self, task: Task, interval: float) -> IsDue:
         return lambda run: schedule.is_due(task, interval, run, self._clock.seconds(), self._seed)
@@ -170,14 +191,14 @@ class Scheduler(Service):
             self.log.warn("{task.name} of {task.repository} failed: {error}", task=task, error=error)
         except Exception:
             self.log.failure("{task.name} of {task.repository} failed", task=task)
-        if run is not None:
-            self._runs[task] = run if run.succeeded else replace(run, at=self._clock.seconds())
+        if run is not None and run is not last:
+            self._runs[task] = run if run.succeeded else replace(run, at=self._now())
             self._changed = True
 
     async def _recall(self) -> None:
         if self._loaded:
             return
-        known = await self._threads(memory.load, self._file)
+        known = schedule.not_ahead(await self._threads(memory.load, self._file), self._now())
         self._runs = {**known.runs, **self._runs}
         self._wanted = {**known.wanted, **self._wanted}
         self._loaded = True

@@ -35,6 +35,7 @@ class Elsewhere:
 
     :param sightings: where it is written down.
     :param now: the time in seconds since the epoch.
+    :param steady: a clock in seconds that nobody puts forward or back.
     :param grace: seconds for which a sighting counts.
     :param background: where it is written.
     :param capacity: repositories remembered.
@@ -45,14 +46,15 @@ class Elsewhere:
         *,
         sightings: Sightings,
         now: Callable[[], float],
+        steady: Callable[[], float],
         grace: float,
         background: Background,
         capacity: int = 10_000,
     ) -> None:
         self._sightings, self._now, self._grace, self._background = sightings, now, grace, background
-        self._told: Expiring[str, bool] = Expiring(seconds=now, capacity=capacity)
-        self._refused: Expiring[str, bool] = Expiring(seconds=now, capacity=capacity)
-        self._in_vain: Expiring[str, bool] = Expiring(seconds=now, capacity=capacity)
+        self._told: Expiring[str, bool] = Expiring(seconds=steady, capacity=capacity)
+        self._refused: Expiring[str, bool] = Expiring(seconds=steady, capacity=capacity)
+        self._in_vain: Expiring[str, bool] = Expiring(seconds=steady, capacity=capacity)
         self._looks: Shared[str, float | None] = Shared(keep=True)
 
     def seen(self, name: str) -> None:

@@ -38,4 +38,4 @@ class FakeSightings:
 
 def alone(now: Callable[[], float]) -> Elsewhere:
     """Return what a replica knows of others that has none."""
-    return Elsewhere(sightings=FakeSightings(), now=now, grace=3600, background=Background())
+    return Elsewhere(sightings=FakeSightings(), now=now, steady=now, grace=3600, background=Background())

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import NotFound
 from cachew.plumbing.jobs import Slots
+from cachew.plumbing.wallclock import WallClock
 from cachew.snapshots.schedule import Run
 from cachew.snapshots.scheduler import TURN, Intervals, IsDue, Scheduler
 
@@ -30,6 +31,8 @@ class Bench:
         self.file, self.places = file, places
         self.clock = Clock()
         self.clock.advance(1_000_000)
+        self.jumped = 0.0
+        self.wall = WallClock(clock=self.clock, now=lambda: self.clock.seconds() + self.jumped)
         self.repositories = [ONE, TWO]
         self.done: list[tuple[str, str]] = []
         self.waiting: list[Deferred[None]] = []
@@ -45,7 +48,8 @@ class Bench:
             repositories=lambda: self.repositories,
             perform=self.perform,
             slots=Slots(limit=self.places),
-            clock=self.clock,
+            clock=self.wall,
+            steady=self.clock.seconds,
             threads=at_once,
             file=self.file,
             seed="replica",
@@ -64,7 +68,7 @@ class Bench:
             await waiter
         if self.failure is not None:
             raise self.failure
-        return Run(self.clock.seconds(), True)
+        return Run(self.wall.seconds(), True)
 
     def pass_time(self, seconds: float) -> None:
         """Let turns come."""
@@ -95,6 +99,39 @@ def test_a_restart_repeats_nothing(bench: Bench) -> None:
     again = bench.new()
     again.startService()
     assert len(bench.done) == 2
+    again.stopService()
+
+
+@pytest.mark.parametrize("jump", [-10 * HOUR, -300, 300, 10 * HOUR])
+def test_a_clock_that_jumps_changes_no_interval(bench: Bench, jump: float) -> None:
+    """Nothing is done again because of it, nor later than it would have been."""
+    bench.scheduler.startService()
+    bench.pass_time(0.5 * HOUR)
+    bench.jumped = jump
+    bench.pass_time(0.29 * HOUR)
+    assert len(bench.done) == 2
+    bench.pass_time(0.42 * HOUR)
+    assert len(bench.done) == 4
+    bench.jumped = 0.0
+    bench.pass_time(0.5 * HOUR)
+    assert len(bench.done) == 4
+    bench.pass_time(0.75 * HOUR)
+    assert len(bench.done) == 6
+    bench.scheduler.stopService()
+
+
+def test_a_clock_that_was_wrong_before_a_restart(bench: Bench) -> None:
+    """What was done in the future counts as done now; it comes again after an interval."""
+    bench.jumped = 1000 * HOUR
+    bench.scheduler.startService()
+    bench.scheduler.stopService()
+    bench.jumped = 0.0
+    again = bench.new()
+    again.startService()
+    bench.pass_time(0.75 * HOUR)
+    assert len(bench.done) == 2
+    bench.pass_time(0.5 * HOUR)
+    assert len(bench.done) == 4
     again.stopService()
 
 

@@ -61,6 +61,7 @@ class World:
         self.clock = Clock()
         self.upstream = Upstream()
         self.sightings = FakeSightings()
+        self.jumped = 0.0
         self.start()
 
     def start(self) -> None:
@@ -71,14 +72,20 @@ class World:
             grace=3600,
             in_thread=directly,
             background=Background(),
-            elsewhere=Elsewhere(sightings=self.sightings, now=self.now, grace=3600, background=Background()),
+            elsewhere=Elsewhere(
+                sightings=self.sightings,
+                now=self.now,
+                steady=self.clock.seconds,
+                grace=3600,
+                background=Background(),
+            ),
         )
         self.public.load()
         self.verdicts = Verdicts(clock=self.clock, probe=self.upstream.probe, public=self.public, key=b"k" * 32)
 
     def now(self) -> float:
         """Return the time of day."""
-        return EPOCH + self.clock.seconds()
+        return EPOCH + self.clock.seconds() + self.jumped
 
     def another_replica(self) -> None:
         """Start anew, as a replica of which nothing is left but what was told to all."""
@@ -346,6 +353,16 @@ def test_old_sightings_count_for_nothing(world: World) -> None:
         assert outcome == []
         world.upstream.fail()
         assert isinstance(outcome[0], UpstreamUnreachable)
+
+
+def test_a_clock_that_is_put_back_keeps_nothing_from_the_others(world: World) -> None:
+    """They are told again after a tenth of the grace, as ever."""
+    world.become_public()
+    world.sightings.moments.clear()
+    world.jumped = -7200
+    world.clock.advance(361)
+    world.become_public()
+    assert world.sightings.moments == {REPOSITORY.name: world.now()}
 
 
 def test_the_others_are_asked_now_and_then(world: World) -> None:
