@@ -61,6 +61,8 @@ class Options(TypedDict, total=False):
     :param etag: its entity tag without quotes; the SHA-256 of the content when None.
     :param digest: the SHA-256 that the content has to have, in hex; anything goes when None.
     :param modified: when the content was first stored, for a copy from another cache; the present when None.
+    :param unless_replaced: whether it is stored only if nobody has stored another in its place since it was begun;
+        storage that replicas share MUST heed it, also when this process has stood still for a while.
     """
 
     headers: Mapping[str, str]
@@ -68,6 +70,7 @@ class Options(TypedDict, total=False):
     etag: str | None
     digest: str | None
     modified: float | None
+    unless_replaced: bool
 
 
 class Entry(Protocol):
@@ -111,6 +114,7 @@ class Writer(Protocol):
 
         :return: what readers will see.
         :raise CorruptObject: when the content is not what ``digest`` promised.
+        :raise Conflict: when it was to be stored ``unless_replaced``, and was.
         :raise StorageUnavailable: when the storage fails; the object is not visible then.
         """
 

@@ -4,6 +4,7 @@ The content lies under a name that is used once. The manifest lies under the nam
 it is one atomic step, so that nobody ever sees half an object or a mixture of two.
 """
 
+import json
 from dataclasses import dataclass, replace
 
 from cachew.cache.interface import ObjectInfo
@@ -33,6 +34,15 @@ def name_in(path: str) -> tuple[str, str] | None:
     if (parts[0], len(parts)) in ((MANIFESTS, 3), (CONTENTS, 4)):
         return parts[1], parts[2]
     return None
+
+
+def content_in(data: bytes) -> str | None:
+    """Return where the content lies that a manifest makes visible, None when it is damaged."""
+    try:
+        content = json.loads(data)["content"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return content if isinstance(content, str) else None
 
 
 @dataclass(frozen=True)

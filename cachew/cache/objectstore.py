@@ -8,13 +8,14 @@ is removed by :meth:`ObjectStoreCache.sweep`, after a grace in which readers may
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Unpack
 
 from twisted.logger import Logger
 
 from cachew.cache.blocks import Ledger
 from cachew.cache.interface import ObjectInfo, Options, Stats
-from cachew.cache.manifest import Manifest, content_path, manifest_path
+from cachew.cache.manifest import Manifest, content_in, content_path, manifest_path
 from cachew.cache.naming import namespace_name, object_key
 from cachew.cache.objectcensus import ObjectCensus
 from cachew.cache.objectsource import ObjectSource
@@ -24,6 +25,8 @@ from cachew.plumbing.bucket import PART, Bucket, Upload
 from cachew.plumbing.errors import CachewError, Conflict, CorruptObject, StorageUnavailable, TooLarge
 
 _MOST_PARTS = 10_000
+_ANYTHING = ""
+_TRIES = 5
 
 
 class ObjectStoreEntry:
@@ -58,6 +61,7 @@ class ObjectStoreWriter:
 
     :param path: where its content goes.
     :param slides: whether using it puts off its expiry.
+    :param over: the content of what it may replace, None of nothing; whatever it is when left out.
     """
 
     def __init__(
@@ -68,9 +72,10 @@ class ObjectStoreWriter:
         path: str,
         clock: Callable[[], float],
         slides: bool,
+        over: str | None = _ANYTHING,
     ) -> None:
         self._bucket, self._terms, self._path = bucket, terms, path
-        self._clock, self._slides = clock, slides
+        self._clock, self._slides, self._over = clock, slides, over
         self._ledger = Ledger()
         self._upload: Upload | None = None
         # A cancelled call goes on in its thread, or begins only then; the upload is never used by two at once.
@@ -100,9 +105,27 @@ class ObjectStoreWriter:
         await self._finish()
         manifest = Manifest(record, self._path, self._slides, now)
         self._publishing = True
-        await self._bucket.put(manifest_path(record.info.namespace, record.info.key), manifest.encode())
+        await self._publish(manifest_path(record.info.namespace, record.info.key), manifest)
         self._ended = True
         return record.info
+
+    async def _publish(self, path: str, manifest: Manifest) -> None:
+        if self._over == _ANYTHING:
+            await self._bucket.put(path, manifest.encode())
+            return
+        for _ in range(_TRIES):
+            found = await self._bucket.get(path)
+            there = None if found is None else content_in(found[0])
+            if there == self._path:
+                return
+            if there is not None and there != self._over:
+                break
+            # What is there may be written anew though it is not replaced: its uses are written down.
+            with suppress(Conflict):
+                await self._bucket.put_if(path, manifest.encode(), None if found is None else found[1])
+                return
+        self._publishing = False
+        raise Conflict("another replica has stored the object meanwhile")
 
     async def _finish(self) -> None:
         if self._upload is None:
@@ -219,9 +242,14 @@ class ObjectStoreCache:
     async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> ObjectStoreWriter:
         """Begin an object."""
         terms = Terms.checked(namespace, key, max_ttl=self._max_ttl, **options)
+        over: str | None = _ANYTHING
+        if options.get("unless_replaced"):
+            found = await self._bucket.get(manifest_path(terms.namespace, terms.key))
+            over = None if found is None else content_in(found[0])
         return ObjectStoreWriter(
             bucket=self._bucket,
             terms=terms,
+            over=over,
             path=content_path(terms.namespace, terms.key, uuid.uuid4().hex),
             clock=self._clock,
             slides=options.get("ttl") is None,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cachew.plumbing.errors import Conflict
 from cachew.replicas.change import change, said
 from cachew.replicas.fields import count_of, moment_of
 from cachew.replicas.interface import Records
@@ -58,21 +59,24 @@ class Progress:
         """Return a counter, 0 when nobody has counted."""
         return said(await self._records.get(f"counters/{name}"), _count) or 0
 
-    async def completed(self, name: str, **detail: Any) -> Completion:
+    async def completed(self, name: str, *, since: Completion | None, **detail: Any) -> Completion:
         """Write down that some work was completed just now.
 
+        :param since: the last completion when the work was begun, as :meth:`last` gave it.
         :param detail: of JSON's types.
-        :raise Conflict: when others change it all the time.
+        :raise Conflict: when another replica has completed it meanwhile.
         """
         at = self._clock()
 
         def complete(last: Completion | None, damaged: bool) -> Mapping[str, Any]:
+            if last is not None and (since is None or last.number != since.number):
+                raise Conflict(f"{name} was completed by another replica meanwhile")
             # Whoever knows the number of the last completion must not take this one for it.
             number = int(at) if damaged else 0 if last is None else last.number
             return {"number": number + 1, "at": at, "detail": detail}
 
-        name = f"completions/{name}"
-        return Completion(**await change(self._records, name, read=Completion.read, to=complete, tries=_TRIES))
+        value = await change(self._records, f"completions/{name}", read=Completion.read, to=complete, tries=_TRIES)
+        return Completion(**value)
 
     async def last(self, name: str) -> Completion | None:
         """Return when some work was completed last, None when it never was or nobody knows any more."""

@@ -1,7 +1,8 @@
 """Making something once for everybody who asks for it meanwhile, and storing it.
 
 A production writes to a spool, which any number of clients follow from the first byte, and to the cache, where it
-appears when it is complete. It belongs to no client: all may leave and it goes on. What fails leaves no trace.
+appears when it is complete, unless another replica has stored one there meanwhile. It belongs to no client: all may
+leave and it goes on. What fails leaves no trace.
 """
 
 import shutil
@@ -21,7 +22,7 @@ from twisted.python.failure import Failure
 
 from cachew.cache.interface import Cache
 from cachew.cache.storing import Storing
-from cachew.plumbing.errors import CachewError, NotFound
+from cachew.plumbing.errors import CachewError, Conflict, NotFound
 from cachew.plumbing.framewriter import InThread, Sink
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.spool import Spool
@@ -217,18 +218,24 @@ class Productions:
             started = self._clock.seconds()
             directory = Path(await self._threads(_make_directory, self._scratch))
             try:
-                await self._make(order, production, spool, directory)
+                stored = await self._make(order, production, spool, directory)
             finally:
                 await self._threads(shutil.rmtree, directory, ignore_errors=True)
             seconds = self._clock.seconds() - started
-            self.log.info("made {key}, {size} bytes in {seconds:.1f}s", key=order.key, size=spool.size, seconds=seconds)
+            what = "made {key}, {size} bytes in {seconds:.1f}s"
+            if not stored:
+                what = "{key} was stored by another replica while it was made here"
+            self.log.info(what, key=order.key, size=spool.size, seconds=seconds)
 
-    async def _make(self, order: Order, production: Production, spool: Spool, directory: Path) -> None:
+    async def _make(self, order: Order, production: Production, spool: Spool, directory: Path) -> bool:
+        """Make and store something; False when another replica has stored it meanwhile."""
         storing = Storing()
 
         async def begin(headers: Mapping[str, str]) -> Sink:
             now = self._clock.seconds()
-            creating = self._cache.create(NAMESPACE, order.key, headers=headers, ttl=order.ttl, modified=now)
+            creating = self._cache.create(
+                NAMESPACE, order.key, headers=headers, ttl=order.ttl, modified=now, unless_replaced=True
+            )
             await storing.begin(creating)
             production.begin({**headers, "Last-Modified": formatdate(int(now), usegmt=True)})
 
@@ -241,7 +248,11 @@ class Productions:
         try:
             await order.make(directory, begin)
             spool.finish()
-            await storing.commit()
+            try:
+                await storing.commit()
+            except Conflict:
+                return False
+            return True
         finally:
             await storing.abort()
 

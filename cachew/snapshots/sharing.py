@@ -11,10 +11,11 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 
 from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import Conflict
 from cachew.plumbing.metrics import Metrics
 from cachew.replicas.leases import Leases
 from cachew.replicas.naming import escaped
-from cachew.replicas.progress import Progress
+from cachew.replicas.progress import Completion, Progress
 from cachew.snapshots.schedule import Run, learnt
 from cachew.snapshots.scheduler import IsDue
 
@@ -28,8 +29,8 @@ class SharedWork:
     """Performs the schedule's tasks together with the other replicas.
 
     :param leases: who works on what.
-    :param progress: what was done; ``checks/TASK`` counts each time that it was seen to, ``made/TASK`` each time that
-        something was made.
+    :param progress: what was done; the completion ``checks/TASK`` is of each time that it was seen to, the counter
+        ``made/TASK`` of each time that something was made.
     :param work: does a task.
     :param own: the names of tasks that every replica does for itself.
     :param clock: the time of day.
@@ -74,28 +75,32 @@ class SharedWork:
 
         async def work() -> _Attempt:
             # Another replica may have finished between the look and the lease.
-            known = await self._known(record, last)
+            since = await self._progress.last(f"checks/{record}")
+            known = self._known(since, last)
             if known is not None and not is_due(known):
                 return None, known
             made = await self._work(identity, name)
-            return made, await self._done(record, made)
+            return await self._done(record, made, since)
 
-        known = await self._known(record, last)
+        known = self._known(await self._progress.last(f"checks/{record}"), last)
         if known is not None and not is_due(known):
             return None, known
         return await self._leases.run(record, work) or (None, None)
 
-    async def _known(self, record: str, last: Run | None) -> Run | None:
-        completion = await self._progress.last(f"checks/{record}")
+    def _known(self, completion: Completion | None, last: Run | None) -> Run | None:
         if completion is None:
             return last
         return learnt(last, completion.number, completion.at, self._clock.seconds())
 
-    async def _done(self, record: str, made: bool) -> Run:
+    async def _done(self, record: str, made: bool, since: Completion | None) -> _Attempt:
+        try:
+            completion = await self._progress.completed(f"checks/{record}", since=since, made=made)
+        except Conflict:
+            # The lease was lost without anybody here having noticed, as when the process is stopped for a while.
+            return None, None
         if made:
-            await self._progress.completed(f"made/{record}")
-        completion = await self._progress.completed(f"checks/{record}", made=made)
-        return Run(self._clock.seconds(), True, completion.number)
+            await self._progress.count(f"made/{record}")
+        return made, Run(self._clock.seconds(), True, completion.number)
 
 
 def record_of(identity: Identity, name: str) -> str:

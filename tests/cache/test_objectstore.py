@@ -19,11 +19,13 @@ from twisted.python.threadpool import ThreadPool
 
 from cachew.cache.disk import DiskCache
 from cachew.cache.interface import Cache
+from cachew.cache.manifest import manifest_path
 from cachew.cache.memory import MemoryCache
+from cachew.cache.naming import object_key
 from cachew.cache.objectstore import ObjectStoreCache
 from cachew.cache.tiered import TieredCache
 from cachew.plumbing.bucket import Bucket, s3_store
-from cachew.plumbing.errors import CachewError, CorruptObject, StorageUnavailable
+from cachew.plumbing.errors import CachewError, Conflict, CorruptObject, StorageUnavailable
 from cachew.plumbing.streams import PIECE, FiledSource, read_all
 from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, store
@@ -50,6 +52,15 @@ def cache_over(raw: Any, clock: WallClock, threads: Threads, **settings: Any) ->
     """Return a cache over a store."""
     return ObjectStoreCache(
         bucket=Bucket(store=raw, threads=threads), **{"max_ttl": MAX_TTL, "clock": clock, **settings}
+    )
+
+
+def tiered_over(tiers: list[Cache], clock: WallClock) -> TieredCache:
+    """Return tiers as one cache that asks the last one every time."""
+    from twisted.internet import reactor
+
+    return TieredCache(
+        tiers=tiers, clock=cast(IReactorTime, reactor), wall_clock=clock, check_interval=0, check_wait=10
     )
 
 
@@ -91,8 +102,6 @@ class TestTieredOverObjectStore(CacheContract):
         tmp_path: Path,
     ) -> AsyncIterator[Subject]:
         """Give the cache."""
-        from twisted.internet import reactor
-
         server, near = request.param
         makers: dict[str, Callable[[], Cache]] = {
             "memory": lambda: MemoryCache(limit=LIMIT, max_ttl=MAX_TTL, clock=clock),
@@ -102,9 +111,7 @@ class TestTieredOverObjectStore(CacheContract):
         }
         raw: Any = MemoryStore() if server == "in memory" else s3(servers[server], uuid.uuid4().hex)
         tiers = [*(makers[kind]() for kind in near.split("+") if kind), cache_over(raw, clock, threads)]
-        cache = TieredCache(
-            tiers=tiers, clock=cast(IReactorTime, reactor), wall_clock=clock, check_interval=0, check_wait=10
-        )
+        cache = tiered_over(tiers, clock)
         await cache.start()
         yield Subject(cache, clock, bounded=False, keeps_on_invalidate=True, slides=True)
         await cache.stop()
@@ -243,6 +250,85 @@ async def test_noting_a_use_never_undoes_a_write(clock: WallClock, threads: Thre
     await store(cache, "key", b"new")
     await looking
     await background.idle()
+    assert await fetch(cache, "key") == b"new"
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("server", ["in memory", "seaweedfs", "moto"])
+@pytest.mark.parametrize("there", [False, True])
+async def test_a_late_writer_replaces_nothing(
+    servers: dict[str, str], clock: WallClock, threads: Threads, server: str, there: bool
+) -> None:
+    """What another replica has stored since an object was begun stays, and what came too late leaves nothing."""
+    raw = MemoryStore() if server == "in memory" else s3(servers[server], uuid.uuid4().hex)
+    near = MemoryCache(limit=LIMIT, max_ttl=MAX_TTL, clock=clock)
+    other = cache_over(raw, clock, threads)
+    cache = tiered_over([near, cache_over(raw, clock, threads)], clock)
+    if there:
+        await store(other, "key", b"old")
+    writer = await cache.create("ns", "key", unless_replaced=True)
+    await writer.write(b"late")
+    await store(other, "key", b"new")
+    before = everything(raw)
+    with pytest.raises(Conflict):
+        await writer.commit()
+    await writer.abort()
+    assert everything(raw) == before
+    assert await missing(near, "key")
+    assert await fetch(cache, "key") == b"new"
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("meanwhile", ["nothing", "use", "delete", "damage"])
+@pytest.mark.parametrize("there", [False, True])
+async def test_a_writer_that_nobody_was_before_stores(
+    servers: dict[str, str], clock: WallClock, threads: Threads, meanwhile: str, there: bool
+) -> None:
+    """Also when what it replaces has been used, has gone or has been damaged since it was begun."""
+    raw = s3(servers["seaweedfs"], uuid.uuid4().hex)
+    background = WatchedBackground()
+    cache = cache_over(raw, clock, threads, background=background)
+    if there:
+        await store(cache, "key", b"old")
+    writer = await cache.create("ns", "key", unless_replaced=True)
+    await writer.write(b"new")
+    if meanwhile == "use":
+        clock.advance(MAX_TTL * 0.6)
+        await cache.stat("ns", "key")
+        await background.idle()
+    elif meanwhile == "delete":
+        await cache.delete("ns", "key")
+    elif meanwhile == "damage":
+        obstore.put(raw, manifest_path("ns", object_key("key")), b"{")
+    await writer.commit()
+    assert await fetch(cache, "key") == b"new"
+    await cache.stop()
+
+
+class RepeatingBucket(Bucket):
+    """Makes every conditional put twice, as when the answer to the first one is lost."""
+
+    async def put_if(self, path: str, data: bytes, version: str | None) -> str:
+        """Put, and put again."""
+        await super().put_if(path, data, version)
+        return await super().put_if(path, data, version)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("there", [False, True])
+async def test_a_commit_that_is_made_again_meets_its_own_trace(
+    servers: dict[str, str], clock: WallClock, threads: Threads, there: bool
+) -> None:
+    """What a repeated put is refused for is nobody else's."""
+    bucket = RepeatingBucket(store=s3(servers["seaweedfs"], uuid.uuid4().hex), threads=threads)
+    cache = ObjectStoreCache(bucket=bucket, max_ttl=MAX_TTL, clock=clock)
+    if there:
+        await store(cache, "key", b"old")
+    writer = await cache.create("ns", "key", unless_replaced=True)
+    await writer.write(b"new")
+    await writer.commit()
     assert await fetch(cache, "key") == b"new"
     await cache.stop()
 

@@ -158,8 +158,8 @@ class RecordsContract:
         progress = Progress(records=records, clock=lambda: NOW)
         assert await progress.last("work") is None
         with capturedLogs() as events:
-            done = await progress.completed("work", made=True)
-            again = await progress.completed("work")
+            done = await progress.completed("work", since=None, made=True)
+            again = await progress.completed("work", since=done)
         assert await progress.last("work") == again
         assert (done.at, done.detail, again.number) == (NOW, {"made": True}, done.number + 1)
         assert done.number > 1000

@@ -16,10 +16,24 @@ async def test_tells_what_was_completed_last() -> None:
     clock, records = WallClock(100.0), MemoryRecords()
     one, two = Progress(records=records, clock=clock), Progress(records=records, clock=clock)
     assert await two.last("snapshot/a") is None
-    await one.completed("snapshot/a", commit="1234")
+    first = await one.completed("snapshot/a", since=None, commit="1234")
     clock.advance(5)
-    done = await two.completed("snapshot/a", commit="5678")
+    done = await two.completed("snapshot/a", since=first, commit="5678")
     assert await one.last("snapshot/a") == done == Completion(2, 105.0, {"commit": "5678"})
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_comes_too_late_completes_nothing() -> None:
+    """What another replica has completed since the work was begun is not completed a second time."""
+    records = MemoryRecords()
+    one, two = (Progress(records=records, clock=WallClock(at)) for at in (100.0, 200.0))
+    first = await two.completed("snapshot/a", since=None)
+    with pytest.raises(Conflict):
+        await one.completed("snapshot/a", since=None)
+    second = await two.completed("snapshot/a", since=first)
+    with pytest.raises(Conflict):
+        await one.completed("snapshot/a", since=first)
+    assert await one.last("snapshot/a") == second
 
 
 @pytest_twisted.ensureDeferred

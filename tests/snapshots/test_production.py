@@ -5,16 +5,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import obstore
 import pytest
+from obstore.store import MemoryStore
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import ILogObserver, Logger, capturedLogs, formatEvent
 
+from cachew.cache.interface import Cache
 from cachew.cache.memory import MemoryCache
+from cachew.cache.objectstore import ObjectStoreCache
+from cachew.plumbing.bucket import Bucket
 from cachew.plumbing.errors import Busy, NotFound, SpoolFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.streams import Source, read_all
+from cachew.plumbing.threads import Threads
 from cachew.snapshots.production import Begin, Order, Productions
 from cachew.snapshots.variants import NAMESPACE
 
@@ -29,10 +35,13 @@ async def at_once(function: Callable[..., Any], *args: Any, **more: Any) -> Any:
 class Bench:
     """Productions under a test's control: what is made waits for :attr:`gate` between two halves."""
 
-    def __init__(self, scratch: Path, *, limit: int = 1000, places: int = 2) -> None:
+    def __init__(self, scratch: Path, *, limit: int = 1000, places: int = 2, shared: MemoryStore | None = None) -> None:
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
-        self.cache = MemoryCache(limit=limit, clock=self.clock.seconds)
+        self.cache: Cache = MemoryCache(limit=limit, clock=self.clock.seconds)
+        if shared is not None:
+            bucket = Bucket(store=shared, threads=cast(Threads, at_once))
+            self.cache = ObjectStoreCache(bucket=bucket, clock=self.clock.seconds)
         self.scratch = scratch
         self.productions = Productions(
             cache=self.cache,
@@ -181,6 +190,25 @@ def test_a_full_cache_is_no_failure_for_the_followers(tmp_path: Path) -> None:
     bench.gate.callback(None)
     assert following == [b"firstlater"]
     assert "limit" in ended[0].getErrorMessage()
+
+
+def test_what_another_replica_has_stored_meanwhile_stays(tmp_path: Path) -> None:
+    """Whoever follows has every byte of what was made here; stored, and served from then on, is the other one."""
+    shared = MemoryStore()
+    one, two = (Bench(tmp_path / name, shared=shared) for name in ("one", "two"))
+    slow = one.productions.run(one.order())
+    streamed, ended = whole(slow.follow()), start(slow.ended())
+    two.productions.run(two.order())
+    two.clock.advance(10)
+    two.gate.callback(None)
+    (stored,) = start(two.cache.stat(NAMESPACE, "key"))
+    with capturedLogs() as events:
+        one.gate.callback(None)
+    assert (streamed, ended) == ([b"firstlater"], [None])
+    assert start(one.cache.stat(NAMESPACE, "key")) == [stored]
+    (line,) = [formatEvent(event) for event in events]
+    assert line == "key was stored by another replica while it was made here"
+    assert len(obstore.list(shared).collect()) == 2
 
 
 def test_what_takes_too_long_is_broken_off(bench: Bench) -> None:

@@ -147,6 +147,25 @@ def test_a_dead_one_is_replaced(records: UnreliableRecords, clock: Clock) -> Non
     assert len(two.made) == 1
 
 
+def test_one_that_was_stopped_completes_nothing(records: UnreliableRecords, clock: Clock) -> None:
+    """Whose process stood still while another did its work finds that out at the end, if not before."""
+    one, two = Replica("one", records, Clock()), Replica("two", records, clock)
+    one.hold = Deferred()
+    one.turn()
+    for _ in range(10):
+        two.turn()
+        clock.advance(15)
+    told = two.run
+    one.hold.callback(None)
+    assert (one.run, one.counted("elsewhere"), one.counted("made")) == (None, 1, None)
+    clock.advance(0.1 * HOUR)
+    two.turn()
+    assert (len(two.made), two.run) == (1, told)
+    one.turn()
+    assert len(one.made) == 1
+    assert one.run is not None and told is not None and one.run.number == told.number
+
+
 def test_a_failure_is_no_completion(records: UnreliableRecords, clock: Clock) -> None:
     """The next replica tries at once, the one that failed after a while."""
     one, two = Replica("one", records, clock), Replica("two", records, clock)
