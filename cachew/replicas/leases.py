@@ -45,6 +45,11 @@ class Hold:
         return cls(holder, term, beat) if sound and isinstance(term, str) and isinstance(beat, int) else None
 
 
+def record_of(name: str) -> str:
+    """Return the name of a lease's record."""
+    return f"leases/{name}"
+
+
 class LeaseLost(CachewError):
     """A lease went to another replica, or nobody knows whether it did."""
 
@@ -110,7 +115,7 @@ class Lease:
 
     async def _recognise(self) -> None:
         # A put whose answer was lost changed the record all the same, and the next one meets its own trace.
-        found = await self._records.get(self.name)
+        found = await self._records.get(record_of(self.name))
         hold = said(found, Hold.read)
         if found is None or hold is None or hold.term != self._hold.term:
             raise LeaseLost(f"the lease {self.name} went to another replica")
@@ -122,7 +127,7 @@ class Lease:
             await self._put(replace(self._hold, holder=None))
 
     async def _put(self, hold: Hold) -> None:
-        put = await self._records.put(self.name, asdict(hold), version=self._version)
+        put = await self._records.put(record_of(self.name), asdict(hold), version=self._version)
         self._hold, self._version = hold, put.version
 
 
@@ -160,15 +165,15 @@ class Leases:
         :return: None when another replica has it.
         :raise StorageUnavailable: when the storage fails.
         """
-        record_name = f"leases/{name}"
-        found = await self._records.get(record_name)
+        found = await self._records.get(record_of(name))
         present = said(found, Hold.read)
         if found is not None and (present is None or present.holder is not None) and not self._silent(name, found):
             return None
         hold = Hold(self._holder, self._unique(), 0)
         began = self._clock.seconds()
         try:
-            put = await self._records.put(record_name, asdict(hold), version=None if found is None else found.version)
+            version = None if found is None else found.version
+            put = await self._records.put(record_of(name), asdict(hold), version=version)
         except Conflict:
             return None
         self._watched.pop(name, None)
@@ -176,7 +181,7 @@ class Leases:
         # Counted as lost well before anybody else may take it.
         return Lease(
             records=self._records,
-            name=record_name,
+            name=name,
             hold=hold,
             version=put.version,
             clock=self._clock,
@@ -194,7 +199,7 @@ class Leases:
 
     def _tell(self, name: str, found: Versioned | None, taken_from: Hold | None) -> None:
         if found is not None and taken_from is None:
-            tell_damaged(f"leases/{name}")
+            tell_damaged(record_of(name))
         elif taken_from is not None and taken_from.holder is not None:
             self.log.warn("lease {name} taken from {holder}, which is silent", name=name, holder=taken_from.holder)
 

@@ -41,7 +41,7 @@ timeout = "{timeout}"
 
 
 class GitThatStops:
-    """A ``git`` that works, but for one command that never ends when a test wants that.
+    """A ``git`` that works, but for one command that waits when a test wants that, until it may go on.
 
     :param directory: where it is put; what has it first in its ``PATH`` runs it.
     :param word: the command.
@@ -50,10 +50,12 @@ class GitThatStops:
     def __init__(self, directory: Path, word: str) -> None:
         directory.mkdir()
         self.directory, self._armed, self.notice = directory, directory / "armed", directory / "notice"
+        self._leave = directory / "leave"
         os.mkfifo(self.notice)
+        os.mkfifo(self._leave)
         script = f"""#!/bin/sh
 case " $* " in *" {word} "*)
-    if mv {self._armed} {self._armed}.taken 2>/dev/null; then echo "$*" > {self.notice}; exec sleep 600; fi;;
+    if mv {self._armed} {self._armed}.taken 2>/dev/null; then echo "$*" > {self.notice}; cat {self._leave}; fi;;
 esac
 exec {shutil.which("git")} "$@"
 """
@@ -61,8 +63,36 @@ exec {shutil.which("git")} "$@"
         (directory / "git").chmod(0o755)
 
     def stop_the_next(self) -> None:
-        """Have the next such command never end; its words can be read from :attr:`notice`."""
+        """Have the next such command wait; its words can be read from :attr:`notice`."""
         self._armed.touch()
+
+    def go_on(self) -> None:
+        """Let the command that waits go on."""
+        os.close(os.open(self._leave, os.O_WRONLY | os.O_NONBLOCK))
+
+
+class SkewedClock:
+    """The time of day of one server process, which a test puts forward or back.
+
+    :param file: where it is said by how much.
+    """
+
+    def __init__(self, file: Path, ahead: float = 0.0) -> None:
+        self.file = file
+        self.put(ahead)
+
+    def put(self, ahead: float) -> None:
+        """Have it be so many seconds ahead of the true time; behind when negative."""
+        self.file.write_text(f"{ahead:09.1f}\n")
+
+    @property
+    def program(self) -> str:
+        """Python that makes it the process's own."""
+        return f"""
+import os, time
+true, file = time.time, os.open({str(self.file)!r}, os.O_RDONLY)
+time.time = lambda: true() + float(os.pread(file, 20, 0))
+"""
 
 
 class ServerProcess(ProcessProtocol):
@@ -72,13 +102,24 @@ class ServerProcess(ProcessProtocol):
     :param state: its state directory; its config lies beside it.
     :param config: the config, without ``state`` and ``listen``.
     :param path: directories that come first in its ``PATH``.
+    :param clock: its time of day, when that isn't the true one.
     """
 
     transport: Any
 
-    def __init__(self, *, reactor: Any, state: Path, upstream: str, config: str, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        state: Path,
+        upstream: str,
+        config: str,
+        path: Path | None = None,
+        clock: SkewedClock | None = None,
+    ) -> None:
         self.state, self.lines = state, list[tuple[float, str]]()
         self._reactor, self._path = reactor, path
+        self._before = "" if clock is None else clock.program
         self._rest = b""
         self._changed, self._ended = Signal(), Signal()
         self.ended = self.ready = False
@@ -92,7 +133,7 @@ class ServerProcess(ProcessProtocol):
         environment = git_environment(self.state.parent, {}) | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
         if self._path is not None:
             environment["PATH"] = f"{self._path}{os.pathsep}{environment['PATH']}"
-        run = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+        run = [sys.executable, "-c", f"{self._before}\nfrom twisted.scripts.twistd import run; run()"]
         words = ["setsid", "env", f"--chdir={self.state.parent}", *run, "-n", "--pidfile=", "cachew"]
         words += ["--config", str(self._file)]
         self._reactor.spawnProcess(self, "setsid", words, env=environment, path=None)
@@ -132,6 +173,10 @@ class ServerProcess(ProcessProtocol):
         """End it and all that it has started, at once, as when its machine loses power."""
         os.killpg(self.transport.pid, signal.SIGKILL)
         await self._ended.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, and to it alone."""
+        os.kill(self.transport.pid, number)
 
     async def stop(self) -> None:
         """Have it end and wait for that."""

@@ -1,14 +1,15 @@
-"""Three servers and one store: processes of their own, as they run in a fleet."""
+"""A fleet: in each interval one of its servers makes what is due, whatever becomes of the others and of the clocks."""
 
 import hashlib
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+import signal
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet import reactor
 from twisted.python.threadpool import ThreadPool
 
 from cachew.plumbing.bucket import Bucket, s3_store
@@ -17,29 +18,32 @@ from cachew.replicas.objectstore import ObjectStoreRecords
 from cachew.replicas.progress import Progress
 from tests.fakes import objectservers
 from tests.functional import repositories
-from tests.functional.gitclient import Git, Run
-from tests.functional.rawhttp import ask
-from tests.functional.replicas import GitThatStops, ServerProcess, tiers
+from tests.functional.fleet import (
+    FAST,
+    INTERVAL,
+    MADE,
+    PREFIX,
+    TAKEN,
+    clone,
+    clone_everywhere,
+    first_of,
+    holder_of,
+    logged,
+    newest,
+    push_and_wait,
+    start_all,
+    stop_all,
+)  # fmt: skip
+from tests.functional.gitclient import Git
+from tests.functional.replicas import GitThatStops, ServerProcess, SkewedClock, tiers
 from tests.functional.repositories import Repository
 from tests.functional.upstream import Upstream
-from tests.web.wire import Response, patient
 
 INTERVALS = 20
-INTERVAL = 1.0
-PREFIX = "fleet"
-SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"
-MADE = "made snapshot:git.example/org/repo, "
-OUTDATED = "is outdated and was removed"
 MADE_MIRROR = "made mirror:git.example/org/repo, "
-FAST = f"""
-[git]
-snapshot-interval = "{INTERVAL}s"
-mirror-snapshot-interval = "{5 * INTERVAL}s"
-ref-check-interval = "100ms"
-replica-timeout = "2s"
-lfs-snapshots = false
-repack-interval = "0s"
-"""
+APART = 290.0
+"""Seconds by which one clock is behind, and another one ahead."""
+HOUR = 3600.0
 
 
 @pytest.fixture
@@ -48,42 +52,41 @@ def stopping(tmp_path: Path) -> GitThatStops:
     return GitThatStops(tmp_path / "bin", "read-tree")
 
 
+@pytest.fixture
+def clocks(tmp_path: Path) -> list[SkewedClock]:
+    """The servers' clocks."""
+    return [SkewedClock(tmp_path / f"clock{number}") for number in range(3)]
+
+
 @pytest_twisted.async_yield_fixture
 async def fleet(
-    tmp_path: Path, upstream: Upstream, store: str, stopping: GitThatStops
+    tmp_path: Path, upstream: Upstream, store: str, stopping: GitThatStops, clocks: list[SkewedClock]
 ) -> AsyncIterator[list[ServerProcess]]:
-    """Three servers."""
-    from twisted.internet import reactor
-
+    """Three servers, not started."""
     servers = [
         ServerProcess(
             reactor=reactor,
             state=tmp_path / f"replica{number}",
             upstream=upstream.url,
-            config=FAST + tiers(store, PREFIX),
+            config=FAST + tiers(store, f"{PREFIX}/{tmp_path.name}"),
             path=stopping.directory,
+            clock=clock,
         )
-        for number in range(3)
+        for number, clock in enumerate(clocks)
     ]
-    try:
-        await DeferredList([Deferred.fromCoroutine(server.start()) for server in servers], consumeErrors=True)
-        assert all(server.ready for server in servers), "\n".join(line for one in servers for _, line in one.lines)
-        yield servers
-    finally:
-        await DeferredList([Deferred.fromCoroutine(server.stop()) for server in servers])
+    yield servers
+    await stop_all(servers)
 
 
 @pytest.fixture
-def progress(store: str) -> Iterator[Progress]:
+def progress(tmp_path: Path, store: str) -> Iterator[Progress]:
     """What the servers have told each other."""
-    from twisted.internet import reactor
-
     pool = ThreadPool(0, 2)
     pool.start()
     where = s3_store(
         bucket=objectservers.BUCKET,
         endpoint=store,
-        prefix=PREFIX,
+        prefix=f"{PREFIX}/{tmp_path.name}",
         access_key=objectservers.ACCESS_KEY,
         secret_key=objectservers.SECRET_KEY,
     )
@@ -92,53 +95,27 @@ def progress(store: str) -> Iterator[Progress]:
     pool.stop()
 
 
-async def first_of(servers: list[ServerProcess], text: str) -> None:
-    """Wait until any server logs a line."""
-    waits = [server.next(text) for server in servers if not server.ended]
-    await patient(DeferredList(waits, fireOnOneCallback=True))
-    for wait in waits:
-        wait.addErrback(lambda failure: None)
-        wait.cancel()
+async def all_counted(servers: list[ServerProcess], progress: Progress) -> bool:
+    """Whether what was made was counted once, but for the last, which may not have been counted yet."""
+    counted, made = await progress.counted("made/snapshot/git.example/org/repo"), len(logged(servers, MADE))
+    return counted in (made - 1, made)
 
 
-async def clone(git: Git, server: ServerProcess, name: str) -> str:
-    """Clone the repository through a server, check it, and return its commit."""
-    original, replacement = server.instead_of
-    through = {f"url.{replacement}.insteadOf": original}
-    await git.run("clone", "-q", "https://git.example/org/repo", name, config=through)
-    await git.run("-C", name, "fsck", "--strict")
-    return (await git.run("-C", name, "rev-parse", "HEAD")).out
-
-
-def logged(servers: list[ServerProcess], text: str) -> list[float]:
-    """Return when any server logged a line."""
-    return sorted(moment for server in servers for moment in server.times(text))
-
-
-async def holder_of(stopping: GitThatStops, servers: list[ServerProcess], begin: Callable[[], object]) -> ServerProcess:
-    """Have the next snapshot never end, and return the server that is making it."""
-    from twisted.internet import reactor
-
-    notice = Run(b"")
-    spawn: Any = reactor
-    spawn.spawnProcess(notice, "setsid", ["setsid", "cat", str(stopping.notice)], env=None, path=None)
-    stopping.stop_the_next()
-    begin()
-    words = (await patient(notice.done)).out
-    (found,) = [server for server in servers if str(server.state) in words]
-    return found
+@pytest.fixture
+def repository(upstream: Upstream) -> Repository:
+    """The upstream's repository."""
+    return repositories.make_repository(upstream.path("org/repo"), commits=10, files=20, size=2000)
 
 
 @pytest.mark.timeout(120)
 @pytest_twisted.ensureDeferred
 async def test_three_servers_are_one(
-    upstream: Upstream, git: Git, fleet: list[ServerProcess], stopping: GitThatStops, progress: Progress
+    repository: Repository, git: Git, fleet: list[ServerProcess], stopping: GitThatStops, progress: Progress
 ) -> None:
     """Each has its mirror, one of them makes each snapshot, another one when that one is killed, and all agree."""
-    repository = repositories.make_repository(upstream.path("org/repo"), commits=10, files=20, size=2000)
-    cloning = [Deferred.fromCoroutine(clone(git, server, f"first{n}")) for n, server in enumerate(fleet)]
-    assert set(await gatherResults(cloning)) == {repository.commit()}
-    pushed = await push_and_wait(repository, fleet)
+    await start_all(fleet)
+    assert await clone_everywhere(git, fleet, "first") == {repository.commit()}
+    pushed = await push_and_wait(repository, fleet, INTERVALS)
     made = logged(fleet, MADE)
     assert min(later - earlier for earlier, later in itertools.pairwise(made)) >= 0.7 * INTERVAL
     mirrors = logged(fleet, MADE_MIRROR)
@@ -151,34 +128,68 @@ async def test_three_servers_are_one(
     await doomed.kill()
     left = [server for server in fleet if server is not doomed]
     await first_of(left, MADE)
-    assert logged(left, "lease snapshot/git.example/org/repo taken from")
+    assert logged(left, TAKEN)
     answers = [await newest(server, pushed[-1]) for server in left]
     assert {answer.headers["etag"] for answer in answers} == {
         f'"{hashlib.sha256(answers[0].body).hexdigest()}"'
     }, "what is served is what was stored"
     for number, server in enumerate(left):
         assert await clone(git, server, f"last{number}") == pushed[-1]
-    assert await progress.counted("made/snapshot/git.example/org/repo") == len(logged(fleet, MADE))
+    assert await all_counted(fleet, progress)
 
 
-async def newest(server: ServerProcess, commit: str) -> Response:
-    """Ask for the snapshot of a commit; a server may send the copy that it has while it learns of another."""
-    from twisted.internet import reactor
+@pytest.mark.timeout(120)
+@pytest_twisted.ensureDeferred
+async def test_one_that_stands_still_is_replaced_and_goes_on(
+    repository: Repository, git: Git, fleet: list[ServerProcess], stopping: GitThatStops, progress: Progress
+) -> None:
+    """What it was making it neither stores nor counts when it awakes; then it is one of them again."""
+    await start_all(fleet)
+    await clone_everywhere(git, fleet, "first")
+    pushed = await push_and_wait(repository, fleet, 2)
+    sleeper = await holder_of(
+        stopping, fleet, lambda: pushed.append(repositories.push_commit(repository, "main", "asleep"))
+    )
+    sleeper.signal(signal.SIGSTOP)
+    awake = [server for server in fleet if server is not sleeper]
+    await first_of(awake, MADE)
+    assert logged(awake, TAKEN)
+    pushed += await push_and_wait(repository, awake, 2)
+    made = len(sleeper.times(MADE))
+    stopping.go_on()
+    lost = sleeper.next("snapshot of git.example/org/repo failed: the lease snapshot/git.example/org/repo ")
+    sleeper.signal(signal.SIGCONT)
+    await lost
+    for server in fleet:
+        await newest(server, pushed[-1])
+    assert len(sleeper.times(MADE)) == made
+    pushed += await push_and_wait(repository, fleet, 3)
+    assert await all_counted(fleet, progress)
+    assert len(logged(fleet, MADE)) in (len(pushed), len(pushed) + 1), "once for each commit"
 
-    removed = len(server.times(OUTDATED))
-    answer = await ask(reactor, server.url, "GET", SNAPSHOT)
-    if answer.headers["x-cachew-snapshot-commit"] != commit:
-        await server.seen(OUTDATED, removed + 1)
-        answer = await ask(reactor, server.url, "GET", SNAPSHOT)
-    assert answer.headers["x-cachew-snapshot-commit"] == commit
-    return answer
 
-
-async def push_and_wait(repository: Repository, fleet: list[ServerProcess]) -> list[str]:
-    """Push a commit in each interval, after the snapshot of the one before was made; return the commits."""
-    pushed = []
-    for number in range(INTERVALS):
-        waiting = Deferred.fromCoroutine(first_of(fleet, MADE))
-        pushed.append(repositories.push_commit(repository, "main", f"push {number}"))
-        await waiting
-    return pushed
+@pytest.mark.timeout(120)
+@pytest_twisted.ensureDeferred
+async def test_clocks_that_disagree_and_jump(
+    repository: Repository, git: Git, fleet: list[ServerProcess], clocks: list[SkewedClock], progress: Progress
+) -> None:
+    """Each commit's snapshot is made once, and in each interval one; beyond ten minutes at least the former holds."""
+    for clock, ahead in zip(clocks, (-APART, 0.0, APART), strict=True):
+        clock.put(ahead)
+    await start_all(fleet)
+    await clone_everywhere(git, fleet, "first")
+    pushed = await push_and_wait(repository, fleet, 4)
+    for ahead in (-APART, APART):
+        clocks[2].put(ahead)
+        pushed += await push_and_wait(repository, fleet, 4)
+    made = logged(fleet, MADE)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(made)]
+    assert min(gaps) >= 0.7 * INTERVAL
+    for ahead in (HOUR, -HOUR):
+        clocks[2].put(ahead)
+        pushed += await push_and_wait(repository, fleet, 4)
+    assert len(fleet[2].times("the clock was put")) == 4
+    for server in fleet:
+        await newest(server, pushed[-1])
+    assert len(logged(fleet, MADE)) in (len(pushed), len(pushed) + 1), "once for each commit"
+    assert await all_counted(fleet, progress)
