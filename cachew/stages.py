@@ -18,6 +18,7 @@ from cachew.lifecycle import Patience, Server, Step
 from cachew.manhole import Manhole
 from cachew.plumbing.lag import LagWatch
 from cachew.plumbing.periodic import Periodic
+from cachew.replicas.conditions import ConditionCheck
 from cachew.web.dashboard import DashboardRoutes
 from cachew.web.requests import make_site
 
@@ -28,6 +29,7 @@ _DASHBOARD_STEP = 10.0
 _SWEEP_INTERVAL = 300.0
 _PROBE_INTERVAL = 15.0
 _COUNT_INTERVAL = 30.0
+_CONDITIONS_INTERVAL = 60.0
 _LAST_COUNT = 2.0
 _TIDY_INTERVAL = 600.0
 
@@ -97,6 +99,13 @@ class Stages:
             Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=dashboard.sample, clock=clock),
             Periodic(name="tidying", interval=_TIDY_INTERVAL, work=house.tidying.tidy, clock=clock, now=True),
             Periodic(name="cache probe", interval=_PROBE_INTERVAL, work=house.cache.probe, clock=clock),
+            Periodic(
+                name="condition check",
+                interval=_CONDITIONS_INTERVAL,
+                work=ConditionCheck(records=house.records).look,
+                clock=clock,
+                now=True,
+            ),
             Periodic(name="clone counts", interval=_COUNT_INTERVAL, work=house.clones.flush, clock=clock),
             Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=house.cache.sweep, clock=clock),
         ]

@@ -44,10 +44,10 @@ async def stop_all(servers: list[ServerProcess]) -> None:
 async def first_of(servers: list[ServerProcess], text: str) -> None:
     """Wait until any server logs a line."""
     waits = [server.next(text) for server in servers if not server.ended]
-    await patient(DeferredList(waits, fireOnOneCallback=True))
+    first = await patient(DeferredList(waits, fireOnOneCallback=True, consumeErrors=True))
     for wait in waits:
-        wait.addErrback(lambda failure: None)
         wait.cancel()
+    assert isinstance(first, tuple), f"nobody logged {text!r}"
 
 
 async def clone(git: Git, server: ServerProcess, name: str) -> str:
