@@ -191,8 +191,10 @@ class Scheduler(Service):
             self.log.warn("{task.name} of {task.repository} failed: {error}", task=task, error=error)
         except Exception:
             self.log.failure("{task.name} of {task.repository} failed", task=task)
+        # What is dated by the new time already must not be moved by a jump that nobody has noticed yet.
+        now = self._now()
         if run is not None and run is not last:
-            self._runs[task] = run if run.succeeded else replace(run, at=self._now())
+            self._runs[task] = run if run.succeeded else replace(run, at=now)
             self._changed = True
 
     async def _recall(self) -> None:

@@ -120,6 +120,22 @@ def test_a_clock_that_jumps_changes_no_interval(bench: Bench, jump: float) -> No
     bench.scheduler.stopService()
 
 
+@pytest.mark.parametrize("jump", [-10 * HOUR, -300, 300, 10 * HOUR])
+def test_a_clock_that_jumps_while_something_is_done(bench: Bench, jump: float) -> None:
+    """What ends after the jump is dated by the new time already."""
+    bench.hold = True
+    bench.scheduler.startService()
+    bench.jumped = jump
+    for waiter in bench.waiting:
+        waiter.callback(None)
+    bench.hold = False
+    bench.pass_time(0.79 * HOUR)
+    assert len(bench.done) == 2
+    bench.pass_time(0.42 * HOUR)
+    assert len(bench.done) == 4
+    bench.scheduler.stopService()
+
+
 def test_a_clock_that_was_wrong_before_a_restart(bench: Bench) -> None:
     """What was done in the future counts as done now; it comes again after an interval."""
     bench.jumped = 1000 * HOUR
