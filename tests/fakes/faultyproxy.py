@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
@@ -30,6 +30,7 @@ class _Near(Protocol):
         self._proxy = proxy
         self._waiting: list[bytes] = []
         self._far: Any = None
+        self._trapped = False
 
     def connectionMade(self) -> None:
         self._proxy.connections.add(self)
@@ -53,6 +54,11 @@ class _Near(Protocol):
     def dataReceived(self, data: bytes) -> None:
         proxy = self._proxy
         proxy.requests += 1
+        if proxy.trap is not None and proxy.trap in data:
+            proxy.trap, self._trapped = None, True
+            proxy.trapped.callback(None)
+        if self._trapped and not proxy.trap_answers:
+            return
         if proxy.change_requests is not None:
             data = data.replace(*proxy.change_requests)
         if proxy.hang:
@@ -66,6 +72,8 @@ class _Near(Protocol):
             self._far.transport.write(data)
 
     def answered(self, data: bytes) -> None:
+        if self._trapped:
+            return
         if self._proxy.delay:
             self._proxy.later(lambda: self._answer(data))
         else:
@@ -104,7 +112,8 @@ class FaultyProxy:
     ``answer``: what every request is answered instead. ``hang``: requests are swallowed. ``refuse``: connections end
     at once. ``delay``: answers come so many seconds late. ``cut``: connections end after so many bytes more of answers.
     ``change``: bytes of answers that are replaced by others, with ``once`` a single time. ``change_requests``: bytes of
-    requests that are replaced by others. ``passed`` counts the bytes of answers.
+    requests that are replaced by others. ``trap``: the next request that holds these bytes is swallowed, or its answer
+    when ``trap_answers`` is set; then ``trapped`` fires. ``passed`` counts the bytes of answers.
 
     :param target: the port, on loopback.
     """
@@ -118,6 +127,9 @@ class FaultyProxy:
         self.cut: int | None = None
         self.change: tuple[bytes, bytes] | None = None
         self.change_requests: tuple[bytes, bytes] | None = None
+        self.trap: bytes | None = None
+        self.trap_answers = False
+        self.trapped: Deferred[None] = Deferred()
         self.requests = 0
         self.connections: set[_Near] = set()
         self._later: list[Any] = []

@@ -6,17 +6,22 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import DeferredList
 from twisted.python.threadpool import ThreadPool
 
+from cachew.cache.manifest import manifest_path
+from cachew.cache.naming import object_key
 from cachew.plumbing.bucket import Bucket, s3_store
 from cachew.plumbing.threads import Threads
 from cachew.replicas.objectstore import ObjectStoreRecords
 from cachew.replicas.progress import Progress
 from tests.fakes import objectservers
+from tests.fakes.faultyproxy import FaultyProxy
 from tests.functional import repositories
 from tests.functional.fleet import (
     FAST,
@@ -38,9 +43,11 @@ from tests.functional.gitclient import Git
 from tests.functional.replicas import GitThatStops, ServerProcess, SkewedClock, tiers
 from tests.functional.repositories import Repository
 from tests.functional.upstream import Upstream
+from tests.web.wire import patient
 
 INTERVALS = 20
 MADE_MIRROR = "made mirror:git.example/org/repo, "
+MANIFEST = manifest_path("git", object_key("snapshot:git.example/org/repo"))
 APART = 290.0
 """Seconds by which one clock is behind, and another one ahead."""
 HOUR = 3600.0
@@ -59,8 +66,19 @@ def clocks(tmp_path: Path) -> list[SkewedClock]:
 
 
 @pytest_twisted.async_yield_fixture
+async def proxies(store: str) -> AsyncIterator[list[FaultyProxy]]:
+    """What stands between each server and the store."""
+    proxies = [FaultyProxy(reactor=reactor, target=urlsplit(store).port or 0) for _ in range(3)]
+    for proxy in proxies:
+        await proxy.start()
+    yield proxies
+    for proxy in proxies:
+        await proxy.stop()
+
+
+@pytest_twisted.async_yield_fixture
 async def fleet(
-    tmp_path: Path, upstream: Upstream, store: str, stopping: GitThatStops, clocks: list[SkewedClock]
+    tmp_path: Path, upstream: Upstream, proxies: list[FaultyProxy], stopping: GitThatStops, clocks: list[SkewedClock]
 ) -> AsyncIterator[list[ServerProcess]]:
     """Three servers, not started."""
     servers = [
@@ -68,11 +86,11 @@ async def fleet(
             reactor=reactor,
             state=tmp_path / f"replica{number}",
             upstream=upstream.url,
-            config=FAST + tiers(store, f"{PREFIX}/{tmp_path.name}"),
+            config=FAST + tiers(f"http://127.0.0.1:{proxy.port}", f"{PREFIX}/{tmp_path.name}"),
             path=stopping.directory,
             clock=clock,
         )
-        for number, clock in enumerate(clocks)
+        for number, (clock, proxy) in enumerate(zip(clocks, proxies, strict=True))
     ]
     yield servers
     await stop_all(servers)
@@ -166,6 +184,43 @@ async def test_one_that_stands_still_is_replaced_and_goes_on(
     pushed += await push_and_wait(repository, fleet, 3)
     assert await all_counted(fleet, progress)
     assert len(logged(fleet, MADE)) in (len(pushed), len(pushed) + 1), "once for each commit"
+
+
+@pytest.mark.timeout(120)
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("stored", [False, True])
+async def test_one_that_is_killed_while_it_stores_is_followed(
+    repository: Repository,
+    git: Git,
+    fleet: list[ServerProcess],
+    proxies: list[FaultyProxy],
+    progress: Progress,
+    stored: bool,
+) -> None:
+    """Another one makes the snapshot if it has not reached the store; otherwise that one is served by all."""
+    await start_all(fleet)
+    await clone_everywhere(git, fleet, "first")
+    pushed = await push_and_wait(repository, fleet, 2)
+    for proxy in proxies:
+        proxy.trap_answers = stored
+        proxy.trap = f"PUT /{objectservers.BUCKET}/{PREFIX}/{fleet[0].state.parent.name}/{MANIFEST} ".encode()
+    pushed.append(repositories.push_commit(repository, "main", "the last words"))
+    _, number = await patient(DeferredList([proxy.trapped for proxy in proxies], fireOnOneCallback=True))
+    for proxy in proxies:
+        proxy.trap = None
+    doomed = fleet[number]
+    await doomed.kill()
+    left = [server for server in fleet if server is not doomed]
+    await first_of(left, TAKEN)
+    if not stored:
+        await first_of(left, MADE)
+    for server in left:
+        await newest(server, pushed[-1])
+    pushed += await push_and_wait(repository, left, 2)
+    for server in left:
+        await newest(server, pushed[-1])
+    assert len(logged(fleet, MADE)) - len(pushed) in ((-1, 0) if stored else (0, 1)), "once for each commit"
+    assert await progress.counted("made/snapshot/git.example/org/repo") <= len(logged(fleet, MADE))
 
 
 @pytest.mark.timeout(120)
