@@ -96,6 +96,7 @@ def learnt(last: Run | None, number: int, at: float, now: float) -> Run:
     :param last: what this replica knew before.
     :param number: how often it was done.
     :param at: when it was done last, by the clock of whoever did it.
+    :param now: by this replica's clock.
     """
     if last is not None and last.number == number:
         return last
