@@ -3,17 +3,12 @@
 import os
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
-from tests.cleanliness import GRACE, child_processes
+from tests.cleanliness import GRACE, child_processes, name_of
 
 
 def descriptors() -> Counter[str]:
@@ -33,6 +28,11 @@ def descriptors() -> Counter[str]:
     return found
 
 
+def children() -> list[str]:
+    """Name this process's living children."""
+    return [name_of(pid) for pid in child_processes()]
+
+
 def temporary_files(state: Path) -> list[str]:
     """Name what lies in a state directory only while something is under way."""
     patterns = ("spools/*", "scratch/*", "packs/*.part", "mirrors/.aside/*", "mirrors/**/tmp_*", "mirrors/**/*.lock")
@@ -46,49 +46,8 @@ def files(state: Path) -> set[str]:
     return {str(path.relative_to(state)) for path in found}
 
 
-@implementer(IReadDescriptor)
-class _Ending:
-    """A child on its way to its end, by a descriptor that can be read then (pidfd_open(2)).
-
-    :raise ProcessLookupError: when it has been reaped.
-    """
-
-    def __init__(self, *, reactor: Any, pid: int) -> None:
-        self._reactor, self._descriptor = reactor, os.pidfd_open(pid)
-        self.ended: Deferred[None] = Deferred(lambda _: self._close())
-        reactor.addReader(self)
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def logPrefix(self) -> str:
-        return "the end of a child"
-
-    def doRead(self) -> None:
-        self._close()
-        self.ended.callback(None)
-
-    def connectionLost(self, reason: Failure) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        self._reactor.removeReader(self)
-        os.close(self._descriptor)
-
-
-async def children_ended(reactor: Any) -> None:
-    """Wait until no child of this process lives; the check after a test that waits in vain names those that do."""
-    while running := list(child_processes()):
-        for pid in running:
-            with suppress(ProcessLookupError):
-                await _Ending(reactor=reactor, pid=pid).ended
-
-
 async def settle(reactor: Any, remains: Callable[[], object]) -> Any:
-    """Let connections close and files go, then say what remains.
-
-    Nothing tells when a descriptor has been closed or a file has gone, so that they have some turns of the reactor, and
-    then a while. Children that are to end are waited for by :func:`children_ended` before.
+    """Let connections close and children be reaped, then say what remains.
 
     :param remains: says what is left over, something false for nothing.
     """

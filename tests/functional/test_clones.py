@@ -1,7 +1,7 @@
 """Big repositories and many clients: clones are whole, and nothing is left of them on the server."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pytest
 import pytest_twisted
@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
-from tests.functional.remains import children_ended, descriptors, settle, temporary_files
+from tests.functional.remains import children, descriptors, settle, temporary_files
 from tests.functional.repositories import Repository
 from tests.functional.server import Cachew
 from tests.functional.upstream import Upstream
@@ -55,9 +55,10 @@ def grown(before: Mapping[str, int]) -> dict[str, int]:
     return {what: count - before.get(what, 0) for what, count in descriptors().items() if count > before.get(what, 0)}
 
 
-def left_over(cachew: Cachew, before: Mapping[str, int]) -> list[object]:
+def left_over(cachew: Cachew, before: Mapping[str, int], known: Collection[str]) -> list[object]:
     """Name what is left of requests that have ended."""
-    return [*temporary_files(cachew.state), *grown(before).items()]
+    new = [child for child in children() if child not in known]
+    return [*new, *temporary_files(cachew.state), *grown(before).items()]
 
 
 @pytest_twisted.ensureDeferred
@@ -71,8 +72,8 @@ async def test_a_crowd(upstream: Upstream, git: Git, start: Start, pack_cache: s
     await cachew.mirrored("org/repo")
     await git.run("clone", "-q", URL, "first", protocol=2)
     await cachew.quiet()
-    await children_ended(reactor)
-    before = descriptors()
+    await settle(reactor, children)
+    before, known = descriptors(), children()
     clones = [
         Deferred.fromCoroutine(git.run("clone", "-q", "--bare", URL, f"clone{n}", protocol=n % 2 * 2))
         for n in range(CROWD)
@@ -81,5 +82,4 @@ async def test_a_crowd(upstream: Upstream, git: Git, start: Start, pack_cache: s
     heads = [Repository(git.home / f"clone{n}").commit() for n in range(CROWD)]
     assert set(heads) == {repository.commit()}
     await cachew.quiet()
-    await children_ended(reactor)
-    assert await settle(reactor, lambda: left_over(cachew, before)) == []
+    assert await settle(reactor, lambda: left_over(cachew, before, known)) == []

@@ -38,7 +38,7 @@ from tests.functional.conftest import Start
 from tests.functional.misbehaviour import Refuse
 from tests.functional.process import ServerProcess
 from tests.functional.rawhttp import ask, connect
-from tests.functional.remains import children_ended, files, settle, temporary_files
+from tests.functional.remains import files, settle, temporary_files
 from tests.functional.upstream import Upstream
 
 TIMES = float(os.environ.get("CACHEW_FUZZ", "1"))
@@ -198,7 +198,6 @@ async def test_a_whole_server(start: Start, upstream: Upstream, tmp_path: Path) 
     await deferToThread(throw)
     await cachew.quiet()
     assert (await ask(reactor, cachew.url, "GET", f"{nonsense.REPOSITORY}/snapshot.tar.zst")).status == 200
-    await children_ended(reactor)
     assert not await settle(reactor, lambda: cachew.house.ground.processes.running)
     assert mirrors(cachew.state) == before, "nothing else was mirrored"
     assert {name for name in files(tmp_path) if not name.startswith("state/")} == outside
