@@ -12,7 +12,7 @@ from twisted.web.iweb import IResponse
 
 from cachew.plumbing.errors import BadRequest, TooLarge, UpstreamBusy, UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.pktline import Decoder, Packet
-from cachew.plumbing.streams import PIECE, Source
+from cachew.plumbing.streams import PIECE, Source, read_start
 from cachew.upstream import headers as http
 from cachew.upstream.advertisement import AdvertisementParser
 from cachew.upstream.exchange import Exchange, raw
@@ -130,16 +130,9 @@ async def _require_success(url: str, status: int, headers: http.RawHeaders, sour
         raise UpstreamBusy(url, f"answered {status}", status=status, retry_after=wait)
     if not 400 <= status < 500 or status == 408:
         raise UpstreamUnreachable(url, f"answered {status} to a ref check")
-    text = await _start_of(source, _REFUSAL_TEXT)
+    text = await read_start(source, _REFUSAL_TEXT)
     encoded = http.first(headers, b"content-encoding") is not None
     raise UpstreamRefused(url, status=status, headers=http.of_refusal(headers), body=b"" if encoded else text)
-
-
-async def _start_of(source: Source, limit: int) -> bytes:
-    text = b""
-    while len(text) < limit and (piece := await source.read(limit - len(text))):
-        text += piece
-    return text
 
 
 async def _parse(source: Source, parser: _Parser, limit: int) -> None:
