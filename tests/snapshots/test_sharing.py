@@ -136,26 +136,28 @@ def test_two_that_begin_at_once_are_one(records: UnreliableRecords, clock: Clock
     assert two.run is not None and two.run.succeeded
 
 
-def test_a_dead_one_is_replaced(records: UnreliableRecords, clock: Clock) -> None:
-    """The work of one that is silent for the lease's duration is done by another."""
+def overtaken(records: UnreliableRecords, clock: Clock) -> tuple[Replica, Replica]:
+    """Return a replica that has stood still in its work for longer than its lease, and the one that did it then."""
     one, two = Replica("one", records, Clock()), Replica("two", records, clock)
     one.hold = Deferred()
     one.turn()
     for _ in range(10):
         two.turn()
         clock.advance(15)
+    return one, two
+
+
+def test_a_dead_one_is_replaced(records: UnreliableRecords, clock: Clock) -> None:
+    """The work of one that is silent for the lease's duration is done by another."""
+    _, two = overtaken(records, clock)
     assert len(two.made) == 1
 
 
 def test_one_that_was_stopped_completes_nothing(records: UnreliableRecords, clock: Clock) -> None:
     """Whose process stood still while another did its work finds that out at the end, if not before."""
-    one, two = Replica("one", records, Clock()), Replica("two", records, clock)
-    one.hold = Deferred()
-    one.turn()
-    for _ in range(10):
-        two.turn()
-        clock.advance(15)
+    one, two = overtaken(records, clock)
     told = two.run
+    assert one.hold is not None
     one.hold.callback(None)
     assert (one.run, one.counted("elsewhere"), one.counted("made")) == (None, 1, None)
     clock.advance(0.1 * HOUR)
