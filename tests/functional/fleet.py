@@ -1,11 +1,14 @@
 """Three servers and one store, as processes of their own: what the tests of fleets share."""
 
+import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 
+from cachew.replicas.progress import Completion, Progress
 from tests.functional import repositories
 from tests.functional.gitclient import Git, Run
 from tests.functional.rawhttp import ask
@@ -14,15 +17,17 @@ from tests.functional.repositories import Repository
 from tests.web.wire import Response, patient
 
 INTERVAL = 1.0
+MIRROR_INTERVAL = 5 * INTERVAL
 PREFIX = "fleet"
 SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"
 MADE = "made snapshot:git.example/org/repo, "
 OUTDATED = "is outdated and was removed"
+CHECKS = "checks/{task}/git.example/org/repo"
 TAKEN = "lease snapshot/git.example/org/repo taken from"
 FAST = f"""
 [git]
 snapshot-interval = "{INTERVAL}s"
-mirror-snapshot-interval = "{5 * INTERVAL}s"
+mirror-snapshot-interval = "{MIRROR_INTERVAL}s"
 ref-check-interval = "100ms"
 replica-timeout = "2s"
 lfs-snapshots = false
@@ -93,11 +98,40 @@ async def newest(server: ServerProcess, commit: str) -> Response:
     return answer
 
 
-async def push_and_wait(repository: Repository, servers: list[ServerProcess], count: int) -> list[str]:
+class Completions:
+    """When a task was completed, as those who did it wrote it down: the log's lines come late while a machine is busy.
+
+    :param progress: where they wrote it down.
+    :param task: its name.
+    :param apart: seconds by which the servers' clocks differ from the true time, or twice as many, or none.
+    """
+
+    def __init__(self, progress: Progress, task: str, apart: float = 0.0) -> None:
+        self._progress, self._name, self._apart = progress, CHECKS.format(task=task), apart
+        self._found: dict[int, Completion] = {}
+
+    async def note(self) -> None:
+        """Look at the last one."""
+        last = await self._progress.last(self._name)
+        if last is not None and last.number not in self._found:
+            ahead = round((last.at - reactor.seconds()) / self._apart) * self._apart if self._apart else 0.0
+            self._found[last.number] = replace(last, at=last.at - ahead)
+
+    def shortest(self) -> float:
+        """Return the fewest seconds from one to the next."""
+        pairs = itertools.pairwise(self._found.values())
+        return min((later.at - earlier.at) / (later.number - earlier.number) for earlier, later in pairs)
+
+
+async def push_and_wait(
+    repository: Repository, servers: list[ServerProcess], count: int, *watched: Completions
+) -> list[str]:
     """Push commits, each after the snapshot of the one before was made; return them."""
     pushed = []
     for number in range(count):
         waiting = Deferred.fromCoroutine(first_of(servers, MADE))
         pushed.append(repositories.push_commit(repository, "main", f"push {number}"))
         await waiting
+        for completions in watched:
+            await completions.note()
     return pushed
