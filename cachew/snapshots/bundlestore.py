@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from cachew.cache.interface import Cache, Entry
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
-from cachew.plumbing.errors import CorruptObject
+from cachew.plumbing.errors import Conflict, CorruptObject
 from cachew.plumbing.process import Processes
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.streams import read_all
@@ -72,25 +72,39 @@ class BundleStore:
         """Make the bundle that the list needs next, if it needs one.
 
         :param renew: whether to begin a new list.
-        :return: whether one was made.
+        :return: whether one was made and listed; not when another replica has changed the list meanwhile.
         """
         return await self._updates.run(identity, lambda: self._update(identity, renew))
 
     async def _update(self, identity: Identity, renew: bool) -> bool:
         mirror = await self._ready_mirror(identity)
-        tips = branches(mirror.refs)
-        present = await self._intact(identity)
-        step = next_step(present, tips, int(self._clock.seconds()), renew=renew)
-        if step is None or not await self._holds_anything(mirror, step.revisions):
+        # Begun before the list is read: another replica's that is stored from here on stays.
+        writer = await self._cache.create(NAMESPACE, _list_key(identity), unless_replaced=True)
+        try:
+            after = await self._extended(identity, mirror, renew)
+            if after is None:
+                return False
+            await writer.write(after.encode())
+            await writer.commit()
+        except Conflict:
             return False
+        finally:
+            await writer.abort()
+        return True
+
+    async def _extended(self, identity: Identity, mirror: Mirror, renew: bool) -> BundleList | None:
+        """Make the bundle that the list needs next and return the list with it; None when it needs none."""
+        present = await self._intact(identity)
+        step = next_step(present, branches(mirror.refs), int(self._clock.seconds()), renew=renew)
+        if step is None or not await self._holds_anything(mirror, step.revisions):
+            return None
 
         async def make(directory: Path, begin: Begin) -> None:
             await self._bundles.write(mirror, list(step.revisions), begin)
 
         key = _bundle_key(identity, step.listed.name)
         await self._productions.run(Order(key, identity.name, make)).ended()
-        await self._store(identity, step.after)
-        return True
+        return step.after
 
     async def _holds_anything(self, mirror: Mirror, revisions: tuple[str, ...]) -> bool:
         """Whether there is a commit between what is left out and what is held: git makes no empty bundle."""
@@ -115,14 +129,6 @@ class BundleStore:
             return BundleList()
         finally:
             entry.close()
-
-    async def _store(self, identity: Identity, updated: BundleList) -> None:
-        writer = await self._cache.create(NAMESPACE, _list_key(identity))
-        try:
-            await writer.write(updated.encode())
-            await writer.commit()
-        finally:
-            await writer.abort()
 
 
 def _list_key(identity: Identity) -> str:

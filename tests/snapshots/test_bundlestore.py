@@ -2,16 +2,21 @@
 
 import http.server
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 import pytest_twisted
+from obstore.store import MemoryStore
 from twisted.internet.task import Clock
 
+from cachew.cache.interface import Cache, Options
 from cachew.cache.memory import MemoryCache
+from cachew.cache.objectstore import ObjectStoreCache, ObjectStoreWriter
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
+from cachew.plumbing.bucket import Bucket
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import read_all
@@ -21,6 +26,8 @@ from cachew.snapshots.bundlelist import render
 from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.production import Productions
 from tests.snapshots.repositories import IDENTITY, BareMirror, commit, git
+
+DAY = 86_400
 
 
 class NoUpstream:
@@ -49,43 +56,54 @@ def cache(clock: Clock) -> MemoryCache:
     return MemoryCache(limit=10_000_000, clock=clock.seconds)
 
 
+StoreOver = Callable[[Cache], BundleStore]
+
+
 @pytest.fixture
-def store(
-    cache: MemoryCache,
+def store_over(
     clock: Clock,
     mirror: BareMirror,
     processes: Processes,
     commands: GitCommands,
     threads: Threads,
     tmp_path: Path,
-) -> BundleStore:
-    """Return the lists of the mirror."""
+) -> StoreOver:
+    """Return what gives the lists of the mirror, kept in a cache."""
     (tmp_path / "scratch").mkdir()
-    productions = Productions(
-        cache=cache, scratch=tmp_path / "scratch", slots=Slots(limit=2), clock=clock, threads=threads
-    )
 
     async def ready(identity: Identity) -> BareMirror:
         return mirror
 
-    bundles = Bundles(
-        cache=cache,
-        productions=productions,
-        processes=processes,
-        commands=commands,
-        ready_mirror=ready,
-        upstream=NoUpstream(),
-        clock=clock,
-    )
-    return BundleStore(
-        cache=cache,
-        productions=productions,
-        bundles=bundles,
-        processes=processes,
-        commands=commands,
-        ready_mirror=ready,
-        clock=clock,
-    )
+    def over(cache: Cache) -> BundleStore:
+        productions = Productions(
+            cache=cache, scratch=tmp_path / "scratch", slots=Slots(limit=2), clock=clock, threads=threads
+        )
+        bundles = Bundles(
+            cache=cache,
+            productions=productions,
+            processes=processes,
+            commands=commands,
+            ready_mirror=ready,
+            upstream=NoUpstream(),
+            clock=clock,
+        )
+        return BundleStore(
+            cache=cache,
+            productions=productions,
+            bundles=bundles,
+            processes=processes,
+            commands=commands,
+            ready_mirror=ready,
+            clock=clock,
+        )
+
+    return over
+
+
+@pytest.fixture
+def store(store_over: StoreOver, cache: MemoryCache) -> BundleStore:
+    """Return the lists of the mirror."""
+    return store_over(cache)
 
 
 async def contents(store: BundleStore) -> dict[str, bytes]:
@@ -136,6 +154,46 @@ async def test_a_rewound_branch_needs_no_bundle(store: BundleStore, mirror: Bare
     await store.update(IDENTITY)
     git(mirror.directory, "update-ref", "refs/heads/main", "refs/heads/main~1")
     assert not await store.update(IDENTITY)
+
+
+class OvertakenCache(ObjectStoreCache):
+    """Shared storage of a replica that lets others go first with what it is about to make."""
+
+    overtake: Callable[[], Awaitable[object]]
+
+    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> ObjectStoreWriter:
+        """Begin an object."""
+        if key.startswith("bundle:"):
+            await self.overtake()
+        return await super().create(namespace, key, **options)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_late_replica_leaves_the_list_of_another(
+    store_over: StoreOver, mirror: BareMirror, work: Path, threads: Threads, clock: Clock
+) -> None:
+    """What was listed while a replica made its bundle stays listed, and that replica goes on from there."""
+    shared = Bucket(store=MemoryStore(), threads=threads)
+    late = OvertakenCache(bucket=shared, max_ttl=DAY, clock=clock.seconds)
+    lists = store_over(late)
+    others = store_over(ObjectStoreCache(bucket=shared, max_ttl=DAY, clock=clock.seconds))
+    await others.update(IDENTITY)
+    commit(work, {"README": "new\n"})
+    mirror.pull(work)
+    clock.advance(60)
+
+    async def overtake() -> None:
+        await others.update(IDENTITY)
+        clock.advance(60)
+        commit(work, {"README": "newer\n"})
+        mirror.pull(work)
+
+    late.overtake = overtake
+    assert not await lists.update(IDENTITY)
+    listed = await lists.listed(IDENTITY)
+    assert [bundle.token for bundle in listed] == [1_000_000_000, 1_000_000_060]
+    assert await others.update(IDENTITY)
+    assert (await lists.listed(IDENTITY))[:2] == listed
 
 
 @pytest.mark.parametrize("name", ["", "../x", "1-a", "key ref=x"])
