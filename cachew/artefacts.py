@@ -54,9 +54,7 @@ class Staleness:
 
     log = Logger()
 
-    def __init__(
-        self, *, freshness: Freshness, mirrors: Mirrors, remotes: Remotes, background: Background
-    ) -> None:
+    def __init__(self, *, freshness: Freshness, mirrors: Mirrors, remotes: Remotes, background: Background) -> None:
         self._freshness, self._mirrors, self._remotes = freshness, mirrors, remotes
         self._background = background
         self._checking: set[Identity] = set()
@@ -76,9 +74,7 @@ class Staleness:
             before = mirror.listing
             answer = await self._ask(identity)
             if not answer.stale and (mirror.behind(answer.listing) or mirror.listing is not before):
-                self.log.info(
-                    "refs stale for snapshot request, fetching in background", repository=identity.name
-                )
+                self.log.info("refs stale for snapshot request, fetching in background", repository=identity.name)
         finally:
             self._checking.discard(identity)
 
@@ -296,5 +292,3 @@ def make_artefacts(
 def _replica(state: Path) -> str:
     """Return what tells this replica from others, for the jitter of its schedule."""
     return f"{socket.gethostname()}:{state}"
-
-

@@ -146,9 +146,7 @@ def _decide(house: "House") -> Callable[[Any], Awaitable[None]] | None:
     if access.opa_url is None:
         return None
     agent = Agent(ground.reactor, connectTimeout=access.opa_timeout, pool=house.opa_connections)
-    opa = ExternalDecision(
-        url=access.opa_url, http=HTTPClient(agent), clock=ground.reactor, timeout=access.opa_timeout
-    )
+    opa = ExternalDecision(url=access.opa_url, http=HTTPClient(agent), clock=ground.reactor, timeout=access.opa_timeout)
     return lambda request: opa.require(house.policy.asked(request), _peer_of(request))
 
 

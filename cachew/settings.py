@@ -189,7 +189,9 @@ class TokenCredential(Section):
     """A fixed token."""
 
     kind: Literal["token"] = key("token", "A fixed token.")
-    url_prefix: BaseUrl = key(..., "The upstream URLs it is for; the longest prefix wins.", example='"https://github.com/"')
+    url_prefix: BaseUrl = key(
+        ..., "The upstream URLs it is for; the longest prefix wins.", example='"https://github.com/"'
+    )
     username: Text = key("x-access-token", "User name that goes with it.")
     token: SecretStr | None = key(None, "The token.", example='"${GITHUB_TOKEN}"')
     token_file: Path | None = key(None, "File that holds the token.", example='"/etc/cachew/github-token"')

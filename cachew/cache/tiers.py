@@ -35,9 +35,7 @@ class Tier:
 
     log = Logger()
 
-    def __init__(
-        self, *, cache: Cache, name: str, clock: IReactorTime, retry_after: float, metrics: Metrics
-    ) -> None:
+    def __init__(self, *, cache: Cache, name: str, clock: IReactorTime, retry_after: float, metrics: Metrics) -> None:
         self.cache, self.name = cache, name
         self._clock, self._retry_after, self._metrics = clock, retry_after, metrics
         self._failed_at: float | None = None

@@ -37,7 +37,6 @@ class Rules(Protocol):
     def wants_content(self, path: bytes) -> bool:
         """Tell whether the content of a file that was left out is to be kept in memory."""
 
-
     def stands_alone(self, path: bytes) -> bool:
         """Tell whether a file may be written out of turn: nothing else that is let through is meant by its name."""
 

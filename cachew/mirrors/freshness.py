@@ -169,16 +169,16 @@ class Freshness:
         """Break off the questions under way."""
         await self._shared.stop()
 
-    async def _outcome(
-        self, identity: Identity, kind: Kind, authorization: str | None, oldest: float
-    ) -> _Outcome:
+    async def _outcome(self, identity: Identity, kind: Kind, authorization: str | None, oldest: float) -> _Outcome:
         arrived = self._number
         question = (identity, kind)
         while True:
             for asked in (question, (identity, EVERYTHING)):
                 kept = self._kept.get(asked)
-                if kept and self._counts(identity, kept, oldest, arrived) and (
-                    asked == question or isinstance(kept.result, Listing)
+                if (
+                    kept
+                    and self._counts(identity, kept, oldest, arrived)
+                    and (asked == question or isinstance(kept.result, Listing))
                 ):
                     return kept
             flight = self._flights.get(question)

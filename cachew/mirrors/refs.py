@@ -46,9 +46,7 @@ def of_listing(listing: Listing) -> RefState:
 
 def _mirrored_part(listing: Listing) -> RefState:
     refs = {
-        ref.name: ref.oid
-        for ref in listing.refs
-        if ref.oid and ref.name.startswith(MIRRORED) and valid_name(ref.name)
+        ref.name: ref.oid for ref in listing.refs if ref.oid and ref.name.startswith(MIRRORED) and valid_name(ref.name)
     }
     _drop_impossible(refs)
     head = listing.by_name.get("HEAD")

@@ -137,9 +137,7 @@ class Bucket:
 
     async def upload(self, path: str) -> Upload:
         """Begin an upload of any size in parts; its calls are made by :meth:`call`."""
-        return await self.call(
-            obstore.open_writer, self._store, path, buffer_size=PART, max_concurrency=_PARTS_AT_ONCE
-        )
+        return await self.call(obstore.open_writer, self._store, path, buffer_size=PART, max_concurrency=_PARTS_AT_ONCE)
 
 
 def s3_store(

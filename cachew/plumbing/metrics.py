@@ -21,20 +21,29 @@ class Metrics:
             "cachew_requests_total", "HTTP requests answered", ["route", "status"], registry=registry
         )
         self.request_seconds = Histogram(
-            "cachew_request_seconds", "How long HTTP requests took to the last byte of their answer", ["route"],
-            buckets=_RESPONSE_STEPS, registry=registry,
+            "cachew_request_seconds",
+            "How long HTTP requests took to the last byte of their answer",
+            ["route"],
+            buckets=_RESPONSE_STEPS,
+            registry=registry,
         )
         self.reactor_lag = Histogram(
             "cachew_reactor_lag_seconds",
             "How late the reactor came to what was due, by what kept it: the machine's processors or the server itself",
-            ["cause"], buckets=_LAG_STEPS, registry=registry,
+            ["cause"],
+            buckets=_LAG_STEPS,
+            registry=registry,
         )
         self.response_bytes = Counter(
-            "cachew_response_bytes_total", "Bytes of responses' bodies, by where they came from", ["source"],
+            "cachew_response_bytes_total",
+            "Bytes of responses' bodies, by where they came from",
+            ["source"],
             registry=registry,
         )
         self.failures = Counter(
-            "cachew_failures_total", "Requests that failed on this side or upstream, by the kind of error", ["kind"],
+            "cachew_failures_total",
+            "Requests that failed on this side or upstream, by the kind of error",
+            ["kind"],
             registry=registry,
         )
         self.served = Counter(
@@ -44,7 +53,9 @@ class Metrics:
             "cachew_stale_responses_total", "Ref listings served while the upstream failed", registry=registry
         )
         self.ref_checks = Counter(
-            "cachew_ref_checks_total", "Upstreams asked for their refs, by outcome (ok, refused, failed)", ["outcome"],
+            "cachew_ref_checks_total",
+            "Upstreams asked for their refs, by outcome (ok, refused, failed)",
+            ["outcome"],
             registry=registry,
         )
         self.upstream_requests = Counter(
@@ -53,15 +64,15 @@ class Metrics:
         self.lfs_objects = Counter(
             "cachew_lfs_objects_total", "LFS objects sent, by where they came from", ["source"], registry=registry
         )
-        self.fetches = Counter(
-            "cachew_fetches_total", "Fetches into mirrors", ["outcome"], registry=registry
-        )
+        self.fetches = Counter("cachew_fetches_total", "Fetches into mirrors", ["outcome"], registry=registry)
         self.fetch_seconds = Histogram(
             "cachew_fetch_seconds", "How long fetches into mirrors took", buckets=_FETCH_STEPS, registry=registry
         )
         self.clone_seconds = Histogram(
-            "cachew_clone_seconds", "How long it took to mirror repositories for the first time",
-            buckets=_CLONE_STEPS, registry=registry,
+            "cachew_clone_seconds",
+            "How long it took to mirror repositories for the first time",
+            buckets=_CLONE_STEPS,
+            registry=registry,
         )
         self.mirrors = Gauge("cachew_mirrors", "Mirrors ready to serve", registry=registry)
         self.mirror_seeds = Counter(
@@ -77,12 +88,12 @@ class Metrics:
             "cachew_cache_tier_seconds", "How long cache tiers took to say what they have", ["tier"], registry=registry
         )
         self.tier_up = Gauge(
-            "cachew_cache_tier_up", "Whether a cache tier works (1) or failed when last asked (0)", ["tier"],
+            "cachew_cache_tier_up",
+            "Whether a cache tier works (1) or failed when last asked (0)",
+            ["tier"],
             registry=registry,
         )
-        self.clones = Counter(
-            "cachew_clones_total", "Clones served by this replica", ["repository"], registry=registry
-        )
+        self.clones = Counter("cachew_clones_total", "Clones served by this replica", ["repository"], registry=registry)
         self.scheduled = Counter(
             "cachew_scheduled_work_total",
             "Scheduled tasks by what came of them (made, unchanged, elsewhere, failed)",

@@ -15,9 +15,7 @@ class Remembered(Generic[V]):
     :param limit: what all of them may weigh, unless it is one alone.
     """
 
-    def __init__(
-        self, kept: int = 64, *, weigh: Callable[[V], int] = lambda result: 0, limit: int = 0
-    ) -> None:
+    def __init__(self, kept: int = 64, *, weigh: Callable[[V], int] = lambda result: 0, limit: int = 0) -> None:
         self._kept, self._weigh, self._limit = kept, weigh, limit
         self._weight = 0
         self._made: OrderedDict[tuple[int, Hashable], tuple[Any, V]] = OrderedDict()

@@ -164,9 +164,7 @@ class Scheduler(Service):
 
     def _tasks(self, identities: Iterable[str]) -> dict[Task, float]:
         present = frozenset(identities)
-        always = {
-            Task(name, what): interval for name in present for what, interval in self._intervals.always.items()
-        }
+        always = {Task(name, what): interval for name in present for what, interval in self._intervals.always.items()}
         wanted = {task: self._intervals.wanted for task in self._wanted if task.repository in present}
         return always | wanted
 

@@ -93,9 +93,7 @@ class MirrorMaker:
             mark = refs_mark(mirror.refs)
             await self._threads(_copy, mirror, copy, refs)
         await self._check.verify(copy)
-        sink = await begin(
-            {"Content-Type": ARCHIVE_TYPE, REFS_HEADER: mark, FORMAT_HEADER: mirror.object_format}
-        )
+        sink = await begin({"Content-Type": ARCHIVE_TYPE, REFS_HEADER: mark, FORMAT_HEADER: mirror.object_format})
         writer = FrameWriter(sink=sink, threads=self._threads)
         try:
             await writer.add(await self._threads(_segments, copy), tarzst.PACKED_LEVEL)

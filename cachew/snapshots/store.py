@@ -88,5 +88,3 @@ class SnapshotMaker:
         prepared = await self._archiver.prepare(mirror, variant, directory)
         sink = await begin({"Content-Type": ARCHIVE_TYPE, COMMIT_HEADER: prepared.clone.commit})
         await self._archiver.write(prepared, sink)
-
-

@@ -38,9 +38,7 @@ class Exchange:
         self._reactor, self._agents, self._hosts, self._metrics = reactor, agents, hosts, metrics
         self._idle = idle
 
-    async def get_following(
-        self, url: str, headers: http.RawHeaders, *, seconds: float
-    ) -> tuple[IResponse, str]:
+    async def get_following(self, url: str, headers: http.RawHeaders, *, seconds: float) -> tuple[IResponse, str]:
         """Get `info/refs`, following redirects to admitted hosts; credentials stay with the origin they were for.
 
         :param seconds: how long each answer is waited for.

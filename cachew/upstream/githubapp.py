@@ -176,9 +176,7 @@ class GitHubApps:
     async def _exchange(self, method: str, url: str, proof: str) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {proof}", "Accept": "application/vnd.github+json", "User-Agent": AGENT}
         try:
-            response = await self._http.request(
-                method, url, headers=headers, unbuffered=True, allow_redirects=False
-            )
+            response = await self._http.request(method, url, headers=headers, unbuffered=True, allow_redirects=False)
         except Exception as failure:
             raise explain(self._api, failure) from failure
         source = response_source(response, upstream=self._api, clock=self._clock, idle=self._timeout)

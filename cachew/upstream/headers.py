@@ -47,10 +47,7 @@ def of_refusal(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
 def _kept(headers: Iterable[tuple[bytes, bytes]], dropped: frozenset[bytes], prefixes: tuple[bytes, ...]) -> RawHeaders:
     headers = list(headers)
     named = {
-        token.strip().lower()
-        for name, value in headers
-        if name.lower() == b"connection"
-        for token in value.split(b",")
+        token.strip().lower() for name, value in headers if name.lower() == b"connection" for token in value.split(b",")
     }
     return [
         (name, value)

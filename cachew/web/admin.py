@@ -29,9 +29,7 @@ class AdminRoutes:
 
     log = Logger()
 
-    def __init__(
-        self, *, access: AdminAccess, operations: Operations, metrics: Metrics, levels: LogLevels
-    ) -> None:
+    def __init__(self, *, access: AdminAccess, operations: Operations, metrics: Metrics, levels: LogLevels) -> None:
         self._access, self._operations, self._metrics, self._levels = access, operations, metrics, levels
 
     def mount(self, app: Klein) -> None:

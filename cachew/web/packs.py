@@ -92,9 +92,7 @@ class Packs:
         response = await self._cache.response(key, produce)
         await self._send(request, response, "mirror")
 
-    async def serve_upstream(
-        self, request: Any, mirror: Mirror, command: Fetch, authorization: str | None
-    ) -> None:
+    async def serve_upstream(self, request: Any, mirror: Mirror, command: Fetch, authorization: str | None) -> None:
         """Answer a fetch with the upstream's pack.
 
         :param mirror: the repository's, in whatever state.

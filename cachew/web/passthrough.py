@@ -221,5 +221,3 @@ def _begin(request: Any, status: int, headers: list[tuple[bytes, bytes]]) -> Non
         request.responseHeaders.removeHeader(name)
     for name, value in headers:
         request.responseHeaders.addRawHeader(name, value)
-
-

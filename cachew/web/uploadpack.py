@@ -127,9 +127,7 @@ class UploadPack:
     async def _body(self, request: Any) -> bytes:
         if request.body_length is not None and request.body_length > self._body_limit:
             raise TooLarge(self._body_limit, "the request body")
-        return await read_inflated(
-            request.body, encoding=request.getHeader("content-encoding"), limit=self._body_limit
-        )
+        return await read_inflated(request.body, encoding=request.getHeader("content-encoding"), limit=self._body_limit)
 
     async def _ls_refs(
         self, request: Any, identity: Identity, authorization: str | None, body: bytes, command: V2LsRefs

@@ -36,8 +36,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
     """Replace NaN, which JSON doesn't have."""
     return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in fields.items()
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in fields.items()
     }
 
 

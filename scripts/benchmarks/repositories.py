@@ -15,9 +15,7 @@ from scripts.benchmarks.history import Shape, stream
 
 FULL: Mapping[str, Shape] = {
     "small": Shape(commits=200, files=100),
-    "medium": Shape(
-        commits=50_000, changed=2, files=2_000, lines=80, edited=28, branches=20, tags=100, behind=100
-    ),
+    "medium": Shape(commits=50_000, changed=2, files=2_000, lines=80, edited=28, branches=20, tags=100, behind=100),
     "many-refs": Shape(commits=1_000, files=100, branches=40_000, tags=10_000),
     "big-blob": Shape(commits=20, blob=310_000_000),
     "large": Shape(commits=60_000, changed=3, files=6_000, lines=120, edited=38, branches=10, tags=100),

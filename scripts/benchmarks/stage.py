@@ -72,9 +72,7 @@ class Stage:
             stack.enter_context(self.upstream)
             upstream = f"http://{ports.HOST}:{self.upstream.port}/"
             settle = 0.3 if self.options.quick else 3.0
-            self.cachew = Cachew(
-                directory=self.work / "cachew", upstream=upstream, more=self._more, settle=settle
-            )
+            self.cachew = Cachew(directory=self.work / "cachew", upstream=upstream, more=self._more, settle=settle)
             stack.enter_context(self.cachew)
             self._stack = stack.pop_all()
         return self
@@ -107,9 +105,7 @@ class Stage:
                 git(*(words.get(word, word) for word in command))
             return recorder.exchanges
 
-    def visit(
-        self, server: Server, repository: Repository, exchanges: Sequence[Exchange], *, size: int = 0
-    ) -> Visit:
+    def visit(self, server: Server, repository: Repository, exchanges: Sequence[Exchange], *, size: int = 0) -> Visit:
         """Return recorded exchanges as a client's visit to a server.
 
         :param size: bytes of the last answer when it was checked; others may differ a little.

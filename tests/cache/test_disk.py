@@ -76,9 +76,7 @@ async def test_survives_a_restart(make: Callable[..., DiskCache]) -> None:
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("damage", ["lost", "rubbish", "cut short", *(f"page {number}" for number in range(4))])
-async def test_rebuilds_a_lost_or_damaged_index(
-    make: Callable[..., DiskCache], tmp_path: Path, damage: str
-) -> None:
+async def test_rebuilds_a_lost_or_damaged_index(make: Callable[..., DiskCache], tmp_path: Path, damage: str) -> None:
     """Without its index, or with a damaged one, the cache has all that it had."""
     cache = make()
     await cache.start()
@@ -158,9 +156,7 @@ async def test_a_truncated_file_is_a_miss(make: Callable[..., DiskCache], tmp_pa
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("position", [0, 1_048_576, 2_499_999])
-async def test_damaged_content_is_never_served(
-    make: Callable[..., DiskCache], tmp_path: Path, position: int
-) -> None:
+async def test_damaged_content_is_never_served(make: Callable[..., DiskCache], tmp_path: Path, position: int) -> None:
     """A flipped byte in a file from before the restart fails its reader before it gets there, and ends the object."""
     cache = make()
     await cache.start()
@@ -300,9 +296,7 @@ async def test_a_full_index_lets_nothing_become_visible(make: Callable[..., Disk
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_index_that_is_damaged_meanwhile_is_made_anew(
-    make: Callable[..., DiskCache], tmp_path: Path
-) -> None:
+async def test_an_index_that_is_damaged_meanwhile_is_made_anew(make: Callable[..., DiskCache], tmp_path: Path) -> None:
     """When the index is damaged under a running server one request fails, and none of what is stored is lost."""
     cache = make()
     await cache.start()

@@ -75,9 +75,7 @@ def ask(connections: Connections, url: str, method: str = "GET", body: object = 
         return answer.status, b"".join(answer.stream())
 
 
-@pytest.mark.parametrize(
-    "answer", [OK, b"HTTP/1.1 204 No Content\r\n\r\n", CHUNKED + b"2\r\nok\r\n0\r\n\r\n"]
-)
+@pytest.mark.parametrize("answer", [OK, b"HTTP/1.1 204 No Content\r\n\r\n", CHUNKED + b"2\r\nok\r\n0\r\n\r\n"])
 def test_keeps_connections(listen: Callable[..., Listener], answer: bytes) -> None:
     """One connection serves one request after the other, when each answer was read to its end."""
     listener, connections = listen([answer, answer, OK]), Connections()

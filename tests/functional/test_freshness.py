@@ -156,9 +156,7 @@ async def test_a_hundred_clients_cost_one_fetch(
     before = {kind: upstream.count(kind) for kind in ("refs", "pack")}
     hold = Hold()
     upstream.misbehave(hold, kind="refs", times=1)
-    fetches = together(
-        *(here.run("-C", f"c{number}", "fetch", "-q", "origin", "main:got") for number in range(100))
-    )
+    fetches = together(*(here.run("-C", f"c{number}", "fetch", "-q", "origin", "main:got") for number in range(100)))
     fetching = Deferred.fromCoroutine(_coroutine(fetches))
     await upstream.journal.reached(before["refs"] + 1, "refs")
     hold.release()

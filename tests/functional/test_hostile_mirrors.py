@@ -68,9 +68,7 @@ async def test_oddities_of_famous_repositories(upstream: Upstream, git: Git, sta
         ("120000", ".gitmodules", b"/etc/passwd"),
     ],
 )
-async def test_tricks_are_not_mirrored(
-    upstream: Upstream, start: Start, mode: str, name: str, content: bytes
-) -> None:
+async def test_tricks_are_not_mirrored(upstream: Upstream, start: Start, mode: str, name: str, content: bytes) -> None:
     """A repository that attacks its users' git is not taken into a mirror, and nothing of it stays."""
     repository = repositories.init(upstream.path("org/evil"))
     commit(repository, tree(repository, (mode, name, content)))

@@ -161,7 +161,7 @@ async def test_what_is_kept_is_of_no_use_without_leave(
     repositories.make_repository(upstream.path("org/other"))
     cachew = await start(CONFIG)
     granted = await leave(cachew)
-    (name, grant), = granted.header.items()
+    ((name, grant),) = granted.header.items()
     assert (await download(cachew, granted)).body == DATA
     await cachew.quiet()
     elsewhere = granted.href.replace("org/repo", "org/other")
@@ -398,9 +398,7 @@ async def test_the_batch_itself(upstream: Upstream, repository: Repository, star
 
 
 @pytest_twisted.ensureDeferred
-async def test_hosts_do_not_share(
-    upstream: Upstream, repository: Repository, start: Start, tmp_path: Path
-) -> None:
+async def test_hosts_do_not_share(upstream: Upstream, repository: Repository, start: Start, tmp_path: Path) -> None:
     """An object that one upstream lets a client have is not given to another upstream's clients."""
     root = tmp_path / "foreign"
     root.mkdir()

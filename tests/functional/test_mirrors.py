@@ -179,9 +179,7 @@ async def test_objects_by_id(house: House, upstream: Upstream, repository: Repos
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_restart_finds_it(
-    house: House, upstream: Upstream, repository: Repository
-) -> None:
+async def test_a_restart_finds_it(house: House, upstream: Upstream, repository: Repository) -> None:
     """A new process serves the mirrors on disk, without locks and half-made things that a killed one left."""
     from twisted.internet import reactor
 

@@ -75,9 +75,7 @@ async def test_starts_from_what_the_others_have(
     pushed = repositories.push_commit(repository, "main", "after the snapshots")
     await git.run("clone", "-q", "--mirror", f"http://127.0.0.1:{meter.port}/org/repo", "direct")
     clone, meter.passed = meter.passed, 0
-    fresh = Cachew(
-        reactor=reactor, state=tmp_path / "fresh", upstream=f"http://127.0.0.1:{meter.port}/", config=config
-    )
+    fresh = Cachew(reactor=reactor, state=tmp_path / "fresh", upstream=f"http://127.0.0.1:{meter.port}/", config=config)
     await fresh.start()
     try:
         hold = Hold()

@@ -217,9 +217,7 @@ async def test_the_servers_own_places(upstream: Upstream, start: Start) -> None:
             assert response.status == 401 or login, f"{method} {path}: {response.status}"
             assert not reveals(world.private, response) and b"org/private" not in response.body
     for method, path in places[-4:]:
-        response = await ask(
-            reactor, world.cachew.url, method, path, f"Authorization: Bearer {world.cachew.token}"
-        )
+        response = await ask(reactor, world.cachew.url, method, path, f"Authorization: Bearer {world.cachew.token}")
         assert response.status == 403 and not reveals(world.private, response), f"{method} {path}"
 
 

@@ -150,9 +150,9 @@ async def test_three_servers_are_one(
     await first_of(left, MADE)
     assert logged(left, TAKEN)
     answers = [await newest(server, pushed[-1]) for server in left]
-    assert {answer.headers["etag"] for answer in answers} == {
-        f'"{hashlib.sha256(answers[0].body).hexdigest()}"'
-    }, "what is served is what was stored"
+    assert {answer.headers["etag"] for answer in answers} == {f'"{hashlib.sha256(answers[0].body).hexdigest()}"'}, (
+        "what is served is what was stored"
+    )
     for number, server in enumerate(left):
         assert await clone(git, server, f"last{number}") == pushed[-1]
     assert await all_counted(fleet, progress)

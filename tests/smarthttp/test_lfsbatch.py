@@ -60,9 +60,7 @@ def test_anything_else_is_not(body: bytes) -> None:
 def test_an_address_is_changed() -> None:
     """The address and what to show there are ours, all else is the upstream's."""
     answer, (download,) = taken({"transfer": "basic", "objects": [entry(), {"oid": OTHER, "size": 1}], "more": 1})
-    assert download == Download(
-        Wanted(OID, 5), "https://storage.example.com/x?sig=1", (("X-Key", "v"),), USUAL
-    )
+    assert download == Download(Wanted(OID, 5), "https://storage.example.com/x?sig=1", (("X-Key", "v"),), USUAL)
     action = {"href": "https://cachew.example/x", "header": {"X-Cachew-Grant": "g"}, "expires_in": USUAL}
     changed = {"oid": OID, "size": 5, "actions": {"download": action}, "authenticated": True}
     assert answer == {"transfer": "basic", "objects": [changed, {"oid": OTHER, "size": 1}], "more": 1}
@@ -120,8 +118,11 @@ def test_what_can_not_be_taken_over_stays(answer: object) -> None:
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text() | st.sampled_from([OID, 5]),
-    lambda some: st.lists(some) | st.dictionaries(
-        st.sampled_from(["oid", "size", "actions", "download", "href", "header", "expires_in", "expires_at"]), some
+    lambda some: (
+        st.lists(some)
+        | st.dictionaries(
+            st.sampled_from(["oid", "size", "actions", "download", "href", "header", "expires_in", "expires_at"]), some
+        )
     ),
 )
 

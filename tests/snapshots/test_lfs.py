@@ -119,9 +119,7 @@ def maker(processes: Processes, commands: GitCommands, threads: Threads, timeout
             "GIT_CONFIG_VALUE_0": "Authorization: Basic c2VydmVy",
         }
 
-    return LfsMaker(
-        processes=processes, commands=commands, threads=threads, credentials=credentials, timeout=timeout
-    )
+    return LfsMaker(processes=processes, commands=commands, threads=threads, credentials=credentials, timeout=timeout)
 
 
 def empty(directory: Path) -> Path:
@@ -171,9 +169,7 @@ async def test_the_credential_is_used_and_objects_are_fetched_once(
 
 
 @pytest_twisted.ensureDeferred
-async def test_lfsconfig_has_no_say(
-    lfs: LfsMaker, work: Path, server: LfsServer, tmp_path: Path
-) -> None:
+async def test_lfsconfig_has_no_say(lfs: LfsMaker, work: Path, server: LfsServer, tmp_path: Path) -> None:
     """A repository can't send the server elsewhere, nor leave objects out."""
     text = "[lfs]\n\turl = http://127.0.0.1:1/elsewhere\n\tfetchexclude = *\n\tskipdownloaderrors = true\n"
     commit(work, {".lfsconfig": text, "a.bin": server.keep(b"first")})

@@ -44,9 +44,7 @@ class Bench:
         self.clock = Clock()
         self.clock.advance(1_000_000)
         cache = MemoryCache(limit=1000, clock=self.clock.seconds)
-        productions = Productions(
-            cache=cache, scratch=scratch, slots=Slots(limit=1), clock=self.clock, threads=at_once
-        )
+        productions = Productions(cache=cache, scratch=scratch, slots=Slots(limit=1), clock=self.clock, threads=at_once)
         self.snapshots = Snapshots(
             cache=cache,
             productions=productions,

@@ -19,8 +19,6 @@ A, B = "a" * 40, "b" * 40
 T = TypeVar("T")
 
 
-
-
 def result_of(coroutine: Coroutine[Any, Any, T]) -> T:
     """Return what a coroutine has come to without waiting."""
     results: list[Any] = []
@@ -83,9 +81,7 @@ def test_gzip(upstream: Any, client: UpstreamClient) -> None:
     """A compressed listing is read."""
     body = encode_all([f"{A} refs/heads/main\n".encode(), FLUSH])
     upstream.v2()
-    upstream.say(
-        200, gzip.compress(body), Content_Type="application/x-git-upload-pack-result", Content_Encoding="gzip"
-    )
+    upstream.say(200, gzip.compress(body), Content_Type="application/x-git-upload-pack-result", Content_Encoding="gzip")
     assert names(result_of(client.list_refs(URL))[0]) == ["refs/heads/main"]
 
 
@@ -140,9 +136,7 @@ def test_garbage(upstream: Any, client: UpstreamClient, body: bytes) -> None:
 
 def test_err_not_found(upstream: Any, client: UpstreamClient) -> None:
     """An ERR packet about a missing repository is a refusal."""
-    upstream.say(
-        200, encode(b"ERR Repository not found"), Content_Type="application/x-git-upload-pack-advertisement"
-    )
+    upstream.say(200, encode(b"ERR Repository not found"), Content_Type="application/x-git-upload-pack-advertisement")
     with pytest.raises(UpstreamRefused) as caught:
         result_of(client.list_refs(URL))
     assert caught.value.status == 404
@@ -258,9 +252,7 @@ def test_redirect_is_refused(upstream: Any, client: UpstreamClient, location: st
 
 def test_forward(upstream: Any, client: UpstreamClient) -> None:
     """A request travels with the client's own headers and body, without what concerns only the way here."""
-    upstream.say(
-        200, b"pack", Content_Type="x/y", Proxy_Status="a", ETag='"e"', Set_Cookie="a=b", Alt_Svc="h3"
-    )
+    upstream.say(200, b"pack", Content_Type="x/y", Proxy_Status="a", ETag='"e"', Set_Cookie="a=b", Alt_Svc="h3")
     response = result_of(
         client.forward(
             b"POST",

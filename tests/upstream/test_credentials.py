@@ -86,7 +86,12 @@ def test_git_sees_it_for_its_url_only(tmp_path: Path) -> None:
     header = f"Authorization: {basic('x-access-token', 'secret')}"
     for url in (URL, f"{URL}/info/refs", f"{URL}.git/info/lfs/objects/batch"):
         assert seen(url) == header
-    for url in (f"{URL}.git/info/lfs/storage/x","https://git.example/org/other", "https://evil.example/org/repo", "http://git.example/org/repo"):
+    for url in (
+        f"{URL}.git/info/lfs/storage/x",
+        "https://git.example/org/other",
+        "https://evil.example/org/repo",
+        "http://git.example/org/repo",
+    ):
         assert seen(url) == ""
     assert environment["GIT_CONFIG_VALUE_0"] == "c"
     assert now(credentials.git_environment("https://other.example/x")) == {}

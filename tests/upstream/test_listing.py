@@ -28,12 +28,14 @@ def line(text: str) -> bytes:
 
 def test_ls_refs_attributes() -> None:
     """Symbolic targets, peeled tags and unborn branches are read from an ls-refs response."""
-    listing = parse_ls_refs([
-        line(f"{A} HEAD symref-target:refs/heads/main"),
-        line(f"{A} refs/heads/main"),
-        line(f"{B} refs/tags/v1 peeled:{C}"),
-        FLUSH,
-    ])
+    listing = parse_ls_refs(
+        [
+            line(f"{A} HEAD symref-target:refs/heads/main"),
+            line(f"{A} refs/heads/main"),
+            line(f"{B} refs/tags/v1 peeled:{C}"),
+            FLUSH,
+        ]
+    )
     assert listing.refs == (
         RemoteRef("HEAD", A, "refs/heads/main"),
         RemoteRef("refs/heads/main", A),
@@ -140,17 +142,19 @@ def test_v2_capabilities(service: list[bytes]) -> None:
 @pytest.mark.parametrize("version", [[], [b"version 1\n"]])
 def test_v0_advertisement(version: list[bytes]) -> None:
     """A v0 or v1 advertisement gives refs, peeled tags and HEAD's target."""
-    listing = parse_v0_advertisement([
-        b"# service=git-upload-pack\n",
-        FLUSH,
-        *version,
-        f"{A} HEAD\0multi_ack symref=HEAD:refs/heads/main object-format=sha1 agent=git/2\n".encode(),
-        line(f"{A} refs/heads/main"),
-        line(f"{B} refs/tags/v1"),
-        line(f"{C} refs/tags/v1^{{}}"),
-        line(f"shallow {A}"),
-        FLUSH,
-    ])
+    listing = parse_v0_advertisement(
+        [
+            b"# service=git-upload-pack\n",
+            FLUSH,
+            *version,
+            f"{A} HEAD\0multi_ack symref=HEAD:refs/heads/main object-format=sha1 agent=git/2\n".encode(),
+            line(f"{A} refs/heads/main"),
+            line(f"{B} refs/tags/v1"),
+            line(f"{C} refs/tags/v1^{{}}"),
+            line(f"shallow {A}"),
+            FLUSH,
+        ]
+    )
     assert listing.by_name["HEAD"] == RemoteRef("HEAD", A, "refs/heads/main")
     assert listing.by_name["refs/tags/v1"] == RemoteRef("refs/tags/v1", B, None, C)
     assert len(listing.refs) == 3

@@ -116,9 +116,7 @@ class AdminFront:
             trusted=lambda request: trusted,
         )
         self.dashboard = DashboardRoutes(access=self.access, operations=self.operations, version="1.2")
-        admin = AdminRoutes(
-            access=self.access, operations=self.operations, metrics=self.metrics, levels=self.levels
-        )
+        admin = AdminRoutes(access=self.access, operations=self.operations, metrics=self.metrics, levels=self.levels)
         webhooks = WebhookRoutes(
             operations=self.operations, secrets=secrets or {}, hosts={"10.0.0.5:3000": "git.example"}
         )

@@ -398,9 +398,7 @@ async def test_tls(large: Path) -> None:
     endpoint = SSL4ServerEndpoint(reactor, 0, certificate.options(), interface="127.0.0.1")
     port = await endpoint.listen(site)
     plain = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
-    client: RawClient = await patient(
-        connectProtocol(wrapClientTLS(ssl.CertificateOptions(), plain), RawClient())
-    )
+    client: RawClient = await patient(connectProtocol(wrapClientTLS(ssl.CertificateOptions(), plain), RawClient()))
     client.send(GET)
     assert (await client.response()).body == content(large)
     (channel,) = site._counted

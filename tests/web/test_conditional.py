@@ -147,6 +147,7 @@ def test_preconditions_come_before_ranges() -> None:
 
 def test_without_validators() -> None:
     """A thing without validators can't match any, and its dates are ignored."""
+
     def status(headers: dict[str, str]) -> int:
         return evaluate("GET", headers, etag=None, modified=None, size=10).status
 

@@ -20,9 +20,7 @@ def read(*lines: bytes) -> Head:
 def test_plain() -> None:
     """A plain request has no body and keeps its connection."""
     head = read(b"GET /a%20b?q=%zz HTTP/1.1", b"Host: h:81", b"X-Y:  z\t")
-    assert head == Head(
-        b"GET", b"/a%20b?q=%zz", b"HTTP/1.1", ((b"Host", b"h:81"), (b"X-Y", b"z")), 0, True, False
-    )
+    assert head == Head(b"GET", b"/a%20b?q=%zz", b"HTTP/1.1", ((b"Host", b"h:81"), (b"X-Y", b"z")), 0, True, False)
 
 
 def test_body_lengths() -> None:

@@ -114,9 +114,7 @@ async def test_gives_back_what_was_posted(api: Api, data: bytes) -> None:
     assert (status, body) == (200, b"")
     assert headers.items() >= expected.items()
     for method in (b"HEAD", b"GET"):
-        answer = await exchange(
-            api, method + b" /api/v1/object/ns/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        )
+        answer = await exchange(api, method + b" /api/v1/object/ns/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         head, _, body = answer.partition(b"\r\n\r\n")
         assert b"content-length: %d\r\n" % len(data) in head.lower() + b"\r\n"
         assert body == (data if method == b"GET" else b"")

@@ -264,6 +264,7 @@ async def test_back_pressure_on_uploads() -> None:
 @pytest_twisted.ensureDeferred
 async def test_announced_length_over_the_limit() -> None:
     """A body announced as too large is refused before it is invited."""
+
     async def bounded(request: StreamingRequest) -> None:
         try:
             await request.read_body(10)
