@@ -56,7 +56,8 @@ class _Near(Protocol):
         proxy.requests += 1
         if proxy.trap is not None and proxy.trap in data:
             proxy.trap, self._trapped = None, True
-            proxy.trapped.callback(None)
+            if not proxy.trap_answers:
+                proxy.trapped.callback(None)
         if self._trapped and not proxy.trap_answers:
             return
         if proxy.change_requests is not None:
@@ -73,6 +74,8 @@ class _Near(Protocol):
 
     def answered(self, data: bytes) -> None:
         if self._trapped:
+            if not self._proxy.trapped.called:
+                self._proxy.trapped.callback(None)
             return
         if self._proxy.delay:
             self._proxy.later(lambda: self._answer(data))
