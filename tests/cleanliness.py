@@ -20,7 +20,7 @@ from twisted.logger import ILogObserver, LogEvent, LogPublisher, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-GRACE = (0.0,) * 10 + (0.01,) * 30 + (0.05,) * 10
+GRACE = (0.0,) * 10 + (0.01,) * 30 + (0.1,) * 25
 """Pauses, in seconds, in which sockets may close and children be reaped before they count as left over."""
 
 FlushLoggedErrors = Callable[..., list[Failure]]

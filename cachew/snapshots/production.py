@@ -168,6 +168,10 @@ class Productions:
         """Break off whatever is being made, and wait until it is cleaned up."""
         for work in list(self._work.values()):
             work.cancel()
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Wait until whatever is being made has ended, well or badly."""
         for production in list(self._running.values()):
             await production.settled()
 

@@ -153,6 +153,8 @@ class Cachew:
     async def quiet(self) -> None:
         """Wait until nothing goes on behind the requests."""
         await self.house.ground.background.idle()
+        await self.house.artefacts.productions.settled()
+        await self.house.ground.background.idle()
 
     @property
     def token(self) -> str:

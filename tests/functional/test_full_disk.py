@@ -1,6 +1,7 @@
 """A disk tier whose file system is full: what was used least lately goes, and what is used stays."""
 
 import json
+import os
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +14,8 @@ from tests.functional.rawhttp import ask
 from tests.web.wire import Response
 
 _MEBIBYTE = 1024 * 1024
+# Root needs no user namespace, and can't have one below a changed root directory.
+_UNSHARE = ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "--user", "--map-root-user", "--mount")
 _SMALL_DISK = """mount -t tmpfs -o size=12m tmpfs "$0" && exec "$@\""""
 
 
@@ -26,7 +29,7 @@ class SmallDisk:
             directory=directory,
             upstream="http://127.0.0.1:1/",
             config=f'[[cache]]\nbackend = "disk"\npath = "{disk}"\nlimit = "1GB"\nmin-free = "0"',
-            under=("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _SMALL_DISK, str(disk)),
+            under=(*_UNSHARE, "sh", "-c", _SMALL_DISK, str(disk)),
         )
 
     async def start(self) -> None:
