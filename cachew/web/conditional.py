@@ -100,14 +100,14 @@ def _precondition(method: str, asked: Mapping[str, str], tag: str | None, second
 
     :return: the status that ends the request, None when it goes on.
     """
-    since = _date(asked.get("if-unmodified-since"))
+    since = http_date(asked.get("if-unmodified-since"))
     if "if-match" in asked:
         if not _matches(asked["if-match"], tag, weak=False):
             return 412
     elif since is not None and second is not None and second > since:
         return 412
     reading = method in _READS
-    since = _date(asked.get("if-modified-since"))
+    since = http_date(asked.get("if-modified-since"))
     if "if-none-match" in asked:
         if _matches(asked["if-none-match"], tag, weak=True):
             return 304 if reading else 412
@@ -139,7 +139,7 @@ def _range_still_applies(asked: Mapping[str, str], tag: str | None, second: int 
         return True
     if condition.startswith(('"', "W/")):
         return condition == tag
-    return second is not None and _date(condition) == second
+    return second is not None and http_date(condition) == second
 
 
 def _ranged(value: str, size: int, headers: Mapping[str, str]) -> Decision | None:
@@ -171,8 +171,11 @@ def _number(digits: str) -> int:
     return int(digits) if len(digits) <= _DIGITS else 10**_DIGITS
 
 
-def _date(text: str | None) -> int | None:
-    """Parse an HTTP date; one that is malformed is no date."""
+def http_date(text: str | None) -> int | None:
+    """Parse an HTTP date (RFC 9110, section 5.6.7).
+
+    :return: seconds since the epoch; None when there is none or it is malformed.
+    """
     if text is None or not _DATE.fullmatch(text.strip()):
         return None
     try:

@@ -22,7 +22,7 @@ from cachew.web.app import OBJECTS, allow_methods
 from cachew.web.bodies import send
 from cachew.web.conditional import PRECONDITIONS, Decision, evaluate
 from cachew.web.forms import header
-from cachew.web.storable import returned, storable, time_to_live, uploaded_tag
+from cachew.web.storable import last_modified, returned, storable, time_to_live, uploaded_tag
 
 _RESERVED = frozenset({"git", "lfs"})
 
@@ -167,7 +167,8 @@ def _parse(uri: bytes) -> list[str]:
 
 def _evaluated(request: Any, info: ObjectInfo) -> Decision:
     method = request.method.decode("ascii")
-    return evaluate(method, request.fields, etag=info.etag, modified=info.modified, size=info.size)
+    modified = last_modified(info.headers, info.modified)
+    return evaluate(method, request.fields, etag=info.etag, modified=modified, size=info.size)
 
 
 def _decide(request: Any, info: ObjectInfo) -> Decision:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from cachew.cache.naming import entity_tag
 from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.units import parse_duration
+from cachew.web.conditional import http_date
 
 _EXCHANGE = {
     "accept",
@@ -33,7 +34,6 @@ _EXCHANGE = {
     "if-range",
     "if-unmodified-since",
     "keep-alive",
-    "last-modified",
     "max-forwards",
     "origin",
     "range",
@@ -111,6 +111,16 @@ def returned(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
         for name, value in headers.items()
         if name.isascii() and not _refused(name.lower())
     ]
+
+
+def last_modified(headers: Mapping[str, str], stored: float) -> float:
+    """Return when an object last changed: what its uploader said, but never after it was stored.
+
+    :param headers: those stored with it; a malformed ``Last-Modified`` says nothing.
+    :param stored: when it was stored, in seconds since the epoch.
+    """
+    said = next((http_date(value) for name, value in headers.items() if name.lower() == "last-modified"), None)
+    return stored if said is None else min(said, stored)
 
 
 def time_to_live(text: str) -> float | None:

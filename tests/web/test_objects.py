@@ -225,6 +225,17 @@ async def test_ranges_and_conditions(api: Api) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_uploader_s_date_is_kept(api: Api) -> None:
+    """Last-Modified is what the upload said, once, and conditions go by it."""
+    date = "Sun, 15 Jan 2023 12:30:00 GMT"
+    await api.ask("POST", "object/ns/k", data=b"data", headers={"Last-Modified": date})
+    for method in ("GET", "HEAD"):
+        assert (await api.ask(method, "object/ns/k"))[1]["last-modified"] == date
+    assert (await api.ask("GET", "object/ns/k", headers={"If-Modified-Since": date}))[0] == 304
+    assert (await api.ask("DELETE", "object/ns/k", headers={"If-Unmodified-Since": date}))[0] == 200
+
+
+@pytest_twisted.ensureDeferred
 async def test_changes_may_be_conditional(api: Api) -> None:
     """An object is replaced or deleted only in the state that the request asks for, and created only where none is."""
 

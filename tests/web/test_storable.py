@@ -3,7 +3,7 @@
 import pytest
 
 from cachew.plumbing.errors import BadRequest
-from cachew.web.storable import returned, storable, time_to_live, uploaded_tag
+from cachew.web.storable import last_modified, returned, storable, time_to_live, uploaded_tag
 
 
 def test_stores_what_describes_the_content() -> None:
@@ -34,6 +34,21 @@ def test_drops_what_connection_names() -> None:
 def test_gives_back_no_line_breaks() -> None:
     """A stored value can't begin another header."""
     assert returned({"A": "b\r\nc: d", "B": "\xe9\u2713"}) == [(b"A", b"b  c: d"), (b"B", b"\xe9?")]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("Sun, 15 Jan 2023 12:30:00 GMT", 1673785800),
+        ("Sunday, 15-Jan-23 12:30:00 GMT", 1673785800),
+        ("Sun, 15 Jan 2062 12:30:00 GMT", 1700000000),
+        ("last week", 1700000000),
+    ],
+)
+def test_takes_the_uploader_s_date(said: str, expected: float) -> None:
+    """The uploader knows best when the content changed, unless that is no date or lies after the upload."""
+    assert last_modified(storable([(b"last-modified", [said.encode()])]), 1700000000) == expected
+    assert last_modified({}, 1700000000) == 1700000000
 
 
 def test_reads_go_durations() -> None:
