@@ -67,6 +67,9 @@ def answer_to(error: BaseException) -> Answer:
     if isinstance(error, HTTPException):
         return _text(error.code or 500, (error.name or "error").lower())
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), None)
+    if isinstance(error, errors.UpstreamBusy) and error.status == HTTPStatus.TOO_MANY_REQUESTS:
+        # git (http.maxRetries) and git-lfs wait and try again for no other status.
+        status = error.status
     if isinstance(error, CancelledError):
         return _text(503, "the server gave this request up; it may be shutting down", ((b"Retry-After", b"5"),))
     if status is None:

@@ -305,6 +305,18 @@ async def test_a_busy_upstream_is_left_alone(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_busy_upstream_of_an_unknown_repository(upstream: Upstream, start: Start) -> None:
+    """Who asks for what is not mirrored is told to come back when the upstream wants, in the way that git heeds."""
+    cachew = await start()
+    upstream.misbehave(Refuse(429, (("Retry-After", "3600"),)))
+    for _ in range(2):
+        answer = await cachew.get("org/unknown/info/refs?service=git-upload-pack")
+        assert (answer.code, answer.headers.getRawHeaders("Retry-After")) == (429, ["3600"])
+        assert b"org/unknown" in await answer.content()
+    assert upstream.count() == 1
+
+
+@pytest_twisted.ensureDeferred
 @PROTOCOLS
 async def test_cold_clones_together(
     upstream: Upstream, repository: Repository, git: Git, start: Start, protocol: int

@@ -270,7 +270,7 @@ async def test_wrong_contents(upstream: Upstream, repository: Repository, start:
         (Refuse(404), 404),
         (Refuse(403), 403),
         (Refuse(500), 503),
-        (Refuse(429, (("Retry-After", "7"),)), 503),
+        (Refuse(429, (("Retry-After", "7"),)), 429),
         (Refuse(204, (), b""), 502),
         (Refuse(200, (("Content-Encoding", "gzip"),), b"x"), 502),
         (redirect("http://169.254.169.254/latest/meta-data", 302), 502),
