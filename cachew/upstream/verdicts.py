@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
-from cachew.plumbing.errors import UpstreamError, UpstreamRefused
+from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused
 from cachew.plumbing.shared import Shared, first_of
 from cachew.upstream.expiring import Expiring
 from cachew.upstream.publicrecord import PublicRecord
@@ -32,6 +32,8 @@ class Named(Protocol):
 
 
 _ABOUT_RIGHTS = (401, 403, 404)
+_SHORTEST = 1.0
+"""Seconds for which a failure is remembered even when the upstream names fewer."""
 
 Probe = Callable[..., Awaitable[object]]
 """``probe(repository, authorization)``: asks the upstream; raises :class:`UpstreamRefused` or another failure."""
@@ -42,7 +44,7 @@ class Terms:
     """How long verdicts hold, in seconds.
 
     :param allow: a permission, "public" included.
-    :param deny: a refusal, and the failure of an upstream to answer.
+    :param deny: a refusal, and the failure of an upstream to answer unless it named a shorter time.
     :param public_wait: how long a request for what was public lately waits for the answer.
     :param private: for how long a repository that is not public is not asked about again for its own sake.
     :param capacity: verdicts remembered of each kind.
@@ -145,9 +147,14 @@ class Verdicts:
             self.record_deny(repository, authorization, refusal)
             raise
         except UpstreamError as failure:
-            self._failed.put(self._key(repository, authorization), _clone(failure), self._terms.deny)
+            self._failed.put(self._key(repository, authorization), _clone(failure), self._pause_after(failure))
             raise
         self.record_allow(repository, authorization)
+
+    def _pause_after(self, failure: UpstreamError) -> float:
+        """Return for how many seconds a failure is remembered: clients come back when the upstream told them to."""
+        told = failure.retry_after if isinstance(failure, UpstreamBusy) else None
+        return self._terms.deny if told is None else min(self._terms.deny, max(told, _SHORTEST))
 
     def record(self, repository: Named, authorization: str | None, refusal: UpstreamRefused | None) -> None:
         """Note what the upstream has just said to a credential on another occasion.

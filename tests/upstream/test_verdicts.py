@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.errors import UpstreamBusy, UpstreamRefused, UpstreamUnreachable
 from cachew.upstream.elsewhere import Elsewhere
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.verdicts import Verdicts
@@ -135,6 +135,20 @@ def test_allow_is_ones_own(world: World) -> None:
     for authorization, repository in (("other", REPOSITORY), (None, REPOSITORY), ("mine", Repository("git.example/s"))):
         assert world.admit(authorization, repository) == []
     assert world.upstream.asked == ["mine", "other", None, "mine"]
+
+
+@pytest.mark.parametrize(("told", "seconds"), [(0.0, 1.0), (2.0, 2.0), (60.0, 5.0), (None, 5.0)])
+def test_a_busy_upstream_is_asked_again_when_it_said(world: World, told: float | None, seconds: float) -> None:
+    """Who comes back after the time that the upstream named is not told the old answer."""
+    world.admit("mine")
+    world.upstream.open.pop(0).errback(UpstreamBusy(URL, "busy", status=429, retry_after=told))
+    world.clock.advance(seconds - 0.1)
+    assert isinstance(world.admit("mine")[0], UpstreamBusy)
+    assert len(world.upstream.asked) == 1
+    world.clock.advance(0.2)
+    world.admit("mine")
+    assert len(world.upstream.asked) == 2
+    world.upstream.allow()
 
 
 def test_deny_holds(world: World) -> None:
