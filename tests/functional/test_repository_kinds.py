@@ -8,6 +8,7 @@ from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
 from tests.functional.rawhttp import ask
+from tests.functional.repositories import Repository
 from tests.functional.server import Cachew
 from tests.functional.upstream import Upstream
 
@@ -90,6 +91,26 @@ async def test_shallow_clones(upstream: Upstream, git: Git, start: Start, protoc
     await git.run("-C", "clone", "merge", "-q", "--ff-only", "origin/main")
     assert (await git.run("-C", "clone", "rev-list", "--count", "HEAD")).out == "31"
     await git.run("-C", "clone", "fsck", "--strict")
+    assert count(cachew, "upstream") == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_shallow_upstream(upstream: Upstream, git: Git, start: Start) -> None:
+    """What is cut off at the upstream is cut off in the mirror (protocol v2, where refs tell nothing of it)."""
+    whole = repositories.make_repository(upstream.path("org/whole"), commits=30)
+    whole.git("clone", "-q", "--bare", "--depth=5", f"file://{whole.path}", str(upstream.path("org/repo")))
+    repository = Repository(upstream.path("org/repo"))
+    cachew = await warm(start, git)
+    refused = await git.run("clone", "-q", "--reject-shallow", URL, "refused", check=False)
+    assert "is shallow" in refused.err
+    await git.run("clone", "-q", URL, "clone")
+    pushed = repositories.push_commit(repository, "main", "new")
+    await git.run("-C", "clone", "pull", "-q")
+    assert (await git.run("-C", "clone", "rev-parse", "HEAD")).out == pushed
+    assert (await git.run("-C", "clone", "rev-list", "--count", "HEAD")).out == "6"
+    await git.run("-C", "clone", "fsck", "--strict")
+    await git.run("clone", "-q", "--depth=2", URL, "cut")
+    assert (await git.run("-C", "cut", "rev-list", "--count", "HEAD")).out == "2"
     assert count(cachew, "upstream") == 0
 
 
