@@ -24,13 +24,14 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.logfile import LogFile
 from twisted.python.usage import Options as UsageOptions
 
-from cachew.config import ConfigErrors, load
-from cachew.configdoc import schema
-from cachew.listening import server_endpoint
-from cachew.logs import LogLevels, observer
+from cachew.config.document import schema
+from cachew.config.load import ConfigErrors, load
+from cachew.config.settings import Settings
 from cachew.plumbing.errors import CachewError
-from cachew.settings import Settings
-from cachew.surroundings import Surroundings
+from cachew.plumbing.loglevels import LogLevels
+from cachew.server.environment import Surroundings
+from cachew.server.listening import server_endpoint
+from cachew.server.logs import observer
 from cachew.version import version
 
 LOG_SIZE = 64 * 1024 * 1024
@@ -92,7 +93,7 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
-    from cachew.service import make_service
+    from cachew.server.composition import make_service
 
     _prepare_process(options)
     # Each counter's time of birth would be a series of its own.

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from cachew.configdoc import table
+from cachew.config.document import table
 
 ROOT = Path(__file__).parent.parent
 

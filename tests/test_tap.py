@@ -9,8 +9,8 @@ import pytest
 from twisted.logger import ILogObserver, Logger
 from twisted.python.reflect import namedAny
 
-from cachew.config import load
-from cachew.configdoc import schema
+from cachew.config.document import schema
+from cachew.config.load import load
 from cachew.tap import KEPT_LOGS, LOG_SIZE, Options
 from cachew.version import version
 

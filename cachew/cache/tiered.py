@@ -14,9 +14,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cachew.cache.backfill import Copies, FarEntry, copy
+from cachew.cache.failover import NearEntry
 from cachew.cache.interface import Cache, Entry, ObjectInfo, Options, Stats, Writer
 from cachew.cache.naming import entity_tag, namespace_name, object_key
-from cachew.cache.readon import NearEntry
 from cachew.cache.tieredwriter import TieredWriter
 from cachew.cache.tiers import Tier
 from cachew.cache.validation import Name, Validation, same

@@ -20,8 +20,8 @@ from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused,
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
 from cachew.upstream.listing import Listing
+from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
-from cachew.upstream.shown import Shown, as_it_is
 
 _KEPT = 10_000
 _KEPT_REFS = 500_000

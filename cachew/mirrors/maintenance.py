@@ -11,8 +11,8 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from cachew.mirrors.coalescing import holding
 from cachew.mirrors.repository import Repository
-from cachew.mirrors.rounds import holding
 from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.threads import Threads

@@ -16,6 +16,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from cachew.mirrors.coalescing import Rounds, holding
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.mirrors.machine import Event, State, step
@@ -24,7 +25,6 @@ from cachew.mirrors.making import Made, Making, Seed
 from cachew.mirrors.record import RECORD, Record, read
 from cachew.mirrors.refs import RefState, change, of_listing
 from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, remove_tree, worth_another_way
-from cachew.mirrors.rounds import Rounds, holding
 from cachew.mirrors.transfer import Remote, Transfer
 from cachew.plumbing.errors import CachewError, NotFound, ProcessFailed
 from cachew.plumbing.metrics import Metrics

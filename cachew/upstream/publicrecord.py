@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from twisted.logger import Logger
 
 from cachew.plumbing.background import Background
-from cachew.upstream.elsewhere import Elsewhere
+from cachew.upstream.replica_verdicts import Elsewhere
 
 
 class InThread(Protocol):

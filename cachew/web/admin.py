@@ -8,14 +8,14 @@ from klein import Klein
 from prometheus_client.exposition import choose_encoder
 from twisted.logger import Logger
 
-from cachew.logs import LogLevels
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import BadRequest, Busy, NotFound
+from cachew.plumbing.loglevels import LogLevels
 from cachew.plumbing.metrics import Metrics
+from cachew.web.access.login import AdminAccess
 from cachew.web.app import allow_methods
 from cachew.web.forms import form_field, header, query_field
-from cachew.web.login import AdminAccess
-from cachew.web.operations import ACTIONS, Operations
+from cachew.web.status import ACTIONS, Operations
 
 
 class AdminRoutes:

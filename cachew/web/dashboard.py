@@ -13,14 +13,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from klein import Klein
 from werkzeug.http import parse_accept_header
 
+from cachew.http.conditional import evaluate
 from cachew.plumbing.errors import Forbidden, Unauthorized
 from cachew.plumbing.units import format_size
+from cachew.web.access.login import AdminAccess, Session
 from cachew.web.app import allow_methods
-from cachew.web.conditional import evaluate
 from cachew.web.forms import form_field, header, query_field
 from cachew.web.history import History, polyline
-from cachew.web.login import AdminAccess, Session
-from cachew.web.operations import ACTIONS, Operations
+from cachew.web.status import ACTIONS, Operations
 
 _ENTRANCE = b"""This is cachew, a git caching server. Point git at it:
 

@@ -9,7 +9,7 @@ from typing import Any
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.refs import valid_name
-from cachew.mirrors.supply import Ensured, Supply
+from cachew.mirrors.wants import Ensured, Supply
 from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.streams import read_all
 

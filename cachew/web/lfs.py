@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cachew.cache.interface import Entry
+from cachew.http.bodies import send
+from cachew.http.conditional import evaluate
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import Forbidden, TooLarge, UpstreamUnreachable
 from cachew.plumbing.streams import BytesSource, Source, read_all
@@ -21,8 +23,6 @@ from cachew.upstream.headers import media_type
 from cachew.upstream.redirects import same_origin
 from cachew.upstream.remote import Remotes
 from cachew.web.app import allow_methods
-from cachew.web.bodies import send
-from cachew.web.conditional import evaluate
 from cachew.web.origin import origin_of
 from cachew.web.outcome import outcome_of
 from cachew.web.passthrough import PassThrough

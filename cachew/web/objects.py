@@ -15,14 +15,14 @@ from klein import Klein
 
 from cachew.cache.interface import Cache, ObjectInfo
 from cachew.cache.naming import namespace_name, object_key
+from cachew.http.bodies import send
+from cachew.http.conditional import PRECONDITIONS, Decision, evaluate
 from cachew.plumbing.errors import BadRequest, Forbidden, NotFound, PreconditionFailed, TooLarge
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.streams import PIECE, BytesSource, Source
 from cachew.web.app import OBJECTS, allow_methods
-from cachew.web.bodies import send
-from cachew.web.conditional import PRECONDITIONS, Decision, evaluate
 from cachew.web.forms import header
-from cachew.web.storable import last_modified, returned, storable, time_to_live, uploaded_tag
+from cachew.web.objectheaders import last_modified, returned, storable, time_to_live, uploaded_tag
 
 _RESERVED = frozenset({"git", "lfs"})
 

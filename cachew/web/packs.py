@@ -7,6 +7,7 @@ that refuses does so before the first byte has left, so that another can be aske
 from collections.abc import Mapping
 from typing import Any
 
+from cachew.http.bodies import send
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
@@ -20,9 +21,8 @@ from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.packkey import mark, pack_key
 from cachew.smarthttp.request import Fetch
 from cachew.upstream.client import UpstreamClient
+from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
-from cachew.upstream.shown import Shown, as_it_is
-from cachew.web.bodies import send
 from cachew.web.outcome import outcome_of
 
 _RESULT = b"application/x-git-upload-pack-result"

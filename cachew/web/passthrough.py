@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError
 
+from cachew.http.bodies import send
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import SpoolFailed
@@ -20,9 +21,8 @@ from cachew.plumbing.shared import Shared
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import PIECE, BytesSource, Source
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
+from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
-from cachew.upstream.shown import Shown, as_it_is
-from cachew.web.bodies import send
 from cachew.web.outcome import outcome_of
 
 _RELAYED = ("accept", "content-type", "git-protocol")

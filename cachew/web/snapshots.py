@@ -12,6 +12,8 @@ from urllib.parse import quote
 from twisted.logger import Logger
 
 from cachew.cache.interface import Entry, ObjectInfo
+from cachew.http.bodies import send
+from cachew.http.conditional import Decision, evaluate
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import BadRequest, CorruptObject, NotFound, SpoolFailed, StorageUnavailable, UnknownPath
@@ -24,8 +26,6 @@ from cachew.snapshots.mirror import FindMirror, Mirror
 from cachew.snapshots.store import ARCHIVE_TYPE, COMMIT_HEADER, Snapshots
 from cachew.snapshots.variants import LFS, Variant, check_branch, from_query
 from cachew.web.app import allow_methods
-from cachew.web.bodies import send
-from cachew.web.conditional import Decision, evaluate
 from cachew.web.origin import origin_of
 from cachew.web.outcome import outcome_of
 

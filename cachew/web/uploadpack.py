@@ -12,11 +12,12 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from cachew.http.bodies import send
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.supply import Supply
+from cachew.mirrors.wants import Supply
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import ProcessFailed, TooLarge
 from cachew.plumbing.inflate import read_inflated
@@ -27,7 +28,6 @@ from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_ad
 from cachew.smarthttp.request import Fetch, GitCommand, Probe, V2LsRefs, V2Other, parse_command, protocol_version
 from cachew.smarthttp.routing import Kind, Route, Situation, decide
 from cachew.upstream.listing import Listing
-from cachew.web.bodies import send
 from cachew.web.outcome import outcome_of
 from cachew.web.packs import MirrorRefused, Packs
 from cachew.web.passthrough import PassThrough, question_of

@@ -18,7 +18,7 @@ from cachew.plumbing.errors import BadRequest, Forbidden, NotFound
 from cachew.plumbing.jobs import Slots
 from cachew.web.app import allow_methods
 from cachew.web.forms import header
-from cachew.web.operations import Operations
+from cachew.web.status import Operations
 
 LARGEST_BODY = 25 * 1024 * 1024
 """GitHub caps its payloads at 25 MB."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import StorageUnavailable
-from cachew.upstream.elsewhere import Elsewhere
+from cachew.upstream.replica_verdicts import Elsewhere
 
 
 class FakeSightings:

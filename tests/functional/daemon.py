@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from tests.functional.canary import said
 from tests.functional.server import HOST
-from tests.web.wire import patient
+from tests.http.wire import patient
 
 PROJECT = Path(__file__).parents[2]
 

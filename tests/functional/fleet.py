@@ -14,7 +14,7 @@ from tests.functional.gitclient import Git, Run
 from tests.functional.rawhttp import ask
 from tests.functional.replicas import GitThatStops, ServerProcess
 from tests.functional.repositories import Repository
-from tests.web.wire import Response, patient
+from tests.http.wire import Response, patient
 
 INTERVAL = 1.0
 MIRROR_INTERVAL = 5 * INTERVAL

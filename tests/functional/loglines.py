@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from tests.web.wire import patient
+from tests.http.wire import patient
 
 
 @implementer(ILogObserver)

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 
-from tests.web.wire import RawClient, Response, patient
+from tests.http.wire import RawClient, Response, patient
 
 
 async def connect(reactor: Any, url: str) -> RawClient:

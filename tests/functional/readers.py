@@ -11,7 +11,7 @@ from tests.functional.gate import basic
 from tests.functional.rawhttp import ask
 from tests.functional.server import HOST, Cachew
 from tests.functional.upstream import Upstream
-from tests.web.wire import Response
+from tests.http.wire import Response
 
 TOKEN = marked("of-the-server")
 """The server's own token at the upstream."""

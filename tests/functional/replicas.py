@@ -15,7 +15,7 @@ from tests.fakes.objectservers import ACCESS_KEY, BUCKET, SECRET_KEY
 from tests.functional.canary import said
 from tests.functional.gitcgi import git_environment
 from tests.functional.server import HOST
-from tests.web.wire import Signal, patient
+from tests.http.wire import Signal, patient
 
 PROJECT = Path(__file__).parents[2]
 

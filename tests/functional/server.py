@@ -13,14 +13,14 @@ from treq.client import HTTPClient
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
-from cachew.config import load
-from cachew.ground import ground_of
-from cachew.logs import LogLevels
+from cachew.config.load import load
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
+from cachew.plumbing.loglevels import LogLevels
 from cachew.plumbing.pktline import Packet, decode
-from cachew.service import House
-from cachew.surroundings import Surroundings
+from cachew.server.composition import House
+from cachew.server.environment import Surroundings
+from cachew.server.runtime import ground_of
 from tests.functional.canary import said
 
 HOST = "git.example"

@@ -15,7 +15,7 @@ from tests.functional.rawhttp import ask
 from tests.functional.repositories import Repository
 from tests.functional.server import UNSCHEDULED, Cachew
 from tests.functional.upstream import Upstream
-from tests.web.wire import Response
+from tests.http.wire import Response
 
 REPOSITORY = "/git/git.example/org/repo"
 NOWHERE = "1" * 40

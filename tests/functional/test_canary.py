@@ -24,7 +24,7 @@ from tests.functional.process import ServerProcess
 from tests.functional.rawhttp import ask
 from tests.functional.readers import CREDENTIALS, SERVER, TOKEN, Contents, make_contents
 from tests.functional.upstream import Upstream
-from tests.web.wire import PATIENCE
+from tests.http.wire import PATIENCE
 
 PASSWORD = marked("of-a-client")
 CLIENT = basic("alice", PASSWORD)

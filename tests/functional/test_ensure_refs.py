@@ -14,7 +14,7 @@ from tests.functional.rawhttp import ask
 from tests.functional.repositories import Repository
 from tests.functional.server import Cachew
 from tests.functional.upstream import Upstream
-from tests.web.wire import Response
+from tests.http.wire import Response
 
 PATH = "/git/git.example/org/repo/ensure-refs"
 HELD = '[git]\nref-check-interval = "1h"\n[access]\nmode = "trusted-network"\n'

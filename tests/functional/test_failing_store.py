@@ -24,7 +24,7 @@ from tests.functional.replicas import tiers
 from tests.functional.repositories import Repository
 from tests.functional.server import Cachew
 from tests.functional.upstream import Upstream
-from tests.web.wire import Response
+from tests.http.wire import Response
 
 SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"
 KEY = "snapshot:git.example/org/repo"

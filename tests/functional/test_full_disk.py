@@ -11,7 +11,7 @@ from twisted.internet import reactor
 
 from tests.functional.daemon import Daemon
 from tests.functional.rawhttp import ask
-from tests.web.wire import Response
+from tests.http.wire import Response
 
 _MEBIBYTE = 1024 * 1024
 # Root needs no user namespace, and can't have one below a changed root directory.

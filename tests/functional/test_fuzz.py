@@ -24,13 +24,13 @@ from cachew.client.archiverules import DirectoryRules
 from cachew.client.errors import ArchiveBroken, ArchiveRefused, ExtractionFailed
 from cachew.client.extract import choose_unpacker, extract
 from cachew.client.tarscan import TarScanner
+from cachew.http.conditional import evaluate
+from cachew.http.heads import HeadReader, HeadRefused
+from cachew.http.limits import Limits
 from cachew.mirrors.identity import Identity, RepositoryPath, parse_path
 from cachew.plumbing.errors import BadRequest, NotFound
 from cachew.plumbing.pktline import Decoder
 from cachew.smarthttp.request import parse_command
-from cachew.web.conditional import evaluate
-from cachew.web.heads import HeadReader, HeadRefused
-from cachew.web.limits import Limits
 from tests.fakes.archives import tar
 from tests.fakes.hostile import HOSTILE
 from tests.functional import nonsense, repositories

@@ -22,7 +22,7 @@ from tests.functional.rawhttp import ask, connect, request_head
 from tests.functional.repositories import Repository
 from tests.functional.server import Cachew
 from tests.functional.upstream import Upstream
-from tests.web.wire import RawClient, Response
+from tests.http.wire import RawClient, Response
 
 URL = "https://git.example/org/repo"
 ALICE = basic("alice", "s3cret")

@@ -23,7 +23,7 @@ from tests.functional.replicas import tiers
 from tests.functional.repositories import Repository
 from tests.functional.server import HOST, Cachew
 from tests.functional.upstream import Upstream
-from tests.web.wire import Response
+from tests.http.wire import Response
 
 IDENTITY = Identity(HOST, "org/repo")
 SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"

@@ -17,7 +17,7 @@ from tests.functional.rawhttp import ask, connect, request_head
 from tests.functional.replicas import tiers
 from tests.functional.restoring import cachew_command
 from tests.functional.server import Cachew
-from tests.web.wire import Response
+from tests.http.wire import Response
 
 KEY = hashlib.sha256(b"key").hexdigest()
 OBJECT = f"/api/v1/object/build/{KEY}"

@@ -35,7 +35,7 @@ from tests.functional.readers import (
 )
 from tests.functional.server import Cachew, HeldClock
 from tests.functional.upstream import Upstream
-from tests.web.wire import Response
+from tests.http.wire import Response
 
 REFUSED = {401, 403, 404}
 STATES = ("cold", "warm", "cached", "down")

@@ -44,7 +44,7 @@ from tests.functional.gitclient import Git
 from tests.functional.replicas import GitThatStops, ServerProcess, SkewedClock, tiers
 from tests.functional.repositories import Repository
 from tests.functional.upstream import Upstream
-from tests.web.wire import patient
+from tests.http.wire import patient
 
 INTERVALS = 20
 SHORTEST = 0.8

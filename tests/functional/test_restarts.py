@@ -28,7 +28,7 @@ from tests.functional.repositories import Repository
 from tests.functional.restoring import cachew_command
 from tests.functional.server import UNSCHEDULED
 from tests.functional.upstream import Upstream
-from tests.web.wire import Signal, patient
+from tests.http.wire import Signal, patient
 
 URL = "https://git.example/org/repo"
 SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"

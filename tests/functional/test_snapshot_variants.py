@@ -21,7 +21,7 @@ from tests.functional.repositories import Repository
 from tests.functional.restoring import cachew_command
 from tests.functional.server import Cachew
 from tests.functional.upstream import Upstream
-from tests.web.wire import Response
+from tests.http.wire import Response
 
 REPOSITORY = "/git/git.example/org/repo"
 URL = "https://git.example/org/repo"

@@ -19,7 +19,7 @@ from tests.functional.rawhttp import ask, connect, request_head
 from tests.functional.repositories import Repository
 from tests.functional.server import UNSCHEDULED, Cachew
 from tests.functional.upstream import Upstream
-from tests.web.wire import Response
+from tests.http.wire import Response
 
 SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"
 STALE = "refs stale for snapshot request, fetching in background"

@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UpstreamBusy, UpstreamRefused, UpstreamUnreachable
-from cachew.upstream.elsewhere import Elsewhere
 from cachew.upstream.publicrecord import PublicRecord
+from cachew.upstream.replica_verdicts import Elsewhere
 from cachew.upstream.verdicts import Verdicts
 from tests.fakes.sightings import FakeSightings
 

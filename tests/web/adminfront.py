@@ -3,21 +3,21 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from cachew.logs import LogLevels
+from cachew.http.requests import make_site
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import NotFound
+from cachew.plumbing.loglevels import LogLevels
 from cachew.plumbing.metrics import Metrics
+from cachew.web.access.login import AdminAccess
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
 from cachew.web.dashboard import DashboardRoutes
-from cachew.web.login import AdminAccess
-from cachew.web.operations import CacheStatus, Overview, RepositoryStatus, WorkStatus
-from cachew.web.requests import make_site
+from cachew.web.status import CacheStatus, Overview, RepositoryStatus, WorkStatus
 from cachew.web.webhook import WebhookRoutes
 
 TOKEN = "the-admin-token-of-the-tests"
@@ -108,6 +108,7 @@ class AdminFront:
     def __init__(self, *, trusted: bool = False, secrets: dict[str, str | None] | None = None) -> None:
         self.clock, self.metrics, self.levels = Clock(), Metrics(), LogLevels()
         self.operations = FakeOperations()
+        operations = cast(Any, self.operations)
         self.access = AdminAccess(
             token=TOKEN,
             host_names=["cachew.example"],
@@ -115,11 +116,9 @@ class AdminFront:
             clock=self.clock,
             trusted=lambda request: trusted,
         )
-        self.dashboard = DashboardRoutes(access=self.access, operations=self.operations, version="1.2")
-        admin = AdminRoutes(access=self.access, operations=self.operations, metrics=self.metrics, levels=self.levels)
-        webhooks = WebhookRoutes(
-            operations=self.operations, secrets=secrets or {}, hosts={"10.0.0.5:3000": "git.example"}
-        )
+        self.dashboard = DashboardRoutes(access=self.access, operations=operations, version="1.2")
+        admin = AdminRoutes(access=self.access, operations=operations, metrics=self.metrics, levels=self.levels)
+        webhooks = WebhookRoutes(operations=operations, secrets=secrets or {}, hosts={"10.0.0.5:3000": "git.example"})
         self.app = App(
             routes=[admin, self.dashboard, webhooks],
             git=lambda request: b"",

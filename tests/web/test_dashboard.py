@@ -6,7 +6,7 @@ import re
 import pytest
 
 from cachew.web.dashboard import age, ago, shares
-from cachew.web.operations import RepositoryStatus
+from cachew.web.status import RepositoryStatus
 from tests.web.adminfront import NOW, AdminFront, repositories
 
 

@@ -9,7 +9,7 @@ import pytest_twisted
 from playwright.sync_api import Page, expect, sync_playwright
 from twisted.internet.threads import deferToThread
 
-from cachew.web.operations import RepositoryStatus
+from cachew.web.status import RepositoryStatus
 from tests.web.adminfront import TOKEN, AdminFront, repositories
 
 FLAGS = [

@@ -18,16 +18,16 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from cachew.cache.disk import DiskCache
 from cachew.cache.memory import MemoryCache
+from cachew.http.requests import make_site
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import PIECE
 from cachew.plumbing.threads import Threads
 from cachew.web.app import App
 from cachew.web.objects import ObjectRoutes
-from cachew.web.requests import make_site
 from tests.contracts.cache import LARGE, fetch, missing, sha256, store
 from tests.fakes.caches import UnreliableCache
 from tests.fakes.wallclock import WallClock
-from tests.web.wire import RawClient
+from tests.http.wire import RawClient
 
 KEY = sha256(b"k")
 MOST = len(LARGE) + 1000

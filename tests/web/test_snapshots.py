@@ -17,6 +17,7 @@ from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
 from cachew.cache.memory import MemoryCache
+from cachew.http.requests import make_site
 from cachew.mirrors.identity import Identity, parse_path
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import NotFound
@@ -28,7 +29,6 @@ from cachew.snapshots.production import Begin, Productions
 from cachew.snapshots.store import COMMIT_HEADER, Snapshots
 from cachew.snapshots.variants import LFS, NAMESPACE, SNAPSHOT, Variant
 from cachew.web.app import App
-from cachew.web.requests import make_site
 from cachew.web.snapshots import SnapshotRoutes
 from tests.fakes.caches import UnreliableCache
 

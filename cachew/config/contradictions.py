@@ -1,0 +1,136 @@
+"""Settings that are each allowed but not together (pure)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from cachew.config.endpoints import reach_of_shell
+from cachew.config.rules import Asked, lets_in_without_token
+from cachew.config.settings import DiskTier, GitHubAppCredential, S3Tier, Settings, TokenCredential
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with the config.
+
+    :param path: the key, from the top.
+    :param message: what is wrong, and what is allowed.
+    :param with_path: the other key that it contradicts.
+    """
+
+    path: tuple[str | int, ...]
+    message: str
+    with_path: tuple[str | int, ...] = ()
+
+    @property
+    def paths(self) -> list[tuple[str | int, ...]]:
+        """Both keys that are concerned, or the one."""
+        return [self.path, self.with_path] if self.with_path else [self.path]
+
+    def __str__(self) -> str:
+        return f"{dotted(self.path)}: {self.message}" if self.path else self.message
+
+
+def dotted(path: tuple[str | int, ...]) -> str:
+    """Write a key's path as TOML would: ``upstreams."git.example".url``, ``cache[0].limit``."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            bare = step.replace("-", "").replace("_", "").isalnum() and step.isascii()
+            text += ("." if text else "") + (step if bare else f'"{step}"')
+    return text
+
+
+def contradictions(settings: Settings) -> Iterator[Problem]:
+    """Yield every contradiction in settings that are valid one by one."""
+    yield from _upstreams(settings)
+    yield from _git(settings)
+    yield from _cache(settings)
+    yield from _access(settings)
+    yield from _access_tests(settings)
+    yield from _credentials(settings)
+    yield from _listening(settings)
+
+
+def _upstreams(settings: Settings) -> Iterator[Problem]:
+    for host, upstream in settings.upstreams.items():
+        if host == "*" and upstream.url is not None:
+            yield Problem(("upstreams", "*", "url"), 'must not be set; "*" stands for every public host at its own URL')
+
+
+def _git(settings: Settings) -> Iterator[Problem]:
+    git = settings.git
+    if git.fetch_wait > git.fetch_timeout:
+        yield Problem(("git", "fetch-wait"), "must not be longer than fetch-timeout")
+    if git.fetch_timeout > git.clone_timeout:
+        yield Problem(("git", "fetch-timeout"), "must not be longer than clone-timeout")
+    if git.snapshot_max_age < git.snapshot_interval:
+        yield Problem(("git", "snapshot-max-age"), "must not be shorter than snapshot-interval")
+
+
+def _cache(settings: Settings) -> Iterator[Problem]:
+    seen: dict[PurePath, int] = {}
+    stores: dict[tuple[str | None, str, str], int] = {}
+    last = len(settings.cache) - 1
+    for index, tier in enumerate(settings.cache):
+        if isinstance(tier, S3Tier) and not isinstance(settings.cache[last], S3Tier):
+            # What the last tier doesn't have, or not any more, is removed from all others.
+            message = f"must not be s3 before a last tier (cache[{last}]) that is not; what replicas share comes last"
+            yield Problem(("cache", index, "backend"), message)
+        if isinstance(tier, S3Tier):
+            # What one tier takes for a copy of its own that may go would be the other's only one.
+            first = stores.setdefault((tier.endpoint, tier.bucket, tier.prefix), index)
+            if first != index:
+                yield Problem(("cache", index, "prefix"), f"must not be shared with cache[{first}] in one bucket")
+        if isinstance(tier, DiskTier):
+            path = PurePath(tier.path or settings.state / "cache")
+            for other, number in seen.items():
+                if path.is_relative_to(other) or other.is_relative_to(path):
+                    yield Problem(("cache", index, "path"), f"must not be shared with cache[{number}]")
+            seen[path] = index
+        if isinstance(tier, S3Tier) and (tier.access_key is None) != (tier.secret_key is None):
+            yield Problem(("cache", index, "access-key"), "access-key and secret-key are set both or neither")
+
+
+def _access(settings: Settings) -> Iterator[Problem]:
+    for index, rule in enumerate(settings.access.rule):
+        if not (rule.cidr or rule.method or rule.path or rule.header or rule.token):
+            yield Problem(("access", "rule", index), "must have a condition: cidr, method, path, header or token")
+
+
+def _access_tests(settings: Settings) -> Iterator[Problem]:
+    access = settings.access
+    for index, test in enumerate(access.test):
+        pairs = (line.partition(":") for line in test.header)
+        headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+        asked = Asked(test.address, test.method, test.path, headers)
+        allowed = lets_in_without_token(access.rule, asked, trust_loopback=access.trust_loopback)
+        if allowed != (test.expect == "allow"):
+            found = "allow" if allowed else "deny"
+            yield Problem(("access", "test", index, "expect"), f"is {test.expect}, but the rules say {found}")
+
+
+def _credentials(settings: Settings) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, credential in enumerate(settings.credentials):
+        if isinstance(credential, TokenCredential) and (credential.token is None) == (credential.token_file is None):
+            yield Problem(("credentials", index, "token"), "exactly one of token and token-file must be set")
+        first = seen.setdefault(credential.url_prefix, index)
+        # Apps stand beside each other: each repository has the one that is installed for it.
+        apps = all(isinstance(settings.credentials[one], GitHubAppCredential) for one in (first, index))
+        if first != index and not apps:
+            yield Problem(("credentials", index, "url-prefix"), f"is the same as that of credentials[{first}]")
+
+
+def _listening(settings: Settings) -> Iterator[Problem]:
+    if len(set(settings.listen)) < len(settings.listen):
+        yield Problem(("listen",), "must not name an endpoint twice")
+    manhole = settings.manhole
+    if manhole.listen is not None and manhole.authorized_keys is None:
+        yield Problem(("manhole", "authorized-keys"), "must be set when listen is; nobody may log in without a key")
+    if manhole.listen is not None and (reason := reach_of_shell(manhole.listen)):
+        yield Problem(("manhole", "listen"), reason)
+    if manhole.listen is not None and manhole.listen in settings.listen:
+        yield Problem(("manhole", "listen"), "must not be an endpoint of the server", with_path=("listen",))

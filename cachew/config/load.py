@@ -1,0 +1,209 @@
+"""Reads the config file: TOML text and an environment in, frozen settings or every problem out (pure).
+
+A problem says where it is and what is allowed there. All of them are found in one go: unknown keys, wrong types,
+undefined variables and settings that contradict each other.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from cachew.config.contradictions import Problem, contradictions
+from cachew.config.settings import Settings
+
+_VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
+_TYPE_NAMES = {
+    "string_type": "must be a string",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "tuple_type": "must be an array",
+    "mapping_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "path_type": "must be a string that names a file or directory",
+    "string_too_short": "must not be empty",
+    "missing": "must be set",
+}
+Path = tuple[str | int, ...]
+
+
+class ConfigErrors(Exception):
+    """The config can't be used.
+
+    :param file: the file's name, or what stands for it.
+    :param problems: all that is wrong with it.
+    """
+
+    def __init__(self, file: str, problems: Sequence[Problem]) -> None:
+        super().__init__(file, problems)
+        self.file = file
+        self.problems = tuple(problems)
+
+    def lines(self) -> list[str]:
+        """Return one line of text per problem."""
+        return [f"{self.file}: {problem}" for problem in self.problems]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+
+def load(
+    text: str,
+    *,
+    file: str = "config",
+    environ: Mapping[str, str],
+    overrides: Mapping[str, Any] | None = None,
+    check_endpoint: Callable[[str], object] = lambda description: None,
+) -> Settings:
+    """Read a config file.
+
+    :param text: its TOML.
+    :param file: its name, for messages.
+    :param environ: values for ``${VAR}``.
+    :param overrides: top-level keys that the command line sets instead.
+    :param check_endpoint: raises :class:`ValueError` when an endpoint description is malformed.
+    :raise ConfigErrors: with everything that is wrong.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigErrors(file, [Problem((), f"not TOML: {error}")]) from None
+    problems: list[Problem] = []
+    data = _expand(raw, (), environ, problems) | dict(overrides or {})
+    settings = _validate(data, problems)
+    problems += _bad_endpoints(settings, check_endpoint)
+    damaged = {problem.path[0] for problem in problems if problem.path}
+    problems += [found for found in contradictions(settings) if not damaged & {path[0] for path in found.paths}]
+    if problems:
+        raise ConfigErrors(file, problems)
+    return settings
+
+
+def _expand(value: Any, path: Path, environ: Mapping[str, str], problems: list[Problem]) -> Any:
+    if isinstance(value, dict):
+        return {name: _expand(item, (*path, name), environ, problems) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, (*path, index), environ, problems) for index, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replacement(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$"
+        if match[1] not in environ:
+            problems.append(Problem(path, f"the environment variable {match[1]} is not set (write $$ for a single $)"))
+        return environ.get(match[1], "unset")
+
+    return _VARIABLE.sub(replacement, value)
+
+
+def _validate(data: dict[str, Any], problems: list[Problem]) -> Settings:
+    """Validate, noting problems; sections that have any are replaced by their defaults in what is returned."""
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        noted = {problem.path for problem in problems}
+        found = [_problem(dict(details), data) for details in error.errors(include_url=False)]
+        problems += [problem for problem in found if problem.path not in noted]
+        damaged = {problem.path[0] for problem in found}
+        return Settings.model_validate({name: value for name, value in data.items() if name not in damaged})
+
+
+def _problem(details: dict[str, Any], data: object) -> Problem:
+    model, path = _locate(details["loc"], data)
+    kind, message = details["type"], details["msg"]
+    if kind == "extra_forbidden":
+        message = _unknown_key(str(path[-1]), model)
+    elif kind == "value_error":
+        message = message.removeprefix("Value error, ")
+    elif kind in ("union_tag_invalid", "union_tag_not_found"):
+        context = details["ctx"]
+        path = (*path, context["discriminator"].strip("'"))
+        message = f"must be one of {', '.join(sorted(union_members(model)))}"
+    elif kind == "literal_error":
+        message = f"must be {details['ctx']['expected']}"
+    elif kind == "greater_than_equal":
+        message = f"must be at least {details['ctx']['ge']}"
+    else:
+        message = _TYPE_NAMES.get(kind, message)
+    return Problem(path, message)
+
+
+def _unknown_key(name: str, model: object) -> str:
+    known = sorted(_aliases(model))
+    close = get_close_matches(name, known, n=1) or get_close_matches(name.replace("_", "-").lower(), known, n=1)
+    hint = f'did you mean "{close[0]}"? ' if close else ""
+    return f"unknown key; {hint}allowed here: {', '.join(known)}"
+
+
+def _aliases(model: object) -> Iterator[str]:
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        for name, field in model.model_fields.items():
+            yield field.alias or name
+
+
+def _locate(location: Sequence[str | int], data: object) -> tuple[object, Path]:
+    """Follow pydantic's location, which also names union members, to the model around its last element.
+
+    :return: that model (or annotation), and the path that the file's reader knows.
+    """
+    around: object = Settings
+    current: object = Settings
+    path: list[str | int] = []
+    for step in location:
+        if step == "[key]":
+            break
+        current = unannotated(current)
+        member = union_members(current).get(str(step)) if not isinstance(step, int) else None
+        if member is not None:
+            current = member
+            continue
+        path.append(step)
+        around = current
+        current = _inside(current, step)
+    return (current if union_members(unannotated(current)) else around), tuple(path)
+
+
+def _inside(annotation: object, step: str | int) -> object:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
+        return fields.get(str(step))
+    arguments = get_args(annotation)
+    if not arguments:
+        return None
+    return arguments[0] if isinstance(step, int) else arguments[-1]
+
+
+def unannotated(annotation: object) -> object:
+    return unannotated(get_args(annotation)[0]) if get_origin(annotation) is Annotated else annotation
+
+
+def union_members(annotation: object) -> dict[str, type[BaseModel]]:
+    """Return the members of a union of sections by the value of the key that tells them apart."""
+    annotation = unannotated(annotation)
+    members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+    tags = {}
+    for member in members:
+        if isinstance(member, type) and issubclass(member, BaseModel):
+            first = next(iter(member.model_fields.values())).annotation
+            if get_origin(first) is Literal:
+                tags[str(get_args(first)[0])] = member
+    return tags
+
+
+def _bad_endpoints(settings: Settings, check: Callable[[str], object]) -> Iterator[Problem]:
+    places: list[tuple[Path, str]] = [(("listen", index), text) for index, text in enumerate(settings.listen)]
+    if settings.manhole.listen is not None:
+        places.append((("manhole", "listen"), settings.manhole.listen))
+    for path, description in places:
+        try:
+            check(description)
+        except Exception as error:
+            # Endpoint parsers are plugins and raise what they like.
+            yield Problem(path, f'"{description}" is not a Twisted endpoint: {error}')

@@ -1,0 +1,304 @@
+"""Every setting there is: its name, its default, what it means and what is allowed (pure).
+
+These models are the one description of the config file. :mod:`cachew.config.load` reads a file into them,
+:mod:`cachew.config.document` writes the documented default config and the README's table from them. Keys in the file
+are these names with hyphens. Durations are seconds and sizes bytes once read.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StrictBool
+
+from cachew.config.types import (
+    Address,
+    AtLeastOne,
+    BaseUrl,
+    Count,
+    Duration,
+    DurationOrZero,
+    HeaderLine,
+    HostName,
+    HttpUrl,
+    Networks,
+    ObjectPrefix,
+    Section,
+    Size,
+    Text,
+    Texts,
+    key,
+    not_empty,
+    one_or_many,
+)
+
+
+class Upstream(Section):
+    """Where a host's repositories really are. The table's name is what clients write after /git/; naming a host
+    admits it. "*" admits every public host name. Listing any replaces the default four."""
+
+    url: BaseUrl | None = key(
+        None, "Base URL of its repositories, which may be a private address.", example='"http://10.0.0.5:3000/"'
+    )
+    ca_file: Path | None = key(
+        None, "PEM file of the authority that signed its certificate.", example='"/etc/cachew/ca.pem"'
+    )
+
+
+class GitSettings(Section):
+    """Mirrors: how fresh they are, what is made from them and when, and what it may cost."""
+
+    ref_check_interval: DurationOrZero = key("10s", "How long an upstream's ref listing is good; 0s asks every time.")
+    ref_check_timeout: Duration = key("10s", "The most time that asking an upstream for its refs may take.")
+    fetch_wait: Duration = key("30s", "How long a client waits for a fetch before the upstream itself is asked.")
+    fetch_timeout: Duration = key("10m", "The most time that one fetch into a mirror may take.")
+    clone_timeout: Duration = key("2h", "The most time that mirroring a repository for the first time may take.")
+    connect_timeout: Duration = key("10s", "The most time that connecting to an upstream may take.")
+    first_byte_timeout: Duration = key("60s", "How long an upstream may be silent before its answer begins.")
+    idle_timeout: Duration = key("60s", "How long an upstream may be silent in the midst of its answer.")
+    snapshot_interval: DurationOrZero = key("1h", "How often snapshots are made; 0s: on request only.")
+    mirror_snapshot_interval: DurationOrZero = key("2h", "How often mirror snapshots are made; 0s: never.")
+    repack_interval: DurationOrZero = key("24h", "How often mirrors are repacked; 0s: never.")
+    snapshot_max_age: Duration = key("24h", "An unchanged snapshot is made again when it is older than this.")
+    replica_timeout: Duration = key(
+        "60s", "How long a replica that makes something may be silent before another one makes it."
+    )
+    snapshot_timeout: Duration = key("1h", "The most time that making one snapshot may take.")
+    snapshot_concurrency: AtLeastOne = key(2, "How many snapshots, bundles and repacks may be made at a time.")
+    lfs_snapshots: StrictBool = key(True, "Whether LFS snapshots are made of repositories that use LFS.")
+    lfs_timeout: Duration = key("30m", "The most time that fetching a repository's LFS objects may take.")
+    bundle_cache_ttl: Duration = key("2h", "How long a bundle is kept in the cache.")
+    max_processes: Count = key(0, "How many git processes serve clients at a time; 0: four more than twice the cores.")
+    max_fetches: AtLeastOne = key(8, "How many fetches into mirrors may run at a time.")
+    max_clones: AtLeastOne = key(4, "How many repositories may be mirrored for the first time at a time.")
+    queue_limit: AtLeastOne = key(1000, "How many requests may wait for a git process before others get 503.")
+    max_request_body: Size = key("64MB", "The largest request body of a fetch, after decompression.")
+    max_listing: Size = key("256MB", "The largest ref listing that is taken from an upstream.")
+    pack_threads: Count = key(2, "Threads of each packing git process; 0: as many as there are cores.")
+    pack_window_memory: Size = key("256MB", "Memory for each packing thread's delta window; 0: no bound.")
+    mirror_limit: Size = key("0", "What all mirrors may occupy, least recently used ones go first; 0: no bound.")
+    forget_after: DurationOrZero = key("0s", "A mirror nobody has asked for this long is removed; 0s: never.")
+
+
+class PackCacheSettings(Section):
+    """Answers to fetches, kept as files so that the same fetch is computed once."""
+
+    limit: Size = key("20GB", "What it may occupy; 0 turns it off.")
+    min_free: Size = key("5GB", "Free space that it leaves on its filesystem.")
+
+
+class MemoryTier(Section):
+    """A tier in memory."""
+
+    backend: Literal["memory"] = key("memory", "In memory.")
+    limit: Size = key("1GB", "What it may occupy.")
+    max_ttl: Duration = key("1h", "The longest that an object is kept.")
+
+
+class DiskTier(Section):
+    """A tier on a filesystem."""
+
+    backend: Literal["disk"] = key("disk", "On a filesystem.")
+    path: Path | None = key(None, "Its directory; by default cache in the state directory.", example='"/srv/cachew"')
+    limit: Size = key("100GB", "What it may occupy.")
+    min_free: Size = key("5GB", "Free space that it leaves on its filesystem.")
+    max_ttl: Duration = key("168h", "The longest that an object is kept.")
+
+
+class S3Tier(Section):
+    """A tier in an S3-compatible object store, shared between replicas."""
+
+    backend: Literal["s3"] = key("s3", "In an S3-compatible object store.")
+    bucket: Text = key(..., "The bucket, which must exist.", example='"cachew"')
+    prefix: ObjectPrefix = key("", "What the names of all its objects begin with.")
+    endpoint: BaseUrl | None = key(None, "URL of the store; by default AWS.", example='"http://10.0.0.6:9000/"')
+    region: Text = key("us-east-1", "The store's region.")
+    access_key: SecretStr | None = key(None, "Access key; by default the machine's role.", example='"${S3_KEY}"')
+    secret_key: SecretStr | None = key(None, "Secret that belongs to the access key.", example='"${S3_SECRET}"')
+    path_style: StrictBool = key(True, "Whether the bucket is part of the path rather than of the host name.")
+    limit: Size = key(
+        "0",
+        "What its visible objects may occupy; what goes is kept for an hour for those who still read it. 0: no bound.",
+    )
+    max_ttl: Duration = key("168h", "The longest that an object is kept.")
+    timeout: Duration = key("30s", "How long the store may be silent.")
+
+
+CacheTier = Annotated[MemoryTier | DiskTier | S3Tier, Field(discriminator="backend")]
+
+
+class AccessRule(Section):
+    """One rule; the first whose conditions all hold decides. deny refuses; allow opens what otherwise needs the admin
+    token, but no private repository. A request that no rule decides goes on as without rules."""
+
+    action: Literal["allow", "deny"] = key(..., "What happens to the requests that it describes.", example='"allow"')
+    cidr: Networks = key((), "Networks, one of which the client is in.", example='"10.0.0.0/8"')
+    method: Texts = key((), "Methods, one of which the request has.", example='["GET", "HEAD"]')
+    path: str | None = key(None, "What the request's path begins with, in whole segments.", example='"/metrics"')
+    header: HeaderLine | None = key(None, "A header that the request has.", example='"X-Team: build"')
+    token: SecretStr | None = key(None, "A bearer token that the request carries.", example='"${MONITORING_TOKEN}"')
+
+
+class AccessTest(Section):
+    """A request without token and what must become of it, checked at start."""
+
+    address: Address = key(..., "The client's address.", example='"10.1.2.3"')
+    method: Text = key("GET", "The request's method.")
+    path: Text = key(..., "The request's path.", example='"/metrics"')
+    header: Annotated[tuple[HeaderLine, ...], BeforeValidator(one_or_many)] = key(
+        (), "The request's headers.", example='["X-Team: build", "Authorization: Bearer ${MONITORING_TOKEN}"]'
+    )
+    expect: Literal["allow", "deny"] = key(..., "What must become of it.", example='"allow"')
+
+
+class AccessSettings(Section):
+    """Who may read what."""
+
+    mode: Literal["upstream", "trusted-network"] = key(
+        "upstream", "upstream: who the repository's upstream lets in; trusted-network: whoever reaches the port."
+    )
+    auth_ttl: Duration = key("60s", "How long an upstream's yes to a credential is good.")
+    public_grace: DurationOrZero = key(
+        "1h", "How long after a repository was seen public its clients are served while that is asked again."
+    )
+    trust_loopback: StrictBool = key(False, "Whether loopback clients may use /admin, /metrics and /api without token.")
+    proxies: Networks = key((), "Reverse proxies whose X-Forwarded-For is believed.", example='["10.0.0.7/32"]')
+    opa_url: HttpUrl | None = key(
+        None,
+        "Decision of an Open Policy Agent that every request needs besides; no answer is a no.",
+        example='"http://127.0.0.1:8181/v1/data/cachew/authz/allow"',
+    )
+    opa_timeout: Duration = key("1s", "How long that decision may take.")
+    rule: tuple[AccessRule, ...] = key((), "Rules, the first that matches decides.")
+    test: tuple[AccessTest, ...] = key((), "Requests and what the rules must say about them.")
+
+
+class AdminSettings(Section):
+    """The dashboard, the metrics and the object API."""
+
+    token_file: Path | None = key(
+        None, "File with the admin token; by default one is made in the state directory.", example='"/etc/cachew/token"'
+    )
+    host_names: Texts = key(
+        (), "Names by which browsers may address this server, beside localhost.", example='["cachew.example"]'
+    )
+    session: Duration = key("12h", "How long a login to the dashboard is good.")
+
+
+class TokenCredential(Section):
+    """A fixed token."""
+
+    kind: Literal["token"] = key("token", "A fixed token.")
+    url_prefix: BaseUrl = key(
+        ..., "The upstream URLs it is for; the longest prefix wins.", example='"https://github.com/"'
+    )
+    username: Text = key("x-access-token", "User name that goes with it.")
+    token: SecretStr | None = key(None, "The token.", example='"${GITHUB_TOKEN}"')
+    token_file: Path | None = key(None, "File that holds the token.", example='"/etc/cachew/github-token"')
+
+
+class NetrcCredential(Section):
+    """A netrc file."""
+
+    kind: Literal["netrc"] = key("netrc", "A netrc file.")
+    url_prefix: BaseUrl = key(..., "The upstream URLs it is for.", example='"https://git.example/"')
+    file: Path = key(..., "The file.", example='"/etc/cachew/netrc"')
+
+
+class CommandCredential(Section):
+    """A program that speaks git's credential protocol."""
+
+    kind: Literal["command"] = key("command", "A program that speaks git's credential protocol.")
+    url_prefix: BaseUrl = key(..., "The upstream URLs it is for.", example='"https://gitlab.example/"')
+    command: Annotated[tuple[Text, ...], AfterValidator(not_empty)] = key(
+        ..., "The program and its arguments.", example='["/usr/local/bin/git-credential-x", "get"]'
+    )
+
+
+class GitHubAppCredential(Section):
+    """Installation tokens of a GitHub App."""
+
+    kind: Literal["github-app"] = key("github-app", "Installation tokens of a GitHub App.")
+    url_prefix: BaseUrl = key(
+        ..., "The upstream URLs it is for; apps may share them.", example='"https://github.com/org/"'
+    )
+    app_id: Text = key(..., "The app's or client's id.", example='"123456"')
+    private_key_file: Path = key(..., "PEM file of the app's private key.", example='"/etc/cachew/app.pem"')
+    installation_id: Text | None = key(
+        None, "The installation for owners that have none of their own.", example='"654321"'
+    )
+    api_url: BaseUrl = key("https://api.github.com/", "Base URL of GitHub's API.")
+
+
+Credential = Annotated[
+    TokenCredential | NetrcCredential | CommandCredential | GitHubAppCredential, Field(discriminator="kind")
+]
+
+
+class WebhookSettings(Section):
+    """Push events that make mirrors fetch at once. An endpoint without its secret is closed."""
+
+    github_secret: SecretStr | None = key(None, "Secret of POST /webhook/github.", example='"${GITHUB_WEBHOOK_SECRET}"')
+    gitlab_token: SecretStr | None = key(None, "Token of POST /webhook/gitlab.", example='"${GITLAB_WEBHOOK_TOKEN}"')
+    gitea_secret: SecretStr | None = key(None, "Secret of POST /webhook/gitea.", example='"${GITEA_WEBHOOK_SECRET}"')
+
+
+class LimitSettings(Section):
+    """What one client, or all of them, may cost."""
+
+    connections: AtLeastOne = key(4096, "Open client connections.")
+    connections_per_address: AtLeastOne = key(512, "Open connections of one client address.")
+    header_line: Size = key("16KiB", "The longest line of a request's head.")
+    header_size: Size = key("64KiB", "The longest head of a request.")
+    header_count: AtLeastOne = key(200, "The most headers of a request.")
+    header_timeout: Duration = key("30s", "How long a request's head may take.")
+    keep_alive: Duration = key("75s", "How long an idle connection is kept.")
+    body_timeout: Duration = key("60s", "How long a client that sends a body may be silent.")
+    write_timeout: Duration = key("300s", "How long a client may take nothing of its response.")
+    max_object: Size = key("50GB", "The largest object that the object API takes.")
+    min_free: Size = key("2GB", "Free space on the state directory's filesystem below which nothing new is mirrored.")
+    threads: AtLeastOne = key(8, "Threads for files and compression.")
+    store_threads: AtLeastOne = key(16, "Threads for calls to object stores.")
+
+
+class ManholeSettings(Section):
+    """A Python shell over SSH, off unless listen is set."""
+
+    listen: Text | None = key(
+        None,
+        "Endpoint on loopback, or a unix socket of one's own: unix:PATH:mode=600.",
+        example='"tcp:2222:interface=127.0.0.1"',
+    )
+    authorized_keys: Path | None = key(
+        None, "File of the public keys that may log in.", example='"/etc/cachew/authorized_keys"'
+    )
+
+
+class Settings(Section):
+    """The whole config file."""
+
+    state: Path = key("./state", "Directory of everything that outlives a restart.")
+    listen: Annotated[Texts, AfterValidator(not_empty)] = key(
+        ("tcp:8080:interface=127.0.0.1",),
+        "Twisted endpoints, or tls:PORT:certificate=FILE:key=FILE, whose files are read anew when they change.",
+    )
+    hsts: DurationOrZero = key("0s", "For how long browsers shall come back over HTTPS only; 0s: they are not told.")
+    log_level: Literal["debug", "info", "warn", "error", "critical"] = key("info", "The least level that is logged.")
+    log_format: Literal["text", "json"] = key("text", "One line of text or one JSON object per event.")
+    shutdown_readiness_delay: DurationOrZero = key("0s", "How long readiness fails before the listeners close.")
+    shutdown_timeout: DurationOrZero = key("30s", "How long running responses may take to end at shutdown.")
+    upstreams: Mapping[HostName, Upstream] = key(
+        {"github.com": {}, "gitlab.com": {}, "bitbucket.org": {}, "codeberg.org": {}},
+        "The hosts whose repositories are served.",
+    )
+    git: GitSettings = key({}, "Mirrors.")
+    pack_cache: PackCacheSettings = key({}, "Answers to fetches.")
+    cache: Annotated[tuple[CacheTier, ...], AfterValidator(not_empty)] = key(
+        ({"backend": "disk"},), "Tiers of the cache, nearest first."
+    )
+    access: AccessSettings = key({}, "Who may read what.")
+    admin: AdminSettings = key({}, "The dashboard.")
+    credentials: tuple[Credential, ...] = key((), "What the server itself shows upstreams; it fills mirrors only.")
+    webhook: WebhookSettings = key({}, "Push events.")
+    limits: LimitSettings = key({}, "Limits.")
+    manhole: ManholeSettings = key({}, "A shell inside the server.")

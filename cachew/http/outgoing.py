@@ -1,0 +1,150 @@
+"""The output half of an HTTP connection: back-pressure, files sent by the kernel, clients that take nothing."""
+
+import fcntl
+import struct
+import termios
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.interfaces import IAddress, IConsumer, IPushProducer, IReactorTime, ISSLTransport
+from twisted.internet.protocol import Protocol
+from zope.interface import implementer
+
+from cachew.http.alarms import StallWatch
+from cachew.http.filesender import FileSender, Transfer
+from cachew.plumbing.streams import AnyRegion
+
+
+@implementer(IPushProducer, IConsumer)
+class Outgoing(Protocol):
+    """What requests and bodies write to; the transport's one push producer.
+
+    :param clock: where time comes from.
+    :param timeout: seconds after which a client that takes nothing of the output is dropped.
+    :param sender: sends regions of files, None where that is not to be had.
+    """
+
+    transport: Any
+
+    def __init__(self, *, clock: IReactorTime, timeout: float, sender: FileSender | None) -> None:
+        self.open = True
+        self._sender = sender
+        self._transfer: Transfer | None = None
+        self._stall = StallWatch(clock=clock, timeout=timeout, position=self._position, stalled=self.abort)
+        self._producer: Any = None
+        self._output_full = False
+        self._resumes = 0
+
+    def abort(self) -> None:
+        """Break the connection off at once."""
+        raise NotImplementedError
+
+    def _drained(self) -> None:
+        """Take note that all output has left."""
+
+    def write(self, data: bytes) -> None:
+        """Write; nothing once the connection closes."""
+        if self.open:
+            self.transport.write(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Write several pieces."""
+        if self.open:
+            self.transport.writeSequence(iovec)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Let a push producer know when output is full.
+
+        :raise RuntimeError: when there is one already, or it is no push producer.
+        """
+        if self._producer is not None or not streaming:
+            raise RuntimeError("one push producer at a time")
+        self._producer = producer
+
+    def unregisterProducer(self) -> None:
+        """Forget the producer."""
+        self._producer = None
+
+    @property
+    def sends_regions(self) -> bool:
+        """Whether the kernel can send here; not where the bytes must be seen first (TLS)."""
+        return self._sender is not None and self._sender.running and self._plain and self.open
+
+    @property
+    def _plain(self) -> bool:
+        transport = self.transport
+        if not isinstance(transport, tcp.Connection) or getattr(transport, "TLS", False):
+            return False
+        return bool(transport.connected)
+
+    async def send_region(self, region: AnyRegion, *, chunked: bool) -> None:
+        """Have a region sent by the kernel, when all other output has left; nothing may be written meanwhile.
+
+        :param chunked: whether it goes out as one chunk (RFC 9112, section 7.1).
+        :raise OSError: when the connection is gone.
+        :raise EOFError: when the file is shorter than the region.
+        """
+        assert self._sender is not None
+        before, after = (b"%x\r\n" % region.length, b"\r\n") if chunked else (b"", b"")
+        self._transfer = Transfer(self.transport.fileno(), region, before=before, after=after)
+        self._stall.start()
+        try:
+            await self._sender.send(self._transfer)
+        finally:
+            self._transfer = None
+            self._stall.stop()
+
+    def signal_when_drained(self) -> None:
+        """Have the producer resumed as soon as all output has left and the socket takes more."""
+        self._output_full = True
+        self._stall.start()
+        # What write() does when its buffer is full: the transport resumes us once its buffer is empty.
+        self.transport.producerPaused = True
+        self.transport.startWriting()
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full."""
+        self._output_full = True
+        self._stall.start()
+        if self._producer is not None:
+            self._producer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer is empty."""
+        self._output_full = False
+        self._resumes += 1
+        self._stall.stop()
+        if self._producer is not None:
+            self._producer.resumeProducing()
+        self._drained()
+
+    def stopProducing(self) -> None:
+        """The transport is going away."""
+        if self._producer is not None:
+            self._producer.stopProducing()
+
+    def _position(self) -> object:
+        """Return what changes when the client takes some of the output, out of our buffer or out of the kernel's."""
+        transport = self.transport
+        if self.isSecure():
+            transport = getattr(transport, "transport", transport)
+        queued = 0
+        if isinstance(transport, tcp.Connection) and transport.connected:
+            queued = struct.unpack("i", fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+        sent = 0 if self._transfer is None else self._transfer.sent
+        return queued, len(getattr(transport, "dataBuffer", b"")), getattr(transport, "offset", 0), self._resumes, sent
+
+    def getPeer(self) -> IAddress:
+        """Return the client's address."""
+        peer: IAddress = self.transport.getPeer()
+        return peer
+
+    def getHost(self) -> IAddress:
+        """Return the address that the client connected to."""
+        host: IAddress = self.transport.getHost()
+        return host
+
+    def isSecure(self) -> bool:
+        """Return whether the transport is TLS."""
+        return bool(ISSLTransport.providedBy(self.transport))

@@ -1,0 +1,212 @@
+"""The server's requests: given to their handler when the head is in, with the body as a stream; and the site of them.
+
+``make_site`` is what the composition root listens with; everything else here is what handlers see.
+"""
+
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.python.failure import Failure
+from twisted.web import server
+from twisted.web.http import datetimeToString
+
+from cachew.http.channel import Channel
+from cachew.http.filesender import FileSender
+from cachew.http.heads import Head, HeadRefused
+from cachew.http.incoming import IncomingBody
+from cachew.http.limits import Census, Limits
+from cachew.plumbing.errors import TooLarge
+from cachew.plumbing.streams import read_all
+
+_TURNED_AWAY_AT_ONCE = 64
+
+
+class StreamingRequest(server.Request):
+    """A request whose body streams.
+
+    ``body`` is its :class:`~cachew.plumbing.streams.Source`; a client that waits for ``100 Continue`` is told to go on
+    at the first read. ``body_length`` is its length in bytes: 0 when there is no body, None when it is chunked.
+    ``raw_path`` and ``raw_query`` are the target's two parts exactly as sent, the query without its question mark.
+    """
+
+    defaultContentType = None
+    channel: Any
+    body: IncomingBody
+    body_length: int | None
+    raw_path: bytes
+    raw_query: bytes
+
+    @property
+    def remote_address(self) -> str:
+        """The client's address in words, for the log."""
+        return address_in_words(self.getClientAddress())
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The headers, names in lower case, several values of one name joined with a comma."""
+        return {
+            name.decode("latin-1").lower(): ", ".join(value.decode("latin-1") for value in values)
+            for name, values in self.requestHeaders.getAllRawHeaders()
+        }
+
+    def begin(self, head: Head, body: IncomingBody) -> None:
+        """Take the head from the channel and be answered."""
+        self.method, self.uri, self.clientproto = head.method, head.target, head.version
+        self.raw_path, _, self.raw_query = head.target.partition(b"?")
+        self.path, self.args = self.raw_path, parse_query(self.raw_query)
+        self.body, self.body_length = body, head.body_length
+        for name, value in head.headers:
+            self.requestHeaders.addRawHeader(name, value)
+        self.parseCookies()
+        self.process()
+
+    def process(self) -> None:
+        """Hand the request to its resource."""
+        self.site = self.channel.site
+        self.setHeader(b"Date", datetimeToString())
+        self.prepath = []
+        self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
+        try:
+            self.render(self.site.getResourceFor(self))
+        except Exception:
+            self.processingFailed(Failure())
+
+    async def read_body(self, limit: int) -> bytes:
+        """Read the whole body.
+
+        :param limit: the most bytes that are accepted; a length announced above it is refused before a byte is sent.
+        :raise TooLarge: when there is more.
+        """
+        if self.body_length is not None and self.body_length > limit:
+            self.body.close()
+            raise TooLarge(limit)
+        return await read_all(self.body, limit)
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """Answer 500, or break the connection off when an answer has begun."""
+        if not self.startedWriting:
+            super().processingFailed(reason)
+            return reason
+        self._log.failure("answer broken off", failure=reason)
+        self.abort()
+        return reason
+
+    def abort(self) -> None:
+        """Break the connection off, so that the client can't take what it has for the whole answer."""
+        channel = getattr(self, "channel", None)
+        if channel is not None:
+            channel.abort()
+
+
+class StreamingSite(server.Site):
+    """Accepts connections within the limits and knows those that are open.
+
+    :param resource: the root resource.
+    :param reactor: where time comes from.
+    :param limits: the bounds.
+    :param sender: sends what lies in files.
+    """
+
+    noisy = False
+
+    def __init__(
+        self, resource: Any, *, reactor: IReactorTime, limits: Limits, sender: FileSender | None = None
+    ) -> None:
+        super().__init__(resource, requestFactory=StreamingRequest, reactor=reactor)
+        self.sender = sender
+        self._limits = limits
+        self._census = Census(limits)
+        self._counted: dict[Channel, str] = {}
+        self._refused: set[Channel] = set()
+        self._retiring = False
+        self._emptied: list[Deferred[None]] = []
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open, those that are being turned away left out."""
+        return self._census.total
+
+    def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # type: ignore[override]
+        """Make the channel of a new connection; one over the limits is answered 503, a flood of those not at all."""
+        address = address_in_words(addr)
+        if not self._retiring and self._census.admit(address):
+            channel = Channel(site=self, limits=self._limits, clock=self.reactor)
+            self._counted[channel] = address
+            return channel
+        if len(self._refused) >= _TURNED_AWAY_AT_ONCE:
+            return None
+        refusal = HeadRefused(503, "too many connections, try again later", [(b"Retry-After", b"5")])
+        channel = Channel(site=self, limits=self._limits, clock=self.reactor, refusal=refusal)
+        self._refused.add(channel)
+        return channel
+
+    def connection_ended(self, channel: Channel) -> None:
+        """Take note that a connection is gone."""
+        self._refused.discard(channel)
+        if (address := self._counted.pop(channel, None)) is not None:
+            self._census.leave(address)
+        if not self._counted and not self._refused:
+            emptied, self._emptied = self._emptied, []
+            for deferred in emptied:
+                deferred.callback(None)
+
+    def retire(self) -> Deferred[None]:
+        """Close idle connections now, the others after the answer under way, and turn new ones away.
+
+        :return: fires when no connection is left; cancelling it gives up the wait only.
+        """
+        self._retiring = True
+        for channel in list(self._counted):
+            channel.retire()
+        if not self._counted and not self._refused:
+            return succeed(None)
+        emptied: Deferred[None] = Deferred(lambda gone: self._emptied.remove(gone))
+        self._emptied.append(emptied)
+        return emptied
+
+    def abort_connections(self) -> None:
+        """Break off every connection."""
+        for channel in [*self._counted, *self._refused]:
+            channel.abort()
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Offer HTTP/1.1 only."""
+        return [b"http/1.1"]
+
+    def startFactory(self) -> None:
+        """Open no log file and start no timer."""
+
+    def stopFactory(self) -> None:
+        """Nothing was started."""
+
+    def log(self, request: Any) -> None:
+        """Write no access log; the application logs its requests."""
+
+
+def make_site(
+    resource: Any, *, reactor: IReactorTime, limits: Limits | None = None, sender: FileSender | None = None
+) -> StreamingSite:
+    """Make the site that serves a resource.
+
+    :param resource: the root resource.
+    :param reactor: where time comes from.
+    :param limits: the bounds, the defaults when None.
+    :param sender: sends what lies in files; without it, files are read in pieces like anything else.
+    """
+    return StreamingSite(resource, reactor=reactor, limits=limits or Limits(), sender=sender)
+
+
+def parse_query(raw: bytes) -> dict[bytes, list[bytes]]:
+    """Return the values of each name in a query, decoded; only ``&`` separates them."""
+    fields: dict[bytes, list[bytes]] = {}
+    for pair in filter(None, raw.split(b"&")):
+        name, _, value = (unquote_to_bytes(part) for part in pair.replace(b"+", b" ").partition(b"="))
+        fields.setdefault(name, []).append(value)
+    return fields
+
+
+def address_in_words(address: IAddress | None) -> str:
+    """Return an address's host, or what kind of address it is when it has none."""
+    return str(getattr(address, "host", None) or type(address).__name__)

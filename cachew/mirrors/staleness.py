@@ -1,0 +1,87 @@
+"""Whether mirrors are behind their upstreams, asked on behalf of nobody in particular."""
+
+from twisted.logger import Logger
+
+from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.freshness import Answer, Freshness
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.kinds import MIRRORED_KIND
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import CachewError, UpstreamError
+from cachew.upstream.remote import Remotes
+
+
+class Staleness:
+    """Compares mirrors with their upstreams on behalf of nobody in particular, with the server's own credentials.
+
+    :param freshness: the ref gate.
+    :param mirrors: the mirrors.
+    :param remotes: the ways to upstreams.
+    :param background: where checks run.
+    """
+
+    log = Logger()
+
+    def __init__(self, *, freshness: Freshness, mirrors: Mirrors, remotes: Remotes, background: Background) -> None:
+        self._freshness, self._mirrors, self._remotes = freshness, mirrors, remotes
+        self._background = background
+        self._checking: set[Identity] = set()
+
+    def check(self, identity: Identity) -> None:
+        """See whether a repository whose snapshot was just sent is behind; a mirror that is missing is made."""
+        if identity not in self._checking:
+            self._checking.add(identity)
+            self._background.start(self._check(identity), f"ref check of {identity.name}")
+
+    async def _check(self, identity: Identity) -> None:
+        try:
+            mirror = self._mirrors.find(identity)
+            if mirror is None or not mirror.ready:
+                self._mirrors.want(identity)
+                return
+            before = mirror.listing
+            answer = await self._ask(identity)
+            if not answer.stale and (mirror.behind(answer.listing) or mirror.listing is not before):
+                self.log.info("refs stale for snapshot request, fetching in background", repository=identity.name)
+        finally:
+            self._checking.discard(identity)
+
+    async def _ask(self, identity: Identity, interval: float | None = None) -> Answer:
+        authorization = await self._remotes.of(identity).authorization()
+        return await self._freshness.refs(identity, MIRRORED_KIND, authorization, interval=interval)
+
+    async def refresh(self, identity: Identity) -> bool:
+        """Bring a mirror to where its upstream is.
+
+        :return: whether it is there; not so when the upstream fails.
+        """
+        mirror = self._mirrors.find(identity)
+        if mirror is None or not mirror.ready:
+            return False
+        try:
+            answer = await self._ask(identity)
+            if not answer.stale:
+                await mirror.sync(answer.listing, answer.started)
+        except CachewError as error:
+            self.log.warn("{repository} can't be brought up to date: {error}", repository=identity.name, error=error)
+            return False
+        return not answer.stale
+
+    # what bundles ask of an upstream
+
+    async def tip(self, identity: Identity, ref: str) -> str | None:
+        """Ask the upstream now which commit a branch is at; see :class:`cachew.snapshots.bundle.Upstream`."""
+        answer = await self._ask(identity, interval=0)
+        if answer.stale:
+            raise UpstreamError(self._remotes.of(identity).url, "does not answer")
+        found = answer.listing.by_name.get(ref or "HEAD")
+        return found.oid if found is not None else None
+
+    async def fetch(self, identity: Identity) -> None:
+        """Ask the upstream now for its refs and bring the mirror there, if there is one."""
+        mirror = self._mirrors.find(identity)
+        if mirror is None or not mirror.ready:
+            return
+        answer = await self._ask(identity, interval=0)
+        if not answer.stale:
+            await mirror.sync(answer.listing, answer.started)

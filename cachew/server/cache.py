@@ -1,0 +1,122 @@
+"""What is kept, made out of the settings: the cache of one tier or several, and the records that replicas share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IReactorTime
+
+from cachew.cache.disk import DiskCache
+from cachew.cache.interface import Cache
+from cachew.cache.memory import MemoryCache
+from cachew.cache.tiered import TieredCache
+from cachew.config.settings import CacheTier, DiskTier, MemoryTier, S3Tier
+from cachew.plumbing.background import Background
+from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.threads import Threads
+from cachew.plumbing.wallclock import WallClock
+from cachew.replicas.interface import Records
+from cachew.replicas.memory import MemoryRecords
+
+if TYPE_CHECKING:
+    from cachew.plumbing.bucket import Bucket
+
+
+def make_cache(
+    tiers: Sequence[CacheTier],
+    *,
+    state: Path,
+    clock: IReactorTime,
+    wall: WallClock,
+    threads: Threads,
+    store_threads: Threads,
+    background: Background,
+    metrics: Metrics,
+) -> TieredCache:
+    """Make the cache.
+
+    :param tiers: the config's ``[[cache]]``.
+    :param state: the state directory, where a disk tier lies that names no path.
+    :param threads: for files.
+    :param store_threads: for object stores; threads of their own, since a store that hangs holds them.
+    """
+    caches = {
+        f"{number}-{tier.backend}": _tier(
+            tier, state=state, wall=wall, threads=threads, store_threads=store_threads, background=background
+        )
+        for number, tier in enumerate(tiers, 1)
+    }
+    return TieredCache(
+        tiers=list(caches.values()),
+        names=list(caches),
+        clock=clock,
+        wall_clock=wall.seconds,
+        background=background,
+        metrics=metrics,
+    )
+
+
+def make_records(tiers: Sequence[CacheTier], store_threads: Threads) -> Records:
+    """Make the records of the replicas that share the farthest object store, or of this one alone."""
+    shared = [tier for tier in tiers if isinstance(tier, S3Tier)]
+    if not shared:
+        return MemoryRecords()
+    from cachew.replicas.objectstore import ObjectStoreRecords
+
+    return ObjectStoreRecords(bucket=bucket_of(shared[-1], store_threads))
+
+
+def _tier(
+    tier: CacheTier,
+    *,
+    state: Path,
+    wall: WallClock,
+    threads: Threads,
+    store_threads: Threads,
+    background: Background,
+) -> Cache:
+    if isinstance(tier, MemoryTier):
+        return MemoryCache(limit=tier.limit, max_ttl=tier.max_ttl, clock=wall.seconds)
+    if isinstance(tier, DiskTier):
+        return DiskCache(
+            directory=tier.path or state / "cache",
+            limit=tier.limit,
+            max_ttl=tier.max_ttl,
+            min_free=tier.min_free,
+            clock=wall.seconds,
+            threads=threads,
+        )
+    return _object_store(tier, wall=wall, threads=store_threads, background=background)
+
+
+def _object_store(tier: S3Tier, *, wall: WallClock, threads: Threads, background: Background) -> Cache:
+    # The library comes with an extra that only those need who have such a store.
+    from cachew.cache.objectstore import ObjectStoreCache
+
+    return ObjectStoreCache(
+        bucket=bucket_of(tier, threads),
+        max_ttl=tier.max_ttl,
+        limit=tier.limit or None,
+        clock=wall.seconds,
+        background=background,
+    )
+
+
+def bucket_of(tier: S3Tier, threads: Threads) -> "Bucket":
+    """Return the way to a tier's object store.
+
+    :param threads: where its calls block.
+    """
+    from cachew.plumbing.bucket import Bucket, s3_store
+
+    store = s3_store(
+        bucket=tier.bucket,
+        endpoint=tier.endpoint,
+        region=tier.region,
+        prefix=tier.prefix or None,
+        access_key=tier.access_key.get_secret_value() if tier.access_key else None,
+        secret_key=tier.secret_key.get_secret_value() if tier.secret_key else None,
+        timeout=tier.timeout,
+        path_style=tier.path_style,
+    )
+    return Bucket(store=store, threads=threads)

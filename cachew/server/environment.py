@@ -1,0 +1,26 @@
+"""What the process finds around it, gathered in one place by the outermost layer and handed inward."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cachew.plumbing.loglevels import LogLevels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """Facts about the machine and the process.
+
+    :param search_path: ``PATH``, for finding git and tar.
+    :param cores: processors that this process may use.
+    :param wall_clock: the time of day, in seconds since the epoch (the reactor's own clock is monotonic).
+    :param version: cachew's version.
+    :param log_levels: the least level that is logged, which can be changed while running.
+    :param on_failed_start: told when the server can't start, so that the process ends accordingly.
+    """
+
+    search_path: str
+    cores: int
+    wall_clock: Callable[[], float]
+    version: str
+    log_levels: LogLevels
+    on_failed_start: Callable[[], object] = lambda: None

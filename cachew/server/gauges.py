@@ -1,0 +1,72 @@
+"""What ``/metrics`` shows of the moment: places and their queues, children, stores, space; read when asked for."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.process import Processes
+from cachew.web.status import CacheStatus
+
+
+class Gauges(Collector):
+    """Reads the running server.
+
+    :param places: where work waits for its turn, by the kind of work.
+    :param processes: the children.
+    :param caches: returns what is stored, as far as that is known without waiting.
+    :param state: the state directory, whose filesystem's free space is shown.
+    :param is_ready: whether traffic is wanted.
+    :param version: cachew's.
+    """
+
+    def __init__(
+        self,
+        *,
+        places: Mapping[str, Slots],
+        processes: Processes,
+        caches: Callable[[], Sequence[CacheStatus]],
+        state: Path,
+        is_ready: Callable[[], bool],
+        version: str,
+    ) -> None:
+        self._places, self._processes, self._caches = places, processes, caches
+        self._state, self._is_ready, self._version = state, is_ready, version
+
+    def collect(self) -> Iterator[Metric]:
+        """Read everything."""
+        build = GaugeMetricFamily("cachew_build_info", "Always 1; the label tells the version", labels=["version"])
+        build.add_metric([self._version], 1)
+        yield build
+        yield GaugeMetricFamily("cachew_ready", "Whether traffic is wanted (1) or not (0)", value=self._is_ready())
+        yield from self._work()
+        yield from self._stores()
+
+    def _work(self) -> Iterator[Metric]:
+        running = GaugeMetricFamily("cachew_work_running", "Work under way, by its kind", labels=["kind"])
+        waiting = GaugeMetricFamily("cachew_work_waiting", "Work that waits for a place, by its kind", labels=["kind"])
+        limit = GaugeMetricFamily("cachew_work_limit", "Places for work, by its kind", labels=["kind"])
+        for kind, slots in self._places.items():
+            running.add_metric([kind], slots.running)
+            waiting.add_metric([kind], slots.waiting)
+            limit.add_metric([kind], slots.limit)
+        yield from (running, waiting, limit)
+        started = self._processes.started
+        yield CounterMetricFamily("cachew_processes_started", "Child processes started", value=started)
+        yield GaugeMetricFamily("cachew_processes", "Child processes that run", value=self._processes.running)
+
+    def _stores(self) -> Iterator[Metric]:
+        size = GaugeMetricFamily("cachew_store_bytes", "What a store holds", labels=["store"])
+        limit = GaugeMetricFamily("cachew_store_limit_bytes", "What a store may hold; 0: no bound", labels=["store"])
+        objects = GaugeMetricFamily("cachew_store_objects", "Objects in a store", labels=["store"])
+        for cache in self._caches():
+            size.add_metric([cache.name], cache.size)
+            limit.add_metric([cache.name], cache.capacity)
+            objects.add_metric([cache.name], cache.objects)
+        yield from (size, limit, objects)
+        space = os.statvfs(self._state)
+        free = space.f_bavail * space.f_frsize
+        yield GaugeMetricFamily("cachew_state_free_bytes", "Free space for the state directory", value=free)

@@ -1,0 +1,180 @@
+"""The server's life: what is opened in which order, when it is ready, and how it goes without dropping anybody.
+
+Listeners open first, so that the process can say from its first second that it lives; it is ready when the mirrors
+have been found. At the end readiness fails first, then the listeners close, then whoever is still being served has the
+time that the operator gives, then everything that still runs is ended.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from cachew.http.requests import StreamingSite
+from cachew.server.listening import server_endpoint
+
+_EVERYWHERE = ("0.0.0.0", "::")
+Step = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How the server goes.
+
+    :param readiness_delay: seconds from failing readiness to closed listeners.
+    :param shutdown: seconds that running responses have.
+    """
+
+    readiness_delay: float
+    shutdown: float
+
+
+class Server(MultiService):
+    """The running server; its children are the periodic jobs, which run while it is ready.
+
+    :param reactor: the reactor.
+    :param endpoints: descriptions of where to listen.
+    :param site: what answers there.
+    :param pool: the threads.
+    :param opening: what is opened before it is ready, in this order.
+    :param closing: what is closed at the end, in this order.
+    :param jobs: services that run while it is ready.
+    :param patience: how it goes.
+    :param login_path: makes the path that logs one browser in to the dashboard, once.
+    :param on_failure: called when it can't start, before the reactor is stopped.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        endpoints: Sequence[str],
+        site: StreamingSite,
+        pool: ThreadPool,
+        opening: Sequence[Step],
+        closing: Sequence[Step],
+        jobs: Sequence[IService],
+        patience: Patience,
+        login_path: Callable[[], str],
+        on_failure: Callable[[], object] = lambda: None,
+    ) -> None:
+        super().__init__()
+        self._reactor, self._endpoints, self._site, self._pool = reactor, endpoints, site, pool
+        self._opening, self._closing, self._jobs, self._patience = opening, closing, jobs, patience
+        self._login_path, self._on_failure = login_path, on_failure
+        self._ports: list[IListeningPort] = []
+        self._state = "warming up"
+        self._warming: Deferred[None] | None = None
+        self._ready: list[Deferred[None]] = []
+
+    @property
+    def unready(self) -> str:
+        """Why no traffic should be sent here, empty when it may."""
+        return self._state
+
+    @property
+    def addresses(self) -> list[Any]:
+        """Where it listens."""
+        return [port.getHost() for port in self._ports]
+
+    async def ready(self) -> None:
+        """Wait until it is ready."""
+        if self._state:
+            self._ready.append(Deferred())
+            await self._ready[-1]
+
+    def startService(self) -> None:
+        """Open everything; readiness says when that is done."""
+        super().startService()
+        self._pool.start()
+        self._warming = Deferred.fromCoroutine(self._warm_up())
+        self._warming.addErrback(self._failed)
+
+    async def _warm_up(self) -> None:
+        for description in self._endpoints:
+            port = await server_endpoint(self._reactor, description).listen(self._site)
+            self._ports.append(port)
+            self.log.info("listening on {address}", address=in_words(port.getHost()))
+        self._announce()
+        for step in self._opening:
+            await step()
+        for job in self._jobs:
+            job.setServiceParent(self)
+        self._state = ""
+        self.log.info("ready")
+        waiting, self._ready = self._ready, []
+        for deferred in waiting:
+            deferred.callback(None)
+
+    def _announce(self) -> None:
+        """Say once where the dashboard is and how to get in."""
+        for endpoint, address in zip(self._endpoints, self.addresses, strict=True):
+            if hasattr(address, "port"):
+                scheme = "https" if endpoint.startswith(("ssl:", "tls:")) else "http"
+                where = in_words(address) if address.host not in _EVERYWHERE else f"localhost:{address.port}"
+                url = f"{scheme}://{where}{self._login_path()}"
+                self.log.info("dashboard (this link logs one browser in, once): {url}", url=url)
+                return
+
+    def _failed(self, failure: Any) -> None:
+        if self._state != "shutting down":
+            self.log.critical("the server can't start: {error}", error=failure.getErrorMessage())
+            self._on_failure()
+            # What fails at once does so before the reactor runs, when there is no stopping it.
+            self._reactor.callWhenRunning(self._reactor.stop)
+
+    def stopService(self) -> Deferred[None]:
+        """Close everything, as gently as the settings allow."""
+        self._state = "shutting down"
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._warming is not None:
+            self._warming.cancel()
+        if self._ports and self._patience.readiness_delay:
+            await deferLater(self._reactor, self._patience.readiness_delay, lambda: None)
+        for port in self._ports:
+            await _maybe(port.stopListening())
+        if self._ports:
+            self.log.info("listening no more")
+        await self._drain()
+        await _maybe(super().stopService())
+        for step in self._closing:
+            try:
+                await step()
+            except Exception:
+                self.log.failure("closing {step} failed", step=getattr(step, "__qualname__", step))
+        self._pool.stop()
+
+    async def _drain(self) -> None:
+        retired = self._site.retire()
+        retired.addTimeout(self._patience.shutdown, self._reactor)
+        try:
+            await retired
+        except DeferredTimeout:
+            self.log.warn("{count} connections are still open and are closed now", count=self._site.connections)
+            self._site.abort_connections()
+
+
+async def _maybe(result: Any) -> None:
+    if isinstance(result, Deferred):
+        await result
+
+
+def in_words(address: Any) -> str:
+    """Return where a port listens, as people and URLs write it."""
+    host = getattr(address, "host", None)
+    if host is not None:
+        return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+    name = getattr(address, "name", None)
+    return os.fsdecode(name) if name else str(address)

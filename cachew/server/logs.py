@@ -1,0 +1,59 @@
+"""How the log is written: as text or as JSON lines, from a level on that can be changed while running."""
+
+import json
+from typing import Any, TextIO
+
+from twisted.logger import (
+    FileLogObserver,
+    FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
+    formatEvent,
+    formatTime,
+)
+
+from cachew.plumbing.loglevels import LogLevels
+
+_OWN_KEYS = frozenset({"message", "time", "system", "isError", "why", "format", "printed", "failure"})
+
+
+def observer(*, file: TextIO, form: str, levels: LogLevels) -> ILogObserver:
+    """Return an observer that writes events of sufficient level to a file.
+
+    :param form: ``text`` (one line per event, then the traceback if there is one) or ``json`` (one object per line).
+    """
+    write = FileLogObserver(file, json_line if form == "json" else text_line)
+    return FilteringLogObserver(write, [levels])
+
+
+def text_line(event: LogEvent) -> str:
+    """Write an event as one line; line breaks in its text can't fake another event."""
+    level = event.get("log_level")
+    system = event.get("log_namespace") or "-"
+    message = formatEvent(event).replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    line = f"{formatTime(event.get('log_time'))} {level.name if level else '-':<8} {system}: {message}\n"
+    return line + _traceback(event)
+
+
+def json_line(event: LogEvent) -> str:
+    """Write an event as a JSON object with its fields."""
+    level = event.get("log_level")
+    fields: dict[str, Any] = {
+        "time": formatTime(event.get("log_time")),
+        "level": level.name if level else None,
+        "logger": event.get("log_namespace"),
+        "message": formatEvent(event),
+    }
+    fields |= {
+        name: value if isinstance(value, str | int | float | bool | None) else str(value)
+        for name, value in event.items()
+        if not name.startswith("log_") and name not in _OWN_KEYS
+    }
+    if traceback := _traceback(event):
+        fields["traceback"] = traceback
+    return json.dumps(fields) + "\n"
+
+
+def _traceback(event: LogEvent) -> str:
+    failure = event.get("log_failure")
+    return "" if failure is None else str(failure.getTraceback())

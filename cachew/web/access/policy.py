@@ -1,0 +1,97 @@
+"""Applies the operator's rules to requests, and finds out who the client is.
+
+Behind a reverse proxy that is told by the proxy, and believed only of the proxies that are listed.
+"""
+
+from collections.abc import Collection, Sequence
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+from cachew.config.rules import Address, Asked, Network, Rule, decide, is_bearer, lets_in_without_token
+from cachew.plumbing.errors import BadRequest, Forbidden
+from cachew.web.app import route_path
+
+_FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip")
+
+
+class Policy:
+    """Applies the rules to requests.
+
+    :param rules: in their order.
+    :param proxies: reverse proxies whose ``X-Forwarded-For`` is believed.
+    :param trust_loopback: whether a client on this machine needs no token.
+    """
+
+    def __init__(self, *, rules: Sequence[Rule], proxies: Collection[Network], trust_loopback: bool) -> None:
+        self._rules, self._proxies, self._trust_loopback = rules, proxies, trust_loopback
+
+    def admit(self, request: Any) -> None:
+        """Let a request pass that no rule denies.
+
+        :raise Forbidden: when one does.
+        """
+        # A client that can't be told, where nothing depends on who it is, does no harm.
+        if self._rules and decide(self._rules, self.asked(request)) == "deny":
+            raise Forbidden("a rule of this server forbids this")
+
+    def trusted(self, request: Any) -> bool:
+        """Say whether a request may administer without a token."""
+        asked = self.asked(request)
+        return lets_in_without_token(self._rules, asked, trust_loopback=self._trust_loopback)
+
+    def client_of(self, request: Any) -> str:
+        """Return the client's address in words, for the log."""
+        try:
+            address = self._address(request)
+        except BadRequest:
+            address = None
+        return str(address or request.remote_address)
+
+    def is_https(self, request: Any) -> bool:
+        """Say whether the client came over HTTPS: to this server, or to a listed proxy that says so."""
+        if request.isSecure():
+            return True
+        peer = _peer(request)
+        return peer is not None and self._is_proxy(peer) and request.fields.get("x-forwarded-proto") == "https"
+
+    def is_token(self, authorization: str) -> bool:
+        """Say whether an ``Authorization`` is the token of a rule."""
+        return any(is_bearer(authorization, rule.token) for rule in self._rules if rule.token is not None)
+
+    def asked(self, request: Any) -> Asked:
+        """Return what there is to judge of a request.
+
+        :raise BadRequest: when a listed proxy says nonsense about who the client is.
+        """
+        return Asked(self._address(request), request.method.decode("latin-1"), route_path(request), request.fields)
+
+    def _address(self, request: Any) -> Address | None:
+        peer = _peer(request)
+        fields = request.fields
+        if peer is None or not self._is_proxy(peer):
+            # A proxy that is not listed may be in front: its own address proves nothing about the client.
+            return None if peer is not None and peer.is_loopback and any(map(fields.get, _FORWARDED)) else peer
+        hops = [hop.strip() for hop in fields.get("x-forwarded-for", "").split(",") if hop.strip()]
+        for hop in reversed(hops):
+            address = _parse(hop)
+            if address is None:
+                raise BadRequest("X-Forwarded-For holds something that is no address")
+            if not self._is_proxy(address):
+                return address
+        return None
+
+    def _is_proxy(self, address: Address) -> bool:
+        return any(address in network for network in self._proxies)
+
+
+def _peer(request: Any) -> Address | None:
+    return _parse(str(getattr(request.getClientAddress(), "host", "")))
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        address = ip_address(text.strip("[]"))
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

@@ -1,0 +1,294 @@
+"""What the dashboard, the webhooks and the shell see of the running server, and what they can have it do."""
+
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+
+from cachew.cache.tiered import TieredCache
+from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.tidying import Tidying
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import CachewError, NotFound
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.shared import Shared
+from cachew.plumbing.threads import Threads
+from cachew.replicas.tally import Tally
+from cachew.smarthttp.packcache import PackCache
+from cachew.snapshots.store import Snapshots
+from cachew.snapshots.variants import Variant
+
+T = TypeVar("T")
+
+_PATIENCE = 1.0
+
+ACTIONS = ("fetch", "snapshot", "repack", "forget")
+"""What can be asked for a repository."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepositoryStatus:
+    """One repository, as people want to see it. Times are seconds since the epoch, None for never.
+
+    :param name: ``host/path``.
+    :param state: the mirror's state (``empty``, ``cloning``, ``restoring``, ``ready``, ``fetching``, ``repairing``).
+    :param size: bytes that the mirror occupies, None when not measured yet.
+    :param refs: how many refs it has.
+    :param head: the commit that HEAD names.
+    :param checked: when its upstream last said what its refs are.
+    :param fetched: when the last fetch into it succeeded.
+    :param snapshot: when its cached snapshot was made.
+    :param snapshot_size: bytes of that.
+    :param used: when a client last asked for it.
+    :param requests: how many requests it has answered since the start.
+    :param clones_today: how often all replicas together have served clones of it since midnight UTC.
+    :param stale: whether its refs are known to differ from the upstream's.
+    :param error: what last went wrong, empty when nothing has since it last went right.
+    """
+
+    name: str
+    state: str
+    size: int | None = None
+    refs: int = 0
+    head: str | None = None
+    checked: float | None = None
+    fetched: float | None = None
+    snapshot: float | None = None
+    snapshot_size: int | None = None
+    used: float | None = None
+    requests: int = 0
+    clones_today: int = 0
+    stale: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheStatus:
+    """A store and how full it is.
+
+    :param capacity: its limit in bytes, 0 for none.
+    :param error: what is wrong with it, empty when it works.
+    """
+
+    name: str
+    objects: int
+    size: int
+    capacity: int
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkStatus:
+    """A piece of work under way.
+
+    :param kind: ``fetch``, ``snapshot``, ``serve``, …
+    :param began: seconds since the epoch.
+    """
+
+    kind: str
+    repository: str
+    began: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """The whole server at one moment.
+
+    :param now: seconds since the epoch.
+    :param started: when it started.
+    :param served: git requests so far by where the answer came from.
+    :param waiting: requests that wait for a git process.
+    :param troubles: what does not work though the server serves, in words.
+    """
+
+    now: float
+    started: float
+    served: Mapping[str, int] = field(default_factory=dict)
+    caches: Sequence[CacheStatus] = ()
+    work: Sequence[WorkStatus] = ()
+    waiting: int = 0
+    troubles: Sequence[str] = ()
+
+
+class Operations:
+    """The running server, to those who look after it: the admin pages, the webhooks and the shell.
+
+    :param unready: why no traffic should be sent here.
+    :param mirrors: the mirrors.
+    :param freshness: the ref gate.
+    :param snapshots: what has been made of mirrors.
+    :param cache: where that is.
+    :param pack_cache: kept packs.
+    :param slots: the places of serving processes.
+    :param background: work that nobody waits for.
+    :param threads: for looking at files.
+    :param metrics: what has been counted.
+    :param clock: how long a store is waited for.
+    :param now: the time of day in epoch seconds.
+    :param fetch: brings a repository's mirror to where its upstream is now.
+    :param make: makes an archive of a repository now.
+    :param usage: knows when repositories were asked for.
+    :param clones: counts clones of all replicas.
+    """
+
+    def __init__(
+        self,
+        *,
+        unready: Callable[[], str],
+        mirrors: Mirrors,
+        freshness: Freshness,
+        snapshots: Snapshots,
+        cache: TieredCache,
+        pack_cache: PackCache,
+        slots: Slots,
+        background: Background,
+        threads: Threads,
+        metrics: Metrics,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        fetch: Callable[[Identity], Coroutine[Any, Any, object]],
+        make: Callable[[Identity, Variant], Coroutine[Any, Any, object]],
+        usage: Tidying,
+        clones: Tally,
+    ) -> None:
+        self._unready, self._mirrors, self._freshness = unready, mirrors, freshness
+        self._snapshots, self._cache, self._pack_cache, self._slots = snapshots, cache, pack_cache, slots
+        self._background, self._threads, self._metrics, self._now = background, threads, metrics, now
+        self._fetch, self._make, self._usage, self._clones = fetch, make, usage, clones
+        self._clock, self._started = clock, now()
+        self._counting: Shared[str, None] = Shared(keep=True)
+        self._counted = CacheStatus(name="objects", objects=0, size=0, capacity=0)
+
+    def unready(self) -> str:
+        """Return why the server does not want traffic, empty when it does."""
+        return self._unready()
+
+    async def overview(self) -> Overview:
+        """Return the state of the server as a whole."""
+        now = self._now()
+        return Overview(
+            now=now,
+            started=self._started,
+            served=self.served(),
+            caches=[await self._store(), self._packs()],
+            work=[WorkStatus(kind=kind, repository=name, began=began) for kind, name, began in self._work()],
+            waiting=self._slots.waiting,
+            troubles=self.troubles(),
+        )
+
+    def troubles(self) -> Sequence[str]:
+        """Return what does not work though the server serves."""
+        return self._cache.troubles
+
+    def served(self) -> dict[str, int]:
+        """Return the git requests answered so far, by where the answer came from."""
+        counted: Counter[str] = Counter()
+        for family in self._metrics.served.collect():
+            for sample in family.samples:
+                if sample.name.endswith("_total"):
+                    counted[sample.labels["source"]] += int(sample.value)
+        return dict(counted)
+
+    def caches(self) -> list[CacheStatus]:
+        """Return what the stores hold; of the cache's tiers, what the last count found, while a new one begins."""
+        self._background.start(self._counting.run("store", self._count), "counting of the store")
+        return [self._counted, self._packs()]
+
+    async def _store(self) -> CacheStatus:
+        """Return the last count of the store; one that takes long is shown the next time."""
+        await self._soon(self._counting.run("store", self._count))
+        return self._counted
+
+    async def _count(self) -> None:
+        try:
+            stats = await self._cache.stats()
+        except CachewError as error:
+            self._counted = replace(self._counted, error=str(error))
+            return
+        self._counted = CacheStatus(name="objects", objects=stats.objects, size=stats.size, capacity=stats.capacity)
+
+    async def _soon(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return what work gives, None when it fails or takes long: a page is shown though a store hangs."""
+        with suppress(CachewError, DeferredTimeout):
+            return await Deferred.fromCoroutine(work).addTimeout(_PATIENCE, self._clock)
+        return None
+
+    def _packs(self) -> CacheStatus:
+        cache = self._pack_cache
+        return CacheStatus(name="packs", objects=len(cache), size=cache.size, capacity=cache.limit)
+
+    def _work(self) -> list[tuple[str, str, float]]:
+        found = []
+        for what, began in self._background.under_way:
+            kind, _, name = what.partition(" of ")
+            found.append((kind, name, self._now() - began))
+        return found
+
+    async def repositories(self) -> Sequence[RepositoryStatus]:
+        """Return every repository that is mirrored or about to be, in the order of their names."""
+        mirrors = sorted(self._mirrors, key=lambda mirror: mirror.identity)
+        # Nobody waits for the other replicas' counts: the next look shows them.
+        counting = self._clones.refresh([mirror.identity.name for mirror in mirrors])
+        self._background.start(counting, "reading clone counts of all repositories")
+        statuses: list[RepositoryStatus] = await gatherResults(
+            [Deferred.fromCoroutine(self._status(mirror)) for mirror in mirrors], consumeErrors=True
+        )
+        return statuses
+
+    async def _status(self, mirror: Mirror) -> RepositoryStatus:
+        identity = mirror.identity
+        known = self._freshness.known(identity)
+        info = await self._soon(self._snapshots.stat(identity, Variant()))
+        return RepositoryStatus(
+            name=identity.name,
+            state=mirror.state.value,
+            size=await self._threads(mirror.repository.size) if mirror.ready else None,
+            refs=len(mirror.refs),
+            head=mirror.head_commit,
+            checked=self._freshness.checked(identity, self._now()),
+            fetched=mirror.last_fetch,
+            snapshot=info.modified if info else None,
+            snapshot_size=info.size if info else None,
+            used=self._usage.last_used(identity),
+            requests=self._usage.requests(identity),
+            clones_today=self._clones.today(identity.name),
+            stale=known is not None and mirror.ready and mirror.behind(known),
+            error=mirror.last_error or str(self._freshness.failure(identity) or ""),
+        )
+
+    async def act(self, identity: Identity, action: str) -> None:
+        """Begin an action on a repository; its end is not waited for.
+
+        :raise NotFound: when no such repository is mirrored.
+        """
+        mirror = self._mirrors.find(identity)
+        if mirror is None or not mirror.ready:
+            raise NotFound(f"{identity.name} is not mirrored")
+        actions: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+            "fetch": lambda: self._fetch(identity),
+            "snapshot": lambda: self._make(identity, Variant()),
+            "repack": mirror.maintenance.repack,
+            "forget": lambda: self._mirrors.forget(identity),
+        }
+        self._background.start(actions[action](), f"{action} of {identity.name}")
+
+    async def pushed(self, identity: Identity) -> bool:
+        """Take notice that something was pushed to a repository's upstream.
+
+        :return: whether its mirror fetches now; False when there is none.
+        """
+        mirror = self._mirrors.find(identity)
+        if mirror is None or not mirror.ready:
+            return False
+        self._freshness.changed(identity)
+        self._background.start(self._fetch(identity), f"fetch of {identity.name}")
+        return True

@@ -1,0 +1,279 @@
+"""The config file: what it gives, and what is said about one that is wrong."""
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from cachew.config.load import ConfigErrors, load
+from cachew.config.settings import DiskTier, MemoryTier, S3Tier, Settings, TokenCredential
+
+
+def read(text: str, **environ: str) -> Settings:
+    return load(text, file="cachew.toml", environ=environ)
+
+
+def complaints(text: str, **environ: str) -> list[str]:
+    with pytest.raises(ConfigErrors) as caught:
+        read(text, **environ)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_nothing_configured_gives_the_defaults() -> None:
+    """An empty file is a config that serves on loopback with its state beside it."""
+    settings = read("")
+    assert settings.listen == ("tcp:8080:interface=127.0.0.1",)
+    assert settings.state == Path("state")
+    assert list(settings.upstreams) == ["github.com", "gitlab.com", "bitbucket.org", "codeberg.org"]
+    assert settings.git.mirror_snapshot_interval == 7200
+    assert isinstance(settings.cache[0], DiskTier)
+
+
+def test_reads_the_smallest_config_with_an_upstream_of_ones_own() -> None:
+    """The contract's example is understood as it says."""
+    settings = read(
+        """
+        state  = "/var/lib/cachew"
+        listen = ["tcp:8080:interface=127.0.0.1"]
+        [upstreams."git.example"]
+        url = "http://10.0.0.5:3000"
+        [git]
+        snapshot-interval = "1h"
+        mirror-snapshot-interval = "2h"
+        ref-check-interval = "0s"
+        [[cache]]
+        backend = "disk"
+        limit = "250GB"
+        max-ttl = "8h"
+        [access]
+        mode = "upstream"
+        """
+    )
+    assert dict(settings.upstreams)["git.example"].url == "http://10.0.0.5:3000/"
+    assert list(settings.upstreams) == ["git.example"]
+    assert settings.git.ref_check_interval == 0
+    (tier,) = settings.cache
+    assert (tier.limit, tier.max_ttl) == (250 * 10**9, 8 * 3600)
+
+
+def test_reads_tiers_nearest_first() -> None:
+    """The order and the kinds of the cache's tiers are those of the file."""
+    settings = read('[[cache]]\nbackend="memory"\n[[cache]]\nbackend="disk"\n[[cache]]\nbackend="s3"\nbucket="b"')
+    assert [type(tier) for tier in settings.cache] == [MemoryTier, DiskTier, S3Tier]
+
+
+def test_expands_variables_in_strings_only_and_once() -> None:
+    """``${VAR}`` becomes the variable's value, ``$$`` a dollar, and a value is not expanded again."""
+    settings = read(
+        '[[credentials]]\nkind="token"\nurl-prefix="https://h/"\nusername="a$$b"\ntoken="x-${TOKEN}"', TOKEN="${TOKEN}"
+    )
+    (credential,) = settings.credentials
+    assert isinstance(credential, TokenCredential) and credential.token is not None
+    assert credential.token.get_secret_value() == "x-${TOKEN}"
+    assert credential.username == "a$b"
+
+
+def test_settings_do_not_show_secrets() -> None:
+    """Printing the settings shows no secret."""
+    assert "hush" not in repr(read('[webhook]\ngithub-secret = "hush"'))
+
+
+def test_a_single_network_may_stand_for_a_list() -> None:
+    """A rule's networks and methods are one string or several."""
+    settings = read('[[access.rule]]\naction="allow"\ncidr="10.0.0.0/8"\nmethod="GET"')
+    (rule,) = settings.access.rule
+    assert rule.cidr == (ip_network("10.0.0.0/8"),)
+    assert rule.method == ("GET",)
+
+
+def test_the_command_line_overrides_the_file() -> None:
+    """Keys that the command line sets win over the file's."""
+    settings = load('state = "/a"', environ={}, overrides={"state": "/b", "listen": ["tcp:1"]})
+    assert (settings.state, settings.listen) == (Path("/b"), ("tcp:1",))
+
+
+def test_reports_everything_at_once() -> None:
+    """Unknown keys, wrong types, undefined variables and contradictions are reported together."""
+    found = complaints(
+        """
+        colour = "red"
+        listen = ["tcp:1", "${NOPE}"]
+        [git]
+        fetch_wait = "3s"
+        fetch-timeout = 3
+        [limits]
+        threads = 0
+        [[cache]]
+        backend = "disk"
+        limit = "5XB"
+        [[cache]]
+        backend = "zip"
+        [access]
+        trust-loopback = "yes"
+        [manhole]
+        listen = "tcp:2222:interface=127.0.0.1"
+        """
+    )
+    paths = {line.split(":", 1)[0] for line in found}
+    assert paths == {
+        "colour", "listen[1]", "git.fetch_wait", "git.fetch-timeout", "limits.threads", "cache[0].limit",
+        "cache[1].backend", "access.trust-loopback", "manhole.authorized-keys",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[git]\nfetch_wait = '3s'", 'git.fetch_wait: unknown key; did you mean "fetch-wait"? allowed here: bundle-'),
+        ("[gti]", 'gti: unknown key; did you mean "git"? allowed here: access, admin, cache, credentials, git,'),
+        ("[git]\nfetch-wait = '0s'", 'git.fetch-wait: must be more than "0s"'),
+        ("[git]\nfetch-wait = '1 day'", 'git.fetch-wait: "1 day" is not a duration; write for example "90s"'),
+        ("[git]\nfetch-wait = 30", 'git.fetch-wait: a duration is written as a string, for example "90s"'),
+        ("[git]\nfetch-wait = '-1s'", "git.fetch-wait: a duration must not be negative"),
+        ("[pack-cache]\nlimit = -1", 'pack-cache.limit: a size is written as a string, for example "20GB"'),
+        ("log-level = 'loud'", "log-level: must be 'debug', 'info', 'warn', 'error' or 'critical'"),
+        ("limits = 3", "limits: must be a table"),
+        ("[limits]\nthreads = 1.5", "limits.threads: must be a whole number"),
+        ("[access]\ntrust-loopback = 1", "access.trust-loopback: must be true or false"),
+        ("[access]\nproxies = ['10.0.0.1/8']", "access.proxies[0]: 10.0.0.1/8 has host bits set"),
+        ("[[access.rule]]\npath = '/x'", "access.rule[0].action: must be set"),
+        (
+            "[[access.rule]]\naction = 'allow'",
+            "access.rule[0]: must have a condition: cidr, method, path, header or token",
+        ),
+        ("[[cache]]\npath = 'x'", "cache[0].backend: must be one of disk, memory, s3"),
+        ("[[cache]]\nbackend='disk'\nlimt='1GB'", 'cache[0].limt: unknown key; did you mean "limit"? allowed here: '),
+        ("[[cache]]\nbackend='s3'", "cache[0].bucket: must be set"),
+        ("listen = []", "listen: must not be empty"),
+        ("listen = 'tcp:1'\ncache = []", "cache: must not be empty"),
+        ("[upstreams.'GitHub.com']", 'upstreams."GitHub.com": must be a host name in lower case'),
+        ("[upstreams.'h:443']", 'upstreams."h:443": must be a host name in lower case, with its port unless'),
+        *(
+            (f"[[cache]]\nbackend='s3'\nbucket='b'\nendpoint='http://{place}'", "cache[0].endpoint: must be an http or")
+            for place in ("h:abc", "h:99999/", "h:0", "[fe80::1%eth0]/", "[::1", "a b")
+        ),
+        *(
+            (f"[[cache]]\nbackend='s3'\nbucket='b'\nprefix='{prefix}'", "cache[0].prefix: must consist of names with")
+            for prefix in ("/", "a//b", "../a", "a/.", "a/\tb")
+        ),
+        ("[upstreams.h]\nurl = 'ssh://h/'", "upstreams.h.url: must be an http or https URL"),
+        ("[upstreams.h]\nurl = 'https://me:pw@h/'", "upstreams.h.url: must not hold a user name or password"),
+        ("[upstreams.'*']\nurl = 'https://h/'", 'upstreams."*".url: must not be set'),
+        ("[[credentials]]\nkind = 'spell'", "credentials[0].kind: must be one of command, github-app, netrc, token"),
+        (
+            "[[credentials]]\nkind = 'token'\nurl-prefix = 'https://h'",
+            "credentials[0].token: exactly one of token and token-file must be set",
+        ),
+        ("[git]\nfetch-wait = '1h'", "git.fetch-wait: must not be longer than fetch-timeout"),
+        ("[git]\nsnapshot-max-age = '1m'", "git.snapshot-max-age: must not be shorter than snapshot-interval"),
+        ("state = '${NOPE}'", "state: the environment variable NOPE is not set (write $$ for a single $)"),
+        ("limits.threads = 0", "limits.threads: must be at least 1"),
+        ("listen = ['tcp:1', 'tcp:1']", "listen: must not name an endpoint twice"),
+        (
+            "[manhole]\nlisten = 'tcp:8080:interface=127.0.0.1'\nauthorized-keys = 'k'",
+            "manhole.listen: must not be an endpoint of the server",
+        ),
+        (
+            "[manhole]\nlisten = 'tcp:2222'\nauthorized-keys = 'k'",
+            "manhole.listen: must be a loopback address, for example",
+        ),
+        ("a = ", "not TOML: Invalid value (at end of document)"),
+    ],
+)
+def test_says_where_and_what_is_allowed(text: str, expected: str) -> None:
+    """Every mistake is named once, with its key and what would be right."""
+    (found,) = complaints(text)
+    assert found.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "paths", [("/a", "/a"), ("/a", "/a/b"), ("/a/b", "/a"), ("./state/cache", None), ("/a", "/a/../a")]
+)
+def test_disk_tiers_do_not_share_a_directory(paths: tuple[str | None, ...]) -> None:
+    """Two disk tiers in one directory, or in one another's, are a contradiction."""
+    tiers = [f"[[cache]]\nbackend='disk'\n{'' if path is None else f'path={path!r}'}" for path in paths]
+    assert complaints("\n".join(tiers)) == ["cache[1].path: must not be shared with cache[0]"]
+
+
+def test_s3_tiers_do_not_share_their_objects() -> None:
+    """Two S3 tiers whose objects have the same names are a contradiction, other prefixes are not."""
+    tier = "[[cache]]\nbackend='s3'\nbucket='b'\nendpoint='http://h'\nprefix="
+    assert complaints(f"{tier}'a'\n{tier}'a/'") == ["cache[1].prefix: must not be shared with cache[0] in one bucket"]
+    assert len(read(f"{tier}'a'\n{tier}'b'").cache) == 2
+
+
+@pytest.mark.parametrize("last", ["memory", "disk"])
+def test_what_replicas_share_is_not_before_what_they_do_not(last: str) -> None:
+    """An S3 tier is the last one or before another; each replica would empty it of what its own last tier lacks."""
+    shared, other = "[[cache]]\nbackend='s3'\nbucket='b'\nprefix='{}'", "[[cache]]\nbackend='{}'"
+    message = (
+        "cache[{}].backend: must not be s3 before a last tier (cache[{}]) that is not; what replicas share comes last"
+    )
+    assert complaints(f"{shared.format('a')}\n{other.format(last)}") == [message.format(0, 1)]
+    tiers = [other.format("memory"), shared.format("a"), shared.format("b"), other.format("disk")]
+    assert complaints("\n".join(tiers)) == [message.format(1, 3), message.format(2, 3)]
+    assert len(read("\n".join(tiers[:3])).cache) == 3
+
+
+def test_a_store_s_url_has_its_usual_form() -> None:
+    """A scheme in capitals and slashes around a prefix are what everybody takes them for."""
+    (tier,) = read("[[cache]]\nbackend='s3'\nbucket='b'\nendpoint='HTTP://h:9000'\nprefix='/a/b/'").cache
+    assert isinstance(tier, S3Tier)
+    assert (tier.endpoint, tier.prefix) == ("http://h:9000/", "a/b")
+
+
+RULES = """
+[[access.rule]]
+action = "allow"
+cidr = "10.0.0.0/8"
+method = "GET"
+path = "/metrics"
+[[access.rule]]
+action = "deny"
+path = "/api/v1/object/secret"
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "path", "expect"),
+    [
+        ("10.1.2.3", "/metrics", "allow"),
+        ("11.1.2.3", "/metrics", "deny"),
+        ("127.0.0.1", "/admin/", "deny"),
+        ("11.1.2.3", "/git/github.com/o/r/info/refs", "allow"),
+        ("11.1.2.3", "/_liveness", "allow"),
+        ("10.1.2.3", "/api/v1/object/secret/key", "deny"),
+    ],
+)
+def test_access_tests_hold_the_rules_to_their_word(address: str, path: str, expect: str) -> None:
+    """A test of the rules that holds is silent, its opposite is a problem."""
+    test = f"{RULES}[[access.test]]\naddress = '{address}'\npath = '{path}'\nexpect = "
+    read(f"{test}'{expect}'")
+    other = {"allow": "deny", "deny": "allow"}[expect]
+    assert complaints(f"{test}'{other}'") == [f"access.test[0].expect: is {other}, but the rules say {expect}"]
+
+
+def test_a_contradiction_is_not_guessed_from_a_section_that_is_wrong() -> None:
+    """Where a section has a mistake, nothing is made up about the rest of it."""
+    assert len(complaints("[manhole]\nlisten = 'tcp:1'\nauthorized-keys = 5")) == 1
+
+
+def test_lines_name_the_file() -> None:
+    """Every line of the message begins with the file's name."""
+    with pytest.raises(ConfigErrors) as caught:
+        load("x = 1\ny = 2", file="/etc/cachew.toml", environ={})
+    assert [line.split(": ")[:2] for line in caught.value.lines()] == [
+        ["/etc/cachew.toml", "x"],
+        ["/etc/cachew.toml", "y"],
+    ]
+
+
+def test_endpoints_are_checked() -> None:
+    """An endpoint description that its parser refuses is a problem of its key."""
+
+    def check(description: str) -> None:
+        raise ValueError(f"unknown endpoint type in {description}")
+
+    with pytest.raises(ConfigErrors) as caught:
+        load("", environ={}, check_endpoint=check)
+    assert "listen[0]" in str(caught.value) and "not a Twisted endpoint" in str(caught.value)

@@ -1,0 +1,47 @@
+"""Alarms ring once, and a stall is told from slowness."""
+
+from twisted.internet.task import Clock
+
+from cachew.http.alarms import Alarm, StallWatch
+
+
+def test_alarm_is_moved() -> None:
+    """Setting an alarm anew forgets the old call, and clearing forgets any."""
+    clock, rung = Clock(), list[str]()
+    alarm = Alarm(clock)
+    alarm.set(1, lambda: rung.append("first"))
+    alarm.set(2, lambda: rung.append("second"))
+    clock.advance(3)
+    alarm.set(1, lambda: rung.append("third"))
+    alarm.clear()
+    clock.advance(3)
+    assert rung == ["second"]
+    assert not clock.getDelayedCalls()
+
+
+def test_stall() -> None:
+    """Output that moves ever so little is slow; output that doesn't move for the whole time is stalled, once."""
+    clock, stalled, position = Clock(), list[float](), [0]
+    watch = StallWatch(
+        clock=clock, timeout=40, position=lambda: position[0], stalled=lambda: stalled.append(clock.seconds())
+    )
+    watch.start()
+    for _ in range(10):
+        clock.pump([10, 10, 10])
+        position[0] += 1
+    watch.start()
+    assert stalled == []
+    clock.pump([10] * 8)
+    assert stalled == [350.0]
+    assert not clock.getDelayedCalls()
+
+
+def test_stopped_watch() -> None:
+    """A watch that was stopped tells nothing."""
+    clock, stalled = Clock(), list[bool]()
+    watch = StallWatch(clock=clock, timeout=4, position=lambda: 0, stalled=lambda: stalled.append(True))
+    watch.start()
+    clock.pump([1, 1])
+    watch.stop()
+    clock.pump([1] * 9)
+    assert stalled == []

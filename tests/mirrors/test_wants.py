@@ -1,0 +1,151 @@
+"""How wanted objects come into a mirror, with an upstream and a git that are held still."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+
+from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.kinds import Kind
+from cachew.mirrors.wants import Ensured, Supply
+from cachew.plumbing.errors import UpstreamUnreachable
+from cachew.plumbing.metrics import Metrics
+from cachew.upstream.listing import Listing
+from tests.fakes.mirrorgit import MirrorHouse, listing, oid
+from tests.fakes.settled import failure_of, value_of
+
+
+class Upstream:
+    """Lists what the house's remote says, and remembers what was asked."""
+
+    def __init__(self, house: MirrorHouse) -> None:
+        self._house = house
+        self.asked: list[Kind] = []
+
+    def of(self, identity: Identity) -> "Upstream":
+        return self
+
+    async def list(self, kind: Kind, authorization: str | None, before: Listing | None = None) -> Listing:
+        self.asked.append(kind)
+        return (await self._house.remote.list_refs()).filtered(kind)
+
+
+class Shop:
+    """A mirror, the gate before it and what supplies it."""
+
+    def __init__(self, root: Path) -> None:
+        self.house = MirrorHouse(root)
+        self.upstream = Upstream(self.house)
+        self.mirror = value_of(self.house.made())
+        self.freshness = Freshness(
+            remotes=cast(Any, self.upstream),
+            clock=self.house.clock,
+            interval=10,
+            metrics=Metrics(),
+            fallback=lambda identity: self.mirror.listing if self.mirror.ready else None,
+            on_listing=self._listed,
+        )
+        self.supply = Supply(freshness=self.freshness, clock=self.house.clock, wait=30)
+        self.house.clock.advance(60)
+
+    def _listed(self, identity: Identity, listed: Listing, started: float) -> None:
+        if self.mirror.behind(listed):
+            self.house.background.start(self.mirror.sync(listed, started), "fetch")
+
+    def missing(self, *oids: str) -> Deferred[list[str]]:
+        return Deferred.fromCoroutine(self.supply.missing(self.mirror, oids, None))
+
+    def ensure(self, refs: dict[str, str], *commits: str) -> Deferred[Ensured]:
+        return Deferred.fromCoroutine(self.supply.ensure(self.mirror, refs, commits, None))
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """A shop with a mirror of one branch."""
+    return Shop(tmp_path / "mirrors")
+
+
+def fetches(mirror_house: MirrorHouse) -> list[list[str]]:
+    """Return what has been fetched since the clone."""
+    return mirror_house.git.scripts[1:]
+
+
+def test_what_is_there_costs_nothing(shop: Shop) -> None:
+    """Objects that the mirror has are not asked for."""
+    assert value_of(shop.missing(oid("1"))) == [] and shop.upstream.asked == [] and fetches(shop.house) == []
+
+
+def test_a_new_tip_costs_one_listing_and_one_fetch(shop: Shop) -> None:
+    """A hundred clients that want what has just been pushed cost one listing and one fetch."""
+    shop.house.remote.current = listing(main="2")
+    shop.house.git.holding = {"fetch"}
+    waiting = [shop.missing(oid("2")) for _ in range(100)]
+    shop.house.git.release()
+    assert [value_of(each) for each in waiting] == [[]] * 100
+    assert len(shop.upstream.asked) == 1 and fetches(shop.house) == [[oid("2")]]
+
+
+def test_patience_ends(shop: Shop) -> None:
+    """After the wait the client is told what is missing, and the fetch goes on for the others."""
+    shop.house.git.holding = {"fetch"}
+    waiting = shop.missing(oid("3"))
+    shop.house.clock.advance(31)
+    assert value_of(waiting) == [oid("3")] and shop.mirror.fetching
+    shop.house.git.release()
+    assert value_of(shop.missing(oid("3"))) == []
+
+
+def test_a_client_that_leaves(shop: Shop) -> None:
+    """Its leaving ends neither the fetch nor leaves a timer."""
+    shop.house.git.holding = {"fetch"}
+    waiting = shop.missing(oid("3"))
+    waiting.cancel()
+    assert isinstance(failure_of(waiting), CancelledError)
+    assert shop.mirror.fetching and not shop.house.clock.getDelayedCalls()
+    shop.house.git.release()
+
+
+def test_a_mirror_that_goes_meanwhile(shop: Shop) -> None:
+    """Whoever waits for a mirror that is removed learns that all is missing, and no more."""
+    shop.house.git.holding = {"fetch"}
+    waiting, late = shop.missing(oid("3")), shop.missing(oid("4"))
+    gone = Deferred.fromCoroutine(shop.house.mirrors.forget(shop.mirror.identity))
+    shop.house.git.release()
+    value_of(gone)
+    assert value_of(waiting) == [oid("3")] and value_of(late) == [oid("4")]
+
+
+def test_ensuring_what_is_there(shop: Shop) -> None:
+    """Refs that the mirror has as wanted are answered without asking."""
+    assert value_of(shop.ensure({"refs/heads/main": oid("1")}, oid("1"))) == Ensured({"refs/heads/main": oid("1")})
+    assert shop.upstream.asked == []
+
+
+def test_ensuring_what_is_new(shop: Shop) -> None:
+    """Anything else is asked once, fetched, and answered as the upstream has it; what is nowhere is named."""
+    shop.house.remote.current = listing(main="2", new="3")
+    shop.house.git.there = {oid("2"), oid("3")}
+    refs = {"refs/heads/main": oid("2"), "refs/heads/new": oid("3"), "refs/heads/none": ""}
+    answer = value_of(shop.ensure(refs, oid("9")))
+    assert answer == Ensured(
+        {"refs/heads/main": oid("2"), "refs/heads/new": oid("3"), "refs/heads/none": ""}, (oid("9"),), True
+    )
+    assert len(shop.upstream.asked) == 1
+
+
+def test_ensuring_other_refs(shop: Shop) -> None:
+    """Refs that are neither heads nor tags are looked up by their names."""
+    shop.house.remote.current = listing("refs/pull/7/head=7", "refs/pull/7/header=8", main="1")
+    answer = value_of(shop.ensure({"refs/pull/7/head": ""}))
+    assert answer == Ensured({"refs/pull/7/head": oid("7")}, (), True)
+    assert shop.upstream.asked[1:] == [("refs/pull/7/head",)]
+    assert shop.mirror.missing([oid("7")]) == []
+
+
+def test_ensuring_without_an_upstream(shop: Shop) -> None:
+    """An upstream that does not answer is a failure, though there is a mirror."""
+    shop.house.remote.current = UpstreamUnreachable("http://git.example", "down")
+    assert isinstance(failure_of(shop.ensure({"refs/heads/new": ""})), UpstreamUnreachable)
+    assert value_of(shop.missing(oid("5"))) == [] and value_of(shop.ensure({"refs/heads/main": ""})).fetched is False

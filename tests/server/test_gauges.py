@@ -1,0 +1,59 @@
+"""What the metrics tell of the moment."""
+
+from pathlib import Path
+
+import pytest_twisted
+from prometheus_client import generate_latest
+from twisted.internet.defer import Deferred
+
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.process import Processes
+from cachew.server.gauges import Gauges
+from cachew.web.status import CacheStatus
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_moment_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
+    """Queues, children, stores, free space and readiness are what they are when the metrics are read."""
+    metrics, slots = Metrics(), Slots(limit=1)
+    ready: list[bool] = []
+    metrics.registry.register(
+        Gauges(
+            places={"fetch": slots},
+            processes=Processes(reactor=None),
+            caches=lambda: [CacheStatus(name="packs", objects=2, size=30, capacity=400)],
+            state=tmp_path,
+            is_ready=lambda: bool(ready),
+            version="1.2",
+        )
+    )
+    await slots.acquire("a")
+    waiting = Deferred.fromCoroutine(slots.acquire("b"))
+    text = generate_latest(metrics.registry).decode().splitlines()
+    assert {
+        'cachew_build_info{version="1.2"} 1.0',
+        "cachew_ready 0.0",
+        'cachew_work_running{kind="fetch"} 1.0',
+        'cachew_work_waiting{kind="fetch"} 1.0',
+        'cachew_work_limit{kind="fetch"} 1.0',
+        "cachew_processes_started_total 0.0",
+        "cachew_processes 0.0",
+        'cachew_store_bytes{store="packs"} 30.0',
+        'cachew_store_limit_bytes{store="packs"} 400.0',
+        'cachew_store_objects{store="packs"} 2.0',
+    } <= set(text)
+    assert any(line.startswith("cachew_state_free_bytes ") for line in text)
+    assert any(line.startswith("process_resident_memory_bytes ") for line in text)
+    ready.append(True)
+    slots.release()
+    await waiting
+    assert "cachew_ready 1.0" in generate_latest(metrics.registry).decode().splitlines()
+
+
+def test_every_metric_says_what_it_is_in_which_unit() -> None:
+    """Names carry the house's prefix and their unit, and a text explains each."""
+    for family in Metrics().registry.collect():
+        assert family.documentation
+        assert family.name.startswith(("cachew_", "process_"))
+        assert family.type != "histogram" or family.name.endswith("_seconds")

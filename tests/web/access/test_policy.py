@@ -1,0 +1,192 @@
+"""The operator's rules about requests."""
+
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+from cachew.config.rules import Network, Verdict
+from cachew.plumbing.errors import BadRequest, Forbidden
+from cachew.web.access.policy import Policy
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule as the config has it."""
+
+    action: Verdict
+    cidr: tuple[Network, ...] = ()
+    method: tuple[str, ...] = ()
+    path: str | None = None
+    header: str | None = None
+    token: SecretStr | None = None
+
+
+class Request:
+    """What a policy looks at of a request."""
+
+    def __init__(self, path: str = "/metrics", method: str = "GET", peer: Any = "10.1.2.3", **fields: str) -> None:
+        self.method, self.prepath = method.encode(), ()
+        self.postpath = tuple(segment.encode() for segment in path.lstrip("/").split("/"))
+        self.fields = {name.replace("_", "-"): value for name, value in fields.items()}
+        kind = IPv6Address if ":" in str(peer) else IPv4Address
+        self.peer = kind("TCP", peer, 1) if isinstance(peer, str) else peer
+        self.secure = False
+        self.remote_address = getattr(self.peer, "host", None) or "unix"
+
+    def getClientAddress(self) -> Any:
+        return self.peer
+
+    def isSecure(self) -> bool:
+        return self.secure
+
+
+def policy(*rules: Rule, proxies: tuple[str, ...] = (), trust_loopback: bool = False) -> Policy:
+    return Policy(rules=rules, proxies=[ip_network(proxy) for proxy in proxies], trust_loopback=trust_loopback)
+
+
+TEN = (ip_network("10.0.0.0/8"),)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/admin", "/admin/repositories", "/api/v1/stats"])
+@pytest.mark.parametrize("peer", ["127.0.0.1", "10.1.2.3", "::1"])
+def test_without_rules_a_token_is_needed(path: str, peer: str) -> None:
+    """Nobody administers without a token unless a rule says so; a loopback address proves nothing."""
+    assert not policy().trusted(Request(path, peer=peer))
+
+
+@pytest.mark.parametrize(
+    ("request_", "trusted"),
+    [
+        (Request("/metrics"), True),
+        (Request("/metrics/"), True),
+        (Request("/metricsx"), True),
+        (Request("/metrics", peer="11.1.2.3"), False),
+        (Request("/metrics", method="POST"), False),
+        (Request("/admin/"), False),
+        (Request("/metrics", peer="::ffff:10.1.2.3"), True),
+        (Request("/metrics", peer=UNIXAddress(b"/s")), False),
+    ],
+)
+def test_a_rule_opens_a_single_path_to_a_network(request_: Request, trusted: bool) -> None:
+    """A rule opens exactly what all its conditions describe (``/metricsx`` is no path that needs a token)."""
+    assert policy(Rule("allow", TEN, ("GET",), "/metrics")).trusted(request_) is trusted
+
+
+def test_paths_match_in_whole_segments() -> None:
+    """A rule about a path is not about another path that begins with the same letters."""
+    rules = policy(Rule("deny", path="/api/"))
+    rules.admit(Request("/apix"))
+    for path in ("/api", "/api/", "/api/v1"):
+        with pytest.raises(Forbidden):
+            rules.admit(Request(path))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/git/git.example/org/repo/info/refs",
+        "/git/git.example/org/repo.git/info/refs",
+        "/git/GIT.Example:443/org/repo.git//snapshot.tar.zst",
+    ],
+)
+def test_a_repository_has_one_name(path: str) -> None:
+    """A rule about a repository holds however its name is spelled."""
+    rules = policy(Rule("deny", path="/git/git.example/org/repo"))
+    with pytest.raises(Forbidden):
+        rules.admit(Request(path))
+    rules.admit(Request(path.replace("org/repo", "org/repository")))
+
+
+def test_the_first_rule_that_applies_decides() -> None:
+    """An exception stands before its rule."""
+    rules = policy(Rule("allow", TEN, path="/metrics"), Rule("deny", path="/metrics"))
+    rules.admit(Request())
+    with pytest.raises(Forbidden):
+        rules.admit(Request(peer="11.1.2.3"))
+
+
+def test_a_rule_may_look_at_a_header() -> None:
+    """A header is compared whole, its name in any case."""
+    rules = policy(Rule("allow", header="X-Team: build"))
+    assert rules.trusted(Request(x_team="build"))
+    assert not rules.trusted(Request(x_team="builders"))
+    assert not rules.trusted(Request())
+
+
+def test_a_rule_may_ask_for_a_token() -> None:
+    """A rule's token opens what the rule is about; nobody else's does, nor does the bare text."""
+    rules = policy(Rule("allow", path="/metrics", token=SecretStr("monitoring")))
+    assert rules.trusted(Request(authorization="Bearer monitoring"))
+    assert rules.is_token("bearer monitoring")
+    for other in ("Bearer other", "monitoring", "Basic monitoring", "Bearer"):
+        assert not rules.trusted(Request(authorization=other)) and not rules.is_token(other)
+    assert not rules.trusted(Request("/admin/", authorization="Bearer monitoring"))
+
+
+def test_only_a_listed_proxy_is_believed_about_https() -> None:
+    """``X-Forwarded-Proto`` counts when a listed proxy says it, and from nobody else."""
+    rules = policy(proxies=("10.0.0.7/32",))
+    assert rules.is_https(Request(peer="10.0.0.7", x_forwarded_proto="https"))
+    assert not rules.is_https(Request(peer="10.0.0.7", x_forwarded_proto="http"))
+    assert not rules.is_https(Request(peer="10.0.0.8", x_forwarded_proto="https"))
+    direct = Request(peer="10.0.0.8")
+    direct.secure = True
+    assert rules.is_https(direct)
+
+
+@pytest.mark.parametrize(
+    ("request_", "trusted"),
+    [
+        (Request(peer="127.0.0.1"), True),
+        (Request(peer="::1"), True),
+        (Request(peer="10.1.2.3"), False),
+        (Request(peer="127.0.0.1", x_forwarded_for="10.1.2.3"), False),
+        (Request(peer="127.0.0.1", x_forwarded_for="127.0.0.1"), False),
+        (Request(peer="127.0.0.1", forwarded="for=10.1.2.3"), False),
+    ],
+)
+def test_loopback_may_be_trusted(request_: Request, trusted: bool) -> None:
+    """With ``trust-loopback`` a client on this machine needs no token, unless it comes through a proxy here."""
+    assert policy(trust_loopback=True).trusted(request_) is trusted
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ("10.1.2.3", "10.1.2.3"),
+        ("1.1.1.1, 10.1.2.3", "10.1.2.3"),
+        ("10.1.2.3, 172.16.0.9", "10.1.2.3"),
+        ("nonsense, 10.1.2.3", "10.1.2.3"),
+        ("[2001:db8::1]", "2001:db8::1"),
+    ],
+)
+def test_a_listed_proxy_says_who_the_client_is(forwarded: str, address: str) -> None:
+    """The client is the last address that is no listed proxy's; what stands before it anybody may have written."""
+    rules = policy(proxies=("172.16.0.0/16",))
+    assert rules.client_of(Request(peer="172.16.0.7", x_forwarded_for=forwarded)) == address
+
+
+def test_an_unlisted_proxy_is_not_believed() -> None:
+    """Without being listed, a peer speaks for itself only."""
+    assert policy().client_of(Request(peer="172.16.0.7", x_forwarded_for="10.1.2.3")) == "172.16.0.7"
+
+
+def test_a_client_that_can_not_be_told_gets_no_exception() -> None:
+    """Through a proxy that does not say for whom, allow rules about networks do not hold and deny rules do."""
+    request = Request(peer="127.0.0.1")
+    assert not policy(Rule("allow", TEN), proxies=("127.0.0.1/32",), trust_loopback=True).trusted(request)
+    with pytest.raises(Forbidden):
+        policy(Rule("deny", TEN), proxies=("127.0.0.1/32",)).admit(request)
+
+
+def test_a_proxy_that_speaks_nonsense_is_refused() -> None:
+    """An address that is none, told by a listed proxy, is a bad request; the log shows the proxy."""
+    request = Request(peer="10.0.0.7", x_forwarded_for="unknown")
+    rules = policy(Rule("deny", TEN), proxies=("10.0.0.7/32",))
+    with pytest.raises(BadRequest):
+        rules.admit(request)
+    assert rules.client_of(request) == "10.0.0.7"
