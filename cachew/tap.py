@@ -27,6 +27,7 @@ from twisted.python.usage import Options as UsageOptions
 from cachew.config.document import schema
 from cachew.config.load import ConfigErrors, load
 from cachew.config.settings import Settings
+from cachew.plumbing.descriptors import raise_limit
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.loglevels import LogLevels
 from cachew.server.environment import Surroundings
@@ -96,6 +97,12 @@ def makeService(options: Options) -> IService:
     from cachew.server.composition import make_service
 
     _prepare_process(options)
+    descriptors = raise_limit()
+    _log.info(
+        "up to {limit} files and connections may be open (the soft limit was {before})",
+        limit=descriptors.now,
+        before=descriptors.before,
+    )
     # Each counter's time of birth would be a series of its own.
     disable_created_metrics()
     cast(Any, reactor).callWhenRunning(_end_well, reactor)
@@ -104,6 +111,7 @@ def makeService(options: Options) -> IService:
     surroundings = Surroundings(
         search_path=os.environ.get("PATH", os.defpath),
         cores=len(os.sched_getaffinity(0)),
+        descriptors=descriptors.now,
         wall_clock=time.time,
         version=version(),
         log_levels=options.log_levels,

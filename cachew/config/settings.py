@@ -246,7 +246,9 @@ class WebhookSettings(Section):
 class LimitSettings(Section):
     """What one client, or all of them, may cost."""
 
-    connections: AtLeastOne = key(4096, "Open client connections.")
+    connections: AtLeastOne = key(
+        4096, "Open client connections; never more than half of the open files that the process may have."
+    )
     connections_per_address: AtLeastOne = key(512, "Open connections of one client address.")
     header_line: Size = key("16KiB", "The longest line of a request's head.")
     header_size: Size = key("64KiB", "The longest head of a request.")

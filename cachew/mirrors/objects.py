@@ -1,67 +1,19 @@
 """Whether an object is in a mirror, answered without a process.
 
-Mirrors hold packs only (``transfer.unpackLimit=1``), so membership is a binary search in the pack indexes, version 2
-(gitformat-pack(5)); loose objects are looked for as well. The set of packs is read anew whenever the pack directory has
-changed or an object is missing.
+Mirrors hold packs only (``transfer.unpackLimit=1``), so membership is a binary search in the pack indexes
+(:mod:`cachew.mirrors.packindex`); loose objects are looked for as well. The set of packs is read anew whenever the pack
+directory has changed or an object is missing.
 """
 
 import contextlib
-import mmap
 import os
 import re
-import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+from cachew.mirrors.packindex import OpenIndexes, PackIndex
+
 _HEX = re.compile("[0-9a-fA-F]+")
-_MAGIC = b"\xfftOc\x00\x00\x00\x02"
-_FANOUT_END = 8 + 256 * 4
-_SMALL = 256 * 1024
-
-
-class PackIndex:
-    """One ``.idx`` file; a large one is mapped, which costs a descriptor, a small one is read.
-
-    :param path: the file.
-    :param hash_size: 20 for SHA-1, 32 for SHA-256 repositories.
-    :raise ValueError: when it is no version 2 index.
-    """
-
-    def __init__(self, path: Path, hash_size: int) -> None:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size < _FANOUT_END:
-                raise ValueError(f"{path.name} is too short for a pack index")
-            self._map: mmap.mmap | bytes = (
-                file.read(size) if size <= _SMALL else mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ)
-            )
-        self._hash_size = hash_size
-        self.count: int = struct.unpack_from(">I", self._map, _FANOUT_END - 4)[0]
-        if self._map[:8] != _MAGIC or len(self._map) < _FANOUT_END + self.count * hash_size:
-            raise ValueError(f"{path.name} is no version 2 pack index")
-
-    def __contains__(self, oid: bytes) -> bool:
-        first = oid[0]
-        low: int = struct.unpack_from(">I", self._map, 8 + 4 * (first - 1))[0] if first else 0
-        high: int = struct.unpack_from(">I", self._map, 8 + 4 * first)[0]
-        high = min(high, self.count)
-        size = self._hash_size
-        while low < high:
-            middle = (low + high) // 2
-            start = _FANOUT_END + middle * size
-            found = self._map[start : start + size]
-            if found == oid:
-                return True
-            if found < oid:
-                low = middle + 1
-            else:
-                high = middle
-        return False
-
-    def close(self) -> None:
-        """Unmap the file."""
-        if isinstance(self._map, mmap.mmap):
-            self._map.close()
 
 
 class ObjectIndex:
@@ -69,9 +21,11 @@ class ObjectIndex:
 
     :param directory: the bare repository.
     :param object_format: ``sha1`` or ``sha256``.
+    :param opened: what is open of the pack indexes of all repositories.
     """
 
-    def __init__(self, *, directory: Path, object_format: str) -> None:
+    def __init__(self, *, directory: Path, object_format: str, opened: OpenIndexes) -> None:
+        self._opened = opened
         self._objects = directory / "objects"
         self._hash_size = 32 if object_format == "sha256" else 20
         self._packs: dict[str, PackIndex] = {}
@@ -85,9 +39,9 @@ class ObjectIndex:
         wanted = list(oids)
         if self._stamp() != self._seen:
             self._reread()
-        absent = [oid for oid in wanted if not self._has(oid)]
+        absent = self._absent(wanted)
         if absent and self._reread():
-            absent = [oid for oid in absent if not self._has(oid)]
+            absent = self._absent(absent)
         return absent
 
     def close(self) -> None:
@@ -97,14 +51,20 @@ class ObjectIndex:
         self._packs.clear()
         self._seen = None
 
-    def _has(self, oid: str) -> bool:
-        if len(oid) != 2 * self._hash_size or not _HEX.fullmatch(oid):
-            return False
-        binary = bytes.fromhex(oid)
-        if any(binary in pack for pack in self._packs.values()):
-            return True
-        name = oid.lower()
-        return (self._objects / name[:2] / name[2:]).is_file()
+    def _absent(self, oids: list[str]) -> list[str]:
+        """Look for all of them in one pack after the other: an index that was closed is opened once."""
+        left = {oid: bytes.fromhex(oid) for oid in oids if self._is_oid(oid)}
+        for pack in self._packs.values():
+            left = {oid: binary for oid, binary in left.items() if binary not in pack}
+            if not left:
+                break
+        return [oid for oid in oids if not self._is_oid(oid) or (oid in left and not self._is_loose(oid.lower()))]
+
+    def _is_oid(self, oid: str) -> bool:
+        return len(oid) == 2 * self._hash_size and _HEX.fullmatch(oid) is not None
+
+    def _is_loose(self, oid: str) -> bool:
+        return (self._objects / oid[:2] / oid[2:]).is_file()
 
     def _stamp(self) -> tuple[int, int] | None:
         try:
@@ -122,7 +82,7 @@ class ObjectIndex:
         for name in names - self._packs.keys():
             # Gone again, or broken: for git, too, such a pack holds nothing.
             with contextlib.suppress(FileNotFoundError, ValueError):
-                self._packs[name] = PackIndex(self._objects / "pack" / name, self._hash_size)
+                self._packs[name] = PackIndex(self._objects / "pack" / name, self._hash_size, self._opened)
         self._seen = stamp
         return before != self._packs.keys()
 

@@ -14,6 +14,7 @@ from twisted.internet.defer import DeferredLock
 
 from cachew.mirrors.commands import GitCommands, config_text
 from cachew.mirrors.objects import ObjectIndex
+from cachew.mirrors.packindex import OpenIndexes
 from cachew.mirrors.refs import (
     HIDDEN,
     Change,
@@ -51,6 +52,7 @@ class GitRunner:
     :param clone_timeout: seconds that the first fetch of a clone may take.
     :param maintenance_timeout: seconds that one repack or check may take.
     :param fetches: bounds how many fetches run at once.
+    :param indexes: what is open of the mirrors' pack indexes.
     """
 
     processes: Processes
@@ -60,6 +62,7 @@ class GitRunner:
     clone_timeout: float = 7200.0
     maintenance_timeout: float = 3600.0
     fetches: Slots = field(default_factory=lambda: Slots(limit=8))
+    indexes: OpenIndexes = field(default_factory=OpenIndexes)
 
     def for_clone(self) -> "GitRunner":
         """Return the same with the patience that a first fetch needs."""
@@ -77,7 +80,7 @@ class Repository:
     def __init__(self, *, directory: Path, object_format: str, git: GitRunner) -> None:
         self.directory = directory
         self.object_format = object_format
-        self.objects = ObjectIndex(directory=directory, object_format=object_format)
+        self.objects = ObjectIndex(directory=directory, object_format=object_format, opened=git.indexes)
         self._git = git
         self._door, self._writers, self._untidy = DeferredLock(), 0, False
 

@@ -5,15 +5,19 @@ server that has grown to 2 GB takes 64 ms), so a :class:`Command` has no working
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from cachew.plumbing.child import Child, Command, Completed, WideProcess
+from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.errors import Busy, ProcessFailed, ProcessTimedOut, TooLarge
 from cachew.plumbing.streams import PIECE, BytesSource, Source
 
 __all__ = ["Child", "Command", "Completed", "Processes"]
+
+_FOR_NOW = EXHAUSTED | {errno.EAGAIN, errno.ENOMEM}
 
 
 class Processes:
@@ -43,7 +47,7 @@ class Processes:
         :param stdin: what it reads; None means nothing.
         :param group: give it a session of its own, so that signals reach everything it starts.
         :raise ProcessFailed: when the program can't be started.
-        :raise Busy: after :meth:`stop`.
+        :raise Busy: when the machine has no room for it now, and after :meth:`stop`.
         """
         if self._stopped:
             raise Busy("the server is stopping")
@@ -64,6 +68,8 @@ class Processes:
             self._children.discard(child)
             if stdin is not None:
                 stdin.close()
+            if failure.errno in _FOR_NOW:
+                raise Busy(f"{command.name} can't be started: {failure.strerror}") from failure
             raise ProcessFailed(command.name, 127, failure.strerror or str(failure)) from failure
         return child
 

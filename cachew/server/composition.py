@@ -17,6 +17,7 @@ from cachew.mirrors.commands import GitCommands, GitSettings
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.packindex import OpenIndexes
 from cachew.mirrors.repository import GitRunner
 from cachew.mirrors.tidying import Tidying
 from cachew.mirrors.wants import Supply
@@ -40,6 +41,9 @@ from cachew.upstream.verdicts import Terms, Verdicts
 from cachew.web.access.policy import Policy
 from cachew.web.status import Operations
 
+_FEWEST_MAPS = 16
+_MOST_MAPS = 1024
+
 
 def make_service(*, settings: Settings, reactor: Any, surroundings: Surroundings) -> IService:
     """Make the server, ready to be started.
@@ -49,6 +53,11 @@ def make_service(*, settings: Settings, reactor: Any, surroundings: Surroundings
     :param surroundings: facts about the machine and the process.
     """
     return House(ground_of(settings, reactor, surroundings)).server
+
+
+def _maps_within(descriptors: int) -> int:
+    """Return how many pack indexes may be mapped: most descriptors are for clients and what serves them."""
+    return max(_FEWEST_MAPS, min(_MOST_MAPS, descriptors // 8))
 
 
 class House:
@@ -83,6 +92,7 @@ class House:
         self.fetch_slots = Slots(limit=git.max_fetches, queue_limit=git.queue_limit)
         self.clone_slots = Slots(limit=git.max_clones, queue_limit=git.queue_limit)
         self.making_slots = Slots(limit=git.snapshot_concurrency, queue_limit=git.queue_limit)
+        self.indexes = OpenIndexes(most_maps=_maps_within(ground.surroundings.descriptors))
         self.mirrors = self._mirrors()
         self.records = make_records(settings.cache, ground.store_threads)
         self.public = PublicRecord(
@@ -156,6 +166,7 @@ class House:
                 fetch_timeout=git.fetch_timeout,
                 clone_timeout=git.clone_timeout,
                 fetches=self.fetch_slots,
+                indexes=self.indexes,
             ),
             clock=ground.reactor,
             now=ground.surroundings.wall_clock,
@@ -267,6 +278,8 @@ class House:
                 "make": self.making_slots,
             },
             processes=ground.processes,
+            indexes=self.indexes,
+            descriptors=ground.surroundings.descriptors,
             caches=self.operations.caches,
             state=ground.state,
             is_ready=lambda: not self.server.unready,

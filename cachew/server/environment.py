@@ -12,6 +12,7 @@ class Surroundings:
 
     :param search_path: ``PATH``, for finding git and tar.
     :param cores: processors that this process may use.
+    :param descriptors: how many files and connections may be open at once.
     :param wall_clock: the time of day, in seconds since the epoch (the reactor's own clock is monotonic).
     :param version: cachew's version.
     :param log_levels: the least level that is logged, which can be changed while running.
@@ -20,6 +21,7 @@ class Surroundings:
 
     search_path: str
     cores: int
+    descriptors: int
     wall_clock: Callable[[], float]
     version: str
     log_levels: LogLevels

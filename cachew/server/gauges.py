@@ -7,6 +7,8 @@ from pathlib import Path
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from cachew.mirrors.packindex import OpenIndexes
+from cachew.plumbing.descriptors import open_now
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Processes
 from cachew.web.status import CacheStatus
@@ -17,6 +19,8 @@ class Gauges(Collector):
 
     :param places: where work waits for its turn, by the kind of work.
     :param processes: the children.
+    :param indexes: what is open of the mirrors' pack indexes.
+    :param descriptors: how many files and connections may be open at once.
     :param caches: returns what is stored, as far as that is known without waiting.
     :param state: the state directory, whose filesystem's free space is shown.
     :param is_ready: whether traffic is wanted.
@@ -28,12 +32,15 @@ class Gauges(Collector):
         *,
         places: Mapping[str, Slots],
         processes: Processes,
+        indexes: OpenIndexes,
+        descriptors: int,
         caches: Callable[[], Sequence[CacheStatus]],
         state: Path,
         is_ready: Callable[[], bool],
         version: str,
     ) -> None:
         self._places, self._processes, self._caches = places, processes, caches
+        self._indexes, self._descriptors = indexes, descriptors
         self._state, self._is_ready, self._version = state, is_ready, version
 
     def collect(self) -> Iterator[Metric]:
@@ -43,6 +50,7 @@ class Gauges(Collector):
         yield build
         yield GaugeMetricFamily("cachew_ready", "Whether traffic is wanted (1) or not (0)", value=self._is_ready())
         yield from self._work()
+        yield from self._open()
         yield from self._stores()
 
     def _work(self) -> Iterator[Metric]:
@@ -57,6 +65,14 @@ class Gauges(Collector):
         started = self._processes.started
         yield CounterMetricFamily("cachew_processes_started", "Child processes started", value=started)
         yield GaugeMetricFamily("cachew_processes", "Child processes that run", value=self._processes.running)
+
+    def _open(self) -> Iterator[Metric]:
+        limit = self._descriptors
+        yield GaugeMetricFamily("cachew_descriptors", "Files, pipes and connections that are open", value=open_now())
+        yield GaugeMetricFamily("cachew_descriptors_limit", "How many of them may be", value=limit)
+        maps, most = self._indexes.maps, self._indexes.most_maps
+        yield GaugeMetricFamily("cachew_pack_indexes_mapped", "Pack indexes that are mapped", value=maps)
+        yield GaugeMetricFamily("cachew_pack_indexes_mapped_limit", "How many of them may be", value=most)
 
     def _stores(self) -> Iterator[Metric]:
         size = GaugeMetricFamily("cachew_store_bytes", "What a store holds", labels=["store"])

@@ -55,7 +55,7 @@ class Stages:
             site=make_site(
                 make_app(house, dashboard, access),
                 reactor=ground.reactor,
-                limits=limits_of(settings),
+                limits=limits_of(settings, ground.surroundings.descriptors),
                 sender=ground.sender,
             ),
             pool=ground.pool,

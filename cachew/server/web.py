@@ -212,8 +212,11 @@ def _peer_of(request: Any) -> str:
     return f"{request.remote_address}:{getattr(address, 'port', 0)}"
 
 
-def limits_of(settings: Settings) -> Limits:
-    """Return the bounds of the HTTP front."""
+def limits_of(settings: Settings, descriptors: int) -> Limits:
+    """Return the bounds of the HTTP front.
+
+    :param descriptors: how many files and connections may be open at once; idle clients must not take all of them.
+    """
     limits = settings.limits
     return Limits(
         line=limits.header_line,
@@ -223,6 +226,6 @@ def limits_of(settings: Settings) -> Limits:
         idle_timeout=limits.keep_alive,
         body_timeout=limits.body_timeout,
         write_timeout=limits.write_timeout,
-        connections=limits.connections,
+        connections=min(limits.connections, descriptors // 2),
         connections_per_address=limits.connections_per_address,
     )

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from cachew.plumbing import errors
+from cachew.plumbing.descriptors import EXHAUSTED
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -72,6 +73,8 @@ def answer_to(error: BaseException) -> Answer:
         status = error.status
     if isinstance(error, CancelledError):
         return _text(503, "the server gave this request up; it may be shutting down", ((b"Retry-After", b"5"),))
+    if isinstance(error, OSError) and error.errno in EXHAUSTED:
+        return _text(503, "the server has too many files and connections open", ((b"Retry-After", b"5"),))
     if status is None:
         return Answer(500, b"internal error; the server's log has the details\n", _TEXT, unexpected=True)
     return _text(status, str(error), _extra_headers(error))

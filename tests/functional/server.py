@@ -77,6 +77,7 @@ class Cachew:
         surroundings = Surroundings(
             search_path=os.environ["PATH"],
             cores=2,
+            descriptors=1024,
             wall_clock=time.time,
             version="0",
             log_levels=LogLevels("debug"),

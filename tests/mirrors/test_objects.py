@@ -7,16 +7,26 @@ from pathlib import Path
 import pytest
 
 from cachew.mirrors.objects import ObjectIndex
+from cachew.mirrors.packindex import OpenIndexes
+from tests.fakes.descriptors import exhausted
 from tests.functional import repositories
 from tests.functional.repositories import Repository
 
 
-def packed(path: Path, object_format: str = "sha1") -> tuple[Repository, ObjectIndex, list[str]]:
+def packed(
+    path: Path, object_format: str = "sha1", opened: OpenIndexes | None = None
+) -> tuple[Repository, ObjectIndex, list[str]]:
     """Make a repository of one pack, its index, and the ids of all its objects."""
     repository = repositories.make_repository(path, commits=30, object_format=object_format)
     repository.git("repack", "-adq")
     ids = repository.git("cat-file", "--batch-all-objects", "--batch-check=%(objectname)").split()
-    return repository, ObjectIndex(directory=path, object_format=object_format), ids
+    index = ObjectIndex(directory=path, object_format=object_format, opened=opened or OpenIndexes())
+    return repository, index, ids
+
+
+def descriptors() -> int:
+    """Return how many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.parametrize("object_format", ["sha1", "sha256"])
@@ -38,15 +48,66 @@ def test_what_is_no_id_is_missing(tmp_path: Path) -> None:
     assert index.missing(odd) == odd
 
 
-def test_a_large_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_index(tmp_path: Path) -> None:
     """A large index is mapped and found in like a small one; closing it gives its descriptor back."""
-    monkeypatch.setattr("cachew.mirrors.objects._SMALL", 0)
-    _, index, ids = packed(tmp_path / "repo.git")
-    before = len(os.listdir("/proc/self/fd"))
+    _, index, ids = packed(tmp_path / "repo.git", opened=OpenIndexes(small=0))
+    before = descriptors()
     assert index.missing(ids) == []
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert descriptors() == before + 1
     index.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
+
+
+def test_descriptors_do_not_grow_with_the_mirrors_in_use(tmp_path: Path) -> None:
+    """However many mirrors there are, only so many indexes stay mapped; the others are opened again when asked."""
+    opened = OpenIndexes(most_maps=4, small=0)
+    _, first, ids = packed(tmp_path / "0.git", opened=opened)
+    mirrors = [first]
+    for number in range(1, 30):
+        shutil.copytree(tmp_path / "0.git", tmp_path / f"{number}.git")
+        mirrors.append(ObjectIndex(directory=tmp_path / f"{number}.git", object_format="sha1", opened=opened))
+    before = descriptors()
+    for _ in range(2):
+        assert [mirror.missing([*ids, "1" * 40]) for mirror in mirrors] == [["1" * 40]] * 30
+        assert descriptors() == before + 4 and opened.maps == 4
+    for mirror in mirrors:
+        mirror.close()
+    assert descriptors() == before and opened.maps == 0
+
+
+def test_memory_of_small_indexes_does_not_grow_with_the_mirrors_in_use(tmp_path: Path) -> None:
+    """What was read of small indexes is dropped, the least recently used first, and read again when asked."""
+    opened = OpenIndexes(most_bytes=1)
+    _, one, ids = packed(tmp_path / "one.git", opened=opened)
+    _, other, _ = packed(tmp_path / "other.git", opened=opened)
+    for _ in range(2):
+        assert one.missing(ids) == [] and other.missing(ids) == []
+        assert opened.size == (next((tmp_path / "other.git/objects/pack").glob("*.idx"))).stat().st_size
+
+
+def test_without_a_descriptor_left_other_indexes_give_theirs(tmp_path: Path) -> None:
+    """When the process has no descriptor left, mapped indexes are closed for the one that is asked."""
+    opened = OpenIndexes(small=0)
+    _, one, ids = packed(tmp_path / "one.git", opened=opened)
+    _, other, _ = packed(tmp_path / "other.git", opened=opened)
+    assert one.missing(ids) == [] and other.missing(ids) == []
+    with exhausted(lambda: opened.close(next(iter(opened)))):
+        assert one.missing(ids) == [] and other.missing(ids) == []
+        assert opened.maps < 2
+
+
+def test_a_pack_that_goes_while_its_index_is_closed(tmp_path: Path) -> None:
+    """A pack that was removed, or damaged, while its index was not open holds nothing any more."""
+    opened = OpenIndexes(most_maps=1, small=0)
+    _, one, ids = packed(tmp_path / "one.git", opened=opened)
+    _, other, _ = packed(tmp_path / "other.git", opened=opened)
+    assert one.missing(ids) == [] and other.missing(ids) == []
+    path = next((tmp_path / "one.git/objects/pack").glob("*.idx"))
+    path.chmod(0o600)
+    path.write_bytes(b"x" * 3000)
+    assert one.missing(ids) == ids
+    path.unlink()
+    assert one.missing(ids) == ids and other.missing(ids) == []
 
 
 def test_new_objects_are_seen(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from cachew.plumbing.errors import Busy, ProcessFailed, ProcessTimedOut, TooLarg
 from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import PIECE, BytesSource, PushSource, Source, read_all
+from tests.fakes.descriptors import exhausted
 
 pytestmark = pytest.mark.timeout(20)
 ENV = {"PATH": os.environ["PATH"]}
@@ -96,6 +97,19 @@ async def test_missing_program(processes: Processes) -> None:
         processes.start(Command(("no-such-program",), ENV), stdin=stdin)
     assert stdin.closed
     assert processes.running == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_a_descriptor_left_trying_later_makes_sense(processes: Processes) -> None:
+    """A child for whose pipes no descriptor is left is no failed program: it says busy, and leaves nothing behind."""
+    for spare in range(4):
+        free = [os.open(os.devnull, os.O_RDONLY) for _ in range(spare)]
+        with exhausted(), pytest.raises(Busy, match="cat can't be started"):
+            for descriptor in free:
+                os.close(descriptor)
+            processes.start(Command(("cat",), ENV), stdin=PushSource())
+    assert processes.running == 0
+    assert (await processes.run(sh("echo well"), timeout=5)).stdout == b"well\n"
 
 
 @pytest_twisted.ensureDeferred

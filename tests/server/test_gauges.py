@@ -6,6 +6,7 @@ import pytest_twisted
 from prometheus_client import generate_latest
 from twisted.internet.defer import Deferred
 
+from cachew.mirrors.packindex import OpenIndexes
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
@@ -22,6 +23,8 @@ async def test_the_moment_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
         Gauges(
             places={"fetch": slots},
             processes=Processes(reactor=None),
+            indexes=OpenIndexes(most_maps=5),
+            descriptors=700,
             caches=lambda: [CacheStatus(name="packs", objects=2, size=30, capacity=400)],
             state=tmp_path,
             is_ready=lambda: bool(ready),
@@ -39,10 +42,14 @@ async def test_the_moment_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
         'cachew_work_limit{kind="fetch"} 1.0',
         "cachew_processes_started_total 0.0",
         "cachew_processes 0.0",
+        "cachew_descriptors_limit 700.0",
+        "cachew_pack_indexes_mapped 0.0",
+        "cachew_pack_indexes_mapped_limit 5.0",
         'cachew_store_bytes{store="packs"} 30.0',
         'cachew_store_limit_bytes{store="packs"} 400.0',
         'cachew_store_objects{store="packs"} 2.0',
     } <= set(text)
+    assert any(line.startswith("cachew_descriptors ") and line != "cachew_descriptors 0.0" for line in text)
     assert any(line.startswith("cachew_state_free_bytes ") for line in text)
     assert any(line.startswith("process_resident_memory_bytes ") for line in text)
     ready.append(True)

@@ -1,5 +1,7 @@
 """Every failure has one status, and its text reaches the client."""
 
+import errno
+
 import pytest
 from twisted.internet.defer import CancelledError
 from werkzeug import exceptions
@@ -35,6 +37,8 @@ from cachew.web.failures import answer_to
         (CancelledError(), 503),
         (exceptions.NotFound(), 404),
         (exceptions.MethodNotAllowed(), 405),
+        (OSError(errno.EMFILE, "Too many open files"), 503),
+        (OSError(errno.EIO, "Input/output error"), 500),
         (KeyError("x"), 500),
     ],
 )
