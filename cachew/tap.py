@@ -30,7 +30,7 @@ from cachew.config.settings import Settings
 from cachew.plumbing.descriptors import raise_limit
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.loglevels import LogLevels
-from cachew.server.environment import Surroundings
+from cachew.server.environment import Environment
 from cachew.server.listening import server_endpoint
 from cachew.server.logs import observer
 from cachew.version import version
@@ -108,7 +108,7 @@ def makeService(options: Options) -> IService:
     cast(Any, reactor).callWhenRunning(_end_well, reactor)
     # Twisted's timers follow the wall clock; a jump of a day would fire or freeze them all.
     cast(Any, reactor).seconds = time.monotonic
-    surroundings = Surroundings(
+    environment = Environment(
         search_path=os.environ.get("PATH", os.defpath),
         cores=len(os.sched_getaffinity(0)),
         descriptors=descriptors.now,
@@ -118,7 +118,7 @@ def makeService(options: Options) -> IService:
         on_failed_start=_end_with_failure,
     )
     try:
-        service = make_service(settings=options.settings, reactor=reactor, surroundings=surroundings)
+        service = make_service(settings=options.settings, reactor=reactor, environment=environment)
     except (CachewError, OSError, subprocess.SubprocessError) as error:
         raise SystemExit(f"cachew can't start: {_in_words(error)}") from None
     # What is there now stays to the end. Looking through all of it for garbage takes a tenth of a second each time.

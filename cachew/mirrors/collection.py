@@ -94,6 +94,11 @@ class Mirrors:
         """Return the repository's mirror if it is known, ready or not."""
         return self._mirrors.get(identity)
 
+    def ready(self, identity: Identity) -> Mirror | None:
+        """Return the repository's mirror if it serves."""
+        mirror = self._mirrors.get(identity)
+        return mirror if mirror is not None and mirror.ready else None
+
     def obtain(self, identity: Identity) -> Mirror:
         """Return the repository's mirror, an empty one if there is none.
 

@@ -23,7 +23,9 @@ class Staleness:
     log = Logger()
 
     def __init__(self, *, freshness: Freshness, mirrors: Mirrors, remotes: Remotes, background: Background) -> None:
-        self._freshness, self._mirrors, self._remotes = freshness, mirrors, remotes
+        self._freshness = freshness
+        self._mirrors = mirrors
+        self._remotes = remotes
         self._background = background
         self._checking: set[Identity] = set()
 
@@ -35,8 +37,8 @@ class Staleness:
 
     async def _check(self, identity: Identity) -> None:
         try:
-            mirror = self._mirrors.find(identity)
-            if mirror is None or not mirror.ready:
+            mirror = self._mirrors.ready(identity)
+            if mirror is None:
                 self._mirrors.want(identity)
                 return
             before = mirror.listing
@@ -55,8 +57,8 @@ class Staleness:
 
         :return: whether it is there; not so when the upstream fails.
         """
-        mirror = self._mirrors.find(identity)
-        if mirror is None or not mirror.ready:
+        mirror = self._mirrors.ready(identity)
+        if mirror is None:
             return False
         try:
             answer = await self._ask(identity)
@@ -79,9 +81,13 @@ class Staleness:
 
     async def fetch(self, identity: Identity) -> None:
         """Ask the upstream now for its refs and bring the mirror there, if there is one."""
-        mirror = self._mirrors.find(identity)
-        if mirror is None or not mirror.ready:
+        mirror = self._mirrors.ready(identity)
+        if mirror is None:
             return
         answer = await self._ask(identity, interval=0)
         if not answer.stale:
             await mirror.sync(answer.listing, answer.started)
+
+    def pushed(self, identity: Identity) -> None:
+        """Bring a mirror in the background to where a push has just brought its upstream."""
+        self._background.start(self.fetch(identity), f"fetch of {identity.name}")

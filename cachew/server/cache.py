@@ -1,6 +1,7 @@
-"""What is kept, made out of the settings: the cache of one tier or several, and the records that replicas share."""
+"""What is kept: the cache of one tier or several, kept packs, and the records that replicas share."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,58 @@ from cachew.plumbing.threads import Threads
 from cachew.plumbing.wallclock import WallClock
 from cachew.replicas.interface import Records
 from cachew.replicas.memory import MemoryRecords
+from cachew.replicas.progress import Progress
+from cachew.replicas.tally import Tally
+from cachew.server.runtime import Runtime
+from cachew.smarthttp.packcache import PackCache
 
 if TYPE_CHECKING:
     from cachew.plumbing.bucket import Bucket
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreParts:
+    """What is kept.
+
+    :param records: what replicas share.
+    :param progress: what of the schedule was done, by any replica.
+    :param clones: how often repositories are cloned, from any replica.
+    """
+
+    cache: TieredCache
+    pack_cache: PackCache
+    records: Records
+    progress: Progress
+    clones: Tally
+
+
+def make_store(runtime: Runtime) -> StoreParts:
+    """Make what is kept."""
+    settings, now = runtime.settings, runtime.environment.wall_clock
+    records = make_records(settings.cache, runtime.store_threads)
+    progress = Progress(records=records, clock=now)
+    return StoreParts(
+        cache=make_cache(
+            settings.cache,
+            state=runtime.state,
+            clock=runtime.reactor,
+            wall=runtime.wall,
+            threads=runtime.threads,
+            store_threads=runtime.store_threads,
+            background=runtime.background,
+            metrics=runtime.metrics,
+        ),
+        pack_cache=PackCache(
+            directory=runtime.state / "packs",
+            limit=settings.pack_cache.limit,
+            min_free=settings.pack_cache.min_free,
+            threads=runtime.threads,
+            clock=now,
+        ),
+        records=records,
+        progress=progress,
+        clones=Tally(what="clones", progress=progress, now=now),
+    )
 
 
 def make_cache(

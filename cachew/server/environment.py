@@ -7,7 +7,7 @@ from cachew.plumbing.loglevels import LogLevels
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class Environment:
     """Facts about the machine and the process.
 
     :param search_path: ``PATH``, for finding git and tar.

@@ -1,4 +1,4 @@
-"""What every part of the server stands on: settings, clocks, threads, processes."""
+"""What every part of the server runs on: settings, clocks, threads, processes, the state directory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +13,16 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import PatientPool, Threads
 from cachew.plumbing.wallclock import WallClock
-from cachew.server.environment import Surroundings
-from cachew.server.statelock import Occupation
+from cachew.server.environment import Environment
+from cachew.server.statelock import StateLock
 
 _SENDERS = 2
 """Threads that send files; each is busy only while the kernel copies."""
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What everything stands on.
+class Runtime:
+    """What every part runs on.
 
     :param reactor: the reactor; its clock is monotonic.
     :param wall: the time of day as a clock.
@@ -30,7 +30,7 @@ class Ground:
     """
 
     settings: Settings
-    surroundings: Surroundings
+    environment: Environment
     reactor: Any
     wall: WallClock
     metrics: Metrics
@@ -41,7 +41,7 @@ class Ground:
     processes: Processes
     sender: FileSender
     background: Background
-    occupation: Occupation
+    state_lock: StateLock
 
     @property
     def state(self) -> Path:
@@ -49,24 +49,30 @@ class Ground:
         return self.settings.state
 
 
-def ground_of(settings: Settings, reactor: Any, surroundings: Surroundings) -> Ground:
-    """Make what everything stands on; see :func:`make_service`."""
-    occupation = Occupation(settings.state)
-    occupation.end_leftovers()
+def make_runtime(settings: Settings, reactor: Any, environment: Environment) -> Runtime:
+    """Make what every part runs on, and take the state directory.
+
+    :param settings: the checked config; its state directory is absolute.
+    :param reactor: the reactor.
+    :param environment: facts about the machine and the process.
+    :raise StateInUse: when another server has the state directory.
+    """
+    state_lock = StateLock(settings.state)
+    state_lock.end_leftovers()
     pool = ThreadPool(0, settings.limits.threads, "cachew")
     store_pool = PatientPool(0, settings.limits.store_threads, "cachew-store")
-    return Ground(
+    return Runtime(
         settings=settings,
-        surroundings=surroundings,
+        environment=environment,
         reactor=reactor,
-        wall=WallClock(clock=reactor, now=surroundings.wall_clock),
+        wall=WallClock(clock=reactor, now=environment.wall_clock),
         metrics=Metrics(),
         pool=pool,
         threads=Threads(reactor=reactor, pool=pool),
         store_pool=store_pool,
         store_threads=Threads(reactor=reactor, pool=store_pool),
-        processes=Processes(reactor=reactor, mark=occupation.mark),
+        processes=Processes(reactor=reactor, mark=state_lock.mark),
         sender=FileSender(reactor=reactor, threads=_SENDERS),
         background=Background(seconds=reactor.seconds),
-        occupation=occupation,
+        state_lock=state_lock,
     )

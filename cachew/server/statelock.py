@@ -24,15 +24,15 @@ _ENDING = 5.0
 _PAUSE = 0.01
 
 
-class Occupied(CachewError):
+class StateInUse(CachewError):
     """Another server uses the state directory."""
 
 
-class Occupation:
+class StateLock:
     """One server's hold on a state directory.
 
     :param state: the directory; it is made when there is none.
-    :raise Occupied: when another server has it.
+    :raise StateInUse: when another server has it.
     """
 
     log = Logger()
@@ -44,7 +44,7 @@ class Occupation:
             fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.release()
-            raise Occupied(f"the state directory {state} is in use by another cachew") from None
+            raise StateInUse(f"the state directory {state} is in use by another cachew") from None
         except OSError as error:
             self.log.warn("can't lock {state}: {error}; let no two servers use it", state=str(state), error=str(error))
         status = os.fstat(self._directory)
@@ -64,7 +64,7 @@ class Occupation:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             if time.monotonic() > until:
-                raise Occupied(f"processes of an earlier cachew don't end: {', '.join(map(str, found))}")
+                raise StateInUse(f"processes of an earlier cachew don't end: {', '.join(map(str, found))}")
             time.sleep(_PAUSE)
         if count:
             self.log.warn("ended {count} processes that a killed server had left", count=count)

@@ -1,14 +1,13 @@
 """The way to upstreams, made out of the settings."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from cachew.config.settings import GitHubAppCredential
 from cachew.server.credentials import make_credentials
-from cachew.server.runtime import Ground
+from cachew.server.runtime import Runtime
 from cachew.upstream.agent import make_agents
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import Timeouts, UpstreamClient
@@ -19,18 +18,21 @@ from cachew.upstream.remote import Remotes
 
 
 @dataclass(frozen=True)
-class Outside:
-    """The way to upstreams."""
+class UpstreamParts:
+    """The way to upstreams.
+
+    :param stop: closes the connections that are kept alive.
+    """
 
     client: UpstreamClient
     credentials: Credentials
     remotes: Remotes
-    stop: Any
+    stop: Callable[[], Awaitable[object]]
 
 
-def make_outside(ground: Ground) -> Outside:
+def make_upstream(runtime: Runtime) -> UpstreamParts:
     """Make the way to upstreams."""
-    settings, reactor = ground.settings, ground.reactor
+    settings, reactor = runtime.settings, runtime.reactor
     urls: Mapping[str, str | None] = {name: upstream.url for name, upstream in settings.upstreams.items()}
     apis = [one.api_url for one in settings.credentials if isinstance(one, GitHubAppCredential)]
     hosts = Hosts(upstreams=urls, others=apis)
@@ -49,7 +51,7 @@ def make_outside(ground: Ground) -> Outside:
         agents=agents,
         hosts=hosts,
         backoff=Backoff(seconds=reactor.seconds, random=random.random),
-        metrics=ground.metrics,
+        metrics=runtime.metrics,
         timeouts=Timeouts(
             connect=settings.git.connect_timeout,
             check=settings.git.ref_check_timeout,
@@ -61,12 +63,12 @@ def make_outside(ground: Ground) -> Outside:
     credentials = make_credentials(
         settings.credentials,
         agent=agents.pooled,
-        processes=ground.processes,
-        threads=ground.threads,
+        processes=runtime.processes,
+        threads=runtime.threads,
         clock=reactor,
-        now=ground.surroundings.wall_clock,
-        search_path=ground.surroundings.search_path,
+        now=runtime.environment.wall_clock,
+        search_path=runtime.environment.search_path,
     )
     pins = Pins(reactor=reactor, hosts=hosts, timeout=settings.git.connect_timeout)
     remotes = Remotes(url_for=hosts.url_for, client=client, credentials=credentials, pins=pins)
-    return Outside(client, credentials, remotes, agents.stop)
+    return UpstreamParts(client, credentials, remotes, agents.stop)

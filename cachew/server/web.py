@@ -1,30 +1,34 @@
-"""The web side of the composition root: who is let in, and what answers.
-
-It takes the parts from the house and gives the root resource; nothing is kept here.
-"""
+"""The routes, and who is let in to them."""
 
 import secrets
 import subprocess
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from treq.client import HTTPClient
-from twisted.web.client import Agent
+from twisted.web.client import Agent, HTTPConnectionPool
 
 from cachew.config.settings import Settings
 from cachew.http.limits import Limits
 from cachew.plumbing.errors import CachewError
+from cachew.plumbing.jobs import Slots
 from cachew.replicas.secret import SharedSecret
+from cachew.server.cache import StoreParts
+from cachew.server.mirrors import MirrorParts
+from cachew.server.runtime import Runtime
+from cachew.server.snapshots import SnapshotParts
+from cachew.server.upstream import UpstreamParts
 from cachew.smarthttp.backend import Backend
+from cachew.smarthttp.clonecount import CloneCount
 from cachew.smarthttp.lfsobjects import LfsObjects
+from cachew.web.access.admission import Admission
 from cachew.web.access.guard import TrustedNetworkGuard, UpstreamGuard
 from cachew.web.access.login import AdminAccess, admin_token
 from cachew.web.access.opa import ExternalDecision
 from cachew.web.access.policy import Policy
 from cachew.web.admin import AdminRoutes
-from cachew.web.app import App, route_path
+from cachew.web.app import App
 from cachew.web.dashboard import DashboardRoutes
 from cachew.web.ensure import EnsureRefs
 from cachew.web.git import GitRoutes, Guard
@@ -32,184 +36,241 @@ from cachew.web.lfs import LfsRoutes
 from cachew.web.objects import ObjectRoutes
 from cachew.web.packs import Packs
 from cachew.web.passthrough import PassThrough
+from cachew.web.snapshots import SnapshotRoutes
+from cachew.web.status import Operations
 from cachew.web.uploadpack import UploadPack
 from cachew.web.webhook import WebhookRoutes
 
-if TYPE_CHECKING:
-    from cachew.server.composition import House
+
+@dataclass(frozen=True, kw_only=True)
+class WebParts:
+    """What answers requests.
+
+    :param app: the root resource.
+    :param access: who may administer.
+    :param opa_connections: kept connections to the external decision.
+    """
+
+    app: App
+    access: AdminAccess
+    dashboard: DashboardRoutes
+    opa_connections: HTTPConnectionPool
 
 
-def _guard(house: "House") -> Guard:
-    if house.ground.settings.access.mode == "trusted-network":
-        return TrustedNetworkGuard()
-    return UpstreamGuard(verdicts=house.verdicts, background=house.ground.background)
+def make_web(
+    runtime: Runtime,
+    *,
+    upstream: UpstreamParts,
+    store: StoreParts,
+    mirrors: MirrorParts,
+    snapshots: SnapshotParts,
+    serving: Slots,
+    operations: Operations,
+) -> WebParts:
+    """Make the routes.
 
-
-def _git_routes(house: "House", access: AdminAccess) -> GitRoutes:
-    ground, git = house.ground, house.ground.settings.git
-    passthrough = PassThrough(
-        client=house.outside.client,
-        remotes=house.outside.remotes,
-        spools=ground.state / "spools",
-        background=ground.background,
-        shown=house.shown.to_read,
+    :param serving: places for git processes that serve clients.
+    :param operations: what those see and do who look after the server.
+    """
+    policy = _policy(runtime)
+    access = _admin_access(runtime, policy)
+    opa_connections = HTTPConnectionPool(runtime.reactor)
+    opa = _external_decision(runtime, opa_connections)
+    admission = Admission(policy=policy, access=access, external=opa)
+    dashboard = DashboardRoutes(access=access, operations=operations, version=runtime.environment.version)
+    app = App(
+        routes=[
+            AdminRoutes(
+                access=access,
+                operations=operations,
+                metrics=runtime.metrics,
+                levels=runtime.environment.log_levels,
+            ),
+            dashboard,
+            _webhook_routes(runtime, operations),
+            ObjectRoutes(cache=store.cache, limit=runtime.settings.limits.max_object or None),
+        ],
+        git=_git_routes(runtime, upstream, store, mirrors, snapshots, serving, policy, access).handle,
+        admit=admission.admit,
+        decide=admission.decide if opa is not None else None,
+        client_of=policy.client_of,
+        is_https=policy.is_https,
+        hsts=runtime.settings.hsts,
+        metrics=runtime.metrics,
+        clock=runtime.reactor,
+        version=runtime.environment.version,
     )
-    lfs = _lfs_routes(house, passthrough)
-    backend = Backend(
-        processes=ground.processes,
-        exec_path=_exec_path(house),
-        slots=house.serving_slots,
-        home=ground.state / "home",
-        search_path=ground.surroundings.search_path,
-    )
-    packs = Packs(
-        cache=house.pack_cache,
-        backend=backend,
-        client=house.outside.client,
-        remotes=house.outside.remotes,
-        freshness=house.freshness,
-        metrics=ground.metrics,
-        shown=house.shown.to_read,
-    )
-    upload_pack = UploadPack(
-        mirrors=house.mirrors,
-        freshness=house.freshness,
-        supply=house.supply,
-        packs=packs,
-        passthrough=passthrough,
-        background=ground.background,
-        metrics=ground.metrics,
-        body_limit=git.max_request_body,
-        bundle_uris=house.artefacts.routes.bundle_uris,
-        cloned=house.cloned,
-    )
-    return GitRoutes(
-        remotes=house.outside.remotes,
-        guard=_guard(house),
-        upload_pack=upload_pack,
-        passthrough=passthrough,
-        lfs=lfs,
-        artefacts=house.artefacts.routes,
-        ensure_refs=EnsureRefs(mirrors=house.mirrors, supply=house.supply),
-        freshness=house.freshness,
-        used=house.tidying.used,
-        is_ours=lambda authorization: access.is_bearer(authorization) or house.policy.is_token(authorization),
-        pushed=lambda identity: ground.background.start(
-            house.artefacts.staleness.fetch(identity), f"fetch of {identity.name}"
-        ),
-    )
+    return WebParts(app=app, access=access, dashboard=dashboard, opa_connections=opa_connections)
 
 
-def _lfs_routes(house: "House", passthrough: PassThrough) -> LfsRoutes:
-    ground = house.ground
-    return LfsRoutes(
-        objects=LfsObjects(
-            cache=house.cache,
-            client=house.outside.client,
-            spools=ground.state / "spools",
-            min_free=ground.settings.limits.min_free,
-            background=ground.background,
-            metrics=ground.metrics,
-        ),
-        client=house.outside.client,
-        passthrough=passthrough,
-        remotes=house.outside.remotes,
-        in_thread=ground.threads,
-        now=ground.surroundings.wall_clock,
-        key=SharedSecret(
-            records=house.records,
-            name="lfs-grants",
-            own=secrets.token_bytes(32),
-            seconds=ground.reactor.seconds,
-            background=ground.background,
-        ),
-        is_https=house.policy.is_https,
-    )
+def _policy(runtime: Runtime) -> Policy:
+    access = runtime.settings.access
+    return Policy(rules=access.rule, proxies=access.proxies, trust_loopback=access.trust_loopback)
 
 
-def admin_access(house: "House") -> AdminAccess:
-    """Make what says who may administer."""
-    admin = house.ground.settings.admin
+def _admin_access(runtime: Runtime, policy: Policy) -> AdminAccess:
+    admin = runtime.settings.admin
     return AdminAccess(
-        token=admin_token(admin.token_file, house.ground.state),
+        token=admin_token(admin.token_file, runtime.state),
         host_names=admin.host_names,
         lifetime=admin.session,
-        clock=house.ground.reactor,
-        trusted=house.policy.trusted,
-        is_rules_token=house.policy.is_token,
-        is_https=house.policy.is_https,
+        clock=runtime.reactor,
+        trusted=policy.trusted,
+        is_rules_token=policy.is_token,
+        is_https=policy.is_https,
     )
 
 
-def _decide(house: "House") -> Callable[[Any], Awaitable[None]] | None:
-    ground, access = house.ground, house.ground.settings.access
+def _external_decision(runtime: Runtime, connections: HTTPConnectionPool) -> ExternalDecision | None:
+    access = runtime.settings.access
     if access.opa_url is None:
         return None
-    agent = Agent(ground.reactor, connectTimeout=access.opa_timeout, pool=house.opa_connections)
-    opa = ExternalDecision(url=access.opa_url, http=HTTPClient(agent), clock=ground.reactor, timeout=access.opa_timeout)
-    return lambda request: opa.require(house.policy.asked(request), _peer_of(request))
+    agent = Agent(runtime.reactor, connectTimeout=access.opa_timeout, pool=connections)
+    return ExternalDecision(
+        url=access.opa_url,
+        http=HTTPClient(agent),
+        clock=runtime.reactor,
+        timeout=access.opa_timeout,
+    )
 
 
-def make_app(house: "House", dashboard: DashboardRoutes, access: AdminAccess) -> App:
-    """Make the root resource."""
-    ground, webhook = house.ground, house.ground.settings.webhook
+def _webhook_routes(runtime: Runtime, operations: Operations) -> WebhookRoutes:
+    webhook = runtime.settings.webhook
     given = {
         "github": webhook.github_secret,
         "gitlab": webhook.gitlab_token,
         "gitea": webhook.gitea_secret,
     }
-    return App(
-        routes=[
-            AdminRoutes(
-                access=access,
-                operations=house.operations,
-                metrics=ground.metrics,
-                levels=ground.surroundings.log_levels,
-            ),
-            dashboard,
-            WebhookRoutes(
-                operations=house.operations,
-                secrets={forge: secret.get_secret_value() if secret else None for forge, secret in given.items()},
-                hosts={
-                    urlsplit(upstream.url).netloc: name
-                    for name, upstream in ground.settings.upstreams.items()
-                    if upstream.url
-                },
-            ),
-            ObjectRoutes(cache=house.cache, limit=ground.settings.limits.max_object or None),
-        ],
-        git=_git_routes(house, access).handle,
-        admit=lambda request: _admit(request, house.policy, access),
-        decide=_decide(house),
-        client_of=house.policy.client_of,
-        is_https=house.policy.is_https,
-        hsts=ground.settings.hsts,
-        metrics=ground.metrics,
-        clock=ground.reactor,
-        version=ground.surroundings.version,
+    return WebhookRoutes(
+        operations=operations,
+        secrets={forge: secret.get_secret_value() if secret else None for forge, secret in given.items()},
+        hosts={
+            urlsplit(upstream.url).netloc: name for name, upstream in runtime.settings.upstreams.items() if upstream.url
+        },
     )
 
 
-def _exec_path(house: "House") -> Path:
-    search_path = house.ground.surroundings.search_path
+def _guard(runtime: Runtime, mirrors: MirrorParts) -> Guard:
+    if runtime.settings.access.mode == "trusted-network":
+        return TrustedNetworkGuard()
+    return UpstreamGuard(verdicts=mirrors.verdicts, background=runtime.background)
+
+
+def _git_routes(
+    runtime: Runtime,
+    upstream: UpstreamParts,
+    store: StoreParts,
+    mirrors: MirrorParts,
+    snapshots: SnapshotParts,
+    serving: Slots,
+    policy: Policy,
+    access: AdminAccess,
+) -> GitRoutes:
+    passthrough = PassThrough(
+        client=upstream.client,
+        remotes=upstream.remotes,
+        spools=runtime.state / "spools",
+        background=runtime.background,
+        shown=mirrors.presented.to_read,
+    )
+    artefacts = _snapshot_routes(runtime, mirrors, snapshots, policy)
+    upload_pack = UploadPack(
+        mirrors=mirrors.collection,
+        freshness=mirrors.freshness,
+        supply=mirrors.supply,
+        packs=_packs(runtime, upstream, store, mirrors, serving),
+        passthrough=passthrough,
+        background=runtime.background,
+        metrics=runtime.metrics,
+        body_limit=runtime.settings.git.max_request_body,
+        bundle_uris=artefacts.bundle_uris,
+        cloned=CloneCount(metrics=runtime.metrics, tally=store.clones).note,
+    )
+    return GitRoutes(
+        remotes=upstream.remotes,
+        guard=_guard(runtime, mirrors),
+        upload_pack=upload_pack,
+        passthrough=passthrough,
+        lfs=_lfs_routes(runtime, upstream, store, passthrough, policy),
+        artefacts=artefacts,
+        ensure_refs=EnsureRefs(mirrors=mirrors.collection, supply=mirrors.supply),
+        freshness=mirrors.freshness,
+        used=mirrors.tidying.used,
+        is_ours=access.is_ours,
+        pushed=mirrors.staleness.pushed,
+    )
+
+
+def _packs(runtime: Runtime, upstream: UpstreamParts, store: StoreParts, mirrors: MirrorParts, serving: Slots) -> Packs:
+    search_path = runtime.environment.search_path
+    backend = Backend(
+        processes=runtime.processes,
+        exec_path=_exec_path(search_path),
+        slots=serving,
+        home=runtime.state / "home",
+        search_path=search_path,
+    )
+    return Packs(
+        cache=store.pack_cache,
+        backend=backend,
+        client=upstream.client,
+        remotes=upstream.remotes,
+        freshness=mirrors.freshness,
+        metrics=runtime.metrics,
+        shown=mirrors.presented.to_read,
+    )
+
+
+def _snapshot_routes(
+    runtime: Runtime, mirrors: MirrorParts, snapshots: SnapshotParts, policy: Policy
+) -> SnapshotRoutes:
+    return SnapshotRoutes(
+        snapshots=snapshots.archives,
+        bundles=snapshots.bundles,
+        bundle_store=snapshots.bundle_store,
+        find_mirror=mirrors.collection.ready,
+        background=runtime.background,
+        check_staleness=mirrors.staleness.check,
+        requested=lambda identity, variant: snapshots.scheduler.want(identity, variant.name),
+        warm=snapshots.scheduler.warm,
+        is_https=policy.is_https,
+    )
+
+
+def _lfs_routes(
+    runtime: Runtime, upstream: UpstreamParts, store: StoreParts, passthrough: PassThrough, policy: Policy
+) -> LfsRoutes:
+    return LfsRoutes(
+        objects=LfsObjects(
+            cache=store.cache,
+            client=upstream.client,
+            spools=runtime.state / "spools",
+            min_free=runtime.settings.limits.min_free,
+            background=runtime.background,
+            metrics=runtime.metrics,
+        ),
+        client=upstream.client,
+        passthrough=passthrough,
+        remotes=upstream.remotes,
+        in_thread=runtime.threads,
+        now=runtime.environment.wall_clock,
+        key=SharedSecret(
+            records=store.records,
+            name="lfs-grants",
+            own=secrets.token_bytes(32),
+            seconds=runtime.reactor.seconds,
+            background=runtime.background,
+        ),
+        is_https=policy.is_https,
+    )
+
+
+def _exec_path(search_path: str) -> Path:
     try:
         done = subprocess.run(["git", "--exec-path"], env={"PATH": search_path}, capture_output=True, check=True)
     except FileNotFoundError:
         raise CachewError(f"git is not installed, or not in any directory of PATH ({search_path})") from None
     return Path(done.stdout.decode().strip())
-
-
-def _admit(request: Any, policy: Policy, access: AdminAccess) -> None:
-    """Apply the operator's rules; the object API is the admin's, and the admin pages look after themselves."""
-    policy.admit(request)
-    path = route_path(request)
-    if path == "/api" or path.startswith("/api/"):
-        access.require(request)
-
-
-def _peer_of(request: Any) -> str:
-    address = request.getClientAddress()
-    return f"{request.remote_address}:{getattr(address, 'port', 0)}"
 
 
 def limits_of(settings: Settings, descriptors: int) -> Limits:

@@ -69,6 +69,13 @@ class Snapshots:
             )
         )
 
+    async def make(self, identity: Identity, variant: Variant) -> None:
+        """Make an archive though none is due, and wait until it is stored.
+
+        :raise CachewError: when it can't be made.
+        """
+        await self.produce(identity, variant).ended()
+
     def give_up(self, identity: Identity, variant: Variant) -> None:
         """Break off the making of an archive, unless a client is waiting for it."""
         self._productions.give_up(variant.key(identity))

@@ -93,7 +93,7 @@ async def start(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Start]:
 
     yield begin
     for server in started:
-        if server.house.server.running:
+        if server.parts.server.running:
             await server.stop()
 
 

@@ -120,12 +120,12 @@ async def send(
 async def warm_everything(cachew: Cachew, contents: Contents) -> None:
     """Have everything cached that there can be of a repository."""
     mirror = await cachew.mirrored(contents.name)
-    house = cachew.house
+    snapshots = cachew.parts.snapshots
     for kind in ("snapshot", "lfs-snapshot", "mirror"):
-        await house.artefacts.make_now(mirror.identity, Variant(kind))
-    await house.artefacts.make_now(mirror.identity, Variant("snapshot", f"refs/heads/{contents.secret}"))
-    await house.artefacts.bundle_store.update(mirror.identity)
-    contents.bundles = [bundle.name for bundle in await house.artefacts.bundle_store.listed(mirror.identity)]
+        await snapshots.archives.make(mirror.identity, Variant(kind))
+    await snapshots.archives.make(mirror.identity, Variant("snapshot", f"refs/heads/{contents.secret}"))
+    await snapshots.bundle_store.update(mirror.identity)
+    contents.bundles = [bundle.name for bundle in await snapshots.bundle_store.listed(mirror.identity)]
     await cachew.quiet()
 
 

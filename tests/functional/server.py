@@ -18,9 +18,9 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.loglevels import LogLevels
 from cachew.plumbing.pktline import Packet, decode
-from cachew.server.composition import House
-from cachew.server.environment import Surroundings
-from cachew.server.runtime import ground_of
+from cachew.server.composition import compose
+from cachew.server.environment import Environment
+from cachew.server.runtime import make_runtime
 from tests.functional.canary import said
 
 HOST = "git.example"
@@ -74,7 +74,7 @@ class Cachew:
             environ={},
             overrides={"state": str(state), "listen": ["tcp:0:interface=127.0.0.1"]},
         )
-        surroundings = Surroundings(
+        environment = Environment(
             search_path=os.environ["PATH"],
             cores=2,
             descriptors=1024,
@@ -84,22 +84,22 @@ class Cachew:
         )
         self.state = state
         self._http = HTTPClient(Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False)))
-        self.house = House(ground_of(settings, reactor, surroundings))
+        self.parts = compose(make_runtime(settings, reactor, environment))
 
     async def start(self) -> None:
         """Start it and wait until it is ready."""
-        self.house.server.startService()
-        await self.house.server.ready()
+        self.parts.server.startService()
+        await self.parts.server.ready()
 
     async def stop(self) -> None:
         """Stop it and wait for its end."""
-        said.add(generate_latest(self.house.ground.metrics.registry))
-        await self.house.server.stopService()
+        said.add(generate_latest(self.parts.runtime.metrics.registry))
+        await self.parts.server.stopService()
 
     @property
     def url(self) -> str:
         """Its base URL, without a trailing slash."""
-        return f"http://127.0.0.1:{self.house.server.addresses[0].port}"
+        return f"http://127.0.0.1:{self.parts.server.addresses[0].port}"
 
     @property
     def instead_of(self) -> tuple[str, str]:
@@ -108,11 +108,11 @@ class Cachew:
 
     async def mirrored(self, repository: str) -> Mirror:
         """Have a repository mirrored and return its mirror."""
-        return await self.house.mirrors.made(Identity(HOST, repository))
+        return await self.parts.mirrors.collection.made(Identity(HOST, repository))
 
     def served(self) -> Mapping[str, int]:
         """Return the git requests answered so far, by where the answer came from."""
-        return self.house.operations.served()
+        return self.parts.operations.served()
 
     async def get(self, path: str, **kwargs: Any) -> Any:
         """Ask for something of a repository; returns a treq response."""
@@ -153,9 +153,9 @@ class Cachew:
 
     async def quiet(self) -> None:
         """Wait until nothing goes on behind the requests."""
-        await self.house.ground.background.idle()
-        await self.house.artefacts.productions.settled()
-        await self.house.ground.background.idle()
+        await self.parts.runtime.background.idle()
+        await self.parts.snapshots.productions.settled()
+        await self.parts.runtime.background.idle()
 
     @property
     def token(self) -> str:

@@ -20,7 +20,7 @@ async def test_clone_from_bundles(upstream: Upstream, git: Git, start: Start) ->
     cachew = await start('[git]\nref-check-interval = "0s"')
     git.instead_of(*cachew.instead_of)
     mirror = await cachew.mirrored("org/repo")
-    await cachew.house.artefacts.make_bundles(mirror.identity)
+    await cachew.parts.snapshots.bundle_store.update(mirror.identity)
     pushed = repositories.push_commit(repository, "main", "after the bundle")
     listed = await (await cachew.get("org/repo/bundle-list")).text()
     assert "heuristic = creationToken" in listed and "mode = all" in listed
@@ -48,7 +48,7 @@ async def test_bundles_by_protocol(upstream: Upstream, git: Git, start: Start) -
     assert b"bundle-uri" in await offered.content()
     command = encode_all([b"command=bundle-uri", DELIM, FLUSH])
     assert (await cachew.upload_pack("org/repo", command))[:2] == [b"bundle.version=1\n", b"bundle.mode=all\n"]
-    await cachew.house.artefacts.make_bundles(mirror.identity)
+    await cachew.parts.snapshots.bundle_store.update(mirror.identity)
     lines = await cachew.upload_pack("org/repo", command)
     uris = [line for line in lines if isinstance(line, bytes) and b".uri=" in line]
     assert len(uris) == 1

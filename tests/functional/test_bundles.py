@@ -80,7 +80,7 @@ async def test_refused(upstream: Upstream, repository: Repository, start: Start)
             assert (await bundle(cachew, text, method)).status == 400, text
     assert (await ask(reactor, cachew.url, "GET", f"{REPOSITORY}/snapshot.bundle")).status == 400
     assert (await bundle(cachew, NOWHERE, "HEAD")).status == 404
-    assert not list(cachew.house.mirrors), "HEAD makes no mirror"
+    assert not list(cachew.parts.mirrors.collection), "HEAD makes no mirror"
     await cachew.mirrored("org/repo")
     asked = upstream.count()
     for base in (NOWHERE, "2" * 64):
@@ -110,14 +110,14 @@ async def test_a_list_that_grows(upstream: Upstream, repository: Repository, git
     mirror = await cachew.mirrored("org/repo")
     assert (await listed(cachew)).status == 404
     await cachew.quiet()
-    await cachew.house.artefacts.make_bundles(mirror.identity)
+    await cachew.parts.snapshots.bundle_store.update(mirror.identity)
     first = entries(await listed(cachew))
     await git.run("init", "-q", "--bare", "taken")
     await take(cachew, git, first[0][1])
     for number in range(2):
         repositories.push_commit(repository, message=f"push {number}")
-        await cachew.house.artefacts.staleness.fetch(mirror.identity)
-        await cachew.house.artefacts.make_bundles(mirror.identity)
+        await cachew.parts.mirrors.staleness.fetch(mirror.identity)
+        await cachew.parts.snapshots.bundle_store.update(mirror.identity)
     grown = entries(await listed(cachew))
     assert grown[: len(first)] == first and len(grown) == 3
     tokens = [token for token, _ in grown]

@@ -109,7 +109,7 @@ async def warm_up(cachew: Cachew, log: LogLines) -> bytes:
 
 async def readiness(cachew: Cachew) -> tuple[int, str]:
     """Probe the store and return what readiness says then."""
-    await cachew.house.cache.probe()
+    await cachew.parts.store.cache.probe()
     answer = await ask(reactor, cachew.url, "GET", "/_readiness")
     return answer.status, answer.body.decode()
 
@@ -222,13 +222,13 @@ async def test_nothing_wrong_is_served_or_kept(
     assert body.startswith(answer)
     assert proxy.change is None
     await fresh.quiet()
-    assert await held(fresh.house.cache.tiers[0], KEY) in (None, body)
+    assert await held(fresh.parts.store.cache.tiers[0], KEY) in (None, body)
     proxy.behave()
     again = await snapshot(fresh)
     assert again.headers["etag"] == f'"{hashlib.sha256(again.body).hexdigest()}"'
     assert again.body == body
     await fresh.quiet()
-    assert await held(fresh.house.cache.tiers[0], KEY) == body
+    assert await held(fresh.parts.store.cache.tiers[0], KEY) == body
 
 
 async def begun(cachew: Cachew) -> bytes:

@@ -78,7 +78,7 @@ async def test_within_the_interval(repository: Repository, git: Git, start: Star
     """A listing is used for the interval and not a moment longer."""
     here = await site(start, git, protocol, '[git]\nref-check-interval = "1s"')
     pushed = repositories.push_commit(repository, "main", "pushed")
-    clock = here.cachew.house.ground.reactor
+    clock = here.cachew.parts.runtime.reactor
     began = clock.seconds()
     while await here.fetched() != pushed:
         assert clock.seconds() - began < 5
@@ -151,7 +151,7 @@ async def test_a_hundred_clients_cost_one_fetch(
     for number in range(100):
         await here.git.run("clone", "-q", "--bare", "--shared", "clone", f"c{number}")
         await here.git.run("-C", f"c{number}", "remote", "set-url", "origin", URL)
-    here.cachew.house.freshness.changed((await here.cachew.mirrored("org/repo")).identity)
+    here.cachew.parts.mirrors.freshness.changed((await here.cachew.mirrored("org/repo")).identity)
     pushed = repositories.push_commit(repository, "main", "pushed")
     before = {kind: upstream.count(kind) for kind in ("refs", "pack")}
     hold = Hold()
@@ -178,15 +178,15 @@ async def test_listings_spawn_nothing(
 ) -> None:
     """A hundred ls-remote on a ready mirror cost one upstream request and no process."""
     here = await site(start, git, protocol, HELD)
-    here.cachew.house.freshness.changed((await here.cachew.mirrored("org/repo")).identity)
+    here.cachew.parts.mirrors.freshness.changed((await here.cachew.mirrored("org/repo")).identity)
     await here.cachew.quiet()
-    before, spawned = len(upstream.journal.exchanges), here.cachew.house.ground.processes.started
+    before, spawned = len(upstream.journal.exchanges), here.cachew.parts.runtime.processes.started
     listed = await together(*(here.run("ls-remote", URL) for _ in range(100)))
     direct = await git.run("ls-remote", f"{upstream.url}org/repo")
     assert {one.out for one in listed} == {direct.out}
     mine = [one for one in upstream.journal.exchanges[before:] if "cachew" in one.headers.get("user-agent", "")]
     assert [one.kind for one in mine] == ["refs"]
-    assert here.cachew.house.ground.processes.started == spawned
+    assert here.cachew.parts.runtime.processes.started == spawned
 
 
 @pytest_twisted.ensureDeferred
@@ -222,11 +222,11 @@ async def test_a_tip_that_moves_while_negotiating(
     here = await site(start, git, protocol, HELD)
     identity = (await here.cachew.mirrored("org/repo")).identity
     doomed = repositories.push_commit(repository, "main", "doomed")
-    here.cachew.house.freshness.changed(identity)
+    here.cachew.parts.mirrors.freshness.changed(identity)
     assert doomed in (await here.run("ls-remote", URL)).out
     repositories.move_branch(repository, "main", repository.commit("topic"))
     await here.run("-C", "clone", "fetch", "-q", "origin", doomed)
-    here.cachew.house.freshness.changed(identity)
+    here.cachew.parts.mirrors.freshness.changed(identity)
     assert await here.fetched() == repository.commit("topic")
     await here.run("clone", "-q", URL, "second")
     await here.run("-C", "second", "fetch", "-q", "origin", doomed)
@@ -281,7 +281,7 @@ async def test_an_upstream_that_never_answers(
         start, git, protocol, '[git]\nref-check-interval = "0s"\nref-check-timeout = "1s"\nfetch-wait = "1s"'
     )
     upstream.misbehave(Hang())
-    clock = here.cachew.house.ground.reactor
+    clock = here.cachew.parts.runtime.reactor
     began = clock.seconds()
     await here.run("clone", "-q", URL, "meanwhile")
     assert clock.seconds() - began < 5

@@ -198,7 +198,7 @@ async def test_a_whole_server(start: Start, upstream: Upstream, tmp_path: Path) 
     await deferToThread(throw)
     await cachew.quiet()
     assert (await ask(reactor, cachew.url, "GET", f"{nonsense.REPOSITORY}/snapshot.tar.zst")).status == 200
-    assert not await settle(reactor, lambda: cachew.house.ground.processes.running)
+    assert not await settle(reactor, lambda: cachew.parts.runtime.processes.running)
     assert mirrors(cachew.state) == before, "nothing else was mirrored"
     assert {name for name in files(tmp_path) if not name.startswith("state/")} == outside
     assert await settle(reactor, lambda: temporary_files(cachew.state)) == []
@@ -216,7 +216,7 @@ async def served(start: Start, upstream: Upstream) -> Any:
     limits = '[limits]\nheader-timeout = "300ms"\nbody-timeout = "300ms"\nkeep-alive = "300ms"\n'
     cachew = await start(limits)
     mirror = await cachew.mirrored("org/repo")
-    await cachew.house.artefacts.bundle_store.update(mirror.identity)
+    await cachew.parts.snapshots.bundle_store.update(mirror.identity)
     await ask(reactor, cachew.url, "GET", f"{nonsense.REPOSITORY}/snapshot.tar.zst")
     await cachew.quiet()
     return cachew

@@ -60,7 +60,7 @@ async def first_replica(start: Start, config: str) -> Cachew:
     first = await start(config)
     await first.mirrored("org/repo")
     for variant in (Variant(), Variant(MIRROR)):
-        await first.house.artefacts.make_now(IDENTITY, variant)
+        await first.parts.snapshots.archives.make(IDENTITY, variant)
     return first
 
 
@@ -87,7 +87,7 @@ async def test_starts_from_what_the_others_have(
         assert (head.status, head.headers["etag"]) == (200, stored.headers["etag"])
         assert await client.take(len(stored.body)) == stored.body
         await asked
-        mirror = fresh.house.mirrors.find(IDENTITY)
+        mirror = fresh.parts.mirrors.collection.find(IDENTITY)
         assert mirror is not None and not mirror.ready
         for _ in range(3):
             assert (await ask(reactor, fresh.url, "GET", SNAPSHOT)).body == stored.body
@@ -151,7 +151,7 @@ async def test_not_what_is_public_no_more(
 async def stored_snapshot(cachew: Cachew) -> Response:
     """Have a snapshot stored for all replicas, and what is public told to them, and return it as it is served."""
     mirror = await cachew.mirrored("org/repo")
-    await cachew.house.artefacts.make_now(mirror.identity, Variant())
+    await cachew.parts.snapshots.archives.make(mirror.identity, Variant())
     stored = await ask(reactor, cachew.url, "GET", SNAPSHOT)
     assert stored.status == 200
     await cachew.quiet()
@@ -173,9 +173,9 @@ async def test_clones_are_counted_together(
     repositories.push_commit(repository, "main", "since")
     await git.run("-C", "clone2", "fetch", "-q", config=through)
     for cachew in replicas:
-        await cachew.house.clones.flush()
+        await cachew.parts.store.clones.flush()
     for cachew, served in zip(replicas, (2, 1), strict=True):
-        await cachew.house.clones.refresh([IDENTITY.name])
-        (status,) = await cachew.house.operations.repositories()
+        await cachew.parts.store.clones.refresh([IDENTITY.name])
+        (status,) = await cachew.parts.operations.repositories()
         assert f'cachew_clones_total{{repository="{IDENTITY.name}"}} {served}.0' in (await cachew.metrics()).decode()
     assert status.clones_today == 3

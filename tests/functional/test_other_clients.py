@@ -47,7 +47,7 @@ async def test_a_slash_at_the_end_of_the_url(upstream: Upstream, start: Start, s
     assert (answer.status, b"PACK" in answer.body) == (200, True)
     answer = await ask(reactor, cachew.url, "GET", f"{base}/snapshot.tar.zst")
     assert (answer.status, answer.headers["x-cachew-snapshot-commit"]) == (200, commit)
-    assert [mirror.identity.name for mirror in cachew.house.mirrors] == ["git.example/org/repo"]
+    assert [mirror.identity.name for mirror in cachew.parts.mirrors.collection] == ["git.example/org/repo"]
 
 
 @pytest_twisted.ensureDeferred

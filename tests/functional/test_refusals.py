@@ -118,7 +118,7 @@ async def test_bad_paths(upstream: Upstream, start: Start) -> None:
     assert wrong == []
     assert files(cachew.state) == before
     assert await metrics_of(cachew) == labels
-    assert list(cachew.house.mirrors) == [] and upstream.count() == 0
+    assert list(cachew.parts.mirrors.collection) == [] and upstream.count() == 0
 
 
 @pytest_twisted.ensureDeferred
@@ -199,7 +199,7 @@ async def test_head_where_get_is(upstream: Upstream, start: Start) -> None:
     repositories.make_repository(upstream.path("org/repo"))
     cachew = await start()
     assert (await ask(reactor, cachew.url, "HEAD", f"{REPOSITORY}/snapshot.tar.zst")).status == 404
-    assert not list(cachew.house.mirrors)
+    assert not list(cachew.parts.mirrors.collection)
     await cachew.mirrored("org/repo")
     await ask(reactor, cachew.url, "GET", f"{REPOSITORY}/snapshot.tar.zst")
     paths = [f"{REPOSITORY}{INFO}", f"{REPOSITORY}/info/refs?service=git-receive-pack", "/_liveness", "/metrics"]

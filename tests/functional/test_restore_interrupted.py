@@ -45,8 +45,8 @@ def repository(upstream: Upstream) -> Repository:
 async def with_snapshot(cachew: Cachew) -> HeldProxy:
     """Have the snapshot made and return a way to the server."""
     mirror = await cachew.mirrored("org/repo")
-    await cachew.house.artefacts.make_now(mirror.identity, Variant("snapshot"))
-    return HeldProxy(reactor=reactor, port=cachew.house.server.addresses[0].port)
+    await cachew.parts.snapshots.archives.make(mirror.identity, Variant("snapshot"))
+    return HeldProxy(reactor=reactor, port=cachew.parts.server.addresses[0].port)
 
 
 def begin(git: Git, url: str) -> Run:
@@ -79,9 +79,9 @@ async def test_the_snapshot_is_replaced_meanwhile(
     await stopped
     repositories.push_commit(repository, "main", "replaced")
     mirror = await cachew.mirrored("org/repo")
-    answer = await cachew.house.freshness.refs(mirror.identity, MIRRORED_KIND, None)
+    answer = await cachew.parts.mirrors.freshness.refs(mirror.identity, MIRRORED_KIND, None)
     await mirror.sync(answer.listing, answer.started)
-    await cachew.house.artefacts.make_now(mirror.identity, Variant("snapshot"))
+    await cachew.parts.snapshots.archives.make(mirror.identity, Variant("snapshot"))
     before = await cachew.metrics()
     assert b'route="git snapshot.tar.zst",status="412"' not in before
     way.go_on()

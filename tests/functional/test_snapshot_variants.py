@@ -95,7 +95,7 @@ async def test_another_branch(upstream: Upstream, repository: Repository, git: G
     await git.run("-C", tree, "fsck", "--strict")
     pushed = repositories.push_commit(repository, "topic/one", "more")
     mirror = await cachew.mirrored("org/repo")
-    answer = await cachew.house.freshness.refs(mirror.identity, MIRRORED_KIND, None)
+    answer = await cachew.parts.mirrors.freshness.refs(mirror.identity, MIRRORED_KIND, None)
     await mirror.sync(answer.listing, answer.started)
     later = await get(cachew, what)
     bundle = f"snapshot.bundle?base={topic}&ref=refs/heads/topic/one"
@@ -209,12 +209,12 @@ async def there_is(cachew: Cachew, repository: Repository, kind: str) -> str:
     """Have something made and return what asks for it."""
     mirror = await cachew.mirrored("org/repo")
     if kind in VARIANTS:
-        await cachew.house.artefacts.make_now(mirror.identity, VARIANTS[kind])
+        await cachew.parts.snapshots.archives.make(mirror.identity, VARIANTS[kind])
         return kind
     if kind == "a bundle":
         return f"snapshot.bundle?base={repository.commit('main~3')}"
-    await cachew.house.artefacts.make_bundles(mirror.identity)
-    (bundle,) = await cachew.house.artefacts.bundle_store.listed(mirror.identity)
+    await cachew.parts.snapshots.bundle_store.update(mirror.identity)
+    (bundle,) = await cachew.parts.snapshots.bundle_store.listed(mirror.identity)
     return kind if kind == "bundle-list" else f"bundle-list?bundle={bundle.name}"
 
 
@@ -279,7 +279,7 @@ async def test_what_an_answer_says_of_a_snapshot(upstream: Upstream, repository:
         assert (answer.headers["content-type"], answer.headers["accept-ranges"]) == ("application/zstd", "bytes")
     pushed = repositories.push_commit(repository)
     mirror = await cachew.mirrored("org/repo")
-    await cachew.house.artefacts.staleness.fetch(mirror.identity)
+    await cachew.parts.mirrors.staleness.fetch(mirror.identity)
     bundle = f"{REPOSITORY}/snapshot.bundle?base={commit}"
     for method, headers, status in reversed(answers):
         answer = await get(cachew, "snapshot.tar.zst", *headers, method=method)

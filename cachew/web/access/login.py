@@ -125,6 +125,10 @@ class AdminAccess:
         scheme, _, token = authorization.partition(" ")
         return scheme.lower() == "bearer" and self.is_token(token.strip())
 
+    def is_ours(self, authorization: str) -> bool:
+        """Say whether an ``Authorization`` is meant for this server, so that no upstream may see it."""
+        return self.is_bearer(authorization) or self._is_rules_token(authorization)
+
     def new_login_code(self) -> str:
         """Return a code that logs one browser in, once."""
         code = self._random()

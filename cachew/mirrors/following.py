@@ -1,0 +1,52 @@
+"""How mirrors follow their upstreams: what a listing shows to be new is fetched, and nobody waits for that."""
+
+from collections.abc import Callable
+
+from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.mirror import Mirror
+from cachew.plumbing.background import Background
+from cachew.upstream.listing import Listing
+
+
+class Following:
+    """Starts one fetch when a listing and a mirror differ.
+
+    :param mirrors: the mirrors.
+    :param background: where fetches run.
+    """
+
+    def __init__(self, *, mirrors: Mirrors, background: Background) -> None:
+        self._mirrors = mirrors
+        self._background = background
+
+    def listed(self, identity: Identity, listing: Listing, started: float) -> None:
+        """Take notice of what an upstream has listed.
+
+        :param started: when it was asked, by the reactor's clock.
+        """
+        mirror = self._mirrors.ready(identity)
+        if mirror is not None and mirror.behind(listing):
+            self._background.start(self._follow(mirror, listing, started), f"fetch of {identity.name}")
+
+    async def _follow(self, mirror: Mirror, listing: Listing, started: float) -> None:
+        await mirror.sync(listing, started)
+        await mirror.maintenance.index_packs(bitmaps=False)
+
+    def listing(self, identity: Identity) -> Listing | None:
+        """Return what a repository's mirror was last brought to, None when it has no mirror."""
+        mirror = self._mirrors.ready(identity)
+        return None if mirror is None else mirror.listing
+
+    def is_mirrored(self, identity: Identity) -> bool:
+        """Whether a repository has a mirror that serves."""
+        return self._mirrors.ready(identity) is not None
+
+
+def index_behind(background: Background) -> Callable[[Mirror], None]:
+    """Return what has a new mirror's packs indexed in the background."""
+
+    def index(mirror: Mirror) -> None:
+        background.start(mirror.maintenance.index_packs(), f"indexing of {mirror.identity.name}")
+
+    return index

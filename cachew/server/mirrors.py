@@ -1,0 +1,221 @@
+"""The mirrors, the ref gate in front of them, and who may read them as their upstreams say."""
+
+import secrets
+from dataclasses import dataclass
+
+from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.commands import GitCommands, GitSettings
+from cachew.mirrors.following import Following, index_behind
+from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.packindex import OpenIndexes
+from cachew.mirrors.repository import GitRunner
+from cachew.mirrors.staleness import Staleness
+from cachew.mirrors.tidying import Tidying
+from cachew.mirrors.wants import Supply
+from cachew.plumbing.jobs import Slots
+from cachew.replicas.interface import Records
+from cachew.replicas.sightings import Sightings
+from cachew.server.runtime import Runtime
+from cachew.snapshots.seed import Seeder
+from cachew.upstream.presented_credential import ClientsOwn, ServersOwn
+from cachew.upstream.publicrecord import PublicRecord
+from cachew.upstream.remote import Remotes
+from cachew.upstream.replica_verdicts import Elsewhere
+from cachew.upstream.verdicts import Terms, Verdicts
+
+_FEWEST_MAPS = 16
+_MOST_MAPS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """How much of each kind of work goes on at a time."""
+
+    serving: Slots
+    fetching: Slots
+    cloning: Slots
+    making: Slots
+
+
+@dataclass(frozen=True, kw_only=True)
+class MirrorParts:
+    """The mirrors and what is asked about their upstreams.
+
+    :param collection: the mirrors themselves.
+    :param freshness: the ref gate.
+    :param supply: brings what clients want into mirrors.
+    :param verdicts: what upstreams said of who may read.
+    :param public: what was public lately.
+    :param presented: whose credential upstreams are shown.
+    :param staleness: compares mirrors with their upstreams on behalf of nobody in particular.
+    :param tidying: forgets mirrors that are not used.
+    :param indexes: the mirrors' pack indexes that are open.
+    """
+
+    collection: Mirrors
+    freshness: Freshness
+    supply: Supply
+    verdicts: Verdicts
+    public: PublicRecord
+    presented: ClientsOwn | ServersOwn
+    staleness: Staleness
+    tidying: Tidying
+    indexes: OpenIndexes
+
+
+def make_places(runtime: Runtime) -> Places:
+    """Make the places for work."""
+    git = runtime.settings.git
+    return Places(
+        serving=Slots(
+            limit=git.max_processes or 2 * runtime.environment.cores + 4,
+            queue_limit=git.queue_limit,
+        ),
+        fetching=Slots(limit=git.max_fetches, queue_limit=git.queue_limit),
+        cloning=Slots(limit=git.max_clones, queue_limit=git.queue_limit),
+        making=Slots(limit=git.snapshot_concurrency, queue_limit=git.queue_limit),
+    )
+
+
+def make_commands(runtime: Runtime) -> GitCommands:
+    """Make what knows how git is called."""
+    settings = runtime.settings
+    return GitCommands(
+        GitSettings(
+            path=runtime.environment.search_path,
+            home=runtime.state / "home",
+            threads=settings.git.pack_threads,
+            window_memory=str(settings.git.pack_window_memory),
+            silence=max(settings.git.first_byte_timeout, settings.git.idle_timeout),
+            ca_files={u.url or f"https://{name}/": u.ca_file for name, u in settings.upstreams.items() if u.ca_file},
+        )
+    )
+
+
+def make_mirrors(
+    runtime: Runtime,
+    *,
+    remotes: Remotes,
+    commands: GitCommands,
+    places: Places,
+    records: Records,
+    seeder: Seeder,
+) -> MirrorParts:
+    """Make the mirrors.
+
+    :param remotes: the ways to upstreams.
+    :param records: what replicas share.
+    :param seeder: fills new mirrors from mirror snapshots.
+    """
+    settings = runtime.settings
+    indexes = OpenIndexes(most_maps=_maps_within(runtime.environment.descriptors))
+    collection = _collection(runtime, remotes, commands, places, seeder, indexes)
+    following = Following(mirrors=collection, background=runtime.background)
+    public = _public_record(runtime, records)
+    verdicts = Verdicts(
+        clock=runtime.reactor,
+        probe=lambda identity, authorization: freshness.probe(identity, authorization),
+        public=public,
+        key=secrets.token_bytes(32),
+        terms=Terms(allow=settings.access.auth_ttl),
+    )
+    presented = _presented(runtime, remotes, following)
+    freshness = Freshness(
+        remotes=remotes,
+        clock=runtime.reactor,
+        interval=settings.git.ref_check_interval,
+        metrics=runtime.metrics,
+        fallback=following.listing,
+        on_listing=following.listed,
+        on_verdict=verdicts.record,
+        shown=presented.to_check,
+    )
+    return MirrorParts(
+        collection=collection,
+        freshness=freshness,
+        supply=Supply(freshness=freshness, clock=runtime.reactor, wait=settings.git.fetch_wait),
+        verdicts=verdicts,
+        public=public,
+        presented=presented,
+        staleness=Staleness(
+            freshness=freshness,
+            mirrors=collection,
+            remotes=remotes,
+            background=runtime.background,
+        ),
+        tidying=Tidying(
+            mirrors=collection,
+            file=runtime.state / "used.json",
+            threads=runtime.threads,
+            now=runtime.environment.wall_clock,
+            limit=settings.git.mirror_limit,
+            forget_after=settings.git.forget_after,
+        ),
+        indexes=indexes,
+    )
+
+
+def _maps_within(descriptors: int) -> int:
+    """Return how many pack indexes may be mapped: most descriptors are for clients and what serves them."""
+    return max(_FEWEST_MAPS, min(_MOST_MAPS, descriptors // 8))
+
+
+def _collection(
+    runtime: Runtime,
+    remotes: Remotes,
+    commands: GitCommands,
+    places: Places,
+    seeder: Seeder,
+    indexes: OpenIndexes,
+) -> Mirrors:
+    git = runtime.settings.git
+    return Mirrors(
+        root=runtime.state / "mirrors",
+        remote=remotes.of,
+        git=GitRunner(
+            processes=runtime.processes,
+            commands=commands,
+            threads=runtime.threads,
+            fetch_timeout=git.fetch_timeout,
+            clone_timeout=git.clone_timeout,
+            fetches=places.fetching,
+            indexes=indexes,
+        ),
+        clock=runtime.reactor,
+        now=runtime.environment.wall_clock,
+        metrics=runtime.metrics,
+        background=runtime.background,
+        slots=places.cloning,
+        seed=seeder.restore,
+        on_ready=index_behind(runtime.background),
+        discovered=False,
+        min_free=runtime.settings.limits.min_free,
+    )
+
+
+def _public_record(runtime: Runtime, records: Records) -> PublicRecord:
+    now, grace = runtime.environment.wall_clock, runtime.settings.access.public_grace
+    return PublicRecord(
+        path=runtime.state / "public.json",
+        now=now,
+        grace=grace,
+        in_thread=runtime.threads,
+        background=runtime.background,
+        elsewhere=Elsewhere(
+            sightings=Sightings(what="public", records=records, now=now),
+            now=now,
+            steady=runtime.reactor.seconds,
+            grace=grace,
+            background=runtime.background,
+        ),
+    )
+
+
+def _presented(runtime: Runtime, remotes: Remotes, following: Following) -> ClientsOwn | ServersOwn:
+    async def own(identity: Identity) -> str | None:
+        return await remotes.of(identity).authorization()
+
+    if runtime.settings.access.mode == "trusted-network":
+        return ServersOwn(own=own)
+    return ClientsOwn(own=own, mirrored=following.is_mirrored)
