@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 
-from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
+from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
 from tests.functional.gate import basic
 from tests.functional.gitclient import Git
 from tests.functional.repositories import make_repository
@@ -91,7 +91,14 @@ class Walks:
 
     def ls_refs(self) -> None:
         """List the branches, protocol v2."""
-        command = [b"command=ls-refs\n", DELIM, b"peel\n", b"symrefs\n", b"ref-prefix refs/heads/\n", FLUSH]
+        command: list[Packet] = [
+            b"command=ls-refs\n",
+            DELIM,
+            b"peel\n",
+            b"symrefs\n",
+            b"ref-prefix refs/heads/\n",
+            FLUSH,
+        ]
         self._request("POST", "git-upload-pack", encode_all(command))
 
     def pack(self) -> None:
