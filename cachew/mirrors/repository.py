@@ -255,6 +255,13 @@ class Repository:
         done = await self._git.processes.run(command, timeout=_QUICK, limit=_LISTING_LIMIT)
         return done.stdout
 
+    def shallow(self) -> tuple[str, ...]:
+        """Return the ids of the commits whose parents are missing, as at the upstream."""
+        try:
+            return tuple((self.directory / "shallow").read_text("ascii").split())
+        except FileNotFoundError:
+            return ()
+
     def pack_count(self) -> int:
         """Return how many packs there are."""
         return sum(name.endswith(".pack") for name in os.listdir(self.directory / "objects" / "pack"))

@@ -76,6 +76,17 @@ class RangeNotSatisfiable(CachewError):
         self.headers = dict(headers)
 
 
+class NotCheckedOut(CachewError):
+    """Git refuses to write the working tree of a commit, as it would in a clone (``.git`` in a tree, names too long).
+
+    :param what: the repository and the commit.
+    :param words: git's.
+    """
+
+    def __init__(self, what: str, words: str) -> None:
+        super().__init__(f"git does not check {what} out: {words}")
+
+
 class TooLarge(CachewError):
     """A body is over its limit.
 
@@ -170,7 +181,8 @@ class ProcessFailed(CachewError):
     """
 
     def __init__(self, command: str, code: int | None, stderr: str = "") -> None:
-        lines = stderr.strip().splitlines() or [""]
+        # What git quotes may hold what Unicode takes for the end of a line.
+        lines = stderr.strip().split("\n")
         # Git names the cause first and gives up last.
         cause = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1])
         super().__init__(f"{command} failed ({'signal' if code is None else f'exit {code}'}): {cause}")

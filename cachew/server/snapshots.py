@@ -118,6 +118,7 @@ def _archives(
         processes=runtime.processes,
         commands=commands,
         threads=runtime.threads,
+        now=runtime.wall.seconds,
         timeout=git.snapshot_timeout,
     )
     return Snapshots(

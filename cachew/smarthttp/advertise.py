@@ -86,12 +86,14 @@ def v0_advertisement(
     filters: bool = True,
     version1: bool = False,
     agent: str = AGENT,
+    shallow: Iterable[str] = (),
 ) -> bytes:
     """Return the body of ``GET …/info/refs?service=git-upload-pack`` in protocol v0 or v1.
 
     :param refs: the listing, in any order; unborn refs are left out, as v0 has no word for them.
     :param filters: whether filters are allowed.
     :param version1: whether the client asked for v1.
+    :param shallow: ids of the commits whose parents are missing.
     """
     born = [ref for ref in _in_order(refs) if ref.oid is not None]
     words = [
@@ -106,6 +108,7 @@ def v0_advertisement(
         lines = [f"{'0' * (64 if object_format == 'sha256' else 40)} capabilities^{{}}"]
     lines[0] += "\0" + " ".join(words)
     version = [_packet("version 1")] if version1 else []
+    lines += [f"shallow {oid}" for oid in shallow]
     return encode_all([_packet("# service=git-upload-pack"), FLUSH, *version, *map(_packet, lines), FLUSH])
 
 

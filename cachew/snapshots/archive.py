@@ -6,7 +6,9 @@ already. What a repository contains (links, odd names, attributes) is handled by
 only files below ``.git/objects``.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from twisted.internet.defer import Deferred
 
 from cachew.mirrors.commands import GitCommands
 from cachew.plumbing import tarzst
-from cachew.plumbing.errors import NotFound
+from cachew.plumbing.errors import NotCheckedOut, NotFound, ProcessFailed
 from cachew.plumbing.framewriter import FrameWriter, InThread, Sink
 from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.streams import PIECE
@@ -27,6 +29,12 @@ from cachew.snapshots.variants import Variant
 
 _QUICK = 120.0
 _HEADS = "refs/heads/"
+_LONGEST_NAME = 255
+_LONGEST_PATH = 4000
+_REFUSALS = re.compile(
+    "invalid path|null sha1|malformed|unable to create symlink"
+    "|File name too long|Is a directory|Not a directory|File exists"
+)
 _SERVERS_OWN = (".lock", ".keep", ".bitmap", "multi-pack-index", "alternates", ".mtimes")
 
 
@@ -48,13 +56,21 @@ class Archiver:
     :param processes: runs git and tar.
     :param commands: makes git's argv and environment.
     :param threads: where frames are compressed and files looked at.
+    :param now: the time of day in epoch seconds.
     :param timeout: seconds that writing the working tree may take.
     """
 
     def __init__(
-        self, *, processes: Processes, commands: GitCommands, threads: InThread, timeout: float = 1800.0
+        self,
+        *,
+        processes: Processes,
+        commands: GitCommands,
+        threads: InThread,
+        now: Callable[[], float],
+        timeout: float = 1800.0,
     ) -> None:
         self._processes, self._commands, self._threads = processes, commands, threads
+        self._now = now
         self._timeout = timeout
 
     async def prepare(self, mirror: Mirror, variant: Variant, directory: Path) -> Prepared:
@@ -62,15 +78,19 @@ class Archiver:
 
         :param directory: an empty directory on the mirror's file system.
         :raise NotFound: when the branch has no commit.
+        :raise NotCheckedOut: when git refuses to check it out.
         """
         root = directory / "tree"
         async with mirror.exclusive():
             clone = await self._describe(mirror, variant)
-            git_directory = directory / "source" if variant.filter else root / ".git"
-            files = bare_files(clone) if variant.filter else git_files(clone)
+            git_directory = directory / "source" if clone.filter else root / ".git"
+            files = bare_files(clone) if clone.filter else git_files(clone)
             await self._threads(_lay_out, mirror.directory, git_directory, files)
-        if variant.filter:
-            await self._clone_partially(git_directory, root, clone)
+        what = f"{clone.commit} of {mirror.identity.name}"
+        with _told(what):
+            await self._fill_index(git_directory, root, clone.commit, what)
+            if clone.filter:
+                await self._clone_partially(git_directory, root, clone)
         return Prepared(root, clone)
 
     async def write(self, prepared: Prepared, sink: Sink) -> None:
@@ -98,12 +118,11 @@ class Archiver:
     async def _describe(self, mirror: Mirror, variant: Variant) -> Clone:
         words = ("for-each-ref", "--format=%(objectname) %(refname)", _HEADS, "refs/tags/")
         refs = parse_refs(await self._output(mirror.directory, *words))
-        head = (await self._output(mirror.directory, "symbolic-ref", "-q", "HEAD", check=False)).strip()
+        head = (await self._output(mirror.directory, "symbolic-ref", "-q", "HEAD", check=False)).rstrip("\n")
         wanted = variant.ref or head
-        if wanted:
-            commit = refs.get(wanted)
-        else:
-            commit = (await self._output(mirror.directory, "rev-parse", "-q", "--verify", "HEAD")).strip()
+        # HEAD may lead to a tag, or to a ref outside of heads and tags.
+        verify = ("rev-parse", "-q", "--verify", f"{wanted or 'HEAD'}^{{commit}}")
+        commit = (await self._output(mirror.directory, *verify, check=False)).rstrip("\n")
         if not commit:
             raise NotFound(f"{mirror.identity.name} has no commit on {wanted or 'HEAD'}: nothing to archive")
         return Clone(
@@ -113,7 +132,9 @@ class Archiver:
             refs=refs,
             upstream_url=mirror.upstream_url,
             object_format=mirror.object_format,
-            filter=variant.filter,
+            # Git asks for ever for the parents of a shallow commit when it clones such a repository partially.
+            filter="" if (mirror.directory / packed.SHALLOW).exists() else variant.filter,
+            made=int(self._now()),
         )
 
     async def _output(self, directory: Path, *words: str, check: bool = True) -> str:
@@ -129,12 +150,31 @@ class Archiver:
         await self._processes.run(command, timeout=self._timeout)
         await self._threads(_replace_git_files, root / ".git", clone)
 
+    async def _fill_index(self, git: Path, root: Path, commit: str, what: str) -> None:
+        """Put a commit's files into the index, where git refuses what it would refuse to check out.
+
+        This costs a tenth of a second for a hundred thousand files, and until it is done an answer can still be told.
+        """
+        place = ("-c", "core.bare=false", "-c", "index.version=2", f"--work-tree={root}")
+        await self._processes.run(self._commands.git(git, *place, "read-tree", commit), timeout=self._timeout)
+        child = self._processes.start(self._commands.git(git, *place, "ls-files", "-z"))
+        rest = b""
+        try:
+            while piece := await child.stdout.read(PIECE):
+                *paths, rest = (rest + piece).split(b"\0")
+                if any(_is_too_long(path) for path in paths):
+                    raise NotCheckedOut(what, "File name too long")
+        finally:
+            child.stdout.close()
+            await child.wait()
+
     async def _check_out(self, prepared: Prepared) -> None:
         if prepared.clone.filter:
             return
         options = ("-c", "index.version=2", "-c", "checkout.workers=2", "-c", "core.attributesFile=/dev/null")
         words = (*options, f"--work-tree={prepared.root}", "read-tree", "--reset", "-u", prepared.clone.commit)
-        await self._processes.run(self._commands.git(prepared.root / ".git", *words), timeout=self._timeout)
+        with _told(prepared.clone.commit):
+            await self._processes.run(self._commands.git(prepared.root / ".git", *words), timeout=self._timeout)
 
     async def _write_objects(self, prepared: Prepared, writer: FrameWriter) -> None:
         objects = prepared.root / ".git" / "objects"
@@ -149,6 +189,24 @@ class Archiver:
         finally:
             child.stdout.close()
             await child.wait()
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Tell git's refusal to check something out from its other failures."""
+    try:
+        yield
+    except ProcessFailed as error:
+        refusal = next((line for line in error.stderr.split("\n") if _REFUSALS.search(line)), None)
+        if refusal is None:
+            raise
+        raise NotCheckedOut(what, refusal[:500].removeprefix("error: ").removeprefix("fatal: ")) from error
+
+
+def _is_too_long(path: bytes) -> bool:
+    return len(path) > _LONGEST_NAME and (
+        len(path) > _LONGEST_PATH or any(len(name) > _LONGEST_NAME for name in path.split(b"/"))
+    )
 
 
 def tar_command(root: Path, path: str) -> Command:
@@ -166,6 +224,7 @@ def _object_segments(objects: Path) -> list[tarzst.Segment]:
 def _lay_out(mirror: Path, git: Path, files: Mapping[str, str]) -> None:
     packed.link_tree(mirror / "objects", git / "objects", skip=_SERVERS_OWN)
     _write_files(git, files)
+    packed.copy_cut(mirror, git)
 
 
 def _write_files(git: Path, files: Mapping[str, str]) -> None:

@@ -16,12 +16,14 @@ from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import BadRequest, NotFound, StorageUnavailable
 from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import PIECE, BytesSource
+from cachew.snapshots import packed
 from cachew.snapshots.mirror import Mirror, ReadyMirror
 from cachew.snapshots.production import Begin, Order, Productions
 from cachew.snapshots.variants import NAMESPACE
 
 BUNDLE_TYPE = "application/x-git-bundle"
 _QUICK = 120.0
+_HISTORY_LIMIT = 512 * 1024 * 1024
 _MOST_REMEMBERED = 10_000
 _OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -90,7 +92,8 @@ class Bundles:
         :param base: the commit, in hex.
         :param ref: the branch's full name; empty for HEAD's.
         :return: None when the upstream has just said that ``base`` is the tip.
-        :raise NotFound: when ``base`` is unknown even after a fetch, or there is nothing newer.
+        :raise NotFound: when ``base`` is unknown even after a fetch, or there is nothing newer, or the upstream has
+            no whole history from ``base`` on.
         :raise UpstreamError: when the upstream had to be asked and failed.
         """
         mirror = await self._ready_mirror(identity)
@@ -130,13 +133,19 @@ class Bundles:
         tip = tip_of(mirror, ref)
         if tip is None or await self._cache.stat(NAMESPACE, _key(mirror.identity, base, tip)) is not None:
             return
-        if await self._knows(mirror, base) and not await self._contains(mirror, base, tip):
+        revisions = [tip, f"^{base}"]
+        worth = await self._knows(mirror, base) and not await self._contains(mirror, base, tip)
+        if worth and not await self.is_cut(mirror, revisions):
             await self._productions.run(self._order(mirror, base, tip, ref)).ended()
 
     async def _bundle(self, mirror: Mirror, base: str, tip: str, ref: str) -> Entry:
         key = _key(mirror.identity, base, tip)
         if (entry := await self._cache.open(NAMESPACE, key)) is not None:
             return entry
+        if await self.is_cut(mirror, [tip, f"^{base}"]):
+            raise NotFound(
+                f"the history of {mirror.identity.name} after {base} is cut off upstream: no bundle can hold it"
+            )
         await self._productions.run(self._order(mirror, base, tip, ref)).ended()
         if (entry := await self._cache.open(NAMESPACE, key)) is None:
             raise StorageUnavailable("the bundle was made but could not be kept")
@@ -168,10 +177,24 @@ class Bundles:
             child.stdout.close()
             await child.wait()
 
+    async def is_cut(self, mirror: Mirror, revisions: list[str]) -> bool:
+        """Say whether a bundle would hold a commit whose parents are missing: git makes such ones and rejects them.
+
+        :param revisions: as for :meth:`write`.
+        """
+        try:
+            cut = set((mirror.directory / packed.SHALLOW).read_bytes().split())
+        except FileNotFoundError:
+            return False
+        script = "".join(f"{revision}\n" for revision in revisions).encode("utf-8", "surrogateescape")
+        command = self._commands.git(mirror.directory, "rev-list", "--stdin")
+        done = await self._processes.run(command, stdin=script, timeout=_QUICK, limit=_HISTORY_LIMIT)
+        return not cut.isdisjoint(done.stdout.split())
+
     async def _head_names(self, mirror: Mirror) -> list[str]:
         command = self._commands.git(mirror.directory, "symbolic-ref", "-q", "HEAD")
         done = await self._processes.run(command, timeout=_QUICK, check=False)
-        branch = done.stdout.decode("utf-8", "surrogateescape").strip()
+        branch = done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
         return ["HEAD", branch] if branch else ["HEAD"]
 
     async def _knows(self, mirror: Mirror, commit: str) -> bool:

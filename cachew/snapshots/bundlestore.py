@@ -98,6 +98,8 @@ class BundleStore:
         step = next_step(present, branches(mirror.refs), int(self._clock.seconds()), renew=renew)
         if step is None or not await self._holds_anything(mirror, step.revisions):
             return None
+        if await self._bundles.is_cut(mirror, list(step.revisions)):
+            return None
 
         async def make(directory: Path, begin: Begin) -> None:
             await self._bundles.write(mirror, list(step.revisions), begin)

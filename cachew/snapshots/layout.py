@@ -1,7 +1,8 @@
-"""How a clone looks on disk that git never made: its refs, HEAD and configuration as text (pure).
+"""How a clone looks on disk that git never made: its refs, reflogs, HEAD and configuration as text (pure).
 
 What stock ``git clone`` would have written, with ``origin`` at the upstream and never at this server, and nothing else:
-no hooks, no credentials, none of the refs that cachew keeps for itself.
+no hooks, no credentials, none of the refs that cachew keeps for itself. As in a clone, the branch of HEAD is a file of
+its own and every other ref is packed: whatever extracts a newer snapshot over an older one moves the branch with it.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from cachew.mirrors.commands import config_text
 
 _HEADS, _TAGS = "refs/heads/", "refs/tags/"
+_SOMEBODY = "cachew <cachew@localhost>"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Clone:
     :param upstream_url: of ``origin``.
     :param object_format: ``sha1`` or ``sha256``.
     :param filter: the partial clone filter, or empty.
+    :param made: when it is made, in seconds since the epoch.
     """
 
     commit: str
@@ -32,6 +35,7 @@ class Clone:
     upstream_url: str
     object_format: str
     filter: str = ""
+    made: int = 0
 
 
 def git_files(clone: Clone) -> dict[str, str]:
@@ -40,10 +44,21 @@ def git_files(clone: Clone) -> dict[str, str]:
         "HEAD": f"ref: {_HEADS}{clone.branch}\n" if clone.branch else f"{clone.commit}\n",
         "config": config_text(_configuration(clone)),
         "packed-refs": packed_refs(_clones_refs(clone)),
+        "logs/HEAD": _reflog(clone),
     }
+    if clone.branch:
+        files[_HEADS + clone.branch] = f"{clone.commit}\n"
+        files[f"logs/{_HEADS}{clone.branch}"] = _reflog(clone)
     if clone.default:
         files["refs/remotes/origin/HEAD"] = f"ref: refs/remotes/origin/{clone.default}\n"
+        files["logs/refs/remotes/origin/HEAD"] = _reflog(clone, clone.refs.get(_HEADS + clone.default))
     return files
+
+
+def _reflog(clone: Clone, oid: str | None = None) -> str:
+    """Return the first line of a reflog, as ``git clone`` writes it."""
+    nothing = "0" * len(clone.commit)
+    return f"{nothing} {oid or clone.commit} {_SOMEBODY} {clone.made} +0000\tclone: from {clone.upstream_url}\n"
 
 
 def bare_files(clone: Clone) -> dict[str, str]:
@@ -74,8 +89,7 @@ def _configuration(clone: Clone) -> dict[str, str]:
     values["remote.origin.fetch"] = "+refs/heads/*:refs/remotes/origin/*"
     if clone.filter:
         values |= {"remote.origin.promisor": "true", "remote.origin.partialclonefilter": clone.filter}
-    # A quote would end the section's name early; such a branch only goes without its tracking configuration.
-    if clone.branch and '"' not in clone.branch:
+    if clone.branch:
         values[f"branch.{clone.branch}.remote"] = "origin"
         values[f"branch.{clone.branch}.merge"] = _HEADS + clone.branch
     return values
@@ -86,8 +100,6 @@ def _clones_refs(clone: Clone) -> dict[str, str]:
     for name, oid in clone.refs.items():
         if name.startswith(_HEADS) and name != _HEADS + "HEAD":
             refs[f"refs/remotes/origin/{name.removeprefix(_HEADS)}"] = oid
-    if clone.branch:
-        refs[_HEADS + clone.branch] = clone.commit
     return refs
 
 
@@ -98,6 +110,6 @@ def packed_refs(refs: Mapping[str, str]) -> str:
 
 
 def parse_refs(text: str) -> dict[str, str]:
-    """Read lines of an object id, a space and a ref's full name."""
-    pairs = (line.split(" ", 1) for line in text.splitlines())
+    """Read lines of an object id, a space and a ref's full name, which may hold what Unicode takes for a line's end."""
+    pairs = (line.split(" ", 1) for line in text.split("\n") if line)
     return {name: oid for oid, name in pairs}

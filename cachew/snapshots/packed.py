@@ -8,6 +8,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,16 @@ def header(name: str, size: int, modified: int) -> bytes:
     info = tarfile.TarInfo(name)
     info.size, info.mtime, info.mode = size, modified, 0o444
     return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+
+SHALLOW = "shallow"
+"""The file in a repository that names the commits whose parents are missing (gitrepository-layout(5))."""
+
+
+def copy_cut(source: Path, target: Path) -> None:
+    """Have one repository end where another does that its objects are from (blocking)."""
+    with suppress(FileNotFoundError):
+        (target / SHALLOW).write_bytes((source / SHALLOW).read_bytes())
 
 
 def link_tree(source: Path, target: Path, *, skip: Iterable[str] = ()) -> None:

@@ -38,7 +38,7 @@ FORMAT_HEADER = "X-Cachew-Object-Format"
 _QUICK = 120.0
 _LEFT_OUT = (".lock", ".keep", "alternates")
 _TAKEN = re.compile(
-    r"\./(HEAD|packed-refs|objects/(pack|info|info/commit-graphs|[0-9a-f]{2})/"
+    r"\./(HEAD|packed-refs|shallow|objects/(pack|info|info/commit-graphs|[0-9a-f]{2})/"
     r"(?!http-alternates|alternates)[A-Za-z0-9_][A-Za-z0-9._-]*)"
 )
 
@@ -202,9 +202,11 @@ def _copy(mirror: Mirror, copy: Path, refs: Mapping[str, str]) -> None:
     (copy / "refs").mkdir()
     (copy / "HEAD").write_bytes((mirror.directory / "HEAD").read_bytes())
     (copy / "packed-refs").write_bytes(packed_refs(refs).encode("utf-8", "surrogateescape"))
+    packed.copy_cut(mirror.directory, copy)
     (copy / "config").write_text(config_text(_configuration(mirror.object_format)))
 
 
 def _segments(copy: Path) -> list[tarzst.Segment]:
-    own = [Member(f"./{name}", copy / name) for name in ("HEAD", "packed-refs")]
+    own = [Member(f"./{name}", copy / name) for name in ("HEAD", "packed-refs", packed.SHALLOW)]
+    own = [member for member in own if member.path.exists()]
     return [*packed.segments([*own, *packed.members(copy / "objects", "./objects")]), packed.END]

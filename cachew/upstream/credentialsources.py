@@ -134,7 +134,7 @@ class CredentialCommand:
             raise UpstreamUnreachable(url, f"the server's credential command {_ending(failure)}") from None
         except TooLarge:
             raise UpstreamUnreachable(url, "the server's credential command said too much") from None
-        said = dict(line.split("=", 1) for line in done.stdout.decode("utf-8", "replace").splitlines() if "=" in line)
+        said = dict(line.split("=", 1) for line in done.stdout.decode("utf-8", "replace").split("\n") if "=" in line)
         if "username" not in said or "password" not in said:
             return None
         header = basic(said["username"], said["password"])

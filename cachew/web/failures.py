@@ -26,6 +26,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.TooLarge, 413),
     (errors.UnsupportedEncoding, 415),
     (errors.RangeNotSatisfiable, 416),
+    (errors.NotCheckedOut, 422),
     (errors.Busy, 503),
     (errors.StorageUnavailable, 503),
     # What is damaged is removed when that is found, and records settle: the next try finds another state.

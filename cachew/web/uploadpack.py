@@ -6,7 +6,7 @@ open until the first byte has left.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -97,7 +97,8 @@ class UploadPack:
                 await self._pass(request, identity, authorization, b"", "")
                 return
             _mark(request, answer)
-            body = self._rendered.of(answer.listing, version, lambda: _v0(answer.listing, version))
+            cut = mirror.repository.shallow()
+            body = self._rendered.of(answer.listing, (version, cut), lambda: _v0(answer.listing, version, cut))
             await self._memory(request, _ADVERTISEMENT, body)
 
     # --- git-upload-pack ----------------------------------------------------------------------------------------------
@@ -205,8 +206,8 @@ class UploadPack:
         await send(request, BytesSource(body), length=len(body))
 
 
-def _v0(listing: Listing, version: int) -> bytes:
-    return v0_advertisement(listing.refs, object_format=listing.object_format, version1=version == 1)
+def _v0(listing: Listing, version: int, cut: Sequence[str]) -> bytes:
+    return v0_advertisement(listing.refs, object_format=listing.object_format, version1=version == 1, shallow=cut)
 
 
 def _mark(request: Any, answer: Answer) -> None:

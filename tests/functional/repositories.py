@@ -36,7 +36,7 @@ class Repository:
         )
         if done.returncode:
             raise AssertionError(f"git {' '.join(words)} failed: {done.stderr.decode(errors='replace')}")
-        return done.stdout.decode().strip()
+        return done.stdout.decode(errors="surrogateescape").strip()
 
     def commit(self, name: str = "HEAD") -> str:
         """Return the id of the commit that a ref names."""

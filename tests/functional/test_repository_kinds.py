@@ -4,11 +4,13 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
+from cachew.snapshots.variants import MIRROR, Variant
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
 from tests.functional.rawhttp import ask
 from tests.functional.repositories import Repository
+from tests.functional.restoring import cachew_command
 from tests.functional.server import Cachew
 from tests.functional.upstream import Upstream
 
@@ -95,23 +97,33 @@ async def test_shallow_clones(upstream: Upstream, git: Git, start: Start, protoc
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_shallow_upstream(upstream: Upstream, git: Git, start: Start) -> None:
-    """What is cut off at the upstream is cut off in the mirror (protocol v2, where refs tell nothing of it)."""
+@PROTOCOLS
+async def test_a_shallow_upstream(upstream: Upstream, git: Git, start: Start, protocol: int) -> None:
+    """What is cut off at the upstream is cut off in the mirror, in its clones and in what is made of it."""
     whole = repositories.make_repository(upstream.path("org/whole"), commits=30)
     whole.git("clone", "-q", "--bare", "--depth=5", f"file://{whole.path}", str(upstream.path("org/repo")))
     repository = Repository(upstream.path("org/repo"))
     cachew = await warm(start, git)
-    refused = await git.run("clone", "-q", "--reject-shallow", URL, "refused", check=False)
-    assert "is shallow" in refused.err
-    await git.run("clone", "-q", URL, "clone")
+    refused = await git.run("clone", "-q", "--reject-shallow", URL, "refused", protocol=protocol, check=False)
+    # By HTTP, git looks for it in protocol v2 alone.
+    assert protocol < 2 or "is shallow" in refused.err
+    await git.run("clone", "-q", URL, "clone", protocol=protocol)
     pushed = repositories.push_commit(repository, "main", "new")
-    await git.run("-C", "clone", "pull", "-q")
+    await git.run("-C", "clone", "pull", "-q", protocol=protocol)
     assert (await git.run("-C", "clone", "rev-parse", "HEAD")).out == pushed
     assert (await git.run("-C", "clone", "rev-list", "--count", "HEAD")).out == "6"
     await git.run("-C", "clone", "fsck", "--strict")
-    await git.run("clone", "-q", "--depth=2", URL, "cut")
+    await git.run("clone", "-q", "--depth=2", URL, "cut", protocol=protocol)
     assert (await git.run("-C", "cut", "rev-list", "--count", "HEAD")).out == "2"
     assert count(cachew, "upstream") == 0
+    url = f"{cachew.url}/git/git.example/org/repo"
+    await cachew_command(reactor, git, "git", "restore", url, "restored")
+    assert (await git.run("-C", "restored", "log", "--format=%h")).out.count("\n") == 5
+    await git.run("-C", "restored", "fsck", "--strict")
+    mirror = await cachew.mirrored("org/repo")
+    await cachew.parts.snapshots.bundle_store.update(mirror.identity)
+    assert (await cachew.get("org/repo/bundle-list")).code == 404
+    await cachew.parts.snapshots.archives.produce(mirror.identity, Variant(MIRROR)).ended()
 
 
 @pytest_twisted.ensureDeferred

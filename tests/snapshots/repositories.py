@@ -31,8 +31,8 @@ def git(directory: Path, *words: str, stdin: bytes = b"", env: Mapping[str, str]
         ["git", *words], cwd=directory, input=stdin, capture_output=True, env={**ENVIRONMENT, **(env or {})}, timeout=60
     )
     if done.returncode:
-        raise AssertionError(f"git {words}: {done.stderr.decode()}")
-    return done.stdout.decode().rstrip("\n")
+        raise AssertionError(f"git {words}: {done.stderr.decode(errors='replace')}")
+    return done.stdout.decode(errors="surrogateescape").rstrip("\n")
 
 
 def commit(directory: Path, files: Mapping[str, str | bytes], message: str = "change") -> str:
@@ -60,7 +60,7 @@ class BareMirror:
     @property
     def refs(self) -> Mapping[str, str]:
         """Read from disk."""
-        lines = git(self.directory, "for-each-ref", "--format=%(refname) %(objectname)").splitlines()
+        lines = git(self.directory, "for-each-ref", "--format=%(refname) %(objectname)").split("\n")
         return dict(line.split(" ") for line in lines)
 
     @property

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,19 @@ from twisted.internet.defer import Deferred
 
 from cachew.mirrors.commands import GitCommands
 from cachew.plumbing import tarzst
-from cachew.plumbing.errors import NotFound, ProcessFailed
+from cachew.plumbing.errors import NotCheckedOut, NotFound, ProcessFailed
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.archive import Archiver
 from cachew.snapshots.variants import Variant
+from tests.functional.oddities import odd_repository
 from tests.snapshots.repositories import URL, BareMirror, Output, bare, commit, git
 
 
 @pytest.fixture
 def archiver(processes: Processes, commands: GitCommands, threads: Threads) -> Archiver:
     """Return an archiver with real git and threads."""
-    return Archiver(processes=processes, commands=commands, threads=threads)
+    return Archiver(processes=processes, commands=commands, threads=threads, now=lambda: 1700000000.0)
 
 
 @pytest.fixture
@@ -261,3 +263,121 @@ async def test_cancelling_ends_every_child(
 async def _first(writing: Deferred[None], stuck: Deferred[None]) -> None:
     writing.cancel()
     await writing
+
+
+@pytest_twisted.ensureDeferred
+async def test_refs_of_any_bytes(
+    archiver: Archiver, mirror: BareMirror, place: Path, output: Output, tmp_path: Path
+) -> None:
+    """Names with what Unicode takes for the end of a line, or that are no UTF-8, are those of the snapshot's refs."""
+    names = [
+        "line\u2028separator",
+        "next\u0085line",
+        "blank\u00a0",
+        "issue_57_r\udcc3v",
+        'it\'s"quoted"',
+        "🦊",
+        "-dash",
+    ]
+    for name in names:
+        git(mirror.directory, "update-ref", f"refs/heads/{name}", "refs/heads/other")
+        git(mirror.directory, "update-ref", f"refs/tags/{name}", "refs/heads/other")
+    for number, name in enumerate(names):
+        git(mirror.directory, "symbolic-ref", "HEAD", f"refs/heads/{name}")
+        made = Output()
+        (place / str(number)).mkdir()
+        await snapshot(archiver, mirror, place / str(number), made)
+        tree = made.extract(tmp_path / f"out{number}")
+        assert git(tree, "symbolic-ref", "HEAD") == f"refs/heads/{name}"
+        assert git(tree, "rev-parse", "--symbolic-full-name", "@{upstream}") == f"refs/remotes/origin/{name}"
+        assert git(tree, "rev-parse", "HEAD") == mirror.refs["refs/heads/other"]
+        listed = git(tree, "for-each-ref", "--format=%(refname)").split("\n")
+        assert {f"refs/remotes/origin/{name}" for name in names} <= set(listed)
+        assert {f"refs/tags/{name}" for name in names} <= set(listed)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_branch_of_head_is_loose_and_reflogs_are_as_a_clone_has_them(
+    archiver: Archiver, mirror: BareMirror, place: Path, output: Output, tmp_path: Path
+) -> None:
+    """Whoever extracts a snapshot over an older one gets the newer branch, and reflogs begin with the clone."""
+    await snapshot(archiver, mirror, place, output)
+    tree = output.extract(tmp_path / "out")
+    git(tmp_path, "clone", "-q", "--template=", f"file://{mirror.directory}", "clone")
+
+    def files(root: Path, *places: str) -> list[str]:
+        found = [path for place in places for path in (root / ".git" / place).rglob("*") if path.is_file()]
+        return sorted(str(path.relative_to(root)) for path in found)
+
+    assert files(tree, "refs", "logs") == files(tmp_path / "clone", "refs", "logs")
+    assert (tree / ".git/refs/heads/main").read_text() == f"{mirror.head_commit}\n"
+    for name in ("HEAD", "main", "origin/HEAD"):
+        assert git(tree, "reflog", "show", "--format=%H %gs", name) == f"{mirror.head_commit} clone: from {URL}"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_shallow_mirror_gives_a_shallow_snapshot(
+    archiver: Archiver, work: Path, place: Path, output: Output, tmp_path: Path
+) -> None:
+    """Where history ends at the upstream it ends in the snapshot, whatever the filter, and git takes it for whole."""
+    for number in range(5):
+        commit(work, {"README": f"{number}\n"})
+    git(tmp_path, "clone", "-q", "--bare", "--depth=3", "--template=", f"file://{work}", "shallow.git")
+    mirror = BareMirror(tmp_path / "shallow.git")
+    for number, which in enumerate([{}, {"filter": "blob:none"}]):
+        made = Output()
+        (place / str(number)).mkdir()
+        await snapshot(archiver, mirror, place / str(number), made, **which)
+        tree = made.extract(tmp_path / f"out{number}")
+        assert git(tree, "rev-list", "--count", "HEAD") == "3"
+        git(tree, "log", "--oneline", "--all")
+        git(tree, "fsck", "--connectivity-only")
+
+
+@pytest.mark.parametrize("target", ["refs/meta/config", "refs/tags/v1", "refs/remotes/x/y"])
+@pytest_twisted.ensureDeferred
+async def test_head_outside_of_the_branches(
+    archiver: Archiver, mirror: BareMirror, place: Path, output: Output, tmp_path: Path, target: str
+) -> None:
+    """The snapshot is of the commit to which HEAD leads, detached, as in a clone."""
+    if target != "refs/tags/v1":
+        git(mirror.directory, "update-ref", target, "refs/heads/other")
+    git(mirror.directory, "symbolic-ref", "HEAD", target)
+    clone = await snapshot(archiver, mirror, place, output)
+    tree = output.extract(tmp_path / "out")
+    assert clone.commit == git(tree, "rev-parse", "HEAD") == git(mirror.directory, "rev-parse", f"{target}^{{commit}}")
+    assert git(tree, "rev-parse", "--abbrev-ref", "HEAD") == "HEAD"
+    assert git(tree, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("which", [{}, {"filter": "blob:none"}])
+@pytest.mark.parametrize(
+    ("branch", "words"),
+    [
+        ("tree/dot-git", "invalid path '.git/config'"),
+        ("tree/dots", "invalid path '../config'"),
+        ("tree/linked-modules", "invalid path '.gitmodules'"),
+        ("tree/null-id", "cache entry has null sha1: module"),
+        ("tree/name-of-300", "File name too long"),
+        ("tree/long-name", "File name too long"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_git_refuses_to_check_out(
+    archiver: Archiver, place: Path, tmp_path: Path, branch: str, words: str, which: dict[str, str]
+) -> None:
+    """It is told in git's words before anything is begun, whatever the repository's other branches hold."""
+    mirror = BareMirror(odd_repository(tmp_path / "odd.git").path)
+    with pytest.raises(NotCheckedOut, match=f"[0-9a-f]{{40}} of git.example/org/repo out: .*{re.escape(words)}"):
+        await archiver.prepare(mirror, Variant(ref=f"refs/heads/{branch}", **which), place)
+
+
+@pytest_twisted.ensureDeferred
+async def test_odd_objects_that_git_checks_out(archiver: Archiver, place: Path, output: Output, tmp_path: Path) -> None:
+    """Whatever fsck has to say of a repository, its snapshot is made and has every object."""
+    mirror = BareMirror(odd_repository(tmp_path / "odd.git").path)
+    await snapshot(archiver, mirror, place, output)
+    tree = output.extract(tmp_path / "out")
+    assert git(tree, "rev-parse", "HEAD") == mirror.head_commit
+    assert git(tree, "status", "--porcelain") == ""
+    assert len(git(tree, "log", "--format=%H", "--remotes").split("\n")) > len(mirror.refs) / 3

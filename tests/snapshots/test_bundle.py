@@ -260,3 +260,24 @@ def test_a_base_that_is_no_commit_is_refused(text: str) -> None:
 def test_full_object_ids_are_bases(text: str) -> None:
     """Both object formats and both cases are taken."""
     assert parse_base(text) == text.lower()
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_bundle_holds_a_commit_whose_parents_are_missing(
+    bundles: Bundles, upstream: Upstream, work: Path, tmp_path: Path
+) -> None:
+    """Of a shallow mirror there are bundles from a commit that it has on, and none that git would reject."""
+    side = git(work, "rev-parse", "HEAD~1")
+    for number in range(5):
+        commit(work, {"README": f"{number}\n"})
+    base = git(work, "rev-parse", "HEAD~1")
+    git(tmp_path, "clone", "-q", "--bare", "--depth=3", "--template=", f"file://{work}", "shallow.git")
+    upstream.mirror = mirror = BareMirror(tmp_path / "shallow.git")
+    entry = await bundles.find(IDENTITY, base)
+    assert entry is not None
+    entry.close()
+    git(mirror.directory, "fetch", "-q", "--depth=1", str(work), side)
+    assert await bundles.is_cut(mirror, ["refs/heads/main"])
+    with pytest.raises(NotFound, match="cut off upstream"):
+        await bundles.find(IDENTITY, side)
+    await bundles.prepare(mirror, side)

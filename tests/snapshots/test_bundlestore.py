@@ -245,3 +245,12 @@ async def test_stock_git_clones_from_the_list(
     (root / "bundle-list").write_text(render(await store.listed(IDENTITY), f"{address}/bundle-list?bundle="))
     git(tmp_path, "clone", "-q", f"--bundle-uri={address}/bundle-list", f"file://{work}", "clone")
     assert git(tmp_path / "clone", "rev-parse", "refs/bundles/main") == new
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_shallow_repository_has_no_list(store_over: StoreOver, cache: MemoryCache, mirror: BareMirror) -> None:
+    """No full bundle can hold it, and git would reject the clone."""
+    (mirror.directory / "shallow").write_text(f"{mirror.head_commit}\n")
+    store = store_over(cache)
+    assert not await store.update(IDENTITY)
+    assert await store.listed(IDENTITY) == ()

@@ -214,3 +214,18 @@ async def test_a_slow_check_throws_nothing_away(
     assert not (tmp_path / "restored.git").exists()
     assert await cache.stat(NAMESPACE, KEY) is not None
     assert outcomes(metrics) == {"failed": 1.0}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_shallow_mirror_verifies_and_comes_back_shallow(
+    check: MirrorCheck, threads: Threads, cache: MemoryCache, seeder: Seeder, work: Path, tmp_path: Path
+) -> None:
+    """Where its history ends is part of a mirror snapshot."""
+    for number in range(5):
+        commit(work, {"README": f"{number}\n"})
+    git(tmp_path, "clone", "-q", "--bare", "--depth=3", "--template=", f"file://{work}", "shallow.git")
+    mirror = BareMirror(tmp_path / "shallow.git")
+    await keep(cache, *await make(check, threads, mirror, tmp_path))
+    assert await seeder.restore(IDENTITY, tmp_path / "restored.git")
+    assert git(tmp_path / "restored.git", "rev-list", "--count", "main") == "3"
+    assert (tmp_path / "restored.git/shallow").read_bytes() == (mirror.directory / "shallow").read_bytes()

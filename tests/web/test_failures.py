@@ -25,6 +25,7 @@ from cachew.web.failures import answer_to
         (errors.TooLarge(5), 413),
         (errors.UnsupportedEncoding("x"), 415),
         (errors.RangeNotSatisfiable(5, {}), 416),
+        (errors.NotCheckedOut("a commit", "invalid path"), 422),
         (errors.Busy(), 503),
         (errors.StorageUnavailable("x"), 503),
         (errors.UpstreamUnreachable("https://h/", "no route"), 502),
