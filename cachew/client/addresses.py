@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from cachew.client.errors import BadUsage
+from cachew.plumbing.percent import decoded, encoded, lower
 
-_SEGMENT = re.compile(r"[A-Za-z0-9._~+@][A-Za-z0-9._~+@-]*")
 _SCP_FORM = re.compile(r"(?:[^@/:]+@)?([A-Za-z0-9.-]+):(?!//)(.+)")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22}
 _EXAMPLE = "Write it like https://github.com/org/repo or http://cachew.example/git/github.com/org/repo."
@@ -22,8 +22,9 @@ class RepositoryAddress:
 
     :param server: the server's base URL, without a trailing slash.
     :param host: the upstream host, with its port when that is not the default.
-    :param path: the path on that host, without ``.git``.
-    :param upstream_url: the upstream URL as the user typed it; None when only the server's URL was given.
+    :param path: the path on that host, percent-encoded, without ``.git``.
+    :param upstream_url: the upstream URL as the user typed it, percent-encoded where that is missing;
+        None when only the server's URL was given.
     """
 
     server: str
@@ -67,7 +68,7 @@ def parse_repository(url: str, *, server: str) -> RepositoryAddress:
     """
     scp = None if "://" in url else _SCP_FORM.fullmatch(url)
     if scp:
-        return _address(server, scp[1], scp[2], upstream_url=url)
+        return _address(server, scp[1], _encoded_as_it_is(scp[2]), upstream_url=url)
     parts = _split(url)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.query or parts.fragment:
         raise BadUsage(f"{url!r} is not the URL of a repository", _EXAMPLE)
@@ -79,13 +80,15 @@ def parse_repository(url: str, *, server: str) -> RepositoryAddress:
         return _on_server(f"{parts.scheme}://{parts.netloc}", f"{first}/{rest}")
     if parts.scheme != "ssh":
         _refuse_credentials(parts)
-    return _address(server, _host(parts), parts.path, upstream_url=url.rstrip("/"))
+    upstream_url = url.rstrip("/") if parts.scheme == "ssh" else _again(parts)
+    return _address(server, _host(parts), parts.path, upstream_url=upstream_url)
 
 
 def same_repository(url: str, address: RepositoryAddress) -> bool:
     """Tell whether a URL may be stored as the upstream of ``address``: plain http(s), no credentials, the same path.
 
-    The host may differ, because a server can give an upstream a name of its own.
+    The host may differ, because a server can give an upstream a name of its own; and so may upper and lower case,
+    because on many hosts they make no difference.
     """
     if not url.isascii() or not url.isprintable() or any(c in url for c in " \"'\\"):
         return False
@@ -95,7 +98,7 @@ def same_repository(url: str, address: RepositoryAddress) -> bool:
     except ValueError:
         return False
     plain = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and port_is_valid
-    return bool(plain and not parts.query and not parts.fragment and _path(parts.path) == address.path)
+    return bool(plain and not parts.query and not parts.fragment and _is_path_of(parts.path, address))
 
 
 def _split(url: str) -> SplitResult:
@@ -125,13 +128,61 @@ def _on_server(server: str, name: str) -> RepositoryAddress:
     return _address(server, host, path, upstream_url=None)
 
 
+def insteadof_prefix(origin: str, address: RepositoryAddress) -> str:
+    """Return what the upstream URLs of a repository's host begin with, as ``insteadOf`` wants it."""
+    whole = origin.removesuffix("/").removesuffix(".git")
+    return whole[: -len(address.path)] if lower(whole).endswith(lower(address.path)) else whole
+
+
+def _is_path_of(raw_path: str, address: RepositoryAddress) -> bool:
+    try:
+        return lower(_path(raw_path)) == lower(address.path)
+    except BadUsage:
+        return False
+
+
+def _again(parts: SplitResult) -> str:
+    path = "/".join(encoded(_segment(raw)) if raw else "" for raw in parts.path.rstrip("/").split("/"))
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _encoded_as_it_is(path: str) -> str:
+    """Encode a path that ``host:path`` names, which git takes as it is."""
+    return "/".join(map(encoded, path.split("/")))
+
+
 def _path(raw: str) -> str:
-    return raw.strip("/").removesuffix(".git").rstrip("/")
+    """Return the path of a repository in its one form.
+
+    :raise BadUsage: when it is none.
+    """
+    segments = [_segment(segment) for segment in raw.strip("/").split("/")]
+    segments[-1] = segments[-1].removesuffix(".git")
+    if not all(segments) or segments[-1] in (".", ".."):
+        raise BadUsage(f"{raw!r} is not the path of a repository", _EXAMPLE)
+    return "/".join(map(encoded, segments))
+
+
+def _segment(raw: str) -> str:
+    """Decode a segment once, as the server does.
+
+    :raise BadUsage: when it breaks a rule of the server's.
+    """
+    data = raw.encode("utf-8", "surrogateescape")
+    once = decoded(data)
+    stray = re.search(rb"%(?![0-9A-Fa-f]{2})", data)
+    twice = decoded(once) != once
+    try:
+        segment = once.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadUsage(f"{raw!r} in the URL is not UTF-8", _EXAMPLE) from None
+    if stray or twice or segment in (".", "..") or re.search(r"[\x00-\x1f\x7f-\x9f/\\]", segment):
+        raise BadUsage(f"{raw!r} can't be in the path of a repository", _EXAMPLE)
+    return segment
 
 
 def _address(server: str, host: str, raw_path: str, *, upstream_url: str | None) -> RepositoryAddress:
     path = _path(raw_path)
-    segments = path.split("/")
-    if not host or not all(_SEGMENT.fullmatch(segment) and segment not in (".", "..") for segment in segments):
-        raise BadUsage(f"{path or raw_path!r} is not the path of a repository", _EXAMPLE)
+    if not host:
+        raise BadUsage(f"{path!r} is on no host", _EXAMPLE)
     return RepositoryAddress(server=server, host=host.lower(), path=path, upstream_url=upstream_url)

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from cachew.client.addresses import RepositoryAddress
+from cachew.client.addresses import RepositoryAddress, insteadof_prefix
 from cachew.client.archive import Archives, Extracted
 from cachew.client.bundle import BUNDLE_HEADER, Bundles
 from cachew.client.checkout import Checkout
@@ -133,7 +133,7 @@ class GitRestore:
     def _advise(self, address: RepositoryAddress, origin: str, rules: Sequence[tuple[str, str]]) -> None:
         if rewritten(origin, rules).removesuffix(".git") == address.url:
             return
-        prefix = origin.removesuffix("/").removesuffix(".git").removesuffix(address.path)
+        prefix = insteadof_prefix(origin, address)
         self._progress.say(
             "To fetch through this server from now on:\n"
             f'  git config --global url."{address.server}/git/{address.host}/".insteadOf {prefix}'

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from cachew.config.endpoints import reach_of_shell
+from cachew.config.grammar import grammar_of
 from cachew.config.rules import Asked, lets_in_without_token
 from cachew.config.settings import DiskTier, GitHubAppCredential, S3Tier, Settings, TokenCredential
+from cachew.plumbing.percent import decoded_text
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _access_tests(settings: Settings) -> Iterator[Problem]:
     for index, test in enumerate(access.test):
         pairs = (line.partition(":") for line in test.header)
         headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
-        asked = Asked(test.address, test.method, test.path, headers)
+        asked = Asked(test.address, test.method, decoded_text(test.path), headers, grammar_of(settings.upstreams))
         allowed = lets_in_without_token(access.rule, asked, trust_loopback=access.trust_loopback)
         if allowed != (test.expect == "allow"):
             found = "allow" if allowed else "deny"

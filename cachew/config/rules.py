@@ -10,8 +10,9 @@ from hmac import compare_digest
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, Protocol
 
-from cachew.mirrors.identity import parse_path
+from cachew.mirrors.identity import CASE_MATTERS, Grammar, parse_decoded
 from cachew.plumbing.errors import BadPath, UnknownPath
+from cachew.plumbing.percent import decoded_text, lower
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -62,12 +63,14 @@ class Asked:
     :param address: the client's, None when it can't be known.
     :param path: percent-decoded once.
     :param headers: names in lower case.
+    :param grammar: how repositories are named.
     """
 
     address: Address | None
     method: str
     path: str
     headers: Mapping[str, str]
+    grammar: Grammar = CASE_MATTERS
 
 
 def decide(rules: Sequence[Rule], asked: Asked) -> Verdict | None:
@@ -89,7 +92,7 @@ def _applies(rule: Rule, asked: Asked) -> bool:
     return (
         _within(rule, asked.address)
         and (not rule.method or asked.method in rule.method)
-        and (rule.path is None or any(_begins(path, rule.path) for path in _spellings(asked.path)))
+        and (rule.path is None or _below(asked, rule.path))
         and (rule.header is None or _has(asked.headers, rule.header))
         and (rule.token is None or is_bearer(asked.headers.get("authorization", ""), rule.token))
     )
@@ -108,15 +111,26 @@ def _within(rule: Rule, address: Address | None) -> bool:
     return not rule.cidr or any(address in network for network in rule.cidr)
 
 
-def _spellings(path: str) -> Iterator[str]:
-    """Give a path as it was asked for and, when it is a repository's, as cachew names it."""
-    yield path
-    if path.startswith("/git/"):
-        try:
-            found = parse_path(path.encode("utf-8", "replace"))
-        except (BadPath, UnknownPath):
-            return  # refused by its route
-        yield f"/git/{found.identity.name}/{found.operation}"
+def _below(asked: Asked, prefix: str) -> bool:
+    """Say whether what is asked for lies below a rule's path, which may be percent-encoded."""
+    wanted = decoded_text(prefix)
+    if any(_begins(path, wanted) for path in _spellings(asked)):
+        return True
+    host = wanted.removeprefix("/git/").partition("/")[0].lower()
+    if not wanted.startswith("/git/") or not asked.grammar.ignores_case(host):
+        return False
+    return any(_begins(lower(path), lower(wanted)) for path in _spellings(asked))
+
+
+def _spellings(asked: Asked) -> Iterator[str]:
+    """Give a path as it was asked for and, when it is a repository's, as cachew understands it."""
+    yield asked.path
+    try:
+        found = parse_decoded(asked.path)
+        identity = asked.grammar.normal(found.identity)
+    except (BadPath, UnknownPath):
+        return  # refused by its route, or none of a repository
+    yield f"/git/{identity.host}/{identity.path}/{found.operation}"
 
 
 def _begins(path: str, prefix: str) -> bool:

@@ -43,6 +43,12 @@ class Upstream(Section):
     ca_file: Path | None = key(
         None, "PEM file of the authority that signed its certificate.", example='"/etc/cachew/ca.pem"'
     )
+    ignore_case: StrictBool | None = key(
+        None,
+        "Whether no two of its repositories differ in upper and lower case alone; by default true of github.com, "
+        "gitlab.com, bitbucket.org and codeberg.org.",
+        example="true",
+    )
 
 
 class GitSettings(Section):

@@ -17,7 +17,8 @@ METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VERSION = re.compile(rb"HTTP/(\d)\.(\d)")
-_TARGET = re.compile(rb"/[!-~]*")
+_TARGET = re.compile(rb"/[!-~\x80-\xff]*")
+"""What git sends of an address that is not percent-encoded; that it is UTF-8 is checked after decoding."""
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")

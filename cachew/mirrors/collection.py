@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cachew.mirrors.identity import Identity
+from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.mirrors.machine import State
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.record import read
@@ -19,7 +19,7 @@ from cachew.mirrors.repository import GitRunner, remove_tree
 from cachew.mirrors.transfer import Remote
 from cachew.plumbing.background import Background
 from cachew.plumbing.disk import free_bytes
-from cachew.plumbing.errors import CachewError, NotFound, StorageFull, UpstreamUnreachable
+from cachew.plumbing.errors import BadPath, CachewError, NotFound, StorageFull, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
@@ -56,6 +56,7 @@ class Mirrors:
     :param discovered: False when :meth:`discover` is still to come, before which nothing new is mirrored.
     :param min_free: bytes that the file system must have left before anything new is mirrored.
     :param free: tells how many it has.
+    :param grammar: how repositories are named.
     """
 
     log = Logger()
@@ -76,7 +77,9 @@ class Mirrors:
         discovered: bool = True,
         min_free: int = 0,
         free: Callable[[Path], int] = free_bytes,
+        grammar: Grammar = CASE_MATTERS,
     ) -> None:
+        self._grammar = grammar
         self._root, self._remote, self._git, self._clock, self._now = root, remote, git, clock, now
         self._metrics, self._background, self._slots = metrics, background, slots
         self._seed, self._on_ready = seed, on_ready
@@ -155,16 +158,42 @@ class Mirrors:
         found = []
         for path in sorted(self._root.glob("*/*")):
             try:
-                identity = _recorded(path)
+                identity = self._settled(path)
             except OSError as error:
                 self.log.warn("leaving {path} alone: {error}", path=str(path), error=str(error))
                 continue
             if identity is None:
                 self.log.warn("removing {path}: it is no mirror", path=str(path))
                 remove_tree(path)
-            else:
+            elif identity not in found:
                 found.append(identity)
         return found
+
+    def _settled(self, directory: Path) -> Identity | None:
+        """Return whose mirror a directory is, after moving it to where that one's is looked for.
+
+        Names have followed other rules, and the config may say now that a host ignores case.
+
+        :return: None when it is no mirror, or not the only one of its repository.
+        :raise OSError: when it can't be read or moved.
+        """
+        record = read(directory)
+        if record is None:
+            return None
+        try:
+            identity = self._grammar.normal(record.identity)
+        except BadPath:
+            return None
+        place = self._root / identity.directory_name
+        if place != directory:
+            if place.exists():
+                return None
+            if identity != record.identity:
+                replace(record, identity=identity).write(directory)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            directory.rename(place)
+            self.log.info("{path} is now {place}", path=str(directory), place=str(place))
+        return identity
 
     async def _open(self, identity: Identity, places: Slots) -> None:
         async with places.take(identity.name):
@@ -271,14 +300,3 @@ class Mirrors:
             self._count()
             with suppress(KeyError):
                 self._metrics.clones.remove(identity.name)
-
-
-def _recorded(directory: Path) -> Identity | None:
-    """Return the identity whose mirror a directory is, None when it is none.
-
-    :raise OSError: when it can't be read.
-    """
-    record = read(directory)
-    if record is None or f"{directory.parent.name}/{directory.name}" != record.identity.directory_name:
-        return None
-    return record.identity

@@ -211,7 +211,13 @@ class Mirror:
         return self._aside / f"{uuid.uuid4().hex}.git"
 
     def _settle_in(self, aside: Path, made: Made) -> None:
-        """Put what was made into its place; what was there takes its own."""
+        """Put what was made into its place; what was there takes its own.
+
+        :raise NotFound: when another repository's mirror is there, as where a file system ignores case.
+        """
+        there = read(self.directory)
+        if there is not None and there.identity != self.identity:
+            raise NotFound(f"{self.identity.name} can't be mirrored: its directory is that of {there.identity.name}")
         Record(self.identity, made.listing.object_format, self.instance).write(aside)
         self.directory.parent.mkdir(parents=True, exist_ok=True)
         in_the_way = self._place_aside()

@@ -24,12 +24,14 @@ def make_credentials(
     clock: IReactorTime,
     now: Callable[[], float],
     search_path: str,
+    ignores_case: Callable[[str], bool],
 ) -> Credentials:
     """Make the server's credentials.
 
     :param settings: the config's ``[[credentials]]``.
     :param agent: asks GitHub's API.
     :param search_path: ``PATH`` for credential commands.
+    :param ignores_case: whether case makes no difference in the paths of a URL's host.
     """
 
     def source(setting: TokenCredential | NetrcCredential | CommandCredential) -> CredentialSource:
@@ -40,7 +42,8 @@ def make_credentials(
         return CredentialCommand(argv=setting.command, environment={"PATH": search_path}, processes=processes, now=now)
 
     singly = [(one.url_prefix, source(one)) for one in settings if not isinstance(one, GitHubAppCredential)]
-    return Credentials(sources=[*singly, *_github_apps(settings, HTTPClient(agent), threads, clock, now)])
+    apps = _github_apps(settings, HTTPClient(agent), threads, clock, now)
+    return Credentials(sources=[*singly, *apps], ignores_case=ignores_case)
 
 
 def _token(setting: TokenCredential, threads: Threads) -> CredentialSource:

@@ -191,6 +191,7 @@ def _collection(
         on_ready=index_behind(runtime.background),
         discovered=False,
         min_free=runtime.settings.limits.min_free,
+        grammar=runtime.grammar,
     )
 
 

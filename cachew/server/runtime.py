@@ -6,8 +6,10 @@ from typing import Any
 
 from twisted.python.threadpool import ThreadPool
 
+from cachew.config.grammar import grammar_of
 from cachew.config.settings import Settings
 from cachew.http.filesender import FileSender
+from cachew.mirrors.identity import Grammar
 from cachew.plumbing.background import Background
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
@@ -42,6 +44,11 @@ class Runtime:
     sender: FileSender
     background: Background
     state_lock: StateLock
+
+    @property
+    def grammar(self) -> Grammar:
+        """How repositories are named."""
+        return grammar_of(self.settings.upstreams)
 
     @property
     def state(self) -> Path:

@@ -5,14 +5,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from cachew.config.settings import GitHubAppCredential
+from cachew.config.grammar import grammar_of
+from cachew.config.settings import GitHubAppCredential, Upstream
 from cachew.server.credentials import make_credentials
 from cachew.server.runtime import Runtime
 from cachew.upstream.agent import make_agents
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import Timeouts, UpstreamClient
 from cachew.upstream.credentials import Credentials
-from cachew.upstream.hosts import Hosts
+from cachew.upstream.hosts import ANY, Hosts, origin
 from cachew.upstream.pinned_addresses import Pins
 from cachew.upstream.remote import Remotes
 
@@ -68,7 +69,33 @@ def make_upstream(runtime: Runtime) -> UpstreamParts:
         clock=reactor,
         now=runtime.environment.wall_clock,
         search_path=runtime.environment.search_path,
+        ignores_case=_ignores_case(settings.upstreams),
     )
     pins = Pins(reactor=reactor, hosts=hosts, timeout=settings.git.connect_timeout)
     remotes = Remotes(url_for=hosts.url_for, client=client, credentials=credentials, pins=pins)
     return UpstreamParts(client, credentials, remotes, agents.stop)
+
+
+def _ignores_case(upstreams: Mapping[str, Upstream]) -> Callable[[str], bool]:
+    """Return what says of an upstream's URL whether case makes no difference in its path.
+
+    An address at which several hosts of the config are found ignores case when all of them do.
+    """
+    grammar = grammar_of(upstreams)
+    said: dict[tuple[str, str, int], bool] = {}
+    for name, upstream in upstreams.items():
+        if name != ANY:
+            place = origin(upstream.url or f"https://{name}/")
+            said[place] = said.get(place, True) and grammar.ignores_case(name.lower())
+
+    def ignores(url: str) -> bool:
+        try:
+            place = origin(url)
+        except ValueError:
+            return False
+        if place in said:
+            return said[place]
+        scheme, host, port = place
+        return scheme == "https" and grammar.ignores_case(host if port == 443 else f"{host}:{port}")
+
+    return ignores

@@ -85,6 +85,7 @@ def make_web(
                 operations=operations,
                 metrics=runtime.metrics,
                 levels=runtime.environment.log_levels,
+                grammar=runtime.grammar,
             ),
             dashboard,
             _webhook_routes(runtime, operations),
@@ -105,7 +106,12 @@ def make_web(
 
 def _policy(runtime: Runtime) -> Policy:
     access = runtime.settings.access
-    return Policy(rules=access.rule, proxies=access.proxies, trust_loopback=access.trust_loopback)
+    return Policy(
+        rules=access.rule,
+        proxies=access.proxies,
+        trust_loopback=access.trust_loopback,
+        grammar=runtime.grammar,
+    )
 
 
 def _admin_access(runtime: Runtime, policy: Policy) -> AdminAccess:
@@ -147,6 +153,7 @@ def _webhook_routes(runtime: Runtime, operations: Operations) -> WebhookRoutes:
         hosts={
             urlsplit(upstream.url).netloc: name for name, upstream in runtime.settings.upstreams.items() if upstream.url
         },
+        grammar=runtime.grammar,
     )
 
 
@@ -195,6 +202,7 @@ def _git_routes(
         artefacts=artefacts,
         ensure_refs=EnsureRefs(mirrors=mirrors.collection, supply=mirrors.supply),
         freshness=mirrors.freshness,
+        grammar=runtime.grammar,
         used=mirrors.tidying.used,
         is_ours=access.is_ours,
         pushed=mirrors.staleness.pushed,

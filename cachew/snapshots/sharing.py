@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import Conflict
 from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.percent import encoded
 from cachew.replicas.leases import Leases
 from cachew.replicas.naming import escaped
 from cachew.replicas.progress import Completion, Progress
@@ -104,5 +105,5 @@ class SharedWork:
 
 
 def record_of(identity: Identity, name: str) -> str:
-    """Return what a task is called in shared records."""
-    return escaped(f"{name}/{identity.name}")
+    """Return what a task is called in shared records; a branch in the task's name may hold slashes."""
+    return escaped(f"{encoded(name)}/{identity.name}")

@@ -5,10 +5,11 @@ path segments. git gets it through the environment of one child process, bound t
 redirect, submodule or `.lfsconfig` takes it elsewhere; it never is in an argument, a file or a URL.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from cachew.plumbing.percent import decoded_text, lower
 from cachew.upstream.hosts import origin
 
 
@@ -27,9 +28,16 @@ class Credentials:
 
     :param sources: pairs of a URL prefix and what knows the credential for it; of those that match, the longest that
         has one is taken.
+    :param ignores_case: whether upper and lower case make no difference in the paths of a URL's host.
     """
 
-    def __init__(self, *, sources: Sequence[tuple[str, CredentialSource]]) -> None:
+    def __init__(
+        self,
+        *,
+        sources: Sequence[tuple[str, CredentialSource]],
+        ignores_case: Callable[[str], bool] = lambda url: False,
+    ) -> None:
+        self._ignores_case = ignores_case
         self._sources = sorted(sources, key=lambda pair: len(_segments(pair[0])), reverse=True)
 
     async def header_for(self, url: str) -> str | None:
@@ -38,7 +46,7 @@ class Credentials:
         :raise UpstreamUnreachable: when it can't be had at present.
         """
         for prefix, source in self._sources:
-            if covers(prefix, url):
+            if covers(prefix, url, ignore_case=self._ignores_case(url)):
                 header = await source.header_for(url)
                 if header is not None:
                     return header
@@ -67,17 +75,18 @@ class Credentials:
         return added
 
 
-def covers(prefix: str, url: str) -> bool:
+def covers(prefix: str, url: str, *, ignore_case: bool = False) -> bool:
     """Whether a URL lies below a prefix: the same origin, and the prefix's path segments first."""
     try:
         if origin(prefix) != origin(url):
             return False
     except ValueError:
         return False
-    wanted = _segments(prefix)
-    found = _segments(url)
+    wanted, found = _segments(prefix), _segments(url)
+    if ignore_case:
+        wanted, found = list(map(lower, wanted)), list(map(lower, found))
     return found[: len(wanted)] == wanted and ".." not in found
 
 
 def _segments(url: str) -> list[str]:
-    return [segment for segment in urlsplit(url).path.split("/") if segment]
+    return [decoded_text(segment) for segment in urlsplit(url).path.split("/") if segment]

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from urllib.parse import SplitResult, urlsplit
 
 from cachew.plumbing.errors import UnknownPath
+from cachew.plumbing.percent import encoded_path
 
 ANY = "*"
 """The entry that admits every public host name."""
@@ -100,14 +101,14 @@ class Hosts:
         """Return the upstream URL of a repository.
 
         :param host: lower-case, with its port when that is not the default.
-        :param path: the repository's path, without a leading slash.
+        :param path: the repository's path, percent-decoded and without a leading slash.
         :raise UnknownPath: when the host is not admitted.
         """
         url = self._urls.get(host)
         if url:
-            return f"{url.rstrip('/')}/{path}"
+            return f"{url.rstrip('/')}/{encoded_path(path)}"
         if host in self._urls or (self._any and _is_public_netloc(host)):
-            return f"https://{host}/{path}"
+            return f"https://{host}/{encoded_path(path)}"
         raise UnknownPath(f"host {host} is not among the configured upstreams")
 
     def admits(self, url: str) -> bool:

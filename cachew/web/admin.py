@@ -8,7 +8,7 @@ from klein import Klein
 from prometheus_client.exposition import choose_encoder
 from twisted.logger import Logger
 
-from cachew.mirrors.identity import Identity
+from cachew.mirrors.identity import CASE_MATTERS, Grammar
 from cachew.plumbing.errors import BadRequest, Busy, NotFound
 from cachew.plumbing.loglevels import LogLevels
 from cachew.plumbing.metrics import Metrics
@@ -25,11 +25,21 @@ class AdminRoutes:
     :param operations: the server.
     :param metrics: what ``/metrics`` shows.
     :param levels: the level that ``/admin/log/level`` shows and sets.
+    :param grammar: how repositories are named.
     """
 
     log = Logger()
 
-    def __init__(self, *, access: AdminAccess, operations: Operations, metrics: Metrics, levels: LogLevels) -> None:
+    def __init__(
+        self,
+        *,
+        access: AdminAccess,
+        operations: Operations,
+        metrics: Metrics,
+        levels: LogLevels,
+        grammar: Grammar = CASE_MATTERS,
+    ) -> None:
+        self._grammar = grammar
         self._access, self._operations, self._metrics, self._levels = access, operations, metrics, levels
 
     def mount(self, app: Klein) -> None:
@@ -97,10 +107,10 @@ class AdminRoutes:
         """Begin a fetch, snapshot or repack of a repository, or forget it."""
         allow_methods(request, "POST")
         self._access.require(request)
-        name, _, action = rest.rpartition("/")
+        path, _, action = rest.rpartition("/")
         if action not in ACTIONS:
             raise NotFound(f"no such action; there are {', '.join(ACTIONS)}")
-        identity = Identity.from_name(name)
+        identity = self._grammar.from_decoded(path)
         await self._operations.act(identity, action)
         self.log.info("{action} of {repository} asked for", action=action, repository=identity.name)
         request.setResponseCode(202)

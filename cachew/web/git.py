@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from cachew.mirrors.freshness import Freshness
-from cachew.mirrors.identity import Identity, parse_path
+from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import Forbidden
 from cachew.upstream.remote import Remotes
 from cachew.web.app import allow_methods
@@ -67,6 +67,7 @@ class GitRoutes:
     :param freshness: told at once when something may have been pushed.
     :param pushed: called when a push is over.
     :param used: called with every repository that is asked for.
+    :param grammar: how repositories are named.
     :param is_ours: says of an ``Authorization`` that it is meant for this server and no upstream may see it.
     """
 
@@ -84,7 +85,9 @@ class GitRoutes:
         pushed: Pushed,
         used: Callable[[Identity], object] = lambda identity: None,
         is_ours: Callable[[str], bool] = lambda authorization: False,
+        grammar: Grammar = CASE_MATTERS,
     ) -> None:
+        self._grammar = grammar
         self._remotes, self._guard, self._upload_pack = remotes, guard, upload_pack
         self._passthrough, self._lfs = passthrough, lfs
         self._artefacts, self._ensure_refs = artefacts, ensure_refs
@@ -95,7 +98,7 @@ class GitRoutes:
 
         :raise CachewError: whatever kept it from being answered.
         """
-        path = parse_path(request.raw_path)
+        path = self._grammar.parse_path(request.raw_path)
         identity, operation = path.identity, path.operation
         self._remotes.of(identity)
         kind = "lfs" if operation.startswith("info/lfs/") else operation

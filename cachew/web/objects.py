@@ -155,9 +155,9 @@ async def _next_piece(body: Source) -> bytes:
 
 def _parse(uri: bytes) -> list[str]:
     """Return namespace, key and operation out of a raw request target; ``%2F`` in a key is part of it."""
-    path = uri.partition(b"?")[0].decode("ascii", "replace")
-    segments = path.removeprefix(OBJECTS).split("/")
-    if not path.startswith(OBJECTS) or len(segments) < 2:
+    path, prefix = uri.partition(b"?")[0], OBJECTS.encode("ascii")
+    segments = path.removeprefix(prefix).split(b"/")
+    if not path.startswith(prefix) or len(segments) < 2:
         raise NotFound("not found; objects are at /api/v1/object/NAMESPACE/KEY")
     try:
         return [unquote_to_bytes(segment).decode("utf-8") for segment in segments]

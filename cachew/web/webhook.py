@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from klein import Klein
 from twisted.logger import Logger
 
-from cachew.mirrors.identity import Identity
+from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import BadRequest, Forbidden, NotFound
 from cachew.plumbing.jobs import Slots
 from cachew.web.app import allow_methods
@@ -35,13 +35,20 @@ class WebhookRoutes:
     :param operations: who is told of pushes.
     :param secrets: each forge's secret, None to leave its route closed.
     :param hosts: from the host of a repository's URL to the host that clients write; others stay as they are.
+    :param grammar: how repositories are named.
     """
 
     log = Logger()
 
     def __init__(
-        self, *, operations: Operations, secrets: dict[str, str | None], hosts: dict[str, str] | None = None
+        self,
+        *,
+        operations: Operations,
+        secrets: dict[str, str | None],
+        hosts: dict[str, str] | None = None,
+        grammar: Grammar = CASE_MATTERS,
     ) -> None:
+        self._grammar = grammar
         self._operations, self._hosts = operations, hosts or {}
         self._secrets = {forge: secret.encode() for forge, secret in secrets.items() if secret}
         # A body is held in memory before its signature can be checked.
@@ -75,7 +82,7 @@ class WebhookRoutes:
 
     def _identity(self, url: str) -> Identity:
         identity = Identity.from_url(url)
-        return Identity(self._hosts.get(identity.host, identity.host), identity.path)
+        return self._grammar.normal(Identity(self._hosts.get(identity.host, identity.host), identity.path))
 
 
 def pushed_repository(body: bytes) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cachew.client.addresses import parse_repository, parse_server, same_repository
+from cachew.client.addresses import insteadof_prefix, parse_repository, parse_server, same_repository
 from cachew.client.errors import BadUsage
 
 SERVER = "http://cachew.example"
@@ -18,6 +18,15 @@ SERVER = "http://cachew.example"
         ("git@github.com:org/repo.git", "github.com/org/repo", "git@github.com:org/repo.git"),
         ("ssh://git@github.com/org/repo", "github.com/org/repo", "ssh://git@github.com/org/repo"),
         ("https://sourceware.org/git/glibc.git", "sourceware.org/git/glibc", "https://sourceware.org/git/glibc.git"),
+        (
+            "https://dev.example/org/My Project/_git/größe",
+            "dev.example/org/My%20Project/_git/gr%C3%B6%C3%9Fe",
+            "https://dev.example/org/My%20Project/_git/gr%C3%B6%C3%9Fe",
+        ),
+        ("https://h.example/a%2cb/x.lock", "h.example/a%2Cb/x.lock", "https://h.example/a%2Cb/x.lock"),
+        ("https://h.example/-dash/100%25.git/", "h.example/-dash/100%25", "https://h.example/-dash/100%25.git"),
+        ("git@h.example:My Project/100%.git", "h.example/My%20Project/100%25", "git@h.example:My Project/100%.git"),
+        ("http://cachew.example/git/h.example/My Project", "h.example/My%20Project", None),
         ("http://cachew.example/git/github.com/org/repo", "github.com/org/repo", None),
         ("http://cachew.example/git/internal/org/repo", "internal/org/repo", None),
     ],
@@ -45,7 +54,11 @@ def test_takes_the_server_from_a_full_url() -> None:
         "https://github.com/../x",
         "https://github.com/a//b",
         "https://github.com/a%2fb",
-        "https://github.com/-option",
+        "https://github.com/a%252fb",
+        "https://github.com/a%zz",
+        "https://github.com/a%0ab",
+        "https://github.com/a%ffb",
+        "https://github.com/%2e%2e/b",
         "https://user:secret@github.com/org/repo",
         "https://github.com/org/repo?x=y",
         "file:///etc",
@@ -71,6 +84,7 @@ def test_checks_the_server() -> None:
     [
         ("http://10.0.0.5:3000/org/repo", True),
         ("https://github.com/org/repo.git", True),
+        ("https://github.com/Org/Repo", True),
         ("https://evil.example/else", False),
         ("https://user@github.com/org/repo", False),
         ("ext::sh -c id", False),
@@ -82,3 +96,17 @@ def test_judges_what_an_archive_calls_its_origin(url: str, same: bool) -> None:
     """Only a plain URL with the repository's own path is taken from an archive."""
     address = parse_repository(f"{SERVER}/git/github.com/org/repo", server=SERVER)
     assert same_repository(url, address) is same
+
+
+@pytest.mark.parametrize(
+    ("origin", "prefix"),
+    [
+        ("https://dev.example/org/My%20Project/r", "https://dev.example/"),
+        ("https://dev.example/Org/my%20project/r.git", "https://dev.example/"),
+        ("http://10.0.0.5:3000/sub/org/My%20Project/r/", "http://10.0.0.5:3000/sub/"),
+    ],
+)
+def test_what_git_is_told_to_replace(origin: str, prefix: str) -> None:
+    """The advice for insteadOf names what comes before the repository's path, however that is written."""
+    address = parse_repository(f"{SERVER}/git/dev.example/org/My Project/r", server=SERVER)
+    assert insteadof_prefix(origin, address) == prefix

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import GitCommands, GitSettings
-from cachew.mirrors.identity import Identity
+from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.repository import GitRunner
@@ -189,7 +189,9 @@ class FakeRemote:
 class MirrorHouse:
     """A collection of mirrors on a clock, with its git and its upstream."""
 
-    def __init__(self, root: Path, *, seed: Seed | None = None, discovered: bool = True) -> None:
+    def __init__(
+        self, root: Path, *, seed: Seed | None = None, discovered: bool = True, grammar: Grammar = CASE_MATTERS
+    ) -> None:
         self.clock, self.git, self.background = Clock(), FakeGit(), Background()
         self.clock.advance(1000)
         self.remote = FakeRemote(listing(main="1"))
@@ -217,6 +219,7 @@ class MirrorHouse:
             discovered=discovered,
             min_free=1000,
             free=lambda directory: self.free,
+            grammar=grammar,
         )
 
     def made(self) -> Deferred[Mirror]:

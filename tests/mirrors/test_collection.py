@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
-from cachew.mirrors.identity import Identity
+from cachew.mirrors.identity import Grammar, Identity
 from cachew.mirrors.machine import State
-from cachew.mirrors.record import RECORD, Record
-from cachew.plumbing.errors import ProcessFailed, StorageFull, UpstreamUnreachable
+from cachew.mirrors.record import RECORD, Record, read
+from cachew.plumbing.errors import NotFound, ProcessFailed, StorageFull, UpstreamUnreachable
 from tests.cleanliness import FlushLoggedErrors
 from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, oid, unreachable
 from tests.fakes.settled import failure_of, value_of
@@ -110,6 +110,42 @@ def test_one_broken_mirror_keeps_no_other_from_being_found(
     assert [mirror.identity for mirror in again.mirrors] == [REPOSITORY]
     assert len(flush_logged_errors(FileNotFoundError)) == 1
     assert value_of(Deferred.fromCoroutine(again.mirrors.made(other.identity))).ready
+
+
+def test_a_directory_is_refused_to_another_repository(house: MirrorHouse) -> None:
+    """A directory that says it is another repository's is neither served as one's own nor replaced."""
+    theirs = value_of(house.made())
+    mine = Identity("git.example", "org/REPO")
+    place = house.root / mine.directory_name
+    place.symlink_to(theirs.directory)  # as on a file system that ignores case
+    assert isinstance(failure_of(Deferred.fromCoroutine(house.mirrors.made(mine))), NotFound)
+    assert not house.mirrors.obtain(mine).ready and theirs.ready
+    with pytest.raises(NotFound):
+        value_of(Deferred.fromCoroutine(house.mirrors.obtain(mine).open()))
+    record = read(theirs.directory)
+    assert record is not None and record.identity == REPOSITORY
+
+
+def test_mirrors_with_names_of_other_rules_are_moved(house: MirrorHouse) -> None:
+    """What lies where names of earlier versions, or without ignore-case, had it, is found and moved; only one stays."""
+    mirror = value_of(house.made())
+    other = value_of(Deferred.fromCoroutine(house.mirrors.made(Identity("git.example", "org/.x.lock"))))
+    old = house.root / "git.example/org=.x.lock.git"
+    other.directory.rename(old)
+    shouted = house.root / Identity("git.example", "Org/Repo").directory_name
+    mirror.directory.rename(shouted)
+    Record(Identity("git.example", "Org/Repo"), "sha1", "1").write(shouted)
+    again = MirrorHouse(house.root, grammar=Grammar({"git.example": True}))
+    discover(again)
+    assert {each.identity: each.directory for each in again.mirrors} == {
+        REPOSITORY: mirror.directory, other.identity: other.directory
+    }  # fmt: skip
+    assert not old.exists() and not shouted.exists()
+    shouted.mkdir()
+    Record(Identity("git.example", "Org/Repo"), "sha1", "1").write(shouted)
+    last = MirrorHouse(house.root, grammar=Grammar({"git.example": True}))
+    discover(last)
+    assert len(list(last.mirrors)) == 2 and not shouted.exists()
 
 
 def test_what_can_not_be_read_is_not_removed(house: MirrorHouse) -> None:

@@ -51,6 +51,25 @@ def test_covers(prefix: str, covered: bool) -> None:
     assert covers(prefix, URL) is covered
 
 
+@pytest.mark.parametrize("prefix", ["https://h.example/o/My%20Project/", "https://h.example/o/My Project"])
+def test_covers_paths_however_they_are_encoded(prefix: str) -> None:
+    """A prefix is compared with a URL after decoding both, and never past a dot segment."""
+    assert covers(prefix, "https://h.example/o/My%20Project/_git/r")
+    assert not covers(prefix, "https://h.example/o/My%20Project/%2e%2e/r") and not covers(
+        prefix, "https://h.example/o/My"
+    )
+
+
+def test_covers_in_any_case_where_it_makes_no_difference() -> None:
+    """The prefix of a host that ignores case covers the URL that is made of a name in lower case; no other's does."""
+    mixed, asked = "https://git.example/MyOrg/", "https://git.example/myorg/repo"
+    assert covers(mixed, asked, ignore_case=True) and not covers(mixed, asked)
+    token = StaticToken(token="t", username="u")
+    ignoring = Credentials(sources=[(mixed, token)], ignores_case=lambda url: True)
+    assert now(ignoring.header_for(asked)) is not None
+    assert now(Credentials(sources=[(mixed, token)]).header_for(asked)) is None
+
+
 class Nothing:
     async def header_for(self, url: str) -> str | None:
         return None

@@ -49,6 +49,9 @@ def test_url_for() -> None:
     assert hosts.url_for("github.com", "org/repo") == "https://github.com/org/repo"
     assert hosts.url_for("git.example", "org/repo") == "http://10.0.0.5:3000/org/repo"
     assert hosts.url_for("a.example:8443", "r") == "https://a.example:8443/r"
+    assert hosts.url_for("github.com", "o/My Projekt (ß)/100%?#") == (
+        "https://github.com/o/My%20Projekt%20%28%C3%9F%29/100%25%3F%23"
+    )
     for unknown in ("evil.com", "github.com:8443", "a.example", "10.0.0.5:3000"):
         with pytest.raises(UnknownPath):
             hosts.url_for(unknown, "org/repo")

@@ -110,7 +110,9 @@ def test_begins_an_action(action: str) -> None:
         ("github.com/fetch", 404),
         ("fetch", 400),
         ("github.com/a%2F..%2F../fetch", 400),
-        ("github.com/-x/y/fetch", 400),
+        ("github.com/-x/y/fetch", 404),
+        ("github.com/a%252fb/fetch", 400),
+        ("github.com/a%0Ab/fetch", 400),
         ("github.com//y/fetch", 400),
     ],
 )

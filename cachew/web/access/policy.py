@@ -8,6 +8,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from cachew.config.rules import Address, Asked, Network, Rule, decide, is_bearer, lets_in_without_token
+from cachew.mirrors.identity import CASE_MATTERS, Grammar
 from cachew.plumbing.errors import BadRequest, Forbidden
 from cachew.web.app import route_path
 
@@ -20,10 +21,21 @@ class Policy:
     :param rules: in their order.
     :param proxies: reverse proxies whose ``X-Forwarded-For`` is believed.
     :param trust_loopback: whether a client on this machine needs no token.
+    :param grammar: how repositories are named.
     """
 
-    def __init__(self, *, rules: Sequence[Rule], proxies: Collection[Network], trust_loopback: bool) -> None:
-        self._rules, self._proxies, self._trust_loopback = rules, proxies, trust_loopback
+    def __init__(
+        self,
+        *,
+        rules: Sequence[Rule],
+        proxies: Collection[Network],
+        trust_loopback: bool,
+        grammar: Grammar = CASE_MATTERS,
+    ) -> None:
+        self._rules = rules
+        self._proxies = proxies
+        self._trust_loopback = trust_loopback
+        self._grammar = grammar
 
     def admit(self, request: Any) -> None:
         """Let a request pass that no rule denies.
@@ -63,7 +75,8 @@ class Policy:
 
         :raise BadRequest: when a listed proxy says nonsense about who the client is.
         """
-        return Asked(self._address(request), request.method.decode("latin-1"), route_path(request), request.fields)
+        method = request.method.decode("latin-1")
+        return Asked(self._address(request), method, route_path(request), request.fields, self._grammar)
 
     def _address(self, request: Any) -> Address | None:
         peer = _peer(request)

@@ -62,8 +62,8 @@ async function act(button) {
   const { action, repository } = button.dataset;
   if (action === "forget" && !confirm(`Remove the mirror of ${repository}?`)) { return; }
   button.disabled = true;
-  const path = repository.split("/").map(encodeURIComponent).join("/");
-  const response = await fetch(`/admin/repositories/${path}/${action}`, {
+  // A repository's name is percent-encoded already.
+  const response = await fetch(`/admin/repositories/${repository}/${action}`, {
     method: "POST", headers: { "X-CSRF-Token": csrf },
   });
   tell(response.ok ? `${action} of ${repository} has begun` : await response.text());

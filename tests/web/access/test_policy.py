@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from cachew.config.rules import Network, Verdict
+from cachew.mirrors.identity import Grammar
 from cachew.plumbing.errors import BadRequest, Forbidden
 from cachew.web.access.policy import Policy
 
@@ -99,6 +100,25 @@ def test_a_repository_has_one_name(path: str) -> None:
     with pytest.raises(Forbidden):
         rules.admit(Request(path))
     rules.admit(Request(path.replace("org/repo", "org/repository")))
+
+
+@pytest.mark.parametrize("rule", ["/git/h.example/My Org", "/git/h.example/My%20Org"])
+@pytest.mark.parametrize("path", ["/git/h.example/My Org/100%/info/refs", "/git/H.Example:443/My Org/ü/info/refs"])
+def test_a_rule_may_be_about_any_name(rule: str, path: str) -> None:
+    """A rule about a name with blanks holds however the rule and the request write it."""
+    with pytest.raises(Forbidden):
+        policy(Rule("deny", path=rule)).admit(Request(path))
+    policy(Rule("deny", path=rule)).admit(Request(path.replace("My Org", "My Organisation")))
+
+
+@pytest.mark.parametrize("rule", ["/git/h.example/Org/Secret", "/git/h.example/org/secret"])
+@pytest.mark.parametrize("path", ["/git/h.example/org/secret/info/refs", "/git/H.example/ORG/SECRET.GIT/info/refs"])
+def test_a_rule_ignores_case_where_the_host_does(rule: str, path: str) -> None:
+    """A rule about a repository holds in any case on a host that ignores it, and on no other."""
+    grammar = Grammar({"h.example": True})
+    with pytest.raises(Forbidden):
+        Policy(rules=[Rule("deny", path=rule)], proxies=(), trust_loopback=False, grammar=grammar).admit(Request(path))
+    policy(Rule("deny", path="/git/h.example/OrG/sEcret")).admit(Request(path))
 
 
 def test_the_first_rule_that_applies_decides() -> None:
