@@ -75,7 +75,9 @@ class GitSettings(Section):
     lfs_timeout: Duration = key("30m", "The most time that fetching a repository's LFS objects may take.")
     bundle_cache_ttl: Duration = key("2h", "How long a bundle is kept in the cache.")
     max_processes: Count = key(0, "How many git processes serve clients at a time; 0: four more than twice the cores.")
-    max_fetches: AtLeastOne = key(8, "How many fetches into mirrors may run at a time.")
+    max_fetches: AtLeastOne = key(
+        8, "How many fetches into mirrors may run at a time, and as many of what clients ask for by id."
+    )
     max_clones: AtLeastOne = key(4, "How many repositories may be mirrored for the first time at a time.")
     queue_limit: AtLeastOne = key(1000, "How many requests may wait for a git process before others get 503.")
     max_request_body: Size = key("64MB", "The largest request body of a fetch, after decompression.")
@@ -256,6 +258,9 @@ class LimitSettings(Section):
         4096, "Open client connections; never more than half of the open files that the process may have."
     )
     connections_per_address: AtLeastOne = key(512, "Open connections of one client address.")
+    ids_per_minute: AtLeastOne = key(
+        2000, "Objects that no ref leads to, which one client address may have fetched by their ids in a minute."
+    )
     header_line: Size = key("16KiB", "The longest line of a request's head.")
     header_size: Size = key("64KiB", "The longest head of a request.")
     header_count: AtLeastOne = key(200, "The most headers of a request.")

@@ -5,7 +5,7 @@ the mirror's own lock too.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
@@ -25,7 +25,7 @@ class Maintenance:
     """Maintains one mirror.
 
     :param name: the repository's, for the log.
-    :param lock: the mirror's: one fetch, repack or archive at a time.
+    :param alone: holds the mirror's locks: one fetch, repack or archive at a time.
     :param find: gives the repository while it may be served from, else None.
     :param check: checks that repository, and discards it when it is damaged; the lock is held meanwhile.
     :param clock: where intervals come from.
@@ -40,7 +40,7 @@ class Maintenance:
         self,
         *,
         name: str,
-        lock: DeferredLock,
+        alone: Callable[[], AbstractAsyncContextManager[None]],
         find: Callable[[], Repository | None],
         check: Callable[[], Awaitable[None]],
         clock: IReactorTime,
@@ -48,7 +48,7 @@ class Maintenance:
         threads: Threads,
         keep_days: int,
     ) -> None:
-        self._name, self._lock, self._find, self._check = name, lock, find, check
+        self._name, self._alone, self._find, self._check = name, alone, find, check
         self._clock, self._now, self._threads, self._keep_days = clock, now, threads, keep_days
         self._turn = DeferredLock()
         self._index_due = self._bitmaps_due = False
@@ -59,7 +59,7 @@ class Maintenance:
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
         """Hold off everything but serving while the block runs."""
-        async with holding(self._turn), holding(self._lock):
+        async with holding(self._turn), self._alone():
             yield
 
     async def index_packs(self, *, bitmaps: bool = True) -> None:
@@ -87,7 +87,7 @@ class Maintenance:
         bitmaps, self._bitmaps_due = self._bitmaps_due, False
         if (repository := self._find()) and repository.pack_count() > _MANY_PACKS:
             # Whoever links or copies packs holds this lock; no pack may go meanwhile.
-            async with holding(self._lock):
+            async with self._alone():
                 if repository := self._find():
                     await repository.repack(full=False)
                     bitmaps = True

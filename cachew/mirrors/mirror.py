@@ -7,15 +7,17 @@ has listed, then for the exact object ids.
 
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from cachew.mirrors.byid import ById
 from cachew.mirrors.coalescing import Rounds, holding
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND
@@ -24,11 +26,16 @@ from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.making import Made, Making, Seed
 from cachew.mirrors.record import RECORD, Record, read
 from cachew.mirrors.refs import RefState, change, of_listing
-from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, remove_tree, worth_another_way
+from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, remove_tree
 from cachew.mirrors.transfer import Remote, Transfer
-from cachew.plumbing.errors import CachewError, NotFound, ProcessFailed
+from cachew.plumbing.errors import CachewError, NotFound
+from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.sharedlock import SharedLock
 from cachew.upstream.listing import Listing
+
+_AT_ONCE = 2000
+"""Ids that are looked up in one turn, which takes some milliseconds."""
 
 
 class Mirror:
@@ -78,7 +85,7 @@ class Mirror:
         self._rounds = Rounds(lock=self._lock, work=self._round)
         self.maintenance = Maintenance(
             name=identity.name,
-            lock=self._lock,
+            alone=self.exclusive,
             find=self._served_from,
             check=self._check,
             clock=clock,
@@ -88,7 +95,8 @@ class Mirror:
         )
         self._target: Listing | None = None
         self._listed_at = float("-inf")
-        self._ids: dict[str, None] = {}
+        self._packs_lock = SharedLock()
+        self._by_id = ById(lock=self._packs_lock, fetch=self._fetch_ids)
 
     # --- what others may know -----------------------------------------------------------------------------------------
 
@@ -138,12 +146,26 @@ class Mirror:
 
     def missing(self, oids: Iterable[str]) -> list[str]:
         """Return those of the object ids that the mirror does not have; all of them while there is no mirror."""
-        return list(oids) if self._repository is None else self._repository.objects.missing(oids)
+        if self._repository is None:
+            return list(oids)
+        tips = self._refs.oids
+        return self._repository.objects.missing(oid for oid in oids if oid not in tips)
+
+    async def lacking(self, oids: Sequence[str]) -> list[str]:
+        """Return the same as :meth:`missing`, and let others have their turn while very many are looked up."""
+        found = self.missing(oids[:_AT_ONCE])
+        for start in range(_AT_ONCE, len(oids), _AT_ONCE):
+            await deferLater(self._clock, 0)
+            found += self.missing(oids[start : start + _AT_ONCE])
+        return found
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        """Hold the mirror's lock: one fetch, repack or archive at a time. Serving never takes it."""
-        async with holding(self._lock):
+        """Hold the mirror's locks: one fetch, repack or archive at a time. Serving never takes them.
+
+        What comes by its id is waited for first, while the upstream's refs go on being followed.
+        """
+        async with self._packs_lock.alone(), holding(self._lock):
             yield
 
     def _served_from(self) -> Repository | None:
@@ -255,56 +277,68 @@ class Mirror:
         self._listed_at, self._target = listed_at, listing
         await self._rounds.run()
 
-    async def ensure(self, oids: Iterable[str]) -> list[str]:
-        """Try to get objects that the mirror does not have: by the fetch under way, or by their exact ids.
-
-        :return: those that are still missing.
-        """
-        missing = self.missing(oids)
-        if missing and self.ready:
-            self._ids.update(dict.fromkeys(missing))
+    async def followed(self) -> None:
+        """Wait for the fetch under way towards the upstream's refs, if there is one; its failure is that of others."""
+        if self._rounds.under_way:
             try:
                 await self._rounds.run()
             except CachewError as error:
                 message = "fetch for wanted objects of {repository} failed: {error}"
                 self.log.info(message, repository=self.identity.name, error=str(error))
+
+    async def ensure(self, oids: Iterable[str], client: str) -> list[str]:
+        """Try to get objects that the mirror does not have: by the fetch under way, else by their exact ids.
+
+        :param client: who asks; what others ask for is not delayed by it.
+        :return: those that are still missing.
+        """
+        missing = self.missing(oids)
+        if missing:
+            await self.followed()
+            missing = self.missing(missing)
+        if missing and self.ready:
+            try:
+                await self._by_id.get(missing, client)
+            except CachewError as error:
+                message = "fetch for wanted objects of {repository} failed: {error}"
+                self.log.info(message, repository=self.identity.name, error=str(error))
         return self.missing(missing)
+
+    def asked_for(self, oid: str) -> bool:
+        """Say whether an object is being fetched by its id already."""
+        return oid in self._by_id
 
     @property
     def fetching(self) -> bool:
-        """Whether a fetch is under way."""
+        """Whether a fetch towards the upstream's refs is under way."""
         return self._rounds.under_way
 
     async def _round(self) -> None:
         target, self._target = self._target, None
-        ids, self._ids = self._ids, {}
-        failure: ProcessFailed | None = None
         if target is not None and self.ready and self.behind(target):
+            self._step(Event.FETCH)
+            done = False
             try:
-                await self._timed(self._take_up(target))
-            except ProcessFailed as error:
-                if not ids or not worth_another_way(error):
-                    raise
-                failure = error
-        if ids and self.ready and (absent := self.missing(ids)):
-            await self._timed(self._transfer.fetch_ids(self.repository, absent))
-        if failure is not None:
-            raise failure
+                await self._timed(self._git.fetches, self._take_up(target))
+                done = True
+            finally:
+                self._step(Event.DONE if done else Event.FAILED)
 
-    async def _timed(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _fetch_ids(self, ids: list[str]) -> None:
+        if self.ready and (absent := self.missing(ids)):
+            await self._timed(self._git.by_id, self._transfer.fetch_ids(self.repository, absent))
+
+    async def _timed(self, places: Slots, work: Coroutine[Any, Any, None]) -> None:
         started = self._clock.seconds()
-        self._step(Event.FETCH)
         try:
-            async with self._git.fetches.take(self.identity.name):
+            async with places.take(self.identity.name):
                 await work
         except BaseException as error:
-            self._step(Event.FAILED)
             self.last_error = str(error)
             self._metrics.fetches.labels("failed").inc()
             raise
         finally:
             work.close()
-        self._step(Event.DONE)
         self._fetched()
         seconds = self._clock.seconds() - started
         self._metrics.fetches.labels("ok").inc()
@@ -340,6 +374,7 @@ class Mirror:
     async def stop(self) -> None:
         """Break off the fetch and the check under way, which no waiter's end breaks off."""
         await self._rounds.stop()
+        await self._by_id.stop()
         await self.maintenance.stop()
 
     async def forget(self) -> None:

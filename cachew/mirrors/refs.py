@@ -8,6 +8,7 @@ is part of the name, so that age needs no record.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from cachew.upstream.listing import Listing
 
@@ -30,6 +31,11 @@ class RefState:
 
     refs: Mapping[str, str] = field(default_factory=dict)
     head: str | None = None
+
+    @cached_property
+    def oids(self) -> frozenset[str]:
+        """All object ids that refs have."""
+        return frozenset(self.refs.values())
 
     @property
     def head_commit(self) -> str | None:

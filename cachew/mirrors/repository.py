@@ -52,6 +52,7 @@ class GitRunner:
     :param clone_timeout: seconds that the first fetch of a clone may take.
     :param maintenance_timeout: seconds that one repack or check may take.
     :param fetches: bounds how many fetches run at once.
+    :param by_id: bounds how many fetches run at once of what clients ask for by id.
     :param indexes: what is open of the mirrors' pack indexes.
     """
 
@@ -62,6 +63,7 @@ class GitRunner:
     clone_timeout: float = 7200.0
     maintenance_timeout: float = 3600.0
     fetches: Slots = field(default_factory=lambda: Slots(limit=8))
+    by_id: Slots = field(default_factory=lambda: Slots(limit=8))
     indexes: OpenIndexes = field(default_factory=OpenIndexes)
 
     def for_clone(self) -> "GitRunner":

@@ -3,7 +3,9 @@
 By id wherever the upstream allows it, because then git asks for no listing: cachew has one already.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from twisted.logger import Logger
@@ -13,7 +15,9 @@ from cachew.mirrors.repository import Repository, worth_another_way
 from cachew.plumbing.errors import ProcessFailed
 from cachew.upstream.listing import Listing
 
-_MANY_IDS = 8
+_MOST_TRIES = 64
+"""Fetches that the ids of one client may take: one more for each that the upstream doesn't have and names."""
+_ANY_OID = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
 _REFUSAL = "not our ref"
 
 
@@ -80,25 +84,33 @@ class Transfer:
         """
         url, extra = await self._remote.fetch_url(), await self._remote.git_environment()
         try:
-            await repository.fetch_objects(url, oids, extra)
-        except ProcessFailed as error:
-            # What somebody asked for and nobody has is no failure of the mirror's.
-            if len(oids) == 1 and _REFUSAL in error.stderr:
-                return
-            if len(oids) == 1 or not worth_another_way(error):
-                raise
-            await self._fetch_singly(repository, url, oids[:_MANY_IDS], extra)
-        absent = set(repository.objects.missing(oids))
-        await repository.keep([oid for oid in oids if oid not in absent], self._now())
+            await self._fetch_in_parts(repository, url, oids, extra)
+        finally:
+            absent = set(repository.objects.missing(oids))
+            if came := [oid for oid in oids if oid not in absent]:
+                await repository.keep(came, self._now())
 
-    async def _fetch_singly(
-        self, repository: Repository, url: str, oids: Iterable[str], extra: Mapping[str, str]
+    async def _fetch_in_parts(
+        self, repository: Repository, url: str, oids: list[str], extra: Mapping[str, str]
     ) -> None:
-        """One id that does not exist must not keep the others from coming."""
-        for oid in oids:
+        """Fetch all ids at once; those that the upstream does not have must not keep the others from coming."""
+        parts, tries = deque([oids]), _MOST_TRIES
+        while parts and tries:
+            part, tries = parts.popleft(), tries - 1
             try:
-                await repository.fetch_objects(url, [oid], extra)
+                await repository.fetch_objects(url, part, extra)
             except ProcessFailed as error:
-                if not worth_another_way(error):
+                # What somebody asked for and nobody has is no failure of the mirror's.
+                if not worth_another_way(error) or (len(oids) == 1 and _REFUSAL not in error.stderr):
                     raise
                 self.log.debug("{upstream}: {error}", upstream=url, error=str(error))
+                parts.extend(_without_the_bad(part, error.stderr))
+
+
+def _without_the_bad(oids: list[str], complaint: str) -> list[list[str]]:
+    """Return in which parts ids are tried again: all that git did not name, or else halves."""
+    named = set(_ANY_OID.findall(complaint))
+    rest = [oid for oid in oids if oid not in named]
+    middle = len(rest) // 2
+    parts = [rest] if len(rest) < len(oids) else [rest[:middle], rest[middle:]]
+    return [part for part in parts if part] if len(oids) > 1 else []

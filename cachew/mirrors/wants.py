@@ -1,10 +1,11 @@
 """How objects that a client wants come into a mirror that does not have them yet.
 
 All who want something join the one fetch in flight. When none is, the refs are asked for first, because what a client
-wants is nearly always the tip of one; only what no ref brings is fetched by its id.
+wants is nearly always the tip of one; only what no ref brings is fetched by its id, in a lane of its own and within
+what one client may ask for.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred
@@ -14,7 +15,11 @@ from twisted.internet.interfaces import IReactorTime
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, bounded, is_mirrored
 from cachew.mirrors.mirror import Mirror
-from cachew.plumbing.errors import UpstreamError, UpstreamUnreachable
+from cachew.plumbing.allowance import Allowance
+from cachew.plumbing.errors import TooMany, TooOften, UpstreamError, UpstreamUnreachable
+
+MOST_IDS = 1000
+"""Objects that one request may ask for by their ids."""
 
 
 @dataclass(frozen=True)
@@ -31,47 +36,88 @@ class Ensured:
     fetched: bool = False
 
 
+@dataclass(frozen=True)
+class Asker:
+    """Who wants something.
+
+    :param client: the client's address.
+    :param authorization: its own credential, for the ref check that this may need.
+    """
+
+    client: str
+    authorization: str | None = field(default=None, repr=False)
+
+
 class Supply:
     """Gets wanted objects into mirrors.
 
     :param freshness: the ref gate.
     :param clock: where the time limit comes from.
     :param wait: seconds that a client waits for a fetch.
+    :param allowance: how many objects one client may have fetched by their ids.
     """
 
-    def __init__(self, *, freshness: Freshness, clock: IReactorTime, wait: float) -> None:
-        self._freshness, self._clock, self._wait = freshness, clock, wait
+    def __init__(self, *, freshness: Freshness, clock: IReactorTime, wait: float, allowance: Allowance) -> None:
+        self._freshness, self._clock, self._wait, self._allowance = freshness, clock, wait, allowance
 
-    async def missing(self, mirror: Mirror, oids: Iterable[str], authorization: str | None) -> list[str]:
+    async def missing(self, mirror: Mirror, oids: Sequence[str], asker: Asker) -> list[str]:
         """Return those of the objects that the mirror does not have, after trying to get them.
 
-        :param authorization: the client's own, for the ref check this may need.
+        What is more than a client may have fetched is not tried: his own request is then the upstream's.
         """
-        missing = mirror.missing(oids)
+        missing = await mirror.lacking(oids)
+        try:
+            return await self._get_in_time(mirror, missing, asker)
+        except (TooMany, TooOften):
+            return missing
+
+    async def _get_in_time(self, mirror: Mirror, missing: list[str], asker: Asker) -> list[str]:
         if not missing:
             return []
-        work = Deferred.fromCoroutine(self._get(mirror, missing, authorization))
+        work = Deferred.fromCoroutine(self._get(mirror, missing, asker))
         work.addTimeout(self._wait, self._clock)
         try:
             return await work
         except DeferredTimeout:
-            return mirror.missing(missing)
+            return await mirror.lacking(missing)
 
-    async def _get(self, mirror: Mirror, missing: list[str], authorization: str | None) -> list[str]:
+    async def _get(self, mirror: Mirror, missing: list[str], asker: Asker) -> list[str]:
         if not mirror.fetching:
             try:
-                await self._freshness.refs(mirror.identity, MIRRORED_KIND, authorization)
+                await self._freshness.refs(mirror.identity, MIRRORED_KIND, asker.authorization)
             except UpstreamError:
                 return missing
-        return await mirror.ensure(missing)
+        await mirror.followed()
+        missing = await mirror.lacking(missing)
+        self._charge(mirror, missing, asker)
+        return await mirror.ensure(missing, asker.client)
 
-    async def ensure(
-        self, mirror: Mirror, refs: Mapping[str, str], commits: Iterable[str], authorization: str | None
-    ) -> Ensured:
+    def _charge(self, mirror: Mirror, missing: list[str], asker: Asker) -> None:
+        """Count what is asked for by its id alone.
+
+        :raise TooMany: when that is more than one request may ask for.
+        :raise TooOften: when it is more than the client may.
+        """
+        known = self._freshness.known(mirror.identity)
+        listed = frozenset[str]() if known is None else known.oids()
+        alone = [oid for oid in missing if oid not in listed and not mirror.asked_for(oid)]
+        if len(alone) > MOST_IDS:
+            raise TooMany(
+                f"{len(alone)} objects by their ids are more than the {MOST_IDS} that one request may ask for"
+            )
+        wait = self._allowance.take(asker.client, len(alone))
+        if wait:
+            message = (
+                f"{asker.client} has asked for too many objects of repositories by their ids; in {wait:.0f} s again"
+            )
+            raise TooOften(message, wait)
+
+    async def ensure(self, mirror: Mirror, refs: Mapping[str, str], commits: Iterable[str], asker: Asker) -> Ensured:
         """Have the refs at the given ids (empty: at any) and the commits, asking the upstream at most once.
 
         :param refs: HEAD and full names; any other name is that of no ref, and resolves to nothing.
         :raise UpstreamError: when the upstream had to be asked and failed.
+        :raise TooOften: when the client asks for more objects by their ids than it may.
         """
         present = mirror.refs
         wanted = list(commits)
@@ -79,20 +125,20 @@ class Supply:
             missing = mirror.missing(wanted)
             if not missing:
                 return Ensured({name: present[name] for name in refs})
-        answer = await self._freshness.refs(mirror.identity, MIRRORED_KIND, authorization, interval=0)
+        answer = await self._freshness.refs(mirror.identity, MIRRORED_KIND, asker.authorization, interval=0)
         _require_fresh(answer, mirror)
         asked = {name for name in refs if name.startswith("refs/") and not is_mirrored(name)}
-        others = (await self._others(mirror, asked, authorization)) if asked else {}
+        others = (await self._others(mirror, asked, asker)) if asked else {}
         known = {name: ref.oid or "" for name, ref in answer.listing.by_name.items()} | others
         resolved = {name: known.get(name, "") for name in refs}
         needed = [*wanted, *filter(None, resolved.values())]
-        still = set(await self.missing(mirror, needed, authorization))
+        still = set(await self._get_in_time(mirror, mirror.missing(needed), asker))
         return Ensured(resolved, tuple(oid for oid in wanted if oid in still), True)
 
-    async def _others(self, mirror: Mirror, names: set[str], authorization: str | None) -> dict[str, str]:
+    async def _others(self, mirror: Mirror, names: set[str], asker: Asker) -> dict[str, str]:
         """Look up refs other than heads and tags."""
         kind = bounded(sorted(names)) or EVERYTHING
-        answer = await self._freshness.refs(mirror.identity, kind, authorization, interval=0)
+        answer = await self._freshness.refs(mirror.identity, kind, asker.authorization, interval=0)
         _require_fresh(answer, mirror)
         return {ref.name: ref.oid or "" for ref in answer.listing.refs if ref.name in names}
 

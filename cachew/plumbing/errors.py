@@ -98,6 +98,21 @@ class TooLarge(CachewError):
         self.limit = limit
 
 
+class TooMany(CachewError):
+    """A request asks for more things than one request may."""
+
+
+class TooOften(CachewError):
+    """A client asks for more than one client may in a while.
+
+    :param retry_after: seconds after which trying again makes sense.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class UnsupportedEncoding(CachewError):
     """A request body has a content encoding that is not understood."""
 

@@ -158,6 +158,7 @@ def _gauges(runtime: Runtime, operations: Operations, places: Places, indexes: O
         places={
             "serve": places.serving,
             "fetch": places.fetching,
+            "by-id": places.by_id,
             "clone": places.cloning,
             "make": places.making,
         },

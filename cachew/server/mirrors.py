@@ -13,6 +13,7 @@ from cachew.mirrors.repository import GitRunner
 from cachew.mirrors.staleness import Staleness
 from cachew.mirrors.tidying import Tidying
 from cachew.mirrors.wants import Supply
+from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.jobs import Slots
 from cachew.replicas.interface import Records
 from cachew.replicas.sightings import Sightings
@@ -34,6 +35,7 @@ class Places:
 
     serving: Slots
     fetching: Slots
+    by_id: Slots
     cloning: Slots
     making: Slots
 
@@ -73,6 +75,7 @@ def make_places(runtime: Runtime) -> Places:
             queue_limit=git.queue_limit,
         ),
         fetching=Slots(limit=git.max_fetches, queue_limit=git.queue_limit),
+        by_id=Slots(limit=git.max_fetches, queue_limit=git.queue_limit),
         cloning=Slots(limit=git.max_clones, queue_limit=git.queue_limit),
         making=Slots(limit=git.snapshot_concurrency, queue_limit=git.queue_limit),
     )
@@ -134,7 +137,12 @@ def make_mirrors(
     return MirrorParts(
         collection=collection,
         freshness=freshness,
-        supply=Supply(freshness=freshness, clock=runtime.reactor, wait=settings.git.fetch_wait),
+        supply=Supply(
+            freshness=freshness,
+            clock=runtime.reactor,
+            wait=settings.git.fetch_wait,
+            allowance=Allowance(seconds=runtime.reactor.seconds, per_minute=settings.limits.ids_per_minute),
+        ),
         verdicts=verdicts,
         public=public,
         presented=presented,
@@ -180,6 +188,7 @@ def _collection(
             fetch_timeout=git.fetch_timeout,
             clone_timeout=git.clone_timeout,
             fetches=places.fetching,
+            by_id=places.by_id,
             indexes=indexes,
         ),
         clock=runtime.reactor,

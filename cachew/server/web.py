@@ -191,6 +191,7 @@ def _git_routes(
         metrics=runtime.metrics,
         body_limit=runtime.settings.git.max_request_body,
         bundle_uris=artefacts.bundle_uris,
+        client_of=policy.client_of,
         cloned=CloneCount(metrics=runtime.metrics, tally=store.clones).note,
     )
     return GitRoutes(
@@ -200,7 +201,7 @@ def _git_routes(
         passthrough=passthrough,
         lfs=_lfs_routes(runtime, upstream, store, passthrough, policy),
         artefacts=artefacts,
-        ensure_refs=EnsureRefs(mirrors=mirrors.collection, supply=mirrors.supply),
+        ensure_refs=EnsureRefs(mirrors=mirrors.collection, supply=mirrors.supply, client_of=policy.client_of),
         freshness=mirrors.freshness,
         grammar=runtime.grammar,
         used=mirrors.tidying.used,

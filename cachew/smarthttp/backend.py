@@ -196,7 +196,7 @@ class Backend:
         if version := protocol_version(protocol):
             environment["GIT_PROTOCOL"] = f"version={version}"
         await self._slots.acquire(repository)
-        child = self._start(environment, BytesSource(body) if isinstance(body, bytes) else body)
+        child = self._start(repository, environment, BytesSource(body) if isinstance(body, bytes) else body)
         try:
             head = await self._head(child)
         except BaseException:
@@ -204,14 +204,14 @@ class Backend:
             raise
         return BackendResponse(head.status, head.headers, Answer(child=child, rest=head.rest), child)
 
-    def _start(self, environment: Mapping[str, str], body: Source) -> Child:
+    def _start(self, repository: str, environment: Mapping[str, str], body: Source) -> Child:
         command = Command((str(self._exec_path / "git-http-backend"),), environment)
         try:
             child = self._processes.start(command, stdin=body)
         except BaseException:
-            self._slots.release()
+            self._slots.release(repository)
             raise
-        Deferred.fromCoroutine(child.wait()).addBoth(lambda _: self._slots.release())
+        Deferred.fromCoroutine(child.wait()).addBoth(lambda _: self._slots.release(repository))
         return child
 
     async def _head(self, child: Child) -> Head:

@@ -2,15 +2,15 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.refs import valid_name
-from cachew.mirrors.wants import Ensured, Supply
-from cachew.plumbing.errors import BadRequest
+from cachew.mirrors.wants import MOST_IDS, Asker, Ensured, Supply
+from cachew.plumbing.errors import BadRequest, TooMany
 from cachew.plumbing.streams import read_all
 
 _LIMIT = 4 * 1024 * 1024
@@ -33,6 +33,7 @@ def parse_needs(body: bytes) -> Needs:
     """Read the request's JSON; empty commits, as come from an unset variable, ask for nothing.
 
     :raise BadRequest: when it is malformed or asks for nothing.
+    :raise TooMany: when it asks for more than one request may.
     """
     try:
         document = json.loads(body)
@@ -45,6 +46,10 @@ def parse_needs(body: bytes) -> Needs:
     refs, commits = ({} if refs is None else refs), ([] if commits is None else commits)
     if not isinstance(refs, dict) or not isinstance(commits, list):
         raise BadRequest("'refs' must be an object and 'commits' a list")
+    if len(refs) + len(commits) > MOST_IDS:
+        raise TooMany(
+            f"{len(refs) + len(commits)} refs and commits are more than the {MOST_IDS} that one request may ask for"
+        )
     for name, oid in refs.items():
         if not _is_name(name):
             raise BadRequest(f"{name[:200]!r} is not a ref name")
@@ -74,20 +79,24 @@ class EnsureRefs:
 
     :param mirrors: where objects come into.
     :param supply: how they do.
+    :param client_of: tells a request's client.
     """
 
-    def __init__(self, *, mirrors: Mirrors, supply: Supply) -> None:
-        self._mirrors, self._supply = mirrors, supply
+    def __init__(self, *, mirrors: Mirrors, supply: Supply, client_of: Callable[[Any], str]) -> None:
+        self._mirrors, self._supply, self._client_of = mirrors, supply, client_of
 
     async def handle(self, request: Any, identity: Identity, authorization: str | None) -> None:
         """Answer the request.
 
         :raise BadRequest: when the body is malformed.
+        :raise TooMany: when it asks for more than one request may.
+        :raise TooOften: when its client has asked for more than it may in a minute.
         :raise UpstreamError: when the upstream had to be asked and failed.
         """
         needs = parse_needs(await read_all(request.body, _LIMIT))
+        asker = Asker(self._client_of(request), authorization)
         mirror = await self._mirrors.made(identity)
-        ensured = await self._supply.ensure(mirror, needs.refs, needs.commits, authorization)
+        ensured = await self._supply.ensure(mirror, needs.refs, needs.commits, asker)
         body = json.dumps(_document(ensured)).encode()
         request.setHeader(b"Content-Type", b"application/json")
         request.setHeader(b"Content-Length", str(len(body)).encode())

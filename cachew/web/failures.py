@@ -24,6 +24,8 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.MethodNotAllowed, 405),
     (errors.PreconditionFailed, 412),
     (errors.TooLarge, 413),
+    (errors.TooMany, 413),
+    (errors.TooOften, 429),
     (errors.UnsupportedEncoding, 415),
     (errors.RangeNotSatisfiable, 416),
     (errors.NotCheckedOut, 422),
@@ -125,7 +127,7 @@ def _challenge(error: errors.Unauthorized) -> Headers:
     return ((b"WWW-Authenticate", error.challenge.encode()),)
 
 
-def _retry_after(error: errors.Busy | errors.UpstreamBusy) -> Headers:
+def _retry_after(error: errors.Busy | errors.TooOften | errors.UpstreamBusy) -> Headers:
     seconds = 5 if error.retry_after is None else max(1, ceil(error.retry_after))
     return ((b"Retry-After", str(seconds).encode()),)
 
@@ -136,6 +138,7 @@ _EXTRA_HEADERS: tuple[tuple[type[Exception], Callable[..., Headers]], ...] = (
     (errors.PreconditionFailed, _of_the_state),
     (errors.RangeNotSatisfiable, _of_the_state),
     (errors.Busy, _retry_after),
+    (errors.TooOften, _retry_after),
     (errors.UpstreamBusy, _retry_after),
     (errors.StorageUnavailable, lambda error: ((b"Retry-After", b"5"),)),
     (errors.CorruptObject, lambda error: ((b"Retry-After", b"1"),)),

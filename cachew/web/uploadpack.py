@@ -17,7 +17,7 @@ from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.wants import Supply
+from cachew.mirrors.wants import Asker, Supply
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import ProcessFailed, TooLarge
 from cachew.plumbing.inflate import read_inflated
@@ -50,6 +50,7 @@ class UploadPack:
     :param background: where damaged mirrors are checked.
     :param metrics: counts where answers came from.
     :param bundle_uris: answers the ``bundle-uri`` command.
+    :param client_of: tells a request's client.
     :param cloned: told of each repository that was fetched by a client that had nothing of it.
     :param body_limit: the most bytes of an inflated request body.
     """
@@ -68,11 +69,13 @@ class UploadPack:
         metrics: Metrics,
         body_limit: int,
         bundle_uris: Callable[[Any, Identity], Awaitable[bytes]],
+        client_of: Callable[[Any], str],
         cloned: Callable[[Identity], object] = lambda identity: None,
     ) -> None:
         self._mirrors, self._freshness, self._supply, self._packs = mirrors, freshness, supply, packs
         self._passthrough, self._background, self._metrics = passthrough, background, metrics
         self._body_limit, self._bundle_uris, self._cloned = body_limit, bundle_uris, cloned
+        self._client_of = client_of
         # Rendering fifty thousand refs takes longer than sending them.
         self._rendered: Remembered[bytes] = Remembered(weigh=len, limit=_RENDERED)
 
@@ -149,7 +152,7 @@ class UploadPack:
     async def _fetch(
         self, request: Any, mirror: Mirror, authorization: str | None, body: bytes, command: GitCommand
     ) -> None:
-        route = await self._route(mirror, authorization, command)
+        route = await self._route(mirror, Asker(self._client_of(request), authorization), command)
         if route.kind is Kind.MIRROR and isinstance(command, Fetch):
             try:
                 await self._packs.serve(request, mirror, command)
@@ -168,13 +171,13 @@ class UploadPack:
         else:
             await self._pass(request, mirror.identity, authorization, body, _digest(body))
 
-    async def _route(self, mirror: Mirror, authorization: str | None, command: GitCommand) -> Route:
+    async def _route(self, mirror: Mirror, asker: Asker, command: GitCommand) -> Route:
         wants = command.wants if isinstance(command, Fetch) else ()
-        present = mirror.ready and not mirror.missing(wants)
+        present = mirror.ready and not await mirror.lacking(wants)
         situation = Situation(ready=mirror.ready, object_format=mirror.object_format, wants_present=present)
         route = decide("git-upload-pack", command, situation)
         if route.kind is Kind.WAIT:
-            missing = await self._supply.missing(mirror, wants, authorization)
+            missing = await self._supply.missing(mirror, wants, asker)
             situation = replace(situation, ready=mirror.ready, wants_present=not missing, fetch_tried=True)
             route = decide("git-upload-pack", command, situation)
         return route

@@ -51,6 +51,7 @@ class FakeGit:
 
     :ivar ran: git's subcommands, in order.
     :ivar there: the object ids that the upstream gives; None gives all.
+    :ivar names: whether a refusal names the object.
     :ivar holding: commands whose runs wait in ``held`` until the test releases them.
     :ivar reached: commits that every new tip reaches.
     :ivar failures: for a command, the failures of its next runs.
@@ -61,6 +62,7 @@ class FakeGit:
         self.scripts: list[list[str]] = []
         self.seconds: list[float] = []
         self.there: set[str] | None = None
+        self.names = True
         self.holding: set[str] = set()
         self.held: list[Deferred[None]] = []
         self.reached: set[str] = set()
@@ -113,7 +115,7 @@ class FakeGit:
         self.scripts.append(oids)
         for wanted in oids:
             if self.there is not None and wanted not in self.there:
-                raise refused(wanted)
+                raise refused(wanted) if self.names else ProcessFailed("git fetch", 128, "fatal: bad object")
         for wanted in oids:
             path = directory / "objects" / wanted[:2] / wanted[2:]
             path.parent.mkdir(exist_ok=True)
@@ -199,7 +201,7 @@ class MirrorHouse:
         self.root = root
         self.ready: list[Mirror] = []
         self.free = 1000
-        self.fetches = Slots(limit=1)
+        self.fetches, self.by_id = Slots(limit=1), Slots(limit=8)
         self.mirrors = Mirrors(
             root=root,
             remote=lambda identity: self.remote,
@@ -208,6 +210,7 @@ class MirrorHouse:
                 commands=GitCommands(GitSettings(path="/bin", home=root)),
                 threads=cast(Any, InlineThreads()),
                 fetches=self.fetches,
+                by_id=self.by_id,
             ),
             clock=self.clock,
             now=self.clock.seconds,
@@ -231,9 +234,9 @@ class MirrorHouse:
         self.clock.advance(1)
         return Deferred.fromCoroutine(mirror.sync(target, self.clock.seconds()))
 
-    def ensure(self, mirror: Mirror, *oids: str) -> Deferred[list[str]]:
+    def ensure(self, mirror: Mirror, *oids: str, client: str = "10.0.0.1") -> Deferred[list[str]]:
         """Ask for objects."""
-        return Deferred.fromCoroutine(mirror.ensure(oids))
+        return Deferred.fromCoroutine(mirror.ensure(oids, client))
 
     def left(self) -> Iterable[str]:
         """Return what lies under the root."""

@@ -79,3 +79,22 @@ async def test_the_upstream_fails(upstream: Upstream, repository: Repository, st
     assert (await ensure(cachew, needs)).status in (502, 503)
     there = json.dumps({"commits": [repository.commit()]}).encode()
     assert (await ensure(cachew, there)).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_too_many_ids(upstream: Upstream, repository: Repository, start: Start) -> None:
+    """More ids than one request may have are 413, more than a client may have in a minute 429, each in words."""
+    cachew = await start(HELD + "[limits]\nids-per-minute = 1500\n")
+    await cachew.mirrored("org/repo")
+    before = upstream.count()
+    unknown = [f"{number:040x}" for number in range(1, 2002)]
+    answer = await ensure(cachew, json.dumps({"commits": unknown[:1001]}).encode())
+    assert answer.status == 413 and b"1001 refs and commits are more than the 1000" in answer.body
+    assert upstream.count() == before
+    answer = await ensure(cachew, json.dumps({"commits": unknown[:1000]}).encode())
+    assert answer.status == 200 and json.loads(answer.body)["missing_commits"] == unknown[:1000]
+    answer = await ensure(cachew, json.dumps({"commits": unknown[1000:2000]}).encode())
+    assert answer.status == 429 and 15 <= int(answer.headers["retry-after"]) <= 20
+    pushed = repositories.push_commit(repository)
+    answer = await ensure(cachew, json.dumps({"commits": [pushed]}).encode())
+    assert answer.status == 200 and json.loads(answer.body)["missing_commits"] == []

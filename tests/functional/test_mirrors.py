@@ -172,10 +172,10 @@ async def test_objects_by_id(house: House, upstream: Upstream, repository: Repos
     mirror = await house.mirrors.made(REPOSITORY)
     first = repositories.unadvertised_commit(repository, "one")
     second = repositories.unadvertised_commit(repository, "two")
-    assert await mirror.ensure([first, second]) == []
+    assert await mirror.ensure([first, second], "10.0.0.1") == []
     assert upstream.count("pack") == 2
     third = repositories.unadvertised_commit(repository, "three")
-    assert await mirror.ensure(["1" * 40, third]) == ["1" * 40]
+    assert await mirror.ensure(["1" * 40, third], "10.0.0.1") == ["1" * 40]
 
 
 @pytest_twisted.ensureDeferred

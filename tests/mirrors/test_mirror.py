@@ -144,15 +144,15 @@ def test_a_seed_of_no_use_is_thrown_away(tmp_path: Path) -> None:
 
 
 def test_all_join_one_fetch(house: MirrorHouse, mirror: Mirror) -> None:
-    """Whoever wants objects while a fetch is under way waits for it, and the next serves all of them together."""
+    """Whoever wants objects while a fetch is under way waits for it; what it does not bring is fetched once for all."""
     house.git.holding = {"fetch"}
     first = house.sync(mirror, listing(main="2"))
-    wanted = [house.ensure(mirror, oid(digit)) for digit in "2334"]
+    wanted = [house.ensure(mirror, oid(digit), client=digit) for digit in "2233"]
     house.git.release()
     house.git.release()
     value_of(first)
     assert [value_of(each) for each in wanted] == [[]] * 4
-    assert house.git.scripts == [[oid("2")], [oid("3"), oid("4")]]
+    assert house.git.scripts == [[oid("2")], [oid("3")]]
     assert mirror.state is State.READY and not mirror.fetching
 
 
@@ -181,16 +181,90 @@ def test_whoever_comes_during_a_fetch_is_not_failed_by_it(house: MirrorHouse, mi
 
 
 def test_a_listing_that_can_not_be_followed_keeps_no_ids_away(house: MirrorHouse, mirror: Mirror) -> None:
-    """Ids are fetched though the refs asked for together with them can't be."""
+    """Ids are fetched though the refs that were to be fetched before can't be."""
     house.git.there = {oid("3")}
     house.git.holding = {"fetch"}
-    first = house.ensure(mirror, oid("9"))
     second, third = house.sync(mirror, listing(main="2")), house.ensure(mirror, oid("3"))
     house.git.holding = set()
     house.git.release()
-    assert value_of(first) == [oid("9")] and value_of(third) == []
+    assert value_of(third) == []
     assert isinstance(failure_of(second), ProcessFailed)
     assert mirror.refs == {"refs/heads/main": oid("1")} and mirror.state is State.READY
+
+
+# --- a lane for what is asked for by id -------------------------------------------------------------------------------
+
+
+def test_ids_never_delay_following_the_upstream(house: MirrorHouse, mirror: Mirror) -> None:
+    """While what clients ask for by id takes as long as it will, in all its places, the refs are followed."""
+    house.git.holding = {"fetch"}
+    asked = [house.ensure(mirror, oid(digit), client=digit) for digit in "6789"]
+    house.git.holding = set()
+    value_of(house.sync(mirror, listing(main="2")))
+    assert mirror.refs == {"refs/heads/main": oid("2")} and not any(each.called for each in asked)
+    for _ in asked:
+        house.git.release()
+    assert [value_of(each) for each in asked] == [[]] * 4
+
+
+def test_ids_of_one_client_never_delay_those_of_another(house: MirrorHouse, mirror: Mirror) -> None:
+    """A client whose ids take long has one fetch for all that he asks for; another's is fetched meanwhile."""
+    house.git.holding = {"fetch"}
+    slow = [house.ensure(mirror, oid(digit), client="slow") for digit in "5678"]
+    assert len(house.git.held) == 1
+    house.git.holding = set()
+    assert value_of(house.ensure(mirror, oid("9"), client="quick")) == []
+    house.git.release()
+    assert [value_of(each) for each in slow] == [[]] * 4
+    assert house.git.scripts == [[oid("9")], [oid("5")], [oid("6"), oid("7"), oid("8")]]
+
+
+def test_an_id_that_somebody_has_asked_for_is_fetched_once(house: MirrorHouse, mirror: Mirror) -> None:
+    """A hundred clients that want one commit wait for one fetch, and for that of what else they want."""
+    house.git.holding = {"fetch"}
+    first = [house.ensure(mirror, oid("5"), client=str(number)) for number in range(100)]
+    both = house.ensure(mirror, oid("5"), oid("6"), client="both")
+    assert mirror.asked_for(oid("5")) and len(house.git.held) == 2
+    house.git.release()
+    assert [value_of(each) for each in first] == [[]] * 100 and not both.called
+    house.git.release()
+    assert value_of(both) == [] and house.git.scripts == [[oid("5")], [oid("6")]]
+    assert not mirror.asked_for(oid("5"))
+
+
+def test_packs_stay_while_something_comes_by_its_id(house: MirrorHouse, mirror: Mirror) -> None:
+    """A repack waits for what comes by id, without keeping the refs from being followed; later ids wait for it."""
+    house.git.holding = {"fetch"}
+    asked = house.ensure(mirror, oid("5"))
+    repack = Deferred.fromCoroutine(mirror.maintenance.repack())
+    later = house.ensure(mirror, oid("6"), client="later")
+    assert "repack" not in house.git.ran and len(house.git.held) == 1
+    house.git.holding = set()
+    value_of(house.sync(mirror, listing(main="2")))
+    house.git.release()
+    assert (value_of(asked), value_of(repack), value_of(later)) == ([], None, [])
+    assert house.git.ran.index("repack") > house.git.ran.index("fetch")
+
+
+def test_a_thousand_ids_that_nobody_has_take_so_many_fetches(house: MirrorHouse, mirror: Mirror) -> None:
+    """Ids that git names as bad are left out one by one; after 64 fetches the rest is given up."""
+    some = [f"{number:040x}" for number in range(1000)]
+    house.git.there = set(some[60:])
+    assert value_of(house.ensure(mirror, *some)) == some[:60]
+    assert house.git.ran.count("fetch") == 61
+    house.git.ran.clear()
+    house.git.there = set()
+    more = [f"{number:040x}" for number in range(1000, 2000)]
+    assert value_of(house.ensure(mirror, *more)) == more
+    assert house.git.ran.count("fetch") == 64
+
+
+def test_a_bad_id_that_git_does_not_name_is_found_by_halves(house: MirrorHouse, mirror: Mirror) -> None:
+    """Where a fetch fails without saying for which object, the others come all the same."""
+    some = [f"{number:040x}" for number in range(1, 101)]
+    house.git.there, house.git.names = set(some) - {some[41]}, False
+    assert value_of(house.ensure(mirror, *some)) == [some[41]]
+    assert house.git.ran.count("fetch") < 16
 
 
 def test_one_bad_id_keeps_no_other_away(house: MirrorHouse, mirror: Mirror) -> None:

@@ -9,8 +9,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import Kind
-from cachew.mirrors.wants import Ensured, Supply
-from cachew.plumbing.errors import UpstreamUnreachable
+from cachew.mirrors.wants import MOST_IDS, Asker, Ensured, Supply
+from cachew.plumbing.allowance import Allowance
+from cachew.plumbing.errors import TooOften, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing
 from tests.fakes.mirrorgit import MirrorHouse, listing, oid
@@ -47,18 +48,23 @@ class Shop:
             fallback=lambda identity: self.mirror.listing if self.mirror.ready else None,
             on_listing=self._listed,
         )
-        self.supply = Supply(freshness=self.freshness, clock=self.house.clock, wait=30)
+        self.supply = Supply(
+            freshness=self.freshness,
+            clock=self.house.clock,
+            wait=30,
+            allowance=Allowance(seconds=self.house.clock.seconds, per_minute=1500),
+        )
         self.house.clock.advance(60)
 
     def _listed(self, identity: Identity, listed: Listing, started: float) -> None:
         if self.mirror.behind(listed):
             self.house.background.start(self.mirror.sync(listed, started), "fetch")
 
-    def missing(self, *oids: str) -> Deferred[list[str]]:
-        return Deferred.fromCoroutine(self.supply.missing(self.mirror, oids, None))
+    def missing(self, *oids: str, client: str = "10.0.0.1") -> Deferred[list[str]]:
+        return Deferred.fromCoroutine(self.supply.missing(self.mirror, oids, Asker(client)))
 
-    def ensure(self, refs: dict[str, str], *commits: str) -> Deferred[Ensured]:
-        return Deferred.fromCoroutine(self.supply.ensure(self.mirror, refs, commits, None))
+    def ensure(self, refs: dict[str, str], *commits: str, client: str = "10.0.0.1") -> Deferred[Ensured]:
+        return Deferred.fromCoroutine(self.supply.ensure(self.mirror, refs, commits, Asker(client)))
 
 
 @pytest.fixture
@@ -92,7 +98,7 @@ def test_patience_ends(shop: Shop) -> None:
     shop.house.git.holding = {"fetch"}
     waiting = shop.missing(oid("3"))
     shop.house.clock.advance(31)
-    assert value_of(waiting) == [oid("3")] and shop.mirror.fetching
+    assert value_of(waiting) == [oid("3")] and shop.mirror.asked_for(oid("3"))
     shop.house.git.release()
     assert value_of(shop.missing(oid("3"))) == []
 
@@ -103,7 +109,7 @@ def test_a_client_that_leaves(shop: Shop) -> None:
     waiting = shop.missing(oid("3"))
     waiting.cancel()
     assert isinstance(failure_of(waiting), CancelledError)
-    assert shop.mirror.fetching and not shop.house.clock.getDelayedCalls()
+    assert shop.mirror.asked_for(oid("3")) and not shop.house.clock.getDelayedCalls()
     shop.house.git.release()
 
 
@@ -149,3 +155,60 @@ def test_ensuring_without_an_upstream(shop: Shop) -> None:
     shop.house.remote.current = UpstreamUnreachable("http://git.example", "down")
     assert isinstance(failure_of(shop.ensure({"refs/heads/new": ""})), UpstreamUnreachable)
     assert value_of(shop.missing(oid("5"))) == [] and value_of(shop.ensure({"refs/heads/main": ""})).fetched is False
+
+
+def ids(count: int, start: int = 0) -> list[str]:
+    """Return ids that nobody has."""
+    return [f"{number:040x}" for number in range(start + 1, start + count + 1)]
+
+
+def test_more_ids_than_one_request_may_ask_for_are_the_upstreams_to_answer(shop: Shop) -> None:
+    """A fetch of 1,001 ids that no ref leads to starts none into the mirror, and does not wait for one."""
+    shop.house.git.there = set()
+    assert value_of(shop.missing(*ids(MOST_IDS + 1))) == ids(MOST_IDS + 1) and fetches(shop.house) == []
+    value_of(shop.missing(*ids(MOST_IDS)))
+    assert fetches(shop.house)[0] == ids(MOST_IDS)
+
+
+def test_ids_that_are_there_are_looked_up_first_and_cost_nothing(shop: Shop) -> None:
+    """Of the ids that a client asks for only those count that neither the mirror has nor the upstream lists."""
+    shop.house.remote.current = listing(main="2", new="3")
+    shop.house.git.there = {oid("2"), oid("3")}
+    for _ in range(2000):
+        assert value_of(shop.missing(oid("1"))) == []
+    assert value_of(shop.missing(oid("1"), oid("2"), oid("3"))) == []
+    assert value_of(shop.missing(*ids(1000))) != []
+    assert len(fetches(shop.house)) > 1
+
+
+def test_one_client_asks_for_so_many_ids_in_a_minute(shop: Shop) -> None:
+    """Beyond that nothing is fetched for it, and ``ensure-refs`` says when to come back; others go on."""
+    shop.house.git.there = set()
+    value_of(shop.missing(*ids(1000)))
+    before = len(fetches(shop.house))
+    assert value_of(shop.missing(*ids(501, 1000))) == ids(501, 1000) and len(fetches(shop.house)) == before
+    refused = failure_of(shop.ensure({}, *ids(800, 1000)))
+    assert isinstance(refused, TooOften) and refused.retry_after == pytest.approx(12)
+    assert "10.0.0.1" in str(refused) and len(fetches(shop.house)) == before
+    assert value_of(shop.ensure({}, *ids(800, 1000), client="10.0.0.2")).missing_commits == tuple(ids(800, 1000))
+    shop.house.clock.advance(12)
+    assert value_of(shop.ensure({}, *ids(800, 2000))).missing_commits == tuple(ids(800, 2000))
+
+
+def test_what_others_have_asked_for_already_is_not_counted(shop: Shop) -> None:
+    """A hundred builds behind one address that want the same commit cost one id and one fetch."""
+    shop.house.git.holding = {"fetch"}
+    waiting = [shop.missing(*ids(1000)) for _ in range(100)]
+    shop.house.git.release()
+    assert [value_of(each) for each in waiting] == [[]] * 100 and len(fetches(shop.house)) == 1
+    value_of(shop.missing(*ids(1)))
+
+
+def test_very_many_ids_are_looked_up_in_turns(shop: Shop) -> None:
+    """The reactor goes on to others while a hundred thousand ids are looked up."""
+    shop.house.git.there = set()
+    many = ids(100_000)
+    waiting = shop.missing(*many)
+    assert not waiting.called
+    shop.house.clock.pump([0] * 60)
+    assert value_of(waiting) == many and fetches(shop.house) == []

@@ -106,3 +106,67 @@ def test_places_are_counted(limit: int) -> None:
     for worker in workers:
         worker.end.callback(None)
     assert slots.running == 0
+
+
+def test_no_key_takes_more_than_half_while_others_wait() -> None:
+    """Whoever holds half of the places gets no further one before those who wait with fewer."""
+    slots, started = Slots(limit=4), list[str]()
+    workers = [Worker(slots, key, started) for key in ("a", "a", "b", "b", "a", "a", "c", "c")]
+    assert started == ["a", "a", "b", "b"]
+    workers[2].end.callback(None)
+    workers[3].end.callback(None)
+    assert started[4:] == ["c", "c"]
+    workers[6].end.callback(None)
+    assert started[6:] == ["a"]
+    for number in (0, 1, 4, 5, 7):
+        workers[number].end.callback(None)
+    assert (slots.running, slots.waiting) == (0, 0)
+
+
+def test_of_many_places_one_is_always_left_to_others() -> None:
+    """A key that nobody competes with fills all places but one, where there are plenty: it may hold them for long."""
+    slots, started = Slots(limit=8), list[str]()
+    workers = [Worker(slots, "a", started) for _ in range(20)]
+    assert len(started) == 7
+    other = Worker(slots, "b", started)
+    assert started[7:] == ["b"]
+    for worker in [other, *workers]:
+        worker.end.callback(None)
+    assert (slots.running, slots.waiting) == (0, 0) and len(started) == 21
+
+
+def test_one_key_leaves_room_in_the_queue() -> None:
+    """A thousand waiting clients of one repository fill half of the queue; another's are not told that it is full."""
+    slots, started = Slots(limit=1, queue_limit=10), list[str]()
+    workers = [Worker(slots, "a", started) for _ in range(6)]
+    refused = Deferred.fromCoroutine(slots.acquire("a"))
+    refused.addErrback(lambda failure: failure.trap(Busy))
+    assert refused.result is Busy and slots.waiting == 5
+    workers += [Worker(slots, "b", started) for _ in range(5)]
+    for worker in workers:
+        worker.end.callback(None)
+    assert started == ["a", "a", "b", "a", "b", "a", "b", "a", "b", "a", "b"]
+
+
+def test_a_key_may_be_held_to_fewer_places() -> None:
+    """Where that is wanted a key holds no more than so many, though others are free."""
+    slots, started = Slots(limit=3, per_key=1), list[str]()
+    workers = [Worker(slots, key, started) for key in ("a", "a", "b")]
+    assert started == ["a", "b"]
+    workers[0].end.callback(None)
+    assert started == ["a", "b", "a"]
+    for worker in workers[1:]:
+        worker.end.callback(None)
+    assert slots.running == 0
+
+
+def test_whoever_leaves_lets_others_take_what_was_left_to_him() -> None:
+    """A place that was left to a key whose client goes away is taken by those who held back for it."""
+    slots, started = Slots(limit=2), list[str]()
+    workers = [Worker(slots, key, started) for key in ("a", "b", "a", "c")]
+    workers[3].done.cancel()
+    workers[1].end.callback(None)
+    assert started == ["a", "b", "a"]
+    for worker in (workers[0], workers[2]):
+        worker.end.callback(None)
+    assert (slots.running, slots.waiting) == (0, 0)

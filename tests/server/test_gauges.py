@@ -53,7 +53,7 @@ async def test_the_moment_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
     assert any(line.startswith("cachew_state_free_bytes ") for line in text)
     assert any(line.startswith("process_resident_memory_bytes ") for line in text)
     ready.append(True)
-    slots.release()
+    slots.release("a")
     await waiting
     assert "cachew_ready 1.0" in generate_latest(metrics.registry).decode().splitlines()
 

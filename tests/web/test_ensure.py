@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cachew.plumbing.errors import BadRequest
+from cachew.plumbing.errors import BadRequest, TooMany
 from cachew.web.ensure import Needs, parse_needs
 
 SHA1, SHA256 = "0123456789abcdef" * 2 + "01234567", "0123456789abcdef" * 4
@@ -62,3 +62,16 @@ def test_no_json(body: bytes) -> None:
     """So is what is no JSON."""
     with pytest.raises(BadRequest):
         parse_needs(body)
+
+
+@pytest.mark.parametrize(("refs", "commits"), [(0, 1001), (1001, 0), (1, 1000), (90_000, 0), (0, 90_000)])
+def test_too_many_ids(refs: int, commits: int) -> None:
+    """One request asks for no more than 1,000 refs and commits, whatever they are; the text says so."""
+    needs = {"refs": {f"refs/heads/b{number}": "" for number in range(refs)}, "commits": [SHA1] * commits}
+    with pytest.raises(TooMany, match="more than the 1000"):
+        parse_needs(json.dumps(needs).encode())
+
+
+def test_as_many_as_that() -> None:
+    """A thousand are well."""
+    assert len(parse_needs(json.dumps({"commits": [SHA1] * 1000}).encode()).commits) == 1000

@@ -23,6 +23,8 @@ from cachew.web.failures import answer_to
         (errors.MethodNotAllowed(["GET"]), 405),
         (errors.PreconditionFailed({}), 412),
         (errors.TooLarge(5), 413),
+        (errors.TooMany("x"), 413),
+        (errors.TooOften("x", 3.2), 429),
         (errors.UnsupportedEncoding("x"), 415),
         (errors.RangeNotSatisfiable(5, {}), 416),
         (errors.NotCheckedOut("a commit", "invalid path"), 422),
