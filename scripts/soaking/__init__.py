@@ -1,0 +1,1 @@
+"""``scripts/soak``: a long busy time, and what grows during it."""
