@@ -266,6 +266,10 @@ class LimitSettings(Section):
     header_count: AtLeastOne = key(200, "The most headers of a request.")
     header_timeout: Duration = key("30s", "How long a request's head may take.")
     keep_alive: Duration = key("75s", "How long an idle connection is kept.")
+    request_bodies: Size = key("1GB", "What request bodies may hold while they come in, on disk beyond 1 MiB each.")
+    request_bodies_per_address: Size = key(
+        "256MB", "What those of one client address may hold; one of git.max-request-body always may."
+    )
     body_timeout: Duration = key("60s", "How long a client that sends a body may be silent.")
     write_timeout: Duration = key("300s", "How long a client may take nothing of its response.")
     max_object: Size = key("50GB", "The largest object that the object API takes.")

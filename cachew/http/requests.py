@@ -3,6 +3,7 @@
 ``make_site`` is what the composition root listens with; everything else here is what handlers see.
 """
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -13,12 +14,11 @@ from twisted.web import server
 from twisted.web.http import datetimeToString
 
 from cachew.http.channel import Channel
+from cachew.http.collecting import Body, BodyStore
 from cachew.http.filesender import FileSender
 from cachew.http.heads import Head, HeadRefused
 from cachew.http.incoming import IncomingBody
 from cachew.http.limits import Census, Limits
-from cachew.plumbing.errors import TooLarge
-from cachew.plumbing.streams import read_all
 
 _TURNED_AWAY_AT_ONCE = 64
 
@@ -73,16 +73,31 @@ class StreamingRequest(server.Request):
         except Exception:
             self.processingFailed(Failure())
 
-    async def read_body(self, limit: int) -> bytes:
-        """Read the whole body.
+    async def collect(self, limit: int, *, encoding: str | None = None) -> Body:
+        """Read the whole body, wherever it is kept meanwhile.
 
-        :param limit: the most bytes that are accepted; a length announced above it is refused before a byte is sent.
+        :param limit: the most bytes that are accepted, decoded; a length announced above it is refused before a byte
+            is sent.
+        :param encoding: how it is encoded.
         :raise TooLarge: when there is more.
+        :raise Busy: when too much is held already, for everybody or for this client.
         """
-        if self.body_length is not None and self.body_length > limit:
-            self.body.close()
-            raise TooLarge(limit)
-        return await read_all(self.body, limit)
+        site = self.channel.site
+        body: Body = await site.bodies.collect(
+            self.body, owner=site.client_of(self), length=self.body_length, limit=limit, encoding=encoding
+        )
+        return body
+
+    async def read_body(self, limit: int) -> bytes:
+        """Read the whole body into memory, where it stays for as long as it takes to read it.
+
+        :param limit: the most bytes that are accepted; see :meth:`collect`.
+        """
+        body = await self.collect(limit)
+        try:
+            return b"".join(body.pieces())
+        finally:
+            body.close()
 
     def processingFailed(self, reason: Failure) -> Failure:
         """Answer 500, or break the connection off when an answer has begun."""
@@ -107,15 +122,24 @@ class StreamingSite(server.Site):
     :param reactor: where time comes from.
     :param limits: the bounds.
     :param sender: sends what lies in files.
+    :param bodies: where bodies are collected that are needed whole.
+    :param client_of: names a request's client, whom its body is put down to.
     """
 
     noisy = False
 
     def __init__(
-        self, resource: Any, *, reactor: IReactorTime, limits: Limits, sender: FileSender | None = None
+        self,
+        resource: Any,
+        *,
+        reactor: IReactorTime,
+        limits: Limits,
+        sender: FileSender | None,
+        bodies: BodyStore,
+        client_of: Callable[[Any], str],
     ) -> None:
         super().__init__(resource, requestFactory=StreamingRequest, reactor=reactor)
-        self.sender = sender
+        self.sender, self.bodies, self.client_of = sender, bodies, client_of
         self._limits = limits
         self._census = Census(limits)
         self._counted: dict[Channel, str] = {}
@@ -186,7 +210,13 @@ class StreamingSite(server.Site):
 
 
 def make_site(
-    resource: Any, *, reactor: IReactorTime, limits: Limits | None = None, sender: FileSender | None = None
+    resource: Any,
+    *,
+    reactor: IReactorTime,
+    limits: Limits | None = None,
+    sender: FileSender | None = None,
+    bodies: BodyStore | None = None,
+    client_of: Callable[[Any], str] = lambda request: request.remote_address,
 ) -> StreamingSite:
     """Make the site that serves a resource.
 
@@ -194,8 +224,17 @@ def make_site(
     :param reactor: where time comes from.
     :param limits: the bounds, the defaults when None.
     :param sender: sends what lies in files; without it, files are read in pieces like anything else.
+    :param bodies: where bodies are collected that are needed whole; the system's directory when None.
+    :param client_of: names a request's client, whom its body is put down to.
     """
-    return StreamingSite(resource, reactor=reactor, limits=limits or Limits(), sender=sender)
+    return StreamingSite(
+        resource,
+        reactor=reactor,
+        limits=limits or Limits(),
+        sender=sender,
+        bodies=bodies or BodyStore(),
+        client_of=client_of,
+    )
 
 
 def parse_query(raw: bytes) -> dict[bytes, list[bytes]]:

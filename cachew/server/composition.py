@@ -12,6 +12,7 @@ from twisted.application.service import IService
 from cachew.config.settings import Settings
 from cachew.http.requests import make_site
 from cachew.mirrors.packindex import OpenIndexes
+from cachew.plumbing.budget import Budget
 from cachew.server.cache import StoreParts, make_store
 from cachew.server.environment import Environment
 from cachew.server.gauges import Gauges
@@ -113,6 +114,8 @@ def compose(runtime: Runtime) -> Parts:
             reactor=runtime.reactor,
             limits=limits_of(runtime.settings, runtime.environment.descriptors),
             sender=runtime.sender,
+            bodies=web.bodies,
+            client_of=web.client_of,
         ),
         pool=runtime.pool,
         opening=opening(runtime, store=store, mirrors=mirrors, snapshots=snapshots),
@@ -125,7 +128,7 @@ def compose(runtime: Runtime) -> Parts:
         on_failure=runtime.environment.on_failed_start,
         login_path=lambda: f"/admin/login?code={web.access.new_login_code()}",
     )
-    runtime.metrics.registry.register(_gauges(runtime, operations, places, mirrors.indexes))
+    runtime.metrics.registry.register(_gauges(runtime, operations, places, mirrors.indexes, web.bodies.budget))
     return Parts(
         runtime=runtime,
         upstream=upstream,
@@ -153,7 +156,7 @@ def _namespace(
     }
 
 
-def _gauges(runtime: Runtime, operations: Operations, places: Places, indexes: OpenIndexes) -> Gauges:
+def _gauges(runtime: Runtime, operations: Operations, places: Places, indexes: OpenIndexes, bodies: Budget) -> Gauges:
     return Gauges(
         places={
             "serve": places.serving,
@@ -164,6 +167,7 @@ def _gauges(runtime: Runtime, operations: Operations, places: Places, indexes: O
         },
         processes=runtime.processes,
         indexes=indexes,
+        bodies=bodies,
         descriptors=runtime.environment.descriptors,
         caches=operations.caches,
         state=runtime.state,

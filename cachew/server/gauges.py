@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from cachew.mirrors.packindex import OpenIndexes
+from cachew.plumbing.budget import Budget
 from cachew.plumbing.descriptors import open_now
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Processes
@@ -20,6 +21,7 @@ class Gauges(Collector):
     :param places: where work waits for its turn, by the kind of work.
     :param processes: the children.
     :param indexes: what is open of the mirrors' pack indexes.
+    :param bodies: what request bodies may hold.
     :param descriptors: how many files and connections may be open at once.
     :param caches: returns what is stored, as far as that is known without waiting.
     :param state: the state directory, whose filesystem's free space is shown.
@@ -33,6 +35,7 @@ class Gauges(Collector):
         places: Mapping[str, Slots],
         processes: Processes,
         indexes: OpenIndexes,
+        bodies: Budget,
         descriptors: int,
         caches: Callable[[], Sequence[CacheStatus]],
         state: Path,
@@ -40,7 +43,7 @@ class Gauges(Collector):
         version: str,
     ) -> None:
         self._places, self._processes, self._caches = places, processes, caches
-        self._indexes, self._descriptors = indexes, descriptors
+        self._indexes, self._bodies, self._descriptors = indexes, bodies, descriptors
         self._state, self._is_ready, self._version = state, is_ready, version
 
     def collect(self) -> Iterator[Metric]:
@@ -51,6 +54,7 @@ class Gauges(Collector):
         yield GaugeMetricFamily("cachew_ready", "Whether traffic is wanted (1) or not (0)", value=self._is_ready())
         yield from self._work()
         yield from self._open()
+        yield from self._held()
         yield from self._stores()
 
     def _work(self) -> Iterator[Metric]:
@@ -73,6 +77,14 @@ class Gauges(Collector):
         maps, most = self._indexes.maps, self._indexes.most_maps
         yield GaugeMetricFamily("cachew_pack_indexes_mapped", "Pack indexes that are mapped", value=maps)
         yield GaugeMetricFamily("cachew_pack_indexes_mapped_limit", "How many of them may be", value=most)
+
+    def _held(self) -> Iterator[Metric]:
+        bodies = self._bodies
+        yield GaugeMetricFamily("cachew_request_body_bytes", "What request bodies hold", value=bodies.used)
+        yield GaugeMetricFamily("cachew_request_body_limit_bytes", "What they may hold", value=bodies.limit)
+        yield CounterMetricFamily(
+            "cachew_request_bodies_refused", "Requests told to come back later for it", value=bodies.refused
+        )
 
     def _stores(self) -> Iterator[Metric]:
         size = GaugeMetricFamily("cachew_store_bytes", "What a store holds", labels=["store"])

@@ -2,15 +2,19 @@
 
 import secrets
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from treq.client import HTTPClient
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from cachew.config.settings import Settings
+from cachew.http.collecting import BodyStore
 from cachew.http.limits import Limits
+from cachew.plumbing.budget import Budget
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.jobs import Slots
 from cachew.replicas.secret import SharedSecret
@@ -41,6 +45,8 @@ from cachew.web.status import Operations
 from cachew.web.uploadpack import UploadPack
 from cachew.web.webhook import WebhookRoutes
 
+_FEWEST_BODY_FILES = 16
+
 
 @dataclass(frozen=True, kw_only=True)
 class WebParts:
@@ -48,12 +54,16 @@ class WebParts:
 
     :param app: the root resource.
     :param access: who may administer.
+    :param bodies: where request bodies are collected.
+    :param client_of: names a request's client.
     :param opa_connections: kept connections to the external decision.
     """
 
     app: App
     access: AdminAccess
     dashboard: DashboardRoutes
+    bodies: BodyStore
+    client_of: Callable[[Any], str]
     opa_connections: HTTPConnectionPool
 
 
@@ -101,7 +111,25 @@ def make_web(
         clock=runtime.reactor,
         version=runtime.environment.version,
     )
-    return WebParts(app=app, access=access, dashboard=dashboard, opa_connections=opa_connections)
+    return WebParts(
+        app=app,
+        access=access,
+        dashboard=dashboard,
+        bodies=_bodies(runtime),
+        client_of=policy.client_of,
+        opa_connections=opa_connections,
+    )
+
+
+def _bodies(runtime: Runtime) -> BodyStore:
+    limits, largest = runtime.settings.limits, runtime.settings.git.max_request_body
+    budget = Budget(
+        limit=max(limits.request_bodies, largest),
+        share=max(limits.request_bodies_per_address, largest),
+        # Most descriptors are for clients and what serves them.
+        files=max(_FEWEST_BODY_FILES, runtime.environment.descriptors // 8),
+    )
+    return BodyStore(directory=runtime.state / "spools", budget=budget)
 
 
 def _policy(runtime: Runtime) -> Policy:
@@ -190,6 +218,7 @@ def _git_routes(
         background=runtime.background,
         metrics=runtime.metrics,
         body_limit=runtime.settings.git.max_request_body,
+        in_thread=runtime.threads,
         bundle_uris=artefacts.bundle_uris,
         client_of=policy.client_of,
         cloned=CloneCount(metrics=runtime.metrics, tally=store.clones).note,

@@ -139,7 +139,13 @@ class Backend:
         self._search_path = search_path
 
     async def upload_pack(
-        self, *, repository: str, directory: Path, body: bytes | Source, protocol: str | None
+        self,
+        *,
+        repository: str,
+        directory: Path,
+        body: bytes | Source,
+        length: int | None = None,
+        protocol: str | None,
     ) -> BackendResponse:
         """Answer ``POST …/git-upload-pack``; see :meth:`serve`."""
         return await self.serve(
@@ -150,6 +156,7 @@ class Backend:
             query="",
             content_type="application/x-git-upload-pack-request",
             body=body,
+            length=length,
             protocol=protocol,
         )
 
@@ -176,18 +183,21 @@ class Backend:
         query: str,
         content_type: str,
         body: bytes | Source,
+        length: int | None = None,
         protocol: str | None,
     ) -> BackendResponse:
         """Start a backend and wait for its header; its place is free again when it has ended.
 
         :param repository: the identity's name: whose turn it counts as.
         :param directory: the bare repository.
-        :param body: the request's body, without content encoding.
+        :param body: the request's body, without content encoding; it is closed in the end.
+        :param length: bytes of a body that streams, None when that isn't known.
         :param protocol: the client's ``Git-Protocol`` header.
         :raise Busy: when too many wait for a place.
         :raise ProcessFailed: when the backend ends before its header is complete.
         """
-        environment = self._environment(directory, method, body if isinstance(body, bytes) else None) | {
+        source, length = (BytesSource(body), len(body)) if isinstance(body, bytes) else (body, length)
+        environment = self._environment(directory, method, length) | {
             "PATH_INFO": path_info,
             "REQUEST_METHOD": method,
             "QUERY_STRING": query,
@@ -195,8 +205,12 @@ class Backend:
         }
         if version := protocol_version(protocol):
             environment["GIT_PROTOCOL"] = f"version={version}"
-        await self._slots.acquire(repository)
-        child = self._start(repository, environment, BytesSource(body) if isinstance(body, bytes) else body)
+        try:
+            await self._slots.acquire(repository)
+            child = self._start(repository, environment, source)
+        except BaseException:
+            source.close()
+            raise
         try:
             head = await self._head(child)
         except BaseException:
@@ -226,7 +240,7 @@ class Backend:
             raise ProcessFailed(child.command.name, 0, "it ended before its header")
         return head
 
-    def _environment(self, directory: Path, method: str, body: bytes | None) -> dict[str, str]:
+    def _environment(self, directory: Path, method: str, length: int | None) -> dict[str, str]:
         settings = {
             "safe.directory": str(directory),
             "http.receivepack": "false",
@@ -249,7 +263,7 @@ class Backend:
         }
         for number, (key, value) in enumerate(settings.items()):
             environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-        if body is not None:
-            environment["CONTENT_LENGTH"] = str(len(body))
-            environment["GIT_HTTP_MAX_REQUEST_BUFFER"] = str(max(len(body), REQUEST_BUFFER))
+        if length is not None:
+            environment["CONTENT_LENGTH"] = str(length)
+            environment["GIT_HTTP_MAX_REQUEST_BUFFER"] = str(max(length, REQUEST_BUFFER))
         return environment

@@ -29,8 +29,8 @@ def pack_key(repository: str, command: Fetch, marks: Callable[[str], str]) -> st
     parts = [
         repository,
         f"v{command.version}",
-        *(f"want {oid}" for oid in sorted(set(command.wants))),
-        *command.lines,
+        command.wanted,
+        command.shape,
         *(f"refs {marks(prefix)}" for prefix in _looked_at(command)),
     ]
     packets: list[Packet] = [part.encode("utf-8", "surrogateescape") for part in parts]

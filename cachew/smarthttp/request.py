@@ -2,21 +2,29 @@
 
 Protocol v2 names its command (gitprotocol-v2(5)); v0 and v1 send wants and haves (gitprotocol-pack(5)). Both are read
 into one of a few frozen commands, strictly: what would not mean the same to ``upload-pack`` is refused, because the
-same parse decides where a request goes and under which key its answer is kept.
+same parse decides where a request goes and under which key its answer is kept. It is read packet by packet, and what is
+kept of it is little beside the body: a request of a million lines is no more than its ids and two digests.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
+from hashlib import sha256
 from typing import Any
 
 from cachew.mirrors.kinds import bounded
 from cachew.plumbing.errors import BadRequest
-from cachew.plumbing.pktline import DELIM, FLUSH, Packet, Special, decode, text
+from cachew.plumbing.pktline import DELIM, FLUSH, Decoder, Packet, Special, text
+from cachew.smarthttp.oids import Oids
 
 _OID = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?")
 _VERSION = re.compile(r"version=([0-9])")
+_MOST_CAPABILITIES = 256
+_MOST_FEATURES = 64
+_MOST_EXCLUDED = 1000
+"""Refs of ``deepen-not``."""
+_MOST_UNKNOWN = 64
+"""Arguments of ``ls-refs`` that are not known here."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +54,23 @@ class V2Fetch:
     """``fetch``: objects.
 
     :param wants: object ids, in the client's order.
-    :param haves: what the client says it has; such a request without ``done`` is a round of negotiation, and is
-        answered with a pack only when the server is ready.
+    :param haves: how many objects the client says it has; such a request without ``done`` is a round of negotiation,
+        and is answered with a pack only when the server is ready.
     :param features: names of all arguments but ``want``, ``have`` and ``done``.
     :param not_after: the refs of ``deepen-not``.
-    :param raw: the request as it came.
-    :param lines: capabilities and arguments that shape the answer, as they came, without ``want`` lines.
+    :param wanted: a digest of the wants, whatever their order.
+    :param shape: a digest of the capabilities and arguments that shape the answer, as they came, without ``want``
+        lines.
     """
 
-    wants: tuple[str, ...]
-    haves: tuple[str, ...]
+    wants: Sequence[str]
+    haves: int
     done: bool
     features: frozenset[str]
     object_format: str
     not_after: tuple[str, ...]
-    raw: bytes = field(repr=False, compare=False)
-    lines: tuple[str, ...] = field(repr=False)
+    wanted: str = field(repr=False)
+    shape: str = field(repr=False)
 
     version = 2
 
@@ -81,14 +90,14 @@ class V0Request:
     :param features: names of the capabilities, and of all lines but ``want``, ``have`` and ``done``.
     """
 
-    wants: tuple[str, ...]
-    haves: tuple[str, ...]
+    wants: Sequence[str]
+    haves: int
     done: bool
     features: frozenset[str]
     object_format: str
     not_after: tuple[str, ...]
-    raw: bytes = field(repr=False, compare=False)
-    lines: tuple[str, ...] = field(repr=False)
+    wanted: str = field(repr=False)
+    shape: str = field(repr=False)
     capabilities: frozenset[str] = frozenset()
 
     version = 0
@@ -110,18 +119,33 @@ def protocol_version(header: str | None) -> int:
 
 
 def parse_command(body: bytes, protocol: str | None) -> GitCommand:
+    """Read a request body that is in memory; see :func:`read_command`."""
+    return read_command((body,), protocol)
+
+
+def read_command(body: Iterable[bytes], protocol: str | None) -> GitCommand:
     """Read a request body.
 
-    :param body: the whole body, without content encoding.
+    :param body: the whole body in pieces, without content encoding.
     :param protocol: the ``Git-Protocol`` header.
     :raise BadRequest: when it is malformed.
     """
-    packets = decode(body)
-    if packets == [FLUSH]:
-        return Probe()
-    if not packets:
+    packets = _packets(body)
+    first = next(packets, None)
+    if first is None:
         raise BadRequest("the request is empty")
-    return _parse_v2(packets, body) if protocol_version(protocol) == 2 else _parse_v0(packets, body)
+    if first is FLUSH and next(packets, None) is None:
+        return Probe()
+    read = _read_v2 if protocol_version(protocol) == 2 else _read_v0
+    return read(first, packets)
+
+
+def _packets(body: Iterable[bytes]) -> Iterator[Packet]:
+    decoder = Decoder()
+    for piece in body:
+        yield from decoder.feed(piece)
+    if decoder.rest:
+        raise BadRequest("the message ends within a pkt-line")
 
 
 def _line(packet: Packet) -> str:
@@ -134,21 +158,58 @@ def _oid(word: str) -> str:
     return word.lower()
 
 
-def _parse_v2(packets: list[Packet], body: bytes) -> GitCommand:
-    if packets[-1] is not FLUSH or FLUSH in packets[:-1] or packets.count(DELIM) > 1:
-        raise BadRequest("a v2 request is one command that ends with a flush packet")
-    split = packets.index(DELIM) if DELIM in packets else len(packets) - 1
-    capabilities = [_line(packet) for packet in packets[:split]]
-    arguments = [_line(packet) for packet in packets[split + 1 : -1]] if DELIM in packets else []
+# --- protocol v2 ------------------------------------------------------------------------------------------------------
+
+
+def _read_v2(first: Packet, packets: Iterator[Packet]) -> GitCommand:
+    capabilities, delimited = _capabilities(first, packets)
     commands = [line.removeprefix("command=") for line in capabilities if line.startswith("command=")]
     if len(commands) != 1:
         raise BadRequest("a v2 request names one command")
     capabilities = [line for line in capabilities if not line.startswith("command=")]
-    if commands[0] == "ls-refs":
-        return _parse_ls_refs(capabilities, arguments)
-    if commands[0] == "fetch":
-        return _parse_fetch(capabilities, arguments, body)
-    return V2Other(commands[0])
+    arguments = _arguments(packets) if delimited else iter(())
+    command = _command(commands[0], capabilities, arguments)
+    if next(packets, None) is not None:
+        raise _not_one_command()
+    return command
+
+
+def _not_one_command() -> BadRequest:
+    return BadRequest("a v2 request is one command that ends with a flush packet")
+
+
+def _capabilities(packet: Packet | None, packets: Iterator[Packet]) -> tuple[list[str], bool]:
+    """Read what precedes the arguments.
+
+    :return: the lines, and whether arguments follow.
+    """
+    lines: list[str] = []
+    while packet is not FLUSH and packet is not DELIM:
+        if packet is None:
+            raise _not_one_command()
+        if len(lines) >= _MOST_CAPABILITIES:
+            raise BadRequest(f"there are more than {_MOST_CAPABILITIES} capabilities")
+        lines.append(_line(packet))
+        packet = next(packets, None)
+    return lines, packet is DELIM
+
+
+def _arguments(packets: Iterator[Packet]) -> Iterator[str]:
+    for packet in packets:
+        if packet is FLUSH:
+            return
+        yield _line(packet)
+    raise _not_one_command()
+
+
+def _command(name: str, capabilities: list[str], arguments: Iterator[str]) -> GitCommand:
+    if name == "ls-refs":
+        return _ls_refs(capabilities, arguments)
+    if name == "fetch":
+        return _fetch(capabilities, arguments)
+    for _ in arguments:
+        pass
+    return V2Other(name)
 
 
 def _value(capabilities: Iterable[str], name: str) -> str | None:
@@ -159,30 +220,45 @@ def _value(capabilities: Iterable[str], name: str) -> str | None:
     return None
 
 
-def _parse_ls_refs(capabilities: list[str], arguments: list[str]) -> V2LsRefs:
-    flags = {"symrefs", "peel", "unborn"}
-    prefixes = [line.removeprefix("ref-prefix ") for line in arguments if line.startswith("ref-prefix ")]
+def _ls_refs(capabilities: list[str], arguments: Iterator[str]) -> V2LsRefs:
+    flags: set[str] = set()
+    prefixes: list[str] = []
+    unknown: list[str] = []
+    for line in arguments:
+        if line.startswith("ref-prefix "):
+            prefixes.append(line.removeprefix("ref-prefix "))
+        elif line in ("symrefs", "peel", "unborn"):
+            flags.add(line)
+        elif len(unknown) < _MOST_UNKNOWN:
+            unknown.append(line)
+        else:
+            raise BadRequest(f"there are more than {_MOST_UNKNOWN} unknown arguments")
     return V2LsRefs(
         prefixes=bounded(prefixes),
-        symrefs="symrefs" in arguments,
-        peel="peel" in arguments,
-        unborn="unborn" in arguments,
+        symrefs="symrefs" in flags,
+        peel="peel" in flags,
+        unborn="unborn" in flags,
         agent=_value(capabilities, "agent"),
         object_format=_value(capabilities, "object-format") or "sha1",
-        unknown=tuple(line for line in arguments if line not in flags and not line.startswith("ref-prefix ")),
+        unknown=tuple(unknown),
     )
 
 
 class _Lines:
-    """Sorts the lines of a fetch into wants, haves and the rest."""
+    """Sorts the lines of a fetch into wants, haves and the rest.
 
-    def __init__(self) -> None:
-        self.wants: list[str] = []
-        self.haves: list[str] = []
-        self.rest: list[str] = []
+    :param shaping: the capabilities that shape the answer.
+    """
+
+    def __init__(self, shaping: Iterable[str]) -> None:
+        self.wants = Oids()
+        self.haves = 0
         self.features: set[str] = set()
         self.not_after: list[str] = []
         self.done = False
+        self._shape = sha256()
+        for line in shaping:
+            self._shapes(line)
 
     def take(self, line: str) -> None:
         """Sort one line in.
@@ -194,12 +270,17 @@ class _Lines:
             self.wants.append(_oid(value))
             return
         if name == "have":
-            self.haves.append(_oid(value))
+            _oid(value)
+            self.haves += 1
         elif line == "done":
             self.done = True
         else:
             self._take_feature(name, value)
-        self.rest.append(line)
+        self._shapes(line)
+
+    def _shapes(self, line: str) -> None:
+        data = line.encode("utf-8", "surrogateescape")
+        self._shape.update(b"%d " % len(data) + data)
 
     def _take_feature(self, name: str, value: str) -> None:
         self.features.add(name)
@@ -209,28 +290,27 @@ class _Lines:
             _oid(value)
         elif name in ("deepen", "deepen-since") and not (value.isascii() and value.isdigit()):
             raise BadRequest(f"bad number {value[:80]!r}")
+        if len(self.features) > _MOST_FEATURES or len(self.not_after) > _MOST_EXCLUDED:
+            raise BadRequest("the request asks for more than any client does")
 
     def fields(self) -> dict[str, Any]:
         """The fields that both protocols' commands have."""
         return {
-            "wants": tuple(self.wants),
-            "haves": tuple(self.haves),
+            "wants": self.wants,
+            "haves": self.haves,
             "done": self.done,
             "features": frozenset(self.features),
             "not_after": tuple(self.not_after),
+            "wanted": self.wants.digest(),
+            "shape": self._shape.hexdigest(),
         }
 
 
-def _parse_fetch(capabilities: list[str], arguments: list[str], body: bytes) -> V2Fetch:
-    lines = _Lines()
+def _fetch(capabilities: list[str], arguments: Iterator[str]) -> V2Fetch:
+    lines = _Lines(_shaping(capabilities))
     for line in arguments:
         lines.take(line)
-    return V2Fetch(
-        **lines.fields(),
-        object_format=_value(capabilities, "object-format") or "sha1",
-        raw=body,
-        lines=(*_shaping(capabilities), *lines.rest),
-    )
+    return V2Fetch(**lines.fields(), object_format=_value(capabilities, "object-format") or "sha1")
 
 
 def _shaping(capabilities: Iterable[str]) -> list[str]:
@@ -238,27 +318,28 @@ def _shaping(capabilities: Iterable[str]) -> list[str]:
     return [line for line in capabilities if line.partition("=")[0] not in ("agent", "session-id")]
 
 
-def _parse_v0(packets: list[Packet], body: bytes) -> V0Request:
-    rest = iter(packets)
-    needs = [_line(packet) for packet in takewhile(lambda packet: packet is not FLUSH, rest)]
-    if not needs or not needs[0].startswith("want "):
+# --- protocols v0 and v1 ----------------------------------------------------------------------------------------------
+
+
+def _read_v0(packet: Packet | None, packets: Iterator[Packet]) -> GitCommand:
+    line = "" if packet is None or isinstance(packet, Special) else _line(packet)
+    if not line.startswith("want "):
         raise BadRequest("a request begins with a want line")
-    first, _, words = needs[0].removeprefix("want ").partition(" ")
+    first, _, words = line.removeprefix("want ").partition(" ")
     capabilities = words.split()
-    lines = _Lines()
-    for line in (f"want {first}", *needs[1:]):
-        lines.take(line)
-    for line in _negotiation(rest):
+    shaping = _shaping(capabilities)
+    lines = _Lines((" ".join(shaping),))
+    lines.take(f"want {first}")
+    while (packet := next(packets, None)) is not None and packet is not FLUSH:
+        lines.take(_line(packet))
+    for line in _negotiation(packets):
         lines.take(line)
     fields = lines.fields()
     fields["features"] |= {word.partition("=")[0] for word in capabilities}
-    shaping = _shaping(capabilities)
     return V0Request(
         **fields,
         # Git's clients don't say it in v0; the ids do.
         object_format=_value(capabilities, "object-format") or ("sha256" if len(first) == 64 else "sha1"),
-        raw=body,
-        lines=(" ".join(shaping), *lines.rest),
         capabilities=frozenset(capabilities),
     )
 

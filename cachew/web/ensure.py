@@ -11,7 +11,6 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.refs import valid_name
 from cachew.mirrors.wants import MOST_IDS, Asker, Ensured, Supply
 from cachew.plumbing.errors import BadRequest, TooMany
-from cachew.plumbing.streams import read_all
 
 _LIMIT = 4 * 1024 * 1024
 _OID = re.compile(r"[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}")
@@ -93,7 +92,7 @@ class EnsureRefs:
         :raise TooOften: when its client has asked for more than it may in a minute.
         :raise UpstreamError: when the upstream had to be asked and failed.
         """
-        needs = parse_needs(await read_all(request.body, _LIMIT))
+        needs = parse_needs(await request.read_body(_LIMIT))
         asker = Asker(self._client_of(request), authorization)
         mirror = await self._mirrors.made(identity)
         ensured = await self._supply.ensure(mirror, needs.refs, needs.commits, asker)

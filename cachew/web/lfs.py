@@ -81,9 +81,7 @@ class LfsRoutes:
     # batches
 
     async def _batch(self, request: Any, identity: Identity) -> None:
-        if request.body_length is not None and request.body_length > _REQUEST_LIMIT:
-            raise TooLarge(_REQUEST_LIMIT, "the batch request")
-        body = await read_all(request.body, _REQUEST_LIMIT)
+        body = await request.read_body(_REQUEST_LIMIT)
         wanted, origin = wanted_in(body), origin_of(request, self._is_https)
         if not wanted or not origin:
             await self._passthrough.stream(request, identity, _BATCH, body=body)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cachew.http.bodies import send
+from cachew.http.collecting import Body
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
@@ -15,7 +16,7 @@ from cachew.mirrors.refs import of_listing
 from cachew.plumbing.errors import CachewError, UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
-from cachew.plumbing.streams import BytesSource, FileSource, Source, read_start
+from cachew.plumbing.streams import FileSource, Source, read_start
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.packkey import mark, pack_key
@@ -70,9 +71,10 @@ class Packs:
         self._remotes, self._freshness, self._metrics = remotes, freshness, metrics
         self._marks: Remembered[str] = Remembered()
 
-    async def serve(self, request: Any, mirror: Mirror, command: Fetch) -> None:
+    async def serve(self, request: Any, mirror: Mirror, command: Fetch, body: Body) -> None:
         """Answer a fetch whose wants the mirror has.
 
+        :param body: the request's, of which the command was read.
         :raise MirrorRefused: when upload-pack says no, before anything was sent.
         :raise ProcessFailed: when it fails.
         """
@@ -80,7 +82,11 @@ class Packs:
 
         async def produce() -> Source:
             response = await self._backend.upload_pack(
-                repository=mirror.identity.name, directory=mirror.directory, body=command.raw, protocol=protocol
+                repository=mirror.identity.name,
+                directory=mirror.directory,
+                body=body.source(),
+                length=body.size,
+                protocol=protocol,
             )
             refusal = await response.refusal()
             if refusal is not None:
@@ -92,17 +98,20 @@ class Packs:
         response = await self._cache.response(key, produce)
         await self._send(request, response, "mirror")
 
-    async def serve_upstream(self, request: Any, mirror: Mirror, command: Fetch, authorization: str | None) -> None:
+    async def serve_upstream(
+        self, request: Any, mirror: Mirror, command: Fetch, body: Body, authorization: str | None
+    ) -> None:
         """Answer a fetch with the upstream's pack.
 
         :param mirror: the repository's, in whatever state.
+        :param body: the request's, of which the command was read.
 
         :raise UpstreamError: when there is none.
         """
         protocol, identity = request.getHeader("git-protocol"), mirror.identity
 
         async def produce() -> Source:
-            return await self._ask_upstream(identity, command, protocol, authorization)
+            return await self._ask_upstream(identity, body, protocol, authorization)
 
         known = self._freshness.known(identity)
         refs = of_listing(known).refs if known is not None else {}
@@ -117,7 +126,7 @@ class Packs:
         return pack_key(f"{mirror.identity.name} {mirror.instance}", command, marks)
 
     async def _ask_upstream(
-        self, identity: Identity, command: Fetch, protocol: str | None, authorization: str | None
+        self, identity: Identity, body: Body, protocol: str | None, authorization: str | None
     ) -> Source:
         url = self._remotes.of(identity).url
         headers = [(b"Content-Type", _REQUEST), (b"Accept", _RESULT)]
@@ -125,13 +134,11 @@ class Packs:
             headers.append((b"Git-Protocol", protocol.encode("latin-1")))
         if (credential := await self._shown(identity, authorization)) is not None:
             headers.append((b"Authorization", credential.encode("latin-1")))
-        response = await self._client.forward(
-            b"POST", f"{url}/git-upload-pack", headers, BytesSource(command.raw), len(command.raw)
-        )
+        response = await self._client.forward(b"POST", f"{url}/git-upload-pack", headers, body.source(), body.size)
         kept = {name.lower(): value for name, value in response.headers}
         if response.status != 200:
-            body = await read_start(response.source, _REFUSAL_TEXT)
-            raise UpstreamRefused(url, status=response.status, headers=response.headers, body=body)
+            words = await read_start(response.source, _REFUSAL_TEXT)
+            raise UpstreamRefused(url, status=response.status, headers=response.headers, body=words)
         if kept.get(b"content-type", b"").split(b";")[0].strip() != _RESULT or b"content-encoding" in kept:
             response.source.close()
             raise UpstreamUnreachable(url, "its answer to a fetch is not git's")

@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError
 
 from cachew.http.bodies import send
+from cachew.http.collecting import Body
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import SpoolFailed
@@ -36,7 +37,7 @@ class Question:
     :param method: the method.
     :param operation: the operation with its query.
     :param headers: the headers that shape the answer, without credentials.
-    :param body: the body as it is sent.
+    :param body: the body as it is sent, None for none.
     :param key: what equal requests have in common.
     :param authorization: the client's own credential.
     """
@@ -45,7 +46,7 @@ class Question:
     method: bytes
     operation: str
     headers: tuple[tuple[bytes, bytes], ...]
-    body: bytes
+    body: Body | None
     key: str
     authorization: str | None
 
@@ -141,8 +142,8 @@ class PassThrough:
             question.method,
             f"{self._remotes.of(question.identity).url}/{question.operation}",
             _with(question.headers, await self._shown(question.identity, question.authorization)),
-            BytesSource(question.body) if question.method == b"POST" else None,
-            len(question.body) if question.method == b"POST" else None,
+            question.body.source() if question.body is not None else None,
+            question.body.size if question.body is not None else None,
         )
         self._spools.mkdir(parents=True, exist_ok=True)
         spool = Spool(path=self._spools / uuid.uuid4().hex)
@@ -171,17 +172,17 @@ class PassThrough:
 
 
 def question_of(
-    request: Any, identity: Identity, operation: str, *, body: bytes, canonical: str, authorization: str | None
+    request: Any, identity: Identity, operation: str, *, body: Body | None, authorization: str | None
 ) -> Question:
     """Make the question that a request asks the upstream.
 
     :param operation: the operation with its query.
-    :param canonical: what equal bodies have in common.
     """
     headers = tuple(
         (name.encode(), value.encode("latin-1")) for name in _RELAYED if (value := request.getHeader(name)) is not None
     )
-    parts = [identity.name, request.method.decode("latin-1"), operation, repr(headers), canonical, authorization or ""]
+    parts = [identity.name, request.method.decode("latin-1"), operation, repr(headers)]
+    parts += [body.digest if body is not None else "", authorization or ""]
     key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
     return Question(identity, request.method, operation, headers, body, key, authorization)
 

@@ -5,7 +5,6 @@ mirror through the pack cache and ``git http-backend``; what the mirror can't se
 open until the first byte has left.
 """
 
-import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,19 +12,20 @@ from typing import Any
 from twisted.logger import Logger
 
 from cachew.http.bodies import send
+from cachew.http.collecting import Body
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.wants import Asker, Supply
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import ProcessFailed, TooLarge
-from cachew.plumbing.inflate import read_inflated
+from cachew.plumbing.errors import ProcessFailed
+from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
 from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
-from cachew.smarthttp.request import Fetch, GitCommand, Probe, V2LsRefs, V2Other, parse_command, protocol_version
+from cachew.smarthttp.request import Fetch, GitCommand, Probe, V2LsRefs, V2Other, protocol_version, read_command
 from cachew.smarthttp.routing import Kind, Route, Situation, decide
 from cachew.upstream.listing import Listing
 from cachew.web.outcome import outcome_of
@@ -36,6 +36,9 @@ _ADVERTISEMENT = b"application/x-git-upload-pack-advertisement"
 _RESULT = b"application/x-git-upload-pack-result"
 _RENDERED = 128 * 1024 * 1024
 _COMMANDS = ("bundle-uri",)
+_SHORT = 256 * 1024
+"""Bytes of a request above which reading it takes long enough to hold others up."""
+_LONG_AT_A_TIME = 2
 _STALE = b'110 - "response is stale"'
 
 
@@ -53,6 +56,7 @@ class UploadPack:
     :param client_of: tells a request's client.
     :param cloned: told of each repository that was fetched by a client that had nothing of it.
     :param body_limit: the most bytes of an inflated request body.
+    :param in_thread: for reading long requests.
     """
 
     log = Logger()
@@ -68,6 +72,7 @@ class UploadPack:
         background: Background,
         metrics: Metrics,
         body_limit: int,
+        in_thread: Callable[..., Awaitable[Any]],
         bundle_uris: Callable[[Any, Identity], Awaitable[bytes]],
         client_of: Callable[[Any], str],
         cloned: Callable[[Identity], object] = lambda identity: None,
@@ -76,6 +81,7 @@ class UploadPack:
         self._passthrough, self._background, self._metrics = passthrough, background, metrics
         self._body_limit, self._bundle_uris, self._cloned = body_limit, bundle_uris, cloned
         self._client_of = client_of
+        self._in_thread, self._long = in_thread, Slots(limit=_LONG_AT_A_TIME)
         # Rendering fifty thousand refs takes longer than sending them.
         self._rendered: Remembered[bytes] = Remembered(weigh=len, limit=_RENDERED)
 
@@ -90,14 +96,14 @@ class UploadPack:
         mirror = self._mirrors.obtain(identity)
         if not mirror.ready:
             self._mirrors.want(identity)
-            await self._pass(request, identity, authorization, b"", "")
+            await self._pass(request, identity, authorization, None)
         elif version == 2:
             body = v2_advertisement(object_format=mirror.object_format, commands=_COMMANDS)
             await self._memory(request, _ADVERTISEMENT, body)
         else:
             answer = await self._freshness.answer(identity, (), authorization)
             if answer.listing.empty:
-                await self._pass(request, identity, authorization, b"", "")
+                await self._pass(request, identity, authorization, None)
                 return
             _mark(request, answer)
             cut = mirror.repository.shallow()
@@ -111,9 +117,9 @@ class UploadPack:
 
         :raise CachewError: when neither the mirror nor the upstream can.
         """
-        body = await self._body(request)
-        protocol = request.getHeader("git-protocol")
-        command = parse_command(body, protocol)
+        encoding, protocol = request.getHeader("content-encoding"), request.getHeader("git-protocol")
+        body = await request.collect(self._body_limit, encoding=encoding)
+        command = await self._command(identity, body, protocol)
         mirror = self._mirrors.obtain(identity)
         if not mirror.ready:
             self._mirrors.want(identity)
@@ -128,34 +134,36 @@ class UploadPack:
             if isinstance(command, Fetch) and command.done and not command.haves:
                 self._cloned(identity)
 
-    async def _body(self, request: Any) -> bytes:
-        if request.body_length is not None and request.body_length > self._body_limit:
-            raise TooLarge(self._body_limit, "the request body")
-        return await read_inflated(request.body, encoding=request.getHeader("content-encoding"), limit=self._body_limit)
+    async def _command(self, identity: Identity, body: Body, protocol: str | None) -> GitCommand:
+        if body.size <= _SHORT:
+            return read_command(body.pieces(), protocol)
+        async with self._long.take(identity.name):
+            command: GitCommand = await self._in_thread(read_command, body.pieces(), protocol)
+            return command
 
     async def _ls_refs(
-        self, request: Any, identity: Identity, authorization: str | None, body: bytes, command: V2LsRefs
+        self, request: Any, identity: Identity, authorization: str | None, body: Body, command: V2LsRefs
     ) -> None:
         if command.unknown:
-            await self._pass(request, identity, authorization, body, _digest(body))
+            await self._pass(request, identity, authorization, body)
             return
         answer = await self._freshness.answer(identity, command.prefixes, authorization)
         if answer.listing.empty:
             # Only the upstream knows what an empty repository should look like to this client.
-            await self._pass(request, identity, authorization, body, _digest(body))
+            await self._pass(request, identity, authorization, body)
             return
         _mark(request, answer)
         listing = answer.listing
-        body = self._rendered.of(listing, replace(command, agent=None), lambda: ls_refs_response(listing.refs, command))
-        await self._memory(request, _RESULT, body)
+        text = self._rendered.of(listing, replace(command, agent=None), lambda: ls_refs_response(listing.refs, command))
+        await self._memory(request, _RESULT, text)
 
     async def _fetch(
-        self, request: Any, mirror: Mirror, authorization: str | None, body: bytes, command: GitCommand
+        self, request: Any, mirror: Mirror, authorization: str | None, body: Body, command: GitCommand
     ) -> None:
         route = await self._route(mirror, Asker(self._client_of(request), authorization), command)
         if route.kind is Kind.MIRROR and isinstance(command, Fetch):
             try:
-                await self._packs.serve(request, mirror, command)
+                await self._packs.serve(request, mirror, command, body)
                 return
             except (ProcessFailed, MirrorRefused) as error:
                 self._suspect(mirror, error)
@@ -167,9 +175,9 @@ class UploadPack:
             reason=route.reason,
         )
         if isinstance(command, Fetch):
-            await self._packs.serve_upstream(request, mirror, command, authorization)
+            await self._packs.serve_upstream(request, mirror, command, body, authorization)
         else:
-            await self._pass(request, mirror.identity, authorization, body, _digest(body))
+            await self._pass(request, mirror.identity, authorization, body)
 
     async def _route(self, mirror: Mirror, asker: Asker, command: GitCommand) -> Route:
         wants = command.wants if isinstance(command, Fetch) else ()
@@ -191,14 +199,10 @@ class UploadPack:
 
     # --- ways to answer -----------------------------------------------------------------------------------------------
 
-    async def _pass(
-        self, request: Any, identity: Identity, authorization: str | None, body: bytes, canonical: str
-    ) -> None:
+    async def _pass(self, request: Any, identity: Identity, authorization: str | None, body: Body | None) -> None:
         self._metrics.served.labels("upstream").inc()
         operation = "git-upload-pack" if request.method == b"POST" else "info/refs?service=git-upload-pack"
-        question = question_of(
-            request, identity, operation, body=body, canonical=canonical, authorization=authorization
-        )
+        question = question_of(request, identity, operation, body=body, authorization=authorization)
         await self._passthrough.share(request, question)
 
     async def _memory(self, request: Any, content_type: bytes, body: bytes) -> None:
@@ -216,7 +220,3 @@ def _v0(listing: Listing, version: int, cut: Sequence[str]) -> bytes:
 def _mark(request: Any, answer: Answer) -> None:
     if answer.stale:
         request.setHeader(b"Warning", _STALE)
-
-
-def _digest(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import DeferredList
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
@@ -116,5 +116,53 @@ async def test_one_address_takes_no_more_than_its_share(upstream: Upstream, tmp_
         assert other.transport.getHost().host == "127.0.0.2"
         for client in [*held, other]:
             client.transport.abortConnection()
+    finally:
+        await server.stop()
+
+
+class Uploading(Protocol):
+    """Sends most of a body, and tells what comes back.
+
+    :param size: how much of it.
+    :param answered: fires with the first answer that any of them gets.
+    """
+
+    transport: Any
+
+    def __init__(self, size: int, answered: "Deferred[bytes]") -> None:
+        self._size, self._answered = size, answered
+
+    def connectionMade(self) -> None:
+        """Send it."""
+        length = self._size + 4 * MEGABYTE
+        head = f"POST {PATH}/git-upload-pack HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+        self.transport.write(head.encode() + bytes(self._size))
+
+    def dataReceived(self, data: bytes) -> None:
+        """Tell the first answer of all."""
+        if not self._answered.called:
+            self._answered.callback(data)
+
+
+@pytest_twisted.ensureDeferred
+async def test_open_request_bodies_cost_no_memory(upstream: Upstream, git: Git, tmp_path: Path) -> None:
+    """Unfinished bodies of one address lie on disk up to its share; past it comes 503 with Retry-After, and not to
+    others."""
+    repositories.make_repository(upstream.path("org/repo"))
+    config = f'[upstreams."git.example"]\nurl = "{upstream.url}"\n'
+    server = ServerProcess(reactor=reactor, directory=tmp_path / "server", config=config)
+    await server.start()
+    try:
+        await git.run("clone", "-q", f"{server.url}{PATH}", "first")
+        before, refused = server.memory(), Deferred[bytes]()
+        endpoint = TCP4ClientEndpoint(cast(Any, reactor), "127.0.0.1", server.port, bindAddress=("127.0.0.2", 0))
+        clients = [await connectProtocol(endpoint, Uploading(16 * MEGABYTE, refused)) for _ in range(16)]
+        answer = await refused
+        assert answer.startswith(b"HTTP/1.1 503 ") and b"\r\nRetry-After: 5\r\n" in answer
+        grown = server.memory() - before
+        assert grown < 32 * MEGABYTE, f"{grown / MEGABYTE:.0f} MB"
+        await git.run("clone", "-q", f"{server.url}{PATH}", "second")
+        for client in clients:
+            cast(Any, client).transport.abortConnection()
     finally:
         await server.stop()

@@ -7,6 +7,7 @@ from prometheus_client import generate_latest
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.packindex import OpenIndexes
+from cachew.plumbing.budget import Budget
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
@@ -24,6 +25,7 @@ async def test_the_moment_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
             places={"fetch": slots},
             processes=Processes(reactor=None),
             indexes=OpenIndexes(most_maps=5),
+            bodies=Budget(limit=900, share=300, files=3),
             descriptors=700,
             caches=lambda: [CacheStatus(name="packs", objects=2, size=30, capacity=400)],
             state=tmp_path,
@@ -42,6 +44,9 @@ async def test_the_moment_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
         'cachew_work_limit{kind="fetch"} 1.0',
         "cachew_processes_started_total 0.0",
         "cachew_processes 0.0",
+        "cachew_request_body_bytes 0.0",
+        "cachew_request_body_limit_bytes 900.0",
+        "cachew_request_bodies_refused_total 0.0",
         "cachew_descriptors_limit 700.0",
         "cachew_pack_indexes_mapped 0.0",
         "cachew_pack_indexes_mapped_limit 5.0",
