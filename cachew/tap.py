@@ -25,6 +25,7 @@ from twisted.python.logfile import LogFile
 from twisted.python.usage import Options as UsageOptions
 
 from cachew.config.document import schema
+from cachew.config.files import file_problems
 from cachew.config.load import ConfigErrors, load
 from cachew.config.settings import Settings
 from cachew.plumbing.descriptors import raise_limit
@@ -158,6 +159,7 @@ def _read_settings(options: Options) -> Settings:
         environ=os.environ,
         overrides=overrides,
         check_endpoint=_check_endpoint,
+        check_files=file_problems,
     )
     # twistd may change directory when it goes to the background.
     return settings.model_copy(update={"state": settings.state.absolute()})

@@ -129,7 +129,7 @@ def test_twistd_shows_problems_without_a_traceback(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        ('[admin]\ntoken-file = "none"', "the admin token in none can't be read"),
+        ('[admin]\ntoken-file = "none"', 'admin.token-file: "none" can\'t be read: No such file or directory'),
         ('state = "c.toml/state"', "/c.toml/state: Not a directory"),
         ('listen = ["tls:0:certificate=none.pem"]', "none.pem: No such file or directory"),
         ('listen = ["unix:no/such/directory"]', "the server can't start: "),

@@ -147,14 +147,14 @@ class DiskEntry:
 class DiskWriter:
     """An object on its way into a :class:`DiskCache`."""
 
-    def __init__(self, *, cache: "DiskCache", draft: Draft, terms: Terms, limit: int) -> None:
+    def __init__(self, *, cache: "DiskCache", draft: Draft, terms: Terms, limit: int | None) -> None:
         self._cache, self._draft, self._terms, self._limit = cache, draft, terms, limit
         self._size = 0
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes."""
         before, self._size = self._size, self._size + len(data)
-        if self._size > self._limit:
+        if self._limit is not None and self._size > self._limit:
             raise TooLarge(self._limit, "object")
         await self._cache.append(self._draft, data)
         if before // _ROOM_EVERY != self._size // _ROOM_EVERY:
@@ -173,7 +173,7 @@ class DiskCache:
     """See the module.
 
     :param directory: its own; made when it doesn't exist.
-    :param limit: bytes that its files may take.
+    :param limit: bytes that its files may take, None for no bound.
     :param max_ttl: the longest that an object lives, in seconds; None for ever.
     :param min_free: bytes that the file system shall have left.
     :param clock: gives the time, in seconds since the epoch.
@@ -187,7 +187,7 @@ class DiskCache:
         self,
         *,
         directory: Path,
-        limit: int,
+        limit: int | None,
         max_ttl: float | None = None,
         min_free: int = 0,
         clock: Callable[[], float],

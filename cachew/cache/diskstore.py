@@ -44,7 +44,7 @@ class Found(NamedTuple):
 class DiskStore:
     """See the module.
 
-    :param limit: bytes that the files may take.
+    :param limit: bytes that the files may take, None for no bound.
     :param min_free: bytes that the file system shall have left.
     :param free: tells what it has left.
     """
@@ -52,7 +52,7 @@ class DiskStore:
     log = Logger()
 
     def __init__(
-        self, *, directory: Path, limit: int, min_free: int = 0, free: Callable[[Path], int] = free_bytes
+        self, *, directory: Path, limit: int | None, min_free: int = 0, free: Callable[[Path], int] = free_bytes
     ) -> None:
         self._directory, self._limit, self._min_free, self._free = directory, limit, min_free, free
         self._index = DiskIndex(directory / "index.sqlite")
@@ -274,7 +274,7 @@ class DiskStore:
     def stats(self, now: float) -> Stats:
         """Count the visible objects."""
         with self._lock:
-            return self._index.stats(now, self._limit)
+            return self._index.stats(now, self._limit or 0)
 
     def namespaces(self, now: float) -> list[str]:
         """Return the namespaces that have visible objects."""

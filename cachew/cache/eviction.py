@@ -15,15 +15,15 @@ class Sized(Protocol):
 T = TypeVar("T", bound=Sized)
 
 
-def excess(*, used: int, limit: int, free: int | None = None, min_free: int = 0) -> int:
+def excess(*, used: int, limit: int | None, free: int | None = None, min_free: int = 0) -> int:
     """Return how many bytes have to go.
 
     :param used: bytes that are taken, together with those that are about to be.
-    :param limit: bytes that may be taken.
+    :param limit: bytes that may be taken, None for no bound.
     :param free: bytes that the file system has left, None when that doesn't matter.
     :param min_free: bytes that it shall have left.
     """
-    over = used - limit
+    over = 0 if limit is None else used - limit
     if free is not None:
         over = max(over, min_free - free)
     return max(over, 0)

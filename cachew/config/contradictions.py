@@ -1,14 +1,19 @@
 """Settings that are each allowed but not together (pure)."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
+from urllib.parse import urlsplit
 
 from cachew.config.endpoints import reach_of_shell
 from cachew.config.grammar import grammar_of
 from cachew.config.rules import Asked, lets_in_without_token
 from cachew.config.settings import DiskTier, GitHubAppCredential, S3Tier, Settings, TokenCredential
 from cachew.plumbing.percent import decoded_text
+
+_ROUTES = ("", "git", "api", "admin", "metrics", "webhook", "client", "_liveness", "_readiness")
+"""The first segments of the paths that are served."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ def contradictions(settings: Settings) -> Iterator[Problem]:
     yield from _access(settings)
     yield from _access_tests(settings)
     yield from _credentials(settings)
+    yield from _limits(settings)
     yield from _listening(settings)
 
 
@@ -60,6 +66,10 @@ def _upstreams(settings: Settings) -> Iterator[Problem]:
     for host, upstream in settings.upstreams.items():
         if host == "*" and upstream.url is not None:
             yield Problem(("upstreams", "*", "url"), 'must not be set; "*" stands for every public host at its own URL')
+        if host == "*" and upstream.ca_file is not None:
+            yield Problem(("upstreams", "*", "ca-file"), "must not be set; name the host whose authority it is")
+        if upstream.ca_file is not None and upstream.url is not None and urlsplit(upstream.url).scheme == "http":
+            yield Problem(("upstreams", host, "ca-file"), "must not be set where url is http, which has no certificate")
 
 
 def _git(settings: Settings) -> Iterator[Problem]:
@@ -87,7 +97,9 @@ def _cache(settings: Settings) -> Iterator[Problem]:
             if first != index:
                 yield Problem(("cache", index, "prefix"), f"must not be shared with cache[{first}] in one bucket")
         if isinstance(tier, DiskTier):
-            path = PurePath(tier.path or settings.state / "cache")
+            path = _absolute(tier.path or settings.state / "cache")
+            if reason := _overlap(path, _absolute(settings.state)):
+                yield Problem(("cache", index, "path"), reason)
             for other, number in seen.items():
                 if path.is_relative_to(other) or other.is_relative_to(path):
                     yield Problem(("cache", index, "path"), f"must not be shared with cache[{number}]")
@@ -96,10 +108,39 @@ def _cache(settings: Settings) -> Iterator[Problem]:
             yield Problem(("cache", index, "access-key"), "access-key and secret-key are set both or neither")
 
 
+def _absolute(path: PurePath) -> PurePath:
+    return PurePath(os.path.abspath(path))
+
+
+def _overlap(cache: PurePath, state: PurePath) -> str:
+    """Say why a directory can't be a tier's in view of the state directory, nothing when it can."""
+    own = state / "cache"
+    if state.is_relative_to(cache):
+        return "must not be the state directory, nor lie around it"
+    if cache.is_relative_to(state) and cache != own:
+        return f'must not lie in the state directory, but for "{own}", which is the default'
+    return ""
+
+
 def _access(settings: Settings) -> Iterator[Problem]:
     for index, rule in enumerate(settings.access.rule):
-        if not (rule.cidr or rule.method or rule.path or rule.header or rule.token):
+        if rule.path is not None and (reason := _no_route(rule.path)):
+            yield Problem(("access", "rule", index, "path"), reason)
+        if not (rule.cidr or rule.method or rule.path is not None or rule.header or rule.token):
             yield Problem(("access", "rule", index), "must have a condition: cidr, method, path, header or token")
+
+
+def _no_route(path: str) -> str:
+    """Say why no request has a path that begins so, nothing when some may."""
+    first, *rest = path.removeprefix("/").split("/")
+    if not path.startswith("/") or first not in _ROUTES:
+        return f"must begin with one of {', '.join(f'/{route}' for route in _ROUTES)}"
+    host = rest[0] if first == "git" and rest else ""
+    if host != host.lower() or host.endswith(":443"):
+        return f'must name the host as cachew does, in lower case and without the usual port, not "{host}"'
+    if first == "git" and path.rstrip("/").endswith(".git"):
+        return 'must name the repository as cachew does, without ".git"'
+    return ""
 
 
 def _access_tests(settings: Settings) -> Iterator[Problem]:
@@ -116,7 +157,13 @@ def _access_tests(settings: Settings) -> Iterator[Problem]:
 
 def _credentials(settings: Settings) -> Iterator[Problem]:
     seen: dict[str, int] = {}
+    apps_seen: dict[tuple[str, str, str], int] = {}
     for index, credential in enumerate(settings.credentials):
+        if isinstance(credential, GitHubAppCredential):
+            app = (credential.url_prefix, credential.api_url, credential.app_id)
+            if (same := apps_seen.setdefault(app, index)) != index:
+                message = f"is the same app for the same URLs as that of credentials[{same}]"
+                yield Problem(("credentials", index, "app-id"), message)
         if isinstance(credential, TokenCredential) and (credential.token is None) == (credential.token_file is None):
             yield Problem(("credentials", index, "token"), "exactly one of token and token-file must be set")
         first = seen.setdefault(credential.url_prefix, index)
@@ -124,6 +171,12 @@ def _credentials(settings: Settings) -> Iterator[Problem]:
         apps = all(isinstance(settings.credentials[one], GitHubAppCredential) for one in (first, index))
         if first != index and not apps:
             yield Problem(("credentials", index, "url-prefix"), f"is the same as that of credentials[{first}]")
+
+
+def _limits(settings: Settings) -> Iterator[Problem]:
+    limits = settings.limits
+    if limits.header_size < limits.header_line:
+        yield Problem(("limits", "header-size"), "must not be less than header-line")
 
 
 def _listening(settings: Settings) -> Iterator[Problem]:

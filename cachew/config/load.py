@@ -6,7 +6,7 @@ undefined variables and settings that contradict each other.
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -31,6 +31,10 @@ _TYPE_NAMES = {
     "missing": "must be set",
 }
 Path = tuple[str | int, ...]
+_SECRETS = frozenset(
+    {"token", "header", "access-key", "secret-key", "github-secret", "gitlab-token", "gitea-secret", "username"}
+)
+"""Keys whose values let somebody in."""
 
 
 class ConfigErrors(Exception):
@@ -60,6 +64,7 @@ def load(
     environ: Mapping[str, str],
     overrides: Mapping[str, Any] | None = None,
     check_endpoint: Callable[[str], object] = lambda description: None,
+    check_files: Callable[[Settings], Iterable[Problem]] = lambda settings: (),
 ) -> Settings:
     """Read a config file.
 
@@ -68,6 +73,7 @@ def load(
     :param environ: values for ``${VAR}``.
     :param overrides: top-level keys that the command line sets instead.
     :param check_endpoint: raises :class:`ValueError` when an endpoint description is malformed.
+    :param check_files: finds what is wrong with the files that the settings name.
     :raise ConfigErrors: with everything that is wrong.
     """
     try:
@@ -79,7 +85,8 @@ def load(
     settings = _validate(data, problems)
     problems += _bad_endpoints(settings, check_endpoint)
     damaged = {problem.path[0] for problem in problems if problem.path}
-    problems += [found for found in contradictions(settings) if not damaged & {path[0] for path in found.paths}]
+    further = [*contradictions(settings), *check_files(settings)]
+    problems += [found for found in further if not damaged & {path[0] for path in found.paths}]
     if problems:
         raise ConfigErrors(file, problems)
     return settings
@@ -96,11 +103,17 @@ def _expand(value: Any, path: Path, environ: Mapping[str, str], problems: list[P
     def replacement(match: re.Match[str]) -> str:
         if match[0] == "$$":
             return "$"
+        if environ.get(match[1]) == "" and path and _is_secret(path):
+            problems.append(Problem(path, f"the environment variable {match[1]} is empty, and so would a secret be"))
         if match[1] not in environ:
             problems.append(Problem(path, f"the environment variable {match[1]} is not set (write $$ for a single $)"))
         return environ.get(match[1], "unset")
 
     return _VARIABLE.sub(replacement, value)
+
+
+def _is_secret(path: Path) -> bool:
+    return next((step for step in reversed(path) if isinstance(step, str)), "") in _SECRETS
 
 
 def _validate(data: dict[str, Any], problems: list[Problem]) -> Settings:

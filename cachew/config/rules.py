@@ -101,7 +101,9 @@ def _applies(rule: Rule, asked: Asked) -> bool:
 def is_bearer(authorization: str, token: Secret) -> bool:
     """Say whether an ``Authorization`` is a token's, in a time that tells nothing about it."""
     scheme, _, shown = authorization.partition(" ")
-    return scheme.lower() == "bearer" and compare_digest(shown.strip().encode(), token.get_secret_value().encode())
+    secret = token.get_secret_value()
+    # An empty secret is nobody's.
+    return bool(secret) and scheme.lower() == "bearer" and compare_digest(shown.strip().encode(), secret.encode())
 
 
 def _within(rule: Rule, address: Address | None) -> bool:
@@ -140,4 +142,5 @@ def _begins(path: str, prefix: str) -> bool:
 
 def _has(headers: Mapping[str, str], line: str) -> bool:
     name, _, value = line.partition(":")
-    return compare_digest(headers.get(name.strip().lower(), "").encode(), value.strip().encode())
+    shown = headers.get(name.strip().lower())
+    return shown is not None and compare_digest(shown.encode(), value.strip().encode())

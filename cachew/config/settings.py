@@ -6,27 +6,33 @@ are these names with hyphens. Durations are seconds and sizes bytes once read.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StrictBool
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
 
 from cachew.config.types import (
     Address,
     AtLeastOne,
     BaseUrl,
+    Bound,
     Count,
     Duration,
     DurationOrZero,
+    FilePath,
     HeaderLine,
     HostName,
     HttpUrl,
+    Method,
+    Methods,
     Networks,
     ObjectPrefix,
+    OwnHostNames,
+    Secret,
     Section,
     Size,
     Text,
     Texts,
+    Token,
     key,
     not_empty,
     one_or_many,
@@ -38,9 +44,9 @@ class Upstream(Section):
     admits it. "*" admits every public host name. Listing any replaces the default four."""
 
     url: BaseUrl | None = key(
-        None, "Base URL of its repositories, which may be a private address.", example='"http://10.0.0.5:3000/"'
+        None, "Base URL of its repositories, which may be a private address.", example='"https://10.0.0.5:3000/"'
     )
-    ca_file: Path | None = key(
+    ca_file: FilePath | None = key(
         None, "PEM file of the authority that signed its certificate.", example='"/etc/cachew/ca.pem"'
     )
     ignore_case: StrictBool | None = key(
@@ -74,15 +80,17 @@ class GitSettings(Section):
     lfs_snapshots: StrictBool = key(True, "Whether LFS snapshots are made of repositories that use LFS.")
     lfs_timeout: Duration = key("30m", "The most time that fetching a repository's LFS objects may take.")
     bundle_cache_ttl: Duration = key("2h", "How long a bundle is kept in the cache.")
-    max_processes: Count = key(0, "How many git processes serve clients at a time; 0: four more than twice the cores.")
+    max_processes: AtLeastOne | None = key(
+        None, "How many git processes serve clients at a time; by default four more than twice the cores.", example="12"
+    )
     max_fetches: AtLeastOne = key(
         8, "How many fetches into mirrors may run at a time, and as many of what clients ask for by id."
     )
     max_clones: AtLeastOne = key(4, "How many repositories may be mirrored for the first time at a time.")
     queue_limit: AtLeastOne = key(1000, "How many requests may wait for a git process before others get 503.")
-    max_request_body: Size = key("64MB", "The largest request body of a fetch, after decompression.")
-    max_listing: Size = key("256MB", "The largest ref listing that is taken from an upstream.")
-    pack_threads: Count = key(2, "Threads of each packing git process; 0: as many as there are cores.")
+    max_request_body: Bound = key("64MB", "The largest request body of a fetch, after decompression.")
+    max_listing: Bound = key("256MB", "The largest ref listing that is taken from an upstream.")
+    pack_threads: Count = key(2, "Threads of each packing git process; 0: no bound but the number of cores.")
     pack_window_memory: Size = key("256MB", "Memory for each packing thread's delta window; 0: no bound.")
     mirror_limit: Size = key("0", "What all mirrors may occupy, least recently used ones go first; 0: no bound.")
     forget_after: DurationOrZero = key("0s", "A mirror nobody has asked for this long is removed; 0s: never.")
@@ -91,15 +99,16 @@ class GitSettings(Section):
 class PackCacheSettings(Section):
     """Answers to fetches, kept as files so that the same fetch is computed once."""
 
-    limit: Size = key("20GB", "What it may occupy; 0 turns it off.")
-    min_free: Size = key("5GB", "Free space that it leaves on its filesystem.")
+    enabled: StrictBool = key(True, "Whether there is one; without, every answer is computed anew.")
+    limit: Size = key("20GB", "What it may occupy; 0: no bound but min-free.")
+    min_free: Size = key("5GB", "Free space that it leaves on its filesystem; 0: no bound.")
 
 
 class MemoryTier(Section):
     """A tier in memory."""
 
     backend: Literal["memory"] = key("memory", "In memory.")
-    limit: Size = key("1GB", "What it may occupy.")
+    limit: Bound = key("1GB", "What it may occupy.")
     max_ttl: Duration = key("1h", "The longest that an object is kept.")
 
 
@@ -107,9 +116,11 @@ class DiskTier(Section):
     """A tier on a filesystem."""
 
     backend: Literal["disk"] = key("disk", "On a filesystem.")
-    path: Path | None = key(None, "Its directory; by default cache in the state directory.", example='"/srv/cachew"')
-    limit: Size = key("100GB", "What it may occupy.")
-    min_free: Size = key("5GB", "Free space that it leaves on its filesystem.")
+    path: FilePath | None = key(
+        None, "Its directory; by default cache in the state directory.", example='"/srv/cachew"'
+    )
+    limit: Size = key("100GB", "What it may occupy; 0: no bound but min-free.")
+    min_free: Size = key("5GB", "Free space that it leaves on its filesystem; 0: no bound.")
     max_ttl: Duration = key("168h", "The longest that an object is kept.")
 
 
@@ -121,8 +132,8 @@ class S3Tier(Section):
     prefix: ObjectPrefix = key("", "What the names of all its objects begin with.")
     endpoint: BaseUrl | None = key(None, "URL of the store; by default AWS.", example='"http://10.0.0.6:9000/"')
     region: Text = key("us-east-1", "The store's region.")
-    access_key: SecretStr | None = key(None, "Access key; by default the machine's role.", example='"${S3_KEY}"')
-    secret_key: SecretStr | None = key(None, "Secret that belongs to the access key.", example='"${S3_SECRET}"')
+    access_key: Secret | None = key(None, "Access key; by default the machine's role.", example='"${S3_KEY}"')
+    secret_key: Secret | None = key(None, "Secret that belongs to the access key.", example='"${S3_SECRET}"')
     path_style: StrictBool = key(True, "Whether the bucket is part of the path rather than of the host name.")
     limit: Size = key(
         "0",
@@ -141,18 +152,18 @@ class AccessRule(Section):
 
     action: Literal["allow", "deny"] = key(..., "What happens to the requests that it describes.", example='"allow"')
     cidr: Networks = key((), "Networks, one of which the client is in.", example='"10.0.0.0/8"')
-    method: Texts = key((), "Methods, one of which the request has.", example='["GET", "HEAD"]')
+    method: Methods = key((), "Methods, one of which the request has.", example='["GET", "HEAD"]')
     path: str | None = key(None, "What the request's path begins with, in whole segments.", example='"/metrics"')
     header: HeaderLine | None = key(None, "A header that the request has.", example='"X-Team: build"')
-    token: SecretStr | None = key(None, "A bearer token that the request carries.", example='"${MONITORING_TOKEN}"')
+    token: Token | None = key(None, "A bearer token that the request carries.", example='"${MONITORING_TOKEN}"')
 
 
 class AccessTest(Section):
     """A request without token and what must become of it, checked at start."""
 
     address: Address = key(..., "The client's address.", example='"10.1.2.3"')
-    method: Text = key("GET", "The request's method.")
-    path: Text = key(..., "The request's path.", example='"/metrics"')
+    method: Method = key("GET", "The request's method.")
+    path: Annotated[str, Field(pattern="^/")] = key(..., "The request's path.", example='"/metrics"')
     header: Annotated[tuple[HeaderLine, ...], BeforeValidator(one_or_many)] = key(
         (), "The request's headers.", example='["X-Team: build", "Authorization: Bearer ${MONITORING_TOKEN}"]'
     )
@@ -184,10 +195,10 @@ class AccessSettings(Section):
 class AdminSettings(Section):
     """The dashboard, the metrics and the object API."""
 
-    token_file: Path | None = key(
+    token_file: FilePath | None = key(
         None, "File with the admin token; by default one is made in the state directory.", example='"/etc/cachew/token"'
     )
-    host_names: Texts = key(
+    host_names: OwnHostNames = key(
         (), "Names by which browsers may address this server, beside localhost.", example='["cachew.example"]'
     )
     session: Duration = key("12h", "How long a login to the dashboard is good.")
@@ -201,8 +212,8 @@ class TokenCredential(Section):
         ..., "The upstream URLs it is for; the longest prefix wins.", example='"https://github.com/"'
     )
     username: Text = key("x-access-token", "User name that goes with it.")
-    token: SecretStr | None = key(None, "The token.", example='"${GITHUB_TOKEN}"')
-    token_file: Path | None = key(None, "File that holds the token.", example='"/etc/cachew/github-token"')
+    token: Token | None = key(None, "The token.", example='"${GITHUB_TOKEN}"')
+    token_file: FilePath | None = key(None, "File that holds the token.", example='"/etc/cachew/github-token"')
 
 
 class NetrcCredential(Section):
@@ -210,7 +221,7 @@ class NetrcCredential(Section):
 
     kind: Literal["netrc"] = key("netrc", "A netrc file.")
     url_prefix: BaseUrl = key(..., "The upstream URLs it is for.", example='"https://git.example/"')
-    file: Path = key(..., "The file.", example='"/etc/cachew/netrc"')
+    file: FilePath = key(..., "The file.", example='"/etc/cachew/netrc"')
 
 
 class CommandCredential(Section):
@@ -231,7 +242,7 @@ class GitHubAppCredential(Section):
         ..., "The upstream URLs it is for; apps may share them.", example='"https://github.com/org/"'
     )
     app_id: Text = key(..., "The app's or client's id.", example='"123456"')
-    private_key_file: Path = key(..., "PEM file of the app's private key.", example='"/etc/cachew/app.pem"')
+    private_key_file: FilePath = key(..., "PEM file of the app's private key.", example='"/etc/cachew/app.pem"')
     installation_id: Text | None = key(
         None, "The installation for owners that have none of their own.", example='"654321"'
     )
@@ -246,9 +257,9 @@ Credential = Annotated[
 class WebhookSettings(Section):
     """Push events that make mirrors fetch at once. An endpoint without its secret is closed."""
 
-    github_secret: SecretStr | None = key(None, "Secret of POST /webhook/github.", example='"${GITHUB_WEBHOOK_SECRET}"')
-    gitlab_token: SecretStr | None = key(None, "Token of POST /webhook/gitlab.", example='"${GITLAB_WEBHOOK_TOKEN}"')
-    gitea_secret: SecretStr | None = key(None, "Secret of POST /webhook/gitea.", example='"${GITEA_WEBHOOK_SECRET}"')
+    github_secret: Secret | None = key(None, "Secret of POST /webhook/github.", example='"${GITHUB_WEBHOOK_SECRET}"')
+    gitlab_token: Token | None = key(None, "Token of POST /webhook/gitlab.", example='"${GITLAB_WEBHOOK_TOKEN}"')
+    gitea_secret: Secret | None = key(None, "Secret of POST /webhook/gitea.", example='"${GITEA_WEBHOOK_SECRET}"')
 
 
 class LimitSettings(Section):
@@ -261,8 +272,8 @@ class LimitSettings(Section):
     ids_per_minute: AtLeastOne = key(
         2000, "Objects that no ref leads to, which one client address may have fetched by their ids in a minute."
     )
-    header_line: Size = key("16KiB", "The longest line of a request's head.")
-    header_size: Size = key("64KiB", "The longest head of a request.")
+    header_line: Bound = key("16KiB", "The longest line of a request's head.")
+    header_size: Bound = key("64KiB", "The longest head of a request.")
     header_count: AtLeastOne = key(200, "The most headers of a request.")
     header_timeout: Duration = key("30s", "How long a request's head may take.")
     keep_alive: Duration = key("75s", "How long an idle connection is kept.")
@@ -272,8 +283,10 @@ class LimitSettings(Section):
     )
     body_timeout: Duration = key("60s", "How long a client that sends a body may be silent.")
     write_timeout: Duration = key("300s", "How long a client may take nothing of its response.")
-    max_object: Size = key("50GB", "The largest object that the object API takes.")
-    min_free: Size = key("2GB", "Free space on the state directory's filesystem below which nothing new is mirrored.")
+    max_object: Size = key("50GB", "The largest object that the object API takes; 0: no bound.")
+    min_free: Size = key(
+        "2GB", "Free space on the state directory's filesystem below which nothing new is mirrored; 0: no bound."
+    )
     threads: AtLeastOne = key(8, "Threads for files and compression.")
     store_threads: AtLeastOne = key(16, "Threads for calls to object stores.")
 
@@ -286,7 +299,7 @@ class ManholeSettings(Section):
         "Endpoint on loopback, or a unix socket of one's own: unix:PATH:mode=600.",
         example='"tcp:2222:interface=127.0.0.1"',
     )
-    authorized_keys: Path | None = key(
+    authorized_keys: FilePath | None = key(
         None, "File of the public keys that may log in.", example='"/etc/cachew/authorized_keys"'
     )
 
@@ -294,7 +307,7 @@ class ManholeSettings(Section):
 class Settings(Section):
     """The whole config file."""
 
-    state: Path = key("./state", "Directory of everything that outlives a restart.")
+    state: FilePath = key("./state", "Directory of everything that outlives a restart.")
     listen: Annotated[Texts, AfterValidator(not_empty)] = key(
         ("tcp:8080:interface=127.0.0.1",),
         "Twisted endpoints, or tls:PORT:certificate=FILE:key=FILE, whose files are read anew when they change.",

@@ -5,6 +5,7 @@ Every kind refuses what it does not allow with a text that says what it does.
 
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,12 +16,16 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    SecretStr,
 )
 
 from cachew.plumbing.units import parse_duration, parse_size
 
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?")
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
+"""What requests can be."""
+_CREDENTIALS = frozenset({"authorization", "proxy-authorization"})
 _NO_HOST = re.compile(r"[\s%]")
 
 
@@ -49,9 +54,30 @@ def _size(value: object) -> int:
     return parse_size(_text_of("size", '"20GB"', value))
 
 
+def _bound(value: int) -> int:
+    if not value:
+        raise ValueError("must be more than 0; this can't be without a bound")
+    return value
+
+
 def _whole(value: object) -> object:
-    if isinstance(value, bool | float):
-        raise ValueError("must be a whole number")
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError("must be a whole number, without quotes")
+    return value
+
+
+def _path(value: object) -> object:
+    if value == "":
+        raise ValueError("must not be empty")
+    return value
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text.strip():
+        raise ValueError("must not be empty; an empty secret would let everybody in")
+    if text != text.strip() or not text.isprintable():
+        raise ValueError("must not hold line breaks, nor blanks at its ends, which nobody would show")
     return value
 
 
@@ -64,6 +90,25 @@ def _host(name: str) -> str:
     if name != "*" and (not _HOST.fullmatch(name) or name.endswith(":443")):
         raise ValueError('must be a host name in lower case, with its port unless that is 443, or "*"')
     return name
+
+
+def _token(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text.isascii() or " " in text:
+        raise ValueError("must consist of ASCII characters without blanks, as can be sent in a header")
+    return value
+
+
+def _own_host(name: str) -> str:
+    if not _HOST.fullmatch(name.lower()) or ":" in name:
+        raise ValueError('must be a host name alone, such as "cachew.example": no port, no scheme, no path')
+    return name
+
+
+def _method(value: str) -> str:
+    if value not in METHODS:
+        raise ValueError(f"must be one of {', '.join(METHODS)}")
+    return value
 
 
 def _base_url(value: str) -> str:
@@ -115,15 +160,25 @@ def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _header_line(value: str) -> str:
-    name, colon, _ = value.partition(":")
+    name, colon, text = value.partition(":")
     if not colon or not name.strip():
         raise ValueError('must be "Name: value"')
+    scheme, _, credential = text.strip().partition(" ")
+    if not scheme or (name.strip().lower() in _CREDENTIALS and not credential.strip()):
+        raise ValueError('must be "Name: value", whose value is not empty')
     return value
 
 
 Duration = Annotated[float, BeforeValidator(_duration), AfterValidator(_positive)]
 DurationOrZero = Annotated[float, BeforeValidator(_duration)]
 Size = Annotated[int, BeforeValidator(_size)]
+Bound = Annotated[int, BeforeValidator(_size), AfterValidator(_bound)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+Token = Annotated[SecretStr, AfterValidator(_secret), AfterValidator(_token)]
+OwnHostNames = Annotated[tuple[Annotated[str, AfterValidator(_own_host)], ...], BeforeValidator(one_or_many)]
+Method = Annotated[str, AfterValidator(_method)]
+Methods = Annotated[tuple[Method, ...], BeforeValidator(one_or_many)]
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
 AtLeastOne = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 HostName = Annotated[str, AfterValidator(_host)]

@@ -61,7 +61,7 @@ def make_store(runtime: Runtime) -> StoreParts:
         ),
         pack_cache=PackCache(
             directory=runtime.state / "packs",
-            limit=settings.pack_cache.limit,
+            limit=(settings.pack_cache.limit or None) if settings.pack_cache.enabled else 0,
             min_free=settings.pack_cache.min_free,
             threads=runtime.threads,
             clock=now,
@@ -130,7 +130,7 @@ def _tier(
     if isinstance(tier, DiskTier):
         return DiskCache(
             directory=tier.path or state / "cache",
-            limit=tier.limit,
+            limit=tier.limit or None,
             max_ttl=tier.max_ttl,
             min_free=tier.min_free,
             clock=wall.seconds,

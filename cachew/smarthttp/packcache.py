@@ -62,7 +62,7 @@ class PackCache:
     What is under way comes on top of ``limit`` until it ends; an answer larger than ``limit`` is not kept.
 
     :param directory: where; nothing else may live there.
-    :param limit: bytes that kept answers may take; 0 keeps and shares nothing.
+    :param limit: bytes that kept answers may take; None for no bound, 0 keeps and shares nothing.
     :param min_free: bytes that the file system must have left before anything is spooled.
     :param threads: runs blocking work.
     :param clock: epoch seconds, for the order of use.
@@ -75,7 +75,7 @@ class PackCache:
         self,
         *,
         directory: Path,
-        limit: int,
+        limit: int | None,
         min_free: int,
         threads: InThread,
         clock: Callable[[], float],
@@ -95,8 +95,8 @@ class PackCache:
 
     @property
     def limit(self) -> int:
-        """Bytes that kept answers may take."""
-        return self._limit
+        """Bytes that kept answers may take, 0 for no bound."""
+        return self._limit or 0
 
     @property
     def producing(self) -> int:
@@ -204,7 +204,7 @@ class PackCache:
         """Keep a production that is whole, and drop any other."""
         spool = production.spool
         try:
-            if spool.state == "finished" and spool.size <= self._limit:
+            if spool.state == "finished" and (self._limit is None or spool.size <= self._limit):
                 stamp = await self._threads(packfiles.seal, spool.path, key=key, size=spool.size)
                 if stamp is not None:
                     spool.keep(self._path(key))
@@ -215,7 +215,7 @@ class PackCache:
 
     async def _make_room(self) -> bool:
         """Drop the least recently used until the file system has its floor; say whether it has."""
-        if self._limit <= 0:
+        if self._limit is not None and self._limit <= 0:
             return False
         free = await self._threads(self._free_space, self._directory)
         if free < self._min_free:
@@ -224,8 +224,10 @@ class PackCache:
             free += before - self.size
         return free >= self._min_free
 
-    async def _shrink(self, size: int) -> None:
-        """Drop the least recently used until the rest takes no more than ``size`` bytes."""
+    async def _shrink(self, size: int | None) -> None:
+        """Drop the least recently used until the rest takes no more than ``size`` bytes, None for no bound."""
+        if size is None:
+            return
         victims, left = [], self.size
         for key, kept in self._kept.items():
             if left <= size:

@@ -111,7 +111,9 @@ class DashboardRoutes:
             return self._logged_in(request, good, "That is not the admin token.")
         code = query_field(request, "code")
         if code and request.method == b"GET":
-            return self._logged_in(request, self._access.redeem(code), "That link was used already.")
+            return self._logged_in(
+                request, self._access.redeem(code), "That link was used already, or is older than an hour."
+            )
         return self._render(request, "login.html", None, message="")
 
     async def logout(self, request: Any) -> bytes:

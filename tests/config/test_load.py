@@ -277,3 +277,109 @@ def test_endpoints_are_checked() -> None:
     with pytest.raises(ConfigErrors) as caught:
         load("", environ={}, check_endpoint=check)
     assert "listen[0]" in str(caught.value) and "not a Twisted endpoint" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[[access.rule]]\naction = 'allow'\npath = '/api'\ntoken = '${V}'", "access.rule[0].token"),
+        ("[[access.rule]]\naction = 'allow'\nheader = 'X-Key: ${V}'", "access.rule[0].header"),
+        ("[[access.rule]]\naction = 'allow'\nheader = 'X-Key: fixed${V}'", "access.rule[0].header"),
+        ("[[access.rule]]\naction = 'allow'\nheader = 'Authorization: Bearer ${V}'", "access.rule[0].header"),
+        ("[webhook]\ngithub-secret = '${V}'", "webhook.github-secret"),
+        ("[webhook]\ngitlab-token = '${V}'", "webhook.gitlab-token"),
+        ("[webhook]\ngitea-secret = '${V}'", "webhook.gitea-secret"),
+        ("[[credentials]]\nkind = 'token'\nurl-prefix = 'https://h/'\ntoken = '${V}'", "credentials[0].token"),
+        ("[[cache]]\nbackend = 's3'\nbucket = 'b'\naccess-key = '${V}'\nsecret-key = 'x'", "cache[0].access-key"),
+        ("[[cache]]\nbackend = 's3'\nbucket = 'b'\naccess-key = 'x'\nsecret-key = '${V}'", "cache[0].secret-key"),
+    ],
+)
+@pytest.mark.parametrize("value", ["", " ", "\t", "\n"])
+def test_an_empty_secret_is_refused(text: str, key: str, value: str) -> None:
+    """No secret, token or password may be empty or blank: it would open the door to everybody who shows none."""
+    found = complaints(text, V=value) if "fixed" not in text or not value else [key]
+    assert {complaint.partition(":")[0] for complaint in found} == {key}
+
+
+@pytest.mark.parametrize("value", ["abc\n", " abc", "a\nb", "a b", "ä"])
+def test_a_token_that_nobody_could_show_is_refused(value: str) -> None:
+    """A token with a line break or a blank, as of a variable that was read from a file, would never match."""
+    assert complaints("[[access.rule]]\naction = 'allow'\ntoken = '${V}'", V=value)
+    assert complaints("[[credentials]]\nkind = 'token'\nurl-prefix = 'https://h/'\ntoken = '${V}'", V=value)
+
+
+APP = "[[credentials]]\nkind = 'github-app'\nurl-prefix = 'https://github.com/'\nprivate-key-file = 'k'\napp-id = "
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[[access.rule]]\naction = 'deny'\npath = 'metricsx'", "access.rule[0].path: must begin with one of /, /git,"),
+        (
+            "[[access.rule]]\naction = 'deny'\npath = '/metricsx'",
+            "access.rule[0].path: must begin with one of /, /git,",
+        ),
+        ("[[access.rule]]\naction = 'deny'\npath = '/git/GitHub.com/x'", "access.rule[0].path: must name the host as"),
+        ("[[access.rule]]\naction = 'deny'\npath = '/git/h:443/x'", "access.rule[0].path: must name the host as"),
+        ("[[access.rule]]\naction = 'deny'\npath = '/git/h/x.git'", "access.rule[0].path: must name the repository as"),
+        ("[[access.rule]]\naction = 'deny'\npath = ''", "access.rule[0].path: must begin with one of /, /git,"),
+        ("[[access.rule]]\naction = 'deny'\nmethod = 'get'", "access.rule[0].method[0]: must be one of GET, HEAD,"),
+        ("[[access.rule]]\naction = 'deny'\nmethod = ['GTE']", "access.rule[0].method[0]: must be one of GET, HEAD,"),
+        ("[admin]\nhost-names = ['x:8080']", "admin.host-names[0]: must be a host name alone"),
+        ("[admin]\nhost-names = 'https://x'", "admin.host-names[0]: must be a host name alone"),
+        ("[admin]\nhost-names = ''", "admin.host-names[0]: must be a host name alone"),
+        (f"{APP}'1'\n{APP}'1'", "credentials[1].app-id: is the same app for the same URLs as that of credentials[0]"),
+        ("[upstreams.h]\nurl = 'http://h/'\nca-file = 'x'", "upstreams.h.ca-file: must not be set where url is http"),
+        ("[upstreams.'*']\nca-file = 'x'", 'upstreams."*".ca-file: must not be set; name the host'),
+        ("[upstreams.h]\nca-file = ''", "upstreams.h.ca-file: must not be empty"),
+        ("state = '${E}'", "state: must not be empty"),
+        ("[git]\nmax-fetches = '8'", "git.max-fetches: must be a whole number, without quotes"),
+        ("[git]\npack-threads = '8'", "git.pack-threads: must be a whole number, without quotes"),
+        ("[limits]\nconnections = '8'", "limits.connections: must be a whole number, without quotes"),
+        ("[limits]\nheader-line = '0'", "limits.header-line: must be more than 0"),
+        ("[limits]\nheader-size = 0", "limits.header-size: must be more than 0"),
+        ("[limits]\nheader-line = '65KiB'", "limits.header-size: must not be less than header-line"),
+        ("[git]\nmax-request-body = '0'", "git.max-request-body: must be more than 0"),
+        ("[git]\nmax-listing = '0'", "git.max-listing: must be more than 0"),
+        ("[[cache]]\nbackend = 'memory'\nlimit = '0'", "cache[0].limit: must be more than 0"),
+        ("[git]\nmax-processes = 0", "git.max-processes: must be at least 1"),
+        ("state = '/s'\n[[cache]]\nbackend='disk'\npath='/s/mirrors'", "cache[0].path: must not lie in the state"),
+        ("state = '/s'\n[[cache]]\nbackend='disk'\npath='/s/cache/x'", "cache[0].path: must not lie in the state"),
+        ("state = '/s'\n[[cache]]\nbackend='disk'\npath='/a/../s'", "cache[0].path: must not be the state directory"),
+        ("state = '/s/t'\n[[cache]]\nbackend='disk'\npath='/s'", "cache[0].path: must not be the state directory"),
+        (
+            "[[cache]]\nbackend='disk'\npath='/a/b'\n[[cache]]\nbackend='disk'\npath='/a/x/../b/'",
+            "cache[1].path: must not be shared with cache[0]",
+        ),
+    ],
+)
+def test_settings_that_look_as_if_they_worked(text: str, expected: str) -> None:
+    """What could never have the effect that it seems to have is told, with its key and what is meant."""
+    found = complaints(text, E="")
+    assert len(found) == 1 and found[0].startswith(expected), found
+
+
+def test_zero_is_no_bound() -> None:
+    """0 means no bound for every size that may be without one; what must have one refuses it."""
+    settings = read(
+        """
+        [git]
+        mirror-limit = 0
+        pack-window-memory = "0"
+        [pack-cache]
+        limit = "0"
+        min-free = "0"
+        [limits]
+        max-object = "0"
+        min-free = 0
+        [[cache]]
+        backend = "disk"
+        limit = "0"
+        [[cache]]
+        backend = "s3"
+        bucket = "b"
+        limit = "0"
+        """
+    )
+    assert [tier.limit for tier in settings.cache] == [0, 0]
+    assert settings.pack_cache.enabled and settings.pack_cache.limit == 0

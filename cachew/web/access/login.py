@@ -25,6 +25,8 @@ _LOCAL_NAMES = frozenset({"localhost"})
 _SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS")
 _MOST_SESSIONS = 100
 _SHORTEST_TOKEN = 16
+CODE_LIFETIME = 3600.0
+"""Seconds for which a login code is good."""
 
 
 class TokenFileError(CachewError):
@@ -73,7 +75,7 @@ class AdminAccess:
         self._lifetime, self._clock, self._trusted, self._random = lifetime, clock, trusted, random
         self._is_rules_token, self._is_https = is_rules_token, is_https
         self._sessions: dict[str, Session] = {}
-        self._codes: set[str] = set()
+        self._codes: dict[str, float] = {}
 
     def require(self, request: Any) -> Session | None:
         """Let a request pass that may administer.
@@ -130,9 +132,10 @@ class AdminAccess:
         return self.is_bearer(authorization) or self._is_rules_token(authorization)
 
     def new_login_code(self) -> str:
-        """Return a code that logs one browser in, once."""
-        code = self._random()
-        self._codes.add(_digest(code))
+        """Return a code that logs one browser in, once and within an hour."""
+        code, now = self._random(), self._clock.seconds()
+        self._codes = {old: until for old, until in self._codes.items() if until > now}
+        self._codes[_digest(code)] = now + CODE_LIFETIME
         return code
 
     def redeem(self, code: str) -> bool:
@@ -140,10 +143,7 @@ class AdminAccess:
 
         :return: whether it was good.
         """
-        digest = _digest(code)
-        good = digest in self._codes
-        self._codes.discard(digest)
-        return good
+        return self._codes.pop(_digest(code), 0.0) > self._clock.seconds()
 
     def open_session(self, request: Any) -> Session:
         """Log the request's browser in: its response sets the cookie."""

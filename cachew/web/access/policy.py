@@ -10,9 +10,8 @@ from typing import Any
 from cachew.config.rules import Address, Asked, Network, Rule, decide, is_bearer, lets_in_without_token
 from cachew.mirrors.identity import CASE_MATTERS, Grammar
 from cachew.plumbing.errors import BadRequest, Forbidden
+from cachew.web.access.proxied import came_through_proxy
 from cachew.web.app import route_path
-
-_FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip")
 
 
 class Policy:
@@ -83,7 +82,7 @@ class Policy:
         fields = request.fields
         if peer is None or not self._is_proxy(peer):
             # A proxy that is not listed may be in front: its own address proves nothing about the client.
-            return None if peer is not None and peer.is_loopback and any(map(fields.get, _FORWARDED)) else peer
+            return None if peer is not None and peer.is_loopback and came_through_proxy(fields) else peer
         hops = [hop.strip() for hop in fields.get("x-forwarded-for", "").split(",") if hop.strip()]
         for hop in reversed(hops):
             address = _parse(hop)

@@ -44,6 +44,18 @@ def test_a_login_link_works_once() -> None:
     assert (second.header("Set-Cookie"), b"used already" in second.body) == ("", True)
 
 
+def test_an_old_login_link_does_not_work() -> None:
+    """The code of a login link is good for an hour; a later look into the log gives nobody the dashboard."""
+    front = AdminFront()
+    old, young = front.access.new_login_code(), front.access.new_login_code()
+    front.clock.advance(3599)
+    assert front.ask(f"/admin/login?code={young}").header("Set-Cookie")
+    front.clock.advance(1)
+    late = front.ask(f"/admin/login?code={old}")
+    assert (late.header("Set-Cookie"), b"older than an hour" in late.body) == ("", True)
+    assert front.ask(f"/admin/login?code={front.access.new_login_code()}").header("Set-Cookie")
+
+
 def test_a_link_preview_does_not_use_the_link_up() -> None:
     """HEAD on a login link leaves its code good."""
     front = AdminFront()

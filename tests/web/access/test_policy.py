@@ -137,6 +137,13 @@ def test_a_rule_may_look_at_a_header() -> None:
     assert not rules.trusted(Request())
 
 
+def test_an_empty_secret_opens_nothing() -> None:
+    """A rule whose token or header value came out empty lets nobody in: neither without nor with an empty one."""
+    for shown in ({}, {"authorization": "Bearer"}, {"authorization": "Bearer "}, {"x_key": ""}):
+        assert not policy(Rule("allow", path="/metrics", token=SecretStr(""))).trusted(Request(**shown))
+        assert not policy(Rule("allow", header="X-Team:")).trusted(Request(**shown))
+
+
 def test_a_rule_may_ask_for_a_token() -> None:
     """A rule's token opens what the rule is about; nobody else's does, nor does the bare text."""
     rules = policy(Rule("allow", path="/metrics", token=SecretStr("monitoring")))
@@ -167,11 +174,32 @@ def test_only_a_listed_proxy_is_believed_about_https() -> None:
         (Request(peer="127.0.0.1", x_forwarded_for="10.1.2.3"), False),
         (Request(peer="127.0.0.1", x_forwarded_for="127.0.0.1"), False),
         (Request(peer="127.0.0.1", forwarded="for=10.1.2.3"), False),
+        (Request(peer="127.0.0.1", user_agent="git/2.39.5", accept="*/*", host="localhost", git_protocol="v"), True),
     ],
 )
 def test_loopback_may_be_trusted(request_: Request, trusted: bool) -> None:
     """With ``trust-loopback`` a client on this machine needs no token, unless it comes through a proxy here."""
     assert policy(trust_loopback=True).trusted(request_) is trusted
+
+
+MARKS = """
+    Via X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Port X-Forwarded-Server X-Forwarded-Ssl
+    X-Forwarded-Prefix X-Forwarded-User X-Original-Forwarded-For Forwarded X-Real-IP CF-Connecting-IP CF-Ray CF-Visitor
+    CF-IPCountry CDN-Loop True-Client-IP X-Client-IP X-Cluster-Client-IP Fastly-Client-IP Fly-Client-IP X-Azure-ClientIP
+    X-Azure-SocketIP X-AppEngine-User-IP X-Envoy-External-Address X-Amzn-Trace-Id X-Amz-Cf-Id Akamai-Origin-Hop
+    Front-End-Https X-Scheme X-ProxyUser-Ip WL-Proxy-Client-IP Proxy-Client-IP Proxy-Connection Tailscale-User-Login
+    X-Varnish X-Nginx-Proxy X-Original-URL X-Rewrite-URL X-Arr-Log-Id X_Forwarded_For Surrogate-Capability X-Host
+"""
+
+
+@pytest.mark.parametrize("name", MARKS.split())
+@pytest.mark.parametrize("value", ["127.0.0.1", ""])
+def test_whoever_comes_through_a_proxy_is_not_loopback(name: str, value: str) -> None:
+    """Any trace of a proxy, a tunnel or a load balancer, though it be empty, takes a loopback client's trust away."""
+    request = Request(peer="127.0.0.1")
+    request.fields[name.lower()] = value
+    assert not policy(trust_loopback=True).trusted(request)
+    assert not policy(Rule("allow", (ip_network("127.0.0.0/8"),))).trusted(request)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,151 @@
+"""Looks at the files that the settings name: each is there, can be read, and holds what it is for.
+
+Only the outermost layer calls this; nothing else of the config touches a disk. What is in the files is never shown.
+"""
+
+import netrc
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_public_key
+from cryptography.x509 import load_pem_x509_certificates
+
+from cachew.config.contradictions import Problem
+from cachew.config.settings import (
+    CommandCredential,
+    Credential,
+    DiskTier,
+    GitHubAppCredential,
+    NetrcCredential,
+    Settings,
+    TokenCredential,
+)
+
+SHORTEST_ADMIN_TOKEN = 16
+"""Characters that make an admin token hard enough to guess."""
+
+_Where = tuple[str | int, ...]
+_Check = Callable[[bytes], str]
+"""Says what is wrong with a file's content, nothing when it is as it should be."""
+
+
+def file_problems(settings: Settings) -> Iterator[Problem]:
+    """Yield what is wrong with each file that the settings name."""
+    for where, file, check in _files(settings):
+        try:
+            complaint = check(file.read_bytes())
+        except OSError as error:
+            complaint = f"can't be read: {error.strerror}"
+        if complaint:
+            yield Problem(where, f'"{file}" {complaint}')
+    yield from _programs(settings)
+    yield from _shared_directories(settings)
+
+
+def _files(settings: Settings) -> Iterator[tuple[_Where, Path, _Check]]:
+    for host, upstream in settings.upstreams.items():
+        if upstream.ca_file is not None:
+            yield ("upstreams", host, "ca-file"), upstream.ca_file, _certificates
+    if settings.admin.token_file is not None:
+        yield ("admin", "token-file"), settings.admin.token_file, _admin_token
+    for index, credential in enumerate(settings.credentials):
+        for key, file, check in _of_credential(credential):
+            yield ("credentials", index, key), file, check
+    if settings.manhole.listen is not None and settings.manhole.authorized_keys is not None:
+        yield ("manhole", "authorized-keys"), settings.manhole.authorized_keys, _public_keys
+
+
+def _of_credential(credential: Credential) -> Iterator[tuple[str, Path, _Check]]:
+    if isinstance(credential, TokenCredential) and credential.token_file is not None:
+        yield "token-file", credential.token_file, _token
+    elif isinstance(credential, NetrcCredential):
+        host = urlsplit(credential.url_prefix).hostname or ""
+        yield "file", credential.file, lambda content: _netrc(credential.file, host)
+    elif isinstance(credential, GitHubAppCredential):
+        yield "private-key-file", credential.private_key_file, _rsa_key
+
+
+def _certificates(content: bytes) -> str:
+    try:
+        found = load_pem_x509_certificates(content)
+    except ValueError:
+        found = []
+    return "" if found else "holds no certificate in PEM form"
+
+
+def _token(content: bytes) -> str:
+    try:
+        token = content.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return "holds no text"
+    if not token:
+        return "is empty"
+    return "" if token.isprintable() and " " not in token else "holds more than a token"
+
+
+def admin_token_complaint(token: str) -> str:
+    """Say what is wrong with an admin token, nothing when it is fit."""
+    if not token:
+        return "is empty"
+    if len(token) < SHORTEST_ADMIN_TOKEN:
+        return f"holds fewer than {SHORTEST_ADMIN_TOKEN} characters"
+    return "" if token.isascii() and token.isprintable() and " " not in token else "holds more than a token"
+
+
+def _admin_token(content: bytes) -> str:
+    return admin_token_complaint(content.decode("utf-8", "replace").strip())
+
+
+def _netrc(file: Path, host: str) -> str:
+    try:
+        found = netrc.netrc(str(file)).hosts.get(host)
+    except (netrc.NetrcParseError, ValueError):
+        return "is no netrc file"  # the parser's own message quotes the file, secrets included
+    if found is None:
+        return f"has no entry for {host}"
+    return "" if found[2] else f"has no password for {host}"
+
+
+def _rsa_key(content: bytes) -> str:
+    try:
+        key = load_pem_private_key(content, None)
+    except (ValueError, TypeError):
+        return "holds no private key in PEM form without a password"
+    return "" if isinstance(key, RSAPrivateKey) else "holds no RSA key"
+
+
+def _public_keys(content: bytes) -> str:
+    lines = [line.strip() for line in content.split(b"\n") if line.strip() and not line.strip().startswith(b"#")]
+    return "" if any(map(_is_public_key, lines)) else "holds no public key in OpenSSH's form, so nobody could log in"
+
+
+def _is_public_key(line: bytes) -> bool:
+    try:
+        load_ssh_public_key(line)
+    except Exception:
+        # The library raises several kinds for what it doesn't know.
+        return False
+    return True
+
+
+def _programs(settings: Settings) -> Iterator[Problem]:
+    for index, credential in enumerate(settings.credentials):
+        if isinstance(credential, CommandCredential):
+            program = Path(credential.command[0])
+            if program.is_absolute() and not (program.is_file() and os.access(program, os.X_OK)):
+                yield Problem(("credentials", index, "command"), f'"{program}" is no program that can be run')
+
+
+def _shared_directories(settings: Settings) -> Iterator[Problem]:
+    """Find what is one directory by way of links; what is by its name was found without looking."""
+    seen: dict[Path, int] = {}
+    for index, tier in enumerate(settings.cache):
+        if isinstance(tier, DiskTier):
+            path = (tier.path or settings.state / "cache").resolve()
+            for other, number in seen.items():
+                if path.is_relative_to(other) or other.is_relative_to(path):
+                    yield Problem(("cache", index, "path"), f"is by way of a link in the directory of cache[{number}]")
+            seen[path] = index

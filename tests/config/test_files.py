@@ -1,0 +1,99 @@
+"""The files that the settings name: missing, empty and wrong ones are told with their keys."""
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
+from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as ec_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as rsa_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from cachew.config.files import file_problems
+from cachew.config.load import ConfigErrors, load
+
+TOKEN = "[[credentials]]\nkind = 'token'\nurl-prefix = 'https://h/'\ntoken-file = '{}'"
+NETRC = "[[credentials]]\nkind = 'netrc'\nurl-prefix = 'https://h/'\nfile = '{}'"
+APP = "[[credentials]]\nkind = 'github-app'\nurl-prefix = 'https://h/'\napp-id = '1'\nprivate-key-file = '{}'"
+ADMIN = "[admin]\ntoken-file = '{}'"
+CA = "[upstreams.h]\nca-file = '{}'"
+KEYS = "[manhole]\nlisten = 'tcp:1:interface=127.0.0.1'\nauthorized-keys = '{}'"
+EVERY = [
+    (TOKEN, "credentials[0].token-file"),
+    (NETRC, "credentials[0].file"),
+    (APP, "credentials[0].private-key-file"),
+    (ADMIN, "admin.token-file"),
+    (CA, "upstreams.h.ca-file"),
+    (KEYS, "manhole.authorized-keys"),
+]
+
+RSA = rsa_key(65537, 2048)
+PEM = RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def complaints(config: str, file: Path) -> list[str]:
+    try:
+        load(config.format(file), environ={}, check_files=file_problems)
+    except ConfigErrors as errors:
+        return [str(problem).replace(str(file), "FILE") for problem in errors.problems]
+    return []
+
+
+@pytest.mark.parametrize(("config", "key"), EVERY)
+def test_missing_empty_and_unreadable_files(config: str, key: str, tmp_path: Path) -> None:
+    """A file that is missing, empty, blank or a directory is told at start, with file and key."""
+    file = tmp_path / "file"
+    assert complaints(config, file) == [f'{key}: "FILE" can\'t be read: No such file or directory']
+    for content in (b"", b"\n", b"  \n\n"):
+        file.write_bytes(content)
+        (found,) = complaints(config, file)
+        assert found.startswith(f'{key}: "FILE" ')
+    assert complaints(config, tmp_path)[0].endswith("can't be read: Is a directory")
+
+
+@pytest.mark.parametrize(
+    ("config", "content", "complaint"),
+    [
+        (TOKEN, "abc def", "holds more than a token"),
+        (TOKEN, "secret\n", ""),
+        (ADMIN, "short", "holds fewer than 16 characters"),
+        (ADMIN, "0123456789abcdef\n", ""),
+        (NETRC, "machine other login me password secret", "has no entry for h"),
+        (NETRC, "machne h login me password secret", "is no netrc file"),
+        (NETRC, 'machine h login me password ""', "has no password for h"),
+        (NETRC, "machine h login me password secret", ""),
+        (APP, "secret", "holds no private key in PEM form without a password"),
+        (APP, PEM, ""),
+        (CA, "secret", "holds no certificate in PEM form"),
+        (CA, PEM, "holds no certificate in PEM form"),
+        (KEYS, "# nobody\nssh-rsa secret", "holds no public key in OpenSSH's form, so nobody could log in"),
+    ],
+)
+def test_files_that_hold_something_else(config: str, content: str, complaint: str, tmp_path: Path) -> None:
+    """A file that does not hold what it is for is told at start; what it holds is not shown."""
+    file = tmp_path / "file"
+    file.write_text(content)
+    found = complaints(config, file)
+    assert [text.partition('"FILE" ')[2] for text in found] == ([complaint] if complaint else [])
+    assert "secret" not in "".join(found)
+
+
+@pytest.mark.parametrize("key", [RSA, ec_key(SECP256R1()), Ed25519PrivateKey.generate()])
+def test_keys_of_every_usual_kind(key: object, tmp_path: Path) -> None:
+    """RSA, ECDSA and Ed25519 keys may log in to the manhole."""
+    file = tmp_path / "file"
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)  # type: ignore[attr-defined]
+    file.write_bytes(b"# me\n" + public + b" me@here\n")
+    assert complaints(KEYS, file) == []
+
+
+def test_programs_and_directories(tmp_path: Path) -> None:
+    """A credential command that can't be run, and two tiers in one directory by way of a link, are told at start."""
+    command = "[[credentials]]\nkind = 'command'\nurl-prefix = 'https://h/'\ncommand = ['{}']"
+    assert complaints(command, tmp_path / "none") == ['credentials[0].command: "FILE" is no program that can be run']
+    (tmp_path / "file").touch()
+    assert len(complaints(command, tmp_path / "file")) == 1 and not complaints(command, Path("/bin/true"))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    tiers = "[[cache]]\nbackend='disk'\npath='{0}/a'\n[[cache]]\nbackend='disk'\npath='{0}/b'"
+    assert complaints(tiers, tmp_path) == ["cache[1].path: is by way of a link in the directory of cache[0]"]
