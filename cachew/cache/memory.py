@@ -1,4 +1,8 @@
-"""A cache in this process's memory, bounded by bytes; the least recently used goes first."""
+"""A cache in this process's memory, bounded by bytes; the least recently used goes first.
+
+The bound is for all that is there: objects, what is being written, and what has gone but is still being read. Content
+lies in pieces, so that no object is ever there twice.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -6,12 +10,13 @@ from dataclasses import dataclass
 from typing import Unpack
 
 from cachew.cache.blocks import Ledger
+from cachew.cache.content import Content, ContentSource, Usage
 from cachew.cache.eviction import excess, victims
 from cachew.cache.interface import ObjectInfo, Options, Stats
 from cachew.cache.naming import namespace_name, object_key
 from cachew.cache.record import Terms, live
-from cachew.plumbing.errors import TooLarge
-from cachew.plumbing.streams import BytesSource, Source
+from cachew.plumbing.errors import StorageFull, TooLarge
+from cachew.plumbing.streams import Source
 
 Name = tuple[str, str]
 
@@ -19,24 +24,24 @@ Name = tuple[str, str]
 @dataclass(frozen=True)
 class _Object:
     info: ObjectInfo
-    data: bytes
+    content: Content
 
     @property
     def size(self) -> int:
-        return len(self.data)
+        return self.content.size
 
 
 class MemoryEntry:
     """An object of a :class:`MemoryCache`, opened."""
 
-    def __init__(self, info: ObjectInfo, data: bytes) -> None:
+    def __init__(self, info: ObjectInfo, content: Content) -> None:
         self.info = info
-        self._data = data
+        self._content = content
 
     def source(self, offset: int = 0, length: int | None = None) -> Source:
         """Return a stream over a part of the content."""
-        end = None if length is None else offset + length
-        return BytesSource(self._data[offset:end])
+        rest = max(0, self._content.size - offset)
+        return ContentSource(self._content, offset, rest if length is None else min(length, rest))
 
     def close(self) -> None:
         """Nothing is held that the garbage collector doesn't free."""
@@ -45,15 +50,24 @@ class MemoryEntry:
 class MemoryWriter:
     """An object on its way into a :class:`MemoryCache`.
 
+    :param content: what takes the bytes.
+    :param make_room: makes room for so many bytes more.
     :param publish: makes the finished object visible.
     """
 
     def __init__(
-        self, *, terms: Terms, limit: int, clock: Callable[[], float], publish: Callable[[ObjectInfo, bytes], None]
+        self,
+        *,
+        terms: Terms,
+        limit: int,
+        clock: Callable[[], float],
+        content: Content,
+        make_room: Callable[[int], None],
+        publish: Callable[[ObjectInfo, Content], None],
     ) -> None:
         self._terms, self._limit, self._clock, self._publish = terms, limit, clock, publish
+        self._content, self._make_room = content, make_room
         self._ledger = Ledger()
-        self._pieces: list[bytes] = []
         self._ended = False
 
     async def write(self, data: bytes) -> None:
@@ -62,28 +76,31 @@ class MemoryWriter:
             raise RuntimeError("the writer has ended")
         if self._ledger.size + len(data) > self._limit:
             raise TooLarge(self._limit, "object")
+        self._make_room(len(data))
         self._ledger.update(data)
-        self._pieces.append(bytes(data))
+        self._content.append(bytes(data))
 
     async def commit(self) -> ObjectInfo:
         """Make the object visible."""
         if self._ended:
             raise RuntimeError("the writer has ended")
         info = self._terms.record(self._ledger, self._clock()).info
-        self._publish(info, b"".join(self._pieces))
-        await self.abort()
+        self._ended = True
+        self._content.settle()
+        self._publish(info, self._content)
         return info
 
     async def abort(self) -> None:
         """Forget what was written."""
-        self._ended = True
-        self._pieces.clear()
+        if not self._ended:
+            self._ended = True
+            self._content.drop()
 
 
 class MemoryCache:
     """See the module.
 
-    :param limit: bytes of content that it may hold.
+    :param limit: bytes of content that it may hold, what is being written and read included.
     :param max_ttl: the longest that an object lives, in seconds; None for ever.
     :param clock: gives the time, in seconds since the epoch.
     """
@@ -91,7 +108,13 @@ class MemoryCache:
     def __init__(self, *, limit: int, max_ttl: float | None = None, clock: Callable[[], float]) -> None:
         self._limit, self._max_ttl, self._clock = limit, max_ttl, clock
         self._objects: OrderedDict[Name, _Object] = OrderedDict()
+        self._usage = Usage()
         self._size = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes that are there: visible ones, those being written, and those still being read."""
+        return self._usage.present
 
     async def start(self) -> None:
         """Nothing is to be opened."""
@@ -119,7 +142,7 @@ class MemoryCache:
     async def open(self, namespace: str, key: str) -> MemoryEntry | None:
         """Open an object."""
         found = self._use(namespace, key)
-        return None if found is None else MemoryEntry(found.info, found.data)
+        return None if found is None else MemoryEntry(found.info, found.content)
 
     async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
         """Return what is known of an object."""
@@ -129,18 +152,36 @@ class MemoryCache:
     async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> MemoryWriter:
         """Begin an object."""
         terms = Terms.checked(namespace, key, max_ttl=self._max_ttl, **options)
-        return MemoryWriter(terms=terms, limit=self._limit, clock=self._clock, publish=self._publish)
+        return MemoryWriter(
+            terms=terms,
+            limit=self._limit,
+            clock=self._clock,
+            content=Content(self._usage),
+            make_room=self._make_room,
+            publish=self._publish,
+        )
 
-    def _publish(self, info: ObjectInfo, data: bytes) -> None:
+    def _publish(self, info: ObjectInfo, content: Content) -> None:
         name = info.namespace, info.key
         self._forget(name)
-        if self._size + len(data) > self._limit:
+        self._objects[name] = _Object(info, content)
+        self._size += content.size
+
+    def _make_room(self, size: int) -> None:
+        """Drop the least recently used so that there is room, or nothing when there can't be any.
+
+        :raise StorageFull: when what is being written and read leaves none.
+        """
+        if self.held + size <= self._limit:
+            return
+        if self.held - self._size + size <= self._limit:
             self._drop_expired()
-        surplus = excess(used=self._size + len(data), limit=self._limit)
-        for victim in list(victims(self._objects.values(), surplus)):
-            self._forget((victim.info.namespace, victim.info.key))
-        self._objects[name] = _Object(info, data)
-        self._size += len(data)
+            surplus = excess(used=self.held + size, limit=self._limit)
+            # Names only: whoever refers to an object keeps its bytes.
+            for name in [(one.info.namespace, one.info.key) for one in victims(self._objects.values(), surplus)]:
+                self._forget(name)
+        if self.held + size > self._limit:
+            raise StorageFull("the cache in memory is full of what is being written and read at the moment")
 
     def _drop_expired(self) -> None:
         now = self._clock()

@@ -108,7 +108,7 @@ class MemoryTier(Section):
     """A tier in memory."""
 
     backend: Literal["memory"] = key("memory", "In memory.")
-    limit: Bound = key("1GB", "What it may occupy.")
+    limit: Bound = key("1GB", "What it may occupy, what is being written and read included.")
     max_ttl: Duration = key("1h", "The longest that an object is kept.")
 
 
