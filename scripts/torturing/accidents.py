@@ -2,8 +2,10 @@
 
 import os
 import random
+import resource
 import shutil
 import signal
+import subprocess
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -205,6 +207,63 @@ async def remove_a_directory(world: World, rng: random.Random) -> None:
     victim = rng.choice([*(world.state / name for name in names), *mirrors])
     print(f"  {victim.relative_to(world.state)}")
     shutil.rmtree(victim, ignore_errors=True)
+
+
+@accident
+async def the_disk_is_full(world: World, rng: random.Random) -> None:
+    """Others fill it, and make room again."""
+    if not world.has_disk:
+        print("  not done: only root can give the server a disk of its own")
+        return
+    ballast = world.state / "ballast"
+    with ballast.open("wb") as file, suppress(OSError):
+        while True:
+            file.write(bytes(2**20))
+            file.flush()
+    try:
+        await _wait(world, await _busy(world, rng))
+        await world.upload()
+    finally:
+        ballast.unlink()
+
+
+@accident
+async def the_disk_is_read_only(world: World, rng: random.Random) -> None:
+    """Nothing can be opened for writing for a while, as after an error of the file system."""
+    if not world.has_disk:
+        print("  not done: only root can give the server a disk of its own")
+        return
+    state = str(world.state)
+    _run("mount", "--bind", state, state)
+    try:
+        _run("mount", "-o", "remount,ro,bind", state)
+        await _wait(world, await _busy(world, rng))
+        await world.upload()
+    finally:
+        _run("umount", "-l", state)
+
+
+def _run(*words: str) -> None:
+    subprocess.run(words, check=True)
+
+
+@accident
+async def descriptors_run_out(world: World, rng: random.Random) -> None:
+    """The server may open nothing more for a while."""
+    before = resource.prlimit(world.pid, resource.RLIMIT_NOFILE)
+    open_now = len(os.listdir(f"/proc/{world.pid}/fd"))
+    resource.prlimit(world.pid, resource.RLIMIT_NOFILE, (open_now + rng.randrange(8), before[1]))
+    try:
+        await _wait(world, await _busy(world, rng))
+    finally:
+        resource.prlimit(world.pid, resource.RLIMIT_NOFILE, before)
+
+
+@accident
+async def the_clock_jumps(world: World, rng: random.Random) -> None:
+    """Somebody sets it, forward or back."""
+    world.clock.put(rng.choice((-86400.0, -3600.0, -60.0, 0.0, 60.0, 3600.0, 86400.0)))
+    await _wait(world, await _busy(world, rng))
 
 
 # the upstream

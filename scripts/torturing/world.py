@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from tests.functional.daemon import Daemon
 from tests.functional.gate import basic
 from tests.functional.gitclient import Git
 from tests.functional.rawhttp import ask
+from tests.functional.replicas import SkewedClock
 from tests.functional.repositories import Repository, make_repository, push_commit
 from tests.functional.upstream import Upstream
 from tests.http.wire import Response
@@ -47,6 +49,8 @@ public-grace = "2s"
 """
 PUBLIC, BIG, PRIVATE = "org/public", "org/big", "org/private"
 READER = basic("alice", "s3cret")
+DISK = 400 * 2**20
+"""Bytes of the small file system that the server has for itself."""
 OBJECTS = "/api/v1/object/torture"
 
 
@@ -64,6 +68,8 @@ class World:
 
     :param place: an empty directory.
     :param rng: decides what is left to chance.
+    :param clock: the server's time of day.
+    :param has_disk: whether the state directory is a small file system of its own, which only root can make.
     :param objects: what the server has accepted and must still have.
     """
 
@@ -72,6 +78,8 @@ class World:
     rng: random.Random
     upstream: Upstream
     git: Git
+    clock: SkewedClock
+    has_disk: bool = False
     repositories: dict[str, Repository] = field(default_factory=dict)
     objects: list[Object] = field(default_factory=list)
     server: Daemon = None  # type: ignore[assignment]
@@ -99,7 +107,7 @@ class World:
             (self.place / "token").write_text(f"{self.rng.randbytes(16).hex()}\n")
             (self.place / "token").chmod(0o600)
         config = f'{CONFIG}[admin]\ntoken-file = "{self.place / "token"}"\n'
-        self.server = Daemon(directory=self.place, upstream=self.upstream.url, config=config)
+        self.server = Daemon(directory=self.place, upstream=self.upstream.url, config=config, clock=self.clock)
         self.said = 0
         await self.server.start(self.reactor)
 
@@ -158,7 +166,9 @@ async def make_world(reactor: Any, place: Path, seed: int) -> World:
     (place / "home").mkdir()
     upstream = Upstream(reactor=reactor, root=place / "upstream")
     await upstream.start()
-    world = World(reactor, place, random.Random(seed), upstream, Git(reactor, place / "home", timeout=120))
+    git, clock = Git(reactor, place / "home", timeout=120), SkewedClock(place / "clock")
+    world = World(reactor, place, random.Random(seed), upstream, git, clock)
+    world.has_disk = _small_disk(world.state)
     world.repositories = {
         PUBLIC: make_repository(upstream.path(PUBLIC), commits=30, tags=("v1",), seed=seed),
         BIG: make_repository(upstream.path(BIG), commits=20, files=200, size=20_000, seed=seed + 1),
@@ -169,6 +179,13 @@ async def make_world(reactor: Any, place: Path, seed: int) -> World:
     return world
 
 
+def _small_disk(state: Path) -> bool:
+    """Make the state directory a file system of its own, if this may be done here."""
+    state.mkdir(mode=0o700)
+    words = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "tmpfs", str(state)]
+    return os.geteuid() == 0 and subprocess.run(words, check=False, capture_output=True).returncode == 0
+
+
 async def end_world(world: World) -> None:
     """Stop everything."""
     if world.server.running:
@@ -176,4 +193,6 @@ async def end_world(world: World) -> None:
         await world.server.kill()
     world.kill_children()
     await world.upstream.stop()
+    if world.has_disk:
+        subprocess.run(["umount", "-l", str(world.state)], check=False)  # noqa: ASYNC221
     shutil.rmtree(world.place, ignore_errors=True)

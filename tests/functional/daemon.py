@@ -13,6 +13,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from tests.functional.canary import said
+from tests.functional.replicas import SkewedClock
 from tests.functional.server import HOST
 from tests.http.wire import patient
 
@@ -27,10 +28,18 @@ class Daemon(ProcessProtocol):
     :param config: more TOML, after the upstream's table.
     :param head: TOML before any table.
     :param under: the words of a command that runs it.
+    :param clock: its time of day, when that isn't the true one.
     """
 
     def __init__(
-        self, *, directory: Path, upstream: str, config: str = "", head: str = "", under: Sequence[str] = ()
+        self,
+        *,
+        directory: Path,
+        upstream: str,
+        config: str = "",
+        head: str = "",
+        under: Sequence[str] = (),
+        clock: SkewedClock | None = None,
     ) -> None:
         self.state = directory / "state"
         self.output = ""
@@ -40,6 +49,7 @@ class Daemon(ProcessProtocol):
             f'[upstreams."{HOST}"]\nurl = "{upstream}"\n{config}'
         )
         self._under = under
+        self._before = "" if clock is None else clock.program
         self._process: Any = None
         self._waiting: list[tuple[str, Deferred[None]]] = []
         self._ended: Deferred[int] = Deferred()
@@ -47,7 +57,7 @@ class Daemon(ProcessProtocol):
 
     async def start(self, reactor: Any) -> None:
         """Start it and wait until it is ready."""
-        words = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+        words = [sys.executable, "-c", f"{self._before}\nfrom twisted.scripts.twistd import run; run()"]
         words = ["setsid", *self._under, *words, "-n", "--pidfile=", "cachew", "--config", str(self._config)]
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "LC_ALL": "C.UTF-8"}
         self.running = True
