@@ -3,11 +3,11 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cachew.plumbing.errors import CachewError
+from cachew.plumbing.failurelog import log_failure
 
 
 class Background:
@@ -45,12 +45,7 @@ class Background:
         deferred.addBoth(self._ended, deferred)
 
     def _failed(self, failure: Failure, what: str) -> None:
-        if failure.check(CancelledError):
-            return
-        if failure.check(CachewError):
-            self.log.warn("{what} failed: {error}", what=what, error=failure.getErrorMessage())
-        else:
-            self.log.failure("{what} failed", failure=failure, what=what)
+        log_failure(self.log, "{what}", failure, what=what)
 
     def _ended(self, _: object, deferred: Deferred[Any]) -> None:
         self._running.pop(deferred, None)

@@ -4,10 +4,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+
+from cachew.plumbing.failurelog import log_failure
 
 
 class Periodic(Service):
@@ -65,5 +67,4 @@ class Periodic(Service):
         await self._work()
 
     def _failed(self, failure: Any) -> None:
-        if not failure.check(CancelledError):
-            self.log.failure("periodic job {name} failed, it goes on", failure=failure, name=self.name)
+        log_failure(self.log, "a turn of the periodic job {name}", failure, name=self.name)

@@ -13,9 +13,10 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from cachew.mirrors.identity import Identity
-from cachew.plumbing.errors import CachewError
+from cachew.plumbing.failurelog import log_failure
 from cachew.plumbing.framewriter import InThread
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.periodic import Periodic
@@ -185,10 +186,8 @@ class Scheduler(Service):
                 run = await self._perform(identity, task.name, last, is_due)
         except CancelledError:
             return
-        except CachewError as error:
-            self.log.warn("{task.name} of {task.repository} failed: {error}", task=task, error=error)
         except Exception:
-            self.log.failure("{task.name} of {task.repository} failed", task=task)
+            log_failure(self.log, "{task.name} of {task.repository}", Failure(), task=task)
         # What is dated by the new time already must not be moved by a jump that nobody has noticed yet.
         now = self._now()
         if run is not None and run is not last:
