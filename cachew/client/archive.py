@@ -63,12 +63,16 @@ class Archives:
         return self._once(url, unpack, rules(), fresh_directory())
 
     def _once(self, url: str, unpack: Unpack, rules: Rules, directory: Path) -> Extracted:
-        with closing(Workers(1, "unpack")) as starting, closing(LargeFiles(directory)) as large:
+        with (
+            closing(Workers(1, "unpack")) as starting,
+            closing(Workers(1, "checksum")) as summing,
+            closing(LargeFiles(directory)) as large,
+        ):
             # It takes as long to start as the server to answer.
             unpacker = starting.submit(unpack, directory)
             try:
                 with closing(self._downloads.open(url)) as download, closing(self._content(download)) as content:
-                    scanner = TarScanner(rules=rules, aside=large)
+                    scanner = TarScanner(rules=rules, aside=large, workers=summing)
                     extract(content, scanner=scanner, unpacker=unpacker.result())
             except BaseException:
                 with suppress(ClientError, OSError):

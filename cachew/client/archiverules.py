@@ -6,6 +6,7 @@ Symbolic links may point anywhere, as those of real trees do; they are only neve
 import unicodedata
 
 from cachew.client.errors import ArchiveRefused
+from cachew.client.filesums import FileSum
 from cachew.client.tarheader import Entry, Kind
 from cachew.client.tarscan import normal_path, show
 
@@ -44,6 +45,10 @@ class DirectoryRules:
     def stands_alone(self, path: bytes) -> bool:
         """Nothing: an archive may hold a file twice, and then the second one counts."""
         return False
+
+    def sum_of(self, path: bytes) -> FileSum | None:
+        """Nothing: what is in the files is their owner's affair."""
+        return None
 
     def _mode(self, entry: Entry) -> int:
         mode = entry.mode & 0o777

@@ -66,6 +66,17 @@ class ArchiveRefused(ClientError):
         )
 
 
+class FileDamaged(ArchiveBroken):
+    """A file of the archive is not what git's own checksum in it says: it was damaged before it was archived.
+
+    :param path: which, fit to be shown.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is not what its checksum says")
+        self.path = path
+
+
 class ExtractionFailed(ClientError):
     """The files could not be written."""
 

@@ -13,7 +13,7 @@ from cachew.client.addresses import RepositoryAddress, insteadof_prefix
 from cachew.client.archive import Archives, Extracted
 from cachew.client.bundle import BUNDLE_HEADER, Bundles
 from cachew.client.checkout import Checkout
-from cachew.client.errors import ClientError, NotCached, ServerRefused
+from cachew.client.errors import ArchiveBroken, ClientError, FileDamaged, NotCached, ServerRefused
 from cachew.client.extract import Unpack, folds_case
 from cachew.client.freshen import Freshener, Wanted
 from cachew.client.gitcommand import Git
@@ -115,6 +115,11 @@ class GitRestore:
                 f"no snapshot of {address.name} can be had ({error})",
                 status=error.status,
                 advice=f"Check the name. `git clone {address.url}` may work meanwhile.",
+            ) from error
+        except FileDamaged as error:
+            raise ArchiveBroken(
+                f"the snapshot of {address.name} is damaged on the server: {error}",
+                f"Nothing was kept. Tell the server's operator; `git clone {address.url}` may work meanwhile.",
             ) from error
         except ServerRefused as error:
             error.advice = error.advice or f"`git clone {address.url}` may work meanwhile."

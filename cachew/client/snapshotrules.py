@@ -10,6 +10,7 @@ import re
 
 from cachew.client.archiverules import DirectoryRules, with_mode
 from cachew.client.errors import ArchiveRefused
+from cachew.client.filesums import FileSum, sum_of
 from cachew.client.tarheader import Entry, Kind
 from cachew.client.tarscan import normal_path, show
 
@@ -62,6 +63,10 @@ class SnapshotRules:
         """Git's objects are called after their content, and no link can be among them or lead there."""
         return path.startswith(b".git/objects/")
 
+    def sum_of(self, path: bytes) -> FileSum | None:
+        """Git's own checksum, of whatever has one."""
+        return sum_of(path)
+
     def _git_data(self, entry: Entry) -> Entry | None:
         if entry.kind in (Kind.SYMLINK, Kind.HARDLINK):
             raise ArchiveRefused(f"{show(entry.path)} is a link within .git")
@@ -104,6 +109,10 @@ class LfsRules:
     def stands_alone(self, path: bytes) -> bool:
         """Everything: objects are called after their content, and there are no links."""
         return True
+
+    def sum_of(self, path: bytes) -> FileSum | None:
+        """Nothing here: objects are checked by their names before they are put into their places."""
+        return None
 
 
 def passes_for_dot_git(part: bytes) -> bool:

@@ -3,7 +3,7 @@
 The archive is not trusted. Everything that extraction sees has gone through here: names and link targets are put
 together from all their sources (ustar prefix, pax records, GNU long names), devices, sparse files and unknown types
 are refused, and what remains is written anew, entry by entry, with a header of our own. Large files that rules allow to
-be written aside do not get into that stream.
+be written aside do not get into that stream. Of files that have a checksum of git's own, that is computed on the way.
 """
 
 from collections.abc import Iterator
@@ -11,8 +11,10 @@ from enum import Enum
 from typing import Protocol
 
 from cachew.client import tarheader
-from cachew.client.errors import ArchiveBroken, ArchiveRefused
+from cachew.client.errors import ArchiveBroken, ArchiveRefused, FileDamaged
+from cachew.client.filesums import FileSum
 from cachew.client.tarheader import BLOCK, Entry, Kind, RawHeader
+from cachew.client.workers import Workers
 
 EXTENSION_LIMIT = 1024 * 1024
 """The longest pax header or long name, in bytes."""
@@ -40,6 +42,9 @@ class Rules(Protocol):
     def stands_alone(self, path: bytes) -> bool:
         """Tell whether a file may be written out of turn: nothing else that is let through is meant by its name."""
 
+    def sum_of(self, path: bytes) -> FileSum | None:
+        """Return what checks the content of a file that is extracted, None when nothing does."""
+
 
 class Aside(Protocol):
     """Whoever writes large files."""
@@ -66,11 +71,15 @@ class TarScanner:
 
     :param rules: what may be extracted.
     :param aside: who writes large files; None when they are in the stream like any other.
+    :param workers: compute the checksums of large files while these are written; None to do it in between.
     """
 
-    def __init__(self, *, rules: Rules, aside: Aside | None = None) -> None:
+    def __init__(self, *, rules: Rules, aside: Aside | None = None, workers: Workers | None = None) -> None:
         self._rules = rules
         self._aside = aside
+        self._workers = workers
+        self._sum: FileSum | None = None
+        self._path = b""
         self._block = b""
         self._left = 0
         self._body = _Body.DROP
@@ -87,6 +96,7 @@ class TarScanner:
 
         :raise ArchiveRefused: when an entry could do harm.
         :raise ArchiveBroken: when it is no tar archive.
+        :raise FileDamaged: when a file is not what its checksum says.
         """
         view = memoryview(data)
         while view and not self._ended:
@@ -95,6 +105,7 @@ class TarScanner:
                 self._left -= len(taken)
                 view = view[len(taken) :]
                 if self._body is _Body.EMIT:
+                    self._check(taken)
                     yield taken
                 else:
                     self._content(taken)
@@ -124,11 +135,38 @@ class TarScanner:
             if not self._left:
                 self._collection_done(bytes(self._collected[: self._size]))
         elif self._body is _Body.ASIDE:
-            assert self._aside is not None
-            padding = tarheader.padding(self._size)
-            self._aside.write(taken[: max(0, len(taken) + min(0, self._left - padding))])
-            if not self._left:
-                self._aside.end()
+            self._write_aside(taken)
+
+    def _write_aside(self, taken: memoryview) -> None:
+        assert self._aside is not None
+        content = self._without_padding(taken)
+        if self._workers is None or self._sum is None:
+            self._check(taken)
+            self._aside.write(content)
+        else:
+            # What is taken is good only until more is asked for.
+            summing = self._workers.submit(self._sum.update, content)
+            self._aside.write(content)
+            summing.result()
+            self._check_end()
+        if not self._left:
+            self._aside.end()
+
+    def _without_padding(self, taken: memoryview) -> memoryview:
+        padding = tarheader.padding(self._size)
+        return taken[: max(0, len(taken) + min(0, self._left - padding))]
+
+    def _check(self, taken: memoryview) -> None:
+        if self._sum is not None:
+            self._sum.update(self._without_padding(taken))
+            self._check_end()
+
+    def _check_end(self) -> None:
+        if self._left or self._sum is None:
+            return
+        ended, self._sum = self._sum, None
+        if not ended.holds():
+            raise FileDamaged(show(self._path))
 
     def _expect(self, size: int, body: _Body) -> None:
         self._size, self._left, self._body = size, size + tarheader.padding(size), body
@@ -183,6 +221,9 @@ class TarScanner:
         return None
 
     def _kept(self, entry: Entry) -> bytes | None:
+        self._path, self._sum = entry.path, self._rules.sum_of(entry.path) if entry.kind is Kind.FILE else None
+        if self._sum is not None and not entry.size:
+            raise FileDamaged(show(entry.path))
         alone = entry.kind is Kind.FILE and self._aside is not None and self._rules.stands_alone(entry.path)
         if alone and self._aside is not None and self._aside.begin(entry):
             self._expect(entry.size, _Body.ASIDE)

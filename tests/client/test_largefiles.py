@@ -11,7 +11,7 @@ from cachew.client.largefiles import LEAST, LargeFiles
 from cachew.client.snapshotrules import LfsRules, SnapshotRules
 from cachew.client.tarheader import Entry, Kind
 from cachew.client.tarscan import TarScanner
-from tests.fakes.archives import member, tar
+from tests.fakes.archives import member, tar, trailed
 
 PATH = b".git/objects/pack/pack-1.pack"
 
@@ -68,7 +68,7 @@ def test_leaves_no_descriptor_open(tmp_path: Path) -> None:
 @pytest.mark.parametrize("step", [511, 100_000, 10**9])
 def test_the_scanner_hands_it_the_content_alone(tmp_path: Path, size: int, step: int) -> None:
     """Neither headers nor padding get into a file, and the stream goes on without it."""
-    content, files = os.urandom(size), LargeFiles(tmp_path)
+    content, files = trailed(os.urandom(size)), LargeFiles(tmp_path)
     archive = tar([member("./a", b"a"), member("./" + os.fsdecode(PATH), content), member("./b", b"b" * 600)])
     scanner = TarScanner(rules=SnapshotRules(), aside=files)
     pieces = [bytes(p) for start in range(0, len(archive), step) for p in scanner.feed(archive[start : start + step])]

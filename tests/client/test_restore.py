@@ -13,6 +13,7 @@ import zstandard
 
 from cachew.client.addresses import parse_repository
 from cachew.client.errors import (
+    ArchiveBroken,
     ArchiveRefused,
     BadUsage,
     ClientError,
@@ -24,7 +25,7 @@ from cachew.client.errors import (
 )
 from cachew.client.freshen import Wanted, parse_wanted
 from cachew.client.restore import RestoreRequest
-from tests.fakes.archives import commit, framed, git, make_upstream, member, seekable, snapshot_members, tar
+from tests.fakes.archives import commit, framed, git, make_upstream, member, seekable, snapshot_members, tar, trailed
 from tests.fakes.cachew_server import Stored
 from tests.fakes.client_parts import Parts
 
@@ -126,7 +127,7 @@ def test_restores_large_packs(world: World) -> None:
 
 def test_refuses_a_large_object_that_comes_twice(world: World) -> None:
     """Nobody can say which of two packs of one name is meant."""
-    pack = member("./.git/objects/pack/pack-1.pack", bytes(1_100_000))
+    pack = member("./.git/objects/pack/pack-1.pack", trailed(bytes(1_100_000)))
     world.publish([pack, pack])
     with pytest.raises(ExtractionFailed):
         world.restore()
@@ -242,6 +243,24 @@ def test_a_damaged_download_leaves_nothing(world: World) -> None:
     with pytest.raises(DownloadCorrupt):
         world.restore()
     assert world.left() == []
+
+
+@pytest.mark.parametrize("kind", ["pack", "idx"])
+def test_a_pack_that_was_damaged_on_the_server_is_refused(world: World, kind: str) -> None:
+    """What the server itself has archived wrong is told by git's checksums; the repository is named."""
+    git(world.place.parent / "scratch/tree", "repack", "-a", "-d", "--quiet")
+    packs = (world.place.parent / "scratch/tree/.git/objects/pack").glob("pack-*")
+    world.members = [one for one in world.members if "/objects/" not in one[0].name]
+    for path in packs:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= path.suffix == f".{kind}"
+        world.members.append(member(f"./.git/objects/pack/{path.name}", bytes(content)))
+    world.publish()
+    with pytest.raises(
+        ArchiveBroken, match=r"the snapshot of git\.example/org/repo is damaged on the server"
+    ) as caught:
+        world.restore()
+    assert f".{kind}" in str(caught.value) and "git clone" in caught.value.advice and world.left() == []
 
 
 def test_starts_over_when_the_snapshot_is_replaced(world: World) -> None:

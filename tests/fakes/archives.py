@@ -1,5 +1,6 @@
 """Archives for the client's tests: tar by Python, zstd in frames, snapshots of real repositories."""
 
+import hashlib
 import io
 import os
 import subprocess
@@ -45,6 +46,11 @@ def tar(members: Iterable[tuple[tarfile.TarInfo, bytes]], *, form: int = tarfile
         for info, content in members:
             archive.addfile(info, io.BytesIO(content) if content else None)
     return file.getvalue()
+
+
+def trailed(content: bytes) -> bytes:
+    """Return what ends in its checksum, as git's packs and indexes do."""
+    return content + hashlib.sha1(content).digest()
 
 
 def git(directory: Path, *arguments: str) -> str:
