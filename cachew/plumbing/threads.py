@@ -20,14 +20,26 @@ class _Daemon(threading.Thread):
 
 
 class PatientPool(ThreadPool):
-    """A pool for calls that may hang: at the end of the process nobody waits for those that still do."""
+    """A pool for calls that may hang, as those to stores and disks: at the end of the process nobody waits for them.
+
+    :param patience: seconds in which they may still end.
+    """
 
     threadFactory = _Daemon
 
+    def __init__(self, minthreads: int, maxthreads: int, name: str, *, patience: float = 0.0) -> None:
+        super().__init__(minthreads, maxthreads, name)
+        self._patience = patience
+
     def stop(self) -> None:
-        """Take no more work; the threads end by themselves."""
+        """Take no more work; threads that are still busy after the patience end by themselves."""
+        threads, patience = list(self.threads), self._patience
         self.threads.clear()
         super().stop()
+        for thread in threads:
+            thread.join(patience)
+            if thread.is_alive():
+                patience = 0.0
 
 
 class Threads:

@@ -17,10 +17,14 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cachew.plumbing.errors import CachewError, Conflict, StorageUnavailable
+from cachew.plumbing.patience import ended_within
 from cachew.replicas.change import said, tell_damaged
 from cachew.replicas.interface import Records, Versioned
 
 T = TypeVar("T")
+
+_RELEASE = 2.0
+"""Seconds in which a lease can be released; after that others have it when its duration is over."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +229,8 @@ class Leases:
             beating.cancel()
             await beating
             if not lost:
-                await lease.release()
+                # Whoever waits for the end of this, like a server that goes, must not wait for a store that hangs.
+                await ended_within(self._clock, _RELEASE, lease.release())
 
     async def _beat(self, lease: Lease, working: Deferred[Any], lost: list[LeaseLost]) -> None:
         try:

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
@@ -19,9 +19,14 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from cachew.http.requests import StreamingSite
+from cachew.plumbing.patience import ended_within
 from cachew.server.listening import server_endpoint
 
 _EVERYWHERE = ("0.0.0.0", "::")
+_CLOSING = 20.0
+"""Seconds that all that is closed at the end has; a storage that hangs must keep no process alive."""
+_LEAST = 1.0
+"""Seconds that each of it has in any case."""
 Step = Callable[[], Awaitable[object]]
 
 
@@ -148,13 +153,21 @@ class Server(MultiService):
         if self._ports:
             self.log.info("listening no more")
         await self._drain()
-        await _maybe(super().stopService())
+        until = self._reactor.seconds() + _CLOSING
+        Service.stopService(self)
+        jobs = [self._close(job.stopService, _CLOSING) for job in reversed(list(self))]
+        await DeferredList([Deferred.fromCoroutine(job) for job in jobs])
         for step in self._closing:
-            try:
-                await step()
-            except Exception:
-                self.log.failure("closing {step} failed", step=getattr(step, "__qualname__", step))
+            await self._close(step, max(until - self._reactor.seconds(), _LEAST))
         self._pool.stop()
+
+    async def _close(self, step: Callable[[], Awaitable[object] | None], seconds: float) -> None:
+        name = getattr(step, "__qualname__", step)
+        try:
+            if not await ended_within(self._reactor, seconds, _maybe(step())):
+                self.log.error("closing {step} takes more than {seconds:.0f} s", step=name, seconds=seconds)
+        except Exception:
+            self.log.failure("closing {step} failed", step=name)
 
     async def _drain(self) -> None:
         retired = self._site.retire()
@@ -167,7 +180,7 @@ class Server(MultiService):
 
 
 async def _maybe(result: Any) -> None:
-    if isinstance(result, Deferred):
+    if result is not None:
         await result
 
 

@@ -21,6 +21,9 @@ from cachew.server.statelock import StateLock
 _SENDERS = 2
 """Threads that send files; each is busy only while the kernel copies."""
 
+_LAST_WORK = 5.0
+"""Seconds that threads have at the end for what they are still at."""
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -66,7 +69,7 @@ def make_runtime(settings: Settings, reactor: Any, environment: Environment) -> 
     """
     state_lock = StateLock(settings.state)
     state_lock.end_leftovers()
-    pool = ThreadPool(0, settings.limits.threads, "cachew")
+    pool = PatientPool(0, settings.limits.threads, "cachew", patience=_LAST_WORK)
     store_pool = PatientPool(0, settings.limits.store_threads, "cachew-store")
     return Runtime(
         settings=settings,

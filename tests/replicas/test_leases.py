@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from cachew.replicas.leases import Lease, LeaseLost, Leases
 from cachew.replicas.memory import MemoryRecords
 from tests.fakes.records import UnreliableRecords
+from tests.fakes.settled import value_of
 
 DURATION = 60.0
 
@@ -231,3 +232,33 @@ async def test_work_that_fails_or_is_cancelled_frees_its_lease(pair: tuple[Repli
         await running
     assert await one.leases.acquire("work") is not None
     assert not two.clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("end", ["done", "cancelled"])
+def test_a_store_that_hangs_is_not_waited_for_when_a_lease_is_released(pair: tuple[Replica, Replica], end: str) -> None:
+    """Work under a lease ends within two seconds of its end, though the store takes nothing; others have the lease
+    when its duration is over."""
+    one, two = pair
+    done: Deferred[str] = Deferred()
+
+    async def wait() -> str:
+        return await done
+
+    running, ended = Deferred.fromCoroutine(one.leases.run("work", wait)), list[Any]()
+    running.addBoth(ended.append)
+    one.records.hanging = True
+    if end == "done":
+        done.callback("result")
+    else:
+        running.cancel()
+    pass_time(1, one)
+    assert not ended
+    pass_time(1, one)
+    if end == "done":
+        assert ended == ["result"]
+    else:
+        assert ended[0].check(CancelledError)
+    assert not one.clock.getDelayedCalls()
+    assert value_of(Deferred.fromCoroutine(two.leases.acquire("work"))) is None
+    pass_time(DURATION, two)
+    assert value_of(Deferred.fromCoroutine(two.leases.acquire("work"))) is not None
