@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cachew.mirrors.findings import KINDS
 from cachew.plumbing.process import Command
 
 _SAFE = {
@@ -26,26 +27,11 @@ _SAFE = {
     "safe.directory": "*",
 }
 
-# Objects that famous repositories really contain and that harm nobody who only stores and serves them.
-_TOLERATED = (
-    "badDate",
-    "badDateOverflow",
-    "badEmail",
-    "badFilemode",
-    "badName",
-    "badTimezone",
-    "duplicateEntries",
-    "emptyName",
-    "missingAuthor",
-    "missingEmail",
-    "missingNameBeforeEmail",
-    "missingSpaceBeforeDate",
-    "missingSpaceBeforeEmail",
-    "missingTaggerEntry",
-    "multipleAuthors",
-    "zeroPaddedDate",
-    "zeroPaddedFilemode",
-)
+FSCK_SAYS_OF_REFS = 8
+"""The bit of fsck's exit status that says: HEAD outside of the branches, a branch that names no commit. Both occur."""
+
+_UNCHECKED = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "fetch.fsckObjects", "GIT_CONFIG_VALUE_0": "false"}
+"""What makes a fetch take whatever git takes that was never told to look."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +100,12 @@ class GitCommands:
             None, "init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(directory)
         )
 
+    def unchecked(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a fetch with what keeps git from looking at the objects that come."""
+        count = int(extra.get("GIT_CONFIG_COUNT", "0"))
+        moved = {name.replace("_0", f"_{count}"): value for name, value in _UNCHECKED.items()}
+        return {**extra, **moved, "GIT_CONFIG_COUNT": str(count + 1)}
+
     def fetch(self, directory: Path, url: str, *, extra: Mapping[str, str] | None = None) -> Command:
         """Fetch the objects named on standard input, one a line, without touching any ref.
 
@@ -133,6 +125,10 @@ class GitCommands:
             url,
             extra=extra,
         )
+
+    def connected(self, directory: Path) -> Command:
+        """Fail unless everything is there that the object ids on standard input reach and no ref does."""
+        return self.git(directory, "rev-list", "--objects", "--quiet", "--stdin", "--not", "--all")
 
     def fetch_refs(self, directory: Path, url: str, *, extra: Mapping[str, str] | None = None) -> Command:
         """Fetch all mirrored refs by name: for upstreams that give no object by its id alone.
@@ -167,21 +163,25 @@ class GitCommands:
             return self.git(directory, "symbolic-ref", "HEAD", head)
         return self.git(directory, "update-ref", "--no-deref", "HEAD", head)
 
-    def index_packs(self, directory: Path, *, bitmaps: bool = True) -> tuple[Command, ...]:
+    def index_packs(self, directory: Path, *, bitmaps: bool = True, graph: bool = True) -> tuple[Command, ...]:
         """Give the history a commit-graph, and the packs bitmaps, without rewriting a pack."""
-        graph = self._commit_graph(directory, "--split")
-        return (self.git(directory, "multi-pack-index", "write", "--bitmap"), graph) if bitmaps else (graph,)
+        indexing = (self.git(directory, "multi-pack-index", "write", "--bitmap"),) if bitmaps else ()
+        return (*indexing, self._commit_graph(directory, "--split")) if graph else indexing
 
-    def repack(self, directory: Path, *, full: bool) -> tuple[Command, ...]:
+    def check_graph(self, directory: Path) -> Command:
+        """Fail when the commit-graph that was just written tells of a commit what is not so."""
+        return self.git(directory, "commit-graph", "verify", "--shallow", "--no-progress")
+
+    def repack(self, directory: Path, *, full: bool, graph: bool = True) -> tuple[Command, ...]:
         """Join packs: all into one with a bitmap, without what no ref reaches (``full``), or only the small ones."""
         if not full:
             return (self.git(directory, "repack", "--quiet", "-n", "-d", "--geometric=2", "--write-midx"),)
         return (
             self.git(directory, "pack-refs", "--all"),
             # First of all the graph forgets what is about to go: git takes for present what it finds there.
-            self._commit_graph(directory, "--split=replace"),
+            *([self._commit_graph(directory, "--split=replace")] if graph else []),
             self.git(directory, "repack", "--quiet", "-n", "-a", "-d", "--write-bitmap-index"),
-            *self.index_packs(directory),
+            *self.index_packs(directory, graph=graph),
         )
 
     def _commit_graph(self, directory: Path, how: str) -> Command:
@@ -206,7 +206,7 @@ class GitCommands:
             "uploadpack.keepAlive": "5",
             "transfer.hideRefs": "refs/cachew/",
             "transfer.unpackLimit": "1",
-            "transfer.fsckObjects": "true",
+            "fetch.fsckObjects": "true",
             "gc.auto": "0",
             "maintenance.auto": "false",
             "http.receivepack": "false",
@@ -218,7 +218,7 @@ class GitCommands:
             "repack.writeBitmaps": "true",
             "core.multiPackIndex": "true",
         }
-        return stored | {f"fetch.fsck.{name}": "ignore" for name in _TOLERATED}
+        return stored | {f"fetch.fsck.{name}": "warn" for name in KINDS}
 
 
 def config_text(values: Mapping[str, str]) -> str:

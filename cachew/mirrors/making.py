@@ -1,6 +1,6 @@
 """How a new mirror comes to be: from a mirror snapshot where there is a good one, else by a clone."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.refs import of_listing
+from cachew.mirrors.refs import Tip, of_listing
 from cachew.mirrors.repository import GitRunner, Repository, remove_tree, worth_another_way
+from cachew.mirrors.setaside import without
 from cachew.mirrors.transfer import Remote, Transfer
 from cachew.plumbing.errors import CachewError, NotFound, ProcessFailed
 from cachew.upstream.listing import Listing
@@ -25,10 +26,12 @@ class Made:
 
     :param listing: the upstream's refs.
     :param listed_at: when they were asked for, by the clock.
+    :param unfetched: tips that can't be had, each with the reason; they are not among the refs of the mirror.
     """
 
     listing: Listing
     listed_at: float
+    unfetched: Mapping[Tip, ProcessFailed]
 
 
 class Making:
@@ -62,18 +65,25 @@ class Making:
         if not of_listing(listing).refs:
             raise NotFound(f"{self._identity.name} has no branches yet")
         repository = Repository(directory=directory, object_format=listing.object_format, git=self._git)
+        unfetched: Mapping[Tip, ProcessFailed] = {}
         if not (seeded and await self._completed(repository, listing)):
             if seed is not None:
                 cloning()
-            await self._cloned(repository, listing)
+            unfetched = await self._cloned(repository, listing)
         repository.objects.close()
-        return Made(listing, listed_at)
+        return Made(listing, listed_at, unfetched)
 
-    async def _cloned(self, repository: Repository, listing: Listing) -> None:
+    async def _cloned(self, repository: Repository, listing: Listing) -> Mapping[Tip, ProcessFailed]:
         await self._git.threads(remove_tree, repository.directory)
         await repository.create(self._remote.url)
-        await self._transfer.bring(repository, of_listing(listing))
-        await repository.write_new_refs(listing)
+        wanted = of_listing(listing)
+        bad = await self._transfer.bring(repository, {*wanted.refs.values(), *filter(None, [wanted.head_commit])})
+        unfetched = {(ref.name, ref.oid): bad[ref.oid] for ref in listing.refs if ref.oid in bad}
+        possible = without(listing, unfetched, Listing(refs=()))
+        if not of_listing(possible).refs:
+            raise next(iter(bad.values()))
+        await repository.write_new_refs(possible)
+        return unfetched
 
     async def _seeded(self, directory: Path, seed: Seed) -> bool:
         try:
@@ -90,7 +100,9 @@ class Making:
         """Bring what was restored to where the upstream is; say whether that was possible."""
         try:
             repository.configure(self._remote.url)
-            await self._transfer.follow(repository, of_listing(listing))
+            unfetched = await self._transfer.follow(repository, of_listing(listing))
+            if unfetched:
+                raise next(iter(unfetched.values()))
         except (ProcessFailed, OSError) as error:
             repository.objects.close()
             if isinstance(error, ProcessFailed) and not worth_another_way(error):

@@ -25,10 +25,11 @@ from cachew.mirrors.machine import Event, State, step
 from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.making import Made, Making, Seed
 from cachew.mirrors.record import RECORD, Record, read
-from cachew.mirrors.refs import RefState, change, of_listing
+from cachew.mirrors.refs import RefState, Tip, change, of_listing, printable
 from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, remove_tree
+from cachew.mirrors.setaside import SetAside
 from cachew.mirrors.transfer import Remote, Transfer
-from cachew.plumbing.errors import CachewError, NotFound
+from cachew.plumbing.errors import CachewError, NotFound, ProcessFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.sharedlock import SharedLock
@@ -93,6 +94,7 @@ class Mirror:
             threads=git.threads,
             keep_days=keep_days,
         )
+        self.set_aside = SetAside(clock=clock)
         self._target: Listing | None = None
         self._listed_at = float("-inf")
         self._packs_lock = SharedLock()
@@ -116,8 +118,11 @@ class Mirror:
         return self._listing
 
     def _has(self, listing: Listing) -> None:
-        self._listing = listing.filtered(MIRRORED_KIND)
-        self._refs = of_listing(listing)
+        """Take note of what the refs are after a listing was followed."""
+        self.set_aside.keep_only(listing)
+        followed = self.set_aside.allowed(listing, self._listing, also_due=False)
+        self._listing = followed.filtered(MIRRORED_KIND)
+        self._refs = of_listing(followed)
 
     @property
     def refs(self) -> Mapping[str, str]:
@@ -145,11 +150,19 @@ class Mirror:
         return self._repository
 
     def missing(self, oids: Iterable[str]) -> list[str]:
-        """Return those of the object ids that the mirror does not have; all of them while there is no mirror."""
+        """Return those of the object ids that the mirror does not have; all of them while there is no mirror.
+
+        A tip that is set aside is one of them: it may be here without what it reaches.
+        """
         if self._repository is None:
             return list(oids)
         tips = self._refs.oids
-        return self._repository.objects.missing(oid for oid in oids if oid not in tips)
+        wanted = [oid for oid in oids if oid not in tips]
+        absent = self._repository.objects.missing(wanted)
+        if not self.set_aside:
+            return absent
+        lacking = self.set_aside.oids.union(absent)
+        return [oid for oid in wanted if oid in lacking]
 
     async def lacking(self, oids: Sequence[str]) -> list[str]:
         """Return the same as :meth:`missing`, and let others have their turn while very many are looked up."""
@@ -250,6 +263,8 @@ class Mirror:
             in_the_way.rename(aside)
         self._fetched()
         self._repository = self._repository_in_place(made.listing.object_format)
+        self.set_aside.clear()
+        self._put_aside(made.unfetched)
         self._has(made.listing)
         if self._listed_at < made.listed_at:
             self._listed_at, self._target = made.listed_at, None
@@ -264,7 +279,7 @@ class Mirror:
 
     def behind(self, listing: Listing) -> bool:
         """Say whether the mirror differs from what the upstream listed."""
-        return bool(change(self._refs, of_listing(listing)))
+        return bool(change(self._refs, of_listing(self.set_aside.allowed(listing, self._listing, also_due=True))))
 
     async def sync(self, listing: Listing, listed_at: float) -> None:
         """Bring the mirror to what the upstream listed.
@@ -296,9 +311,10 @@ class Mirror:
         if missing:
             await self.followed()
             missing = self.missing(missing)
-        if missing and self.ready:
+        hopeless = self.set_aside.oids
+        if self.ready and (wanted := [oid for oid in missing if oid not in hopeless]):
             try:
-                await self._by_id.get(missing, client)
+                await self._by_id.get(wanted, client)
             except CachewError as error:
                 message = "fetch for wanted objects of {repository} failed: {error}"
                 self.log.info(message, repository=self.identity.name, error=str(error))
@@ -346,8 +362,27 @@ class Mirror:
         self.log.info("fetched {repository} in {seconds:.2f}s", repository=self.identity.name, seconds=seconds)
 
     async def _take_up(self, listing: Listing) -> None:
-        await self._transfer.follow(self.repository, of_listing(listing))
+        allowed = self.set_aside.allowed(listing, self._listing, also_due=True)
+        before = self._refs
+        failed = await self._transfer.follow(self.repository, of_listing(allowed))
+        tips = ((ref.name, ref.oid) for ref in allowed.refs if ref.oid is not None)
+        self.set_aside.there(tip for tip in tips if tip not in failed)
+        self._put_aside(failed)
         self._has(listing)
+        if failed and not change(before, self._refs):
+            raise next(iter(failed.values()))
+
+    def _put_aside(self, failed: Mapping[Tip, ProcessFailed]) -> None:
+        self.set_aside.note(failed)
+        self._metrics.refs_set_aside.inc(len(failed))
+        for (name, oid), failure in failed.items():
+            self.log.warn(
+                "{repository}: {name} is not followed to {oid} for now: {failure}",
+                repository=self.identity.name,
+                name=printable(name),
+                oid=oid,
+                failure=str(failure),
+            )
 
     # --- its end ------------------------------------------------------------------------------------------------------
 
@@ -390,6 +425,7 @@ class Mirror:
             return
         repository.objects.close()
         self.instance = uuid.uuid4().hex
+        self.set_aside.clear()
         self._has(Listing(refs=()))
         doomed = self._place_aside()
         doomed.parent.mkdir(parents=True, exist_ok=True)

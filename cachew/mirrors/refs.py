@@ -7,13 +7,15 @@ is part of the name, so that age needs no record.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from cachew.upstream.listing import Listing
 
 HIDDEN = "refs/cachew/"
 MIRRORED = ("refs/heads/", "refs/tags/")
+Tip = tuple[str, str]
+"""A ref's full name and the object id that it has."""
 _DAY = 86400
 _MAX_NAME = 2000
 _MAX_PART = 250
@@ -27,10 +29,12 @@ class RefState:
 
     :param refs: full name to hex object id, without HEAD.
     :param head: the ref that HEAD names, an object id where HEAD is detached, or None.
+    :param peeled: what HEAD leads to in the end, where it names an annotated tag.
     """
 
     refs: Mapping[str, str] = field(default_factory=dict)
     head: str | None = None
+    peeled: str | None = field(default=None, compare=False)
 
     @cached_property
     def oids(self) -> frozenset[str]:
@@ -39,10 +43,10 @@ class RefState:
 
     @property
     def head_commit(self) -> str | None:
-        """The object that HEAD leads to, None where that is unborn."""
+        """The commit that HEAD leads to, None where that is unborn."""
         if self.head is None or not self.head.startswith("refs/"):
             return self.head
-        return self.refs.get(self.head)
+        return self.peeled or self.refs.get(self.head)
 
 
 def of_listing(listing: Listing) -> RefState:
@@ -54,11 +58,21 @@ def _mirrored_part(listing: Listing) -> RefState:
     refs = {
         ref.name: ref.oid for ref in listing.refs if ref.oid and ref.name.startswith(MIRRORED) and valid_name(ref.name)
     }
-    _drop_impossible(refs)
     head = listing.by_name.get("HEAD")
+    target = None if head is None else head.symref_target
+    if head is not None and target is not None and head.oid and is_outside(target):
+        refs[target] = head.oid
+    _drop_impossible(refs)
     if head is None:
         return RefState(refs, None)
-    return RefState(refs, head.symref_target or head.oid)
+    named = listing.by_name.get(target or "")
+    peeled = head.peeled or (named.peeled if named is not None else None)
+    return RefState(refs, target or head.oid, peeled if target in refs else None)
+
+
+def is_outside(target: str) -> bool:
+    """Say whether HEAD names a ref that is mirrored for its sake alone: Gerrit's ``All-Projects`` has none but such."""
+    return target.startswith("refs/") and not target.startswith((*MIRRORED, HIDDEN)) and valid_name(target)
 
 
 def _drop_impossible(refs: dict[str, str]) -> None:
@@ -93,6 +107,22 @@ class Change:
 
     def __bool__(self) -> bool:
         return bool(self.updates or self.deletions or self.head)
+
+    def halves(self) -> "tuple[Change, ...]":
+        """Return two smaller steps that make up this one, deletions in the first; none where it can't be divided."""
+        if self.updates and (self.deletions or self.head):
+            without_updates = replace(self, updates={})
+            return without_updates, Change(self.updates, (), (), (), None)
+        if self.deletions and self.head:
+            return replace(self, head=None), Change({}, (), (), (), self.head)
+        names = list(self.updates or self.deletions)
+        middle = len(names) // 2
+        if not middle:
+            return ()
+        parts = names[:middle], names[middle:]
+        if self.updates:
+            return tuple(replace(self, updates={name: self.updates[name] for name in part}) for part in parts)
+        return tuple(replace(self, deletions=tuple(part)) for part in parts)
 
 
 def change(present: RefState, wanted: RefState) -> Change:
@@ -142,7 +172,8 @@ def packed_refs(listing: Listing) -> bytes:
     lines = [b"# pack-refs with: peeled fully-peeled sorted \n"]
     for name in sorted(state.refs, key=lambda name: name.encode(errors="surrogateescape")):
         lines.append(f"{state.refs[name]} {name}\n".encode(errors="surrogateescape"))
-        peeled = listing.by_name[name].peeled
+        listed = listing.by_name.get(name)
+        peeled = None if listed is None else listed.peeled
         if peeled:
             lines.append(f"^{peeled}\n".encode())
     return b"".join(lines)
@@ -159,6 +190,11 @@ def valid_name(name: str) -> bool:
         part and not part.startswith(".") and not part.endswith(".lock") and _length(part) <= _MAX_PART
         for part in name.split("/")
     )
+
+
+def printable(name: str) -> str:
+    """Return a ref's name in a form that any log and page can show."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _length(text: str) -> int:

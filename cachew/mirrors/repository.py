@@ -6,13 +6,16 @@ other command writes.
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from twisted.internet.defer import DeferredLock
 
-from cachew.mirrors.commands import GitCommands, config_text
+from cachew.mirrors import findings
+from cachew.mirrors.commands import FSCK_SAYS_OF_REFS, GitCommands, config_text
+from cachew.mirrors.findings import FindingsReader
 from cachew.mirrors.objects import ObjectIndex
 from cachew.mirrors.packindex import OpenIndexes
 from cachew.mirrors.refs import (
@@ -20,6 +23,7 @@ from cachew.mirrors.refs import (
     Change,
     expired,
     hidden_name,
+    is_outside,
     of_listing,
     packed_refs,
     update_script,
@@ -35,7 +39,14 @@ from cachew.upstream.listing import Listing, RemoteRef
 _QUICK = 120.0
 _NOT_STARTED = 127
 _LISTING_LIMIT = 512 * 1024 * 1024
-_NO_USE = ("unable to access", "Authentication failed", "could not read Username", "could not read Password")
+_NO_USE = (
+    "unable to access", "Authentication failed", "could not read Username", "could not read Password",
+    "No space left on device", "Disk quota exceeded", "Out of memory", "Cannot allocate memory",
+)  # fmt: skip
+_BROKEN_OFF = ("RPC failed", "curl ")
+_REMOTE_SAID = "remote: "
+_FSCK = "fsck error"
+_FINDINGS = "findings.json"
 _BLANK = " \t\r\n"
 _TEMPORARY = ("tmp_", ".tmp-")
 _REF_FORMAT = "%(objectname) %(*objectname) %(refname)"
@@ -53,6 +64,7 @@ class GitRunner:
     :param maintenance_timeout: seconds that one repack or check may take.
     :param fetches: bounds how many fetches run at once.
     :param by_id: bounds how many fetches run at once of what clients ask for by id.
+    :param disliked: told what git dislikes about objects that came, and how often.
     :param indexes: what is open of the mirrors' pack indexes.
     """
 
@@ -64,6 +76,7 @@ class GitRunner:
     maintenance_timeout: float = 3600.0
     fetches: Slots = field(default_factory=lambda: Slots(limit=8))
     by_id: Slots = field(default_factory=lambda: Slots(limit=8))
+    disliked: Callable[[Mapping[str, int]], object] = lambda counts: None
     indexes: OpenIndexes = field(default_factory=OpenIndexes)
 
     def for_clone(self) -> "GitRunner":
@@ -85,6 +98,7 @@ class Repository:
         self.objects = ObjectIndex(directory=directory, object_format=object_format, opened=git.indexes)
         self._git = git
         self._door, self._writers, self._untidy = DeferredLock(), 0, False
+        self._graph_fits = True
 
     async def create(self, upstream_url: str) -> None:
         """Make the repository, empty and configured."""
@@ -110,27 +124,80 @@ class Repository:
         :raise ProcessFailed: when git says no.
         """
         script = "".join(f"{oid}\n" for oid in oids).encode()
-        command = self._git.commands.fetch(self.directory, url, extra=extra)
-        await self._fetch(command, script)
+        await self._fetch(lambda extra: self._git.commands.fetch(self.directory, url, extra=extra), extra, script)
 
     async def fetch_refs(self, url: str, extra: Mapping[str, str]) -> None:
         """Fetch all mirrored refs by their names, to a place below the hidden ones.
 
         :raise ProcessFailed: when git says no.
         """
-        await self._fetch(self._git.commands.fetch_refs(self.directory, url, extra=extra), b"")
+        await self._fetch(lambda extra: self._git.commands.fetch_refs(self.directory, url, extra=extra), extra, b"")
 
-    async def _fetch(self, command: Command, script: bytes) -> None:
+    async def _fetch(
+        self, command: Callable[[Mapping[str, str]], Command], extra: Mapping[str, str], script: bytes
+    ) -> None:
+        """Fetch what git itself takes, and count what it has to say of that."""
+        reader = FindingsReader()
+        try:
+            await self._run_fetch(command(extra), script, reader)
+        except ProcessFailed as error:
+            # There are findings that git can't be told to only warn of.
+            if isinstance(error, ProcessTimedOut) or _FSCK not in error.stderr:
+                raise
+            await self._run_fetch(command(self._git.commands.unchecked(extra)), script, FindingsReader())
+        if reader.counts:
+            self._git.disliked(reader.counts)
+            await self._git.threads(self._note_findings, reader.counts)
+
+    async def _run_fetch(self, command: Command, script: bytes, reader: FindingsReader) -> None:
         # A group, because what git has started goes on writing packs when only git itself is ended.
-        await self._write(command, seconds=self._git.fetch_timeout, stdin=script, group=True)
+        seconds = self._git.fetch_timeout
+        await self._write(command, seconds=seconds, stdin=script, group=True, on_stderr=reader.feed)
 
-    async def _write(self, command: Command, *, seconds: float, stdin: bytes = b"", group: bool = False) -> None:
+    def _note_findings(self, counts: Mapping[str, int]) -> None:
+        aside = self.directory / f"{_FINDINGS}.new"
+        aside.write_bytes(findings.encode(self.findings() + Counter(counts)))
+        aside.replace(self.directory / _FINDINGS)
+
+    def findings(self) -> Counter[str]:
+        """Return how often git disliked an object that came, by what it disliked."""
+        try:
+            return findings.decode((self.directory / _FINDINGS).read_bytes())
+        except OSError:
+            return Counter()
+
+    async def connected(self, oids: Iterable[str]) -> bool:
+        """Say whether everything is here that objects reach which are here themselves.
+
+        A fetch that failed may have left the tip of a history without the rest.
+        """
+        script = "".join(f"{oid}\n" for oid in oids).encode()
+        seconds = self._git.maintenance_timeout
+        try:
+            await self._git.processes.run(
+                self._git.commands.connected(self.directory), stdin=script, timeout=seconds, group=True
+            )
+        except ProcessFailed as error:
+            if isinstance(error, ProcessTimedOut):
+                raise
+            return False
+        return True
+
+    async def _write(
+        self,
+        command: Command,
+        *,
+        seconds: float,
+        stdin: bytes = b"",
+        group: bool = False,
+        on_stderr: Callable[[bytes], object] | None = None,
+    ) -> None:
         """Run a command that writes here; what a failed one leaves is removed when no other is writing."""
         await self._door.acquire()
         self._writers += 1
         self._door.release()
         try:
-            await self._git.processes.run(command, stdin=stdin, timeout=seconds, group=group)
+            await self._git.processes.run(command, stdin=stdin, timeout=seconds, group=group, on_stderr=on_stderr)
         except BaseException:
             self._untidy = True
             raise
@@ -199,18 +266,21 @@ class Repository:
 
     async def read_listing(self) -> Listing:
         """List the mirrored refs and HEAD as the upstream would."""
-        words = ("for-each-ref", f"--format={_REF_FORMAT}", "refs/heads/", "refs/tags/")
-        output = await self._output(*words)
-        refs = [_parse_ref(line) for line in _lines(output)]
-        head = await self._head({ref.name: ref.oid for ref in refs})
-        return Listing(refs=(*head, *refs), object_format=self.object_format)
+        head = self._head()
+        outside = [head.symref_target] if head.symref_target and is_outside(head.symref_target) else []
+        words = ("for-each-ref", f"--format={_REF_FORMAT}", "refs/heads/", "refs/tags/", *outside)
+        refs = [_parse_ref(line) for line in _lines(await self._output(*words))]
+        if head.symref_target is not None:
+            found = next((ref for ref in refs if ref.name == head.symref_target), None)
+            if found is not None:
+                head = replace(head, oid=found.oid, peeled=found.peeled)
+        return Listing(refs=(head, *refs), object_format=self.object_format)
 
-    async def _head(self, oids: Mapping[str, str | None]) -> list[RemoteRef]:
+    def _head(self) -> RemoteRef:
         text = (self.directory / "HEAD").read_bytes().decode(errors="surrogateescape").strip(_BLANK)
         if not text.startswith("ref:"):
-            return [RemoteRef(name="HEAD", oid=text, symref_target=None, peeled=None)]
-        target = text.removeprefix("ref:").strip(_BLANK)
-        return [RemoteRef(name="HEAD", oid=oids.get(target), symref_target=target, peeled=None)]
+            return RemoteRef(name="HEAD", oid=text, symref_target=None, peeled=None)
+        return RemoteRef(name="HEAD", oid=None, symref_target=text.removeprefix("ref:").strip(_BLANK), peeled=None)
 
     async def expire(self, now: float, *, days: int) -> int:
         """Delete the hidden refs that are older than ``days`` days; return how many."""
@@ -222,11 +292,26 @@ class Repository:
 
     async def index_packs(self, *, bitmaps: bool = True) -> None:
         """Write the commit-graph, and bitmaps if they are asked for."""
-        await self._maintain(self._git.commands.index_packs(self.directory, bitmaps=bitmaps))
+        await self._maintain(self._git.commands.index_packs(self.directory, bitmaps=bitmaps, graph=self._graph_fits))
+        await self._check_graph()
 
     async def repack(self, *, full: bool) -> None:
         """Join packs: all of them, dropping what no ref reaches (``full``), or only the small ones."""
-        await self._maintain(self._git.commands.repack(self.directory, full=full))
+        await self._maintain(self._git.commands.repack(self.directory, full=full, graph=self._graph_fits))
+        if full:
+            await self._check_graph()
+
+    async def _check_graph(self) -> None:
+        """Do without a commit-graph where it would lie: dates beyond 2**34 or negative have no room in it."""
+        if not self._graph_fits:
+            return
+        command = self._git.commands.check_graph(self.directory)
+        done = await self._git.processes.run(
+            command, timeout=self._git.maintenance_timeout, limit=_LISTING_LIMIT, check=False
+        )
+        if done.code:
+            self._graph_fits = False
+            await self._git.threads(remove_graph, self.directory)
 
     async def _maintain(self, commands: Iterable[Command]) -> None:
         for command in commands:
@@ -238,7 +323,7 @@ class Repository:
         :raise ProcessFailed: when it is not so.
         """
         for command in self._git.commands.check(self.directory, pack_indexes(self.directory)):
-            await self._git.processes.run(command, timeout=self._git.maintenance_timeout)
+            await run_check(self._git.processes, command, self._git.maintenance_timeout)
 
     async def damage(self) -> CachewError | None:
         """Return what a check complains of; a check that could not be made to its end is raised instead."""
@@ -279,9 +364,30 @@ def _lines(output: bytes) -> list[str]:
     return [line for line in output.decode(errors="surrogateescape").split("\n") if line]
 
 
+async def run_check(processes: Processes, command: Command, seconds: float) -> None:
+    """Run one command of a check.
+
+    :raise ProcessFailed: when it finds damage; what fsck dislikes about names of refs alone is none.
+    """
+    try:
+        await processes.run(command, timeout=seconds)
+    except ProcessFailed as error:
+        if error.code != FSCK_SAYS_OF_REFS or "fsck" not in command.argv:
+            raise
+
+
 def worth_another_way(failure: ProcessFailed) -> bool:
     """Say whether a fetch that failed may succeed when it asks for something else: not where nobody answers."""
     return not isinstance(failure, ProcessTimedOut) and not any(words in failure.stderr for words in _NO_USE)
+
+
+def about_what_was_asked(failure: ProcessFailed) -> bool:
+    """Say whether a fetch failed because of something that it asked for, so that the rest may come without it.
+
+    Not where the connection broke: then the upstream has said nothing before.
+    """
+    broken_off = any(words in failure.stderr for words in _BROKEN_OFF) and _REMOTE_SAID not in failure.stderr
+    return worth_another_way(failure) and not broken_off
 
 
 def _parse_ref(line: str) -> RemoteRef:
@@ -310,6 +416,13 @@ def remove_leftovers(directory: Path) -> None:
 def _remove(place: str, names: Iterable[str]) -> None:
     for name in names:
         Path(place, name).unlink(missing_ok=True)
+
+
+def remove_graph(directory: Path) -> None:
+    """Remove a repository's commit-graph."""
+    info = directory / "objects" / "info"
+    (info / "commit-graph").unlink(missing_ok=True)
+    shutil.rmtree(info / "commit-graphs", ignore_errors=True)
 
 
 def remove_tree(directory: Path) -> None:

@@ -5,20 +5,24 @@ By id wherever the upstream allows it, because then git asks for no listing: cac
 
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from twisted.logger import Logger
 
-from cachew.mirrors.refs import RefState, change, of_listing
-from cachew.mirrors.repository import Repository, worth_another_way
-from cachew.plumbing.errors import ProcessFailed
+from cachew.mirrors.refs import Change, RefState, Tip, change, of_listing
+from cachew.mirrors.repository import Repository, about_what_was_asked, worth_another_way
+from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
 from cachew.upstream.listing import Listing
 
 _MOST_TRIES = 64
 """Fetches that the ids of one client may take: one more for each that the upstream doesn't have and names."""
 _ANY_OID = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
 _REFUSAL = "not our ref"
+_REFUSALS = (_REFUSAL, "unadvertised object", "no such remote ref", "couldn't find remote ref")
+_MOST_AT_FIRST = 12
+"""After so many failures, without anything that came, no more is tried: it is the upstream that is broken."""
+_MOST_FAILURES = 256
 
 
 class Remote(Protocol):
@@ -48,34 +52,99 @@ class Transfer:
     def __init__(self, *, remote: Remote, now: Callable[[], float]) -> None:
         self._remote, self._now = remote, now
 
-    async def bring(self, repository: Repository, wanted: RefState) -> None:
-        """Fetch what the refs need; the repository's own refs stay as they are.
+    async def bring(self, repository: Repository, oids: Iterable[str]) -> dict[str, ProcessFailed]:
+        """Fetch objects and all that they reach; the repository's own refs stay as they are.
 
-        :raise CachewError: when not all of it came.
+        :return: those that can't be had, each with the reason; all others are there.
+        :raise CachewError: when the upstream fails, whatever it is asked for.
         """
-        oids = {*wanted.refs.values(), *filter(None, [wanted.head_commit])}
-        missing = repository.objects.missing(oids)
+        missing = sorted(set(oids))
         if not missing:
-            return
+            return {}
         url, extra = await self._remote.fetch_url(), await self._remote.git_environment()
         try:
             await repository.fetch_objects(url, missing, extra)
         except ProcessFailed as error:
-            if not worth_another_way(error):
+            if not about_what_was_asked(error):
                 raise
-            # An upstream that gives nothing by id alone, or tips that moved meanwhile: by name, then what is listed.
-            await repository.fetch_refs(url, extra)
-            if absent := repository.objects.missing(missing):
-                await repository.fetch_objects(url, absent, extra)
+            if _is_refusal(error):
+                # An upstream that gives nothing by id alone, or tips that moved: by name, then what is listed.
+                missing = await self._by_name(repository, url, missing, extra)
+            return await self._by_halves(repository, url, missing, extra, error)
+        return {}
 
-    async def follow(self, repository: Repository, wanted: RefState) -> None:
+    async def _by_name(self, repository: Repository, url: str, oids: list[str], extra: Mapping[str, str]) -> list[str]:
+        """Fetch all refs and return which of the object ids have not come so."""
+        try:
+            await repository.fetch_refs(url, extra)
+        except ProcessFailed as error:
+            if not about_what_was_asked(error):
+                raise
+            return oids
+        return repository.objects.missing(oids)
+
+    async def _by_halves(
+        self, repository: Repository, url: str, oids: list[str], extra: Mapping[str, str], first: ProcessFailed
+    ) -> dict[str, ProcessFailed]:
+        """Fetch what can be had of object ids that can't be had together."""
+        bad: dict[str, ProcessFailed] = {}
+        parts, failures, came = ([oids] if oids else []), 0, False
+        while parts:
+            part = parts.pop()
+            if failures >= (_MOST_FAILURES if came else _MOST_AT_FIRST):
+                bad |= dict.fromkeys(part, first)
+                continue
+            try:
+                await repository.fetch_objects(url, part, extra)
+                came = True
+            except ProcessFailed as error:
+                if not about_what_was_asked(error):
+                    raise
+                failures += 1
+                middle = len(part) // 2
+                if middle:
+                    parts += [part[middle:], part[:middle]]
+                else:
+                    bad[part[0]] = error
+        return bad
+
+    async def follow(self, repository: Repository, wanted: RefState) -> dict[Tip, ProcessFailed]:
         """Bring the repository's refs to where they should be, and first the objects.
 
-        :raise CachewError: when that fails; the refs are then as they were, or nearer to it.
+        :return: the tips that can't be had, or that no ref can be moved to, each with the reason; all other refs are
+            where they should be.
+        :raise CachewError: when the upstream fails; the refs are then as they were, or nearer to it.
         """
-        await self.bring(repository, wanted)
-        present = await repository.read_listing()
-        await repository.apply(change(of_listing(present), wanted), self._now())
+        present = of_listing(await repository.read_listing())
+        step = change(present, wanted)
+        needed = set(step.updates.values())
+        if wanted.head_commit is not None:
+            needed.add(wanted.head_commit)
+        needed -= set(present.refs.values())
+        lacking = set(repository.objects.missing(needed))
+        if (there := needed - lacking) and not await repository.connected(there):
+            lacking = needed
+        bad = await self.bring(repository, lacking)
+        failed = {(name, oid): bad[oid] for name, oid in step.updates.items() if oid in bad}
+        if wanted.head in bad:
+            failed["HEAD", wanted.head] = bad[wanted.head]
+        possible = {name: oid for name, oid in wanted.refs.items() if (name, oid) not in failed}
+        kept = {name: oid for name, oid in present.refs.items() if name in wanted.refs}
+        head = present.head if wanted.head in bad else wanted.head
+        return failed | await self._apply(repository, change(present, RefState(kept | possible, head)))
+
+    async def _apply(self, repository: Repository, step: Change) -> dict[Tip, ProcessFailed]:
+        """Move refs, by halves where that can't be done at once."""
+        try:
+            await repository.apply(step, self._now())
+        except ProcessFailed as error:
+            halves = step.halves()
+            if isinstance(error, ProcessTimedOut):
+                raise
+            if halves:
+                return {tip: e for half in halves for tip, e in (await self._apply(repository, half)).items()}
+            return dict.fromkeys(step.updates.items(), error)
+        return {}
 
     async def fetch_ids(self, repository: Repository, oids: list[str]) -> None:
         """Fetch objects that no ref of the repository leads to, and keep them alive.
@@ -114,3 +183,7 @@ def _without_the_bad(oids: list[str], complaint: str) -> list[list[str]]:
     middle = len(rest) // 2
     parts = [rest] if len(rest) < len(oids) else [rest[:middle], rest[middle:]]
     return [part for part in parts if part] if len(oids) > 1 else []
+
+
+def _is_refusal(error: ProcessFailed) -> bool:
+    return any(words in error.stderr for words in _REFUSALS)

@@ -163,6 +163,7 @@ class Child(ProcessProtocol):
     ) -> None:
         self.command = command
         self.stderr_tail = b""
+        self.on_stderr: Callable[[bytes], object] | None = None
         self.completed: Completed | None = None
         self._reactor, self._stdin, self._group, self._grace = reactor, stdin, group, grace
         self._ended = ended
@@ -248,6 +249,8 @@ class Child(ProcessProtocol):
                 self.take_output(self.transport.pipes[1].fileno())
 
     def errReceived(self, data: bytes) -> None:
+        if self.on_stderr is not None:
+            self.on_stderr(data)
         self.stderr_tail = (self.stderr_tail + data)[-STDERR_TAIL:]
 
     def _pause(self) -> None:

@@ -187,6 +187,9 @@ class SpoolFailed(CachewError):
     """The writer of a spool failed before its end."""
 
 
+_CAUSES = ("fatal:", "error:", "remote: fatal:", "remote: error:")
+
+
 class ProcessFailed(CachewError):
     """A child process ended badly.
 
@@ -199,7 +202,7 @@ class ProcessFailed(CachewError):
         # What git quotes may hold what Unicode takes for the end of a line.
         lines = stderr.strip().split("\n")
         # Git names the cause first and gives up last.
-        cause = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1])
+        cause = next((line for line in lines if line.startswith(_CAUSES)), lines[-1])
         super().__init__(f"{command} failed ({'signal' if code is None else f'exit {code}'}): {cause}")
         self.command = command
         self.code = code

@@ -1,5 +1,7 @@
 """What is counted and timed, in one registry that ``/metrics`` shows."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 _RESPONSE_STEPS = (0.005, 0.05, 0.5, 5, 50, 500)
@@ -74,6 +76,15 @@ class Metrics:
             buckets=_CLONE_STEPS,
             registry=registry,
         )
+        self.refs_set_aside = Counter(
+            "cachew_refs_set_aside_total", "Refs that could not be followed when they were tried", registry=registry
+        )
+        self.fsck_findings = Counter(
+            "cachew_fsck_findings_total",
+            "Objects that came and that git fsck dislikes, by what it dislikes; they are kept and served",
+            ["finding"],
+            registry=registry,
+        )
         self.mirrors = Gauge("cachew_mirrors", "Mirrors ready to serve", registry=registry)
         self.mirror_seeds = Counter(
             "cachew_mirror_seeds_total", "Attempts to make a mirror of a snapshot", ["outcome"], registry=registry
@@ -100,6 +111,11 @@ class Metrics:
             ["task", "outcome"],
             registry=registry,
         )
+
+    def note_findings(self, counts: Mapping[str, int]) -> None:
+        """Count what git dislikes about objects that came."""
+        for finding, count in counts.items():
+            self.fsck_findings.labels(finding).inc(count)
 
     def note_reactor_lag(self, waited: float, own: float) -> None:
         """Count how late the reactor was.

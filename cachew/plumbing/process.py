@@ -7,7 +7,7 @@ server that has grown to 2 GB takes 64 ms), so a :class:`Command` has no working
 import contextlib
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cachew.plumbing.child import Child, Command, Completed, WideProcess
@@ -98,6 +98,7 @@ class Processes:
         limit: int = 64 * 1024 * 1024,
         check: bool = True,
         group: bool = False,
+        on_stderr: Callable[[bytes], object] | None = None,
     ) -> Completed:
         """Run a child to its end and collect its output.
 
@@ -106,11 +107,13 @@ class Processes:
         :param timeout: seconds that it may take.
         :param limit: the most bytes of output.
         :param check: whether an exit code other than 0 is a failure.
+        :param on_stderr: given all that it writes to standard error, of which otherwise the end is kept.
         :raise ProcessFailed: when it failed and ``check`` is set, or could not be started.
         :raise ProcessTimedOut: when it took longer than ``timeout``.
         :raise TooLarge: when it wrote more than ``limit``.
         """
         child = self.start(command, stdin=BytesSource(stdin) if stdin else None, group=group)
+        child.on_stderr = on_stderr
         late = self._reactor.callLater(timeout, child.terminate)
         try:
             output = await _collect(child, limit)

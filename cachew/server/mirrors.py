@@ -190,6 +190,7 @@ def _collection(
             fetches=places.fetching,
             by_id=places.by_id,
             indexes=indexes,
+            disliked=runtime.metrics.note_findings,
         ),
         clock=runtime.reactor,
         now=runtime.environment.wall_clock,

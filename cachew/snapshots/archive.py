@@ -29,6 +29,8 @@ from cachew.snapshots.variants import Variant
 
 _QUICK = 120.0
 _HEADS = "refs/heads/"
+_CHECKOUT = ("-c", "index.version=2", "-c", "core.protectHFS=true", "-c", "core.protectNTFS=true")
+"""A client on any system takes the snapshot, so no name may pass for ``.git`` on any file system."""
 _LONGEST_NAME = 255
 _LONGEST_PATH = 4000
 _REFUSALS = re.compile(
@@ -155,7 +157,7 @@ class Archiver:
 
         This costs a tenth of a second for a hundred thousand files, and until it is done an answer can still be told.
         """
-        place = ("-c", "core.bare=false", "-c", "index.version=2", f"--work-tree={root}")
+        place = (*_CHECKOUT, "-c", "core.bare=false", f"--work-tree={root}")
         await self._processes.run(self._commands.git(git, *place, "read-tree", commit), timeout=self._timeout)
         child = self._processes.start(self._commands.git(git, *place, "ls-files", "-z"))
         rest = b""
@@ -171,7 +173,7 @@ class Archiver:
     async def _check_out(self, prepared: Prepared) -> None:
         if prepared.clone.filter:
             return
-        options = ("-c", "index.version=2", "-c", "checkout.workers=2", "-c", "core.attributesFile=/dev/null")
+        options = (*_CHECKOUT, "-c", "checkout.workers=2", "-c", "core.attributesFile=/dev/null")
         words = (*options, f"--work-tree={prepared.root}", "read-tree", "--reset", "-u", prepared.clone.commit)
         with _told(prepared.clone.commit):
             await self._processes.run(self._commands.git(prepared.root / ".git", *words), timeout=self._timeout)

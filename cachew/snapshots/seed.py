@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from cachew.cache.interface import Cache, Entry
 from cachew.mirrors.commands import GitCommands, config_text
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.repository import pack_indexes
+from cachew.mirrors.repository import pack_indexes, run_check
 from cachew.plumbing import tarzst
 from cachew.plumbing.errors import Busy, CachewError, CorruptObject, NotFound, ProcessTimedOut, StorageUnavailable
 from cachew.plumbing.framewriter import FrameWriter, InThread
@@ -60,7 +60,7 @@ class MirrorCheck:
         :raise ProcessFailed: when it is not whole.
         """
         for command in self._commands.check(directory, pack_indexes(directory)):
-            await self._processes.run(command, timeout=self._timeout)
+            await run_check(self._processes, command, self._timeout)
 
     async def output(self, directory: Path, *words: str) -> str:
         """Run a quick git command and return what it says."""

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -29,6 +30,8 @@ from cachew.snapshots.variants import Variant
 
 T = TypeVar("T")
 
+_MOST_NAMED = 20
+"""Refs of a repository that are named one by one."""
 _PATIENCE = 1.0
 
 ACTIONS = ("fetch", "snapshot", "repack", "forget")
@@ -53,6 +56,8 @@ class RepositoryStatus:
     :param clones_today: how often all replicas together have served clones of it since midnight UTC.
     :param stale: whether its refs are known to differ from the upstream's.
     :param error: what last went wrong, empty when nothing has since it last went right.
+    :param set_aside: refs that are not followed for now, with the reasons.
+    :param findings: how often git disliked an object that came, by what it disliked; they are served all the same.
     """
 
     name: str
@@ -69,6 +74,8 @@ class RepositoryStatus:
     clones_today: int = 0
     stale: bool = False
     error: str = ""
+    set_aside: Mapping[str, str] = field(default_factory=dict)
+    findings: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +270,8 @@ class Operations:
             clones_today=self._clones.today(identity.name),
             stale=known is not None and mirror.ready and mirror.behind(known),
             error=mirror.last_error or str(self._freshness.failure(identity) or ""),
+            set_aside=dict(islice(mirror.set_aside.reasons.items(), _MOST_NAMED)),
+            findings=dict(await self._threads(mirror.repository.findings)) if mirror.ready else {},
         )
 
     async def act(self, identity: Identity, action: str) -> None:

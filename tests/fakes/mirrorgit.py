@@ -55,6 +55,8 @@ class FakeGit:
     :ivar holding: commands whose runs wait in ``held`` until the test releases them.
     :ivar reached: commits that every new tip reaches.
     :ivar failures: for a command, the failures of its next runs.
+    :ivar spoilt: object ids that make every fetch fail that asks for them, each with its failure.
+    :ivar unmovable: a ref that makes every transaction fail that touches it.
     """
 
     def __init__(self) -> None:
@@ -67,6 +69,8 @@ class FakeGit:
         self.held: list[Deferred[None]] = []
         self.reached: set[str] = set()
         self.failures: dict[str, list[Exception]] = {}
+        self.spoilt: dict[str, Exception] = {}
+        self.unmovable = ""
 
     async def run(
         self,
@@ -92,6 +96,8 @@ class FakeGit:
             self.seconds.append(timeout)
             self._fetch(places[0], stdin.decode().split())
         elif name == "update-ref":
+            if self.unmovable and f" {self.unmovable}\0" in stdin.decode():
+                raise ProcessFailed("git update-ref", 128, f"fatal: cannot update ref '{self.unmovable}'")
             _update_refs(places[0], stdin)
         elif name == "rev-list":
             asked = [line for line in stdin.decode().split() if not line.startswith("^")]
@@ -113,6 +119,9 @@ class FakeGit:
 
     def _fetch(self, directory: Path, oids: list[str]) -> None:
         self.scripts.append(oids)
+        for wanted in oids:
+            if wanted in self.spoilt:
+                raise self.spoilt[wanted]
         for wanted in oids:
             if self.there is not None and wanted not in self.there:
                 raise refused(wanted) if self.names else ProcessFailed("git fetch", 128, "fatal: bad object")

@@ -1,4 +1,4 @@
-"""Repositories are hostile input: old tools' mistakes are mirrored, tricks are not, and nothing in one is followed."""
+"""Repositories are hostile input: mistakes and tricks alike are mirrored as data, and nothing in one is followed."""
 
 import io
 import tarfile
@@ -9,7 +9,6 @@ import pytest_twisted
 import zstandard
 from twisted.internet import reactor
 
-from cachew.plumbing.errors import ProcessFailed
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
@@ -57,25 +56,31 @@ async def test_oddities_of_famous_repositories(upstream: Upstream, git: Git, sta
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize(
-    ("mode", "name", "content"),
+    ("mode", "name", "content", "words"),
     [
-        ("100644", ".git", b"x"),
-        ("100644", ".GIT", b"x"),
-        ("100644", "..", b"x"),
-        ("100644", "a/b", b"x"),
-        ("100644", ".gitmodules", b'[submodule "x"]\n\tpath = x\n\turl = -oProxyCommand=touch\n'),
-        ("100644", ".gitmodules", b'[submodule "../x"]\n\tpath = x\n\turl = https://git.example/x\n'),
-        ("120000", ".gitmodules", b"/etc/passwd"),
+        ("100644", ".git", b"x", b"invalid path '.git'"),
+        ("100644", ".GIT", b"x", b"invalid path '.GIT'"),
+        ("100644", "..", b"x", b"invalid path '..'"),
+        ("100644", ".g\u200cit", b"x", "invalid path '.g\u200cit'".encode()),
+        ("100644", ".gitmodules", b'[submodule "x"]\n\tpath = x\n\turl = -oProxyCommand=touch\n', b""),
+        ("120000", ".gitmodules", b"/etc/passwd", b"invalid path '.gitmodules'"),
     ],
 )
-async def test_tricks_are_not_mirrored(upstream: Upstream, start: Start, mode: str, name: str, content: bytes) -> None:
-    """A repository that attacks its users' git is not taken into a mirror, and nothing of it stays."""
+async def test_tricks_are_mirrored_as_data(
+    upstream: Upstream, git: Git, start: Start, mode: str, name: str, content: bytes, words: bytes
+) -> None:
+    """What attacks its users' git is stored and sent as git itself would; git's rules protect whoever checks it out."""
     repository = repositories.init(upstream.path("org/evil"))
     commit(repository, tree(repository, (mode, name, content)))
     cachew = await start()
-    with pytest.raises(ProcessFailed):
-        await cachew.mirrored("org/evil")
-    assert not list((cachew.state / "mirrors" / "git.example").glob("*"))
+    git.instead_of(*cachew.instead_of)
+    await cachew.mirrored("org/evil")
+    await git.run("clone", "-q", "--bare", "https://git.example/org/evil", "clone")
+    assert (await git.run("-C", "clone", "rev-parse", "HEAD")).out == repository.commit()
+    for _ in range(2):
+        answer = await ask(reactor, cachew.url, "GET", "/git/git.example/org/evil/snapshot.tar.zst")
+        assert answer.status == (422 if words else 200)
+        assert words in answer.body
 
 
 @pytest_twisted.ensureDeferred

@@ -114,3 +114,17 @@ def test_peeled_tags() -> None:
         f"{oid('2')} refs/tags/v1",
         f"^{oid('1')}",
     ]
+
+
+def test_halves_make_up_the_whole() -> None:
+    """A step is divided until single refs are left: deletions before what may need their names."""
+    present = RefState({"refs/heads/a": "1" * 40, "refs/heads/old": "1" * 40}, "refs/heads/a")
+    wanted = RefState({f"refs/heads/{name}": "2" * 40 for name in ("a", "b", "c", "d", "e")}, "refs/heads/b")
+    steps, leaves = [change(present, wanted)], []
+    while steps:
+        step = steps.pop(0)
+        steps = [*step.halves(), *steps]
+        if not step.halves():
+            leaves.append(step)
+    assert leaves[0].deletions == ("refs/heads/old",) and leaves[1].head == "refs/heads/b"
+    assert [list(leaf.updates) for leaf in leaves[2:]] == [[name] for name in wanted.refs]

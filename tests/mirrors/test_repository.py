@@ -1,6 +1,8 @@
 """A bare repository and real git: names of all kinds, what killed commands leave, and what a repack drops."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from cachew.upstream.listing import Listing, RemoteRef
 from tests.fakes.mirrorgit import FakeGit, InlineThreads, oid
 from tests.fakes.settled import failure_of, value_of
 from tests.functional import repositories
+from tests.functional.oddities import odd_repository
 
 DAY = 86400.0
 AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@example")
@@ -162,3 +165,70 @@ def test_when_another_way_is_worth_it() -> None:
     assert not worth_another_way(ProcessTimedOut("git fetch", None, "not our ref"))
     for words in ("fatal: unable to access 'http://x/': Could not resolve host: x", "fatal: Authentication failed for"):
         assert not worth_another_way(ProcessFailed("git fetch", 128, words))
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_fsck_dislikes_is_taken_and_counted(runner: GitRunner, tmp_path: Path) -> None:
+    """A fetch takes every object that git takes, also what git can't be told to only warn of."""
+    odd = odd_repository(tmp_path / "odd.git")
+    told: Counter[str] = Counter()
+    runner = replace(runner, disliked=told.update)
+    repository = Repository(directory=tmp_path / "mirror.git", object_format="sha1", git=runner)
+    await repository.create("http://git.example/org/repo")
+    extra = {"GIT_ALLOW_PROTOCOL": "file"}
+    plain = {oid for name, oid in odd.refs.items() if b"nul-in-header" not in name}
+    await repository.fetch_objects(f"file://{odd.path}", plain, extra)
+    assert told["hasDotgit"] == 2 and told["nulInCommit"] == 1 and told["gitattributesLineLength"] == 1
+    assert repository.findings() == told
+    await repository.fetch_objects(f"file://{odd.path}", odd.refs.values(), extra)
+    assert repository.objects.missing(odd.refs.values()) == []
+    assert await repository.connected(odd.refs.values())
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_commit_graph_that_would_lie_is_not_kept(runner: GitRunner, tmp_path: Path) -> None:
+    """Dates beyond 2**34 or negative have no room in it: git would walk by wrong ones, a check would say damage."""
+    odd = odd_repository(tmp_path / "odd.git")
+    repository = Repository(directory=odd.path, object_format="sha1", git=runner)
+    await repository.repack(full=True)
+    assert not (odd.path / "objects/info/commit-graphs").exists()
+    await repository.index_packs(bitmaps=False)
+    assert not (odd.path / "objects/info/commit-graphs").exists()
+    assert await repository.damage() is None
+    plain = repositories.make_repository(tmp_path / "plain.git", commits=3)
+    repository = Repository(directory=plain.path, object_format="sha1", git=runner)
+    await repository.index_packs(bitmaps=False)
+    assert (plain.path / "objects/info/commit-graphs").exists()
+
+
+@pytest.mark.parametrize("target", ["refs/meta/config", "refs/tags/v1", None])
+@pytest_twisted.ensureDeferred
+async def test_head_outside_of_the_branches(runner: GitRunner, tmp_path: Path, target: str | None) -> None:
+    """HEAD at a tag, or at a ref that is no branch, or detached: all of it is listed, followed and no damage."""
+    plain = repositories.make_repository(tmp_path / "plain.git", commits=3, tags=["v1"])
+    commit = plain.commit("refs/heads/main")
+    plain.git("update-ref", "refs/meta/config", commit)
+    if target is None:
+        plain.git("update-ref", "--no-deref", "HEAD", commit)
+    else:
+        plain.git("symbolic-ref", "HEAD", target)
+    repository = Repository(directory=plain.path, object_format="sha1", git=runner)
+    state = of_listing(await repository.read_listing())
+    assert state.head_commit == commit and state.head == (target or commit)
+    assert ("refs/meta/config" in state.refs) == (target == "refs/meta/config")
+    assert await repository.damage() is None
+    away = RefState({"refs/heads/main": commit}, "refs/heads/main")
+    await repository.apply(change(state, away), 10 * DAY)
+    assert of_listing(await repository.read_listing()) == away
+    assert await repository.damage() is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_tip_without_its_history(runner: GitRunner, tmp_path: Path) -> None:
+    """That a commit is there says nothing of what it reaches."""
+    repository, plain, commit = await made(runner, tmp_path / "bare.git")
+    assert await repository.connected([commit])
+    text = f"tree {'1' * 40}\nauthor A <a@example> 0 +0000\ncommitter A <a@example> 0 +0000\n\nm\n"
+    broken = plain.git("hash-object", "-t", "commit", "-w", "--stdin", "--literally", stdin=text.encode())
+    assert repository.objects.missing([broken]) == []
+    assert not await repository.connected([commit, broken])

@@ -1,0 +1,103 @@
+"""The refs that a mirror does not follow for now, because what they name can't be had.
+
+An upstream may name an object that it lacks itself, or that no git can read. Such a tip keeps no other ref back: the
+ref stays where the mirror has it, clients that want the tip are answered by the upstream, and it is tried again later,
+more seldom each time. A tip is a name and an object id together: a ref that moves on is tried at once.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from twisted.internet.interfaces import IReactorTime
+
+from cachew.mirrors.refs import Tip, printable
+from cachew.plumbing.errors import ProcessFailed
+from cachew.upstream.listing import Listing, RemoteRef
+
+_FIRST_PAUSE = 60.0
+_LAST_PAUSE = 3600.0
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    reason: str
+    pause: float
+    again_at: float
+
+
+class SetAside:
+    """The tips of one mirror that are set aside.
+
+    :param clock: where pauses come from.
+    """
+
+    def __init__(self, *, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._troubles: dict[Tip, _Trouble] = {}
+
+    def __len__(self) -> int:
+        return len(self._troubles)
+
+    @property
+    def oids(self) -> frozenset[str]:
+        """The object ids that can't be had."""
+        return frozenset(oid for _, oid in self._troubles)
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Why each ref is not followed, by its full name."""
+        return {printable(name): trouble.reason for (name, _), trouble in self._troubles.items()}
+
+    def note(self, tips: Mapping[Tip, ProcessFailed]) -> None:
+        """Set tips aside, longer than the time before."""
+        now = self._clock.seconds()
+        for tip, failure in tips.items():
+            known = self._troubles.get(tip)
+            pause = _FIRST_PAUSE if known is None else min(_LAST_PAUSE, 2 * known.pause)
+            self._troubles[tip] = _Trouble(str(failure), pause, now + pause)
+
+    def there(self, tips: Iterable[Tip]) -> None:
+        """Forget tips that could be had."""
+        for tip in tips:
+            self._troubles.pop(tip, None)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._troubles.clear()
+
+    def keep_only(self, listing: Listing) -> None:
+        """Forget the tips that the upstream has no more."""
+        if self._troubles:
+            listed = {(ref.name, ref.oid) for ref in listing.refs}
+            self._troubles = {tip: trouble for tip, trouble in self._troubles.items() if tip in listed}
+
+    def allowed(self, listing: Listing, before: Listing, *, also_due: bool) -> Listing:
+        """Return what of a listing is to be followed.
+
+        :param before: what the mirror has: a ref that is not followed stays as it is there.
+        :param also_due: whether tips that are to be tried again now are among it.
+        """
+        now = self._clock.seconds()
+        out = {tip for tip, trouble in self._troubles.items() if not (also_due and now >= trouble.again_at)}
+        return without(listing, out, before) if out else listing
+
+
+def without(listing: Listing, tips: Iterable[Tip], before: Listing) -> Listing:
+    """Return a listing in which certain tips are replaced by what was there before, or left out."""
+    out = set(tips)
+    kept = []
+    for ref in listing.refs:
+        if ref.oid is None or (ref.name, ref.oid) not in out:
+            kept.append(ref)
+        elif (old := before.by_name.get(ref.name)) is not None and old.oid is not None:
+            kept.append(old)
+    names = {ref.name: ref for ref in kept}
+    return replace(listing, refs=tuple(_head_of(ref, names, listing) for ref in kept), lines={})
+
+
+def _head_of(ref: RemoteRef, names: Mapping[str, RemoteRef], listing: Listing) -> RemoteRef:
+    """Let a symbolic HEAD have what its branch has now."""
+    if ref.name != "HEAD" or ref.symref_target is None or ref.symref_target not in listing.by_name:
+        return ref
+    target = names.get(ref.symref_target)
+    return replace(ref, oid=None if target is None else target.oid, peeled=None if target is None else target.peeled)
