@@ -17,11 +17,11 @@ from twisted.logger import Logger
 
 from cachew.cache.blocks import BLOCK
 from cachew.cache.diskfile import CheckedRegion, Draft, Stamp
-from cachew.cache.diskstore import FULL, DiskStore, Found
+from cachew.cache.diskstore import DiskStore, Found
 from cachew.cache.interface import ObjectInfo, Options, Stats
 from cachew.cache.naming import namespace_name, object_key
 from cachew.cache.record import Terms
-from cachew.plumbing.disk import free_bytes
+from cachew.plumbing.disk import FULL, free_bytes
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable, TooLarge
 from cachew.plumbing.streams import FileSource, Source
 from cachew.plumbing.threads import Threads
@@ -257,9 +257,18 @@ class DiskCache:
         return entry.info
 
     async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> DiskWriter:
-        """Begin an object."""
+        """Begin an object.
+
+        :raise TooLarge: when it is known to be larger than the whole cache.
+        :raise StorageFull: when it is known that there is no making room for it.
+        """
         terms = Terms.checked(namespace, key, max_ttl=self._max_ttl, **options)
-        return DiskWriter(cache=self, draft=self._store.draft(), terms=terms, limit=self._limit)
+        size = options.get("size")
+        if size is not None:
+            if self._limit is not None and size > self._limit:
+                raise TooLarge(self._limit, "object")
+            await self.in_thread(self._store.admit, size)
+        return DiskWriter(cache=self, draft=self._store.draft(size), terms=terms, limit=self._limit)
 
     async def make_room(self) -> None:
         """Remove objects until what is stored and what is being written fit."""

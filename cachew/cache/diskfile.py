@@ -59,10 +59,12 @@ class Draft:
     Its methods may be called from several threads, as a cancelled call goes on in its thread.
 
     :param path: where it lies until it is published.
+    :param expected: how many bytes it will have, 0 when that is not known.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, expected: int = 0) -> None:
         self._path = path
+        self._expected = expected
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
         self._ledger = Ledger()
@@ -72,6 +74,11 @@ class Draft:
     def size(self) -> int:
         """Bytes written."""
         return self._ledger.size
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to come, as far as is known."""
+        return max(0, self._expected - self.size)
 
     def _opened(self) -> BinaryIO:
         if self._ended:

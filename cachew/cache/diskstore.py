@@ -4,8 +4,8 @@ Layout below the directory: ``objects/NAMESPACE/KE/KEY`` are finished objects, `
 what was in the way (removed at start), ``index.sqlite`` is the index.
 """
 
-import errno
 import shutil
+import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,14 +21,13 @@ from cachew.cache.diskindex import DiskIndex, Row
 from cachew.cache.eviction import excess, victims
 from cachew.cache.interface import ObjectInfo, Stats
 from cachew.cache.record import Record, Terms, live
-from cachew.plumbing.disk import free_bytes
+from cachew.plumbing.disk import FULL, free_bytes
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable
 
 T = TypeVar("T")
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What the system says when a disk is full, or full for us."""
 _USES_KEPT = 256
+_USES_REMEMBERED = 65536
 _FREED_AT_ONCE = 4 * 1024 * 1024
 """Bytes that go at least when a disk is full, so that not every piece of a file has others removed for it."""
 
@@ -112,35 +111,51 @@ class DiskStore:
         else:
             self._index.put(_row(record.info, stamp, used=stamp[1] / 1e9))
 
-    def draft(self) -> Draft:
-        """Begin a file."""
-        draft = Draft(self._directory / "partial" / uuid.uuid4().hex)
+    def admit(self, size: int) -> None:
+        """Refuse what there is no making room for, before anything is written or removed.
+
+        :param size: bytes that are to come.
+        :raise StorageFull: when all that could be removed would not make the room.
+        """
+        with self._lock:
+            if self._excess(size) > self._index.size:
+                raise StorageFull("the disk has no room for that much, whatever is removed from the disk cache")
+
+    def draft(self, size: int | None = None) -> Draft:
+        """Begin a file.
+
+        :param size: how long it will be, None when that is not known.
+        """
+        draft = Draft(self._directory / "partial" / uuid.uuid4().hex, expected=size or 0)
         with self._drafts_lock:
             self._drafts.add(draft)
         return draft
 
     def append(self, draft: Draft, data: bytes) -> None:
         """Write the next bytes of a file."""
-        self._fit(lambda: draft.append(data), len(data))
+        self._fit(lambda: draft.append(data), max(len(data), draft.missing))
 
     def _fit(self, write: Callable[[], T], size: int = 0) -> T:
         """Write; when the disk is full, remove what was used least lately and write once more.
 
-        :param size: bytes that are written.
+        :param size: bytes that are still to be written, as far as is known.
         """
         try:
             return write()
         except OSError as error:
-            if error.errno not in FULL or not self._give_way(max(size, _FREED_AT_ONCE)):
+            if error.errno not in FULL or not self._give_way(size):
                 raise
         return write()
 
-    def _give_way(self, size: int) -> bool:
+    def _give_way(self, needed: int) -> bool:
+        """Remove some of what was used least lately, unless even all of it would not make the room."""
         with self._lock:
+            if self._index.size + self._free(self._directory) < needed:
+                return False
             # The latest uses can't be written down while the disk is full.
             unused = (row for row in self._index.rows() if (row.namespace, row.key) not in self._uses)
             used = (row for row in self._index.rows() if (row.namespace, row.key) in self._uses)
-            going = list(victims(chain(unused, used), size))
+            going = list(victims(chain(unused, used), _FREED_AT_ONCE))
             for row in going:
                 self.remove(row.namespace, row.key)
         return bool(going)
@@ -187,18 +202,19 @@ class DiskStore:
             self._flush_uses()
             if self._excess() and self.drop_expired(now) and not self._excess():
                 return
-            needed, freed = self._excess(), 0
+            needed = self._excess()
+            if needed > self._index.size:
+                # Others fill the disk: what is here would go in vain.
+                raise StorageFull("the disk has no room left, whatever is removed from the disk cache")
             for row in list(victims(self._index.rows(), needed)):
-                freed += row.size
                 self.remove(row.namespace, row.key)
-            if freed < needed:
-                raise StorageFull("the disk cache has no room left")
 
-    def _excess(self) -> int:
+    def _excess(self, more: int = 0) -> int:
+        """Return how many bytes have to go, with so many more to come."""
         with self._drafts_lock:
             begun = sum(draft.size for draft in self._drafts)
-        used = self._index.size + begun
-        return excess(used=used, limit=self._limit, free=self._free(self._directory), min_free=self._min_free)
+        used, free = self._index.size + begun + more, self._free(self._directory) - more
+        return excess(used=used, limit=self._limit, free=free, min_free=self._min_free)
 
     def drop_expired(self, now: float) -> int:
         """Remove what has expired and return how many that were."""
@@ -236,12 +252,18 @@ class DiskStore:
     def _use(self, namespace: str, key: str, now: float) -> None:
         with self._lock:
             self._uses[namespace, key] = now
-            if len(self._uses) >= _USES_KEPT:
+            if len(self._uses) % _USES_KEPT == 0:
                 self._flush_uses()
 
     def _flush_uses(self) -> None:
         uses, self._uses = self._uses, {}
-        self._index.touch((namespace, key, used) for (namespace, key), used in uses.items())
+        try:
+            self._index.touch((namespace, key, used) for (namespace, key), used in uses.items())
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise
+            # Nobody is refused what he reads because the order of use can't be written down.
+            self._uses = dict(list((uses | self._uses).items())[-_USES_REMEMBERED:])
 
     def remove(self, namespace: str, key: str, stamp: Stamp | None = None) -> bool:
         """Remove an object.

@@ -57,6 +57,8 @@ class Options(TypedDict, total=False):
     """What may be said of an object when it is begun; nothing of it has to be.
 
     :param headers: to be stored and given back.
+    :param size: how many bytes its content has, as far as that is known: a cache that can't make room for them should
+        refuse at once, before anything is written or removed.
     :param ttl: seconds until it expires; the cache's maximum MUST cap it, and holds when it is None.
     :param etag: its entity tag without quotes; the SHA-256 of the content when None.
     :param digest: the SHA-256 that the content has to have, in hex; anything goes when None.
@@ -66,6 +68,7 @@ class Options(TypedDict, total=False):
     """
 
     headers: Mapping[str, str]
+    size: int | None
     ttl: float | None
     etag: str | None
     digest: str | None

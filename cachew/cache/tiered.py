@@ -21,7 +21,7 @@ from cachew.cache.tieredwriter import TieredWriter
 from cachew.cache.tiers import Tier
 from cachew.cache.validation import Name, Validation, same
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import StorageUnavailable
+from cachew.plumbing.errors import StorageUnavailable, TooLarge
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 
@@ -219,21 +219,30 @@ class TieredCache:
     # Writing
 
     async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> Writer:
-        """Begin an object in every tier.
+        """Begin an object in every tier that takes it.
 
+        :raise TooLarge: when it is known that the last tier can't hold it.
         :raise StorageUnavailable: when no tier takes it.
         """
         name = namespace_name(namespace), object_key(key)
         if (etag := options.get("etag")) is not None:
             entity_tag(etag)
         writers: list[tuple[Tier, Writer | None]] = []
+        reason = StorageUnavailable("no cache tier takes the object")
         for tier in self._tiers:
             try:
                 writers.append((tier, await tier.ask(tier.cache.create(*name, **options))))
-            except StorageUnavailable:
+            except StorageUnavailable as error:
+                reason = error
                 writers.append((tier, None))
+            except TooLarge:
+                if tier is self._tiers[-1]:
+                    for _, writer in writers:
+                        if writer is not None:
+                            await writer.abort()
+                    raise
         if all(writer is None for _, writer in writers):
-            raise StorageUnavailable("no cache tier takes the object")
+            raise reason
         return TieredWriter(tiers=writers, committed=lambda info, in_last: self._committed(name, info, in_last))
 
     def _committed(self, name: Name, info: ObjectInfo, in_last: bool) -> None:

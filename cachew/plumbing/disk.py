@@ -1,10 +1,32 @@
-"""How much room there is."""
+"""How much room there is, and what it means when there is none."""
 
+import errno
 import os
 from pathlib import Path
+
+from cachew.plumbing.descriptors import EXHAUSTED
+from cachew.plumbing.errors import ProcessFailed, StorageFull, StorageUnavailable
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says when a disk is full, or full for us."""
+_WORDS = tuple(os.strerror(number) for number in FULL)
 
 
 def free_bytes(directory: Path) -> int:
     """Return the bytes that the file system of a directory has left for us."""
     status = os.statvfs(directory)
     return status.f_bavail * status.f_frsize
+
+
+def disk_failure(error: Exception, what: str) -> StorageUnavailable | None:
+    """Return what a failure means when it is the disk's, None when it is anything else's.
+
+    :param error: what came of work on files, in this process or in a child.
+    :param what: what could not be done, as the beginning of a sentence.
+    """
+    if isinstance(error, OSError) and error.errno is not None and error.errno not in EXHAUSTED:
+        kind = StorageFull if error.errno in FULL else StorageUnavailable
+        return kind(f"{what}: {error.strerror}")
+    if isinstance(error, ProcessFailed) and any(words in error.stderr for words in _WORDS):
+        return StorageFull(f"{what}: {os.strerror(errno.ENOSPC)}")
+    return None

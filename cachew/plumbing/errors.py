@@ -221,6 +221,10 @@ class StorageFull(StorageUnavailable):
     """There is no room for another object; what is stored can still be read."""
 
 
+class NoRoom(StorageFull):
+    """A client's upload does not fit, and what is stored is kept (507)."""
+
+
 class CorruptObject(CachewError):
     """Stored content is not what was stored, or what came is not what was promised."""
 

@@ -218,7 +218,7 @@ class PackCache:
         if self._limit is not None and self._limit <= 0:
             return False
         free = await self._threads(self._free_space, self._directory)
-        if free < self._min_free:
+        if free < self._min_free <= free + self.size:
             before = self.size
             await self._shrink(max(self.size - (self._min_free - free), 0))
             free += before - self.size

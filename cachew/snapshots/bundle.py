@@ -5,6 +5,7 @@ kept under the two commits it joins, and nobody is sent what the upstream no lon
 """
 
 import re
+from collections import OrderedDict
 from pathlib import Path
 from typing import Protocol
 
@@ -85,6 +86,7 @@ class Bundles:
         self._ready_mirror, self._upstream = ready_mirror, upstream
         self._clock, self._ttl, self._fetch_interval = clock, ttl, fetch_interval
         self._fetched: dict[Identity, float] = {}
+        self._made: OrderedDict[tuple[Identity, str, str], str] = OrderedDict()
 
     async def find(self, identity: Identity, base: str, ref: str = "") -> Entry | None:
         """Open the bundle from a commit to the tip of a branch; it is made if need be.
@@ -146,10 +148,25 @@ class Bundles:
             raise NotFound(
                 f"the history of {mirror.identity.name} after {base} is cut off upstream: no bundle can hold it"
             )
-        await self._productions.run(self._order(mirror, base, tip, ref)).ended()
-        if (entry := await self._cache.open(NAMESPACE, key)) is None:
-            raise StorageUnavailable("the bundle was made but could not be kept")
+        asked = mirror.identity, base, ref
+        try:
+            await self._productions.run(self._order(mirror, base, tip, ref)).ended()
+            if (entry := await self._cache.open(NAMESPACE, key)) is None:
+                raise StorageUnavailable("the bundle was made but could not be kept")
+        except StorageUnavailable:
+            # An older one brings its client nearly as far.
+            if (entry := await self._older(asked)) is None:
+                raise
+            return entry
+        self._made[asked] = key
+        self._made.move_to_end(asked)
+        if len(self._made) > _MOST_REMEMBERED:
+            self._made.popitem(last=False)
         return entry
+
+    async def _older(self, asked: tuple[Identity, str, str]) -> Entry | None:
+        key = self._made.get(asked)
+        return None if key is None else await self._cache.open(NAMESPACE, key)
 
     def _order(self, mirror: Mirror, base: str, tip: str, ref: str) -> Order:
         async def make(directory: Path, begin: Begin) -> None:

@@ -22,7 +22,8 @@ from twisted.python.failure import Failure
 
 from cachew.cache.interface import Cache
 from cachew.cache.storing import Storing
-from cachew.plumbing.errors import CachewError, Conflict, NotFound
+from cachew.plumbing.disk import disk_failure
+from cachew.plumbing.errors import CachewError, Conflict, NotFound, ProcessFailed
 from cachew.plumbing.framewriter import InThread, Sink
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.spool import Spool
@@ -191,7 +192,7 @@ class Productions:
             return running
         spool = Spool(path=self._scratch / f"spool-{next(self._numbers)}")
         production = self._running[order.key] = Production(spool)
-        work = Deferred.fromCoroutine(self._produce(order, production, spool))
+        work = Deferred.fromCoroutine(self._made(order, production, spool))
         self._work[order.key] = work
         work.addTimeout(self._timeout, self._clock)
         work.addBoth(self._over, order, production, spool)
@@ -202,10 +203,15 @@ class Productions:
         if failure is not None:
             spool.fail(failure.value if isinstance(failure.value, Exception) else Exception(str(failure.value)))
             self._log_failure(failure, order)
-        spool.discard()
+        # Whatever the disk says: what has ended leaves the table and is told to those who wait.
         self._running.pop(order.key, None)
         self._work.pop(order.key, None)
-        production.end(failure)
+        try:
+            spool.discard()
+        except OSError as error:
+            self.log.error("can't remove {path}: {error}", path=str(spool.path), error=str(error))
+        finally:
+            production.end(failure)
 
     def _log_failure(self, failure: Failure, order: Order) -> None:
         if failure.check(NotFound):
@@ -214,6 +220,19 @@ class Productions:
             self.log.error("making {key} failed: {reason}", key=order.key, reason=failure.getErrorMessage())
         elif not failure.check(CancelledError):
             self.log.failure("making {key} failed", failure=failure, key=order.key)
+
+    async def _made(self, order: Order, production: Production, spool: Spool) -> None:
+        """Make something.
+
+        :raise StorageUnavailable: when the disk keeps it from being made.
+        """
+        try:
+            await self._produce(order, production, spool)
+        except (OSError, ProcessFailed) as error:
+            failure = disk_failure(error, f"{order.key} can't be made")
+            if failure is None:
+                raise
+            raise failure from error
 
     async def _produce(self, order: Order, production: Production, spool: Spool) -> None:
         if order.requires is not None:

@@ -11,6 +11,7 @@ from werkzeug.routing import RequestRedirect
 
 from cachew.plumbing import errors
 from cachew.plumbing.descriptors import EXHAUSTED
+from cachew.plumbing.disk import FULL
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -30,6 +31,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.RangeNotSatisfiable, 416),
     (errors.NotCheckedOut, 422),
     (errors.Busy, 503),
+    (errors.NoRoom, 507),
     (errors.StorageUnavailable, 503),
     # What is damaged is removed when that is found, and records settle: the next try finds another state.
     (errors.CorruptObject, 503),
@@ -78,6 +80,8 @@ def answer_to(error: BaseException) -> Answer:
         return _text(503, "the server gave this request up; it may be shutting down", ((b"Retry-After", b"5"),))
     if isinstance(error, OSError) and error.errno in EXHAUSTED:
         return _text(503, "the server has too many files and connections open", ((b"Retry-After", b"5"),))
+    if isinstance(error, OSError) and error.errno in FULL:
+        return _text(503, "the server's disk is full", ((b"Retry-After", b"5"),))
     if status is None:
         return Answer(500, b"internal error; the server's log has the details\n", _TEXT, unexpected=True)
     return _text(status, str(error), _extra_headers(error))

@@ -17,7 +17,7 @@ from cachew.cache.interface import Cache, ObjectInfo
 from cachew.cache.naming import namespace_name, object_key
 from cachew.http.bodies import send
 from cachew.http.conditional import PRECONDITIONS, Decision, evaluate
-from cachew.plumbing.errors import BadRequest, Forbidden, NotFound, PreconditionFailed, TooLarge
+from cachew.plumbing.errors import BadRequest, Forbidden, NoRoom, NotFound, PreconditionFailed, StorageFull, TooLarge
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.streams import PIECE, BytesSource, Source
 from cachew.web.app import OBJECTS, allow_methods
@@ -86,10 +86,19 @@ class ObjectRoutes:
         if request.requestHeaders.hasHeader(b"Content-Range"):
             raise BadRequest("Content-Range: an object is stored whole, never in parts")
         await self._check_preconditions(request, namespace, key)
+        try:
+            info = await self._store(request, namespace, key)
+        except StorageFull as full:
+            raise NoRoom(str(full)) from full
+        request.setHeader(b"ETag", f'"{info.etag}"'.encode())
+        return b""
+
+    async def _store(self, request: Any, namespace: str, key: str) -> ObjectInfo:
         writer = await self._cache.create(
             namespace,
             key,
             headers=storable(request.requestHeaders.getAllRawHeaders()),
+            size=request.body_length,
             ttl=time_to_live(header(request, "Time-To-Live")),
             etag=uploaded_tag(header(request, "ETag")),
         )
@@ -101,11 +110,9 @@ class ObjectRoutes:
                 await writer.write(data)
             async with self._turn(namespace, key):
                 await self._check_preconditions(request, namespace, key)
-                info = await writer.commit()
+                return await writer.commit()
         finally:
             await writer.abort()
-        request.setHeader(b"ETag", f'"{info.etag}"'.encode())
-        return b""
 
     def _turn(self, namespace: str, key: str) -> AbstractAsyncContextManager[None]:
         """Change an object alone, so that what was checked before is still so; other replicas know nothing of it."""

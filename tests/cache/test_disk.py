@@ -10,7 +10,7 @@ import pytest_twisted
 
 from cachew.cache.disk import DiskCache
 from cachew.cache.naming import object_key
-from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable
+from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable, TooLarge
 from cachew.plumbing.streams import FileSource, read_all
 from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, sha256, store
@@ -272,6 +272,45 @@ async def test_a_full_disk_is_no_failing_one(make: Callable[..., DiskCache]) -> 
     cache = make()
     with pytest.raises(StorageFull):
         await cache.in_thread(Path("/dev/full").write_bytes, b"x")
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_goes_for_what_does_not_fit_all_the_same(make: Callable[..., DiskCache]) -> None:
+    """When others fill the disk, an upload is refused and what is stored stays, whether its size is known or not."""
+    left = [10_000_000]
+    cache = make(limit=1_000_000, min_free=100_000, free=lambda directory: left[0])
+    await cache.start()
+    for number in range(5):
+        await store(cache, f"key {number}", bytes(10_000))
+    left[0] = 10_000
+    with pytest.raises(StorageFull):
+        await store(cache, "unknown", bytes(30_000))
+    with pytest.raises(StorageFull):
+        await cache.create("namespace", "known", size=30_000)
+    assert (await cache.stats()).objects == 5
+    left[0] = 70_000  # now three of them make the room
+    await store(cache, "fits", bytes(10_000))
+    assert not await missing(cache, "fits") and not await missing(cache, "key 4")
+    assert 1 <= (await cache.stats()).objects < 5
+    with pytest.raises(TooLarge):
+        await cache.create("namespace", "larger than all", size=2_000_000)
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_reading_goes_on_when_the_index_can_not_be_written(make: Callable[..., DiskCache]) -> None:
+    """That the disk is too full to write down what is used keeps nobody from reading it."""
+    cache = make()
+    await cache.start()
+    await store(cache, "key", b"data")
+    database = cache._store._index._db
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    database.execute("PRAGMA query_only = 1")
+    database.execute(f"PRAGMA max_page_count = {pages}")
+    for _ in range(600):
+        assert not await missing(cache, "key")
+    database.execute("PRAGMA query_only = 0")
+    await cache.stop()
 
 
 @pytest_twisted.ensureDeferred

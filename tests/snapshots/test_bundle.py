@@ -10,7 +10,7 @@ from cachew.cache.interface import Entry
 from cachew.cache.memory import MemoryCache
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
-from cachew.plumbing.errors import BadRequest, NotFound, UpstreamUnreachable
+from cachew.plumbing.errors import BadRequest, NotFound, StorageUnavailable, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import read_all
@@ -126,6 +126,24 @@ async def test_a_bundle_is_made_once(bundles: Bundles, work: Path) -> None:
     assert second is not None
     assert first.info == second.info
     assert first.info.expires == 7200.0, "two hours from now, as the config says unless told otherwise"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_older_bundle_is_served_when_the_disk_keeps_a_new_one_from_being_made(
+    bundles: Bundles, upstream: Upstream, work: Path, tmp_path: Path
+) -> None:
+    """A client gets the bundle that was made before; who asks for one that never was is told what the disk said."""
+    base = git(work, "rev-parse", "HEAD~1")
+    older = await bundles.find(IDENTITY, base)
+    commit(work, {"file": "newer\n"})
+    upstream.mirror.pull(work)
+    (tmp_path / "scratch").rmdir()
+    (tmp_path / "scratch").write_text("in the way")
+    found = await bundles.find(IDENTITY, base)
+    assert older is not None and found is not None and found.info == older.info
+    with pytest.raises(StorageUnavailable) as caught:
+        await bundles.find(IDENTITY, git(work, "rev-parse", "HEAD~1"))
+    assert "can't be made: Not a directory" in str(caught.value)
 
 
 @pytest_twisted.ensureDeferred
