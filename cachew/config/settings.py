@@ -272,6 +272,7 @@ class LimitSettings(Section):
     ids_per_minute: AtLeastOne = key(
         2000, "Objects that no ref leads to, which one client address may have fetched by their ids in a minute."
     )
+    listings: Size = key("256MB", "Memory for ref listings, of all repositories together; unused ones go first.")
     header_line: Bound = key("16KiB", "The longest line of a request's head.")
     header_size: Bound = key("64KiB", "The longest head of a request.")
     header_count: AtLeastOne = key(200, "The most headers of a request.")

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
+from cachew.mirrors.listings import Listings
 from cachew.mirrors.machine import State
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.record import read
@@ -49,10 +50,12 @@ class Mirrors:
     :param clock: where intervals come from.
     :param now: the time of day in epoch seconds.
     :param metrics: where fetches are counted.
+    :param listings: the listings of all repositories that are at hand.
     :param background: where clones run.
     :param slots: how many clones run at once.
     :param seed: fills a new mirror from a mirror snapshot, or None where there are none.
     :param on_ready: called with each mirror that was made.
+    :param on_forgotten: called with each repository whose mirror was forgotten, and of which nothing is to be kept.
     :param discovered: False when :meth:`discover` is still to come, before which nothing new is mirrored.
     :param min_free: bytes that the file system must have left before anything new is mirrored.
     :param free: tells how many it has.
@@ -70,10 +73,12 @@ class Mirrors:
         clock: IReactorTime,
         now: Callable[[], float],
         metrics: Metrics,
+        listings: Listings,
         background: Background,
         slots: Slots,
         seed: Seed | None = None,
         on_ready: Callable[[Mirror], None] = lambda mirror: None,
+        on_forgotten: Callable[[Identity], object] = lambda identity: None,
         discovered: bool = True,
         min_free: int = 0,
         free: Callable[[Path], int] = free_bytes,
@@ -82,6 +87,7 @@ class Mirrors:
         self._grammar = grammar
         self._root, self._remote, self._git, self._clock, self._now = root, remote, git, clock, now
         self._metrics, self._background, self._slots = metrics, background, slots
+        self._listings, self._on_forgotten = listings, on_forgotten
         self._seed, self._on_ready = seed, on_ready
         self._min_free, self._free = min_free, free
         self._discovered = discovered
@@ -123,6 +129,7 @@ class Mirrors:
             clock=self._clock,
             now=self._now,
             metrics=self._metrics,
+            listings=self._listings,
         )
 
     def _drop_empty(self) -> None:
@@ -131,6 +138,7 @@ class Mirrors:
         for identity in empty[: max(0, len(empty) - _EMPTY_KEPT)]:
             del self._mirrors[identity]
             self._attempts.pop(identity, None)
+            self._drop_metrics(identity)
 
     # --- at start -----------------------------------------------------------------------------------------------------
 
@@ -298,5 +306,9 @@ class Mirrors:
             await mirror.forget()
             self._attempts.pop(identity, None)
             self._count()
-            with suppress(KeyError):
-                self._metrics.clones.remove(identity.name)
+        self._drop_metrics(identity)
+        self._on_forgotten(identity)
+
+    def _drop_metrics(self, identity: Identity) -> None:
+        with suppress(KeyError):
+            self._metrics.clones.remove(identity.name)

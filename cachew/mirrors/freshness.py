@@ -6,7 +6,7 @@ question; with an interval of zero, one that was begun after it. When the upstre
 answer, and the failure is remembered for the interval like any other answer.
 """
 
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, exact_kind, resolves, short_names
+from cachew.mirrors.listings import Listings, weight_of
 from cachew.mirrors.refs import of_listing
 from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
@@ -23,8 +24,9 @@ from cachew.upstream.listing import Listing
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
 
-_KEPT = 10_000
-_KEPT_REFS = 500_000
+_PER_PREFIX = 100
+_FAILURE = 1000
+"""Bytes that a kept failure and a kept prefix are taken for."""
 _OF_ALL = (MIRRORED_KIND, EVERYTHING)
 _FAILURES = (UpstreamUnreachable, UpstreamTimeout, UpstreamBusy)
 
@@ -45,12 +47,13 @@ class Answer:
     started: float = field(default=0.0, compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Outcome:
     """A request to the upstream: its place in the order of requests, its start, and what came of it.
 
     :param authorization: the credential of the client that it was made for.
     :param shown: the one that the upstream was shown.
+    :param void: whether the upstream has changed since it was asked.
     """
 
     number: int
@@ -58,6 +61,7 @@ class _Outcome:
     authorization: str | None = field(repr=False)
     shown: str | None = field(default=None, repr=False)
     result: Listing | UpstreamError | None = None
+    void: bool = False
 
 
 class Freshness:
@@ -71,7 +75,7 @@ class Freshness:
     :param on_listing: called with each new listing of heads and tags or of everything, and its start.
     :param on_verdict: called with each repository, credential and refusal, or None when the upstream served it.
     :param shown: says whose credential ref checks show for a client.
-    :param most_refs: how many refs, or prefixes instead, are kept of listings of other kinds.
+    :param listings: the listings of all repositories that are at hand.
     """
 
     log = Logger()
@@ -86,16 +90,16 @@ class Freshness:
         fallback: Callable[[Identity], Listing | None],
         on_listing: Callable[[Identity, Listing, float], None],
         on_verdict: Callable[[Identity, str | None, UpstreamRefused | None], None] = lambda *verdict: None,
+        listings: Listings,
         shown: Shown = as_it_is,
-        most_refs: int = _KEPT_REFS,
     ) -> None:
         self._remotes, self._clock, self._interval, self._metrics = remotes, clock, interval, metrics
         self._fallback, self._on_listing, self._on_verdict = fallback, on_listing, on_verdict
-        self._shown, self._most_refs = shown, most_refs
-        self._kept: OrderedDict[Question, _Outcome] = OrderedDict()
+        self._shown, self._listings = shown, listings
         self._flights: dict[Question, _Outcome] = {}
         self._shared: Shared[Question, _Outcome] = Shared(keep=True)
         self._number = 0
+        self._asking: Counter[Identity] = Counter()
         self._changed: dict[Identity, int] = {}
 
     async def answer(self, identity: Identity, prefixes: tuple[str, ...], authorization: str | None) -> Answer:
@@ -146,24 +150,50 @@ class Freshness:
 
     def known(self, identity: Identity) -> Listing | None:
         """Return the newest listing of heads and tags without asking anyone."""
-        kept = self._kept.get((identity, MIRRORED_KIND)) or self._kept.get((identity, EVERYTHING))
+        kept = self._newest(identity)
         return kept.result if kept is not None and isinstance(kept.result, Listing) else None
 
     def checked(self, identity: Identity, now: float) -> float | None:
         """Return when the upstream last said what its heads and tags are, on the scale of ``now``; None for never."""
-        kept = self._kept.get((identity, MIRRORED_KIND)) or self._kept.get((identity, EVERYTHING))
+        kept = self._newest(identity)
         if kept is None or not isinstance(kept.result, Listing):
             return None
         return now - (self._clock.seconds() - kept.started)
 
     def failure(self, identity: Identity) -> UpstreamError | None:
         """Return why the upstream could not say what its heads and tags are when last asked; None if it could."""
-        kept = self._kept.get((identity, MIRRORED_KIND)) or self._kept.get((identity, EVERYTHING))
+        kept = self._newest(identity)
         return kept.result if kept is not None and isinstance(kept.result, UpstreamError) else None
+
+    def _newest(self, identity: Identity) -> _Outcome | None:
+        return self._kept((identity, MIRRORED_KIND)) or self._kept((identity, EVERYTHING))
+
+    def _kept(self, question: Question) -> _Outcome | None:
+        outcome: _Outcome | None = self._listings.get(*question)
+        return outcome
 
     def changed(self, identity: Identity) -> None:
         """Note that the upstream has just changed: nothing that was asked before counts any more."""
-        self._changed[identity] = self._number
+        for question in self._questions(identity):
+            if (kept := self._kept(question)) is not None:
+                kept.void = True
+        if self._asking[identity]:
+            self._changed[identity] = self._number
+
+    @property
+    def changes_remembered(self) -> int:
+        """Of how many repositories it is remembered that they changed: those that are being asked about."""
+        return len(self._changed)
+
+    def forget(self, identity: Identity) -> None:
+        """Keep nothing of what a repository's upstream has said."""
+        for question in self._questions(identity):
+            self._listings.drop(*question)
+        self.changed(identity)
+
+    def _questions(self, identity: Identity) -> list[Question]:
+        kinds = self._listings.keys(identity)
+        return [(identity, kind) for kind in kinds if not isinstance(kind, str)]
 
     async def stop(self) -> None:
         """Break off the questions under way."""
@@ -174,7 +204,7 @@ class Freshness:
         question = (identity, kind)
         while True:
             for asked in (question, (identity, EVERYTHING)):
-                kept = self._kept.get(asked)
+                kept = self._kept(asked)
                 if (
                     kept
                     and self._counts(identity, kept, oldest, arrived)
@@ -191,7 +221,7 @@ class Freshness:
                 return outcome
 
     def _counts(self, identity: Identity, outcome: _Outcome, oldest: float, arrived: int) -> bool:
-        if outcome.number <= self._changed.get(identity, 0):
+        if outcome.void or outcome.number <= self._changed.get(identity, 0):
             return False
         return outcome.started > oldest or outcome.number > arrived
 
@@ -203,6 +233,18 @@ class Freshness:
         return outcome
 
     async def _ask(self, question: Question, authorization: str | None, shown: Shown) -> _Outcome:
+        identity = question[0]
+        self._asking[identity] += 1
+        try:
+            return await self._ask_upstream(question, authorization, shown)
+        finally:
+            self._asking[identity] -= 1
+            if not self._asking[identity]:
+                # No answer is to come any more that was asked for before the change.
+                del self._asking[identity]
+                self._changed.pop(identity, None)
+
+    async def _ask_upstream(self, question: Question, authorization: str | None, shown: Shown) -> _Outcome:
         identity, kind = question
         self._number += 1
         begun = _Outcome(self._number, self._clock.seconds(), authorization)
@@ -239,7 +281,7 @@ class Freshness:
         return before if before == listing else listing
 
     def _listing_before(self, question: Question) -> Listing | None:
-        kept = self._kept.get(question)
+        kept = self._kept(question)
         return kept.result if kept is not None and isinstance(kept.result, Listing) else None
 
     def _drop_contradicted(self, identity: Identity, kind: Kind, number: int, listing: Listing) -> None:
@@ -248,36 +290,21 @@ class Freshness:
         Otherwise clients of v0 and of v2, who ask for different kinds, would see different moments.
         """
         other = {MIRRORED_KIND: EVERYTHING, EVERYTHING: MIRRORED_KIND}.get(kind, kind)
-        kept = self._kept.get((identity, other))
+        kept = self._kept((identity, other))
         if other == kind or kept is None or kept.number > number or not isinstance(kept.result, Listing):
             return
         if of_listing(kept.result) != of_listing(listing):
-            del self._kept[identity, other]
+            self._listings.drop(identity, other)
 
     def _keep(self, question: Question, outcome: _Outcome) -> None:
-        kept = self._kept.get(question)
+        kept = self._kept(question)
         if kept is not None and kept.number > outcome.number:
             return
-        self._kept[question] = replace(outcome, authorization=None, shown=None)
-        self._kept.move_to_end(question)
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
-        if question[1] not in _OF_ALL:
-            self._trim_others()
-
-    def _trim_others(self) -> None:
-        """Bound what is kept of kinds that clients make up, the oldest first."""
-        others = [one for one in self._kept if one[1] not in _OF_ALL]
-        weight = sum(_weight(self._kept[one], one[1]) for one in others)
-        for one in others[:-1]:
-            if weight <= self._most_refs:
-                return
-            weight -= _weight(self._kept.pop(one), one[1])
-
-
-def _weight(outcome: _Outcome, kind: Kind) -> int:
-    refs = len(outcome.result.refs) if isinstance(outcome.result, Listing) else 0
-    return 1 + refs + len(kind or ())
+        (identity, kind), result = question, outcome.result
+        weight = (weight_of(result) if isinstance(result, Listing) else _FAILURE) + _PER_PREFIX * len(kind or ())
+        void = outcome.number <= self._changed.get(identity, 0)
+        kept = replace(outcome, authorization=None, shown=None, void=void)
+        self._listings.put(identity, kind, kept, weight, made_up=kind not in _OF_ALL)
 
 
 def _outcome_in_words(result: Listing | UpstreamError) -> str:

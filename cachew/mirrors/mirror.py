@@ -21,6 +21,7 @@ from cachew.mirrors.byid import ById
 from cachew.mirrors.coalescing import Rounds, holding
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND
+from cachew.mirrors.listings import Listings, OwnListing
 from cachew.mirrors.machine import Event, State, step
 from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.making import Made, Making, Seed
@@ -35,6 +36,8 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.sharedlock import SharedLock
 from cachew.upstream.listing import Listing
 
+_FEW = 100
+"""Ids that are looked up without looking first whether refs have them."""
 _AT_ONCE = 2000
 """Ids that are looked up in one turn, which takes some milliseconds."""
 
@@ -50,6 +53,7 @@ class Mirror:
     :param clock: where intervals come from.
     :param now: the time of day in epoch seconds.
     :param metrics: where fetches are counted.
+    :param listings: the listings of all repositories that are at hand.
     :param keep_days: how long objects that lost their ref are kept.
     """
 
@@ -66,13 +70,14 @@ class Mirror:
         clock: IReactorTime,
         now: Callable[[], float],
         metrics: Metrics,
+        listings: Listings,
         keep_days: int = 7,
     ) -> None:
         self.identity = identity
         self.directory = directory
         self.remote = remote
         self.state = State.EMPTY
-        self._listing, self._refs = Listing(refs=()), RefState()
+        self._own = OwnListing(identity=identity, listings=listings)
         self.last_fetch: float | None = None
         self.last_error: str | None = None
         self.instance = uuid.uuid4().hex
@@ -115,24 +120,27 @@ class Mirror:
     @property
     def listing(self) -> Listing:
         """Its refs as the upstream listed them."""
-        return self._listing
+        return self._own.get()
+
+    @property
+    def ref_state(self) -> RefState:
+        """Its heads and tags and its HEAD; the same object as long as nothing has changed and it is at hand."""
+        return of_listing(self._own.get())
 
     def _has(self, listing: Listing) -> None:
         """Take note of what the refs are after a listing was followed."""
         self.set_aside.keep_only(listing)
-        followed = self.set_aside.allowed(listing, self._listing, also_due=False)
-        self._listing = followed.filtered(MIRRORED_KIND)
-        self._refs = of_listing(followed)
+        self._own.set(self.set_aside.allowed(listing, self.listing, also_due=False).filtered(MIRRORED_KIND))
 
     @property
     def refs(self) -> Mapping[str, str]:
         """Its heads and tags, full name to object id."""
-        return self._refs.refs
+        return self.ref_state.refs
 
     @property
     def head_commit(self) -> str | None:
         """The commit that HEAD names, None where it names none."""
-        return self._refs.head_commit
+        return self.ref_state.head_commit
 
     @property
     def object_format(self) -> str:
@@ -156,8 +164,10 @@ class Mirror:
         """
         if self._repository is None:
             return list(oids)
-        tips = self._refs.oids
-        wanted = [oid for oid in oids if oid not in tips]
+        wanted = list(oids)
+        if len(wanted) > _FEW:
+            tips = self.ref_state.oids
+            wanted = [oid for oid in wanted if oid not in tips]
         absent = self._repository.objects.missing(wanted)
         if not self.set_aside:
             return absent
@@ -279,7 +289,8 @@ class Mirror:
 
     def behind(self, listing: Listing) -> bool:
         """Say whether the mirror differs from what the upstream listed."""
-        return bool(change(self._refs, of_listing(self.set_aside.allowed(listing, self._listing, also_due=True))))
+        allowed = self.set_aside.allowed(listing, self.listing, also_due=True)
+        return bool(change(self.ref_state, of_listing(allowed)))
 
     async def sync(self, listing: Listing, listed_at: float) -> None:
         """Bring the mirror to what the upstream listed.
@@ -362,14 +373,14 @@ class Mirror:
         self.log.info("fetched {repository} in {seconds:.2f}s", repository=self.identity.name, seconds=seconds)
 
     async def _take_up(self, listing: Listing) -> None:
-        allowed = self.set_aside.allowed(listing, self._listing, also_due=True)
-        before = self._refs
+        allowed = self.set_aside.allowed(listing, self.listing, also_due=True)
+        before = self.ref_state
         failed = await self._transfer.follow(self.repository, of_listing(allowed))
         tips = ((ref.name, ref.oid) for ref in allowed.refs if ref.oid is not None)
         self.set_aside.there(tip for tip in tips if tip not in failed)
         self._put_aside(failed)
         self._has(listing)
-        if failed and not change(before, self._refs):
+        if failed and not change(before, self.ref_state):
             raise next(iter(failed.values()))
 
     def _put_aside(self, failed: Mapping[Tip, ProcessFailed]) -> None:
@@ -426,7 +437,7 @@ class Mirror:
         repository.objects.close()
         self.instance = uuid.uuid4().hex
         self.set_aside.clear()
-        self._has(Listing(refs=()))
+        self._own.clear()
         doomed = self._place_aside()
         doomed.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):

@@ -43,7 +43,7 @@ class Staleness:
                 return
             before = mirror.listing
             answer = await self._ask(identity)
-            if not answer.stale and (mirror.behind(answer.listing) or mirror.listing is not before):
+            if not answer.stale and (mirror.behind(answer.listing) or mirror.listing != before):
                 self.log.info("refs stale for snapshot request, fetching in background", repository=identity.name)
         finally:
             self._checking.discard(identity)

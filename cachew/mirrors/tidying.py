@@ -60,6 +60,12 @@ class Tidying:
         """Return how often a repository has been asked for since the start."""
         return self._requests[identity.name]
 
+    def forget(self, identity: Identity) -> None:
+        """Know nothing any more of a repository."""
+        self._used.pop(identity.name, None)
+        self._requests.pop(identity.name, None)
+        self._changed = True
+
     async def load(self) -> None:
         """Recall what an earlier run knew."""
         self._used = {**await self._threads(_read, self._file), **self._used}

@@ -3,12 +3,15 @@
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
+from weakref import ref
 
 V = TypeVar("V")
 
 
 class Remembered(Generic[V]):
     """The last few results by the very object that they were made of, which is never compared or hashed.
+
+    The object itself is not kept: when nobody else has it any more, what was made of it goes too.
 
     :param kept: how many.
     :param weigh: tells what a result weighs.
@@ -18,7 +21,10 @@ class Remembered(Generic[V]):
     def __init__(self, kept: int = 64, *, weigh: Callable[[V], int] = lambda result: 0, limit: int = 0) -> None:
         self._kept, self._weigh, self._limit = kept, weigh, limit
         self._weight = 0
-        self._made: OrderedDict[tuple[int, Hashable], tuple[Any, V]] = OrderedDict()
+        self._made: OrderedDict[tuple[int, Hashable], tuple[ref[Any], V]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._made)
 
     def of(self, value: Any, form: Hashable, make: Callable[[], V]) -> V:
         """Return what ``make`` gives for a value that never changes, made at the first time.
@@ -28,11 +34,15 @@ class Remembered(Generic[V]):
         key = (id(value), form)
         found = self._made.get(key)
         if found is None:
-            # The value is kept too, so that its id stays its own.
-            found = self._made[key] = (value, make())
+            # The id is another's as soon as the value is gone, so the result goes with it.
+            found = self._made[key] = (ref(value, lambda _: self._drop(key)), make())
             self._weight += self._weigh(found[1])
             while len(self._made) > self._kept or (self._weight > self._limit and len(self._made) > 1):
-                _, (_, oldest) = self._made.popitem(last=False)
-                self._weight -= self._weigh(oldest)
+                self._drop(next(iter(self._made)))
         self._made.move_to_end(key)
         return found[1]
+
+    def _drop(self, key: tuple[int, Hashable]) -> None:
+        dropped = self._made.pop(key, None)
+        if dropped is not None:
+            self._weight -= self._weigh(dropped[1])

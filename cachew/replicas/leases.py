@@ -6,6 +6,7 @@ machines are never compared; they may differ by minutes. A record that is damage
 is watched like any other, and a holder who meets it gives up.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 _RELEASE = 2.0
 """Seconds in which a lease can be released; after that others have it when its duration is over."""
+_MOST_WATCHED = 10_000
+_WATCHED_FOR = 30 * 86400.0
+"""Seconds, longer than any interval: whoever asks once in it must find what he watched the time before."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,15 @@ class Lease:
         self._hold, self._version = hold, put.version
 
 
+@dataclass(frozen=True)
+class _Watched:
+    """A lease of another replica: its version, since when it has that, and when it was last asked for."""
+
+    version: str
+    since: float
+    asked: float
+
+
 class Leases:
     """See the module.
 
@@ -158,7 +171,12 @@ class Leases:
     ) -> None:
         self._records, self._holder, self._clock, self._duration = records, holder, clock, duration
         self._unique = unique
-        self._watched: dict[str, tuple[str, float]] = {}
+        self._watched: OrderedDict[str, _Watched] = OrderedDict()
+
+    @property
+    def watched(self) -> int:
+        """How many leases of other replicas are watched."""
+        return len(self._watched)
 
     async def acquire(self, name: str) -> Lease | None:
         """Take a lease that is free or whose holder is dead.
@@ -194,12 +212,21 @@ class Leases:
         )
 
     def _silent(self, name: str, found: Versioned) -> bool:
-        version, since = self._watched.get(name, ("", 0.0))
         now = self._clock.seconds()
-        if version != found.version:
-            self._watched[name] = found.version, now
-            return False
-        return now - since >= self._duration
+        watched = self._watched.pop(name, None)
+        if watched is None or watched.version != found.version:
+            watched = _Watched(found.version, now, now)
+        self._watched[name] = replace(watched, asked=now)
+        self._forget_unwatched(now)
+        return now - watched.since >= self._duration
+
+    def _forget_unwatched(self, now: float) -> None:
+        """Watch no more what nobody asks for: tasks of repositories that are gone."""
+        while self._watched:
+            oldest = next(iter(self._watched))
+            if len(self._watched) <= _MOST_WATCHED and now - self._watched[oldest].asked < _WATCHED_FOR:
+                return
+            del self._watched[oldest]
 
     def _tell(self, name: str, found: Versioned | None, taken_from: Hold | None) -> None:
         if found is not None and taken_from is None:

@@ -11,7 +11,6 @@ from twisted.application.service import IService
 
 from cachew.config.settings import Settings
 from cachew.http.requests import make_site
-from cachew.mirrors.packindex import OpenIndexes
 from cachew.plumbing.budget import Budget
 from cachew.server.cache import StoreParts, make_store
 from cachew.server.environment import Environment
@@ -128,7 +127,7 @@ def compose(runtime: Runtime) -> Parts:
         on_failure=runtime.environment.on_failed_start,
         login_path=lambda: f"/admin/login?code={web.access.new_login_code()}",
     )
-    runtime.metrics.registry.register(_gauges(runtime, operations, places, mirrors.indexes, web.bodies.budget))
+    runtime.metrics.registry.register(_gauges(runtime, operations, places, mirrors, web.bodies.budget))
     return Parts(
         runtime=runtime,
         upstream=upstream,
@@ -156,7 +155,7 @@ def _namespace(
     }
 
 
-def _gauges(runtime: Runtime, operations: Operations, places: Places, indexes: OpenIndexes, bodies: Budget) -> Gauges:
+def _gauges(runtime: Runtime, operations: Operations, places: Places, mirrors: MirrorParts, bodies: Budget) -> Gauges:
     return Gauges(
         places={
             "serve": places.serving,
@@ -166,7 +165,8 @@ def _gauges(runtime: Runtime, operations: Operations, places: Places, indexes: O
             "make": places.making,
         },
         processes=runtime.processes,
-        indexes=indexes,
+        indexes=mirrors.indexes,
+        listings=mirrors.listings,
         bodies=bodies,
         descriptors=runtime.environment.descriptors,
         caches=operations.caches,

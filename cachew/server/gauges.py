@@ -7,6 +7,7 @@ from pathlib import Path
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from cachew.mirrors.listings import Listings
 from cachew.mirrors.packindex import OpenIndexes
 from cachew.plumbing.budget import Budget
 from cachew.plumbing.descriptors import open_now
@@ -22,6 +23,7 @@ class Gauges(Collector):
     :param processes: the children.
     :param indexes: what is open of the mirrors' pack indexes.
     :param bodies: what request bodies may hold.
+    :param listings: the ref listings that are at hand.
     :param descriptors: how many files and connections may be open at once.
     :param caches: returns what is stored, as far as that is known without waiting.
     :param state: the state directory, whose filesystem's free space is shown.
@@ -36,6 +38,7 @@ class Gauges(Collector):
         processes: Processes,
         indexes: OpenIndexes,
         bodies: Budget,
+        listings: Listings,
         descriptors: int,
         caches: Callable[[], Sequence[CacheStatus]],
         state: Path,
@@ -43,7 +46,7 @@ class Gauges(Collector):
         version: str,
     ) -> None:
         self._places, self._processes, self._caches = places, processes, caches
-        self._indexes, self._bodies, self._descriptors = indexes, bodies, descriptors
+        self._indexes, self._listings, self._bodies, self._descriptors = indexes, listings, bodies, descriptors
         self._state, self._is_ready, self._version = state, is_ready, version
 
     def collect(self) -> Iterator[Metric]:
@@ -77,6 +80,8 @@ class Gauges(Collector):
         maps, most = self._indexes.maps, self._indexes.most_maps
         yield GaugeMetricFamily("cachew_pack_indexes_mapped", "Pack indexes that are mapped", value=maps)
         yield GaugeMetricFamily("cachew_pack_indexes_mapped_limit", "How many of them may be", value=most)
+        yield GaugeMetricFamily("cachew_listings_bytes", "Memory of ref listings, about", value=self._listings.size)
+        yield GaugeMetricFamily("cachew_listings_limit_bytes", "What it may be", value=self._listings.limit)
 
     def _held(self) -> Iterator[Metric]:
         bodies = self._bodies

@@ -1,6 +1,7 @@
 """The mirrors, the ref gate in front of them, and who may read them as their upstreams say."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cachew.mirrors.collection import Mirrors
@@ -8,6 +9,7 @@ from cachew.mirrors.commands import GitCommands, GitSettings
 from cachew.mirrors.following import Following, index_behind
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.listings import Listings
 from cachew.mirrors.packindex import OpenIndexes
 from cachew.mirrors.repository import GitRunner
 from cachew.mirrors.staleness import Staleness
@@ -53,6 +55,7 @@ class MirrorParts:
     :param staleness: compares mirrors with their upstreams on behalf of nobody in particular.
     :param tidying: forgets mirrors that are not used.
     :param indexes: the mirrors' pack indexes that are open.
+    :param listings: the ref listings that are at hand.
     """
 
     collection: Mirrors
@@ -64,6 +67,7 @@ class MirrorParts:
     staleness: Staleness
     tidying: Tidying
     indexes: OpenIndexes
+    listings: Listings
 
 
 def make_places(runtime: Runtime) -> Places:
@@ -112,8 +116,14 @@ def make_mirrors(
     :param seeder: fills new mirrors from mirror snapshots.
     """
     settings = runtime.settings
+    listings = Listings(limit=settings.limits.listings)
     indexes = OpenIndexes(most_maps=_maps_within(runtime.environment.descriptors))
-    collection = _collection(runtime, remotes, commands, places, seeder, indexes)
+
+    def forgotten(identity: Identity) -> None:
+        freshness.forget(identity)
+        tidying.forget(identity)
+
+    collection = _collection(runtime, remotes, commands, places, seeder, indexes, listings, forgotten)
     following = Following(mirrors=collection, background=runtime.background)
     public = _public_record(runtime, records)
     verdicts = Verdicts(
@@ -132,7 +142,16 @@ def make_mirrors(
         fallback=following.listing,
         on_listing=following.listed,
         on_verdict=verdicts.record,
+        listings=listings,
         shown=presented.to_check,
+    )
+    tidying = Tidying(
+        mirrors=collection,
+        file=runtime.state / "used.json",
+        threads=runtime.threads,
+        now=runtime.environment.wall_clock,
+        limit=settings.git.mirror_limit,
+        forget_after=settings.git.forget_after,
     )
     return MirrorParts(
         collection=collection,
@@ -152,15 +171,9 @@ def make_mirrors(
             remotes=remotes,
             background=runtime.background,
         ),
-        tidying=Tidying(
-            mirrors=collection,
-            file=runtime.state / "used.json",
-            threads=runtime.threads,
-            now=runtime.environment.wall_clock,
-            limit=settings.git.mirror_limit,
-            forget_after=settings.git.forget_after,
-        ),
+        tidying=tidying,
         indexes=indexes,
+        listings=listings,
     )
 
 
@@ -176,6 +189,8 @@ def _collection(
     places: Places,
     seeder: Seeder,
     indexes: OpenIndexes,
+    listings: Listings,
+    on_forgotten: Callable[[Identity], None],
 ) -> Mirrors:
     git = runtime.settings.git
     return Mirrors(
@@ -195,10 +210,12 @@ def _collection(
         clock=runtime.reactor,
         now=runtime.environment.wall_clock,
         metrics=runtime.metrics,
+        listings=listings,
         background=runtime.background,
         slots=places.cloning,
         seed=seeder.restore,
         on_ready=index_behind(runtime.background),
+        on_forgotten=on_forgotten,
         discovered=False,
         min_free=runtime.settings.limits.min_free,
         grammar=runtime.grammar,

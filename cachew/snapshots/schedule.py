@@ -6,7 +6,7 @@ period by an amount of its own, always the same one.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from cachew.replicas.interface import CLOCKS_APART
@@ -165,3 +165,11 @@ def of_repositories(runs: Mapping[Task, Run], repositories: Iterable[str]) -> di
     """Return the runs of repositories that there still are."""
     present = frozenset(repositories)
     return {task: run for task, run in runs.items() if task.repository in present}
+
+
+def still_known(runs: Mapping[Task, Run], repositories: Collection[str], now: float, forget: float) -> dict[Task, Run]:
+    """Return the runs but for those of repositories that have been gone for a while.
+
+    :param forget: seconds; a mirror that is being checked, or made anew, is away for less.
+    """
+    return {task: run for task, run in runs.items() if task.repository in repositories or now - run.at < forget}

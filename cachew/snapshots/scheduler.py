@@ -122,6 +122,7 @@ class Scheduler(Service):
         now = self._now()
         identities = {identity.name: identity for identity in self._repositories()}
         self._wanted = schedule.still_wanted(self._wanted, now, self._intervals.forget)
+        self._runs = schedule.still_known(self._runs, identities, now, self._intervals.forget)
         tasks = self._tasks(identities)
         for task in schedule.due(tasks, self._runs, now, self._seed):
             if task not in self._running and len(self._running) < _MOST_BEGUN:

@@ -117,7 +117,7 @@ class Listing:
         if not wanted:
             return self
         refs = tuple(ref for ref in self.refs if ref.name.startswith(wanted))
-        return replace(self, refs=refs)
+        return self if len(refs) == len(self.refs) else replace(self, refs=refs)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Whoever produces a pack, equal requests follow the same production, and a whole 
 that refuses does so before the first byte has left, so that another can be asked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 from cachew.http.bodies import send
@@ -12,7 +12,7 @@ from cachew.http.collecting import Body
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.refs import of_listing
+from cachew.mirrors.refs import RefState, of_listing
 from cachew.plumbing.errors import CachewError, UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
@@ -94,7 +94,7 @@ class Packs:
                 raise MirrorRefused(refusal)
             return response.source
 
-        key = self._key(mirror, command, mirror.refs)
+        key = self._key(mirror, command, lambda: mirror.ref_state)
         response = await self._cache.response(key, produce)
         await self._send(request, response, "mirror")
 
@@ -113,15 +113,18 @@ class Packs:
         async def produce() -> Source:
             return await self._ask_upstream(identity, body, protocol, authorization)
 
-        known = self._freshness.known(identity)
-        refs = of_listing(known).refs if known is not None else {}
-        key = self._key(mirror, command, refs)
+        def listed() -> RefState:
+            known = self._freshness.known(identity)
+            return of_listing(known) if known is not None else RefState()
+
+        key = self._key(mirror, command, listed)
         response = await self._cache.response(key, produce)
         await self._send(request, response, "upstream")
 
-    def _key(self, mirror: Mirror, command: Fetch, refs: Mapping[str, str]) -> str:
+    def _key(self, mirror: Mirror, command: Fetch, find_refs: Callable[[], RefState]) -> str:
         def marks(prefix: str) -> str:
-            return self._marks.of(refs, prefix, lambda: mark(refs, prefix))
+            found = find_refs()
+            return self._marks.of(found, prefix, lambda: mark(found.refs, prefix))
 
         return pack_key(f"{mirror.identity.name} {mirror.instance}", command, marks)
 

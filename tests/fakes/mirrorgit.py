@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import GitCommands, GitSettings
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
+from cachew.mirrors.listings import Listings
 from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.repository import GitRunner
@@ -206,7 +207,8 @@ class MirrorHouse:
         self.clock, self.git, self.background = Clock(), FakeGit(), Background()
         self.clock.advance(1000)
         self.remote = FakeRemote(listing(main="1"))
-        self.metrics = Metrics()
+        self.metrics, self.listings = Metrics(), Listings(limit=1_000_000)
+        self.forgotten: list[Identity] = []
         self.root = root
         self.ready: list[Mirror] = []
         self.free = 1000
@@ -224,6 +226,8 @@ class MirrorHouse:
             clock=self.clock,
             now=self.clock.seconds,
             metrics=self.metrics,
+            listings=self.listings,
+            on_forgotten=self.forgotten.append,
             background=self.background,
             slots=Slots(limit=2),
             seed=None if seed is None else lambda identity, directory: seed(directory),

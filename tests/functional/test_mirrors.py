@@ -11,6 +11,7 @@ from twisted.python.threadpool import ThreadPool
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import GitCommands, GitSettings
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.listings import Listings
 from cachew.mirrors.machine import State
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.repository import GitRunner
@@ -84,6 +85,7 @@ class House:
             clock=reactor,
             now=reactor.seconds,
             metrics=Metrics(),
+            listings=Listings(limit=1_000_000),
             background=self.background,
             slots=Slots(limit=2),
         )

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind
+from cachew.mirrors.listings import Listings
 from cachew.plumbing.errors import UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing, RemoteRef
@@ -47,12 +48,13 @@ class HeldUpstream:
 class Gate:
     """A gate with its surroundings."""
 
-    def __init__(self, interval: float = 10.0, most_refs: int = 1000) -> None:
+    def __init__(self, interval: float = 10.0, limit: int = 1_000_000) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
         self.upstream = HeldUpstream()
         self.mirror: Listing | None = None
         self.told: list[Listing] = []
+        self.listings = Listings(limit=limit)
         self.freshness = Freshness(
             remotes=cast(Any, self.upstream),
             clock=self.clock,
@@ -60,8 +62,12 @@ class Gate:
             metrics=Metrics(),
             fallback=lambda identity: self.mirror,
             on_listing=lambda identity, found, started: self.told.append(found),
-            most_refs=most_refs,
+            listings=self.listings,
         )
+
+    def ask_of(self, path: str) -> "Deferred[Answer]":
+        identity = Identity("git.example", path)
+        return Deferred.fromCoroutine(self.freshness.answer(identity, HEADS, None))
 
     def ask(self, *prefixes: str, authorization: str | None = None) -> "Deferred[Answer]":
         return Deferred.fromCoroutine(self.freshness.answer(REPOSITORY, prefixes, authorization))
@@ -270,8 +276,8 @@ def test_an_unchanged_listing_stays_the_same() -> None:
 
 
 def test_made_up_kinds_are_forgotten() -> None:
-    """Of kinds that clients make up no more refs are kept than is allowed, and heads and tags stay."""
-    gate = Gate(most_refs=10)
+    """Kinds that clients make up take half of the memory for listings at most, and heads and tags stay."""
+    gate = Gate(limit=40_000)
     for number in range(20):
         for prefixes in (HEADS, (f"refs/changes/{number}",)):
             asked = gate.ask(*prefixes)
@@ -283,4 +289,52 @@ def test_made_up_kinds_are_forgotten() -> None:
     assert result(gate.ask("refs/changes/19")) and len(gate.upstream.asked) == 21
     gate.ask("refs/changes/2")
     assert len(gate.upstream.asked) == 22
-    assert len(gate.freshness._kept) <= 1 + 10 / 4
+    assert gate.listings.size <= 23_000
+
+
+def test_listings_of_all_repositories_have_one_budget() -> None:
+    """What was used least lately goes first, whoever's it is; it is asked for again when somebody wants it."""
+    gate = Gate(limit=100_000)
+    large = Listing(tuple(RemoteRef(f"refs/heads/{number}", "1" * 40) for number in range(60)))
+    for number in range(5):
+        asked = gate.ask_of(f"org/{number}")
+        gate.upstream.answer(large)
+        assert result(asked).listing == large
+        assert gate.listings.size <= 100_000
+    assert result(gate.ask_of("org/4")).listing == large and len(gate.upstream.asked) == 5
+    gate.ask_of("org/0")
+    assert len(gate.upstream.asked) == 6
+
+
+def test_what_is_forgotten_takes_no_memory() -> None:
+    """Nothing that the upstream said of a repository is kept when it is forgotten, nor what is still to come."""
+    gate = Gate()
+    for prefixes in (HEADS, ("refs/pull/",), ()):
+        asked = gate.ask(*prefixes)
+        gate.upstream.answer(listing(main="1"))
+        result(asked)
+    assert len(gate.listings) == 3
+    gate.freshness.forget(REPOSITORY)
+    assert (len(gate.listings), gate.listings.size) == (0, 0) and gate.freshness.known(REPOSITORY) is None
+    late = gate.ask(*HEADS)
+    gate.freshness.forget(REPOSITORY)
+    gate.upstream.answer(listing(main="1"))
+    assert result(late).listing == listing(main="1")
+    gate.ask(*HEADS)
+    assert len(gate.upstream.asked) == 5
+
+
+def test_changes_are_not_remembered_for_ever() -> None:
+    """A push to each of a thousand repositories leaves nothing behind but that what was known counts no more."""
+    gate = Gate()
+    for number in range(1000):
+        identity = Identity("git.example", f"org/{number}")
+        asked = gate.ask_of(f"org/{number}")
+        gate.freshness.changed(identity)
+        gate.upstream.answer(listing(main="1"))
+        result(asked)
+        gate.freshness.changed(identity)
+        gate.ask_of(f"org/{number}")
+        assert len(gate.upstream.waiting) == 1
+        gate.upstream.answer(listing(main="2"))
+    assert gate.freshness.changes_remembered == 0

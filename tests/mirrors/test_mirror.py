@@ -389,6 +389,29 @@ def test_what_is_forgotten_is_no_metric_any_more(house: MirrorHouse, mirror: Mir
     assert house.metrics.registry.get_sample_value("cachew_clones_total", name) is None
 
 
+def test_what_is_forgotten_takes_no_memory(house: MirrorHouse, mirror: Mirror) -> None:
+    """Nothing of a repository's listing stays, and whoever keeps something else for it is told, mirrored or not."""
+    assert mirror.refs and house.listings.size > 0
+    value_of(Deferred.fromCoroutine(house.mirrors.forget(REPOSITORY)))
+    assert house.listings.size == 0 and house.forgotten == [REPOSITORY]
+    value_of(Deferred.fromCoroutine(house.mirrors.forget(REPOSITORY)))
+    assert house.forgotten == [REPOSITORY] * 2
+
+
+def test_a_mirror_whose_refs_were_put_away(house: MirrorHouse, mirror: Mirror) -> None:
+    """Refs that had to make room are the same when they are asked for, and are followed as ever."""
+    house.listings.put(REPOSITORY, "other", object(), 2_000_000)
+    assert len(house.listings) == 1
+    assert mirror.refs == {"refs/heads/main": oid("1")} and not mirror.behind(listing(main="1"))
+    house.listings.put(REPOSITORY, "other", object(), 2_000_000)
+    value_of(house.sync(mirror, listing(main="2")))
+    assert (
+        mirror.refs
+        == {"refs/heads/main": oid("2")}
+        == {name: value for name, value in on_disk(mirror).items() if name.startswith("refs/heads/")}
+    )
+
+
 def test_forgetting_waits_for_the_fetch(house: MirrorHouse, mirror: Mirror) -> None:
     """A mirror is removed when its fetch has ended; whoever wanted objects learns that they are missing."""
     house.git.holding = {"fetch"}

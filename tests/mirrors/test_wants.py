@@ -47,6 +47,7 @@ class Shop:
             metrics=Metrics(),
             fallback=lambda identity: self.mirror.listing if self.mirror.ready else None,
             on_listing=self._listed,
+            listings=self.house.listings,
         )
         self.supply = Supply(
             freshness=self.freshness,

@@ -1,13 +1,24 @@
 """Results are made once for each value in use."""
 
+import weakref
+
 from cachew.plumbing.remembered import Remembered
+
+
+class Value:
+    """Something large; all are equal."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def test_made_once_for_each_value_and_form() -> None:
     """The same object in the same form gives the same result; an equal one, or another form, is made anew."""
     made: list[str] = []
     remembered: Remembered[int] = Remembered()
-    first, equal = ["a"], ["a"]
+    first, equal = Value(), Value()
 
     def make() -> int:
         made.append("once more")
@@ -21,7 +32,7 @@ def test_made_once_for_each_value_and_form() -> None:
 def test_the_oldest_goes() -> None:
     """Only the last few are kept."""
     remembered: Remembered[object] = Remembered(kept=2)
-    values = [["a"], ["b"], ["c"]]
+    values = [Value(), Value(), Value()]
     results = [remembered.of(value, None, object) for value in values]
     assert remembered.of(values[2], None, object) is results[2]
     assert remembered.of(values[0], None, object) is not results[0]
@@ -30,10 +41,25 @@ def test_the_oldest_goes() -> None:
 def test_what_weighs_too_much_goes() -> None:
     """However few they are, results together weigh no more than is allowed; one alone may."""
     remembered: Remembered[bytes] = Remembered(weigh=len, limit=10)
-    values = [["a"], ["b"], ["c"]]
+    values = [Value(), Value(), Value()]
     small = remembered.of(values[0], None, lambda: bytes(4))
     large = remembered.of(values[1], None, lambda: bytes(20))
     last = remembered.of(values[2], None, lambda: bytes(4))
     assert remembered.of(values[2], None, lambda: b"") is last
     assert remembered.of(values[1], None, lambda: b"") is not large
     assert remembered.of(values[0], None, lambda: b"") is not small
+
+
+def test_what_nobody_uses_any_more_goes() -> None:
+    """A value is not kept for the sake of what was made of it, which goes with it."""
+    remembered: Remembered[bytes] = Remembered(weigh=len, limit=10)
+    value = Value()
+    gone = weakref.ref(value)
+    remembered.of(value, 1, lambda: bytes(9))
+    remembered.of(value, 2, lambda: bytes(1))
+    assert len(remembered) == 2
+    del value
+    assert gone() is None and len(remembered) == 0
+    other = Value()
+    made = remembered.of(other, 1, lambda: bytes(10))
+    assert remembered.of(other, 1, lambda: b"") is made

@@ -262,3 +262,27 @@ def test_a_store_that_hangs_is_not_waited_for_when_a_lease_is_released(pair: tup
     assert value_of(Deferred.fromCoroutine(two.leases.acquire("work"))) is None
     pass_time(DURATION, two)
     assert value_of(Deferred.fromCoroutine(two.leases.acquire("work"))) is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_nobody_asks_for_any_more_is_not_watched(pair: tuple[Replica, Replica]) -> None:
+    """Leases of repositories that are gone are forgotten, however many; one that is asked for once in a week is not."""
+    one, two = pair
+    for number in range(20):
+        assert await one.leases.acquire(f"snapshot/{number}") is not None
+    for number in range(20):
+        assert await two.leases.acquire(f"snapshot/{number}") is None
+    assert two.leases.watched == 20
+    for _ in range(4):
+        two.clock.advance(7 * 86400)
+        assert await two.leases.acquire("snapshot/7") is not None
+        assert await one.leases.acquire("snapshot/7") is None
+        one.clock.advance(2 * DURATION)
+        assert await one.leases.acquire("snapshot/7") is not None
+        assert await two.leases.acquire("snapshot/7") is None
+    assert two.leases.watched == 20
+    two.clock.advance(3 * 86400)
+    assert await two.leases.acquire("snapshot/7") is not None
+    await held(one)
+    assert await two.leases.acquire("work") is None
+    assert two.leases.watched == 1

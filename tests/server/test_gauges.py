@@ -6,6 +6,7 @@ import pytest_twisted
 from prometheus_client import generate_latest
 from twisted.internet.defer import Deferred
 
+from cachew.mirrors.listings import Listings
 from cachew.mirrors.packindex import OpenIndexes
 from cachew.plumbing.budget import Budget
 from cachew.plumbing.jobs import Slots
@@ -26,6 +27,7 @@ async def test_the_moment_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
             processes=Processes(reactor=None),
             indexes=OpenIndexes(most_maps=5),
             bodies=Budget(limit=900, share=300, files=3),
+            listings=Listings(limit=800),
             descriptors=700,
             caches=lambda: [CacheStatus(name="packs", objects=2, size=30, capacity=400)],
             state=tmp_path,
@@ -49,6 +51,8 @@ async def test_the_moment_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
         "cachew_request_bodies_refused_total 0.0",
         "cachew_descriptors_limit 700.0",
         "cachew_pack_indexes_mapped 0.0",
+        "cachew_listings_bytes 0.0",
+        "cachew_listings_limit_bytes 800.0",
         "cachew_pack_indexes_mapped_limit 5.0",
         'cachew_store_bytes{store="packs"} 30.0',
         'cachew_store_limit_bytes{store="packs"} 400.0',

@@ -17,6 +17,7 @@ from cachew.snapshots.schedule import (
     jitter,
     learnt,
     of_repositories,
+    still_known,
     still_wanted,
     worth_making,
 )
@@ -77,7 +78,10 @@ def test_an_unchanged_young_archive_is_not_made_again(stored: Stored | None, wor
 def test_what_nobody_asks_for_is_forgotten() -> None:
     """And so is what was done to a repository that is gone."""
     assert still_wanted({TASK: 100, OTHER: 900}, 1000, 500) == {OTHER: 900}
-    assert of_repositories({TASK: Run(1, True), OTHER: Run(2, True)}, ["git.example/two"]) == {OTHER: Run(2, True)}
+    runs = {TASK: Run(1, True), OTHER: Run(2, True)}
+    assert of_repositories(runs, ["git.example/two"]) == {OTHER: Run(2, True)}
+    assert still_known(runs, ["git.example/two"], 1000, 500) == {OTHER: Run(2, True)}
+    assert still_known(runs, [], 400, 500) == runs
 
 
 TASKS = st.builds(Task, st.text(max_size=5), st.text(max_size=5))

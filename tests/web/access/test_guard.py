@@ -14,6 +14,7 @@ from twisted.web.http_headers import Headers
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND, Kind
+from cachew.mirrors.listings import Listings
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
@@ -76,6 +77,7 @@ class World:
             fallback=lambda identity: Listing(refs=()),
             on_listing=lambda *listing: None,
             on_verdict=self.verdicts.record,
+            listings=Listings(limit=1_000_000),
             shown=shown,
         )
 

@@ -1,0 +1,173 @@
+"""The ref listings of all repositories that are at hand, within one budget of bytes.
+
+A listing of a hundred thousand refs takes fifty megabytes in the form in which questions are answered from it. What was
+used least lately goes first, whoever it is of; a mirror's own refs are then kept packed, a twentieth of the size. What
+clients make up by asking for ever other prefixes takes half of the budget at most.
+"""
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from cachew.mirrors.identity import Identity
+from cachew.upstream.listing import Listing, RemoteRef
+
+_LEAST = 1000
+"""Bytes that anything kept is taken for, whatever it is."""
+_PER_REF = 520
+_OWN = "own"
+
+
+def weight_of(listing: Listing) -> int:
+    """Return about how many bytes a listing takes with all that is made of it to answer from."""
+    return _LEAST + sum(_PER_REF + 2 * len(ref.name) + 2 * len(ref.peeled or "") for ref in listing.refs)
+
+
+@dataclass
+class _Entry:
+    value: Any
+    weight: int
+    used: int
+    let_go: Callable[[], object]
+
+
+class Listings:
+    """Remembers values by repository and key, the least recently used one goes first.
+
+    :param limit: bytes that all may take, unless it is one alone.
+    """
+
+    def __init__(self, *, limit: int) -> None:
+        self.limit = limit
+        self._uses = count(1)
+        self._keys: dict[Identity, set[Hashable]] = {}
+        self._ordinary, self._made_up = _Kept(), _Kept()
+
+    @property
+    def size(self) -> int:
+        """About how many bytes all take."""
+        return self._ordinary.size + self._made_up.size
+
+    def __len__(self) -> int:
+        return len(self._ordinary.entries) + len(self._made_up.entries)
+
+    def get(self, identity: Identity, key: Hashable) -> Any:
+        """Return what is kept, None for nothing, and count it as used."""
+        for kept in (self._ordinary, self._made_up):
+            if (entry := kept.entries.get((identity, key))) is not None:
+                entry.used = next(self._uses)
+                kept.entries.move_to_end((identity, key))
+                return entry.value
+        return None
+
+    def put(
+        self,
+        identity: Identity,
+        key: Hashable,
+        value: Any,
+        weight: int = _LEAST,
+        *,
+        made_up: bool = False,
+        let_go: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Keep a value in the place of the one before.
+
+        :param weight: bytes that it takes.
+        :param made_up: whether clients can make up its key.
+        :param let_go: called when it goes for want of room.
+        """
+        self.drop(identity, key)
+        kept = self._made_up if made_up else self._ordinary
+        kept.entries[identity, key] = _Entry(value, weight, next(self._uses), let_go)
+        kept.size += weight
+        self._keys.setdefault(identity, set()).add(key)
+        while self._made_up.size > self.limit // 2 and len(self._made_up.entries) > 1:
+            self._let_go(self._made_up)
+        while self.size > self.limit and len(self) > 1:
+            self._let_go(min(self._ordinary, self._made_up, key=_Kept.last_use_of_the_oldest))
+
+    def _let_go(self, kept: "_Kept") -> None:
+        (identity, key), entry = next(iter(kept.entries.items()))
+        self.drop(identity, key)
+        entry.let_go()
+
+    def drop(self, identity: Identity, key: Hashable) -> None:
+        """Drop one value."""
+        keys = self._keys.get(identity, set())
+        if key not in keys:
+            return
+        for kept in (self._ordinary, self._made_up):
+            if (entry := kept.entries.pop((identity, key), None)) is not None:
+                kept.size -= entry.weight
+        keys.discard(key)
+        if not keys:
+            del self._keys[identity]
+
+    def keys(self, identity: Identity) -> list[Any]:
+        """Return under which keys something is kept of a repository."""
+        return list(self._keys.get(identity, ()))
+
+
+class _Kept:
+    def __init__(self) -> None:
+        self.entries: OrderedDict[tuple[Identity, Hashable], _Entry] = OrderedDict()
+        self.size = 0
+
+    def last_use_of_the_oldest(self) -> float:
+        return next((entry.used for entry in self.entries.values()), float("inf"))
+
+
+class OwnListing:
+    """A mirror's refs: at hand as long as they are used, else packed.
+
+    :param identity: the mirror's repository.
+    :param listings: what is at hand of all.
+    """
+
+    def __init__(self, *, identity: Identity, listings: Listings) -> None:
+        self._identity, self._listings = identity, listings
+        self._packed: bytes | None = None
+
+    def set(self, listing: Listing) -> None:
+        """Take other refs."""
+        self._packed = None
+        self._keep(listing)
+
+    def get(self) -> Listing:
+        """Return the refs, none while there are none."""
+        listing: Listing | None = self._listings.get(self._identity, _OWN)
+        if listing is None and self._packed is not None:
+            listing = unpack(self._packed)
+            self._keep(listing)
+        return listing or Listing(refs=())
+
+    def _keep(self, listing: Listing) -> None:
+        weight = weight_of(listing)
+        self._listings.put(self._identity, _OWN, listing, weight, let_go=lambda: self._pack(listing))
+
+    def _pack(self, listing: Listing) -> None:
+        self._packed = self._packed or pack(listing)
+
+    def clear(self) -> None:
+        """Have none any more."""
+        self._listings.drop(self._identity, _OWN)
+        self._packed = None
+
+
+def pack(listing: Listing) -> bytes:
+    """Return a listing as few bytes."""
+    lines = [f"{listing.object_format}\0{listing.protocol}"]
+    lines += ["\0".join((ref.name, ref.oid or "", ref.symref_target or "", ref.peeled or "")) for ref in listing.refs]
+    return zlib.compress("\n".join(lines).encode("utf-8", "surrogateescape"), 1)
+
+
+def unpack(packed: bytes) -> Listing:
+    """Return the listing that was packed."""
+    first, *lines = zlib.decompress(packed).decode("utf-8", "surrogateescape").split("\n")
+    object_format, protocol = first.split("\0")
+    fields = (line.split("\0") for line in lines)
+    refs = tuple(RemoteRef(name, oid or None, target or None, peeled or None) for name, oid, target, peeled in fields)
+    return Listing(refs, object_format, int(protocol))
