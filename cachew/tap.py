@@ -106,7 +106,6 @@ def makeService(options: Options) -> IService:
     )
     # Each counter's time of birth would be a series of its own.
     disable_created_metrics()
-    cast(Any, reactor).callWhenRunning(_end_well, reactor)
     # Twisted's timers follow the wall clock; a jump of a day would fire or freeze them all.
     cast(Any, reactor).seconds = time.monotonic
     environment = Environment(
@@ -122,6 +121,7 @@ def makeService(options: Options) -> IService:
         service = make_service(settings=options.settings, reactor=reactor, environment=environment)
     except (CachewError, OSError, subprocess.SubprocessError) as error:
         raise SystemExit(f"cachew can't start: {_in_words(error)}") from None
+    cast(Any, reactor).callWhenRunning(_heed_signals, reactor, service)
     # What is there now stays to the end. Looking through all of it for garbage takes a tenth of a second each time.
     gc.collect()
     gc.freeze()
@@ -186,13 +186,30 @@ def _prepare_process(options: Options) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
-def _end_well(reactor: Any) -> None:
-    """Take SIGTERM for a wish that was fulfilled; Twisted's own handler ends the process by that signal afterwards."""
+def _heed_signals(reactor: Any, service: Any) -> None:
+    """Take SIGTERM for a wish that was fulfilled; Twisted's own handler ends the process by that signal afterwards.
+
+    SIGHUP, which would end it without a word, has it open its log anew, as those want who rotate logs, and say how to
+    get into the dashboard.
+    """
 
     def stop(number: int, frame: object) -> None:
         reactor.callFromThread(_stop, reactor)
 
+    def go_on(number: int, frame: object) -> None:
+        reactor.callFromThread(_go_on, service)
+
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, go_on)
+
+
+def _go_on(service: Any) -> None:
+    for file in _log_files:
+        file.reopen()
+    _log.info(
+        "received SIGHUP and go on; the config is read at start only, certificates and token files whenever they change"
+    )
+    service.announce()
 
 
 def _stop(reactor: Any) -> None:
@@ -221,11 +238,18 @@ def _choose_log_observer(options: Options) -> None:
     parent["logger"] = f"{__name__}.{chosen_observer.__name__}"
 
 
+_log_files: list[LogFile] = []
+"""The file that the process logs to, if it does."""
+
+
 def _log_opener(name: str | None, *, foreground: bool) -> Callable[[], TextIO]:
     if name == "-" or (foreground and not name):
         return lambda: sys.stdout
     # Twisted's own default keeps every megabyte for ever, and renames all of them each time.
-    return lambda: cast(
-        TextIO,
-        LogFile.fromFullPath(name or "twistd.log", rotateLength=LOG_SIZE, maxRotatedFiles=KEPT_LOGS),
-    )
+    return lambda: _log_file(name or "twistd.log")
+
+
+def _log_file(name: str) -> TextIO:
+    file = LogFile.fromFullPath(name, rotateLength=LOG_SIZE, maxRotatedFiles=KEPT_LOGS)
+    _log_files.append(file)
+    return cast(TextIO, file)

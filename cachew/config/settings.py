@@ -277,7 +277,9 @@ class LimitSettings(Section):
     header_size: Bound = key("64KiB", "The longest head of a request.")
     header_count: AtLeastOne = key(200, "The most headers of a request.")
     header_timeout: Duration = key("30s", "How long a request's head may take.")
-    keep_alive: Duration = key("75s", "How long an idle connection is kept.")
+    keep_alive: Duration = key(
+        "75s", "How long a connection is kept idle after an answer; clients are told a little less."
+    )
     request_bodies: Size = key("1GB", "What request bodies may hold while they come in, on disk beyond 1 MiB each.")
     request_bodies_per_address: Size = key(
         "256MB", "What those of one client address may hold; one of git.max-request-body always may."

@@ -272,7 +272,7 @@ class Channel(Outgoing):
 
     def _idle_late(self) -> None:
         if self._output_full:  # the client still takes the last answer
-            self._alarm.set(self._limits.idle_timeout, self._idle_late)
+            self._alarm.set(self._limits.idle_timeout + self._limits.idle_grace, self._idle_late)
         else:
             self._close()
 
@@ -346,7 +346,7 @@ class Channel(Outgoing):
             self._persistent = False
         if not self._persistent:
             headers.setRawHeaders(b"Connection", [b"close"])
-        else:
+        elif self._limits.idle_timeout >= 1:
             headers.setRawHeaders(b"Keep-Alive", [b"timeout=%d" % self._limits.idle_timeout])
         lines = [b"%b %b %b\r\n" % (version, code, reason)]
         lines += [b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]

@@ -110,7 +110,7 @@ class Server(MultiService):
             port = await server_endpoint(self._reactor, description).listen(self._site)
             self._ports.append(port)
             self.log.info("listening on {address}", address=in_words(port.getHost()))
-        self._announce()
+        self.announce()
         for step in self._opening:
             await step()
         for job in self._jobs:
@@ -121,14 +121,14 @@ class Server(MultiService):
         for deferred in waiting:
             deferred.callback(None)
 
-    def _announce(self) -> None:
-        """Say once where the dashboard is and how to get in."""
+    def announce(self) -> None:
+        """Say where the dashboard is and how to get in: once, within an hour."""
         for endpoint, address in zip(self._endpoints, self.addresses, strict=True):
             if hasattr(address, "port"):
                 scheme = "https" if endpoint.startswith(("ssl:", "tls:")) else "http"
                 where = in_words(address) if address.host not in _EVERYWHERE else f"localhost:{address.port}"
                 url = f"{scheme}://{where}{self._login_path()}"
-                self.log.info("dashboard (this link logs one browser in, once): {url}", url=url)
+                self.log.info("dashboard (this link logs one browser in, once, within an hour): {url}", url=url)
                 return
 
     def _failed(self, failure: Any) -> None:

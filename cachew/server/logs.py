@@ -1,6 +1,8 @@
 """How the log is written: as text or as JSON lines, from a level on that can be changed while running."""
 
 import json
+from datetime import datetime
+from math import isfinite
 from typing import Any, TextIO
 
 from twisted.logger import (
@@ -9,7 +11,6 @@ from twisted.logger import (
     ILogObserver,
     LogEvent,
     formatEvent,
-    formatTime,
 )
 
 from cachew.plumbing.loglevels import LogLevels
@@ -31,7 +32,7 @@ def text_line(event: LogEvent) -> str:
     level = event.get("log_level")
     system = event.get("log_namespace") or "-"
     message = formatEvent(event).replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-    line = f"{formatTime(event.get('log_time'))} {level.name if level else '-':<8} {system}: {message}\n"
+    line = f"{_time(event)} {level.name if level else '-':<8} {system}: {message}\n"
     return line + _traceback(event)
 
 
@@ -39,19 +40,29 @@ def json_line(event: LogEvent) -> str:
     """Write an event as a JSON object with its fields."""
     level = event.get("log_level")
     fields: dict[str, Any] = {
-        "time": formatTime(event.get("log_time")),
+        "time": _time(event),
         "level": level.name if level else None,
         "logger": event.get("log_namespace"),
         "message": formatEvent(event),
     }
     fields |= {
-        name: value if isinstance(value, str | int | float | bool | None) else str(value)
-        for name, value in event.items()
-        if not name.startswith("log_") and name not in _OWN_KEYS
+        name: _value(value) for name, value in event.items() if not name.startswith("log_") and name not in _OWN_KEYS
     }
     if traceback := _traceback(event):
         fields["traceback"] = traceback
     return json.dumps(fields) + "\n"
+
+
+def _time(event: LogEvent) -> str:
+    """Return when an event was, as RFC 3339 has it, to the millisecond."""
+    return datetime.fromtimestamp(event.get("log_time") or 0.0).astimezone().isoformat(timespec="milliseconds")
+
+
+def _value(value: object) -> object:
+    """Return a field's value as JSON has it: numbers as numbers, but for those that JSON has none of."""
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def _traceback(event: LogEvent) -> str:

@@ -7,7 +7,7 @@ is removed from it no longer lets in.
 
 import inspect
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from twisted.conch.interfaces import IConchUser
 from twisted.conch.manhole import ColoredManhole, ManholeInterpreter
 from twisted.conch.manhole_ssh import ConchFactory, TerminalRealm, TerminalSession
 from twisted.conch.ssh.keys import Key
+from twisted.conch.ssh.transport import SSHServerTransport
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
@@ -27,6 +28,13 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from cachew.config.endpoints import reach_of_shell
+
+_ALGORITHMS = b"server-sig-algs"
+_SIGNATURES = (
+    b"ssh-ed25519", b"ecdsa-sha2-nistp256", b"ecdsa-sha2-nistp384", b"ecdsa-sha2-nistp521",
+    b"rsa-sha2-512", b"rsa-sha2-256", b"sk-ssh-ed25519@openssh.com", b"sk-ecdsa-sha2-nistp256@openssh.com",
+)  # fmt: skip
+"""How users may prove that a key is theirs; SHA-1 is not among them."""
 
 
 @implementer(IAuthorizedKeysDB)
@@ -122,6 +130,15 @@ class Session(TerminalSession):
             self._server.loseConnection()
 
 
+class Transport(SSHServerTransport):
+    """Tells clients which keys may log in: by itself, conch names only the kinds of the server's own key."""
+
+    def sendExtInfo(self, extensions: Sequence[tuple[bytes, bytes]]) -> None:
+        """Send what the server can (RFC 8308)."""
+        others = [(name, value) for name, value in extensions if name != _ALGORITHMS]
+        super().sendExtInfo([*others, (_ALGORITHMS, b",".join(_SIGNATURES))])
+
+
 class Manhole(Service):
     """Serves the shell while it runs.
 
@@ -181,6 +198,7 @@ class Manhole(Service):
         realm.chainedProtocolFactory = lambda: ServerProtocol(Shell, dict(self._namespace))
         factory: Any = ConchFactory(Portal(realm, [SSHPublicKeyChecker(self._keys)]))
         factory.noisy = False
+        factory.protocol = Transport
         key = host_key(self._host_key)
         factory.publicKeys = {key.sshType(): key}
         factory.privateKeys = {key.sshType(): key}

@@ -46,6 +46,8 @@ from cachew.web.uploadpack import UploadPack
 from cachew.web.webhook import WebhookRoutes
 
 _FEWEST_BODY_FILES = 16
+_IDLE_GRACE = 5.0
+"""Seconds by which idle connections are kept longer than their clients are told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,12 +319,15 @@ def limits_of(settings: Settings, descriptors: int) -> Limits:
     :param descriptors: how many files and connections may be open at once; idle clients must not take all of them.
     """
     limits = settings.limits
+    # Clients are told less than is kept, so that none sends its next request into the closing.
+    grace = min(_IDLE_GRACE, limits.keep_alive / 2)
     return Limits(
         line=limits.header_line,
         head=limits.header_size,
         headers=limits.header_count,
         head_timeout=limits.header_timeout,
-        idle_timeout=limits.keep_alive,
+        idle_timeout=limits.keep_alive - grace,
+        idle_grace=grace,
         body_timeout=limits.body_timeout,
         write_timeout=limits.write_timeout,
         connections=min(limits.connections, descriptors // 2),

@@ -14,7 +14,7 @@ from cachew.plumbing.loglevels import LogLevels
 from cachew.plumbing.metrics import Metrics
 from cachew.web.access.login import AdminAccess
 from cachew.web.app import allow_methods
-from cachew.web.forms import form_field, header, query_field
+from cachew.web.forms import header, query_field, said
 from cachew.web.status import ACTIONS, Operations
 
 
@@ -78,11 +78,11 @@ class AdminRoutes:
         return body
 
     async def log_level(self, request: Any) -> bytes:
-        """Show the least level that is logged; PUT with the form field ``level`` changes it."""
+        """Show the least level that is logged; PUT with a level as text, JSON or form changes it."""
         allow_methods(request, "GET", "PUT")
         self._access.require(request)
         if request.method == b"PUT":
-            level = query_field(request, "level") or await form_field(request, "level")
+            level = query_field(request, "level") or await said(request, "level")
             try:
                 self._levels.level = level.strip().lower()
             except ValueError as error:

@@ -166,7 +166,7 @@ class App(Resource):
             "{method} {path} {status} {bytes} bytes in {seconds:.3f}s from {source} for {client}",
             method=request.method.decode("latin-1"),
             path=loggable_path(request),
-            status=status,
+            status=request.code if complete else status,
             bytes=request.sentLength,
             seconds=seconds,
             source=outcome.source or outcome.route,

@@ -1,6 +1,7 @@
 """Servers killed at the worst moments, and stopped politely: nothing half-made is served, nothing is lost."""
 
 import json
+import re
 import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -300,3 +301,14 @@ async def test_stopped_while_busy(upstream: Upstream, repository: Repository, gi
     assert (await client).code != 0
     assert "Traceback" not in daemon.output
     assert temporary_files(daemon.state) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hangup_is_heeded_and_does_not_end_the_server(run: Run) -> None:
+    """SIGHUP has the server say that it goes on, and log a new link to the dashboard; it serves as before."""
+    server = await run()
+    server.signal(signal.SIGHUP)
+    await server.said("received SIGHUP and go on")
+    links = re.findall(r"/admin/login\?code=\S+", server.output)
+    assert (await ask(reactor, server.url, "GET", "/_readiness")).status == 200
+    assert len(set(links)) == len(links) == 2 and server.running

@@ -9,10 +9,12 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.task import Clock
 
+from cachew.config.load import load
 from cachew.http.limits import Limits
 from cachew.http.requests import StreamingRequest, make_site, parse_query
 from cachew.plumbing.errors import BadRequest, BodyTimedOut, ClientGone, TooLarge
 from cachew.plumbing.streams import read_all
+from cachew.server.web import limits_of
 from tests.http.wire import RawClient, Server, Signal, patient, serving
 
 POST = b"POST /x HTTP/1.1\r\nHost: h\r\n"
@@ -428,6 +430,24 @@ async def test_idle_connection() -> None:
         client.send(GET)
         assert (await client.response()).status == 200
         server.clock.advance(80)
+        assert await client.closed() == b""
+
+
+@pytest.mark.parametrize(("keep_alive", "told"), [("75s", 70), ("12s", 7), ("2s", 1), ("500ms", None)])
+@pytest_twisted.ensureDeferred
+async def test_keep_alive_is_how_long_a_connection_is_kept(keep_alive: str, told: int | None) -> None:
+    """An idle connection closes when the time of ``keep-alive`` is over, no sooner and no later; clients hear less."""
+    settings = load(f"[limits]\nkeep-alive = '{keep_alive}'", environ={})
+    seconds = settings.limits.keep_alive
+    async with serving(echo, limits=limits_of(settings, 1000)) as server:
+        client = await server.connect()
+        client.send(GET)
+        said = (await client.response()).headers.get("keep-alive")
+        assert said == (None if told is None else f"timeout={told}")
+        server.clock.advance(seconds * 0.99)
+        client.send(GET)
+        assert (await client.response()).status == 200
+        server.clock.advance(seconds)
         assert await client.closed() == b""
 
 

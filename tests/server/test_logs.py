@@ -1,6 +1,9 @@
 """The log is written in the chosen form, from the chosen level on."""
 
 import json
+import re
+import time
+from datetime import datetime
 from io import StringIO
 
 import pytest
@@ -38,6 +41,17 @@ def test_json_has_the_fields() -> None:
     event = json.loads(file.getvalue())
     assert (event["level"], event["message"], event["seconds"]) == ("warn", "took 1.5 s", 1.5)
     assert event["what"] == "<class 'object'>"
+
+
+def test_json_has_numbers_and_rfc_3339_times() -> None:
+    """Numbers are numbers, what JSON has no number for is null, and times have milliseconds and an offset."""
+    log, file = logged("json", LogLevels())
+    log.info("{status}", status=200, seconds=float("nan"), size=2**40, ready=True, nothing=None)
+    event = json.loads(file.getvalue(), parse_constant=lambda text: pytest.fail(text))
+    assert (event["status"], event["seconds"], event["size"]) == (200, None, 2**40)
+    assert (event["ready"], event["nothing"]) == (True, None)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", event["time"])
+    assert abs(datetime.fromisoformat(event["time"]).timestamp() - time.time()) < 60
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

@@ -1,7 +1,9 @@
 """The shell inside the server: for those with a key, and nobody else."""
 
+import os
 import stat
 import struct
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from cachew.server.manhole import Manhole, host_key
+from tests.functional.gitclient import Run
 
 
 class Shell(SSHChannel):
@@ -225,6 +228,34 @@ async def test_a_removed_key_opens_nothing_any_more(tmp_path: Path) -> None:
     (tmp_path / "authorized_keys").unlink()
     with pytest.raises(ConchError):
         await type_into(service, "tcp:127.0.0.1:{port}", key, b"1", b"1")
+
+
+def _make_key(file: Path, kind: str) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(file)], check=True)
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa", "ed25519"])
+@pytest.mark.timeout(40)
+@pytest_twisted.ensureDeferred
+async def test_openssh_logs_in_with_keys_of_every_usual_kind(kind: str, tmp_path: Path) -> None:
+    """OpenSSH's client gets in with an RSA, an ECDSA or an Ed25519 key as ssh-keygen makes them, and with no other."""
+    from twisted.internet import reactor
+
+    file = tmp_path / "id"
+    _make_key(file, kind)
+    service = manhole(tmp_path, "tcp:0:interface=127.0.0.1", Key.fromFile(str(file)))
+    service.startService()
+    port: Any = await service.port()
+    words = ["ssh", "-F", "none", "-T", "-i", str(file), "-p", str(port.getHost().port), "-o", "IdentitiesOnly=yes"]
+    words += ["-o", f"UserKnownHostsFile={tmp_path / 'hosts'}", "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes"]
+    run = Run(b"answer * 105\n")
+    clock: Any = reactor
+    clock.spawnProcess(run, "setsid", ["setsid", *words, "me@127.0.0.1"], env={"PATH": os.environ["PATH"]}, path=None)
+    try:
+        result = await run.done
+    finally:
+        await service.stopService()
+    assert "4200" in result.out, result.err
 
 
 def test_the_host_key_is_made_once_and_private(tmp_path: Path) -> None:

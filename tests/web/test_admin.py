@@ -61,7 +61,20 @@ def test_changes_the_log_level(target: str, body: bytes) -> None:
     assert (response.status, response.body, front.levels.level) == (200, b"DEBUG\n", "debug")
 
 
-@pytest.mark.parametrize("body", [b"", b"level=loud", b"\xff", b"&" * 50 + b"a=b" * 3])
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "application/json", "text/plain", None])
+@pytest.mark.parametrize("body", [b"debug", b" DEBUG\n", b'{"level": "debug"}', b'"debug"', b'{"level":"DEBUG"}\n'])
+def test_changes_the_log_level_by_text_or_json(kind: str | None, body: bytes) -> None:
+    """A level is understood as plain text and as JSON, whatever the client calls the body, which is often a form."""
+    front = AdminFront()
+    headers = BEARER | ({} if kind is None else {"Content-Type": kind})
+    response = front.ask("/admin/log/level", "PUT", headers=headers, body=body)
+    assert (response.status, response.body, front.levels.level) == (200, b"DEBUG\n", "debug")
+
+
+MALFORMED = [b'{"level": 3}', b'{"level"', b"[]", b"{}", b'"loud"', b"null", b"[" * 4000]
+
+
+@pytest.mark.parametrize("body", [b"", b"level=loud", b"\xff", b"&" * 50 + b"a=b" * 3, *MALFORMED])
 def test_refuses_an_unknown_log_level(body: bytes) -> None:
     """A level that does not exist is a bad request that says which do."""
     front = AdminFront()

@@ -176,7 +176,7 @@ def test_logs_a_request_when_it_ends() -> None:
     (event,) = front.events
     told = {name: event[name] for name in ("method", "path", "status", "bytes", "seconds", "source", "client")}
     assert told == {
-        "method": "GET", "path": "/things/fine", "status": "200", "bytes": 4, "seconds": 0.0, "source": "memory",
+        "method": "GET", "path": "/things/fine", "status": 200, "bytes": 4, "seconds": 0.0, "source": "memory",
         "client": "client",
     }  # fmt: skip
 
