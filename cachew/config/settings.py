@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
 
 from cachew.config.types import (
     Address,
+    Addresses,
     AtLeastOne,
     BaseUrl,
     Bound,
@@ -48,6 +49,11 @@ class Upstream(Section):
     )
     ca_file: FilePath | None = key(
         None, "PEM file of the authority that signed its certificate.", example='"/etc/cachew/ca.pem"'
+    )
+    aliases: Addresses = key(
+        (),
+        "Other names of this host, by which its webhooks may call repositories: host names, or base URLs.",
+        example='["git.internal:3000", "https://code.example/git/"]',
     )
     ignore_case: StrictBool | None = key(
         None,

@@ -111,6 +111,16 @@ def _method(value: str) -> str:
     return value
 
 
+def _own_address(value: str) -> str:
+    return _base_url(value) if "://" in value else _named_host(value)
+
+
+def _named_host(name: str) -> str:
+    if name == "*" or not _HOST.fullmatch(name):
+        raise ValueError('must be a host name in lower case or a base URL such as "https://git.example/"')
+    return name
+
+
 def _base_url(value: str) -> str:
     value = _http_url(value)
     return value if value.endswith("/") else value + "/"
@@ -182,6 +192,7 @@ Methods = Annotated[tuple[Method, ...], BeforeValidator(one_or_many)]
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
 AtLeastOne = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 HostName = Annotated[str, AfterValidator(_host)]
+Addresses = Annotated[tuple[Annotated[str, AfterValidator(_own_address)], ...], BeforeValidator(one_or_many)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 ObjectPrefix = Annotated[str, AfterValidator(_object_prefix)]

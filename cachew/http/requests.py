@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web import server
@@ -19,6 +20,7 @@ from cachew.http.filesender import FileSender
 from cachew.http.heads import Head, HeadRefused
 from cachew.http.incoming import IncomingBody
 from cachew.http.limits import Census, Limits
+from cachew.plumbing.errors import BodyTimedOut
 
 _TURNED_AWAY_AT_ONCE = 64
 
@@ -73,20 +75,29 @@ class StreamingRequest(server.Request):
         except Exception:
             self.processingFailed(Failure())
 
-    async def collect(self, limit: int, *, encoding: str | None = None) -> Body:
+    async def collect(self, limit: int, *, encoding: str | None = None, seconds: float | None = None) -> Body:
         """Read the whole body, wherever it is kept meanwhile.
 
         :param limit: the most bytes that are accepted, decoded; a length announced above it is refused before a byte
             is sent.
         :param encoding: how it is encoded.
+        :param seconds: in which all of it has to come; None for as long as it comes at all.
         :raise TooLarge: when there is more.
+        :raise BodyTimedOut: when it has not come in time.
         :raise Busy: when too much is held already, for everybody or for this client.
         """
         site = self.channel.site
-        body: Body = await site.bodies.collect(
-            self.body, owner=site.client_of(self), length=self.body_length, limit=limit, encoding=encoding
+        body: Deferred[Body] = Deferred.fromCoroutine(
+            site.bodies.collect(
+                self.body, owner=site.client_of(self), length=self.body_length, limit=limit, encoding=encoding
+            )
         )
-        return body
+        if seconds is not None:
+            body.addTimeout(seconds, site.reactor)
+        try:
+            return await body
+        except DeferredTimeout:
+            raise BodyTimedOut(f"the request's body has not come within {seconds:.0f} seconds") from None
 
     async def read_body(self, limit: int) -> bytes:
         """Read the whole body into memory, where it stays for as long as it takes to read it.

@@ -95,6 +95,7 @@ def compose(runtime: Runtime) -> Parts:
         make=snapshots.archives.make,
         usage=mirrors.tidying,
         clones=store.clones,
+        url_of=lambda identity: upstream.remotes.of(identity).address,
     )
     web = make_web(
         runtime,

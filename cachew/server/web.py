@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from treq.client import HTTPClient
 from twisted.web.client import Agent, HTTPConnectionPool
@@ -14,6 +13,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from cachew.config.settings import Settings
 from cachew.http.collecting import BodyStore
 from cachew.http.limits import Limits
+from cachew.mirrors.identity import ANY_HOST
 from cachew.plumbing.budget import Budget
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.jobs import Slots
@@ -35,6 +35,7 @@ from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
 from cachew.web.dashboard import DashboardRoutes
 from cachew.web.ensure import EnsureRefs
+from cachew.web.forgeevents import Places
 from cachew.web.git import GitRoutes, Guard
 from cachew.web.lfs import LfsRoutes
 from cachew.web.objects import ObjectRoutes
@@ -180,10 +181,15 @@ def _webhook_routes(runtime: Runtime, operations: Operations) -> WebhookRoutes:
     return WebhookRoutes(
         operations=operations,
         secrets={forge: secret.get_secret_value() if secret else None for forge, secret in given.items()},
-        hosts={
-            urlsplit(upstream.url).netloc: name for name, upstream in runtime.settings.upstreams.items() if upstream.url
-        },
+        places=Places(
+            {
+                name: [name, *([upstream.url] if upstream.url else []), *upstream.aliases]
+                for name, upstream in runtime.settings.upstreams.items()
+                if name != ANY_HOST
+            }
+        ),
         grammar=runtime.grammar,
+        in_thread=runtime.threads,
     )
 
 

@@ -49,6 +49,11 @@ class Remote:
         self._capabilities: Capabilities | None = None
         self._base = url
 
+    @property
+    def address(self) -> str:
+        """Where it was found last, after redirects."""
+        return self._base
+
     async def list(
         self, prefixes: tuple[str, ...] | None, authorization: str | None, before: Listing | None = None
     ) -> Listing:

@@ -1,7 +1,7 @@
 """What the dashboard, the webhooks and the shell see of the running server, and what they can have it do."""
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -27,6 +27,7 @@ from cachew.replicas.tally import Tally
 from cachew.smarthttp.packcache import PackCache
 from cachew.snapshots.store import Snapshots
 from cachew.snapshots.variants import Variant
+from cachew.web.forgeevents import address_of
 
 T = TypeVar("T")
 
@@ -145,6 +146,7 @@ class Operations:
     :param make: makes an archive of a repository now.
     :param usage: knows when repositories were asked for.
     :param clones: counts clones of all replicas.
+    :param url_of: tells where a repository's upstream is, or has moved to.
     """
 
     def __init__(
@@ -166,12 +168,13 @@ class Operations:
         make: Callable[[Identity, Variant], Coroutine[Any, Any, object]],
         usage: Tidying,
         clones: Tally,
+        url_of: Callable[[Identity], str],
     ) -> None:
         self._unready, self._mirrors, self._freshness = unready, mirrors, freshness
         self._snapshots, self._cache, self._pack_cache, self._slots = snapshots, cache, pack_cache, slots
         self._background, self._threads, self._metrics, self._now = background, threads, metrics, now
         self._fetch, self._make, self._usage, self._clones = fetch, make, usage, clones
-        self._clock, self._started = clock, now()
+        self._clock, self._started, self._url_of = clock, now(), url_of
         self._counting: Shared[str, None] = Shared(keep=True)
         self._counted = CacheStatus(name="objects", objects=0, size=0, capacity=0)
 
@@ -289,6 +292,16 @@ class Operations:
             "forget": lambda: self._mirrors.forget(identity),
         }
         self._background.start(actions[action](), f"{action} of {identity.name}")
+
+    def mirrored_as(self, urls: Collection[str], paths: Collection[str]) -> Sequence[Identity]:
+        """Return the mirrored repositories that have moved to one of the URLs, or have one of the paths."""
+        addresses = {address_of(url).casefold() for url in urls} - {""}
+        known = {path.casefold() for path in paths}
+
+        def meant(identity: Identity) -> bool:
+            return identity.path.casefold() in known or address_of(self._url_of(identity)).casefold() in addresses
+
+        return [mirror.identity for mirror in self._mirrors if meant(mirror.identity)]
 
     async def pushed(self, identity: Identity) -> bool:
         """Take notice that something was pushed to a repository's upstream.

@@ -1,32 +1,58 @@
-"""Push events of forges: a checked event makes the mirror of the pushed repository fetch at once.
+"""Events of forges: a checked event about a repository makes its mirror fetch at once.
 
 GitHub and Gitea sign the body with a shared secret (HMAC-SHA256), GitLab sends a token. An endpoint whose secret is
-not configured does not exist.
+not configured does not exist. A body is read first, within a time, onto disk when it is large; nobody waits for
+anybody else's. Then it is checked, and only then is there work, a few at a time.
 """
 
 import hashlib
 import hmac
-import json
-from typing import Any
-from urllib.parse import parse_qs
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
 
 from klein import Klein
 from twisted.logger import Logger
 
+from cachew.http.collecting import Body
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
-from cachew.plumbing.errors import BadRequest, Forbidden, NotFound
+from cachew.plumbing.errors import BadPath, BadRequest, Forbidden, NotFound
 from cachew.plumbing.jobs import Slots
 from cachew.web.app import allow_methods
+from cachew.web.forgeevents import Event, Places, address_of, form_payload, read_event
 from cachew.web.forms import header
-from cachew.web.status import Operations
 
 LARGEST_BODY = 25 * 1024 * 1024
 """GitHub caps its payloads at 25 MB."""
 
-_EVENT_HEADERS = {"github": "X-GitHub-Event", "gitlab": "X-Gitlab-Event", "gitea": "X-Gitea-Event"}
-_AT_A_TIME = 4
-_PUSHES = frozenset({"push", "create", "delete", "push hook", "tag push hook"})
-_URL_KEYS = ("clone_url", "git_http_url", "http_url", "html_url", "web_url")
+_BODY_SECONDS = 30.0
+_SHORT = 256 * 1024
+"""Bytes of an event above which checking and reading it holds others up."""
+_AT_A_TIME = 2
+_REMEMBERED = 1000
+_EVENT_HEADERS = {
+    "github": ("X-GitHub-Event",),
+    "gitlab": ("X-Gitlab-Event",),
+    "gitea": ("X-Gitea-Event", "X-Forgejo-Event", "X-Gogs-Event"),
+}
+_SIGNATURE_HEADERS = {
+    "github": ("X-Hub-Signature-256",),
+    "gitea": ("X-Gitea-Signature", "X-Forgejo-Signature", "X-Gogs-Signature", "X-Hub-Signature-256"),
+}
+_FORM = "application/x-www-form-urlencoded"
+
+
+class Told(Protocol):
+    """Is told of changes at upstreams."""
+
+    async def pushed(self, identity: Identity) -> bool:
+        """Take notice of a change.
+
+        :return: whether its mirror fetches now; False when there is none.
+        """
+
+    def mirrored_as(self, urls: Collection[str], paths: Collection[str]) -> Sequence[Identity]:
+        """Return the mirrored repositories that have moved to one of the URLs, or have one of the paths."""
 
 
 class WebhookRoutes:
@@ -34,8 +60,9 @@ class WebhookRoutes:
 
     :param operations: who is told of pushes.
     :param secrets: each forge's secret, None to leave its route closed.
-    :param hosts: from the host of a repository's URL to the host that clients write; others stay as they are.
+    :param places: by which addresses hosts are known.
     :param grammar: how repositories are named.
+    :param in_thread: for work on long events.
     """
 
     log = Logger()
@@ -43,23 +70,24 @@ class WebhookRoutes:
     def __init__(
         self,
         *,
-        operations: Operations,
-        secrets: dict[str, str | None],
-        hosts: dict[str, str] | None = None,
+        operations: Told,
+        secrets: Mapping[str, str | None],
+        places: Places,
         grammar: Grammar = CASE_MATTERS,
+        in_thread: Callable[..., Awaitable[Any]],
     ) -> None:
-        self._grammar = grammar
-        self._operations, self._hosts = operations, hosts or {}
+        self._operations, self._places, self._grammar = operations, places, grammar
+        self._in_thread = in_thread
         self._secrets = {forge: secret.encode() for forge, secret in secrets.items() if secret}
-        # A body is held in memory before its signature can be checked.
         self._slots = Slots(limit=_AT_A_TIME, queue_limit=100)
+        self._unknown: dict[str, None] = {}
 
     def mount(self, app: Klein) -> None:
         """Register the routes."""
         app.route("/webhook/<forge>")(self.event)
 
     async def event(self, request: Any, forge: str) -> bytes:
-        """Check an event; if it is a push, have the mirror fetch."""
+        """Check an event; if it is about a mirror, have that fetch."""
         allow_methods(request, "POST")
         secret = self._secrets.get(forge)
         if secret is None or forge not in _EVENT_HEADERS:
@@ -67,46 +95,118 @@ class WebhookRoutes:
         if forge == "gitlab":
             # The token is a header: whoever lacks it is refused before the body is read.
             _check_token(request, secret)
-        async with self._slots.take(forge):
-            body = await request.read_body(LARGEST_BODY)
-            if forge != "gitlab":
-                _check_signature(request, forge, body, secret)
-        if header(request, _EVENT_HEADERS[forge]).lower() not in _PUSHES:
+        body = await request.collect(LARGEST_BODY, seconds=_BODY_SECONDS)
+        try:
+            event = await self._checked(request, forge, body, secret)
+        finally:
+            body.close()
+        if event is None:
             return b"ignored\n"
-        identity = self._identity(pushed_repository(body))
-        self.log.info("{forge} says that {repository} was pushed to", forge=forge, repository=identity.name)
-        if not await self._operations.pushed(identity):
+        told = await self._tell(event)
+        if not told:
+            self._note_unknown(forge, event)
             return b"this repository is not mirrored here\n"
+        for identity in told:
+            self.log.info("{forge} says that {repository} has changed", forge=forge, repository=identity.name)
         request.setResponseCode(202)
         return b"fetching\n"
 
-    def _identity(self, url: str) -> Identity:
-        identity = Identity.from_url(url)
-        return self._grammar.normal(Identity(self._hosts.get(identity.host, identity.host), identity.path))
+    # --- checking and reading -----------------------------------------------------------------------------------------
+
+    async def _checked(self, request: Any, forge: str, body: Body, secret: bytes) -> Event | None:
+        is_form = header(request, "Content-Type").partition(";")[0].strip().lower() == _FORM
+        if forge != "gitlab":
+            given = next(filter(None, (header(request, name) for name in _SIGNATURE_HEADERS[forge])), "")
+            check = _Check(given.removeprefix("sha256=").lower(), secret, of_payload=is_form and forge == "gitea")
+            await self._work(body, check.require, body)
+        name = next(filter(None, (header(request, name) for name in _EVENT_HEADERS[forge])), "")
+        instance = header(request, "X-Gitlab-Instance") if forge == "gitlab" else ""
+
+        def read() -> Event | None:
+            text = b"".join(body.pieces())
+            # A proxy may have taken the form's content type away.
+            payload = form_payload(text) if is_form or text.startswith(b"payload=") else text
+            return read_event(payload, name=name, instance=instance)
+
+        event: Event | None = await self._work(body, read)
+        return event
+
+    async def _work(self, body: Body, function: Callable[..., Any], *args: Any) -> Any:
+        """Do something with a body: at once when it is short, else in a thread, in its turn."""
+        if body.size <= _SHORT:
+            return function(*args)
+        async with self._slots.take(""):
+            return await self._in_thread(function, *args)
+
+    # --- telling ------------------------------------------------------------------------------------------------------
+
+    async def _tell(self, event: Event) -> list[Identity]:
+        identities = self._identities(event)
+        if not identities and not event.paths:
+            raise BadRequest("the event names no repository that there can be")
+        told = [identity for identity in identities if await self._operations.pushed(identity)]
+        if told:
+            return told
+        # A host under an address that nobody has told this server may be any, and its paths are all there is to go by.
+        strange = not any(map(self._places.knows, event.urls))
+        others = self._operations.mirrored_as(event.urls, event.paths if strange else ())
+        return [identity for identity in others if await self._operations.pushed(identity)]
+
+    def _identities(self, event: Event) -> list[Identity]:
+        found: dict[Identity, None] = {}
+        for url in event.urls:
+            for name in self._places.names(url) or [address_of(url)]:
+                with suppress(BadPath):
+                    found[self._grammar.from_name(name)] = None
+        return list(found)
+
+    def _note_unknown(self, forge: str, event: Event) -> None:
+        """Say once of each repository that no mirror is of it."""
+        name = next(iter((*event.urls, *event.paths)))[:200]
+        if name not in self._unknown:
+            if len(self._unknown) >= _REMEMBERED:
+                del self._unknown[next(iter(self._unknown))]
+            self._unknown[name] = None
+            self.log.info(
+                "{forge} tells of {repository}, which is not mirrored here; if it is, its host needs an alias",
+                forge=forge,
+                repository=name,
+            )
 
 
-def pushed_repository(body: bytes) -> str:
-    """Return the URL of the repository that an event is about.
+class _Check:
+    """Compares an event's signature with what it should be.
 
-    :param body: JSON, or a form with the JSON in its field ``payload``, which GitHub sends unless told otherwise.
-    :raise BadRequest: when the body is not such an event.
+    :param given: the signature in hex.
+    :param secret: the key.
+    :param of_payload: whether a form's payload may be what was signed, instead of the form.
     """
-    try:
-        if body.startswith(b"payload="):
-            body = parse_qs(body, max_num_fields=1)[b"payload"][0]
-        event = json.loads(body)
-        repository = event.get("project") or event["repository"]
-        return next(str(repository[key]) for key in _URL_KEYS if repository.get(key))
-    except (ValueError, KeyError, AttributeError, TypeError, StopIteration, RecursionError):
-        raise BadRequest("not a push event as JSON with the repository's URL") from None
 
+    def __init__(self, given: str, secret: bytes, *, of_payload: bool) -> None:
+        self._given, self._secret, self._of_payload = given, secret, of_payload
 
-def _check_signature(request: Any, forge: str, body: bytes, secret: bytes) -> None:
-    name = "X-Hub-Signature-256" if forge == "github" else "X-Gitea-Signature"
-    given = header(request, name).removeprefix("sha256=")
-    expected = hmac.new(secret, body, hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(given.encode(), expected.encode()):
-        raise Forbidden(f"{name} does not match the body")
+    def require(self, body: Body) -> None:
+        """Check a body (blocking).
+
+        :raise Forbidden: when the signature is not of it.
+        """
+        signed = hmac.new(self._secret, digestmod=hashlib.sha256)
+        for piece in body.pieces():
+            signed.update(piece)
+        if self._is(signed.hexdigest()):
+            return
+        if self._of_payload and self._is(self._of_form(b"".join(body.pieces()))):
+            return
+        raise Forbidden("the event's signature does not match its body")
+
+    def _of_form(self, form: bytes) -> str:
+        try:
+            return hmac.new(self._secret, form_payload(form), hashlib.sha256).hexdigest()
+        except BadRequest:
+            return ""
+
+    def _is(self, expected: str) -> bool:
+        return bool(expected) and hmac.compare_digest(self._given.encode(), expected.encode())
 
 
 def _check_token(request: Any, secret: bytes) -> None:

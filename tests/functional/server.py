@@ -137,9 +137,10 @@ class Cachew:
         response = await self._http.get(f"{self.url}/metrics", headers=headers)
         return bytes(await response.content())
 
-    async def github_event(self, secret: str, clone_url: str) -> None:
+    async def github_event(self, secret: str, clone_url: str, full_name: str = "org/repo") -> None:
         """Send a signed push event, as GitHub does."""
-        body = json.dumps({"ref": "refs/heads/main", "repository": {"clone_url": clone_url}}).encode()
+        repository = {"clone_url": clone_url, "full_name": full_name}
+        body = json.dumps({"ref": "refs/heads/main", "repository": repository}).encode()
         signature = hmac.new(secret.encode(), body, "sha256").hexdigest()
         headers = Headers(
             {

@@ -11,7 +11,7 @@ from tests.functional.canary import marked
 from tests.functional.conftest import Start
 from tests.functional.gate import basic
 from tests.functional.gitclient import Git, Result
-from tests.functional.misbehaviour import Hang, Hold, Refuse
+from tests.functional.misbehaviour import Hang, Hold, Refuse, redirect
 from tests.functional.repositories import Repository
 from tests.functional.server import Cachew
 from tests.functional.upstream import Upstream
@@ -381,4 +381,21 @@ async def test_webhooks(upstream: Upstream, repository: Repository, git: Git, st
     await here.cachew.github_event(marked("s3cret"), f"{upstream.url}org/repo.git")
     assert await here.fetched() == pushed
     mirror = await here.cachew.mirrored("org/repo")
+    assert mirror.missing([pushed]) == []
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("moved", [True, False])
+async def test_webhooks_by_another_name(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, moved: bool
+) -> None:
+    """A push event has the name that a renamed repository has now, or an address nobody knows: the mirror is found."""
+    if moved:
+        upstream.misbehave(redirect(f"{upstream.url}org/repo/info/refs?service=git-upload-pack"), repository="org/old")
+    cachew = await start(f'{HELD}\n[webhook]\ngithub-secret = "{marked("s3cret")}"')
+    mirror = await cachew.mirrored("org/old" if moved else "org/repo")
+    pushed = repositories.push_commit(repository, "main", "pushed")
+    url = f"{upstream.url}org/repo.git" if moved else "http://localhost:3000/Org/Repo.git"
+    await cachew.github_event(marked("s3cret"), url, full_name="Org/Repo")
+    await cachew.quiet()
     assert mirror.missing([pushed]) == []

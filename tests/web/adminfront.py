@@ -1,7 +1,7 @@
 """The admin routes on connections in memory, over operations that only remember what they were asked."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,10 +17,17 @@ from cachew.web.access.login import AdminAccess
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
 from cachew.web.dashboard import DashboardRoutes
+from cachew.web.forgeevents import Places
 from cachew.web.status import CacheStatus, Overview, RepositoryStatus, WorkStatus
 from cachew.web.webhook import WebhookRoutes
 
 TOKEN = "the-admin-token-of-the-tests"
+PLACES = {
+    "git.example": ["git.example", "http://10.0.0.5:3000/", "git.internal:3000"],
+    "code.example": ["code.example", "https://code.example/git/"],
+    "mirror.example": ["mirror.example", "https://twice.example/"],
+    "other.example": ["other.example", "https://twice.example/"],
+}
 NOW = 1_800_000_000.0
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -43,6 +50,8 @@ class FakeOperations:
         self.acts: list[tuple[str, str]] = []
         self.pushes: list[str] = []
         self.unmirrored = False
+        self.mirrored: list[str] | None = None
+        self.others: dict[str, str] = {}
         self.known: list[RepositoryStatus] = []
         self.failing: list[str] = []
         self.counts = {"mirror": 4210, "pack cache": 2930, "upstream": 184, "memory": 9120}
@@ -82,9 +91,12 @@ class FakeOperations:
             raise NotFound(f"{identity.name} is not mirrored")
         self.acts.append((identity.name, action))
 
+    def mirrored_as(self, urls: Collection[str], paths: Collection[str]) -> Sequence[Identity]:
+        return [Identity.from_name(name) for known, name in self.others.items() if known in (*urls, *paths)]
+
     async def pushed(self, identity: Identity) -> bool:
         self.pushes.append(identity.name)
-        return not self.unmirrored
+        return not self.unmirrored and (self.mirrored is None or identity.name in self.mirrored)
 
 
 @dataclass
@@ -108,6 +120,7 @@ class AdminFront:
     def __init__(self, *, trusted: bool = False, secrets: dict[str, str | None] | None = None) -> None:
         self.clock, self.metrics, self.levels = Clock(), Metrics(), LogLevels()
         self.operations = FakeOperations()
+        self.threaded = 0
         operations = cast(Any, self.operations)
         self.access = AdminAccess(
             token=TOKEN,
@@ -118,7 +131,9 @@ class AdminFront:
         )
         self.dashboard = DashboardRoutes(access=self.access, operations=operations, version="1.2")
         admin = AdminRoutes(access=self.access, operations=operations, metrics=self.metrics, levels=self.levels)
-        webhooks = WebhookRoutes(operations=operations, secrets=secrets or {}, hosts={"10.0.0.5:3000": "git.example"})
+        webhooks = WebhookRoutes(
+            operations=operations, secrets=secrets or {}, places=Places(PLACES), in_thread=self._in_thread
+        )
         self.app = App(
             routes=[admin, self.dashboard, webhooks],
             git=lambda request: b"",
@@ -127,6 +142,10 @@ class AdminFront:
             version="1.2",
         )
         self.site = make_site(self.app, reactor=self.clock)
+
+    async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        self.threaded += 1
+        return function(*args)
 
     def ask(
         self, target: str, method: str = "GET", *, headers: dict[str, str] | None = None, body: bytes = b""

@@ -1,0 +1,191 @@
+"""What forges tell in their events, and which repositories here an event may be about (pure).
+
+GitHub: "Webhook events and payloads" in its documentation. GitLab: "Webhook events" and "System hooks"; the latter are
+known by the name in their body, and some name a path only, of the instance that a header tells. Gitea, Forgejo and Gogs
+sign the JSON also when they send it in a form.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from cachew.plumbing.errors import BadRequest
+
+_PUSHES = frozenset({
+    "push", "create", "delete", "repository", "public",
+    "push hook", "tag push hook", "tag_push", "repository_update",
+    "project_rename", "project_transfer", "project_update", "project_destroy",
+})  # fmt: skip
+_OF_THE_SYSTEM = "system hook"
+_URL_KEYS = ("clone_url", "git_http_url", "http_url", "html_url", "web_url")
+_PATH_KEYS = ("full_name", "path_with_namespace")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_FORM_FIELDS = 20
+
+
+@dataclass(frozen=True)
+class Event:
+    """A change of a repository at its forge.
+
+    :param urls: where it is by the forge's own words, the former place too when it has moved.
+    :param paths: its path below the forge's address, likewise.
+    """
+
+    urls: tuple[str, ...]
+    paths: tuple[str, ...]
+
+
+def form_payload(body: bytes) -> bytes:
+    """Return the JSON in a form's field ``payload``.
+
+    :raise BadRequest: when there is none.
+    """
+    try:
+        return parse_qs(body, max_num_fields=_FORM_FIELDS)[b"payload"][0]
+    except (ValueError, KeyError):
+        raise BadRequest("the form has no field 'payload'") from None
+
+
+def read_event(body: bytes, *, name: str, instance: str = "") -> Event | None:
+    """Read an event.
+
+    :param body: JSON.
+    :param name: what the forge's header calls it.
+    :param instance: the forge's own address, where a header tells it.
+    :return: None for one that changes no ref, name or right.
+    :raise BadRequest: when it names no repository.
+    """
+    if name.lower() not in (*_PUSHES, _OF_THE_SYSTEM):
+        return None
+    try:
+        event = json.loads(body)
+        if name.lower() == _OF_THE_SYSTEM and _own_name(event) not in _PUSHES:
+            return None
+        urls, paths = list(_urls(event)), list(_paths(event))
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        raise _unreadable() from None
+    if not urls and instance:
+        urls = [f"{instance.rstrip('/')}/{path}" for path in paths]
+    if not urls and not paths:
+        raise _unreadable()
+    return Event(tuple(dict.fromkeys(urls)), tuple(dict.fromkeys(paths)))
+
+
+def _unreadable() -> BadRequest:
+    return BadRequest("not an event as JSON with the repository's URL")
+
+
+def _own_name(event: Mapping[str, Any]) -> str:
+    return str(event.get("event_name") or event.get("object_kind") or "")
+
+
+def _repository(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = event.get("project") or event.get("repository") or {}
+    if not isinstance(found, dict):
+        raise TypeError("not an object")
+    return found
+
+
+def _texts(fields: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str]:
+    return (fields[key] for key in keys if isinstance(fields.get(key), str) and fields[key])
+
+
+def _urls(event: Mapping[str, Any]) -> Iterator[str]:
+    """Give the URLs of now, and those of before a renaming."""
+    urls = list(_texts(_repository(event), _URL_KEYS))
+    yield from urls
+    now = next(_texts(_repository(event), _PATH_KEYS), "")
+    for url in urls:
+        bare = url.removesuffix(".git")
+        if now and bare.endswith(f"/{now}"):
+            yield from (bare.removesuffix(now) + before for before in _former_paths(event, now))
+
+
+def _paths(event: Mapping[str, Any]) -> Iterator[str]:
+    paths = [*_texts(_repository(event), _PATH_KEYS), *_texts(event, ("path_with_namespace",))]
+    yield from paths
+    for now in dict.fromkeys(paths or [""]):
+        yield from _former_paths(event, now)
+
+
+def _former_paths(event: Mapping[str, Any], now: str) -> Iterator[str]:
+    yield from _texts(event, ("old_path_with_namespace",))
+    changes = event.get("changes")
+    if not isinstance(changes, dict) or "/" not in now:
+        return
+    owner, _, name = now.rpartition("/")
+    before = _dig(changes, "repository", "name", "from")
+    if before is not None:
+        yield f"{owner}/{before}"
+    for kind in ("user", "organization"):
+        former_owner = _dig(changes, "owner", "from", kind, "login")
+        if former_owner is not None:
+            yield f"{former_owner}/{name}"
+
+
+def _dig(fields: Any, *steps: str) -> str | None:
+    for step in steps:
+        fields = fields.get(step) if isinstance(fields, dict) else None
+    return fields if isinstance(fields, str) and fields else None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a host's repositories are, by one of its names.
+
+    :param host: as clients write it after ``/git/``.
+    :param netloc: the host, with its port when that is not the scheme's.
+    :param base: what its paths begin with, empty or with a slash at the end.
+    """
+
+    host: str
+    netloc: str
+    base: str
+
+
+class Places:
+    """By which addresses hosts are known to their forges.
+
+    :param names: host as clients write it to the addresses it has: host names, or base URLs.
+    """
+
+    def __init__(self, names: Mapping[str, Iterable[str]]) -> None:
+        self._places = [_place(host, address) for host, addresses in names.items() for address in addresses]
+
+    def knows(self, url: str) -> bool:
+        """Say whether a URL's host is one of them."""
+        netloc = address_of(url).partition("/")[0]
+        return any(place.netloc == netloc for place in self._places)
+
+    def names(self, url: str) -> list[str]:
+        """Return what a repository may be called here, as ``host/path``.
+
+        :param url: where it is by its forge's words.
+        """
+        netloc, _, path = address_of(url).partition("/")
+        found = [
+            f"{place.host}/{path.removeprefix(place.base)}"
+            for place in self._places
+            if place.netloc == netloc and path.startswith(place.base)
+        ]
+        return list(dict.fromkeys(found))
+
+
+def _place(host: str, address: str) -> _Place:
+    netloc, _, base = address_of(address if "://" in address else f"https://{address}/").partition("/")
+    return _Place(host, netloc, f"{base}/" if base else "")
+
+
+def address_of(url: str) -> str:
+    """Return a URL's host and path, without what does not tell one repository from another; empty when it is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return ""
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        return ""
+    host = parts.hostname if port in (None, _DEFAULT_PORTS[parts.scheme]) else f"{parts.hostname}:{port}"
+    return f"{host}/{parts.path.strip('/').removesuffix('.git')}".rstrip("/")
