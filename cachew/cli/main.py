@@ -3,9 +3,12 @@
 Exit statuses: 0 done, 1 failed (a mistake in the arguments too), 2 a cache miss of ``restore``, 130 interrupted.
 """
 
+import io
 import os
 import signal
 import sys
+import threading
+from contextlib import suppress
 from typing import NoReturn
 
 import click
@@ -14,6 +17,7 @@ from cachew.cli.context import DEFAULT_URL, Context
 from cachew.cli.git import git
 from cachew.cli.objects import delete, get, namespaces, put, stat, stats
 from cachew.cli.saved import restore, save
+from cachew.cli.secrets import masked, secrets_of
 from cachew.plumbing.errors import CachewError
 
 _GROUPS = {
@@ -63,8 +67,18 @@ def cachew(
     """
     if daily and hourly:
         raise click.UsageError("--daily and --hourly exclude each other.")
+    # A variable that was read from a file often ends in a newline.
+    authorization = (authorization or "").strip()
+    if not authorization.isprintable() or not all(ord(c) < 0x100 for c in authorization):
+        raise click.UsageError(
+            "--authorization (or CACHEW_AUTHORIZATION) holds a line break or another character that no header can hold."
+        )
     context.obj = Context(
-        url=url or None, authorization=authorization or None, platform=platform, daily=daily, hourly=hourly
+        url=(url or "").strip() or None,
+        authorization=authorization or None,
+        platform=platform,
+        daily=daily,
+        hourly=hourly,
     )
 
 
@@ -75,35 +89,72 @@ for command in (git, save, restore, get, put, stat, delete, namespaces, stats):
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status.
 
+    Whatever happens is told in words, without a traceback and without a secret.
+
     :param arguments: without the program's name; None for those of the process.
     """
     try:
         status = cachew.main(arguments, prog_name="cachew", standalone_mode=False)
+        # What was printed may only now turn out to fit nowhere.
+        sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        _tell(shown.getvalue().rstrip("\n"), arguments)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("cachew: interrupted; nothing was kept", err=True)
+        _tell("cachew: interrupted; nothing was kept", arguments)
         return 130
     except CachewError as error:
-        click.echo(f"cachew: {error}", err=True)
+        _tell(f"cachew: {error}", arguments)
         if advice := getattr(error, "advice", ""):
-            click.echo(f"  {advice}", err=True)
+            _tell(f"  {advice}", arguments)
     except BrokenPipeError:
         # Whoever read our output has gone; nothing more is to be written, not even by the interpreter at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        click.echo(f"cachew: {error}", err=True)
+        _tell(f"cachew: {error}", arguments)
+    except Exception as error:  # the top: whoever uses a command is told a sentence
+        _tell(f"cachew: that failed in a way nobody has foreseen: {type(error).__name__}: {error}", arguments)
+        _tell("  Please report what you did and this line.", arguments)
     return 1
+
+
+def _tell(text: str, arguments: list[str] | None) -> None:
+    """Write to standard error, if that is to be written to, without what is secret."""
+    with suppress(OSError, ValueError):
+        click.echo(masked(text, secrets_of(_authorization(arguments), os.environ)), err=True)
+
+
+def _authorization(arguments: list[str] | None) -> str | None:
+    """Return the credential that was given, though the arguments may not have been understood."""
+    words = iter(sys.argv[1:] if arguments is None else arguments)
+    for word in words:
+        if word == "--authorization":
+            return next(words, None)
+        if word.startswith("--authorization="):
+            return word.partition("=")[2]
+    return os.environ.get("CACHEW_AUTHORIZATION")
+
+
+def _usable_streams() -> None:
+    """Have both outputs there, and take every character; what is written to a closed one fails like on a full disk."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDONLY), "w"))
+        getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def main() -> NoReturn:
     """Run as a program."""
     # A plain end would leave the staging directory behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.excepthook = lambda arguments: None
+    sys.unraisablehook = lambda arguments: None
+    _usable_streams()
     status = run()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
     # Threads may still wait for a server that does not answer; the user does not, nor while modules are taken apart.
     os._exit(status)
 

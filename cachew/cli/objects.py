@@ -4,11 +4,14 @@ import os
 import stat as modes
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from cachew.cli.context import Context
+
+if TYPE_CHECKING:
+    from cachew.client.download import Download
 
 _KEY_HELP = "KEY is 64 hex digits or any text (then its SHA-256)."
 
@@ -20,8 +23,11 @@ _KEY_HELP = "KEY is 64 hex digits or any text (then its SHA-256)."
 @click.pass_obj
 def get(context: Context, namespace: str, key: str, output: Path | None) -> None:
     """Download an object; its headers go to standard error."""
+    from cachew.client.errors import BadUsage
     from cachew.client.objects import visible_headers
 
+    if output is not None and output.is_dir():
+        raise BadUsage(f"{output} is a directory", "Name the file that the object is to be written to.")
     download = context.downloads().open(context.objects().url(namespace, context.key(key)))
     try:
         for name, value in visible_headers(download.headers).items():
@@ -31,16 +37,32 @@ def get(context: Context, namespace: str, key: str, output: Path | None) -> None
                 sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
             return
-        beside = output.with_name(f".{output.name}.{os.getpid()}.part")
-        try:
-            with open(beside, "wb") as file:
-                for piece in download.pieces():
-                    file.write(piece)
-            beside.replace(output)
-        finally:
-            beside.unlink(missing_ok=True)
+        _write(output, download)
     finally:
         download.close()
+
+
+def _write(output: Path, download: "Download") -> None:
+    """Write an object to a file whole or not at all; into a device or a pipe as it comes."""
+    from cachew.client.download import is_number
+    from cachew.client.room import Room
+
+    place = Path(os.path.realpath(output))
+    if place.exists() and not place.is_file():
+        with open(place, "wb") as file:
+            for piece in download.pieces():
+                file.write(piece)
+        return
+    beside = place.with_name(f".{place.name[:200]}.{os.getpid()}.part")
+    try:
+        length = download.headers.get("Content-Length", "")
+        Room(place.parent).require(int(length) if is_number(length) else 0)
+        with open(beside, "wb") as file:
+            for piece in download.pieces():
+                file.write(piece)
+        beside.replace(place)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @click.command(epilog=_KEY_HELP)

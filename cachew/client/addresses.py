@@ -56,6 +56,8 @@ def parse_server(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise BadUsage(f"{url!r} is not the URL of a server", "Write it like http://cachew.example:8080.")
     _refuse_credentials(parts)
+    if any(c.isspace() or not c.isprintable() for c in url):
+        raise BadUsage(f"{url!r} is not the URL of a server", "It holds a blank, a line break or a control character.")
     return url.rstrip("/")
 
 

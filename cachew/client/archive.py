@@ -15,6 +15,7 @@ from cachew.client.errors import ClientError, ObjectChanged
 from cachew.client.extract import Unpack, extract
 from cachew.client.largefiles import LargeFiles
 from cachew.client.ranges import RangedDownload
+from cachew.client.room import FittingRules, Room
 from cachew.client.tarscan import Rules, TarScanner
 from cachew.client.workers import Workers
 
@@ -71,8 +72,9 @@ class Archives:
             # It takes as long to start as the server to answer.
             unpacker = starting.submit(unpack, directory)
             try:
-                with closing(self._downloads.open(url)) as download, closing(self._content(download)) as content:
-                    scanner = TarScanner(rules=rules, aside=large, workers=summing)
+                room = Room(directory)
+                with closing(self._downloads.open(url)) as download, closing(self._content(download, room)) as content:
+                    scanner = TarScanner(rules=FittingRules(rules, room), aside=large, workers=summing)
                     extract(content, scanner=scanner, unpacker=unpacker.result())
             except BaseException:
                 with suppress(ClientError, OSError):
@@ -80,8 +82,9 @@ class Archives:
                 raise
             return Extracted(download.headers, scanner.captured, scanner.entries)
 
-    def _content(self, download: Download) -> Generator[bytes | memoryview, None, None]:
+    def _content(self, download: Download, room: Room) -> Generator[bytes | memoryview, None, None]:
         if isinstance(download, RangedDownload) and (found := framed.known_frames(download)):
+            room.require(sum(frame.size for frame in found))
             part_size = self._downloads.piece_size
             yield from framed.contents(download, found, part_size=part_size, threads=self._threads)
             return

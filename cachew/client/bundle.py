@@ -4,8 +4,9 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from cachew.client.checkout import Checkout
-from cachew.client.download import Downloads
+from cachew.client.download import Downloads, is_number
 from cachew.client.errors import ClientError, ServerRefused
+from cachew.client.room import Room
 
 BUNDLE_HEADER = "X-Cachew-Bundle-Url"
 
@@ -59,6 +60,8 @@ class Bundles:
     def _download(self, url: str, file: Path) -> None:
         download = self._downloads.open(url)
         try:
+            length = download.headers.get("Content-Length", "")
+            Room(file.parent).require(int(length) if is_number(length) else 0)
             with open(file, "wb") as sink:
                 for piece in download.pieces():
                     sink.write(piece)

@@ -101,6 +101,8 @@ class Freshener:
         value = {"refs": dict(wanted.refs), "commits": list(wanted.commits)}
         answer = self._http.json("POST", address.artefact("ensure-refs"), value=value, patience=self._patience)
         refs, missing = (answer.get("refs"), answer.get("missing_commits")) if isinstance(answer, dict) else ({}, [])
+        if not isinstance(refs or {}, dict) or not isinstance(missing or [], list):
+            raise ClientError(f"the server's answer about {address.name} is none", "Try again in a moment.")
         if missing:
             raise ClientError(
                 f"{address.name} has no commit {', '.join(map(str, missing))} upstream either",

@@ -12,9 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cachew.client.connections import BROKEN, Answer, Body, Connections
-from cachew.client.errors import ClientError, NotCached, ServerRefused, ServerUnreachable
+from cachew.client.errors import BadUsage, ClientError, NotCached, ServerRefused, ServerUnreachable
 
 _ERROR_TEXT = 4096
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _JSON_LIMIT = 16 * 1024 * 1024
 
 
@@ -53,6 +54,8 @@ class Http:
         sent = {"Accept-Encoding": "identity", "User-Agent": "cachew-client", **(headers or {})}
         if self.authorization and self.is_own(url):
             sent["Authorization"] = self.authorization
+        if bad := next((name for name, value in sent.items() if not _fits(name, value)), None):
+            raise BadUsage(f"the header {bad!r} can't be sent", "It holds a line break, or what no header can hold.")
         with self.reaching():
             timeout = patience or self._idle_timeout
             return self._connections.request(method, url, headers=sent, body=body, timeout=timeout)
@@ -90,6 +93,12 @@ class Http:
                 return json.loads(answer.read(_JSON_LIMIT))
             except (ValueError, *BROKEN) as error:
                 raise ClientError(f"{url} did not answer with JSON: {error}") from error
+
+
+def _fits(name: str, value: str) -> bool:
+    """Say whether a header field can be sent (RFC 9110, section 5)."""
+    plain = value.isprintable() or value.replace("\t", " ").isprintable()
+    return bool(_FIELD_NAME.fullmatch(name)) and plain and all(ord(c) < 0x100 for c in value)
 
 
 def refusal(answer: Answer, url: str) -> ServerRefused:

@@ -141,6 +141,9 @@ class RangedDownload:
             with self._under_way(answer), self._terms.http.reaching():
                 while view:
                     count = answer.readinto(view[:_STEP])
+                    if not count:
+                        # The answer came to its end in order, though it was to bring more (RFC 9110, section 15.3.7).
+                        raise ServerUnreachable(f"the server sent {len(view)} bytes less than it announced")
                     yield count
                     view = view[count:]
                     if self._stopped.is_set():

@@ -1,9 +1,11 @@
 """The command as its user meets it: a process, its output, its exit status."""
 
 import os
+import socketserver
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,3 +170,127 @@ def test_an_interrupted_restore_leaves_nothing(cachew: Shell, server: CachewServ
     assert process.returncode == 130
     assert b"interrupted" in said
     assert list(tmp_path.iterdir()) == []
+
+
+TOKEN = "Bearer s3cr3t-t0ken"
+
+
+def told(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Return what was written, which is no traceback and has no secret."""
+    text = (done.stdout + done.stderr).decode(errors="replace")
+    assert "Traceback" not in text and "s3cr3t" not in text, text
+    return text
+
+
+def test_an_authorization_with_a_newline_at_its_end(cachew: Shell, server: CachewServer) -> None:
+    """What was read from a file is sent without it; a line break within is refused without being repeated."""
+    server.answers["/api/v1/namespaces"] = (200, ["git"])
+    cachew.environment["CACHEW_AUTHORIZATION"] = f"{TOKEN}\n"
+    told(cachew("namespaces"))
+    assert server.seen[-1].headers["Authorization"] == TOKEN
+    for bad in (f"{TOKEN}\nX-Other: 1", f"{TOKEN}\r\n x", f"{TOKEN}\x01", f"{TOKEN}\u2028x", f"{TOKEN}\udcff"):
+        cachew.environment["CACHEW_AUTHORIZATION"] = bad
+        assert "CACHEW_AUTHORIZATION" in told(cachew("namespaces", status=1))
+        told(cachew("--authorization", bad, "git", "restore", "https://git.example/a/b", "x", status=1))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CACHEW_URL", "http://bob:s3cr3t@[x"),
+        ("CACHEW_URL", "http://127.0.0.1:1\n/x"),
+        ("CACHEW_URL", "ftp://bob:s3cr3t@x"),
+        ("CACHEW_URL", "http://bob:s3cr3t@127.0.0.1"),
+        ("http_proxy", "http://bob:s3cr3t@[x"),
+        ("http_proxy", "socks5://bob:s3cr3t@127.0.0.1:1"),
+        ("http_proxy", "http://bob:s3cr3t@127.0.0.1:x"),
+        ("http_proxy", "s3cr3t"),
+        ("CACHEW_PLATFORM", "s0metimes"),
+        ("TMPDIR", "/nonexistent"),
+    ],
+)
+def test_whatever_the_environment_says(cachew: Shell, tmp_path: Path, variable: str, value: str) -> None:
+    """A mistake in it is told in a sentence."""
+    cachew.environment[variable] = value
+    for words in (["namespaces"], ["get", "ns", "key"], ["git", "restore", "https://git.example/a/b", "x"]):
+        told(cachew(*words, status=1))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["get", "-o", ".", "ns", "key"],
+        ["get", "-o", "/", "ns", "key"],
+        ["get", "-o", "none/there", "ns", "key"],
+        ["put", "ns", "key", "."],
+        ["put", "-H", "A=b\nc", "ns", "key"],
+        ["put", "-H", "A b=c", "ns", "key"],
+        ["save", "ns", "none", "--key", "k"],
+        ["restore", "ns", "/dev/null/x", "--key", "k"],
+        ["git", "restore", "http://bob:s3cr3t@git.example/a/b", "x"],
+        ["git", "restore", "http://bob:s3cr3t@[", "x"],
+        ["git", "restore", "https://git.example/a/b?token=s3cr3t", "x", "--ref", "\udcff"],
+        ["--authorization", "Bearer s3cr3t", "--authorisation"],
+    ],
+)
+def test_whatever_the_arguments_say(cachew: Shell, server: CachewServer, arguments: list[str]) -> None:
+    """A mistake in them is told in a sentence, without what may be secret."""
+    server.objects[f"/api/v1/object/ns/{digest('key')}"] = Stored(b"x")
+    told(cachew(*arguments, status=1))
+
+
+ODD_ANSWERS = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\n\r\nx",
+    b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1000 + b"\r\n",
+    b"HTTP/1.1 999999 \xff\r\n\r\n",
+    b"HTTP/1.1 401 No\r\nContent-Length: 19\r\n\r\nBearer s3cr3t-t0ken",
+    b"HTTP/1.1 302 No\r\nLocation: http://bob:s3cr3t@x\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n[\xff, 1]!",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n12",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100000,
+    b"\0" * 100,
+    b"",
+]
+
+
+def test_whatever_the_server_says(cachew: Shell) -> None:
+    """No answer gives a traceback, or the credential that it repeats."""
+    cachew.environment["CACHEW_AUTHORIZATION"] = TOKEN
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Odd) as odd:
+        odd.daemon_threads = True
+        threading.Thread(target=odd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        cachew.environment["CACHEW_URL"] = f"http://127.0.0.1:{odd.server_address[1]}"
+        for _Odd.answer in ODD_ANSWERS:
+            for words in (["stats"], ["namespaces"]):
+                told(cachew(*words, status=1))
+        odd.shutdown()
+
+
+class _Odd(socketserver.BaseRequestHandler):
+    answer = b""
+
+    def handle(self) -> None:
+        self.request.recv(65536)
+        self.request.sendall(self.answer)
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "2>&-", ">&- 2>&-", "2>/dev/full"])
+def test_outputs_that_take_nothing(cachew: Shell, server: CachewServer, redirection: str) -> None:
+    """What could not be printed is no success, and is told in a sentence where there is still a place for it."""
+    server.answers["/api/v1/stats"] = (200, {"objects": 1, "size": 2, "capacity": 3})
+    command = f"{sys.executable} -m cachew.cli.main stats {redirection}"
+    done = subprocess.run(["sh", "-c", command], cwd=cachew.directory, env=cachew.environment, capture_output=True)
+    told(done)
+    assert done.returncode == (1 if redirection == ">/dev/full" or redirection.startswith(">&-") else 0)
+
+
+def test_a_device_is_written_to_and_not_replaced(cachew: Shell, server: CachewServer) -> None:
+    """``-o`` of a pipe or a device takes the object as it comes."""
+    server.objects[f"/api/v1/object/ns/{digest('key')}"] = Stored(b"content")
+    os.mkfifo(cachew.directory / "pipe")
+    reader = subprocess.Popen(["cat", str(cachew.directory / "pipe")], stdout=subprocess.PIPE)
+    told(cachew("get", "-o", "pipe", "ns", "key"))
+    assert reader.communicate()[0] == b"content"
+    assert (cachew.directory / "pipe").is_fifo()

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from cachew.client.download import StreamedDownload
+from cachew.client.download import StreamedDownload, is_number
 from cachew.client.errors import DownloadCorrupt, NotCached, ObjectChanged, ServerRefused, ServerUnreachable
 from cachew.client.ranges import RangedDownload
 from tests.fakes.cachew_server import Stored
@@ -154,3 +154,20 @@ def test_the_credential_stays_on_the_server(parts: Parts) -> None:
     """A URL elsewhere gets no authorization."""
     assert parts.http.is_own(parts.server.url + "/x")
     assert not parts.http.is_own("http://127.0.0.1:1/x")
+
+
+def test_a_partial_answer_that_ends_early_in_order(parts: Parts) -> None:
+    """What is missing is asked for again, as after a cut; without a byte between them four tries are the end."""
+    parts.server.objects["/x"] = Stored(BODY[:PIECE], short=[5000, 0, 6000])
+    assert fetch(parts) == BODY[:PIECE]
+    ranges = [g.headers["Range"] for g in parts.server.requests("GET")]
+    assert ranges == ["bytes=0-16383", "bytes=5000-16383", "bytes=5000-16383", "bytes=11000-16383"]
+    parts.server.objects["/y"] = Stored(BODY[:PIECE], short=[0] * 40)
+    with pytest.raises(ServerUnreachable, match="16384 bytes less than it announced"):
+        fetch(parts, "/y")
+
+
+@pytest.mark.parametrize("length", ["\xb2", "1" * 30, "-1", "x"])
+def test_lengths_that_are_none(length: str) -> None:
+    """What is no length is not taken for one."""
+    assert not is_number(length)

@@ -24,6 +24,7 @@ class Stored:
     :param generating: answer as while it is made for the first time: no HEAD, no length, no tag, no ranges.
     :param cuts: one for each of the next GETs: the bytes after which the connection breaks, None for no break.
     :param statuses: one for each of the next GETs: a status to answer instead, None for the usual.
+    :param short: one for each of the next partial answers: how many bytes it has, in order, whatever it says.
     :param before: called before each GET is answered, with the number of GETs so far.
     :param after: called after each GET with the number of GETs so far.
     """
@@ -35,6 +36,7 @@ class Stored:
     generating: bool = False
     cuts: list[int | None] = field(default_factory=list)
     statuses: list[int | None] = field(default_factory=list)
+    short: list[int] = field(default_factory=list)
     before: Callable[[int], object] = lambda _: None
     after: Callable[[int], object] = lambda _: None
     gets: int = 0
@@ -181,7 +183,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             start, end = int(asked[1]), min(int(asked[2] or size), size - 1)
             headers["Content-Range"] = f"bytes {start}-{end}/{size}"
-            self._answer(206, headers, stored.body[start : end + 1], cut)
+            body = stored.body[start : end + 1]
+            if stored.short:
+                body = body[: stored.short.pop(0)]
+            self._answer(206, headers, body, cut)
 
     def _chunked(self, stored: Stored, cut: int | None) -> None:
         self.send_response(200)
