@@ -13,8 +13,11 @@ from pydantic_core import PydanticUndefined
 
 from cachew.config.contradictions import dotted
 from cachew.config.load import union_members
-from cachew.config.settings import Settings
+from cachew.config.settings import DefaultUpstreams, Settings
 from cachew.config.types import Section
+
+_BESIDE: dict[str, type[Section]] = {"upstreams": DefaultUpstreams}
+"""What stands in a table of tables beside them."""
 
 
 def schema() -> str:
@@ -95,6 +98,10 @@ def _section(path: tuple[str, ...], field: FieldInfo) -> list[str]:
 
 def _named_tables(path: tuple[str, ...], model: type[Section], names: list[str]) -> list[str]:
     lines = ["", *_comment(model)]
+    if (beside := _BESIDE.get(dotted(path))) is not None:
+        lines.append(f"[{dotted(path)}]")
+        for inner, field in _split(beside)[0].items():
+            lines += _assignment(inner, field)
     for number, name in enumerate(names):
         lines.append(f"[{dotted((*path, name))}]")
         if not number:
@@ -124,6 +131,8 @@ def _rows(model: type[Section], prefix: str) -> Iterator[tuple[str, str, str]]:
     for name, field in plain.items():
         yield prefix + name, _default_cell(field), field.description or ""
     for name, field in sections.items():
+        if (beside := _BESIDE.get(prefix + name)) is not None:
+            yield from _rows(beside, f"{prefix}{name}.")
         for kind in _models(field.annotation):
             yield from _rows(kind, _prefix(prefix + name, field, kind))
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from cachew.config.contradictions import Problem, contradictions
+from cachew.config.defaultupstreams import with_defaults
 from cachew.config.settings import Settings
 
 _VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
@@ -24,6 +25,7 @@ _TYPE_NAMES = {
     "int_parsing": "must be a whole number",
     "tuple_type": "must be an array",
     "mapping_type": "must be a table",
+    "dict_type": "must be a table",
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
     "path_type": "must be a string that names a file or directory",
@@ -82,6 +84,8 @@ def load(
         raise ConfigErrors(file, [Problem((), f"not TOML: {error}")]) from None
     problems: list[Problem] = []
     data = _expand(raw, (), environ, problems) | dict(overrides or {})
+    if "upstreams" in data:
+        data["upstreams"] = with_defaults(data["upstreams"], problems)
     settings = _validate(data, problems)
     problems += _bad_endpoints(settings, check_endpoint)
     damaged = {problem.path[0] for problem in problems if problem.path}

@@ -40,9 +40,18 @@ from cachew.config.types import (
 )
 
 
+class DefaultUpstreams(Section):
+    """What stands in [upstreams] itself, beside its tables; :mod:`cachew.config.defaultupstreams` reads it."""
+
+    defaults: StrictBool = key(
+        True, "Whether github.com, gitlab.com, bitbucket.org and codeberg.org are served; each goes with HOST = false."
+    )
+
+
 class Upstream(Section):
     """Where a host's repositories really are. The table's name is what clients write after /git/; naming a host
-    admits it. "*" admits every public host name. Listing any replaces the default four."""
+    admits it beside the default four. "*" admits every public host name. "github.com" = false in [upstreams] takes
+    one of the four away, defaults = false all of them."""
 
     url: BaseUrl | None = key(
         None, "Base URL of its repositories, which may be a private address.", example='"https://10.0.0.5:3000/"'
