@@ -55,6 +55,7 @@ class Mirrors:
     :param slots: how many clones run at once.
     :param seed: fills a new mirror from a mirror snapshot, or None where there are none.
     :param on_ready: called with each mirror that was made.
+    :param on_grown: called with each repository whose mirror was made or has fetched something.
     :param on_forgotten: called with each repository whose mirror was forgotten, and of which nothing is to be kept.
     :param discovered: False when :meth:`discover` is still to come, before which nothing new is mirrored.
     :param min_free: bytes that the file system must have left before anything new is mirrored.
@@ -78,6 +79,7 @@ class Mirrors:
         slots: Slots,
         seed: Seed | None = None,
         on_ready: Callable[[Mirror], None] = lambda mirror: None,
+        on_grown: Callable[[Identity], object] = lambda identity: None,
         on_forgotten: Callable[[Identity], object] = lambda identity: None,
         discovered: bool = True,
         min_free: int = 0,
@@ -87,7 +89,7 @@ class Mirrors:
         self._grammar = grammar
         self._root, self._remote, self._git, self._clock, self._now = root, remote, git, clock, now
         self._metrics, self._background, self._slots = metrics, background, slots
-        self._listings, self._on_forgotten = listings, on_forgotten
+        self._listings, self._on_grown, self._on_forgotten = listings, on_grown, on_forgotten
         self._seed, self._on_ready = seed, on_ready
         self._min_free, self._free = min_free, free
         self._discovered = discovered
@@ -130,6 +132,7 @@ class Mirrors:
             now=self._now,
             metrics=self._metrics,
             listings=self._listings,
+            on_grown=self._on_grown,
         )
 
     def _drop_empty(self) -> None:
@@ -245,6 +248,16 @@ class Mirrors:
                 raise UpstreamUnreachable(mirror.upstream_url, f"its mirror is {mirror.state.value}")
         return mirror
 
+    async def present(self, identity: Identity) -> Mirror:
+        """Return the repository's mirror if it is ready: for work that no client has asked for.
+
+        :raise NotFound: when it is not, as when it has just been forgotten for want of room.
+        """
+        mirror = self.ready(identity)
+        if mirror is None:
+            raise NotFound(f"{identity.name} is not mirrored any more")
+        return mirror
+
     def _may_try(self, identity: Identity) -> bool:
         attempts = self._attempts.get(identity)
         return attempts is None or self._clock.seconds() >= attempts.again_at
@@ -275,6 +288,7 @@ class Mirrors:
         self._attempts.pop(identity, None)
         self._count()
         self._on_ready(mirror)
+        self._on_grown(identity)
 
     async def _check_room(self, identity: Identity) -> None:
         if not self._min_free:

@@ -54,6 +54,7 @@ class Mirror:
     :param now: the time of day in epoch seconds.
     :param metrics: where fetches are counted.
     :param listings: the listings of all repositories that are at hand.
+    :param on_grown: told when something has been fetched.
     :param keep_days: how long objects that lost their ref are kept.
     """
 
@@ -71,6 +72,7 @@ class Mirror:
         now: Callable[[], float],
         metrics: Metrics,
         listings: Listings,
+        on_grown: Callable[[Identity], object],
         keep_days: int = 7,
     ) -> None:
         self.identity = identity
@@ -83,7 +85,7 @@ class Mirror:
         self.instance = uuid.uuid4().hex
         """Its name among all mirrors that the repository has had: what a damaged one gave is not served again."""
         self._aside, self._git, self._clock, self._now = aside, git, clock, now
-        self._metrics = metrics
+        self._metrics, self._on_grown = metrics, on_grown
         self._transfer = Transfer(remote=remote, now=now)
         self._making = Making(identity=identity, remote=remote, transfer=self._transfer, git=git, clock=clock)
         self._repository: Repository | None = None
@@ -367,6 +369,7 @@ class Mirror:
         finally:
             work.close()
         self._fetched()
+        self._on_grown(self.identity)
         seconds = self._clock.seconds() - started
         self._metrics.fetches.labels("ok").inc()
         self._metrics.fetch_seconds.observe(seconds)

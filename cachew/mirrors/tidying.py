@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
+from cachew.mirrors.coalescing import holding
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.machine import State
+from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.quota import Kept, superfluous
+from cachew.plumbing.background import Background
 from cachew.plumbing.threads import Threads
 
 
@@ -21,6 +25,7 @@ class Tidying:
     :param mirrors: the mirrors.
     :param file: what is remembered across restarts.
     :param threads: for looking at files.
+    :param background: where what has grown is looked at.
     :param now: the time of day in epoch seconds.
     :param limit: bytes that all mirrors may occupy; 0 for no bound.
     :param forget_after: seconds after which an unused mirror goes; 0 for never.
@@ -34,14 +39,18 @@ class Tidying:
         mirrors: Mirrors,
         file: Path,
         threads: Threads,
+        background: Background,
         now: Callable[[], float],
         limit: int,
         forget_after: float,
     ) -> None:
         self._mirrors, self._file, self._threads, self._now = mirrors, file, threads, now
-        self._limit, self._forget_after = limit, forget_after
+        self._limit, self._forget_after, self._background = limit, forget_after, background
         self._used: dict[str, float] = {}
         self._requests: Counter[str] = Counter()
+        self._sizes: dict[str, int] = {}
+        self._grown: set[str] = set()
+        self._turn = DeferredLock()
         self._changed = False
 
     def used(self, identity: Identity) -> None:
@@ -64,6 +73,7 @@ class Tidying:
         """Know nothing any more of a repository."""
         self._used.pop(identity.name, None)
         self._requests.pop(identity.name, None)
+        self._sizes.pop(identity.name, None)
         self._changed = True
 
     async def load(self) -> None:
@@ -78,18 +88,41 @@ class Tidying:
 
     async def tidy(self) -> None:
         """Forget what is superfluous, then write down what is known of the rest."""
-        ready = [mirror for mirror in self._mirrors if mirror.ready]
-        kept = []
-        for mirror in ready:
-            size = await self._threads(mirror.repository.size)
-            used = self._used.get(mirror.identity.name, mirror.last_fetch or self._now())
-            kept.append(Kept(mirror.identity, size, used))
-        for identity in superfluous(kept, self._now(), limit=self._limit, forget_after=self._forget_after):
-            self.log.info("forgetting the mirror of {repository}, which is used least", repository=identity.name)
-            await self._mirrors.forget(identity)
+        async with holding(self._turn):
+            self._sizes = {}
+            await self._forget_superfluous(self._forget_after)
         known = {mirror.identity.name for mirror in self._mirrors}
         self._used = {name: at for name, at in self._used.items() if name in known}
         await self.save()
+
+    def grown(self, identity: Identity) -> None:
+        """Take notice that a mirror has grown, or is there: if all are too large now, those used least go at once."""
+        if not self._limit:
+            return
+        waiting = bool(self._grown)
+        self._grown.add(identity.name)
+        if not waiting:
+            self._background.start(self._fit(), "fitting of all mirrors")
+
+    async def _fit(self) -> None:
+        async with holding(self._turn):
+            for name in self._grown:
+                self._sizes.pop(name, None)
+            self._grown = set()
+            await self._forget_superfluous(0)
+
+    async def _forget_superfluous(self, forget_after: float) -> None:
+        for mirror in [mirror for mirror in self._mirrors if mirror.ready]:
+            if mirror.identity.name not in self._sizes:
+                self._sizes[mirror.identity.name] = await self._threads(mirror.repository.size)
+        kept = [self._kept(mirror) for mirror in self._mirrors if mirror.identity.name in self._sizes]
+        for identity in superfluous(kept, self._now(), limit=self._limit, forget_after=forget_after):
+            self.log.info("forgetting the mirror of {repository}, which is used least", repository=identity.name)
+            await self._mirrors.forget(identity)
+
+    def _kept(self, mirror: Mirror) -> Kept:
+        name = mirror.identity.name
+        return Kept(mirror.identity, self._sizes[name], self._used.get(name, mirror.last_fetch or self._now()))
 
 
 def _read(file: Path) -> dict[str, float]:

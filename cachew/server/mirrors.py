@@ -123,7 +123,17 @@ def make_mirrors(
         freshness.forget(identity)
         tidying.forget(identity)
 
-    collection = _collection(runtime, remotes, commands, places, seeder, indexes, listings, forgotten)
+    collection = _collection(
+        runtime,
+        remotes,
+        commands,
+        places,
+        seeder,
+        indexes,
+        listings,
+        on_grown=lambda identity: tidying.grown(identity),
+        on_forgotten=forgotten,
+    )
     following = Following(mirrors=collection, background=runtime.background)
     public = _public_record(runtime, records)
     verdicts = Verdicts(
@@ -149,6 +159,7 @@ def make_mirrors(
         mirrors=collection,
         file=runtime.state / "used.json",
         threads=runtime.threads,
+        background=runtime.background,
         now=runtime.environment.wall_clock,
         limit=settings.git.mirror_limit,
         forget_after=settings.git.forget_after,
@@ -190,6 +201,8 @@ def _collection(
     seeder: Seeder,
     indexes: OpenIndexes,
     listings: Listings,
+    *,
+    on_grown: Callable[[Identity], None],
     on_forgotten: Callable[[Identity], None],
 ) -> Mirrors:
     git = runtime.settings.git
@@ -215,6 +228,7 @@ def _collection(
         slots=places.cloning,
         seed=seeder.restore,
         on_ready=index_behind(runtime.background),
+        on_grown=on_grown,
         on_forgotten=on_forgotten,
         discovered=False,
         min_free=runtime.settings.limits.min_free,

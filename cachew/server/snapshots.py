@@ -91,7 +91,7 @@ def make_snapshots(
         bundles=bundles,
         processes=runtime.processes,
         commands=commands,
-        ready_mirror=mirrors.collection.made,
+        ready_mirror=mirrors.collection.present,
         clock=runtime.wall,
     )
     shared = _shared_work(runtime, store, _upkeep(runtime, mirrors, archives, bundle_store))

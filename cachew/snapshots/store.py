@@ -53,11 +53,15 @@ class Snapshots:
         """Return what is known of a cached archive, None when none is cached."""
         return await self._cache.stat(NAMESPACE, variant.key(identity))
 
-    def produce(self, identity: Identity, variant: Variant) -> Production:
-        """Make an archive, or join those for whom it is being made."""
+    def produce(self, identity: Identity, variant: Variant, *, find: ReadyMirror | None = None) -> Production:
+        """Make an archive, or join those for whom it is being made.
+
+        :param find: gives the mirror, where none is to be made for it.
+        """
+        ready_mirror = find or self._ready_mirror
 
         async def make(directory: Path, begin: Begin) -> None:
-            mirror = await self._ready_mirror(identity)
+            mirror = await ready_mirror(identity)
             await self._makers[variant.kind](mirror, variant, directory, begin)
 
         return self._productions.run(
@@ -65,7 +69,7 @@ class Snapshots:
                 key=variant.key(identity),
                 owner=identity.name,
                 make=make,
-                requires=lambda: self._ready_mirror(identity),
+                requires=lambda: ready_mirror(identity),
             )
         )
 

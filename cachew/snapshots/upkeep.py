@@ -82,11 +82,18 @@ class Upkeep:
 
     async def _make(self, identity: Identity, variant: Variant) -> None:
         try:
-            await self._snapshots.produce(identity, variant).ended()
+            await self._snapshots.produce(identity, variant, find=self._present).ended()
         except CancelledError:
             # Another replica may be at it by now.
             self._snapshots.give_up(identity, variant)
             raise
+
+    async def _present(self, identity: Identity) -> Mirror:
+        """Return a mirror that is there; one that was forgotten meanwhile is not made again for a schedule's sake."""
+        mirror = self._find_mirror(identity)
+        if mirror is None:
+            raise NotFound(f"{identity.name} is not mirrored any more")
+        return mirror
 
     async def _stored(self, identity: Identity, variant: Variant) -> Stored | None:
         info = await self._snapshots.stat(identity, variant)

@@ -209,6 +209,7 @@ class MirrorHouse:
         self.remote = FakeRemote(listing(main="1"))
         self.metrics, self.listings = Metrics(), Listings(limit=1_000_000)
         self.forgotten: list[Identity] = []
+        self.grown: list[Identity] = []
         self.root = root
         self.ready: list[Mirror] = []
         self.free = 1000
@@ -227,6 +228,7 @@ class MirrorHouse:
             now=self.clock.seconds,
             metrics=self.metrics,
             listings=self.listings,
+            on_grown=self.grown.append,
             on_forgotten=self.forgotten.append,
             background=self.background,
             slots=Slots(limit=2),

@@ -68,3 +68,20 @@ async def test_a_quota_holds_from_the_start(upstream: Upstream, start: Start, lo
     forgetting = log.next("forgetting the mirror of")
     await start('[git]\nmirror-limit = "1KB"')
     assert "git.example/org/old" in await forgetting
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_quota_is_kept_when_mirrors_grow(upstream: Upstream, start: Start, log: LogLines) -> None:
+    """A new mirror takes the place of the one used least at once; that comes back when a client asks, not before."""
+    cachew = await start('[git]\nmirror-limit = "1KB"\nsnapshot-interval = "1s"\n')
+    for name in ("org/old", "org/new"):
+        repositories.make_repository(upstream.path(name), commits=3)
+    old = await cachew.mirrored("org/old")
+    forgot = log.next("forgot the mirror of")
+    await cachew.mirrored("org/new")
+    assert "git.example/org/old" in await forgot and not old.ready
+    await cachew.quiet()
+    assert not old.ready and upstream.count("pack") == 2
+    forgot = log.next("forgot the mirror of")
+    await cachew.mirrored("org/old")
+    assert "git.example/org/new" in await forgot and old.ready
