@@ -14,8 +14,9 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TextIO, cast
+from typing import Any, ClassVar, cast
 
 from prometheus_client import disable_created_metrics
 from twisted.application.service import IService
@@ -33,13 +34,16 @@ from cachew.plumbing.errors import CachewError
 from cachew.plumbing.loglevels import LogLevels
 from cachew.server.environment import Environment
 from cachew.server.listening import server_endpoint
-from cachew.server.logs import observer
+from cachew.server.logqueue import LogQueue, descriptor_writer
+from cachew.server.logs import drop_notice, observer
 from cachew.version import version
 
 LOG_SIZE = 64 * 1024 * 1024
 """Bytes after which a log file is set aside."""
 KEPT_LOGS = 10
 """How many of these are kept."""
+_LAST_LINES = 2.0
+"""Seconds that the end of the process waits for its last lines to be written."""
 
 _log = Logger()
 
@@ -115,6 +119,7 @@ def makeService(options: Options) -> IService:
         wall_clock=time.time,
         version=version(),
         log_levels=options.log_levels,
+        log_dropped=_dropped_lines,
         on_failed_start=_end_with_failure,
     )
     try:
@@ -122,6 +127,9 @@ def makeService(options: Options) -> IService:
     except (CachewError, OSError, subprocess.SubprocessError) as error:
         raise SystemExit(f"cachew can't start: {_in_words(error)}") from None
     cast(Any, reactor).callWhenRunning(_heed_signals, reactor, service)
+    # Only then twistd has gone to the background, if it does, and threads last.
+    cast(Any, reactor).callWhenRunning(_write_logs_in_threads)
+    atexit.register(_drain_logs)
     # What is there now stays to the end. Looking through all of it for garbage takes a tenth of a second each time.
     gc.collect()
     gc.freeze()
@@ -139,6 +147,7 @@ def _end_with_failure() -> None:
     """Have the process end with status 1; ``twistd`` ends with 0 whatever made its reactor stop."""
 
     def end() -> None:
+        _drain_logs()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
@@ -204,8 +213,8 @@ def _heed_signals(reactor: Any, service: Any) -> None:
 
 
 def _go_on(service: Any) -> None:
-    for file in _log_files:
-        file.reopen()
+    for log in _logs:
+        log.reopen()
     _log.info(
         "received SIGHUP and go on; the config is read at start only, certificates and token files whenever they change"
     )
@@ -218,13 +227,27 @@ def _stop(reactor: Any) -> None:
         reactor.stop()
 
 
-_observers: list[Callable[[], ILogObserver]] = []
-"""The log observer of this process; ``twistd`` takes a name that it imports, not a function."""
+@dataclass(frozen=True)
+class _Log:
+    """The log of this process.
+
+    :param queue: where its lines go.
+    :param reopen: has its file opened anew, if it is one.
+    """
+
+    queue: LogQueue
+    reopen: Callable[[], object]
+
+
+_logs: list[_Log] = []
+"""The log of this process, unless ``twistd``'s own options have chosen another."""
+_openers: list[Callable[[], ILogObserver]] = []
+"""What makes the log's observer; ``twistd`` takes a name that it imports, not a function."""
 
 
 def chosen_observer() -> ILogObserver:
     """Return the observer that the config asks for; ``twistd`` calls this by name."""
-    return _observers[-1]()
+    return _openers[-1]()
 
 
 def _choose_log_observer(options: Options) -> None:
@@ -234,22 +257,47 @@ def _choose_log_observer(options: Options) -> None:
         return
     settings, levels = options.settings, options.log_levels
     open_log = _log_opener(parent.get("logfile"), foreground=bool(parent.get("nodaemon")))
-    _observers.append(lambda: observer(file=open_log(), form=settings.log_format, levels=levels))
+
+    def opened() -> ILogObserver:
+        log = open_log(drop_notice(settings.log_format, time.time))
+        _logs.append(log)
+        return observer(file=log.queue, form=settings.log_format, levels=levels)
+
+    _openers.append(opened)
     parent["logger"] = f"{__name__}.{chosen_observer.__name__}"
 
 
-_log_files: list[LogFile] = []
-"""The file that the process logs to, if it does."""
-
-
-def _log_opener(name: str | None, *, foreground: bool) -> Callable[[], TextIO]:
+def _log_opener(name: str | None, *, foreground: bool) -> Callable[[Callable[[int], str]], _Log]:
     if name == "-" or (foreground and not name):
-        return lambda: sys.stdout
+        return _log_to_output
     # Twisted's own default keeps every megabyte for ever, and renames all of them each time.
-    return lambda: _log_file(name or "twistd.log")
+    return lambda notice: _log_to_file(name or "twistd.log", notice)
 
 
-def _log_file(name: str) -> TextIO:
+def _log_to_output(notice: Callable[[int], str]) -> _Log:
+    return _Log(LogQueue(descriptor_writer(sys.stdout.fileno()), notice=notice), lambda: None)
+
+
+def _log_to_file(name: str, notice: Callable[[int], str]) -> _Log:
     file = LogFile.fromFullPath(name, rotateLength=LOG_SIZE, maxRotatedFiles=KEPT_LOGS)
-    _log_files.append(file)
-    return cast(TextIO, file)
+
+    def write(data: bytes) -> None:
+        file.write(data)
+        file.flush()
+
+    queue = LogQueue(write, notice=notice)
+    return _Log(queue, lambda: queue.call(file.reopen))
+
+
+def _write_logs_in_threads() -> None:
+    for log in _logs:
+        log.queue.start()
+
+
+def _drain_logs() -> None:
+    for log in _logs:
+        log.queue.drain(_LAST_LINES)
+
+
+def _dropped_lines() -> int:
+    return sum(log.queue.dropped for log in _logs)

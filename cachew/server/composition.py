@@ -170,6 +170,7 @@ def _gauges(runtime: Runtime, operations: Operations, places: Places, mirrors: M
         listings=mirrors.listings,
         bodies=bodies,
         descriptors=runtime.environment.descriptors,
+        log_dropped=runtime.environment.log_dropped,
         caches=operations.caches,
         state=runtime.state,
         is_ready=lambda: not operations.unready(),

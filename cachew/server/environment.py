@@ -16,6 +16,7 @@ class Environment:
     :param wall_clock: the time of day, in seconds since the epoch (the reactor's own clock is monotonic).
     :param version: cachew's version.
     :param log_levels: the least level that is logged, which can be changed while running.
+    :param log_dropped: how many lines of the log were dropped.
     :param on_failed_start: told when the server can't start, so that the process ends accordingly.
     """
 
@@ -25,4 +26,5 @@ class Environment:
     wall_clock: Callable[[], float]
     version: str
     log_levels: LogLevels
+    log_dropped: Callable[[], int] = lambda: 0
     on_failed_start: Callable[[], object] = lambda: None

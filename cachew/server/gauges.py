@@ -26,6 +26,7 @@ class Gauges(Collector):
     :param listings: the ref listings that are at hand.
     :param descriptors: how many files and connections may be open at once.
     :param caches: returns what is stored, as far as that is known without waiting.
+    :param log_dropped: how many lines of the log were dropped.
     :param state: the state directory, whose filesystem's free space is shown.
     :param is_ready: whether traffic is wanted.
     :param version: cachew's.
@@ -40,6 +41,7 @@ class Gauges(Collector):
         bodies: Budget,
         listings: Listings,
         descriptors: int,
+        log_dropped: Callable[[], int],
         caches: Callable[[], Sequence[CacheStatus]],
         state: Path,
         is_ready: Callable[[], bool],
@@ -47,6 +49,7 @@ class Gauges(Collector):
     ) -> None:
         self._places, self._processes, self._caches = places, processes, caches
         self._indexes, self._listings, self._bodies, self._descriptors = indexes, listings, bodies, descriptors
+        self._log_dropped = log_dropped
         self._state, self._is_ready, self._version = state, is_ready, version
 
     def collect(self) -> Iterator[Metric]:
@@ -58,6 +61,11 @@ class Gauges(Collector):
         yield from self._work()
         yield from self._open()
         yield from self._held()
+        yield CounterMetricFamily(
+            "cachew_log_dropped_lines",
+            "Lines of the log that nobody took in time",
+            value=self._log_dropped(),
+        )
         yield from self._stores()
 
     def _work(self) -> Iterator[Metric]:

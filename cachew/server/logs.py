@@ -1,15 +1,17 @@
 """How the log is written: as text or as JSON lines, from a level on that can be changed while running."""
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from math import isfinite
-from typing import Any, TextIO
+from typing import Any
 
 from twisted.logger import (
     FileLogObserver,
     FilteringLogObserver,
     ILogObserver,
     LogEvent,
+    LogLevel,
     formatEvent,
 )
 
@@ -18,13 +20,35 @@ from cachew.plumbing.loglevels import LogLevels
 _OWN_KEYS = frozenset({"message", "time", "system", "isError", "why", "format", "printed", "failure"})
 
 
-def observer(*, file: TextIO, form: str, levels: LogLevels) -> ILogObserver:
+def observer(*, file: Any, form: str, levels: LogLevels) -> ILogObserver:
     """Return an observer that writes events of sufficient level to a file.
 
+    :param file: what has ``write`` and ``flush``.
     :param form: ``text`` (one line per event, then the traceback if there is one) or ``json`` (one object per line).
     """
     write = FileLogObserver(file, json_line if form == "json" else text_line)
     return FilteringLogObserver(write, [levels])
+
+
+def drop_notice(form: str, now: Callable[[], float]) -> Callable[[int], str]:
+    """Return what makes the line that tells how many others were dropped, in the log's form.
+
+    :param now: the time of day, in seconds since the epoch.
+    """
+    line = json_line if form == "json" else text_line
+
+    def notice(count: int) -> str:
+        return line(
+            {
+                "log_level": LogLevel.warn,
+                "log_namespace": __name__,
+                "log_format": "{count} lines of the log were dropped here, because whoever takes it was too slow",
+                "log_time": now(),
+                "count": count,
+            }
+        )
+
+    return notice
 
 
 def text_line(event: LogEvent) -> str:

@@ -3,10 +3,12 @@
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
@@ -56,7 +58,8 @@ class ServerProcess(ProcessProtocol):
     async def stop(self) -> None:
         """End it as an operator does and wait for its end."""
         if not self._ended.called:
-            self.transport.signalProcess("TERM")
+            with suppress(ProcessExitedAlready):
+                self.transport.signalProcess("TERM")
             await self._ended
 
     def outReceived(self, data: bytes) -> None:
