@@ -6,10 +6,13 @@ threads, under the cache's own lock.
 """
 
 import sqlite3
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from twisted.logger import Logger
 
 from cachew.cache.interface import Stats
 from cachew.plumbing.errors import StorageUnavailable
@@ -54,13 +57,20 @@ class DiskIndex:
     :param path: the database's file.
     """
 
+    log = Logger()
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._database: sqlite3.Connection | None = None
         self.size = 0
 
     def open(self) -> None:
-        """Open the database; one that is damaged is made anew."""
+        """Open the database; one that is damaged is made anew, and what is no file is moved out of its way."""
+        if self._path.is_dir():
+            aside = self._path.with_name(f"{self._path.name}.was-a-directory-{uuid.uuid4().hex[:8]}")
+            self._path.rename(aside)
+            message = "a directory lay in the place of {path} and is now {aside}; the index is made anew"
+            self.log.error(message, path=str(self._path), aside=str(aside))
         try:
             self._connect()
         except sqlite3.DatabaseError:

@@ -99,15 +99,30 @@ class Mirrors:
         self._clones: Shared[Identity, None] = Shared(keep=True)
 
     def __iter__(self) -> Iterator[Mirror]:
+        for mirror in list(self._mirrors.values()):
+            self._let_go_if_removed(mirror)
         return iter([mirror for mirror in self._mirrors.values() if mirror.state is not State.EMPTY])
 
     def find(self, identity: Identity) -> Mirror | None:
         """Return the repository's mirror if it is known, ready or not."""
+        mirror = self._mirrors.get(identity)
+        if mirror is not None:
+            self._let_go_if_removed(mirror)
         return self._mirrors.get(identity)
+
+    def _let_go_if_removed(self, mirror: Mirror) -> None:
+        """Forget a mirror whose directory somebody has removed, so that it is made again when it is asked for."""
+        if not mirror.removed:
+            return
+        name = mirror.identity.name
+        self.log.error("the mirror of {repository} was removed from the disk", repository=name)
+        del self._mirrors[mirror.identity]
+        self._count()
+        self._background.start(mirror.abandon(), f"end of the removed mirror of {name}")
 
     def ready(self, identity: Identity) -> Mirror | None:
         """Return the repository's mirror if it serves."""
-        mirror = self._mirrors.get(identity)
+        mirror = self.find(identity)
         return mirror if mirror is not None and mirror.ready else None
 
     def obtain(self, identity: Identity) -> Mirror:
@@ -115,7 +130,7 @@ class Mirrors:
 
         :raise UnknownPath: when its host isn't admitted.
         """
-        mirror = self._mirrors.get(identity)
+        mirror = self.find(identity)
         if mirror is None:
             self._drop_empty()
             mirror = self._mirrors[identity] = self._new(identity)
@@ -221,7 +236,7 @@ class Mirrors:
             self._mirrors[identity] = mirror
 
     def _count(self) -> None:
-        self._metrics.mirrors.set(sum(mirror.ready for mirror in self))
+        self._metrics.mirrors.set(sum(mirror.ready for mirror in self._mirrors.values()))
 
     # --- on demand ----------------------------------------------------------------------------------------------------
 

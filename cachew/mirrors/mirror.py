@@ -6,6 +6,7 @@ has listed, then for the exact object ids.
 """
 
 import contextlib
+import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -425,6 +426,18 @@ class Mirror:
         await self._rounds.stop()
         await self._by_id.stop()
         await self.maintenance.stop()
+
+    @property
+    def removed(self) -> bool:
+        """Whether it was ready and somebody has removed it from the disk."""
+        return self._repository is not None and self.ready and not os.path.lexists(self.directory / RECORD)
+
+    async def abandon(self) -> None:
+        """Let go of what is no longer on disk; its place may be another mirror's by now."""
+        repository, self._repository = self._repository, None
+        await self.stop()
+        if repository is not None:
+            repository.objects.close()
 
     async def forget(self) -> None:
         """Remove the mirror from disk."""

@@ -13,7 +13,9 @@ _WORDS = tuple(os.strerror(number) for number in FULL)
 
 
 def free_bytes(directory: Path) -> int:
-    """Return the bytes that the file system of a directory has left for us."""
+    """Return the bytes that the file system of a directory has left for us, or will have once it is made."""
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
     status = os.statvfs(directory)
     return status.f_bavail * status.f_frsize
 

@@ -60,7 +60,7 @@ class Spool:
         if self._file is None:
             if self._released:
                 raise SpoolFailed("the spool is gone")
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._file = _made(self.path)
         return self._file
 
     def write(self, data: bytes) -> None:
@@ -208,6 +208,16 @@ class Spool:
         self._followers.discard(follower)
         self._tidy()
         self._announce_idle()
+
+
+def _made(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        # Somebody has removed the directory.
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(path, flags, 0o600)
 
 
 class _Follower:

@@ -20,6 +20,7 @@ from cachew.server.mirrors import MirrorParts, Places, make_commands, make_mirro
 from cachew.server.runtime import Runtime, make_runtime
 from cachew.server.snapshots import SnapshotParts, make_check, make_seeder, make_snapshots
 from cachew.server.startup import closing, jobs, make_directories, opening, shell
+from cachew.server.statewatch import StateWatch
 from cachew.server.upstream import UpstreamParts, make_upstream
 from cachew.server.web import WebParts, limits_of, make_web
 from cachew.web.status import Operations
@@ -79,7 +80,7 @@ def compose(runtime: Runtime) -> Parts:
         check=check,
     )
     operations = Operations(
-        unready=lambda: server.unready,
+        unready=lambda: server.unready or watch.trouble,
         mirrors=mirrors.collection,
         freshness=mirrors.freshness,
         snapshots=snapshots.archives,
@@ -106,6 +107,12 @@ def compose(runtime: Runtime) -> Parts:
         serving=places.serving,
         operations=operations,
     )
+    watch = StateWatch(
+        state=runtime.state,
+        lock=runtime.state_lock,
+        restore=web.token.look,
+        threads=runtime.threads,
+    )
     server = Server(
         reactor=runtime.reactor,
         endpoints=runtime.settings.listen,
@@ -122,7 +129,7 @@ def compose(runtime: Runtime) -> Parts:
         closing=closing(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots, web=web),
         jobs=[
             *shell(runtime, _namespace(runtime, store, mirrors, snapshots, operations)),
-            *jobs(runtime, store=store, mirrors=mirrors, snapshots=snapshots, web=web),
+            *jobs(runtime, store=store, mirrors=mirrors, snapshots=snapshots, web=web, watch=watch),
         ],
         patience=Patience(runtime.settings.shutdown_readiness_delay, runtime.settings.shutdown_timeout),
         on_failure=runtime.environment.on_failed_start,

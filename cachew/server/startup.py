@@ -22,6 +22,7 @@ from cachew.server.manhole import Manhole
 from cachew.server.mirrors import MirrorParts
 from cachew.server.runtime import Runtime
 from cachew.server.snapshots import SnapshotParts
+from cachew.server.statewatch import DIRECTORIES, StateWatch
 from cachew.server.upstream import UpstreamParts
 from cachew.server.web import WebParts
 
@@ -31,6 +32,7 @@ _PROBE_INTERVAL = 15.0
 _COUNT_INTERVAL = 30.0
 _CONDITIONS_INTERVAL = 60.0
 _LAST_COUNT = 2.0
+_WATCH_INTERVAL = 5.0
 _TIDY_INTERVAL = 600.0
 
 
@@ -56,12 +58,19 @@ def opening(runtime: Runtime, *, store: StoreParts, mirrors: MirrorParts, snapsh
 
 
 def jobs(
-    runtime: Runtime, *, store: StoreParts, mirrors: MirrorParts, snapshots: SnapshotParts, web: WebParts
+    runtime: Runtime,
+    *,
+    store: StoreParts,
+    mirrors: MirrorParts,
+    snapshots: SnapshotParts,
+    web: WebParts,
+    watch: StateWatch,
 ) -> Sequence[IService]:
     """Return what runs while the server is ready."""
     clock = runtime.reactor
     return [
         snapshots.scheduler,
+        Periodic(name="look at the state directory", interval=_WATCH_INTERVAL, work=watch.look, clock=clock),
         LagWatch(clock=clock, observe=runtime.metrics.note_reactor_lag),
         Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=web.dashboard.sample, clock=clock),
         Periodic(name="tidying", interval=_TIDY_INTERVAL, work=mirrors.tidying.tidy, clock=clock, now=True),
@@ -141,7 +150,7 @@ def closing(
 
 def make_directories(state: Path) -> None:
     """Make what lies in the state directory, and remove what an earlier run was in the middle of."""
-    for name in ("", "home", "packs", "spools", "mirrors"):
+    for name in DIRECTORIES:
         (state / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     for stray in (state / "spools").iterdir():
         stray.unlink()

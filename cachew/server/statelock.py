@@ -38,17 +38,35 @@ class StateLock:
     log = Logger()
 
     def __init__(self, state: Path) -> None:
+        self._directory: int | None = None
+        status = os.fstat(self.take(state))
+        self._mark = f"{status.st_dev}:{status.st_ino}"
+
+    def take(self, state: Path) -> int:
+        """Take a directory, which is made when there is none, in place of the one that was held.
+
+        :return: its descriptor.
+        :raise StateInUse: when another server has it.
+        """
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._directory: int | None = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.release()
+            os.close(directory)
             raise StateInUse(f"the state directory {state} is in use by another cachew") from None
         except OSError as error:
             self.log.warn("can't lock {state}: {error}; let no two servers use it", state=str(state), error=str(error))
-        status = os.fstat(self._directory)
-        self._mark = f"{status.st_dev}:{status.st_ino}"
+        self.release()
+        self._directory = directory
+        return directory
+
+    def holds(self, state: Path) -> bool:
+        """Say whether the directory that is held is still the one of this name."""
+        try:
+            return self._directory is not None and os.path.samestat(os.fstat(self._directory), state.stat())
+        except FileNotFoundError:
+            return False
 
     @property
     def mark(self) -> dict[str, str]:

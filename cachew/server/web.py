@@ -28,9 +28,10 @@ from cachew.smarthttp.clonecount import CloneCount
 from cachew.smarthttp.lfsobjects import LfsObjects
 from cachew.web.access.admission import Admission
 from cachew.web.access.guard import TrustedNetworkGuard, UpstreamGuard
-from cachew.web.access.login import AdminAccess, admin_token
+from cachew.web.access.login import AdminAccess
 from cachew.web.access.opa import ExternalDecision
 from cachew.web.access.policy import Policy
+from cachew.web.access.tokenfile import TokenFile
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
 from cachew.web.dashboard import DashboardRoutes
@@ -57,6 +58,7 @@ class WebParts:
 
     :param app: the root resource.
     :param access: who may administer.
+    :param token: the admin token.
     :param bodies: where request bodies are collected.
     :param client_of: names a request's client.
     :param opa_connections: kept connections to the external decision.
@@ -64,6 +66,7 @@ class WebParts:
 
     app: App
     access: AdminAccess
+    token: TokenFile
     dashboard: DashboardRoutes
     bodies: BodyStore
     client_of: Callable[[Any], str]
@@ -86,7 +89,8 @@ def make_web(
     :param operations: what those see and do who look after the server.
     """
     policy = _policy(runtime)
-    access = _admin_access(runtime, policy)
+    token = TokenFile(runtime.settings.admin.token_file, runtime.state)
+    access = _admin_access(runtime, policy, token)
     opa_connections = HTTPConnectionPool(runtime.reactor)
     opa = _external_decision(runtime, opa_connections)
     admission = Admission(policy=policy, access=access, external=opa)
@@ -117,6 +121,7 @@ def make_web(
     return WebParts(
         app=app,
         access=access,
+        token=token,
         dashboard=dashboard,
         bodies=_bodies(runtime),
         client_of=policy.client_of,
@@ -145,10 +150,10 @@ def _policy(runtime: Runtime) -> Policy:
     )
 
 
-def _admin_access(runtime: Runtime, policy: Policy) -> AdminAccess:
+def _admin_access(runtime: Runtime, policy: Policy, token: TokenFile) -> AdminAccess:
     admin = runtime.settings.admin
     return AdminAccess(
-        token=admin_token(admin.token_file, runtime.state),
+        token=token,
         host_names=admin.host_names,
         lifetime=admin.session,
         clock=runtime.reactor,

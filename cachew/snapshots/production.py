@@ -281,6 +281,7 @@ class Productions:
 
 
 def _make_directory(scratch: Path) -> str:
+    scratch.mkdir(parents=True, exist_ok=True)
     return tempfile.mkdtemp(prefix="work-", dir=scratch)
 
 

@@ -468,3 +468,21 @@ async def test_beginning_a_file_waits_for_no_disk(make: Callable[..., DiskCache]
     thread.join()
     await writer.abort()
     await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_directory_in_the_place_of_the_index(make: Callable[..., DiskCache], tmp_path: Path) -> None:
+    """It is moved aside with a line in the log, and the index is made anew out of the files."""
+    cache = make()
+    await cache.start()
+    await store(cache, "key", b"data")
+    await cache.stop()
+    index = tmp_path / "cache" / "index.sqlite"
+    index.unlink()
+    (index / "inside").mkdir(parents=True)
+    with listening() as log:
+        await cache.start()
+        assert log.count("a directory lay in the place of") == 1
+    assert not await missing(cache, "key") and index.is_file()
+    assert [path.name for path in (tmp_path / "cache").glob("index.sqlite.was-*/*")] == ["inside"]
+    await cache.stop()

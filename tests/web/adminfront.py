@@ -123,7 +123,7 @@ class AdminFront:
         self.threaded = 0
         operations = cast(Any, self.operations)
         self.access = AdminAccess(
-            token=TOKEN,
+            token=lambda: TOKEN,
             host_names=["cachew.example"],
             lifetime=3600,
             clock=self.clock,

@@ -6,31 +6,24 @@ names that are its own, so that no page elsewhere can point a name of theirs at 
 """
 
 import hashlib
-import os
 import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from hmac import compare_digest
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
-from cachew.plumbing.errors import CachewError, Forbidden, Unauthorized
+from cachew.plumbing.errors import Forbidden, Unauthorized
 from cachew.web.forms import cookie, header
 
 COOKIE = "cachew-admin"
 _LOCAL_NAMES = frozenset({"localhost"})
 _SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS")
 _MOST_SESSIONS = 100
-_SHORTEST_TOKEN = 16
 CODE_LIFETIME = 3600.0
 """Seconds for which a login code is good."""
-
-
-class TokenFileError(CachewError):
-    """The admin token's file can't be used."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ class Session:
 class AdminAccess:
     """Decides whether a request may administer.
 
-    :param token: the admin token.
+    :param token: gives the admin token.
     :param host_names: names by which browsers may address this server, beside localhost and addresses.
     :param lifetime: how long a browser's session lasts, in seconds.
     :param clock: where time comes from.
@@ -61,7 +54,7 @@ class AdminAccess:
     def __init__(
         self,
         *,
-        token: str,
+        token: Callable[[], str],
         host_names: Collection[str],
         lifetime: float,
         clock: IReactorTime,
@@ -120,7 +113,7 @@ class AdminAccess:
 
     def is_token(self, text: str) -> bool:
         """Say whether a text is the admin token, in a time that tells nothing about it."""
-        return compare_digest(_digest(text), _digest(self._token))
+        return compare_digest(_digest(text), _digest(self._token()))
 
     def is_bearer(self, authorization: str) -> bool:
         """Say whether an ``Authorization`` is the admin token's."""
@@ -169,32 +162,6 @@ class AdminAccess:
         except ValueError:
             return False
         return True
-
-
-def admin_token(file: Path | None, state: Path) -> str:
-    """Read the admin token; without a configured file, from one in the state directory that is made if need be.
-
-    :raise TokenFileError: when it can't be read, or is too short to be safe.
-    """
-    path = file or state / "admin-token"
-    try:
-        if file is None:
-            _make_token(path)
-        token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TokenFileError(f"the admin token in {path} can't be read: {error}") from None
-    if len(token) < _SHORTEST_TOKEN:
-        raise TokenFileError(f"the admin token in {path} is shorter than {_SHORTEST_TOKEN} characters")
-    return token
-
-
-def _make_token(path: Path) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
 
 
 def _set_cookie(request: Any, value: str, seconds: int, *, secure: bool) -> None:

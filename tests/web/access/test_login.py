@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cachew.web.access.login import TokenFileError, admin_token
+from cachew.web.access.tokenfile import TokenFile, TokenFileError
+from tests.functional.loglines import listening
 from tests.web.adminfront import BEARER, TOKEN, AdminFront
 
 ACTION = "/admin/log/level?level=debug"
@@ -152,9 +153,9 @@ def test_policy_lets_in_without_a_token() -> None:
 
 def test_the_token_is_made_once_and_private(tmp_path: Path) -> None:
     """The token is generated at the first start, readable by nobody else, and stays the same."""
-    token = admin_token(None, tmp_path)
+    token = TokenFile(None, tmp_path)()
     assert len(token) >= 32
-    assert admin_token(None, tmp_path) == token
+    assert TokenFile(None, tmp_path)() == token
     assert stat.S_IMODE((tmp_path / "admin-token").stat().st_mode) == 0o600
 
 
@@ -162,9 +163,29 @@ def test_a_configured_token_file_must_be_usable(tmp_path: Path) -> None:
     """A token file that is missing or holds next to nothing is refused."""
     file = tmp_path / "token"
     with pytest.raises(TokenFileError, match="can't be read"):
-        admin_token(file, tmp_path)
+        TokenFile(file, tmp_path)()
     file.write_text("short\n")
     with pytest.raises(TokenFileError, match="shorter than"):
-        admin_token(file, tmp_path)
+        TokenFile(file, tmp_path)()
     file.write_text(f"{TOKEN}\n")
-    assert admin_token(file, tmp_path) == TOKEN
+    assert TokenFile(file, tmp_path)() == TOKEN
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_truncated_token_file_changes_nothing_but_the_log(ours: bool, tmp_path: Path) -> None:
+    """The old token goes on, said once, until a good one is in the file; a file of the server's own is made again."""
+    file = tmp_path / "admin-token"
+    file.write_text(f"{TOKEN}\n")
+    token = TokenFile(None if ours else file, tmp_path)
+    with listening() as log:
+        for content in ("", "abc", "abc"):
+            file.write_text(content)
+            token.look()
+            assert token() == TOKEN
+        assert log.count("is shorter than 16 characters") == 1 and log.count("until it is replaced") == 1
+        file.unlink()
+        token.look()
+        assert token() == TOKEN and file.exists() is ours
+        file.write_text("another token that is long\n")
+        token.look()
+        assert token() == "another token that is long" and log.count("was replaced") == 1

@@ -1,0 +1,79 @@
+"""The file that holds the admin token: read at start, and again while the server runs.
+
+A token that was replaced is the new one within seconds. A file that is truncated or gone changes nothing but the log:
+the token that was read before goes on until there is a good one.
+"""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from cachew.plumbing.errors import CachewError
+
+_SHORTEST_TOKEN = 16
+
+
+class TokenFileError(CachewError):
+    """The admin token's file can't be used."""
+
+
+class TokenFile:
+    """The admin token and its file.
+
+    :param file: the configured file; None for one in the state directory, which is made if need be.
+    :param state: the state directory.
+    :raise TokenFileError: when there is no token that is long enough to be safe.
+    """
+
+    log = Logger()
+
+    def __init__(self, file: Path | None, state: Path) -> None:
+        self._path = file or state / "admin-token"
+        self._is_ours = file is None
+        if self._is_ours:
+            _write(self._path, secrets.token_urlsafe(32))
+        self._token = self._read()
+        self._complaint = ""
+
+    def __call__(self) -> str:
+        """Return the token that is good now."""
+        return self._token
+
+    def look(self) -> None:
+        """Read the file again; a file of the server's own that was removed is written again."""
+        try:
+            if self._is_ours:
+                _write(self._path, self._token)
+            token = self._read()
+        except (TokenFileError, OSError) as error:
+            if str(error) != self._complaint:
+                self.log.error("{error}; the token that was read before goes on until it is replaced", error=str(error))
+            self._complaint = str(error)
+            return
+        self._complaint = ""
+        if token != self._token:
+            self._token = token
+            self.log.warn("the admin token in {path} was replaced", path=str(self._path))
+
+    def _read(self) -> str:
+        try:
+            token = self._path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise TokenFileError(f"the admin token in {self._path} can't be read: {error}") from None
+        if len(token) < _SHORTEST_TOKEN:
+            raise TokenFileError(
+                f"the admin token in {self._path} is shorter than {_SHORTEST_TOKEN} characters; "
+                "write a longer one there, or remove the file of the state directory to have one made"
+            )
+        return token
+
+
+def _write(path: Path, token: str) -> None:
+    """Write a token, unless there is a file."""
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(token + "\n")
