@@ -277,6 +277,10 @@ class Mirrors:
         attempts = self._attempts.get(identity)
         return attempts is None or self._clock.seconds() >= attempts.again_at
 
+    def try_again(self, identity: Identity) -> None:
+        """Have the next attempt made as soon as it is wanted: what it failed for may be over."""
+        self._attempts.pop(identity, None)
+
     def _failed(self, mirror: Mirror) -> CachewError:
         """Return what the last attempt failed with."""
         failure = self._attempts[mirror.identity].failure

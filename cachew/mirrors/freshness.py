@@ -74,6 +74,7 @@ class Freshness:
     :param fallback: the refs of a repository's mirror, or None while it has none that serves.
     :param on_listing: called with each new listing of heads and tags or of everything, and its start.
     :param on_verdict: called with each repository, credential and refusal, or None when the upstream served it.
+    :param on_changed: called with each repository that has just changed.
     :param shown: says whose credential ref checks show for a client.
     :param listings: the listings of all repositories that are at hand.
     """
@@ -90,12 +91,13 @@ class Freshness:
         fallback: Callable[[Identity], Listing | None],
         on_listing: Callable[[Identity, Listing, float], None],
         on_verdict: Callable[[Identity, str | None, UpstreamRefused | None], None] = lambda *verdict: None,
+        on_changed: Callable[[Identity], object] = lambda identity: None,
         listings: Listings,
         shown: Shown = as_it_is,
     ) -> None:
         self._remotes, self._clock, self._interval, self._metrics = remotes, clock, interval, metrics
         self._fallback, self._on_listing, self._on_verdict = fallback, on_listing, on_verdict
-        self._shown, self._listings = shown, listings
+        self._shown, self._listings, self._on_changed = shown, listings, on_changed
         self._flights: dict[Question, _Outcome] = {}
         self._shared: Shared[Question, _Outcome] = Shared(keep=True)
         self._number = 0
@@ -179,6 +181,7 @@ class Freshness:
                 kept.void = True
         if self._asking[identity]:
             self._changed[identity] = self._number
+        self._on_changed(identity)
 
     @property
     def changes_remembered(self) -> int:
@@ -189,7 +192,8 @@ class Freshness:
         """Keep nothing of what a repository's upstream has said."""
         for question in self._questions(identity):
             self._listings.drop(*question)
-        self.changed(identity)
+        if self._asking[identity]:
+            self._changed[identity] = self._number
 
     def _questions(self, identity: Identity) -> list[Question]:
         kinds = self._listings.keys(identity)
@@ -261,8 +265,10 @@ class Freshness:
                 del self._flights[question]
         outcome = replace(begun, shown=credential, result=result)
         self._metrics.ref_checks.labels(_outcome_in_words(result)).inc()
-        if isinstance(result, Listing | UpstreamRefused):
-            self._on_verdict(identity, credential, result if isinstance(result, UpstreamRefused) else None)
+        refusal = result if isinstance(result, UpstreamRefused) else None
+        # What was refused before a push may be there now.
+        if isinstance(result, Listing) or (refusal and outcome.number > self._changed.get(identity, 0)):
+            self._on_verdict(identity, credential, refusal)
         if isinstance(result, Listing):
             result = self._same_as_before(question, result)
             outcome = replace(outcome, result=result)

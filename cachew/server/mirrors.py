@@ -143,6 +143,11 @@ def make_mirrors(
         key=secrets.token_bytes(32),
         terms=Terms(allow=settings.access.auth_ttl),
     )
+
+    def changed(identity: Identity) -> None:
+        verdicts.changed(identity)
+        collection.try_again(identity)
+
     presented = _presented(runtime, remotes, following)
     freshness = Freshness(
         remotes=remotes,
@@ -152,6 +157,7 @@ def make_mirrors(
         fallback=following.listing,
         on_listing=following.listed,
         on_verdict=verdicts.record,
+        on_changed=changed,
         listings=listings,
         shown=presented.to_check,
     )

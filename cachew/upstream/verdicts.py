@@ -35,6 +35,9 @@ _ABOUT_RIGHTS = (401, 403, 404)
 _SHORTEST = 1.0
 """Seconds for which a failure is remembered even when the upstream names fewer."""
 
+_CHANGE_COUNTS = 3600.0
+"""Seconds, longer than any question to an upstream takes."""
+
 Probe = Callable[..., Awaitable[object]]
 """``probe(repository, authorization)``: asks the upstream; raises :class:`UpstreamRefused` or another failure."""
 
@@ -44,17 +47,27 @@ class Terms:
     """How long verdicts hold, in seconds.
 
     :param allow: a permission, "public" included.
-    :param deny: a refusal, and the failure of an upstream to answer unless it named a shorter time.
+    :param deny: a refusal; no longer than this, and never past a push.
+    :param fail: the failure of an upstream to answer, unless it named a shorter time.
     :param public_wait: how long a request for what was public lately waits for the answer.
     :param private: for how long a repository that is not public is not asked about again for its own sake.
     :param capacity: verdicts remembered of each kind.
     """
 
     allow: float = 60.0
-    deny: float = 5.0
+    deny: float = 1.0
+    fail: float = 5.0
     public_wait: float = 0.05
     private: float = 3600.0
     capacity: int = 10_000
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """A failure or refusal, and the place of its question in the order of questions and changes."""
+
+    failure: UpstreamError
+    asked: int
 
 
 class Verdicts:
@@ -72,9 +85,11 @@ class Verdicts:
     ) -> None:
         self._clock, self._probe, self._public, self._secret, self._terms = clock, probe, public, key, terms
         self._allowed: Expiring[bytes, bool] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
-        self._failed: Expiring[bytes, UpstreamError] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
+        self._failed: Expiring[bytes, _Failed] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
+        self._changed: Expiring[str, int] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
+        self._number = 0
         self._private: Expiring[str, bool] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
-        self._checks: Shared[bytes, None] = Shared(keep=True)
+        self._checks: Shared[tuple[bytes, int], None] = Shared(keep=True)
 
     def allows(self, repository: Named, authorization: str | None) -> bool:
         """Whether a valid verdict lets this credential, or everybody, read a repository; asks nobody."""
@@ -134,27 +149,39 @@ class Verdicts:
         return True
 
     async def _check(self, repository: Named, authorization: str | None) -> None:
-        key = self._key(repository, authorization)
-        failure = self._failed.get(key)
-        if failure is not None:
-            raise _clone(failure)
-        await self._checks.run(key, lambda: self._ask(repository, authorization))
+        key, changed = self._key(repository, authorization), self._last_change(repository)
+        failed = self._failed.get(key)
+        if failed is not None and failed.asked > changed:
+            raise _clone(failed.failure)
+        # Whoever comes after a change does not share the answer to a question from before.
+        await self._checks.run((key, changed), lambda: self._ask(repository, authorization))
 
     async def _ask(self, repository: Named, authorization: str | None) -> None:
+        self._number += 1
+        asked = self._number
         try:
             await self._probe(repository, authorization)
         except UpstreamRefused as refusal:
-            self.record_deny(repository, authorization, refusal)
+            self._deny(repository, authorization, refusal, asked)
             raise
         except UpstreamError as failure:
-            self._failed.put(self._key(repository, authorization), _clone(failure), self._pause_after(failure))
+            failed = _Failed(_clone(failure), asked)
+            self._failed.put(self._key(repository, authorization), failed, self._pause_after(failure))
             raise
         self.record_allow(repository, authorization)
+
+    def changed(self, repository: Named) -> None:
+        """Note that something was pushed to a repository, or is said to have been: it may have come into being."""
+        self._number += 1
+        self._changed.put(repository.name, self._number, _CHANGE_COUNTS)
+
+    def _last_change(self, repository: Named) -> int:
+        return self._changed.get(repository.name) or 0
 
     def _pause_after(self, failure: UpstreamError) -> float:
         """Return for how many seconds a failure is remembered: clients come back when the upstream told them to."""
         told = failure.retry_after if isinstance(failure, UpstreamBusy) else None
-        return self._terms.deny if told is None else min(self._terms.deny, max(told, _SHORTEST))
+        return self._terms.fail if told is None else min(self._terms.fail, max(told, _SHORTEST))
 
     def record(self, repository: Named, authorization: str | None, refusal: UpstreamRefused | None) -> None:
         """Note what the upstream has just said to a credential on another occasion.
@@ -176,9 +203,13 @@ class Verdicts:
 
     def record_deny(self, repository: Named, authorization: str | None, refusal: UpstreamRefused) -> None:
         """Note that the upstream has just refused this credential; None means that the repository is not public."""
+        self._number += 1
+        self._deny(repository, authorization, refusal, self._number)
+
+    def _deny(self, repository: Named, authorization: str | None, refusal: UpstreamRefused, asked: int) -> None:
         key = self._key(repository, authorization)
         self._allowed.forget(key)
-        self._failed.put(key, _clone(refusal), self._terms.deny)
+        self._failed.put(key, _Failed(_clone(refusal), asked), self._terms.deny)
         if authorization is None:
             self._public.forget(repository.name)
 

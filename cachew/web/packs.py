@@ -13,7 +13,7 @@ from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.refs import RefState, of_listing
-from cachew.plumbing.errors import CachewError, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.errors import CachewError, UpstreamBusy, UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
 from cachew.plumbing.streams import FileSource, Source, read_start
@@ -109,8 +109,11 @@ class Packs:
         :raise UpstreamError: when there is none.
         """
         protocol, identity = request.getHeader("git-protocol"), mirror.identity
+        asked = False
 
         async def produce() -> Source:
+            nonlocal asked
+            asked = True
             return await self._ask_upstream(identity, body, protocol, authorization)
 
         def listed() -> RefState:
@@ -118,7 +121,13 @@ class Packs:
             return of_listing(known) if known is not None else RefState()
 
         key = self._key(mirror, command, listed)
-        response = await self._cache.response(key, produce)
+        try:
+            response = await self._cache.response(key, produce)
+        except (UpstreamRefused, UpstreamBusy):
+            if asked:
+                raise
+            # It was another client's credential that is no good, or has spent its rate.
+            response = Response(await produce(), "direct")
         await self._send(request, response, "upstream")
 
     def _key(self, mirror: Mirror, command: Fetch, find_refs: Callable[[], RefState]) -> str:

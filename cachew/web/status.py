@@ -308,9 +308,9 @@ class Operations:
 
         :return: whether its mirror fetches now; False when there is none.
         """
+        self._freshness.changed(identity)
         mirror = self._mirrors.find(identity)
         if mirror is None or not mirror.ready:
             return False
-        self._freshness.changed(identity)
         self._background.start(self._fetch(identity), f"fetch of {identity.name}")
         return True

@@ -3,15 +3,31 @@
 import contextlib
 from typing import Any
 
+import pytest
 import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 
 from cachew.plumbing.errors import CachewError
 from tests.functional import repositories
 from tests.functional.conftest import Start
+from tests.functional.gate import basic
 from tests.functional.gitclient import Git
+from tests.functional.misbehaviour import Hold, Refuse
+from tests.functional.rawhttp import ask
+from tests.functional.server import Cachew
 from tests.functional.upstream import Upstream
+from tests.http.wire import Response
 
 URL = "https://git.example/org/repo"
+INFO, POST = "info/refs?service=git-upload-pack", "git-upload-pack"
+FETCH_TYPE = "Content-Type: application/x-git-upload-pack-request"
+DELIM = b"0001"
+
+
+def pkt(*lines: bytes) -> bytes:
+    """Return the body of a command of protocol v2."""
+    return b"".join(line if line == DELIM else b"%04x%b\n" % (len(line) + 5, line) for line in lines) + b"0000"
 
 
 @pytest_twisted.ensureDeferred
@@ -59,3 +75,34 @@ async def test_a_mirror_with_a_damaged_pack(
     await git.run("clone", "-q", URL, "third")
     assert again.ready and cachew.served()["packcache"] >= 1
     flush_logged_errors()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("status", [401, 403, 429, 503])
+async def test_one_clients_refusal_is_never_anothers_pack(upstream: Upstream, start: Start, status: int) -> None:
+    """A client that asks for the very pack that the upstream is about to refuse to another gets what is his own."""
+    repository = repositories.make_repository(upstream.path("org/repo"), commits=3)
+    alice, bob = basic("alice", "revoked"), basic("bob", "good")
+    upstream.gate.protect("org/repo", alice, bob)
+    cachew = await start()
+    for who in (alice, bob):
+        assert (await asked(cachew, "GET", INFO, who)).status == 200
+    hold = Hold()
+    upstream.misbehave(hold, kind="pack", times=1)
+    upstream.misbehave(Refuse(status, (("WWW-Authenticate", "Basic realm=alice"),)), kind="pack", times=1)
+    body = pkt(b"command=fetch", b"object-format=sha1", DELIM, f"want {repository.commit()}".encode(), b"done")
+    first = Deferred.fromCoroutine(asked(cachew, "POST", POST, alice, body))
+    await upstream.journal.reached(1, "pack")
+    second = Deferred.fromCoroutine(asked(cachew, "POST", POST, bob, body))
+    await asked(cachew, "GET", INFO, bob)
+    hold.release()
+    refused, served = await first, await second
+    assert refused.status == status
+    assert served.status == 200 and b"PACK" in served.body and "www-authenticate" not in served.headers
+
+
+async def asked(cachew: Cachew, method: str, operation: str, authorization: str, body: bytes = b"") -> Response:
+    """Ask for something of the repository with a credential."""
+    headers = ("Git-Protocol: version=2", f"Authorization: {authorization}")
+    path = f"/git/git.example/org/repo/{operation}"
+    return await ask(reactor, cachew.url, method, path, *headers, *([FETCH_TYPE] if body else []), body=body)

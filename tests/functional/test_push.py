@@ -65,6 +65,24 @@ async def test_a_push_is_seen_at_once(
 
 
 @pytest_twisted.ensureDeferred
+@PROTOCOLS
+async def test_a_repository_that_was_not_there_before_the_push(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, protocol: int
+) -> None:
+    """Whoever was told that there is no such repository finds it as soon as it was created and pushed to."""
+    cachew = await start()
+    git.instead_of(*cachew.instead_of)
+    new = "https://git.example/org/new"
+    log_in(git)
+    upstream.gate.allow_push("org/new", basic(USER, PASSWORD))
+    await git.run("clone", "-q", URL, "clone", protocol=protocol)
+    assert (await git.run("ls-remote", new, protocol=protocol, check=False)).code != 0
+    repositories.init(upstream.path("org/new"))
+    await git.run("-C", "clone", "push", "-q", new, "main", protocol=protocol)
+    assert repository.commit("main") in (await git.run("ls-remote", new, protocol=protocol)).out
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_large_push_streams(upstream: Upstream, repository: Repository, git: Git, start: Start) -> None:
     """A pack larger than git sends at once goes through chunked, and comes back whole."""
     cachew = await start()

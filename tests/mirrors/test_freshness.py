@@ -55,6 +55,8 @@ class Gate:
         self.mirror: Listing | None = None
         self.told: list[Listing] = []
         self.listings = Listings(limit=limit)
+        self.verdicts: list[UpstreamRefused | None] = []
+        self.changes: list[Identity] = []
         self.freshness = Freshness(
             remotes=cast(Any, self.upstream),
             clock=self.clock,
@@ -63,6 +65,8 @@ class Gate:
             fallback=lambda identity: self.mirror,
             on_listing=lambda identity, found, started: self.told.append(found),
             listings=self.listings,
+            on_verdict=lambda identity, authorization, refusal: self.verdicts.append(refusal),
+            on_changed=self.changes.append,
         )
 
     def ask_of(self, path: str) -> "Deferred[Answer]":
@@ -338,3 +342,16 @@ def test_changes_are_not_remembered_for_ever() -> None:
         assert len(gate.upstream.waiting) == 1
         gate.upstream.answer(listing(main="2"))
     assert gate.freshness.changes_remembered == 0
+
+
+def test_a_refusal_from_before_a_push_is_no_verdict() -> None:
+    """What the upstream refused to a question from before a push is told to nobody who comes after it."""
+    gate = Gate()
+    early = gate.ask(*HEADS, authorization="mine")
+    gate.freshness.changed(REPOSITORY)
+    gate.upstream.answer(UpstreamRefused("https://git.example/org/repo", status=404))
+    early.addErrback(lambda failure: failure.trap(UpstreamRefused))
+    assert gate.verdicts == [] and gate.changes == [REPOSITORY]
+    late = gate.ask(*HEADS, authorization="mine")
+    gate.upstream.answer(listing(main="1"))
+    assert result(late).listing == listing(main="1") and gate.verdicts == [None]

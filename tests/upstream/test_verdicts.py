@@ -152,15 +152,53 @@ def test_a_busy_upstream_is_asked_again_when_it_said(world: World, told: float |
 
 
 def test_deny_holds(world: World) -> None:
-    """A refusal is repeated for five seconds without asking, then asked again."""
+    """A refusal is repeated for a second without asking, then asked again."""
     outcome = world.admit("bad")
     world.upstream.refuse(403)
     assert outcome[0].status == 403
-    world.clock.advance(4)
+    world.clock.advance(0.9)
     assert world.admit("bad")[0].status == 403
-    world.clock.advance(2)
+    world.clock.advance(0.2)
     assert world.admit("bad") == []
     assert len(world.upstream.asked) == 2
+
+
+@pytest.mark.parametrize("authorization", [None, "mine"])
+def test_a_denial_does_not_outlive_a_push(world: World, authorization: str | None) -> None:
+    """A push or a webhook voids what was refused before, to whomever: the repository may have come into being."""
+    outcome = world.admit(authorization)
+    world.upstream.refuse(404)
+    assert outcome[0].status == 404
+    world.verdicts.changed(REPOSITORY)
+    outcome = world.admit(authorization)
+    assert outcome == []
+    world.upstream.allow()
+    assert outcome == [None]
+
+
+def test_a_question_from_before_a_push_is_no_answer_after_it(world: World) -> None:
+    """Whoever comes after a push shares no question from before, and its refusal is not kept for him."""
+    before = world.admit()
+    world.verdicts.changed(REPOSITORY)
+    after = world.admit()
+    assert len(world.upstream.asked) == 2
+    world.upstream.refuse(404)
+    assert before[0].status == 404 and after == []
+    late = world.admit()
+    assert late == []
+    world.upstream.allow()
+    assert (after, late) == ([None], [None])
+
+
+def test_one_clients_refusal_is_nobody_elses(world: World) -> None:
+    """Each credential has its own refusal, with the challenge that it got, and none is given to a stranger."""
+    outcomes = [world.admit(authorization) for authorization in ("alice", "bob", None)]
+    for number, status in enumerate((401, 403, 404)):
+        world.upstream.open[number].errback(
+            UpstreamRefused(URL, status=status, headers=[(b"WWW-Authenticate", b"Basic realm=%d" % number)])
+        )
+    found = [(outcome[0].status, outcome[0].headers[0][1]) for outcome in outcomes]
+    assert found == [(401, b"Basic realm=0"), (403, b"Basic realm=1"), (404, b"Basic realm=2")]
 
 
 def test_shared(world: World) -> None:
