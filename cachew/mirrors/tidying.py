@@ -20,7 +20,7 @@ from cachew.plumbing.threads import Threads
 
 
 class Tidying:
-    """Remembers when each mirror was last asked for, and forgets those that nobody needs.
+    """Remembers when each mirror was last asked for and last compared, and forgets those that nobody needs.
 
     :param mirrors: the mirrors.
     :param file: what is remembered across restarts.
@@ -47,6 +47,7 @@ class Tidying:
         self._mirrors, self._file, self._threads, self._now = mirrors, file, threads, now
         self._limit, self._forget_after, self._background = limit, forget_after, background
         self._used: dict[str, float] = {}
+        self._checked: dict[str, float] = {}
         self._requests: Counter[str] = Counter()
         self._sizes: dict[str, int] = {}
         self._grown: set[str] = set()
@@ -61,6 +62,17 @@ class Tidying:
             self._requests[identity.name] += 1
             self._changed = True
 
+    def checked(self, identity: Identity) -> None:
+        """Note that a repository's upstream has just said what its refs are."""
+        mirror = self._mirrors.find(identity)
+        if mirror is not None and mirror.state is not State.EMPTY:
+            self._checked[identity.name] = self._now()
+            self._changed = True
+
+    def last_checked(self, identity: Identity) -> float | None:
+        """Return when a repository's upstream last said what its refs are, in epoch seconds."""
+        return self._checked.get(identity.name)
+
     def last_used(self, identity: Identity) -> float | None:
         """Return when somebody last asked for a repository, in epoch seconds."""
         return self._used.get(identity.name)
@@ -72,6 +84,7 @@ class Tidying:
     def forget(self, identity: Identity) -> None:
         """Know nothing any more of a repository."""
         self._used.pop(identity.name, None)
+        self._checked.pop(identity.name, None)
         self._requests.pop(identity.name, None)
         self._sizes.pop(identity.name, None)
         self._changed = True
@@ -79,12 +92,18 @@ class Tidying:
     async def load(self) -> None:
         """Recall what an earlier run knew."""
         self._used = {**await self._threads(_read, self._file), **self._used}
+        self._checked = {**await self._threads(_read, self._checks_file), **self._checked}
+
+    @property
+    def _checks_file(self) -> Path:
+        return self._file.with_name("checked.json")
 
     async def save(self) -> None:
         """Write down what has changed."""
         if self._changed:
             self._changed = False
             await self._threads(_write, self._file, dict(self._used))
+            await self._threads(_write, self._checks_file, dict(self._checked))
 
     async def tidy(self) -> None:
         """Forget what is superfluous, then write down what is known of the rest."""
@@ -93,6 +112,7 @@ class Tidying:
             await self._forget_superfluous(self._forget_after)
         known = {mirror.identity.name for mirror in self._mirrors}
         self._used = {name: at for name, at in self._used.items() if name in known}
+        self._checked = {name: at for name, at in self._checked.items() if name in known}
         await self.save()
 
     def grown(self, identity: Identity) -> None:

@@ -125,7 +125,7 @@ def compose(runtime: Runtime) -> Parts:
             client_of=web.client_of,
         ),
         pool=runtime.pool,
-        opening=opening(runtime, store=store, mirrors=mirrors, snapshots=snapshots),
+        opening=[*opening(runtime, store=store, mirrors=mirrors, snapshots=snapshots), operations.count],
         closing=closing(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots, web=web),
         jobs=[
             *shell(runtime, _namespace(runtime, store, mirrors, snapshots, operations)),

@@ -21,6 +21,7 @@ from cachew.replicas.interface import Records
 from cachew.replicas.sightings import Sightings
 from cachew.server.runtime import Runtime
 from cachew.snapshots.seed import Seeder
+from cachew.upstream.listing import Listing
 from cachew.upstream.presented_credential import ClientsOwn, ServersOwn
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.remote import Remotes
@@ -123,6 +124,10 @@ def make_mirrors(
         freshness.forget(identity)
         tidying.forget(identity)
 
+    def listed(identity: Identity, listing: Listing, started: float) -> None:
+        tidying.checked(identity)
+        following.listed(identity, listing, started)
+
     collection = _collection(
         runtime,
         remotes,
@@ -155,7 +160,7 @@ def make_mirrors(
         interval=settings.git.ref_check_interval,
         metrics=runtime.metrics,
         fallback=following.listing,
-        on_listing=following.listed,
+        on_listing=listed,
         on_verdict=verdicts.record,
         on_changed=changed,
         listings=listings,

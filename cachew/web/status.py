@@ -55,7 +55,8 @@ class RepositoryStatus:
     :param used: when a client last asked for it.
     :param requests: how many requests it has answered since the start.
     :param clones_today: how often all replicas together have served clones of it since midnight UTC.
-    :param stale: whether its refs are known to differ from the upstream's.
+    :param stale: whether its refs are known to differ from the upstream's, or the upstream could not say when last
+        asked.
     :param error: what last went wrong, empty when nothing has since it last went right.
     :param set_aside: refs that are not followed for now, with the reasons.
     :param findings: how often git disliked an object that came, by what it disliked; they are served all the same.
@@ -127,6 +128,10 @@ class Overview:
     troubles: Sequence[str] = ()
 
 
+_UNCOUNTED = CacheStatus(name="objects", objects=0, size=0, capacity=0)
+"""What is known of a store before it was counted."""
+
+
 class Operations:
     """The running server, to those who look after it: the admin pages, the webhooks and the shell.
 
@@ -176,7 +181,7 @@ class Operations:
         self._fetch, self._make, self._usage, self._clones = fetch, make, usage, clones
         self._clock, self._started, self._url_of = clock, now(), url_of
         self._counting: Shared[str, None] = Shared(keep=True)
-        self._counted = CacheStatus(name="objects", objects=0, size=0, capacity=0)
+        self._counted: CacheStatus | None = None
 
     def unready(self) -> str:
         """Return why the server does not want traffic, empty when it does."""
@@ -211,18 +216,23 @@ class Operations:
     def caches(self) -> list[CacheStatus]:
         """Return what the stores hold; of the cache's tiers, what the last count found, while a new one begins."""
         self._background.start(self._counting.run("store", self._count), "counting of the store")
-        return [self._counted, self._packs()]
+        counted = [] if self._counted is None else [self._counted]
+        return [*counted, self._packs()]
+
+    async def count(self) -> None:
+        """Count what the stores hold, so that the first who asks is told; one that takes long is counted behind."""
+        await self._soon(self._counting.run("store", self._count))
 
     async def _store(self) -> CacheStatus:
         """Return the last count of the store; one that takes long is shown the next time."""
-        await self._soon(self._counting.run("store", self._count))
-        return self._counted
+        await self.count()
+        return self._counted or _UNCOUNTED
 
     async def _count(self) -> None:
         try:
             stats = await self._cache.stats()
         except CachewError as error:
-            self._counted = replace(self._counted, error=str(error))
+            self._counted = replace(self._counted or _UNCOUNTED, error=str(error))
             return
         self._counted = CacheStatus(name="objects", objects=stats.objects, size=stats.size, capacity=stats.capacity)
 
@@ -254,9 +264,19 @@ class Operations:
         )
         return statuses
 
+    def _last_checked(self, mirror: Mirror) -> float | None:
+        """Return when the upstream last said what its refs are: of what is known, the latest."""
+        identity = mirror.identity
+        known = (
+            self._freshness.checked(identity, self._now()),
+            self._usage.last_checked(identity),
+            mirror.last_fetch,
+        )
+        return max((at for at in known if at is not None), default=None)
+
     async def _status(self, mirror: Mirror) -> RepositoryStatus:
         identity = mirror.identity
-        known = self._freshness.known(identity)
+        known, failure = self._freshness.known(identity), self._freshness.failure(identity)
         info = await self._soon(self._snapshots.stat(identity, Variant()))
         return RepositoryStatus(
             name=identity.name,
@@ -264,15 +284,15 @@ class Operations:
             size=await self._threads(mirror.repository.size) if mirror.ready else None,
             refs=len(mirror.refs),
             head=mirror.head_commit,
-            checked=self._freshness.checked(identity, self._now()),
+            checked=self._last_checked(mirror),
             fetched=mirror.last_fetch,
             snapshot=info.modified if info else None,
             snapshot_size=info.size if info else None,
             used=self._usage.last_used(identity),
             requests=self._usage.requests(identity),
             clones_today=self._clones.today(identity.name),
-            stale=known is not None and mirror.ready and mirror.behind(known),
-            error=mirror.last_error or str(self._freshness.failure(identity) or ""),
+            stale=failure is not None or (known is not None and mirror.ready and mirror.behind(known)),
+            error=mirror.last_error or str(failure or ""),
             set_aside=dict(islice(mirror.set_aside.reasons.items(), _MOST_NAMED)),
             findings=dict(await self._threads(mirror.repository.findings)) if mirror.ready else {},
         )

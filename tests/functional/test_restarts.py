@@ -19,6 +19,7 @@ from twisted.python.filepath import FilePath
 from zope.interface import implementer
 
 from tests.functional import repositories
+from tests.functional.conftest import Start
 from tests.functional.daemon import Daemon
 from tests.functional.gitclient import Git
 from tests.functional.misbehaviour import Hang, Stall
@@ -312,3 +313,30 @@ async def test_a_hangup_is_heeded_and_does_not_end_the_server(run: Run) -> None:
     links = re.findall(r"/admin/login\?code=\S+", server.output)
     assert (await ask(reactor, server.url, "GET", "/_readiness")).status == 200
     assert len(set(links)) == len(links) == 2 and server.running
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_first_look_after_a_restart_tells_what_is_there(
+    upstream: Upstream, repository: Repository, git: Git, start: Start
+) -> None:
+    """The first scrape has what the store holds, and the dashboard when each upstream was asked, which is down now."""
+    before = await start(UNSCHEDULED)
+    git.instead_of(*before.instead_of)
+    await before.mirrored("org/repo")
+    await git.run("ls-remote", URL)
+    token = f"Authorization: Bearer {before.token}"
+    assert (await ask(reactor, before.url, "POST", "/api/v1/object/build/key", token, body=b"data")).status == 200
+    (known,) = await before.parts.operations.repositories()
+    await before.stop()
+    await upstream.stop()
+    after = await start(UNSCHEDULED)
+    scraped = (await after.metrics()).decode()
+    assert re.search(r'cachew_store_objects\{store="objects"\} 1\.0', scraped), scraped
+    (status,) = await after.parts.operations.repositories()
+    assert status.checked is not None and known.checked is not None and abs(status.checked - known.checked) < 1
+    assert not status.stale
+    git.config.clear()
+    git.instead_of(*after.instead_of)
+    await git.run("ls-remote", URL)
+    (status,) = await after.parts.operations.repositories()
+    assert status.stale and status.checked is not None and abs(status.checked - known.checked) < 1 and status.error

@@ -37,6 +37,35 @@ def test_those_who_come_while_it_is_made_use_it(tmp_path: Path) -> None:
     assert tidying.last_used(REPOSITORY) == house.clock.seconds()
 
 
+def test_when_an_upstream_was_asked_outlives_a_restart(tmp_path: Path) -> None:
+    """After a restart it is known when each mirror was last compared with its upstream, and of none that is gone."""
+    house = MirrorHouse(tmp_path / "mirrors")
+    value_of(house.made())
+
+    def tidying() -> Tidying:
+        return Tidying(
+            mirrors=house.mirrors,
+            file=tmp_path / "used.json",
+            threads=cast(Any, InlineThreads()),
+            background=house.background,
+            now=house.clock.seconds,
+            limit=0,
+            forget_after=0,
+        )
+
+    before, after = tidying(), tidying()
+    before.checked(REPOSITORY)
+    before.checked(Identity("git.example", "not/mirrored"))
+    value_of(Deferred.fromCoroutine(before.save()))
+    asked = house.clock.seconds()
+    house.clock.advance(1000)
+    value_of(Deferred.fromCoroutine(after.load()))
+    assert after.last_checked(REPOSITORY) == asked
+    assert after.last_checked(Identity("git.example", "not/mirrored")) is None
+    after.forget(REPOSITORY)
+    assert after.last_checked(REPOSITORY) is None
+
+
 def test_what_is_forgotten_is_not_counted_any_more(tmp_path: Path) -> None:
     """Of a repository that is forgotten nothing is known: neither its last use nor how often it was asked for."""
     house = MirrorHouse(tmp_path / "mirrors")
