@@ -4,6 +4,7 @@ The copies become visible only when every byte has come and its SHA-256 is the p
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -208,11 +209,9 @@ class FarEntry:
 
 async def copy(entry: Entry, copies: Copies) -> None:
     """Read an object to its end for the sake of its copies."""
-    source = entry.source()
     try:
-        while data := await source.read(_COPIED_AT_ONCE):
-            await copies.write(data)
+        with closing(entry), closing(entry.source()) as source:
+            while data := await source.read(_COPIED_AT_ONCE):
+                await copies.write(data)
     finally:
-        source.close()
-        entry.close()
         await copies.end()

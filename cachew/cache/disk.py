@@ -24,7 +24,7 @@ from cachew.cache.record import Terms
 from cachew.plumbing.disk import FULL, free_bytes
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable, TooLarge
 from cachew.plumbing.streams import FileSource, Source
-from cachew.plumbing.threads import Threads
+from cachew.plumbing.threads import Threads, made_in_thread
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -112,6 +112,11 @@ class CheckedSource:
         """Give the stream up."""
         self._closed = True
         self._region.close()
+
+
+def _close_found(found: Found | None) -> None:
+    if found is not None:
+        found.file.close()
 
 
 class DiskEntry:
@@ -236,7 +241,8 @@ class DiskCache:
     async def open(self, namespace: str, key: str) -> DiskEntry | None:
         """Open an object."""
         name = namespace_name(namespace), object_key(key)
-        found = await self.in_thread(self._store.find, *name, self._clock())
+        now = self._clock()
+        found = await made_in_thread(self.in_thread, lambda: self._store.find(*name, now), give_up=_close_found)
         if found is None:
             return None
         stamp = found.stamp

@@ -17,13 +17,14 @@ from cachew.cache.backfill import Copies, FarEntry, copy
 from cachew.cache.failover import NearEntry
 from cachew.cache.interface import Cache, Entry, ObjectInfo, Options, Stats, Writer
 from cachew.cache.naming import entity_tag, namespace_name, object_key
-from cachew.cache.tieredwriter import TieredWriter
+from cachew.cache.tieredwriter import TieredWriter, abort_all
 from cachew.cache.tiers import Tier
 from cachew.cache.validation import Name, Validation, same
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import StorageUnavailable, TooLarge
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.streams import owned
 
 _DEBTS_KEPT = 1000
 
@@ -115,7 +116,9 @@ class TieredCache:
             entry = await tier.open(*name)
             if entry is None:
                 continue
-            if tier is not self._authority and await self._validation.outdated(name, entry.info):
+            with owned(entry):
+                outdated = tier is not self._authority and await self._validation.outdated(name, entry.info)
+            if outdated:
                 tier.count("outdated")
                 entry.close()
                 continue
@@ -197,7 +200,11 @@ class TieredCache:
         copies = Copies(info=info, ended=lambda: self._filling.discard(name))
         if name not in self._filling and (left is None or left > 0):
             self._filling.add(name)
-            await copies.begin(nearer, left)
+            try:
+                await copies.begin(nearer, left)
+            except BaseException:
+                await copies.end()
+                raise
             return copies
         return Copies(info=info, ended=lambda: None)
 
@@ -211,10 +218,15 @@ class TieredCache:
                 for tier in self._tiers[len(nearer) :]:
                     entry = None if name in self._filling else await tier.open(*name)
                     if entry is not None:
-                        await copy(entry, await self._begin_copies(entry.info, nearer))
+                        await self._copy(entry, nearer)
                         return
         finally:
             self._planned.discard(name)
+
+    async def _copy(self, entry: Entry, nearer: Sequence[Tier]) -> None:
+        with owned(entry):
+            copies = await self._begin_copies(entry.info, nearer)
+        await copy(entry, copies)
 
     # Writing
 
@@ -235,12 +247,11 @@ class TieredCache:
             except StorageUnavailable as error:
                 reason = error
                 writers.append((tier, None))
-            except TooLarge:
-                if tier is self._tiers[-1]:
-                    for _, writer in writers:
-                        if writer is not None:
-                            await writer.abort()
-                    raise
+            except BaseException as failure:
+                if isinstance(failure, TooLarge) and tier is not self._tiers[-1]:
+                    continue
+                await abort_all(writer for _, writer in writers if writer is not None)
+                raise
         if all(writer is None for _, writer in writers):
             raise reason
         return TieredWriter(tiers=writers, committed=lambda info, in_last: self._committed(name, info, in_last))
@@ -270,17 +281,21 @@ class TieredCache:
 
     async def _pay_once(self, name: Name, owed: ObjectInfo) -> None:
         present = await self._authority.ask(self._authority.cache.stat(*name))
-        entry = None
-        for tier in self._tiers[:-1]:
-            entry = entry or await tier.open(*name)
+        entry = await self._open_nearer(name)
         newer = present is not None and present.modified > owed.modified
         if entry is None or newer or not same(entry.info, owed):
             if entry is not None:
                 entry.close()
         else:
-            await copy(entry, await self._begin_copies(entry.info, [self._authority]))
+            await self._copy(entry, [self._authority])
         if self._owed.get(name) is owed and (entry is None or newer or await self._authority_has(name, owed)):
             del self._owed[name]
+
+    async def _open_nearer(self, name: Name) -> Entry | None:
+        for tier in self._tiers[:-1]:
+            if (entry := await tier.open(*name)) is not None:
+                return entry
+        return None
 
     async def _authority_has(self, name: Name, owed: ObjectInfo) -> bool:
         present = await self._authority.ask(self._authority.cache.stat(*name))

@@ -1,6 +1,6 @@
 """Writing one object into several tiers at once."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -100,8 +100,13 @@ class TieredWriter:
         """Forget what was written."""
         self._ended = True
         writers, self._writers = self._writers, []
-        for _, writer in writers:
-            await _abort(writer)
+        await abort_all(writer for _, writer in writers)
+
+
+async def abort_all(writers: Iterable[Writer]) -> None:
+    """Forget what several writers have written, also where a storage fails."""
+    for writer in writers:
+        await _abort(writer)
 
 
 async def _noting(tier: Tier, work: Coroutine[Any, Any, T]) -> T:

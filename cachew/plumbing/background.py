@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -34,15 +34,16 @@ class Background:
     def start(self, work: Coroutine[Any, Any, object], what: str) -> None:
         """Run ``work`` to its end.
 
+        After :meth:`stop` it is cancelled where it first waits, so that it lets go of what it was handed.
+
         :param what: what the log calls it, e.g. ``fetch of github.com/org/repo``.
         """
-        if self._stopped:
-            work.close()
-            return
         deferred = Deferred.fromCoroutine(work)
         self._running[deferred] = (what, self._seconds())
         deferred.addErrback(self._failed, what)
         deferred.addBoth(self._ended, deferred)
+        if self._stopped:
+            deferred.cancel()
 
     def _failed(self, failure: Failure, what: str) -> None:
         log_failure(self.log, "{what}", failure, what=what)
@@ -56,9 +57,8 @@ class Background:
             await DeferredList(list(self._running))
 
     async def stop(self) -> None:
-        """Cancel what is under way and wait for its end; nothing new starts."""
+        """Cancel what is under way and wait for its end; what is started from now on is cancelled where it waits."""
         self._stopped = True
-        running = list(self._running)
-        for deferred in running:
+        for deferred in list(self._running):
             deferred.cancel()
-        await gatherResults(running)
+        await self.idle()

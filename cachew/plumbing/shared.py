@@ -68,6 +68,8 @@ class Shared(Generic[K, V]):
             del self._runs[key]
         waiters, run.waiters = run.waiters, []
         for waiter in waiters:
+            if waiter.called:
+                continue  # those who had their turn before have made it leave
             if isinstance(result, Failure):
                 waiter.errback(result)
             else:

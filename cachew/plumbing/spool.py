@@ -176,10 +176,15 @@ class Spool:
         self._release()
 
     def discard(self) -> None:
-        """Remove the file; its followers, and the writer if it goes on, keep what they have open."""
+        """Remove the file; its followers, and the writer if it goes on, keep what they have open.
+
+        :raise OSError: when it can't be removed; the spool lets go of it all the same.
+        """
         if not self._released:
-            self.path.unlink(missing_ok=True)
-            self._release()
+            try:
+                self.path.unlink(missing_ok=True)
+            finally:
+                self._release()
 
     def _release(self) -> None:
         self._released = True

@@ -7,7 +7,8 @@ objects) is a :class:`Source`, so that anything can be sent to anyone by the sam
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol, runtime_checkable
 
@@ -294,6 +295,27 @@ class PushSource:
         if not self._ended:
             self._stop()
         self._wake()
+
+
+class Closeable(Protocol):
+    """What whoever is handed it has to close."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+@contextmanager
+def owned(held: Closeable) -> Iterator[None]:
+    """Own a source, or anything else that has to be closed, until it is handed on: a failure closes it.
+
+    Whatever is done between its coming and its going to somebody else belongs into such a block, since anything may
+    raise there, and every await does when the client leaves.
+    """
+    try:
+        yield
+    except BaseException:
+        held.close()
+        raise
 
 
 async def read_all(source: Source, limit: int) -> bytes:

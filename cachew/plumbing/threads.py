@@ -1,9 +1,10 @@
 """Blocking work in a bounded thread pool that is handed in."""
 
 import threading
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, ParamSpec, TypeVar
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -56,3 +57,56 @@ class Threads:
     async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function(*args, **kwargs)`` in a thread; its exception is raised here."""
         return await deferToThreadPool(self._reactor, self._pool, function, *args, **kwargs)
+
+
+async def made_in_thread(
+    in_thread: Callable[..., Awaitable[Any]], make: Callable[[], T], *, give_up: Callable[[T], object]
+) -> T:
+    """Make in a thread what has to be let go of again: a file, a directory.
+
+    A cancelled call goes on in its thread. What it makes there for nobody is given up as soon as it is there.
+
+    :param in_thread: runs it.
+    :param give_up: lets go of what was made; called in whatever thread notices first that nobody wants it.
+    """
+    claim = _Claim(give_up)
+    try:
+        made: T = await in_thread(claim.make, make)
+    except BaseException:
+        claim.renounce()
+        raise
+    return made
+
+
+class _Claim(Generic[T]):
+    """Somebody's claim to what a thread makes for him."""
+
+    def __init__(self, give_up: Callable[[T], object]) -> None:
+        self._give_up = give_up
+        self._lock = threading.Lock()
+        self._made: list[T] = []
+        self._renounced = False
+
+    def make(self, make: Callable[[], T]) -> T:
+        """Make it, in a thread."""
+        if self._renounced:
+            raise CancelledError()
+        made = make()
+        with self._lock:
+            self._made.append(made)
+            wanted = not self._renounced
+        if not wanted:
+            self._let_go()
+        return made
+
+    def renounce(self) -> None:
+        """Nobody wants it any more."""
+        with self._lock:
+            self._renounced = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        with self._lock:
+            made, self._made = self._made, []
+        for one in made:
+            self._give_up(one)

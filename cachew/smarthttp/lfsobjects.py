@@ -7,6 +7,7 @@ ever leaves here as a whole: the end of a download is held back until all of it 
 
 import hashlib
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,15 +21,14 @@ from cachew.plumbing.disk import free_bytes
 from cachew.plumbing.errors import (
     CachewError,
     CorruptObject,
-    SpoolFailed,
     StorageUnavailable,
     UpstreamError,
     UpstreamUnreachable,
 )
 from cachew.plumbing.metrics import Metrics
-from cachew.plumbing.shared import Shared
+from cachew.plumbing.production import Followed, Production
 from cachew.plumbing.spool import Spool
-from cachew.plumbing.streams import PIECE, Source
+from cachew.plumbing.streams import Source, owned
 from cachew.smarthttp.lfsbatch import Wanted
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 
@@ -63,19 +63,40 @@ class Order:
 _Key = tuple[str, int]
 
 
-@dataclass(eq=False)
-class _Download:
-    """An object on its way.
+class _Download(Production):
+    """An object on its way to those who wait for it and into the cache.
 
-    :param receiving: whether anything has been read of it.
-    :param abandoned: whether nobody waits for it any more.
+    :param source: gives it.
+    :param size: how many bytes it has.
+    :param lost: called with what kept it from being stored, unless nobody waited for it any more.
     """
 
-    source: "Verified"
-    spool: Spool
-    storing: Storing
-    receiving: bool = False
-    abandoned: bool = False
+    def __init__(
+        self, *, source: "Verified", spool: Spool, storing: Storing, size: int, lost: Callable[[Exception], object]
+    ) -> None:
+        super().__init__(source=source, spool=spool)
+        self._storing, self._size, self._lost = storing, size, lost
+
+    def worth_finishing(self) -> bool:
+        """Say whether all of it is here."""
+        return self.spool.size >= self._size
+
+    async def received(self, piece: bytes) -> None:
+        """Store a piece."""
+        await self._storing.write(piece)
+
+    async def whole(self) -> None:
+        """Keep it."""
+        await self._storing.commit()
+
+    def broke_off(self, failure: Exception) -> None:
+        """Say why it is not kept."""
+        if not self.given_up:
+            self._lost(failure)
+
+    async def over(self) -> None:
+        """Forget what was not kept."""
+        await self._storing.abort()
 
 
 class LfsObjects:
@@ -102,9 +123,8 @@ class LfsObjects:
         metrics: Metrics,
     ) -> None:
         self._cache, self._client, self._spools, self._min_free = cache, client, spools, min_free
-        self._background, self._metrics = background, metrics
-        self._beginning: Shared[_Key, _Download] = Shared()
-        self._running: dict[_Key, _Download] = {}
+        self._metrics = metrics
+        self._downloads: Followed[_Key, _Download] = Followed(start=background.start)
 
     async def kept(self, order: Order) -> Entry | None:
         """Open an object that is kept; None when it isn't, or is not of the size that it should be."""
@@ -139,47 +159,41 @@ class LfsObjects:
         :raise UpstreamError: when it isn't to be had.
         """
         key = order.key, order.wanted.size
+        mine = False
+
+        async def begin() -> _Download:
+            nonlocal mine
+            mine = True
+            return await self._begin(order)
+
         while True:
-            download = self._running.get(key)
-            source = "upstream" if download is None and key not in self._beginning else "shared"
             try:
-                if download is None:
-                    download = await self._beginning.run(key, lambda: self._begin(key, order))
-                followed = download.spool.follow(offset)
-            except SpoolFailed:
-                self._running.pop(key, None)  # it ended while we waited for our turn
+                share = await self._downloads.follow(key, begin, offset)
             except UpstreamError:
-                if source == "upstream":
+                if mine:
                     raise
                 # Another client's leave was not good enough, which says nothing about this one's.
             else:
-                self._metrics.lfs_objects.labels(source).inc()
-                self._go_on(key, download)
-                return followed
+                assert share is not None
+                self._metrics.lfs_objects.labels("upstream" if mine else "shared").inc()
+                return share.source
 
-    async def _begin(self, key: _Key, order: Order) -> _Download:
+    async def _begin(self, order: Order) -> _Download:
         response = await self._ask(order)
         storing = Storing()
-        try:
+        with owned(response.source):
             creating = self._cache.create(
                 NAMESPACE, order.key, headers={"Content-Type": CONTENT_TYPE}, etag=order.wanted.oid,
                 digest=order.wanted.oid,
             )  # fmt: skip
             await storing.begin(creating)
-        except BaseException:
-            response.source.close()
-            raise
-        source = Verified(response.source, order.wanted, response.url)
-        download = _Download(source, Spool(path=self._spools / uuid.uuid4().hex), storing)
-        self._running[key] = download
-        return download
-
-    def _go_on(self, key: _Key, download: _Download) -> None:
-        """Begin to receive, now that somebody follows: nothing is received for nobody."""
-        if not download.receiving:
-            download.receiving = True
-            download.spool.when_idle().addCallback(lambda _: _abandon(download, key[1]))
-            self._background.start(self._receive(key, download), f"download of LFS object {key[0]}")
+            return _Download(
+                source=Verified(response.source, order.wanted, response.url),
+                spool=Spool(path=self._spools / uuid.uuid4().hex),
+                storing=storing,
+                size=order.wanted.size,
+                lost=lambda failure: self._log_failure(order.key, failure),
+            )
 
     async def _ask(self, order: Order) -> UpstreamResponse:
         response = await self._client.download(order.href, order.headers, home=order.home)
@@ -188,41 +202,12 @@ class LfsObjects:
             raise UpstreamUnreachable(response.url, f"has {response.length} bytes for {_named(order.wanted)}")
         return response
 
-    async def _receive(self, key: _Key, download: _Download) -> None:
-        source, spool, storing = download.source, download.spool, download.storing
-        try:
-            while piece := await source.read(PIECE):
-                spool.write(piece)
-                await storing.write(piece)
-            spool.finish()
-            await storing.commit()
-        except (Exception, CancelledError) as error:
-            spool.fail(error)
-            if not download.abandoned:
-                self._log_failure(key[0], error)
-        finally:
-            source.close()
-            if self._running.get(key) is download:
-                del self._running[key]
-            await storing.abort()
-            try:
-                await spool.when_idle()
-            finally:
-                spool.discard()
-
     def _log_failure(self, key: str, error: BaseException) -> None:
         if isinstance(error, CancelledError):
             return
         if not isinstance(error, CachewError | OSError):
             raise error
         self.log.warn("LFS object {key} is not kept: {error}", key=key, error=str(error))
-
-
-def _abandon(download: _Download, size: int) -> None:
-    """Give a download up that nobody follows, unless all of it is here."""
-    if download.spool.state == "open" and download.spool.size < size:
-        download.abandoned = True
-        download.source.close()
 
 
 class Verified:

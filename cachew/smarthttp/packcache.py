@@ -8,22 +8,21 @@ kept (:mod:`cachew.smarthttp.packcheck`); everything else is shared while it is 
 
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from cachew.plumbing.disk import free_bytes
-from cachew.plumbing.errors import SpoolFailed
+from cachew.plumbing.production import Followed, Production
 from cachew.plumbing.shared import Shared
-from cachew.plumbing.streams import FileSource, Source
+from cachew.plumbing.spool import Spool
+from cachew.plumbing.streams import FileSource, Source, owned
 from cachew.smarthttp import packfiles
 from cachew.smarthttp.packfiles import Damaged, Stamp
-from cachew.smarthttp.production import Production, start
 
 T = TypeVar("T")
 Origin = Literal["file", "followed", "produced", "direct"]
@@ -56,6 +55,34 @@ class _Kept:
     """None until the file has been verified after a restart."""
 
 
+class _Answer(Production):
+    """An answer on its way.
+
+    :param keep: called when all of it is in the spool.
+    :param lost: called with what kept it from being kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        path: Path,
+        keep: Callable[[Spool], Coroutine[Any, Any, None]],
+        lost: Callable[[Exception], object],
+    ) -> None:
+        super().__init__(source=source, spool=Spool(path=path))
+        self._keep, self._lost = keep, lost
+
+    async def whole(self) -> None:
+        """Keep it, if it is a whole pack."""
+        await self._keep(self.spool)
+
+    def broke_off(self, failure: Exception) -> None:
+        """Tell the log when it was whole; otherwise the failure is for the followers."""
+        if self.spool.state == "finished":
+            self._lost(failure)
+
+
 class PackCache:
     """Keeps answers below a directory of its own.
 
@@ -84,8 +111,7 @@ class PackCache:
         self._directory, self._limit, self._min_free = directory, limit, min_free
         self._threads, self._clock, self._free_space = threads, clock, free_space
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._productions: dict[str, tuple[Production, Deferred[None]]] = {}
-        self._begun: Shared[str, Production | None] = Shared()
+        self._answers: Followed[str, _Answer] = Followed()
         self._checked: Shared[str, None] = Shared()
         self._numbers = count(1)
         self.size = 0
@@ -101,7 +127,7 @@ class PackCache:
     @property
     def producing(self) -> int:
         """How many answers are under way."""
-        return len(self._productions)
+        return self._answers.running
 
     async def open(self) -> None:
         """Take stock of what an earlier run has kept; it is verified when it is first asked for."""
@@ -111,10 +137,7 @@ class PackCache:
 
     async def stop(self) -> None:
         """Give up what is under way and wait for its end."""
-        self._begun.cancel_all()
-        for production, ended in list(self._productions.values()):
-            production.abandon()
-            await _end_of(ended)
+        await self._answers.stop()
 
     async def response(self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]]) -> Response:
         """Return the answer for a key, from wherever it is to be had most cheaply.
@@ -122,29 +145,15 @@ class PackCache:
         :param produce: makes the answer; called at most once for all who ask at the same time. What it raises (that the
             mirror refused, for one) is raised here for each of them.
         """
-        if (under_way := self._productions.get(key)) is not None:
-            # One that is over is still known while room is made for it; by then it is kept.
-            with suppress(SpoolFailed):
-                return Response(under_way[0].follow(), "followed")
+        if (under_way := self._answers.join(key)) is not None:
+            return Response(under_way.source, "followed")
+        # One that is over is still known while room is made for it; by then it is kept.
         if (kept := await self.get(key)) is not None:
             return Response(kept, "file")
-        mine = False
-
-        async def begin() -> Production | None:
-            nonlocal mine
-            mine = True
-            return await self._begin(key, produce)
-
-        production = await self._begun.run(key, begin)
-        if production is not None:
-            try:
-                source = production.follow()
-            except SpoolFailed:
-                # It has ended before this client's turn came, and was not kept.
-                return Response(await produce(), "direct")
-            self._run(key, production)
-            return Response(source, "produced" if mine else "followed")
-        return Response(await produce(), "direct")
+        share = await self._answers.follow(key, lambda: self._begin(key, produce))
+        if share is None:
+            return Response(await produce(), "direct")
+        return Response(share.source, "produced" if share.began else "followed")
 
     async def get(self, key: str) -> FileSource | None:
         """Return a kept answer, or None.
@@ -178,40 +187,29 @@ class PackCache:
         self.size += size - (previous.size if previous else 0)
         self._kept[key] = _Kept(size, stamp)
 
-    async def _begin(self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]]) -> Production | None:
-        """Start the production for a key, unless there is no space for it."""
-        if (under_way := self._productions.get(key)) is not None:
-            return under_way[0]
+    async def _begin(self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]]) -> _Answer | None:
+        """Begin the production for a key, unless there is no space for it."""
         if not await self._make_room():
             return None
         path = self._directory / f"{key}.{next(self._numbers)}.part"
-        return Production(path=path, source=await produce())
+        source = await produce()
+        with owned(source):
+            return _Answer(
+                source=source,
+                path=path,
+                keep=lambda spool: self._keep(key, spool),
+                lost=lambda failure: self._log.failure("could not keep pack {key}", Failure(failure), key=key),
+            )
 
-    def _run(self, key: str, production: Production) -> None:
-        """Set a production going, now that somebody follows it."""
-        if production.spool.state == "open" and key not in self._productions:
-            ended: Deferred[None] = Deferred()
-            self._productions[key] = production, ended
-            start(production).addCallback(lambda _: Deferred.fromCoroutine(self._settle(key, production))).addErrback(
-                lambda failure: self._log.failure("could not keep pack {key}", failure, key=key)
-            ).addBoth(self._ended, key, ended)
-
-    def _ended(self, _: object, key: str, ended: Deferred[None]) -> None:
-        del self._productions[key]
-        ended.callback(None)
-
-    async def _settle(self, key: str, production: Production) -> None:
-        """Keep a production that is whole, and drop any other."""
-        spool = production.spool
-        try:
-            if spool.state == "finished" and (self._limit is None or spool.size <= self._limit):
-                stamp = await self._threads(packfiles.seal, spool.path, key=key, size=spool.size)
-                if stamp is not None:
-                    spool.keep(self._path(key))
-                    self._add(key, stamp.whole, stamp)
-                    await self._shrink(self._limit)
-        finally:
-            spool.discard()
+    async def _keep(self, key: str, spool: Spool) -> None:
+        """Keep what has been spooled, if it is a whole pack."""
+        if self._limit is not None and spool.size > self._limit:
+            return
+        stamp = await self._threads(packfiles.seal, spool.path, key=key, size=spool.size)
+        if stamp is not None:
+            spool.keep(self._path(key))
+            self._add(key, stamp.whole, stamp)
+            await self._shrink(self._limit)
 
     async def _make_room(self) -> bool:
         """Drop the least recently used until the file system has its floor; say whether it has."""
@@ -241,10 +239,3 @@ class PackCache:
         for key in gone:
             self.size -= self._kept.pop(key).size
         await self._threads(packfiles.remove, [self._path(key) for key in gone])
-
-
-async def _end_of(ended: Deferred[None]) -> None:
-    """Wait for a Deferred that others wait for too."""
-    mine: Deferred[None] = Deferred()
-    ended.addCallback(lambda _: mine.callback(None))
-    await mine

@@ -9,6 +9,7 @@ one file.
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -122,7 +123,8 @@ def open_kept(path: Path, stamp: Stamp, *, now: float) -> BinaryIO:
     if _stamp(file, stamp.size) != stamp:
         file.close()
         raise Damaged(f"{path.name} has been changed")
-    os.utime(file.fileno(), ns=(int(now * 1e9), stamp.modified))
+    with suppress(OSError):  # the order of use is lost on a file system that can't be written
+        os.utime(file.fileno(), ns=(int(now * 1e9), stamp.modified))
     return file
 
 

@@ -28,6 +28,7 @@ from cachew.plumbing.framewriter import InThread, Sink
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import Source
+from cachew.plumbing.threads import made_in_thread
 from cachew.snapshots.variants import NAMESPACE
 
 Begin = Callable[[Mapping[str, str]], Awaitable[Sink]]
@@ -239,11 +240,13 @@ class Productions:
             await order.requires()
         async with self._slots.take(order.owner):
             started = self._clock.seconds()
-            directory = Path(await self._threads(_make_directory, self._scratch))
+            directory = await made_in_thread(
+                self._threads, lambda: _make_directory(self._scratch), give_up=_remove_directory
+            )
             try:
                 stored = await self._make(order, production, spool, directory)
             finally:
-                await self._threads(shutil.rmtree, directory, ignore_errors=True)
+                await self._threads(_remove_directory, directory)
             seconds = self._clock.seconds() - started
             what = "made {key}, {size} bytes in {seconds:.1f}s"
             if not stored:
@@ -280,9 +283,13 @@ class Productions:
             await storing.abort()
 
 
-def _make_directory(scratch: Path) -> str:
+def _make_directory(scratch: Path) -> Path:
     scratch.mkdir(parents=True, exist_ok=True)
-    return tempfile.mkdtemp(prefix="work-", dir=scratch)
+    return Path(tempfile.mkdtemp(prefix="work-", dir=scratch))
+
+
+def _remove_directory(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _empty_directory(scratch: Path) -> None:

@@ -14,7 +14,7 @@ from cachew.http.bodies import send
 from cachew.http.conditional import evaluate
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import Forbidden, TooLarge, UpstreamUnreachable
-from cachew.plumbing.streams import BytesSource, Source, read_all
+from cachew.plumbing.streams import BytesSource, Source, owned, read_all
 from cachew.smarthttp.lfsbatch import MEDIA_TYPE, Address, Download, Wanted, is_oid, take_over, wanted_in
 from cachew.smarthttp.lfsgrant import Grant, seal, unseal
 from cachew.smarthttp.lfsobjects import CONTENT_TYPE, LfsObjects, Order
@@ -96,7 +96,8 @@ class LfsRoutes:
     async def _changed(
         self, answer: UpstreamResponse, identity: Identity, wanted: frozenset[Wanted], origin: str
     ) -> UpstreamResponse:
-        home, now = self._remotes.of(identity).url, self._now()
+        with owned(answer.source):
+            home, now = self._remotes.of(identity).url, self._now()
         try:
             text = await read_all(answer.source, _ANSWER_LIMIT)
         except TooLarge as failure:

@@ -16,7 +16,7 @@ from cachew.mirrors.refs import RefState, of_listing
 from cachew.plumbing.errors import CachewError, UpstreamBusy, UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
-from cachew.plumbing.streams import FileSource, Source, read_start
+from cachew.plumbing.streams import FileSource, Source, owned, read_start
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.packkey import mark, pack_key
@@ -88,10 +88,10 @@ class Packs:
                 length=body.size,
                 protocol=protocol,
             )
-            refusal = await response.refusal()
-            if refusal is not None:
-                response.source.close()
-                raise MirrorRefused(refusal)
+            with owned(response.source):
+                refusal = await response.refusal()
+                if refusal is not None:
+                    raise MirrorRefused(refusal)
             return response.source
 
         key = self._key(mirror, command, lambda: mirror.ref_state)
@@ -147,20 +147,21 @@ class Packs:
         if (credential := await self._shown(identity, authorization)) is not None:
             headers.append((b"Authorization", credential.encode("latin-1")))
         response = await self._client.forward(b"POST", f"{url}/git-upload-pack", headers, body.source(), body.size)
-        kept = {name.lower(): value for name, value in response.headers}
-        if response.status != 200:
-            words = await read_start(response.source, _REFUSAL_TEXT)
-            raise UpstreamRefused(url, status=response.status, headers=response.headers, body=words)
-        if kept.get(b"content-type", b"").split(b";")[0].strip() != _RESULT or b"content-encoding" in kept:
-            response.source.close()
-            raise UpstreamUnreachable(url, "its answer to a fetch is not git's")
+        with owned(response.source):
+            kept = {name.lower(): value for name, value in response.headers}
+            if response.status != 200:
+                words = await read_start(response.source, _REFUSAL_TEXT)
+                raise UpstreamRefused(url, status=response.status, headers=response.headers, body=words)
+            if kept.get(b"content-type", b"").split(b";")[0].strip() != _RESULT or b"content-encoding" in kept:
+                raise UpstreamUnreachable(url, "its answer to a fetch is not git's")
         return response.source
 
     async def _send(self, request: Any, response: Response, producer: str) -> None:
-        origin = producer if response.origin in ("produced", "direct") else "packcache"
-        self._metrics.served.labels(origin).inc()
-        outcome_of(request).source = origin
-        request.setHeader(b"Content-Type", _RESULT)
-        request.setHeader(b"Cache-Control", b"no-cache, max-age=0, must-revalidate")
         source = response.source
+        with owned(source):
+            origin = producer if response.origin in ("produced", "direct") else "packcache"
+            self._metrics.served.labels(origin).inc()
+            outcome_of(request).source = origin
+            request.setHeader(b"Content-Type", _RESULT)
+            request.setHeader(b"Cache-Control", b"no-cache, max-age=0, must-revalidate")
         await send(request, source, length=source.length if isinstance(source, FileSource) else None)

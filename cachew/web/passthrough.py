@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import CancelledError
-
 from cachew.http.bodies import send
 from cachew.http.collecting import Body
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import SpoolFailed
-from cachew.plumbing.shared import Shared
+from cachew.plumbing.production import Followed, Production, Share
 from cachew.plumbing.spool import Spool
-from cachew.plumbing.streams import PIECE, BytesSource, Source
+from cachew.plumbing.streams import BytesSource, Source, owned
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
@@ -51,11 +48,13 @@ class Question:
     authorization: str | None
 
 
-@dataclass
-class _Response:
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    spool: Spool
+class _Response(Production):
+    """A response of the upstream that is received for all who have asked the same."""
+
+    def __init__(self, upstream: UpstreamResponse, path: Path) -> None:
+        super().__init__(source=upstream.source, spool=Spool(path=path))
+        self.status = upstream.status
+        self.headers = list(upstream.headers)
 
 
 class PassThrough:
@@ -77,10 +76,8 @@ class PassThrough:
         background: Background,
         shown: Shown = as_it_is,
     ) -> None:
-        self._client, self._remotes, self._spools, self._background = client, remotes, spools, background
-        self._shown = shown
-        self._heads: Shared[str, _Response] = Shared()
-        self._running: dict[str, _Response] = {}
+        self._client, self._remotes, self._spools, self._shown = client, remotes, spools, shown
+        self._responses: Followed[str, _Response] = Followed(start=background.start)
 
     async def stream(
         self,
@@ -109,9 +106,11 @@ class PassThrough:
             _body_of(request) if body is None else BytesSource(body),
             request.body_length if body is None else len(body),
         )
-        if change is not None:
-            response = await change(response)
-        _begin(request, response.status, list(response.headers))
+        with owned(response.source):
+            if change is not None:
+                response = await change(response)
+        with owned(response.source):
+            _begin(request, response.status, list(response.headers))
         source = _Watched(response.source, on_piece) if response.status == 200 else response.source
         await send(request, source, length=response.length)
         return response.status
@@ -122,20 +121,15 @@ class PassThrough:
         :raise UpstreamError: when there is no response.
         """
         outcome_of(request).source = "upstream"
-        response, source = await self._follow(question)
-        _begin(request, response.status, response.headers)
-        await send(request, source)
+        share = await self._follow(question)
+        with owned(share.source):
+            _begin(request, share.production.status, share.production.headers)
+        await send(request, share.source)
 
-    async def _follow(self, question: Question) -> tuple[_Response, Source]:
-        while True:
-            response = self._running.get(question.key)
-            if response is None:
-                response = await self._heads.run(question.key, lambda: self._ask(question))
-            try:
-                return response, response.spool.follow()
-            except SpoolFailed:
-                # It ended while we waited for our turn; the next one is ours.
-                self._running.pop(question.key, None)
+    async def _follow(self, question: Question) -> Share[_Response]:
+        share = await self._responses.follow(question.key, lambda: self._ask(question))
+        assert share is not None
+        return share
 
     async def _ask(self, question: Question) -> _Response:
         upstream = await self._client.forward(
@@ -145,30 +139,9 @@ class PassThrough:
             question.body.source() if question.body is not None else None,
             question.body.size if question.body is not None else None,
         )
-        self._spools.mkdir(parents=True, exist_ok=True)
-        spool = Spool(path=self._spools / uuid.uuid4().hex)
-        response = _Response(upstream.status, list(upstream.headers), spool)
-        self._running[question.key] = response
-        receiving = self._receive(question.key, upstream, response)
-        self._background.start(receiving, f"response for {question.identity.name}")
-        return response
-
-    async def _receive(self, key: str, upstream: UpstreamResponse, response: _Response) -> None:
-        spool = response.spool
-        try:
-            while piece := await upstream.source.read(PIECE):
-                spool.write(piece)
-                if not spool.followers and spool.size > PIECE:
-                    raise SpoolFailed("nobody reads it any more")
-            spool.finish()
-        except (Exception, CancelledError) as error:
-            spool.fail(error)
-        finally:
-            upstream.source.close()
-            if self._running.get(key) is response:
-                del self._running[key]
-            await spool.when_idle()
-            spool.discard()
+        with owned(upstream.source):
+            self._spools.mkdir(parents=True, exist_ok=True)
+            return _Response(upstream, self._spools / uuid.uuid4().hex)
 
 
 def question_of(

@@ -18,7 +18,7 @@ from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import BadRequest, CorruptObject, NotFound, SpoolFailed, StorageUnavailable, UnknownPath
 from cachew.plumbing.pktline import FLUSH, encode_all
-from cachew.plumbing.streams import BytesSource, Source
+from cachew.plumbing.streams import BytesSource, Source, owned
 from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles, parse_base, tip_of
 from cachew.snapshots.bundlelist import pairs, render
 from cachew.snapshots.bundlestore import BundleStore
@@ -97,8 +97,10 @@ class SnapshotRoutes:
         if entry is None:
             await self._make(request, identity, variant)
             return
-        self._check_staleness(identity)
-        await self._serve(request, entry, self._bundle_header(identity, variant, entry.info, prepare=True))
+        with owned(entry):
+            self._check_staleness(identity)
+            more = self._bundle_header(identity, variant, entry.info, prepare=True)
+        await self._serve(request, entry, more)
 
     async def _cached(self, identity: Identity, variant: Variant) -> Entry | None:
         try:
@@ -125,7 +127,8 @@ class SnapshotRoutes:
         if entry is None:
             self._warm(identity, variant.name)
             raise NotFound(f"no LFS snapshot of {identity.name} is cached")
-        self._check_staleness(identity)
+        with owned(entry):
+            self._check_staleness(identity)
         await self._serve(request, entry, {})
 
     async def _bundle(self, request: Any, identity: Identity) -> None:
@@ -190,13 +193,10 @@ class SnapshotRoutes:
                 raise
             await self._serve(request, entry, {})
             return
-        try:
+        with owned(source):
             await production.begun()
-        except BaseException:
-            source.close()
-            raise
-        for name, value in production.headers.items():
-            request.setHeader(name.encode(), value.encode())
+            for name, value in production.headers.items():
+                request.setHeader(name.encode(), value.encode())
         await send(request, source)
 
     async def _serve(self, request: Any, entry: Entry, more: Mapping[str, str]) -> None:
@@ -247,9 +247,10 @@ async def answer_as_decided(request: Any, decision: Decision, source: Source, he
     :raise PreconditionFailed: when the client insists on another version.
     :raise RangeNotSatisfiable: when it asks for a range of bytes that are not there.
     """
-    request.setResponseCode(decision.status)
-    for name, value in {**headers, **decision.headers}.items():
-        request.setHeader(name.encode(), value.encode())
+    with owned(source):
+        request.setResponseCode(decision.status)
+        for name, value in {**headers, **decision.headers}.items():
+            request.setHeader(name.encode(), value.encode())
     if decision.status in (200, 206):
         await send(request, source, length=decision.length)
     else:

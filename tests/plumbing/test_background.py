@@ -43,8 +43,8 @@ def test_failures_are_logged(flush_logged_errors: Callable[..., list[Any]]) -> N
 
 
 def test_stopping_waits_for_the_end() -> None:
-    """Everything is cancelled and waited for; what comes later does not start."""
-    background, cleaned, late = Background(), Deferred[None](), list[int]()
+    """Everything is cancelled and waited for, what comes later too."""
+    background, cleaned = Background(), Deferred[None]()
 
     async def work() -> None:
         try:
@@ -52,12 +52,24 @@ def test_stopping_waits_for_the_end() -> None:
         finally:
             await cleaned
 
-    async def begin() -> None:
-        late.append(1)
-
     background.start(work(), "work")
     stopped = Deferred.fromCoroutine(background.stop())
-    background.start(begin(), "late")
-    assert not stopped.called and not late
+    background.start(work(), "late")
+    assert not stopped.called
     cleaned.callback(None)
-    assert stopped.called
+    assert stopped.called and background.under_way == []
+
+
+def test_what_is_started_after_the_stop_lets_go_of_what_it_was_handed() -> None:
+    """Work that comes too late is cancelled where it first waits, so its own clean-up runs."""
+    background, closed = Background(), list[str]()
+    Deferred.fromCoroutine(background.stop())
+
+    async def work() -> None:
+        try:
+            await Deferred[None]()
+        finally:
+            closed.append("source")
+
+    background.start(work(), "late")
+    assert closed == ["source"] and background.under_way == []

@@ -1,0 +1,211 @@
+"""What serves clones and fetches, each wait of which is a step (:mod:`tests.fakes.disturbance`)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import ProcessFailed
+from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
+from cachew.plumbing.process import Command
+from cachew.plumbing.streams import Source
+from cachew.upstream.client import UpstreamResponse
+from tests.fakes.disturbance import Sources, SteppedSource, Steps
+
+IDENTITY = Identity("git.example", "org/repo")
+OID = "a" * 40
+_CONTENT = b"PACK" + b"x" * 1000
+PACK = encode_all([b"packfile\n", b"\x01" + _CONTENT + sha1(_CONTENT).digest(), FLUSH])
+RESULT = "application/x-git-upload-pack-result"
+FETCH = encode_all([b"command=fetch", b"object-format=sha1", DELIM, b"want " + OID.encode(), b"done", FLUSH])
+
+
+def threads_of(steps: Steps) -> Callable[..., Any]:
+    """Return threads whose work is done, like that of real ones, though who has asked leaves meanwhile."""
+
+    async def in_thread(function: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        result = function(*args, **more)
+        await steps.reach(f"thread {getattr(function, '__name__', function)}")
+        return result
+
+    return in_thread
+
+
+class FakeChild:
+    """A process that runs nowhere; it ends when its output has been read or closed."""
+
+    def __init__(self, command: Command, output: SteppedSource) -> None:
+        self.command, self._output = command, output
+        self.running = True
+        self._waiters: list[Deferred[None]] = []
+
+    @property
+    def stdout(self) -> Source:
+        """What it writes."""
+        return self
+
+    async def read(self, size: int) -> bytes:
+        """Return what it writes next."""
+        data = await self._output.read(size)
+        if not data:
+            self._end()
+        return data
+
+    def close(self) -> None:
+        """End it."""
+        self._output.close()
+        self._end()
+
+    def _end(self) -> None:
+        self.running = False
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(None)
+
+    async def wait(self) -> None:
+        """Wait for its end."""
+        if self.running:
+            waiter: Deferred[None] = Deferred()
+            self._waiters.append(waiter)
+            await waiter
+
+
+class FakeProcesses:
+    """Starts processes that run nowhere.
+
+    :param outputs: what each of them writes, in pieces.
+    """
+
+    def __init__(self, steps: Steps, *outputs: bytes) -> None:
+        self._steps, self._outputs = steps, outputs
+        self.children: list[FakeChild] = []
+
+    def start(self, command: Command, *, stdin: Source | None = None, **_: Any) -> FakeChild:
+        """Start one."""
+        if stdin is not None:
+            stdin.close()
+        self.children.append(FakeChild(command, SteppedSource(self._steps, list(self._outputs), "backend")))
+        return self.children[-1]
+
+    def left(self) -> list[str]:
+        """Name what runs."""
+        return ["a child runs" for child in self.children if child.running]
+
+
+class FakeUpstream:
+    """Answers forwarded requests and downloads.
+
+    :param pieces: of each answer.
+    """
+
+    def __init__(self, steps: Steps, *pieces: bytes, content_type: str = RESULT, status: int = 200) -> None:
+        self._steps, self._pieces, self._type, self._status = steps, pieces, content_type, status
+        self.sources = Sources(steps)
+        self.asked = 0
+
+    async def forward(
+        self, method: bytes, url: str, headers: Any, body: Source | None = None, length: int | None = None
+    ) -> UpstreamResponse:
+        """Pass a request on."""
+        self.asked += 1
+        try:
+            await self._steps.reach("upstream answers")
+        finally:
+            if body is not None:
+                body.close()
+        return self._response(url)
+
+    async def download(self, href: str, headers: Any, *, home: str) -> UpstreamResponse:
+        """Get an object."""
+        self.asked += 1
+        await self._steps.reach("storage answers")
+        return self._response(href)
+
+    def may_hold(self, href: str, *, home: str) -> bool:
+        """Whether it may be fetched from there."""
+        return True
+
+    def _response(self, url: str) -> UpstreamResponse:
+        source = self.sources.of(*self._pieces, name="upstream")
+        length = sum(map(len, self._pieces))
+        return UpstreamResponse(self._status, [(b"Content-Type", self._type.encode())], source, length, url)
+
+
+class FakeMaintenance:
+    """Looks after nothing."""
+
+    async def suspect(self) -> None:
+        """Believe that all is well."""
+
+
+@dataclass
+class FakeMirror:
+    """A mirror that has what is wanted, or nothing."""
+
+    directory: Path
+    ready: bool = True
+    identity: Identity = IDENTITY
+    refs: dict[str, str] = field(default_factory=lambda: {"refs/heads/main": OID})
+    instance: str = "1"
+    object_format: str = "sha1"
+    lacks: bool = False
+    maintenance: FakeMaintenance = field(default_factory=FakeMaintenance)
+
+    def missing(self, oids: Sequence[str]) -> list[str]:
+        """Return what it lacks."""
+        return list(oids) if self.lacks else []
+
+    async def lacking(self, oids: Sequence[str]) -> list[str]:
+        """Return what it lacks."""
+        return self.missing(oids)
+
+
+@dataclass
+class FakeMirrors:
+    """One mirror."""
+
+    mirror: FakeMirror
+
+    def obtain(self, identity: Identity) -> FakeMirror:
+        """Return it."""
+        return self.mirror
+
+    def want(self, identity: Identity) -> None:
+        """Nothing is mirrored here."""
+
+
+class FakeSupply:
+    """Finds what the mirror lacks, after a while."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+
+    async def missing(self, mirror: FakeMirror, oids: Sequence[str], authorization: str | None) -> list[str]:
+        """Get it."""
+        await self._steps.reach("supply")
+        mirror.lacks = False
+        return []
+
+
+class FakeFreshness:
+    """Knows no refs."""
+
+    def known(self, identity: Identity) -> None:
+        """Return none."""
+
+
+class FakeRemotes:
+    """Where the upstream is."""
+
+    url = "https://git.example/org/repo"
+
+    def of(self, identity: Identity) -> "FakeRemotes":
+        """Return it."""
+        return self
+
+
+DIED = ProcessFailed("git-http-backend", 128, "fatal: it died")

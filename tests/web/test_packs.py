@@ -1,0 +1,160 @@
+"""Packs on their way to clients that leave, out of mirrors that fail: nothing is held for anybody who is gone."""
+
+import os
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from cachew.plumbing.background import Background
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.process import Processes
+from cachew.plumbing.streams import BytesSource
+from cachew.smarthttp.backend import Backend
+from cachew.smarthttp.packcache import PackCache
+from cachew.web.packs import Packs
+from cachew.web.passthrough import PassThrough
+from cachew.web.uploadpack import UploadPack
+from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
+from tests.fakes.gitserving import (
+    FETCH,
+    IDENTITY,
+    PACK,
+    FakeFreshness,
+    FakeMirror,
+    FakeMirrors,
+    FakeProcesses,
+    FakeRemotes,
+    FakeSupply,
+    FakeUpstream,
+    threads_of,
+)
+
+METRICS = Metrics()
+SLOW = pytest.mark.parametrize("slow", [True, False])
+HEAD = b"Content-Type: application/x-git-upload-pack-result\r\n\r\n"
+REFUSAL = b"0011ERR not our !"
+
+
+def quiet(background: Background) -> Background:
+    """Return it, silent about failures that are a test's own."""
+    background.log = cast(Any, Silence())
+    return background
+
+
+class Silence:
+    """Logs nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **more: None
+
+
+class Fetches:
+    """Two clients that fetch the same; one place for a backend."""
+
+    def __init__(
+        self, steps: Steps, directory: Path, *, mirror: FakeMirror, backend: Sequence[bytes], limit: int
+    ) -> None:
+        self._steps, self._directory = steps, directory
+        self.slots, self.background = Slots(limit=1), quiet(Background())
+        self.upstream, self.processes = FakeUpstream(steps, PACK[:100], PACK[100:]), FakeProcesses(steps, *backend)
+        (directory / "packs").mkdir(exist_ok=True)
+        self.cache = PackCache(
+            directory=directory / "packs", limit=limit, min_free=0, threads=threads_of(steps), clock=lambda: 0.0
+        )
+        self.cache._log = cast(Any, Silence())
+        shared: dict[str, Any] = {"client": self.upstream, "remotes": FakeRemotes()}
+        self.packs = Packs(
+            cache=self.cache,
+            backend=Backend(
+                processes=cast(Processes, self.processes), exec_path=Path("/"), slots=self.slots, home=directory
+            ),
+            freshness=cast(Any, FakeFreshness()),
+            metrics=METRICS,
+            **shared,
+        )
+        self.route = UploadPack(
+            mirrors=cast(Any, FakeMirrors(mirror)),
+            freshness=cast(Any, FakeFreshness()),
+            supply=cast(Any, FakeSupply(steps)),
+            packs=self.packs,
+            passthrough=PassThrough(spools=directory / "spools", background=self.background, **shared),
+            background=self.background,
+            metrics=METRICS,
+            in_thread=threads_of(steps),
+            body_limit=100_000,
+            client_of=lambda request: "192.0.2.1",
+            bundle_uris=cast(Any, None),
+        )
+        self.requests = [self._request() for _ in range(2)]
+        self.descriptors = len(os.listdir("/proc/self/fd"))
+
+    def _request(self) -> FakeRequest:
+        return FakeRequest(self._steps, method=b"POST", body=BytesSource(FETCH), git_protocol="version=2")
+
+    def work(self) -> Sequence[Coroutine[Any, Any, object]]:
+        return [self.route.upload_pack(request, IDENTITY, None) for request in self.requests]
+
+    def settle(self) -> None:
+        """Nothing takes time."""
+
+    def left(self) -> list[str]:
+        found = [*self.upstream.sources.left(), *self.processes.left()]
+        found += [f"{what} taken" for what, count in (("place", self.slots.running),) if count]
+        found += ["waits for a place"] * self.slots.waiting
+        found += ["producing"] * self.cache.producing
+        found += [f"goes on: {what}" for what, _ in self.background.under_way]
+        found += [f"file {path.name}" for path in self._directory.glob("*/*") if path.suffix != ".pack"]
+        found += ["descriptors"] * (len(os.listdir("/proc/self/fd")) != self.descriptors)
+        for path in self._directory.glob("*/*.pack"):
+            path.unlink()
+        return found
+
+
+BACKENDS = {
+    "a pack": (HEAD, PACK[:4], PACK[4:100], PACK[100:]),
+    "a refusal": (HEAD + REFUSAL,),
+    "no header": (b"Content-Type: x\r\n",),
+    "an empty answer": (HEAD,),
+    "no git": (HEAD + b"zzzz",),
+}
+
+
+@SLOW
+@pytest.mark.parametrize("limit", [1 << 20, 0])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_fetch_from_the_mirror_leaves_nothing(tmp_path: Path, backend: str, limit: int, slow: bool) -> None:
+    """No backend, place, source or file stays of a fetch whose client leaves, or which fails, at whichever await."""
+
+    def make(steps: Steps) -> Fetches:
+        mirror = FakeMirror(tmp_path, lacks=True)
+        return Fetches(steps, tmp_path, mirror=mirror, backend=BACKENDS[backend], limit=limit)
+
+    nothing_left(make, slow=slow)
+
+
+@SLOW
+@pytest.mark.parametrize("limit", [1 << 20, 0])
+def test_a_fetch_from_the_upstream_leaves_nothing(tmp_path: Path, limit: int, slow: bool) -> None:
+    """No response of the upstream stays open, whichever await of a fetch without a mirror is disturbed."""
+
+    def make(steps: Steps) -> Fetches:
+        return Fetches(steps, tmp_path, mirror=FakeMirror(tmp_path, ready=False), backend=(), limit=limit)
+
+    nothing_left(make, slow=slow)
+
+
+def test_a_client_that_leaves_before_the_refusal_is_known_frees_its_place(tmp_path: Path) -> None:
+    """Who leaves while upload-pack is still thinking leaves no backend and no place taken."""
+    steps = Steps(slow=True)
+    bench = Fetches(steps, tmp_path, mirror=FakeMirror(tmp_path), backend=(HEAD, PACK), limit=1 << 20)
+    client = Deferred.fromCoroutine(bench.route.upload_pack(bench.requests[0], IDENTITY, None))
+    while "backend.read" not in steps.names or steps.names.count("backend.read") < 2:
+        assert steps.go_on()
+    assert bench.slots.running == 1 and not client.called
+    client.cancel()
+    client.addErrback(lambda gone: None)
+    assert bench.left() == []

@@ -1,0 +1,106 @@
+"""What the upstream answers, on its way to those who have asked."""
+
+import os
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from cachew.http.collecting import HeldBody
+from cachew.plumbing.background import Background
+from cachew.plumbing.streams import BytesSource
+from cachew.upstream.client import UpstreamResponse
+from cachew.web.passthrough import PassThrough, question_of
+from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
+from tests.fakes.gitserving import IDENTITY, FakeRemotes, FakeUpstream
+from tests.fakes.settled import value_of
+from tests.web.test_packs import SLOW, quiet
+
+PIECES = (b"first", b"x" * 300_000, b"last")
+
+
+class Passing:
+    """Two clients that ask the upstream the same.
+
+    :param shared: whether they follow one response, or are sent one each.
+    """
+
+    def __init__(self, steps: Steps, directory: Path, *, shared: bool, pieces: Sequence[bytes] = PIECES) -> None:
+        self._steps, self._directory, self._shared = steps, directory, shared
+        self.background = quiet(Background())
+        self.upstream = FakeUpstream(steps, *pieces)
+        self.passthrough = PassThrough(
+            client=cast(Any, self.upstream),
+            remotes=cast(Any, FakeRemotes()),
+            spools=directory / "spools",
+            background=self.background,
+            shown=self._credential,
+        )
+        self.requests = [FakeRequest(steps, method=b"POST", body=BytesSource(b"body")) for _ in range(2)]
+        self.descriptors = len(os.listdir("/proc/self/fd"))
+
+    async def _credential(self, repository: Any, authorization: str | None) -> str | None:
+        await self._steps.reach("credential")
+        return authorization
+
+    async def _change(self, response: UpstreamResponse) -> UpstreamResponse:
+        await self._steps.reach("change")
+        return response
+
+    def client(self, request: FakeRequest) -> Coroutine[Any, Any, object]:
+        """Return what a client waits for."""
+        if not self._shared:
+            return self.passthrough.stream(request, IDENTITY, "git-receive-pack", change=self._change)
+        question = question_of(
+            request, IDENTITY, "git-upload-pack", body=HeldBody(b"q", digest="q"), authorization=None
+        )
+        return self.passthrough.share(request, question)
+
+    def work(self) -> Sequence[Coroutine[Any, Any, object]]:
+        return [self.client(request) for request in self.requests]
+
+    def settle(self) -> None:
+        """Nothing takes time."""
+
+    def left(self) -> list[str]:
+        found = self.upstream.sources.left()
+        found += [f"goes on: {what}" for what, _ in self.background.under_way]
+        found += [f"file {path.name}" for path in self._directory.glob("spools/*")]
+        found += ["descriptors"] * (len(os.listdir("/proc/self/fd")) != self.descriptors)
+        return found
+
+
+@SLOW
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("pieces", [PIECES, ()])
+def test_a_passed_request_leaves_nothing(tmp_path: Path, shared: bool, pieces: Sequence[bytes], slow: bool) -> None:
+    """No response, spool or work stays of a request whose client leaves, or which fails, at whichever await."""
+    nothing_left(lambda steps: Passing(steps, tmp_path, shared=shared, pieces=pieces), slow=slow)
+
+
+@SLOW
+def test_an_empty_answer_reaches_its_clients_and_is_asked_for_once(tmp_path: Path, slow: bool) -> None:
+    """An upstream that refuses with an empty body is asked once, and each who waits gets its status."""
+    steps = Steps(slow=slow)
+    bench = Passing(steps, tmp_path, shared=True, pieces=())
+    clients = [Deferred.fromCoroutine(work) for work in bench.work()]
+    while steps.go_on():
+        pass
+    for client in clients:
+        value_of(client)
+    assert bench.upstream.asked <= (1 if slow else 2) and bench.left() == []
+    assert all(request.startedWriting for request in bench.requests)
+
+
+def test_the_upstream_is_let_go_of_as_soon_as_nobody_follows(tmp_path: Path) -> None:
+    """A response that nobody follows any more is closed at once, though the upstream sends nothing."""
+    steps = Steps(slow=True)
+    bench = Passing(steps, tmp_path, shared=True)
+    client = Deferred.fromCoroutine(bench.client(bench.requests[0]))
+    while "upstream.read" not in steps.names:
+        assert steps.go_on()
+    client.cancel()
+    client.addErrback(lambda gone: None)
+    assert bench.left() == []
