@@ -114,6 +114,7 @@ def makeService(options: Options) -> IService:
     cast(Any, reactor).seconds = time.monotonic
     environment = Environment(
         search_path=os.environ.get("PATH", os.defpath),
+        home=os.environ.get("HOME", ""),
         cores=len(os.sched_getaffinity(0)),
         descriptors=descriptors.now,
         wall_clock=time.time,

@@ -245,7 +245,7 @@ class CommandCredential(Section):
     kind: Literal["command"] = key("command", "A program that speaks git's credential protocol.")
     url_prefix: BaseUrl = key(..., "The upstream URLs it is for.", example='"https://gitlab.example/"')
     command: Annotated[tuple[Text, ...], AfterValidator(not_empty)] = key(
-        ..., "The program and its arguments.", example='["/usr/local/bin/git-credential-x", "get"]'
+        ..., "The program and its arguments; get is added.", example='["/usr/local/bin/git-credential-x"]'
     )
 
 

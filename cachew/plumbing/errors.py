@@ -145,8 +145,16 @@ class UpstreamUnreachable(UpstreamError):
     """No connection, a broken connection, or an answer that is not git's."""
 
 
+class CredentialUnavailable(UpstreamUnreachable):
+    """The server's own credential for an upstream can't be had at present; the upstream itself was not asked."""
+
+
 class UpstreamTimeout(UpstreamError):
     """The upstream did not answer in time."""
+
+
+class CredentialTimeout(CredentialUnavailable, UpstreamTimeout):
+    """Whoever knows that credential did not answer in time."""
 
 
 class UpstreamBusy(UpstreamError):

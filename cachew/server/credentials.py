@@ -1,6 +1,6 @@
 """The server's own credentials, made out of the settings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from treq.client import HTTPClient
@@ -23,14 +23,14 @@ def make_credentials(
     threads: Threads,
     clock: IReactorTime,
     now: Callable[[], float],
-    search_path: str,
+    environment: Mapping[str, str],
     ignores_case: Callable[[str], bool],
 ) -> Credentials:
     """Make the server's credentials.
 
     :param settings: the config's ``[[credentials]]``.
     :param agent: asks GitHub's API.
-    :param search_path: ``PATH`` for credential commands.
+    :param environment: what credential commands find around them.
     :param ignores_case: whether case makes no difference in the paths of a URL's host.
     """
 
@@ -39,7 +39,7 @@ def make_credentials(
             return _token(setting, threads)
         if isinstance(setting, NetrcCredential):
             return NetrcFile(path=setting.file, in_thread=threads)
-        return CredentialCommand(argv=setting.command, environment={"PATH": search_path}, processes=processes, now=now)
+        return CredentialCommand(argv=setting.command, environment=environment, processes=processes, now=now)
 
     singly = [(one.url_prefix, source(one)) for one in settings if not isinstance(one, GitHubAppCredential)]
     apps = _github_apps(settings, HTTPClient(agent), threads, clock, now)

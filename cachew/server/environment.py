@@ -11,6 +11,7 @@ class Environment:
     """Facts about the machine and the process.
 
     :param search_path: ``PATH``, for finding git and tar.
+    :param home: ``HOME``, for credential commands; empty when there is none.
     :param cores: processors that this process may use.
     :param descriptors: how many files and connections may be open at once.
     :param wall_clock: the time of day, in seconds since the epoch (the reactor's own clock is monotonic).
@@ -28,3 +29,4 @@ class Environment:
     log_levels: LogLevels
     log_dropped: Callable[[], int] = lambda: 0
     on_failed_start: Callable[[], object] = lambda: None
+    home: str = ""

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from cachew.config.grammar import grammar_of
 from cachew.config.settings import GitHubAppCredential, Upstream
 from cachew.server.credentials import make_credentials
+from cachew.server.environment import Environment
 from cachew.server.runtime import Runtime
 from cachew.upstream.agent import make_agents
 from cachew.upstream.backoff import Backoff
@@ -68,7 +69,7 @@ def make_upstream(runtime: Runtime) -> UpstreamParts:
         threads=runtime.threads,
         clock=reactor,
         now=runtime.environment.wall_clock,
-        search_path=runtime.environment.search_path,
+        environment=_of_commands(runtime.environment),
         ignores_case=_ignores_case(settings.upstreams),
     )
     pins = Pins(reactor=reactor, hosts=hosts, timeout=settings.git.connect_timeout)
@@ -99,3 +100,9 @@ def _ignores_case(upstreams: Mapping[str, Upstream]) -> Callable[[str], bool]:
         return scheme == "https" and grammar.ignores_case(host if port == 443 else f"{host}:{port}")
 
     return ignores
+
+
+def _of_commands(environment: Environment) -> Mapping[str, str]:
+    """Return what credential commands find around them: their own files are in the home directory."""
+    home = {"HOME": environment.home} if environment.home else {}
+    return {"PATH": environment.search_path, **home}

@@ -1,5 +1,6 @@
 """The routes, and who is let in to them."""
 
+import os
 import secrets
 import subprocess
 from collections.abc import Callable
@@ -256,7 +257,7 @@ def _packs(runtime: Runtime, upstream: UpstreamParts, store: StoreParts, mirrors
     search_path = runtime.environment.search_path
     backend = Backend(
         processes=runtime.processes,
-        exec_path=_exec_path(search_path),
+        exec_path=exec_path(search_path),
         slots=serving,
         home=runtime.state / "home",
         search_path=search_path,
@@ -316,12 +317,32 @@ def _lfs_routes(
     )
 
 
-def _exec_path(search_path: str) -> Path:
+def exec_path(search_path: str, *, patience: float = 10.0) -> Path:
+    """Ask git where its programs are.
+
+    :param search_path: ``PATH``.
+    :param patience: seconds that git may take.
+    :raise CachewError: when there is no git, or none that works.
+    """
     try:
-        done = subprocess.run(["git", "--exec-path"], env={"PATH": search_path}, capture_output=True, check=True)
+        done = subprocess.run(
+            ["git", "--exec-path"],
+            env={"PATH": search_path},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=patience,
+        )
     except FileNotFoundError:
         raise CachewError(f"git is not installed, or not in any directory of PATH ({search_path})") from None
-    return Path(done.stdout.decode().strip())
+    except subprocess.TimeoutExpired:
+        raise CachewError(f"git --exec-path did not end within {patience:g} seconds; is it a wrapper?") from None
+    except subprocess.CalledProcessError as failure:
+        raise CachewError(f"git --exec-path ended with {failure.returncode}; does git itself work?") from None
+    found = Path(os.fsdecode(done.stdout.strip()))
+    if not (found / "git-http-backend").is_file():
+        raise CachewError(f"git says that its programs are in {str(found)[:200]!r}, where git-http-backend is not")
+    return found
 
 
 def limits_of(settings: Settings, descriptors: int) -> Limits:

@@ -16,6 +16,7 @@ from twisted.internet._sslverify import IOpenSSLTrustRoot
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import DNSLookupError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import (
     IAddress,
     IHostnameResolver,
@@ -129,8 +130,12 @@ class CheckedEndpoint:
                 return Failure(AddressRefused(f"{self._host} has no public address"))
             return failure
 
+        def too_slow(result: Any, seconds: float) -> Any:
+            # Twisted calls an attempt that is given up cancelled, as if nobody waited for it any more.
+            return Failure(ConnectTimeout(f"not within {seconds:g} s")) if isinstance(result, Failure) else result
+
         connected: Deferred[IProtocol] = endpoint.connect(protocolFactory)
-        return connected.addTimeout(self._timeout, self._reactor).addErrback(explain)
+        return connected.addTimeout(self._timeout, self._reactor, too_slow).addErrback(explain)
 
 
 @implementer(IOpenSSLTrustRoot)

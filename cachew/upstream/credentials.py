@@ -5,10 +5,11 @@ path segments. git gets it through the environment of one child process, bound t
 redirect, submodule or `.lfsconfig` takes it elsewhere; it never is in an argument, a file or a URL.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
+from cachew.plumbing.errors import CredentialUnavailable
 from cachew.plumbing.percent import decoded_text, lower
 from cachew.upstream.hosts import origin
 
@@ -19,8 +20,16 @@ class CredentialSource(Protocol):
     async def header_for(self, url: str) -> str | None:
         """Return an ``Authorization`` value for a repository's URL, None when there is none.
 
-        :raise UpstreamUnreachable: when it can't be had at present.
+        :raise CredentialUnavailable: when it can't be had at present.
         """
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """A source that keeps what it was told for a while."""
+
+    def forget(self, url: str, header: str) -> None:
+        """Ask anew the next time, if this is what is kept for a URL."""
 
 
 class Credentials:
@@ -43,21 +52,47 @@ class Credentials:
     async def header_for(self, url: str) -> str | None:
         """Return the ``Authorization`` value for a repository's URL, None when there is none.
 
-        :raise UpstreamUnreachable: when it can't be had at present.
+        :raise CredentialUnavailable: when it can't be had at present.
         """
+        failure: CredentialUnavailable | None = None
+        for source in self._covering(url):
+            try:
+                header = await source.header_for(url)
+            except CredentialUnavailable as error:
+                failure = failure or error
+                continue
+            if header is not None:
+                return header
+        if failure is not None:
+            raise failure
+        return None
+
+    async def renewed(self, url: str, refused: str) -> str | None:
+        """Return another credential for a repository's URL than the one that its upstream has just refused.
+
+        :param refused: that one; a client's own is none of ours.
+        :return: None when there is no other.
+        """
+        kept = [source for source in self._covering(url) if isinstance(source, Renewable)]
+        for source in kept:
+            source.forget(url, refused)
+        try:
+            header = await self.header_for(url) if kept else None
+        except CredentialUnavailable:
+            return None
+        return None if header == refused else header
+
+    def _covering(self, url: str) -> Iterator[CredentialSource]:
         for prefix, source in self._sources:
             if covers(prefix, url, ignore_case=self._ignores_case(url)):
-                header = await source.header_for(url)
-                if header is not None:
-                    return header
-        return None
+                yield source
 
     async def git_environment(self, url: str, environment: Mapping[str, str] | None = None) -> Mapping[str, str]:
         """Return what to add to a git child's environment so that it has the credential for ``url`` and no other.
 
         :param url: the repository's URL.
         :param environment: the child's environment so far; configuration that it carries is kept.
-        :raise UpstreamUnreachable: when the credential can't be had at present.
+        :raise CredentialUnavailable: when the credential can't be had at present.
         """
         header = await self.header_for(url)
         if header is None:

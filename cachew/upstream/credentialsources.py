@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cachew.plumbing.errors import ProcessFailed, TooLarge, UpstreamUnreachable
+from cachew.plumbing.errors import CredentialUnavailable, ProcessFailed, TooLarge
 from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.shared import Shared
 from cachew.upstream.expiring import Expiring
@@ -56,14 +56,14 @@ class TokenFile:
     async def header_for(self, url: str) -> str | None:
         """Return the value.
 
-        :raise UpstreamUnreachable: when the file can't be read or is empty.
+        :raise CredentialUnavailable: when the file can't be read or is empty.
         """
         try:
             token = (await self._in_thread(self._path.read_text)).strip()
             return _of_token(token, self._username)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "holds no usable token"
-            raise UpstreamUnreachable(url, f"the server's token file {self._path}: {reason}") from None
+            raise CredentialUnavailable(url, f"the server's token file {self._path}: {reason}") from None
 
 
 class NetrcFile:
@@ -79,23 +79,23 @@ class NetrcFile:
     async def header_for(self, url: str) -> str | None:
         """Return the value, None when the host has no entry.
 
-        :raise UpstreamUnreachable: when the file can't be read.
+        :raise CredentialUnavailable: when the file can't be read.
         """
         host = urlsplit(url).hostname or ""
         try:
             found = await self._in_thread(_netrc_entry, self._path, host)
         except OSError as error:
-            raise UpstreamUnreachable(url, f"the server's netrc file {self._path}: {error.strerror}") from None
+            raise CredentialUnavailable(url, f"the server's netrc file {self._path}: {error.strerror}") from None
         except (netrc.NetrcParseError, ValueError):
             # its own message quotes the file, secrets included
-            raise UpstreamUnreachable(url, f"the server's netrc file {self._path} is malformed") from None
+            raise CredentialUnavailable(url, f"the server's netrc file {self._path} is malformed") from None
         return None if found is None else basic(*found)
 
 
 class CredentialCommand:
     """A git credential command, asked with ``get`` as gitcredentials(7) describes.
 
-    :param argv: the command, without ``get``.
+    :param argv: the command, with or without ``get`` at its end.
     :param environment: its environment.
     :param processes: runs it.
     :param now: the time in seconds since the epoch.
@@ -111,7 +111,7 @@ class CredentialCommand:
         now: Callable[[], float],
         timeout: float = 10.0,
     ) -> None:
-        self._command = Command((*argv, "get"), dict(environment))
+        self._command = Command((*argv, *([] if argv[-1] == "get" else ["get"])), dict(environment))
         self._processes, self._now, self._timeout = processes, now, timeout
         self._answers: Expiring[str, str] = Expiring(seconds=now, capacity=1000)
         self._questions: Shared[str, str | None] = Shared()
@@ -119,9 +119,14 @@ class CredentialCommand:
     async def header_for(self, url: str) -> str | None:
         """Return the value, None when the command knows none.
 
-        :raise UpstreamUnreachable: when it fails.
+        :raise CredentialUnavailable: when it fails.
         """
         return self._answers.get(url) or await self._questions.run(url, lambda: self._ask(url))
+
+    def forget(self, url: str, header: str) -> None:
+        """Have the command asked anew, because the upstream has refused what it said."""
+        if self._answers.get(url) == header:
+            self._answers.forget(url)
 
     async def _ask(self, url: str) -> str | None:
         parts = urlsplit(url)
@@ -131,9 +136,9 @@ class CredentialCommand:
                 self._command, stdin=question.encode(), timeout=self._timeout, limit=64 * 1024
             )
         except ProcessFailed as failure:
-            raise UpstreamUnreachable(url, f"the server's credential command {_ending(failure)}") from None
+            raise CredentialUnavailable(url, f"the server's credential command {_ending(failure)}") from None
         except TooLarge:
-            raise UpstreamUnreachable(url, "the server's credential command said too much") from None
+            raise CredentialUnavailable(url, "the server's credential command said too much") from None
         said = dict(line.split("=", 1) for line in done.stdout.decode("utf-8", "replace").split("\n") if "=" in line)
         if "username" not in said or "password" not in said:
             return None

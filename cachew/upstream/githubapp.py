@@ -20,7 +20,15 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from cachew.plumbing.errors import CachewError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
+from cachew.plumbing.errors import (
+    CachewError,
+    CredentialTimeout,
+    CredentialUnavailable,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.streams import read_all
 from cachew.upstream.bodies import response_source
@@ -33,7 +41,7 @@ from cachew.upstream.publicrecord import InThread
 API = "https://api.github.com"
 
 RENEW_BEFORE = 600.0
-"""Seconds before its expiry at which a token is renewed."""
+"""Seconds before its expiry at which a token is renewed, or half its life if that is shorter."""
 
 _FOUND_FOR, _MISSING_FOR = 3600.0, 300.0
 _PROOF_FOR = 540.0
@@ -60,7 +68,7 @@ class App:
 @dataclass(frozen=True)
 class _Token:
     value: str = field(repr=False)
-    expires: float
+    renew_at: float
 
 
 class GitHubApps:
@@ -92,13 +100,15 @@ class GitHubApps:
         self._proofs: Expiring[str, str] = Expiring(seconds=now, capacity=100)
         self._found: Expiring[tuple[str, str], str] = Expiring(seconds=now, capacity=10_000)
         self._tokens: Expiring[tuple[str, str], _Token] = Expiring(seconds=now, capacity=1000)
+        self._given: Expiring[str, tuple[str, str]] = Expiring(seconds=now, capacity=1000)
         self._lookups: Shared[tuple[str, str], str] = Shared()
         self._renewals: Shared[tuple[str, str], _Token] = Shared()
 
     async def header_for(self, url: str) -> str | None:
         """Return the ``Authorization`` value for a repository's URL, None when no App is installed for it.
 
-        :raise UpstreamUnreachable: when the API can't be asked, or refuses the App.
+        :raise CredentialUnavailable: when the API can't be asked about one of the Apps, or refuses it, and no other has
+            an installation for this repository.
         """
         parts = urlsplit(url).path.strip("/").removesuffix(".git").split("/")
         if len(parts) < 2 or not all(_NAME.fullmatch(part) and part.strip(".") for part in parts[:2]):
@@ -106,14 +116,34 @@ class GitHubApps:
         where = await self._installation(parts[0].lower(), parts[1].lower())
         if where is None:
             return None
-        token = await self._token(*where)
-        return basic(ANYONE, token.value)
+        try:
+            token = await self._token(*where)
+        except UpstreamError as failure:
+            raise _unavailable(failure) from failure
+        header = basic(ANYONE, token.value)
+        self._given.put(header, (where[0].app_id, where[1]), _FOUND_FOR)
+        return header
+
+    def forget(self, url: str, header: str) -> None:
+        """Have the next token asked for, because the upstream has refused this one."""
+        given = self._given.get(header)
+        if given is not None:
+            self._given.forget(header)
+            self._tokens.forget(given)
 
     async def _installation(self, owner: str, name: str) -> tuple[App, str] | None:
+        """Find the App that is installed for a repository; what is wrong with one App is no matter of the others."""
+        failure: UpstreamError | None = None
         for app in self._apps:
-            found = app.installations.get(owner) or await self._look_up(app, f"{owner}/{name}")
+            try:
+                found = app.installations.get(owner) or await self._look_up(app, f"{owner}/{name}")
+            except UpstreamError as error:
+                failure = failure or error
+                continue
             if found:
                 return app, found
+        if failure is not None:
+            raise _unavailable(failure) from failure
         return next(((app, app.fallback) for app in self._apps if app.fallback), None)
 
     async def _look_up(self, app: App, repository: str) -> str:
@@ -138,7 +168,7 @@ class GitHubApps:
     async def _token(self, app: App, installation: str) -> _Token:
         key = (app.app_id, installation)
         kept = self._tokens.get(key)
-        if kept is not None and kept.expires - self._now() > RENEW_BEFORE:
+        if kept is not None and self._now() < kept.renew_at:
             return kept
         try:
             return await self._renewals.run(key, lambda: self._renew(app, installation))
@@ -151,12 +181,13 @@ class GitHubApps:
         try:
             answer = await self._ask(app, "POST", f"/app/installations/{installation}/access_tokens")
             expires = datetime.datetime.fromisoformat(answer["expires_at"]).timestamp()
-            token = _Token(str(answer["token"]), expires)
+            life = expires - self._now()
+            token = _Token(str(answer["token"]), expires - min(RENEW_BEFORE, life / 2))
         except UpstreamRefused as refusal:
             raise self._refused(app, refusal) from None
         except (KeyError, ValueError, TypeError):
             raise UpstreamUnreachable(self._api, "its answer holds no installation token") from None
-        self._tokens.put((app.app_id, installation), token, expires - self._now() - 30)
+        self._tokens.put((app.app_id, installation), token, life - min(30.0, life / 10))
         return token
 
     def _refused(self, app: App, refusal: UpstreamRefused) -> UpstreamUnreachable:
@@ -214,3 +245,8 @@ class GitHubApps:
                 raise ValueError("not an RSA key")
             key = self._keys[app.app_id] = loaded
         return jwt.encode(claims, key, algorithm="RS256")
+
+
+def _unavailable(failure: UpstreamError) -> CredentialUnavailable:
+    kind = CredentialTimeout if isinstance(failure, UpstreamTimeout) else CredentialUnavailable
+    return kind(failure.upstream, failure.reason)

@@ -7,11 +7,12 @@ request.
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from cachew.plumbing.errors import UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.errors import CredentialUnavailable, UpstreamError, UpstreamRefused, UpstreamUnreachable
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.listing import Capabilities, Listing
 
 _REMEMBERED = 10_000
+_ABOUT_CREDENTIALS = (401, 403, 404)
 _MIRRORED = ("HEAD", "refs/heads/", "refs/tags/")
 
 
@@ -23,6 +24,9 @@ class ServerCredentials(Protocol):
 
     async def git_environment(self, url: str) -> Mapping[str, str]:
         """Return what gives a git child the same."""
+
+    async def renewed(self, url: str, refused: str) -> str | None:
+        """Return another one than that which the upstream has just refused, None when there is no other."""
 
 
 class Pinned(Protocol):
@@ -68,6 +72,20 @@ class Remote:
     async def _ask(
         self, prefixes: tuple[str, ...] | None, authorization: str | None, before: Listing | None = None
     ) -> tuple[Listing, Capabilities]:
+        try:
+            return await self._ask_once(prefixes, authorization, before)
+        except UpstreamRefused as refused:
+            # A token that was revoked, a password that was changed: what is kept of the server's own is renewed once.
+            if authorization is None or refused.status not in _ABOUT_CREDENTIALS:
+                raise
+            renewed = await self._credentials.renewed(self.url, authorization)
+            if renewed is None:
+                raise
+        return await self._ask_once(prefixes, renewed, before)
+
+    async def _ask_once(
+        self, prefixes: tuple[str, ...] | None, authorization: str | None, before: Listing | None
+    ) -> tuple[Listing, Capabilities]:
         known = self._capabilities
         try:
             listing, capabilities = await self._client.list_refs(
@@ -84,8 +102,23 @@ class Remote:
         return listing, capabilities
 
     async def authorization(self) -> str | None:
-        """Return the server's own credential for this repository."""
-        return await self._credentials.header_for(self.url)
+        """Return the server's own credential for this repository, None when it has none or none is needed.
+
+        :raise CredentialUnavailable: when it can't be had at present and the upstream doesn't serve everybody.
+        """
+        try:
+            return await self._credentials.header_for(self.url)
+        except CredentialUnavailable:
+            if await self._serves_everybody():
+                return None
+            raise
+
+    async def _serves_everybody(self) -> bool:
+        try:
+            await self._ask_once(("HEAD",), None, None)
+        except UpstreamError:
+            return False
+        return True
 
     async def list_refs(self) -> Listing:
         """List HEAD, heads and tags with the server's own credential.
@@ -119,7 +152,15 @@ class Remote:
         :raise UpstreamError: when either can't be had, or the upstream's name leads to no public address.
         """
         pins = {} if self._pins is None else await self._pins.git_environment(self._base)
-        return joined(pins, await self._credentials.git_environment(self._base))
+        return joined(pins, await self._own_environment())
+
+    async def _own_environment(self) -> Mapping[str, str]:
+        try:
+            return await self._credentials.git_environment(self._base)
+        except CredentialUnavailable:
+            if await self._serves_everybody():
+                return {}
+            raise
 
 
 def joined(one: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str]:

@@ -1,7 +1,9 @@
 """Real connections on loopback: addresses, certificates, pooling, back-pressure."""
 
+import contextlib
 import datetime
 import ipaddress
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.protocol import Factory, Protocol
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
@@ -21,9 +24,10 @@ from cachew.plumbing.errors import UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource, read_all
-from cachew.upstream.agent import Agents, make_agents
+from cachew.upstream.agent import Agents, CheckedEndpoint, make_agents
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import Timeouts, UpstreamClient
+from cachew.upstream.failures import explain
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities
 
@@ -294,3 +298,24 @@ def certificate(directory: Path) -> tuple[Any, Path]:
     path.write_bytes(pem)
     key_path.write_bytes(private)
     return ssl.DefaultOpenSSLContextFactory(str(key_path), str(path)), path
+
+
+@pytest_twisted.ensureDeferred
+async def test_connecting_takes_too_long() -> None:
+    """An upstream that never takes a connection is told as one that was too slow, not as a client that left."""
+    from twisted.internet import reactor
+
+    with socket.socket() as listening, contextlib.ExitStack() as waiting:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(4):  # what the kernel takes by itself, and what it then drops
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(listening.getsockname())
+        endpoint = CheckedEndpoint(
+            reactor=reactor, host="127.0.0.1", port=listening.getsockname()[1], timeout=0.2, private=True
+        )
+        with pytest.raises(ConnectTimeout) as caught:
+            await endpoint.connect(Factory.forProtocol(Protocol))
+    explained = explain("https://git.example/org/repo", caught.value)
+    assert isinstance(explained, UpstreamTimeout) and "connecting took too long" in str(explained)

@@ -10,9 +10,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from cachew.plumbing.errors import UpstreamUnreachable
+from cachew.plumbing.errors import CredentialUnavailable, UpstreamUnreachable
 from cachew.plumbing.process import Processes
-from cachew.upstream.credentials import Credentials, covers
+from cachew.upstream.credentials import Credentials, CredentialSource, covers
 from cachew.upstream.credentialsources import CredentialCommand, NetrcFile, StaticToken, TokenFile, basic
 
 URL = "https://git.example/org/repo"
@@ -217,3 +217,50 @@ async def test_command_fails() -> None:
     with pytest.raises(UpstreamUnreachable, match="ended with 1") as caught:
         await source.header_for(URL)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_command_that_is_configured_with_get() -> None:
+    """The word is said once."""
+    from twisted.internet import reactor
+
+    source = CredentialCommand(
+        argv=[sys.executable, "-c", f"import sys; assert sys.argv[1:] == ['get']\n{ECHO}", "get"],
+        environment={},
+        processes=Processes(reactor=reactor),
+        now=lambda: 0.0,
+    )
+    assert await source.header_for(URL) is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refused_password_is_asked_for_anew(tmp_path: Path) -> None:
+    """What a command said is kept until the upstream refuses it; another's refusal changes nothing."""
+    password = tmp_path / "password"
+    password.write_text("old")
+    source, _ = command(f"print('username=u\\npassword=' + open({str(password)!r}).read())")
+    credentials = Credentials(sources=[("https://git.example/", source)])
+    old = await credentials.header_for(URL)
+    password.write_text("new")
+    assert old is not None and await credentials.header_for(URL) == old
+    assert await credentials.renewed(URL, basic("u", "another")) == old
+    assert await credentials.renewed(URL, old) == basic("u", "new") == await credentials.header_for(URL)
+    assert await credentials.renewed(URL, basic("u", "new")) is None
+
+
+class Gone:
+    """A source that is in trouble."""
+
+    async def header_for(self, url: str) -> str | None:
+        raise CredentialUnavailable(url, "gone")
+
+
+def test_one_sources_trouble_is_no_others() -> None:
+    """A shorter prefix's credential is taken when the longer one's can't be had; without another that is an error."""
+    sources: list[tuple[str, CredentialSource]] = [
+        ("https://git.example/org", Gone()),
+        ("https://git.example/", StaticToken(token="t")),
+    ]
+    assert now(Credentials(sources=sources).header_for(URL)) == basic("x-access-token", "t")
+    with pytest.raises(CredentialUnavailable):
+        now(Credentials(sources=sources[:1]).header_for(URL))

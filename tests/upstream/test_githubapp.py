@@ -16,7 +16,8 @@ from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from cachew.plumbing.errors import UpstreamTimeout, UpstreamUnreachable
+from cachew.plumbing.errors import CredentialUnavailable, UpstreamTimeout, UpstreamUnreachable
+from cachew.upstream.credentialsources import basic
 from cachew.upstream.githubapp import App, GitHubApps
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -34,6 +35,8 @@ class Api(Resource):
         self.installed: dict[str, dict[str, int]] = {"1": {"org/repo": 77}}
         self.asked: list[str] = []
         self.status: int | None = None
+        self.troubled: dict[str, int] = {}
+        self.life = 3600.0
         self.silent = False
 
     def render(self, request: Any) -> Any:
@@ -45,8 +48,8 @@ class Api(Resource):
         self.asked.append(f"{claims['iss']} {path}")
         if self.silent:
             return NOT_DONE_YET
-        if self.status:
-            request.setResponseCode(self.status)
+        if status := self.troubled.get(claims["iss"], self.status):
+            request.setResponseCode(status)
             return b"{}"
         return self._answer(request, claims["iss"], path)
 
@@ -56,7 +59,7 @@ class Api(Resource):
             request.setResponseCode(404 if found is None else 200)
             return json.dumps({"id": found}).encode()
         request.setResponseCode(201)
-        expires = datetime.datetime.fromtimestamp(EPOCH + self._clock.seconds() + 3600, datetime.UTC)
+        expires = datetime.datetime.fromtimestamp(EPOCH + self._clock.seconds() + self.life, datetime.UTC)
         token = f"token{len(self.asked)}-{path.split('/')[3]}"
         return json.dumps({"token": token, "expires_at": expires.strftime("%Y-%m-%dT%H:%M:%SZ")}).encode()
 
@@ -208,3 +211,54 @@ def test_bad_key(api: Api, clock: Clock, tmp_path: Path, content: bytes | None) 
         path.write_bytes(content)
     with pytest.raises(UpstreamUnreachable, match=r"bad\.pem"):
         token(apps_of(api, clock, App("1", path)))
+
+
+def second_app_of(api: Api) -> None:
+    """Have the second App installed where the first is not."""
+    api.installed = {"1": {}, "2": {"org/repo": 88}}
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+def test_one_apps_trouble_is_no_others(api: Api, clock: Clock, key_file: Path, status: int) -> None:
+    """An App whose API refuses or fails keeps no repository from the App that is installed for it."""
+    second_app_of(api)
+    api.troubled["1"] = status
+    apps = apps_of(api, clock, App("1", key_file), App("2", key_file))
+    assert token(apps, "https://github.com/org/repo") == "token3-88"
+
+
+def test_one_apps_missing_key_is_no_others(api: Api, clock: Clock, key_file: Path, tmp_path: Path) -> None:
+    """A key that is gone keeps no repository from the App that is installed for it."""
+    second_app_of(api)
+    apps = apps_of(api, clock, App("1", tmp_path / "gone.pem"), App("2", key_file))
+    assert token(apps, "https://github.com/org/repo") == "token2-88"
+
+
+def test_where_an_app_can_not_be_asked_about_nothing_is_certain(api: Api, clock: Clock, key_file: Path) -> None:
+    """A repository may be that App's when no other has it; then its credential can't be had, which is said."""
+    second_app_of(api)
+    api.troubled["1"] = 503
+    apps = apps_of(api, clock, App("1", key_file), App("2", key_file))
+    with pytest.raises(CredentialUnavailable, match="answered 503 to the GitHub App 1"):
+        token(apps, "https://github.com/other/repo")
+
+
+def test_a_refused_token_is_asked_for_anew(api: Api, clock: Clock, key_file: Path) -> None:
+    """What an upstream has refused is forgotten, and nothing else."""
+    apps = apps_of(api, clock, App("1", key_file))
+    first = token(apps, "https://github.com/org/repo")
+    apps.forget("https://github.com/org/repo", basic("x-access-token", "another"))
+    assert token(apps, "https://github.com/org/repo") == first
+    apps.forget("https://github.com/org/repo", basic("x-access-token", str(first)))
+    assert token(apps, "https://github.com/org/repo") != first
+
+
+def test_short_lived_tokens_are_kept_for_half_their_life(api: Api, clock: Clock, key_file: Path) -> None:
+    """A token that lives for five minutes is not asked for with every request."""
+    api.life = 300.0
+    apps = apps_of(api, clock, App("1", key_file))
+    first = token(apps, "https://github.com/org/repo")
+    clock.advance(140)
+    assert token(apps, "https://github.com/org/repo") == first
+    clock.advance(20)
+    assert token(apps, "https://github.com/org/repo") != first

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from twisted.internet.defer import Deferred
 
-from cachew.plumbing.errors import UnknownPath, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.errors import CredentialUnavailable, UnknownPath, UpstreamRefused, UpstreamUnreachable
 from cachew.upstream.listing import Capabilities, Listing
 from cachew.upstream.remote import Remote, Remotes
 from tests.fakes.settled import failure_of, value_of
@@ -40,11 +40,22 @@ class Own:
     """The server's credential, which is for one host."""
 
     value: str | None = OWN
+    next: str | None = None
+    unavailable: bool = False
+    refused: list[str] = field(default_factory=list)
 
     async def header_for(self, url: str) -> str | None:
+        if self.unavailable:
+            raise CredentialUnavailable(url, "the key file is gone")
         return self.value if url.startswith("https://git.example/") else None
 
+    async def renewed(self, url: str, refused: str) -> str | None:
+        self.refused.append(refused)
+        return self.next if refused == self.value else None
+
     async def git_environment(self, url: str) -> Mapping[str, str]:
+        if self.unavailable:
+            raise CredentialUnavailable(url, "the key file is gone")
         return {"for": url}
 
 
@@ -150,3 +161,44 @@ def test_a_refusal_of_the_servers_credential_is_not_the_clients(status: int) -> 
     made = remote(Client({OWN: UpstreamRefused(URL, status=status)}), Own())
     failure = failure_of(Deferred.fromCoroutine(made.list_refs()))
     assert isinstance(failure, UpstreamUnreachable) and "this server's own credential" in str(failure)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_credential_that_was_refused_is_renewed_once(status: int) -> None:
+    """What was kept of the server's own, a revoked token or an old password, is renewed before anybody hears of it."""
+    client = Client({OWN: UpstreamRefused(URL, status=status)})
+    own = Own(next="Basic new")
+    value_of(Deferred.fromCoroutine(remote(client, own).list_refs()))
+    assert [shown for shown, _ in client.asked] == [OWN, "Basic new"]
+
+
+def test_a_renewed_credential_that_is_refused_too_is_told() -> None:
+    """It is not asked for again and again."""
+    client = Client({name: UpstreamRefused(URL, status=401) for name in (OWN, "Basic new")})
+    own = Own(next="Basic new")
+    assert "own credential" in str(failure_of(Deferred.fromCoroutine(remote(client, own).list_refs())))
+    assert own.refused == [OWN] and len(client.asked) == 2
+
+
+def test_a_clients_refused_credential_is_the_clients() -> None:
+    """Nothing of the server's is shown in its place."""
+    client = Client({CLIENTS: UpstreamRefused(URL, status=401)})
+    made = remote(client, Own(next="Basic new"))
+    assert isinstance(failure_of(Deferred.fromCoroutine(made.list(None, CLIENTS))), UpstreamRefused)
+    assert [shown for shown, _ in client.asked] == [CLIENTS]
+
+
+def test_what_is_public_needs_no_credential() -> None:
+    """A repository that its upstream serves to everybody is fetched though the server's own credential can't be had."""
+    made = remote(Client(), Own(unavailable=True))
+    assert value_of(Deferred.fromCoroutine(made.authorization())) is None
+    assert value_of(Deferred.fromCoroutine(made.git_environment())) == {}
+    value_of(Deferred.fromCoroutine(made.list_refs()))
+
+
+def test_what_is_private_needs_one() -> None:
+    """Otherwise it is said what is wrong with the credential, and nobody hears of a refusal."""
+    made = remote(Client({None: UpstreamRefused(URL, status=401)}), Own(unavailable=True))
+    for asked in (made.authorization(), made.git_environment(), made.list_refs()):
+        failure = failure_of(Deferred.fromCoroutine(asked))
+        assert isinstance(failure, CredentialUnavailable) and "the key file is gone" in str(failure)
