@@ -25,6 +25,7 @@ def git() -> None:
 @click.option("--commit", "commits", metavar="SHA", multiple=True, help="A commit that must be there.")
 @click.option("--no-bundle", is_flag=True, help="Leave the checkout at the snapshot's commit.")
 @click.option("--lfs", is_flag=True, help="Fetch the LFS objects of the checkout too.")
+@click.option("--force", is_flag=True, help="Replace a checkout of the repository though it has changes of its own.")
 @click.pass_obj
 def git_restore(
     context: Context,
@@ -34,11 +35,15 @@ def git_restore(
     commits: tuple[str, ...],
     no_bundle: bool,
     lfs: bool,
+    force: bool,
 ) -> None:
     """Make DIRECTORY a checkout of the repository at URL, much faster than git clone does.
 
     URL is the upstream's (https://github.com/org/repo) or the server's
     (http://cachew.example/git/github.com/org/repo). A failure leaves nothing behind.
+
+    A clean checkout of the same repository at DIRECTORY is replaced in one step; its ignored files, config and hooks
+    stay.
     """
     from cachew.client.addresses import parse_repository
     from cachew.client.bundle import Bundles
@@ -62,4 +67,4 @@ def git_restore(
         git=context.git(),
         progress=context.progress,
     )
-    restore.restore(RestoreRequest(address, directory, wanted, use_bundle=not no_bundle, lfs=lfs))
+    restore.restore(RestoreRequest(address, directory, wanted, use_bundle=not no_bundle, lfs=lfs, force=force))

@@ -1,14 +1,24 @@
 """Brings a fresh checkout from its snapshot's commit to the mirror's with the delta bundle that the server offers."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin
 
 from cachew.client.checkout import Checkout
 from cachew.client.download import Downloads, is_number
 from cachew.client.errors import ClientError, ServerRefused
+from cachew.client.gitconfig import is_branch
 from cachew.client.room import Room
 
 BUNDLE_HEADER = "X-Cachew-Bundle-Url"
+HEAD_HEADER = "X-Cachew-Head"
+_HEADS = "refs/heads/"
+
+
+def default_branch(headers: Mapping[str, str]) -> str | None:
+    """Return the branch that is the upstream's default now, as the server says it, None when it does not."""
+    name = unquote(headers.get(HEAD_HEADER, ""), errors="surrogateescape")
+    return name.removeprefix(_HEADS) if name.startswith(_HEADS) and is_branch(name) else None
 
 
 def resolve(bundle_url: str, *, server: str) -> str:
@@ -31,15 +41,13 @@ class Bundles:
     def __init__(self, *, downloads: Downloads) -> None:
         self._downloads = downloads
 
-    def apply(self, checkout: Checkout, bundle_url: str, *, file: Path) -> None:
-        """Download a bundle, fetch from it and fast-forward the branch that is checked out.
+    def apply(self, checkout: Checkout, bundle_url: str, *, file: Path) -> str | None:
+        """Download a bundle, fetch from it, and fast-forward the branch that is checked out if the bundle is of it.
 
         :param file: where the bundle is kept meanwhile.
+        :return: the branch that the bundle is of, when that is another one: the upstream's HEAD has moved there.
         :raise ClientError: when that fails; the checkout is then as it was.
         """
-        branch = checkout.branch
-        if branch is None:
-            raise ClientError("no branch is checked out")
         url = resolve(bundle_url, server=self._downloads.http.server)
         if not self._downloads.http.is_own(url):
             raise ClientError(f"the server names a bundle elsewhere: {url}")
@@ -47,15 +55,24 @@ class Bundles:
             self._download(url, file)
         except ServerRefused as answer:
             if answer.status == 204:
-                return
+                return None
             raise
-        git, tree = checkout.git, checkout.tree
-        heads = git.run(tree, "bundle", "list-heads", str(file)).stdout.decode("utf-8", "replace").splitlines()
-        names = [line.partition(" ")[2] for line in heads]
-        name = f"refs/heads/{branch}"
-        source = name if name in names else "HEAD"
-        git.run(tree, "fetch", "--quiet", str(file), f"+{source}:refs/remotes/origin/{branch}")
-        git.run(tree, "merge", "--quiet", "--ff-only", f"refs/remotes/origin/{branch}")
+        git, tree, branch = checkout.git, checkout.tree, checkout.branch
+        heads = git.run(tree, "bundle", "list-heads", str(file)).stdout.decode("utf-8", "surrogateescape").split("\n")
+        names = [line.partition(" ")[2] for line in heads if line]
+        branches = [name.removeprefix(_HEADS) for name in names if name.startswith(_HEADS)]
+        for name in branches:
+            git.run(tree, "fetch", "--quiet", "--prune", str(file), f"+{_HEADS}{name}:refs/remotes/origin/{name}")
+        if branch in branches:
+            git.run(tree, "merge", "--quiet", "--ff-only", f"refs/remotes/origin/{branch}")
+            return None
+        if branches:
+            return branches[0]
+        if branch is not None:
+            raise ClientError("the bundle does not say which branch it is of")
+        git.run(tree, "fetch", "--quiet", str(file), "HEAD")
+        git.run(tree, "merge", "--quiet", "--ff-only", "FETCH_HEAD")
+        return None
 
     def _download(self, url: str, file: Path) -> None:
         download = self._downloads.open(url)

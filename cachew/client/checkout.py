@@ -55,8 +55,8 @@ class Checkout:
         origin = address.upstream_url or self._said_origin(said_config, address) or f"https://{address.name}"
         text = config_text(origin=origin, branch=branch, sha256=self._oid_size() == 32, folds_case=folds_case)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with os.fdopen(os.open(self.tree / ".git/config", flags, 0o644), "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(os.open(self.tree / ".git/config", flags, 0o644), "wb") as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
         return origin
 
     def refresh_index(self) -> None:
@@ -91,17 +91,18 @@ class Checkout:
     def _ref(self, name: str) -> str:
         with contextlib.suppress(OSError, ValueError):
             return _read(self.tree / ".git" / name)
-        with contextlib.suppress(OSError), open(self.tree / ".git/packed-refs", encoding="utf-8") as lines:
+        wanted = name.encode("utf-8", "surrogateescape")
+        with contextlib.suppress(OSError), open(self.tree / ".git/packed-refs", "rb") as lines:
             for line in lines:
-                oid, _, found = line.rstrip("\n").partition(" ")
-                if found == name:
-                    return oid
+                oid, _, found = line.rstrip(b"\n").partition(b" ")
+                if found == wanted:
+                    return oid.decode("ascii", "replace")
         raise ArchiveBroken(f"the archive is not a snapshot of a repository: it has no {name}")
 
 
 def _read(path: Path) -> str:
     with open(path, "rb") as file:
-        return file.read(_SMALL).decode("utf-8")
+        return file.read(_SMALL).decode("utf-8", "surrogateescape")
 
 
 def _lstat(path: bytes) -> os.stat_result | None:

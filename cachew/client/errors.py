@@ -89,7 +89,7 @@ class GitFailed(ClientError):
     """
 
     def __init__(self, command: str, stderr: str) -> None:
-        said = [line for line in stderr.strip().splitlines() if line.strip()][-3:]
+        said = [line for line in stderr.strip().split("\n") if line.strip()][-3:]
         super().__init__(f"git {command} failed: {' / '.join(said) or 'without a word'}")
         self.command = command
         self.stderr = stderr

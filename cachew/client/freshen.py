@@ -90,12 +90,43 @@ class Freshener:
         refspecs = [f"+{name}:{name}" if name.startswith("refs/tags/") else name for name in names]
         checkout.git.run(
             checkout.tree,
-            *("fetch", "--quiet", "origin", "+refs/heads/*:refs/remotes/origin/*", *refspecs),
+            *("fetch", "--quiet", "--prune", "origin", "+refs/heads/*:refs/remotes/origin/*", *refspecs),
             settings=settings,
         )
         if missing := self._missing(checkout, wanted.oids):
             checkout.git.run(checkout.tree, "fetch", "--quiet", "origin", *missing, settings=settings)
         self._fast_forward(checkout)
+
+    def follow_default(self, checkout: Checkout, address: RepositoryAddress, *, origin: str, branch: str) -> None:
+        """Let HEAD be the branch that is the upstream's default now, as in a clone; no other branch is moved.
+
+        :param origin: the URL of the remote that is called so.
+        :param branch: that branch.
+        :raise ClientError: when it can't be had; the checkout is then as it was.
+        """
+        git, tree, old = checkout.git, checkout.tree, checkout.branch
+        tip = f"refs/remotes/origin/{branch}"
+        refspec = "+refs/heads/*:refs/remotes/origin/*"
+        git.run(tree, "fetch", "--quiet", "--prune", "origin", refspec, settings=self._through_server(address, origin))
+        git.run(tree, "read-tree", "-m", "-u", "HEAD", tip)
+        git.run(tree, "update-ref", f"refs/heads/{branch}", tip)
+        git.run(tree, "symbolic-ref", "-m", "cachew: the upstream's HEAD", "HEAD", f"refs/heads/{branch}")
+        git.run(tree, "symbolic-ref", "refs/remotes/origin/HEAD", tip)
+        for key, value in (("remote", "origin"), ("merge", f"refs/heads/{branch}")):
+            git.run(tree, "config", f"branch.{branch}.{key}", value)
+        gone = False
+        if old is not None:
+            git.run(tree, "update-ref", "-d", f"refs/heads/{old}")
+            git.run(tree, "config", "--remove-section", f"branch.{old}", check=False)
+            gone = (
+                git.run(tree, "rev-parse", "-q", "--verify", f"refs/remotes/origin/{old}", check=False).returncode != 0
+            )
+        what = (
+            f"{old} is gone upstream"
+            if gone
+            else f"{old or 'a detached HEAD'} is no more the upstream's default branch"
+        )
+        self._progress.say(f"{what}: {branch} is checked out")
 
     def _ensure(self, address: RepositoryAddress, wanted: Wanted) -> dict[str, str]:
         value = {"refs": dict(wanted.refs), "commits": list(wanted.commits)}

@@ -51,7 +51,7 @@ class Git:
         :raise GitFailed: when it fails, unless ``check`` is false.
         """
         done = subprocess.run(
-            [self._program, "-C", str(directory), *arguments],
+            [self._program, "-C", directory, *(word.encode("utf-8", "surrogateescape") for word in arguments)],
             input=stdin,
             capture_output=True,
             env=self._environment({**_QUIET_SETTINGS, **(settings or {})}),
@@ -64,14 +64,14 @@ class Git:
     def text(self, directory: Path, *arguments: str) -> str:
         """Run a git command and return what it printed, without the last newline; empty when it failed."""
         done = self.run(directory, *arguments, check=False)
-        return "" if done.returncode else done.stdout.decode("utf-8", "replace").rstrip("\n")
+        return "" if done.returncode else done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
 
     def rewritings(self) -> list[tuple[str, str]]:
         """Return the user's ``url.BASE.insteadOf = PREFIX``, each as base and prefix."""
         arguments = ("config", "--null", "--get-regexp", r"^url\..*\.insteadof$")
         # Not where a repository is, whose own config would count too.
         done = self.run(Path("/"), *arguments, check=False)
-        found = [entry.partition("\n") for entry in done.stdout.decode("utf-8", "replace").split("\0") if entry]
+        found = [entry.partition("\n") for entry in done.stdout.decode("utf-8", "surrogateescape").split("\0") if entry]
         return [(key.removeprefix("url.").removesuffix(".insteadof"), prefix) for key, _, prefix in found]
 
     def has_object(self, directory: Path, oid: str) -> bool:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+_BRANCH = re.compile(r"refs/heads/(?!.*(?:\.\.|@\{|\.$))[^\x00-\x20\x7f~^:?*\[\\]+")
 _HEAD = re.compile(r"ref: (refs/heads/([^\x00-\x20\x7f~^:?*\[\\]+))\n?")
 
 _PLAIN_ORIGIN = re.compile(
@@ -11,13 +12,20 @@ _PLAIN_ORIGIN = re.compile(
 )
 
 
+def is_branch(name: str) -> bool:
+    """Say whether a full name is one that git takes for a branch (git-check-ref-format(1))."""
+    return bool(_BRANCH.fullmatch(name)) and not any(
+        not part or part.startswith(".") or part.endswith(".lock") for part in name.split("/")
+    )
+
+
 def branch_of(head: str) -> str | None:
     """Return the branch that a ``HEAD`` file names, None when it names a commit.
 
     :raise ValueError: when it is neither.
     """
     match = _HEAD.fullmatch(head)
-    if match and ".." not in match[1] and "//" not in match[1] and not match[1].endswith(("/", ".lock", ".")):
+    if match and is_branch(match[1]):
         return match[2]
     if re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\n?", head):
         return None

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from cachew.client.addresses import RepositoryAddress, insteadof_prefix
 from cachew.client.archive import Archives, Extracted
-from cachew.client.bundle import BUNDLE_HEADER, Bundles
+from cachew.client.bundle import BUNDLE_HEADER, Bundles, default_branch
 from cachew.client.checkout import Checkout
 from cachew.client.errors import ArchiveBroken, ClientError, FileDamaged, NotCached, ServerRefused
+from cachew.client.existing import ExistingCheckout
 from cachew.client.extract import Unpack, folds_case
 from cachew.client.freshen import Freshener, Wanted
 from cachew.client.gitcommand import Git
@@ -21,7 +22,7 @@ from cachew.client.gitconfig import rewritten
 from cachew.client.lfs import LfsObjects
 from cachew.client.progress import Progress
 from cachew.client.snapshotrules import CONFIG, SnapshotRules
-from cachew.client.staging import Staging, check_target, publish
+from cachew.client.staging import Staging, check_target, has_content, publish
 from cachew.client.workers import Workers
 
 
@@ -34,6 +35,7 @@ class RestoreRequest:
     :param wanted: refs and commits that it must have.
     :param use_bundle: whether the delta bundle is applied.
     :param lfs: whether LFS objects are fetched.
+    :param force: whether a checkout of the repository that is there is replaced though it has something of its own.
     """
 
     address: RepositoryAddress
@@ -41,6 +43,7 @@ class RestoreRequest:
     wanted: Wanted
     use_bundle: bool = True
     lfs: bool = False
+    force: bool = False
 
 
 class GitRestore:
@@ -80,7 +83,8 @@ class GitRestore:
         :raise ClientError: when that fails; the target is then as it was.
         """
         target = check_target(request.directory)
-        within = target.exists()
+        existing = self._existing(target, request)
+        within = target.exists() and existing is None
         with closing(Workers(1, "config")) as asking, Staging(target=target, within=within) as staging:
             rewritings = asking.submit(self._git.rewritings)
             folds = folds_case(staging.path("."))
@@ -89,14 +93,18 @@ class GitRestore:
             said_config = extracted.captured.get(CONFIG, b"")
             origin = checkout.configure(address=request.address, said_config=said_config, folds_case=folds)
             checkout.refresh_index()
-            if request.use_bundle and (bundle_url := extracted.headers.get(BUNDLE_HEADER)):
-                self._apply_bundle(checkout, bundle_url, staging.path("delta.bundle"))
+            if request.use_bundle:
+                self._bring_up_to_date(checkout, request.address, extracted, origin, staging.path("delta.bundle"))
             if request.wanted:
                 self._freshener.satisfy(checkout, request.address, origin=origin, wanted=request.wanted)
             if request.lfs:
                 self._lfs.fetch(checkout, request.address, fresh_directory=lambda: staging.fresh("lfs"))
             commit, rules = checkout.commit[:12], rewritings.result()
-            publish(checkout.tree, target)
+            if existing is not None:
+                existing.check(request.address, force=request.force)
+                existing.replace(checkout.tree)
+            else:
+                publish(checkout.tree, target)
         if within:  # what was moved there one by one has another time of change
             Checkout(tree=target, git=self._git).refresh_index()
         self._progress.say(f"Restored {request.address.name} at {commit} to {request.directory}")
@@ -125,15 +133,44 @@ class GitRestore:
             error.advice = error.advice or f"`git clone {address.url}` may work meanwhile."
             raise
 
-    def _apply_bundle(self, checkout: Checkout, bundle_url: str, file: Path) -> None:
+    def _existing(self, target: Path, request: RestoreRequest) -> ExistingCheckout | None:
+        """Return the checkout that is to be replaced, None where there is nothing.
+
+        :raise BadUsage: when what is there may not be replaced.
+        """
+        if not has_content(target):
+            return None
+        existing = ExistingCheckout(directory=target, git=self._git)
+        existing.check(request.address, force=request.force)
+        return existing
+
+    def _bring_up_to_date(
+        self, checkout: Checkout, address: RepositoryAddress, extracted: Extracted, origin: str, file: Path
+    ) -> None:
+        """Apply the delta bundle, then let HEAD be where the upstream's is now."""
+        default = default_branch(extracted.headers)
+        if bundle_url := extracted.headers.get(BUNDLE_HEADER):
+            default = self._apply_bundle(checkout, bundle_url, file) or default
+        if default is None or default == checkout.branch:
+            return
         try:
-            self._bundles.apply(checkout, bundle_url, file=file)
+            self._freshener.follow_default(checkout, address, origin=origin, branch=default)
+        except (ClientError, OSError) as error:
+            self._progress.warn(
+                f"the upstream's default branch is {default} now, which could not be had ({error}); "
+                f"`git fetch --prune origin` and `git checkout {default}` go there"
+            )
+
+    def _apply_bundle(self, checkout: Checkout, bundle_url: str, file: Path) -> str | None:
+        try:
+            other = self._bundles.apply(checkout, bundle_url, file=file)
         except (ClientError, OSError) as error:
             self._progress.warn(f"the delta bundle was not applied: {error}; `git pull` brings what is newer")
-        else:
-            self._progress.say("Delta bundle applied")
+            return None
         finally:
             file.unlink(missing_ok=True)
+        self._progress.say("Delta bundle applied")
+        return other
 
     def _advise(self, address: RepositoryAddress, origin: str, rules: Sequence[tuple[str, str]]) -> None:
         if rewritten(origin, rules).removesuffix(".git") == address.url:

@@ -9,7 +9,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -78,16 +78,19 @@ class Staging:
 def check_target(directory: Path) -> Path:
     """Return where a directory is to be, its links resolved.
 
-    :raise BadUsage: when something is there already.
+    :raise BadUsage: when something else is there.
     """
     target = Path(os.path.realpath(directory))
     if not target.exists():
         return target
     if not target.is_dir():
         raise BadUsage(f"{directory} exists and is not a directory", "Choose another directory.")
-    if any(not _is_staging(name, target) for name in os.listdir(target)):
-        raise BadUsage(f"{directory} exists and is not empty", "Remove it, or choose another directory.")
     return target
+
+
+def has_content(target: Path) -> bool:
+    """Say whether there is a directory with anything but what killed runs have left."""
+    return target.is_dir() and any(not _is_staging(name, target) for name in os.listdir(target))
 
 
 def publish(made: Path, target: Path) -> None:
@@ -121,7 +124,17 @@ def remove_leftovers(target: Path) -> None:
 def remove_tree(path: Path) -> None:
     """Remove a directory that may not be there; every directory in it is open to its owner."""
     if path != Path() and path.exists():
+        shutil.rmtree(path, onerror=_open_and_retry)
+
+
+def _open_and_retry(function: Callable[[str], object], path: str, error: object) -> None:
+    """Remove what is in a directory that its owner has closed: a checkout that was replaced may have such ones."""
+    os.chmod(os.path.dirname(path), 0o700)
+    if os.path.isdir(path) and not os.path.islink(path):
+        os.chmod(path, 0o700)
         shutil.rmtree(path)
+    else:
+        os.unlink(path)
 
 
 def _move_entries(made: Path, target: Path) -> None:

@@ -146,6 +146,12 @@ class Mirror:
         return self.ref_state.head_commit
 
     @property
+    def head_ref(self) -> str | None:
+        """The ref that HEAD names, born or unborn; None where it is detached."""
+        head = self.ref_state.head
+        return head if head is not None and head.startswith("refs/") else None
+
+    @property
     def object_format(self) -> str:
         """``sha1`` or ``sha256``."""
         return self.listing.object_format

@@ -32,6 +32,10 @@ class Mirror(Protocol):
         """The commit that HEAD names, in hex; None when HEAD is unborn or the mirror isn't ready."""
 
     @property
+    def head_ref(self) -> str | None:
+        """The ref that HEAD names, None when it is detached."""
+
+    @property
     def refs(self) -> Mapping[str, str]:
         """Full names of its refs, to object ids in hex."""
 

@@ -14,6 +14,7 @@ SNAPSHOT, LFS, MIRROR = "snapshot", "lfs-snapshot", "mirror"
 FILTERS = ("blob:none",)
 _BRANCHES = "refs/heads/"
 _LONGEST_REF = 512
+_BYTE = re.compile(r"\\x([0-9a-f]{2})")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)")
 
 
@@ -37,7 +38,7 @@ class Variant:
     @property
     def suffix(self) -> str:
         """What tells it from the plain archive of its kind; neither part can contain a space."""
-        return (f" ref={self.ref}" if self.ref else "") + (f" filter={self.filter}" if self.filter else "")
+        return (f" ref={_escaped(self.ref)}" if self.ref else "") + (f" filter={self.filter}" if self.filter else "")
 
     @property
     def name(self) -> str:
@@ -67,7 +68,17 @@ def from_name(name: str) -> Variant:
     fields = dict(part.split("=", 1) for part in parts)
     if kind not in (SNAPSHOT, LFS, MIRROR) or fields.keys() - {"ref", "filter"}:
         raise ValueError(f"not the name of an archive: {name!r}")
-    return Variant(kind, fields.get("ref", ""), fields.get("filter", ""))
+    return Variant(kind, _unescaped(fields.get("ref", "")), fields.get("filter", ""))
+
+
+def _escaped(ref: str) -> str:
+    """Return a ref's name as text that can be stored: bytes that are no UTF-8 as ``\\xNN``, which no name contains."""
+    return ref.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _unescaped(text: str) -> str:
+    """Read what :func:`_escaped` gave."""
+    return _BYTE.sub(lambda match: bytes.fromhex(match[1]).decode("utf-8", "surrogateescape"), text)
 
 
 def check_branch(ref: str) -> None:

@@ -30,6 +30,8 @@ from cachew.web.origin import origin_of
 from cachew.web.outcome import outcome_of
 
 BUNDLE_URL_HEADER = "X-Cachew-Bundle-Url"
+HEAD_HEADER = "X-Cachew-Head"
+"""Which ref the upstream's HEAD names now, percent-encoded: a client whose snapshot is of another branch follows it."""
 _LIST_TYPE = "text/plain; charset=utf-8"
 _RELAYED = ("Content-Type", COMMIT_HEADER)
 _PARAMETERS = frozenset({"base", "bundle", "filter", "ref"})
@@ -210,13 +212,20 @@ class SnapshotRoutes:
     ) -> dict[str, str]:
         """Say where the rest is when the branch has moved on, and have it made."""
         mirror, commit = self._find_mirror(identity), info.headers.get(COMMIT_HEADER)
-        if mirror is None or not commit or tip_of(mirror, variant.ref) in (None, commit):
+        if mirror is None or not commit:
             return {}
+        head = {HEAD_HEADER: _quoted(mirror.head_ref)} if mirror.head_ref and not variant.ref else {}
+        if tip_of(mirror, variant.ref) in (None, commit):
+            return head
         if prepare:
             what = f"bundle of {identity.name}"
             self._background.start(self._bundles.prepare(mirror, commit, variant.ref), what)
-        branch = f"&ref={quote(variant.ref, safe='/')}" if variant.ref else ""
-        return {BUNDLE_URL_HEADER: f"/git/{identity.name}/snapshot.bundle?base={commit}{branch}"}
+        branch = f"&ref={_quoted(variant.ref)}" if variant.ref else ""
+        return head | {BUNDLE_URL_HEADER: f"/git/{identity.name}/snapshot.bundle?base={commit}{branch}"}
+
+
+def _quoted(ref: str) -> str:
+    return quote(ref, safe="/", errors="surrogateescape")
 
 
 async def answer_with(request: Any, info: ObjectInfo, entry: Entry | None, more: Mapping[str, str]) -> None:
@@ -271,7 +280,8 @@ def query_of(request: Any) -> dict[str, str]:
         if name in _PARAMETERS and len(set(values)) > 1:
             raise BadRequest(f"{name} is given more than once")
         try:
-            query[name] = values[-1].decode("utf-8", "strict" if name in _PARAMETERS else "replace")
+            errors = "surrogateescape" if name == "ref" else "strict" if name in _PARAMETERS else "replace"
+            query[name] = values[-1].decode("utf-8", errors)
         except UnicodeDecodeError:
             raise BadRequest(f"{name} is not UTF-8") from None
     return query

@@ -138,8 +138,13 @@ def test_git_restore(cachew: Shell, server: CachewServer, tmp_path: Path) -> Non
     lines = done.stderr.decode().splitlines()
     assert lines[0].startswith("Downloading: ")
     assert lines[-1].strip().startswith("git config --global url.")
+    cachew("git", "restore", "https://git.example/org/repo", "copy")
+    (tmp_path / "copy" / "empty").write_text("changed")
     failed = cachew("git", "restore", "https://git.example/org/repo", "copy", status=1).stderr.decode()
-    assert failed == "cachew: copy exists and is not empty\n  Remove it, or choose another directory.\n"
+    assert failed.startswith(f"cachew: {tmp_path / 'copy'} has changes or files that are not committed\n")
+    assert "--force" in failed
+    cachew("git", "restore", "--force", "https://git.example/org/repo", "copy")
+    assert (tmp_path / "copy" / "empty").read_text() == ""
 
 
 def test_credentials_stay_at_home(cachew: Shell, server: CachewServer) -> None:

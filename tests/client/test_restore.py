@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import stat
 import tarfile
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from cachew.client.errors import (
     ObjectChanged,
     ServerRefused,
 )
+from cachew.client.exchange import _exchange_by_renaming, exchange
 from cachew.client.freshen import Wanted, parse_wanted
 from cachew.client.restore import RestoreRequest
 from tests.fakes.archives import commit, framed, git, make_upstream, member, seekable, snapshot_members, tar, trailed
@@ -471,3 +473,206 @@ def test_a_refusal_advises(world: World) -> None:
         world.restore()
     assert caught.value.advice
     assert world.left() == []
+
+
+# --- another default branch -------------------------------------------------------------------------------------------
+
+
+def change_default(world: World, *, head: str | None, bundle: bool = True, gone: bool = False) -> str:
+    """Let the upstream's HEAD be a new branch ``develop``, say so as a server does, and return its tip."""
+    git(world.upstream, "checkout", "-q", "-b", "develop")
+    new = commit(world.upstream, "new", "new\n")
+    if gone:
+        git(world.upstream, "branch", "-D", "trunk")
+    if bundle:
+        file = world.place.parent / "delta"
+        git(world.upstream, "bundle", "create", str(file), "HEAD", "develop", f"^{world.commit}")
+        path = f"{BASE}/snapshot.bundle?base={world.commit}"
+        world.parts.server.objects[path] = Stored(file.read_bytes())
+        world.parts.server.objects[SNAPSHOT].headers["X-Cachew-Bundle-Url"] = path
+    if head:
+        world.parts.server.objects[SNAPSHOT].headers["X-Cachew-Head"] = head
+    world.parts.server.repositories[BASE] = str(world.upstream / ".git")
+    return new
+
+
+@pytest.mark.parametrize(
+    ("head", "bundle"), [(None, True), ("refs/heads/develop", True), ("refs/heads/develop", False)]
+)
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_bundle_of_another_branch_moves_only_that(world: World, head: str | None, bundle: bool, gone: bool) -> None:
+    """The old branch stays where it is upstream, HEAD follows to the new default as in a clone, a lost one is named."""
+    new = change_default(world, head=head, bundle=bundle, gone=gone)
+    world.restore()
+    tree = world.target
+    assert git(tree, "status", "--short", "--branch") == "## develop...origin/develop"
+    assert git(tree, "rev-parse", "HEAD") == new
+    assert (tree / "new").read_text() == "new\n"
+    refs = git(tree, "for-each-ref", "--format=%(refname) %(objectname)").split("\n")
+    trunk = [] if gone else [f"refs/remotes/origin/trunk {world.commit}"]
+    assert [ref for ref in refs if "trunk" in ref] == trunk
+    assert git(tree, "symbolic-ref", "refs/remotes/origin/HEAD") == "refs/remotes/origin/develop"
+    said = "trunk is gone upstream" if gone else "trunk is no more the upstream's default branch"
+    assert any(said in text for text in world.parts.progress.said)
+
+
+def test_another_default_that_can_not_be_had(world: World) -> None:
+    """The checkout stays on its branch, which is not moved, and how to go there is told."""
+    change_default(world, head="refs/heads/develop")
+    world.parts.server.repositories.clear()
+    world.restore()
+    assert git(world.target, "rev-parse", "HEAD", "trunk").split("\n") == [world.commit, world.commit]
+    assert git(world.target, "status", "--porcelain") == ""
+    assert "default branch is develop now" in world.parts.progress.warned[-1]
+
+
+def test_a_bundle_that_does_not_say_its_branch(world: World) -> None:
+    """A bundle of HEAD alone moves no branch."""
+    new = change_default(world, head=None)
+    file = world.place.parent / "delta"
+    git(world.upstream, "bundle", "create", str(file), "HEAD", f"^{world.commit}")
+    world.parts.server.objects[f"{BASE}/snapshot.bundle?base={world.commit}"] = Stored(file.read_bytes())
+    world.restore()
+    assert git(world.target, "rev-parse", "trunk") == world.commit != new
+    assert "which branch" in world.parts.progress.warned[-1]
+
+
+def test_without_bundle_the_default_is_left_alone(world: World) -> None:
+    """``--no-bundle`` is the snapshot as it is."""
+    change_default(world, head="refs/heads/develop")
+    world.restore(use_bundle=False)
+    assert git(world.target, "symbolic-ref", "HEAD") == "refs/heads/trunk"
+
+
+# --- names of any bytes -----------------------------------------------------------------------------------------------
+
+
+def test_refs_of_any_bytes(parts: Parts, tmp_path: Path) -> None:
+    """Branches and tags that are no UTF-8, or hold what Unicode takes for a line's end, are restored and moved."""
+    world = World(parts, tmp_path)
+    for name in ("issue_57_r\udcc3v", "line\u2028separator", "blank\u00a0", "🦊", "-dash"):
+        git(world.upstream, "update-ref", f"refs/tags/{name}", "HEAD")
+        git(world.upstream, "update-ref", f"refs/heads/{name}", "HEAD")
+        git(world.upstream, "symbolic-ref", "HEAD", f"refs/heads/{name}")
+        world.members = snapshot_members(
+            world.upstream, tmp_path / f"scratch-{len(name)}-{ord(name[0])}", origin=UPSTREAM
+        )
+        world.commit = git(world.upstream, "rev-parse", "HEAD")
+        world.publish()
+        new = commit(world.upstream, "new", f"{name!r}\n")
+        file = tmp_path / "delta"
+        git(world.upstream, "bundle", "create", str(file), f"^{world.commit}", "HEAD", f"refs/heads/{name}")
+        path = f"{BASE}/snapshot.bundle?base={world.commit}"
+        parts.server.objects[path] = Stored(file.read_bytes())
+        parts.server.objects[SNAPSHOT].headers["X-Cachew-Bundle-Url"] = path
+        world.target = world.place / f"repo-{len(name)}-{ord(name[0])}"
+        world.restore()
+        assert parts.progress.warned == []
+        assert git(world.target, "symbolic-ref", "HEAD") == f"refs/heads/{name}"
+        assert git(world.target, "rev-parse", "HEAD", "@{upstream}").split("\n") == [new, new]
+        assert git(world.target, "status", "--porcelain") == ""
+
+
+# --- over an existing checkout ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def restored(world: World) -> World:
+    """A checkout, with what is its user's own, and something newer upstream."""
+    world.restore()
+    (world.target / ".git/info/exclude").write_text("*.o\nbuild\n")
+    (world.target / ".git/hooks").mkdir()
+    (world.target / ".git/hooks/pre-commit").write_text("#!/bin/sh\n")
+    git(world.target, "config", "user.email", "me@example.org")
+    (world.target / "a.o").write_text("object")
+    (world.target / "build/deep").mkdir(parents=True)
+    (world.target / "build/deep/x").write_text("x")
+    world.offer_bundle()
+    return world
+
+
+def test_a_clean_checkout_is_replaced(restored: World) -> None:
+    """What is newer is there, and so is what git ignores, the config, hooks and excludes; nothing else is left."""
+    inode = restored.target.stat().st_ino
+    restored.restore()
+    tree = restored.target
+    assert git(tree, "rev-parse", "HEAD") == git(restored.upstream, "rev-parse", "HEAD")
+    assert git(tree, "status", "--short", "--branch") == "## trunk...origin/trunk"
+    assert (tree / "a.o").read_text() == "object" and (tree / "build/deep/x").read_text() == "x"
+    assert git(tree, "config", "user.email") == "me@example.org"
+    assert (tree / ".git/hooks/pre-commit").exists()
+    assert tree.stat().st_ino != inode and restored.left() == ["repo"]
+
+
+def dirt(tree: Path) -> dict[str, Callable[[], object]]:
+    """Return ways to have something of one's own."""
+    return {
+        "changed": lambda: (tree / "empty").write_text("changed"),
+        "staged": lambda: ((tree / "empty").write_text("changed"), git(tree, "add", "empty")),
+        "untracked": lambda: (tree / "untracked").write_text("new"),
+        "committed": lambda: commit(tree, "own", "own\n"),
+        "on a branch": lambda: (
+            git(tree, "checkout", "-q", "-b", "own"), commit(tree, "own", "own\n"), git(tree, "checkout", "-q", "trunk")
+        ),
+        "stashed": lambda: ((tree / "empty").write_text("changed"), git(tree, "stash")),
+        "half-done": lambda: (tree / ".git/MERGE_HEAD").write_text(git(tree, "rev-parse", "HEAD")),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", list(dirt(Path())))
+def test_a_dirty_checkout_is_replaced_by_force_only(restored: World, kind: str) -> None:
+    """Whatever only this directory has is not lost unasked."""
+    dirt(restored.target)[kind]()
+    before = git(restored.target, "rev-parse", "HEAD")
+    with pytest.raises(BadUsage) as failure:
+        restored.restore()
+    assert "--force" in failure.value.advice and git(restored.target, "rev-parse", "HEAD") == before
+    assert restored.left() == ["repo"]
+    restored.restore(force=True)
+    assert git(restored.target, "rev-parse", "HEAD") == git(restored.upstream, "rev-parse", "HEAD")
+    assert git(restored.target, "status", "--porcelain") == ""
+
+
+def test_another_repository_is_never_replaced(restored: World, tmp_path: Path) -> None:
+    """Neither a checkout of something else, nor any other directory, not by force."""
+    git(restored.target, "remote", "set-url", "origin", "https://git.example/org/other")
+    for force in (False, True):
+        with pytest.raises(BadUsage, match=r"not a checkout of git\.example/org/repo"):
+            restored.restore(force=force)
+    shutil.rmtree(restored.target / ".git")
+    with pytest.raises(BadUsage, match="not empty"):
+        restored.restore(force=True)
+
+
+@pytest.mark.parametrize(
+    "origin", [f"{UPSTREAM}.git", "git@git.example:org/repo.git", "ssh://git@git.example/org/repo"]
+)
+def test_an_origin_may_be_spelt_otherwise(restored: World, origin: str) -> None:
+    """The repository counts, not how its address is written."""
+    git(restored.target, "remote", "set-url", "origin", origin)
+    restored.restore()
+    assert git(restored.target, "remote", "get-url", "origin") == origin
+
+
+def test_a_replacement_that_fails_changes_nothing(restored: World) -> None:
+    """An archive that is damaged, and a target that can't be moved, leave the old checkout as it was."""
+    before = git(restored.target, "rev-parse", "HEAD")
+    restored.publish(compress=lambda content: framed(content)[:-100] + b"x" * 100)
+    with pytest.raises(ClientError):
+        restored.restore()
+    assert git(restored.target, "rev-parse", "HEAD") == before and git(restored.target, "status", "--porcelain") == ""
+    assert (restored.target / "a.o").exists() and restored.left() == ["repo"]
+
+
+def test_directories_change_places(tmp_path: Path) -> None:
+    """In one step where the system can, and with a moment in between where it can't."""
+    for number, way in enumerate((exchange, _exchange_by_renaming)):
+        first, second = tmp_path / f"first{number}", tmp_path / f"second{number}"
+        for path in (first, second):
+            path.mkdir()
+            (path / path.name).touch()
+        way(first, second)
+        assert (first / second.name).exists() and (second / first.name).exists()
+        with pytest.raises(OSError):
+            way(first, tmp_path / "none")
+        assert (first / second.name).exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cachew.client.errors import BadUsage, ExtractionFailed
-from cachew.client.staging import Staging, check_target, publish, remove_leftovers
+from cachew.client.staging import Staging, check_target, has_content, publish, remove_leftovers
 
 KILLED = """
 import os, sys
@@ -75,11 +75,13 @@ def test_what_appears_meanwhile_is_kept(tmp_path: Path) -> None:
 
 
 def test_refuses_what_is_there(tmp_path: Path) -> None:
-    """A file, or a directory with something in it, is no target."""
+    """A file is no target, and of a directory it is known whether something is in it."""
     (tmp_path / "file").write_text("x")
-    for path in (tmp_path, tmp_path / "file"):
-        with pytest.raises(BadUsage, match="exists"):
-            check_target(path)
+    with pytest.raises(BadUsage, match="exists"):
+        check_target(tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/.empty.cachew-killed").mkdir()
+    assert has_content(tmp_path) and not has_content(tmp_path / "empty") and not has_content(tmp_path / "none")
 
 
 def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:

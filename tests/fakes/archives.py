@@ -66,7 +66,7 @@ def git(directory: Path, *arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(directory), *arguments], env=environment, capture_output=True, check=False)
     if done.returncode:
         raise AssertionError(f"git {arguments}: {done.stderr.decode()}")
-    return done.stdout.decode().rstrip("\n")
+    return done.stdout.decode(errors="surrogateescape").rstrip("\n")
 
 
 def commit(repository: Path, name: str, text: str) -> str:

@@ -68,6 +68,11 @@ class BareMirror:
         """Read from disk."""
         return self.refs.get(git(self.directory, "symbolic-ref", "HEAD"))
 
+    @property
+    def head_ref(self) -> str | None:
+        """Read from disk."""
+        return git(self.directory, "symbolic-ref", "HEAD")
+
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
         """Note that it was held."""

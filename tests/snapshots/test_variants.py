@@ -81,3 +81,12 @@ def test_what_is_no_name_is_refused(name: str) -> None:
     """A damaged record is noticed."""
     with pytest.raises(ValueError, match=r"."):
         from_name(name)
+
+
+@pytest.mark.parametrize("name", ["caf\udce9", "\udcff\udcfe", "line\u2028separator", "x\udcc3v/é"])
+def test_branches_of_any_bytes(name: str) -> None:
+    """Keys and names are text that can be stored, one for one, and are read back as they were."""
+    variant = Variant(ref=f"refs/heads/{name}")
+    assert variant.key(Identity("git.example", "org/repo")).encode() and variant.name.encode()
+    assert from_name(variant.name) == variant
+    assert from_query({"ref": f"refs/heads/{name}"}) == variant

@@ -47,6 +47,7 @@ class FakeMirror:
     """A mirror of which only the refs matter."""
 
     head_commit: str | None = OLD
+    head_ref: str | None = None
     refs: dict[str, str] = field(default_factory=dict)
 
 
@@ -341,8 +342,8 @@ async def test_what_cannot_be_made_is_told_with_its_reason(server: Server) -> No
         ("/snapshot.tar.zst?filter=tree:0", 400),
         ("/snapshot.tar.zst?ref=refs/heads/a&ref=refs/heads/b", 400),
         ("/snapshot.tar.zst?filter=blob:none&filter=", 400),
-        ("/snapshot.tar.zst?ref=refs/heads/%ff", 400),
-        (f"/snapshot.bundle?base={OLD}&ref=refs/heads/%ff", 400),
+        (f"/snapshot.bundle?base={NEW}&ref=refs/heads/%ff", 204),
+        ("/snapshot.bundle?base=%ff&ref=refs/heads/%ff", 400),
         ("/bundle-list?bundle=%ff", 400),
         (f"/snapshot.bundle?base={NEW}&other=%ff", 204),
         (f"/snapshot.bundle?base={NEW}&other=1;base={OLD}", 204),
