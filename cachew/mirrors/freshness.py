@@ -3,15 +3,18 @@
 Per repository and kind of listing at most one request is under way, and none is made while the last one is younger than
 the interval, counted from its start. Whoever asks gets an answer that was begun no earlier than the interval before his
 question; with an interval of zero, one that was begun after it. When the upstream fails, the mirror's own refs are the
-answer, and the failure is remembered for the interval like any other answer.
+answer, and the failure is remembered for the interval like any other answer. When it hangs, one client waits for it;
+the next are answered at once, while a single probe goes on behind, more seldom each time.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, exact_kind, resolves, short_names
@@ -20,10 +23,17 @@ from cachew.mirrors.refs import of_listing
 from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
+from cachew.upstream.expiring import Expiring
 from cachew.upstream.listing import Listing
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
 
+_LONG = 0.5
+"""Seconds after which a failure was waited for."""
+_FIRST_PAUSE = 1.0
+_LAST_PAUSE = 10.0
+_TROUBLE_COUNTS = 3600.0
+_MOST_TROUBLES = 10_000
 _PER_PREFIX = 100
 _FAILURE = 1000
 """Bytes that a kept failure and a kept prefix are taken for."""
@@ -64,6 +74,14 @@ class _Outcome:
     void: bool = False
 
 
+@dataclass(frozen=True)
+class _Trouble:
+    """An upstream that hangs: how long it is left alone, and when it is asked again."""
+
+    pause: float
+    again_at: float
+
+
 class Freshness:
     """The ref gate of all repositories.
 
@@ -100,6 +118,7 @@ class Freshness:
         self._shown, self._listings, self._on_changed = shown, listings, on_changed
         self._flights: dict[Question, _Outcome] = {}
         self._shared: Shared[Question, _Outcome] = Shared(keep=True)
+        self._troubles: Expiring[Identity, _Trouble] = Expiring(seconds=clock.seconds, capacity=_MOST_TROUBLES)
         self._number = 0
         self._asking: Counter[Identity] = Counter()
         self._changed: dict[Identity, int] = {}
@@ -129,6 +148,8 @@ class Freshness:
         :raise UpstreamError: when it fails and there is no mirror.
         """
         oldest = self._clock.seconds() - (self._interval if interval is None else interval)
+        if interval is None and (stale := self._stale_at_once(identity, kind, authorization, oldest)) is not None:
+            return stale
         outcome = await self._outcome(identity, kind, authorization, oldest)
         if isinstance(outcome.result, Listing):
             return Answer(outcome.result, started=outcome.started)
@@ -138,6 +159,28 @@ class Freshness:
             return Answer(mirrored, stale=True)
         assert outcome.result is not None
         raise outcome.result.with_traceback(None)
+
+    def _stale_at_once(self, identity: Identity, kind: Kind, authorization: str | None, oldest: float) -> Answer | None:
+        """Return what is answered while an upstream hangs: one client has waited for it, the others need not.
+
+        :return: None when the upstream does not hang, or something newer is known, or there is no mirror.
+        """
+        trouble = self._troubles.get(identity)
+        if trouble is None or self._kept_for((identity, kind), oldest, self._number) is not None:
+            return None
+        mirrored = self._fallback(identity)
+        if mirrored is None:
+            return None
+        question = (identity, MIRRORED_KIND)
+        if self._clock.seconds() >= trouble.again_at and question not in self._shared:
+            probing = Deferred.fromCoroutine(self._shared.run(question, lambda: self._check(question, authorization)))
+            probing.addErrback(self._probe_failed, identity)
+        self._metrics.stale.inc()
+        return Answer(mirrored, stale=True)
+
+    def _probe_failed(self, failure: Failure, identity: Identity) -> None:
+        if not failure.check(CancelledError):
+            self.log.failure("ref check of {repository} failed", failure=failure, repository=identity.name)
 
     async def probe(self, identity: Identity, authorization: str | None) -> None:
         """Ask the upstream whether a credential may read a repository; its listing is kept like any other.
@@ -207,14 +250,8 @@ class Freshness:
         arrived = self._number
         question = (identity, kind)
         while True:
-            for asked in (question, (identity, EVERYTHING)):
-                kept = self._kept(asked)
-                if (
-                    kept
-                    and self._counts(identity, kept, oldest, arrived)
-                    and (asked == question or isinstance(kept.result, Listing))
-                ):
-                    return kept
+            if (kept := self._kept_for(question, oldest, arrived)) is not None:
+                return kept
             flight = self._flights.get(question)
             joinable = flight is None or self._counts(identity, flight, oldest, arrived)
             outcome = await self._shared.run(question, lambda: self._check(question, authorization))
@@ -223,6 +260,19 @@ class Freshness:
                 joinable = False
             if joinable:
                 return outcome
+
+    def _kept_for(self, question: Question, oldest: float, arrived: int) -> _Outcome | None:
+        """Return what is kept that answers a question: its own outcome, or a listing of everything."""
+        identity = question[0]
+        for asked in (question, (identity, EVERYTHING)):
+            kept = self._kept(asked)
+            if (
+                kept
+                and self._counts(identity, kept, oldest, arrived)
+                and (asked == question or isinstance(kept.result, Listing))
+            ):
+                return kept
+        return None
 
     def _counts(self, identity: Identity, outcome: _Outcome, oldest: float, arrived: int) -> bool:
         if outcome.void or outcome.number <= self._changed.get(identity, 0):
@@ -265,6 +315,7 @@ class Freshness:
                 del self._flights[question]
         outcome = replace(begun, shown=credential, result=result)
         self._metrics.ref_checks.labels(_outcome_in_words(result)).inc()
+        self._note_trouble(identity, begun.started, result)
         refusal = result if isinstance(result, UpstreamRefused) else None
         # What was refused before a push may be there now.
         if isinstance(result, Listing) or (refusal and outcome.number > self._changed.get(identity, 0)):
@@ -280,6 +331,15 @@ class Freshness:
             self._keep(question, outcome)
             self.log.warn("ref check of {repository} failed: {error}", repository=identity.name, error=str(result))
         return outcome
+
+    def _note_trouble(self, identity: Identity, started: float, result: Listing | UpstreamError) -> None:
+        """Remember an upstream that hangs: whose failure was waited for."""
+        now, known = self._clock.seconds(), self._troubles.get(identity)
+        if not isinstance(result, _FAILURES):
+            self._troubles.forget(identity)
+        elif known is not None or now - started >= _LONG:
+            pause = _FIRST_PAUSE if known is None else min(2 * known.pause, max(_LAST_PAUSE, self._interval))
+            self._troubles.put(identity, _Trouble(pause, now + pause), _TROUBLE_COUNTS)
 
     def _same_as_before(self, question: Question, listing: Listing) -> Listing:
         """Return the very listing of the time before, if nothing has changed: what was made of it is still good."""

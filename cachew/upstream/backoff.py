@@ -16,6 +16,7 @@ class _Hold:
     until: float
     failures: int
     status: int
+    told: bool
 
 
 class Backoff:
@@ -48,17 +49,21 @@ class Backoff:
         :param upstream: the URL for the message.
         :raise UpstreamBusy: while it is.
         """
-        hold = self._holds.get(scope)
-        if hold is None:
-            return
-        left = hold.until - self._seconds()
+        left = self.left(scope)
         if left > 0:
+            hold = self._holds[scope]
             raise UpstreamBusy(
                 upstream,
                 f"answered {hold.status} and is left alone for {left:.0f} more seconds",
                 status=hold.status,
-                retry_after=left,
+                # When to come back is the upstream's to say, not for how long this server leaves it alone.
+                retry_after=left if hold.told else None,
             )
+
+    def left(self, scope: Hashable) -> float:
+        """Return for how many seconds a scope is still to be left alone."""
+        hold = self._holds.get(scope)
+        return 0.0 if hold is None else max(0.0, hold.until - self._seconds())
 
     def busy(self, scope: Hashable, *, status: int, retry_after: float | None) -> None:
         """Note that the upstream answered 429 or 5xx.
@@ -68,7 +73,7 @@ class Backoff:
         known = self._holds.pop(scope, None)
         failures = 1 if known is None else known.failures + 1
         wait = self._own_wait(failures) if retry_after is None else retry_after
-        self._holds[scope] = _Hold(self._seconds() + wait, failures, status)
+        self._holds[scope] = _Hold(self._seconds() + wait, failures, status, retry_after is not None)
         while len(self._holds) > self._capacity:
             self._holds.popitem(last=False)
 

@@ -132,7 +132,10 @@ def _challenge(error: errors.Unauthorized) -> Headers:
 
 
 def _retry_after(error: errors.Busy | errors.TooOften | errors.UpstreamBusy) -> Headers:
-    seconds = 5 if error.retry_after is None else max(1, ceil(error.retry_after))
+    if error.retry_after is None:
+        # An upstream that names no time leaves that to git's own http.retryAfter.
+        return ()
+    seconds = max(1, ceil(error.retry_after))
     return ((b"Retry-After", str(seconds).encode()),)
 
 

@@ -292,6 +292,35 @@ async def test_an_upstream_that_never_answers(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_hanging_upstream_costs_one_client_its_time(
+    upstream: Upstream, repository: Repository, git: Git, start: Start
+) -> None:
+    """After one time-out the next clients are answered at once, marked stale, while one probe at a time goes on."""
+    here = await site(start, git, 2, '[git]\nref-check-interval = "0s"\nref-check-timeout = "3s"\n')
+    upstream.misbehave(Hang())
+    before, clock = upstream.count(), here.cachew.parts.runtime.reactor
+    await here.run("ls-remote", URL)
+    began = clock.seconds()
+    for _ in range(4):
+        await here.run("ls-remote", URL)
+        answer = await here.cachew.get("org/repo/info/refs?service=git-upload-pack")
+        assert answer.headers.getRawHeaders(b"warning") == [b'110 - "response is stale"']
+    assert clock.seconds() - began < 3 and upstream.count() - before <= 3
+    upstream.behave()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("status", [429, 503])
+async def test_an_upstream_that_names_no_time_gets_none(upstream: Upstream, start: Start, status: int) -> None:
+    """A busy upstream's answer without ``Retry-After`` reaches clients without one: git has a setting for that."""
+    cachew = await start()
+    upstream.misbehave(Refuse(status))
+    for _ in range(2):
+        answer = await cachew.get("org/unknown/info/refs?service=git-upload-pack")
+        assert answer.code == status and not answer.headers.hasHeader("Retry-After")
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_busy_upstream_is_left_alone(
     upstream: Upstream, repository: Repository, git: Git, start: Start
 ) -> None:

@@ -10,7 +10,7 @@ from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind
 from cachew.mirrors.listings import Listings
-from cachew.plumbing.errors import UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.errors import UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing, RemoteRef
 
@@ -355,3 +355,69 @@ def test_a_refusal_from_before_a_push_is_no_verdict() -> None:
     late = gate.ask(*HEADS, authorization="mine")
     gate.upstream.answer(listing(main="1"))
     assert result(late).listing == listing(main="1") and gate.verdicts == [None]
+
+
+def test_a_hanging_upstream_is_waited_for_once() -> None:
+    """After one time-out the next clients are answered at once, stale and marked, while one probe goes on behind."""
+    gate = Gate()
+    gate.mirror = listing(main="1")
+    first = gate.ask(*HEADS)
+    gate.clock.advance(10)
+    gate.upstream.answer(UpstreamTimeout("https://git.example/", "no answer"))
+    assert result(first) == Answer(listing(main="1"), stale=True)
+    assert result(gate.ask(*HEADS)).stale and len(gate.upstream.asked) == 1
+    gate.clock.advance(1)
+    for prefixes in (HEADS, (), ("refs/pull/",)) * 20:
+        assert result(gate.ask(*prefixes)).stale
+    assert len(gate.upstream.asked) == 2
+    gate.clock.advance(10)
+    gate.upstream.answer(UpstreamTimeout("https://git.example/", "no answer"))
+    gate.clock.advance(1.9)
+    assert result(gate.ask(*HEADS)).stale and len(gate.upstream.asked) == 2
+    gate.clock.advance(0.2)
+    assert result(gate.ask(*HEADS)).stale and len(gate.upstream.asked) == 3
+    gate.upstream.answer(listing(main="2"))
+    assert result(gate.ask(*HEADS)) == Answer(listing(main="2"))
+    gate.clock.advance(10.5)
+    asked = gate.ask(*HEADS)
+    gate.upstream.answer(listing(main="3"))
+    assert result(asked) == Answer(listing(main="3"))
+
+
+def test_a_hanging_upstream_is_left_alone_for_ten_seconds_at_most() -> None:
+    """However long it hangs, what it has when it is back is seen after the usual time."""
+    gate = Gate()
+    gate.mirror = listing(main="1")
+    gate.ask(*HEADS)
+    for _ in range(10):
+        gate.clock.advance(10)
+        gate.upstream.answer(UpstreamTimeout("https://git.example/", "no answer"))
+        gate.clock.advance(10)
+        assert result(gate.ask(*HEADS)).stale
+        assert len(gate.upstream.waiting) == 1
+
+
+def test_who_must_know_waits_though_the_upstream_hangs() -> None:
+    """``ensure-refs`` and whoever else asks for what is there right now gets no old answer for a new one."""
+    gate = Gate()
+    gate.mirror = listing(main="1")
+    gate.ask(*HEADS)
+    gate.clock.advance(10)
+    gate.upstream.answer(UpstreamTimeout("https://git.example/", "no answer"))
+    now = Deferred.fromCoroutine(gate.freshness.refs(REPOSITORY, MIRRORED_KIND, None, interval=0))
+    assert not now.called
+    gate.upstream.answer(listing(main="2"))
+    assert result(now) == Answer(listing(main="2"))
+
+
+def test_an_upstream_that_fails_at_once_is_asked_as_ever() -> None:
+    """Where nobody waits for a failure nobody is told an old one beyond the interval."""
+    gate = Gate()
+    gate.mirror = listing(main="1")
+    asked = gate.ask(*HEADS)
+    gate.upstream.answer(UpstreamUnreachable("https://git.example/", "connection refused"))
+    assert result(asked).stale
+    gate.clock.advance(10)
+    asked = gate.ask(*HEADS)
+    gate.upstream.answer(listing(main="2"))
+    assert result(asked) == Answer(listing(main="2"))

@@ -11,9 +11,19 @@ def held(backoff: Backoff, scope: str = "a") -> float:
     """Return how long a scope is still left alone."""
     try:
         backoff.check(scope, "https://git.example/r")
-    except UpstreamBusy as busy:
-        return busy.retry_after or 0.0
-    return 0.0
+    except UpstreamBusy:
+        assert backoff.left(scope) > 0
+    return backoff.left(scope)
+
+
+@pytest.mark.parametrize(("told", "relayed"), [(9.0, 9.0), (None, None)])
+def test_no_time_is_made_up(told: float | None, relayed: float | None) -> None:
+    """Clients are told when to come back only if the upstream said so."""
+    backoff = Backoff(seconds=lambda: 0.0, random=lambda: 0.0)
+    backoff.busy("a", status=503, retry_after=told)
+    with pytest.raises(UpstreamBusy) as busy:
+        backoff.check("a", "https://git.example/r")
+    assert busy.value.retry_after == relayed
 
 
 def test_doubles() -> None:

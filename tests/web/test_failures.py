@@ -71,7 +71,6 @@ def test_only_failures_nobody_foresaw_are_kept_from_the_client() -> None:
         (errors.Unauthorized("x"), (b"WWW-Authenticate", b'Bearer realm="cachew"')),
         (errors.Busy(retry_after=7), (b"Retry-After", b"7")),
         (errors.UpstreamBusy("u", "r", status=429, retry_after=0.2), (b"Retry-After", b"1")),
-        (errors.UpstreamBusy("u", "r", status=500), (b"Retry-After", b"5")),
         (errors.PreconditionFailed({"ETag": '"x"'}), (b"ETag", b'"x"')),
         (errors.RangeNotSatisfiable(5, {"Content-Range": "bytes */5"}), (b"Content-Range", b"bytes */5")),
     ],
@@ -79,6 +78,12 @@ def test_only_failures_nobody_foresaw_are_kept_from_the_client() -> None:
 def test_extra_headers(error: Exception, header: tuple[bytes, bytes]) -> None:
     """Some failures say in a header what to do next."""
     assert header in answer_to(error).headers
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_no_time_is_made_up_for_an_upstream(status: int) -> None:
+    """An upstream that is busy and does not say until when is told as it is: git has a setting for that."""
+    assert b"Retry-After" not in dict(answer_to(errors.UpstreamBusy("u", "r", status=status)).headers)
 
 
 def test_an_upstreams_refusal_is_relayed() -> None:
