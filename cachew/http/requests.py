@@ -17,6 +17,7 @@ from twisted.web.http import datetimeToString
 from cachew.http.channel import Channel
 from cachew.http.collecting import Body, BodyStore
 from cachew.http.filesender import FileSender
+from cachew.http.headertext import Fields, text_of
 from cachew.http.heads import Head, HeadRefused
 from cachew.http.incoming import IncomingBody
 from cachew.http.limits import Census, Limits
@@ -46,12 +47,22 @@ class StreamingRequest(server.Request):
         return address_in_words(self.getClientAddress())
 
     @property
-    def fields(self) -> dict[str, str]:
-        """The headers, names in lower case, several values of one name joined with a comma."""
-        return {
-            name.decode("latin-1").lower(): ", ".join(value.decode("latin-1") for value in values)
-            for name, values in self.requestHeaders.getAllRawHeaders()
-        }
+    def fields(self) -> Fields:
+        """The headers, names in lower case, several values of one name joined with a comma.
+
+        Looking at one that is no text raises :class:`~cachew.plumbing.errors.BadRequest`.
+        """
+        return Fields(self.requestHeaders.getAllRawHeaders())
+
+    def getHeader(self, key: Any) -> Any:
+        """Return a header's text, None when there is none; see :func:`cachew.http.headertext.text_of`.
+
+        :raise BadRequest: when it is no text.
+        """
+        if isinstance(key, bytes):
+            return super().getHeader(key)
+        values = self.requestHeaders.getRawHeaders(key.encode("ascii"))
+        return None if not values else text_of(key, values)
 
     def begin(self, head: Head, body: IncomingBody) -> None:
         """Take the head from the channel and be answered."""

@@ -7,13 +7,17 @@ import json
 from typing import Any
 from urllib.parse import parse_qs
 
+from cachew.http.headertext import text_of
 from cachew.plumbing.errors import BadRequest
 
 
 def header(request: Any, name: str) -> str:
-    """Return a header's text, empty when it is absent or is sent more than once."""
+    """Return a header's text, empty when it is absent or is sent more than once.
+
+    :raise BadRequest: when it is no text.
+    """
     values = request.requestHeaders.getRawHeaders(name.encode(), [])
-    return values[0].decode("utf-8", "replace").strip() if len(values) == 1 else ""
+    return text_of(name, values).encode("latin-1").decode("utf-8", "replace").strip() if len(values) == 1 else ""
 
 
 def query_field(request: Any, name: str) -> str:

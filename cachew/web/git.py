@@ -7,6 +7,7 @@ directory, a metrics label or a process exists for them.
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from cachew.http.headertext import text_of
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import Forbidden
@@ -118,7 +119,7 @@ class GitRoutes:
     def _withhold(self, request: Any) -> None:
         """Take the server's own tokens out of a request: clients often show one to everything below one address."""
         shown = request.requestHeaders.getRawHeaders(b"authorization") or []
-        if any(self._is_ours(value.decode("latin-1")) for value in shown):
+        if any(self._is_ours(text_of("Authorization", [value])) for value in shown):
             request.requestHeaders.removeHeader(b"authorization")
 
     async def _info_refs(self, request: Any, identity: Identity) -> None:

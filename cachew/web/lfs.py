@@ -26,7 +26,6 @@ from cachew.web.app import allow_methods
 from cachew.web.origin import origin_of
 from cachew.web.outcome import outcome_of
 from cachew.web.passthrough import PassThrough
-from cachew.web.snapshots import fields_of
 
 GRANT_HEADER = "X-Cachew-Grant"
 _BATCH = "info/lfs/objects/batch"
@@ -135,7 +134,7 @@ class LfsRoutes:
 
     async def _answer(self, request: Any, order: Order, entry: Entry | None) -> None:
         whole = entry is None and not self._objects.fits(order)
-        fields = {} if whole else fields_of(request)
+        fields = {} if whole else request.fields
         decision = evaluate(
             request.method.decode("latin-1"), fields, etag=order.wanted.oid, modified=None, size=order.wanted.size
         )

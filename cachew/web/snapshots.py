@@ -245,7 +245,7 @@ async def answer_with(request: Any, info: ObjectInfo, entry: Entry | None, more:
 def decide(request: Any, *, etag: str, modified: float, size: int) -> Decision:
     """Decide how to answer a request; see :func:`cachew.web.conditional.evaluate`."""
     method = request.method.decode("latin-1")
-    return evaluate(method, fields_of(request), etag=etag, modified=modified, size=size)
+    return evaluate(method, request.fields, etag=etag, modified=modified, size=size)
 
 
 async def answer_as_decided(request: Any, decision: Decision, source: Source, headers: Mapping[str, str]) -> None:
@@ -285,11 +285,3 @@ def query_of(request: Any) -> dict[str, str]:
         except UnicodeDecodeError:
             raise BadRequest(f"{name} is not UTF-8") from None
     return query
-
-
-def fields_of(request: Any) -> dict[str, str]:
-    """Return a request's headers, names in lower case."""
-    return {
-        name.decode("latin-1").lower(): ", ".join(value.decode("latin-1") for value in values)
-        for name, values in request.requestHeaders.getAllRawHeaders()
-    }

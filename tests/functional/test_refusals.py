@@ -209,6 +209,32 @@ async def test_head_where_get_is(upstream: Upstream, start: Start) -> None:
             assert head.headers.get("content-type") == get.headers.get("content-type")
 
 
+HEADERS = (
+    "Accept", "Authorization", "Content-Encoding", "Content-Type", "Git-Protocol", "If-None-Match", "Range",
+    "User-Agent", "X-Cachew-Grant", "X-Forwarded-For", "X-Forwarded-Proto", "X-Team",
+)  # fmt: skip
+REFUSED = ("Git-Protocol", "Content-Encoding", "Authorization", "X-Forwarded-For", "X-Team")
+"""What every request of `git-upload-pack` is read for."""
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.timeout(60)
+async def test_headers_that_are_no_text(upstream: Upstream, start: Start) -> None:
+    """No header makes a route of repositories fail, whatever bytes it has; those that are read are refused with 400."""
+    repositories.make_repository(upstream.path("org/repo"))
+    cachew = await start('[access]\nproxies = "127.0.0.1"\n[[access.rule]]\naction = "deny"\nheader = "X-Team: evil"\n')
+    await cachew.mirrored("org/repo")
+    wrong = []
+    for path, method in ((path, methods.split(", ")[0]) for path, methods in METHODS.items() if "/git/" in path):
+        body = LS_REFS if path.endswith("/git-upload-pack") else b"{}"
+        for name in HEADERS:
+            answer = await ask(reactor, cachew.url, method, path, f"{name}: version=2\xff", body=body)
+            must = path.endswith("/git-upload-pack") and name in REFUSED
+            if answer.status == 500 or b"Traceback" in answer.body or (must and answer.status != 400):
+                wrong.append((path, name, answer.status))
+    assert wrong == []
+
+
 def chunked(body: bytes, size: int = 5000) -> bytes:
     """Frame a body in chunks."""
     pieces = [body[start : start + size] for start in range(0, len(body), size)]

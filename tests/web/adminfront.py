@@ -148,7 +148,13 @@ class AdminFront:
         return function(*args)
 
     def ask(
-        self, target: str, method: str = "GET", *, headers: dict[str, str] | None = None, body: bytes = b""
+        self,
+        target: str,
+        method: str = "GET",
+        *,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+        encoding: str = "utf-8",
     ) -> Response:
         """Send a request and return its response."""
         transport = Wire()
@@ -156,7 +162,7 @@ class AdminFront:
         channel.makeConnection(transport)
         fields = {"Host": "localhost:8080", "Connection": "close", "Content-Length": str(len(body))} | (headers or {})
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-        channel.dataReceived("\r\n".join(lines).encode() + body)
+        channel.dataReceived("\r\n".join(lines).encode(encoding) + body)
         head, _, content = transport.value().partition(b"\r\n\r\n")
         first, *rest = head.decode().split("\r\n")
         pairs = [(name, value) for name, _, value in (line.partition(": ") for line in rest)]

@@ -142,3 +142,25 @@ def test_an_action_is_not_a_read() -> None:
     front = AdminFront()
     front.operations.known = repositories()
     assert front.ask("/admin/repositories/github.com/python/cpython/fetch", headers=BEARER).status == 405
+
+
+READ = (
+    "Accept", "Accept-Encoding", "Authorization", "Content-Type", "Cookie", "ETag", "If-None-Match", "Origin",
+    "Sec-Fetch-Site", "X-CSRF-Token", "X-Forwarded-For", "X-Forwarded-Proto", "X-GitHub-Event", "X-Gitlab-Token",
+    "X-Gitea-Signature", "X-Hub-Signature-256",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_header_that_is_no_text_fails_no_page(name: str) -> None:
+    """Bytes that are no text are refused where they are read, and never an error of the server's."""
+    front = AdminFront(trusted=True, secrets={"github": "s", "gitlab": "s", "gitea": "s"})
+    for method, path in (
+        ("GET", "/admin/"), ("GET", "/admin/live"), ("GET", "/admin/login"), ("POST", "/admin/login"),
+        ("POST", "/admin/logout"), ("GET", "/metrics"), ("GET", "/admin/overview"), ("PUT", "/admin/log/level"),
+        ("POST", "/webhook/github"), ("POST", "/webhook/gitlab"), ("POST", "/webhook/gitea"), ("GET", "/_readiness"),
+    ):  # fmt: skip
+        status = front.ask(path, method, headers={name: "\xff"}, encoding="latin-1").status
+        assert status < 500, (method, path)
+        if name in ("Authorization", "Origin") and path == "/admin/overview":
+            assert status == 400

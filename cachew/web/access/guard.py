@@ -7,6 +7,7 @@ upstream may be shown on its behalf. The server's own is looked up where the ups
 
 from typing import Any
 
+from cachew.http.headertext import text_of
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
 from cachew.upstream.verdicts import Verdicts
@@ -55,4 +56,4 @@ class TrustedNetworkGuard:
 
 def _authorization(request: Any) -> str | None:
     values = request.requestHeaders.getRawHeaders(b"authorization")
-    return None if not values else str(values[0].decode("latin-1"))
+    return None if not values else text_of("Authorization", values)

@@ -63,7 +63,13 @@ class Policy:
         if request.isSecure():
             return True
         peer = _peer(request)
-        return peer is not None and self._is_proxy(peer) and request.fields.get("x-forwarded-proto") == "https"
+        if peer is None or not self._is_proxy(peer):
+            return False
+        try:
+            said = request.fields.get("x-forwarded-proto")
+        except BadRequest:
+            said = None
+        return bool(said == "https")
 
     def is_token(self, authorization: str) -> bool:
         """Say whether an ``Authorization`` is the token of a rule."""
