@@ -67,6 +67,9 @@ def answer_to(error: BaseException) -> Answer:
     """Return what a client is told when its request ends in ``error``."""
     if isinstance(error, errors.UpstreamRefused):
         return _relayed(error)
+    if isinstance(error, errors.SpoolFailed) and isinstance(error.__cause__, OSError | errors.StorageUnavailable):
+        # What was to be followed came to nothing for a reason of the disk's.
+        return answer_to(error.__cause__)
     if isinstance(error, RequestRedirect):
         # The router would add a slash; nothing here moves.
         return _text(404, "not found")

@@ -116,6 +116,10 @@ class Daemon(ProcessProtocol):
         os.killpg(self._process.pid, signal.SIGKILL)
         await self.ended()
 
+    def seen(self, path: Path) -> Path:
+        """Return where a file is that the server sees at a path, though its mounts may be its own."""
+        return Path(f"/proc/{self._process.pid}/root") / path.relative_to("/")
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self._process.signalProcess(number)

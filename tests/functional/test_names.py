@@ -75,3 +75,21 @@ async def test_names_that_are_written_as_they_are(upstream: Upstream, start: Sta
     assert (await git.run("-C", "copy", "rev-parse", "HEAD")).out == repository.commit()
     await git.run("clone", "-q", f"{server.url}/git/{HOST}/gr%c3%b6%c3%9fe/%C3%BC", "again")
     assert [mirror.identity.path for mirror in server.parts.mirrors.collection] == ["größe/ü"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_mirror_where_case_makes_no_difference(upstream: Upstream, start: Start, git: Git) -> None:
+    """On a host that ignores case every spelling is one mirror, and a push by one is seen at once by the others."""
+    repository = make_repository(upstream.path("org/repo"), commits=1)
+    upstream.gate.allow_push("org/repo", ALICE)
+    server = await start(f"ignore-case = true\n{UNSCHEDULED}")
+    base = f"{server.url}/git/{HOST}"
+    await git.run("clone", "-q", f"{base}/Org/REPO", "copy")
+    await server.mirrored("org/repo")
+    await git.run("-C", "copy", "commit", "-q", "--allow-empty", "-m", "more")
+    pusher = f"http.extraHeader=Authorization: {ALICE}"
+    await git.run("-C", "copy", "-c", pusher, "push", "-q", f"{base}/ORG/repo.git", "HEAD:main")
+    for spelling in ("Org/REPO", "org/repo", "oRG/Repo.git"):
+        listed = await git.run("ls-remote", f"{base}/{spelling}", "refs/heads/main")
+        assert listed.out.split()[0] == repository.commit()
+    assert [mirror.identity.path for mirror in server.parts.mirrors.collection] == ["org/repo"]

@@ -16,7 +16,7 @@ from cachew.replicas.leases import Leases
 from cachew.replicas.memory import MemoryRecords
 from cachew.replicas.progress import Progress
 from cachew.snapshots.schedule import Run, Task, is_due
-from cachew.snapshots.sharing import SharedWork
+from cachew.snapshots.sharing import SharedWork, record_of
 from tests.fakes.records import UnreliableRecords
 
 IDENTITY = Identity("git.example", "org/repo")
@@ -220,3 +220,10 @@ def test_what_is_asked_for_now_does_not_wait_for_the_interval(records: Unreliabl
     one.turn()
     one.turn(is_due=lambda run: True)
     assert len(one.made) == 2
+
+
+def test_tasks_of_different_repositories_have_different_records() -> None:
+    """A branch with slashes in its name makes no task the same as one of a repository whose name goes on with it."""
+    one = record_of(Identity("a.example", "b.example/r"), "snapshot ref=refs/heads/x")
+    other = record_of(Identity("b.example", "r"), "snapshot ref=refs/heads/x/a.example")
+    assert one != other and record_of(IDENTITY, "snapshot") == "snapshot/git.example/org/repo"
