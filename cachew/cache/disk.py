@@ -320,6 +320,7 @@ class DiskCache:
 
     async def sweep(self) -> None:
         """Remove what has expired and what is over the bounds, and write the uses down."""
+        await self.in_thread(self._store.look)
         await self.in_thread(self._store.drop_expired, self._clock())
         await self.in_thread(self._store.flush)
         with suppress(StorageFull):

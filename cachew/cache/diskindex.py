@@ -63,6 +63,7 @@ class DiskIndex:
         self._path = path
         self._database: sqlite3.Connection | None = None
         self.size = 0
+        self._inode = 0
 
     def open(self) -> None:
         """Open the database; one that is damaged is made anew, and what is no file is moved out of its way."""
@@ -79,6 +80,14 @@ class DiskIndex:
                 Path(f"{self._path}{suffix}").unlink(missing_ok=True)
             self._connect()
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the database's file is still the one that was opened."""
+        try:
+            return self._path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
     def _connect(self) -> None:
         self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode=WAL")
@@ -88,6 +97,7 @@ class DiskIndex:
         self._database.executescript(_SCHEMA)
         self._database.execute(f"SELECT {_FIELDS} FROM objects LIMIT 1")
         (self.size,) = self._db.execute("SELECT COALESCE(SUM(size), 0) FROM objects").fetchone()
+        self._inode = self._path.stat().st_ino
 
     @property
     def _db(self) -> sqlite3.Connection:

@@ -68,8 +68,7 @@ class DiskStore:
         """Open the directory and bring the index in step with the files."""
         with self._lock:
             shutil.rmtree(self._directory / "partial", ignore_errors=True)
-            for name in ("partial", "objects"):
-                (self._directory / name).mkdir(parents=True, exist_ok=True)
+            self._make_directories()
             self._index.open()
             self._reconcile()
 
@@ -77,8 +76,20 @@ class DiskStore:
         """Open the index again, which makes a damaged one anew, and bring it in step with the files."""
         with self._lock:
             self._index.close()
+            self._make_directories()
             self._index.open()
             self._reconcile()
+
+    def look(self) -> None:
+        """Make the index anew when somebody has removed it, maybe with all that it was about."""
+        with self._lock:
+            if not self._index.is_there:
+                self.log.error("the index of {directory} was removed and is made anew", directory=str(self._directory))
+                self.rebuild()
+
+    def _make_directories(self) -> None:
+        for name in ("partial", "objects"):
+            (self._directory / name).mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
         """Write down the uses and close the index."""

@@ -160,7 +160,7 @@ def _credentials(settings: Settings) -> Iterator[Problem]:
     apps_seen: dict[tuple[str, str, str], int] = {}
     for index, credential in enumerate(settings.credentials):
         if isinstance(credential, GitHubAppCredential):
-            app = (credential.url_prefix, credential.api_url, credential.app_id)
+            app = (credential.url_prefix.lower(), credential.api_url.lower(), credential.app_id)
             if (same := apps_seen.setdefault(app, index)) != index:
                 message = f"is the same app for the same URLs as that of credentials[{same}]"
                 yield Problem(("credentials", index, "app-id"), message)

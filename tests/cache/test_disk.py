@@ -1,6 +1,7 @@
 """The cache in a directory: the contract, and what a disk can do to it."""
 
 import os
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -485,4 +486,25 @@ async def test_a_directory_in_the_place_of_the_index(make: Callable[..., DiskCac
         assert log.count("a directory lay in the place of") == 1
     assert not await missing(cache, "key") and index.is_file()
     assert [path.name for path in (tmp_path / "cache").glob("index.sqlite.was-*/*")] == ["inside"]
+    await cache.stop()
+
+
+@pytest.mark.parametrize("all_of_it", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_a_cache_that_is_removed_under_the_server_counts_anew(
+    all_of_it: bool, make: Callable[..., DiskCache], tmp_path: Path
+) -> None:
+    """What is gone takes no room any more after the next sweep, what is left is still there, and storing goes on."""
+    cache = make()
+    await cache.start()
+    await store(cache, "key", b"data")
+    if all_of_it:
+        shutil.rmtree(tmp_path / "cache")
+    else:
+        (tmp_path / "cache" / "index.sqlite").unlink()
+    await cache.sweep()
+    assert (await cache.stats()).objects == (0 if all_of_it else 1)
+    assert await missing(cache, "key") is all_of_it
+    await store(cache, "other", b"more")
+    assert not await missing(cache, "other")
     await cache.stop()
