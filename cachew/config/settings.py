@@ -80,6 +80,10 @@ class GitSettings(Section):
     fetch_wait: Duration = key("30s", "How long a client waits for a fetch before the upstream itself is asked.")
     fetch_timeout: Duration = key("10m", "The most time that one fetch into a mirror may take.")
     clone_timeout: Duration = key("2h", "The most time that mirroring a repository for the first time may take.")
+    serve_timeout: Duration = key(
+        "10m",
+        "How long a git process that serves clients may give nothing before it is ended; the upstream answers then.",
+    )
     connect_timeout: Duration = key("10s", "The most time that connecting to an upstream may take.")
     first_byte_timeout: Duration = key("60s", "How long an upstream may be silent before its answer begins.")
     idle_timeout: Duration = key("60s", "How long an upstream may be silent in the midst of its answer.")

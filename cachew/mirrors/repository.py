@@ -150,9 +150,8 @@ class Repository:
             await self._git.threads(self._note_findings, reader.counts)
 
     async def _run_fetch(self, command: Command, script: bytes, reader: FindingsReader) -> None:
-        # A group, because what git has started goes on writing packs when only git itself is ended.
         seconds = self._git.fetch_timeout
-        await self._write(command, seconds=seconds, stdin=script, group=True, on_stderr=reader.feed)
+        await self._write(command, seconds=seconds, stdin=script, on_stderr=reader.feed)
 
     def _note_findings(self, counts: Mapping[str, int]) -> None:
         aside = self.directory / f"{_FINDINGS}.new"
@@ -174,9 +173,7 @@ class Repository:
         script = "".join(f"{oid}\n" for oid in oids).encode()
         seconds = self._git.maintenance_timeout
         try:
-            await self._git.processes.run(
-                self._git.commands.connected(self.directory), stdin=script, timeout=seconds, group=True
-            )
+            await self._git.processes.run(self._git.commands.connected(self.directory), stdin=script, timeout=seconds)
         except ProcessFailed as error:
             if isinstance(error, ProcessTimedOut):
                 raise
@@ -189,7 +186,6 @@ class Repository:
         *,
         seconds: float,
         stdin: bytes = b"",
-        group: bool = False,
         on_stderr: Callable[[bytes], object] | None = None,
     ) -> None:
         """Run a command that writes here; what a failed one leaves is removed when no other is writing."""
@@ -197,7 +193,7 @@ class Repository:
         self._writers += 1
         self._door.release()
         try:
-            await self._git.processes.run(command, stdin=stdin, timeout=seconds, group=group, on_stderr=on_stderr)
+            await self._git.processes.run(command, stdin=stdin, timeout=seconds, on_stderr=on_stderr)
         except BaseException:
             self._untidy = True
             raise
@@ -315,7 +311,7 @@ class Repository:
 
     async def _maintain(self, commands: Iterable[Command]) -> None:
         for command in commands:
-            await self._write(command, seconds=self._git.maintenance_timeout, group=True)
+            await self._write(command, seconds=self._git.maintenance_timeout)
 
     async def check(self) -> None:
         """Verify the content of every pack, and that all that the refs reach is there.

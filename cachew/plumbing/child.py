@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -24,7 +24,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from cachew.plumbing.errors import ProcessFailed
+from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
 from cachew.plumbing.streams import PIECE, PushSource, Source
 
 PIPE_SIZE = 1024 * 1024
@@ -34,6 +34,9 @@ _PAUSE = 0.002
 """Seconds in which the pipe of a child that writes much fills again: one turn for a dozen of its writes."""
 STDERR_TAIL = 64 * 1024
 """How much of the end of a child's standard error is kept, in bytes."""
+_SIGN_OF_LIFE = 5
+"""More bytes than this at once are a sign of life: upload-pack sends so many every five seconds while it waits for
+pack-objects, which may have stopped (``uploadpack.keepAlive`` in git-config(1))."""
 _OPTIONS_WITH_VALUE = frozenset({"-C", "-c"})
 
 
@@ -94,9 +97,38 @@ class _WideReader(ProcessReader):
 
 
 class WideProcess(Process):
-    """A process whose output is read in large pieces."""
+    """A process that leads a session of its own, and whose output is read in large pieces."""
 
     processReaderFactory = _WideReader
+
+    def _trySpawnInsteadOfFork(
+        self, path: Any, uid: Any, gid: Any, executable: Any, args: Any, environment: Any, kwargs: Any
+    ) -> bool:
+        # Twisted's own knows no sessions.
+        taken = kwargs["fdmap"]
+        if min(taken.values()) <= max(taken):  # this server has no standard output or input itself
+            return bool(super()._trySpawnInsteadOfFork(path, uid, gid, executable, args, environment, kwargs))
+        self.pid = os.posix_spawnp(
+            executable,
+            args,
+            environment,
+            file_actions=[
+                *((os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in taken.items()),
+                *((os.POSIX_SPAWN_CLOSE, other) for other in _inheritable() if other not in taken),
+            ],
+            setsid=True,
+            setsigdef=[number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN],
+        )
+        self.status = -1
+        return True
+
+
+def _inheritable() -> Iterator[int]:
+    """Yield the descriptors that a child would get, few or none: Python itself opens no such."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the one that lists them is closed by now
+            if os.get_inheritable(int(name)):
+                yield int(name)
 
 
 @implementer(IPushProducer)
@@ -144,8 +176,8 @@ class Child(ProcessProtocol):
     :param reactor: times the grace between TERM and KILL.
     :param command: what runs.
     :param stdin: what it reads; the child closes it.
-    :param group: whether it leads a session of its own, all of which gets its signals.
-    :param grace: seconds between TERM and KILL.
+    :param grace: seconds between TERM and KILL, which all of its session gets.
+    :param silence: seconds after which it is given up when nothing comes that is waited for; None for no bound.
     :param ended: called first of all when it has ended.
     """
 
@@ -157,15 +189,15 @@ class Child(ProcessProtocol):
         reactor: Any,
         command: Command,
         stdin: Source | None,
-        group: bool,
         grace: float,
+        silence: float | None = None,
         ended: Callable[["Child"], object],
     ) -> None:
         self.command = command
         self.stderr_tail = b""
         self.on_stderr: Callable[[bytes], object] | None = None
         self.completed: Completed | None = None
-        self._reactor, self._stdin, self._group, self._grace = reactor, stdin, group, grace
+        self._reactor, self._stdin, self._grace, self._silence = reactor, stdin, grace, silence
         self._ended = ended
         self._output = PushSource(pause=self._pause, resume=self._resume, stop=self.terminate)
         self._feeding: Deferred[None] | None = None
@@ -173,6 +205,7 @@ class Child(ProcessProtocol):
         self._terminated = self._exited = False
         self._leader: int | None = None
         self._killing: Any = None
+        self._listening: Any = None
         self._into: Callable[[int], int] | None = None
         self._pausing: Any = None
         self._waiters: list[Deferred[Completed]] = []
@@ -196,6 +229,7 @@ class Child(ProcessProtocol):
         # Where the user's budget for pipes is used up, the default size works too, only slower.
         with contextlib.suppress(OSError):
             fcntl.fcntl(self.transport.pipes[1].fileno(), fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        self._listen()
         if self._stdin is not None:
             self._feeding = Deferred.fromCoroutine(_Feed(self._stdin, self.transport).run())
             self._feeding.addErrback(self._feed_failed)
@@ -204,7 +238,22 @@ class Child(ProcessProtocol):
         if not self._exited and not failure.check(CancelledError):
             self._break_off(failure.value if isinstance(failure.value, Exception) else Exception(str(failure.value)))
 
+    def _listen(self) -> None:
+        """Wait for a sign of life from now on."""
+        if self._silence is None or self._terminated or self.completed is not None:
+            return
+        if self._listening is not None and self._listening.active():
+            self._listening.reset(self._silence)
+        else:
+            self._listening = self._reactor.callLater(self._silence, self._fell_silent)
+
+    def _fell_silent(self) -> None:
+        words = f"it gave nothing for {self._silence:g} seconds"
+        self._break_off(ProcessTimedOut(self.command.name, None, words))
+
     def outReceived(self, data: bytes) -> None:
+        if len(data) > _SIGN_OF_LIFE:
+            self._listen()
         if not self._terminated:
             self._output.data(data)
 
@@ -237,6 +286,8 @@ class Child(ProcessProtocol):
             if not count:
                 return taken
             taken += count
+            if count > _SIGN_OF_LIFE:
+                self._listen()
         self._pause()
         self._pausing = self._reactor.callLater(_PAUSE, self._take_on)
         return taken
@@ -254,10 +305,13 @@ class Child(ProcessProtocol):
         self.stderr_tail = (self.stderr_tail + data)[-STDERR_TAIL:]
 
     def _pause(self) -> None:
+        if self._listening is not None and self._listening.active():
+            self._listening.cancel()
         if 1 in self.transport.pipes:
             self.transport.pipes[1].stopReading()
 
     def _resume(self) -> None:
+        self._listen()
         if 1 in self.transport.pipes:
             self.transport.pipes[1].startReading()
 
@@ -281,12 +335,11 @@ class Child(ProcessProtocol):
             pipe.connectionLost(Failure(CONNECTION_DONE))
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._group and self._leader is not None:
-            # The group may outlive its leader, and keeps its number for as long.
-            with contextlib.suppress(ProcessLookupError):
+        if self._leader is not None:
+            # The session may outlive its leader, and keeps its number for as long.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._leader, number)
                 return
-        # No group, or not yet: the session is made by the child itself.
         if self.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -295,11 +348,12 @@ class Child(ProcessProtocol):
         self._exited = True
         if self._feeding is not None:
             self._feeding.cancel()
-        if self._group and self._terminated:
+        if self._terminated or not reason.check(ProcessDone):
+            # What it has started goes with it, though it has died itself and could end nothing.
             self._signal(signal.SIGKILL)
 
     def processEnded(self, reason: Failure) -> None:
-        for call in (self._killing, self._pausing):
+        for call in (self._killing, self._pausing, self._listening):
             if call is not None and call.active():
                 call.cancel()
         value: Any = reason.value

@@ -41,29 +41,30 @@ class Processes:
         """How many children have not ended."""
         return len(self._children)
 
-    def start(self, command: Command, *, stdin: Source | None = None, group: bool = False) -> Child:
-        """Start a child whose output streams.
+    def start(self, command: Command, *, stdin: Source | None = None, silence: float | None = None) -> Child:
+        """Start a child whose output streams, in a session of its own: signals reach everything that it starts.
 
-        :param stdin: what it reads; None means nothing.
-        :param group: give it a session of its own, so that signals reach everything it starts.
+        :param stdin: what it reads, which it owns from here on; None means nothing.
+        :param silence: seconds after which it is given up when nothing comes that its reader waits for.
         :raise ProcessFailed: when the program can't be started.
         :raise Busy: when the machine has no room for it now, and after :meth:`stop`.
         """
         if self._stopped:
+            if stdin is not None:
+                stdin.close()
             raise Busy("the server is stopping")
         child = Child(
             reactor=self._reactor,
             command=command,
             stdin=stdin,
-            group=group,
             grace=self._grace,
+            silence=silence,
             ended=self._children.discard,
         )
-        argv = ("setsid", *command.argv) if group else command.argv
         self._children.add(child)
         self.started += 1
         try:
-            self._spawn(child, argv, piped=stdin is not None)
+            self._spawn(child, command.argv, piped=stdin is not None)
         except OSError as failure:
             self._children.discard(child)
             if stdin is not None:
@@ -97,7 +98,6 @@ class Processes:
         timeout: float,  # noqa: ASYNC109
         limit: int = 64 * 1024 * 1024,
         check: bool = True,
-        group: bool = False,
         on_stderr: Callable[[bytes], object] | None = None,
     ) -> Completed:
         """Run a child to its end and collect its output.
@@ -112,7 +112,7 @@ class Processes:
         :raise ProcessTimedOut: when it took longer than ``timeout``.
         :raise TooLarge: when it wrote more than ``limit``.
         """
-        child = self.start(command, stdin=BytesSource(stdin) if stdin else None, group=group)
+        child = self.start(command, stdin=BytesSource(stdin) if stdin else None)
         child.on_stderr = on_stderr
         late = self._reactor.callLater(timeout, child.terminate)
         try:

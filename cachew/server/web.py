@@ -261,6 +261,7 @@ def _packs(runtime: Runtime, upstream: UpstreamParts, store: StoreParts, mirrors
         slots=serving,
         home=runtime.state / "home",
         search_path=search_path,
+        silence=runtime.settings.git.serve_timeout,
     )
     return Packs(
         cache=store.pack_cache,

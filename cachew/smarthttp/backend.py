@@ -121,6 +121,7 @@ class Backend:
     :param slots: bounds how many run at once, fairly between repositories.
     :param home: an empty directory, which git takes for the user's home.
     :param search_path: the ``PATH`` of the children.
+    :param silence: seconds after which a backend that gives nothing is given up, with all that it has started.
     """
 
     def __init__(
@@ -131,12 +132,14 @@ class Backend:
         slots: Slots,
         home: Path,
         search_path: str = "/usr/local/bin:/usr/bin:/bin",
+        silence: float | None = None,
     ) -> None:
         self._processes = processes
         self._exec_path = exec_path
         self._slots = slots
         self._home = home
         self._search_path = search_path
+        self._silence = silence
 
     async def upload_pack(
         self,
@@ -221,7 +224,7 @@ class Backend:
     def _start(self, repository: str, environment: Mapping[str, str], body: Source) -> Child:
         command = Command((str(self._exec_path / "git-http-backend"),), environment)
         try:
-            child = self._processes.start(command, stdin=body)
+            child = self._processes.start(command, stdin=body, silence=self._silence)
         except BaseException:
             self._slots.release(repository)
             raise

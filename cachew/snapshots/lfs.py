@@ -1,8 +1,7 @@
 """Makes LFS snapshots: the LFS objects that HEAD's files point to, and no others.
 
 Objects are fetched by git-lfs into a store beside the mirror, which spares those that were there before. What it
-brought is believed only after its SHA-256 was computed. git-lfs starts processes of its own, so a time-out ends its
-whole group.
+brought is believed only after its SHA-256 was computed.
 """
 
 import hashlib
@@ -99,7 +98,7 @@ class LfsMaker:
         words = (*options, "lfs", "fetch", "--include=", "--exclude=", "origin", commit)
         extra = await self._credentials(mirror)
         command = self._commands.git(mirror.directory, *words, extra=extra)
-        await self._processes.run(command, timeout=self._timeout, group=True)
+        await self._processes.run(command, timeout=self._timeout)
 
 
 async def _pieces(processes: Processes, command: Command, stdin: Source | None = None) -> AsyncIterator[bytes]:

@@ -1,14 +1,17 @@
 """Children run for real: sh, cat, sleep and head."""
 
 import os
+import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
 from select import select
+from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 
 from cachew.plumbing.child import PIPE_SIZE, Child
 from cachew.plumbing.errors import Busy, ProcessFailed, ProcessTimedOut, TooLarge
@@ -264,18 +267,123 @@ async def test_stderr_is_bounded(processes: Processes) -> None:
     assert done.stderr.endswith(b"last\n")
 
 
+class Ends:
+    """The ends of processes that are no children of this one.
+
+    :param pids: theirs.
+    """
+
+    def __init__(self, *pids: int) -> None:
+        self._files = [os.pidfd_open(pid) for pid in pids]
+
+    def come(self) -> bool:
+        """Wait for all of them, for a while."""
+        try:
+            return all(select([file], [], [], 5)[0] for file in self._files)
+        finally:
+            for file in self._files:
+                os.close(file)
+
+
+def wait_until_stopped(pid: int) -> None:
+    """Wait until a signal has stopped a child."""
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+
+
 @pytest_twisted.ensureDeferred
-async def test_group_is_ended_together(processes: Processes) -> None:
-    """Ending a group ends what its leader has started, TERM ignored or not."""
-    child = processes.start(sh("(trap '' TERM; exec sleep 60) & echo $!; wait"), group=True)
-    grandchild = int(await line(child.stdout))
-    end = os.pidfd_open(grandchild)
-    try:
-        child.terminate()
-        await child.wait()
-        assert select([end], [], [], 5)[0], "it was left running"
-    finally:
-        os.close(end)
+async def test_every_child_leads_a_session(processes: Processes) -> None:
+    """Each child has a session and a group of its own, so that signals reach what it starts and nothing else."""
+    child = processes.start(sh("echo started; read forever"), stdin=PushSource())
+    assert await line(child.stdout) == b"started"
+    assert child.pid is not None
+    assert os.getpgid(child.pid) == os.getsid(child.pid) == child.pid
+    child.terminate()
+    await child.wait()
+
+
+@pytest_twisted.ensureDeferred
+async def test_children_inherit_no_descriptors(processes: Processes, tmp_path: Path) -> None:
+    """A child has its three streams and nothing that this process has open."""
+    with (tmp_path / "open").open("w"):
+        done = await processes.run(sh("ls /proc/self/fd | wc -l"), timeout=10)
+    assert int(done.stdout) <= 4  # one more is that of ls itself
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("how", ["trap '' TERM; exec sleep 60", "kill -STOP $$; sleep 60", "exec sleep 60"])
+async def test_all_that_a_child_has_started_ends_with_it(processes: Processes, how: str) -> None:
+    """Ending a child ends what it has started, also what ignores TERM or has been stopped."""
+    child = processes.start(sh(f"sh -c {shlex.quote(how)} & echo $!; wait"))
+    ends = Ends(int(await line(child.stdout)))
+    child.stdout.close()
+    await child.wait()
+    assert ends.come(), "it was left running"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_child_that_is_stopped_is_ended_with_all_it_has_started(processes: Processes) -> None:
+    """A child that a signal has stopped can end nothing itself; it is killed, and its children with it."""
+    child = processes.start(sh("sleep 60 & echo $!; kill -STOP $$"))
+    ends = Ends(int(await line(child.stdout)))
+    assert child.pid is not None
+    wait_until_stopped(child.pid)
+    child.terminate()
+    assert (await child.wait()).signal == 9
+    assert ends.come(), "it was left running"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_child_that_dies_takes_along_what_it_has_started(processes: Processes) -> None:
+    """What a killed child has started is ended too, so that nothing goes on writing for nobody."""
+    child = processes.start(sh("sleep 60 & echo $!; kill -KILL $$"))
+    ends = Ends(int(await line(child.stdout)))
+    with pytest.raises(ProcessFailed):
+        await read_all(child.stdout, 10)
+    assert ends.come(), "it was left running"
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "script", ["exec sleep 60", "echo a pack; sleep 60 & wait", "while sleep 0.02; do printf 00051; done"]
+)
+@pytest.mark.parametrize("diverted", [True, False])
+async def test_a_child_that_gives_nothing_is_given_up(
+    processes: Processes, tmp_path: Path, script: str, diverted: bool
+) -> None:
+    """Whoever waits for a child's output waits no longer than it may be silent; keep-alives are silence."""
+    child = processes.start(sh(script), silence=0.3)
+    spool = Spool(path=tmp_path / "spool")
+    if diverted:
+        spool.write(child.divert(spool.take))
+    with pytest.raises(ProcessTimedOut, match=r"gave nothing for 0.3 seconds"):
+        while await child.stdout.read(PIECE):
+            pass
+    assert processes.running == 0
+    spool.finish()
+    spool.discard()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_child_whose_reader_is_slow_is_not_silent(tmp_path: Path) -> None:
+    """Time counts only while a child's output is waited for: not while its reader is behind."""
+
+    class Timed:
+        """The reactor, with a clock of its own."""
+
+        def __init__(self) -> None:
+            self.clock = Clock()
+            self.callLater = self.clock.callLater
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(reactor, name)
+
+    timed = Timed()
+    processes = Processes(reactor=timed)
+    child = processes.start(sh("head -c 8000000 /dev/zero"), silence=10)
+    await paused(child)
+    timed.clock.advance(1000)
+    assert len(await read_all(child.stdout, 8_000_000)) == 8_000_000
+    assert timed.clock.getDelayedCalls() == []
 
 
 @pytest_twisted.ensureDeferred

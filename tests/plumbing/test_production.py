@@ -12,6 +12,7 @@ from cachew.plumbing.errors import SpoolFailed
 from cachew.plumbing.production import Followed, Production, Share
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import BytesSource, read_all
+from tests.cleanliness import FlushLoggedErrors
 from tests.fakes.disturbance import Sources, SteppedSource, Steps, nothing_left
 from tests.fakes.settled import failure_of, value_of
 
@@ -98,7 +99,7 @@ def test_an_answer_without_a_byte_reaches_who_asked(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()) and "key" not in followed
 
 
-def test_without_a_file_everybody_is_told_why(tmp_path: Path) -> None:
+def test_without_a_file_everybody_is_told_why(tmp_path: Path, flush_logged_errors: FlushLoggedErrors) -> None:
     """When no spool can be opened the source is closed, and who asked gets the disk's own error."""
     steps = Steps(slow=False)
     source = SteppedSource(steps, [b"data"], "source")
@@ -107,6 +108,7 @@ def test_without_a_file_everybody_is_told_why(tmp_path: Path) -> None:
     asked = follow(followed, Production(source=source, spool=Spool(path=tmp_path / "file" / "spool")))
     assert isinstance(failure_of(asked), OSError)
     assert source.closed and followed.running == 0
+    flush_logged_errors(OSError)
 
 
 def test_a_client_that_makes_another_leave_keeps_nobody_waiting(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from cachew.plumbing.errors import ProcessFailed
+from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
 from cachew.plumbing.process import Command, Processes
@@ -23,6 +23,7 @@ from cachew.plumbing.streams import BytesSource, PushSource, read_all
 from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.request import Probe, V2LsRefs, parse_command, protocol_version
+from tests.cleanliness import state_of
 from tests.smarthttp.test_advertise import refs_of
 
 pytestmark = pytest.mark.timeout(60)
@@ -195,6 +196,19 @@ async def test_client_that_leaves_takes_the_whole_tree_along(backend: Backend, g
     for end in ends:
         assert select([end], [], [], 5)[0], "a process was left running"
         os.close(end)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_backend_that_stops_is_given_up(processes: Processes, slots: Slots, tmp_path: Path) -> None:
+    """An upload-pack that has stopped holds its client and its place no longer than it may be silent."""
+    program = tmp_path / "git-http-backend"
+    program.write_text("#!/bin/sh\nsh -c 'kill -STOP $$' & echo $! > pid\nwait\n".replace("pid", str(tmp_path / "pid")))
+    program.chmod(0o755)
+    backend = Backend(processes=processes, exec_path=tmp_path, slots=slots, home=tmp_path, silence=0.3)
+    with pytest.raises(ProcessTimedOut, match="gave nothing"):
+        await backend.info_refs(repository="r", directory=tmp_path, protocol=None)
+    assert slots.running == processes.running == 0
+    assert state_of(int((tmp_path / "pid").read_text())) in ("Z", "X")
 
 
 def working_in(directory: Path) -> list[int]:

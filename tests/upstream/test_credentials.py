@@ -1,5 +1,6 @@
 """The server's own credentials: where they go and where they come from."""
 
+import os
 import subprocess
 import sys
 from base64 import b64decode
@@ -14,6 +15,7 @@ from cachew.plumbing.errors import CredentialUnavailable, UpstreamUnreachable
 from cachew.plumbing.process import Processes
 from cachew.upstream.credentials import Credentials, CredentialSource, covers
 from cachew.upstream.credentialsources import CredentialCommand, NetrcFile, StaticToken, TokenFile, basic
+from tests.cleanliness import state_of
 
 URL = "https://git.example/org/repo"
 
@@ -187,6 +189,24 @@ async def test_command() -> None:
     header = await first
     assert header is not None and await second == header
     assert b64decode(header.removeprefix("Basic ")) == b"httpsgit.example:org/repo"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_command_that_hangs_leaves_no_orphan(tmp_path: Path) -> None:
+    """A credential command that takes too long is ended with whatever it has started."""
+    from twisted.internet import reactor
+
+    note = tmp_path / "pid"
+    source = CredentialCommand(
+        argv=["sh", "-c", f"sleep 60 & echo $! > {note}; wait"],
+        environment={"PATH": os.environ["PATH"]},
+        processes=Processes(reactor=reactor),
+        now=lambda: 1000.0,
+        timeout=0.3,
+    )
+    with pytest.raises(UpstreamUnreachable, match="credential command"):
+        await source.header_for(URL)
+    assert state_of(int(note.read_text())) in ("Z", "X")
 
 
 @pytest_twisted.ensureDeferred
