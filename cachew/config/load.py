@@ -30,7 +30,6 @@ _TYPE_NAMES = {
     "model_attributes_type": "must be a table",
     "path_type": "must be a string that names a file or directory",
     "string_too_short": "must not be empty",
-    "string_pattern_mismatch": "must begin with a slash",
     "missing": "must be set",
 }
 Path = tuple[str | int, ...]

@@ -28,6 +28,7 @@ from cachew.config.types import (
     Networks,
     ObjectPrefix,
     OwnHostNames,
+    Rooted,
     Secret,
     Section,
     Size,
@@ -172,7 +173,7 @@ class AccessRule(Section):
     action: Literal["allow", "deny"] = key(..., "What happens to the requests that it describes.", example='"allow"')
     cidr: Networks = key((), "Networks, one of which the client is in.", example='"10.0.0.0/8"')
     method: Methods = key((), "Methods, one of which the request has.", example='["GET", "HEAD"]')
-    path: str | None = key(None, "What the request's path begins with, in whole segments.", example='"/metrics"')
+    path: Rooted | None = key(None, "What the request's path begins with, in whole segments.", example='"/metrics"')
     header: HeaderLine | None = key(None, "A header that the request has.", example='"X-Team: build"')
     token: Token | None = key(None, "A bearer token that the request carries.", example='"${MONITORING_TOKEN}"')
 
@@ -182,7 +183,7 @@ class AccessTest(Section):
 
     address: Address = key(..., "The client's address.", example='"10.1.2.3"')
     method: Method = key("GET", "The request's method.")
-    path: Annotated[str, Field(pattern="^/")] = key(..., "The request's path.", example='"/metrics"')
+    path: Rooted = key(..., "The request's path.", example='"/metrics"')
     header: Annotated[tuple[HeaderLine, ...], BeforeValidator(one_or_many)] = key(
         (), "The request's headers.", example='["X-Team: build", "Authorization: Bearer ${MONITORING_TOKEN}"]'
     )

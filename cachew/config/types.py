@@ -121,6 +121,12 @@ def _named_host(name: str) -> str:
     return name
 
 
+def _rooted(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError('must begin with a slash, for example "/metrics"')
+    return value
+
+
 def _base_url(value: str) -> str:
     value = _http_url(value)
     return value if value.endswith("/") else value + "/"
@@ -185,6 +191,7 @@ Size = Annotated[int, BeforeValidator(_size)]
 Bound = Annotated[int, BeforeValidator(_size), AfterValidator(_bound)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
+Rooted = Annotated[str, AfterValidator(_rooted)]
 Token = Annotated[SecretStr, AfterValidator(_secret), AfterValidator(_token)]
 OwnHostNames = Annotated[tuple[Annotated[str, AfterValidator(_own_host)], ...], BeforeValidator(one_or_many)]
 Method = Annotated[str, AfterValidator(_method)]

@@ -140,7 +140,7 @@ class CredentialCommand:
         except TooLarge:
             raise CredentialUnavailable(url, "the server's credential command said too much") from None
         said = dict(line.split("=", 1) for line in done.stdout.decode("utf-8", "replace").split("\n") if "=" in line)
-        if "username" not in said or "password" not in said:
+        if "username" not in said or not said.get("password"):
             return None
         header = basic(said["username"], said["password"])
         self._answers.put(url, header, self._lifetime(said.get("password_expiry_utc", "")))
@@ -158,7 +158,7 @@ def _netrc_entry(path: Path, host: str) -> tuple[str, str] | None:
     with path.open("rb"):  # netrc() explains a missing file less well
         pass
     entry = netrc.netrc(str(path)).hosts.get(host) if host != "default" else None
-    return None if entry is None else (entry[0] or "", entry[2] or "")
+    return None if entry is None or not entry[2] else (entry[0] or "", entry[2])
 
 
 def _of_token(token: str, username: str) -> str:

@@ -153,6 +153,8 @@ def test_netrc(tmp_path: Path) -> None:
     assert now(source.header_for(URL)) == basic("me", "p4ss")
     assert now(source.header_for("https://other.example/x")) is None
     assert now(source.header_for("https://default/x")) is None
+    path.write_text('machine git.example login me password ""')
+    assert now(source.header_for(URL)) is None, "an empty password is none"
     path.write_text("machine git.example login me hunter2 x")
     with pytest.raises(UpstreamUnreachable, match="malformed") as caught:
         now(source.header_for(URL))
@@ -237,6 +239,13 @@ async def test_command_fails() -> None:
     with pytest.raises(UpstreamUnreachable, match="ended with 1") as caught:
         await source.header_for(URL)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_empty_password_of_a_command_is_none() -> None:
+    """A command that prints an empty password knows no credential."""
+    source, _ = command("print('username=me'); print('password=')")
+    assert await source.header_for(URL) is None
 
 
 @pytest_twisted.ensureDeferred
