@@ -5,6 +5,7 @@ while the file is still being written. Anything else is read in pieces, the next
 thirty slow readers cost next to nothing.
 """
 
+import errno
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,6 +17,13 @@ from cachew.plumbing.streams import PIECE, AnyRegion, FiledSource, Source
 
 _KERNEL_FROM = 64 * 1024
 """Regions shorter than this, in bytes, are read and written like anything else, together with the head."""
+_GONE = frozenset(
+    {
+        errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT,
+        errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET,
+    }
+)  # fmt: skip
+"""What the system says when a client or the way to it is gone; anything else (EIO, EMFILE) is this server's trouble."""
 _REGION = 1 << 30
 """The longest region that is sent in one go when the length is not announced."""
 
@@ -58,6 +66,7 @@ async def send(request: Any, source: Source, *, length: int | None = None) -> No
     :param length: bytes of the source that are announced and sent; None for all of it, in chunks.
     :raise CancelledError: when the client went away.
     :raise EOFError: when the source has fewer bytes than ``length``.
+    :raise OSError: when a file can't be read or a descriptor is missing.
     """
     try:
         if getattr(request, "channel", None) is None:
@@ -144,7 +153,9 @@ async def _hand_over(request: Any, gate: _Gate, region: AnyRegion) -> None:
     await gate.opened()
     try:
         await request.channel.send_region(region, chunked=bool(request.chunked))
-    except OSError:
+    except OSError as failure:
+        if failure.errno not in _GONE:
+            raise
         raise CancelledError() from None  # the transport will hear of it in its turn
     request.sentLength += region.length
 

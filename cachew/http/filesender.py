@@ -14,11 +14,12 @@ import select
 import socket
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 
-from cachew.plumbing.streams import AnyRegion
+from cachew.plumbing.streams import AnyRegion, owned
 
 _TURN = 2 * 1024 * 1024
 """The most that one socket takes before it is another one's turn, in bytes."""
@@ -37,8 +38,10 @@ class Transfer:
     """
 
     def __init__(self, connection: int, region: AnyRegion, *, before: bytes = b"", after: bytes = b"") -> None:
-        self._socket = socket.socket(fileno=os.dup(connection))
-        self._region, self._before, self._after = region.held(), memoryview(before), memoryview(after)
+        self._socket = _socket_of(connection)
+        with owned(self._socket):
+            self._region = region.held()
+        self._before, self._after = memoryview(before), memoryview(after)
         self.sent = 0
 
     def fileno(self) -> int:
@@ -72,6 +75,15 @@ class Transfer:
             self._socket.close()
 
 
+def _socket_of(connection: int) -> socket.socket:
+    descriptor = os.dup(connection)
+    try:
+        return socket.socket(fileno=descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 class FileSender:
     """Sends regions of files.
 
@@ -98,16 +110,20 @@ class FileSender:
     @property
     def running(self) -> bool:
         """Whether anything can be sent."""
-        return bool(self._threads)
+        return any(thread.is_alive() for thread in self._threads)
 
     def send(self, transfer: Transfer) -> Deferred[None]:
-        """Begin a transfer.
+        """Begin a transfer, which is closed in the end.
 
-        :return: fires when the socket has taken everything; fails with :class:`OSError` when the connection is gone,
-            with :class:`EOFError` when the file is shorter than the region, and with :class:`CancelledError` when the
-            server stops. Cancelling it gives the transfer up.
+        :return: fires when the socket has taken everything; fails with :class:`OSError` when the connection is gone or
+            anything else is wrong, with :class:`EOFError` when the file is shorter than the region, and with
+            :class:`CancelledError` when the server stops. Cancelling it gives the transfer up.
         """
-        return min(self._threads, key=lambda thread: thread.load).begin(transfer)
+        threads = [thread for thread in self._threads if thread.is_alive()]
+        if not threads:
+            transfer.close()
+            return fail(CancelledError())
+        return min(threads, key=lambda thread: thread.load).begin(transfer)
 
 
 class _SendingThread(threading.Thread):
@@ -165,24 +181,33 @@ class _SendingThread(threading.Thread):
     def run(self) -> None:
         """Send until the end."""
         os.nice(_NICENESS)  # of this thread alone, on Linux
-        while not self._finishing:
-            for descriptor, _ in self._epoll.poll():
-                if descriptor == self._bell:
-                    os.eventfd_read(self._bell)
-                    self._take_orders()
-                elif descriptor in self._open:
-                    self._advance(*self._open[descriptor])
-        self._take_orders()
-        for transfer, ended in list(self._open.values()):
-            self._end(transfer, ended, CancelledError())
+        try:
+            while not self._finishing:
+                for descriptor, _ in self._epoll.poll():
+                    if descriptor == self._bell:
+                        os.eventfd_read(self._bell)
+                        self._take_orders()
+                    elif descriptor in self._open:
+                        self._advance(*self._open[descriptor])
+        finally:
+            self._take_orders()
+            for transfer, ended in list(self._open.values()):
+                self._end(transfer, ended, CancelledError())
 
     def _take_orders(self) -> None:
         while self._begun:
-            transfer, ended = self._begun.popleft()
-            self._open[transfer.fileno()] = transfer, ended
-            self._epoll.register(transfer, select.EPOLLOUT)
+            self._register(*self._begun.popleft())
         while self._given_up:
             self._close(self._given_up.popleft())
+
+    def _register(self, transfer: Transfer, ended: Deferred[None]) -> None:
+        """Watch a transfer's socket; one that can't be watched fails alone."""
+        try:
+            self._epoll.register(transfer, select.EPOLLOUT)
+        except Exception as failure:
+            self._end(transfer, ended, failure)
+        else:
+            self._open[transfer.fileno()] = transfer, ended
 
     def _advance(self, transfer: Transfer, ended: Deferred[None]) -> None:
         try:
@@ -202,5 +227,6 @@ class _SendingThread(threading.Thread):
     def _close(self, transfer: Transfer) -> None:
         """Forget a transfer; one that is given up may have ended already."""
         if self._open.pop(transfer.fileno(), None) is not None:
-            self._epoll.unregister(transfer)
+            with suppress(OSError):
+                self._epoll.unregister(transfer)
         transfer.close()

@@ -82,7 +82,7 @@ class Outgoing(Protocol):
         """Have a region sent by the kernel, when all other output has left; nothing may be written meanwhile.
 
         :param chunked: whether it goes out as one chunk (RFC 9112, section 7.1).
-        :raise OSError: when the connection is gone.
+        :raise OSError: when the connection is gone, the file can't be read, or there is no descriptor left.
         :raise EOFError: when the file is shorter than the region.
         """
         assert self._sender is not None

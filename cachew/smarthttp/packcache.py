@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.disk import free_bytes
 from cachew.plumbing.production import Followed, Production
 from cachew.plumbing.shared import Shared
@@ -170,6 +171,8 @@ class PackCache:
                 return None
             file = packfiles.open_kept(self._path(key), kept.stamp, now=self._clock())
         except (OSError, Damaged) as failure:
+            if isinstance(failure, OSError) and failure.errno in EXHAUSTED:
+                raise  # which says nothing about the file
             self._log.warn("dropped kept pack {key}: {failure}", key=key, failure=failure)
             await self._drop([key])
             return None

@@ -1,5 +1,6 @@
 """Bodies arrive whole or visibly broken, hold little memory under slow readers, and let go of everything at the end."""
 
+import errno
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -173,6 +174,78 @@ async def test_sent_bytes_are_counted(large: Path) -> None:
         client.send(GET)
         await client.response()
         assert counts == [40 * MIB]
+
+
+class Unreadable(FileSource):
+    """A file whose disk fails while it is sent.
+
+    :param number: the system's error number.
+    """
+
+    def __init__(self, path: Path, number: int) -> None:
+        super().__init__(path.open("rb"))
+        self._number = number
+
+    async def region(self, limit: int) -> Any:
+        """Return a region that can't be read."""
+        found = await super().region(limit)
+        return None if found is None else _Broken(found, self._number)
+
+
+class _Broken:
+    def __init__(self, region: Any, number: int) -> None:
+        self._number, self._region, self.length = number, region, region.length
+
+    def held(self) -> "_Broken":
+        return _Broken(self._region.held(), self._number)
+
+    def send(self, connection: Any, start: int, limit: int) -> int:
+        raise OSError(self._number, os.strerror(self._number))
+
+    def close(self) -> None:
+        self._region.close()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ENOMEM, errno.EBADF])
+@pytest_twisted.ensureDeferred
+async def test_a_disk_that_fails_is_no_client_that_leaves(large: Path, number: int) -> None:
+    """What the system says of a file or of descriptors is told as it is, and the connection is broken off."""
+    failures = []
+
+    async def handle(request: StreamingRequest) -> None:
+        source = Unreadable(large, number)
+        try:
+            await send(request, source, length=source.length)
+        except Exception as failure:
+            failures.append(failure)
+            raise
+
+    async with serving(handle) as server:
+        client = await server.connect()
+        client.send(GET)
+        assert b"200" in (await client.closed())[:20]
+    assert [getattr(failure, "errno", None) for failure in failures] == [number]
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH])
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_is_gone_is_a_client_that_leaves(large: Path, number: int) -> None:
+    """What the system says of the way to a client ends its request without being anybody's failure."""
+    failures = []
+
+    async def handle(request: StreamingRequest) -> None:
+        source = Unreadable(large, number)
+        try:
+            await send(request, source, length=source.length)
+        except CancelledError as failure:
+            failures.append(failure)
+            raise
+
+    async with serving(handle) as server:
+        client = await server.connect()
+        client.send(GET)
+        await client.closed()
+    assert len(failures) == 1
 
 
 @pytest.mark.parametrize("status", [200, 304, 204])

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import pytest_twisted
@@ -146,4 +147,53 @@ async def test_stop(pair: Pair, file: int) -> None:
     for one in ended:
         with pytest.raises(CancelledError):
             await one
+    assert open_descriptors() == before
+
+
+class Unwatchable:
+    """A transfer whose socket can't be watched."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def fileno(self) -> int:
+        """Return a descriptor that no process has."""
+        return 1 << 20
+
+    def close(self) -> None:
+        """Note the close."""
+        self.closed = True
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_socket_that_cannot_be_watched_fails_alone(sender: FileSender, pair: Pair, file: int) -> None:
+    """An error of ``epoll.register`` ends that transfer, is told, and the thread goes on sending for everybody else."""
+    ours, theirs = pair
+    refused = Unwatchable()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await sender.send(cast(Transfer, refused))
+    assert refused.closed
+    sent = sender.send(Transfer(ours.fileno(), Region(file, 0, MIB)))
+    assert await receive(theirs, MIB) == os.pread(file, MIB, 0)
+    await sent
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_a_thread_nothing_is_held(pair: Pair, file: int) -> None:
+    """A sender that has stopped gives a transfer up at once, and says beforehand that it sends nothing."""
+    sender = FileSender(reactor=None, threads=1)
+    before = open_descriptors()
+    assert not sender.running
+    with pytest.raises(CancelledError):
+        await sender.send(Transfer(pair[0].fileno(), Region(file, 0, MIB)))
+    assert open_descriptors() == before
+
+
+def test_a_transfer_without_a_descriptor_holds_none(pair: Pair, file: int) -> None:
+    """When the second descriptor of a transfer can't be had, the first is closed again."""
+    before = open_descriptors()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        Transfer(pair[0].fileno(), Region(1 << 20, 0, MIB))
+    with pytest.raises(OSError, match="non-socket"):
+        Transfer(file, Region(file, 0, MIB))
     assert open_descriptors() == before
