@@ -57,6 +57,7 @@ def contradictions(settings: Settings) -> Iterator[Problem]:
     yield from _cache(settings)
     yield from _access(settings)
     yield from _access_tests(settings)
+    yield from _proxy(settings)
     yield from _credentials(settings)
     yield from _limits(settings)
     yield from _listening(settings)
@@ -68,8 +69,21 @@ def _upstreams(settings: Settings) -> Iterator[Problem]:
             yield Problem(("upstreams", "*", "url"), 'must not be set; "*" stands for every public host at its own URL')
         if host == "*" and upstream.ca_file is not None:
             yield Problem(("upstreams", "*", "ca-file"), "must not be set; name the host whose authority it is")
+        if host == "*" and upstream.proxy is not None:
+            yield Problem(("upstreams", "*", "proxy"), "must not be set; [proxy] leads to every host")
+        if upstream.proxy_credentials_file is not None and upstream.proxy in (None, "none"):
+            path = ("upstreams", host, "proxy-credentials-file")
+            yield Problem(path, "must not be set without a proxy of its own")
         if upstream.ca_file is not None and upstream.url is not None and urlsplit(upstream.url).scheme == "http":
             yield Problem(("upstreams", host, "ca-file"), "must not be set where url is http, which has no certificate")
+
+
+def _proxy(settings: Settings) -> Iterator[Problem]:
+    proxy = settings.proxy
+    if proxy.url is None and proxy.credentials_file is not None:
+        yield Problem(("proxy", "credentials-file"), "must not be set without url")
+    if proxy.url is None and proxy.no_proxy:
+        yield Problem(("proxy", "no-proxy"), "must not be set without url")
 
 
 def _git(settings: Settings) -> Iterator[Problem]:

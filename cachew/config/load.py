@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from cachew.config.contradictions import Problem, contradictions
 from cachew.config.defaultupstreams import with_defaults
+from cachew.config.environmentproxy import with_proxy_of
 from cachew.config.settings import Settings
 
 _VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
@@ -86,6 +87,8 @@ def load(
     data = _expand(raw, (), environ, problems) | dict(overrides or {})
     if "upstreams" in data:
         data["upstreams"] = with_defaults(data["upstreams"], problems)
+    if (proxy := with_proxy_of(environ, data.get("proxy"), problems)) is not None:
+        data["proxy"] = proxy
     settings = _validate(data, problems)
     problems += _bad_endpoints(settings, check_endpoint)
     damaged = {problem.path[0] for problem in problems if problem.path}

@@ -28,6 +28,7 @@ from cachew.config.types import (
     Networks,
     ObjectPrefix,
     OwnHostNames,
+    ProxyUrl,
     Rooted,
     Secret,
     Section,
@@ -65,11 +66,35 @@ class Upstream(Section):
         "Other names of this host, by which its webhooks may call repositories: host names, or base URLs.",
         example='["git.internal:3000", "https://code.example/git/"]',
     )
+    proxy: ProxyUrl | None = key(
+        None,
+        'URL of the proxy that leads to it, or "none"; by default that of [proxy].',
+        example='"http://other.example:3128"',
+    )
+    proxy_credentials_file: FilePath | None = key(
+        None, "File that holds USER:PASSWORD for that proxy.", example='"/etc/cachew/git-proxy-password"'
+    )
     ignore_case: StrictBool | None = key(
         None,
         "Whether no two of its repositories differ in upper and lower case alone; by default true of github.com, "
         "gitlab.com, bitbucket.org and codeberg.org.",
         example="true",
+    )
+
+
+class ProxySettings(Section):
+    """The proxy through which upstreams are reached, from here as from git and git-lfs. Without url the environment's
+    https_proxy and no_proxy count. Loopback is always reached directly."""
+
+    url: HttpUrl | None = key(None, "The proxy's URL, without a password.", example='"http://proxy.example:3128"')
+    credentials_file: FilePath | None = key(
+        None, "File that holds USER:PASSWORD for it.", example='"/etc/cachew/proxy-password"'
+    )
+    no_proxy: Texts = key(
+        (),
+        "Hosts that are reached directly: names with what lies below them, addresses, networks, each with a port or "
+        "without.",
+        example='["git.example", "10.0.0.0/8"]',
     )
 
 
@@ -344,6 +369,7 @@ class Settings(Section):
         {"github.com": {}, "gitlab.com": {}, "bitbucket.org": {}, "codeberg.org": {}},
         "The hosts whose repositories are served.",
     )
+    proxy: ProxySettings = key({}, "The way out.")
     git: GitSettings = key({}, "Mirrors.")
     pack_cache: PackCacheSettings = key({}, "Answers to fetches.")
     cache: Annotated[tuple[CacheTier, ...], AfterValidator(not_empty)] = key(

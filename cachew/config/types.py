@@ -141,6 +141,10 @@ def _http_url(value: str) -> str:
     return parts.geturl()
 
 
+def _proxy_url(value: str) -> str:
+    return value if value == "none" else _http_url(value)
+
+
 def _split(url: str) -> SplitResult | None:
     """Return the parts of a URL, None when it names no host and port that can be connected to."""
     try:
@@ -201,6 +205,7 @@ AtLeastOne = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 HostName = Annotated[str, AfterValidator(_host)]
 Addresses = Annotated[tuple[Annotated[str, AfterValidator(_own_address)], ...], BeforeValidator(one_or_many)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 ObjectPrefix = Annotated[str, AfterValidator(_object_prefix)]
 HeaderLine = Annotated[str, AfterValidator(_header_line)]

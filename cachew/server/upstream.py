@@ -3,10 +3,12 @@
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from cachew.config.grammar import grammar_of
-from cachew.config.settings import GitHubAppCredential, Upstream
+from cachew.config.settings import GitHubAppCredential, Settings, Upstream
+from cachew.plumbing.threads import Threads
 from cachew.server.credentials import make_credentials
 from cachew.server.environment import Environment
 from cachew.server.runtime import Runtime
@@ -16,6 +18,7 @@ from cachew.upstream.client import Timeouts, UpstreamClient
 from cachew.upstream.credentials import Credentials
 from cachew.upstream.hosts import ANY, Hosts, origin
 from cachew.upstream.pinned_addresses import Pins
+from cachew.upstream.proxies import CredentialsFile, GitRoutes, Proxies, Proxy, no_credentials
 from cachew.upstream.remote import Remotes
 
 
@@ -38,9 +41,11 @@ def make_upstream(runtime: Runtime) -> UpstreamParts:
     urls: Mapping[str, str | None] = {name: upstream.url for name, upstream in settings.upstreams.items()}
     apis = [one.api_url for one in settings.credentials if isinstance(one, GitHubAppCredential)]
     hosts = Hosts(upstreams=urls, others=apis)
+    proxies = make_proxies(settings, runtime.threads)
     agents = make_agents(
         reactor=reactor,
         hosts=hosts,
+        proxies=proxies,
         connect_timeout=settings.git.connect_timeout,
         ca_files={
             urlsplit(upstream.url or f"https://{name}").hostname or name: upstream.ca_file
@@ -73,7 +78,8 @@ def make_upstream(runtime: Runtime) -> UpstreamParts:
         ignores_case=_ignores_case(settings.upstreams),
     )
     pins = Pins(reactor=reactor, hosts=hosts, timeout=settings.git.connect_timeout)
-    remotes = Remotes(url_for=hosts.url_for, client=client, credentials=credentials, pins=pins)
+    routes = GitRoutes(proxies=proxies, pins=pins)
+    remotes = Remotes(url_for=hosts.url_for, client=client, credentials=credentials, pins=routes)
     return UpstreamParts(client, credentials, remotes, agents.stop)
 
 
@@ -106,3 +112,24 @@ def _of_commands(environment: Environment) -> Mapping[str, str]:
     """Return what credential commands find around them: their own files are in the home directory."""
     home = {"HOME": environment.home} if environment.home else {}
     return {"PATH": environment.search_path, **home}
+
+
+def make_proxies(settings: Settings, threads: Threads) -> Proxies:
+    """Make what says through which proxy an upstream is reached."""
+
+    def proxy(url: str, file: Path | None) -> Proxy:
+        return Proxy(url, no_credentials if file is None else CredentialsFile(file, threads))
+
+    own = {
+        upstream.url or f"https://{name}/": (
+            None if upstream.proxy == "none" else proxy(upstream.proxy, upstream.proxy_credentials_file)
+        )
+        for name, upstream in settings.upstreams.items()
+        if upstream.proxy is not None
+    }
+    default = settings.proxy
+    return Proxies(
+        default=None if default.url is None else proxy(default.url, default.credentials_file),
+        direct=default.no_proxy,
+        own=own,
+    )

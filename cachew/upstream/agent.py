@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from OpenSSL.SSL import Context
 from twisted.internet import ssl
 from twisted.internet._sslverify import IOpenSSLTrustRoot
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeout
@@ -34,7 +35,9 @@ from twisted.web.error import SchemeNotSupported
 from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
-from cachew.upstream.hosts import Hosts, is_public_address
+from cachew.upstream.hosts import AddressRefused, Hosts, is_public_address
+from cachew.upstream.proxies import Proxies, Proxy
+from cachew.upstream.tunnel import ThroughProxies, TunnelEndpoint
 
 KEPT_PER_HOST = 64
 """Idle connections kept for one upstream."""
@@ -42,8 +45,8 @@ KEPT_FOR = 45
 """Seconds that an idle connection is kept; less than the usual servers and load balancers keep theirs."""
 
 
-class AddressRefused(Exception):
-    """A host name resolves to nothing but addresses that are not public."""
+NO_PROXIES = Proxies()
+"""All upstreams are reached directly."""
 
 
 @implementer(IHostnameResolver)
@@ -161,12 +164,22 @@ class Endpoints:
     :param hosts: says which hosts may have private addresses.
     :param timeout: seconds that connecting may take.
     :param ca_files: host, as in a URL without its port, to certificates to trust there besides the system's.
+    :param proxies: what leads to them.
     """
 
     def __init__(
-        self, *, reactor: Any, hosts: Hosts, timeout: float, ca_files: Mapping[str, Path] | None = None
+        self,
+        *,
+        reactor: Any,
+        hosts: Hosts,
+        timeout: float,
+        ca_files: Mapping[str, Path] | None = None,
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
-        self._reactor, self._hosts, self._timeout = reactor, hosts, timeout
+        self._reactor = reactor
+        self._hosts = hosts
+        self._timeout = timeout
+        self._proxies = proxies
         self._ca_files = dict(ca_files or {})
         # Making a TLS context reads the system's certificates, which takes milliseconds; each host's is made once.
         self._tls = lru_cache(maxsize=256)(self._connection_creator)
@@ -185,14 +198,43 @@ class Endpoints:
         """
         if uri.scheme not in (b"http", b"https"):
             raise SchemeNotSupported(f"unsupported scheme {uri.scheme!r}")
-        host = uri.host.decode("ascii")
-        private = self._hosts.may_be_private(host, uri.port)
-        endpoint = CheckedEndpoint(
-            reactor=self._reactor, host=host, port=uri.port, timeout=self._timeout, private=private
-        )
+        endpoint = self._endpoint(uri)
         if uri.scheme == b"http":
             return endpoint
         return wrapClientTLS(self._tls(uri.host, uri.port), endpoint)
+
+    def _endpoint(self, uri: URI) -> IStreamClientEndpoint:
+        host = uri.host.decode("ascii")
+        private = self._hosts.may_be_private(host, uri.port)
+        proxy = self._proxies.of(uri.toBytes().decode("ascii"))
+        if proxy is not None and uri.scheme == b"https":
+            if self._hosts.withholds(host, uri.port):
+                return RefusedEndpoint(AddressRefused(f"{host} is not a public address"))
+            return TunnelEndpoint(proxy=proxy, way=self.way_to(proxy), host=host, port=uri.port)
+        return CheckedEndpoint(reactor=self._reactor, host=host, port=uri.port, timeout=self._timeout, private=private)
+
+    def way_to(self, proxy: Proxy) -> IStreamClientEndpoint:
+        """Return the endpoint at which a proxy is, whose address is the operator's word."""
+        host, port = proxy.address
+        endpoint = CheckedEndpoint(reactor=self._reactor, host=host, port=port, timeout=self._timeout, private=True)
+        if urlsplit(proxy.url).scheme == "http":
+            return endpoint
+        return wrapClientTLS(self._tls(host.encode("ascii"), port), endpoint)
+
+
+@implementer(IStreamClientEndpoint)
+class RefusedEndpoint:
+    """Connects nowhere.
+
+    :param reason: why.
+    """
+
+    def __init__(self, reason: Exception) -> None:
+        self._reason = reason
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Fail."""
+        return fail(self._reason)
 
 
 @dataclass(frozen=True)
@@ -214,21 +256,30 @@ class Agents:
 
 
 def make_agents(
-    *, reactor: Any, hosts: Hosts, connect_timeout: float, ca_files: Mapping[str, Path] | None = None
+    *,
+    reactor: Any,
+    hosts: Hosts,
+    connect_timeout: float,
+    ca_files: Mapping[str, Path] | None = None,
+    proxies: Proxies = NO_PROXIES,
 ) -> Agents:
     """Make the agents for talking to upstreams.
 
     :param hosts: says which hosts may have private addresses.
     :param connect_timeout: seconds that connecting may take, name resolution included.
     :param ca_files: host to a PEM file of certificates to trust there besides the system's.
+    :param proxies: what leads to upstreams.
     """
-    endpoints = Endpoints(reactor=reactor, hosts=hosts, timeout=connect_timeout, ca_files=ca_files)
+    endpoints = Endpoints(reactor=reactor, hosts=hosts, timeout=connect_timeout, ca_files=ca_files, proxies=proxies)
+
+    def agent(pool: HTTPConnectionPool) -> IAgent:
+        direct = Agent.usingEndpointFactory(reactor, endpoints, pool=pool)
+        return ThroughProxies(
+            proxies=proxies, direct=direct, hosts=hosts, way=endpoints.way_to, reactor=reactor, pool=pool
+        )
+
     pool = HTTPConnectionPool(reactor, persistent=True)
     pool.maxPersistentPerHost = KEPT_PER_HOST
     pool.cachedConnectionTimeout = KEPT_FOR
     single = HTTPConnectionPool(reactor, persistent=False)
-    return Agents(
-        Agent.usingEndpointFactory(reactor, endpoints, pool=pool),
-        Agent.usingEndpointFactory(reactor, endpoints, pool=single),
-        pool,
-    )
+    return Agents(agent(pool), agent(single), pool)

@@ -8,9 +8,10 @@ from twisted.web.client import RequestGenerationFailed, RequestTransmissionFaile
 from twisted.web.client import ResponseFailed as _ResponseFailed
 
 from cachew.plumbing.errors import CachewError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
-from cachew.upstream.agent import AddressRefused
 from cachew.upstream.gunzip import BrokenGzip
+from cachew.upstream.hosts import AddressRefused
 from cachew.upstream.listing import MalformedListing, RemoteError
+from cachew.upstream.tunnel import ProxyRefused
 
 _WRAPPERS = (RequestTransmissionFailed, ResponseNeverReceived, RequestGenerationFailed, _ResponseFailed)
 _NOT_FOUND = ("not found", "not exported", "does not exist", "no such repository")
@@ -56,6 +57,8 @@ def explain(upstream: str, failure: Exception) -> Exception:
 def _words(failure: BaseException) -> str:
     if isinstance(failure, AddressRefused):
         return "its host resolves to no address that may be connected to"
+    if isinstance(failure, ProxyRefused):
+        return f"its proxy {failure}"
     if isinstance(failure, error.DNSLookupError):
         return "its host name does not resolve"
     if isinstance(failure, error.ConnectionRefusedError):

@@ -37,6 +37,10 @@ _CLOSED_V6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2620:4f:8000
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
+class AddressRefused(Exception):
+    """A host has no address that may be connected to."""
+
+
 def is_public_address(address: str) -> bool:
     """Whether an address belongs to the public internet.
 
@@ -56,6 +60,15 @@ def is_public_address(address: str) -> bool:
     if carried is not None:
         return is_public_address(str(carried))
     return parsed in _OPEN_V6 and not any(parsed in network for network in _CLOSED_V6)
+
+
+def is_closed_address(host: str) -> bool:
+    """Whether a host is an address that does not belong to the public internet; names are not."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return not is_public_address(host)
 
 
 def _carried(address: IPv6Address) -> IPv4Address | None:
@@ -123,6 +136,10 @@ class Hosts:
         netloc = _netloc(parts)
         listed = netloc in self._urls and not self._urls[netloc]
         return parts.scheme == "https" and (listed or (self._any and _is_public_netloc(netloc)))
+
+    def withholds(self, host: str, port: int) -> bool:
+        """Whether a host is an address that must not be connected to, whoever resolves what is none."""
+        return is_closed_address(host) and not self.may_be_private(host, port)
 
     def may_be_private(self, host: str, port: int) -> bool:
         """Whether the operator named this very host and port in a URL, so that its address is their word."""
