@@ -375,6 +375,16 @@ def test_floor_of_free_space(make: Callable[..., PackCache], producer: Producer,
     response.source.close()
 
 
+def test_kept_answers_do_not_go_in_vain(make: Callable[..., PackCache], producer: Producer, disk: Disk) -> None:
+    """When others fill the disk so far that dropping all would not make the floor, what is kept stays."""
+    cache = make()
+    keep(cache, KEY)
+    keep(cache, OTHER)
+    disk.free = 1000 - cache.size - 1
+    assert result(cache.response(THIRD, producer)).origin == "direct"
+    assert len(cache) == 2
+
+
 def test_stop(make: Callable[..., PackCache], producer: Producer) -> None:
     """A stop ends productions under way, and their followers get a failure."""
     cache = make()
