@@ -1,7 +1,7 @@
 """What is received once for all who ask for it meanwhile."""
 
 import os
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import BytesSource, read_all
 from tests.cleanliness import FlushLoggedErrors
 from tests.fakes.disturbance import Sources, SteppedSource, Steps, nothing_left
+from tests.fakes.readonly import ReadOnly
 from tests.fakes.settled import failure_of, value_of
 
 SLOW = pytest.mark.parametrize("slow", [True, False])
@@ -141,18 +142,7 @@ def test_a_client_that_makes_another_leave_keeps_nobody_waiting(tmp_path: Path) 
     assert followed.running == 0
 
 
-@pytest.fixture
-def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory from which nothing can be removed."""
-
-    class Kept(type(tmp_path)):  # type: ignore[misc]
-        def unlink(self, missing_ok: bool = False) -> None:
-            raise OSError(30, "Read-only file system")
-
-    return Kept(tmp_path)
-
-
-def test_a_disk_that_lets_nothing_be_removed_wedges_no_key(tmp_path: Path, read_only: Path) -> None:
+def test_a_disk_that_lets_nothing_be_removed_wedges_no_key(tmp_path: Path) -> None:
     """What has ended leaves the table and its descriptor though its file can't be removed."""
     failures: list[object] = []
 
@@ -161,7 +151,7 @@ def test_a_disk_that_lets_nothing_be_removed_wedges_no_key(tmp_path: Path, read_
 
     followed: Followed[str, Production] = Followed(start=start)
     before = len(os.listdir("/proc/self/fd"))
-    asked = follow(followed, Production(source=BytesSource(b"x"), spool=Spool(path=read_only / "spool")))
+    asked = follow(followed, Production(source=BytesSource(b"x"), spool=Spool(path=ReadOnly(tmp_path) / "spool")))
     share = value_of(asked)
     assert share is not None
     assert value_of(Deferred.fromCoroutine(read_all(share.source, 10))) == b"x"

@@ -1,7 +1,8 @@
 """One producer, any number of followers."""
 
 import errno
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,10 +20,15 @@ from cachew.cache.objectstore import ObjectStoreCache
 from cachew.plumbing.bucket import Bucket
 from cachew.plumbing.errors import Busy, NotFound, ProcessFailed, SpoolFailed, StorageFull
 from cachew.plumbing.jobs import Slots
-from cachew.plumbing.streams import Source, read_all
+from cachew.plumbing.streams import Source, owned, read_all
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.production import Begin, Order, Productions
 from cachew.snapshots.variants import NAMESPACE
+from tests.fakes.disturbance import Steps, nothing_left
+from tests.fakes.gitserving import threads_of
+from tests.fakes.readonly import ReadOnly
+from tests.fakes.silence import Silence
+from tests.fakes.steppedcache import SteppedCache
 
 HEADERS = {"Content-Type": "application/zstd"}
 
@@ -269,3 +275,78 @@ def test_one_who_waits_for_the_beginning_may_leave(bench: Bench) -> None:
     leaving.cancel()
     bench.gate.callback(None)
     assert staying == [None]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_state_directory_that_became_read_only_wedges_no_key(tmp_path: Path, fails: bool) -> None:
+    """A production whose spool can't be removed leaves the table, and those who wait for it are told."""
+    bench = Bench(ReadOnly(tmp_path) / "scratch")
+    bench.productions.log = Logger(observer=cast(ILogObserver, lambda event: None))
+    production = bench.productions.run(bench.order())
+    body, ended = whole(production.follow()), start(production.ended())
+    if fails:
+        bench.gate.errback(OSError(errno.EROFS, "Read-only file system"))
+    else:
+        bench.gate.callback(None)
+    assert body and ended and bench.productions.running("key") is None
+    bench.gate = Deferred()
+    assert bench.productions.run(bench.order()) is not production
+    bench.gate.callback(None)
+    assert start(bench.productions.stop()) == [None]
+
+
+class Disturbed:
+    """Two clients that follow what is being made, each await of which is a step."""
+
+    def __init__(self, steps: Steps, scratch: Path) -> None:
+        self._steps, self._scratch = steps, scratch
+        self._clock, self._slots = Clock(), Slots(limit=1)
+        self._cache = SteppedCache(steps, MemoryCache(limit=1000, clock=self._clock.seconds))
+        self._productions = Productions(
+            cache=cast(Cache, self._cache),
+            scratch=scratch,
+            slots=self._slots,
+            clock=self._clock,
+            threads=threads_of(steps),
+            timeout=60,
+        )
+        self._productions.log = cast(Any, Silence())
+        self._descriptors = len(os.listdir("/proc/self/fd"))
+
+    async def _requires(self) -> None:
+        await self._steps.reach("requires")
+
+    async def _make(self, directory: Path, begin: Begin) -> None:
+        await self._steps.reach("made a little")
+        sink = await begin(HEADERS)
+        await sink(b"first")
+        await self._steps.reach("made some more")
+        await sink(b"later")
+
+    async def _client(self) -> bytes:
+        production = self._productions.run(Order("key", "owner", self._make, requires=self._requires))
+        source = production.follow()
+        with owned(source):
+            await production.begun()
+        return await read_all(source, 1000)
+
+    def work(self) -> Sequence[Coroutine[Any, Any, object]]:
+        return [self._client(), self._client()]
+
+    def settle(self) -> None:
+        self._clock.advance(61)
+
+    def left(self) -> list[str]:
+        found = self._cache.left()
+        found += ["a place"] * (self._slots.running + self._slots.waiting)
+        found += ["in the table"] * (self._productions.running("key") is not None or bool(self._productions._work))
+        found += [f"file {path.name}" for path in self._scratch.iterdir()]
+        found += ["a timer"] * len(self._clock.getDelayedCalls())
+        found += ["descriptors"] * (len(os.listdir("/proc/self/fd")) != self._descriptors)
+        return found
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_nothing_stays_of_what_is_made_whatever_fails(tmp_path: Path, slow: bool) -> None:
+    """No spool, directory, place, writer or entry in the table stays, whichever await is disturbed by whatever."""
+    nothing_left(lambda steps: Disturbed(steps, tmp_path), slow=slow)

@@ -32,24 +32,12 @@ from tests.fakes.gitserving import (
     FakeUpstream,
     threads_of,
 )
+from tests.fakes.silence import Silence, quiet
 
 METRICS = Metrics()
 SLOW = pytest.mark.parametrize("slow", [True, False])
 HEAD = b"Content-Type: application/x-git-upload-pack-result\r\n\r\n"
 REFUSAL = b"0011ERR not our !"
-
-
-def quiet(background: Background) -> Background:
-    """Return it, silent about failures that are a test's own."""
-    background.log = cast(Any, Silence())
-    return background
-
-
-class Silence:
-    """Logs nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args, **more: None
 
 
 class Fetches:

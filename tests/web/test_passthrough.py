@@ -16,7 +16,8 @@ from cachew.web.passthrough import PassThrough, question_of
 from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
 from tests.fakes.gitserving import IDENTITY, FakeRemotes, FakeUpstream
 from tests.fakes.settled import value_of
-from tests.web.test_packs import SLOW, quiet
+from tests.fakes.silence import quiet
+from tests.web.test_packs import SLOW
 
 PIECES = (b"first", b"x" * 300_000, b"last")
 
