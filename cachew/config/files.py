@@ -49,6 +49,10 @@ def _files(settings: Settings) -> Iterator[tuple[_Where, Path, _Check]]:
     for host, upstream in settings.upstreams.items():
         if upstream.ca_file is not None:
             yield ("upstreams", host, "ca-file"), upstream.ca_file, _certificates
+        if upstream.proxy_credentials_file is not None:
+            yield ("upstreams", host, "proxy-credentials-file"), upstream.proxy_credentials_file, _user_and_password
+    if settings.proxy.credentials_file is not None:
+        yield ("proxy", "credentials-file"), settings.proxy.credentials_file, _user_and_password
     if settings.admin.token_file is not None:
         yield ("admin", "token-file"), settings.admin.token_file, _admin_token
     for index, credential in enumerate(settings.credentials):
@@ -84,6 +88,14 @@ def _token(content: bytes) -> str:
     if not token:
         return "is empty"
     return "" if token.isprintable() and " " not in token else "holds more than a token"
+
+
+def _user_and_password(content: bytes) -> str:
+    text = content.decode("utf-8", "replace").strip()
+    if not text:
+        return "is empty"
+    user, _, password = text.partition(":")
+    return "" if user and password and text.isprintable() else "does not hold USER:PASSWORD"
 
 
 def admin_token_complaint(token: str) -> str:

@@ -18,7 +18,11 @@ APP = "[[credentials]]\nkind = 'github-app'\nurl-prefix = 'https://h/'\napp-id =
 ADMIN = "[admin]\ntoken-file = '{}'"
 CA = "[upstreams.h]\nca-file = '{}'"
 KEYS = "[manhole]\nlisten = 'tcp:1:interface=127.0.0.1'\nauthorized-keys = '{}'"
+PROXY = "[proxy]\nurl = 'http://p:1'\ncredentials-file = '{}'"
+OWN_PROXY = "[upstreams.h]\nproxy = 'http://p:1'\nproxy-credentials-file = '{}'"
 EVERY = [
+    (PROXY, "proxy.credentials-file"),
+    (OWN_PROXY, "upstreams.h.proxy-credentials-file"),
     (TOKEN, "credentials[0].token-file"),
     (NETRC, "credentials[0].file"),
     (APP, "credentials[0].private-key-file"),
@@ -56,6 +60,9 @@ def test_missing_empty_and_unreadable_files(config: str, key: str, tmp_path: Pat
     [
         (TOKEN, "abc def", "holds more than a token"),
         (TOKEN, "secret\n", ""),
+        (PROXY, "me:", "does not hold USER:PASSWORD"),
+        (PROXY, "secret", "does not hold USER:PASSWORD"),
+        (OWN_PROXY, "me:secret\n", ""),
         (ADMIN, "short", "holds fewer than 16 characters"),
         (ADMIN, "0123456789abcdef\n", ""),
         (NETRC, "machine other login me password secret", "has no entry for h"),
