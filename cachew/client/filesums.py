@@ -10,6 +10,8 @@ import re
 import zlib
 from typing import Any, Protocol
 
+from cachew.plumbing.trailing import TrailingDigest
+
 _TRAILED = re.compile(
     rb"\.git/objects/(?:pack/(?:pack-(?P<id>[0-9a-f]+)\.|multi-pack-index-(?P<midx>[0-9a-f]+)\.)"
     rb"(?:pack|idx|rev|bitmap|mtimes)|pack/multi-pack-index|info/commit-graph|info/commit-graphs/graph-[0-9a-f]+\.graph)"
@@ -37,7 +39,7 @@ class TrailingSum:
     """
 
     def __init__(self, functions: tuple[Any, ...]) -> None:
-        self._sums = [_Trailed(make()) for make in functions]
+        self._sums = [TrailingDigest(make()) for make in functions]
 
     def update(self, content: bytes | memoryview) -> None:
         """Take what comes next of the file."""
@@ -47,25 +49,6 @@ class TrailingSum:
     def holds(self) -> bool:
         """Tell whether it ends in its digest."""
         return any(each.holds() for each in self._sums)
-
-
-class _Trailed:
-    def __init__(self, digest: Any) -> None:
-        self._digest = digest
-        self._held = b""
-
-    def update(self, content: bytes | memoryview) -> None:
-        view, size = memoryview(content), self._digest.digest_size
-        if len(view) < size:
-            view = memoryview(self._held + view)
-            self._held = b""
-        self._digest.update(self._held)
-        cut = max(0, len(view) - size)
-        self._digest.update(view[:cut])
-        self._held = bytes(view[cut:])
-
-    def holds(self) -> bool:
-        return bool(self._digest.digest() == self._held)
 
 
 class LooseSum:

@@ -20,7 +20,7 @@ from cachew.mirrors.repository import GitRunner, remove_tree
 from cachew.mirrors.transfer import Remote
 from cachew.plumbing.background import Background
 from cachew.plumbing.disk import free_bytes
-from cachew.plumbing.errors import BadPath, CachewError, NotFound, StorageFull, UpstreamUnreachable
+from cachew.plumbing.errors import BadPath, CachewError, CorruptObject, NotFound, StorageFull, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
@@ -29,6 +29,7 @@ _ASIDE = ".aside"
 _FIRST_RETRY = 10.0
 _LAST_RETRY = 600.0
 _EMPTY_KEPT = 1000
+_TRIES = 3
 
 Seed = Callable[[Identity, Path], Coroutine[Any, Any, bool]]
 """Fills a directory from a mirror snapshot of the repository and says whether there was one."""
@@ -57,6 +58,7 @@ class Mirrors:
     :param on_ready: called with each mirror that was made.
     :param on_grown: called with each repository whose mirror was made or has fetched something.
     :param on_forgotten: called with each repository whose mirror was forgotten, and of which nothing is to be kept.
+    :param on_damage: called with each that was damaged, and the time from which on what was made of it may be so too.
     :param discovered: False when :meth:`discover` is still to come, before which nothing new is mirrored.
     :param min_free: bytes that the file system must have left before anything new is mirrored.
     :param free: tells how many it has.
@@ -81,6 +83,7 @@ class Mirrors:
         on_ready: Callable[[Mirror], None] = lambda mirror: None,
         on_grown: Callable[[Identity], object] = lambda identity: None,
         on_forgotten: Callable[[Identity], object] = lambda identity: None,
+        on_damage: Callable[[Mirror, float], object] = lambda mirror, since: None,
         discovered: bool = True,
         min_free: int = 0,
         free: Callable[[Path], int] = free_bytes,
@@ -90,7 +93,7 @@ class Mirrors:
         self._root, self._remote, self._git, self._clock, self._now = root, remote, git, clock, now
         self._metrics, self._background, self._slots = metrics, background, slots
         self._listings, self._on_grown, self._on_forgotten = listings, on_grown, on_forgotten
-        self._seed, self._on_ready = seed, on_ready
+        self._seed, self._on_ready, self._on_damage = seed, on_ready, on_damage
         self._min_free, self._free = min_free, free
         self._discovered = discovered
         self._waiting: list[Deferred[None]] = []
@@ -148,7 +151,15 @@ class Mirrors:
             metrics=self._metrics,
             listings=self._listings,
             on_grown=self._on_grown,
+            background=self._background,
+            on_damage=self._damaged,
         )
+
+    def _damaged(self, mirror: Mirror, since: float) -> None:
+        """Have what was made of a damaged mirror withdrawn, and the mirror made anew though nobody asks for it now."""
+        self._on_damage(mirror, since)
+        self._count()
+        self.want(mirror.identity)
 
     def _drop_empty(self) -> None:
         """Names that never became mirrors must not fill the memory."""
@@ -255,6 +266,8 @@ class Mirrors:
         """
         await self._discovery()
         mirror = self.obtain(identity)
+        mirror.intact()
+        await mirror.verification.settled()
         if not mirror.ready:
             if identity not in self._clones and not self._may_try(identity):
                 raise self._failed(mirror)
@@ -272,6 +285,17 @@ class Mirrors:
         if mirror is None:
             raise NotFound(f"{identity.name} is not mirrored any more")
         return mirror
+
+    async def proven(self, identity: Identity) -> Mirror:
+        """Return the repository's mirror as :meth:`made` does, after all that is in it was verified.
+
+        :raise CachewError: when it can't be made, or is damaged again and again.
+        """
+        for _ in range(_TRIES):
+            mirror = await self.made(identity)
+            if await mirror.verification.proven() and mirror.ready:
+                return mirror
+        raise CorruptObject(f"the mirror of {identity.name} is damaged whenever it is made")
 
     def _may_try(self, identity: Identity) -> bool:
         attempts = self._attempts.get(identity)

@@ -193,7 +193,11 @@ class GitCommands:
         :param indexes: the packs' indexes.
         """
         packs = [self.git(directory, "verify-pack", str(index)) for index in indexes]
-        return (*packs, self.git(directory, "fsck", "--connectivity-only", "--no-dangling", "--no-progress"))
+        return (*packs, self.fsck(directory))
+
+    def fsck(self, directory: Path) -> Command:
+        """Verify that everything the refs reach is there."""
+        return self.git(directory, "fsck", "--connectivity-only", "--no-dangling", "--no-progress")
 
     def configuration(self, upstream_url: str) -> dict[str, str]:
         """Return the configuration stored in a mirror: how it is served and kept. No credential is ever in it."""

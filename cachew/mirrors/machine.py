@@ -14,7 +14,6 @@ class State(Enum):
     RESTORING = "restoring"
     READY = "ready"
     FETCHING = "fetching"
-    REPAIRING = "repairing"
 
     @property
     def serves(self) -> bool:
@@ -29,7 +28,6 @@ class Event(Enum):
     CLONE = auto()
     RESTORE = auto()
     FETCH = auto()
-    SUSPECT = auto()
     DONE = auto()
     FAILED = auto()
     FORGOTTEN = auto()
@@ -47,9 +45,6 @@ _TABLE: dict[tuple[State, Event], State] = {
     (State.READY, Event.FETCH): State.FETCHING,
     (State.FETCHING, Event.DONE): State.READY,
     (State.FETCHING, Event.FAILED): State.READY,
-    (State.READY, Event.SUSPECT): State.REPAIRING,
-    (State.REPAIRING, Event.DONE): State.READY,
-    (State.REPAIRING, Event.FAILED): State.EMPTY,
     (State.READY, Event.FORGOTTEN): State.EMPTY,
     (State.EMPTY, Event.FORGOTTEN): State.EMPTY,
 }

@@ -1,10 +1,10 @@
-"""How a mirror stays in shape: its packs are indexed and joined, and what fails to serve is checked.
+"""How a mirror stays in shape: its packs are indexed and joined.
 
 One piece of this at a time. Indexing goes on beside fetches; whatever takes packs away, or looks at all of them, holds
 the mirror's own lock too.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from twisted.internet.defer import DeferredLock
@@ -13,12 +13,9 @@ from twisted.logger import Logger
 
 from cachew.mirrors.coalescing import holding
 from cachew.mirrors.repository import Repository
-from cachew.plumbing.errors import ProcessFailed
-from cachew.plumbing.shared import Shared
 from cachew.plumbing.threads import Threads
 
 _MANY_PACKS = 24
-_CHECK_PAUSE = 600.0
 
 
 class Maintenance:
@@ -27,7 +24,6 @@ class Maintenance:
     :param name: the repository's, for the log.
     :param alone: holds the mirror's locks: one fetch, repack or archive at a time.
     :param find: gives the repository while it may be served from, else None.
-    :param check: checks that repository, and discards it when it is damaged; the lock is held meanwhile.
     :param clock: where intervals come from.
     :param now: the time of day in epoch seconds.
     :param threads: for blocking file work.
@@ -42,24 +38,26 @@ class Maintenance:
         name: str,
         alone: Callable[[], AbstractAsyncContextManager[None]],
         find: Callable[[], Repository | None],
-        check: Callable[[], Awaitable[None]],
         clock: IReactorTime,
         now: Callable[[], float],
         threads: Threads,
         keep_days: int,
     ) -> None:
-        self._name, self._alone, self._find, self._check = name, alone, find, check
+        self._name, self._alone, self._find = name, alone, find
         self._clock, self._now, self._threads, self._keep_days = clock, now, threads, keep_days
         self._turn = DeferredLock()
         self._index_due = self._bitmaps_due = False
-        self._checks: Shared[str, None] = Shared(keep=True)
-        self._checked: Repository | None = None
-        self._check_again = float("-inf")
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
         """Hold off everything but serving while the block runs."""
         async with holding(self._turn), self._alone():
+            yield
+
+    @asynccontextmanager
+    async def undisturbed(self) -> AsyncIterator[None]:
+        """Hold off whatever takes packs away while the block runs; fetches go on."""
+        async with holding(self._turn):
             yield
 
     async def index_packs(self, *, bitmaps: bool = True) -> None:
@@ -97,16 +95,11 @@ class Maintenance:
     async def repack(self) -> None:
         """Join all packs into one and drop what was given up long ago.
 
-        :raise CachewError: when it fails; a mirror that turns out to be damaged is discarded.
+        :raise CachewError: when it fails. It reads every object; what it can't read is looked into.
         """
-        try:
-            async with self.alone():
-                if repository := self._find():
-                    await self._repack(repository)
-        except ProcessFailed:
-            # A repack reads every object; what it can't read must not be served.
-            await self.suspect()
-            raise
+        async with self.alone():
+            if repository := self._find():
+                await self._repack(repository)
 
     async def _repack(self, repository: Repository) -> None:
         started, before = self._clock.seconds(), await self._threads(repository.size)
@@ -119,25 +112,3 @@ class Maintenance:
             after=await self._threads(repository.size),
             seconds=self._clock.seconds() - started,
         )
-
-    async def suspect(self) -> None:
-        """Check a mirror that failed to serve, unless it has been lately; it is discarded when the check fails.
-
-        :raise CachewError: when it was discarded or could not be checked.
-        """
-        await self._checks.run("check", self._check_unless_lately)
-
-    async def _check_unless_lately(self) -> None:
-        async with self.alone():
-            repository = self._find()
-            lately = repository is self._checked and self._clock.seconds() < self._check_again
-            if repository is None or lately:
-                return
-            try:
-                await self._check()
-            finally:
-                self._checked, self._check_again = repository, self._clock.seconds() + _CHECK_PAUSE
-
-    async def stop(self) -> None:
-        """Break off the check under way, which no waiter's end breaks off."""
-        await self._checks.stop()

@@ -13,7 +13,7 @@ from cachew.mirrors.refs import Tip, of_listing
 from cachew.mirrors.repository import GitRunner, Repository, remove_tree, worth_another_way
 from cachew.mirrors.setaside import without
 from cachew.mirrors.transfer import Remote, Transfer
-from cachew.plumbing.errors import CachewError, NotFound, ProcessFailed
+from cachew.plumbing.errors import CachewError, CorruptObject, NotFound, ProcessFailed
 from cachew.upstream.listing import Listing
 
 Seed = Callable[[Path], Coroutine[Any, Any, bool]]
@@ -71,7 +71,18 @@ class Making:
                 cloning()
             unfetched = await self._cloned(repository, listing)
         repository.objects.close()
+        await self._verify(repository)
         return Made(listing, listed_at, unfetched)
+
+    async def _verify(self, repository: Repository) -> None:
+        """Read what was not read when it was written.
+
+        :raise CorruptObject: when it is damaged.
+        """
+        ledger = repository.ledger
+        bad = await self._git.threads(lambda: ledger.verify(ledger.unverified()))
+        if bad:
+            raise CorruptObject(f"the new mirror of {self._identity.name} is damaged: {bad[0]}")
 
     async def _cloned(self, repository: Repository, listing: Listing) -> Mapping[Tip, ProcessFailed]:
         await self._git.threads(remove_tree, repository.directory)

@@ -8,7 +8,7 @@ has listed, then for the exact object ids.
 import contextlib
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from cachew.mirrors.byid import ById
 from cachew.mirrors.coalescing import Rounds, holding
+from cachew.mirrors.examination import Found
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.mirrors.listings import Listings, OwnListing
@@ -31,6 +32,8 @@ from cachew.mirrors.refs import RefState, Tip, change, of_listing, printable
 from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, remove_tree
 from cachew.mirrors.setaside import SetAside
 from cachew.mirrors.transfer import Remote, Transfer
+from cachew.mirrors.verification import Verification
+from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError, NotFound, ProcessFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
@@ -56,6 +59,8 @@ class Mirror:
     :param metrics: where fetches are counted.
     :param listings: the listings of all repositories that are at hand.
     :param on_grown: told when something has been fetched.
+    :param background: where it is looked at when it is in doubt.
+    :param on_damage: called when it was damaged, with the time from which on what was made of it may be damaged too.
     :param keep_days: how long objects that lost their ref are kept.
     """
 
@@ -74,6 +79,8 @@ class Mirror:
         metrics: Metrics,
         listings: Listings,
         on_grown: Callable[[Identity], object],
+        background: Background,
+        on_damage: "Callable[[Mirror, float], object]" = lambda mirror, since: None,
         keep_days: int = 7,
     ) -> None:
         self.identity = identity
@@ -86,7 +93,11 @@ class Mirror:
         self.instance = uuid.uuid4().hex
         """Its name among all mirrors that the repository has had: what a damaged one gave is not served again."""
         self._aside, self._git, self._clock, self._now = aside, git, clock, now
-        self._metrics, self._on_grown = metrics, on_grown
+        self._metrics, self._background = metrics, background
+        self._on_grown, self._on_damage = on_grown, on_damage
+        self.damage: str | None = None
+        self.damaged_at: float | None = None
+        self._sound_at = 0.0
         self._transfer = Transfer(remote=remote, now=now)
         self._making = Making(identity=identity, remote=remote, transfer=self._transfer, git=git, clock=clock)
         self._repository: Repository | None = None
@@ -96,11 +107,20 @@ class Mirror:
             name=identity.name,
             alone=self.exclusive,
             find=self._served_from,
-            check=self._check,
             clock=clock,
             now=now,
             threads=git.threads,
             keep_days=keep_days,
+        )
+        self.verification = Verification(
+            name=identity.name,
+            mirror=self,
+            alone=self.maintenance.alone,
+            undisturbed=self.maintenance.undisturbed,
+            clock=clock,
+            background=background,
+            places=git.checks,
+            metrics=metrics,
         )
         self.set_aside = SetAside(clock=clock)
         self._target: Listing | None = None
@@ -113,7 +133,17 @@ class Mirror:
     @property
     def ready(self) -> bool:
         """Whether requests may be answered from it."""
-        return self.state.serves
+        return self.state.serves and not self.verification.in_doubt
+
+    @property
+    def condition(self) -> str:
+        """What people are told of its state."""
+        return "suspect" if self.verification.in_doubt else self.state.value
+
+    @property
+    def pack_source(self) -> str:
+        """What its packs are kept under; what comes while it is in doubt is never mixed with what came before."""
+        return f"{self.instance} in doubt" if self.verification.in_doubt else self.instance
 
     @property
     def upstream_url(self) -> str:
@@ -225,8 +255,12 @@ class Mirror:
         repository.configure(self.upstream_url)
         self._has(await repository.read_listing())
         self.last_fetch = (self.directory / RECORD).stat().st_mtime
+        known = await self._git.threads(repository.ledger.load)
+        changed = await self._git.threads(repository.ledger.unverified) if known else []
         self._repository = repository
         self._step(Event.FOUND)
+        if changed:
+            self.verification.doubt(serving=False, failed=False)
 
     def __repr__(self) -> str:
         return f"<Mirror {self.identity.name} {self.state.value}>"
@@ -259,7 +293,7 @@ class Mirror:
         self.log.info("mirrored {repository} in {seconds:.1f}s", repository=self.identity.name, seconds=seconds)
 
     def _repository_in_place(self, object_format: str) -> Repository:
-        return Repository(directory=self.directory, object_format=object_format, git=self._git)
+        return Repository(directory=self.directory, object_format=object_format, git=self._git, failed=self._git_failed)
 
     def _place_aside(self) -> Path:
         return self._aside / f"{uuid.uuid4().hex}.git"
@@ -282,6 +316,8 @@ class Mirror:
             in_the_way.rename(aside)
         self._fetched()
         self._repository = self._repository_in_place(made.listing.object_format)
+        self._repository.ledger.load()
+        self._sound_at = self._now()
         self.set_aside.clear()
         self._put_aside(made.unfetched)
         self._has(made.listing)
@@ -407,31 +443,72 @@ class Mirror:
 
     # --- its end ------------------------------------------------------------------------------------------------------
 
-    async def _check(self) -> None:
-        """Discard the mirror if it is damaged.
+    def intact(self) -> bool:
+        """Say whether nobody has written to its packs since they were verified; otherwise they are looked at at once.
 
-        :raise CachewError: when it was, or could not be checked.
+        This costs a look at each file's inode, so it can be asked before every answer.
         """
-        self._step(Event.SUSPECT)
-        damage: CachewError | None = None
-        try:
-            damage = await self.repository.damage()
-        finally:
-            self._step(Event.DONE if damage is None else Event.FAILED)
-        if damage is not None:
-            self.log.error(
-                "the mirror of {repository} is damaged and is discarded: {error}",
-                repository=self.identity.name,
-                error=str(damage),
-            )
-            await self._discard()
-            raise damage
+        if self._repository is None or not self._repository.changed():
+            return True
+        self.verification.doubt(serving=False, failed=False)
+        return False
+
+    def _git_failed(self, failure: ProcessFailed) -> None:
+        # A fetch fails for its upstream's sake most of the time.
+        fetching = failure.command == "git fetch"
+        self.verification.doubt(serving=fetching, failed=not fetching)
+
+    def examined(self) -> Repository | None:
+        """Return the repository on disk, None while there is none."""
+        return self._repository
+
+    async def examine(self, *, contents: bool) -> Found:
+        """Look for damage."""
+        started = self._now()
+        found = await self.repository.examine(self.upstream_url, contents=contents)
+        if contents and not found:
+            self._sound_at = started
+        return found
+
+    async def mend(self, found: Found) -> None:
+        """Mend what can be mended in its place; what was made of it meanwhile is withdrawn."""
+        self._damaged(str(found), "the mirror of {repository} was damaged and is mended: {damage}")
+        await self.repository.mend(found, self.listing, self.upstream_url)
+        # What could not be followed was not the upstream's fault.
+        self.set_aside.clear()
+        self.instance = uuid.uuid4().hex
+        Record(self.identity, self.object_format, self.instance).write(self.directory)
+        self._on_damage(self, self._sound_at)
+        if found.derived:
+            self._background.start(self.maintenance.index_packs(), f"indexing of {self.identity.name}")
+
+    async def lose(self, reason: str) -> None:
+        """Set a damaged mirror aside; a new one is made."""
+        self._damaged(reason, "the mirror of {repository} is damaged and is made anew: {damage}")
+        self.last_error = f"it was damaged and is made anew: {reason}"
+        self._step(Event.FORGOTTEN)
+        await self._discard()
+        self._on_damage(self, self._sound_at)
+
+    def _damaged(self, damage: str, message: str) -> None:
+        self.damage, self.damaged_at = damage, self._now()
+        self._metrics.damage.labels("mirror").inc()
+        self.log.error(message, repository=self.identity.name, damage=damage)
+
+    @contextlib.contextmanager
+    def relinking(self) -> Iterator[None]:
+        """Make or remove links to its files while the block runs (blocking), which is no change of theirs."""
+        if self._repository is None:
+            yield
+            return
+        with self._repository.ledger.relinking():
+            yield
 
     async def stop(self) -> None:
         """Break off the fetch and the check under way, which no waiter's end breaks off."""
         await self._rounds.stop()
         await self._by_id.stop()
-        await self.maintenance.stop()
+        await self.verification.stop()
 
     @property
     def removed(self) -> bool:

@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import DeferredLock
 
 from cachew.mirrors import findings
 from cachew.mirrors.commands import FSCK_SAYS_OF_REFS, GitCommands, config_text
+from cachew.mirrors.examination import Found, examine, remove_derived, rewrite
 from cachew.mirrors.findings import FindingsReader
+from cachew.mirrors.ledger import Ledger, Stamp, stamp_of
 from cachew.mirrors.objects import ObjectIndex
 from cachew.mirrors.packindex import OpenIndexes
 from cachew.mirrors.refs import (
@@ -29,8 +32,8 @@ from cachew.mirrors.refs import (
     update_script,
     valid_name,
 )
-from cachew.plumbing.child import Command
-from cachew.plumbing.errors import CachewError, ProcessFailed, ProcessTimedOut, TooLarge
+from cachew.plumbing.child import Command, Completed
+from cachew.plumbing.errors import CachewError, CorruptObject, ProcessFailed, ProcessTimedOut, TooLarge
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
@@ -47,6 +50,7 @@ _BROKEN_OFF = ("RPC failed", "curl ")
 _REMOTE_SAID = "remote: "
 _FSCK = "fsck error"
 _FINDINGS = "findings.json"
+_FORMS = ("config", "HEAD", "packed-refs")
 _BLANK = " \t\r\n"
 _TEMPORARY = ("tmp_", ".tmp-")
 _REF_FORMAT = "%(objectname) %(*objectname) %(refname)"
@@ -64,6 +68,7 @@ class GitRunner:
     :param maintenance_timeout: seconds that one repack or check may take.
     :param fetches: bounds how many fetches run at once.
     :param by_id: bounds how many fetches run at once of what clients ask for by id.
+    :param checks: bounds how many mirrors are read through at once.
     :param disliked: told what git dislikes about objects that came, and how often.
     :param indexes: what is open of the mirrors' pack indexes.
     """
@@ -76,6 +81,7 @@ class GitRunner:
     maintenance_timeout: float = 3600.0
     fetches: Slots = field(default_factory=lambda: Slots(limit=8))
     by_id: Slots = field(default_factory=lambda: Slots(limit=8))
+    checks: Slots = field(default_factory=lambda: Slots(limit=2, queue_limit=1_000_000))
     disliked: Callable[[Mapping[str, int]], object] = lambda counts: None
     indexes: OpenIndexes = field(default_factory=OpenIndexes)
 
@@ -90,11 +96,22 @@ class Repository:
     :param directory: where it is.
     :param object_format: ``sha1`` or ``sha256``.
     :param git: how to run git.
+    :param failed: told when git fails here, whatever the reason may be.
     """
 
-    def __init__(self, *, directory: Path, object_format: str, git: GitRunner) -> None:
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        object_format: str,
+        git: GitRunner,
+        failed: Callable[[ProcessFailed], object] = lambda failure: None,
+    ) -> None:
         self.directory = directory
         self.object_format = object_format
+        self.ledger = Ledger(directory=directory, object_format=object_format)
+        self._failed = failed
+        self._forms: dict[str, Stamp | None] = {}
         self.objects = ObjectIndex(directory=directory, object_format=object_format, opened=git.indexes)
         self._git = git
         self._door, self._writers, self._untidy = DeferredLock(), 0, False
@@ -109,14 +126,17 @@ class Repository:
 
     def configure(self, upstream_url: str) -> None:
         """Write the whole configuration anew, whatever stood there."""
+        aside = self.directory / "config.new"
+        aside.write_text(self._config(upstream_url))
+        aside.replace(self.directory / "config")
+        self._forms = {}
+
+    def _config(self, upstream_url: str) -> str:
         sha256 = self.object_format == "sha256"
         core = {"core.repositoryformatversion": "1" if sha256 else "0", "core.bare": "true"}
         if sha256:
             core["extensions.objectFormat"] = "sha256"
-        text = config_text(core | self._git.commands.configuration(upstream_url))
-        aside = self.directory / "config.new"
-        aside.write_text(text)
-        aside.replace(self.directory / "config")
+        return config_text(core | self._git.commands.configuration(upstream_url))
 
     async def fetch_objects(self, url: str, oids: Iterable[str], extra: Mapping[str, str]) -> None:
         """Fetch objects by id; refs stay as they are.
@@ -151,7 +171,7 @@ class Repository:
 
     async def _run_fetch(self, command: Command, script: bytes, reader: FindingsReader) -> None:
         seconds = self._git.fetch_timeout
-        await self._write(command, seconds=seconds, stdin=script, on_stderr=reader.feed)
+        await self._write(command, seconds=seconds, stdin=script, on_stderr=reader.feed, replaced=False)
 
     def _note_findings(self, counts: Mapping[str, int]) -> None:
         aside = self.directory / f"{_FINDINGS}.new"
@@ -187,20 +207,64 @@ class Repository:
         seconds: float,
         stdin: bytes = b"",
         on_stderr: Callable[[bytes], object] | None = None,
+        replaced: bool | None = None,
     ) -> None:
-        """Run a command that writes here; what a failed one leaves is removed when no other is writing."""
+        """Run a command that writes here; what a failed one leaves is removed when no other is writing.
+
+        :param replaced: whether it may take files of objects away; None when it writes none of them.
+        """
         await self._door.acquire()
         self._writers += 1
         self._door.release()
         try:
-            await self._git.processes.run(command, stdin=stdin, timeout=seconds, on_stderr=on_stderr)
+            await self._run(command, stdin=stdin, timeout=seconds, on_stderr=on_stderr)
+            await self._take_up(replaced)
         except BaseException:
             self._untidy = True
             raise
         finally:
             self._writers -= 1
+            self._forms = self._forms_now()
             if self._untidy:
                 await self._tidy()
+
+    async def _run(self, command: Command, **options: Any) -> Completed:
+        """Run a command, and tell when it fails: something here may be damaged."""
+        try:
+            return await self._git.processes.run(command, **options)
+        except ProcessFailed as error:
+            if not isinstance(error, ProcessTimedOut) and error.code not in (None, _NOT_STARTED):
+                self._failed(error)
+            raise
+
+    async def _take_up(self, replaced: bool | None) -> None:
+        """Verify what git has just written of objects.
+
+        :raise CorruptObject: when the disk has not kept it.
+        """
+        if replaced is None:
+            return
+        bad = await self._git.threads(self.ledger.take_up, replaced=replaced)
+        if bad:
+            raise CorruptObject(f"{bad[0]} is damaged as soon as it is written")
+
+    @property
+    def writing(self) -> bool:
+        """Whether git is writing here now."""
+        return self._writers > 0
+
+    def changed(self) -> str:
+        """Return a file that was written to by somebody else since it was verified or written here, or nothing."""
+        if name := self.ledger.changed(writing=self.writing):
+            return name
+        if self.writing:
+            return ""
+        now = self._forms_now()
+        self._forms = self._forms or now
+        return next((name for name in now if now[name] != self._forms[name]), "")
+
+    def _forms_now(self) -> dict[str, Stamp | None]:
+        return {name: stamp_of(self.directory / name) for name in _FORMS}
 
     async def _tidy(self) -> None:
         await self._door.acquire()
@@ -214,6 +278,7 @@ class Repository:
     async def write_new_refs(self, listing: Listing) -> None:
         """Write the refs of a repository that has none yet."""
         (self.directory / "packed-refs").write_bytes(packed_refs(listing))
+        self._forms = {}
         head = of_listing(listing).head
         if head:
             await self.set_head(head)
@@ -246,7 +311,7 @@ class Repository:
         script = "".join([*(f"{oid}\n" for oid in change.passed), *(f"^{oid}\n" for oid in new)]).encode()
         command = self._git.commands.git(self.directory, "rev-list", "--stdin")
         try:
-            done = await self._git.processes.run(command, stdin=script, timeout=_QUICK, limit=_LISTING_LIMIT)
+            done = await self._run(command, stdin=script, timeout=_QUICK, limit=_LISTING_LIMIT)
         except (ProcessFailed, TooLarge):
             return set()
         return set(change.passed).difference(done.stdout.decode().split())
@@ -311,20 +376,37 @@ class Repository:
 
     async def _maintain(self, commands: Iterable[Command]) -> None:
         for command in commands:
-            await self._write(command, seconds=self._git.maintenance_timeout)
+            await self._write(command, seconds=self._git.maintenance_timeout, replaced=True)
 
-    async def check(self) -> None:
-        """Verify the content of every pack, and that all that the refs reach is there.
+    async def examine(self, upstream_url: str, *, contents: bool) -> Found:
+        """Find out what is damaged; see :func:`cachew.mirrors.examination.examine`."""
+        config, digits = self._config(upstream_url), self._digits
+        forms = self._forms_now()
+        found = await self._git.threads(
+            examine, self.directory, self.ledger, config=config, digits=digits, contents=contents
+        )
+        if not found.shape:
+            self._forms = forms
+        return found
 
-        :raise ProcessFailed: when it is not so.
+    @property
+    def _digits(self) -> int:
+        return 64 if self.object_format == "sha256" else 40
+
+    async def mend(self, found: Found, listing: Listing, upstream_url: str) -> None:
+        """Remove what git can make again, and write anew what is known.
+
+        :param listing: what the refs should be.
         """
-        for command in self._git.commands.check(self.directory, pack_indexes(self.directory)):
-            await run_check(self._git.processes, command, self._git.maintenance_timeout)
+        await self._git.threads(remove_derived, self.directory, found)
+        if found.shape:
+            await self._git.threads(rewrite, self.directory, listing, digits=self._digits)
+            self.configure(upstream_url)
 
-    async def damage(self) -> CachewError | None:
-        """Return what a check complains of; a check that could not be made to its end is raised instead."""
+    async def disconnected(self) -> CachewError | None:
+        """Return what fsck says when something is missing that the refs reach; what kept it from its end is raised."""
         try:
-            await self.check()
+            await run_check(self._git.processes, self._git.commands.fsck(self.directory), self._git.maintenance_timeout)
         except TooLarge as error:
             return error
         except ProcessFailed as error:
@@ -335,7 +417,7 @@ class Repository:
 
     async def _output(self, *words: str) -> bytes:
         command = self._git.commands.git(self.directory, *words)
-        done = await self._git.processes.run(command, timeout=_QUICK, limit=_LISTING_LIMIT)
+        done = await self._run(command, timeout=_QUICK, limit=_LISTING_LIMIT)
         return done.stdout
 
     def shallow(self) -> tuple[str, ...]:

@@ -85,6 +85,15 @@ class Metrics:
             ["finding"],
             registry=registry,
         )
+        self.mirror_checks = Counter(
+            "cachew_mirror_checks_total",
+            "Looks for damage in mirrors, by outcome (sound, mended, damaged)",
+            ["outcome"],
+            registry=registry,
+        )
+        self.damage = Counter(
+            "cachew_damage_total", "Damage found on disk: mirror, pack, object", ["what"], registry=registry
+        )
         self.mirrors = Gauge("cachew_mirrors", "Mirrors ready to serve", registry=registry)
         self.mirror_seeds = Counter(
             "cachew_mirror_seeds_total", "Attempts to make a mirror of a snapshot", ["outcome"], registry=registry

@@ -229,7 +229,6 @@ def _git_routes(
         supply=mirrors.supply,
         packs=_packs(runtime, upstream, store, mirrors, serving),
         passthrough=passthrough,
-        background=runtime.background,
         metrics=runtime.metrics,
         body_limit=runtime.settings.git.max_request_body,
         in_thread=runtime.threads,

@@ -29,7 +29,7 @@ _ENTRANCE = b"""This is cachew, a git caching server. Point git at it:
 The dashboard is at /admin/, health at /_liveness and /_readiness.
 """
 _GZIP_LEVEL = 1
-_BUSY_STATES = frozenset({"cloning", "restoring", "fetching", "repairing"})
+_BUSY_STATES = frozenset({"cloning", "restoring", "fetching", "suspect"})
 
 
 class DashboardRoutes:

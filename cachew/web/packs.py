@@ -29,19 +29,10 @@ from cachew.web.outcome import outcome_of
 _RESULT = b"application/x-git-upload-pack-result"
 _REQUEST = b"application/x-git-upload-pack-request"
 _REFUSAL_TEXT = 4096
-_CLIENTS_FAULT = ("filter", "deepen", "shallow", "invalid", "unexpected", "unknown", "expected")
 
 
 class MirrorRefused(CachewError):
-    """The mirror's upload-pack does not serve a request.
-
-    :param reason: its words.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        # Upload-pack's complaints about the request itself say nothing about the mirror.
-        self.damaged = not any(word in reason for word in _CLIENTS_FAULT)
+    """The mirror's upload-pack does not serve a request, for the request's sake or its own; nothing has been sent."""
 
 
 class Packs:
@@ -135,7 +126,7 @@ class Packs:
             found = find_refs()
             return self._marks.of(found, prefix, lambda: mark(found.refs, prefix))
 
-        return pack_key(f"{mirror.identity.name} {mirror.instance}", command, marks)
+        return pack_key(f"{mirror.identity.name} {mirror.pack_source}", command, marks)
 
     async def _ask_upstream(
         self, identity: Identity, body: Body, protocol: str | None, authorization: str | None

@@ -44,7 +44,8 @@ class RepositoryStatus:
     """One repository, as people want to see it. Times are seconds since the epoch, None for never.
 
     :param name: ``host/path``.
-    :param state: the mirror's state (``empty``, ``cloning``, ``restoring``, ``ready``, ``fetching``, ``repairing``).
+    :param state: the mirror's state (``empty``, ``cloning``, ``restoring``, ``ready``, ``fetching``), or ``suspect``
+        while it is looked at because it may be damaged.
     :param size: bytes that the mirror occupies, None when not measured yet.
     :param refs: how many refs it has.
     :param head: the commit that HEAD names.
@@ -57,6 +58,8 @@ class RepositoryStatus:
     :param clones_today: how often all replicas together have served clones of it since midnight UTC.
     :param stale: whether its refs are known to differ from the upstream's, or the upstream could not say when last
         asked.
+    :param damage: which of the mirror's files were found damaged last, since the start.
+    :param damaged: when that was.
     :param error: what last went wrong, empty when nothing has since it last went right.
     :param set_aside: refs that are not followed for now, with the reasons.
     :param findings: how often git disliked an object that came, by what it disliked; they are served all the same.
@@ -75,6 +78,8 @@ class RepositoryStatus:
     requests: int = 0
     clones_today: int = 0
     stale: bool = False
+    damage: str = ""
+    damaged: float | None = None
     error: str = ""
     set_aside: Mapping[str, str] = field(default_factory=dict)
     findings: Mapping[str, int] = field(default_factory=dict)
@@ -280,7 +285,9 @@ class Operations:
         info = await self._soon(self._snapshots.stat(identity, Variant()))
         return RepositoryStatus(
             name=identity.name,
-            state=mirror.state.value,
+            state=mirror.condition,
+            damage=mirror.damage or "",
+            damaged=mirror.damaged_at,
             size=await self._threads(mirror.repository.size) if mirror.ready else None,
             refs=len(mirror.refs),
             head=mirror.head_commit,

@@ -18,7 +18,6 @@ from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.wants import Asker, Supply
-from cachew.plumbing.background import Background
 from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
@@ -50,7 +49,6 @@ class UploadPack:
     :param supply: gets objects that a mirror lacks.
     :param packs: answers fetches from mirrors.
     :param passthrough: answers what no mirror can.
-    :param background: where damaged mirrors are checked.
     :param metrics: counts where answers came from.
     :param bundle_uris: answers the ``bundle-uri`` command.
     :param client_of: tells a request's client.
@@ -69,7 +67,6 @@ class UploadPack:
         supply: Supply,
         packs: Packs,
         passthrough: PassThrough,
-        background: Background,
         metrics: Metrics,
         body_limit: int,
         in_thread: Callable[..., Awaitable[Any]],
@@ -78,7 +75,7 @@ class UploadPack:
         cloned: Callable[[Identity], object] = lambda identity: None,
     ) -> None:
         self._mirrors, self._freshness, self._supply, self._packs = mirrors, freshness, supply, packs
-        self._passthrough, self._background, self._metrics = passthrough, background, metrics
+        self._passthrough, self._metrics = passthrough, metrics
         self._body_limit, self._bundle_uris, self._cloned = body_limit, bundle_uris, cloned
         self._client_of = client_of
         self._in_thread, self._long = in_thread, Slots(limit=_LONG_AT_A_TIME)
@@ -160,6 +157,8 @@ class UploadPack:
     async def _fetch(
         self, request: Any, mirror: Mirror, authorization: str | None, body: Body, command: GitCommand
     ) -> None:
+        # A mirror whose packs somebody has written to is not ready from here on.
+        mirror.intact()
         route = await self._route(mirror, Asker(self._client_of(request), authorization), command)
         if route.kind is Kind.MIRROR and isinstance(command, Fetch):
             try:
@@ -194,8 +193,8 @@ class UploadPack:
         self.log.warn(
             "serving {repository} from its mirror failed: {error}", repository=mirror.identity.name, error=str(error)
         )
-        if isinstance(error, ProcessFailed) or error.damaged:
-            self._background.start(mirror.maintenance.suspect(), f"check of {mirror.identity.name}")
+        # Whoever sends nonsense makes upload-pack refuse, before the first byte; others are served meanwhile.
+        mirror.verification.doubt(serving=isinstance(error, MirrorRefused))
 
     # --- ways to answer -----------------------------------------------------------------------------------------------
 

@@ -135,11 +135,11 @@ class FakeUpstream:
         return UpstreamResponse(self._status, [(b"Content-Type", self._type.encode())], source, length, url)
 
 
-class FakeMaintenance:
-    """Looks after nothing."""
+class FakeVerification:
+    """Takes note of nothing."""
 
-    async def suspect(self) -> None:
-        """Believe that all is well."""
+    def doubt(self, *, serving: bool) -> None:
+        """Do nothing."""
 
 
 @dataclass
@@ -153,7 +153,16 @@ class FakeMirror:
     instance: str = "1"
     object_format: str = "sha1"
     lacks: bool = False
-    maintenance: FakeMaintenance = field(default_factory=FakeMaintenance)
+    verification: FakeVerification = field(default_factory=FakeVerification)
+
+    @property
+    def pack_source(self) -> str:
+        """Return its instance."""
+        return self.instance
+
+    def intact(self) -> bool:
+        """Nobody has written to it."""
+        return True
 
     def missing(self, oids: Sequence[str]) -> list[str]:
         """Return what it lacks."""

@@ -212,6 +212,7 @@ class MirrorHouse:
         self.grown: list[Identity] = []
         self.root = root
         self.ready: list[Mirror] = []
+        self.damaged: list[tuple[Mirror, float]] = []
         self.free = 1000
         self.fetches, self.by_id = Slots(limit=1), Slots(limit=8)
         self.mirrors = Mirrors(
@@ -234,6 +235,7 @@ class MirrorHouse:
             slots=Slots(limit=2),
             seed=None if seed is None else lambda identity, directory: seed(directory),
             on_ready=self.ready.append,
+            on_damage=lambda mirror, since: self.damaged.append((mirror, since)),
             discovered=discovered,
             min_free=1000,
             free=lambda directory: self.free,

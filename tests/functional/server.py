@@ -106,6 +106,10 @@ class Cachew:
         """What a user's git replaces, and with what."""
         return f"https://{HOST}/", f"{self.url}/git/{HOST}/"
 
+    def identity(self, repository: str) -> Identity:
+        """Return a repository's identity."""
+        return Identity(HOST, repository)
+
     async def mirrored(self, repository: str) -> Mirror:
         """Have a repository mirrored and return its mirror."""
         return await self.parts.mirrors.collection.made(Identity(HOST, repository))

@@ -207,8 +207,7 @@ async def test_damage_is_noticed(house: House, flush_logged_errors: Any) -> None
     for pack in mirror.directory.glob("objects/pack/*.pack"):
         pack.unlink()
     with pytest.raises(CachewError):
-        await mirror.maintenance.suspect()
-    assert mirror.state is State.EMPTY and not mirror.directory.exists()
+        await mirror.verification.look()
     assert (await house.mirrors.made(REPOSITORY)).ready
 
 

@@ -70,15 +70,37 @@ def test_whoever_comes_meanwhile_learns_why(house: MirrorHouse) -> None:
     assert house.git.ran.count("fetch") == 1
 
 
-def test_a_mirror_under_repair_is_not_ready(house: MirrorHouse) -> None:
-    """Whoever needs a mirror while it is being checked is told so, and no clone is begun."""
+def test_whoever_needs_a_mirror_in_doubt_waits_for_the_outcome(house: MirrorHouse) -> None:
+    """Whoever needs a mirror while it is in doubt gets it when it turns out to be sound, and no clone is begun."""
     mirror = value_of(house.made())
-    house.git.holding = {"fsck"}
-    check = Deferred.fromCoroutine(mirror.maintenance.suspect())
-    assert isinstance(failure_of(house.made()), UpstreamUnreachable) and len(house.ready) == 1
-    house.git.release()
-    value_of(check)
-    assert value_of(house.made()) is mirror
+    held = mirror.exclusive()
+    value_of(Deferred.fromCoroutine(held.__aenter__()))
+    mirror.verification.doubt(serving=False)
+    asked = house.made()
+    assert not mirror.ready and not asked.called and house.mirrors.ready(REPOSITORY) is None
+    value_of(Deferred.fromCoroutine(held.__aexit__(None, None, None)))
+    assert value_of(asked) is mirror and mirror.ready and len(house.ready) == 1
+
+
+def test_a_damaged_mirror_is_made_anew_though_nobody_asks(house: MirrorHouse) -> None:
+    """A mirror that turns out to be damaged is cloned again at once, and what was made of it is withdrawn."""
+    mirror = value_of(house.made())
+    before = mirror.instance
+    (mirror.directory / "objects/pack").rmdir()
+    mirror.verification.doubt(serving=False)
+    assert mirror.ready and mirror.instance != before and len(house.ready) == 2
+    assert house.damaged == [(mirror, 1000.0)] and mirror.damage == "objects/pack"
+    count = house.metrics.registry.get_sample_value
+    assert count("cachew_damage_total", {"what": "mirror"}) == 1
+    assert count("cachew_mirror_checks_total", {"outcome": "damaged"}) == 1
+
+
+def test_something_is_made_of_a_mirror_only_after_it_was_verified(house: MirrorHouse) -> None:
+    """What is made is made of a sound mirror: a damaged one is made anew before."""
+    mirror = value_of(house.made())
+    (mirror.directory / "objects/pack").rmdir()
+    assert value_of(Deferred.fromCoroutine(house.mirrors.proven(REPOSITORY))) is mirror
+    assert mirror.ready and len(house.ready) == 2
 
 
 def test_a_restart(house: MirrorHouse) -> None:

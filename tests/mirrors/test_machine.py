@@ -13,13 +13,11 @@ def after(*events: Event) -> State:
 
 
 def test_lives() -> None:
-    """Mirrors are cloned, restored or found, fetch, are repaired, and end."""
+    """Mirrors are cloned, restored or found, fetch, and end."""
     assert after(Event.CLONE, Event.DONE) is after(Event.FOUND) is State.READY
     assert after(Event.RESTORE, Event.CLONE, Event.DONE) is after(Event.RESTORE, Event.DONE) is State.READY
     assert after(Event.CLONE, Event.FAILED) is after(Event.RESTORE, Event.FAILED) is State.EMPTY
     assert after(Event.FOUND, Event.FETCH, Event.FAILED) is State.READY
-    assert after(Event.FOUND, Event.SUSPECT, Event.FAILED) is State.EMPTY
-    assert after(Event.FOUND, Event.SUSPECT, Event.DONE) is State.READY
     assert after(Event.FOUND, Event.FORGOTTEN) is after(Event.FORGOTTEN) is State.EMPTY
 
 

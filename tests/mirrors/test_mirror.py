@@ -325,34 +325,33 @@ def test_refs_git_can_not_keep_are_left_out(house: MirrorHouse, mirror: Mirror) 
 # --- damage and removal -----------------------------------------------------------------------------------------------
 
 
-def suspect(mirror: Mirror) -> Deferred[None]:
-    return Deferred.fromCoroutine(mirror.maintenance.suspect())
+def looked(mirror: Mirror) -> Deferred[None]:
+    """Have it looked at."""
+    return Deferred.fromCoroutine(mirror.verification.look())
 
 
-def test_many_suspicions_are_one_check(house: MirrorHouse, mirror: Mirror) -> None:
-    """A hundred requests that fail at once cause one check, and another only after a while."""
+def test_many_failures_are_one_check(house: MirrorHouse, mirror: Mirror) -> None:
+    """A hundred requests that fail at once cause one check of what the refs reach, and another only after a while."""
     house.git.holding = {"fsck"}
-    checks = [suspect(mirror) for _ in range(100)]
-    assert mirror.state is State.REPAIRING and not mirror.ready
+    for _ in range(100):
+        mirror.verification.doubt(serving=True)
+    assert house.git.ran == ["fsck"] and mirror.ready
     house.git.release()
-    for check in checks:
-        value_of(check)
-    value_of(suspect(mirror))
+    mirror.verification.doubt(serving=True)
     assert house.git.ran == ["fsck"] and mirror.ready
     house.clock.advance(601)
-    suspect(mirror)
+    mirror.verification.doubt(serving=True)
     assert house.git.ran == ["fsck", "fsck"]
     house.git.release()
 
 
 @pytest.mark.parametrize("damage", [ProcessFailed("git fsck", 2, "missing blob"), TooLarge(1)])
-def test_damage(house: MirrorHouse, mirror: Mirror, damage: Exception) -> None:
-    """A mirror whose check complains is removed, and can be made anew."""
+def test_what_is_missing_of_a_mirror_has_it_made_anew(house: MirrorHouse, mirror: Mirror, damage: Exception) -> None:
+    """A mirror that lacks what its refs reach is removed and made anew."""
     house.git.failures["fsck"] = [damage]
-    assert failure_of(suspect(mirror)) is damage
-    assert mirror.state is State.EMPTY and house.left() == [] and mirror.refs == {}
-    assert mirror.missing([oid("1")]) == [oid("1")]
-    assert value_of(house.made()) is mirror and mirror.ready
+    mirror.verification.doubt(serving=True)
+    assert mirror.ready and house.git.ran[:2] == ["fsck", "init"] and len(house.ready) == 2
+    assert house.damaged == [(mirror, house.clock.seconds())]
 
 
 @pytest.mark.parametrize(
@@ -367,8 +366,63 @@ def test_damage(house: MirrorHouse, mirror: Mirror, damage: Exception) -> None:
 def test_a_check_that_can_not_be_made_proves_nothing(house: MirrorHouse, mirror: Mirror, failure: Exception) -> None:
     """A check that is killed, late or never starts leaves the mirror as it is."""
     house.git.failures["fsck"] = [failure]
-    assert failure_of(suspect(mirror)) is failure
-    assert mirror.ready and mirror.directory.exists()
+    mirror.verification.doubt(serving=True)
+    del house.git.failures["fsck"]
+    assert mirror.ready and mirror.directory.exists() and len(house.ready) == 1
+
+
+@pytest.mark.parametrize("command", ["update-ref", "for-each-ref", "rev-list"])
+def test_whatever_git_fails_at_is_looked_into(house: MirrorHouse, mirror: Mirror, command: str) -> None:
+    """Whichever command fails on a mirror, whatever it says: the mirror is checked, and told of if it is damaged."""
+    (mirror.directory / "refs/heads").mkdir(parents=True, exist_ok=True)
+    (mirror.directory / "refs/heads/empty").touch()
+    house.git.failures[command] = [ProcessFailed(f"git {command}", 128, "fatal: unexpected, in any language")]
+    outcome = house.sync(mirror, listing(main="2"))
+    outcome.addErrback(lambda _: None)
+    assert mirror.damage == "refs/heads/empty" and mirror.ready
+    assert not (mirror.directory / "refs/heads/empty").exists() and not mirror.set_aside
+
+
+def test_an_upstream_that_fails_takes_no_mirror_out_of_service(house: MirrorHouse, mirror: Mirror) -> None:
+    """While a fetch fails again and again the mirror goes on answering, and what its refs reach is not gone through."""
+    for _ in range(10):
+        house.git.failures["fetch"] = [unreachable()]
+        assert isinstance(failure_of(house.sync(mirror, listing(main="2"))), ProcessFailed)
+        assert mirror.ready
+        house.clock.advance(1000)
+    assert "fsck" not in house.git.ran
+
+
+@pytest.mark.parametrize("what", ["config", "HEAD", "packed-refs", "refs/heads/empty", "refs"])
+def test_what_the_server_knows_is_written_anew(house: MirrorHouse, mirror: Mirror, what: str) -> None:
+    """Configuration, HEAD and refs with garbage in them are mended without the upstream; kept packs are not used."""
+    value_of(house.ensure(mirror, oid("5")))
+    path, before, refs = mirror.directory / what, mirror.instance, on_disk(mirror)
+    if what == "refs":
+        path.rmdir()
+    else:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(path.read_bytes() + b"\0garbage\n" if path.exists() else b"")
+    house.git.ran.clear()
+    value_of(looked(mirror))
+    value_of(looked(mirror))
+    assert on_disk(mirror) == refs and (mirror.directory / "refs/heads").is_dir() and house.git.ran == []
+    assert mirror.damage == what and mirror.instance != before and len(house.damaged) == 1
+    again = MirrorHouse(house.root)
+    value_of(Deferred.fromCoroutine(again.mirrors.discover()))
+    found = again.mirrors.find(REPOSITORY)
+    assert found is not None and found.refs == mirror.refs and found.instance == mirror.instance
+
+
+def test_nothing_is_kept_of_one_pack_for_another_while_in_doubt(house: MirrorHouse, mirror: Mirror) -> None:
+    """While a mirror is in doubt its kept packs are not served, and those that come meanwhile stay apart."""
+    before = mirror.pack_source
+    held = mirror.exclusive()
+    value_of(Deferred.fromCoroutine(held.__aenter__()))
+    mirror.verification.doubt(serving=False)
+    assert (mirror.ready, mirror.condition) == (False, "suspect") and mirror.pack_source != before
+    value_of(Deferred.fromCoroutine(held.__aexit__(None, None, None)))
+    assert (mirror.ready, mirror.condition) == (True, "ready") and mirror.pack_source == before
 
 
 def test_what_becomes_of_a_mirror_is_logged(house: MirrorHouse, mirror: Mirror) -> None:
@@ -496,7 +550,8 @@ def test_nothing_is_asked_of_a_mirror_that_is_not_there(house: MirrorHouse) -> N
     assert value_of(house.ensure(mirror, oid("1"))) == [oid("1")]
     value_of(house.sync(mirror, listing(main="2")))
     value_of(Deferred.fromCoroutine(mirror.maintenance.index_packs()))
-    value_of(suspect(mirror))
+    mirror.verification.doubt(serving=False)
+    value_of(looked(mirror))
     assert house.git.ran == []
     with pytest.raises(NotFound):
         _ = mirror.repository

@@ -100,7 +100,7 @@ async def test_what_lost_its_ref_stays_for_its_days(runner: GitRunner, tmp_path:
         await repository.repack(full=True)
         plain.git("prune", "--expire=now")
         assert expired == len(missing) and repository.objects.missing([first, second]) == missing
-        await repository.check()
+        assert await repository.disconnected() is None and not repository.ledger.unverified()
     assert repository.pack_count() == 1 and repository.size() > 0
 
 
@@ -194,7 +194,7 @@ async def test_a_commit_graph_that_would_lie_is_not_kept(runner: GitRunner, tmp_
     assert not (odd.path / "objects/info/commit-graphs").exists()
     await repository.index_packs(bitmaps=False)
     assert not (odd.path / "objects/info/commit-graphs").exists()
-    assert await repository.damage() is None
+    assert await repository.disconnected() is None
     plain = repositories.make_repository(tmp_path / "plain.git", commits=3)
     repository = Repository(directory=plain.path, object_format="sha1", git=runner)
     await repository.index_packs(bitmaps=False)
@@ -216,11 +216,11 @@ async def test_head_outside_of_the_branches(runner: GitRunner, tmp_path: Path, t
     state = of_listing(await repository.read_listing())
     assert state.head_commit == commit and state.head == (target or commit)
     assert ("refs/meta/config" in state.refs) == (target == "refs/meta/config")
-    assert await repository.damage() is None
+    assert await repository.disconnected() is None
     away = RefState({"refs/heads/main": commit}, "refs/heads/main")
     await repository.apply(change(state, away), 10 * DAY)
     assert of_listing(await repository.read_listing()) == away
-    assert await repository.damage() is None
+    assert await repository.disconnected() is None
 
 
 @pytest_twisted.ensureDeferred

@@ -70,7 +70,6 @@ class Fetches:
             supply=cast(Any, FakeSupply(steps)),
             packs=self.packs,
             passthrough=PassThrough(spools=directory / "spools", background=self.background, **shared),
-            background=self.background,
             metrics=METRICS,
             in_thread=threads_of(steps),
             body_limit=100_000,

@@ -1,0 +1,173 @@
+"""Which files of a mirror were verified, and whether anybody has written to them since.
+
+To read every pack before every fetch would cost more than the fetch. What a file's inode tells costs next to nothing:
+its number, its size, and when its content and its inode were changed last. The latter can't be set by anybody, so a
+file that is written to shows it, also when its time of modification is put back. What a disk forgets by itself shows
+only when the file is read, which is done before anything is made of a mirror and by and by.
+
+The ledger is also the list of what has to be there. It is kept in the mirror, so that a change made while no server ran
+is noticed by the next one.
+"""
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cachew.mirrors.checksums import fits, holds, is_derived, summed_files
+
+LEDGER = "verified.json"
+Stamp = tuple[int, int, int, int]
+_AGAIN = 3
+_LOST = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EINVAL})
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return what shows that somebody wrote to a file, None when there is none."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+class Ledger:
+    """The verified files of one repository. Its methods may be called from several threads.
+
+    :param directory: the bare repository.
+    :param object_format: ``sha1`` or ``sha256``.
+    """
+
+    def __init__(self, *, directory: Path, object_format: str) -> None:
+        self._directory, self._object_format = directory, object_format
+        self._lock = threading.Lock()
+        self._seen: dict[str, Stamp] = {}
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._seen
+
+    def load(self) -> bool:
+        """Read what an earlier run has verified; say whether there was anything."""
+        try:
+            document = json.loads((self._directory / LEDGER).read_text())
+            seen = {str(name): _stamp(stamp) for name, stamp in document.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return False
+        with self._lock:
+            self._seen = seen
+        return True
+
+    def save(self) -> None:
+        """Write it down; where that can't be done the files are verified again after a restart."""
+        with self._lock:
+            text = json.dumps(self._seen)
+        aside = self._directory / f"{LEDGER}.{threading.get_ident()}.lock"
+        with suppress(OSError):
+            aside.write_text(text)
+            aside.replace(self._directory / LEDGER)
+
+    def changed(self, *, writing: bool = False) -> str:
+        """Return a file that is not as it was verified, or nothing; this looks at no content and takes no time.
+
+        :param writing: whether git is at work on the repository, so that files may be replaced, and what is derived
+            from packs may be touched.
+        """
+        with self._lock:
+            seen = list(self._seen.items())
+        for name, stamp in seen:
+            now = stamp_of(self._directory / name)
+            if now == stamp or (now is None and is_derived(name)):
+                continue
+            if writing and (now is None or now[0] != stamp[0] or is_derived(name)):
+                continue
+            return name
+        return ""
+
+    def unverified(self) -> list[str]:
+        """Return the files that were never verified, or not as they are; those too that have gone."""
+        with self._lock:
+            seen = dict(self._seen)
+        names = {*summed_files(self._directory), *seen}
+        found = ((name, stamp_of(self._directory / name)) for name in names)
+        return sorted(name for name, now in found if now != seen.get(name) and not (now is None and is_derived(name)))
+
+    def verify(self, names: Iterable[str] | None = None) -> list[str]:
+        """Read files and take note of those whose checksums hold.
+
+        :param names: which; all that there are and all that should be when None.
+        :return: those that are damaged or have gone.
+        :raise OSError: when a file can't be read for a reason that says nothing of it.
+        """
+        if names is None:
+            names = sorted({*summed_files(self._directory), *self._seen})
+        bad = [name for name in names if not self._verify(name)]
+        self.save()
+        return bad
+
+    def _verify(self, name: str) -> bool:
+        path = self._directory / name
+        for _ in range(_AGAIN):
+            before = stamp_of(path)
+            sound = before is not None and self._is_sound(path)
+            if stamp_of(path) == before:
+                break
+        with self._lock:
+            if before is None and is_derived(name):
+                self._seen.pop(name, None)
+                return True
+            if sound and before is not None:
+                self._seen[name] = before
+        return sound
+
+    def _is_sound(self, path: Path) -> bool:
+        try:
+            return holds(path, self._object_format) and (path.suffix != ".pack" or fits(path, self._object_format))
+        except OSError as error:
+            # What can't be opened for want of descriptors is not damaged for that.
+            if error.errno not in _LOST:
+                raise
+            return False
+
+    def take_up(self, *, replaced: bool) -> list[str]:
+        """Verify what git has just written.
+
+        :param replaced: whether it may have taken other files away.
+        :return: what is damaged.
+        """
+        there = set(summed_files(self._directory))
+        with self._lock:
+            if replaced:
+                self._seen = {name: stamp for name, stamp in self._seen.items() if name in there}
+            new = [name for name in there if self._is_new(name)]
+        return self.verify(sorted(new))
+
+    def _is_new(self, name: str) -> bool:
+        known, now = self._seen.get(name), stamp_of(self._directory / name)
+        if known is None or now is None:
+            return known is None
+        return known != now and (known[0] != now[0] or is_derived(name))
+
+    @contextmanager
+    def relinking(self) -> Iterator[None]:
+        """Make or remove links to files while the block runs, which changes their inodes and nothing else."""
+        with self._lock:
+            sound = [name for name, stamp in self._seen.items() if stamp_of(self._directory / name) == stamp]
+            try:
+                yield
+            finally:
+                for name in sound:
+                    now = stamp_of(self._directory / name)
+                    if now is not None and now[:3] == self._seen[name][:3]:
+                        self._seen[name] = now
+        self.save()
+
+
+def _stamp(numbers: Iterable[int]) -> Stamp:
+    inode, size, modified, changed = (int(number) for number in numbers)
+    return inode, size, modified, changed

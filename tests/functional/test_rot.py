@@ -1,0 +1,117 @@
+"""Files that change under a server, while it runs and while it is down: nobody gets a wrong byte, all heals itself."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+
+from cachew.mirrors.mirror import Mirror
+from tests.functional import repositories
+from tests.functional.conftest import Start
+from tests.functional.gitclient import Git
+from tests.functional.repositories import Repository
+from tests.functional.server import UNSCHEDULED, Cachew
+from tests.functional.upstream import Upstream
+
+CONFIG = f'{UNSCHEDULED}ref-check-interval = "0s"\n'
+URL = "https://git.example/org/repo"
+
+
+@pytest.fixture
+def repository(upstream: Upstream) -> Repository:
+    """The upstream's repository, whose mirror has a pack with a bitmap and an index in a map."""
+    return repositories.make_repository(upstream.path("org/repo"), commits=30, files=20, size=20_000, tags=("v1",))
+
+
+def flip(path: Path) -> None:
+    """Flip a bit in the middle of a file and put its time of modification back."""
+    before = path.stat()
+    path.chmod(0o600)
+    with path.open("r+b") as file:
+        file.seek(before.st_size // 2)
+        (byte,) = file.read(1)
+        file.seek(before.st_size // 2)
+        file.write(bytes([byte ^ 8]))
+    path.chmod(before.st_mode & 0o777)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def spoil(mirror: Path, what: str) -> None:
+    """Do to a mirror what a disk, a crash or a hand may do."""
+    if what == "no objects":
+        (mirror / "objects").rename(mirror.parents[2] / "gone")
+    elif what == "empty ref":
+        (mirror / "refs/heads/empty").write_bytes(b"")
+    elif what.startswith("garbage in "):
+        with (mirror / what.removeprefix("garbage in ")).open("ab") as file:
+            file.write(b"\0[garbage\n")
+    else:
+        (path,) = mirror.glob(what)
+        flip(path)
+
+
+FILES = ("objects/pack/*.pack", "objects/pack/pack-*.idx", "objects/pack/*.bitmap", "objects/pack/multi-pack-index",
+         "objects/info/commit-graphs/*.graph")  # fmt: skip
+FORMS = ("garbage in config", "garbage in HEAD", "garbage in packed-refs", "empty ref", "no objects")
+
+
+async def clones(git: Git, repository: Repository, name: str) -> None:
+    """Check that a clone is whole and of now."""
+    await git.run("clone", "-q", URL, name)
+    await git.run("-C", name, "fsck", "--strict")
+    assert (await git.run("-C", name, "rev-parse", "HEAD")).out == repository.commit()
+
+
+async def is_whole(cachew: Cachew, git: Git, repository: Repository) -> None:
+    """Check that the mirror is sound, has what the upstream has, and serves by itself."""
+    await cachew.quiet()
+    await cachew.parts.mirrors.staleness.refresh(cachew.identity("org/repo"))
+    mirror = cachew.parts.mirrors.collection.ready(cachew.identity("org/repo"))
+    assert mirror is not None and mirror.intact() and mirror.refs == repository.refs()
+    Repository(mirror.directory).git("fsck", "--strict")
+    assert await mirror.verification.proven()
+
+
+async def start_mirrored(start: Start, git: Git) -> tuple[Cachew, Mirror]:
+    cachew = await start(CONFIG)
+    git.instead_of(*cachew.instead_of)
+    mirror = await cachew.mirrored("org/repo")
+    await cachew.quiet()
+    return cachew, mirror
+
+
+@pytest.mark.parametrize("what", [*FILES, *FORMS])
+@pytest_twisted.ensureDeferred
+async def test_a_mirror_that_rots_while_the_server_runs(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, what: str, flush_logged_errors: Any
+) -> None:
+    """Whatever is damaged: every clone is whole, the mirror is whole again, and the log and the metrics say so."""
+    cachew, mirror = await start_mirrored(start, git)
+    spoil(mirror.directory, what)
+    await clones(git, repository, "first")
+    repositories.push_commit(repository)
+    await clones(git, repository, "second")
+    await is_whole(cachew, git, repository)
+    assert b'cachew_damage_total{what="mirror"} 1.0' in await cachew.metrics() or what.endswith(".bitmap")
+    await clones(git, repository, "third")
+    flush_logged_errors()
+
+
+@pytest.mark.parametrize("what", [FILES[0], FILES[1], "garbage in packed-refs", "garbage in HEAD", "no objects"])
+@pytest_twisted.ensureDeferred
+async def test_a_mirror_that_rots_while_the_server_is_down(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, what: str, flush_logged_errors: Any
+) -> None:
+    """A server that starts with a damaged mirror serves nothing of it, and has a whole one soon."""
+    cachew, mirror = await start_mirrored(start, git)
+    git.config.pop(f"url.{cachew.instead_of[1]}.insteadOf")
+    await cachew.stop()
+    spoil(mirror.directory, what)
+    cachew = await start(CONFIG)
+    git.instead_of(*cachew.instead_of)
+    await clones(git, repository, "first")
+    await is_whole(cachew, git, repository)
+    await clones(git, repository, "second")
+    flush_logged_errors()
