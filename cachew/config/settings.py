@@ -317,7 +317,7 @@ class LimitSettings(Section):
     ids_per_minute: AtLeastOne = key(
         2000, "Objects that no ref leads to, which one client address may have fetched by their ids in a minute."
     )
-    listings: Size = key("256MB", "Memory for ref listings, of all repositories together; unused ones go first.")
+    listings: Bound = key("256MB", "Memory for ref listings, of all repositories together; unused ones go first.")
     header_line: Bound = key("16KiB", "The longest line of a request's head.")
     header_size: Bound = key("64KiB", "The longest head of a request.")
     header_count: AtLeastOne = key(200, "The most headers of a request.")
@@ -325,8 +325,8 @@ class LimitSettings(Section):
     keep_alive: Duration = key(
         "75s", "How long a connection is kept idle after an answer; clients are told a little less."
     )
-    request_bodies: Size = key("1GB", "What request bodies may hold while they come in, on disk beyond 1 MiB each.")
-    request_bodies_per_address: Size = key(
+    request_bodies: Bound = key("1GB", "What request bodies may hold while they come in, on disk beyond 1 MiB each.")
+    request_bodies_per_address: Bound = key(
         "256MB", "What those of one client address may hold; one of git.max-request-body always may."
     )
     body_timeout: Duration = key("60s", "How long a client that sends a body may be silent.")

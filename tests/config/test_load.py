@@ -341,6 +341,8 @@ APP = "[[credentials]]\nkind = 'github-app'\nurl-prefix = 'https://github.com/'\
         ("[limits]\nheader-line = '65KiB'", "limits.header-size: must not be less than header-line"),
         ("[git]\nmax-request-body = '0'", "git.max-request-body: must be more than 0"),
         ("[git]\nmax-listing = '0'", "git.max-listing: must be more than 0"),
+        ("[limits]\nlistings = '0'", "limits.listings: must be more than 0"),
+        ("[limits]\nrequest-bodies = 0", "limits.request-bodies: must be more than 0"),
         ("[[cache]]\nbackend = 'memory'\nlimit = '0'", "cache[0].limit: must be more than 0"),
         ("[git]\nmax-processes = 0", "git.max-processes: must be at least 1"),
         ("state = '/s'\n[[cache]]\nbackend='disk'\npath='/s/mirrors'", "cache[0].path: must not lie in the state"),
