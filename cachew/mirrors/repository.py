@@ -7,14 +7,15 @@ other command writes.
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import DeferredLock
 
-from cachew.mirrors import findings
+from cachew.mirrors import findings, packedrefs
 from cachew.mirrors.commands import FSCK_SAYS_OF_REFS, GitCommands, config_text
 from cachew.mirrors.examination import Found, examine, remove_derived, rewrite
 from cachew.mirrors.findings import FindingsReader
@@ -40,6 +41,8 @@ from cachew.plumbing.threads import Threads
 from cachew.upstream.listing import Listing, RemoteRef
 
 _QUICK = 120.0
+_MANY_REFS = 1000
+"""From so many refs on they are written at once, not each into a file of its own."""
 _NOT_STARTED = 127
 _LISTING_LIMIT = 512 * 1024 * 1024
 _NO_USE = (
@@ -213,12 +216,17 @@ class Repository:
 
         :param replaced: whether it may take files of objects away; None when it writes none of them.
         """
+        async with self._writing():
+            await self._run(command, stdin=stdin, timeout=seconds, on_stderr=on_stderr)
+            await self._take_up(replaced)
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
         await self._door.acquire()
         self._writers += 1
         self._door.release()
         try:
-            await self._run(command, stdin=stdin, timeout=seconds, on_stderr=on_stderr)
-            await self._take_up(replaced)
+            yield
         except BaseException:
             self._untidy = True
             raise
@@ -321,9 +329,41 @@ class Repository:
         await self._update({hidden_name(oid, now): oid for oid in oids}, ())
 
     async def _update(self, updates: Mapping[str, str], deletions: Iterable[str]) -> None:
+        if len(updates) >= _MANY_REFS:
+            packed = await self._pack(updates)
+            updates = {name: oid for name, oid in updates.items() if name not in packed}
         script = update_script(updates, deletions)
         if script:
             await self._write(self._git.commands.update_refs(self.directory), seconds=_QUICK, stdin=script)
+
+    async def _pack(self, refs: Mapping[str, str]) -> set[str]:
+        """Write very many refs at once.
+
+        :return: the names of those that were written; the others are loose refs.
+        :raise ProcessFailed: when one of them can't name what it should, as git would refuse it.
+        """
+        types, peeled = await self._types(set(refs.values()))
+        for name, oid in refs.items():
+            if oid not in types or (name.startswith("refs/heads/") and types[oid] != "commit"):
+                raise ProcessFailed("git update-ref", 128, f"fatal: {name} can't be {types.get(oid, 'missing')} {oid}")
+        async with self._writing():
+            return await self._git.threads(packedrefs.add, self.directory, refs, peeled)
+
+    async def _types(self, oids: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the types of objects that are here, and what the tags among them lead to."""
+        asked = list(oids)
+        script = "".join(f"{oid}\n{oid}^{{}}\n" for oid in asked).encode()
+        command = self._git.commands.git(self.directory, "cat-file", "--batch-check=%(objectname) %(objecttype)")
+        done = await self._run(command, stdin=script, timeout=_QUICK, limit=_LISTING_LIMIT)
+        lines = done.stdout.decode().splitlines()
+        types, peeled = {}, {}
+        for oid, own, led in zip(asked, lines[::2], lines[1::2], strict=True):
+            found, _, kind = own.partition(" ")
+            if found == oid and kind != "missing":
+                types[oid] = kind
+                if kind == "tag" and not led.endswith(" missing"):
+                    peeled[oid] = led.partition(" ")[0]
+        return types, peeled
 
     async def read_listing(self) -> Listing:
         """List the mirrored refs and HEAD as the upstream would."""

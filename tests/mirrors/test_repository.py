@@ -85,6 +85,63 @@ async def test_new_refs_in_one_file(runner: GitRunner, tmp_path: Path) -> None:
     plain.git("fsck", "--strict")
 
 
+def loose(path: Path) -> list[Path]:
+    """Return the files below ``refs``."""
+    return [found for found in (path / "refs").rglob("*") if found.is_file()]
+
+
+@pytest_twisted.ensureDeferred
+async def test_very_many_refs_are_one_file(runner: GitRunner, tmp_path: Path) -> None:
+    """Thousands of refs that come at once are written into packed-refs, tags with what they lead to; others move."""
+    path = tmp_path / "repo.git"
+    repository, plain, commit = await made(runner, path)
+    plain.git(*AUTHOR, "tag", "-a", "-m", "a tag", "v1", commit)
+    tag = plain.git("rev-parse", "v1").strip()
+    second = plain.git(*AUTHOR, "commit-tree", f"{commit}^{{tree}}", "-m", "second").strip()
+    few = RefState({"refs/heads/main": commit, "refs/heads/top": commit, "refs/tags/v1": tag}, "refs/heads/main")
+    await repository.apply(change(RefState(), few), 0.0)
+    odd = names(b"caf\xe9", "a\u2028b".encode(), b"top/below")
+    many = {f"refs/heads/b{number}": second for number in range(3000)}
+    tags = {f"refs/tags/t{number}": tag for number in range(100)}
+    wanted = RefState(many | tags | dict.fromkeys(odd, commit) | {"refs/heads/main": second}, "refs/heads/main")
+    await repository.apply(change(few, wanted), 0.0)
+    assert of_listing(await repository.read_listing()) == wanted
+    assert {found.name for found in loose(path)} <= {"main", "v1", commit, tag}
+    assert plain.git("rev-parse", "t99^{}").strip() == commit
+    again = RefState(dict.fromkeys(many, commit) | {"refs/heads/main": commit}, "refs/heads/main")
+    await repository.apply(change(wanted, again), 0.0)
+    assert of_listing(await repository.read_listing()) == again
+    plain.git("pack-refs", "--all")
+    assert of_listing(await repository.read_listing()) == again
+    plain.git("fsck", "--strict")
+
+
+@pytest_twisted.ensureDeferred
+async def test_very_many_refs_of_which_one_is_bad(runner: GitRunner, tmp_path: Path) -> None:
+    """A branch that names no commit, or nothing that is here, is refused as git would, and nothing is written."""
+    repository, plain, commit = await made(runner, tmp_path / "repo.git")
+    tree = plain.git("rev-parse", f"{commit}^{{tree}}").strip()
+    many = {f"refs/heads/b{number}": commit for number in range(1000)}
+    for bad in (tree, "1" * 40):
+        with pytest.raises(ProcessFailed, match="refs/heads/bad"):
+            await repository.apply(change(RefState(), RefState(many | {"refs/heads/bad": bad})), 0.0)
+        assert of_listing(await repository.read_listing()).refs == {}
+    await repository.apply(change(RefState(), RefState(many | {"refs/tags/tree": tree})), 0.0)
+    assert len(of_listing(await repository.read_listing()).refs) == 1001
+
+
+@pytest_twisted.ensureDeferred
+async def test_very_many_refs_while_git_holds_the_lock(runner: GitRunner, tmp_path: Path) -> None:
+    """Where another process is writing packed-refs the refs come as files, and its lock stays."""
+    path = tmp_path / "repo.git"
+    repository, _, commit = await made(runner, path)
+    (path / "packed-refs.lock").touch()
+    many = RefState({f"refs/heads/b{number}": commit for number in range(1000)})
+    await repository.apply(change(RefState(), many), 0.0)
+    assert of_listing(await repository.read_listing()).refs == many.refs
+    assert (path / "packed-refs.lock").exists() and len(loose(path)) == 1000
+
+
 @pytest_twisted.ensureDeferred
 async def test_what_lost_its_ref_stays_for_its_days(runner: GitRunner, tmp_path: Path) -> None:
     """An abandoned commit survives repacks until its days are over, and is then gone from the packs and the graph."""
