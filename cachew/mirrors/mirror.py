@@ -40,6 +40,9 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.sharedlock import SharedLock
 from cachew.upstream.listing import Listing
 
+Told = Callable[[CachewError], object]
+"""Is told why a fetch failed."""
+
 _FEW = 100
 """Ids that are looked up without looking first whether refs have them."""
 _AT_ONCE = 2000
@@ -357,10 +360,11 @@ class Mirror:
                 message = "fetch for wanted objects of {repository} failed: {error}"
                 self.log.info(message, repository=self.identity.name, error=str(error))
 
-    async def ensure(self, oids: Iterable[str], client: str) -> list[str]:
+    async def ensure(self, oids: Iterable[str], client: str, told: Told = lambda failure: None) -> list[str]:
         """Try to get objects that the mirror does not have: by the fetch under way, else by their exact ids.
 
         :param client: who asks; what others ask for is not delayed by it.
+        :param told: told of a fetch that failed, other than by the upstream's not having what was asked for.
         :return: those that are still missing.
         """
         missing = self.missing(oids)
@@ -374,6 +378,7 @@ class Mirror:
             except CachewError as error:
                 message = "fetch for wanted objects of {repository} failed: {error}"
                 self.log.info(message, repository=self.identity.name, error=str(error))
+                told(error)
         return self.missing(missing)
 
     def asked_for(self, oid: str) -> bool:

@@ -7,8 +7,8 @@ other command writes.
 import os
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,16 @@ from cachew.mirrors.refs import (
     valid_name,
 )
 from cachew.plumbing.child import Command, Completed
-from cachew.plumbing.errors import CachewError, CorruptObject, ProcessFailed, ProcessTimedOut, TooLarge
+from cachew.plumbing.errors import (
+    CachewError,
+    CorruptObject,
+    FetchFailed,
+    FetchTimedOut,
+    ProcessFailed,
+    ProcessTimedOut,
+    StorageFull,
+    TooLarge,
+)
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
@@ -49,6 +58,7 @@ _NO_USE = (
     "unable to access", "Authentication failed", "could not read Username", "could not read Password",
     "No space left on device", "Disk quota exceeded", "Out of memory", "Cannot allocate memory",
 )  # fmt: skip
+_OF_THE_DISK = ("No space left on device", "Disk quota exceeded")
 _BROKEN_OFF = ("RPC failed", "curl ")
 _REMOTE_SAID = "remote: "
 _FSCK = "fsck error"
@@ -144,17 +154,19 @@ class Repository:
     async def fetch_objects(self, url: str, oids: Iterable[str], extra: Mapping[str, str]) -> None:
         """Fetch objects by id; refs stay as they are.
 
-        :raise ProcessFailed: when git says no.
+        :raise FetchFailed: when git says no.
         """
         script = "".join(f"{oid}\n" for oid in oids).encode()
-        await self._fetch(lambda extra: self._git.commands.fetch(self.directory, url, extra=extra), extra, script)
+        with told_of_upstream(url):
+            await self._fetch(lambda extra: self._git.commands.fetch(self.directory, url, extra=extra), extra, script)
 
     async def fetch_refs(self, url: str, extra: Mapping[str, str]) -> None:
         """Fetch all mirrored refs by their names, to a place below the hidden ones.
 
-        :raise ProcessFailed: when git says no.
+        :raise FetchFailed: when git says no.
         """
-        await self._fetch(lambda extra: self._git.commands.fetch_refs(self.directory, url, extra=extra), extra, b"")
+        with told_of_upstream(url):
+            await self._fetch(lambda extra: self._git.commands.fetch_refs(self.directory, url, extra=extra), extra, b"")
 
     async def _fetch(
         self, command: Callable[[Mapping[str, str]], Command], extra: Mapping[str, str], script: bytes
@@ -492,6 +504,22 @@ async def run_check(processes: Processes, command: Command, seconds: float) -> N
     except ProcessFailed as error:
         if error.code != FSCK_SAYS_OF_REFS or "fsck" not in command.argv:
             raise
+
+
+@contextmanager
+def told_of_upstream(url: str) -> Iterator[None]:
+    """Tell failures of git to fetch from an upstream as that upstream's, but for those of this machine's disk.
+
+    :param url: the upstream's.
+    :raise FetchFailed: instead of :class:`ProcessFailed`.
+    """
+    try:
+        yield
+    except ProcessFailed as failure:
+        if any(words in failure.stderr for words in _OF_THE_DISK):
+            raise StorageFull("there is no room for what was to be fetched") from failure
+        kind = FetchTimedOut if isinstance(failure, ProcessTimedOut) else FetchFailed
+        raise kind(url, failure) from failure
 
 
 def worth_another_way(failure: ProcessFailed) -> bool:

@@ -14,9 +14,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, bounded, is_mirrored
-from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.mirror import Mirror, Told
 from cachew.plumbing.allowance import Allowance
-from cachew.plumbing.errors import TooMany, TooOften, UpstreamError, UpstreamUnreachable
+from cachew.plumbing.errors import CachewError, TooMany, TooOften, UpstreamError, UpstreamUnreachable
 
 MOST_IDS = 1000
 """Objects that one request may ask for by their ids."""
@@ -71,26 +71,29 @@ class Supply:
         except (TooMany, TooOften):
             return missing
 
-    async def _get_in_time(self, mirror: Mirror, missing: list[str], asker: Asker) -> list[str]:
+    async def _get_in_time(
+        self, mirror: Mirror, missing: list[str], asker: Asker, told: Told = lambda failure: None
+    ) -> list[str]:
         if not missing:
             return []
-        work = Deferred.fromCoroutine(self._get(mirror, missing, asker))
+        work = Deferred.fromCoroutine(self._get(mirror, missing, asker, told))
         work.addTimeout(self._wait, self._clock)
         try:
             return await work
         except DeferredTimeout:
             return await mirror.lacking(missing)
 
-    async def _get(self, mirror: Mirror, missing: list[str], asker: Asker) -> list[str]:
+    async def _get(self, mirror: Mirror, missing: list[str], asker: Asker, told: Told) -> list[str]:
         if not mirror.fetching:
             try:
                 await self._freshness.refs(mirror.identity, MIRRORED_KIND, asker.authorization)
-            except UpstreamError:
+            except UpstreamError as error:
+                told(error)
                 return missing
         await mirror.followed()
         missing = await mirror.lacking(missing)
         self._charge(mirror, missing, asker)
-        return await mirror.ensure(missing, asker.client)
+        return await mirror.ensure(missing, asker.client, told)
 
     def _charge(self, mirror: Mirror, missing: list[str], asker: Asker) -> None:
         """Count what is asked for by its id alone.
@@ -132,7 +135,13 @@ class Supply:
         known = {name: ref.oid or "" for name, ref in answer.listing.by_name.items()} | others
         resolved = {name: known.get(name, "") for name in refs}
         needed = [*wanted, *filter(None, resolved.values())]
-        still = set(await self._get_in_time(mirror, mirror.missing(needed), asker))
+        failures: list[CachewError] = []
+        still = set(await self._get_in_time(mirror, mirror.missing(needed), asker, failures.append))
+        if still and failures:
+            raise failures[0]
+        if late := [name for name, oid in resolved.items() if oid in still]:
+            # The upstream has just listed it, so it is not for want of it.
+            raise UpstreamUnreachable(mirror.upstream_url, f"what {late[0]} leads to could not be fetched")
         return Ensured(resolved, tuple(oid for oid in wanted if oid in still), True)
 
     async def _others(self, mirror: Mirror, names: set[str], asker: Asker) -> dict[str, str]:

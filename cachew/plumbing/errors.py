@@ -136,7 +136,7 @@ class UpstreamError(CachewError):
     """
 
     def __init__(self, upstream: str, reason: str) -> None:
-        super().__init__(f"upstream {upstream}: {reason}")
+        Exception.__init__(self, f"upstream {upstream}: {reason}")
         self.upstream = upstream
         self.reason = reason
 
@@ -211,7 +211,7 @@ class ProcessFailed(CachewError):
         lines = stderr.strip().split("\n")
         # Git names the cause first and gives up last.
         cause = next((line for line in lines if line.startswith(_CAUSES)), lines[-1])
-        super().__init__(f"{command} failed ({'signal' if code is None else f'exit {code}'}): {cause}")
+        Exception.__init__(self, f"{command} failed ({'signal' if code is None else f'exit {code}'}): {cause}")
         self.command = command
         self.code = code
         self.stderr = stderr
@@ -219,6 +219,22 @@ class ProcessFailed(CachewError):
 
 class ProcessTimedOut(ProcessFailed):
     """A child process did not end in time and was ended."""
+
+
+class FetchFailed(ProcessFailed, UpstreamError):
+    """Git could not fetch from an upstream: it refused, broke off or sent what git does not take.
+
+    :param upstream: its URL, without credentials.
+    :param failure: how git ended.
+    """
+
+    def __init__(self, upstream: str, failure: ProcessFailed) -> None:
+        ProcessFailed.__init__(self, failure.command, failure.code, failure.stderr)
+        UpstreamError.__init__(self, upstream, str(failure))
+
+
+class FetchTimedOut(FetchFailed, ProcessTimedOut, UpstreamTimeout):
+    """Fetching from an upstream took too long."""
 
 
 class StorageUnavailable(CachewError):

@@ -42,6 +42,8 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.SpoolFailed, 502),
     (errors.ProcessTimedOut, 504),
     (CancelledError, 503),
+    # What fails on this machine may be over at the next try: damaged mirrors are made anew, disks are tidied.
+    (errors.CachewError, 503),
 )
 _OF_THE_BODY = frozenset({b"content-type", b"content-encoding", b"content-language"})
 _NOT_RELAYED = frozenset({b"set-cookie", b"content-length", b"transfer-encoding", b"connection"})
@@ -85,9 +87,11 @@ def answer_to(error: BaseException) -> Answer:
         return _text(503, "the server has too many files and connections open", ((b"Retry-After", b"5"),))
     if isinstance(error, OSError) and error.errno in FULL:
         return _text(503, "the server's disk is full", ((b"Retry-After", b"5"),))
+    if isinstance(error, OSError):
+        return _text(503, f"the server's storage fails: {error.strerror}", ((b"Retry-After", b"5"),))
     if status is None:
         return Answer(500, b"internal error; the server's log has the details\n", _TEXT, unexpected=True)
-    return _text(status, str(error), _extra_headers(error))
+    return _text(status, str(error), _extra_headers(error, status))
 
 
 _TEXT: Headers = ((b"Content-Type", b"text/plain; charset=utf-8"),)
@@ -115,11 +119,11 @@ def _in_words(status: int) -> str:
         return str(status)
 
 
-def _extra_headers(error: BaseException) -> Headers:
+def _extra_headers(error: BaseException, status: int) -> Headers:
     for kind, headers in _EXTRA_HEADERS:
         if isinstance(error, kind):
             return headers(error)
-    return ()
+    return ((b"Retry-After", b"5"),) if status == HTTPStatus.SERVICE_UNAVAILABLE else ()
 
 
 def _allow(error: errors.MethodNotAllowed) -> Headers:

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from tests.functional import repositories
 from tests.functional.conftest import Start
-from tests.functional.misbehaviour import Cut, Refuse
+from tests.functional.misbehaviour import Cut, Misbehaviour, Refuse
 from tests.functional.rawhttp import ask
 from tests.functional.repositories import Repository
 from tests.functional.server import Cachew
@@ -98,3 +98,36 @@ async def test_too_many_ids(upstream: Upstream, repository: Repository, start: S
     pushed = repositories.push_commit(repository)
     answer = await ensure(cachew, json.dumps({"commits": [pushed]}).encode())
     assert answer.status == 200 and json.loads(answer.body)["missing_commits"] == []
+
+
+ROUTES = {
+    "snapshot.tar.zst": ("GET", b""),
+    "ensure-refs": ("POST", b'{"refs": {"refs/heads/main": ""}}'),
+}
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("behaviour", [Cut(1_000), Refuse(500), Refuse(403)], ids=["cut", "failing", "refusing"])
+async def test_a_pack_that_does_not_come(upstream: Upstream, start: Start, behaviour: Misbehaviour) -> None:
+    """An upstream that cuts the first clone's pack, or gives none, is named with the reason: 502, on every route."""
+    cachew = await start(HELD)
+    for number, (operation, (method, body)) in enumerate(ROUTES.items()):
+        repositories.make_repository(upstream.path(f"org/r{number}"), commits=3, size=100_000)
+        upstream.misbehave(behaviour, kind="pack", repository=f"org/r{number}")
+        path = f"/git/git.example/org/r{number}/{operation}"
+        for _ in range(2):
+            answer = await ask(reactor, cachew.url, method, path, body=body)
+            assert (answer.status, answer.body[:9]) == (502, b"upstream "), answer
+            assert f"{upstream.url}org/r{number}".encode() in answer.body and b"git fetch" in answer.body
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_fetch_that_fails(upstream: Upstream, repository: Repository, start: Start) -> None:
+    """What a mirror lacks and its upstream does not give is 502 with the reason, or told to be missing."""
+    cachew = await start(HELD)
+    await cachew.mirrored("org/repo")
+    await cachew.quiet()
+    pushed = repositories.push_commit(repository)
+    upstream.misbehave(Cut(100), kind="pack")
+    answer = await ensure(cachew, json.dumps({"refs": {"refs/heads/main": pushed}}).encode())
+    assert answer.status == 502 and b"git fetch" in answer.body, answer

@@ -12,6 +12,7 @@ from cachew.plumbing.errors import (
     ProcessFailed,
     ProcessTimedOut,
     TooLarge,
+    UpstreamError,
     UpstreamUnreachable,
 )
 from cachew.upstream.listing import Listing
@@ -66,7 +67,8 @@ def test_a_clone_that_took_too_long_is_not_tried_another_way(house: MirrorHouse)
     for failure in (ProcessTimedOut("git fetch", None, "late"), unreachable()):
         house.git.ran.clear()
         house.git.failures["fetch"] = [failure]
-        assert failure_of(house.made()) is failure
+        told = failure_of(house.made())
+        assert isinstance(told, UpstreamError) and told.__cause__ is failure
         assert house.git.ran.count("fetch") == 1
         house.clock.advance(10_000)
 
