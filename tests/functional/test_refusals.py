@@ -6,10 +6,12 @@ import re
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
+from tests.functional.misbehaviour import Hang, Refuse
 from tests.functional.rawhttp import ask, connect, request_head
 from tests.functional.remains import files, settle, temporary_files
 from tests.functional.server import Cachew
@@ -351,3 +353,45 @@ async def test_requests_that_never_end(upstream: Upstream, git: Git, start: Star
     await git.run("-C", "clone", "fetch", "-q")
     await cachew.quiet()
     assert await settle(reactor, lambda: temporary_files(cachew.state)) == []
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("mode", ["upstream", "trusted-network"])
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+async def test_an_upstream_that_refuses_with_an_empty_body_is_asked_once(
+    upstream: Upstream, start: Start, mode: str, status: int
+) -> None:
+    """A refusal without a byte reaches the client at once, and the upstream sees no storm of questions."""
+    cachew = await start(f'[access]\nmode = "{mode}"\n')
+    upstream.misbehave(Refuse(status, (("WWW-Authenticate", 'Basic realm="r"'),), b""))
+    answer = await ask(reactor, cachew.url, "GET", f"{REPOSITORY}{INFO}", V2, "Authorization: Basic dTpw")
+    assert answer.status == (status if status < 500 or mode == "trusted-network" else 503)
+    post = await ask(
+        reactor,
+        cachew.url,
+        "POST",
+        f"{REPOSITORY}/git-upload-pack",
+        V2,
+        FETCH_TYPE,
+        body=b"0014command=object-info0000",
+    )
+    assert post.status >= 400
+    await cachew.quiet()
+    assert upstream.count() <= 8
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_repository_that_is_refused_with_an_empty_body_after_its_check(
+    upstream: Upstream, start: Start
+) -> None:
+    """Whoever has been let in and is then refused by the upstream without a byte is told so at once."""
+    repositories.make_repository(upstream.path("org/repo"), commits=2, files=2, size=100)
+    cachew = await start()
+    upstream.misbehave(Hang(), kind="pack")
+    assert (await ask(reactor, cachew.url, "GET", f"{REPOSITORY}{INFO}", V2)).status == 200
+    upstream.misbehave(Refuse(404, (), b""), kind="caps")
+    before = upstream.count("caps")
+    answers = [ask(reactor, cachew.url, "GET", f"{REPOSITORY}{INFO}", V2) for _ in range(3)]
+    for each in [Deferred.fromCoroutine(answer) for answer in answers]:
+        assert (await each).status == 404
+    assert upstream.count("caps") - before <= 4
