@@ -82,7 +82,12 @@ def make_places(runtime: Runtime) -> Places:
         fetching=Slots(limit=git.max_fetches, queue_limit=git.queue_limit),
         by_id=Slots(limit=git.max_fetches, queue_limit=git.queue_limit),
         cloning=Slots(limit=git.max_clones, queue_limit=git.queue_limit),
-        making=Slots(limit=git.snapshot_concurrency, queue_limit=git.queue_limit),
+        # What is made of a huge repository takes minutes: another one's first snapshot finds a place all the same.
+        making=Slots(
+            limit=git.snapshot_concurrency,
+            queue_limit=git.queue_limit,
+            per_key=max(1, git.snapshot_concurrency - 1),
+        ),
     )
 
 

@@ -188,7 +188,11 @@ def _scheduler(runtime: Runtime, mirrors: MirrorParts, shared: SharedWork) -> Sc
         ),
         repositories=lambda: [mirror.identity for mirror in mirrors.collection if mirror.ready],
         perform=shared.perform,
-        slots=Slots(limit=git.snapshot_concurrency, queue_limit=1_000_000),
+        slots=Slots(
+            limit=git.snapshot_concurrency,
+            queue_limit=1_000_000,
+            per_key=max(1, git.snapshot_concurrency - 1),
+        ),
         clock=runtime.wall,
         steady=runtime.reactor.seconds,
         threads=runtime.threads,
