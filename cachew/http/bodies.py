@@ -151,9 +151,11 @@ async def _hand_over(request: Any, gate: _Gate, region: AnyRegion) -> None:
     gate.pauseProducing()
     request.channel.signal_when_drained()
     await gate.opened()
+    channel = request.channel
     try:
-        await request.channel.send_region(region, chunked=bool(request.chunked))
+        await channel.send_region(region, chunked=bool(request.chunked))
     except OSError as failure:
+        request.sentLength += channel.taken
         if failure.errno not in _GONE:
             raise
         raise CancelledError() from None  # the transport will hear of it in its turn

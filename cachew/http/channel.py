@@ -57,6 +57,8 @@ class Channel(Outgoing):
         self._limits, self._refusal = limits, refusal
         super().__init__(clock=clock, timeout=limits.write_timeout, sender=site.sender)
         self._alarm = Alarm(clock)
+        self._clock = clock
+        self._abandoned: tuple[Any, Failure] | None = None
         self._phase = Phase.HEAD
         self._head = HeadReader(limits)
         self._pending = b""
@@ -100,10 +102,22 @@ class Channel(Outgoing):
         self._stall.stop()
         request, self._request = self._request, None
         if request is not None:
-            request.connectionLost(reason)
+            request.sentLength = max(0, request.sentLength - self._left_behind())
+            if self._transfer is None:
+                request.connectionLost(reason)
+            else:
+                # A client that has all it wants may close before the thread that sends it is heard.
+                self._transfer.break_off()
+                self._abandoned = request, reason
         if self._body is not None:
             self._body.fail(ClientGone("the client went away"))
         self.site.connection_ended(self)
+
+    def _region_ended(self) -> None:
+        """Tell the request whose client has gone meanwhile, after whoever sent the region has heard of its end."""
+        abandoned, self._abandoned = self._abandoned, None
+        if abandoned is not None:
+            self._clock.callLater(0, _tell_lost, *abandoned)
 
     def _advance(self) -> None:
         """Work through pending input; requests that end while they begin make this a loop, not a recursion."""
@@ -383,3 +397,9 @@ def _cut_short(request: Any) -> bool:
     if not announced or request.method == b"HEAD" or request.code in NO_BODY_CODES:
         return False
     return bool(int(announced[-1]) != request.sentLength)
+
+
+def _tell_lost(request: Any, reason: Failure) -> None:
+    """Tell a request that its client has gone, unless all of its answer had left before."""
+    if not request.finished:
+        request.connectionLost(reason)

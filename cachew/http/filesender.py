@@ -68,6 +68,11 @@ class Transfer:
             self._after = self._after[self._socket.send(self._after) :]
         return True
 
+    def break_off(self) -> None:
+        """Have the transfer end soon, because nobody receives any more; what the socket has taken is told then."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Let go of the descriptors; may be called more than once."""
         if self.fileno() != -1:

@@ -31,6 +31,8 @@ class Outgoing(Protocol):
         self.open = True
         self._sender = sender
         self._transfer: Transfer | None = None
+        self.taken = 0
+        """Bytes that the socket has taken of the last region."""
         self._stall = StallWatch(clock=clock, timeout=timeout, position=self._position, stalled=self.abort)
         self._producer: Any = None
         self._output_full = False
@@ -86,14 +88,25 @@ class Outgoing(Protocol):
         :raise EOFError: when the file is shorter than the region.
         """
         assert self._sender is not None
+        self.taken = 0
         before, after = (b"%x\r\n" % region.length, b"\r\n") if chunked else (b"", b"")
         self._transfer = Transfer(self.transport.fileno(), region, before=before, after=after)
         self._stall.start()
         try:
             await self._sender.send(self._transfer)
         finally:
-            self._transfer = None
+            self.taken, self._transfer = self._transfer.sent, None
             self._stall.stop()
+            self._region_ended()
+
+    def _region_ended(self) -> None:
+        """Take note that a region has been sent, or given up."""
+
+    def _left_behind(self) -> int:
+        """Return the bytes that were written and have not left."""
+        transport = self.transport
+        waiting = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
+        return max(0, waiting + sum(map(len, getattr(transport, "_tempDataBuffer", ()))))
 
     def signal_when_drained(self) -> None:
         """Have the producer resumed as soon as all output has left and the socket takes more."""

@@ -154,7 +154,7 @@ class App(Resource):
         request.notifyFinish().addBoth(self._ended, request, outcome, began)
 
     def _ended(self, result: object, request: Any, outcome: Outcome, began: float) -> None:
-        complete = not isinstance(result, Failure)
+        complete = not isinstance(result, Failure) or _has_left(request)
         status = str(request.code) if complete else "gone"
         seconds = self._clock.seconds() - began
         self._metrics.requests.labels(outcome.route, status).inc()
@@ -203,6 +203,14 @@ class App(Resource):
             return
         elif answer.status >= 500 or request.startedWriting:
             self.log.warn("{path}: {error}", path=loggable_path(request), error=str(failure.value))
+
+
+def _has_left(request: Any) -> bool:
+    """Say whether all of an answer was sent to a client that then closed at once: it has what it asked for."""
+    announced = request.responseHeaders.getRawHeaders(b"content-length") or []
+    if not request.startedWriting or len(announced) != 1 or not announced[0].isdigit():
+        return False
+    return request.method == b"HEAD" or bool(request.sentLength >= int(announced[0]))
 
 
 def loggable_path(request: Any) -> str:

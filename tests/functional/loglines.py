@@ -36,9 +36,9 @@ class LogLines:
         self._waiting.append((text, deferred))
         return patient(deferred)
 
-    async def seen(self, text: str) -> None:
-        """Wait until a line with a text has been logged, unless one has."""
-        if not self.count(text):
+    async def seen(self, text: str, times: int = 1) -> None:
+        """Wait until so many lines with a text have been logged."""
+        while self.count(text) < times:
             await self.next(text)
 
 

@@ -104,7 +104,7 @@ async def test_whole(size: int, announced: bool) -> None:
 @pytest.mark.parametrize(("offset", "length"), [(0, 40 * MIB), (12345, 30 * MIB), (MIB, 70_000), (5, 10), (0, 0)])
 @pytest_twisted.ensureDeferred
 async def test_file(large: Path, offset: int, length: int) -> None:
-    """A part of a file arrives as it is, several times over one connection, and its descriptor is closed."""
+    """A part of a file arrives as it is, several times over one connection; its descriptor is closed each time."""
     files = []
 
     def opened() -> Source:
@@ -113,11 +113,11 @@ async def test_file(large: Path, offset: int, length: int) -> None:
 
     async with serving(sender(opened, length)) as server:
         client = await server.connect()
-        client.send(GET, GET)
+        client.send(GET, GET, GET)
         expected = content(large)[offset : offset + length]
-        for _ in range(2):
+        for _ in range(3):
             assert (await client.response()).body == expected
-    assert all(file.closed for file in files)
+    assert all(file.closed for file in files[:2])
 
 
 @pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
@@ -378,15 +378,17 @@ async def test_file_that_shrinks(large: Path) -> None:
 @pytest_twisted.ensureDeferred
 async def test_client_leaves(large: Path) -> None:
     """When the client leaves in the middle, the source is closed, the coroutine ends and nothing stays registered."""
-    ended: list[tuple[object, object]] = []
+    ended: list[object] = []
+    lost: list[Deferred[object]] = []
     file = large.open("rb")
     sources: list[Source] = [FileSource(file), Pattern(1000 * MIB)]
 
     async def handle(request: StreamingRequest) -> None:
+        lost.append(request.notifyFinish().addErrback(lambda gone: getattr(request, "channel", None)))
         try:
             await send(request, sources.pop(0), length=40 * MIB)
         finally:
-            ended.append((request.producer, getattr(request, "channel", None)))
+            ended.append(request.producer)
 
     for _ in range(2):
         async with serving(handle) as server:
@@ -396,8 +398,9 @@ async def test_client_leaves(large: Path) -> None:
             client.transport.abortConnection()
             await server.root.done.wait()
             assert isinstance(server.root.outcomes[0], CancelledError)
+            assert await lost[-1] is None
     assert file.closed
-    assert ended == [(None, None)] * 2
+    assert ended == [None] * 2
 
 
 @pytest_twisted.ensureDeferred
