@@ -1,15 +1,18 @@
 """A cache in a directory: files beside an index, bounded by size and by the file system's free space.
 
-What was written before this process began is not trusted: until every block of such an object has been read and
-checked once, its readers get checked blocks; after that, and for objects written by this process, they get the file,
-which leaves by ``sendfile``.
+What was written before this process began is not trusted, nor what anybody has written to since: until every block of
+such an object has been read and checked once, its readers get checked blocks; after that, and for objects written by
+this process, they get the file, which leaves by ``sendfile``. All but large objects are checked as a whole before the
+first byte, so that a damaged one is as good as absent.
 """
 
+import errno
 import os
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar, Unpack
 
@@ -34,6 +37,9 @@ _PRIMARY = 0xFF
 """The bits of SQLite's error code that say what went wrong; the rest says where."""
 _ROOM_EVERY = 64 * 1024 * 1024
 _NOTHING: set[int] = set()
+_READ_AHEAD = 32 * 1024 * 1024
+"""Bytes that are read and checked in some hundredths of a second."""
+_BLOCKS_AT_ONCE = 8
 
 
 class _Checks:
@@ -59,6 +65,26 @@ class _Checks:
         self._seen[stamp] = seen
         if len(self._seen) > self._remembered:
             self._seen.popitem(last=False)
+
+
+def _is_sound(found: Found, numbers: Iterable[int] | None = None) -> bool:
+    """Read blocks of an object, all of them if none are named, and say whether they are what was stored (blocking)."""
+    blocks = found.record.blocks
+    # Of its own, because who is cancelled closes the other one meanwhile.
+    descriptor = os.dup(found.file.fileno())
+    try:
+        for number in range(blocks.count) if numbers is None else numbers:
+            begin, end = blocks.bounds(number)
+            blocks.verify(number, os.pread(descriptor, end - begin, begin))
+    except CorruptObject:
+        return False
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 class CheckedSource:
@@ -184,6 +210,8 @@ class DiskCache:
     :param clock: gives the time, in seconds since the epoch.
     :param free: tells the bytes that the file system of a directory has left.
     :param remembered: how many files' checks are kept in mind.
+    :param read_ahead: bytes of an object up to which it is read through before it is given out for the first time.
+    :param on_damage: called in a thread when an object turned out to be damaged.
     """
 
     log = Logger()
@@ -199,7 +227,11 @@ class DiskCache:
         threads: Threads,
         free: Callable[[Path], int] = free_bytes,
         remembered: int = 65536,
+        read_ahead: int = _READ_AHEAD,
+        on_damage: Callable[[], object] = lambda: None,
     ) -> None:
+        self._read_ahead = read_ahead
+        self._on_damage = on_damage
         self._directory, self._limit, self._max_ttl, self._clock = directory, limit, max_ttl, clock
         self._threads = threads
         self._store = DiskStore(directory=directory, limit=limit, min_free=min_free, free=free)
@@ -243,24 +275,71 @@ class DiskCache:
         name = namespace_name(namespace), object_key(key)
         now = self._clock()
         found = await made_in_thread(self.in_thread, lambda: self._store.find(*name, now), give_up=_close_found)
-        if found is None:
+        if found is None or not await self._verified_ahead(name, found):
             return None
         stamp = found.stamp
         return DiskEntry(
             found=found, checks=self._checks, threads=self._threads, damaged=lambda: self._drop_damaged(name, stamp)
         )
 
+    async def _verified_ahead(self, name: tuple[str, str], found: Found) -> bool:
+        """Read an object that nobody has checked before anything of it is given out; a damaged one is removed.
+
+        Of a large one that would take too long: it is checked while it is read.
+        """
+        if found.record.info.size > self._read_ahead or self._checks.trusted(found.stamp):
+            return True
+        try:
+            sound = await self.in_thread(_is_sound, found)
+        except BaseException:
+            found.file.close()
+            raise
+        if sound:
+            self._checks.trust(found.stamp)
+            return True
+        found.file.close()
+        await self.in_thread(self._drop_damaged, name, found.stamp)
+        return False
+
     def _drop_damaged(self, name: tuple[str, str], stamp: Stamp) -> None:
         self.log.error("cached object {name} is damaged and was removed", name="/".join(name))
+        self._on_damage()
         self._store.remove(*name, stamp)
 
     async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
         """Return what is known of an object."""
-        entry = await self.open(namespace, key)
-        if entry is None:
+        name = namespace_name(namespace), object_key(key)
+        now = self._clock()
+        found = await made_in_thread(self.in_thread, lambda: self._store.find(*name, now), give_up=_close_found)
+        if found is None:
             return None
-        entry.close()
-        return entry.info
+        found.file.close()
+        return found.record.info
+
+    async def scrub(self, pace: Callable[[int], Awaitable[object]]) -> None:
+        """Read every object through, one after the other; what is damaged is removed.
+
+        :param pace: awaited after each piece with the bytes that were read.
+        """
+        for name in await self.in_thread(self._store.names):
+            now = self._clock()
+            look = partial(self._store.find, *name, now, use=False)
+            found = await made_in_thread(self.in_thread, look, give_up=_close_found)
+            if found is not None:
+                try:
+                    await self._scrub(name, found, pace)
+                finally:
+                    found.file.close()
+
+    async def _scrub(self, name: tuple[str, str], found: Found, pace: Callable[[int], Awaitable[object]]) -> None:
+        count = found.record.blocks.count
+        for first in range(0, count, _BLOCKS_AT_ONCE):
+            numbers = range(first, min(first + _BLOCKS_AT_ONCE, count))
+            if not await self.in_thread(_is_sound, found, numbers):
+                await self.in_thread(self._drop_damaged, name, found.stamp)
+                return
+            await pace(len(numbers) * BLOCK)
+        self._checks.trust(found.stamp)
 
     async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> DiskWriter:
         """Begin an object.

@@ -18,8 +18,11 @@ from cachew.plumbing.errors import CorruptObject
 
 _FOOTER = struct.Struct(">8sQ16s")
 _MAGIC = b"cachew\x00\x01"
-Stamp = tuple[int, int, int]
-"""Which file it is and that nobody wrote to it since: inode, change of content in ns, bytes."""
+Stamp = tuple[int, int, int, int]
+"""Which file it is and that nobody wrote to it since: inode, change of content in ns, bytes, change of the inode in ns.
+
+The last can't be set: it shows a change also when the time of the content's change is put back.
+"""
 
 
 def _check(record: bytes) -> bytes:
@@ -29,7 +32,7 @@ def _check(record: bytes) -> bytes:
 def stamp_of(file: BinaryIO | Path) -> Stamp:
     """Return what tells this file from any other that may take its place."""
     status = os.stat(file if isinstance(file, Path) else file.fileno())
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size, status.st_ctime_ns
 
 
 def read_record(file: BinaryIO) -> Record:
@@ -122,7 +125,7 @@ class Draft:
             os.fsync(self._opened().fileno())
 
     def stamp(self) -> Stamp:
-        """Return the file's stamp, which a rename leaves as it is."""
+        """Return the file's stamp; a rename changes the last of it alone."""
         with self._lock:
             return stamp_of(self._opened())
 

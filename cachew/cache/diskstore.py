@@ -101,7 +101,7 @@ class DiskStore:
         known = {(row.namespace, row.key): row for row in self._index.rows()}
         for path in self._files():
             row = known.pop((path.parts[-3], path.name), None)
-            inode, written, size = stamp_of(path)
+            inode, written, size, _ = stamp_of(path)
             if row is None or (row.inode, row.written, row.size) != (_signed(inode), written, size):
                 self._adopt(path)
         for namespace, key in known:
@@ -202,7 +202,10 @@ class DiskStore:
                     self._adopt(path)
                 raise
             self._forget(draft)
-        return record.info, stamp
+            renamed = stamp_of(path)
+            if renamed[:3] != stamp[:3]:
+                raise CorruptObject("a stored object was changed while it was stored")
+        return record.info, renamed
 
     def make_room(self, now: float) -> None:
         """Remove objects until what is stored and what is being written fit.
@@ -235,8 +238,11 @@ class DiskStore:
                 self.remove(row.namespace, row.key)
             return len(expired)
 
-    def find(self, namespace: str, key: str, now: float) -> Found | None:
-        """Open an object's file; one that is damaged or has expired is removed instead."""
+    def find(self, namespace: str, key: str, now: float, *, use: bool = True) -> Found | None:
+        """Open an object's file; one that is damaged or has expired is removed instead.
+
+        :param use: whether this is a use of it.
+        """
         path = self._path(namespace, key)
         try:
             file = path.open("rb", buffering=0)
@@ -257,7 +263,8 @@ class DiskStore:
             file.close()
             self.remove(namespace, key, stamp)
             return None
-        self._use(namespace, key, now)
+        if use:
+            self._use(namespace, key, now)
         return Found(file, record, stamp)
 
     def _use(self, namespace: str, key: str, now: float) -> None:
@@ -304,6 +311,11 @@ class DiskStore:
             self._index.remove(path.parts[-3], path.name)
             self.log.error("a directory lay in a cached object's place and is now {aside}", aside=str(aside))
 
+    def names(self) -> list[tuple[str, str]]:
+        """Return the names of all objects."""
+        with self._lock:
+            return [(row.namespace, row.key) for row in self._index.rows()]
+
     def stats(self, now: float) -> Stats:
         """Count the visible objects."""
         with self._lock:
@@ -326,5 +338,5 @@ def _signed(inode: int) -> int:
 
 
 def _row(info: ObjectInfo, stamp: Stamp, *, used: float) -> Row:
-    inode, written, size = stamp
+    inode, written, size, _ = stamp
     return Row(info.namespace, info.key, _signed(inode), written, size, info.size, info.expires, used)

@@ -1,6 +1,6 @@
 """What is kept: the cache of one tier or several, kept packs, and the records that replicas share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +65,7 @@ def make_store(runtime: Runtime) -> StoreParts:
             min_free=settings.pack_cache.min_free,
             threads=runtime.threads,
             clock=now,
+            on_damage=runtime.metrics.damage.labels("pack").inc,
         ),
         records=records,
         progress=progress,
@@ -92,7 +93,13 @@ def make_cache(
     """
     caches = {
         f"{number}-{tier.backend}": _tier(
-            tier, state=state, wall=wall, threads=threads, store_threads=store_threads, background=background
+            tier,
+            state=state,
+            wall=wall,
+            threads=threads,
+            store_threads=store_threads,
+            background=background,
+            on_damage=metrics.damage.labels("object").inc,
         )
         for number, tier in enumerate(tiers, 1)
     }
@@ -124,6 +131,7 @@ def _tier(
     threads: Threads,
     store_threads: Threads,
     background: Background,
+    on_damage: Callable[[], object],
 ) -> Cache:
     if isinstance(tier, MemoryTier):
         return MemoryCache(limit=tier.limit, max_ttl=tier.max_ttl, clock=wall.seconds)
@@ -135,6 +143,7 @@ def _tier(
             min_free=tier.min_free,
             clock=wall.seconds,
             threads=threads,
+            on_damage=on_damage,
         )
     return _object_store(tier, wall=wall, threads=store_threads, background=background)
 

@@ -7,7 +7,7 @@ kept (:mod:`cachew.smarthttp.packcheck`); everything else is shared while it is 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -95,6 +95,7 @@ class PackCache:
     :param threads: runs blocking work.
     :param clock: epoch seconds, for the order of use.
     :param free_space: bytes left on a directory's file system.
+    :param on_damage: called when a kept answer turned out to be damaged.
     """
 
     _log = Logger()
@@ -108,7 +109,9 @@ class PackCache:
         threads: InThread,
         clock: Callable[[], float],
         free_space: Callable[[Path], int] = free_bytes,
+        on_damage: Callable[[], object] = lambda: None,
     ) -> None:
+        self._on_damage = on_damage
         self._directory, self._limit, self._min_free = directory, limit, min_free
         self._threads, self._clock, self._free_space = threads, clock, free_space
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
@@ -169,15 +172,35 @@ class PackCache:
                 await self._checked.run(key, lambda: self._verify(key, kept))
             if kept.stamp is None or self._kept.get(key) is not kept:
                 return None
-            file = packfiles.open_kept(self._path(key), kept.stamp, now=self._clock())
+            file, kept.stamp = packfiles.open_kept(self._path(key), kept.stamp, now=self._clock())
         except (OSError, Damaged) as failure:
             if isinstance(failure, OSError) and failure.errno in EXHAUSTED:
                 raise  # which says nothing about the file
-            self._log.warn("dropped kept pack {key}: {failure}", key=key, failure=failure)
-            await self._drop([key])
+            await self._drop_damaged(key, failure)
             return None
         self._kept.move_to_end(key)
         return FileSource(file, 0, kept.stamp.size)
+
+    async def _drop_damaged(self, key: str, failure: Exception) -> None:
+        self._log.warn("dropped kept pack {key}: {failure}", key=key, failure=failure)
+        if isinstance(failure, Damaged):
+            self._on_damage()
+        await self._drop([key])
+
+    async def scrub(self, pace: Callable[[int], Awaitable[object]]) -> None:
+        """Read every kept answer through, one after the other; what is damaged is dropped.
+
+        :param pace: awaited after each with the bytes that were read.
+        """
+        for key, kept in list(self._kept.items()):
+            if self._kept.get(key) is not kept:
+                continue
+            try:
+                await self._checked.run(key, lambda key=key, kept=kept: self._verify(key, kept))  # type: ignore[misc]
+            except (OSError, Damaged) as failure:
+                if self._kept.get(key) is kept and not (isinstance(failure, OSError) and failure.errno in EXHAUSTED):
+                    await self._drop_damaged(key, failure)
+            await pace(kept.size)
 
     async def _verify(self, key: str, kept: _Kept) -> None:
         kept.stamp = await self._threads(packfiles.verify, self._path(key), key=key)
@@ -211,7 +234,7 @@ class PackCache:
         stamp = await self._threads(packfiles.seal, spool.path, key=key, size=spool.size)
         if stamp is not None:
             spool.keep(self._path(key))
-            self._add(key, stamp.whole, stamp)
+            self._add(key, stamp.whole, packfiles.renamed(self._path(key), stamp))
             await self._shrink(self._limit)
 
     async def _make_room(self) -> bool:

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,12 +32,14 @@ class Stamp:
     """What a file looked like when its content was last known to be right.
 
     :param size: the size of the answer in it, in bytes.
+    :param changed: when its inode was changed last, which nobody can put back.
     """
 
     size: int
     inode: int
     whole: int
     modified: int
+    changed: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def seal(path: Path, *, key: str, size: int) -> Stamp | None:
 
 def _stamp(file: BinaryIO, size: int) -> Stamp:
     status = os.fstat(file.fileno())
-    return Stamp(size, status.st_ino, status.st_size, status.st_mtime_ns)
+    return Stamp(size, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def verify(path: Path, *, key: str) -> Stamp:
@@ -112,10 +114,23 @@ def _at(file: BinaryIO, offset: int, length: int) -> bytes:
     return file.read(length)
 
 
-def open_kept(path: Path, stamp: Stamp, *, now: float) -> BinaryIO:
+def renamed(path: Path, stamp: Stamp) -> Stamp:
+    """Return what a file looks like that was renamed since; that changes its inode and nothing else.
+
+    :raise Damaged: when something else has changed too.
+    """
+    with path.open("rb") as file:
+        now = _stamp(file, stamp.size)
+    if replace(now, changed=stamp.changed) != stamp:
+        raise Damaged(f"{path.name} has been changed")
+    return now
+
+
+def open_kept(path: Path, stamp: Stamp, *, now: float) -> tuple[BinaryIO, Stamp]:
     """Open a kept answer that is known to be right, and note its use.
 
     :param now: the time of the use, epoch seconds.
+    :return: the file, and what it looks like from now on.
     :raise Damaged: when the file has changed since.
     :raise OSError: when it is gone.
     """
@@ -125,7 +140,7 @@ def open_kept(path: Path, stamp: Stamp, *, now: float) -> BinaryIO:
         raise Damaged(f"{path.name} has been changed")
     with suppress(OSError):  # the order of use is lost on a file system that can't be written
         os.utime(file.fileno(), ns=(int(now * 1e9), stamp.modified))
-    return file
+    return file, _stamp(file, stamp.size)
 
 
 def scan(directory: Path) -> list[Found]:

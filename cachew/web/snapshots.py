@@ -34,6 +34,8 @@ HEAD_HEADER = "X-Cachew-Head"
 """Which ref the upstream's HEAD names now, percent-encoded: a client whose snapshot is of another branch follows it."""
 _LIST_TYPE = "text/plain; charset=utf-8"
 _RELAYED = ("Content-Type", COMMIT_HEADER)
+_TRIES = 3
+"""How often what is damaged is looked for again; there are hardly more tiers."""
 _PARAMETERS = frozenset({"base", "bundle", "filter", "ref"})
 
 
@@ -86,7 +88,19 @@ class SnapshotRoutes:
         answer = self._operations.get(operation)
         if answer is None:
             raise UnknownPath("no such operation on a repository")
-        outcome_of(request).source = "cache"
+        headers = request.responseHeaders.copy()
+        for _ in range(_TRIES):
+            outcome_of(request).source = "cache"
+            try:
+                await answer(request, identity)
+                return
+            except CorruptObject as error:
+                if request.startedWriting:
+                    raise
+                # What is damaged has been removed: another tier has it, or it is made anew while the client waits.
+                self.log.warn("{repository}: asking again: {error}", repository=identity.name, error=str(error))
+                request.responseHeaders = headers.copy()
+                request.setResponseCode(200)
         await answer(request, identity)
 
     async def _snapshot(self, request: Any, identity: Identity) -> None:

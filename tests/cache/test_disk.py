@@ -159,7 +159,7 @@ async def test_a_truncated_file_is_a_miss(make: Callable[..., DiskCache], tmp_pa
 @pytest.mark.parametrize("position", [0, 1_048_576, 2_499_999])
 async def test_damaged_content_is_never_served(make: Callable[..., DiskCache], tmp_path: Path, position: int) -> None:
     """A flipped byte in a file from before the restart fails its reader before it gets there, and ends the object."""
-    cache = make()
+    cache = make(read_ahead=0)
     await cache.start()
     await store(cache, "key", LARGE)
     await cache.stop()
@@ -174,6 +174,56 @@ async def test_damaged_content_is_never_served(make: Callable[..., DiskCache], t
     assert LARGE.startswith(received)
     assert len(received) <= position
     assert await missing(cache, "key")
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("position", [0, 1_048_576, 2_499_999])
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_damaged_object_is_as_good_as_absent(
+    make: Callable[..., DiskCache], tmp_path: Path, position: int, restarted: bool
+) -> None:
+    """A flipped byte is found before the first byte is given out, also when the file's time is put back."""
+    damage: list[str] = []
+    cache = make(on_damage=lambda: damage.append("object"))
+    await cache.start()
+    await store(cache, "key", LARGE)
+    (path,) = files(tmp_path)
+    before = path.stat()
+    if restarted:
+        await cache.stop()
+    flip(path, position)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    if restarted:
+        await cache.start()
+    assert await missing(cache, "key") and not path.exists() and damage == ["object"]
+    assert (await cache.stats()).objects == 0
+    await store(cache, "key", LARGE)
+    assert await fetch(cache, "key") == LARGE
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_scrub_reads_everything(make: Callable[..., DiskCache], tmp_path: Path) -> None:
+    """What is damaged is removed by a scrub though nobody asks for it; reading is paced, and counts as no use."""
+    damage, read = [], list[int]()
+
+    async def pace(size: int) -> None:
+        read.append(size)
+
+    cache = make(on_damage=lambda: damage.append("object"), read_ahead=0)
+    await cache.start()
+    for key in ("one", "two"):
+        await store(cache, key, LARGE)
+    await cache.stop()
+    flip(files(tmp_path)[0], 2_000_000)
+    await cache.start()
+    await cache.scrub(pace)
+    assert damage == ["object"] and len(files(tmp_path)) == 1 and sum(read) >= len(LARGE)
+    async with opened(cache, "one" if await missing(cache, "two") else "two") as entry:
+        source = entry.source()
+        assert isinstance(source, FileSource)
+        source.close()
     await cache.stop()
 
 
@@ -202,7 +252,7 @@ def flip(path: Path, position: int) -> None:
 @pytest_twisted.ensureDeferred
 async def test_one_reading_restores_trust(make: Callable[..., DiskCache]) -> None:
     """After one whole reading found it sound, a file from before the restart leaves by sendfile like any other."""
-    cache = make()
+    cache = make(read_ahead=0)
     await cache.start()
     await store(cache, "key", LARGE)
     async with opened(cache, "key") as entry:
@@ -210,7 +260,7 @@ async def test_one_reading_restores_trust(make: Callable[..., DiskCache]) -> Non
         assert isinstance(source, FileSource)
         source.close()
     await cache.stop()
-    cache = make()
+    cache = make(read_ahead=0)
     await cache.start()
     async with opened(cache, "key") as entry:
         first = entry.source()

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
 
 from cachew.mirrors.mirror import Mirror
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
+from tests.functional.rawhttp import ask
 from tests.functional.repositories import Repository
+from tests.functional.restoring import cachew_command
 from tests.functional.server import UNSCHEDULED, Cachew
 from tests.functional.upstream import Upstream
 
@@ -115,3 +118,60 @@ async def test_a_mirror_that_rots_while_the_server_is_down(
     await is_whole(cachew, git, repository)
     await clones(git, repository, "second")
     flush_logged_errors()
+
+
+SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"
+
+
+async def damaged_files(cachew: Cachew, pattern: str) -> list[Path]:
+    """Flip a bit in files of the state directory, one at least."""
+    await cachew.quiet()
+    found = [path for path in cachew.state.glob(pattern) if path.is_file()]
+    assert found
+    for path in found:
+        flip(path)
+    return found
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["running", "down"])
+@pytest_twisted.ensureDeferred
+async def test_a_cached_snapshot_that_rots_is_made_anew_while_the_client_waits(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, down: bool, flush_logged_errors: Any
+) -> None:
+    """Neither a wrong byte nor an error: snapshots, ranges and bundles are whole though what is cached is damaged."""
+    cachew, _ = await start_mirrored(start, git)
+    base = repository.commit()
+    assert (await ask(reactor, cachew.url, "GET", SNAPSHOT)).status == 200
+    repositories.push_commit(repository)
+    bundle = f"/git/git.example/org/repo/snapshot.bundle?base={base}"
+    before = await ask(reactor, cachew.url, "GET", bundle)
+    assert before.status == 200
+    await damaged_files(cachew, "cache/objects/**/*")
+    if down:
+        await cachew.stop()
+        cachew = await start(CONFIG)
+    part = await ask(reactor, cachew.url, "GET", SNAPSHOT, "Range: bytes=200000-")
+    assert part.status in (200, 206)
+    assert (await ask(reactor, cachew.url, "GET", bundle)).body == before.body
+    await cachew_command(reactor, git, "--url", cachew.url, "git", "restore", URL, "restored")
+    await git.run("-C", "restored", "fsck", "--strict")
+    assert b'cachew_damage_total{what="object"} 2.0' in await cachew.metrics()
+    flush_logged_errors()
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["running", "down"])
+@pytest_twisted.ensureDeferred
+async def test_a_kept_pack_that_rots_is_not_sent(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, down: bool
+) -> None:
+    """A pack that was kept and is damaged since is computed again; no client gets it."""
+    cachew, _ = await start_mirrored(start, git)
+    await clones(git, repository, "first")
+    await damaged_files(cachew, "packs/*.pack")
+    if down:
+        git.config.pop(f"url.{cachew.instead_of[1]}.insteadOf")
+        await cachew.stop()
+        cachew = await start(CONFIG)
+        git.instead_of(*cachew.instead_of)
+    await clones(git, repository, "second")
+    assert cachew.served()["mirror"] >= 1 and b'cachew_damage_total{what="pack"} 1.0' in await cachew.metrics()

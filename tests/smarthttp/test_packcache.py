@@ -1,5 +1,6 @@
 """Answers that are produced once and served to many."""
 
+import os
 from collections.abc import Callable, Coroutine, Iterator
 from hashlib import sha1
 from pathlib import Path
@@ -79,7 +80,7 @@ def make(tmp_path: Path, disk: Disk) -> Callable[..., PackCache]:
 
     now = iter(range(1000, 100000))
 
-    def make(limit: int = 1 << 20) -> PackCache:
+    def make(limit: int = 1 << 20, **more: Any) -> PackCache:
         cache = PackCache(
             directory=tmp_path / "packs",
             limit=limit,
@@ -87,6 +88,7 @@ def make(tmp_path: Path, disk: Disk) -> Callable[..., PackCache]:
             threads=at_once,
             clock=lambda: next(now),
             free_space=disk,
+            **more,
         )
         result(cache.open())
         return cache
@@ -303,6 +305,42 @@ def test_damage_is_never_served(
     assert not path.exists() and len(cache) == 0 and cache.size == 0
     keep(cache)
     assert result(cache.get(KEY)) is not None
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_flipped_bit_shows_though_the_time_is_put_back(
+    make: Callable[..., PackCache], tmp_path: Path, used: bool
+) -> None:
+    """A file that somebody has written to is not served, whatever he did to its time, used before or not."""
+    damage: list[str] = []
+    cache = make(on_damage=lambda: damage.append("pack"))
+    keep(cache)
+    if used:
+        source = result(cache.get(KEY))
+        assert source is not None
+        source.close()
+    path = tmp_path / "packs" / f"{KEY}.pack"
+    before = path.stat()
+    path.write_bytes(flip(path.read_bytes()))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert result(cache.get(KEY)) is None and not path.exists() and damage == ["pack"]
+
+
+def test_a_scrub_reads_every_pack(make: Callable[..., PackCache], tmp_path: Path) -> None:
+    """What is damaged goes though nobody asks for it, also what was kept before a restart; the rest stays."""
+    keep(make(), KEY)
+    cache = make()
+    keep(cache, OTHER)
+    path, read = tmp_path / "packs" / f"{KEY}.pack", list[int]()
+
+    async def pace(size: int) -> None:
+        read.append(size)
+
+    result(cache.scrub(pace))
+    assert len(cache) == 2 and sum(read) == cache.size
+    path.write_bytes(flip(path.read_bytes()))
+    result(cache.scrub(pace))
+    assert len(cache) == 1 and not path.exists() and result(cache.get(OTHER)) is not None
 
 
 def test_file_that_is_gone(make: Callable[..., PackCache], tmp_path: Path) -> None:
