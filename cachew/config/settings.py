@@ -114,6 +114,9 @@ class GitSettings(Section):
     first_byte_timeout: Duration = key("60s", "How long an upstream may be silent before its answer begins.")
     idle_timeout: Duration = key("60s", "How long an upstream may be silent in the midst of its answer.")
     snapshot_interval: DurationOrZero = key("1h", "How often snapshots are made; 0s: on request only.")
+    bundle_interval: DurationOrZero = key(
+        "1h", "How often the bundle lists for ``git clone --bundle-uri`` are brought up to date; 0s: on request only."
+    )
     mirror_snapshot_interval: DurationOrZero = key("2h", "How often mirror snapshots are made; 0s: never.")
     repack_interval: DurationOrZero = key("24h", "How often mirrors are repacked; 0s: never.")
     snapshot_max_age: Duration = key("24h", "An unchanged snapshot is made again when it is older than this.")

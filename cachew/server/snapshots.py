@@ -180,7 +180,7 @@ def _scheduler(runtime: Runtime, mirrors: MirrorParts, shared: SharedWork) -> Sc
                 SNAPSHOT: git.snapshot_interval,
                 MIRROR: git.mirror_snapshot_interval,
                 LFS: git.snapshot_interval if git.lfs_snapshots else 0.0,
-                "bundles": git.snapshot_interval,
+                "bundles": git.bundle_interval,
                 "repack": git.repack_interval,
             },
             wanted=git.snapshot_interval,

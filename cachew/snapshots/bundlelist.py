@@ -103,12 +103,14 @@ def branches(refs: Mapping[str, str]) -> dict[str, str]:
 def pairs(bundles: Iterable[Listed], address: str) -> list[str]:
     """Return the list as lines of ``key=value``: the answer to the ``bundle-uri`` command (gitprotocol-v2(5)).
 
+    Keys are in lower case, as git's own server sends them, because its client compares them letter by letter.
+
     :param address: as for :func:`render`.
     """
     lines = ["bundle.version=1", "bundle.mode=all", "bundle.heuristic=creationToken"]
     for bundle in bundles:
         lines.append(f"bundle.{bundle.name}.uri={address}{bundle.name}")
-        lines.append(f"bundle.{bundle.name}.creationToken={bundle.token}")
+        lines.append(f"bundle.{bundle.name}.creationtoken={bundle.token}")
     return lines
 
 

@@ -28,6 +28,7 @@ HOST = "git.example"
 UNSCHEDULED = """
 [git]
 snapshot-interval = "0s"
+bundle-interval = "0s"
 mirror-snapshot-interval = "0s"
 repack-interval = "0s"
 """

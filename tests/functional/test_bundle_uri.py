@@ -3,11 +3,13 @@
 import re
 
 import pytest_twisted
+from twisted.internet import reactor
 
-from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
+from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
+from tests.functional.loglines import listening
 from tests.functional.upstream import Upstream
 
 URL = "https://git.example/org/repo"
@@ -54,3 +56,63 @@ async def test_bundles_by_protocol(upstream: Upstream, git: Git, start: Start) -
     assert len(uris) == 1
     bundle = await cachew.get(uris[0].decode().strip().partition("/git/git.example/")[2])
     assert (await bundle.content()).startswith(b"# v2 git bundle")
+
+
+def understood(lines: list[Packet]) -> dict[str, dict[str, str]]:
+    """Read an answer to ``bundle-uri`` as git does, which compares keys letter by letter (bundle-uri.c)."""
+    bundles: dict[str, dict[str, str]] = {}
+    for line in lines:
+        assert isinstance(line, bytes)
+        key, _, value = line.decode().rstrip("\n").partition("=")
+        section, _, rest = key.partition(".")
+        name, _, subkey = rest.rpartition(".")
+        assert section == "bundle" and subkey in (
+            {"uri", "creationtoken"} if name else {"version", "mode", "heuristic"}
+        )
+        bundles.setdefault(name, {})[subkey] = value
+    return bundles
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_keys_by_protocol_are_those_of_git(upstream: Upstream, start: Start) -> None:
+    """They are in lower case, as git's own server sends them: no git would take ``creationToken``."""
+    repositories.make_repository(upstream.path("org/repo"), commits=3)
+    cachew = await start()
+    mirror = await cachew.mirrored("org/repo")
+    await cachew.parts.snapshots.bundle_store.update(mirror.identity)
+    lines = await cachew.upload_pack("org/repo", encode_all([b"command=bundle-uri", DELIM, FLUSH]))
+    bundles = understood([line for line in lines if isinstance(line, bytes)])
+    assert bundles.pop("") == {"version": "1", "mode": "all", "heuristic": "creationToken"}
+    assert [set(bundle) for bundle in bundles.values()] == [{"uri", "creationtoken"}]
+    assert all(bundle["creationtoken"].isdigit() for bundle in bundles.values())
+
+
+@pytest_twisted.ensureDeferred
+async def test_stock_git_takes_the_bundles_of_a_warm_mirror(upstream: Upstream, git: Git, start: Start) -> None:
+    """A clone with ``transfer.bundleURI`` downloads every listed bundle; git before 2.40 has no such setting."""
+    repository = repositories.make_repository(upstream.path("org/repo"), commits=30)
+    cachew = await start('[git]\nref-check-interval = "0s"')
+    git.instead_of(*cachew.instead_of)
+    mirror = await cachew.mirrored("org/repo")
+    await cachew.parts.snapshots.bundle_store.update(mirror.identity)
+    repositories.push_commit(repository, "main", "second")
+    await mirror.sync(await mirror.remote.list_refs(), reactor.seconds())
+    await cachew.parts.snapshots.bundle_store.update(mirror.identity)
+    pushed = repositories.push_commit(repository, "main", "after the bundles")
+    version = tuple(map(int, (await git.run("version")).out.split()[2].split(".")[:2]))
+    with listening() as log:
+        await git.run("-c", "transfer.bundleURI=true", "clone", "-q", URL, "clone")
+        assert (await git.run("-C", "clone", "rev-parse", "HEAD")).out == pushed
+        downloads = log.count("/bundle-list 200")
+    assert downloads == (2 if version >= (2, 40) else 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_bundles_are_made_though_snapshots_are_not(upstream: Upstream, start: Start) -> None:
+    """``snapshot-interval = "0s"`` switches off the snapshots, and the bundle lists go on being made."""
+    repositories.make_repository(upstream.path("org/repo"), commits=3)
+    cachew = await start('[git]\nsnapshot-interval = "0s"\nbundle-interval = "200ms"')
+    with listening() as log:
+        await cachew.mirrored("org/repo")
+        await log.seen("made bundle:git.example/org/repo")
+    assert not log.count("made snapshot")

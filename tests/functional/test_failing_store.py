@@ -32,6 +32,7 @@ UNSCHEDULED = """
 [git]
 ref-check-interval = "0s"
 snapshot-interval = "0s"
+bundle-interval = "0s"
 mirror-snapshot-interval = "0s"
 repack-interval = "0s"
 """

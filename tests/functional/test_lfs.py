@@ -26,7 +26,7 @@ from tests.http.wire import RawClient, Response
 
 URL = "https://git.example/org/repo"
 ALICE = basic("alice", "s3cret")
-CONFIG = '[git]\nsnapshot-interval = "0s"\nmirror-snapshot-interval = "0s"\n'
+CONFIG = '[git]\nsnapshot-interval = "0s"\nbundle-interval = "0s"\nmirror-snapshot-interval = "0s"\n'
 """Nothing is made in the background, so that whatever the upstream's storage is asked, it is asked for a client."""
 DATA = hashlib.shake_256(b"lfs").digest(1_000_003)
 OID = hashlib.sha256(DATA).hexdigest()

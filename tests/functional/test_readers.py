@@ -39,7 +39,13 @@ from tests.http.wire import Response
 
 REFUSED = {401, 403, 404}
 STATES = ("cold", "warm", "cached", "down")
-CONFIG = '[git]\nref-check-interval = "0s"\nsnapshot-interval = "0s"\nmirror-snapshot-interval = "0s"\n'
+CONFIG = """
+[git]
+ref-check-interval = "0s"
+snapshot-interval = "0s"
+bundle-interval = "0s"
+mirror-snapshot-interval = "0s"
+"""
 MAY_BE_MISSING = {"snapshot head", "bundle list", "lfs snapshot"}
 STREAMED = {"lfs batch", "lfs object", "push refs", "push"}
 SILENT = {"refs v2", "ensure-refs", "lfs batch", "lfs object"}

@@ -143,7 +143,7 @@ async def test_killed_while_making_a_snapshot(upstream: Upstream, repository: Re
     assert temporary_files(daemon.state)
     assert not client.received.endswith(b"0\r\n\r\n")
     upstream.misbehave(Stall(0), kind="pack")
-    daemon = await run('[git]\nsnapshot-interval = "0s"\nmirror-snapshot-interval = "0s"')
+    daemon = await run('[git]\nsnapshot-interval = "0s"\nbundle-interval = "0s"\nmirror-snapshot-interval = "0s"')
     assert temporary_files(daemon.state) == []
     assert (await ask(reactor, daemon.url, "HEAD", SNAPSHOT)).status == 404
     await is_served(daemon, git, repository)

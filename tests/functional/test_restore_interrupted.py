@@ -30,7 +30,7 @@ INDEXED = re.compile(
     r"^(\S.*)\n  ctime: (\d+):(\d+)\n  mtime: (\d+):(\d+)\n.*ino: (\d+)\n.*\n  size: (\d+)", re.MULTILINE
 )
 """A file as ``git ls-files --debug`` shows it."""
-CONFIG = '[git]\nsnapshot-interval = "0s"\nmirror-snapshot-interval = "0s"\n'
+CONFIG = '[git]\nsnapshot-interval = "0s"\nbundle-interval = "0s"\nmirror-snapshot-interval = "0s"\n'
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ OFTEN = """
 [git]
 ref-check-interval = "0s"
 snapshot-interval = "200ms"
+bundle-interval = "0s"
 mirror-snapshot-interval = "0s"
 repack-interval = "0s"
 """
