@@ -20,28 +20,30 @@ _PLACES = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", 
 
 
 def bounded(prefixes: Iterable[str]) -> tuple[str, ...]:
-    """Return the prefixes, or none, which stands for all refs, when they are so many that matching them takes long.
+    """Return the prefixes, or none, which stands for all refs, when they are too many to ask an upstream for each.
 
-    A server may answer with more refs than were asked for (gitprotocol-v2(5), ``ref-prefix``); git does so as well.
+    A server may answer with more refs than were asked for (gitprotocol-v2(5), ``ref-prefix``).
     """
     found = tuple(prefixes)
     return () if len(found) > MOST_PREFIXES or sum(map(len, found)) > MOST_PREFIX_BYTES else found
 
 
 def exact_kind(prefixes: Sequence[str]) -> Kind:
-    """Return the kind that certainly holds all that ``prefixes`` match."""
+    """Return a kind that certainly holds all that ``prefixes`` match."""
     if not prefixes:
         return EVERYTHING
     if all(map(is_mirrored, prefixes)):
         return MIRRORED_KIND
-    return tuple(sorted(set(prefixes)))
+    return tuple(sorted(set(bounded(prefixes)))) or EVERYTHING
 
 
 def short_names(prefixes: Sequence[str]) -> list[str] | None:
     """Return the names that a client looks for in all of git's places.
 
-    :return: None when a prefix is neither a head's or tag's nor one of a name's places.
+    :return: None when a prefix is neither a head's or tag's nor one of a name's places, or there are very many.
     """
+    if not bounded(prefixes):
+        return None
     given = set(prefixes)
     names = [prefix for prefix in prefixes if given.issuperset(place.format(prefix) for place in _PLACES)]
     explained = {place.format(name) for name in names for place in _PLACES}

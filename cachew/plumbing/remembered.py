@@ -26,6 +26,11 @@ class Remembered(Generic[V]):
     def __len__(self) -> int:
         return len(self._made)
 
+    def get(self, value: Any, form: Hashable) -> V | None:
+        """Return what was made of a value in a form, None when it isn't remembered."""
+        found = self._made.get((id(value), form))
+        return None if found is None else found[1]
+
     def of(self, value: Any, form: Hashable, make: Callable[[], V]) -> V:
         """Return what ``make`` gives for a value that never changes, made at the first time.
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
 from cachew.smarthttp.request import V2LsRefs
+from cachew.upstream.prefixes import Prefixes
 
 AGENT = "cachew"
 """What the server calls itself to git clients."""
@@ -122,14 +123,13 @@ def ls_refs_response(refs: Iterable[Ref], command: V2LsRefs) -> bytes:
 
     :param refs: the listing, in any order; an unborn HEAD is told to clients that ask for it.
     """
-    chosen = [ref for ref in _in_order(refs) if _is_asked_for(ref, command)]
+    match = Prefixes(command.prefixes or [""]).match
+    chosen = _in_order(ref for ref in refs if match(ref.name) and _can_be_told(ref, command))
     return encode_all([*(_packet(_ls_refs_line(ref, command)) for ref in chosen), FLUSH])
 
 
-def _is_asked_for(ref: Ref, command: V2LsRefs) -> bool:
-    if ref.oid is None and not (command.unborn and command.symrefs and ref.symref_target):
-        return False
-    return not command.prefixes or ref.name.startswith(command.prefixes)
+def _can_be_told(ref: Ref, command: V2LsRefs) -> bool:
+    return ref.oid is not None or bool(command.unborn and command.symrefs and ref.symref_target)
 
 
 def _ls_refs_line(ref: Ref, command: V2LsRefs) -> str:

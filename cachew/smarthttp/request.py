@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from cachew.mirrors.kinds import bounded
 from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.pktline import DELIM, FLUSH, Decoder, Packet, Special, text
 from cachew.smarthttp.oids import Oids
@@ -23,6 +22,10 @@ _MOST_CAPABILITIES = 256
 _MOST_FEATURES = 64
 _MOST_EXCLUDED = 1000
 """Refs of ``deepen-not``."""
+TOO_MANY_PREFIXES = 65_536
+"""From so many prefixes of ``ls-refs`` on they are ignored and every ref is listed, as git does it in its ls-refs.c."""
+_PREFIX_BYTES = 4 * 1024 * 1024
+"""Bytes of prefixes above which the same is done."""
 _MOST_UNKNOWN = 64
 """Arguments of ``ls-refs`` that are not known here."""
 
@@ -224,9 +227,12 @@ def _ls_refs(capabilities: list[str], arguments: Iterator[str]) -> V2LsRefs:
     flags: set[str] = set()
     prefixes: list[str] = []
     unknown: list[str] = []
+    count = size = 0
     for line in arguments:
         if line.startswith("ref-prefix "):
-            prefixes.append(line.removeprefix("ref-prefix "))
+            count, size = count + 1, size + len(line)
+            if count < TOO_MANY_PREFIXES and size <= _PREFIX_BYTES:
+                prefixes.append(line.removeprefix("ref-prefix "))
         elif line in ("symrefs", "peel", "unborn"):
             flags.add(line)
         elif len(unknown) < _MOST_UNKNOWN:
@@ -234,7 +240,8 @@ def _ls_refs(capabilities: list[str], arguments: Iterator[str]) -> V2LsRefs:
         else:
             raise BadRequest(f"there are more than {_MOST_UNKNOWN} unknown arguments")
     return V2LsRefs(
-        prefixes=bounded(prefixes),
+        # With some of them left out, the others would leave out refs that were asked for.
+        prefixes=tuple(prefixes) if len(prefixes) == count else (),
         symrefs="symrefs" in flags,
         peel="peel" in flags,
         unborn="unborn" in flags,

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, Special, encode_all
+from cachew.upstream.prefixes import Prefixes
 
 T = TypeVar("T")
 
@@ -116,7 +117,8 @@ class Listing:
         wanted = tuple(prefixes or ())
         if not wanted:
             return self
-        refs = tuple(ref for ref in self.refs if ref.name.startswith(wanted))
+        match = Prefixes(wanted).match
+        refs = tuple(ref for ref in self.refs if match(ref.name))
         return self if len(refs) == len(self.refs) else replace(self, refs=refs)
 
 

@@ -5,7 +5,7 @@ mirror through the pack cache and ``git http-backend``; what the mirror can't se
 open until the first byte has left.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from cachew.mirrors.wants import Asker, Supply
 from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
-from cachew.plumbing.remembered import Remembered
 from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
 from cachew.smarthttp.request import Fetch, GitCommand, Probe, V2LsRefs, V2Other, protocol_version, read_command
@@ -30,10 +29,12 @@ from cachew.upstream.listing import Listing
 from cachew.web.outcome import outcome_of
 from cachew.web.packs import MirrorRefused, Packs
 from cachew.web.passthrough import PassThrough, question_of
+from cachew.web.rendering import Renderings
 
 _ADVERTISEMENT = b"application/x-git-upload-pack-advertisement"
 _RESULT = b"application/x-git-upload-pack-result"
-_RENDERED = 128 * 1024 * 1024
+_SHARED_PREFIXES = 100
+_SHARED_PREFIX_BYTES = 4096
 _COMMANDS = ("bundle-uri",)
 _SHORT = 256 * 1024
 """Bytes of a request above which reading it takes long enough to hold others up."""
@@ -79,8 +80,7 @@ class UploadPack:
         self._body_limit, self._bundle_uris, self._cloned = body_limit, bundle_uris, cloned
         self._client_of = client_of
         self._in_thread, self._long = in_thread, Slots(limit=_LONG_AT_A_TIME)
-        # Rendering fifty thousand refs takes longer than sending them.
-        self._rendered: Remembered[bytes] = Remembered(weigh=len, limit=_RENDERED)
+        self._rendered = Renderings(in_thread=in_thread)
 
     # --- info/refs ----------------------------------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ class UploadPack:
                 return
             _mark(request, answer)
             cut = mirror.repository.shallow()
-            body = self._rendered.of(answer.listing, (version, cut), lambda: _v0(answer.listing, version, cut))
+            body = await self._rendered.of(answer.listing, (version, cut), lambda: _v0(answer.listing, version, cut))
             await self._memory(request, _ADVERTISEMENT, body)
 
     # --- git-upload-pack ----------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ class UploadPack:
             return
         _mark(request, answer)
         listing = answer.listing
-        text = self._rendered.of(listing, replace(command, agent=None), lambda: ls_refs_response(listing.refs, command))
+        text = await self._rendered.of(listing, _form(command), lambda: ls_refs_response(listing.refs, command))
         await self._memory(request, _RESULT, text)
 
     async def _fetch(
@@ -214,6 +214,12 @@ class UploadPack:
 
 def _v0(listing: Listing, version: int, cut: Sequence[str]) -> bytes:
     return v0_advertisement(listing.refs, object_format=listing.object_format, version1=version == 1, shallow=cut)
+
+
+def _form(command: V2LsRefs) -> Hashable | None:
+    """Return what tells a form that others will ask for too; None for a command so long that it is one client's own."""
+    few = len(command.prefixes) <= _SHARED_PREFIXES and sum(map(len, command.prefixes)) <= _SHARED_PREFIX_BYTES
+    return replace(command, agent=None) if few else None
 
 
 def _mark(request: Any, answer: Answer) -> None:

@@ -54,4 +54,6 @@ def test_too_many_prefixes_stand_for_everything() -> None:
     """What would take long to match is not matched: neither very many prefixes nor very long ones."""
     many = tuple(f"refs/heads/{number}" for number in range(1000))
     assert bounded(many) == many
+    assert exact_kind((*many, "refs/pull/1")) is EVERYTHING and short_names([*places("x"), *many]) is None
+    assert exact_kind((*many, "refs/heads/one-more")) == MIRRORED_KIND
     assert bounded((*many, "refs/heads/one-more")) == bounded(["x" * 40_000, "y" * 40_000]) == ()

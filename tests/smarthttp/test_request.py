@@ -51,11 +51,17 @@ def test_protocol_version(header: str | None, version: int) -> None:
 
 
 def test_ls_refs_of_too_many_prefixes() -> None:
-    """A client that names very many prefixes is answered with all refs, as by git."""
-    lines = [f"ref-prefix refs/heads/{number}" for number in range(10_000)]
-    body = encode_all([b"command=ls-refs", DELIM, *(line.encode() for line in lines), FLUSH])
-    command = parse_command(body, "version=2")
-    assert isinstance(command, V2LsRefs) and command.prefixes == ()
+    """A client that names 65,536 prefixes or more is answered with all refs, as by git; any fewer count."""
+
+    def prefixes(count: int, name: str = "refs/heads/") -> tuple[str, ...]:
+        lines = [f"ref-prefix {name}{number}" for number in range(count)]
+        command = v2("command=ls-refs", DELIM, *lines, FLUSH)
+        assert isinstance(command, V2LsRefs)
+        return command.prefixes
+
+    assert len(prefixes(65_535)) == 65_535
+    assert prefixes(65_536) == prefixes(100_000) == ()
+    assert prefixes(1000, "x" * 5000) == (), "nor do they fill the memory by their length"
 
 
 def test_ls_refs() -> None:
