@@ -42,6 +42,7 @@ class GitSettings:
     :param home: an empty directory that serves as their ``HOME``.
     :param threads: threads for packing.
     :param silence: how long an upstream may be silent, in seconds.
+    :param user_agent: what they call themselves to upstreams.
     :param window_memory: memory for the delta search of one thread, as git writes it (``256m``).
     :param ca_files: for upstreams with an authority of their own: URL prefix to PEM file.
     """
@@ -51,6 +52,7 @@ class GitSettings:
     threads: int = 2
     window_memory: str = "256m"
     silence: float = 60
+    user_agent: str = "git/2 cachew/0"
     ca_files: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -62,6 +64,11 @@ class GitCommands:
 
     def __init__(self, settings: GitSettings) -> None:
         self._settings = settings
+
+    @property
+    def user_agent(self) -> str:
+        """What the commands call themselves to upstreams."""
+        return self._settings.user_agent
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the environment of a git child: an allowlist, safe configuration, then ``extra``.
@@ -82,7 +89,7 @@ class GitCommands:
         }
         trust = [(f"http.{url}.sslCAInfo", str(file)) for url, file in self._settings.ca_files.items()]
         silence = ("http.lowSpeedTime", str(max(1, math.ceil(self._settings.silence))))
-        entries = [*_SAFE.items(), silence, *trust, *pairs]
+        entries = [*_SAFE.items(), silence, ("http.userAgent", self.user_agent), *trust, *pairs]
         env["GIT_CONFIG_COUNT"] = str(len(entries))
         for number, (key, value) in enumerate(entries):
             env[f"GIT_CONFIG_KEY_{number}"] = key

@@ -101,6 +101,7 @@ def make_commands(runtime: Runtime) -> GitCommands:
             threads=settings.git.pack_threads,
             window_memory=str(settings.git.pack_window_memory),
             silence=max(settings.git.first_byte_timeout, settings.git.idle_timeout),
+            user_agent=runtime.user_agent,
             ca_files={u.url or f"https://{name}/": u.ca_file for name, u in settings.upstreams.items() if u.ca_file},
         )
     )

@@ -16,7 +16,9 @@ from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import PatientPool, Threads
 from cachew.plumbing.wallclock import WallClock
 from cachew.server.environment import Environment
+from cachew.server.installedgit import InstalledGit, installed_git
 from cachew.server.statelock import StateLock
+from cachew.upstream.useragent import user_agent
 
 _SENDERS = 2
 """Threads that send files; each is busy only while the kernel copies."""
@@ -30,12 +32,14 @@ class Runtime:
     """What every part runs on.
 
     :param reactor: the reactor; its clock is monotonic.
+    :param git: the installed git.
     :param wall: the time of day as a clock.
     :param store_pool: threads that calls to object stores may hold for long.
     """
 
     settings: Settings
     environment: Environment
+    git: InstalledGit
     reactor: Any
     wall: WallClock
     metrics: Metrics
@@ -52,6 +56,11 @@ class Runtime:
     def grammar(self) -> Grammar:
         """How repositories are named."""
         return grammar_of(self.settings.upstreams)
+
+    @property
+    def user_agent(self) -> str:
+        """What this server calls itself to the outside."""
+        return user_agent(self.git.version, self.environment.version)
 
     @property
     def state(self) -> Path:
@@ -74,6 +83,7 @@ def make_runtime(settings: Settings, reactor: Any, environment: Environment) -> 
     return Runtime(
         settings=settings,
         environment=environment,
+        git=installed_git(environment.search_path),
         reactor=reactor,
         wall=WallClock(clock=reactor, now=environment.wall_clock),
         metrics=Metrics(),

@@ -47,6 +47,7 @@ def make_upstream(runtime: Runtime) -> UpstreamParts:
         hosts=hosts,
         proxies=proxies,
         connect_timeout=settings.git.connect_timeout,
+        user_agent=runtime.user_agent,
         ca_files={
             urlsplit(upstream.url or f"https://{name}").hostname or name: upstream.ca_file
             for name, upstream in settings.upstreams.items()

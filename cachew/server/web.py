@@ -1,11 +1,8 @@
 """The routes, and who is let in to them."""
 
-import os
 import secrets
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from treq.client import HTTPClient
@@ -16,7 +13,6 @@ from cachew.http.collecting import BodyStore
 from cachew.http.limits import Limits
 from cachew.mirrors.identity import ANY_HOST
 from cachew.plumbing.budget import Budget
-from cachew.plumbing.errors import CachewError
 from cachew.plumbing.jobs import Slots
 from cachew.replicas.secret import SharedSecret
 from cachew.server.cache import StoreParts
@@ -27,6 +23,7 @@ from cachew.server.upstream import UpstreamParts
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.clonecount import CloneCount
 from cachew.smarthttp.lfsobjects import LfsObjects
+from cachew.upstream.useragent import NamedAgent
 from cachew.web.access.admission import Admission
 from cachew.web.access.guard import TrustedNetworkGuard, UpstreamGuard
 from cachew.web.access.login import AdminAccess
@@ -171,7 +168,7 @@ def _external_decision(runtime: Runtime, connections: HTTPConnectionPool) -> Ext
     agent = Agent(runtime.reactor, connectTimeout=access.opa_timeout, pool=connections)
     return ExternalDecision(
         url=access.opa_url,
-        http=HTTPClient(agent),
+        http=HTTPClient(NamedAgent(agent, runtime.user_agent)),
         clock=runtime.reactor,
         timeout=access.opa_timeout,
     )
@@ -256,7 +253,7 @@ def _packs(runtime: Runtime, upstream: UpstreamParts, store: StoreParts, mirrors
     search_path = runtime.environment.search_path
     backend = Backend(
         processes=runtime.processes,
-        exec_path=exec_path(search_path),
+        exec_path=runtime.git.exec_path,
         slots=serving,
         home=runtime.state / "home",
         search_path=search_path,
@@ -315,34 +312,6 @@ def _lfs_routes(
         ),
         is_https=policy.is_https,
     )
-
-
-def exec_path(search_path: str, *, patience: float = 10.0) -> Path:
-    """Ask git where its programs are.
-
-    :param search_path: ``PATH``.
-    :param patience: seconds that git may take.
-    :raise CachewError: when there is no git, or none that works.
-    """
-    try:
-        done = subprocess.run(
-            ["git", "--exec-path"],
-            env={"PATH": search_path},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-            timeout=patience,
-        )
-    except FileNotFoundError:
-        raise CachewError(f"git is not installed, or not in any directory of PATH ({search_path})") from None
-    except subprocess.TimeoutExpired:
-        raise CachewError(f"git --exec-path did not end within {patience:g} seconds; is it a wrapper?") from None
-    except subprocess.CalledProcessError as failure:
-        raise CachewError(f"git --exec-path ended with {failure.returncode}; does git itself work?") from None
-    found = Path(os.fsdecode(done.stdout.strip()))
-    if not (found / "git-http-backend").is_file():
-        raise CachewError(f"git says that its programs are in {str(found)[:200]!r}, where git-http-backend is not")
-    return found
 
 
 def limits_of(settings: Settings, descriptors: int) -> Limits:

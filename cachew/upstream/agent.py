@@ -38,6 +38,7 @@ from zope.interface import implementer
 from cachew.upstream.hosts import AddressRefused, Hosts, is_public_address
 from cachew.upstream.proxies import Proxies, Proxy
 from cachew.upstream.tunnel import ThroughProxies, TunnelEndpoint
+from cachew.upstream.useragent import NamedAgent
 
 KEPT_PER_HOST = 64
 """Idle connections kept for one upstream."""
@@ -260,6 +261,7 @@ def make_agents(
     reactor: Any,
     hosts: Hosts,
     connect_timeout: float,
+    user_agent: str,
     ca_files: Mapping[str, Path] | None = None,
     proxies: Proxies = NO_PROXIES,
 ) -> Agents:
@@ -267,6 +269,7 @@ def make_agents(
 
     :param hosts: says which hosts may have private addresses.
     :param connect_timeout: seconds that connecting may take, name resolution included.
+    :param user_agent: what this server calls itself where no client is asked for.
     :param ca_files: host to a PEM file of certificates to trust there besides the system's.
     :param proxies: what leads to upstreams.
     """
@@ -274,9 +277,10 @@ def make_agents(
 
     def agent(pool: HTTPConnectionPool) -> IAgent:
         direct = Agent.usingEndpointFactory(reactor, endpoints, pool=pool)
-        return ThroughProxies(
+        through = ThroughProxies(
             proxies=proxies, direct=direct, hosts=hosts, way=endpoints.way_to, reactor=reactor, pool=pool
         )
+        return NamedAgent(through, user_agent)
 
     pool = HTTPConnectionPool(reactor, persistent=True)
     pool.maxPersistentPerHost = KEPT_PER_HOST

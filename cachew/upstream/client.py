@@ -18,9 +18,10 @@ from cachew.plumbing.streams import Source
 from cachew.upstream import headers as http
 from cachew.upstream.agent import Agents
 from cachew.upstream.backoff import Backoff
+from cachew.upstream.decoding import codings_of
 from cachew.upstream.exchange import Exchange, raw, without_credentials
 from cachew.upstream.hosts import Hosts
-from cachew.upstream.listing import AGENT, Capabilities, Listing
+from cachew.upstream.listing import Capabilities, Listing
 from cachew.upstream.redirects import Moves, same_origin, split_operation
 from cachew.upstream.refcheck import RefCheck, RefChecks
 from cachew.upstream.storage import follow_storage, may_hold, name_of
@@ -28,7 +29,8 @@ from cachew.upstream.storage import follow_storage, may_hold, name_of
 LISTING_LIMIT = 256 * 1024 * 1024
 """The largest ref listing, in bytes after decompression, that is read."""
 
-_STORAGE_OWN = frozenset({b"user-agent", b"accept-encoding", b"range"})
+_AS_IT_IS = (b"Accept-Encoding", b"identity")
+"""What is passed on is neither inflated nor deflated for it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class UpstreamResponse:
 
     :param status: its status.
     :param headers: those that the client may see, without the length.
-    :param source: its body as it came, still encoded; whoever gets it closes it.
+    :param source: its body without any content encoding; whoever gets it closes it.
     :param length: the length of the body in bytes, None when unknown; for HEAD that of the body it stands for.
     :param url: where it came from in the end.
     """
@@ -157,7 +159,7 @@ class UpstreamClient:
         :raise UpstreamTimeout: when the answer does not begin in time.
         """
         seconds = self._timeouts.first_byte if first_byte_timeout is None else first_byte_timeout
-        kept = http.for_upstream(headers)
+        kept = [*http.for_upstream(headers), _AS_IT_IS]
         base, operation = split_operation(url)
         if method == b"GET" and operation.startswith("/info/refs"):
             response, final = await self._exchange.get_following(url, kept, seconds=seconds)
@@ -191,11 +193,9 @@ class UpstreamClient:
         :raise UpstreamRefused: when the repository's own place refuses it, or another says that it isn't there.
         :raise UpstreamError: when it isn't to be had otherwise.
         """
-        shown = [(name, value) for name, value in http.for_upstream(headers) if name.lower() not in _STORAGE_OWN]
-        own = [(b"User-Agent", AGENT.encode()), (b"Accept-Encoding", b"identity")]
         response, final = await self._exchange.download(
             href,
-            [*shown, *own],
+            [*http.for_storage(headers), _AS_IT_IS],
             seconds=self._timeouts.first_byte,
             follow=lambda url, to: follow_storage(current=url, location=to, home=home, hosts=self._hosts),
         )
@@ -211,7 +211,7 @@ class UpstreamClient:
 
 
 async def _require_object(name: str, status: int, headers: http.RawHeaders, source: Source, *, own: bool) -> None:
-    if status == 200 and http.first(headers, b"content-encoding") in (None, b"identity"):
+    if status == 200:
         return
     if status == 429 or status >= 500:
         raise UpstreamBusy(name, f"answered {status}", status=status, retry_after=http.retry_after(headers))
@@ -227,6 +227,8 @@ def _authorization(headers: http.RawHeaders) -> str | None:
 
 
 def _length(method: bytes, response: IResponse, headers: http.RawHeaders) -> int | None:
+    if codings_of(headers):
+        return None
     if method == b"HEAD":
         announced = http.first(headers, b"content-length") or b""
         return int(announced) if announced.isdigit() else None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.web.http import PARTIAL_CONTENT
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
@@ -16,6 +17,7 @@ from cachew.plumbing.streams import BytesSource, Source
 from cachew.upstream import headers as http
 from cachew.upstream.agent import Agents
 from cachew.upstream.bodies import SourceBody, Watch, response_source
+from cachew.upstream.decoding import codings_of, decoded
 from cachew.upstream.failures import explain, may_be_stale
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.redirects import CODES, MOST, follow, same_origin, split_operation
@@ -130,15 +132,24 @@ class Exchange:
         return response
 
     def body_of(self, url: str, response: IResponse) -> Source:
-        """Return a response's body; whoever gets it closes it.
+        """Return a response's content, decoded; whoever gets it closes it.
 
         :param url: the repository's, for messages.
+        :raise UpstreamUnreachable: when it can't be decoded; a part of an encoded whole never can.
         """
-        return response_source(response, upstream=url, clock=self._reactor, idle=self._idle)
+        codings = codings_of(raw(response.headers))
+        source = self._body(url, response)
+        if codings and response.code == PARTIAL_CONTENT:
+            source.close()
+            raise UpstreamUnreachable(url, "sent a part of something encoded, which nobody asked for")
+        return decoded(source, codings, upstream=url)
 
     def discard(self, url: str, response: IResponse) -> None:
         """Give a response's body up."""
-        self.body_of(url, response).close()
+        self._body(url, response).close()
+
+    def _body(self, url: str, response: IResponse) -> Source:
+        return response_source(response, upstream=url, clock=self._reactor, idle=self._idle)
 
     async def _send(
         self,

@@ -8,7 +8,6 @@ from twisted.web.client import RequestGenerationFailed, RequestTransmissionFaile
 from twisted.web.client import ResponseFailed as _ResponseFailed
 
 from cachew.plumbing.errors import CachewError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
-from cachew.upstream.gunzip import BrokenGzip
 from cachew.upstream.hosts import AddressRefused
 from cachew.upstream.listing import MalformedListing, RemoteError
 from cachew.upstream.tunnel import ProxyRefused
@@ -76,7 +75,7 @@ def _tls_words(failure: SSL.Error) -> str:
     return ", ".join(map(str, words)) or type(failure).__name__
 
 
-def explain_answer(upstream: str, failure: MalformedListing | RemoteError | BrokenGzip) -> Exception:
+def explain_answer(upstream: str, failure: MalformedListing | RemoteError) -> Exception:
     """Return the exception to raise for an answer that arrived but is no listing."""
     if not isinstance(failure, RemoteError):
         return UpstreamUnreachable(upstream, f"its answer is not git's: {failure}")

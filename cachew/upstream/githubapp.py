@@ -35,7 +35,6 @@ from cachew.upstream.bodies import response_source
 from cachew.upstream.credentialsources import ANYONE, basic
 from cachew.upstream.expiring import Expiring
 from cachew.upstream.failures import explain
-from cachew.upstream.listing import AGENT
 from cachew.upstream.publicrecord import InThread
 
 API = "https://api.github.com"
@@ -205,7 +204,7 @@ class GitHubApps:
         return answer
 
     async def _exchange(self, method: str, url: str, proof: str) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {proof}", "Accept": "application/vnd.github+json", "User-Agent": AGENT}
+        headers = {"Authorization": f"Bearer {proof}", "Accept": "application/vnd.github+json"}
         try:
             response = await self._http.request(method, url, headers=headers, unbuffered=True, allow_redirects=False)
         except Exception as failure:

@@ -1,11 +1,12 @@
 """Which HTTP headers travel on to an upstream and back (pure).
 
-Hop-by-hop headers end here (RFC 9110, section 7.6.1), and so does everything that describes the way to this server or
-its identity: the upstream must not be told of the client's network, and the client must not take the upstream's
-promises about its own host (``Strict-Transport-Security``, ``Alt-Svc``) for ours.
+Nothing travels but what is listed here, in either direction: git and git-lfs need few headers, and whatever else there
+is describes a hop (RFC 9110, section 7.6.1, whatever its name looks like to the next program), the client's network, or
+what an upstream says about its own host, which browsers would take for ours.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from email.utils import parsedate_to_datetime
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -13,47 +14,57 @@ RawHeaders = list[tuple[bytes, bytes]]
 LONGEST_WAIT = 3600.0
 """The longest ``Retry-After``, in seconds, that is believed."""
 
-_HOP_BY_HOP = frozenset({
-    b"connection", b"keep-alive", b"te", b"trailer", b"trailers", b"transfer-encoding", b"upgrade", b"http2-settings",
-    b"content-length",
+_REQUEST = frozenset({
+    b"accept", b"accept-language", b"authorization", b"cache-control", b"content-encoding", b"content-language",
+    b"content-type", b"git-protocol", b"if-match", b"if-modified-since", b"if-none-match", b"if-range",
+    b"if-unmodified-since", b"pragma", b"range", b"user-agent",
 })  # fmt: skip
-_REQUEST_ONLY = frozenset({b"host", b"expect", b"forwarded", b"via", b"x-real-ip", b"proxy", b"cookie"})
-_RESPONSE_ONLY = frozenset({
-    b"alt-svc", b"strict-transport-security", b"public-key-pins", b"set-cookie", b"server", b"x-content-type-options",
-    b"referrer-policy", b"x-frame-options", b"clear-site-data", b"service-worker-allowed", b"refresh", b"nel",
-    b"report-to", b"reporting-endpoints", b"permissions-policy", b"timing-allow-origin",
+# Bodies are decoded before they leave, so nothing is told of how they were encoded; whoever sends one sets its length.
+_RESPONSE = frozenset({
+    b"accept-ranges", b"age", b"cache-control", b"content-disposition", b"content-language", b"content-range",
+    b"content-type", b"date", b"etag", b"expires", b"last-modified", b"lfs-authenticate", b"pragma",
+    b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset", b"retry-after", b"vary", b"warning",
+    b"www-authenticate", b"x-github-request-id", b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset",
+    b"x-request-id",
 })  # fmt: skip
-_REQUEST_PREFIXES = (b"proxy-", b"x-forwarded-")
-# A page from an upstream must not take off the fetters that this origin puts on it, nor open it to other sites.
-_RESPONSE_PREFIXES = (*_REQUEST_PREFIXES, b"access-control-", b"content-security-policy", b"cross-origin-")
 _REFUSAL = frozenset({b"www-authenticate", b"content-type", b"content-language", b"retry-after", b"lfs-authenticate"})
+# What an upstream says that its storage wants to see is sent there, but for what governs the exchange itself.
+_STORAGE = re.compile(rb"[A-Za-z0-9!#$%&'*+.^`|~-]+")
+_NOT_TO_STORAGES = frozenset({
+    b"accept-encoding", b"connection", b"content-length", b"expect", b"forwarded", b"host", b"http2-settings",
+    b"keep-alive", b"proxy", b"range", b"te", b"trailer", b"trailers", b"transfer-encoding", b"upgrade", b"user-agent",
+    b"via", b"x-real-ip",
+})  # fmt: skip
+_NOT_TO_STORAGES_PREFIXES = (b"proxy-", b"x-forwarded-")
 
 
-def for_upstream(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
-    """Return the headers of a client's request that its upstream may see; the length is set by who sends the body."""
-    return _kept(headers, _REQUEST_ONLY, _REQUEST_PREFIXES)
+def for_upstream(headers: Iterable[tuple[bytes, bytes]], credentials: Collection[bytes] = ()) -> RawHeaders:
+    """Return the headers of a client's request that its upstream may see; the length is set by who sends the body.
+
+    :param credentials: lower-case names of further headers that are credentials at this upstream.
+    """
+    return [(name, value) for name, value in headers if (low := name.lower()) in _REQUEST or low in credentials]
 
 
 def for_client(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     """Return the headers of an upstream's response that the client may see."""
-    return _kept(headers, _RESPONSE_ONLY, _RESPONSE_PREFIXES)
+    return [(name, value) for name, value in headers if name.lower() in _RESPONSE]
+
+
+def for_storage(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    """Return the headers that a storage may see of those which an upstream says it wants to."""
+    return [
+        (name, value)
+        for name, value in headers
+        if _STORAGE.fullmatch(name)
+        and (low := name.lower()) not in _NOT_TO_STORAGES
+        and not low.startswith(_NOT_TO_STORAGES_PREFIXES)
+    ]
 
 
 def of_refusal(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     """Return the headers of a refusal that git's credential helpers need."""
     return [(name, value) for name, value in headers if name.lower() in _REFUSAL]
-
-
-def _kept(headers: Iterable[tuple[bytes, bytes]], dropped: frozenset[bytes], prefixes: tuple[bytes, ...]) -> RawHeaders:
-    headers = list(headers)
-    named = {
-        token.strip().lower() for name, value in headers if name.lower() == b"connection" for token in value.split(b",")
-    }
-    return [
-        (name, value)
-        for name, value in headers
-        if (low := name.lower()) not in _HOP_BY_HOP | dropped | named and not low.startswith(prefixes)
-    ]
 
 
 def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:

@@ -19,7 +19,7 @@ from cachew.upstream.prefixes import Prefixes
 T = TypeVar("T")
 
 AGENT = "git/2.39.5-cachew"
-"""How cachew names itself to upstreams; some treat what doesn't begin with ``git/`` as a browser."""
+"""How cachew names itself within protocol v2 (gitprotocol-v2(5), "agent")."""
 
 REF_NAME = rb"[^\x00-\x20\x7f~^:?*\[\\]+"
 _LINE = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}|unborn) (" + REF_NAME + rb")((?: [^ ]+)*)")

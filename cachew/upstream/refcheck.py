@@ -17,9 +17,7 @@ from cachew.upstream import headers as http
 from cachew.upstream.advertisement import AdvertisementParser
 from cachew.upstream.exchange import Exchange, raw
 from cachew.upstream.failures import explain_answer
-from cachew.upstream.gunzip import BrokenGzip, GunzipSource
 from cachew.upstream.listing import (
-    AGENT,
     Capabilities,
     Listing,
     LsRefsParser,
@@ -68,7 +66,7 @@ class RefChecks:
         """
         try:
             listing, capabilities = await self._list(check)
-        except (MalformedListing, RemoteError, BrokenGzip) as failure:
+        except (MalformedListing, RemoteError) as failure:
             raise explain_answer(check.url, failure) from failure
         except TooLarge as failure:
             raise UpstreamUnreachable(check.url, str(failure)) from failure
@@ -116,8 +114,7 @@ class RefChecks:
             await _require_success(url, response.code, received, source)
             if http.media_type(received) != media_type:
                 raise MalformedListing(f"its content type is {http.media_type(received)[:80] or 'missing'!r}")
-            plain = GunzipSource(source) if http.first(received, b"content-encoding") == b"gzip" else source
-            await _parse(plain, parser, self._limit)
+            await _parse(source, parser, self._limit)
         finally:
             source.close()
 
@@ -131,8 +128,7 @@ async def _require_success(url: str, status: int, headers: http.RawHeaders, sour
     if not 400 <= status < 500 or status == 408:
         raise UpstreamUnreachable(url, f"answered {status} to a ref check")
     text = await read_start(source, _REFUSAL_TEXT)
-    encoded = http.first(headers, b"content-encoding") is not None
-    raise UpstreamRefused(url, status=status, headers=http.of_refusal(headers), body=b"" if encoded else text)
+    raise UpstreamRefused(url, status=status, headers=http.of_refusal(headers), body=text)
 
 
 async def _parse(source: Source, parser: _Parser, limit: int) -> None:
@@ -152,7 +148,6 @@ async def _parse(source: Source, parser: _Parser, limit: int) -> None:
 
 def _headers(accept: str, authorization: str | None) -> http.RawHeaders:
     sent = [
-        (b"User-Agent", AGENT.encode()),
         (b"Accept", accept.encode()),
         (b"Accept-Encoding", b"gzip"),
         (b"Git-Protocol", b"version=2"),

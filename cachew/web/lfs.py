@@ -85,7 +85,6 @@ class LfsRoutes:
         if not wanted or not origin:
             await self._passthrough.stream(request, identity, _BATCH, body=body)
             return
-        request.requestHeaders.removeHeader(b"accept-encoding")  # what is to be changed must be read
 
         async def change(answer: UpstreamResponse) -> UpstreamResponse:
             return await self._changed(answer, identity, wanted, origin) if _is_plain_json(answer) else answer
@@ -189,5 +188,4 @@ class _Desk:
 
 
 def _is_plain_json(answer: UpstreamResponse) -> bool:
-    encoded = any(name.lower() == b"content-encoding" for name, _ in answer.headers)
-    return answer.status == 200 and media_type(answer.headers) in _JSON and not encoded
+    return answer.status == 200 and media_type(answer.headers) in _JSON

@@ -24,6 +24,7 @@ from cachew.smarthttp.request import Fetch
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
+from cachew.upstream.useragent import agent_key
 from cachew.web.outcome import outcome_of
 
 _RESULT = b"application/x-git-upload-pack-result"
@@ -99,19 +100,19 @@ class Packs:
 
         :raise UpstreamError: when there is none.
         """
-        protocol, identity = request.getHeader("git-protocol"), mirror.identity
-        asked = False
+        protocol, agent = request.getHeader("git-protocol"), request.getHeader("user-agent")
+        identity, asked = mirror.identity, False
 
         async def produce() -> Source:
             nonlocal asked
             asked = True
-            return await self._ask_upstream(identity, body, protocol, authorization)
+            return await self._ask_upstream(identity, body, protocol, agent, authorization)
 
         def listed() -> RefState:
             known = self._freshness.known(identity)
             return of_listing(known) if known is not None else RefState()
 
-        key = self._key(mirror, command, listed)
+        key = self._key(mirror, command, listed, agent_key(agent))
         try:
             response = await self._cache.response(key, produce)
         except (UpstreamRefused, UpstreamBusy):
@@ -121,20 +122,22 @@ class Packs:
             response = Response(await produce(), "direct")
         await self._send(request, response, "upstream")
 
-    def _key(self, mirror: Mirror, command: Fetch, find_refs: Callable[[], RefState]) -> str:
+    def _key(self, mirror: Mirror, command: Fetch, find_refs: Callable[[], RefState], agent: str = "") -> str:
         def marks(prefix: str) -> str:
             found = find_refs()
             return self._marks.of(found, prefix, lambda: mark(found.refs, prefix))
 
-        return pack_key(f"{mirror.identity.name} {mirror.pack_source}", command, marks)
+        return pack_key(f"{mirror.identity.name} {mirror.pack_source} {agent}".rstrip(), command, marks)
 
     async def _ask_upstream(
-        self, identity: Identity, body: Body, protocol: str | None, authorization: str | None
+        self, identity: Identity, body: Body, protocol: str | None, agent: str | None, authorization: str | None
     ) -> Source:
         url = self._remotes.of(identity).url
         headers = [(b"Content-Type", _REQUEST), (b"Accept", _RESULT)]
         if protocol is not None:
             headers.append((b"Git-Protocol", protocol.encode("latin-1")))
+        if agent is not None:
+            headers.append((b"User-Agent", agent.encode("latin-1")))
         if (credential := await self._shown(identity, authorization)) is not None:
             headers.append((b"Authorization", credential.encode("latin-1")))
         response = await self._client.forward(b"POST", f"{url}/git-upload-pack", headers, body.source(), body.size)

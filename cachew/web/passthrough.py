@@ -21,9 +21,10 @@ from cachew.plumbing.streams import BytesSource, Source, owned
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
+from cachew.upstream.useragent import agent_key
 from cachew.web.outcome import outcome_of
 
-_RELAYED = ("accept", "content-type", "git-protocol")
+_RELAYED = ("accept", "content-type", "git-protocol", "user-agent")
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,9 @@ def question_of(
     headers = tuple(
         (name.encode(), value.encode("latin-1")) for name in _RELAYED if (value := request.getHeader(name)) is not None
     )
-    parts = [identity.name, request.method.decode("latin-1"), operation, repr(headers)]
+    shaping = [header for header in headers if header[0] != b"user-agent"]
+    parts = [identity.name, request.method.decode("latin-1"), operation, repr(shaping)]
+    parts.append(agent_key(request.getHeader("user-agent")))
     parts += [body.digest if body is not None else "", authorization or ""]
     key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
     return Question(identity, request.method, operation, headers, body, key, authorization)

@@ -6,6 +6,7 @@ pushes and LFS for whom the gate lets in. Tests see every request in the journal
 
 import io
 import subprocess
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,14 @@ class Upstream:
         """Wait for the next request of a kind."""
         return await self.journal.next(kind, repository)
 
+    def own_answer(self, exchange: Exchange) -> Refuse | None:
+        """Return what a host of a kind answers instead of what git would; None for nothing."""
+        return None
+
+    def responder(self, request: Request, cut_after: int | None, stalled: Callable[[], object] | None) -> Responder:
+        """Return what writes the answer to a request."""
+        return Responder(request, cut_after, stalled)
+
     def accept(self, request: Request) -> None:
         """Begin to answer a request."""
         exchange = self._exchange(request)
@@ -169,9 +178,12 @@ class Upstream:
                     cut_after, stalled = behaviour.after, behaviour.reach
                 case Refuse(status, headers, body):
                     return self._send(Responder(request), status, list(headers), body)
-        responder = Responder(request, cut_after, stalled)
+        responder = self.responder(request, cut_after, stalled)
         if cut_after == 0:
             return responder.cut()
+        own = self.own_answer(exchange)
+        if own is not None:
+            return self._send(responder, own.status, list(own.headers), own.body)
         refusal = None if exchange.kind == "lfs-object" else self.gate.refusal(exchange)
         if refusal is not None:
             challenge = [("WWW-Authenticate", 'Basic realm="upstream"')] if refusal == 401 else []

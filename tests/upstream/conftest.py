@@ -17,6 +17,7 @@ from cachew.upstream.agent import Agents
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import Timeouts, UpstreamClient
 from cachew.upstream.hosts import Hosts
+from cachew.upstream.useragent import NamedAgent
 
 ADVERTISEMENT = "application/x-git-upload-pack-advertisement"
 RESULT = "application/x-git-upload-pack-result"
@@ -109,7 +110,7 @@ def hosts() -> Hosts:
 @pytest.fixture
 def client(upstream: Upstream, clock: Clock, hosts: Hosts) -> UpstreamClient:
     """Return a client that reaches the upstream in memory."""
-    agent = RequestTraversalAgent(_Root(upstream.answer))
+    agent = NamedAgent(RequestTraversalAgent(_Root(upstream.answer)), "git/2.39.5 cachew/1.0")
     return UpstreamClient(
         reactor=clock,
         agents=Agents(agent, agent, HTTPConnectionPool(clock)),

@@ -138,7 +138,9 @@ def client_for(
 
     hosts = Hosts(upstreams=upstreams)
     ca_files = {} if ca_file is None else {"127.0.0.1": ca_file}
-    agents = make_agents(reactor=reactor, hosts=hosts, connect_timeout=5, ca_files=ca_files)
+    agents = make_agents(
+        reactor=reactor, hosts=hosts, connect_timeout=5, user_agent="git/2.39.5 cachew/1.0", ca_files=ca_files
+    )
     pools.append(agents)
     backoff = Backoff(seconds=reactor.seconds, random=lambda: 0.0)
     return UpstreamClient(

@@ -2,13 +2,32 @@
 
 import pytest
 
-from cachew.upstream.headers import for_client, for_upstream, media_type, retry_after
+from cachew.upstream.headers import for_client, for_storage, for_upstream, media_type, retry_after
 
 
-def test_connection_named() -> None:
-    """Headers that Connection names end here in both directions, in any case."""
-    headers = [(b"CONNECTION", b"close, x-Hop"), (b"X-HOP", b"1"), (b"X-Keep", b"2"), (b"TE", b"trailers")]
-    assert for_upstream(headers) == for_client(headers) == [(b"X-Keep", b"2")]
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"X-Secret", b"X-Accel-Redirect", b"X-Sendfile", b"Transfer_Encoding", b"Proxy_Authorization",
+        b"Content_Length", b"Connection", b"TE", b"Upgrade", b"Keep-Alive", b"Content-Encoding-X", b"Authorization_",
+        b"X-Original-URL", b"X-HTTP-Method-Override", b"Location", b"Link", b"Set-Cookie", b"Server",
+    ],
+)  # fmt: skip
+def test_only_what_is_listed_travels(name: bytes) -> None:
+    """Nothing but what git and git-lfs need is relayed in either direction, whatever else it is called."""
+    headers = [(name, b"1"), (b"CONTENT-TYPE", b"2")]
+    assert for_upstream(headers) == for_client(headers) == [(b"CONTENT-TYPE", b"2")]
+
+
+def test_a_hosts_own_credentials_travel() -> None:
+    """What counts as a credential at an upstream is relayed to it besides."""
+    assert for_upstream([(b"Cookie", b"o=1"), (b"X-Key", b"2")], {b"cookie"}) == [(b"Cookie", b"o=1")]
+
+
+@pytest.mark.parametrize("name", [b"Host", b"Content_Length", b"Transfer-Encoding", b"Range", b"Proxy-X", b"a b", b""])
+def test_a_storage_sees_what_it_wants_to(name: bytes) -> None:
+    """A storage is shown what its upstream says, but nothing that governs the exchange itself."""
+    assert for_storage([(name, b"1"), (b"x-amz-date", b"2")]) == [(b"x-amz-date", b"2")]
 
 
 def test_identity_stays() -> None:

@@ -1,0 +1,51 @@
+"""How this server names itself to the outside.
+
+GitHub and Bitbucket answer 404 to git requests whose ``User-Agent`` does not begin with ``git/``. So what is sent for a
+client carries the client's own, and whatever else leaves here gets the server's own on its way out, so that no request
+can be without one.
+"""
+
+from twisted.internet.defer import Deferred
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
+
+_GIT = "git/"
+
+
+def user_agent(git: str, cachew: str) -> str:
+    """Return what this server calls itself.
+
+    :param git: the version of the installed git.
+    :param cachew: this server's own.
+    """
+    return f"{_GIT}{git} cachew/{cachew}"
+
+
+def agent_key(shown: str | None) -> str:
+    """Return what requests that share one answer must have in common of their ``User-Agent``.
+
+    Upstreams treat all versions of git alike, but nobody shall get the refusal that another program has met with.
+    """
+    return "" if shown is None or shown.startswith(_GIT) else shown
+
+
+@implementer(IAgent)
+class NamedAgent:
+    """Sends requests like another agent, each with a ``User-Agent``.
+
+    :param agent: the other.
+    :param name: the ``User-Agent`` of requests that have none.
+    """
+
+    def __init__(self, agent: IAgent, name: str) -> None:
+        self._agent, self._name = agent, name.encode("ascii")
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
+    ) -> Deferred[IResponse]:
+        """Send a request, see :class:`IAgent`."""
+        sent = Headers() if headers is None else headers.copy()
+        if not sent.hasHeader(b"User-Agent"):
+            sent.addRawHeader(b"User-Agent", self._name)
+        return self._agent.request(method, uri, sent, bodyProducer)
