@@ -201,7 +201,7 @@ class DiskWriter:
 
 
 class DiskCache:
-    """See the module.
+    """A cache in a directory.
 
     :param directory: its own; made when it doesn't exist.
     :param limit: bytes that its files may take, None for no bound.

@@ -52,7 +52,7 @@ class Row:
 
 
 class DiskIndex:
-    """See the module.
+    """The SQLite index of a disk cache: what there is, how large, how old, when it was used.
 
     :param path: the database's file.
     """

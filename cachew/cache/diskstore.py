@@ -41,7 +41,7 @@ class Found(NamedTuple):
 
 
 class DiskStore:
-    """See the module.
+    """The files and the index of a disk cache, all of it blocking: it is called in threads.
 
     :param limit: bytes that the files may take, None for no bound.
     :param min_free: bytes that the file system shall have left.

@@ -47,7 +47,7 @@ def content_in(data: bytes) -> str | None:
 
 @dataclass(frozen=True)
 class Manifest:
-    """See the module.
+    """What a shared store knows of one object: where its content lies, its headers, its end.
 
     :param record: the object's information and the digests of its blocks.
     :param content: where its content lies.

@@ -98,7 +98,7 @@ class MemoryWriter:
 
 
 class MemoryCache:
-    """See the module.
+    """A cache in memory.
 
     :param limit: bytes of content that it may hold, what is being written and read included.
     :param max_ttl: the longest that an object lives, in seconds; None for ever.

@@ -29,7 +29,7 @@ class _Seen:
 
 
 class ObjectCensus:
-    """See the module.
+    """Counts what an object store holds, and says what has to go.
 
     :param limit: bytes of visible objects that a sweep leaves; None for no bound.
     :param grace: seconds for which content that no manifest names is kept.

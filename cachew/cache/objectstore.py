@@ -169,7 +169,7 @@ class ObjectStoreWriter:
 
 
 class ObjectStoreCache:
-    """See the module.
+    """A cache in an object store that several servers may share.
 
     :param bucket: where everything lies.
     :param max_ttl: the longest that an object lives unused, in seconds; None for ever.

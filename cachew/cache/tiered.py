@@ -30,7 +30,7 @@ _DEBTS_KEPT = 1000
 
 
 class TieredCache:
-    """See the module.
+    """A cache of several tiers that is one to its users: the nearest that has an object gives it.
 
     :param tiers: the nearest first; the last is the authority. One is enough.
     :param clock: for waits and intervals.

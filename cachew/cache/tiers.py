@@ -24,7 +24,7 @@ SLOW = 2.0
 
 
 class Tier:
-    """See the module.
+    """One tier: its cache, its name, and whether it can be used at present.
 
     :param cache: what stores.
     :param name: what the log and the metrics call it.

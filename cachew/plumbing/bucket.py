@@ -49,7 +49,7 @@ class Upload(Protocol):
 
 
 class Bucket:
-    """See the module.
+    """A bucket of an object store, whose blocking calls are made in threads.
 
     :param store: the store, as obstore knows it.
     :param threads: where its calls are made.

@@ -149,7 +149,7 @@ class _Watched:
 
 
 class Leases:
-    """See the module.
+    """Leases: whoever has one does a piece of work, the other replicas leave it alone.
 
     :param records: where the leases lie.
     :param holder: this replica's name among its like, for the log of others; need not be unique.

@@ -14,7 +14,7 @@ _FOLDER = "records"
 
 
 class ObjectStoreRecords:
-    """See the module.
+    """Records that replicas share, as objects that are changed by compare-and-swap.
 
     :param bucket: where they lie.
     """

@@ -35,7 +35,7 @@ class Completion:
 
 
 class Progress:
-    """See the module.
+    """How often replicas have done each task, and when last.
 
     :param records: where it is written.
     :param clock: gives the time, in seconds since the epoch.

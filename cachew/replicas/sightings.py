@@ -17,7 +17,7 @@ _NEVER = 0.0
 
 
 class Sightings:
-    """See the module.
+    """Remembers for all replicas when any of them last saw something.
 
     :param what: what is seen.
     :param records: where it is written.

@@ -19,7 +19,7 @@ _Count = tuple[str, str]
 
 
 class Tally:
-    """See the module.
+    """Counts of all replicas together, by day.
 
     :param what: what is counted.
     :param progress: where the counters are.

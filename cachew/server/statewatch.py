@@ -18,7 +18,7 @@ DIRECTORIES = ("", "home", "packs", "spools", "mirrors", "scratch")
 
 
 class StateWatch:
-    """See the module.
+    """Looks after the state directory while the server runs, and makes again what was removed of it.
 
     :param state: the state directory.
     :param lock: the server's hold on it.

@@ -59,7 +59,7 @@ class Intervals:
 
 
 class Scheduler(Service):
-    """See the module.
+    """Begins what is due: archives, bundles and repacks of every mirrored repository.
 
     :param intervals: how often.
     :param repositories: gives the repositories whose mirrors are ready.

@@ -31,7 +31,7 @@ class Sightings(Protocol):
 
 
 class Elsewhere:
-    """See the module.
+    """Asks the other replicas which repositories they have seen to be public.
 
     :param sightings: where it is written down.
     :param now: the time in seconds since the epoch.
