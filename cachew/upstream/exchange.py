@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from twisted.web.http import PARTIAL_CONTENT
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
@@ -192,7 +193,29 @@ class Exchange:
         for name, value in headers:
             sent.addRawHeader(name, value)
         producer = None if body is None else SourceBody(source=body, length=length, watch=watch)
-        return agent.request(method, url.encode("ascii"), sent, producer)
+        return _known_to_be_cancelled(agent.request(method, url.encode("ascii"), sent, producer))
+
+
+def _known_to_be_cancelled(request: Deferred[IResponse]) -> Deferred[IResponse]:
+    """Fail with :class:`CancelledError` when cancelled; an endpoint says that there is no such host."""
+    cancelled = False
+
+    def cancel(_: object) -> None:
+        nonlocal cancelled
+        cancelled = True
+        request.cancel()
+
+    def tell(result: IResponse | Failure) -> None:
+        if cancelled:
+            return
+        if isinstance(result, Failure):
+            answered.errback(result)
+        else:
+            answered.callback(result)
+
+    answered: Deferred[IResponse] = Deferred(cancel)
+    request.addBoth(tell)
+    return answered
 
 
 def raw(headers: Headers) -> http.RawHeaders:

@@ -3,17 +3,23 @@
 import gzip
 import zlib
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import DNSLookupError
 from twisted.internet.task import Clock
 
 from cachew.plumbing.errors import UpstreamBusy, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
+from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.pktline import FLUSH, decode, encode, encode_all
 from cachew.plumbing.streams import BytesSource, read_all
+from cachew.upstream.agent import Agents
+from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import UpstreamClient
+from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities
+from tests.fakes.settled import failure_of
 
 URL = "https://git.example/org/repo"
 A, B = "a" * 40, "b" * 40
@@ -400,3 +406,32 @@ def test_forward_body_fails(upstream: Any, client: UpstreamClient) -> None:
     upstream.script.append(None)
     with pytest.raises(ConnectionResetError):
         result_of(client.forward(b"POST", URL + "/git-upload-pack", [], Broken(b""), 10))
+
+
+class Resolving:
+    """An agent that looks a host up for ever, and says that there is none when that is given up, as endpoints do."""
+
+    def request(self, *_: object) -> "Deferred[Any]":
+        """Ask for something."""
+        return Deferred(lambda gone: gone.errback(DNSLookupError("no results for hostname lookup")))
+
+
+@pytest.mark.parametrize("seconds", [None, 100])
+def test_a_client_that_leaves_while_a_host_is_looked_up(clock: Clock, hosts: Hosts, seconds: float | None) -> None:
+    """Who gives a request up is told so, not that there is no such host; a time-out remains one."""
+    agent = cast(Any, Resolving())
+    client = UpstreamClient(
+        reactor=clock,
+        agents=Agents(agent, agent, cast(Any, None)),
+        hosts=hosts,
+        backoff=Backoff(seconds=clock.seconds, random=lambda: 0.0),
+        metrics=Metrics(),
+    )
+    body = BytesSource(b"body")
+    asked = Deferred.fromCoroutine(client.forward(b"POST", "https://git.example/org/repo/git-upload-pack", [], body, 4))
+    if seconds is None:
+        asked.cancel()
+    else:
+        clock.advance(seconds)
+    assert isinstance(failure_of(asked), CancelledError if seconds is None else UpstreamTimeout)
+    assert not clock.getDelayedCalls()
