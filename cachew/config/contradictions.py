@@ -69,6 +69,9 @@ def _upstreams(settings: Settings) -> Iterator[Problem]:
             yield Problem(("upstreams", "*", "url"), 'must not be set; "*" stands for every public host at its own URL')
         if host == "*" and upstream.ca_file is not None:
             yield Problem(("upstreams", "*", "ca-file"), "must not be set; name the host whose authority it is")
+        if host == "*" and upstream.credential_headers:
+            message = "must not be set; name the host that its clients prove themselves to"
+            yield Problem(("upstreams", "*", "credential-headers"), message)
         if host == "*" and upstream.proxy is not None:
             yield Problem(("upstreams", "*", "proxy"), "must not be set; [proxy] leads to every host")
         if upstream.proxy_credentials_file is not None and upstream.proxy in (None, "none"):

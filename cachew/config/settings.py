@@ -21,6 +21,7 @@ from cachew.config.types import (
     DurationOrZero,
     FilePath,
     HeaderLine,
+    HeaderNames,
     HostName,
     HttpUrl,
     Method,
@@ -60,6 +61,11 @@ class Upstream(Section):
     )
     ca_file: FilePath | None = key(
         None, "PEM file of the authority that signed its certificate.", example='"/etc/cachew/ca.pem"'
+    )
+    credential_headers: HeaderNames = key(
+        (),
+        "Headers besides Authorization by which its clients prove themselves; they are relayed to it alone.",
+        example='["Cookie"]',
     )
     aliases: Addresses = key(
         (),

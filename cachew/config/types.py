@@ -26,6 +26,14 @@ _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?")
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 """What requests can be."""
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization"})
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$&'*+.^`|~-]+")
+_NO_CREDENTIALS = frozenset({
+    "accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect",
+    "forwarded", "git-protocol", "host", "keep-alive", "proxy-authorization", "range", "te", "trailer",
+    "transfer-encoding", "upgrade", "user-agent", "via", "x-cachew-grant", "x-forwarded-for", "x-forwarded-host",
+    "x-forwarded-proto", "x-real-ip",
+})  # fmt: skip
+"""Headers that have another meaning on the way to an upstream."""
 _NO_HOST = re.compile(r"[\s%]")
 
 
@@ -189,6 +197,12 @@ def _header_line(value: str) -> str:
     return value
 
 
+def _header_name(value: str) -> str:
+    if not _HEADER_NAME.fullmatch(value) or value.lower() in _NO_CREDENTIALS:
+        raise ValueError('must be the name of a header that clients send as they like, such as "Cookie"')
+    return value.lower()
+
+
 Duration = Annotated[float, BeforeValidator(_duration), AfterValidator(_positive)]
 DurationOrZero = Annotated[float, BeforeValidator(_duration)]
 Size = Annotated[int, BeforeValidator(_size)]
@@ -209,6 +223,7 @@ ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 ObjectPrefix = Annotated[str, AfterValidator(_object_prefix)]
 HeaderLine = Annotated[str, AfterValidator(_header_line)]
+HeaderNames = Annotated[tuple[Annotated[str, AfterValidator(_header_name)], ...], BeforeValidator(one_or_many)]
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(one_or_many)]
 Address = Annotated[IPv4Address | IPv6Address, PlainValidator(_address)]

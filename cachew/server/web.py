@@ -25,6 +25,7 @@ from cachew.smarthttp.clonecount import CloneCount
 from cachew.smarthttp.lfsobjects import LfsObjects
 from cachew.upstream.useragent import NamedAgent
 from cachew.web.access.admission import Admission
+from cachew.web.access.clientcredentials import ClientCredentials
 from cachew.web.access.guard import TrustedNetworkGuard, UpstreamGuard
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.opa import ExternalDecision
@@ -171,6 +172,7 @@ def _external_decision(runtime: Runtime, connections: HTTPConnectionPool) -> Ext
         http=HTTPClient(NamedAgent(agent, runtime.user_agent)),
         clock=runtime.reactor,
         timeout=access.opa_timeout,
+        withheld=_client_credentials(runtime).all_names(),
     )
 
 
@@ -199,7 +201,13 @@ def _webhook_routes(runtime: Runtime, operations: Operations) -> WebhookRoutes:
 def _guard(runtime: Runtime, mirrors: MirrorParts) -> Guard:
     if runtime.settings.access.mode == "trusted-network":
         return TrustedNetworkGuard()
-    return UpstreamGuard(verdicts=mirrors.verdicts, background=runtime.background)
+    return UpstreamGuard(
+        verdicts=mirrors.verdicts, background=runtime.background, credentials=_client_credentials(runtime)
+    )
+
+
+def _client_credentials(runtime: Runtime) -> ClientCredentials:
+    return ClientCredentials({name: one.credential_headers for name, one in runtime.settings.upstreams.items()})
 
 
 def _git_routes(
@@ -218,6 +226,7 @@ def _git_routes(
         spools=runtime.state / "spools",
         background=runtime.background,
         shown=mirrors.presented.to_read,
+        credentials=_client_credentials(runtime),
     )
     artefacts = _snapshot_routes(runtime, mirrors, snapshots, policy)
     upload_pack = UploadPack(

@@ -18,8 +18,9 @@ from cachew.plumbing.streams import Source
 from cachew.upstream import headers as http
 from cachew.upstream.agent import Agents
 from cachew.upstream.backoff import Backoff
+from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.decoding import codings_of
-from cachew.upstream.exchange import Exchange, raw, without_credentials
+from cachew.upstream.exchange import Exchange, raw
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities, Listing
 from cachew.upstream.redirects import Moves, same_origin, split_operation
@@ -145,6 +146,7 @@ class UpstreamClient:
         body: Source | None = None,
         length: int | None = None,
         *,
+        credential: str | None = None,
         first_byte_timeout: float | None = None,
     ) -> UpstreamResponse:
         """Pass a client's request on, as it is, and return the response while its body is still coming.
@@ -154,6 +156,7 @@ class UpstreamClient:
         :param headers: the client's headers; those that must not travel are taken out.
         :param body: the request's body; closed when it has been sent or the request failed.
         :param length: the body's length in bytes; None sends it chunked.
+        :param credential: what to prove oneself with, see :mod:`cachew.upstream.clientcredential`.
         :param first_byte_timeout: seconds, instead of ``timeouts.first_byte``.
         :raise UpstreamUnreachable: when there is no answer, or a redirect that can't be followed.
         :raise UpstreamTimeout: when the answer does not begin in time.
@@ -162,11 +165,11 @@ class UpstreamClient:
         kept = [*http.for_upstream(headers), _AS_IT_IS]
         base, operation = split_operation(url)
         if method == b"GET" and operation.startswith("/info/refs"):
-            response, final = await self._exchange.get_following(url, kept, seconds=seconds)
-            self._moves.note(base, _authorization(kept), split_operation(final)[0])
+            response, final = await self._exchange.get_following(url, kept, credential, seconds=seconds)
+            self._moves.note(base, credential, split_operation(final)[0])
         else:
-            final = self._moves.resolve(base, _authorization(kept)) + operation
-            kept = kept if same_origin(url, final) else without_credentials(kept)
+            final = self._moves.resolve(base, credential) + operation
+            kept += headers_of(credential) if same_origin(url, final) else []
             response = await self._exchange.pass_on(method, final, kept, body, length, seconds=seconds)
         source = self._exchange.body_of(base, response)
         received = raw(response.headers)
@@ -219,11 +222,6 @@ async def _require_object(name: str, status: int, headers: http.RawHeaders, sour
         # A storage elsewhere has no say in which credentials a client shows here.
         raise UpstreamRefused(name, status=status, headers=http.of_refusal(headers) if own else ())
     raise UpstreamUnreachable(name, f"answered {status} to a download")
-
-
-def _authorization(headers: http.RawHeaders) -> str | None:
-    value = http.first(headers, b"authorization")
-    return None if value is None else value.decode("latin-1")
 
 
 def _length(method: bytes, response: IResponse, headers: http.RawHeaders) -> int | None:

@@ -18,13 +18,12 @@ from cachew.plumbing.streams import BytesSource, Source
 from cachew.upstream import headers as http
 from cachew.upstream.agent import Agents
 from cachew.upstream.bodies import SourceBody, Watch, response_source
+from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.decoding import codings_of, decoded
 from cachew.upstream.failures import explain, may_be_stale
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.redirects import CODES, MOST, follow, same_origin, split_operation
 from cachew.upstream.storage import name_of
-
-_CREDENTIALS = frozenset({b"authorization", b"cookie"})
 
 
 class Exchange:
@@ -41,23 +40,27 @@ class Exchange:
         self._reactor, self._agents, self._hosts, self._metrics = reactor, agents, hosts, metrics
         self._idle = idle
 
-    async def get_following(self, url: str, headers: http.RawHeaders, *, seconds: float) -> tuple[IResponse, str]:
-        """Get `info/refs`, following redirects to admitted hosts; credentials stay with the origin they were for.
+    async def get_following(
+        self, url: str, headers: http.RawHeaders, credential: str | None, *, seconds: float
+    ) -> tuple[IResponse, str]:
+        """Get `info/refs`, following redirects to admitted hosts; the credential stays with the origin it was for.
 
+        :param credential: what to prove oneself with, see :mod:`cachew.upstream.clientcredential`.
         :param seconds: how long each answer is waited for.
         :return: the response and the URL that gave it.
         :raise UpstreamUnreachable: when there is none, or a redirect that must not be followed.
         :raise UpstreamTimeout: when it does not begin in time.
         """
         for _ in range(MOST + 1):
-            response = await self._send(self._agents.pooled, b"GET", url, headers, None, None, seconds)
+            shown = [*headers, *headers_of(credential)]
+            response = await self._send(self._agents.pooled, b"GET", url, shown, None, None, seconds)
             self._metrics.upstream_requests.labels("info-refs").inc()
             if response.code not in CODES:
                 return response, url
             self.discard(url, response)
             location = (http.first(raw(response.headers), b"location") or b"").decode("latin-1")
             target = follow(current=url, location=location, hosts=self._hosts)
-            headers = headers if same_origin(url, target) else without_credentials(headers)
+            credential = credential if same_origin(url, target) else None
             url = target
         raise UpstreamUnreachable(split_operation(url)[0], f"redirected more than {MOST} times")
 
@@ -221,8 +224,3 @@ def _known_to_be_cancelled(request: Deferred[IResponse]) -> Deferred[IResponse]:
 def raw(headers: Headers) -> http.RawHeaders:
     """Return Twisted's headers as pairs."""
     return [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
-
-
-def without_credentials(headers: http.RawHeaders) -> http.RawHeaders:
-    """Return headers without what proves who sends them."""
-    return [(name, value) for name, value in headers if name.lower() not in _CREDENTIALS]

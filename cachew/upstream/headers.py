@@ -6,7 +6,7 @@ what an upstream says about its own host, which browsers would take for ours.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -15,9 +15,9 @@ LONGEST_WAIT = 3600.0
 """The longest ``Retry-After``, in seconds, that is believed."""
 
 _REQUEST = frozenset({
-    b"accept", b"accept-language", b"authorization", b"cache-control", b"content-encoding", b"content-language",
-    b"content-type", b"git-protocol", b"if-match", b"if-modified-since", b"if-none-match", b"if-range",
-    b"if-unmodified-since", b"pragma", b"range", b"user-agent",
+    b"accept", b"accept-language", b"cache-control", b"content-encoding", b"content-language", b"content-type",
+    b"git-protocol", b"if-match", b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since",
+    b"pragma", b"range", b"user-agent",
 })  # fmt: skip
 # Bodies are decoded before they leave, so nothing is told of how they were encoded; whoever sends one sets its length.
 _RESPONSE = frozenset({
@@ -38,12 +38,13 @@ _NOT_TO_STORAGES = frozenset({
 _NOT_TO_STORAGES_PREFIXES = (b"proxy-", b"x-forwarded-")
 
 
-def for_upstream(headers: Iterable[tuple[bytes, bytes]], credentials: Collection[bytes] = ()) -> RawHeaders:
-    """Return the headers of a client's request that its upstream may see; the length is set by who sends the body.
+def for_upstream(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    """Return the headers of a client's request that its upstream may see.
 
-    :param credentials: lower-case names of further headers that are credentials at this upstream.
+    What a client proves itself with goes its own way (:mod:`cachew.upstream.clientcredential`), and the length is set
+    by who sends the body.
     """
-    return [(name, value) for name, value in headers if (low := name.lower()) in _REQUEST or low in credentials]
+    return [(name, value) for name, value in headers if name.lower() in _REQUEST]
 
 
 def for_client(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:

@@ -15,6 +15,7 @@ from cachew.plumbing.pktline import Decoder, Packet
 from cachew.plumbing.streams import PIECE, Source, read_start
 from cachew.upstream import headers as http
 from cachew.upstream.advertisement import AdvertisementParser
+from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.exchange import Exchange, raw
 from cachew.upstream.failures import explain_answer
 from cachew.upstream.listing import (
@@ -85,8 +86,12 @@ class RefChecks:
         return listing, capabilities
 
     async def _discover(self, url: str, authorization: str | None) -> tuple[Capabilities, Listing | None]:
-        headers = _headers("application/x-git-upload-pack-advertisement", authorization)
-        response, final = await self._exchange.get_following(url + _INFO_REFS, headers, seconds=self._seconds)
+        response, final = await self._exchange.get_following(
+            url + _INFO_REFS,
+            _headers("application/x-git-upload-pack-advertisement"),
+            authorization,
+            seconds=self._seconds,
+        )
         base = split_operation(final)[0]
         self._moves.note(url, authorization, base)
         parser = AdvertisementParser()
@@ -100,8 +105,11 @@ class RefChecks:
         base = capabilities.base_url
         authorization = check.authorization if same_origin(check.url, base) else None
         body = ls_refs_request(capabilities, check.prefixes)
-        headers = _headers("application/x-git-upload-pack-result", authorization)
-        headers.append((b"Content-Type", b"application/x-git-upload-pack-request"))
+        headers = [
+            *_headers("application/x-git-upload-pack-result"),
+            (b"Content-Type", b"application/x-git-upload-pack-request"),
+            *headers_of(authorization),
+        ]
         response = await self._exchange.ask(base + "/git-upload-pack", headers, body, seconds=self._seconds)
         parser = LsRefsParser(capabilities.object_format, check.before)
         await self._read(base, response, "application/x-git-upload-pack-result", parser)
@@ -146,12 +154,9 @@ async def _parse(source: Source, parser: _Parser, limit: int) -> None:
         raise MalformedListing("it broke off within a packet")
 
 
-def _headers(accept: str, authorization: str | None) -> http.RawHeaders:
-    sent = [
+def _headers(accept: str) -> http.RawHeaders:
+    return [
         (b"Accept", accept.encode()),
         (b"Accept-Encoding", b"gzip"),
         (b"Git-Protocol", b"version=2"),
     ]
-    if authorization is not None:
-        sent.append((b"Authorization", authorization.encode("latin-1")))
-    return sent

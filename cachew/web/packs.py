@@ -138,9 +138,10 @@ class Packs:
             headers.append((b"Git-Protocol", protocol.encode("latin-1")))
         if agent is not None:
             headers.append((b"User-Agent", agent.encode("latin-1")))
-        if (credential := await self._shown(identity, authorization)) is not None:
-            headers.append((b"Authorization", credential.encode("latin-1")))
-        response = await self._client.forward(b"POST", f"{url}/git-upload-pack", headers, body.source(), body.size)
+        credential = await self._shown(identity, authorization)
+        response = await self._client.forward(
+            b"POST", f"{url}/git-upload-pack", headers, body.source(), body.size, credential=credential
+        )
         with owned(response.source):
             kept = {name.lower(): value for name, value in response.headers}
             if response.status != 200:

@@ -22,6 +22,7 @@ from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
 from cachew.upstream.useragent import agent_key
+from cachew.web.access.clientcredentials import AUTHORIZATION_ALONE, ClientCredentials
 from cachew.web.outcome import outcome_of
 
 _RELAYED = ("accept", "content-type", "git-protocol", "user-agent")
@@ -66,6 +67,7 @@ class PassThrough:
     :param spools: a directory for responses that several clients follow.
     :param background: where shared responses are received.
     :param shown: says whose credential is shown for what clients share.
+    :param credentials: says what of a request is its client's credential.
     """
 
     def __init__(
@@ -76,7 +78,9 @@ class PassThrough:
         spools: Path,
         background: Background,
         shown: Shown = as_it_is,
+        credentials: ClientCredentials = AUTHORIZATION_ALONE,
     ) -> None:
+        self._credentials = credentials
         self._client, self._remotes, self._spools, self._shown = client, remotes, spools, shown
         self._responses: Followed[str, _Response] = Followed(start=background.start)
 
@@ -106,6 +110,7 @@ class PassThrough:
             _raw_headers(request),
             _body_of(request) if body is None else BytesSource(body),
             request.body_length if body is None else len(body),
+            credential=self._credentials.of(request, identity.host),
         )
         with owned(response.source):
             if change is not None:
@@ -136,9 +141,10 @@ class PassThrough:
         upstream = await self._client.forward(
             question.method,
             f"{self._remotes.of(question.identity).url}/{question.operation}",
-            _with(question.headers, await self._shown(question.identity, question.authorization)),
+            question.headers,
             question.body.source() if question.body is not None else None,
             question.body.size if question.body is not None else None,
+            credential=await self._shown(question.identity, question.authorization),
         )
         with owned(upstream.source):
             self._spools.mkdir(parents=True, exist_ok=True)
@@ -185,11 +191,6 @@ class _Watched:
 
 def _raw_headers(request: Any) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values]
-
-
-def _with(headers: tuple[tuple[bytes, bytes], ...], authorization: str | None) -> list[tuple[bytes, bytes]]:
-    own = [] if authorization is None else [(b"Authorization", authorization.encode("latin-1"))]
-    return [*headers, *own]
 
 
 def _begin(request: Any, status: int, headers: list[tuple[bytes, bytes]]) -> None:

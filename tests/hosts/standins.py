@@ -26,6 +26,8 @@ class Host(Upstream):
 
     repository = "org/repo"
     """The repository as clients write it, percent-decoded."""
+    base = ""
+    """What comes before it in the host's own URLs, with a slash at its end."""
     users: Sequence[str] = ("x-access-token",)
     """User names that go with a token."""
 
@@ -46,4 +48,19 @@ class GitHub(Host):
     def own_answer(self, exchange: Exchange) -> Refuse | None:
         if exchange.kind not in ("lfs", "lfs-object") and not as_git(exchange):
             return NOT_FOUND
+        return None
+
+
+class Gerrit(Host):
+    """Gerrit, and googlesource.com.
+
+    Whoever may read or push shows a cookie, which `git config http.cookieFile` has git send: go-git/go-git#668.
+    """
+
+    cookies: frozenset[str] = frozenset()
+    """Those that are let in, as ``name=value``; none lets everybody in."""
+
+    def own_answer(self, exchange: Exchange) -> Refuse | None:
+        if self.cookies and exchange.kind != "lfs-object" and exchange.headers.get("cookie") not in self.cookies:
+            return Refuse(401, (("WWW-Authenticate", 'Basic realm="Gerrit"'),), b"Unauthorized")
         return None

@@ -265,13 +265,14 @@ def test_forward(upstream: Any, client: UpstreamClient) -> None:
             b"POST",
             URL + "/git-upload-pack",
             [
-                (b"Authorization", b"Basic me"), (b"Host", b"cachew.example"), (b"X-Forwarded-For", b"10.0.0.9"),
+                (b"Authorization", b"Basic other"), (b"Host", b"cachew.example"), (b"X-Forwarded-For", b"10.0.0.9"),
                 (b"Connection", b"close, X-Private"), (b"X-Private", b"1"), (b"Proxy-Authorization", b"p"),
                 (b"Content-Length", b"999"), (b"Transfer-Encoding", b"chunked"), (b"Git-Protocol", b"version=2"),
                 (b"Expect", b"100-continue"), (b"Forwarded", b"for=10.0.0.9"),
             ],
             BytesSource(b"wants"),
             5,
+            credential="Basic me",
         )
     )  # fmt: skip
     assert (response.status, response.length) == (200, 4)
@@ -363,15 +364,33 @@ def test_forward_redirect(upstream: Any, client: UpstreamClient) -> None:
     upstream.say(301, Location="https://git.example/new/info/refs?service=git-receive-pack")
     for _ in range(3):
         upstream.say(200)
-    mine = [(b"authorization", b"Basic me")]
-    response = result_of(client.forward(b"GET", URL + "/info/refs?service=git-receive-pack", mine))
+    mine = "Basic me\ncookie: o=git-1"
+    refs = URL + "/info/refs?service=git-receive-pack"
+    response = result_of(client.forward(b"GET", refs, [], credential=mine))
     assert response.url.startswith("https://git.example/new/")
-    result_of(client.forward(b"POST", URL + "/git-receive-pack", mine, BytesSource(b""), 0))
+    result_of(client.forward(b"POST", URL + "/git-receive-pack", [], BytesSource(b""), 0, credential=mine))
     result_of(client.forward(b"POST", URL + "/git-receive-pack", [], BytesSource(b""), 0))
     assert [seen.url for seen in upstream.seen[2:]] == [
         "git.example/new/git-receive-pack",
         "git.example/org/repo/git-receive-pack",
     ]
+    shown = [(seen.headers.get("authorization"), seen.headers.get("cookie")) for seen in upstream.seen]
+    assert shown == [("Basic me", "o=git-1")] * 3 + [(None, None)]
+
+
+def test_no_credential_of_any_kind_leaves_its_origin(upstream: Any, client: UpstreamClient) -> None:
+    """Where info/refs is redirected to another origin, neither Authorization nor a cookie or key goes along."""
+    upstream.say(301, Location="https://other.example/new/info/refs?service=git-receive-pack")
+    upstream.say(200)
+    upstream.say(200)
+    mine = "Basic me\ncookie: o=git-1\nx-key: 1"
+    refs = URL + "/info/refs?service=git-receive-pack"
+    result_of(client.forward(b"GET", refs, [(b"Accept", b"*/*")], credential=mine))
+    result_of(client.forward(b"POST", URL + "/git-receive-pack", [], BytesSource(b""), 0, credential=mine))
+    assert upstream.seen[0].headers["x-key"] == "1"
+    for seen in upstream.seen[1:]:
+        assert seen.url.startswith("other.example/new/")
+        assert not {"authorization", "cookie", "x-key"} & set(seen.headers)
 
 
 def test_forward_post_redirect(upstream: Any, client: UpstreamClient) -> None:

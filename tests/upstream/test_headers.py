@@ -19,11 +19,6 @@ def test_only_what_is_listed_travels(name: bytes) -> None:
     assert for_upstream(headers) == for_client(headers) == [(b"CONTENT-TYPE", b"2")]
 
 
-def test_a_hosts_own_credentials_travel() -> None:
-    """What counts as a credential at an upstream is relayed to it besides."""
-    assert for_upstream([(b"Cookie", b"o=1"), (b"X-Key", b"2")], {b"cookie"}) == [(b"Cookie", b"o=1")]
-
-
 @pytest.mark.parametrize("name", [b"Host", b"Content_Length", b"Transfer-Encoding", b"Range", b"Proxy-X", b"a b", b""])
 def test_a_storage_sees_what_it_wants_to(name: bytes) -> None:
     """A storage is shown what its upstream says, but nothing that governs the exchange itself."""

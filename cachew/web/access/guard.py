@@ -7,10 +7,10 @@ upstream may be shown on its behalf. The server's own is looked up where the ups
 
 from typing import Any
 
-from cachew.http.headertext import text_of
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
 from cachew.upstream.verdicts import Verdicts
+from cachew.web.access.clientcredentials import AUTHORIZATION_ALONE, ClientCredentials
 
 
 class UpstreamGuard:
@@ -18,10 +18,17 @@ class UpstreamGuard:
 
     :param verdicts: what upstreams said.
     :param background: where it is found out which repositories are public.
+    :param credentials: says what of a request is its client's credential.
     """
 
-    def __init__(self, *, verdicts: Verdicts, background: Background) -> None:
-        self._verdicts, self._background = verdicts, background
+    def __init__(
+        self,
+        *,
+        verdicts: Verdicts,
+        background: Background,
+        credentials: ClientCredentials = AUTHORIZATION_ALONE,
+    ) -> None:
+        self._verdicts, self._background, self._credentials = verdicts, background, credentials
 
     async def admit(self, request: Any, identity: Identity) -> None:
         """Let a request through.
@@ -29,18 +36,18 @@ class UpstreamGuard:
         :raise UpstreamRefused: when the upstream does not let this client in.
         :raise UpstreamError: when it can't be asked and no verdict is valid.
         """
-        authorization = _authorization(request)
+        authorization = self._credentials.of(request, identity.host)
         await self._verdicts.admit(identity, authorization)
         if authorization is not None and self._verdicts.might_be_public(identity):
             looking = self._verdicts.find_out_whether_public(identity)
             self._background.start(looking, f"public or not, of {identity.name}")
 
     def credential(self, request: Any, identity: Identity) -> str | None:
-        """Return the client's own ``Authorization``; None when everybody may read the repository.
+        """Return the client's own; None when everybody may read the repository.
 
         A credential goes nowhere where it isn't needed.
         """
-        return None if self._verdicts.allows(identity, None) else _authorization(request)
+        return None if self._verdicts.allows(identity, None) else self._credentials.of(request, identity.host)
 
 
 class TrustedNetworkGuard:
@@ -52,8 +59,3 @@ class TrustedNetworkGuard:
     def credential(self, request: Any, identity: Identity) -> str | None:
         """Return nothing of the client's."""
         return None
-
-
-def _authorization(request: Any) -> str | None:
-    values = request.requestHeaders.getRawHeaders(b"authorization")
-    return None if not values else text_of("Authorization", values)

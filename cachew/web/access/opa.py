@@ -7,6 +7,7 @@ meant to run beside the server, and a policy that changes shall hold at once.
 """
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -28,11 +29,15 @@ class ExternalDecision:
     :param http: a treq client, which asks it.
     :param clock: where the time limit comes from.
     :param timeout: seconds that a decision may take.
+    :param withheld: lower-case names of headers that are credentials somewhere.
     """
 
     log = Logger()
 
-    def __init__(self, *, url: str, http: Any, clock: IReactorTime, timeout: float) -> None:
+    def __init__(
+        self, *, url: str, http: Any, clock: IReactorTime, timeout: float, withheld: Collection[str] = ()
+    ) -> None:
+        self._withheld = frozenset({*_WITHHELD, *withheld})
         self._url, self._http, self._clock, self._timeout = url, http, clock, timeout
 
     async def require(self, asked: Asked, peer: str) -> None:
@@ -42,7 +47,7 @@ class ExternalDecision:
         :raise Forbidden: when it does not.
         :raise Busy: when it does not say anything that can be understood.
         """
-        work = Deferred.fromCoroutine(self._ask(_input(asked, peer)))
+        work = Deferred.fromCoroutine(self._ask(_input(asked, peer, self._withheld)))
         try:
             allowed = await work.addTimeout(self._timeout, self._clock)
         except (DeferredTimeout, Exception) as error:
@@ -61,11 +66,11 @@ class ExternalDecision:
         return (result.get("allow") if isinstance(result, dict) else result) is True
 
 
-def _input(asked: Asked, peer: str) -> dict[str, object]:
+def _input(asked: Asked, peer: str, withheld: Collection[str]) -> dict[str, object]:
     return {
         "method": asked.method,
         "path": [segment for segment in asked.path.split("/") if segment],
-        "headers": {name: value for name, value in asked.headers.items() if name not in _WITHHELD},
+        "headers": {name: value for name, value in asked.headers.items() if name not in withheld},
         "remote_addr": peer,
         "address": None if asked.address is None else str(asked.address),
     }
