@@ -4,10 +4,10 @@ One contract suite (``tests/contracts``) holds every backend to the MUSTs writte
 what a cache never does is to give out something that was not stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
 
 from cachew.plumbing.streams import Source
 
@@ -174,3 +174,14 @@ class Cache(Protocol):
 
     async def sweep(self) -> None:
         """Remove what has expired and what nobody can see any more; to be called now and then."""
+
+
+@runtime_checkable
+class Scrubbed(Protocol):
+    """A cache whose storage may forget what it holds without a word."""
+
+    def scrub(self, pace: Callable[[int], Awaitable[object]]) -> Coroutine[Any, Any, None]:
+        """Read everything; what is damaged is removed.
+
+        :param pace: awaited after each piece with the bytes that were read.
+        """

@@ -5,7 +5,7 @@ authority has the same object; when it has another one or none the copy is remov
 bounded while, then the copy is served and the answer is used when it comes. A tier that fails is as good as empty.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Unpack
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from cachew.cache.backfill import Copies, FarEntry, copy
 from cachew.cache.failover import NearEntry
-from cachew.cache.interface import Cache, Entry, ObjectInfo, Options, Stats, Writer
+from cachew.cache.interface import Cache, Entry, ObjectInfo, Options, Scrubbed, Stats, Writer
 from cachew.cache.naming import entity_tag, namespace_name, object_key
 from cachew.cache.tieredwriter import TieredWriter, abort_all
 from cachew.cache.tiers import Tier
@@ -339,6 +339,15 @@ class TieredCache:
             except StorageUnavailable:
                 continue
         raise StorageUnavailable("every cache tier fails")
+
+    async def scrub(self, pace: Callable[[int], Awaitable[object]]) -> None:
+        """Read all that tiers on disks have; what is damaged is removed. Object stores see to their disks themselves.
+
+        :param pace: awaited after each piece with the bytes that were read.
+        """
+        for tier in self._tiers:
+            if isinstance(tier.cache, Scrubbed):
+                await tier.ask(tier.cache.scrub(pace))
 
     async def sweep(self) -> None:
         """Sweep every tier."""

@@ -124,6 +124,10 @@ class GitSettings(Section):
         "1h", "How often the bundle lists for ``git clone --bundle-uri`` are brought up to date; 0s: on request only."
     )
     mirror_snapshot_interval: DurationOrZero = key("2h", "How often mirror snapshots are made; 0s: never.")
+    scrub_interval: DurationOrZero = key(
+        "24h", "How often all that is kept is read and verified: mirrors, packs, cached objects; 0s: never."
+    )
+    scrub_rate: Bound = key("50MB", "How many bytes a second that may read.")
     repack_interval: DurationOrZero = key("24h", "How often mirrors are repacked; 0s: never.")
     snapshot_max_age: Duration = key("24h", "An unchanged snapshot is made again when it is older than this.")
     replica_timeout: Duration = key(

@@ -1,7 +1,7 @@
 """All mirrors of this server: found at start, made on demand, at most one per repository."""
 
 import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from cachew.mirrors.repository import GitRunner, remove_tree
 from cachew.mirrors.transfer import Remote
 from cachew.plumbing.background import Background
 from cachew.plumbing.disk import free_bytes
-from cachew.plumbing.errors import BadPath, CachewError, CorruptObject, NotFound, StorageFull, UpstreamUnreachable
+from cachew.plumbing.errors import BadPath, CachewError, NotFound, StorageFull, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
@@ -29,7 +29,6 @@ _ASIDE = ".aside"
 _FIRST_RETRY = 10.0
 _LAST_RETRY = 600.0
 _EMPTY_KEPT = 1000
-_TRIES = 3
 
 Seed = Callable[[Identity, Path], Coroutine[Any, Any, bool]]
 """Fills a directory from a mirror snapshot of the repository and says whether there was one."""
@@ -286,17 +285,6 @@ class Mirrors:
             raise NotFound(f"{identity.name} is not mirrored any more")
         return mirror
 
-    async def proven(self, identity: Identity) -> Mirror:
-        """Return the repository's mirror as :meth:`made` does, after all that is in it was verified.
-
-        :raise CachewError: when it can't be made, or is damaged again and again.
-        """
-        for _ in range(_TRIES):
-            mirror = await self.made(identity)
-            if await mirror.verification.proven() and mirror.ready:
-                return mirror
-        raise CorruptObject(f"the mirror of {identity.name} is damaged whenever it is made")
-
     def _may_try(self, identity: Identity) -> bool:
         attempts = self._attempts.get(identity)
         return attempts is None or self._clock.seconds() >= attempts.again_at
@@ -349,6 +337,16 @@ class Mirrors:
             return seed(identity, directory)
 
         return fill
+
+    async def scrub(self, pace: Callable[[int], Awaitable[object]]) -> None:
+        """Read all that is in the mirrors; one that is damaged is mended or made anew.
+
+        :param pace: awaited after each file with the bytes that were read.
+        """
+        for mirror in list(self):
+            repository = mirror.examined()
+            if repository is not None and not await repository.scrub(pace) and mirror.examined() is repository:
+                mirror.verification.doubt(serving=False, failed=False)
 
     async def stop(self) -> None:
         """Break off every clone, fetch and check under way, and wait until it is cleaned up."""

@@ -21,6 +21,7 @@ from cachew.mirrors.checksums import fits, holds, is_derived, summed_files
 
 LEDGER = "verified.json"
 Stamp = tuple[int, int, int, int]
+_DAMAGED: Stamp = (0, 0, 0, 0)
 _AGAIN = 3
 _LOST = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EINVAL})
 
@@ -72,6 +73,11 @@ class Ledger:
             aside.write_text(text)
             aside.replace(self._directory / LEDGER)
 
+    def names(self) -> list[str]:
+        """Return the files that there are and those that should be."""
+        with self._lock:
+            return sorted({*summed_files(self._directory), *self._seen})
+
     def changed(self, *, writing: bool = False) -> str:
         """Return a file that is not as it was verified, or nothing; this looks at no content and takes no time.
 
@@ -121,8 +127,8 @@ class Ledger:
             if before is None and is_derived(name):
                 self._seen.pop(name, None)
                 return True
-            if sound and before is not None:
-                self._seen[name] = before
+            if before is not None:
+                self._seen[name] = before if sound else _DAMAGED
         return sound
 
     def _is_sound(self, path: Path) -> bool:

@@ -34,7 +34,7 @@ from cachew.mirrors.setaside import SetAside
 from cachew.mirrors.transfer import Remote, Transfer
 from cachew.mirrors.verification import Verification
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import CachewError, NotFound, ProcessFailed
+from cachew.plumbing.errors import CachewError, CorruptObject, NotFound, ProcessFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.sharedlock import SharedLock
@@ -457,6 +457,26 @@ class Mirror:
             return True
         self.verification.doubt(serving=False, failed=False)
         return False
+
+    async def prove(self) -> Callable[[], None]:
+        """Have everything in it verified before something is made of it.
+
+        :return: what raises :class:`CorruptObject` when it is not what was verified any more.
+        :raise CorruptObject: when it is damaged; it is made anew then.
+        """
+        if not await self.verification.proven():
+            raise CorruptObject(f"the mirror of {self.identity.name} is damaged and is made anew")
+        instance = self.instance
+
+        def check() -> None:
+            if self.instance != instance or not self.intact():
+                raise CorruptObject(f"the mirror of {self.identity.name} was damaged meanwhile")
+
+        return check
+
+    def suspect(self) -> None:
+        """Have it looked at, because git has failed on it."""
+        self.verification.doubt(serving=True)
 
     def _git_failed(self, failure: ProcessFailed) -> None:
         # A fetch fails for its upstream's sake most of the time.

@@ -7,7 +7,7 @@ other command writes.
 import os
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -430,6 +430,20 @@ class Repository:
         for command in commands:
             await self._write(command, seconds=self._git.maintenance_timeout, replaced=True)
 
+    async def scrub(self, pace: Callable[[int], Awaitable[object]]) -> bool:
+        """Read every file that has a checksum, one after the other; say whether all are sound.
+
+        :param pace: awaited after each with the bytes that were read.
+        """
+        for name in await self._git.threads(self.ledger.names):
+            size = await self._git.threads(_size_of, self.directory / name)
+            # What has gone since may have been replaced by git.
+            bad = await self._git.threads(self.ledger.verify, [name]) if size is not None else []
+            if bad:
+                return False
+            await pace(size or 0)
+        return True
+
     async def examine(self, upstream_url: str, *, contents: bool) -> Found:
         """Find out what is damaged; see :func:`cachew.mirrors.examination.examine`."""
         config, digits = self._config(upstream_url), self._digits
@@ -487,6 +501,10 @@ class Repository:
         """Return the bytes that the packs take."""
         pack = self.directory / "objects" / "pack"
         return sum(entry.stat().st_size for entry in os.scandir(pack) if entry.is_file(follow_symlinks=False))
+
+
+def _size_of(path: Path) -> int | None:
+    return path.stat().st_size if path.exists() else None
 
 
 def _lines(output: bytes) -> list[str]:

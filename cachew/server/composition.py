@@ -69,6 +69,7 @@ def compose(runtime: Runtime) -> Parts:
         places=places,
         records=store.records,
         seeder=make_seeder(runtime, store=store, check=check),
+        withdraw=lambda name, since: snapshots.productions.withdraw(name, since),
     )
     snapshots = make_snapshots(
         runtime,

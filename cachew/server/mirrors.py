@@ -1,8 +1,9 @@
 """The mirrors, the ref gate in front of them, and who may read them as their upstreams say."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import GitCommands, GitSettings
@@ -10,6 +11,7 @@ from cachew.mirrors.following import Following, index_behind
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.listings import Listings
+from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.packindex import OpenIndexes
 from cachew.mirrors.repository import GitRunner
 from cachew.mirrors.staleness import Staleness
@@ -115,12 +117,14 @@ def make_mirrors(
     places: Places,
     records: Records,
     seeder: Seeder,
+    withdraw: Callable[[str, float], Coroutine[Any, Any, None]],
 ) -> MirrorParts:
     """Make the mirrors.
 
     :param remotes: the ways to upstreams.
     :param records: what replicas share.
     :param seeder: fills new mirrors from mirror snapshots.
+    :param withdraw: removes what was made of a repository since a moment, because its mirror was damaged.
     """
     settings = runtime.settings
     listings = Listings(limit=settings.limits.listings)
@@ -134,6 +138,10 @@ def make_mirrors(
         tidying.checked(identity)
         following.listed(identity, listing, started)
 
+    def damaged(mirror: Mirror, since: float) -> None:
+        name = mirror.identity.name
+        runtime.background.start(withdraw(name, since), f"withdrawal of {name}")
+
     collection = _collection(
         runtime,
         remotes,
@@ -144,6 +152,7 @@ def make_mirrors(
         listings,
         on_grown=lambda identity: tidying.grown(identity),
         on_forgotten=forgotten,
+        on_damage=damaged,
     )
     following = Following(mirrors=collection, background=runtime.background)
     public = _public_record(runtime, records)
@@ -221,6 +230,7 @@ def _collection(
     *,
     on_grown: Callable[[Identity], None],
     on_forgotten: Callable[[Identity], None],
+    on_damage: Callable[[Mirror, float], None],
 ) -> Mirrors:
     git = runtime.settings.git
     return Mirrors(
@@ -247,6 +257,7 @@ def _collection(
         on_ready=index_behind(runtime.background),
         on_grown=on_grown,
         on_forgotten=on_forgotten,
+        on_damage=on_damage,
         discovered=False,
         min_free=runtime.settings.limits.min_free,
         grammar=runtime.grammar,

@@ -15,6 +15,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from cachew.plumbing.lag import LagWatch
 from cachew.plumbing.periodic import Periodic
+from cachew.plumbing.scrubbing import Scrub
 from cachew.replicas.conditions import ConditionCheck
 from cachew.server.cache import StoreParts
 from cachew.server.lifecycle import Step
@@ -74,6 +75,7 @@ def jobs(
         LagWatch(clock=clock, observe=runtime.metrics.note_reactor_lag),
         Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=web.dashboard.sample, clock=clock),
         Periodic(name="tidying", interval=_TIDY_INTERVAL, work=mirrors.tidying.tidy, clock=clock, now=True),
+        *_scrub(runtime, store, mirrors),
         Periodic(name="cache probe", interval=_PROBE_INTERVAL, work=store.cache.probe, clock=clock),
         Periodic(
             name="condition check",
@@ -85,6 +87,26 @@ def jobs(
         Periodic(name="clone counts", interval=_COUNT_INTERVAL, work=store.clones.flush, clock=clock),
         Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=store.cache.sweep, clock=clock),
     ]
+
+
+def _scrub(runtime: Runtime, store: StoreParts, mirrors: MirrorParts) -> Sequence[IService]:
+    git = runtime.settings.git
+    if not git.scrub_interval:
+        return []
+    scrub = Scrub(
+        areas=[
+            ("mirrors", mirrors.collection.scrub),
+            ("kept packs", store.pack_cache.scrub),
+            ("cached objects", store.cache.scrub),
+        ],
+        interval=git.scrub_interval,
+        rate=git.scrub_rate,
+        file=runtime.state / "scrubbed.json",
+        clock=runtime.reactor,
+        now=runtime.environment.wall_clock,
+        threads=runtime.threads,
+    )
+    return [Periodic(name="scrub", interval=scrub.turn_interval, work=scrub.turn, clock=runtime.reactor)]
 
 
 def shell(runtime: Runtime, namespace: Mapping[str, Any]) -> Sequence[IService]:

@@ -87,7 +87,7 @@ class Archiver:
             clone = await self._describe(mirror, variant)
             git_directory = directory / "source" if clone.filter else root / ".git"
             files = bare_files(clone) if clone.filter else git_files(clone)
-            await self._threads(_lay_out, mirror.directory, git_directory, files)
+            await self._threads(_lay_out, mirror, git_directory, files)
         what = f"{clone.commit} of {mirror.identity.name}"
         with _told(what):
             await self._fill_index(git_directory, root, clone.commit, what)
@@ -223,10 +223,11 @@ def _object_segments(objects: Path) -> list[tarzst.Segment]:
     return list(packed.segments(packed.members(objects, "./.git/objects")))
 
 
-def _lay_out(mirror: Path, git: Path, files: Mapping[str, str]) -> None:
-    packed.link_tree(mirror / "objects", git / "objects", skip=_SERVERS_OWN)
+def _lay_out(mirror: Mirror, git: Path, files: Mapping[str, str]) -> None:
+    with mirror.relinking():
+        packed.link_tree(mirror.directory / "objects", git / "objects", skip=_SERVERS_OWN)
     _write_files(git, files)
-    packed.copy_cut(mirror, git)
+    packed.copy_cut(mirror.directory, git)
 
 
 def _write_files(git: Path, files: Mapping[str, str]) -> None:

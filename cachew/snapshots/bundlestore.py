@@ -105,7 +105,9 @@ class BundleStore:
             await self._bundles.write(mirror, list(step.revisions), begin)
 
         key = _bundle_key(identity, step.listed.name)
-        await self._productions.run(Order(key, identity.name, make)).ended()
+        await self._productions.run(
+            Order(key, identity.name, make, mirror=lambda: self._ready_mirror(identity))
+        ).ended()
         return step.after
 
     async def _holds_anything(self, mirror: Mirror, revisions: tuple[str, ...]) -> bool:

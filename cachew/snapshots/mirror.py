@@ -1,7 +1,7 @@
 """What snapshots need of a mirror, and nothing else of it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -45,6 +45,19 @@ class Mirror(Protocol):
 
     def exclusive(self) -> AbstractAsyncContextManager[None]:
         """Hold fetches, repacks and other archives off while the block runs."""
+
+    async def prove(self) -> Callable[[], None]:
+        """Have everything in it verified before something is made of it.
+
+        :return: what raises ``CorruptObject`` when it is not what was verified any more.
+        :raise CorruptObject: when it is damaged; it is made anew then.
+        """
+
+    def suspect(self) -> None:
+        """Have it looked at, because git has failed on it."""
+
+    def relinking(self) -> AbstractContextManager[None]:
+        """Make or remove links to its files while the block runs (blocking)."""
 
 
 FindMirror = Callable[[Identity], Mirror | None]

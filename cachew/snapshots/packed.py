@@ -5,6 +5,7 @@ passes through a pipe or the reactor. The system's tar does the rest of an archi
 """
 
 import os
+import shutil
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -73,6 +74,12 @@ def copy_cut(source: Path, target: Path) -> None:
     """Have one repository end where another does that its objects are from (blocking)."""
     with suppress(FileNotFoundError):
         (target / SHALLOW).write_bytes((source / SHALLOW).read_bytes())
+
+
+def unlink_objects(directory: Path) -> None:
+    """Remove the links to a mirror's objects below a directory that things are made in (blocking)."""
+    for objects in (*directory.glob("*/objects"), *directory.glob("*/.git/objects")):
+        shutil.rmtree(objects, ignore_errors=True)
 
 
 def link_tree(source: Path, target: Path, *, skip: Iterable[str] = ()) -> None:

@@ -7,6 +7,7 @@ leave and it goes on. What fails leaves no trace.
 
 import shutil
 import tempfile
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -29,6 +30,8 @@ from cachew.plumbing.jobs import Slots
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import Source
 from cachew.plumbing.threads import made_in_thread
+from cachew.snapshots.mirror import Mirror
+from cachew.snapshots.packed import unlink_objects
 from cachew.snapshots.variants import NAMESPACE
 
 Begin = Callable[[Mapping[str, str]], Awaitable[Sink]]
@@ -36,6 +39,12 @@ Begin = Callable[[Mapping[str, str]], Awaitable[Sink]]
 
 Make = Callable[[Path, Begin], Coroutine[Any, Any, None]]
 """Makes one thing: in an empty directory of its own; it begins once it can say what it makes."""
+
+
+_REMEMBERED = 100
+
+ReadyMirrorOf = Callable[[], Awaitable[Mirror]]
+"""Gives the mirror that something is made of."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class Order:
     :param owner: whose turn it counts as: the repository's name.
     :param make: makes it.
     :param requires: awaited before it takes a place among what is being made.
+    :param mirror: gives what it is made of, which is verified before and must not have changed by the end.
     :param ttl: seconds that it may be kept; None for as long as the cache keeps things.
     """
 
@@ -54,6 +64,7 @@ class Order:
     make: Make
     requires: Callable[[], Awaitable[object]] | None = None
     ttl: float | None = None
+    mirror: ReadyMirrorOf | None = None
 
 
 class Production:
@@ -161,6 +172,7 @@ class Productions:
         self._numbers = count(1)
         self._running: dict[str, Production] = {}
         self._work: dict[str, Deferred[None]] = {}
+        self._stored: dict[str, OrderedDict[str, float]] = {}
 
     async def start(self) -> None:
         """Remove what a killed server left behind."""
@@ -240,20 +252,47 @@ class Productions:
             await order.requires()
         async with self._slots.take(order.owner):
             started = self._clock.seconds()
+            mirror = await order.mirror() if order.mirror is not None else None
+            sound = await mirror.prove() if mirror is not None else None
             directory = await made_in_thread(
                 self._threads, lambda: _make_directory(self._scratch), give_up=_remove_directory
             )
             try:
-                stored = await self._make(order, production, spool, directory)
+                stored = await self._make(order, production, spool, directory, sound or _nothing)
+            except ProcessFailed:
+                if mirror is not None:
+                    mirror.suspect()
+                raise
             finally:
-                await self._threads(_remove_directory, directory)
+                await self._threads(_remove_links, directory, mirror)
+            self._note(order, started)
             seconds = self._clock.seconds() - started
             what = "made {key}, {size} bytes in {seconds:.1f}s"
             if not stored:
                 what = "{key} was stored by another replica while it was made here"
             self.log.info(what, key=order.key, size=spool.size, seconds=seconds)
 
-    async def _make(self, order: Order, production: Production, spool: Spool, directory: Path) -> bool:
+    def _note(self, order: Order, started: float) -> None:
+        """Remember what was made of which mirror, and when that was begun."""
+        made = self._stored.setdefault(order.owner, OrderedDict())
+        made[order.key] = started
+        made.move_to_end(order.key)
+        if len(made) > _REMEMBERED:
+            made.popitem(last=False)
+
+    async def withdraw(self, owner: str, since: float) -> None:
+        """Remove from the cache what was made of a repository since a moment, because it may be damaged.
+
+        :param since: seconds since the epoch.
+        """
+        made = self._stored.pop(owner, OrderedDict())
+        for key in [key for key, started in made.items() if started >= since]:
+            self.log.warn("withdrawing {key}, which may be damaged", key=key)
+            await self._cache.delete(NAMESPACE, key)
+
+    async def _make(
+        self, order: Order, production: Production, spool: Spool, directory: Path, sound: Callable[[], None]
+    ) -> bool:
         """Make and store something; False when another replica has stored it meanwhile."""
         storing = Storing()
 
@@ -273,6 +312,7 @@ class Productions:
 
         try:
             await order.make(directory, begin)
+            sound()
             spool.finish()
             try:
                 await storing.commit()
@@ -281,6 +321,17 @@ class Productions:
             return True
         finally:
             await storing.abort()
+
+
+def _nothing() -> None:
+    """Find no fault with what nothing is known of."""
+
+
+def _remove_links(directory: Path, mirror: Mirror | None) -> None:
+    if mirror is not None:
+        with mirror.relinking():
+            unlink_objects(directory)
+    _remove_directory(directory)
 
 
 def _make_directory(scratch: Path) -> Path:

@@ -198,7 +198,8 @@ def _configuration(object_format: str) -> dict[str, str]:
 
 
 def _copy(mirror: Mirror, copy: Path, refs: Mapping[str, str]) -> None:
-    packed.link_tree(mirror.directory / "objects", copy / "objects", skip=_LEFT_OUT)
+    with mirror.relinking():
+        packed.link_tree(mirror.directory / "objects", copy / "objects", skip=_LEFT_OUT)
     (copy / "refs").mkdir()
     (copy / "HEAD").write_bytes((mirror.directory / "HEAD").read_bytes())
     (copy / "packed-refs").write_bytes(packed_refs(refs).encode("utf-8", "surrogateescape"))

@@ -70,6 +70,7 @@ class Snapshots:
                 owner=identity.name,
                 make=make,
                 requires=lambda: ready_mirror(identity),
+                mirror=lambda: ready_mirror(identity),
             )
         )
 

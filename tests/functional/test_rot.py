@@ -159,6 +159,58 @@ async def test_a_cached_snapshot_that_rots_is_made_anew_while_the_client_waits(
     flush_logged_errors()
 
 
+@pytest.mark.parametrize("what", [FILES[0], FILES[1], "garbage in config", "garbage in packed-refs", "no objects"])
+@pytest_twisted.ensureDeferred
+async def test_no_artefact_is_made_of_a_mirror_that_rots(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, what: str, flush_logged_errors: Any
+) -> None:
+    """A snapshot that is asked for while the mirror is damaged is whole, and so is the bundle after it."""
+    cachew, mirror = await start_mirrored(start, git)
+    spoil(mirror.directory, what)
+    await cachew_command(reactor, git, "--url", cachew.url, "git", "restore", URL, "restored")
+    await git.run("-C", "restored", "fsck", "--strict")
+    assert (await git.run("-C", "restored", "rev-parse", "HEAD")).out == repository.commit()
+    await is_whole(cachew, git, repository)
+    flush_logged_errors()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_snapshot_makes_its_mirror_not_suspect(
+    upstream: Upstream, repository: Repository, git: Git, start: Start
+) -> None:
+    """The links that a snapshot is made of come and go without the mirror being read again."""
+    cachew, mirror = await start_mirrored(start, git)
+    for query in ("", "?filter=blob:none"):
+        assert (await ask(reactor, cachew.url, "GET", SNAPSHOT + query)).status == 200
+        await cachew.quiet()
+        assert mirror.intact() and mirror.repository.ledger.unverified() == []
+    assert cachew.served().get("upstream", 0) == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_scrub_finds_what_nobody_asks_for(
+    upstream: Upstream, repository: Repository, git: Git, start: Start, flush_logged_errors: Any
+) -> None:
+    """Mirrors, kept packs and cached objects are read by and by; what is damaged is made anew or removed."""
+    cachew, _ = await start_mirrored(start, git)
+    await clones(git, repository, "first")
+    assert (await ask(reactor, cachew.url, "GET", SNAPSHOT)).status == 200
+    for pattern in ("mirrors/git.example/*/objects/pack/*.pack", "packs/*.pack", "cache/objects/**/*"):
+        await damaged_files(cachew, pattern)
+
+    async def pace(size: int) -> None:
+        pass
+
+    await cachew.parts.mirrors.collection.scrub(pace)
+    await cachew.parts.store.pack_cache.scrub(pace)
+    await cachew.parts.store.cache.scrub(pace)
+    await is_whole(cachew, git, repository)
+    metrics = await cachew.metrics()
+    for what in (b"mirror", b"pack", b"object"):
+        assert b'cachew_damage_total{what="%s"} 1.0' % what in metrics
+    flush_logged_errors()
+
+
 @pytest.mark.parametrize("down", [False, True], ids=["running", "down"])
 @pytest_twisted.ensureDeferred
 async def test_a_kept_pack_that_rots_is_not_sent(

@@ -9,8 +9,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from cachew.mirrors.identity import Grammar, Identity
 from cachew.mirrors.machine import State
 from cachew.mirrors.record import RECORD, Record, read
-from cachew.plumbing.errors import NotFound, ProcessFailed, StorageFull, UpstreamUnreachable
+from cachew.plumbing.errors import CorruptObject, NotFound, ProcessFailed, StorageFull, UpstreamUnreachable
 from tests.cleanliness import FlushLoggedErrors
+from tests.fakes.archives import trailed
 from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, oid, unreachable
 from tests.fakes.settled import failure_of, value_of
 
@@ -95,12 +96,35 @@ def test_a_damaged_mirror_is_made_anew_though_nobody_asks(house: MirrorHouse) ->
     assert count("cachew_mirror_checks_total", {"outcome": "damaged"}) == 1
 
 
-def test_something_is_made_of_a_mirror_only_after_it_was_verified(house: MirrorHouse) -> None:
-    """What is made is made of a sound mirror: a damaged one is made anew before."""
+def test_a_mirror_is_verified_before_something_is_made_of_it(house: MirrorHouse) -> None:
+    """What is to be made of a damaged mirror is not made; nor what is made of one that changes meanwhile."""
     mirror = value_of(house.made())
+    check = value_of(Deferred.fromCoroutine(mirror.prove()))
+    check()
+    (mirror.directory / "HEAD").write_text("nonsense")
+    with pytest.raises(CorruptObject):
+        check()
+    assert (mirror.directory / "HEAD").read_text() == "ref: refs/heads/main\n"
     (mirror.directory / "objects/pack").rmdir()
-    assert value_of(Deferred.fromCoroutine(house.mirrors.proven(REPOSITORY))) is mirror
+    house.clock.advance(100)
+    assert isinstance(failure_of(Deferred.fromCoroutine(mirror.prove())), CorruptObject)
     assert mirror.ready and len(house.ready) == 2
+    value_of(Deferred.fromCoroutine(mirror.prove()))()
+
+
+def test_a_scrub_finds_what_nobody_asks_for(house: MirrorHouse) -> None:
+    """A pack that rots where nobody looks has the mirror made anew; the pace is kept."""
+    mirror, read = value_of(house.made()), list[int]()
+
+    async def pace(size: int) -> None:
+        read.append(size)
+
+    for suffix in ("pack", "idx"):
+        (mirror.directory / f"objects/pack/pack-1.{suffix}").write_bytes(trailed(bytes(12) + trailed(b"")))
+    value_of(Deferred.fromCoroutine(house.mirrors.scrub(pace)))
+    assert len(house.ready) == 2 and mirror.ready and read and "pack-1" in (mirror.damage or "")
+    value_of(Deferred.fromCoroutine(house.mirrors.scrub(pace)))
+    assert len(house.ready) == 2
 
 
 def test_a_restart(house: MirrorHouse) -> None:

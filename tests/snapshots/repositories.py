@@ -4,8 +4,8 @@ import io
 import os
 import subprocess
 import tarfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,9 @@ class BareMirror:
     object_format: str = "sha1"
     ready: bool = True
     held: list[bool] = field(default_factory=list)
+    proofs: int = 0
+    suspicions: int = 0
+    changed: Exception | None = None
 
     @property
     def refs(self) -> Mapping[str, str]:
@@ -78,6 +81,24 @@ class BareMirror:
         """Note that it was held."""
         self.held.append(True)
         yield
+
+    async def prove(self) -> Callable[[], None]:
+        """Believe that it is sound."""
+        self.proofs += 1
+        return self.still_sound
+
+    def still_sound(self) -> None:
+        """Raise what the test says."""
+        if self.changed is not None:
+            raise self.changed
+
+    def suspect(self) -> None:
+        """Note it."""
+        self.suspicions += 1
+
+    def relinking(self) -> AbstractContextManager[None]:
+        """Do nothing about it."""
+        return nullcontext()
 
     def pull(self, source: Path) -> None:
         """Bring it to where a repository is."""

@@ -18,7 +18,7 @@ from cachew.cache.interface import Cache
 from cachew.cache.memory import MemoryCache
 from cachew.cache.objectstore import ObjectStoreCache
 from cachew.plumbing.bucket import Bucket
-from cachew.plumbing.errors import Busy, NotFound, ProcessFailed, SpoolFailed, StorageFull
+from cachew.plumbing.errors import Busy, CorruptObject, NotFound, ProcessFailed, SpoolFailed, StorageFull
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.streams import Source, owned, read_all
 from cachew.plumbing.threads import Threads
@@ -29,6 +29,7 @@ from tests.fakes.gitserving import threads_of
 from tests.fakes.readonly import ReadOnly
 from tests.fakes.silence import Silence
 from tests.fakes.steppedcache import SteppedCache
+from tests.snapshots.repositories import BareMirror
 
 HEADERS = {"Content-Type": "application/zstd"}
 
@@ -264,6 +265,60 @@ def test_waiting_for_what_it_requires_takes_no_place(tmp_path: Path) -> None:
     assert start(bench.cache.stat(NAMESPACE, "quick"))[0].size == 10
     mirror.callback(None)
     assert start(bench.cache.stat(NAMESPACE, "slow"))[0].size == 10
+
+
+class Mirror(BareMirror):
+    """A mirror that is nowhere; it is sound unless a test says otherwise."""
+
+    damaged: Exception | None = None
+
+    async def prove(self) -> Callable[[], None]:
+        if self.damaged is not None:
+            raise self.damaged
+        return await super().prove()
+
+
+async def found(mirror: Mirror) -> Mirror:
+    return mirror
+
+
+def test_nothing_is_made_of_a_damaged_mirror(bench: Bench, tmp_path: Path) -> None:
+    """What is found damaged before is told to whoever asks, and nothing is begun."""
+    mirror = Mirror(tmp_path)
+    mirror.damaged = CorruptObject("a pack is damaged")
+    asked = start(bench.productions.run(bench.order(mirror=lambda: found(mirror))).begun())
+    assert asked[0].value is mirror.damaged and bench.started == []
+
+
+def test_nothing_is_kept_of_a_mirror_that_was_damaged_meanwhile(bench: Bench, tmp_path: Path) -> None:
+    """What is made of a mirror that somebody writes to meanwhile is broken off and never stored."""
+    mirror = Mirror(tmp_path)
+    received = whole(bench.productions.run(bench.order(mirror=lambda: found(mirror))).follow())
+    mirror.changed = CorruptObject("it was damaged meanwhile")
+    bench.gate.callback(None)
+    assert "damaged meanwhile" in str(received[0].value) and mirror.proofs == 1
+    assert start(bench.cache.stat(NAMESPACE, "key")) == [None]
+
+
+def test_a_mirror_that_git_fails_on_while_something_is_made_is_suspect(bench: Bench, tmp_path: Path) -> None:
+    """A failure of git has the mirror looked at; any other failure says nothing of it."""
+    mirror = Mirror(tmp_path)
+    for failure, suspicions in ((Busy(), 0), (ProcessFailed("git bundle", 128, "what it says is no matter"), 1)):
+        bench.gate = Deferred()
+        bench.productions.run(bench.order(mirror=lambda: found(mirror)))
+        bench.gate.errback(failure)
+        assert mirror.suspicions == suspicions
+
+
+def test_what_was_made_since_the_last_good_check_is_withdrawn(bench: Bench) -> None:
+    """Only what was begun since then, and only of that repository."""
+    bench.gate.callback(None)
+    for key, owner in (("before", "git.example/repo"), ("after", "git.example/repo"), ("other", "git.example/other")):
+        bench.productions.run(bench.order(key, owner=owner))
+        bench.clock.advance(10)
+    start(bench.productions.withdraw("git.example/repo", 1_700_000_005))
+    there = [start(bench.cache.stat(NAMESPACE, key))[0] is not None for key in ("before", "after", "other")]
+    assert there == [True, False, True]
 
 
 def test_one_who_waits_for_the_beginning_may_leave(bench: Bench) -> None:
