@@ -87,6 +87,6 @@ def check_branch(ref: str) -> None:
     :raise BadRequest: when it isn't.
     """
     name = ref.removeprefix(_BRANCHES)
-    malformed = _FORBIDDEN.search(ref) or name.startswith(("-", ".")) or ref.endswith(("/", "."))
+    malformed = _FORBIDDEN.search(ref) or name.startswith(".") or ref.endswith(("/", "."))
     if name == ref or not name or malformed or len(ref) > _LONGEST_REF:
         raise BadRequest("ref must be the full name of a branch, such as refs/heads/main")
