@@ -134,7 +134,11 @@ class GitSettings(Section):
         "60s", "How long a replica that makes something may be silent before another one makes it."
     )
     snapshot_timeout: Duration = key("1h", "The most time that making one snapshot may take.")
-    snapshot_concurrency: AtLeastOne = key(2, "How many snapshots, bundles and repacks may be made at a time.")
+    snapshot_concurrency: AtLeastOne = key(
+        2,
+        "How many snapshots, bundles and repacks may be made at a time; of two and more a quarter, at least one, is "
+        "kept for those that take seconds.",
+    )
     lfs_snapshots: StrictBool = key(True, "Whether LFS snapshots are made of repositories that use LFS.")
     lfs_timeout: Duration = key("30m", "The most time that fetching a repository's LFS objects may take.")
     bundle_cache_ttl: Duration = key("2h", "How long a bundle is kept in the cache.")

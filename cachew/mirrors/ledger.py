@@ -53,6 +53,12 @@ class Ledger:
     def __contains__(self, name: str) -> bool:
         return name in self._seen
 
+    @property
+    def size(self) -> int:
+        """The bytes of these files together, as they were when they were verified; nothing is looked at."""
+        with self._lock:
+            return sum(size for _, size, _, _ in self._seen.values())
+
     def load(self) -> bool:
         """Read what an earlier run has verified; say whether there was anything."""
         try:

@@ -5,11 +5,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from cachew.plumbing.errors import Busy
 
 _PLENTY = 4
 """From so many places on one is always left to others: whoever fills the rest may hold them for long."""
+
+
+LONG = 10.0
+"""Seconds from which work is long: whoever waits for it notices."""
+
+_Turns = tuple[str, bool]
+"""A key, and whether it is long work that waits: what is short never waits behind it."""
 
 
 class Slots:
@@ -18,76 +26,122 @@ class Slots:
     One repository with a thousand waiting clients delays another's single client by one turn, not by a thousand. No key
     takes more than half of the places while others wait, nor more than half of the queue.
 
+    Places can be kept free of long work, so that short work finds one whoever has the others. What was taken for short
+    and has gone on for :data:`LONG` seconds counts as long from then on; where it has a place that was kept, there is
+    another one meanwhile, up to ``limit + kept_short`` places in all.
+
     :param limit: places.
     :param queue_limit: how many may wait before :class:`Busy` is raised.
     :param per_key: how many places one key may hold; None for as many as the above leaves it.
+    :param kept_short: how many places long work can't take; one at least is left to it.
+    :param clock: tells when work has become long; None where that is known before, or doesn't matter.
     """
 
-    def __init__(self, *, limit: int, queue_limit: int = 1000, per_key: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        limit: int,
+        queue_limit: int = 1000,
+        per_key: int | None = None,
+        kept_short: int = 0,
+        clock: IReactorTime | None = None,
+    ) -> None:
         self.limit = limit
         self.queue_limit = queue_limit
         self.running = 0
         self.waiting = 0
+        self._long = 0
+        self._most_long = max(1, limit - kept_short)
+        self._kept_short, self._clock = kept_short, clock
         self._fair = max(1, limit // 2)
         self._most = per_key or (limit - 1 if limit >= _PLENTY else limit)
         self._held: Counter[str] = Counter()
-        self._queues: OrderedDict[str, deque[Deferred[None]]] = OrderedDict()
+        self._queues: OrderedDict[_Turns, deque[Deferred[None]]] = OrderedDict()
         self._handing_on = False
 
     @asynccontextmanager
-    async def take(self, key: str) -> AsyncIterator[None]:
+    async def take(self, key: str, *, long: bool = False) -> AsyncIterator[None]:
         """Hold a place while the block runs.
 
         :param key: whose turn it counts as, usually the repository's name.
+        :param long: whether the work is known to be long.
         :raise Busy: when ``queue_limit`` others wait already, or half as many of the same key.
         """
-        await self.acquire(key)
+        await self.acquire(key, long=long)
+        becoming = None
+        if self._clock is not None and self._kept_short and not long:
+            becoming = self._clock.callLater(LONG, self._became_long)
         try:
             yield
         finally:
-            self.release(key)
+            if becoming is not None:
+                long = not becoming.active()
+                if not long:
+                    becoming.cancel()
+            self.release(key, long=long)
 
-    async def acquire(self, key: str) -> None:
+    async def acquire(self, key: str, *, long: bool = False) -> None:
         """Wait for a place; the caller owes a :meth:`release`.
 
         :raise Busy: when ``queue_limit`` others wait already, or half as many of the same key.
         """
-        if self.running < self.limit and not self._handing_on and key not in self._queues and self._may_take(key):
-            self._hold(key)
+        turns = key, long
+        if not self._handing_on and turns not in self._queues and self._may_take(turns):
+            self._hold(turns)
             return
-        own = len(self._queues.get(key, ()))
+        own = sum(len(self._queues.get((key, any_length), ())) for any_length in (False, True))
         if self.waiting >= self.queue_limit or own >= (self.queue_limit + 1) // 2:
             raise Busy()
-        turn: Deferred[None] = Deferred(lambda gone: self._forget(key, gone))
-        self._queues.setdefault(key, deque()).append(turn)
+        turn: Deferred[None] = Deferred(lambda gone: self._forget(turns, gone))
+        self._queues.setdefault(turns, deque()).append(turn)
         self.waiting += 1
         await turn
 
-    def _may_take(self, key: str) -> bool:
-        held = self._held[key]
-        if held >= self._most:
-            return False
-        return held < self._fair or not any(self._held[other] < self._fair for other in self._queues if other != key)
+    def _became_long(self) -> None:
+        self._long += 1
+        self._hand_on()
 
-    def _hold(self, key: str) -> None:
+    @property
+    def _room(self) -> int:
+        """How many places there are now."""
+        return self.limit + max(0, min(self._kept_short, self._long - self._most_long))
+
+    def _may_take(self, turns: _Turns) -> bool:
+        key, _ = turns
+        held = self._held[key]
+        if self.running >= self._room or held >= self._most or not self._fits(turns):
+            return False
+        return held < self._fair or not any(
+            self._held[other[0]] < self._fair for other in self._queues if other[0] != key and self._fits(other)
+        )
+
+    def _fits(self, turns: _Turns) -> bool:
+        """Say whether there is no more long work than there may be."""
+        return not turns[1] or self._long < self._most_long
+
+    def _hold(self, turns: _Turns) -> None:
+        key, long = turns
         self.running += 1
         self._held[key] += 1
+        self._long += long
 
-    def _forget(self, key: str, turn: Deferred[None]) -> None:
-        queue = self._queues[key]
+    def _forget(self, turns: _Turns, turn: Deferred[None]) -> None:
+        queue = self._queues[turns]
         queue.remove(turn)
         self.waiting -= 1
         if not queue:
-            del self._queues[key]
+            del self._queues[turns]
             # Others may have held back for the sake of who has left.
             self._hand_on()
 
-    def release(self, key: str) -> None:
+    def release(self, key: str, *, long: bool = False) -> None:
         """Hand the place to whoever is next.
 
         :param key: whose it was.
+        :param long: whether it was for long work.
         """
         self.running -= 1
+        self._long -= long
         self._held[key] -= 1
         if not self._held[key]:
             del self._held[key]
@@ -99,19 +153,21 @@ class Slots:
             return
         self._handing_on = True
         try:
-            while self.running < self.limit and (key := self._next()) is not None:
-                self._give(key)
+            while (turns := self._next()) is not None:
+                self._give(turns)
         finally:
             self._handing_on = False
 
-    def _next(self) -> str | None:
-        return next((key for key in self._queues if self._may_take(key)), None)
+    def _next(self) -> _Turns | None:
+        if self.running >= self._room:
+            return None
+        return next((turns for turns in self._queues if self._may_take(turns)), None)
 
-    def _give(self, key: str) -> None:
-        queue = self._queues.pop(key)
+    def _give(self, turns: _Turns) -> None:
+        queue = self._queues.pop(turns)
         turn = queue.popleft()
         self.waiting -= 1
         if queue:
-            self._queues[key] = queue
-        self._hold(key)
+            self._queues[turns] = queue
+        self._hold(turns)
         turn.callback(None)

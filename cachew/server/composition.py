@@ -16,7 +16,8 @@ from cachew.server.cache import StoreParts, make_store
 from cachew.server.environment import Environment
 from cachew.server.gauges import Gauges
 from cachew.server.lifecycle import Patience, Server
-from cachew.server.mirrors import MirrorParts, Places, make_commands, make_mirrors, make_places
+from cachew.server.mirrors import MirrorParts, make_commands, make_mirrors
+from cachew.server.places import Places, make_places
 from cachew.server.runtime import Runtime, make_runtime
 from cachew.server.snapshots import SnapshotParts, make_check, make_seeder, make_snapshots
 from cachew.server.startup import closing, jobs, make_directories, opening, shell

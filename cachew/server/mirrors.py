@@ -18,9 +18,9 @@ from cachew.mirrors.staleness import Staleness
 from cachew.mirrors.tidying import Tidying
 from cachew.mirrors.wants import Supply
 from cachew.plumbing.allowance import Allowance
-from cachew.plumbing.jobs import Slots
 from cachew.replicas.interface import Records
 from cachew.replicas.sightings import Sightings
+from cachew.server.places import Places
 from cachew.server.runtime import Runtime
 from cachew.snapshots.seed import Seeder
 from cachew.upstream.listing import Listing
@@ -32,17 +32,6 @@ from cachew.upstream.verdicts import Terms, Verdicts
 
 _FEWEST_MAPS = 16
 _MOST_MAPS = 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class Places:
-    """How much of each kind of work goes on at a time."""
-
-    serving: Slots
-    fetching: Slots
-    by_id: Slots
-    cloning: Slots
-    making: Slots
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,26 +60,6 @@ class MirrorParts:
     tidying: Tidying
     indexes: OpenIndexes
     listings: Listings
-
-
-def make_places(runtime: Runtime) -> Places:
-    """Make the places for work."""
-    git = runtime.settings.git
-    return Places(
-        serving=Slots(
-            limit=git.max_processes or 2 * runtime.environment.cores + 4,
-            queue_limit=git.queue_limit,
-        ),
-        fetching=Slots(limit=git.max_fetches, queue_limit=git.queue_limit),
-        by_id=Slots(limit=git.max_fetches, queue_limit=git.queue_limit),
-        cloning=Slots(limit=git.max_clones, queue_limit=git.queue_limit),
-        # What is made of a huge repository takes minutes: another one's first snapshot finds a place all the same.
-        making=Slots(
-            limit=git.snapshot_concurrency,
-            queue_limit=git.queue_limit,
-            per_key=max(1, git.snapshot_concurrency - 1),
-        ),
-    )
 
 
 def make_commands(runtime: Runtime) -> GitCommands:

@@ -2,19 +2,24 @@
 
 import socket
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import GitCommands
+from cachew.mirrors.identity import Identity
 from cachew.plumbing.jobs import Slots
 from cachew.replicas.leases import Leases
 from cachew.server.cache import StoreParts
 from cachew.server.mirrors import MirrorParts
+from cachew.server.places import making_slots
 from cachew.server.runtime import Runtime
 from cachew.snapshots.archive import Archiver
 from cachew.snapshots.bundle import Bundles
 from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.chores import Chores
+from cachew.snapshots.estimates import Estimates
 from cachew.snapshots.lfs import LfsMaker
 from cachew.snapshots.production import Productions
 from cachew.snapshots.scheduler import Intervals, Scheduler
@@ -66,6 +71,7 @@ def make_snapshots(
 
     :param making: places for what is made.
     """
+    estimates = Estimates(size=_sizes(mirrors.collection))
     productions = Productions(
         cache=store.cache,
         scratch=runtime.state / "scratch",
@@ -73,6 +79,7 @@ def make_snapshots(
         clock=runtime.wall,
         threads=runtime.threads,
         timeout=runtime.settings.git.snapshot_timeout,
+        estimates=estimates,
     )
     archives = _archives(runtime, remotes, commands, store, mirrors, productions, check)
     bundles = Bundles(
@@ -100,8 +107,16 @@ def make_snapshots(
         bundles=bundles,
         bundle_store=bundle_store,
         productions=productions,
-        scheduler=_scheduler(runtime, mirrors, shared),
+        scheduler=_scheduler(runtime, mirrors, shared, estimates),
     )
+
+
+def _sizes(mirrors: Mirrors) -> Callable[[str], int]:
+    def size(name: str) -> int:
+        mirror = mirrors.ready(Identity.from_name(name))
+        return mirror.repository.ledger.size if mirror is not None else 0
+
+    return size
 
 
 def _archives(
@@ -172,7 +187,7 @@ def _shared_work(runtime: Runtime, store: StoreParts, upkeep: Upkeep) -> SharedW
     )
 
 
-def _scheduler(runtime: Runtime, mirrors: MirrorParts, shared: SharedWork) -> Scheduler:
+def _scheduler(runtime: Runtime, mirrors: MirrorParts, shared: SharedWork, estimates: Estimates) -> Scheduler:
     git = runtime.settings.git
     return Scheduler(
         intervals=Intervals(
@@ -188,16 +203,13 @@ def _scheduler(runtime: Runtime, mirrors: MirrorParts, shared: SharedWork) -> Sc
         ),
         repositories=lambda: [mirror.identity for mirror in mirrors.collection if mirror.ready],
         perform=shared.perform,
-        slots=Slots(
-            limit=git.snapshot_concurrency,
-            queue_limit=1_000_000,
-            per_key=max(1, git.snapshot_concurrency - 1),
-        ),
+        slots=making_slots(runtime, queue_limit=1_000_000),
         clock=runtime.wall,
         steady=runtime.reactor.seconds,
         threads=runtime.threads,
         file=runtime.state / "schedule.json",
         seed=_replica(runtime.state),
+        is_long=estimates.is_long,
     )
 
 

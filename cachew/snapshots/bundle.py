@@ -173,8 +173,15 @@ class Bundles:
             names = [ref] if ref else await self._head_names(mirror)
             await self.write(mirror, [*names, f"^{base}"], begin)
 
-        key, identity = _key(mirror.identity, base, tip), mirror.identity
-        return Order(key, identity.name, make, ttl=self._ttl, mirror=lambda: self._ready_mirror(identity))
+        identity = mirror.identity
+        return Order(
+            key=_key(identity, base, tip),
+            owner=identity.name,
+            make=make,
+            kind="bundle",
+            ttl=self._ttl,
+            mirror=lambda: self._ready_mirror(identity),
+        )
 
     async def write(self, mirror: Mirror, revisions: list[str], begin: Begin) -> None:
         """Write a bundle.

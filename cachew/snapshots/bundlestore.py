@@ -105,9 +105,10 @@ class BundleStore:
             await self._bundles.write(mirror, list(step.revisions), begin)
 
         key = _bundle_key(identity, step.listed.name)
-        await self._productions.run(
-            Order(key, identity.name, make, mirror=lambda: self._ready_mirror(identity))
-        ).ended()
+        whole = not any(revision.startswith("^") for revision in step.revisions)
+        kind = "whole bundle" if whole else "bundle"
+        order = Order(key, identity.name, make, kind=kind, mirror=lambda: self._ready_mirror(identity))
+        await self._productions.run(order).ended()
         return step.after
 
     async def _holds_anything(self, mirror: Mirror, revisions: tuple[str, ...]) -> bool:

@@ -30,6 +30,7 @@ from cachew.plumbing.jobs import Slots
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import Source
 from cachew.plumbing.threads import made_in_thread
+from cachew.snapshots.estimates import Estimates
 from cachew.snapshots.mirror import Mirror
 from cachew.snapshots.packed import unlink_objects
 from cachew.snapshots.variants import NAMESPACE
@@ -54,6 +55,7 @@ class Order:
     :param key: in the cache.
     :param owner: whose turn it counts as: the repository's name.
     :param make: makes it.
+    :param kind: which of the owner's things it is like, as to how long it takes.
     :param requires: awaited before it takes a place among what is being made.
     :param mirror: gives what it is made of, which is verified before and must not have changed by the end.
     :param ttl: seconds that it may be kept; None for as long as the cache keeps things.
@@ -62,6 +64,7 @@ class Order:
     key: str
     owner: str
     make: Make
+    kind: str = ""
     requires: Callable[[], Awaitable[object]] | None = None
     ttl: float | None = None
     mirror: ReadyMirrorOf | None = None
@@ -153,6 +156,7 @@ class Productions:
     :param slots: bounds how much is made at once.
     :param clock: dates it, and ends what takes longer than ``timeout`` seconds.
     :param threads: for work on files.
+    :param estimates: says what will be long, and is told how long it was.
     """
 
     log = Logger()
@@ -166,7 +170,9 @@ class Productions:
         clock: IReactorTime,
         threads: InThread,
         timeout: float = 3600.0,
+        estimates: Estimates | None = None,
     ) -> None:
+        self._estimates = estimates or Estimates()
         self._cache, self._scratch, self._slots = cache, scratch, slots
         self._clock, self._threads, self._timeout = clock, threads, timeout
         self._numbers = count(1)
@@ -250,7 +256,7 @@ class Productions:
     async def _produce(self, order: Order, production: Production, spool: Spool) -> None:
         if order.requires is not None:
             await order.requires()
-        async with self._slots.take(order.owner):
+        async with self._slots.take(order.owner, long=self._estimates.is_long(order.owner, order.kind)):
             started = self._clock.seconds()
             mirror = await order.mirror() if order.mirror is not None else None
             sound = await mirror.prove() if mirror is not None else None
@@ -263,10 +269,15 @@ class Productions:
                 if mirror is not None:
                     mirror.suspect()
                 raise
+            except NotFound:
+                # That there is nothing to make will be found out as soon next time.
+                self._estimates.took(order.owner, order.kind, self._clock.seconds() - started)
+                raise
             finally:
                 await self._threads(_remove_links, directory, mirror)
             self._note(order, started)
             seconds = self._clock.seconds() - started
+            self._estimates.took(order.owner, order.kind, seconds)
             what = "made {key}, {size} bytes in {seconds:.1f}s"
             if not stored:
                 what = "{key} was stored by another replica while it was made here"

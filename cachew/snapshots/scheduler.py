@@ -7,6 +7,7 @@ early, or not for as long as it was wrong.
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from twisted.application.service import Service
@@ -33,9 +34,14 @@ PATIENCE = 60.0
 """Seconds in which nobody's asking makes a task be done a second time."""
 
 _MOST_BEGUN = 100
+"""Tasks that are being done or wait for a place, of long ones and of short ones."""
+_MOST_LOOKED_AT = 1000
 
 _JUMP = 2.0
 """Seconds from which the clock was not merely adjusted."""
+
+IsLong = Callable[[str, str], bool]
+"""Whether a task will take long, given the repository's name and its own."""
 
 IsDue = Callable[[Run | None], bool]
 """Whether a task is to be done, given how it was done last."""
@@ -70,6 +76,7 @@ class Scheduler(Service):
     :param threads: for the file.
     :param file: what is remembered across restarts.
     :param seed: what is this replica's own.
+    :param is_long: tells which tasks get no place that is kept for short ones.
     """
 
     log = Logger()
@@ -86,14 +93,17 @@ class Scheduler(Service):
         threads: InThread,
         file: Path,
         seed: str,
+        is_long: IsLong = lambda repository, name: False,
     ) -> None:
         self._intervals, self._repositories, self._perform = intervals, repositories, perform
         self._slots, self._clock, self._threads = slots, clock, threads
         self._file, self._seed, self._steady = file, seed, steady
+        self._is_long = is_long
         self._ahead: float | None = None
         self._runs: dict[Task, Run] = {}
         self._wanted: dict[Task, float] = {}
         self._running: dict[Task, Deferred[None]] = {}
+        self._long: set[Task] = set()
         self._loaded = self._changed = False
         turn = _turn(interval for interval in (*intervals.always.values(), intervals.wanted) if interval > 0)
         self._turns = Periodic(name="schedule", interval=turn, work=self.turn, clock=clock, now=True)
@@ -124,9 +134,9 @@ class Scheduler(Service):
         self._wanted = schedule.still_wanted(self._wanted, now, self._intervals.forget)
         self._runs = schedule.still_known(self._runs, identities, now, self._intervals.forget)
         tasks = self._tasks(identities)
-        for task in schedule.due(tasks, self._runs, now, self._seed):
-            if task not in self._running and len(self._running) < _MOST_BEGUN:
-                self._begin(task, identities[task.repository], self._due(task, tasks[task]))
+        due = schedule.due(tasks, self._runs, now, self._seed)
+        for task in islice((task for task in due if task not in self._running), _MOST_LOOKED_AT):
+            self._begin(task, identities[task.repository], self._due(task, tasks[task]))
         await self._remember()
 
     def want(self, identity: Identity, name: str) -> None:
@@ -145,7 +155,7 @@ class Scheduler(Service):
         now = self._now()
         last = self._runs.get(task)
         recently = last is not None and now - last.at < PATIENCE
-        if self.running and task not in self._running and not recently and len(self._running) < _MOST_BEGUN:
+        if self.running and task not in self._running and not recently:
             self._begin(task, identity, lambda run: True)
 
     def _now(self) -> float:
@@ -171,19 +181,26 @@ class Scheduler(Service):
         return always | wanted
 
     def _begin(self, task: Task, identity: Identity, is_due: IsDue) -> None:
-        work = Deferred.fromCoroutine(self._do(task, identity, is_due))
+        """Begin a task, unless very many like it have begun: long ones that wait keep no short one from it."""
+        long = self._is_long(task.repository, task.name)
+        if (len(self._long) if long else len(self._running) - len(self._long)) >= _MOST_BEGUN:
+            return
+        work = Deferred.fromCoroutine(self._do(task, identity, is_due, long))
         if not work.called:
             self._running[task] = work
+            if long:
+                self._long.add(task)
         work.addBoth(self._ended, task)
 
     def _ended(self, _: object, task: Task) -> None:
         self._running.pop(task, None)
+        self._long.discard(task)
 
-    async def _do(self, task: Task, identity: Identity, is_due: IsDue) -> None:
+    async def _do(self, task: Task, identity: Identity, is_due: IsDue, long: bool) -> None:
         last = self._runs.get(task)
         run: Run | None = Run(0.0, False, last.number if last is not None else 0)
         try:
-            async with self._slots.take(task.repository):
+            async with self._slots.take(task.repository, long=long):
                 run = await self._perform(identity, task.name, last, is_due)
         except CancelledError:
             return

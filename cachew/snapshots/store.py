@@ -69,6 +69,7 @@ class Snapshots:
                 key=variant.key(identity),
                 owner=identity.name,
                 make=make,
+                kind=variant.name,
                 requires=lambda: ready_mirror(identity),
                 mirror=lambda: ready_mirror(identity),
             )

@@ -154,3 +154,10 @@ def test_git_finds_no_fault_with_the_ledger(repository: Path) -> None:
     """The file lies in the repository and disturbs nothing there."""
     done = subprocess.run(["git", "--git-dir", str(repository), "fsck"], capture_output=True, check=False)
     assert done.returncode == 0 and (repository / LEDGER).exists()
+
+
+def test_the_size_is_known_without_looking(ledger: Ledger, repository: Path) -> None:
+    """What the verified files take together is known even when nobody can look at them any more."""
+    size = sum((repository / name).stat().st_size for name in summed_files(repository))
+    repository.rename(repository.with_name("elsewhere"))
+    assert ledger.size == size > 0

@@ -2,22 +2,23 @@
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 
 from cachew.plumbing.errors import Busy
-from cachew.plumbing.jobs import Slots
+from cachew.plumbing.jobs import LONG, Slots
 
 
 class Worker:
     """Works in a slot until it is told to end."""
 
-    def __init__(self, slots: Slots, key: str, started: list[str]) -> None:
-        self.key, self.end = key, Deferred[None]()
+    def __init__(self, slots: Slots, key: str, started: list[str], *, long: bool = False) -> None:
+        self.key, self.long, self.end = key, long, Deferred[None]()
         self._started = started
         self.done = Deferred.fromCoroutine(self._work(slots))
         self.done.addErrback(lambda failure: failure.trap(CancelledError))
 
     async def _work(self, slots: Slots) -> None:
-        async with slots.take(self.key):
+        async with slots.take(self.key, long=self.long):
             self._started.append(self.key)
             await self.end
 
@@ -170,3 +171,85 @@ def test_whoever_leaves_lets_others_take_what_was_left_to_him() -> None:
     for worker in (workers[0], workers[2]):
         worker.end.callback(None)
     assert (slots.running, slots.waiting) == (0, 0)
+
+
+def test_long_work_of_many_keys_leaves_places_to_short_work() -> None:
+    """However many huge ones there are, a place is kept that only short work takes, which they don't stand before."""
+    slots, started = Slots(limit=2, kept_short=1), list[str]()
+    workers = [Worker(slots, key, started, long=True) for key in ("huge", "vast", "giant")]
+    assert started == ["huge"] and slots.waiting == 2
+    tiny = Worker(slots, "tiny", started)
+    assert started == ["huge", "tiny"]
+    tiny.end.callback(None)
+    assert started == ["huge", "tiny"]
+    for worker in workers:
+        worker.end.callback(None)
+    assert started == ["huge", "tiny", "vast", "giant"]
+    assert (slots.running, slots.waiting) == (0, 0)
+
+
+def test_short_work_of_a_key_passes_its_own_long_work() -> None:
+    """What is short of a huge one doesn't wait until what is long of it has had its turn."""
+    slots, started = Slots(limit=3, kept_short=1), list[str]()
+    workers = [Worker(slots, key, started, long=True) for key in ("a", "b", "a")]
+    short = Worker(slots, "a", started)
+    assert started == ["a", "b", "a"] and slots.waiting == 1
+    for worker in [short, *workers]:
+        worker.end.callback(None)
+    assert (slots.running, slots.waiting) == (0, 0)
+
+
+def test_short_work_takes_every_place() -> None:
+    """Nothing is kept from short work, and long work waits for it like anybody."""
+    slots, started = Slots(limit=2, kept_short=1), list[str]()
+    workers = [Worker(slots, key, started) for key in ("a", "b", "c")]
+    late = Worker(slots, "huge", started, long=True)
+    assert started == ["a", "b"]
+    for worker in [*workers, late]:
+        worker.end.callback(None)
+    assert started == ["a", "b", "c", "huge"] and slots.running == 0
+
+
+def test_a_single_place_is_anybodys() -> None:
+    """Where there is one place long work has it too."""
+    slots, started = Slots(limit=1, kept_short=1), list[str]()
+    worker = Worker(slots, "huge", started, long=True)
+    assert started == ["huge"]
+    worker.end.callback(None)
+    assert slots.running == 0
+
+
+def test_work_that_turns_out_to_be_long_gives_up_the_place_that_was_kept() -> None:
+    """Two that nobody knew to be huge keep a tiny one waiting for seconds, not for as long as they take."""
+    clock = Clock()
+    slots, started = Slots(limit=2, kept_short=1, clock=clock), list[str]()
+    workers = [Worker(slots, key, started) for key in ("huge", "vast", "tiny", "small")]
+    known = Worker(slots, "giant", started, long=True)
+    clock.advance(LONG - 1)
+    assert started == ["huge", "vast"]
+    clock.advance(1)
+    assert started == ["huge", "vast", "tiny"]
+    clock.advance(10 * LONG)
+    assert started == ["huge", "vast", "tiny"], "only as many more as were kept"
+    workers[0].end.callback(None)
+    workers[1].end.callback(None)
+    assert started[3:] == ["small"]
+    for worker in (workers[2], workers[3], known):
+        worker.end.callback(None)
+    assert started[4:] == ["giant"]
+    assert (slots.running, slots.waiting) == (0, 0) and not clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("passed", [0.0, LONG])
+def test_whoever_leaves_is_not_counted_as_long(passed: float) -> None:
+    """A cancelled worker takes nothing of the places for long work with him, long or not by then."""
+    clock = Clock()
+    slots, started = Slots(limit=2, kept_short=1, clock=clock), list[str]()
+    worker = Worker(slots, "a", started)
+    clock.advance(passed)
+    worker.done.cancel()
+    others = [Worker(slots, "b", started, long=True), Worker(slots, "c", started)]
+    assert started == ["a", "b", "c"] and len(clock.getDelayedCalls()) == 1
+    for other in others:
+        other.end.callback(None)
+    assert slots.running == 0 and not clock.getDelayedCalls()

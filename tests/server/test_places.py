@@ -3,17 +3,51 @@
 from types import SimpleNamespace
 from typing import Any
 
-from cachew.server.mirrors import make_places
+import pytest
+from twisted.internet.task import Clock
+
+from cachew.plumbing.jobs import LONG
+from cachew.server.places import make_places
 from tests.plumbing.test_jobs import Worker
+
+
+def runtime() -> Any:
+    """Return what the places are made for."""
+    git = SimpleNamespace(max_processes=0, max_fetches=8, max_clones=4, snapshot_concurrency=2, queue_limit=1000)
+    return SimpleNamespace(settings=SimpleNamespace(git=git), environment=SimpleNamespace(cores=2), reactor=Clock())
 
 
 def test_one_repository_never_holds_all_places_for_making() -> None:
     """With two places a repository whose archives take minutes holds one: another's is made at once."""
-    git = SimpleNamespace(max_processes=0, max_fetches=8, max_clones=4, snapshot_concurrency=2, queue_limit=1000)
-    runtime: Any = SimpleNamespace(settings=SimpleNamespace(git=git), environment=SimpleNamespace(cores=2))
-    making, started = make_places(runtime).making, list[str]()
+    making, started = make_places(runtime()).making, list[str]()
     workers = [Worker(making, key, started) for key in ("huge", "huge", "huge", "tiny")]
     assert started == ["huge", "tiny"]
     for worker in workers:
         worker.end.callback(None)
     assert making.running == 0
+
+
+def test_huge_repositories_together_never_hold_all_places_for_making() -> None:
+    """With two places two huge ones take turns in one of them; a tiny one's first snapshot is made at once."""
+    making, started = make_places(runtime()).making, list[str]()
+    workers = [Worker(making, key, started, long=True) for key in ("huge", "vast")]
+    workers.append(Worker(making, "tiny", started))
+    assert started == ["huge", "tiny"]
+    for worker in workers:
+        worker.end.callback(None)
+    assert started == ["huge", "tiny", "vast"] and making.running == 0
+
+
+@pytest.mark.parametrize("kind", ["cloning", "fetching", "by_id", "making"])
+def test_long_work_of_unknown_length_leaves_a_place_after_seconds(kind: str) -> None:
+    """As many huge clones, fetches or archives as there are places delay a tiny one by seconds, not by minutes."""
+    wanted = runtime()
+    slots, started = getattr(make_places(wanted), kind), list[str]()
+    workers = [Worker(slots, f"huge {number}", started) for number in range(slots.limit)]
+    workers.append(Worker(slots, "tiny", started))
+    assert "tiny" not in started
+    wanted.reactor.advance(LONG)
+    assert started[-1] == "tiny"
+    for worker in workers:
+        worker.end.callback(None)
+    assert slots.running == 0

@@ -143,7 +143,7 @@ async def test_an_older_bundle_is_served_when_the_disk_keeps_a_new_one_from_bein
     assert older is not None and found is not None and found.info == older.info
     with pytest.raises(StorageUnavailable) as caught:
         await bundles.find(IDENTITY, git(work, "rev-parse", "HEAD~1"))
-    assert "can't be made: Not a directory" in str(caught.value)
+    assert "can't be made: File exists" in str(caught.value)
 
 
 @pytest_twisted.ensureDeferred

@@ -19,9 +19,10 @@ from cachew.cache.memory import MemoryCache
 from cachew.cache.objectstore import ObjectStoreCache
 from cachew.plumbing.bucket import Bucket
 from cachew.plumbing.errors import Busy, CorruptObject, NotFound, ProcessFailed, SpoolFailed, StorageFull
-from cachew.plumbing.jobs import Slots
+from cachew.plumbing.jobs import LONG, Slots
 from cachew.plumbing.streams import Source, owned, read_all
 from cachew.plumbing.threads import Threads
+from cachew.snapshots.estimates import LARGE, Estimates
 from cachew.snapshots.production import Begin, Order, Productions
 from cachew.snapshots.variants import NAMESPACE
 from tests.fakes.disturbance import Steps, nothing_left
@@ -53,10 +54,11 @@ class Bench:
         self.productions = Productions(
             cache=self.cache,
             scratch=scratch,
-            slots=Slots(limit=places),
+            slots=Slots(limit=places, kept_short=1),
             clock=self.clock,
             threads=at_once,
             timeout=60,
+            estimates=Estimates(size=lambda name: LARGE if "huge" in name else 0),
         )
         scratch.mkdir()
         self.started: list[str] = []
@@ -405,3 +407,40 @@ class Disturbed:
 def test_nothing_stays_of_what_is_made_whatever_fails(tmp_path: Path, slow: bool) -> None:
     """No spool, directory, place, writer or entry in the table stays, whichever await is disturbed by whatever."""
     nothing_left(lambda steps: Disturbed(steps, tmp_path), slow=slow)
+
+
+def test_a_tiny_ones_first_snapshot_never_waits_for_huge_ones(bench: Bench) -> None:
+    """Two huge repositories' archives hold one place in turn, so a tiny one's is begun at once."""
+    huge = [bench.productions.run(bench.order(name, owner=name, kind="snapshot")) for name in ("huge", "huge too")]
+    tiny = bench.productions.run(bench.order("tiny", owner="tiny", kind="snapshot"))
+    assert [bool(production.headers) for production in (*huge, tiny)] == [True, False, True]
+    bench.gate.callback(None)
+    assert all(production.headers for production in huge)
+
+
+def test_what_took_long_last_time_is_long_next_time(bench: Bench) -> None:
+    """A small mirror whose archive takes minutes is known by its last one."""
+    bench.productions.run(bench.order("slow", owner="slow", kind="snapshot"))
+    bench.clock.advance(LONG)
+    bench.gate.callback(None)
+    bench.gate = Deferred()
+    again = bench.productions.run(bench.order("slow", owner="slow", kind="snapshot"))
+    huge = bench.productions.run(bench.order("huge", owner="huge", kind="snapshot"))
+    tiny = bench.productions.run(bench.order("tiny", owner="tiny", kind="snapshot"))
+    assert again.headers and tiny.headers and not huge.headers
+    bench.gate.callback(None)
+
+
+def test_finding_nothing_to_make_is_short_next_time(bench: Bench) -> None:
+    """That a repository has no LFS objects is found out in no time, which is remembered."""
+
+    async def nothing(directory: Path, begin: Begin) -> None:
+        raise NotFound("no LFS objects")
+
+    more = {"owner": "git.example/tiny", "kind": "lfs-snapshot"}
+    ended = start(bench.productions.run(bench.order(make=nothing, **more)).ended())
+    assert ended[0].type is NotFound
+    holding = bench.productions.run(bench.order("huge", owner="huge", kind="snapshot"))
+    again = bench.productions.run(bench.order(**more))
+    assert holding.headers and again.headers
+    bench.gate.callback(None)

@@ -47,12 +47,13 @@ class Bench:
             intervals=Intervals(always={"snapshot": HOUR, "repack": 0}, wanted=HOUR, forget=10 * HOUR),
             repositories=lambda: self.repositories,
             perform=self.perform,
-            slots=Slots(limit=self.places),
+            slots=Slots(limit=self.places, kept_short=1),
             clock=self.wall,
             steady=self.clock.seconds,
             threads=at_once,
             file=self.file,
             seed="replica",
+            is_long=lambda repository, name: "huge" in repository,
         )
 
     async def perform(self, identity: Identity, name: str, last: Run | None, is_due: IsDue) -> Run | None:
@@ -224,4 +225,18 @@ def test_what_another_replica_is_at_is_asked_for_at_every_turn(bench: Bench) -> 
     bench.elsewhere = False
     bench.pass_time(TURN)
     assert len(bench.done) == 2
+    bench.scheduler.stopService()
+
+
+def test_very_many_long_tasks_keep_no_short_one_waiting(bench: Bench) -> None:
+    """Hundreds of huge repositories that are longest overdue take turns in their place; a tiny one is done at once."""
+    bench.hold = True
+    huge = [Identity("git.example", f"huge/{number}") for number in range(300)]
+    tiny = Identity("git.example", "tiny")
+    bench.repositories = [*huge, tiny]
+    bench.scheduler.startService()
+    assert [path for path, _ in bench.done] == ["huge/0", "tiny"]
+    bench.scheduler.warm(Identity("git.example", "small"), "snapshot")
+    bench.waiting.pop().callback(None)
+    assert [path for path, _ in bench.done][2:] == ["small"]
     bench.scheduler.stopService()

@@ -1,0 +1,55 @@
+"""How much of each kind of work goes on at a time, and what of it is kept for short work."""
+
+from dataclasses import dataclass
+
+from cachew.plumbing.jobs import Slots
+from cachew.server.runtime import Runtime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """How much of each kind of work goes on at a time."""
+
+    serving: Slots
+    fetching: Slots
+    by_id: Slots
+    cloning: Slots
+    making: Slots
+
+
+def make_places(runtime: Runtime) -> Places:
+    """Make the places for work."""
+    git = runtime.settings.git
+    return Places(
+        serving=Slots(
+            limit=git.max_processes or 2 * runtime.environment.cores + 4,
+            queue_limit=git.queue_limit,
+        ),
+        fetching=_slots(runtime, git.max_fetches),
+        by_id=_slots(runtime, git.max_fetches),
+        cloning=_slots(runtime, git.max_clones),
+        making=making_slots(runtime, queue_limit=git.queue_limit),
+    )
+
+
+def making_slots(runtime: Runtime, *, queue_limit: int) -> Slots:
+    """Make places for what is made of mirrors: no repository takes all of them, nor do all long ones together."""
+    limit = runtime.settings.git.snapshot_concurrency
+    return Slots(
+        limit=limit,
+        queue_limit=queue_limit,
+        per_key=max(1, limit - 1),
+        kept_short=_kept_short(limit),
+        clock=runtime.reactor,
+    )
+
+
+def _slots(runtime: Runtime, limit: int) -> Slots:
+    """Make places for work of which nobody knows how long it takes; what takes minutes leaves some to others."""
+    queue_limit = runtime.settings.git.queue_limit
+    return Slots(limit=limit, queue_limit=queue_limit, kept_short=_kept_short(limit), clock=runtime.reactor)
+
+
+def _kept_short(limit: int) -> int:
+    """Return how many of so many places are kept for short work."""
+    return max(1, limit // 4) if limit > 1 else 0
