@@ -104,7 +104,7 @@ async def test_another_branch(upstream: Upstream, repository: Repository, git: G
     (git.home / "delta").write_bytes((await get(cachew, bundle)).body)
     await git.run("-C", tree, "pull", "-q", git.home / "delta", "refs/heads/topic/one")
     assert (await git.run("-C", tree, "rev-parse", "HEAD")).out == pushed
-    for ref in ("refs/heads/none", "refs/tags/v1", "main", "refs/heads/../x", "refs/heads/-x"):
+    for ref in ("refs/heads/none", "refs/tags/v1", "main", "refs/heads/../x", "refs/heads/.x"):
         assert (await get(cachew, f"snapshot.tar.zst?ref={ref}")).status in (400, 404), ref
     await cachew.quiet()
 
