@@ -262,8 +262,9 @@ class Mirror:
         changed = await self._git.threads(repository.ledger.unverified) if known else []
         self._repository = repository
         self._step(Event.FOUND)
-        if changed:
-            self.verification.doubt(serving=False, failed=False)
+        if changed or not known:
+            # What an earlier version has left was never verified, but goes on serving until that is done.
+            self.verification.doubt(serving=not changed, failed=False)
 
     def __repr__(self) -> str:
         return f"<Mirror {self.identity.name} {self.state.value}>"

@@ -141,7 +141,7 @@ class Verification:
 
     async def _look(self, fresh: float | None = None) -> None:
         try:
-            async with self._places.take(self._name), self._alone():
+            async with self._alone(), self._places.take(self._name):
                 repository = self._mirror.examined()
                 if repository is None:
                     return

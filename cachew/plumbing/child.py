@@ -224,6 +224,11 @@ class Child(ProcessProtocol):
         pid: int | None = self.transport.pid
         return pid
 
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended with an exit status that says so, and nobody had ended it."""
+        return self.completed is not None and not self._terminated and self.completed.code not in (0, None)
+
     def connectionMade(self) -> None:
         self._leader = self.transport.pid
         # Where the user's budget for pipes is used up, the default size works too, only slower.

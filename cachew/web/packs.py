@@ -7,12 +7,16 @@ that refuses does so before the first byte has left, so that another can be aske
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
 from cachew.http.bodies import send
 from cachew.http.collecting import Body
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.refs import RefState, of_listing
+from cachew.plumbing.child import Child
 from cachew.plumbing.errors import CachewError, UpstreamBusy, UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
@@ -36,6 +40,13 @@ class MirrorRefused(CachewError):
     """The mirror's upload-pack does not serve a request, for the request's sake or its own; nothing has been sent."""
 
 
+async def _doubt_if_it_fails(mirror: Mirror, child: Child) -> None:
+    """Have a mirror looked at whose upload-pack fails in the middle of an answer, whoever still wants that."""
+    await child.wait()
+    if child.failed:
+        mirror.verification.doubt(serving=False)
+
+
 class Packs:
     """Sends packs.
 
@@ -47,6 +58,8 @@ class Packs:
     :param metrics: counts where packs came from.
     :param shown: says whose credential upstreams are shown.
     """
+
+    log = Logger()
 
     def __init__(
         self,
@@ -84,6 +97,8 @@ class Packs:
                 refusal = await response.refusal()
                 if refusal is not None:
                     raise MirrorRefused(refusal)
+            watch = Deferred.fromCoroutine(_doubt_if_it_fails(mirror, response.child))
+            watch.addErrback(lambda failure: self.log.failure("watching upload-pack failed", failure))
             return response.source
 
         key = self._key(mirror, command, lambda: mirror.ref_state)

@@ -41,6 +41,7 @@ class FakeChild:
     def __init__(self, command: Command, output: SteppedSource) -> None:
         self.command, self._output = command, output
         self.running = True
+        self.failed = False
         self._waiters: list[Deferred[None]] = []
 
     @property
@@ -136,10 +137,14 @@ class FakeUpstream:
 
 
 class FakeVerification:
-    """Takes note of nothing."""
+    """Takes note of doubts: whether the mirror may serve meanwhile."""
+
+    def __init__(self) -> None:
+        self.doubts: list[bool] = []
 
     def doubt(self, *, serving: bool) -> None:
-        """Do nothing."""
+        """Note it."""
+        self.doubts.append(serving)
 
 
 @dataclass

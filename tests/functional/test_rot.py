@@ -1,6 +1,7 @@
 """Files that change under a server, while it runs and while it is down: nobody gets a wrong byte, all heals itself."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,14 @@ def flip(path: Path) -> None:
 def spoil(mirror: Path, what: str) -> None:
     """Do to a mirror what a disk, a crash or a hand may do."""
     if what == "no objects":
-        (mirror / "objects").rename(mirror.parents[2] / "gone")
+        (mirror / "objects").rename(mirror.parents[2] / f"gone {time.monotonic_ns()}")
     elif what == "empty ref":
         (mirror / "refs/heads/empty").write_bytes(b"")
     elif what.startswith("garbage in "):
         with (mirror / what.removeprefix("garbage in ")).open("ab") as file:
             file.write(b"\0[garbage\n")
     else:
-        (path,) = mirror.glob(what)
-        flip(path)
+        flip(max(mirror.glob(what), key=lambda path: path.stat().st_size))
 
 
 FILES = ("objects/pack/*.pack", "objects/pack/pack-*.idx", "objects/pack/*.bitmap", "objects/pack/multi-pack-index",
@@ -85,24 +85,25 @@ async def start_mirrored(start: Start, git: Git) -> tuple[Cachew, Mirror]:
     return cachew, mirror
 
 
-@pytest.mark.parametrize("what", [*FILES, *FORMS])
+@pytest.mark.parametrize("kinds", [FILES, FORMS], ids=["files", "forms"])
 @pytest_twisted.ensureDeferred
 async def test_a_mirror_that_rots_while_the_server_runs(
-    upstream: Upstream, repository: Repository, git: Git, start: Start, what: str, flush_logged_errors: Any
+    upstream: Upstream, repository: Repository, git: Git, start: Start, kinds: tuple[str, ...], flush_logged_errors: Any
 ) -> None:
     """Whatever is damaged: every clone is whole, the mirror is whole again, and the log and the metrics say so."""
     cachew, mirror = await start_mirrored(start, git)
-    spoil(mirror.directory, what)
-    await clones(git, repository, "first")
-    repositories.push_commit(repository)
-    await clones(git, repository, "second")
-    await is_whole(cachew, git, repository)
-    assert b'cachew_damage_total{what="mirror"} 1.0' in await cachew.metrics() or what.endswith(".bitmap")
-    await clones(git, repository, "third")
+    for number, what in enumerate(kinds, 1):
+        spoil(mirror.directory, what)
+        await clones(git, repository, f"before {what}".replace("/", " "))
+        repositories.push_commit(repository)
+        await clones(git, repository, f"after {what}".replace("/", " "))
+        await is_whole(cachew, git, repository)
+        assert b'cachew_damage_total{what="mirror"} %d.0' % number in await cachew.metrics(), what
+        await mirror.maintenance.repack()
     flush_logged_errors()
 
 
-@pytest.mark.parametrize("what", [FILES[0], FILES[1], "garbage in packed-refs", "garbage in HEAD", "no objects"])
+@pytest.mark.parametrize("what", [FILES[0], FILES[1], "garbage in packed-refs"])
 @pytest_twisted.ensureDeferred
 async def test_a_mirror_that_rots_while_the_server_is_down(
     upstream: Upstream, repository: Repository, git: Git, start: Start, what: str, flush_logged_errors: Any
@@ -159,18 +160,21 @@ async def test_a_cached_snapshot_that_rots_is_made_anew_while_the_client_waits(
     flush_logged_errors()
 
 
-@pytest.mark.parametrize("what", [FILES[0], FILES[1], "garbage in config", "garbage in packed-refs", "no objects"])
 @pytest_twisted.ensureDeferred
 async def test_no_artefact_is_made_of_a_mirror_that_rots(
-    upstream: Upstream, repository: Repository, git: Git, start: Start, what: str, flush_logged_errors: Any
+    upstream: Upstream, repository: Repository, git: Git, start: Start, flush_logged_errors: Any
 ) -> None:
-    """A snapshot that is asked for while the mirror is damaged is whole, and so is the bundle after it."""
+    """A snapshot that is asked for while the mirror is damaged is whole."""
     cachew, mirror = await start_mirrored(start, git)
-    spoil(mirror.directory, what)
-    await cachew_command(reactor, git, "--url", cachew.url, "git", "restore", URL, "restored")
-    await git.run("-C", "restored", "fsck", "--strict")
-    assert (await git.run("-C", "restored", "rev-parse", "HEAD")).out == repository.commit()
-    await is_whole(cachew, git, repository)
+    for number, what in enumerate((FILES[0], FILES[1], "garbage in config", "no objects")):
+        spoil(mirror.directory, what)
+        for path in cachew.state.glob("cache/objects/git/**/*"):
+            path.unlink() if path.is_file() else None
+        name = f"restored{number}"
+        await cachew_command(reactor, git, "--url", cachew.url, "git", "restore", URL, name)
+        await git.run("-C", name, "fsck", "--strict")
+        assert (await git.run("-C", name, "rev-parse", "HEAD")).out == repository.commit()
+        await is_whole(cachew, git, repository)
     flush_logged_errors()
 
 

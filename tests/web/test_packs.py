@@ -145,3 +145,19 @@ def test_a_client_that_leaves_before_the_refusal_is_known_frees_its_place(tmp_pa
     client.cancel()
     client.addErrback(lambda gone: None)
     assert bench.left() == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_mirror_whose_upload_pack_fails_in_the_middle_is_looked_at(tmp_path: Path, fails: bool) -> None:
+    """By its exit status alone, whoever still wants the answer; while it is looked at it serves nobody."""
+    steps = Steps(slow=True)
+    mirror = FakeMirror(tmp_path)
+    bench = Fetches(steps, tmp_path, mirror=mirror, backend=(HEAD, PACK), limit=1 << 20)
+    client = Deferred.fromCoroutine(bench.route.upload_pack(bench.requests[0], IDENTITY, None))
+    while not bench.processes.children:
+        assert steps.go_on()
+    bench.processes.children[0].failed = fails
+    while steps.go_on():
+        pass
+    client.addErrback(lambda failure: None)
+    assert mirror.verification.doubts == ([False] if fails else [])
