@@ -20,7 +20,7 @@ from cachew.mirrors.repository import GitRunner, remove_tree
 from cachew.mirrors.transfer import Remote
 from cachew.plumbing.background import Background
 from cachew.plumbing.disk import free_bytes
-from cachew.plumbing.errors import BadPath, CachewError, NotFound, StorageFull, UpstreamUnreachable
+from cachew.plumbing.errors import BadPath, CachewError, MirrorGone, NotFound, StorageFull, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
@@ -278,11 +278,11 @@ class Mirrors:
     async def present(self, identity: Identity) -> Mirror:
         """Return the repository's mirror if it is ready: for work that no client has asked for.
 
-        :raise NotFound: when it is not, as when it has just been forgotten for want of room.
+        :raise MirrorGone: when it is not, as when it has just been forgotten for want of room.
         """
         mirror = self.ready(identity)
         if mirror is None:
-            raise NotFound(f"{identity.name} is not mirrored any more")
+            raise MirrorGone(f"{identity.name} is not mirrored any more")
         return mirror
 
     def _may_try(self, identity: Identity) -> bool:

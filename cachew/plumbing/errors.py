@@ -23,6 +23,10 @@ class NotFound(CachewError):
     """There is no such thing here."""
 
 
+class MirrorGone(NotFound):
+    """What was to be made of a mirror can't be, because the mirror went meanwhile; another time it may be there."""
+
+
 class UnknownPath(NotFound):
     """The path is well formed but names no repository or operation that is served here."""
 

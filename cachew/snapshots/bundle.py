@@ -19,7 +19,7 @@ from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import PIECE, BytesSource
 from cachew.snapshots import packed
 from cachew.snapshots.mirror import Mirror, ReadyMirror
-from cachew.snapshots.production import Begin, Order, Productions
+from cachew.snapshots.production import Begin, Order, Production, Productions, with_its_mirror
 from cachew.snapshots.variants import NAMESPACE
 
 BUNDLE_TYPE = "application/x-git-bundle"
@@ -150,7 +150,8 @@ class Bundles:
             )
         asked = mirror.identity, base, ref
         try:
-            await self._productions.run(self._order(mirror, base, tip, ref)).ended()
+            order = self._order(mirror, base, tip, ref)
+            await with_its_mirror(lambda: self._productions.run(order), Production.ended)
             if (entry := await self._cache.open(NAMESPACE, key)) is None:
                 raise StorageUnavailable("the bundle was made but could not be kept")
         except StorageUnavailable:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from cachew.cache.interface import Cache
 from cachew.cache.storing import Storing
 from cachew.plumbing.disk import disk_failure
-from cachew.plumbing.errors import CachewError, Conflict, NotFound, ProcessFailed
+from cachew.plumbing.errors import CachewError, Conflict, MirrorGone, NotFound, ProcessFailed
 from cachew.plumbing.framewriter import InThread, Sink
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.spool import Spool
@@ -43,6 +43,8 @@ Make = Callable[[Path, Begin], Coroutine[Any, Any, None]]
 
 
 _REMEMBERED = 100
+
+T = TypeVar("T")
 
 ReadyMirrorOf = Callable[[], Awaitable[Mirror]]
 """Gives the mirror that something is made of."""
@@ -79,6 +81,8 @@ class Production:
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self.headers: Mapping[str, str] = {}
+        self.mirror_gone = False
+        """Whether the mirror went that it was being made of: another production may find it again, or a new one."""
         self._result: Failure | None = None
         self._has_begun = self._has_ended = False
         self._begun: list[Deferred[None]] = []
@@ -134,6 +138,25 @@ class Production:
         self._result, self._has_ended = result, True
         _wake(self._begun)
         _wake(self._ended)
+
+
+async def with_its_mirror(produce: Callable[[], Production], wait: Callable[[Production], Awaitable[T]]) -> T:
+    """Wait for something that is made of a mirror; when that goes meanwhile, for one that is made from the start.
+
+    What the schedule makes is made of a mirror that is there or not at all, and a mirror that is used least may be
+    forgotten at any moment. Whoever joins it waits for a mirror that is made for him instead.
+
+    :param produce: begins to make it, or joins.
+    :param wait: waits for what is wanted of it.
+    :raise Exception: what it failed with.
+    """
+    production = produce()
+    try:
+        return await wait(production)
+    except (CachewError, OSError):
+        if not production.mirror_gone:
+            raise
+    return await wait(produce())
 
 
 async def _wait_in(queue: list[Deferred[None]]) -> None:
@@ -247,6 +270,9 @@ class Productions:
         """
         try:
             await self._produce(order, production, spool)
+        except MirrorGone:
+            production.mirror_gone = True
+            raise
         except (OSError, ProcessFailed) as error:
             failure = disk_failure(error, f"{order.key} can't be made")
             if failure is None:
@@ -259,22 +285,14 @@ class Productions:
         async with self._slots.take(order.owner, long=self._estimates.is_long(order.owner, order.kind)):
             started = self._clock.seconds()
             mirror = await order.mirror() if order.mirror is not None else None
-            sound = await mirror.prove() if mirror is not None else None
-            directory = await made_in_thread(
-                self._threads, lambda: _make_directory(self._scratch), give_up=_remove_directory
-            )
             try:
-                stored = await self._make(order, production, spool, directory, sound or _nothing)
-            except ProcessFailed:
-                if mirror is not None:
-                    mirror.suspect()
+                stored = await self._make_of(mirror, order, production, spool)
+            except Exception as error:
+                production.mirror_gone = mirror is not None and not mirror.ready
+                if isinstance(error, NotFound) and not production.mirror_gone:
+                    # That there is nothing to make will be found out as soon next time.
+                    self._estimates.took(order.owner, order.kind, self._clock.seconds() - started)
                 raise
-            except NotFound:
-                # That there is nothing to make will be found out as soon next time.
-                self._estimates.took(order.owner, order.kind, self._clock.seconds() - started)
-                raise
-            finally:
-                await self._threads(_remove_links, directory, mirror)
             self._note(order, started)
             seconds = self._clock.seconds() - started
             self._estimates.took(order.owner, order.kind, seconds)
@@ -282,6 +300,20 @@ class Productions:
             if not stored:
                 what = "{key} was stored by another replica while it was made here"
             self.log.info(what, key=order.key, size=spool.size, seconds=seconds)
+
+    async def _make_of(self, mirror: Mirror | None, order: Order, production: Production, spool: Spool) -> bool:
+        sound = await mirror.prove() if mirror is not None else None
+        directory = await made_in_thread(
+            self._threads, lambda: _make_directory(self._scratch), give_up=_remove_directory
+        )
+        try:
+            return await self._make(order, production, spool, directory, sound or _nothing)
+        except ProcessFailed:
+            if mirror is not None:
+                mirror.suspect()
+            raise
+        finally:
+            await self._threads(_remove_links, directory, mirror)
 
     def _note(self, order: Order, started: float) -> None:
         """Remember what was made of which mirror, and when that was begun."""

@@ -7,7 +7,7 @@ from cachew.cache.interface import Cache, Entry, ObjectInfo
 from cachew.mirrors.identity import Identity
 from cachew.snapshots.archive import Archiver
 from cachew.snapshots.mirror import Mirror, ReadyMirror
-from cachew.snapshots.production import Begin, Order, Production, Productions
+from cachew.snapshots.production import Begin, Order, Production, Productions, with_its_mirror
 from cachew.snapshots.variants import NAMESPACE, Variant
 
 COMMIT_HEADER = "X-Cachew-Snapshot-Commit"
@@ -80,7 +80,7 @@ class Snapshots:
 
         :raise CachewError: when it can't be made.
         """
-        await self.produce(identity, variant).ended()
+        await with_its_mirror(lambda: self.produce(identity, variant), Production.ended)
 
     def give_up(self, identity: Identity, variant: Variant) -> None:
         """Break off the making of an archive, unless a client is waiting for it."""

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.mirrors.identity import Identity
-from cachew.plumbing.errors import NotFound
+from cachew.plumbing.errors import MirrorGone, NotFound
 from cachew.snapshots.bundle import tip_of
 from cachew.snapshots.mirror import FindMirror, Mirror
 from cachew.snapshots.schedule import Stored, worth_making
@@ -92,7 +92,7 @@ class Upkeep:
         """Return a mirror that is there; one that was forgotten meanwhile is not made again for a schedule's sake."""
         mirror = self._find_mirror(identity)
         if mirror is None:
-            raise NotFound(f"{identity.name} is not mirrored any more")
+            raise MirrorGone(f"{identity.name} is not mirrored any more")
         return mirror
 
     async def _stored(self, identity: Identity, variant: Variant) -> Stored | None:

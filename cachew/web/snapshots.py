@@ -23,6 +23,7 @@ from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles, parse_base, tip_of
 from cachew.snapshots.bundlelist import pairs, render
 from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.mirror import FindMirror, Mirror
+from cachew.snapshots.production import Production, with_its_mirror
 from cachew.snapshots.store import ARCHIVE_TYPE, COMMIT_HEADER, Snapshots
 from cachew.snapshots.variants import LFS, Variant, check_branch, from_query
 from cachew.web.app import allow_methods
@@ -199,9 +200,8 @@ class SnapshotRoutes:
     async def _make(self, request: Any, identity: Identity, variant: Variant) -> None:
         """Send what is being made while it is made."""
         outcome_of(request).source = "made"
-        production = self._snapshots.produce(identity, variant)
         try:
-            source = production.follow()
+            production, source = await with_its_mirror(lambda: self._snapshots.produce(identity, variant), _begun)
         except SpoolFailed:
             # It was over at once.
             entry = await self._snapshots.open(identity, variant)
@@ -210,7 +210,6 @@ class SnapshotRoutes:
             await self._serve(request, entry, {})
             return
         with owned(source):
-            await production.begun()
             for name, value in production.headers.items():
                 request.setHeader(name.encode(), value.encode())
         await send(request, source)
@@ -236,6 +235,17 @@ class SnapshotRoutes:
             self._background.start(self._bundles.prepare(mirror, commit, variant.ref), what)
         branch = f"&ref={_quoted(variant.ref)}" if variant.ref else ""
         return head | {BUNDLE_URL_HEADER: f"/git/{identity.name}/snapshot.bundle?base={commit}{branch}"}
+
+
+async def _begun(production: Production) -> tuple[Production, Source]:
+    """Follow what is being made, as soon as it is known what it is.
+
+    :raise SpoolFailed: when it is over already.
+    """
+    source = production.follow()
+    with owned(source):
+        await production.begun()
+    return production, source
 
 
 def _quoted(ref: str) -> str:

@@ -1,6 +1,7 @@
 """The routes of snapshots and bundles, over a real connection."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from email.message import Message
 from http.client import HTTPConnection
@@ -12,6 +13,7 @@ import pytest_twisted
 import treq
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
@@ -20,7 +22,7 @@ from cachew.cache.memory import MemoryCache
 from cachew.http.requests import make_site
 from cachew.mirrors.identity import Identity, parse_path
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import NotFound
+from cachew.plumbing.errors import MirrorGone, NotFound, ProcessFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.snapshots.bundlelist import Listed
@@ -49,6 +51,15 @@ class FakeMirror:
     head_commit: str | None = OLD
     head_ref: str | None = None
     refs: dict[str, str] = field(default_factory=dict)
+    ready: bool = True
+
+    async def prove(self) -> Callable[[], None]:
+        """Be sound."""
+        return lambda: None
+
+    def relinking(self) -> AbstractContextManager[None]:
+        """Have no links."""
+        return nullcontext()
 
 
 class FakeBundles:
@@ -100,6 +111,7 @@ class Server:
         self.background = Background()
         self.calls: list[tuple[str, str]] = []
         self.gate: Deferred[None] = Deferred()
+        self.asked: Deferred[None] = Deferred()
         self.mirror_gate: Deferred[None] | None = None
         self.productions = Productions(
             cache=self.cache, scratch=scratch, slots=Slots(limit=2), clock=reactor, threads=at_once
@@ -118,12 +130,18 @@ class Server:
             find_mirror=lambda identity: self.mirror,  # type: ignore[arg-type, return-value]
             background=self.background,
             check_staleness=lambda identity: self.calls.append(("stale?", identity.name)),
-            requested=lambda identity, variant: self.calls.append(("requested", variant.name)),
+            requested=self.requested,
             warm=lambda identity, name: self.calls.append(("warm", name)),
             is_https=lambda request: self.https,
         )
         self.port: Any = None
         self.agent = Agent(reactor)
+
+    def requested(self, identity: Identity, variant: Variant) -> None:
+        """Note that a client asks."""
+        self.calls.append(("requested", variant.name))
+        if not self.asked.called:
+            self.asked.callback(None)
 
     async def ready(self, identity: Identity) -> Any:
         """Give the mirror."""
@@ -317,6 +335,50 @@ async def test_a_missing_snapshot_is_streamed_while_it_is_made(server: Server) -
     assert await one.content() == await other.content() == b"firstlater"
     stored = await server.ask("/snapshot.tar.zst")
     assert (stored.body, stored.length) == (b"firstlater", 10)
+
+
+@pytest_twisted.ensureDeferred
+async def test_whoever_joins_what_the_schedule_makes_outlives_its_mirror(server: Server) -> None:
+    """A mirror is evicted before the schedule's archive of it is begun; the client that joined gets one of his own."""
+
+    async def present(identity: Identity) -> Any:
+        await server.asked
+        await deferLater(server.reactor, 0)
+        raise MirrorGone(f"{identity.name} is not mirrored any more")
+
+    scheduled = server.snapshots.produce(IDENTITY, Variant(), find=present)
+    server.gate.callback(None)
+    answer = await server.ask("/snapshot.tar.zst")
+    assert (answer.status, answer.body) == (200, b"firstlater")
+    with pytest.raises(MirrorGone):
+        await scheduled.ended()
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        NotFound("no commit on HEAD: nothing to archive"),
+        ProcessFailed("git for-each-ref", 128, "fatal: not a git repository"),
+        FileNotFoundError("packed-refs"),
+    ],
+    ids=["nothing", "git", "file"],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_mirror_that_goes_while_its_archive_is_prepared_is_made_again(
+    server: Server, failure: Exception
+) -> None:
+    """Whatever git says about a directory that is gone, the client gets an archive of the mirror's successor."""
+    server.gate.callback(None)
+    gone = server.mirror
+    assert gone is not None
+
+    async def vanish() -> Callable[[], None]:
+        gone.ready, server.mirror = False, FakeMirror()
+        raise failure
+
+    gone.prove = vanish  # type: ignore[method-assign]
+    answer = await server.ask("/snapshot.tar.zst")
+    assert (answer.status, answer.body) == (200, b"firstlater")
 
 
 @pytest_twisted.ensureDeferred
