@@ -5,6 +5,7 @@ Only the outermost layer calls this; nothing else of the config touches a disk. 
 
 import netrc
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,6 +29,8 @@ SHORTEST_ADMIN_TOKEN = 16
 """Characters that make an admin token hard enough to guess."""
 
 _Where = tuple[str | int, ...]
+_OPENING: tuple[_Where, ...] = (("manhole", "authorized-keys"), ("admin", "token-file"))
+"""Files whose writers are let in."""
 _Check = Callable[[bytes], str]
 """Says what is wrong with a file's content, nothing when it is as it should be."""
 
@@ -36,7 +39,7 @@ def file_problems(settings: Settings) -> Iterator[Problem]:
     """Yield what is wrong with each file that the settings name."""
     for where, file, check in _files(settings):
         try:
-            complaint = check(file.read_bytes())
+            complaint = check(file.read_bytes()) or (_writers(file) if where in _OPENING else "")
         except OSError as error:
             complaint = f"can't be read: {error.strerror}"
         if complaint:
@@ -141,6 +144,16 @@ def _is_public_key(line: bytes) -> bool:
         # The library raises several kinds for what it doesn't know.
         return False
     return True
+
+
+def _writers(file: Path) -> str:
+    """Say who else may write to a file, or put another in its place; what is in it is then not the operator's word."""
+    for path in (file, *file.resolve().parents):
+        status = path.stat()
+        others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if others and not (path.is_dir() and status.st_mode & stat.S_ISVTX):
+            return "may be written by others" if path == file else f"may be replaced by others, who may write to {path}"
+    return ""
 
 
 def _programs(settings: Settings) -> Iterator[Problem]:

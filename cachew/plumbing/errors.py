@@ -121,6 +121,10 @@ class UnsupportedEncoding(CachewError):
     """A request body has a content encoding that is not understood."""
 
 
+class UnsupportedMediaType(CachewError):
+    """A request body is said to be something that is not asked for."""
+
+
 class Busy(CachewError):
     """A queue is full.
 

@@ -4,6 +4,7 @@ Route classes offer ``mount(app)`` and register their paths with ``app.route``. 
 of :mod:`cachew.plumbing.errors`; no handler sets an error status itself.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any, Protocol, cast
@@ -26,6 +27,11 @@ from cachew.web.outcome import IOutcome, Outcome, outcome_of
 Handler = Callable[..., Awaitable[object] | object]
 
 _LOGGED_PATH = 500
+_USER = re.compile(
+    # At the place of the host, or after a scheme, or with a password: whatever comes before the last "@".
+    r"((?:^/+(?:git|%67it|g%69t|gi%74)/+|(?:https?|ssh|git)(?::|%3a)/+|/(?=[^/]*(?::|%3a)[^/]*(?:@|%40))))[^/]*(@|%40)",
+    re.IGNORECASE,
+)
 _HEALTH = frozenset({"_liveness", "_readiness"})
 _PROBES = _HEALTH | {"metrics"}
 OBJECTS = "/api/v1/object/"
@@ -214,8 +220,11 @@ def _has_left(request: Any) -> bool:
 
 
 def loggable_path(request: Any) -> str:
-    """Return a request's path for the log: without its query, which may hold secrets, and of bounded length."""
-    path: str = request.raw_path.decode("ascii", "backslashreplace")
+    """Return a request's path for the log: without what may be secret, and of bounded length.
+
+    That is its query, and user and token before a host's name, which ``insteadOf = http://`` puts into paths.
+    """
+    path: str = _USER.sub(r"\1***\2", request.raw_path.decode("ascii", "backslashreplace"))
     return path if len(path) <= _LOGGED_PATH else path[:_LOGGED_PATH] + "…"
 
 

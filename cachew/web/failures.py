@@ -28,6 +28,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.TooMany, 413),
     (errors.TooOften, 429),
     (errors.UnsupportedEncoding, 415),
+    (errors.UnsupportedMediaType, 415),
     (errors.RangeNotSatisfiable, 416),
     (errors.NotCheckedOut, 422),
     (errors.Busy, 503),

@@ -18,7 +18,7 @@ from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.wants import Asker, Supply
-from cachew.plumbing.errors import ProcessFailed
+from cachew.plumbing.errors import ProcessFailed, UnsupportedMediaType
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import BytesSource
@@ -33,6 +33,7 @@ from cachew.web.rendering import Renderings
 
 _ADVERTISEMENT = b"application/x-git-upload-pack-advertisement"
 _RESULT = b"application/x-git-upload-pack-result"
+_REQUEST = "application/x-git-upload-pack-request"
 _SHARED_PREFIXES = 100
 _SHARED_PREFIX_BYTES = 4096
 _COMMANDS = ("bundle-uri",)
@@ -115,6 +116,7 @@ class UploadPack:
         :raise CachewError: when neither the mirror nor the upstream can.
         """
         encoding, protocol = request.getHeader("content-encoding"), request.getHeader("git-protocol")
+        _require_media_type(request.getHeader("content-type"))
         body = await request.collect(self._body_limit, encoding=encoding)
         command = await self._command(identity, body, protocol)
         mirror = self._mirrors.obtain(identity)
@@ -220,6 +222,15 @@ def _form(command: V2LsRefs) -> Hashable | None:
     """Return what tells a form that others will ask for too; None for a command so long that it is one client's own."""
     few = len(command.prefixes) <= _SHARED_PREFIXES and sum(map(len, command.prefixes)) <= _SHARED_PREFIX_BYTES
     return replace(command, agent=None) if few else None
+
+
+def _require_media_type(given: str | None) -> None:
+    """Refuse what is sent as something else: pages of other sites can have browsers post text, and nothing of git's.
+
+    :raise UnsupportedMediaType: then.
+    """
+    if given is not None and given.partition(";")[0].strip().lower() != _REQUEST:
+        raise UnsupportedMediaType(f"a request to git-upload-pack has the content type {_REQUEST}")
 
 
 def _mark(request: Any, answer: Answer) -> None:

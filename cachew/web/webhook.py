@@ -162,7 +162,7 @@ class WebhookRoutes:
 
     def _note_unknown(self, forge: str, event: Event) -> None:
         """Say once of each repository that no mirror is of it."""
-        name = next(iter((*event.urls, *event.paths)))[:200]
+        name = next(filter(None, (*map(address_of, event.urls), *event.paths)), "what can't be named")[:200]
         if name not in self._unknown:
             if len(self._unknown) >= _REMEMBERED:
                 del self._unknown[next(iter(self._unknown))]

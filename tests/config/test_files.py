@@ -104,3 +104,27 @@ def test_programs_and_directories(tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to(tmp_path / "a")
     tiers = "[[cache]]\nbackend='disk'\npath='{0}/a'\n[[cache]]\nbackend='disk'\npath='{0}/b'"
     assert complaints(tiers, tmp_path) == ["cache[1].path: is by way of a link in the directory of cache[0]"]
+
+
+KEY = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+WRITABLE = {KEYS: KEY, ADMIN: b"a-long-enough-admin-token"}
+
+
+@pytest.mark.parametrize("config", WRITABLE)
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_files_that_let_in_must_not_be_written_by_others(config: str, mode: int, tmp_path: Path) -> None:
+    """Keys and tokens that others may write, or put others in the place of, are refused at start."""
+    file = tmp_path / "own" / "file"
+    file.parent.mkdir(mode=0o755)
+    file.write_bytes(WRITABLE[config])
+    file.chmod(0o644)
+    assert complaints(config, file) == []
+    file.chmod(mode)
+    (found,) = complaints(config, file)
+    assert found.endswith('"FILE" may be written by others')
+    file.chmod(0o600)
+    file.parent.chmod(0o777)
+    (found,) = complaints(config, file)
+    assert "may be replaced by others" in found
+    file.parent.chmod(0o1777)
+    assert complaints(config, file) == []

@@ -7,6 +7,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from tests.functional import repositories
 from tests.functional.conftest import Start
@@ -395,3 +396,27 @@ async def test_a_repository_that_is_refused_with_an_empty_body_after_its_check(
     for each in [Deferred.fromCoroutine(answer) for answer in answers]:
         assert (await each).status == 404
     assert upstream.count("caps") - before <= 4
+
+
+@pytest_twisted.ensureDeferred
+async def test_content_types_of_fetches(upstream: Upstream, start: Start) -> None:
+    """What a page of another site can have a browser post is refused; a fetch may name its type with a parameter."""
+    repositories.make_repository(upstream.path("org/repo"))
+    cachew = await start()
+    await cachew.mirrored("org/repo")
+    path = f"{REPOSITORY}/git-upload-pack"
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "", "application/json", "multipart/form-data"):
+        answer = await ask(reactor, cachew.url, "POST", path, V2, f"Content-Type: {kind}", body=LS_REFS)
+        assert answer.status == 415, kind
+    for kind in (FETCH_TYPE, f"{FETCH_TYPE}; charset=utf-8", FETCH_TYPE.upper()):
+        assert (await ask(reactor, cachew.url, "POST", path, V2, kind, body=LS_REFS)).status == 200, kind
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_in_the_path_is_not_logged(start: Start) -> None:
+    """What `insteadOf = http://` makes of a URL with a token is refused, and told nowhere."""
+    cachew = await start()
+    with capturedLogs() as logs:
+        answer = await ask(reactor, cachew.url, "GET", f"/git/bob:T0KEN@git.example/org/repo{INFO}")
+    assert answer.status == 400 and b"T0KEN" not in answer.body
+    assert not any("T0KEN" in formatEvent(event) for event in logs)

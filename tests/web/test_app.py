@@ -258,3 +258,29 @@ def test_allow_methods_names_head_with_get() -> None:
     with pytest.raises(MethodNotAllowed) as caught:
         refuse(request, "GET", "POST")
     assert caught.value.allowed == ("GET", "POST", "HEAD")
+
+
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        ("/git/bob:TOKEN@host/org/repo/info/refs", "/git/***@host/org/repo/info/refs"),
+        ("/git/TOKEN@host/org/repo", "/git/***@host/org/repo"),
+        ("/git/bob%3aTOKEN%40host/org/repo", "/git/***%40host/org/repo"),
+        ("/%67it/bob:TOKEN@host/x", "/%67it/***@host/x"),
+        ("/git/https://TOKEN@host/org/repo", "/git/https://***@host/org/repo"),
+        ("/git/https:/bob:TOKEN@host/org/repo", "/git/https:/***@host/org/repo"),
+        ("/git/a:TOKEN@b:TOKEN@host/x", "/git/***@host/x"),
+        ("/other/x:TOKEN@host", "/other/***@host"),
+        ("/git/host/org/repo@v1/x", "/git/host/org/repo@v1/x"),
+        ("/api/v1/object/space/a@b", "/api/v1/object/space/a@b"),
+    ],
+)
+def test_a_token_in_a_path_is_not_logged(path: str, logged: str) -> None:
+    """User and token before a host's name, which `insteadOf = http://` makes of a URL, never reach the log."""
+    front = Front()
+    front.ask(path)
+    events = [event for event in front.events if "path" in event]
+    assert events and all(event["path"] == logged for event in events)
+    assert not any(
+        "TOKEN" in str(value) for event in front.events for value in event.values() if isinstance(value, str)
+    )

@@ -231,7 +231,7 @@ def test_an_event_about_no_mirror_is_logged_once() -> None:
         for _ in range(3):
             assert server.ask("/webhook/github", "POST", headers=github(), body=GITHUB).body == NOT_HERE
     told = [event for event in logs if "not mirrored here" in event.get("log_format", "")]
-    assert len(told) == 1 and told[0]["repository"] == "https://github.com/Org/Repo.git"
+    assert len(told) == 1 and told[0]["repository"] == "github.com/Org/Repo"
 
 
 def begun(server: AdminFront, head: str) -> tuple[Any, Wire]:

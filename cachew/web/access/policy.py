@@ -95,7 +95,8 @@ class Policy:
             if address is None:
                 raise BadRequest("X-Forwarded-For holds something that is no address")
             if not self._is_proxy(address):
-                return address
+                # Who is told of by a header did not come from this machine, whatever the header says.
+                return None if address.is_loopback or address.is_unspecified else address
         return None
 
     def _is_proxy(self, address: Address) -> bool:

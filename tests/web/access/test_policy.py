@@ -238,3 +238,13 @@ def test_a_proxy_that_speaks_nonsense_is_refused() -> None:
     with pytest.raises(BadRequest):
         rules.admit(request)
     assert rules.client_of(request) == "10.0.0.7"
+
+
+@pytest.mark.parametrize(
+    "forwarded", ["127.0.0.1", "10.9.9.9, 127.0.0.1", "::1", "[::1]", "::ffff:127.0.0.1", "127.8.9.1", "0.0.0.0", "::"]
+)
+@pytest.mark.parametrize("proxy", ["172.16.0.1", "127.0.0.1"])
+def test_an_address_that_came_by_header_is_never_loopback(forwarded: str, proxy: str) -> None:
+    """A listed proxy that tells of a client on this machine tells of nobody who is trusted."""
+    rules = Policy(rules=[], proxies=[ip_network(f"{proxy}/32")], trust_loopback=True)
+    assert not rules.trusted(Request(peer=proxy, x_forwarded_for=forwarded))
