@@ -46,6 +46,7 @@ from cachew.plumbing.errors import (
 )
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Processes
+from cachew.plumbing.sharedlock import SharedLock
 from cachew.plumbing.threads import Threads
 from cachew.upstream.listing import Listing, RemoteRef
 
@@ -61,6 +62,7 @@ _NO_USE = (
 _OF_THE_DISK = ("No space left on device", "Disk quota exceeded")
 _BROKEN_OFF = ("RPC failed", "curl ")
 _REMOTE_SAID = "remote: "
+_MET = ("shallow.lock", "shallow file has changed")
 _FSCK = "fsck error"
 _FINDINGS = "findings.json"
 _FORMS = ("config", "HEAD", "packed-refs")
@@ -129,6 +131,7 @@ class Repository:
         self._git = git
         self._door, self._writers, self._untidy = DeferredLock(), 0, False
         self._graph_fits = True
+        self._fetching = SharedLock()
 
     async def create(self, upstream_url: str) -> None:
         """Make the repository, empty and configured."""
@@ -185,8 +188,25 @@ class Repository:
             await self._git.threads(self._note_findings, reader.counts)
 
     async def _run_fetch(self, command: Command, script: bytes, reader: FindingsReader) -> None:
-        seconds = self._git.fetch_timeout
-        await self._write(command, seconds=seconds, stdin=script, on_stderr=reader.feed, replaced=False)
+        """Fetch, again where another fetch has changed meanwhile which commits are cut off: git lets one of them fail.
+
+        At last no other goes on beside it.
+        """
+        for side_by_side in (True, True, False):
+            try:
+                async with self._fetching.together() if side_by_side else self._fetching.alone():
+                    await self._write(
+                        command,
+                        seconds=self._git.fetch_timeout,
+                        stdin=script,
+                        on_stderr=reader.feed,
+                        replaced=False,
+                    )
+                return
+            except ProcessFailed as error:
+                if not side_by_side or not _met_another(error):
+                    raise
+                reader.counts.clear()
 
     def _note_findings(self, counts: Mapping[str, int]) -> None:
         aside = self.directory / f"{_FINDINGS}.new"
@@ -253,7 +273,8 @@ class Repository:
         try:
             return await self._git.processes.run(command, **options)
         except ProcessFailed as error:
-            if not isinstance(error, ProcessTimedOut) and error.code not in (None, _NOT_STARTED):
+            started = not isinstance(error, ProcessTimedOut) and error.code not in (None, _NOT_STARTED)
+            if started and not _met_another(error):
                 self._failed(error)
             raise
 
@@ -552,6 +573,11 @@ def about_what_was_asked(failure: ProcessFailed) -> bool:
     """
     broken_off = any(words in failure.stderr for words in _BROKEN_OFF) and _REMOTE_SAID not in failure.stderr
     return worth_another_way(failure) and not broken_off
+
+
+def _met_another(failure: ProcessFailed) -> bool:
+    """Say whether a fetch failed only because another one was writing down which commits are cut off."""
+    return any(words in failure.stderr for words in _MET)
 
 
 def _parse_ref(line: str) -> RemoteRef:

@@ -221,6 +221,34 @@ def test_ids_of_one_client_never_delay_those_of_another(house: MirrorHouse, mirr
     assert house.git.scripts == [[oid("9")], [oid("5")], [oid("6"), oid("7"), oid("8")]]
 
 
+LOCKED = "fatal: Unable to create '/mirrors/repo.git/shallow.lock': File exists.\n\nAnother git process seems to run"
+
+
+@pytest.mark.parametrize("complaint", [LOCKED, "fatal: shallow file has changed since we read it"])
+def test_fetches_that_meet_at_the_list_of_cut_commits_all_succeed(
+    house: MirrorHouse, mirror: Mirror, complaint: str
+) -> None:
+    """In a shallow mirror git lets one of two fetches fail; it is done again, first beside others, at last alone."""
+    house.git.holding = {"fetch"}
+    wanted = house.ensure(mirror, oid("5"))
+    house.git.holding = set()
+    house.git.failures["fetch"] = [ProcessFailed("git fetch", 128, complaint) for _ in range(2)]
+    followed = house.sync(mirror, listing(main="2"))
+    assert not followed.called, "it waits for the other"
+    house.git.release()
+    assert value_of(wanted) == [] and value_of(followed) is None
+    assert mirror.refs == {"refs/heads/main": oid("2")} and not house.git.failures["fetch"]
+    assert not house.background.under_way and mirror.last_error is None, "nothing is wrong with the mirror"
+
+
+def test_a_list_of_cut_commits_that_can_not_be_written_is_told(house: MirrorHouse, mirror: Mirror) -> None:
+    """Where no other fetch goes on and git fails all the same, it is a failure like any."""
+    house.git.failures["fetch"] = [ProcessFailed("git fetch", 128, LOCKED) for _ in range(3)]
+    assert value_of(house.ensure(mirror, oid("5"))) == [oid("5")]
+    assert not house.git.failures["fetch"]
+    assert value_of(house.ensure(mirror, oid("5"))) == []
+
+
 def test_an_id_that_somebody_has_asked_for_is_fetched_once(house: MirrorHouse, mirror: Mirror) -> None:
     """A hundred clients that want one commit wait for one fetch, and for that of what else they want."""
     house.git.holding = {"fetch"}

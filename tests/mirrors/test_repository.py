@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.python.threadpool import ThreadPool
 
 from cachew.mirrors.commands import GitCommands, GitSettings
@@ -240,6 +240,26 @@ async def test_what_fsck_dislikes_is_taken_and_counted(runner: GitRunner, tmp_pa
     await repository.fetch_objects(f"file://{odd.path}", odd.refs.values(), extra)
     assert repository.objects.missing(odd.refs.values()) == []
     assert await repository.connected(odd.refs.values())
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_fetches_at_once_of_a_shallow_upstream(runner: GitRunner, tmp_path: Path) -> None:
+    """Each brings a commit whose parents are missing; all of them succeed, and the mirror knows where it is cut."""
+    branches = [f"b{number}" for number in range(8)]
+    whole = repositories.make_repository(tmp_path / "whole.git", commits=20, branches=branches)
+    for branch in branches:
+        repositories.push_commit(whole, branch, f"{branch} one")
+        repositories.push_commit(whole, branch, f"{branch} two")
+    cut = tmp_path / "cut.git"
+    whole.git("clone", "-q", "--bare", "--no-single-branch", "--depth=1", f"file://{whole.path}", str(cut))
+    repository = Repository(directory=tmp_path / "repo.git", object_format="sha1", git=runner)
+    await repository.create("http://git.example/org/repo")
+    tips = [repositories.Repository(cut).git("rev-parse", branch).strip() for branch in branches]
+    extra = {"GIT_ALLOW_PROTOCOL": "file"}
+    fetches = [Deferred.fromCoroutine(repository.fetch_objects(f"file://{cut}", [tip], extra)) for tip in tips]
+    await gatherResults(fetches)
+    assert sorted(repository.shallow()) == sorted(tips) and repository.objects.missing(tips) == []
+    assert not list((tmp_path / "repo.git").glob("*.lock"))
 
 
 @pytest_twisted.ensureDeferred
