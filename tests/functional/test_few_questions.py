@@ -59,7 +59,7 @@ def questions(upstream: Upstream, kind: str) -> Counter[str | None]:
     return Counter(
         exchange.headers.get("authorization")
         for exchange in upstream.journal.of(kind)
-        if exchange.headers.get("user-agent", "").endswith("-cachew")
+        if " cachew/" in exchange.headers.get("user-agent", "")
     )
 
 
