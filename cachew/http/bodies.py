@@ -148,6 +148,8 @@ async def _next_region(source: FiledSource, remaining: int | None) -> AnyRegion 
 async def _hand_over(request: Any, gate: _Gate, region: AnyRegion) -> None:
     """Have the kernel send a region as soon as nothing waits before it."""
     request.write(b"")  # the head
+    if not request.channel.open:
+        raise CancelledError()  # gone while the region before this one was sent, of which the request hears later
     gate.pauseProducing()
     request.channel.signal_when_drained()
     await gate.opened()

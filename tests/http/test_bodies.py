@@ -24,6 +24,8 @@ from cachew.http.filesender import FileSender
 from cachew.http.requests import StreamingRequest, make_site
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import PIECE, BytesSource, FileSource, Source
+from tests.fakes.disturbance import FakeRequest, Steps
+from tests.fakes.settled import failure_of
 from tests.http.wire import RawClient, Root, Server, Signal, patient, serving
 
 GET = b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -246,6 +248,29 @@ async def test_a_connection_that_is_gone_is_a_client_that_leaves(large: Path, nu
         client.send(GET)
         await client.closed()
     assert len(failures) == 1
+
+
+class LostMeanwhile:
+    """The connection of a client that has gone, of which the request has not heard yet."""
+
+    sends_regions, open = True, False
+
+    def signal_when_drained(self) -> None:
+        """Fail, as a transport without a socket does."""
+        raise ValueError("file descriptor cannot be a negative integer (-1)")
+
+    def abort(self) -> None:
+        """Nothing is left to be broken off."""
+
+
+def test_a_region_for_a_client_that_has_just_gone(tmp_path: Path) -> None:
+    """What comes after the region during which a client left is not handed over to a connection that is closed."""
+    (tmp_path / "file").write_bytes(bytes(MIB))
+    request: Any = FakeRequest(Steps(slow=False))
+    request.channel = LostMeanwhile()
+    source = FileSource((tmp_path / "file").open("rb"))
+    sent = Deferred.fromCoroutine(send(request, source, length=MIB))
+    assert isinstance(failure_of(sent), CancelledError) and source.file.closed
 
 
 @pytest.mark.parametrize("status", [200, 304, 204])
