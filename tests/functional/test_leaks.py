@@ -33,6 +33,17 @@ V2 = "Git-Protocol: version=2"
 COUNT, AT_ONCE, COLD = 500, 12, 4
 WARM_UP = 100
 MIB = 1024 * 1024
+CONFIG = """
+[git]
+max-processes = 3
+snapshot-interval = "0s"
+mirror-snapshot-interval = "0s"
+repack-interval = "0s"
+[[cache]]
+backend = "disk"
+limit = "100MB"
+"""
+"""Few places, and nothing by schedule, which goes on when all clients are gone."""
 LFS_DATA = b"lfs" * 700_000
 
 Make = Callable[["Requests"], bytes]
@@ -198,6 +209,7 @@ async def visit(cachew: Cachew, request: bytes, chance: random.Random) -> None:
         await received(client, chance.randint(1, 300_000) if how == 2 else None)
     client.transport.abortConnection()
     await client.lost.wait()
+    client.received.clear()  # Twisted's factories are classes, and keep the client for a while
 
 
 async def received(client: RawClient, count: int | None) -> None:
@@ -263,7 +275,7 @@ async def test_after_hundreds_of_clients_that_left_the_server_is_as_it_was(
     upstream: Upstream, repository: Repository, start: Start
 ) -> None:
     """500 mixed requests whose clients leave at random: places free, no child, no descriptor, 10 MB at most."""
-    cachew = await start('[git]\nmax-processes = 3\n[[cache]]\nbackend = "disk"\nlimit = "100MB"\n')
+    cachew = await start(CONFIG)
     await cachew.mirrored("org/repo")
     commits = repository.git("rev-list", "HEAD").split()
     oid = upstream.lfs.put("org/repo", LFS_DATA)
