@@ -109,7 +109,14 @@ class FakeUpstream:
         self.asked = 0
 
     async def forward(
-        self, method: bytes, url: str, headers: Any, body: Source | None = None, length: int | None = None
+        self,
+        method: bytes,
+        url: str,
+        headers: Any,
+        body: Source | None = None,
+        length: int | None = None,
+        *,
+        credential: str | None = None,
     ) -> UpstreamResponse:
         """Pass a request on."""
         self.asked += 1
