@@ -7,9 +7,11 @@ purpose does not have it look again and again.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol
 
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -24,6 +26,8 @@ _SHORTEST_PAUSE = 15.0
 _REST = 100
 """So many times as long as a look took nobody's failing makes the server look again."""
 _CONNECTED_PAUSE = 600.0
+_SOON = 2.0
+"""Seconds that a client waits, in which a gigabyte or two is read, before the upstream is asked for what is here."""
 FRESH = 60.0
 """Seconds for which what was read and has not been written to since need not be read again."""
 
@@ -127,6 +131,14 @@ class Verification:
                 await self._looks.run("look", self._look)
             except CachewError as error:
                 self.log.debug("{repository}: {error}", repository=self._name, error=str(error))
+
+    async def settled_soon(self) -> None:
+        """Wait until a doubt is settled, but no longer than what that takes for a mirror of ordinary size."""
+        if not self.in_doubt:
+            return
+        waiting = Deferred.fromCoroutine(self.settled()).addTimeout(_SOON, self._clock)
+        with suppress(DeferredTimeout):
+            await waiting
 
     async def proven(self) -> bool:
         """Look at everything before something is made of the mirror; say whether it is sound.

@@ -92,6 +92,7 @@ class UploadPack:
         """
         version = protocol_version(request.getHeader("git-protocol"))
         mirror = self._mirrors.obtain(identity)
+        await mirror.verification.settled_soon()
         if not mirror.ready:
             self._mirrors.want(identity)
             await self._pass(request, identity, authorization, None)
@@ -120,6 +121,7 @@ class UploadPack:
         body = await request.collect(self._body_limit, encoding=encoding)
         command = await self._command(identity, body, protocol)
         mirror = self._mirrors.obtain(identity)
+        await mirror.verification.settled_soon()
         if not mirror.ready:
             self._mirrors.want(identity)
         if isinstance(command, Probe):
@@ -159,8 +161,9 @@ class UploadPack:
     async def _fetch(
         self, request: Any, mirror: Mirror, authorization: str | None, body: Body, command: GitCommand
     ) -> None:
-        # A mirror whose packs somebody has written to is not ready from here on.
+        # A mirror whose packs somebody has written to is not ready until they were read.
         mirror.intact()
+        await mirror.verification.settled_soon()
         route = await self._route(mirror, Asker(self._client_of(request), authorization), command)
         if route.kind is Kind.MIRROR and isinstance(command, Fetch):
             try:

@@ -153,6 +153,9 @@ class FakeVerification:
         """Note it."""
         self.doubts.append(serving)
 
+    async def settled_soon(self) -> None:
+        """Return at once."""
+
 
 @dataclass
 class FakeMirror:

@@ -444,6 +444,21 @@ def test_what_the_server_knows_is_written_anew(house: MirrorHouse, mirror: Mirro
     assert found is not None and found.refs == mirror.refs and found.instance == mirror.instance
 
 
+def test_a_client_waits_for_a_doubt_to_be_settled_but_not_for_long(house: MirrorHouse, mirror: Mirror) -> None:
+    """A mirror that is read in no time, as after a crash, sends nobody to its upstream; a large one keeps nobody."""
+    held = mirror.exclusive()
+    value_of(Deferred.fromCoroutine(held.__aenter__()))
+    mirror.verification.doubt(serving=False)
+    first = Deferred.fromCoroutine(mirror.verification.settled_soon())
+    house.clock.advance(1)
+    second = Deferred.fromCoroutine(mirror.verification.settled_soon())
+    house.clock.advance(1)
+    assert value_of(first) is None and not mirror.ready and not second.called
+    value_of(Deferred.fromCoroutine(held.__aexit__(None, None, None)))
+    assert value_of(second) is None and mirror.ready
+    value_of(Deferred.fromCoroutine(mirror.verification.settled_soon()))
+
+
 def test_nothing_is_kept_of_one_pack_for_another_while_in_doubt(house: MirrorHouse, mirror: Mirror) -> None:
     """While a mirror is in doubt its kept packs are not served, and those that come meanwhile stay apart."""
     before = mirror.pack_source
