@@ -1,24 +1,28 @@
 """Very many refs in one write: into ``packed-refs`` itself, under git's own lock (gitrepository-layout(5)).
 
-``git update-ref`` makes a file for each ref, and a lock file for each before: a hundred thousand take longer than a
-fetch. What is a loose ref already stays one, because that is what git reads first.
+``git update-ref`` makes a file for each ref, and a lock file for each before, also of those that it deletes: a hundred
+thousand take longer than a fetch. What is a loose ref already is left to git, because that is what git reads first.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 _PEELED = b"# pack-refs with: peeled fully-peeled sorted \n"
 _SORTED = b"# pack-refs with: sorted \n"
 
 
-def add(directory: Path, refs: Mapping[str, str], peeled: Mapping[str, str]) -> set[str]:
-    """Put refs into the file.
+def rewrite(
+    directory: Path, refs: Mapping[str, str], peeled: Mapping[str, str], *, deletions: Collection[str] = ()
+) -> set[str]:
+    """Put refs into the file, and take others out of it.
 
     :param directory: the bare repository.
     :param refs: full name to object id.
     :param peeled: what the annotated tags among these objects lead to.
-    :return: the names that are there now; the others are loose refs. None are when another process has the lock.
+    :param deletions: the names of refs that are to be no more.
+    :return: the names that are where they should be; the others are loose refs. None are when another process has the
+        lock.
     :raise OSError: when the disk fails; the file is then as it was.
     """
     lock = directory / "packed-refs.lock"
@@ -28,15 +32,16 @@ def add(directory: Path, refs: Mapping[str, str], peeled: Mapping[str, str]) -> 
         return set()
     try:
         with os.fdopen(descriptor, "wb") as file:
-            added = {name for name in refs if not _is_loose(directory, name)}
-            file.write(_merged(directory, {name: refs[name] for name in added}, peeled))
+            done = {name for name in (*refs, *deletions) if not _is_loose(directory, name)}
+            added = {name: oid for name, oid in refs.items() if name in done}
+            file.write(_merged(directory, added, peeled, done.difference(refs)))
             file.flush()
             os.fsync(file.fileno())
         lock.replace(directory / "packed-refs")
     except BaseException:
         lock.unlink(missing_ok=True)
         raise
-    return added
+    return done
 
 
 def _is_loose(directory: Path, name: str) -> bool:
@@ -45,8 +50,10 @@ def _is_loose(directory: Path, name: str) -> bool:
     return os.path.lexists(path) and not os.path.isdir(path)
 
 
-def _merged(directory: Path, refs: Mapping[str, str], peeled: Mapping[str, str]) -> bytes:
+def _merged(directory: Path, refs: Mapping[str, str], peeled: Mapping[str, str], deletions: Collection[str]) -> bytes:
     header, entries = _read(directory)
+    for name in deletions:
+        entries.pop(_bytes(name), None)
     for name, oid in refs.items():
         encoded = _bytes(name)
         tail = b"^%b\n" % peeled[oid].encode() if oid in peeled else b""

@@ -7,7 +7,7 @@ other command writes.
 import os
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -361,26 +361,27 @@ class Repository:
         """Keep objects alive under hidden refs."""
         await self._update({hidden_name(oid, now): oid for oid in oids}, ())
 
-    async def _update(self, updates: Mapping[str, str], deletions: Iterable[str]) -> None:
-        if len(updates) >= _MANY_REFS:
-            packed = await self._pack(updates)
-            updates = {name: oid for name, oid in updates.items() if name not in packed}
+    async def _update(self, updates: Mapping[str, str], deletions: Collection[str]) -> None:
+        if len(updates) + len(deletions) >= _MANY_REFS:
+            done = await self._pack(updates, deletions)
+            updates = {name: oid for name, oid in updates.items() if name not in done}
+            deletions = [name for name in deletions if name not in done]
         script = update_script(updates, deletions)
         if script:
             await self._write(self._git.commands.update_refs(self.directory), seconds=_QUICK, stdin=script)
 
-    async def _pack(self, refs: Mapping[str, str]) -> set[str]:
-        """Write very many refs at once.
+    async def _pack(self, refs: Mapping[str, str], deletions: Collection[str]) -> set[str]:
+        """Write and delete very many refs at once.
 
-        :return: the names of those that were written; the others are loose refs.
+        :return: the names of those that are done; the others are loose refs.
         :raise ProcessFailed: when one of them can't name what it should, as git would refuse it.
         """
-        types, peeled = await self._types(set(refs.values()))
+        types, peeled = await self._types(set(refs.values())) if refs else ({}, {})
         for name, oid in refs.items():
             if oid not in types or (name.startswith("refs/heads/") and types[oid] != "commit"):
                 raise ProcessFailed("git update-ref", 128, f"fatal: {name} can't be {types.get(oid, 'missing')} {oid}")
         async with self._writing():
-            return await self._git.threads(packedrefs.add, self.directory, refs, peeled)
+            return await self._git.threads(packedrefs.rewrite, self.directory, refs, peeled, deletions=deletions)
 
     async def _types(self, oids: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         """Return the types of objects that are here, and what the tags among them lead to."""

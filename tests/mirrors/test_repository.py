@@ -1,10 +1,11 @@
 """A bare repository and real git: names of all kinds, what killed commands leave, and what a repack drops."""
 
+import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -14,6 +15,7 @@ from twisted.python.threadpool import ThreadPool
 from cachew.mirrors.commands import GitCommands, GitSettings
 from cachew.mirrors.refs import RefState, change, of_listing
 from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, worth_another_way
+from cachew.plumbing.child import Command, Completed
 from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
@@ -85,6 +87,19 @@ async def test_new_refs_in_one_file(runner: GitRunner, tmp_path: Path) -> None:
     plain.git("fsck", "--strict")
 
 
+class Scripts:
+    """Runs git, and notes what ``update-ref`` is told."""
+
+    def __init__(self, processes: Processes, told: list[str]) -> None:
+        self._processes, self._told = processes, told
+
+    async def run(self, command: Command, *, stdin: bytes = b"", **more: Any) -> Completed:
+        """Run a command."""
+        if "update-ref" in command.argv:
+            self._told += [part for part in os.fsdecode(stdin).split("\0") if part]
+        return await self._processes.run(command, stdin=stdin, **more)
+
+
 def loose(path: Path) -> list[Path]:
     """Return the files below ``refs``."""
     return [found for found in (path / "refs").rglob("*") if found.is_file()]
@@ -114,6 +129,51 @@ async def test_very_many_refs_are_one_file(runner: GitRunner, tmp_path: Path) ->
     plain.git("pack-refs", "--all")
     assert of_listing(await repository.read_listing()) == again
     plain.git("fsck", "--strict")
+
+
+@pytest_twisted.ensureDeferred
+async def test_very_many_refs_that_go_at_once_go_in_one_write(runner: GitRunner, tmp_path: Path) -> None:
+    """Thousands of refs that are deleted leave packed-refs together, loose ones too; what was theirs alone is kept."""
+    path, told = tmp_path / "repo.git", list[str]()
+    repository, plain, commit = await made(runner, path)
+    plain.git(*AUTHOR, "tag", "-a", "-m", "a tag", "v1", commit)
+    tag = plain.git("rev-parse", "v1").strip()
+    many = {f"refs/heads/b{number}": commit for number in range(3000)}
+    tags = {f"refs/tags/t{number}": tag for number in range(100)}
+    kept = {"refs/heads/main": commit, "refs/tags/t7": tag}
+    odd = dict.fromkeys(names(b"caf\xe9", "a\u2028b".encode()), commit)
+    full = RefState(many | tags | odd | kept | {"refs/tags/v1": tag}, "refs/heads/main")
+    await repository.apply(change(RefState(), full), 0.0)
+    # These are loose, one of them packed as well, with a value of long ago.
+    second = plain.git(*AUTHOR, "commit-tree", f"{commit}^{{tree}}", "-m", "second").strip()
+    loose_too = {"refs/heads/b5": second, "refs/heads/loose/below": second}
+    for name, value in loose_too.items():
+        plain.git("update-ref", name, value)
+    full = RefState({**full.refs, **loose_too}, full.head)
+    assert of_listing(await repository.read_listing()) == full
+    scripts = Scripts(runner.processes, told)
+    watched = Repository(directory=path, object_format="sha1", git=replace(runner, processes=cast(Processes, scripts)))
+    await watched.apply(change(full, RefState(kept, "refs/heads/main")), 0.0)
+    assert of_listing(await repository.read_listing()) == RefState(kept, "refs/heads/main")
+    assert sorted(told) == sorted(f"delete {name}" for name in (*loose_too, "refs/tags/v1"))
+    assert loose(path) == [] and plain.git("for-each-ref", "refs/cachew").split()[0] == second
+    assert plain.git("rev-parse", "refs/tags/t7^{}").strip() == commit
+    plain.git("fsck", "--strict")
+    await repository.apply(change(RefState(kept, "refs/heads/main"), full), 0.0)
+    assert of_listing(await repository.read_listing()) == full
+
+
+@pytest_twisted.ensureDeferred
+async def test_very_many_kept_tips_expire_in_one_write(runner: GitRunner, tmp_path: Path) -> None:
+    """Hidden refs are deleted as the others are."""
+    path, told = tmp_path / "repo.git", list[str]()
+    _, plain, commit = await made(runner, path)
+    hidden = "".join(f"{commit} refs/cachew/1/{number:040x}\n" for number in range(2000))
+    (path / "packed-refs").write_text(f"# pack-refs with: peeled fully-peeled sorted \n{hidden}")
+    scripts = Scripts(runner.processes, told)
+    watched = Repository(directory=path, object_format="sha1", git=replace(runner, processes=cast(Processes, scripts)))
+    assert await watched.expire(30 * DAY, days=7) == 2000
+    assert told == [] and plain.refs() == {}
 
 
 @pytest_twisted.ensureDeferred
