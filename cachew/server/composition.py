@@ -173,6 +173,7 @@ def _gauges(runtime: Runtime, operations: Operations, places: Places, mirrors: M
             "by-id": places.by_id,
             "clone": places.cloning,
             "make": places.making,
+            "check": places.checking,
         },
         processes=runtime.processes,
         indexes=mirrors.indexes,

@@ -213,6 +213,7 @@ def _collection(
             clone_timeout=git.clone_timeout,
             fetches=places.fetching,
             by_id=places.by_id,
+            checks=places.checking,
             indexes=indexes,
             disliked=runtime.metrics.note_findings,
         ),

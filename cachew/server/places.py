@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from cachew.plumbing.jobs import Slots
 from cachew.server.runtime import Runtime
 
+_CHECKS = 2
+"""Mirrors that are read through at a time: a disk gives no more."""
+_ANY_NUMBER = 1_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
@@ -15,6 +19,7 @@ class Places:
     by_id: Slots
     cloning: Slots
     making: Slots
+    checking: Slots
 
 
 def make_places(runtime: Runtime) -> Places:
@@ -29,6 +34,12 @@ def make_places(runtime: Runtime) -> Places:
         by_id=_slots(runtime, git.max_fetches),
         cloning=_slots(runtime, git.max_clones),
         making=making_slots(runtime, queue_limit=git.queue_limit),
+        checking=Slots(
+            limit=_CHECKS,
+            queue_limit=_ANY_NUMBER,
+            kept_short=_kept_short(_CHECKS),
+            clock=runtime.reactor,
+        ),
     )
 
 

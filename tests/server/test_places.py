@@ -38,7 +38,7 @@ def test_huge_repositories_together_never_hold_all_places_for_making() -> None:
     assert started == ["huge", "tiny", "vast"] and making.running == 0
 
 
-@pytest.mark.parametrize("kind", ["cloning", "fetching", "by_id", "making"])
+@pytest.mark.parametrize("kind", ["cloning", "fetching", "by_id", "making", "checking"])
 def test_long_work_of_unknown_length_leaves_a_place_after_seconds(kind: str) -> None:
     """As many huge clones, fetches or archives as there are places delay a tiny one by seconds, not by minutes."""
     wanted = runtime()
