@@ -38,6 +38,7 @@ from cachew.web.ensure import EnsureRefs
 from cachew.web.forgeevents import Places
 from cachew.web.git import GitRoutes, Guard
 from cachew.web.lfs import LfsRoutes
+from cachew.web.lfsleave import LfsLeave
 from cachew.web.objects import ObjectRoutes
 from cachew.web.packs import Packs
 from cachew.web.passthrough import PassThrough
@@ -310,6 +311,15 @@ def _lfs_routes(
         client=upstream.client,
         passthrough=passthrough,
         remotes=upstream.remotes,
+        leave=LfsLeave(
+            client=upstream.client,
+            remotes=upstream.remotes,
+            seconds=runtime.reactor.seconds,
+            now=runtime.environment.wall_clock,
+            ttl=runtime.settings.access.auth_ttl,
+            key=secrets.token_bytes(32),
+        ),
+        credentials=_client_credentials(runtime),
         in_thread=runtime.threads,
         now=runtime.environment.wall_clock,
         key=SharedSecret(

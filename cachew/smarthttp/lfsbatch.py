@@ -82,6 +82,27 @@ def wanted_in(body: bytes) -> frozenset[Wanted]:
     return frozenset(wanted for one in _objects(request) if (wanted := _wanted(one)) is not None)
 
 
+def asking_for(wanted: Wanted) -> bytes:
+    """Return a batch request for one download."""
+    return json.dumps(
+        {
+            "operation": "download",
+            "transfers": ["basic"],
+            "objects": [{"oid": wanted.oid, "size": wanted.size}],
+            "hash_algo": "sha256",
+        }
+    ).encode()
+
+
+def allows(body: bytes, wanted: Wanted, *, now: float) -> bool:
+    """Say whether the answer to a batch request lets an object be downloaded.
+
+    :param now: the time of day, in seconds since the epoch.
+    """
+    found = (_download(entry, now) for entry in _objects(_document(body)))
+    return any(download is not None and download.wanted == wanted for download in found)
+
+
 def take_over(
     body: bytes, *, wanted: frozenset[Wanted], now: float, address_of: Callable[[Download], Address | None]
 ) -> bytes | None:
@@ -176,3 +197,5 @@ def _redirect(entry: dict[str, Any], address: Address, now: float) -> None:
     }
     if address.authenticated:
         entry["authenticated"] = True
+    else:
+        entry.pop("authenticated", None)

@@ -1,7 +1,8 @@
 """Git LFS: batches pass with the client's own credentials, downloads that the upstream allows are kept and sent.
 
 The upstream's answer to a batch is the client's leave. It is changed so that the client gets the objects here, by a
-grant that holds this leave and nothing else does; whoever has none gets nothing, however much is kept. Uploads, locks
+grant that holds this leave and nothing else does; whoever has none gets nothing, however much is kept, and neither does
+whoever isn't the one it was given to, or would not be given it any more (:mod:`cachew.web.lfsleave`). Uploads, locks
 and everything else pass through untouched.
 """
 
@@ -16,13 +17,16 @@ from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import Forbidden, TooLarge, UpstreamUnreachable
 from cachew.plumbing.streams import BytesSource, Source, owned, read_all
 from cachew.smarthttp.lfsbatch import MEDIA_TYPE, Address, Download, Wanted, is_oid, take_over, wanted_in
-from cachew.smarthttp.lfsgrant import Grant, seal, unseal
+from cachew.smarthttp.lfsgrant import Grant, holder_of, seal, unseal
 from cachew.smarthttp.lfsobjects import CONTENT_TYPE, LfsObjects, Order
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
+from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.headers import media_type
 from cachew.upstream.redirects import same_origin
 from cachew.upstream.remote import Remotes
+from cachew.web.access.clientcredentials import AUTHORIZATION_ALONE, ClientCredentials
 from cachew.web.app import allow_methods
+from cachew.web.lfsleave import LfsLeave
 from cachew.web.origin import origin_of
 from cachew.web.outcome import outcome_of
 from cachew.web.passthrough import PassThrough
@@ -43,6 +47,9 @@ class LfsRoutes:
     :param client: the HTTP client, which says where objects may be fetched from.
     :param passthrough: the way to upstreams.
     :param remotes: where they are.
+    :param leave: says whether leave that was given would be given still.
+    :param credentials: says what of a request is its client's credential.
+    :param instance_of: tells a repository from others that have had its name.
     :param in_thread: for work on long texts.
     :param now: the time of day, in seconds since the epoch.
     :param key: gives the secret with which grants are made.
@@ -56,12 +63,16 @@ class LfsRoutes:
         client: UpstreamClient,
         passthrough: PassThrough,
         remotes: Remotes,
+        leave: LfsLeave,
+        credentials: ClientCredentials = AUTHORIZATION_ALONE,
+        instance_of: Callable[[Identity], str] = lambda identity: "",
         in_thread: Callable[..., Awaitable[Any]],
         now: Callable[[], float],
         key: Callable[[], bytes],
         is_https: Callable[[Any], bool],
     ) -> None:
         self._objects, self._client, self._passthrough, self._remotes = objects, client, passthrough, remotes
+        self._leave, self._credentials, self._instance_of = leave, credentials, instance_of
         self._in_thread, self._now, self._key, self._is_https = in_thread, now, key, is_https
 
     async def handle(self, request: Any, identity: Identity, operation: str) -> None:
@@ -86,22 +97,39 @@ class LfsRoutes:
             await self._passthrough.stream(request, identity, _BATCH, body=body)
             return
 
+        asker = self._credentials.of(request, identity.host)
+
         async def change(answer: UpstreamResponse) -> UpstreamResponse:
-            return await self._changed(answer, identity, wanted, origin) if _is_plain_json(answer) else answer
+            return await self._changed(answer, identity, wanted, origin, asker) if _is_plain_json(answer) else answer
 
         await self._passthrough.stream(request, identity, _BATCH, body=body, change=change)
 
     async def _changed(
-        self, answer: UpstreamResponse, identity: Identity, wanted: frozenset[Wanted], origin: str
+        self,
+        answer: UpstreamResponse,
+        identity: Identity,
+        wanted: frozenset[Wanted],
+        origin: str,
+        credential: str | None,
     ) -> UpstreamResponse:
         with owned(answer.source):
-            home, now = self._remotes.of(identity).url, self._now()
+            home, now, key, instance = (
+                self._remotes.of(identity).url,
+                self._now(),
+                self._key(),
+                self._instance_of(identity),
+            )
         try:
             text = await read_all(answer.source, _ANSWER_LIMIT)
         except TooLarge as failure:
             raise UpstreamUnreachable(home, f"its answer to an LFS batch: {failure}") from failure
-        desk = _Desk(identity, origin, home, now, self._key(), self._client.may_hold)
-        changed = await self._in_thread(take_over, text, wanted=wanted, now=now, address_of=desk.address_of) or text
+        holder = holder_of(credential, key)
+        desk = _Desk(identity, instance, holder, origin, home, now, key, self._client.may_hold)
+        changed = await self._in_thread(take_over, text, wanted=wanted, now=now, address_of=desk.address_of)
+        if changed is None:
+            changed = text
+        else:
+            self._leave.given(identity, instance, credential)
         headers = [(name, value) for name, value in answer.headers if name.lower() not in _OF_THE_OLD_BODY]
         return replace(answer, headers=headers, source=BytesSource(changed), length=len(changed))
 
@@ -112,8 +140,18 @@ class LfsRoutes:
         shown = request.getHeader(GRANT_HEADER) or ""
         if not is_oid(oid):
             raise Forbidden("what is asked for is no LFS object")
-        grant = unseal(shown, self._key(), repository=identity.name, oid=oid, now=self._now())
-        order = self._order(request, identity, grant)
+        credential, instance = self._credentials.of(request, identity.host), self._instance_of(identity)
+        grant = unseal(
+            shown,
+            self._key(),
+            repository=identity.name,
+            instance=instance,
+            credential=credential,
+            oid=oid,
+            now=self._now(),
+        )
+        await self._leave.require(identity, instance, credential, grant.wanted)
+        order = self._order(identity, grant, credential)
         if not self._client.may_hold(order.href, home=order.home):
             raise Forbidden("what the grant is for is no longer fetched from where it is")
         entry = await self._objects.kept(order)
@@ -123,12 +161,12 @@ class LfsRoutes:
             if entry is not None:
                 entry.close()
 
-    def _order(self, request: Any, identity: Identity, grant: Grant) -> Order:
+    def _order(self, identity: Identity, grant: Grant, credential: str | None) -> Order:
         home = self._remotes.of(identity).url
         headers = [(name.encode(), value.encode()) for name, value in grant.headers]
-        own = request.getHeader("authorization")
-        if own and same_origin(grant.href, home) and not any(name.lower() == b"authorization" for name, _ in headers):
-            headers.append((b"Authorization", own.encode("latin-1")))
+        named = {name.lower() for name, _ in headers}
+        if same_origin(grant.href, home):
+            headers += [(name, value) for name, value in headers_of(credential) if name.lower() not in named]
         return Order(identity.host, grant.wanted, grant.href, tuple(headers), home)
 
     async def _answer(self, request: Any, order: Order, entry: Entry | None) -> None:
@@ -161,12 +199,16 @@ class LfsRoutes:
 class _Desk:
     """Issues the grants for one batch.
 
+    :param instance: the repository's id.
+    :param holder: who may use them.
     :param origin: this server's address.
     :param home: the repository's URL at the upstream.
     :param may_hold: whether an object may be fetched from an address that the upstream names.
     """
 
     identity: Identity
+    instance: str
+    holder: str
     origin: str
     home: str
     now: float
@@ -177,14 +219,21 @@ class _Desk:
         if not self.may_hold(download.href, home=self.home):
             return None
         expires = self.now + download.seconds
-        granted = Grant(self.identity.name, download.wanted, expires, download.href, download.headers)
+        granted = Grant(
+            self.identity.name,
+            self.instance,
+            self.holder,
+            download.wanted,
+            expires,
+            download.href,
+            download.headers,
+        )
         grant = seal(granted, self.key)
         if grant is None:
             return None
-        # Without any of these the storage may want the client's own credentials, which the client has to show.
-        shown = any(name.lower() == "authorization" for name, _ in download.headers)
+        # A grant that was given to a credential is of use with it alone, and the storage may want to see it too.
         href = f"{self.origin}/git/{self.identity.name}/{_OBJECTS}{download.wanted.oid}"
-        return Address(href, {GRANT_HEADER: grant}, shown or not same_origin(download.href, self.home))
+        return Address(href, {GRANT_HEADER: grant}, not self.holder)
 
 
 def _is_plain_json(answer: UpstreamResponse) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from tests.functional.lfs import MEDIA_TYPE
 from tests.functional.misbehaviour import Cut, Hold, Misbehaviour, Refuse, Stall, redirect
 from tests.functional.rawhttp import ask, connect, request_head
 from tests.functional.repositories import Repository
-from tests.functional.server import Cachew
+from tests.functional.server import Cachew, HeldClock
 from tests.functional.upstream import Upstream
 from tests.http.wire import RawClient, Response
 
 URL = "https://git.example/org/repo"
 ALICE = basic("alice", "s3cret")
+BOB = basic("bob", "an0ther")
 CONFIG = '[git]\nsnapshot-interval = "0s"\nbundle-interval = "0s"\nmirror-snapshot-interval = "0s"\n'
 """Nothing is made in the background, so that whatever the upstream's storage is asked, it is asked for a client."""
 DATA = hashlib.shake_256(b"lfs").digest(1_000_003)
@@ -38,6 +39,7 @@ class Leave:
 
     href: str
     header: dict[str, str]
+    authorization: str | None = ALICE
 
     @property
     def path(self) -> str:
@@ -46,8 +48,9 @@ class Leave:
 
     @property
     def lines(self) -> list[str]:
-        """What to show."""
-        return [f"{name}: {value}" for name, value in self.header.items()]
+        """What to show, the client's own credentials included."""
+        own = {} if self.authorization is None else {"Authorization": self.authorization}
+        return [f"{name}: {value}" for name, value in {**own, **self.header}.items()]
 
 
 @pytest.fixture
@@ -69,12 +72,13 @@ async def log_in(git: Git) -> None:
 
 
 async def batch(
-    cachew: Cachew, *, size: int = len(DATA), repository: str = "org/repo", authorization: str = ALICE
+    cachew: Cachew, *, size: int = len(DATA), repository: str = "org/repo", authorization: str | None = ALICE
 ) -> Response:
     """Ask for leave to download the object."""
     body = json.dumps({"operation": "download", "transfers": ["basic"], "objects": [{"oid": OID, "size": size}]})
     path = f"/git/git.example/{repository}.git/info/lfs/objects/batch"
-    headers = (f"Authorization: {authorization}", f"Content-Type: {MEDIA_TYPE}", f"Accept: {MEDIA_TYPE}")
+    own = [] if authorization is None else [f"Authorization: {authorization}"]
+    headers = (*own, f"Content-Type: {MEDIA_TYPE}", f"Accept: {MEDIA_TYPE}")
     return await ask(reactor, cachew.url, "POST", path, *headers, body=body.encode())
 
 
@@ -84,7 +88,7 @@ async def leave(cachew: Cachew, **asked: Any) -> Leave:
     assert response.status == 200, response
     (entry,) = json.loads(response.body)["objects"]
     action = entry["actions"]["download"]
-    return Leave(action["href"], action["header"])
+    return Leave(action["href"], action["header"], asked.get("authorization", ALICE))
 
 
 async def download(cachew: Cachew, granted: Leave, *headers: str, method: str = "GET") -> Response:
@@ -340,10 +344,67 @@ async def test_a_storage_that_wants_the_clients_own_credentials(
     cachew = await start(CONFIG)
     upstream.lfs.said, upstream.lfs.token = {"header": {}}, ALICE
     granted = await leave(cachew)
-    assert (await download(cachew, granted)).status == 403
-    assert (await download(cachew, granted, f"Authorization: Bearer {cachew.token}")).status == 403
+    for other in (None, f"Bearer {cachew.token}"):
+        assert (await download(cachew, replace(granted, authorization=other))).status == 401
     assert cachew.token not in repr([one.headers for one in upstream.journal.exchanges])
-    assert (await download(cachew, granted, f"Authorization: {ALICE}")).body == DATA
+    assert (await download(cachew, granted)).body == DATA
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("private", [True, False])
+async def test_a_grant_is_for_whom_it_was_given_to(
+    upstream: Upstream, repository: Repository, start: Start, private: bool
+) -> None:
+    """However much is kept, a grant is of no use without the credential that it was given to, or with another's."""
+    if private:
+        upstream.gate.protect("org/repo", ALICE, BOB)
+    cachew = await start(CONFIG)
+    granted = await leave(cachew)
+    for kept in (False, True):
+        for method in ("GET", "HEAD"):
+            without = await download(cachew, replace(granted, authorization=None), method=method)
+            assert (without.status, without.headers["www-authenticate"][:5]) == (401, "Basic")
+            others = await download(cachew, replace(granted, authorization=BOB), method=method)
+            assert others.status == 403
+        assert (await download(cachew, granted)).body == DATA, kept
+        await cachew.quiet()
+    bobs = await leave(cachew, authorization=BOB)
+    assert (await download(cachew, bobs)).body == DATA
+    assert (await download(cachew, replace(bobs, authorization=ALICE))).status == 403
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("authorization", [ALICE, None])
+@pytest.mark.parametrize("change", ["closed", "removed", "object removed", "down"])
+async def test_a_grant_ends_with_the_right(
+    upstream: Upstream, repository: Repository, start: Start, change: str, authorization: str | None
+) -> None:
+    """auth-ttl after a token was revoked, or a repository was closed or removed, nothing that is kept is sent."""
+    clock = HeldClock(reactor)
+    if authorization:
+        upstream.gate.protect("org/repo", ALICE)
+    cachew = await start(f'{CONFIG}[access]\nauth-ttl = "60s"\n', clock=clock)
+    granted = await leave(cachew, authorization=authorization)
+    assert (await download(cachew, granted)).body == DATA
+    await cachew.quiet()
+    asked = upstream.count("lfs")
+    clock.advance(61)
+    assert (await download(cachew, granted)).body == DATA, "the upstream gives leave as before"
+    assert upstream.count("lfs") == asked + 1
+    if change == "closed":
+        upstream.gate.protect("org/repo", BOB)
+    elif change == "removed":
+        upstream.misbehave(Refuse(404), repository="org/repo")
+    elif change == "object removed":
+        upstream.lfs.objects.clear()
+    else:
+        await upstream.stop()
+    assert (await download(cachew, granted)).body == DATA, "it was let in less than a minute ago"
+    clock.advance(61)
+    for _ in range(2):
+        ended = await download(cachew, granted)
+        assert ended.status == {"closed": 401, "removed": 404, "object removed": 403, "down": 502}[change]
+        assert DATA[:20] not in ended.body
 
 
 @pytest_twisted.ensureDeferred

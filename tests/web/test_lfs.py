@@ -16,6 +16,7 @@ from cachew.smarthttp.lfsbatch import Wanted
 from cachew.smarthttp.lfsgrant import Grant, seal
 from cachew.smarthttp.lfsobjects import CONTENT_TYPE, NAMESPACE, LfsObjects, Order
 from cachew.web.lfs import GRANT_HEADER, LfsRoutes
+from cachew.web.lfsleave import LfsLeave
 from cachew.web.passthrough import PassThrough
 from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
 from tests.fakes.gitserving import IDENTITY, FakeRemotes, FakeUpstream, threads_of
@@ -59,9 +60,12 @@ class Downloads:
         if kept:
             value_of(Deferred.fromCoroutine(keep(memory)))
         shared: dict[str, Any] = {"client": self.upstream, "remotes": FakeRemotes()}
+        leave = LfsLeave(seconds=lambda: 0.0, now=lambda: 0.0, ttl=60.0, key=KEY, **shared)
+        leave.given(IDENTITY, "", None)
         self.routes = LfsRoutes(
             objects=self.objects,
             passthrough=PassThrough(spools=directory, background=self.background, **shared),
+            leave=leave,
             in_thread=threads_of(steps),
             now=lambda: 0.0,
             key=lambda: KEY,
@@ -73,7 +77,7 @@ class Downloads:
 
     def _request(self) -> FakeRequest:
         request = FakeRequest(self._steps)
-        grant = seal(Grant(IDENTITY.name, WANTED, 1000.0, HREF, ()), KEY)
+        grant = seal(Grant(IDENTITY.name, "", "", WANTED, 1000.0, HREF, ()), KEY)
         request.requestHeaders.addRawHeader(GRANT_HEADER, grant or "")
         return request
 

@@ -1,0 +1,103 @@
+"""Whether leave to download LFS objects that an upstream has given would be given still.
+
+The answer to a batch request is good for the credential that asked, for as long as any verdict is. After that the
+upstream is asked again, with a batch request for the object in question and the same credential: a token that was
+revoked, or a repository that was closed or removed, ends what grants are good for, however long they would last.
+"""
+
+import hmac
+from collections.abc import Callable
+
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import Forbidden, UpstreamBusy, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.shared import Shared
+from cachew.plumbing.streams import BytesSource, read_all, read_start
+from cachew.smarthttp.lfsbatch import MEDIA_TYPE, Wanted, allows, asking_for
+from cachew.upstream.client import UpstreamClient, UpstreamResponse
+from cachew.upstream.expiring import Expiring
+from cachew.upstream.headers import of_refusal, retry_after
+from cachew.upstream.remote import Remotes
+
+BATCH = "info/lfs/objects/batch"
+_ANSWER_LIMIT = 64 * 1024
+_REFUSAL_TEXT = 4096
+_HEADERS = ((b"Accept", MEDIA_TYPE.encode()), (b"Content-Type", MEDIA_TYPE.encode()))
+
+
+class LfsLeave:
+    """Remembers to which credentials leave was given lately, and asks upstreams again.
+
+    :param client: the HTTP client.
+    :param remotes: where the upstreams are.
+    :param seconds: a clock that nobody puts forward or back.
+    :param now: the time of day, in seconds since the epoch.
+    :param ttl: for how many seconds leave is good.
+    :param key: random bytes of this process; credentials are remembered as HMAC under it.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: UpstreamClient,
+        remotes: Remotes,
+        seconds: Callable[[], float],
+        now: Callable[[], float],
+        ttl: float,
+        key: bytes,
+    ) -> None:
+        self._client, self._remotes = client, remotes
+        self._now, self._ttl, self._secret = now, ttl, key
+        self._given: Expiring[bytes, bool] = Expiring(seconds=seconds, capacity=10_000)
+        self._asked: Shared[bytes, None] = Shared()
+
+    def given(self, identity: Identity, instance: str, credential: str | None) -> None:
+        """Note that an upstream has just given leave.
+
+        :param instance: the repository's id.
+        :param credential: of whom, None for whoever shows nothing.
+        """
+        self._given.put(self._key(identity, instance, credential), True, self._ttl)
+
+    async def require(self, identity: Identity, instance: str, credential: str | None, wanted: Wanted) -> None:
+        """Let a download begin that its upstream would still allow.
+
+        :param wanted: the object.
+        :raise UpstreamRefused: when the upstream no longer lets this credential ask.
+        :raise Forbidden: when it no longer gives leave for this object.
+        :raise UpstreamError: when it can't be asked.
+        """
+        key = self._key(identity, instance, credential)
+        if self._given.get(key):
+            return
+        await self._asked.run(key + wanted.oid.encode(), lambda: self._ask(identity, credential, wanted))
+        self.given(identity, instance, credential)
+
+    async def _ask(self, identity: Identity, credential: str | None, wanted: Wanted) -> None:
+        home, question = self._remotes.of(identity).url, asking_for(wanted)
+        response = await self._client.forward(
+            b"POST", f"{home}/{BATCH}", _HEADERS, BytesSource(question), len(question), credential=credential
+        )
+        try:
+            await _require_answer(home, response)
+            answer = await read_all(response.source, _ANSWER_LIMIT)
+        finally:
+            response.source.close()
+        if not allows(answer, wanted, now=self._now()):
+            raise Forbidden("the upstream no longer lets this object be downloaded")
+
+    def _key(self, identity: Identity, instance: str, credential: str | None) -> bytes:
+        shown = "-" if credential is None else f"+{credential}"
+        text = "\0".join((identity.name, instance, shown)).encode("utf-8", "surrogateescape")
+        return hmac.digest(self._secret, text, "sha256")
+
+
+async def _require_answer(home: str, response: UpstreamResponse) -> None:
+    status, headers = response.status, response.headers
+    if status == 200:
+        return
+    if status == 429 or status >= 500:
+        raise UpstreamBusy(home, f"answered {status}", status=status, retry_after=retry_after(headers))
+    if status not in (401, 403, 404, 410):
+        raise UpstreamUnreachable(home, f"answered {status} to an LFS batch")
+    words = await read_start(response.source, _REFUSAL_TEXT)
+    raise UpstreamRefused(home, status=status, headers=of_refusal(headers), body=words)
