@@ -1,37 +1,50 @@
 """All mirrors of this server: found at start, made on demand, at most one per repository."""
 
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
+from cachew.mirrors.instance import Instance
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.machine import State
+from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.record import read
 from cachew.mirrors.repository import GitRunner, remove_tree
+from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import Remote
 from cachew.plumbing.background import Background
 from cachew.plumbing.disk import free_bytes
-from cachew.plumbing.errors import BadPath, CachewError, MirrorGone, NotFound, StorageFull, UpstreamUnreachable
+from cachew.plumbing.errors import (
+    BadPath,
+    CachewError,
+    MirrorGone,
+    NotFound,
+    StorageFull,
+    Superseded,
+    UpstreamUnreachable,
+)
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
+from cachew.upstream.listing import Listing
 
 _ASIDE = ".aside"
 _FIRST_RETRY = 10.0
 _LAST_RETRY = 600.0
 _EMPTY_KEPT = 1000
+_TRIES = 3
 
-Seed = Callable[[Identity, Path], Coroutine[Any, Any, bool]]
-"""Fills a directory from a mirror snapshot of the repository and says whether there was one."""
+Listed = Callable[[Identity], Awaitable[Listing]]
+"""Asks a repository's upstream for its heads and tags, and has them taken notice of."""
 
 
 @dataclass
@@ -53,6 +66,8 @@ class Mirrors:
     :param listings: the listings of all repositories that are at hand.
     :param background: where clones run.
     :param slots: how many clones run at once.
+    :param standing: knows the repositories' present instances.
+    :param listed: asks for heads and tags; the remotes by default.
     :param seed: fills a new mirror from a mirror snapshot, or None where there are none.
     :param on_ready: called with each mirror that was made.
     :param on_grown: called with each repository whose mirror was made or has fetched something.
@@ -78,6 +93,8 @@ class Mirrors:
         listings: Listings,
         background: Background,
         slots: Slots,
+        standing: Standing,
+        listed: Listed | None = None,
         seed: Seed | None = None,
         on_ready: Callable[[Mirror], None] = lambda mirror: None,
         on_grown: Callable[[Identity], object] = lambda identity: None,
@@ -93,6 +110,7 @@ class Mirrors:
         self._metrics, self._background, self._slots = metrics, background, slots
         self._listings, self._on_grown, self._on_forgotten = listings, on_grown, on_forgotten
         self._seed, self._on_ready, self._on_damage = seed, on_ready, on_damage
+        self._standing, self._listed = standing, listed
         self._min_free, self._free = min_free, free
         self._discovered = discovered
         self._waiting: list[Deferred[None]] = []
@@ -138,7 +156,7 @@ class Mirrors:
             mirror = self._mirrors[identity] = self._new(identity)
         return mirror
 
-    def _new(self, identity: Identity) -> Mirror:
+    def _new(self, identity: Identity, predecessor: Mirror | None = None) -> Mirror:
         return Mirror(
             identity=identity,
             directory=self._root / identity.directory_name,
@@ -152,6 +170,9 @@ class Mirrors:
             on_grown=self._on_grown,
             background=self._background,
             on_damage=self._damaged,
+            standing=self._standing,
+            list_refs=None if self._listed is None else partial(self._listed, identity),
+            predecessor=predecessor,
         )
 
     def _damaged(self, mirror: Mirror, since: float) -> None:
@@ -264,15 +285,22 @@ class Mirrors:
         :raise CachewError: when it can't be made; for a while after a failure that is not tried again.
         """
         await self._discovery()
-        mirror = self.obtain(identity)
-        mirror.intact()
-        await mirror.verification.settled()
-        if not mirror.ready:
+        for _ in range(_TRIES):
+            mirror = self.obtain(identity)
+            mirror.intact()
+            await mirror.verification.settled()
+            if mirror.ready:
+                return mirror
             if identity not in self._clones and not self._may_try(identity):
                 raise self._failed(mirror)
-            await self._clones.run(identity, lambda: self._clone(mirror))
-            if not mirror.ready:
-                raise UpstreamUnreachable(mirror.upstream_url, f"its mirror is {mirror.state.value}")
+            with suppress(Superseded):
+                await self._clones.run(identity, partial(self._clone, mirror))
+                if self.obtain(identity) is mirror:
+                    break
+            # It has become another repository meanwhile.
+        mirror = self.obtain(identity)
+        if not mirror.ready:
+            raise UpstreamUnreachable(mirror.upstream_url, f"its mirror is {mirror.state.value}")
         return mirror
 
     async def present(self, identity: Identity) -> Mirror:
@@ -309,7 +337,9 @@ class Mirrors:
                 if mirror.state is not State.EMPTY:
                     return
                 await self._check_room(identity)
-                await mirror.clone(self._seeding(identity))
+                await mirror.clone(self._seed)
+        except Superseded:
+            raise
         except Exception as failure:
             attempts = self._attempts.setdefault(identity, _Attempts())
             attempts.count, attempts.failure = attempts.count + 1, failure
@@ -328,15 +358,23 @@ class Mirrors:
         if free < self._min_free:
             raise StorageFull(f"{identity.name} is not mirrored: the disk has only {free} bytes left")
 
-    def _seeding(self, identity: Identity) -> Callable[[Path], Coroutine[Any, Any, bool]] | None:
-        seed = self._seed
-        if seed is None:
+    # --- instances ----------------------------------------------------------------------------------------------------
+
+    def shares(self, instance: Instance, listing: Listing) -> bool | None:
+        """Whether the refs of an instance's mirror have anything that is listed; None when it has no mirror."""
+        mirror = self._mirrors.get(instance.identity)
+        if mirror is None or mirror.instance != instance or mirror.state is State.EMPTY:
             return None
+        return mirror.recognises(listing)
 
-        def fill(directory: Path) -> Coroutine[Any, Any, bool]:
-            return seed(identity, directory)
-
-        return fill
+    def ended(self, instance: Instance) -> None:
+        """Serve nothing more of an instance; what its mirror has is of use when another one is made."""
+        mirror = self._mirrors.get(instance.identity)
+        if mirror is not None and mirror.instance == instance:
+            mirror.end()
+            self._mirrors[instance.identity] = self._new(instance.identity, mirror)
+            self._attempts.pop(instance.identity, None)
+            self._count()
 
     async def scrub(self, pace: Callable[[int], Awaitable[object]]) -> None:
         """Read all that is in the mirrors; one that is damaged is mended or made anew.

@@ -10,6 +10,7 @@ the next are answered at once, while a single probe goes on behind, more seldom 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -17,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Verdict
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, exact_kind, resolves, short_names
 from cachew.mirrors.listings import Listings, weight_of
 from cachew.mirrors.refs import of_listing
@@ -38,9 +40,36 @@ _PER_PREFIX = 100
 _FAILURE = 1000
 """Bytes that a kept failure and a kept prefix are taken for."""
 _OF_ALL = (MIRRORED_KIND, EVERYTHING)
+_EVERYBODYS = (Verdict.GOES_ON, Verdict.DOUBT)
+_LETTING_IN = (Verdict.GOES_ON, Verdict.DOUBT, Verdict.PRIVATELY)
 _FAILURES = (UpstreamUnreachable, UpstreamTimeout, UpstreamBusy)
 
 Question = tuple[Identity, Kind]
+
+
+class Hearing(Protocol):
+    """Is told whatever upstreams say; see :class:`cachew.mirrors.instances.Instances`."""
+
+    async def listed(self, identity: Identity, credential: str | None, listing: Listing, number: int) -> Verdict:
+        """Say what a listing of heads and tags, or of everything, means for what is kept.
+
+        :param credential: what the upstream was shown.
+        :param number: of the question; later ones have higher numbers.
+        """
+
+    async def refused(self, identity: Identity, credential: str | None, status: int, number: int) -> None:
+        """Take notice of a refusal."""
+
+
+class HearsNothing:
+    """Takes every listing for one of the same repository, and everybody's."""
+
+    async def listed(self, identity: Identity, credential: str | None, listing: Listing, number: int) -> Verdict:
+        """Say that it goes on."""
+        return Verdict.GOES_ON
+
+    async def refused(self, identity: Identity, credential: str | None, status: int, number: int) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +93,8 @@ class _Outcome:
     :param authorization: the credential of the client that it was made for.
     :param shown: the one that the upstream was shown.
     :param void: whether the upstream has changed since it was asked.
+    :param alone: whether what was listed is for this client alone.
+    :param aside: whether it says nothing about the repository that the name stands for.
     """
 
     number: int
@@ -72,6 +103,8 @@ class _Outcome:
     shown: str | None = field(default=None, repr=False)
     result: Listing | UpstreamError | None = None
     void: bool = False
+    alone: bool = False
+    aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +126,9 @@ class Freshness:
     :param on_listing: called with each new listing of heads and tags or of everything, and its start.
     :param on_verdict: called with each repository, credential and refusal, or None when the upstream served it.
     :param on_changed: called with each repository that has just changed.
+    :param hearing: takes notice of whatever upstreams say before anything is done with it, if anybody does.
     :param shown: says whose credential ref checks show for a client.
+    :param shown_alone: says whose is shown for listings of other kinds.
     :param listings: the listings of all repositories that are at hand.
     """
 
@@ -111,17 +146,26 @@ class Freshness:
         on_verdict: Callable[[Identity, str | None, UpstreamRefused | None], None] = lambda *verdict: None,
         on_changed: Callable[[Identity], object] = lambda identity: None,
         listings: Listings,
+        hearing: Hearing | None = None,
         shown: Shown = as_it_is,
+        shown_alone: Shown = as_it_is,
     ) -> None:
         self._remotes, self._clock, self._interval, self._metrics = remotes, clock, interval, metrics
         self._fallback, self._on_listing, self._on_verdict = fallback, on_listing, on_verdict
-        self._shown, self._listings, self._on_changed = shown, listings, on_changed
+        self._hearing = HearsNothing() if hearing is None else hearing
+        self._shown, self._shown_alone = shown, shown_alone
+        self._listings, self._on_changed = listings, on_changed
         self._flights: dict[Question, _Outcome] = {}
         self._shared: Shared[Question, _Outcome] = Shared(keep=True)
         self._troubles: Expiring[Identity, _Trouble] = Expiring(seconds=clock.seconds, capacity=_MOST_TROUBLES)
         self._number = 0
         self._asking: Counter[Identity] = Counter()
         self._changed: dict[Identity, int] = {}
+
+    @property
+    def interval(self) -> float:
+        """Seconds that a listing is good for."""
+        return self._interval
 
     async def answer(self, identity: Identity, prefixes: tuple[str, ...], authorization: str | None) -> Answer:
         """Answer a client's question for the refs under ``prefixes`` (none: all of them).
@@ -182,9 +226,10 @@ class Freshness:
         if not failure.check(CancelledError):
             self.log.failure("ref check of {repository} failed", failure=failure, repository=identity.name)
 
-    async def probe(self, identity: Identity, authorization: str | None) -> None:
+    async def probe(self, identity: Identity, authorization: str | None) -> bool:
         """Ask the upstream whether a credential may read a repository; its listing is kept like any other.
 
+        :return: whether it may have what is kept of the repository, and not only what the upstream itself answers.
         :raise UpstreamRefused: when it may not.
         :raise UpstreamError: when the upstream fails.
         """
@@ -192,6 +237,7 @@ class Freshness:
         if not isinstance(outcome.result, Listing):
             assert outcome.result is not None
             raise outcome.result.with_traceback(None)
+        return not outcome.aside
 
     def known(self, identity: Identity) -> Listing | None:
         """Return the newest listing of heads and tags without asking anyone."""
@@ -204,6 +250,11 @@ class Freshness:
         if kept is None or not isinstance(kept.result, Listing):
             return None
         return now - (self._clock.seconds() - kept.started)
+
+    def asked_within(self, identity: Identity, seconds: float) -> bool:
+        """Whether the upstream has been asked for its heads and tags, or for everything, within so many seconds."""
+        kept = (self._kept((identity, kind)) for kind in _OF_ALL)
+        return any(one is not None and self._clock.seconds() - one.started <= seconds for one in kept)
 
     def failure(self, identity: Identity) -> UpstreamError | None:
         """Return why the upstream could not say what its heads and tags are when last asked; None if it could."""
@@ -255,8 +306,9 @@ class Freshness:
             flight = self._flights.get(question)
             joinable = flight is None or self._counts(identity, flight, oldest, arrived)
             outcome = await self._shared.run(question, lambda: self._check(question, authorization))
-            if isinstance(outcome.result, UpstreamRefused) and outcome.authorization != authorization:
-                # Somebody else's refusal; with our own credential it may be another matter.
+            personal = outcome.alone or isinstance(outcome.result, UpstreamRefused)
+            if personal and outcome.authorization != authorization:
+                # Somebody else's answer; with our own credential it may be another matter.
                 joinable = False
             if joinable:
                 return outcome
@@ -280,7 +332,10 @@ class Freshness:
         return outcome.started > oldest or outcome.number > arrived
 
     async def _check(self, question: Question, authorization: str | None) -> _Outcome:
-        outcome = await self._ask(question, authorization, self._shown)
+        # What is shared by all clients is asked for with one credential; the rest, which says nothing of the repository
+        # as a whole, with that of who wants it.
+        shown = self._shown if question[1] in _OF_ALL else self._shown_alone
+        outcome = await self._ask(question, authorization, shown)
         if isinstance(outcome.result, UpstreamRefused) and authorization not in (None, outcome.shown):
             # It was the server's own credential that was refused.
             return await self._ask(question, authorization, as_it_is)
@@ -299,37 +354,56 @@ class Freshness:
                 self._changed.pop(identity, None)
 
     async def _ask_upstream(self, question: Question, authorization: str | None, shown: Shown) -> _Outcome:
+        verdict = Verdict.LATE
+        while verdict is Verdict.LATE:
+            self._number += 1
+            begun = _Outcome(self._number, self._clock.seconds(), authorization)
+            self._flights.setdefault(question, begun)
+            try:
+                outcome, verdict = await self._heard(question, begun, shown)
+            finally:
+                if self._flights.get(question) is begun:
+                    del self._flights[question]
+        if isinstance(outcome.result, Listing) and verdict in _EVERYBODYS:
+            return self._taken(question, outcome, outcome.result)
+        if isinstance(outcome.result, _FAILURES):
+            self._keep(question, outcome)
+            name, error = question[0].name, str(outcome.result)
+            self.log.warn("ref check of {repository} failed: {error}", repository=name, error=error)
+        return replace(outcome, alone=isinstance(outcome.result, Listing), aside=verdict is Verdict.ASIDE)
+
+    async def _heard(self, question: Question, begun: _Outcome, shown: Shown) -> tuple[_Outcome, Verdict]:
+        """Ask the upstream, and have what it says taken notice of before anybody is served because of it."""
         identity, kind = question
-        self._number += 1
-        begun = _Outcome(self._number, self._clock.seconds(), authorization)
-        self._flights.setdefault(question, begun)
         result: Listing | UpstreamError
         credential: str | None = None
         try:
-            credential = await shown(identity, authorization)
+            credential = await shown(identity, begun.authorization)
             result = await self._remotes.of(identity).list(kind, credential, self._listing_before(question))
         except UpstreamError as error:
             result = error
-        finally:
-            if self._flights.get(question) is begun:
-                del self._flights[question]
-        outcome = replace(begun, shown=credential, result=result)
         self._metrics.ref_checks.labels(_outcome_in_words(result)).inc()
         self._note_trouble(identity, begun.started, result)
-        refusal = result if isinstance(result, UpstreamRefused) else None
+        verdict = Verdict.GOES_ON
+        if isinstance(result, Listing) and kind in _OF_ALL:
+            verdict = await self._hearing.listed(identity, credential, result, begun.number)
+            if verdict in _LETTING_IN:
+                self._on_verdict(identity, credential, None)
         # What was refused before a push may be there now.
-        if isinstance(result, Listing) or (refusal and outcome.number > self._changed.get(identity, 0)):
-            self._on_verdict(identity, credential, refusal)
-        if isinstance(result, Listing):
-            result = self._same_as_before(question, result)
-            outcome = replace(outcome, result=result)
-            self._keep(question, outcome)
-            self._drop_contradicted(identity, kind, outcome.number, result)
-            if kind in _OF_ALL:
-                self._on_listing(identity, result, begun.started)
-        elif isinstance(result, _FAILURES):
-            self._keep(question, outcome)
-            self.log.warn("ref check of {repository} failed: {error}", repository=identity.name, error=str(result))
+        elif isinstance(result, UpstreamRefused) and begun.number > self._changed.get(identity, 0):
+            await self._hearing.refused(identity, credential, result.status, begun.number)
+            self._on_verdict(identity, credential, result)
+        return replace(begun, shown=credential, result=result), verdict
+
+    def _taken(self, question: Question, outcome: _Outcome, listing: Listing) -> _Outcome:
+        """Keep a listing that is everybody's who may read the repository."""
+        identity, kind = question
+        listing = self._same_as_before(question, listing)
+        outcome = replace(outcome, result=listing)
+        self._keep(question, outcome)
+        self._drop_contradicted(identity, kind, outcome.number, listing)
+        if kind in _OF_ALL:
+            self._on_listing(identity, listing, outcome.started)
         return outcome
 
     def _note_trouble(self, identity: Identity, started: float, result: Listing | UpstreamError) -> None:

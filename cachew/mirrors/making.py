@@ -1,6 +1,10 @@
-"""How a new mirror comes to be: from a mirror snapshot where there is a good one, else by a clone."""
+"""How a new mirror comes to be: from a mirror snapshot, from the mirror of an instance that has ended, or by a clone.
 
-from collections.abc import Callable, Coroutine, Mapping
+Of a mirror of another instance it takes only what its own refs reach, fetched out of it as out of any repository: what
+that one held besides was perhaps never meant for those who may read this one.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,26 +13,31 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
+from cachew.mirrors.record import Record, read
 from cachew.mirrors.refs import Tip, of_listing
-from cachew.mirrors.repository import GitRunner, Repository, remove_tree, worth_another_way
+from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, remove_tree, worth_another_way
 from cachew.mirrors.setaside import without
+from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import Remote, Transfer
-from cachew.plumbing.errors import CachewError, CorruptObject, NotFound, ProcessFailed
+from cachew.plumbing.errors import CachewError, CorruptObject, NotFound, ProcessFailed, Superseded
 from cachew.upstream.listing import Listing
 
-Seed = Callable[[Path], Coroutine[Any, Any, bool]]
-"""Fills a directory from a mirror snapshot and says whether it could."""
+Seed = Callable[[Instance, Path], Coroutine[Any, Any, bool]]
+"""Fills a directory from a mirror snapshot of an instance and says whether it could."""
 
 
 @dataclass(frozen=True)
 class Made:
     """What a new mirror follows.
 
+    :param instance: whose it is.
     :param listing: the upstream's refs.
     :param listed_at: when they were asked for, by the clock.
     :param unfetched: tips that can't be had, each with the reason; they are not among the refs of the mirror.
     """
 
+    instance: Instance
     listing: Listing
     listed_at: float
     unfetched: Mapping[Tip, ProcessFailed]
@@ -39,6 +48,8 @@ class Making:
 
     :param identity: the repository.
     :param remote: its upstream.
+    :param list_refs: asks it for its heads and tags, and has them taken notice of.
+    :param standing: knows the present instance.
     :param transfer: fetches from there.
     :param git: how to run git; first fetches have its patience for clones.
     :param clock: where ``listed_at`` comes from.
@@ -47,32 +58,46 @@ class Making:
     log = Logger()
 
     def __init__(
-        self, *, identity: Identity, remote: Remote, transfer: Transfer, git: GitRunner, clock: IReactorTime
+        self,
+        *,
+        identity: Identity,
+        remote: Remote,
+        list_refs: Callable[[], Awaitable[Listing]],
+        standing: Standing,
+        transfer: Transfer,
+        git: GitRunner,
+        clock: IReactorTime,
     ) -> None:
         self._identity, self._remote, self._transfer = identity, remote, transfer
+        self._list_refs, self._standing = list_refs, standing
         self._git, self._clock = git.for_clone(), clock
 
-    async def fill(self, directory: Path, seed: Seed | None, cloning: Callable[[], None]) -> Made:
+    async def fill(self, directory: Path, *, seed: Seed | None, donor: Path, cloning: Callable[[], None]) -> Made:
         """Make a whole mirror in a directory that is not there yet.
 
+        :param donor: where the mirror of another instance may be, which nobody uses any more.
         :param cloning: called when a seed was given and was of no use.
         :raise CachewError: when the upstream has no refs yet, refuses, or fails; the caller removes the directory.
         """
         directory.parent.mkdir(parents=True, exist_ok=True)
-        seeded = seed is not None and await self._seeded(directory, seed)
         listed_at = self._clock.seconds()
-        listing = await self._remote.list_refs()
+        listing = await self._list_refs()
+        instance = self._standing.current(self._identity)
+        if instance is None:
+            raise Superseded(f"it is not known for sure which repository {self._identity.name} is now")
         if not of_listing(listing).refs:
             raise NotFound(f"{self._identity.name} has no branches yet")
         repository = Repository(directory=directory, object_format=listing.object_format, git=self._git)
+        seeded = seed is not None and await self._seeded(instance, directory, seed)
         unfetched: Mapping[Tip, ProcessFailed] = {}
-        if not (seeded and await self._completed(repository, listing)):
+        if not (seeded and await self._completed(repository, instance, listing)):
             if seed is not None:
                 cloning()
-            unfetched = await self._cloned(repository, listing)
+            unfetched = await self._cloned(repository, listing, donor)
+            instance = await self._recognised(repository, instance, listing)
         repository.objects.close()
         await self._verify(repository)
-        return Made(listing, listed_at, unfetched)
+        return Made(instance, listing, listed_at, unfetched)
 
     async def _verify(self, repository: Repository) -> None:
         """Read what was not read when it was written.
@@ -84,11 +109,20 @@ class Making:
         if bad:
             raise CorruptObject(f"the new mirror of {self._identity.name} is damaged: {bad[0]}")
 
-    async def _cloned(self, repository: Repository, listing: Listing) -> Mapping[Tip, ProcessFailed]:
+    async def _recognised(self, repository: Repository, instance: Instance, listing: Listing) -> Instance:
+        """Return whose mirror it is that was just made of nothing but what the upstream gave."""
+        tips = self._standing.doubted_tips(instance, listing)
+        if tips is not None:
+            absent = await self._git.threads(repository.objects.missing, tips)
+            await self._standing.compared(instance, listing, related=len(absent) < len(tips))
+        return self._standing.current(self._identity) or instance
+
+    async def _cloned(self, repository: Repository, listing: Listing, donor: Path) -> Mapping[Tip, ProcessFailed]:
         await self._git.threads(remove_tree, repository.directory)
         await repository.create(self._remote.url)
-        wanted = of_listing(listing)
-        bad = await self._transfer.bring(repository, {*wanted.refs.values(), *filter(None, [wanted.head_commit])})
+        wanted = _wanted(listing)
+        await self._take_from(donor, repository, wanted)
+        bad = await self._transfer.bring(repository, repository.objects.missing(wanted))
         unfetched = {(ref.name, ref.oid): bad[ref.oid] for ref in listing.refs if ref.oid in bad}
         possible = without(listing, unfetched, Listing(refs=()))
         if not of_listing(possible).refs:
@@ -96,9 +130,27 @@ class Making:
         await repository.write_new_refs(possible)
         return unfetched
 
-    async def _seeded(self, directory: Path, seed: Seed) -> bool:
+    async def _take_from(self, donor: Path, repository: Repository, wanted: set[str]) -> None:
+        """Fetch what the refs reach out of the mirror of another instance, after that has got the rest."""
+        record = await self._git.threads(_record, donor)
+        if record is None or record.identity != self._identity or record.object_format != repository.object_format:
+            return
+        old = Repository(directory=donor, object_format=record.object_format, git=self._git)
         try:
-            return await seed(directory)
+            await self._git.threads(remove_leftovers, donor)
+            old.configure(self._remote.url)
+            bad = await self._transfer.bring(old, old.objects.missing(wanted))
+            await repository.take(donor, wanted.difference(bad))
+        except (ProcessFailed, OSError) as error:
+            message = "the earlier mirror of {repository} is of no use, it is cloned: {error}"
+            self.log.info(message, repository=self._identity.name, error=str(error))
+        finally:
+            old.objects.close()
+            repository.objects.close()
+
+    async def _seeded(self, instance: Instance, directory: Path, seed: Seed) -> bool:
+        try:
+            return await seed(instance, directory)
         except CachewError as error:
             self.log.warn(
                 "{repository} can't be restored and is cloned: {error}",
@@ -107,10 +159,18 @@ class Making:
             )
             return False
 
-    async def _completed(self, repository: Repository, listing: Listing) -> bool:
+    async def _completed(self, repository: Repository, instance: Instance, listing: Listing) -> bool:
         """Bring what was restored to where the upstream is; say whether that was possible."""
         try:
             repository.configure(self._remote.url)
+            present = of_listing(await repository.read_listing())
+            if present.oids.isdisjoint(listing.oids()):
+                wanted = _wanted(listing)
+                bad = await self._transfer.bring(repository, repository.objects.missing(wanted))
+                related = await repository.shares_history(wanted.difference(bad), present.oids)
+                await self._standing.compared(instance, listing, related=related)
+                if not related:
+                    return False
             unfetched = await self._transfer.follow(repository, of_listing(listing))
             if unfetched:
                 raise next(iter(unfetched.values()))
@@ -125,3 +185,15 @@ class Making:
             )
             return False
         return True
+
+
+def _wanted(listing: Listing) -> set[str]:
+    state = of_listing(listing)
+    return {*state.refs.values(), *filter(None, [state.head_commit])}
+
+
+def _record(directory: Path) -> Record | None:
+    try:
+        return read(directory)
+    except OSError:
+        return None

@@ -8,7 +8,7 @@ has listed, then for the exact object ids.
 import contextlib
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from cachew.mirrors.byid import ById
 from cachew.mirrors.coalescing import Rounds, holding
 from cachew.mirrors.examination import Found
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
 from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.mirrors.listings import Listings, OwnListing
 from cachew.mirrors.machine import Event, State, step
@@ -31,10 +32,11 @@ from cachew.mirrors.record import RECORD, Record, read
 from cachew.mirrors.refs import RefState, Tip, change, of_listing, printable
 from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, remove_tree
 from cachew.mirrors.setaside import SetAside
+from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import Remote, Transfer
 from cachew.mirrors.verification import Verification
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import CachewError, CorruptObject, NotFound, ProcessFailed
+from cachew.plumbing.errors import CachewError, CorruptObject, NotFound, ProcessFailed, Superseded
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.sharedlock import SharedLock
@@ -64,6 +66,9 @@ class Mirror:
     :param on_grown: told when something has been fetched.
     :param background: where it is looked at when it is in doubt.
     :param on_damage: called when it was damaged, with the time from which on what was made of it may be damaged too.
+    :param standing: knows the repository's present instance.
+    :param list_refs: asks the upstream for heads and tags; the remote by default.
+    :param predecessor: the mirror of an instance that has ended, whose directory this one's will be.
     :param keep_days: how long objects that lost their ref are kept.
     """
 
@@ -83,6 +88,9 @@ class Mirror:
         listings: Listings,
         on_grown: Callable[[Identity], object],
         background: Background,
+        standing: Standing,
+        list_refs: Callable[[], Awaitable[Listing]] | None = None,
+        predecessor: "Mirror | None" = None,
         on_damage: "Callable[[Mirror, float], object]" = lambda mirror, since: None,
         keep_days: int = 7,
     ) -> None:
@@ -93,8 +101,12 @@ class Mirror:
         self._own = OwnListing(identity=identity, listings=listings)
         self.last_fetch: float | None = None
         self.last_error: str | None = None
-        self.instance = uuid.uuid4().hex
-        """Its name among all mirrors that the repository has had: what a damaged one gave is not served again."""
+        self.instance = Instance(identity, "")
+        """Whose mirror it is; nobody's while it is empty."""
+        self.generation = uuid.uuid4().hex
+        """Its name among all mirrors that the instance has had: what a damaged one gave is not served again."""
+        self._standing, self._predecessor = standing, predecessor
+        self._ended = self._comparing = False
         self._aside, self._git, self._clock, self._now = aside, git, clock, now
         self._metrics, self._background = metrics, background
         self._on_grown, self._on_damage = on_grown, on_damage
@@ -102,7 +114,15 @@ class Mirror:
         self.damaged_at: float | None = None
         self._sound_at = 0.0
         self._transfer = Transfer(remote=remote, now=now)
-        self._making = Making(identity=identity, remote=remote, transfer=self._transfer, git=git, clock=clock)
+        self._making = Making(
+            identity=identity,
+            remote=remote,
+            list_refs=list_refs or remote.list_refs,
+            standing=standing,
+            transfer=self._transfer,
+            git=git,
+            clock=clock,
+        )
         self._repository: Repository | None = None
         self._lock = DeferredLock()
         self._rounds = Rounds(lock=self._lock, work=self._round)
@@ -136,7 +156,8 @@ class Mirror:
     @property
     def ready(self) -> bool:
         """Whether requests may be answered from it."""
-        return self.state.serves and not self.verification.in_doubt
+        sound = self.state.serves and not self.verification.in_doubt
+        return sound and not self._ended and self._standing.is_current(self.instance)
 
     @property
     def condition(self) -> str:
@@ -146,7 +167,7 @@ class Mirror:
     @property
     def pack_source(self) -> str:
         """What its packs are kept under; what comes while it is in doubt is never mixed with what came before."""
-        return f"{self.instance} in doubt" if self.verification.in_doubt else self.instance
+        return f"{self.generation} in doubt" if self.verification.in_doubt else self.generation
 
     @property
     def upstream_url(self) -> str:
@@ -204,7 +225,7 @@ class Mirror:
 
         A tip that is set aside is one of them: it may be here without what it reaches.
         """
-        if self._repository is None:
+        if self._repository is None or self._comparing:
             return list(oids)
         wanted = list(oids)
         if len(wanted) > _FEW:
@@ -252,7 +273,10 @@ class Mirror:
             raise NotFound(f"the mirror of {self.identity.name} can't be read: {error}") from error
         if record is None or record.identity != self.identity:
             raise NotFound(f"there is no mirror of {self.identity.name}")
-        self.instance = record.instance
+        if not self._standing.is_current(Instance(self.identity, record.instance)):
+            # What it has is of use when the mirror of the present instance is made.
+            return
+        self.instance, self.generation = Instance(self.identity, record.instance), record.generation
         await self._git.threads(remove_leftovers, self.directory)
         repository = self._repository_in_place(record.object_format)
         repository.configure(self.upstream_url)
@@ -277,12 +301,17 @@ class Mirror:
         """
         aside = self._place_aside()
         started = self._clock.seconds()
-        async with self.exclusive():
-            if self.state is not State.EMPTY:
+        predecessor, self._predecessor = self._predecessor, None
+        if predecessor is not None:
+            await predecessor.stop()
+        async with self.exclusive(), _after(predecessor):
+            if self.state is not State.EMPTY or self._ended:
                 return
+            if predecessor is not None:
+                predecessor.hand_over()
             self._step(Event.RESTORE if seed else Event.CLONE)
             try:
-                self._settle_in(aside, await self._making.fill(aside, seed, lambda: self._step(Event.CLONE)))
+                self._settle_in(aside, await self._fill(aside, seed))
             except BaseException as error:
                 self._step(Event.FAILED)
                 self.last_error = str(error)
@@ -295,6 +324,12 @@ class Mirror:
         self._metrics.fetches.labels("cloned").inc()
         self._metrics.clone_seconds.observe(seconds)
         self.log.info("mirrored {repository} in {seconds:.1f}s", repository=self.identity.name, seconds=seconds)
+
+    async def _fill(self, aside: Path, seed: Seed | None) -> Made:
+        made = await self._making.fill(aside, seed=seed, donor=self.directory, cloning=lambda: self._step(Event.CLONE))
+        if self._ended or not self._standing.is_current(made.instance):
+            raise Superseded(f"{self.identity.name} has become another repository while it was mirrored")
+        return made
 
     def _repository_in_place(self, object_format: str) -> Repository:
         return Repository(directory=self.directory, object_format=object_format, git=self._git, failed=self._git_failed)
@@ -310,7 +345,8 @@ class Mirror:
         there = read(self.directory)
         if there is not None and there.identity != self.identity:
             raise NotFound(f"{self.identity.name} can't be mirrored: its directory is that of {there.identity.name}")
-        Record(self.identity, made.listing.object_format, self.instance).write(aside)
+        self.instance = made.instance
+        Record(self.identity, made.listing.object_format, self.instance.id, self.generation).write(aside)
         self.directory.parent.mkdir(parents=True, exist_ok=True)
         in_the_way = self._place_aside()
         with contextlib.suppress(FileNotFoundError):
@@ -424,10 +460,15 @@ class Mirror:
         self._metrics.fetch_seconds.observe(seconds)
         self.log.info("fetched {repository} in {seconds:.2f}s", repository=self.identity.name, seconds=seconds)
 
+    def recognises(self, listing: Listing) -> bool:
+        """Whether any of its refs has an object that is listed, so that it is of the same repository."""
+        return not self.ref_state.oids.isdisjoint(listing.oids())
+
     async def _take_up(self, listing: Listing) -> None:
+        brought = frozenset[str]() if self.recognises(listing) else await self._compare(listing)
         allowed = self.set_aside.allowed(listing, self.listing, also_due=True)
         before = self.ref_state
-        failed = await self._transfer.follow(self.repository, of_listing(allowed))
+        failed = await self._transfer.follow(self.repository, of_listing(allowed), brought=brought)
         tips = ((ref.name, ref.oid) for ref in allowed.refs if ref.oid is not None)
         self.set_aside.there(tip for tip in tips if tip not in failed)
         self._put_aside(failed)
@@ -446,6 +487,28 @@ class Mirror:
                 oid=oid,
                 failure=str(failure),
             )
+
+    async def _compare(self, listing: Listing) -> frozenset[str]:
+        """Fetch what is listed and see whether it is of the same repository; nothing is served of it before.
+
+        :return: what has come.
+        :raise Superseded: when it is of another one.
+        """
+        self._comparing = True
+        try:
+            wanted = of_listing(self.set_aside.allowed(listing, self.listing, also_due=True)).oids
+            absent = self.repository.objects.missing(wanted)
+            bad = await self._transfer.bring(self.repository, absent)
+            self._put_aside({(ref.name, ref.oid): bad[ref.oid] for ref in listing.refs if ref.oid in bad})
+            if bad and wanted.issubset(bad):
+                raise next(iter(bad.values()))
+            related = await self.repository.shares_history(wanted.difference(bad), self.ref_state.oids)
+            await self._standing.compared(self.instance, listing, related=related)
+        finally:
+            self._comparing = False
+        if not related:
+            raise Superseded(f"{self.identity.name} lists another history than before")
+        return frozenset(absent).difference(bad)
 
     # --- its end ------------------------------------------------------------------------------------------------------
 
@@ -502,8 +565,8 @@ class Mirror:
         await self.repository.mend(found, self.listing, self.upstream_url)
         # What could not be followed was not the upstream's fault.
         self.set_aside.clear()
-        self.instance = uuid.uuid4().hex
-        Record(self.identity, self.object_format, self.instance).write(self.directory)
+        self.generation = uuid.uuid4().hex
+        Record(self.identity, self.object_format, self.instance.id, self.generation).write(self.directory)
         self._on_damage(self, self._sound_at)
         if found.derived:
             self._background.start(self.maintenance.index_packs(), f"indexing of {self.identity.name}")
@@ -530,6 +593,18 @@ class Mirror:
         with self._repository.ledger.relinking():
             yield
 
+    def end(self) -> None:
+        """Serve nothing any more: its instance has ended. Its directory is its successor's."""
+        self._ended = True
+        self._own.clear()
+        if self._repository is not None:
+            self._repository.objects.close()
+
+    def hand_over(self) -> None:
+        """Be nobody's mirror: what is read in the directory from now on is perhaps another instance's."""
+        self.instance, self.generation = Instance(self.identity, ""), uuid.uuid4().hex
+        self._repository = None
+
     async def stop(self) -> None:
         """Break off the fetch and the check under way, which no waiter's end breaks off."""
         await self._rounds.stop()
@@ -549,18 +624,20 @@ class Mirror:
             repository.objects.close()
 
     async def forget(self) -> None:
-        """Remove the mirror from disk."""
-        async with self.maintenance.alone():
+        """Remove the mirror from disk, and that of an earlier instance."""
+        predecessor, self._predecessor = self._predecessor, None
+        if predecessor is not None:
+            await predecessor.stop()
+        async with self.maintenance.alone(), _after(predecessor):
             self._step(Event.FORGOTTEN)
             await self._discard()
         self.log.info("forgot the mirror of {repository}", repository=self.identity.name)
 
     async def _discard(self) -> None:
         repository, self._repository = self._repository, None
-        if repository is None:
-            return
-        repository.objects.close()
-        self.instance = uuid.uuid4().hex
+        if repository is not None:
+            repository.objects.close()
+        self.instance, self.generation = Instance(self.identity, ""), uuid.uuid4().hex
         self.set_aside.clear()
         self._own.clear()
         doomed = self._place_aside()
@@ -568,3 +645,13 @@ class Mirror:
         with contextlib.suppress(FileNotFoundError):
             self.directory.rename(doomed)
         await self._git.threads(remove_tree, doomed)
+
+
+@asynccontextmanager
+async def _after(predecessor: Mirror | None) -> AsyncIterator[None]:
+    """Hold a mirror whose instance has ended, once nothing writes to it any more."""
+    if predecessor is None:
+        yield
+        return
+    async with predecessor.maintenance.alone():
+        yield

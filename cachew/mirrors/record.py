@@ -1,4 +1,4 @@
-"""The file in a mirror that says what it is: which repository's, of which object format, and which of its mirrors."""
+"""The file in a mirror that says what it is: of which instance of which repository, and which of its mirrors."""
 
 import json
 from dataclasses import dataclass
@@ -17,12 +17,14 @@ class Record:
 
     :param identity: the repository.
     :param object_format: ``sha1`` or ``sha256``.
-    :param instance: tells this mirror from others that the repository has had.
+    :param instance: the id of the repository's instance; empty in the mirrors of earlier versions.
+    :param generation: tells this mirror from others that the instance has had.
     """
 
     identity: Identity
     object_format: str
     instance: str
+    generation: str
 
     def write(self, directory: Path) -> None:
         """Write the file."""
@@ -30,6 +32,7 @@ class Record:
             "repository": self.identity.name,
             "object-format": self.object_format,
             "instance": self.instance,
+            "generation": self.generation,
         }
         (directory / RECORD).write_text(json.dumps(document))
 
@@ -43,7 +46,9 @@ def read(directory: Path) -> Record | None:
     try:
         document = json.loads((directory / RECORD).read_text())
         identity, object_format = Identity.from_name(document["repository"]), document["object-format"]
-        instance = str(document["instance"])
+        # In earlier versions this was what is the generation now.
+        generation = str(document.get("generation", document["instance"]))
+        instance = str(document["instance"]) if "generation" in document else ""
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError, BadPath):
         return None
-    return Record(identity, object_format, instance) if object_format in ("sha1", "sha256") else None
+    return Record(identity, object_format, instance, generation) if object_format in ("sha1", "sha256") else None

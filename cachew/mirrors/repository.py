@@ -54,6 +54,7 @@ _QUICK = 120.0
 _MANY_REFS = 1000
 """From so many refs on they are written at once, not each into a file of its own."""
 _NOT_STARTED = 127
+_FEW_REFS = 50
 _LISTING_LIMIT = 512 * 1024 * 1024
 _NO_USE = (
     "unable to access", "Authentication failed", "could not read Username", "could not read Password",
@@ -170,6 +171,51 @@ class Repository:
         """
         with told_of_upstream(url):
             await self._fetch(lambda extra: self._git.commands.fetch_refs(self.directory, url, extra=extra), extra, b"")
+
+    async def take(self, donor: Path, oids: Iterable[str]) -> None:
+        """Fetch those of the objects that another repository on this machine has, with what they reach.
+
+        :raise ProcessFailed: when git says no.
+        """
+        wanted = sorted(oids)
+        other = ObjectIndex(directory=donor, object_format=self.object_format, opened=self._git.indexes)
+        try:
+            absent = set(await self._git.threads(other.missing, wanted))
+        finally:
+            other.close()
+        script = "".join(f"{oid}\n" for oid in wanted if oid not in absent).encode()
+        if script:
+            await self._fetch(
+                lambda extra: self._git.commands.fetch(self.directory, str(donor), extra=extra),
+                {"GIT_ALLOW_PROTOCOL": "file"},
+                script,
+            )
+
+    async def shares_history(self, oids: Iterable[str], present: Iterable[str]) -> bool:
+        """Whether some of the objects, which are here, share history with heads and tags.
+
+        Two commits that have an ancestor in common have its roots in common.
+
+        :param present: what heads and tags have.
+        :raise ProcessFailed: when that can't be told.
+        """
+        wanted = sorted(oids)
+        if wanted and await self._meets(wanted[0], sorted(present)[:_FEW_REFS]):
+            return True
+        new = await self._roots("--stdin", stdin="".join(f"{oid}\n" for oid in wanted).encode())
+        return bool(new) and not new.isdisjoint(await self._roots("--branches", "--tags"))
+
+    async def _meets(self, oid: str, others: Iterable[str]) -> bool:
+        """Whether a commit has an ancestor in common with others, which costs little where they are near."""
+        command = self._git.commands.git(self.directory, "merge-base", oid, *others)
+        done = await self._run(command, timeout=self._git.maintenance_timeout, check=False)
+        return done.code == 0 and bool(done.stdout.strip())
+
+    async def _roots(self, *words: str, stdin: bytes = b"") -> set[str]:
+        command = self._git.commands.git(self.directory, "rev-list", "--max-parents=0", *words)
+        seconds = self._git.maintenance_timeout
+        done = await self._run(command, stdin=stdin, timeout=seconds, limit=_LISTING_LIMIT)
+        return set(done.stdout.decode().split())
 
     async def _fetch(
         self, command: Callable[[Mapping[str, str]], Command], extra: Mapping[str, str], script: bytes

@@ -1,5 +1,8 @@
 """Whether mirrors are behind their upstreams, asked on behalf of nobody in particular."""
 
+from collections.abc import Callable
+from contextlib import suppress
+
 from twisted.logger import Logger
 
 from cachew.mirrors.collection import Mirrors
@@ -7,7 +10,8 @@ from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import CachewError, UpstreamError
+from cachew.plumbing.errors import CachewError, UpstreamError, UpstreamRefused, UpstreamUnreachable
+from cachew.upstream.listing import Listing
 from cachew.upstream.remote import Remotes
 
 
@@ -18,12 +22,22 @@ class Staleness:
     :param mirrors: the mirrors.
     :param remotes: the ways to upstreams.
     :param background: where checks run.
+    :param is_public: whether everybody may read a repository, as far as its upstream has said.
     """
 
     log = Logger()
 
-    def __init__(self, *, freshness: Freshness, mirrors: Mirrors, remotes: Remotes, background: Background) -> None:
+    def __init__(
+        self,
+        *,
+        freshness: Freshness,
+        mirrors: Mirrors,
+        remotes: Remotes,
+        background: Background,
+        is_public: Callable[[Identity], bool],
+    ) -> None:
         self._freshness = freshness
+        self._is_public = is_public
         self._mirrors = mirrors
         self._remotes = remotes
         self._background = background
@@ -49,8 +63,27 @@ class Staleness:
             self._checking.discard(identity)
 
     async def _ask(self, identity: Identity, interval: float | None = None) -> Answer:
+        """Ask for the refs: as anybody where everybody may read, so that it is noticed when that is so no longer."""
+        if self._is_public(identity):
+            with suppress(UpstreamRefused):
+                return await self._freshness.refs(identity, MIRRORED_KIND, None, interval=interval)
         authorization = await self._remotes.of(identity).authorization()
         return await self._freshness.refs(identity, MIRRORED_KIND, authorization, interval=interval)
+
+    async def listing(self, identity: Identity) -> Listing:
+        """Ask the upstream now for what a new mirror has to have.
+
+        :raise UpstreamError: when it doesn't say; never a refusal, which clients would take for their own credential's.
+        """
+        url = self._remotes.of(identity).url
+        try:
+            answer = await self._ask(identity, interval=0)
+        except UpstreamRefused as refused:
+            reason = f"answered {refused.status} to this server's own credential; see [[credentials]] in its config"
+            raise UpstreamUnreachable(url, reason) from refused
+        if answer.stale:
+            raise UpstreamUnreachable(url, "does not answer")
+        return answer.listing
 
     async def refresh(self, identity: Identity) -> bool:
         """Bring a mirror to where its upstream is.

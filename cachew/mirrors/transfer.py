@@ -5,7 +5,7 @@ By id wherever the upstream allows it, because then git asks for no listing: cac
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from twisted.logger import Logger
@@ -108,9 +108,12 @@ class Transfer:
                     bad[part[0]] = error
         return bad
 
-    async def follow(self, repository: Repository, wanted: RefState) -> dict[Tip, ProcessFailed]:
+    async def follow(
+        self, repository: Repository, wanted: RefState, *, brought: Collection[str] = ()
+    ) -> dict[Tip, ProcessFailed]:
         """Bring the repository's refs to where they should be, and first the objects.
 
+        :param brought: objects that have come just now, with all that they reach.
         :return: the tips that can't be had, or that no ref can be moved to, each with the reason; all other refs are
             where they should be.
         :raise CachewError: when the upstream fails; the refs are then as they were, or nearer to it.
@@ -122,7 +125,7 @@ class Transfer:
             needed.add(wanted.head_commit)
         needed -= set(present.refs.values())
         lacking = set(repository.objects.missing(needed))
-        if (there := needed - lacking) and not await repository.connected(there):
+        if (there := needed.difference(lacking, brought)) and not await repository.connected(there):
             lacking = needed
         bad = await self.bring(repository, lacking)
         failed = {(name, oid): bad[oid] for name, oid in step.updates.items() if oid in bad}

@@ -271,3 +271,7 @@ class BodyTimedOut(BadRequest):
 
 class Conflict(CachewError):
     """Somebody else changed a shared record first; reading it again and deciding anew makes sense."""
+
+
+class Superseded(Conflict):
+    """What was worked for is of an instance of a repository that has ended meanwhile."""

@@ -96,6 +96,7 @@ def compose(runtime: Runtime) -> Parts:
         now=runtime.environment.wall_clock,
         fetch=mirrors.staleness.fetch,
         make=snapshots.archives.make,
+        forget=mirrors.forget,
         usage=mirrors.tidying,
         clones=store.clones,
         url_of=lambda identity: upstream.remotes.of(identity).address,

@@ -5,11 +5,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.collection import Listed, Mirrors
 from cachew.mirrors.commands import GitCommands, GitSettings
 from cachew.mirrors.following import Following, index_behind
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instances import Instances
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.packindex import OpenIndexes
@@ -20,6 +21,7 @@ from cachew.mirrors.wants import Supply
 from cachew.plumbing.allowance import Allowance
 from cachew.replicas.interface import Records
 from cachew.replicas.sightings import Sightings
+from cachew.server.instances import Surroundings, make_instances
 from cachew.server.places import Places
 from cachew.server.runtime import Runtime
 from cachew.snapshots.seed import Seeder
@@ -38,6 +40,7 @@ _MOST_MAPS = 1024
 class MirrorParts:
     """The mirrors and what is asked about their upstreams.
 
+    :param instances: knows which instance every repository is of now.
     :param collection: the mirrors themselves.
     :param freshness: the ref gate.
     :param supply: brings what clients want into mirrors.
@@ -47,9 +50,11 @@ class MirrorParts:
     :param staleness: compares mirrors with their upstreams on behalf of nobody in particular.
     :param tidying: forgets mirrors that are not used.
     :param indexes: the mirrors' pack indexes that are open.
+    :param forget: gives up all that is kept of a repository.
     :param listings: the ref listings that are at hand.
     """
 
+    instances: Instances
     collection: Mirrors
     freshness: Freshness
     supply: Supply
@@ -58,6 +63,7 @@ class MirrorParts:
     presented: ClientsOwn | ServersOwn
     staleness: Staleness
     tidying: Tidying
+    forget: Callable[[Identity], Coroutine[Any, Any, None]]
     indexes: OpenIndexes
     listings: Listings
 
@@ -98,6 +104,16 @@ def make_mirrors(
     settings = runtime.settings
     listings = Listings(limit=settings.limits.listings)
     indexes = OpenIndexes(most_maps=_maps_within(runtime.environment.descriptors))
+    instances = make_instances(
+        runtime,
+        remotes=remotes,
+        records=records,
+        surroundings=Surroundings(
+            mirrors=lambda: collection,
+            freshness=lambda: freshness,
+            verdicts=lambda: verdicts,
+        ),
+    )
 
     def forgotten(identity: Identity) -> None:
         freshness.forget(identity)
@@ -122,6 +138,8 @@ def make_mirrors(
         on_grown=lambda identity: tidying.grown(identity),
         on_forgotten=forgotten,
         on_damage=damaged,
+        instances=instances,
+        listed=lambda identity: staleness.listing(identity),
     )
     following = Following(mirrors=collection, background=runtime.background)
     public = _public_record(runtime, records)
@@ -131,6 +149,7 @@ def make_mirrors(
         public=public,
         key=secrets.token_bytes(32),
         terms=Terms(allow=settings.access.auth_ttl),
+        eras=instances,
     )
 
     def changed(identity: Identity) -> None:
@@ -148,7 +167,16 @@ def make_mirrors(
         on_verdict=verdicts.record,
         on_changed=changed,
         listings=listings,
+        hearing=instances,
         shown=presented.to_check,
+        shown_alone=presented.to_read,
+    )
+    staleness = Staleness(
+        freshness=freshness,
+        mirrors=collection,
+        remotes=remotes,
+        background=runtime.background,
+        is_public=instances.is_public,
     )
     tidying = Tidying(
         mirrors=collection,
@@ -159,7 +187,14 @@ def make_mirrors(
         limit=settings.git.mirror_limit,
         forget_after=settings.git.forget_after,
     )
+
+    async def forget(identity: Identity) -> None:
+        await instances.end(identity)
+        await collection.forget(identity)
+
     return MirrorParts(
+        instances=instances,
+        forget=forget,
         collection=collection,
         freshness=freshness,
         supply=Supply(
@@ -171,12 +206,7 @@ def make_mirrors(
         verdicts=verdicts,
         public=public,
         presented=presented,
-        staleness=Staleness(
-            freshness=freshness,
-            mirrors=collection,
-            remotes=remotes,
-            background=runtime.background,
-        ),
+        staleness=staleness,
         tidying=tidying,
         indexes=indexes,
         listings=listings,
@@ -200,6 +230,8 @@ def _collection(
     on_grown: Callable[[Identity], None],
     on_forgotten: Callable[[Identity], None],
     on_damage: Callable[[Mirror, float], None],
+    instances: Instances,
+    listed: Listed,
 ) -> Mirrors:
     git = runtime.settings.git
     return Mirrors(
@@ -223,6 +255,8 @@ def _collection(
         listings=listings,
         background=runtime.background,
         slots=places.cloning,
+        standing=instances,
+        listed=listed,
         seed=seeder.restore,
         on_ready=index_behind(runtime.background),
         on_grown=on_grown,

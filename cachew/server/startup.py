@@ -49,6 +49,7 @@ def opening(runtime: Runtime, *, store: StoreParts, mirrors: MirrorParts, snapsh
     return [
         runtime.sender.start,
         load_public,
+        mirrors.instances.load,
         mirrors.tidying.load,
         start_store_threads,
         store.cache.start,
@@ -155,6 +156,7 @@ def closing(
         count_clones,
         runtime.background.stop,
         mirrors.collection.stop,
+        mirrors.instances.stop,
         mirrors.verdicts.stop,
         mirrors.freshness.stop,
         store.pack_cache.stop,

@@ -201,9 +201,12 @@ def _webhook_routes(runtime: Runtime, operations: Operations) -> WebhookRoutes:
 
 def _guard(runtime: Runtime, mirrors: MirrorParts) -> Guard:
     if runtime.settings.access.mode == "trusted-network":
-        return TrustedNetworkGuard()
+        return TrustedNetworkGuard(instances=mirrors.instances)
     return UpstreamGuard(
-        verdicts=mirrors.verdicts, background=runtime.background, credentials=_client_credentials(runtime)
+        verdicts=mirrors.verdicts,
+        instances=mirrors.instances,
+        background=runtime.background,
+        credentials=_client_credentials(runtime),
     )
 
 
@@ -240,6 +243,7 @@ def _git_routes(
         body_limit=runtime.settings.git.max_request_body,
         in_thread=runtime.threads,
         bundle_uris=artefacts.bundle_uris,
+        patience=runtime.settings.git.fetch_wait,
         client_of=policy.client_of,
         cloned=CloneCount(metrics=runtime.metrics, tally=store.clones).note,
     )
@@ -250,7 +254,12 @@ def _git_routes(
         passthrough=passthrough,
         lfs=_lfs_routes(runtime, upstream, store, passthrough, policy),
         artefacts=artefacts,
-        ensure_refs=EnsureRefs(mirrors=mirrors.collection, supply=mirrors.supply, client_of=policy.client_of),
+        ensure_refs=EnsureRefs(
+            mirrors=mirrors.collection,
+            supply=mirrors.supply,
+            client_of=policy.client_of,
+            patience=runtime.settings.git.fetch_wait,
+        ),
         freshness=mirrors.freshness,
         grammar=runtime.grammar,
         used=mirrors.tidying.used,
@@ -288,6 +297,8 @@ def _snapshot_routes(
         bundles=snapshots.bundles,
         bundle_store=snapshots.bundle_store,
         find_mirror=mirrors.collection.ready,
+        ready_mirror=mirrors.collection.made,
+        patience=runtime.settings.git.fetch_wait,
         background=runtime.background,
         check_staleness=mirrors.staleness.check,
         requested=lambda identity, variant: snapshots.scheduler.want(identity, variant.name),

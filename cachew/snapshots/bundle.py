@@ -14,11 +14,12 @@ from twisted.internet.interfaces import IReactorTime
 from cachew.cache.interface import Cache, Entry
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
 from cachew.plumbing.errors import BadRequest, NotFound, StorageUnavailable
 from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import PIECE, BytesSource
 from cachew.snapshots import packed
-from cachew.snapshots.mirror import Mirror, ReadyMirror
+from cachew.snapshots.mirror import Mirror, ReadyMirror, require
 from cachew.snapshots.production import Begin, Order, Production, Productions, with_its_mirror
 from cachew.snapshots.variants import NAMESPACE
 
@@ -88,9 +89,10 @@ class Bundles:
         self._fetched: dict[Identity, float] = {}
         self._made: OrderedDict[tuple[Identity, str, str], str] = OrderedDict()
 
-    async def find(self, identity: Identity, base: str, ref: str = "") -> Entry | None:
+    async def find(self, instance: Instance, base: str, ref: str = "") -> Entry | None:
         """Open the bundle from a commit to the tip of a branch; it is made if need be.
 
+        :param instance: of which repository.
         :param base: the commit, in hex.
         :param ref: the branch's full name; empty for HEAD's.
         :return: None when the upstream has just said that ``base`` is the tip.
@@ -98,7 +100,9 @@ class Bundles:
             no whole history from ``base`` on.
         :raise UpstreamError: when the upstream had to be asked and failed.
         """
+        identity = instance.identity
         mirror = await self._ready_mirror(identity)
+        require(mirror, instance)
         if base != tip_of(mirror, ref) and not await self._knows(mirror, base):
             await self._fetch(identity)
             if not await self._knows(mirror, base):
@@ -107,6 +111,7 @@ class Bundles:
             if await self._upstream.tip(identity, ref) == base:
                 return None
             await self._upstream.fetch(identity)
+        require(mirror, instance)
         tip = tip_of(mirror, ref)
         if tip is None or await self._contains(mirror, base, tip):
             raise NotFound(f"{identity.name} has nothing newer than {base}")
@@ -122,7 +127,7 @@ class Bundles:
         tip = tip_of(mirror, ref)
         if base == tip and await self._upstream.tip(mirror.identity, ref) == base:
             return None
-        entry = None if tip is None else await self._cache.open(NAMESPACE, _key(mirror.identity, base, tip))
+        entry = None if tip is None else await self._cache.open(NAMESPACE, _key(mirror.instance, base, tip))
         if entry is None:
             raise NotFound(f"no bundle of {mirror.identity.name} from {base} is cached")
         return entry
@@ -133,7 +138,7 @@ class Bundles:
         :param mirror: what it is made of, as it is.
         """
         tip = tip_of(mirror, ref)
-        if tip is None or await self._cache.stat(NAMESPACE, _key(mirror.identity, base, tip)) is not None:
+        if tip is None or await self._cache.stat(NAMESPACE, _key(mirror.instance, base, tip)) is not None:
             return
         revisions = [tip, f"^{base}"]
         worth = await self._knows(mirror, base) and not await self._contains(mirror, base, tip)
@@ -141,7 +146,7 @@ class Bundles:
             await self._productions.run(self._order(mirror, base, tip, ref)).ended()
 
     async def _bundle(self, mirror: Mirror, base: str, tip: str, ref: str) -> Entry:
-        key = _key(mirror.identity, base, tip)
+        key = _key(mirror.instance, base, tip)
         if (entry := await self._cache.open(NAMESPACE, key)) is not None:
             return entry
         if await self.is_cut(mirror, [tip, f"^{base}"]):
@@ -170,13 +175,15 @@ class Bundles:
         return None if key is None else await self._cache.open(NAMESPACE, key)
 
     def _order(self, mirror: Mirror, base: str, tip: str, ref: str) -> Order:
+        instance = mirror.instance
+
         async def make(directory: Path, begin: Begin) -> None:
             names = [ref] if ref else await self._head_names(mirror)
-            await self.write(mirror, [*names, f"^{base}"], begin)
+            await self.write(mirror, instance, [*names, f"^{base}"], begin)
 
-        identity = mirror.identity
+        identity = instance.identity
         return Order(
-            key=_key(identity, base, tip),
+            key=_key(instance, base, tip),
             owner=identity.name,
             make=make,
             kind="bundle",
@@ -184,9 +191,10 @@ class Bundles:
             mirror=lambda: self._ready_mirror(identity),
         )
 
-    async def write(self, mirror: Mirror, revisions: list[str], begin: Begin) -> None:
+    async def write(self, mirror: Mirror, instance: Instance, revisions: list[str], begin: Begin) -> None:
         """Write a bundle.
 
+        :param instance: of which repository it is to be.
         :param revisions: names of refs, and commits that are left out, each after a ``^``.
         """
         words = ("bundle", "create", "--quiet", "-", "--stdin")
@@ -195,6 +203,8 @@ class Bundles:
         child = self._processes.start(command, stdin=BytesSource(script))
         try:
             piece = await child.stdout.read(PIECE)
+            # Git has opened the repository by now, so it was this one's.
+            require(mirror, instance)
             sink = await begin({"Content-Type": BUNDLE_TYPE})
             while piece:
                 await sink(piece)
@@ -246,5 +256,5 @@ def tip_of(mirror: Mirror, ref: str) -> str | None:
     return mirror.refs.get(ref) if ref else mirror.head_commit
 
 
-def _key(identity: Identity, base: str, tip: str) -> str:
-    return f"bundle:{identity.name} {base}..{tip}"
+def _key(instance: Instance, base: str, tip: str) -> str:
+    return f"bundle:{instance.name} {base}..{tip}"

@@ -12,13 +12,14 @@ from twisted.internet.interfaces import IReactorTime
 from cachew.cache.interface import Cache, Entry
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
 from cachew.plumbing.errors import Conflict, CorruptObject
 from cachew.plumbing.process import Processes
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.streams import read_all
 from cachew.snapshots.bundle import Bundles
 from cachew.snapshots.bundlelist import BundleList, Listed, branches, next_step
-from cachew.snapshots.mirror import Mirror, ReadyMirror
+from cachew.snapshots.mirror import Mirror, ReadyMirror, require
 from cachew.snapshots.production import Begin, Order, Productions
 from cachew.snapshots.variants import NAMESPACE
 
@@ -55,18 +56,18 @@ class BundleStore:
         self._ready_mirror, self._clock = ready_mirror, clock
         self._updates: Shared[Identity, bool] = Shared()
 
-    async def listed(self, identity: Identity) -> tuple[Listed, ...]:
+    async def listed(self, instance: Instance) -> tuple[Listed, ...]:
         """Return the bundles that a client can have now, the full one first; none when there is no full one."""
-        return (await self._intact(identity)).bundles
+        return (await self._intact(instance)).bundles
 
-    async def open(self, identity: Identity, name: str) -> Entry | None:
+    async def open(self, instance: Instance, name: str) -> Entry | None:
         """Open a bundle of a list; the caller closes it.
 
         :return: None when there is none of this name.
         """
         if not _NAME.fullmatch(name):
             return None
-        return await self._cache.open(NAMESPACE, _bundle_key(identity, name))
+        return await self._cache.open(NAMESPACE, _bundle_key(instance, name))
 
     async def update(self, identity: Identity, *, renew: bool = False) -> bool:
         """Make the bundle that the list needs next, if it needs one.
@@ -79,9 +80,10 @@ class BundleStore:
     async def _update(self, identity: Identity, renew: bool) -> bool:
         mirror = await self._ready_mirror(identity)
         # Begun before the list is read: another replica's that is stored from here on stays.
-        writer = await self._cache.create(NAMESPACE, _list_key(identity), unless_replaced=True)
+        instance = mirror.instance
+        writer = await self._cache.create(NAMESPACE, _list_key(instance), unless_replaced=True)
         try:
-            after = await self._extended(identity, mirror, renew)
+            after = await self._extended(instance, mirror, renew)
             if after is None:
                 return False
             await writer.write(after.encode())
@@ -92,9 +94,10 @@ class BundleStore:
             await writer.abort()
         return True
 
-    async def _extended(self, identity: Identity, mirror: Mirror, renew: bool) -> BundleList | None:
+    async def _extended(self, instance: Instance, mirror: Mirror, renew: bool) -> BundleList | None:
         """Make the bundle that the list needs next and return the list with it; None when it needs none."""
-        present = await self._intact(identity)
+        present = await self._intact(instance)
+        require(mirror, instance)
         step = next_step(present, branches(mirror.refs), int(self._clock.seconds()), renew=renew)
         if step is None or not await self._holds_anything(mirror, step.revisions):
             return None
@@ -102,12 +105,14 @@ class BundleStore:
             return None
 
         async def make(directory: Path, begin: Begin) -> None:
-            await self._bundles.write(mirror, list(step.revisions), begin)
+            await self._bundles.write(mirror, instance, list(step.revisions), begin)
 
-        key = _bundle_key(identity, step.listed.name)
+        key = _bundle_key(instance, step.listed.name)
         whole = not any(revision.startswith("^") for revision in step.revisions)
         kind = "whole bundle" if whole else "bundle"
-        order = Order(key, identity.name, make, kind=kind, mirror=lambda: self._ready_mirror(identity))
+        order = Order(
+            key, instance.identity.name, make, kind=kind, mirror=lambda: self._ready_mirror(instance.identity)
+        )
         await self._productions.run(order).ended()
         return step.after
 
@@ -117,15 +122,15 @@ class BundleStore:
         command = self._commands.git(mirror.directory, "rev-list", "--max-count=1", "--stdin")
         return bool((await self._processes.run(command, stdin=script, timeout=_QUICK)).stdout)
 
-    async def _intact(self, identity: Identity) -> BundleList:
-        stored = await self._load(identity)
+    async def _intact(self, instance: Instance) -> BundleList:
+        stored = await self._load(instance)
         for bundle in stored.bundles:
-            if await self._cache.stat(NAMESPACE, _bundle_key(identity, bundle.name)) is None:
+            if await self._cache.stat(NAMESPACE, _bundle_key(instance, bundle.name)) is None:
                 return BundleList()
         return stored
 
-    async def _load(self, identity: Identity) -> BundleList:
-        entry = await self._cache.open(NAMESPACE, _list_key(identity))
+    async def _load(self, instance: Instance) -> BundleList:
+        entry = await self._cache.open(NAMESPACE, _list_key(instance))
         if entry is None:
             return BundleList()
         try:
@@ -136,9 +141,9 @@ class BundleStore:
             entry.close()
 
 
-def _list_key(identity: Identity) -> str:
-    return f"bundle-list:{identity.name}"
+def _list_key(instance: Instance) -> str:
+    return f"bundle-list:{instance.name}"
 
 
-def _bundle_key(identity: Identity, name: str) -> str:
-    return f"bundle:{identity.name} {name}"
+def _bundle_key(instance: Instance, name: str) -> str:
+    return f"bundle:{instance.name} {name}"

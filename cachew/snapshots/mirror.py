@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
+from cachew.plumbing.errors import Superseded
 
 
 class Mirror(Protocol):
@@ -14,6 +16,10 @@ class Mirror(Protocol):
     @property
     def identity(self) -> Identity:
         """The repository it mirrors."""
+
+    @property
+    def instance(self) -> Instance:
+        """The instance of the repository that it is of."""
 
     @property
     def directory(self) -> Path:
@@ -65,3 +71,12 @@ FindMirror = Callable[[Identity], Mirror | None]
 
 ReadyMirror = Callable[[Identity], Awaitable[Mirror]]
 """Gives the mirror of a repository, made first if there is none; raises what kept it from being made."""
+
+
+def require(mirror: Mirror, instance: Instance) -> None:
+    """See that what is made of a mirror is of an instance.
+
+    :raise Superseded: when it is of another one.
+    """
+    if mirror.instance != instance:
+        raise Superseded(f"{instance.identity.name} has become another repository")

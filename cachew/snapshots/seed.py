@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from cachew.cache.interface import Cache, Entry
 from cachew.mirrors.commands import GitCommands, config_text
-from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
 from cachew.mirrors.repository import pack_indexes, run_check
 from cachew.plumbing import tarzst
 from cachew.plumbing.errors import Busy, CachewError, CorruptObject, NotFound, ProcessTimedOut, StorageUnavailable
@@ -116,12 +116,12 @@ class Seeder:
     def __init__(self, *, cache: Cache, check: MirrorCheck, threads: InThread, metrics: Metrics) -> None:
         self._cache, self._check, self._threads, self._metrics = cache, check, threads, metrics
 
-    async def restore(self, identity: Identity, directory: Path) -> bool:
+    async def restore(self, instance: Instance, directory: Path) -> bool:
         """Fill a directory, which must not exist yet, with a verified bare repository.
 
         :return: whether it could be; otherwise there is no directory.
         """
-        key = Variant(MIRROR).key(identity)
+        key = Variant(MIRROR).key(instance)
         entry = await self._cache.open(NAMESPACE, key)
         if entry is None:
             return False
@@ -132,10 +132,12 @@ class Seeder:
             outcome = "restored"
         except (Busy, ProcessTimedOut, StorageUnavailable, OSError) as error:
             # This says nothing about the snapshot, so another replica may still use it.
-            self.log.warn("{repository} could not be restored: {error}", repository=identity.name, error=error)
+            self.log.warn("{repository} could not be restored: {error}", repository=instance.identity.name, error=error)
         except (CachewError, EOFError, ValueError, tarfile.TarError, zstandard.ZstdError) as error:
             outcome = "discarded"
-            self.log.warn("mirror snapshot of {repository} discarded: {error}", repository=identity.name, error=error)
+            self.log.warn(
+                "mirror snapshot of {repository} discarded: {error}", repository=instance.identity.name, error=error
+            )
             await self._cache.delete(NAMESPACE, key)
         finally:
             entry.close()

@@ -1,12 +1,15 @@
 """The archives of repositories: opened from the cache, or made."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from cachew.cache.interface import Cache, Entry, ObjectInfo
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
+from cachew.plumbing.framewriter import Sink
 from cachew.snapshots.archive import Archiver
-from cachew.snapshots.mirror import Mirror, ReadyMirror
+from cachew.snapshots.mirror import Mirror, ReadyMirror, require
 from cachew.snapshots.production import Begin, Order, Production, Productions, with_its_mirror
 from cachew.snapshots.variants import NAMESPACE, Variant
 
@@ -42,31 +45,38 @@ class Snapshots:
         self._cache, self._productions = cache, productions
         self._makers, self._ready_mirror = makers, ready_mirror
 
-    async def open(self, identity: Identity, variant: Variant) -> Entry | None:
+    async def open(self, instance: Instance, variant: Variant) -> Entry | None:
         """Open a cached archive; the caller closes it.
 
         :return: None when none is cached.
         """
-        return await self._cache.open(NAMESPACE, variant.key(identity))
+        return await self._cache.open(NAMESPACE, variant.key(instance))
 
-    async def stat(self, identity: Identity, variant: Variant) -> ObjectInfo | None:
+    async def stat(self, instance: Instance, variant: Variant) -> ObjectInfo | None:
         """Return what is known of a cached archive, None when none is cached."""
-        return await self._cache.stat(NAMESPACE, variant.key(identity))
+        return await self._cache.stat(NAMESPACE, variant.key(instance))
 
-    def produce(self, identity: Identity, variant: Variant, *, find: ReadyMirror | None = None) -> Production:
+    def produce(self, instance: Instance, variant: Variant, *, find: ReadyMirror | None = None) -> Production:
         """Make an archive, or join those for whom it is being made.
 
         :param find: gives the mirror, where none is to be made for it.
         """
-        ready_mirror = find or self._ready_mirror
+        identity, ready_mirror = instance.identity, find or self._ready_mirror
 
         async def make(directory: Path, begin: Begin) -> None:
             mirror = await ready_mirror(identity)
-            await self._makers[variant.kind](mirror, variant, directory, begin)
+            require(mirror, instance)
+
+            async def begin_of_the_same(headers: Mapping[str, str]) -> Sink:
+                # What it is made of has been read by now, or can't become another one's any more.
+                require(mirror, instance)
+                return await begin(headers)
+
+            await self._makers[variant.kind](mirror, variant, directory, begin_of_the_same)
 
         return self._productions.run(
             Order(
-                key=variant.key(identity),
+                key=variant.key(instance),
                 owner=identity.name,
                 make=make,
                 kind=variant.name,
@@ -76,15 +86,16 @@ class Snapshots:
         )
 
     async def make(self, identity: Identity, variant: Variant) -> None:
-        """Make an archive though none is due, and wait until it is stored.
+        """Make an archive of the present instance though none is due, and wait until it is stored.
 
         :raise CachewError: when it can't be made.
         """
-        await with_its_mirror(lambda: self.produce(identity, variant), Production.ended)
+        mirror = await self._ready_mirror(identity)
+        await with_its_mirror(lambda: self.produce(mirror.instance, variant), Production.ended)
 
-    def give_up(self, identity: Identity, variant: Variant) -> None:
+    def give_up(self, instance: Instance, variant: Variant) -> None:
         """Break off the making of an archive, unless a client is waiting for it."""
-        self._productions.give_up(variant.key(identity))
+        self._productions.give_up(variant.key(instance))
 
 
 class SnapshotMaker:

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
 from cachew.plumbing.errors import MirrorGone, NotFound
 from cachew.snapshots.bundle import tip_of
 from cachew.snapshots.mirror import FindMirror, Mirror
@@ -70,22 +71,22 @@ class Upkeep:
         mark = mark_of(mirror, variant)
         if mark is None:
             return False
-        stored = await self._stored(mirror.identity, variant)
+        stored = await self._stored(mirror.instance, variant)
         if not worth_making(stored, mark, self._clock.seconds(), self._max_age, current=current):
             return False
         try:
-            await self._make(mirror.identity, variant)
+            await self._make(mirror.instance, variant)
         except NotFound as reason:
             self.log.debug("no {variant}: {reason}", variant=variant.name, reason=reason)
             return False
         return True
 
-    async def _make(self, identity: Identity, variant: Variant) -> None:
+    async def _make(self, instance: Instance, variant: Variant) -> None:
         try:
-            await self._snapshots.produce(identity, variant, find=self._present).ended()
+            await self._snapshots.produce(instance, variant, find=self._present).ended()
         except CancelledError:
             # Another replica may be at it by now.
-            self._snapshots.give_up(identity, variant)
+            self._snapshots.give_up(instance, variant)
             raise
 
     async def _present(self, identity: Identity) -> Mirror:
@@ -95,8 +96,8 @@ class Upkeep:
             raise MirrorGone(f"{identity.name} is not mirrored any more")
         return mirror
 
-    async def _stored(self, identity: Identity, variant: Variant) -> Stored | None:
-        info = await self._snapshots.stat(identity, variant)
+    async def _stored(self, instance: Instance, variant: Variant) -> Stored | None:
+        info = await self._snapshots.stat(instance, variant)
         if info is None:
             return None
         header = REFS_HEADER if variant.kind == MIRROR else COMMIT_HEADER

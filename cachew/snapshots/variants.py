@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
 from cachew.plumbing.errors import BadRequest
 
 NAMESPACE = "git"
@@ -31,9 +31,9 @@ class Variant:
     ref: str = ""
     filter: str = ""
 
-    def key(self, identity: Identity) -> str:
+    def key(self, instance: Instance) -> str:
         """Return its key in the cache."""
-        return f"{self.kind}:{identity.name}{self.suffix}"
+        return f"{self.kind}:{instance.name}{self.suffix}"
 
     @property
     def suffix(self) -> str:

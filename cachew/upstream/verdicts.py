@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -31,6 +31,19 @@ class Named(Protocol):
         """Its one name."""
 
 
+class Eras(Protocol):
+    """Knows what a repository's name stands for: a verdict is one about the repository that it stood for then."""
+
+    def era(self, repository: Any, /) -> int:
+        """Return the number of the present era of a name."""
+
+    def counts(self, repository: Any, era: int, /) -> bool:
+        """Whether verdicts of an era still count."""
+
+    def is_public(self, repository: Any, /) -> bool:
+        """Whether what the name stands for now was served to everybody, and not refused since."""
+
+
 _ABOUT_RIGHTS = (401, 403, 404)
 _SHORTEST = 1.0
 """Seconds for which a failure is remembered even when the upstream names fewer."""
@@ -38,8 +51,9 @@ _SHORTEST = 1.0
 _CHANGE_COUNTS = 3600.0
 """Seconds, longer than any question to an upstream takes."""
 
-Probe = Callable[..., Awaitable[object]]
-"""``probe(repository, authorization)``: asks the upstream; raises :class:`UpstreamRefused` or another failure."""
+Probe = Callable[..., Awaitable[bool]]
+"""``probe(repository, authorization)``: asks the upstream; says whether its answer is one about the repository that the
+name stands for; raises :class:`UpstreamRefused` or another failure."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,7 @@ class Terms:
     :param fail: the failure of an upstream to answer, unless it named a shorter time.
     :param public_wait: how long a request for what was public lately waits for the answer.
     :param private: for how long a repository that is not public is not asked about again for its own sake.
+    :param known: for how long it is remembered that a credential was let in at all.
     :param capacity: verdicts remembered of each kind.
     """
 
@@ -59,6 +74,7 @@ class Terms:
     fail: float = 5.0
     public_wait: float = 0.05
     private: float = 3600.0
+    known: float = 86400.0
     capacity: int = 10_000
 
 
@@ -78,13 +94,23 @@ class Verdicts:
     :param public: what was public lately.
     :param key: random bytes of this process.
     :param terms: how long verdicts hold.
+    :param eras: knows which verdicts are about what a name no longer stands for; None where names stay.
     """
 
     def __init__(
-        self, *, clock: IReactorTime, probe: Probe, public: PublicRecord, key: bytes, terms: Terms = Terms()
+        self,
+        *,
+        clock: IReactorTime,
+        probe: Probe,
+        public: PublicRecord,
+        key: bytes,
+        terms: Terms = Terms(),
+        eras: Eras | None = None,
     ) -> None:
+        self._eras = eras
         self._clock, self._probe, self._public, self._secret, self._terms = clock, probe, public, key, terms
-        self._allowed: Expiring[bytes, bool] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
+        self._allowed: Expiring[bytes, int] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
+        self._known: Expiring[bytes, int] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
         self._failed: Expiring[bytes, _Failed] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
         self._changed: Expiring[str, int] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
         self._number = 0
@@ -93,36 +119,55 @@ class Verdicts:
 
     def allows(self, repository: Named, authorization: str | None) -> bool:
         """Whether a valid verdict lets this credential, or everybody, read a repository; asks nobody."""
-        own = self._key(repository, authorization)
-        return bool(self._allowed.get(own) or self._allowed.get(self._key(repository, None)))
+        return self._counts(self._allowed, repository, authorization) or self._counts(self._allowed, repository, None)
 
-    async def admit(self, repository: Named, authorization: str | None) -> None:
+    def knows(self, repository: Named, authorization: str | None) -> bool:
+        """Whether this credential was let in before, when the name stood for what it stands for now."""
+        return self._counts(self._known, repository, authorization)
+
+    def _counts(self, verdicts: Expiring[bytes, int], repository: Named, authorization: str | None) -> bool:
+        era = verdicts.get(self._key(repository, authorization))
+        return era is not None and (self._eras is None or self._eras.counts(repository, era))
+
+    async def admit(self, repository: Named, authorization: str | None) -> bool:
         """Let a request pass, or say why not.
 
         :param repository: what it wants to read.
         :param authorization: its own ``Authorization``; None when it has none.
+        :return: whether it may have what is kept; otherwise only what the upstream itself answers it.
         :raise UpstreamRefused: when the upstream refuses the credential.
         :raise UpstreamError: when the upstream can't be asked.
         """
         if self.allows(repository, authorization):
-            return
-        if not self._public.was_public(repository.name):
+            return True
+        if not self._was_public(repository):
+            if authorization is not None and self._eras is not None and self._eras.is_public(repository):
+                # What is shown to somebody may be nobody else's: first of all whether it is everybody's.
+                with suppress(UpstreamError):
+                    await self._check(repository, None)
             answer = Deferred.fromCoroutine(self._check(repository, authorization))
             await first_of(answer, Deferred.fromCoroutine(self._public.learn(repository.name)))
-        if self._public.was_public(repository.name) and await self._public_for_all_we_know(repository):
-            return
+        if self._was_public(repository) and await self._public_for_all_we_know(repository):
+            return True
         if not self.allows(repository, authorization):
-            await self._check_or_learn(repository, authorization)
+            return await self._check_or_learn(repository, authorization)
+        return True
 
-    async def _check_or_learn(self, repository: Named, authorization: str | None) -> None:
+    def _was_public(self, repository: Named) -> bool:
+        seen = self._public.was_public(repository.name)
+        return seen and (self._eras is None or self._eras.is_public(repository))
+
+    async def _check_or_learn(self, repository: Named, authorization: str | None) -> bool:
         try:
             await self._check(repository, authorization)
         except UpstreamRefused:
             raise
         except UpstreamError:
             await self._public.learn(repository.name)
-            if not self._public.was_public(repository.name):
+            if not self._was_public(repository):
                 raise
+            return True
+        return self.allows(repository, authorization)
 
     def might_be_public(self, repository: Named) -> bool:
         """Whether it is neither known to be public nor was found not to be in the last hour."""
@@ -145,8 +190,8 @@ class Verdicts:
         except UpstreamRefused:
             return False
         except (DeferredTimeout, UpstreamError):
-            return self._public.was_public(repository.name)
-        return True
+            return self._was_public(repository)
+        return self.allows(repository, None)
 
     async def _check(self, repository: Named, authorization: str | None) -> None:
         key, changed = self._key(repository, authorization), self._last_change(repository)
@@ -160,7 +205,7 @@ class Verdicts:
         self._number += 1
         asked = self._number
         try:
-            await self._probe(repository, authorization)
+            lets_in = await self._probe(repository, authorization)
         except UpstreamRefused as refusal:
             self._deny(repository, authorization, refusal, asked)
             raise
@@ -168,7 +213,8 @@ class Verdicts:
             failed = _Failed(_clone(failure), asked)
             self._failed.put(self._key(repository, authorization), failed, self._pause_after(failure))
             raise
-        self.record_allow(repository, authorization)
+        if lets_in:
+            self.record_allow(repository, authorization)
 
     def changed(self, repository: Named) -> None:
         """Note that something was pushed to a repository, or is said to have been: it may have come into being."""
@@ -197,7 +243,9 @@ class Verdicts:
         """Note that the upstream has just served this credential; None means that it serves everybody."""
         key = self._key(repository, authorization)
         self._failed.forget(key)
-        self._allowed.put(key, True, self._terms.allow)
+        era = 0 if self._eras is None else self._eras.era(repository)
+        self._allowed.put(key, era, self._terms.allow)
+        self._known.put(key, era, self._terms.known)
         if authorization is None:
             self._public.note(repository.name)
 
@@ -209,6 +257,7 @@ class Verdicts:
     def _deny(self, repository: Named, authorization: str | None, refusal: UpstreamRefused, asked: int) -> None:
         key = self._key(repository, authorization)
         self._allowed.forget(key)
+        self._known.forget(key)
         self._failed.put(key, _Failed(_clone(refusal), asked), self._terms.deny)
         if authorization is None:
             self._public.forget(repository.name)

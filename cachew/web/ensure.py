@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from cachew.mirrors.collection import Mirrors
-from cachew.mirrors.identity import Identity
 from cachew.mirrors.refs import valid_name
 from cachew.mirrors.wants import MOST_IDS, Asker, Ensured, Supply
-from cachew.plumbing.errors import BadRequest, TooMany
+from cachew.plumbing.errors import BadRequest, Busy, TooMany
+from cachew.web.access.right import Right
 
+_TRIES = 3
 _LIMIT = 4 * 1024 * 1024
 _OID = re.compile(r"[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}")
 
@@ -79,12 +80,13 @@ class EnsureRefs:
     :param mirrors: where objects come into.
     :param supply: how they do.
     :param client_of: tells a request's client.
+    :param patience: seconds that is waited until it is certain that a repository is still the same.
     """
 
-    def __init__(self, *, mirrors: Mirrors, supply: Supply, client_of: Callable[[Any], str]) -> None:
-        self._mirrors, self._supply, self._client_of = mirrors, supply, client_of
+    def __init__(self, *, mirrors: Mirrors, supply: Supply, client_of: Callable[[Any], str], patience: float) -> None:
+        self._mirrors, self._supply, self._client_of, self._patience = mirrors, supply, client_of, patience
 
-    async def handle(self, request: Any, identity: Identity, authorization: str | None) -> None:
+    async def handle(self, request: Any, right: Right) -> None:
         """Answer the request.
 
         :raise BadRequest: when the body is malformed.
@@ -93,13 +95,26 @@ class EnsureRefs:
         :raise UpstreamError: when the upstream had to be asked and failed.
         """
         needs = parse_needs(await request.read_body(_LIMIT))
-        asker = Asker(self._client_of(request), authorization)
-        mirror = await self._mirrors.made(identity)
-        ensured = await self._supply.ensure(mirror, needs.refs, needs.commits, asker)
+        await self._mirrors.made(right.identity)
+        ensured = await self._ensured(request, await right.settled(self._patience), needs)
         body = json.dumps(_document(ensured)).encode()
         request.setHeader(b"Content-Type", b"application/json")
         request.setHeader(b"Content-Length", str(len(body)).encode())
         request.write(body)
+
+    async def _ensured(self, request: Any, right: Right, needs: Needs) -> Ensured:
+        """Have what is needed, and see that it was of the repository to which the request has a right."""
+        for _ in range(_TRIES):
+            right = await (await right.renewed()).settled(self._patience)
+            mirror = await self._mirrors.made(right.identity)
+            if not right.covers(mirror):
+                continue
+            asker = Asker(self._client_of(request), right.authorization)
+            ensured = await self._supply.ensure(mirror, needs.refs, needs.commits, asker)
+            right = await (await right.renewed()).settled(self._patience)
+            if right.covers(mirror):
+                return ensured
+        raise Busy(f"{right.identity.name} is becoming another repository, try again")
 
 
 def _document(ensured: Ensured) -> dict[str, object]:

@@ -12,6 +12,7 @@ from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import Forbidden
 from cachew.upstream.remote import Remotes
+from cachew.web.access.right import Right
 from cachew.web.app import allow_methods
 from cachew.web.ensure import EnsureRefs
 from cachew.web.lfs import LfsRoutes
@@ -32,20 +33,17 @@ _READ = ("GET",)
 class Guard(Protocol):
     """Says who may read a repository."""
 
-    async def admit(self, request: Any, identity: Identity) -> None:
-        """Let a request through.
+    async def admit(self, request: Any, identity: Identity) -> Right:
+        """Let a request through and say what it may read.
 
         :raise UpstreamRefused: when the upstream does not let this client in.
         """
-
-    def credential(self, request: Any, identity: Identity) -> str | None:
-        """Return what of an admitted client's own the upstream may be shown, None for nothing."""
 
 
 class Artefacts(Protocol):
     """Answers snapshots, bundles and their lists."""
 
-    async def handle(self, request: Any, identity: Identity, operation: str) -> None:
+    async def handle(self, request: Any, right: Right, operation: str) -> None:
         """Answer one request."""
 
 
@@ -130,22 +128,18 @@ class GitRoutes:
                 # Git compares these refs with its own and may give up right here; then a pull follows at once.
                 self._freshness.changed(identity)
         elif services == [b"git-upload-pack"]:
-            await self._guard.admit(request, identity)
-            authorization = self._guard.credential(request, identity)
-            await self._upload_pack.info_refs(request, identity, authorization)
+            await self._upload_pack.info_refs(request, await self._guard.admit(request, identity))
         else:
             raise Forbidden("only the services git-upload-pack and git-receive-pack are offered, over smart HTTP")
 
     async def _guarded(self, request: Any, identity: Identity, operation: str) -> None:
-        await self._guard.admit(request, identity)
+        right = await self._guard.admit(request, identity)
         if operation == "git-upload-pack":
-            authorization = self._guard.credential(request, identity)
-            await self._upload_pack.upload_pack(request, identity, authorization)
+            await self._upload_pack.upload_pack(request, right)
         elif operation == "ensure-refs":
-            authorization = self._guard.credential(request, identity)
-            await self._ensure_refs.handle(request, identity, authorization)
+            await self._ensure_refs.handle(request, right)
         else:
-            await self._artefacts.handle(request, identity, operation)
+            await self._artefacts.handle(request, right, operation)
 
     async def _push(self, request: Any, identity: Identity) -> None:
         # The pusher's next fetch may come as soon as he has read the last piece, so each makes older listings void.

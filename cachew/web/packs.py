@@ -4,6 +4,8 @@ Whoever produces a pack, equal requests follow the same production, and a whole 
 that refuses does so before the first byte has left, so that another can be asked.
 """
 
+import hashlib
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -29,11 +31,13 @@ from cachew.upstream.client import UpstreamClient
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
 from cachew.upstream.useragent import agent_key
+from cachew.web.access.right import Right
 from cachew.web.outcome import outcome_of
 
 _RESULT = b"application/x-git-upload-pack-result"
 _REQUEST = b"application/x-git-upload-pack-request"
 _REFUSAL_TEXT = 4096
+_REPLACED = "the mirror has been replaced"
 
 
 class MirrorRefused(CachewError):
@@ -75,6 +79,7 @@ class Packs:
         self._cache, self._backend, self._client, self._shown = cache, backend, client, shown
         self._remotes, self._freshness, self._metrics = remotes, freshness, metrics
         self._marks: Remembered[str] = Remembered()
+        self._process = uuid.uuid4().hex
 
     async def serve(self, request: Any, mirror: Mirror, command: Fetch, body: Body) -> None:
         """Answer a fetch whose wants the mirror has.
@@ -95,39 +100,42 @@ class Packs:
             )
             with owned(response.source):
                 refusal = await response.refusal()
+                if refusal is None and (mirror.instance, mirror.generation) != of_which:
+                    # Upload-pack may have opened what was put into the directory meanwhile.
+                    refusal = _REPLACED
                 if refusal is not None:
                     raise MirrorRefused(refusal)
             watch = Deferred.fromCoroutine(_doubt_if_it_fails(mirror, response.child))
             watch.addErrback(lambda failure: self.log.failure("watching upload-pack failed", failure))
             return response.source
 
-        key = self._key(mirror, command, lambda: mirror.ref_state)
+        of_which = mirror.instance, mirror.generation
+        key = self._key(f"{mirror.instance.name} {mirror.pack_source}", command, lambda: mirror.ref_state)
         response = await self._cache.response(key, produce)
         await self._send(request, response, "mirror")
 
-    async def serve_upstream(
-        self, request: Any, mirror: Mirror, command: Fetch, body: Body, authorization: str | None
-    ) -> None:
+    async def serve_upstream(self, request: Any, right: Right, mirror: Mirror, command: Fetch, body: Body) -> None:
         """Answer a fetch with the upstream's pack.
 
+        :param right: what the request may read.
         :param mirror: the repository's, in whatever state.
         :param body: the request's, of which the command was read.
 
         :raise UpstreamError: when there is none.
         """
         protocol, agent = request.getHeader("git-protocol"), request.getHeader("user-agent")
-        identity, asked = mirror.identity, False
+        identity, asked = right.identity, False
 
         async def produce() -> Source:
             nonlocal asked
             asked = True
-            return await self._ask_upstream(identity, body, protocol, agent, authorization)
+            return await self._ask_upstream(identity, body, protocol, agent, right.authorization)
 
         def listed() -> RefState:
             known = self._freshness.known(identity)
             return of_listing(known) if known is not None else RefState()
 
-        key = self._key(mirror, command, listed, agent_key(agent))
+        key = self._key(self._of_whom(right, mirror), command, listed, agent_key(agent))
         try:
             response = await self._cache.response(key, produce)
         except (UpstreamRefused, UpstreamBusy):
@@ -137,12 +145,20 @@ class Packs:
             response = Response(await produce(), "direct")
         await self._send(request, response, "upstream")
 
-    def _key(self, mirror: Mirror, command: Fetch, find_refs: Callable[[], RefState], agent: str = "") -> str:
+    def _of_whom(self, right: Right, mirror: Mirror) -> str:
+        """Return what tells the upstream's answers that may be shared from others."""
+        if right.instance is not None:
+            return f"{right.instance.name} {mirror.pack_source}"
+        # As long as it is not certain which repository it is, each client's answers are its own.
+        shown = hashlib.sha256(repr(right.authorization).encode("utf-8", "surrogateescape")).hexdigest()
+        return f"{right.identity.name} {self._process} {right.era} {shown}"
+
+    def _key(self, of_which: str, command: Fetch, find_refs: Callable[[], RefState], agent: str = "") -> str:
         def marks(prefix: str) -> str:
             found = find_refs()
             return self._marks.of(found, prefix, lambda: mark(found.refs, prefix))
 
-        return pack_key(f"{mirror.identity.name} {mirror.pack_source} {agent}".rstrip(), command, marks)
+        return pack_key(f"{of_which} {agent}".rstrip(), command, marks)
 
     async def _ask_upstream(
         self, identity: Identity, body: Body, protocol: str | None, agent: str | None, authorization: str | None

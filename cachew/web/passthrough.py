@@ -23,6 +23,7 @@ from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
 from cachew.upstream.useragent import agent_key
 from cachew.web.access.clientcredentials import AUTHORIZATION_ALONE, ClientCredentials
+from cachew.web.access.right import Right
 from cachew.web.outcome import outcome_of
 
 _RELAYED = ("accept", "content-type", "git-protocol", "user-agent")
@@ -151,18 +152,18 @@ class PassThrough:
             return _Response(upstream, self._spools / uuid.uuid4().hex)
 
 
-def question_of(
-    request: Any, identity: Identity, operation: str, *, body: Body | None, authorization: str | None
-) -> Question:
+def question_of(request: Any, right: Right, operation: str, *, body: Body | None) -> Question:
     """Make the question that a request asks the upstream.
 
+    :param right: what the request may read; what one era's clients share is not for those of the next.
     :param operation: the operation with its query.
     """
+    identity, authorization = right.identity, right.authorization
     headers = tuple(
         (name.encode(), value.encode("latin-1")) for name in _RELAYED if (value := request.getHeader(name)) is not None
     )
     shaping = [header for header in headers if header[0] != b"user-agent"]
-    parts = [identity.name, request.method.decode("latin-1"), operation, repr(shaping)]
+    parts = [f"{identity.name} {right.era}", request.method.decode("latin-1"), operation, repr(shaping)]
     parts.append(agent_key(request.getHeader("user-agent")))
     parts += [body.digest if body is not None else "", authorization or ""]
     key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()

@@ -15,17 +15,28 @@ from cachew.cache.interface import Entry, ObjectInfo
 from cachew.http.bodies import send
 from cachew.http.conditional import Decision, evaluate
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import BadRequest, CorruptObject, NotFound, SpoolFailed, StorageUnavailable, UnknownPath
+from cachew.plumbing.errors import (
+    BadRequest,
+    Busy,
+    CorruptObject,
+    NotFound,
+    SpoolFailed,
+    StorageUnavailable,
+    Superseded,
+    UnknownPath,
+)
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource, Source, owned
 from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles, parse_base, tip_of
 from cachew.snapshots.bundlelist import pairs, render
 from cachew.snapshots.bundlestore import BundleStore
-from cachew.snapshots.mirror import FindMirror, Mirror
+from cachew.snapshots.mirror import FindMirror, Mirror, ReadyMirror
 from cachew.snapshots.production import Production, with_its_mirror
 from cachew.snapshots.store import ARCHIVE_TYPE, COMMIT_HEADER, Snapshots
 from cachew.snapshots.variants import LFS, Variant, check_branch, from_query
+from cachew.web.access.right import Right
 from cachew.web.app import allow_methods
 from cachew.web.origin import origin_of
 from cachew.web.outcome import outcome_of
@@ -47,6 +58,8 @@ class SnapshotRoutes:
     :param bundles: from a commit to the tip.
     :param bundle_store: the lists.
     :param find_mirror: gives the mirror that is ready, or None.
+    :param ready_mirror: gives it, made first if there is none.
+    :param patience: seconds that is waited until it is certain that a repository is still the same.
     :param background: where bundles are made that will be asked for.
     :param check_staleness: called when a cached snapshot is sent; checks the refs in the background.
     :param requested: called with what was asked for, so that it goes on being made.
@@ -63,6 +76,8 @@ class SnapshotRoutes:
         bundles: Bundles,
         bundle_store: BundleStore,
         find_mirror: FindMirror,
+        ready_mirror: ReadyMirror,
+        patience: float,
         background: Background,
         check_staleness: Callable[[Identity], object],
         requested: Callable[[Identity, Variant], object],
@@ -72,15 +87,16 @@ class SnapshotRoutes:
         self._is_https = is_https
         self._snapshots, self._bundles, self._bundle_store = snapshots, bundles, bundle_store
         self._find_mirror, self._check_staleness = find_mirror, check_staleness
+        self._ready_mirror, self._patience = ready_mirror, patience
         self._background, self._requested, self._warm = background, requested, warm
-        self._operations: Mapping[str, Callable[[Any, Identity], Awaitable[None]]] = {
+        self._operations: Mapping[str, Callable[[Any, Right], Awaitable[None]]] = {
             "snapshot.tar.zst": self._snapshot,
             "lfs-snapshot.tar.zst": self._lfs_snapshot,
             "snapshot.bundle": self._bundle,
             "bundle-list": self._bundle_list,
         }
 
-    async def handle(self, request: Any, identity: Identity, operation: str) -> None:
+    async def handle(self, request: Any, right: Right, operation: str) -> None:
         """Answer one request, whose client may read the repository.
 
         :raise CachewError: whatever kept it from being answered.
@@ -93,54 +109,71 @@ class SnapshotRoutes:
         for _ in range(_TRIES):
             outcome_of(request).source = "cache"
             try:
-                await answer(request, identity)
+                await answer(request, right)
                 return
             except CorruptObject as error:
                 if request.startedWriting:
                     raise
                 # What is damaged has been removed: another tier has it, or it is made anew while the client waits.
-                self.log.warn("{repository}: asking again: {error}", repository=identity.name, error=str(error))
+                self.log.warn("{repository}: asking again: {error}", repository=right.identity.name, error=str(error))
                 request.responseHeaders = headers.copy()
                 request.setResponseCode(200)
-        await answer(request, identity)
+        await answer(request, right)
 
-    async def _snapshot(self, request: Any, identity: Identity) -> None:
+    async def _instance(self, right: Right) -> Instance:
+        """Return the instance of which the request may have what is kept; a mirror is waited for where there is none.
+
+        :raise CachewError: when that can't be told at present.
+        """
+        right = await right.settled(self._patience)
+        if right.instance is None:
+            await self._ready_mirror(right.identity)
+            right = await right.renewed()
+        if right.instance is None:
+            raise Busy(f"it is not certain whether {right.identity.name} is still the same repository, try again")
+        return right.instance
+
+    async def _snapshot(self, request: Any, right: Right) -> None:
         variant = from_query(query_of(request))
         if request.method == b"HEAD":
-            await self._head(request, identity, variant)
+            await self._head(request, right, variant)
             return
-        self._requested(identity, variant)
-        entry = await self._cached(identity, variant)
+        instance = await self._instance(right)
+        self._requested(right.identity, variant)
+        entry = await self._cached(instance, variant)
         if entry is None:
-            await self._make(request, identity, variant)
+            await self._make(request, instance, variant)
             return
         with owned(entry):
-            self._check_staleness(identity)
-            more = self._bundle_header(identity, variant, entry.info, prepare=True)
+            self._check_staleness(right.identity)
+            more = self._bundle_header(instance, variant, entry.info, prepare=True)
         await self._serve(request, entry, more)
 
-    async def _cached(self, identity: Identity, variant: Variant) -> Entry | None:
+    async def _cached(self, instance: Instance, variant: Variant) -> Entry | None:
+        identity = instance.identity
         try:
-            return await self._snapshots.open(identity, variant)
+            return await self._snapshots.open(instance, variant)
         except (StorageUnavailable, CorruptObject) as error:
             # Nothing is cached that could be had; what is made now reaches the client though it can't be stored.
             self.log.warn("{repository}: no cache tier answers: {error}", repository=identity.name, error=str(error))
             return None
 
-    async def _head(self, request: Any, identity: Identity, variant: Variant) -> None:
-        info = await self._snapshots.stat(identity, variant)
-        if info is None:
-            raise NotFound(f"no {variant.kind} of {identity.name} is cached")
-        await answer_with(request, info, None, self._bundle_header(identity, variant, info, prepare=False))
+    async def _head(self, request: Any, right: Right, variant: Variant) -> None:
+        instance = (await right.settled(self._patience)).instance
+        info = None if instance is None else await self._snapshots.stat(instance, variant)
+        if instance is None or info is None:
+            raise NotFound(f"no {variant.kind} of {right.identity.name} is cached")
+        await answer_with(request, info, None, self._bundle_header(instance, variant, info, prepare=False))
 
-    async def _lfs_snapshot(self, request: Any, identity: Identity) -> None:
+    async def _lfs_snapshot(self, request: Any, right: Right) -> None:
         query, variant = query_of(request), Variant(LFS)
         if query.get("ref") or query.get("filter"):
             raise BadRequest("an LFS snapshot has the objects of HEAD; there is none of another ref or with a filter")
         if request.method == b"HEAD":
-            await self._head(request, identity, variant)
+            await self._head(request, right, variant)
             return
-        entry = await self._snapshots.open(identity, variant)
+        identity, instance = right.identity, (await right.settled(self._patience)).instance
+        entry = None if instance is None else await self._snapshots.open(instance, variant)
         if entry is None:
             self._warm(identity, variant.name)
             raise NotFound(f"no LFS snapshot of {identity.name} is cached")
@@ -148,35 +181,57 @@ class SnapshotRoutes:
             self._check_staleness(identity)
         await self._serve(request, entry, {})
 
-    async def _bundle(self, request: Any, identity: Identity) -> None:
+    async def _bundle(self, request: Any, right: Right) -> None:
         query = query_of(request)
         base, ref = parse_base(query.get("base", "")), query.get("ref", "")
         if ref:
             check_branch(ref)
         if request.method == b"HEAD":
-            entry = await self._bundles.kept(self._mirror_of_bundles(identity), base, ref)
+            entry = await self._bundles.kept(self._mirror_of_bundles(await right.settled(self._patience)), base, ref)
         else:
-            entry = await self._bundles.find(identity, base, ref)
+            entry = await self._found(right, base, ref)
         if entry is None:
             request.setResponseCode(204)
             return
         await self._serve(request, entry, {"Content-Type": BUNDLE_TYPE})
 
-    def _mirror_of_bundles(self, identity: Identity) -> Mirror:
-        mirror = self._find_mirror(identity)
-        if mirror is None:
-            raise NotFound(f"no bundle of {identity.name} is cached")
+    async def _found(self, right: Right, base: str, ref: str) -> Entry | None:
+        """Find or make a bundle, of the repository to which the request has a right when that is done.
+
+        :raise CachewError: when there is none.
+        """
+        for _ in range(_TRIES):
+            instance = await self._instance(right)
+            try:
+                entry = await self._bundles.find(instance, base, ref)
+            except (Superseded, NotFound):
+                right = await right.renewed()
+                if right.instance == instance:
+                    raise
+                continue
+            right = await right.renewed()
+            if right.instance == instance:
+                return entry
+            if entry is not None:
+                entry.close()
+        raise Busy(f"{right.identity.name} is becoming another repository, try again")
+
+    def _mirror_of_bundles(self, right: Right) -> Mirror:
+        mirror = self._find_mirror(right.identity)
+        if mirror is None or mirror.instance != right.instance:
+            raise NotFound(f"no bundle of {right.identity.name} is cached")
         return mirror
 
-    async def _bundle_list(self, request: Any, identity: Identity) -> None:
+    async def _bundle_list(self, request: Any, right: Right) -> None:
         name = query_of(request).get("bundle")
+        identity, instance = right.identity, (await right.settled(self._patience)).instance
         if name is not None:
-            entry = await self._bundle_store.open(identity, name)
+            entry = None if instance is None else await self._bundle_store.open(instance, name)
             if entry is None:
                 raise NotFound(f"{identity.name} has no such bundle")
             await self._serve(request, entry, {"Content-Type": BUNDLE_TYPE})
             return
-        listed = await self._bundle_store.listed(identity)
+        listed = () if instance is None else await self._bundle_store.listed(instance)
         if not listed:
             if request.method != b"HEAD":
                 self._warm(identity, "bundles")
@@ -189,22 +244,23 @@ class SnapshotRoutes:
     def _bundle_address(self, request: Any, identity: Identity) -> str:
         return f"{origin_of(request, self._is_https)}/git/{identity.name}/bundle-list?bundle="
 
-    async def bundle_uris(self, request: Any, identity: Identity) -> bytes:
+    async def bundle_uris(self, request: Any, right: Right) -> bytes:
         """Return the answer to protocol v2's ``bundle-uri``: the same list, for clients that ask while cloning."""
-        listed = await self._bundle_store.listed(identity)
+        identity = right.identity
+        listed = () if right.instance is None else await self._bundle_store.listed(right.instance)
         if not listed:
             self._warm(identity, "bundles")
         lines = pairs(listed, self._bundle_address(request, identity))
         return encode_all([*(f"{line}\n".encode() for line in lines), FLUSH])
 
-    async def _make(self, request: Any, identity: Identity, variant: Variant) -> None:
+    async def _make(self, request: Any, instance: Instance, variant: Variant) -> None:
         """Send what is being made while it is made."""
         outcome_of(request).source = "made"
         try:
-            production, source = await with_its_mirror(lambda: self._snapshots.produce(identity, variant), _begun)
+            production, source = await with_its_mirror(lambda: self._snapshots.produce(instance, variant), _begun)
         except SpoolFailed:
             # It was over at once.
-            entry = await self._snapshots.open(identity, variant)
+            entry = await self._snapshots.open(instance, variant)
             if entry is None:
                 raise
             await self._serve(request, entry, {})
@@ -221,11 +277,12 @@ class SnapshotRoutes:
             entry.close()
 
     def _bundle_header(
-        self, identity: Identity, variant: Variant, info: ObjectInfo, *, prepare: bool
+        self, instance: Instance, variant: Variant, info: ObjectInfo, *, prepare: bool
     ) -> dict[str, str]:
         """Say where the rest is when the branch has moved on, and have it made."""
+        identity = instance.identity
         mirror, commit = self._find_mirror(identity), info.headers.get(COMMIT_HEADER)
-        if mirror is None or not commit:
+        if mirror is None or mirror.instance != instance or not commit:
             return {}
         head = {HEAD_HEADER: _quoted(mirror.head_ref)} if mirror.head_ref and not variant.ref else {}
         if tip_of(mirror, variant.ref) in (None, commit):

@@ -154,6 +154,7 @@ class Operations:
     :param now: the time of day in epoch seconds.
     :param fetch: brings a repository's mirror to where its upstream is now.
     :param make: makes an archive of a repository now.
+    :param forget: gives up all that is kept of a repository.
     :param usage: knows when repositories were asked for.
     :param clones: counts clones of all replicas.
     :param url_of: tells where a repository's upstream is, or has moved to.
@@ -176,6 +177,7 @@ class Operations:
         now: Callable[[], float],
         fetch: Callable[[Identity], Coroutine[Any, Any, object]],
         make: Callable[[Identity, Variant], Coroutine[Any, Any, object]],
+        forget: Callable[[Identity], Coroutine[Any, Any, object]],
         usage: Tidying,
         clones: Tally,
         url_of: Callable[[Identity], str],
@@ -183,6 +185,7 @@ class Operations:
         self._unready, self._mirrors, self._freshness = unready, mirrors, freshness
         self._snapshots, self._cache, self._pack_cache, self._slots = snapshots, cache, pack_cache, slots
         self._background, self._threads, self._metrics, self._now = background, threads, metrics, now
+        self._forget = forget
         self._fetch, self._make, self._usage, self._clones = fetch, make, usage, clones
         self._clock, self._started, self._url_of = clock, now(), url_of
         self._counting: Shared[str, None] = Shared(keep=True)
@@ -282,7 +285,7 @@ class Operations:
     async def _status(self, mirror: Mirror) -> RepositoryStatus:
         identity = mirror.identity
         known, failure = self._freshness.known(identity), self._freshness.failure(identity)
-        info = await self._soon(self._snapshots.stat(identity, Variant()))
+        info = await self._soon(self._snapshots.stat(mirror.instance, Variant()))
         return RepositoryStatus(
             name=identity.name,
             state=mirror.condition,
@@ -316,7 +319,7 @@ class Operations:
             "fetch": lambda: self._fetch(identity),
             "snapshot": lambda: self._make(identity, Variant()),
             "repack": mirror.maintenance.repack,
-            "forget": lambda: self._mirrors.forget(identity),
+            "forget": lambda: self._forget(identity),
         }
         self._background.start(actions[action](), f"{action} of {identity.name}")
 

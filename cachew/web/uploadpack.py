@@ -16,16 +16,19 @@ from cachew.http.collecting import Body
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.wants import Asker, Supply
-from cachew.plumbing.errors import ProcessFailed, UnsupportedMediaType
+from cachew.plumbing.errors import ProcessFailed, UnsupportedMediaType, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import BytesSource
+from cachew.smarthttp import routing
 from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
 from cachew.smarthttp.request import Fetch, GitCommand, Probe, V2LsRefs, V2Other, protocol_version, read_command
-from cachew.smarthttp.routing import Kind, Route, Situation, decide
+from cachew.smarthttp.routing import Route, Situation, decide
 from cachew.upstream.listing import Listing
+from cachew.web.access.right import Right
 from cachew.web.outcome import outcome_of
 from cachew.web.packs import MirrorRefused, Packs
 from cachew.web.passthrough import PassThrough, question_of
@@ -40,6 +43,8 @@ _COMMANDS = ("bundle-uri",)
 _SHORT = 256 * 1024
 """Bytes of a request above which reading it takes long enough to hold others up."""
 _LONG_AT_A_TIME = 2
+_NEXT = 1.0
+"""Seconds within which a client of protocol v2 asks for the refs after it has asked for the capabilities."""
 _STALE = b'110 - "response is stale"'
 
 
@@ -53,6 +58,7 @@ class UploadPack:
     :param passthrough: answers what no mirror can.
     :param metrics: counts where answers came from.
     :param bundle_uris: answers the ``bundle-uri`` command.
+    :param patience: seconds that a fetch waits until it is certain that a repository is still the same.
     :param client_of: tells a request's client.
     :param cloned: told of each repository that was fetched by a client that had nothing of it.
     :param body_limit: the most bytes of an inflated request body.
@@ -72,46 +78,83 @@ class UploadPack:
         metrics: Metrics,
         body_limit: int,
         in_thread: Callable[..., Awaitable[Any]],
-        bundle_uris: Callable[[Any, Identity], Awaitable[bytes]],
+        bundle_uris: Callable[[Any, Right], Awaitable[bytes]],
+        patience: float,
         client_of: Callable[[Any], str],
         cloned: Callable[[Identity], object] = lambda identity: None,
     ) -> None:
         self._mirrors, self._freshness, self._supply, self._packs = mirrors, freshness, supply, packs
         self._passthrough, self._metrics = passthrough, metrics
         self._body_limit, self._bundle_uris, self._cloned = body_limit, bundle_uris, cloned
-        self._client_of = client_of
+        self._client_of, self._patience = client_of, patience
         self._in_thread, self._long = in_thread, Slots(limit=_LONG_AT_A_TIME)
         self._rendered = Renderings(in_thread=in_thread)
 
     # --- info/refs ----------------------------------------------------------------------------------------------------
 
-    async def info_refs(self, request: Any, identity: Identity, authorization: str | None) -> None:
+    async def info_refs(self, request: Any, right: Right) -> None:
         """Answer ``GET …/info/refs?service=git-upload-pack``.
 
         :raise CachewError: when neither the mirror nor the upstream can.
         """
         version = protocol_version(request.getHeader("git-protocol"))
-        mirror = self._mirrors.obtain(identity)
+        mirror = await self._mirror(right)
+        if not right.covers(mirror):
+            await self._pass(request, right, None)
+        elif version == 2:
+            await self._capabilities(request, right)
+        else:
+            await self._old_listing(request, right, version)
+
+    async def _capabilities(self, request: Any, right: Right) -> None:
+        if not self._freshness.asked_within(right.identity, max(self._freshness.interval, _NEXT)):
+            # The listing that is asked for next has to be of the format that is announced here.
+            _, right = await self._answer(right, MIRRORED_KIND)
+        mirror = await self._mirror(right)
+        if not right.covers(mirror):
+            await self._pass(request, right, None)
+            return
+        body = v2_advertisement(object_format=mirror.object_format, commands=_COMMANDS)
+        await self._memory(request, _ADVERTISEMENT, body)
+
+    async def _old_listing(self, request: Any, right: Right, version: int) -> None:
+        answer, right = await self._answer(right, EVERYTHING)
+        mirror = await self._mirror(right)
+        if answer.listing.empty or not right.covers(mirror):
+            await self._pass(request, right, None)
+            return
+        _mark(request, answer)
+        cut = mirror.repository.shallow()
+        body = await self._rendered.of(answer.listing, (version, cut), lambda: _v0(answer.listing, version, cut))
+        await self._memory(request, _ADVERTISEMENT, body)
+
+    async def _mirror(self, right: Right) -> Mirror:
+        """Return the repository's mirror, which is made in the background if there is none."""
+        mirror = self._mirrors.obtain(right.identity)
         await mirror.verification.settled_soon()
         if not mirror.ready:
-            self._mirrors.want(identity)
-            await self._pass(request, identity, authorization, None)
-        elif version == 2:
-            body = v2_advertisement(object_format=mirror.object_format, commands=_COMMANDS)
-            await self._memory(request, _ADVERTISEMENT, body)
-        else:
-            answer = await self._freshness.answer(identity, (), authorization)
-            if answer.listing.empty:
-                await self._pass(request, identity, authorization, None)
-                return
-            _mark(request, answer)
-            cut = mirror.repository.shallow()
-            body = await self._rendered.of(answer.listing, (version, cut), lambda: _v0(answer.listing, version, cut))
-            await self._memory(request, _ADVERTISEMENT, body)
+            self._mirrors.want(right.identity)
+        return mirror
+
+    async def _answer(self, right: Right, kind: Kind, interval: float | None = None) -> tuple[Answer, Right]:
+        """Return what the upstream lists, and the right to it as it is now: the listing may show another repository."""
+        answer = await self._freshness.refs(right.identity, kind, right.authorization, interval=interval)
+        return answer, await self._still(right, answer)
+
+    async def _still(self, right: Right, answer: Answer) -> Right:
+        """Return the right to a listing as it is now.
+
+        :raise UpstreamError: also when the listing is the mirror's, and the right is not one to what is kept.
+        """
+        right = await right.renewed()
+        mirror = self._mirrors.obtain(right.identity)
+        if answer.stale and not right.covers(mirror):
+            raise UpstreamUnreachable(mirror.upstream_url, "does not say whether what is kept may still be read")
+        return right
 
     # --- git-upload-pack ----------------------------------------------------------------------------------------------
 
-    async def upload_pack(self, request: Any, identity: Identity, authorization: str | None) -> None:
+    async def upload_pack(self, request: Any, right: Right) -> None:
         """Answer ``POST …/git-upload-pack``.
 
         :raise CachewError: when neither the mirror nor the upstream can.
@@ -119,21 +162,19 @@ class UploadPack:
         encoding, protocol = request.getHeader("content-encoding"), request.getHeader("git-protocol")
         _require_media_type(request.getHeader("content-type"))
         body = await request.collect(self._body_limit, encoding=encoding)
-        command = await self._command(identity, body, protocol)
-        mirror = self._mirrors.obtain(identity)
-        await mirror.verification.settled_soon()
-        if not mirror.ready:
-            self._mirrors.want(identity)
+        command = await self._command(right.identity, body, protocol)
+        right = await right.renewed()
+        mirror = await self._mirror(right)
         if isinstance(command, Probe):
             await self._memory(request, _RESULT, b"")
         elif isinstance(command, V2LsRefs):
-            await self._ls_refs(request, identity, authorization, body, command)
-        elif isinstance(command, V2Other) and command.name in _COMMANDS and mirror.ready:
-            await self._memory(request, _RESULT, await self._bundle_uris(request, identity))
+            await self._ls_refs(request, right, body, command)
+        elif isinstance(command, V2Other) and command.name in _COMMANDS and right.covers(mirror):
+            await self._memory(request, _RESULT, await self._bundle_uris(request, right))
         else:
-            await self._fetch(request, mirror, authorization, body, command)
+            await self._fetch(request, right, body, command)
             if isinstance(command, Fetch) and command.done and not command.haves:
-                self._cloned(identity)
+                self._cloned(right.identity)
 
     async def _command(self, identity: Identity, body: Body, protocol: str | None) -> GitCommand:
         if body.size <= _SHORT:
@@ -142,30 +183,32 @@ class UploadPack:
             command: GitCommand = await self._in_thread(read_command, body.pieces(), protocol)
             return command
 
-    async def _ls_refs(
-        self, request: Any, identity: Identity, authorization: str | None, body: Body, command: V2LsRefs
-    ) -> None:
+    async def _ls_refs(self, request: Any, right: Right, body: Body, command: V2LsRefs) -> None:
         if command.unknown:
-            await self._pass(request, identity, authorization, body)
+            await self._pass(request, right, body)
             return
-        answer = await self._freshness.answer(identity, command.prefixes, authorization)
-        if answer.listing.empty:
-            # Only the upstream knows what an empty repository should look like to this client.
-            await self._pass(request, identity, authorization, body)
+        answer = await self._freshness.answer(right.identity, command.prefixes, right.authorization)
+        right = await self._still(right, answer)
+        if answer.listing.empty or answer.listing.object_format != command.object_format:
+            # Only the upstream knows what an empty repository should look like to this client, or what to tell one that
+            # takes it for one of another format.
+            await self._pass(request, right, body)
             return
         _mark(request, answer)
         listing = answer.listing
         text = await self._rendered.of(listing, _form(command), lambda: ls_refs_response(listing.refs, command))
         await self._memory(request, _RESULT, text)
 
-    async def _fetch(
-        self, request: Any, mirror: Mirror, authorization: str | None, body: Body, command: GitCommand
-    ) -> None:
+    async def _fetch(self, request: Any, right: Right, body: Body, command: GitCommand) -> None:
+        right = await right.settled(self._patience)
+        mirror = self._mirrors.obtain(right.identity)
         # A mirror whose packs somebody has written to is not ready until they were read.
         mirror.intact()
         await mirror.verification.settled_soon()
-        route = await self._route(mirror, Asker(self._client_of(request), authorization), command)
-        if route.kind is Kind.MIRROR and isinstance(command, Fetch):
+        asker = Asker(self._client_of(request), right.authorization)
+        route = await self._route(mirror, asker, command, covered=right.covers(mirror))
+        right = await right.renewed()
+        if route.kind is routing.Kind.MIRROR and isinstance(command, Fetch) and right.covers(mirror):
             try:
                 await self._packs.serve(request, mirror, command, body)
                 return
@@ -179,16 +222,20 @@ class UploadPack:
             reason=route.reason,
         )
         if isinstance(command, Fetch):
-            await self._packs.serve_upstream(request, mirror, command, body, authorization)
+            await self._packs.serve_upstream(request, right, mirror, command, body)
         else:
-            await self._pass(request, mirror.identity, authorization, body)
+            await self._pass(request, right, body)
 
-    async def _route(self, mirror: Mirror, asker: Asker, command: GitCommand) -> Route:
+    async def _route(self, mirror: Mirror, asker: Asker, command: GitCommand, *, covered: bool) -> Route:
+        """Decide who answers.
+
+        :param covered: whether the asker may be answered from the mirror.
+        """
         wants = command.wants if isinstance(command, Fetch) else ()
-        present = mirror.ready and not await mirror.lacking(wants)
-        situation = Situation(ready=mirror.ready, object_format=mirror.object_format, wants_present=present)
+        present = covered and not await mirror.lacking(wants)
+        situation = Situation(ready=covered, object_format=mirror.object_format, wants_present=present)
         route = decide("git-upload-pack", command, situation)
-        if route.kind is Kind.WAIT:
+        if route.kind is routing.Kind.WAIT:
             missing = await self._supply.missing(mirror, wants, asker)
             situation = replace(situation, ready=mirror.ready, wants_present=not missing, fetch_tried=True)
             route = decide("git-upload-pack", command, situation)
@@ -203,10 +250,10 @@ class UploadPack:
 
     # --- ways to answer -----------------------------------------------------------------------------------------------
 
-    async def _pass(self, request: Any, identity: Identity, authorization: str | None, body: Body | None) -> None:
+    async def _pass(self, request: Any, right: Right, body: Body | None) -> None:
         self._metrics.served.labels("upstream").inc()
         operation = "git-upload-pack" if request.method == b"POST" else "info/refs?service=git-upload-pack"
-        question = question_of(request, identity, operation, body=body, authorization=authorization)
+        question = question_of(request, right, operation, body=body)
         await self._passthrough.share(request, question)
 
     async def _memory(self, request: Any, content_type: bytes, body: bytes) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
 from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
 from cachew.plumbing.process import Command
 from cachew.plumbing.streams import Source
 from cachew.upstream.client import UpstreamResponse
 from tests.fakes.disturbance import Sources, SteppedSource, Steps
+from tests.fakes.instances import only
 
 IDENTITY = Identity("git.example", "org/repo")
 OID = "a" * 40
@@ -165,15 +167,16 @@ class FakeMirror:
     ready: bool = True
     identity: Identity = IDENTITY
     refs: dict[str, str] = field(default_factory=lambda: {"refs/heads/main": OID})
-    instance: str = "1"
+    instance: Instance = field(default_factory=lambda: only(IDENTITY))
+    generation: str = "1"
     object_format: str = "sha1"
     lacks: bool = False
     verification: FakeVerification = field(default_factory=FakeVerification)
 
     @property
     def pack_source(self) -> str:
-        """Return its instance."""
-        return self.instance
+        """Return its generation."""
+        return self.generation
 
     def intact(self) -> bool:
         """Nobody has written to it."""

@@ -20,6 +20,7 @@ from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Command, Completed
 from cachew.upstream.listing import Listing, RemoteRef
+from tests.fakes.instances import OneInstance
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class FakeGit:
     :ivar names: whether a refusal names the object.
     :ivar holding: commands whose runs wait in ``held`` until the test releases them.
     :ivar reached: commits that every new tip reaches.
+    :ivar roots: the roots of histories that are asked for next; all are the same when there are none left.
     :ivar failures: for a command, the failures of its next runs.
     :ivar spoilt: object ids that make every fetch fail that asks for them, each with its failure.
     :ivar unmovable: a ref that makes every transaction fail that touches it.
@@ -69,6 +71,7 @@ class FakeGit:
         self.holding: set[str] = set()
         self.held: list[Deferred[None]] = []
         self.reached: set[str] = set()
+        self.roots: list[str] = []
         self.failures: dict[str, list[Exception]] = {}
         self.spoilt: dict[str, Exception] = {}
         self.unmovable = ""
@@ -100,6 +103,10 @@ class FakeGit:
             if self.unmovable and f" {self.unmovable}\0" in stdin.decode():
                 raise ProcessFailed("git update-ref", 128, f"fatal: cannot update ref '{self.unmovable}'")
             _update_refs(places[0], stdin)
+        elif name == "merge-base":
+            output = b"" if self.roots else b"base\n"
+        elif name == "rev-list" and "--max-parents=0" in words:
+            output = f"{self.roots.pop(0) if self.roots else oid('0')}\n".encode()
         elif name == "rev-list":
             asked = [line for line in stdin.decode().split() if not line.startswith("^")]
             output = "".join(f"{value}\n" for value in asked if value not in self.reached).encode()
@@ -213,6 +220,7 @@ class MirrorHouse:
         self.root = root
         self.ready: list[Mirror] = []
         self.damaged: list[tuple[Mirror, float]] = []
+        self.standing = OneInstance()
         self.free = 1000
         self.fetches, self.by_id = Slots(limit=1), Slots(limit=8)
         self.mirrors = Mirrors(
@@ -233,7 +241,8 @@ class MirrorHouse:
             on_forgotten=self.forgotten.append,
             background=self.background,
             slots=Slots(limit=2),
-            seed=None if seed is None else lambda identity, directory: seed(directory),
+            standing=self.standing,
+            seed=seed,
             on_ready=self.ready.append,
             on_damage=lambda mirror, since: self.damaged.append((mirror, since)),
             discovered=discovered,

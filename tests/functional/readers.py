@@ -125,7 +125,7 @@ async def warm_everything(cachew: Cachew, contents: Contents) -> None:
         await snapshots.archives.make(mirror.identity, Variant(kind))
     await snapshots.archives.make(mirror.identity, Variant("snapshot", f"refs/heads/{contents.secret}"))
     await snapshots.bundle_store.update(mirror.identity)
-    contents.bundles = [bundle.name for bundle in await snapshots.bundle_store.listed(mirror.identity)]
+    contents.bundles = [bundle.name for bundle in await snapshots.bundle_store.listed(mirror.instance)]
     await cachew.quiet()
 
 

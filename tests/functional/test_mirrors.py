@@ -22,6 +22,7 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.upstream.listing import Listing, RemoteRef
+from tests.fakes.instances import OneInstance
 from tests.functional import repositories
 from tests.functional.repositories import Repository
 from tests.functional.upstream import Upstream
@@ -88,6 +89,7 @@ class House:
             listings=Listings(limit=1_000_000),
             background=self.background,
             slots=Slots(limit=2),
+            standing=OneInstance(),
         )
 
     def later(self) -> float:

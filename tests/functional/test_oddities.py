@@ -70,7 +70,7 @@ async def test_everything_odd_at_once(upstream: Upstream, git: Git, start: Start
     await restored(git, cachew, "before")
     await same(git, "direct", "before")
     await cachew.parts.snapshots.bundle_store.update(mirror.identity)
-    await cachew.parts.snapshots.archives.produce(mirror.identity, Variant(MIRROR)).ended()
+    await cachew.parts.snapshots.archives.produce(mirror.instance, Variant(MIRROR)).ended()
 
     new = go_on(odd)
     for name in ("direct", "clone"):

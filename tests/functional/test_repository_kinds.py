@@ -123,7 +123,7 @@ async def test_a_shallow_upstream(upstream: Upstream, git: Git, start: Start, pr
     mirror = await cachew.mirrored("org/repo")
     await cachew.parts.snapshots.bundle_store.update(mirror.identity)
     assert (await cachew.get("org/repo/bundle-list")).code == 404
-    await cachew.parts.snapshots.archives.produce(mirror.identity, Variant(MIRROR)).ended()
+    await cachew.parts.snapshots.archives.produce(mirror.instance, Variant(MIRROR)).ended()
 
 
 @pytest_twisted.ensureDeferred

@@ -44,7 +44,7 @@ async def test_an_unchanged_snapshot_is_left_alone(upstream: Upstream, start: St
     assert log.count(MADE) == 1
     first = await ask(reactor, cachew.url, "HEAD", SNAPSHOT)
     again = log.next(MADE)
-    assert await cachew.parts.store.cache.delete(NAMESPACE, Variant().key(mirror.identity))
+    assert await cachew.parts.store.cache.delete(NAMESPACE, Variant().key(mirror.instance))
     await again
     assert log.count(MADE) == 2
     again = log.next(MADE)

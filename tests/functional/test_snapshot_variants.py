@@ -215,7 +215,7 @@ async def there_is(cachew: Cachew, repository: Repository, kind: str) -> str:
     if kind == "a bundle":
         return f"snapshot.bundle?base={repository.commit('main~3')}"
     await cachew.parts.snapshots.bundle_store.update(mirror.identity)
-    (bundle,) = await cachew.parts.snapshots.bundle_store.listed(mirror.identity)
+    (bundle,) = await cachew.parts.snapshots.bundle_store.listed(mirror.instance)
     return kind if kind == "bundle-list" else f"bundle-list?bundle={bundle.name}"
 
 

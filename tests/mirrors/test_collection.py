@@ -12,6 +12,7 @@ from cachew.mirrors.record import RECORD, Record, read
 from cachew.plumbing.errors import CorruptObject, NotFound, ProcessFailed, StorageFull, UpstreamUnreachable
 from tests.cleanliness import FlushLoggedErrors
 from tests.fakes.archives import trailed
+from tests.fakes.instances import only
 from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, oid, unreachable
 from tests.fakes.settled import failure_of, value_of
 
@@ -86,10 +87,10 @@ def test_whoever_needs_a_mirror_in_doubt_waits_for_the_outcome(house: MirrorHous
 def test_a_damaged_mirror_is_made_anew_though_nobody_asks(house: MirrorHouse) -> None:
     """A mirror that turns out to be damaged is cloned again at once, and what was made of it is withdrawn."""
     mirror = value_of(house.made())
-    before = mirror.instance
+    before = mirror.generation
     (mirror.directory / "objects/pack").rmdir()
     mirror.verification.doubt(serving=False)
-    assert mirror.ready and mirror.instance != before and len(house.ready) == 2
+    assert mirror.ready and mirror.generation != before and len(house.ready) == 2
     assert house.damaged == [(mirror, 1000.0)] and mirror.damage == "objects/pack"
     count = house.metrics.registry.get_sample_value
     assert count("cachew_damage_total", {"what": "mirror"}) == 1
@@ -135,7 +136,7 @@ def test_a_restart(house: MirrorHouse) -> None:
     (house.root / "git.example/file").touch()
     misplaced = house.root / "git.example/other.git"
     misplaced.mkdir()
-    Record(REPOSITORY, "sha1", "1").write(misplaced)
+    Record(REPOSITORY, "sha1", only(REPOSITORY).id, "1").write(misplaced)
     again = MirrorHouse(house.root)
     discover(again)
     found = again.mirrors.find(REPOSITORY)
@@ -180,7 +181,7 @@ def test_mirrors_with_names_of_other_rules_are_moved(house: MirrorHouse) -> None
     other.directory.rename(old)
     shouted = house.root / Identity("git.example", "Org/Repo").directory_name
     mirror.directory.rename(shouted)
-    Record(Identity("git.example", "Org/Repo"), "sha1", "1").write(shouted)
+    Record(Identity("git.example", "Org/Repo"), "sha1", only(REPOSITORY).id, "1").write(shouted)
     again = MirrorHouse(house.root, grammar=Grammar({"git.example": True}))
     discover(again)
     assert {each.identity: each.directory for each in again.mirrors} == {
@@ -188,7 +189,7 @@ def test_mirrors_with_names_of_other_rules_are_moved(house: MirrorHouse) -> None
     }  # fmt: skip
     assert not old.exists() and not shouted.exists()
     shouted.mkdir()
-    Record(Identity("git.example", "Org/Repo"), "sha1", "1").write(shouted)
+    Record(Identity("git.example", "Org/Repo"), "sha1", only(REPOSITORY).id, "1").write(shouted)
     last = MirrorHouse(house.root, grammar=Grammar({"git.example": True}))
     discover(last)
     assert len(list(last.mirrors)) == 2 and not shouted.exists()

@@ -249,7 +249,7 @@ def test_a_probe_is_a_ref_check() -> None:
     outcomes: list[Any] = []
     good.addBoth(outcomes.append)
     bad.addBoth(outcomes.append)
-    assert outcomes[0] is None and outcomes[1].check(UpstreamRefused)
+    assert outcomes[0] is True and outcomes[1].check(UpstreamRefused)
     assert result(gate.ask(*HEADS)).listing == listing(main="2")
     assert len(gate.upstream.asked) == 2
 

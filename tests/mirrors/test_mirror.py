@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
+from cachew.mirrors.instance import Instance
 from cachew.mirrors.machine import State
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.errors import (
@@ -97,7 +98,7 @@ class Seeds:
     def __init__(self, house_of: list[MirrorHouse], outcome: bool | Exception = True) -> None:
         self._house_of, self.outcome = house_of, outcome
 
-    async def __call__(self, directory: Path) -> bool:
+    async def __call__(self, instance: Instance, directory: Path) -> bool:
         git = self._house_of[0].git
         git._init(directory)
         (directory / "objects" / "22").mkdir()
@@ -427,7 +428,7 @@ def test_an_upstream_that_fails_takes_no_mirror_out_of_service(house: MirrorHous
 def test_what_the_server_knows_is_written_anew(house: MirrorHouse, mirror: Mirror, what: str) -> None:
     """Configuration, HEAD and refs with garbage in them are mended without the upstream; kept packs are not used."""
     value_of(house.ensure(mirror, oid("5")))
-    path, before, refs = mirror.directory / what, mirror.instance, on_disk(mirror)
+    path, before, refs = mirror.directory / what, mirror.generation, on_disk(mirror)
     if what == "refs":
         path.rmdir()
     else:
@@ -437,11 +438,11 @@ def test_what_the_server_knows_is_written_anew(house: MirrorHouse, mirror: Mirro
     value_of(looked(mirror))
     value_of(looked(mirror))
     assert on_disk(mirror) == refs and (mirror.directory / "refs/heads").is_dir() and house.git.ran == []
-    assert mirror.damage == what and mirror.instance != before and len(house.damaged) == 1
+    assert mirror.damage == what and mirror.generation != before and len(house.damaged) == 1
     again = MirrorHouse(house.root)
     value_of(Deferred.fromCoroutine(again.mirrors.discover()))
     found = again.mirrors.find(REPOSITORY)
-    assert found is not None and found.refs == mirror.refs and found.instance == mirror.instance
+    assert found is not None and found.refs == mirror.refs and found.generation == mirror.generation
 
 
 def test_a_client_waits_for_a_doubt_to_be_settled_but_not_for_long(house: MirrorHouse, mirror: Mirror) -> None:

@@ -13,8 +13,11 @@ from typing import Any
 import zstandard
 
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
+from tests.fakes.instances import only
 
 IDENTITY = Identity("git.example", "org/repo")
+INSTANCE = only(IDENTITY)
 URL = "https://git.example/org/repo"
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
@@ -52,6 +55,7 @@ class BareMirror:
 
     directory: Path
     identity: Identity = IDENTITY
+    instance: Instance = INSTANCE
     upstream_url: str = URL
     object_format: str = "sha1"
     ready: bool = True

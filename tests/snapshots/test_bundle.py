@@ -17,7 +17,7 @@ from cachew.plumbing.streams import read_all
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.bundle import Bundles, parse_base
 from cachew.snapshots.production import Productions
-from tests.snapshots.repositories import IDENTITY, BareMirror, commit, git
+from tests.snapshots.repositories import INSTANCE, BareMirror, commit, git
 
 
 class Upstream:
@@ -107,7 +107,7 @@ async def test_a_bundle_brings_a_checkout_to_the_tip(
 ) -> None:
     """A clone that is at the base can be fast-forwarded from the bundle alone."""
     base = git(work, "rev-parse", "HEAD~1")
-    entry = await bundles.find(IDENTITY, base)
+    entry = await bundles.find(INSTANCE, base)
     bundle = await saved(entry, tmp_path / "bundle")
     git(tmp_path, "clone", "-q", str(work), "clone")
     git(tmp_path / "clone", "reset", "-q", "--hard", base)
@@ -121,7 +121,7 @@ async def test_a_bundle_brings_a_checkout_to_the_tip(
 async def test_a_bundle_is_made_once(bundles: Bundles, work: Path) -> None:
     """The second client gets the stored one, with the same entity tag."""
     base = git(work, "rev-parse", "HEAD~1")
-    first, second = await bundles.find(IDENTITY, base), await bundles.find(IDENTITY, base)
+    first, second = await bundles.find(INSTANCE, base), await bundles.find(INSTANCE, base)
     assert first is not None
     assert second is not None
     assert first.info == second.info
@@ -134,15 +134,15 @@ async def test_an_older_bundle_is_served_when_the_disk_keeps_a_new_one_from_bein
 ) -> None:
     """A client gets the bundle that was made before; who asks for one that never was is told what the disk said."""
     base = git(work, "rev-parse", "HEAD~1")
-    older = await bundles.find(IDENTITY, base)
+    older = await bundles.find(INSTANCE, base)
     commit(work, {"file": "newer\n"})
     upstream.mirror.pull(work)
     (tmp_path / "scratch").rmdir()
     (tmp_path / "scratch").write_text("in the way")
-    found = await bundles.find(IDENTITY, base)
+    found = await bundles.find(INSTANCE, base)
     assert older is not None and found is not None and found.info == older.info
     with pytest.raises(StorageUnavailable) as caught:
-        await bundles.find(IDENTITY, git(work, "rev-parse", "HEAD~1"))
+        await bundles.find(INSTANCE, git(work, "rev-parse", "HEAD~1"))
     assert "can't be made: File exists" in str(caught.value)
 
 
@@ -151,7 +151,7 @@ async def test_the_tip_needs_no_bundle_when_the_upstream_says_so(bundles: Bundle
     """Only an upstream that was just asked can say that a commit is the newest."""
     head = upstream.mirror.head_commit
     assert head is not None
-    assert await bundles.find(IDENTITY, head) is None
+    assert await bundles.find(INSTANCE, head) is None
     assert upstream.asked == 1
 
 
@@ -163,7 +163,7 @@ async def test_the_tip_of_a_stale_mirror_gets_the_upstreams_news(
     base = upstream.mirror.head_commit
     assert base is not None
     new = commit(work, {"README": "new\n"})
-    bundle = await saved(await bundles.find(IDENTITY, base), tmp_path / "bundle")
+    bundle = await saved(await bundles.find(INSTANCE, base), tmp_path / "bundle")
     assert f"{new} refs/heads/main" in git(work, "bundle", "list-heads", str(bundle)).splitlines()
 
 
@@ -174,7 +174,7 @@ async def test_an_upstream_that_fails_is_reported(bundles: Bundles, upstream: Up
     assert head is not None
     upstream.failure = UpstreamUnreachable("https://git.example", "no connection")
     with pytest.raises(UpstreamUnreachable):
-        await bundles.find(IDENTITY, head)
+        await bundles.find(INSTANCE, head)
 
 
 @pytest_twisted.ensureDeferred
@@ -182,11 +182,11 @@ async def test_an_unknown_base_costs_one_fetch_in_a_while(bundles: Bundles, upst
     """A commit that nobody knows is not found, and asking again at once doesn't fetch again."""
     for _ in range(3):
         with pytest.raises(NotFound):
-            await bundles.find(IDENTITY, "0" * 39 + "1")
+            await bundles.find(INSTANCE, "0" * 39 + "1")
     assert upstream.fetches == 1
     clock.advance(11)
     with pytest.raises(NotFound):
-        await bundles.find(IDENTITY, "0" * 39 + "1")
+        await bundles.find(INSTANCE, "0" * 39 + "1")
     assert upstream.fetches == 2
 
 
@@ -197,14 +197,14 @@ async def test_a_base_that_the_fetch_brings_is_served(
     """A commit that was pushed after the mirror's last fetch is found all the same."""
     base = commit(work, {"README": "newer\n"})
     commit(work, {"README": "newest\n"})
-    await saved(await bundles.find(IDENTITY, base), tmp_path / "bundle")
+    await saved(await bundles.find(INSTANCE, base), tmp_path / "bundle")
     assert upstream.fetches == 1
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_base_that_was_just_pushed_is_the_tip(bundles: Bundles, upstream: Upstream, work: Path) -> None:
     """A commit that the mirror has to fetch first may be the newest one there is."""
-    assert await bundles.find(IDENTITY, commit(work, {"README": "newest\n"})) is None
+    assert await bundles.find(INSTANCE, commit(work, {"README": "newest\n"})) is None
     assert upstream.fetches == 1
 
 
@@ -216,9 +216,9 @@ async def test_the_limit_on_fetches_is_for_what_is_unknown(
     base = upstream.mirror.head_commit
     assert base is not None
     with pytest.raises(NotFound):
-        await bundles.find(IDENTITY, "0" * 39 + "1")
+        await bundles.find(INSTANCE, "0" * 39 + "1")
     new = commit(work, {"README": "new\n"})
-    bundle = await saved(await bundles.find(IDENTITY, base), tmp_path / "bundle")
+    bundle = await saved(await bundles.find(INSTANCE, base), tmp_path / "bundle")
     assert f"{new} refs/heads/main" in git(work, "bundle", "list-heads", str(bundle)).splitlines()
 
 
@@ -229,7 +229,7 @@ async def test_looking_for_a_bundle_makes_none(bundles: Bundles, upstream: Upstr
     for unknown in (base, "0" * 39 + "1"):
         with pytest.raises(NotFound, match="is cached"):
             await bundles.kept(mirror, unknown)
-    made = await bundles.find(IDENTITY, base)
+    made = await bundles.find(INSTANCE, base)
     found = await bundles.kept(mirror, base)
     assert made is not None and found is not None and found.info == made.info
     assert await bundles.kept(mirror, mirror.head_commit or "") is None
@@ -247,14 +247,14 @@ async def test_a_base_ahead_of_the_tip_has_no_bundle(bundles: Bundles, upstream:
     base = git(work, "rev-parse", "HEAD")
     git(upstream.mirror.directory, "update-ref", "refs/heads/main", f"{base}~1")
     with pytest.raises(NotFound, match="nothing newer"):
-        await bundles.find(IDENTITY, base)
+        await bundles.find(INSTANCE, base)
 
 
 @pytest_twisted.ensureDeferred
 async def test_other_branches_have_bundles(bundles: Bundles, work: Path, tmp_path: Path) -> None:
     """A bundle for another branch holds that branch's ref."""
     base = git(work, "rev-parse", "other~1")
-    bundle = await saved(await bundles.find(IDENTITY, base, "refs/heads/other"), tmp_path / "bundle")
+    bundle = await saved(await bundles.find(INSTANCE, base, "refs/heads/other"), tmp_path / "bundle")
     assert git(work, "bundle", "list-heads", str(bundle)) == git(work, "rev-parse", "other") + " refs/heads/other"
 
 
@@ -291,11 +291,11 @@ async def test_no_bundle_holds_a_commit_whose_parents_are_missing(
     base = git(work, "rev-parse", "HEAD~1")
     git(tmp_path, "clone", "-q", "--bare", "--depth=3", "--template=", f"file://{work}", "shallow.git")
     upstream.mirror = mirror = BareMirror(tmp_path / "shallow.git")
-    entry = await bundles.find(IDENTITY, base)
+    entry = await bundles.find(INSTANCE, base)
     assert entry is not None
     entry.close()
     git(mirror.directory, "fetch", "-q", "--depth=1", str(work), side)
     assert await bundles.is_cut(mirror, ["refs/heads/main"])
     with pytest.raises(NotFound, match="cut off upstream"):
-        await bundles.find(IDENTITY, side)
+        await bundles.find(INSTANCE, side)
     await bundles.prepare(mirror, side)

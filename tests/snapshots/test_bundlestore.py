@@ -25,7 +25,7 @@ from cachew.snapshots.bundle import Bundles
 from cachew.snapshots.bundlelist import render
 from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.production import Productions
-from tests.snapshots.repositories import IDENTITY, BareMirror, commit, git
+from tests.snapshots.repositories import IDENTITY, INSTANCE, BareMirror, commit, git
 
 DAY = 86_400
 
@@ -109,8 +109,8 @@ def store(store_over: StoreOver, cache: MemoryCache) -> BundleStore:
 async def contents(store: BundleStore) -> dict[str, bytes]:
     """Return the bundles of the list."""
     found = {}
-    for bundle in await store.listed(IDENTITY):
-        entry = await store.open(IDENTITY, bundle.name)
+    for bundle in await store.listed(INSTANCE):
+        entry = await store.open(INSTANCE, bundle.name)
         assert entry is not None
         found[bundle.name] = await read_all(entry.source(), 10_000_000)
     return found
@@ -127,7 +127,7 @@ async def test_a_list_grows_by_what_changed(
     mirror.pull(work)
     clock.advance(60)
     assert await store.update(IDENTITY)
-    listed = await store.listed(IDENTITY)
+    listed = await store.listed(INSTANCE)
     assert [bundle.token for bundle in listed] == [1_000_000_000, 1_000_000_060]
     git(tmp_path, "init", "-q", "fresh")
     for name, data in (await contents(store)).items():
@@ -141,11 +141,11 @@ async def test_a_list_grows_by_what_changed(
 async def test_a_lost_bundle_ends_the_list(store: BundleStore, clock: Clock, cache: MemoryCache) -> None:
     """Nobody is sent to a bundle that is gone, and the next update begins anew."""
     await store.update(IDENTITY)
-    (bundle,) = await store.listed(IDENTITY)
-    await cache.delete("git", f"bundle:{IDENTITY.name} {bundle.name}")
-    assert await store.listed(IDENTITY) == ()
+    (bundle,) = await store.listed(INSTANCE)
+    await cache.delete("git", f"bundle:{INSTANCE.name} {bundle.name}")
+    assert await store.listed(INSTANCE) == ()
     assert await store.update(IDENTITY)
-    assert len(await store.listed(IDENTITY)) == 1
+    assert len(await store.listed(INSTANCE)) == 1
 
 
 @pytest_twisted.ensureDeferred
@@ -190,17 +190,17 @@ async def test_a_late_replica_leaves_the_list_of_another(
 
     late.overtake = overtake
     assert not await lists.update(IDENTITY)
-    listed = await lists.listed(IDENTITY)
+    listed = await lists.listed(INSTANCE)
     assert [bundle.token for bundle in listed] == [1_000_000_000, 1_000_000_060]
     assert await others.update(IDENTITY)
-    assert (await lists.listed(IDENTITY))[:2] == listed
+    assert (await lists.listed(INSTANCE))[:2] == listed
 
 
 @pytest.mark.parametrize("name", ["", "../x", "1-a", "key ref=x"])
 @pytest_twisted.ensureDeferred
 async def test_names_of_other_things_open_nothing(store: BundleStore, name: str) -> None:
     """A bundle's name can't lead to another object."""
-    assert await store.open(IDENTITY, name) is None
+    assert await store.open(INSTANCE, name) is None
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ async def test_stock_git_clones_from_the_list(
     root, address = web
     for name, data in (await contents(store)).items():
         (root / name).write_bytes(data)
-    (root / "bundle-list").write_text(render(await store.listed(IDENTITY), f"{address}/bundle-list?bundle="))
+    (root / "bundle-list").write_text(render(await store.listed(INSTANCE), f"{address}/bundle-list?bundle="))
     git(tmp_path, "clone", "-q", f"--bundle-uri={address}/bundle-list", f"file://{work}", "clone")
     assert git(tmp_path / "clone", "rev-parse", "refs/bundles/main") == new
 
@@ -253,4 +253,4 @@ async def test_a_shallow_repository_has_no_list(store_over: StoreOver, cache: Me
     (mirror.directory / "shallow").write_text(f"{mirror.head_commit}\n")
     store = store_over(cache)
     assert not await store.update(IDENTITY)
-    assert await store.listed(IDENTITY) == ()
+    assert await store.listed(INSTANCE) == ()

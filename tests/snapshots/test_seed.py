@@ -18,9 +18,9 @@ from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.seed import MirrorCheck, MirrorMaker, Seeder
 from cachew.snapshots.variants import MIRROR, NAMESPACE, Variant
-from tests.snapshots.repositories import IDENTITY, BareMirror, Output, bare, commit, git
+from tests.snapshots.repositories import INSTANCE, BareMirror, Output, bare, commit, git
 
-KEY = "mirror:git.example/org/repo"
+KEY = f"mirror:{INSTANCE.name}"
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ async def test_a_mirror_comes_back_as_it_was(
     git(mirror.directory, "config", "http.extraHeader", "Authorization: secret")
     data, headers = await make(check, threads, mirror, tmp_path)
     await keep(cache, data, headers)
-    assert await seeder.restore(IDENTITY, tmp_path / "new" / "restored.git")
+    assert await seeder.restore(INSTANCE, tmp_path / "new" / "restored.git")
     restored = tmp_path / "new" / "restored.git"
     assert git(restored, "for-each-ref") == git(mirror.directory, "for-each-ref")
     assert git(restored, "symbolic-ref", "HEAD") == "refs/heads/trunk"
@@ -104,7 +104,7 @@ async def test_a_mirror_comes_back_as_it_was(
 @pytest_twisted.ensureDeferred
 async def test_without_a_snapshot_nothing_is_restored(seeder: Seeder, tmp_path: Path) -> None:
     """The caller clones."""
-    assert not await seeder.restore(IDENTITY, tmp_path / "restored.git")
+    assert not await seeder.restore(INSTANCE, tmp_path / "restored.git")
     assert not (tmp_path / "restored.git").exists()
 
 
@@ -172,7 +172,7 @@ async def test_what_does_not_verify_is_thrown_away(
 ) -> None:
     """A hostile or broken archive leaves no directory, is removed from the cache, and is counted."""
     await keep(cache, data, {})
-    assert not await seeder.restore(IDENTITY, tmp_path / "place" / "restored.git")
+    assert not await seeder.restore(INSTANCE, tmp_path / "place" / "restored.git")
     assert list((tmp_path / "place").iterdir()) == []
     assert await cache.stat(NAMESPACE, KEY) is None
     assert outcomes(metrics) == {"discarded": 1.0}
@@ -191,7 +191,7 @@ async def test_a_snapshot_that_lacks_objects_is_thrown_away(
             if not one.name.endswith((".pack", ".idx", ".rev")):
                 cut.addfile(one, full.extractfile(one))
     await keep(cache, zstandard.ZstdCompressor().compress(stream.getvalue()), headers)
-    assert not await seeder.restore(IDENTITY, tmp_path / "restored.git")
+    assert not await seeder.restore(INSTANCE, tmp_path / "restored.git")
 
 
 @pytest_twisted.ensureDeferred
@@ -210,7 +210,7 @@ async def test_a_slow_check_throws_nothing_away(
     await keep(cache, data, headers)
     hasty = MirrorCheck(processes=processes, commands=commands, timeout=0)
     seeder = Seeder(cache=cache, check=hasty, threads=threads, metrics=metrics)
-    assert not await seeder.restore(IDENTITY, tmp_path / "restored.git")
+    assert not await seeder.restore(INSTANCE, tmp_path / "restored.git")
     assert not (tmp_path / "restored.git").exists()
     assert await cache.stat(NAMESPACE, KEY) is not None
     assert outcomes(metrics) == {"failed": 1.0}
@@ -226,6 +226,6 @@ async def test_a_shallow_mirror_verifies_and_comes_back_shallow(
     git(tmp_path, "clone", "-q", "--bare", "--depth=3", "--template=", f"file://{work}", "shallow.git")
     mirror = BareMirror(tmp_path / "shallow.git")
     await keep(cache, *await make(check, threads, mirror, tmp_path))
-    assert await seeder.restore(IDENTITY, tmp_path / "restored.git")
+    assert await seeder.restore(INSTANCE, tmp_path / "restored.git")
     assert git(tmp_path / "restored.git", "rev-list", "--count", "main") == "3"
     assert (tmp_path / "restored.git/shallow").read_bytes() == (mirror.directory / "shallow").read_bytes()

@@ -18,6 +18,7 @@ from cachew.snapshots.production import Begin, Productions
 from cachew.snapshots.store import COMMIT_HEADER, REFS_HEADER, Snapshots
 from cachew.snapshots.upkeep import Upkeep, refs_mark
 from cachew.snapshots.variants import Variant
+from tests.fakes.instances import only
 
 IDENTITY = Identity("git.example", "org/repo")
 
@@ -31,6 +32,7 @@ class Bench:
     """Upkeep of one repository, whose archives are one byte each."""
 
     identity = IDENTITY
+    instance = only(IDENTITY)
 
     def __init__(self, scratch: Path) -> None:
         self.head_commit: str | None = "a" * 40
@@ -181,7 +183,7 @@ def test_broken_off_work_is_given_up_unless_somebody_waits(bench: Bench) -> None
     for followed in (False, True):
         bench.hold = Deferred()
         work = Deferred.fromCoroutine(bench.upkeep.perform(IDENTITY, "snapshot"))
-        production = bench.snapshots.produce(IDENTITY, Variant())
+        production = bench.snapshots.produce(only(IDENTITY), Variant())
         if followed:
             production.follow()
         work.addErrback(lambda failure: failure.trap(CancelledError) and None)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
 from cachew.plumbing.errors import BadRequest
 from cachew.snapshots.variants import Variant, check_branch, from_name, from_query
 
@@ -31,14 +32,14 @@ def test_a_name_leads_back_to_its_variant(word: str, chosen: str, kind: str) -> 
 @given(WORDS, WORDS)
 def test_different_variants_have_different_keys(one: str, other: str) -> None:
     """No two archives share a key."""
-    identity = Identity("git.example", "org/repo")
-    keys = {Variant(ref=one).key(identity), Variant(ref=other).key(identity), Variant().key(identity)}
+    instance = Instance(Identity("git.example", "org/repo"), "1d")
+    keys = {Variant(ref=one).key(instance), Variant(ref=other).key(instance), Variant().key(instance)}
     assert len(keys) == len({one, other}) + 1
 
 
 def test_the_plain_snapshot_is_named_after_its_repository() -> None:
     """Replicas and the object API know it under this key."""
-    assert from_query({}).key(Identity("git.example", "org/repo")) == "snapshot:git.example/org/repo"
+    assert from_query({}).key(Instance(Identity("git.example", "org/repo"), "1d")) == "snapshot:git.example/org/repo 1d"
 
 
 @pytest.mark.parametrize("ref", ["refs/heads/main", "refs/heads/a/b.c", "refs/heads/ünï", "refs/heads/a-b_c+d#1"])
@@ -86,6 +87,6 @@ def test_what_is_no_name_is_refused(name: str) -> None:
 def test_branches_of_any_bytes(name: str) -> None:
     """Keys and names are text that can be stored, one for one, and are read back as they were."""
     variant = Variant(ref=f"refs/heads/{name}")
-    assert variant.key(Identity("git.example", "org/repo")).encode() and variant.name.encode()
+    assert variant.key(Instance(Identity("git.example", "org/repo"), "1d")).encode() and variant.name.encode()
     assert from_name(variant.name) == variant
     assert from_query({"ref": f"refs/heads/{name}"}) == variant

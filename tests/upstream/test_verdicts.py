@@ -37,11 +37,12 @@ class Upstream:
         self.asked: list[str | None] = []
         self.open: list[Deferred[None]] = []
 
-    async def probe(self, repository: Repository, authorization: str | None) -> None:
+    async def probe(self, repository: Repository, authorization: str | None) -> bool:
         self.asked.append(authorization)
         answer: Deferred[None] = Deferred()
         self.open.append(answer)
         await answer
+        return True
 
     def allow(self) -> None:
         self.open.pop(0).callback(None)
@@ -96,7 +97,7 @@ class World:
         """Ask to be let in; the list holds the outcome once there is one: None or the exception."""
         outcome: list[Any] = []
         waiting = Deferred.fromCoroutine(self.verdicts.admit(repository, authorization))
-        waiting.addBoth(lambda result: outcome.append(result and result.value))
+        waiting.addBoth(lambda result: outcome.append(None if result is True else result.value))
         return outcome
 
     def become_public(self) -> None:

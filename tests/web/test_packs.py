@@ -32,6 +32,7 @@ from tests.fakes.gitserving import (
     FakeUpstream,
     threads_of,
 )
+from tests.fakes.instances import right
 from tests.fakes.silence import Silence, quiet
 
 METRICS = Metrics()
@@ -75,6 +76,7 @@ class Fetches:
             body_limit=100_000,
             client_of=lambda request: "192.0.2.1",
             bundle_uris=cast(Any, None),
+            patience=1.0,
         )
         self.requests = [self._request() for _ in range(2)]
         self.descriptors = len(os.listdir("/proc/self/fd"))
@@ -83,7 +85,7 @@ class Fetches:
         return FakeRequest(self._steps, method=b"POST", body=BytesSource(FETCH), git_protocol="version=2")
 
     def work(self) -> Sequence[Coroutine[Any, Any, object]]:
-        return [self.route.upload_pack(request, IDENTITY, None) for request in self.requests]
+        return [self.route.upload_pack(request, right(IDENTITY)) for request in self.requests]
 
     def settle(self) -> None:
         """Nothing takes time."""
@@ -138,7 +140,7 @@ def test_a_client_that_leaves_before_the_refusal_is_known_frees_its_place(tmp_pa
     """Who leaves while upload-pack is still thinking leaves no backend and no place taken."""
     steps = Steps(slow=True)
     bench = Fetches(steps, tmp_path, mirror=FakeMirror(tmp_path), backend=(HEAD, PACK), limit=1 << 20)
-    client = Deferred.fromCoroutine(bench.route.upload_pack(bench.requests[0], IDENTITY, None))
+    client = Deferred.fromCoroutine(bench.route.upload_pack(bench.requests[0], right(IDENTITY)))
     while "backend.read" not in steps.names or steps.names.count("backend.read") < 2:
         assert steps.go_on()
     assert bench.slots.running == 1 and not client.called
@@ -153,7 +155,7 @@ def test_a_mirror_whose_upload_pack_fails_in_the_middle_is_looked_at(tmp_path: P
     steps = Steps(slow=True)
     mirror = FakeMirror(tmp_path)
     bench = Fetches(steps, tmp_path, mirror=mirror, backend=(HEAD, PACK), limit=1 << 20)
-    client = Deferred.fromCoroutine(bench.route.upload_pack(bench.requests[0], IDENTITY, None))
+    client = Deferred.fromCoroutine(bench.route.upload_pack(bench.requests[0], right(IDENTITY)))
     while not bench.processes.children:
         assert steps.go_on()
     bench.processes.children[0].failed = fails

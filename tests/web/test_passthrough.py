@@ -15,6 +15,7 @@ from cachew.upstream.client import UpstreamResponse
 from cachew.web.passthrough import PassThrough, question_of
 from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
 from tests.fakes.gitserving import IDENTITY, FakeRemotes, FakeUpstream
+from tests.fakes.instances import right
 from tests.fakes.settled import value_of
 from tests.fakes.silence import quiet
 from tests.web.test_packs import SLOW
@@ -54,9 +55,7 @@ class Passing:
         """Return what a client waits for."""
         if not self._shared:
             return self.passthrough.stream(request, IDENTITY, "git-receive-pack", change=self._change)
-        question = question_of(
-            request, IDENTITY, "git-upload-pack", body=HeldBody(b"q", digest="q"), authorization=None
-        )
+        question = question_of(request, right(IDENTITY), "git-upload-pack", body=HeldBody(b"q", digest="q"))
         return self.passthrough.share(request, question)
 
     def work(self) -> Sequence[Coroutine[Any, Any, object]]:

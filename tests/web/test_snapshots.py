@@ -21,6 +21,7 @@ from twisted.web.http_headers import Headers
 from cachew.cache.memory import MemoryCache
 from cachew.http.requests import make_site
 from cachew.mirrors.identity import Identity, parse_path
+from cachew.mirrors.instance import Instance
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import MirrorGone, NotFound, ProcessFailed
 from cachew.plumbing.jobs import Slots
@@ -30,11 +31,14 @@ from cachew.snapshots.mirror import Mirror
 from cachew.snapshots.production import Begin, Productions
 from cachew.snapshots.store import COMMIT_HEADER, Snapshots
 from cachew.snapshots.variants import LFS, NAMESPACE, SNAPSHOT, Variant
+from cachew.web.access.guard import TrustedNetworkGuard
 from cachew.web.app import App
 from cachew.web.snapshots import SnapshotRoutes
 from tests.fakes.caches import UnreliableCache
+from tests.fakes.instances import OneInstance, only
 
 IDENTITY = Identity("git.example", "org/repo")
+NAME = only(IDENTITY).name
 OLD, NEW = "a" * 40, "b" * 40
 BASE = "/git/git.example/org/repo"
 
@@ -50,6 +54,7 @@ class FakeMirror:
 
     head_commit: str | None = OLD
     head_ref: str | None = None
+    instance: Instance = field(default_factory=lambda: only(IDENTITY))
     refs: dict[str, str] = field(default_factory=dict)
     ready: bool = True
 
@@ -74,7 +79,7 @@ class FakeBundles:
         """Note it."""
         self.prepared.append((base, ref))
 
-    async def find(self, identity: Identity, base: str, ref: str = "") -> Any:
+    async def find(self, instance: Instance, base: str, ref: str = "") -> Any:
         """Know one base and the tip."""
         self.found.append((base, ref))
         if base == NEW:
@@ -91,11 +96,11 @@ class FakeStore:
         self.cache = cache
         self.bundles: tuple[Listed, ...] = ()
 
-    async def listed(self, identity: Identity) -> tuple[Listed, ...]:
+    async def listed(self, instance: Instance) -> tuple[Listed, ...]:
         """Return the list."""
         return self.bundles
 
-    async def open(self, identity: Identity, name: str) -> Any:
+    async def open(self, instance: Instance, name: str) -> Any:
         """Open a bundle."""
         return await self.cache.open(NAMESPACE, "the bundle") if name == "1-aa" else None
 
@@ -127,6 +132,8 @@ class Server:
             snapshots=self.snapshots,
             bundles=self.bundles,  # type: ignore[arg-type]
             bundle_store=self.store,  # type: ignore[arg-type]
+            ready_mirror=self.ready,
+            patience=1.0,
             find_mirror=lambda identity: self.mirror,  # type: ignore[arg-type, return-value]
             background=self.background,
             check_staleness=lambda identity: self.calls.append(("stale?", identity.name)),
@@ -171,7 +178,8 @@ class Server:
 
         async def git(request: Any) -> None:
             path = parse_path(request.raw_path)
-            await self.routes.handle(request, path.identity, path.operation)
+            right = await TrustedNetworkGuard(instances=OneInstance()).admit(request, path.identity)
+            await self.routes.handle(request, right, path.operation)
 
         app = App(routes=(), git=git, metrics=Metrics(), clock=self.reactor, version="1")
         site = make_site(app, reactor=self.reactor)
@@ -241,7 +249,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 @pytest_twisted.ensureDeferred
 async def test_a_cached_snapshot_is_sent_whole(server: Server) -> None:
     """The answer has the stored bytes, strong validators, its commit and its length."""
-    etag = await server.keep("snapshot:git.example/org/repo", b"archive", X_Cachew_Snapshot_Commit=OLD)
+    etag = await server.keep(f"snapshot:{NAME}", b"archive", X_Cachew_Snapshot_Commit=OLD)
     answer = await server.ask("/snapshot.tar.zst")
     assert (answer.status, answer.body) == (200, b"archive")
     assert answer["ETag"] == f'"{etag}"'
@@ -256,7 +264,7 @@ async def test_a_cached_snapshot_is_sent_whole(server: Server) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_cached_snapshot_waits_for_no_mirror(server: Server) -> None:
     """With the mirror absent it is sent all the same; whether it is stale is found out on the side."""
-    await server.keep("snapshot:git.example/org/repo", b"archive")
+    await server.keep(f"snapshot:{NAME}", b"archive")
     server.mirror, server.mirror_gate = None, Deferred()
     assert (await server.ask("/snapshot.tar.zst")).body == b"archive"
     assert server.calls == [("requested", "snapshot"), ("stale?", "git.example/org/repo")]
@@ -282,9 +290,7 @@ REFUSED = b"what is here is not in the state that the request asks for\n"
 @pytest_twisted.ensureDeferred
 async def test_ranges_and_conditions_apply(server: Server, headers: dict[str, str], status: int, body: bytes) -> None:
     """Parts are sent to those who have the right whole, with the same commit and bundle headers."""
-    writer = await server.cache.create(
-        NAMESPACE, "snapshot:git.example/org/repo", headers={COMMIT_HEADER: OLD}, etag="the-tag"
-    )
+    writer = await server.cache.create(NAMESPACE, f"snapshot:{NAME}", headers={COMMIT_HEADER: OLD}, etag="the-tag")
     await writer.write(b"archive")
     await writer.commit()
     server.mirror = FakeMirror(head_commit=NEW)
@@ -300,7 +306,7 @@ async def test_ranges_and_conditions_apply(server: Server, headers: dict[str, st
 @pytest_twisted.ensureDeferred
 async def test_a_snapshot_that_is_behind_names_its_bundle(server: Server) -> None:
     """The bundle to the mirror's tip is named and begun; each branch has its own."""
-    await server.keep("snapshot:git.example/org/repo ref=refs/heads/x", b"archive", X_Cachew_Snapshot_Commit=OLD)
+    await server.keep(f"snapshot:{NAME} ref=refs/heads/x", b"archive", X_Cachew_Snapshot_Commit=OLD)
     server.mirror = FakeMirror(refs={"refs/heads/x": NEW})
     answer = await server.ask("/snapshot.tar.zst?ref=refs/heads/x")
     assert answer["X-Cachew-Bundle-Url"] == f"{BASE}/snapshot.bundle?base={OLD}&ref=refs/heads/x"
@@ -311,7 +317,7 @@ async def test_a_snapshot_that_is_behind_names_its_bundle(server: Server) -> Non
 async def test_head_only_looks(server: Server) -> None:
     """HEAD says what GET would, or 404, and starts nothing whatever it finds."""
     missing = await server.ask("/snapshot.tar.zst", "HEAD")
-    await server.keep("snapshot:git.example/org/repo", b"archive", X_Cachew_Snapshot_Commit=OLD)
+    await server.keep(f"snapshot:{NAME}", b"archive", X_Cachew_Snapshot_Commit=OLD)
     server.mirror = FakeMirror(head_commit=NEW)
     found = await server.ask("/snapshot.tar.zst", "HEAD", Range="bytes=0-1")
     assert (missing.status, found.status, found.body) == (404, 200, b"")
@@ -322,7 +328,7 @@ async def test_head_only_looks(server: Server) -> None:
     assert (await server.ask("/bundle-list", "HEAD")).status == 404
     assert server.calls == []
     assert server.bundles.prepared == []
-    assert server.productions.running("snapshot:git.example/org/repo") is None
+    assert server.productions.running(f"snapshot:{NAME}") is None
 
 
 @pytest_twisted.ensureDeferred
@@ -346,7 +352,7 @@ async def test_whoever_joins_what_the_schedule_makes_outlives_its_mirror(server:
         await deferLater(server.reactor, 0)
         raise MirrorGone(f"{identity.name} is not mirrored any more")
 
-    scheduled = server.snapshots.produce(IDENTITY, Variant(), find=present)
+    scheduled = server.snapshots.produce(only(IDENTITY), Variant(), find=present)
     server.gate.callback(None)
     answer = await server.ask("/snapshot.tar.zst")
     assert (answer.status, answer.body) == (200, b"firstlater")
@@ -444,7 +450,7 @@ async def test_a_missing_lfs_snapshot_is_404_at_once(server: Server) -> None:
     """It is begun in the background; when it is there it is sent."""
     assert (await server.ask("/lfs-snapshot.tar.zst")).status == 404
     assert server.calls == [("warm", LFS)]
-    await server.keep("lfs-snapshot:git.example/org/repo", b"objects")
+    await server.keep(f"lfs-snapshot:{NAME}", b"objects")
     assert (await server.ask("/lfs-snapshot.tar.zst")).body == b"objects"
 
 
@@ -481,4 +487,4 @@ async def test_no_storage_is_no_failure(server: Server) -> None:
         server.gate.callback(None)
         assert await answer.content() == b"firstlater"
     server.cache.down = False
-    assert await server.cache.stat(NAMESPACE, "snapshot:git.example/org/repo") is None
+    assert await server.cache.stat(NAMESPACE, f"snapshot:{NAME}") is None

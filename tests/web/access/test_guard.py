@@ -23,6 +23,7 @@ from cachew.upstream.presented_credential import ClientsOwn, ServersOwn, Shown
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.verdicts import Verdicts
 from cachew.web.access.guard import TrustedNetworkGuard, UpstreamGuard
+from tests.fakes.instances import OneInstance
 from tests.fakes.sightings import alone
 
 PRIVATE = Identity("git.example", "org/private")
@@ -64,7 +65,9 @@ class World:
             elsewhere=alone(self.clock.seconds),
         )
         self.verdicts = Verdicts(clock=self.clock, probe=self.probe, public=public, key=b"k" * 32)
-        self.guard: UpstreamGuard | TrustedNetworkGuard = UpstreamGuard(verdicts=self.verdicts, background=Background())
+        self.guard: UpstreamGuard | TrustedNetworkGuard = UpstreamGuard(
+            verdicts=self.verdicts, instances=OneInstance(), background=Background()
+        )
         self.freshness = self.gate(ClientsOwn(own=self.own_credential, mirrored=lambda identity: True).to_check)
 
     def gate(self, shown: Shown) -> Freshness:
@@ -86,9 +89,9 @@ class World:
             raise UpstreamUnreachable("https://git.example/", "no token is to be had")
         return self.own
 
-    async def probe(self, identity: Identity, authorization: str | None) -> None:
+    async def probe(self, identity: Identity, authorization: str | None) -> bool:
         self.probes[identity, authorization] += 1
-        await self.freshness.probe(identity, authorization)
+        return await self.freshness.probe(identity, authorization)
 
     def fetch(self, identity: Identity, authorization: str | None) -> str:
         """Do what a fetch does before any object is looked at; return how it ended."""
@@ -96,8 +99,7 @@ class World:
 
     async def _fetch(self, identity: Identity, authorization: str | None) -> str:
         request = request_with(authorization)
-        await self.guard.admit(request, identity)
-        shown = self.guard.credential(request, identity)
+        shown = (await self.guard.admit(request, identity)).authorization
         answer = await self.freshness.refs(identity, MIRRORED_KIND, shown)
         return "stale" if answer.stale else "served"
 
@@ -236,7 +238,7 @@ def test_a_trusted_network_waits_for_no_credential_of_the_server(tmp_path: Path)
 
     world = World(tmp_path)
     world.upstreams.readers.add(None)
-    world.guard, shown = TrustedNetworkGuard(), ServersOwn(own=own)
+    world.guard, shown = TrustedNetworkGuard(instances=OneInstance()), ServersOwn(own=own)
     assert world.fetch(PRIVATE, "Bearer a") == "served"
     freshness = world.gate(shown.to_check)
     outcomes: list[Any] = []

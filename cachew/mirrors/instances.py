@@ -1,0 +1,475 @@
+"""Which instance every repository is of now, and when a new one begins.
+
+All that an upstream says comes by here before anything is done with it: what it listed is held against what is known of
+the instance before anybody is served because of it. See :mod:`cachew.mirrors.instance` for what follows from what.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cachew.mirrors import instance as rules
+from cachew.mirrors.badhours import BadHours
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance, State, Trouble, Verdict, Voice, judge
+from cachew.mirrors.instancejournal import InstanceJournal
+from cachew.mirrors.sharedinstances import SharedInstances
+from cachew.plumbing.allowance import Allowance
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import CachewError, Conflict, StorageUnavailable
+from cachew.plumbing.shared import Shared
+from cachew.upstream.listing import Listing
+
+_TRIES = 5
+_ABOUT_RIGHTS = (401, 403, 404, 410)
+_GONE = (404, 410)
+_READ_AGAIN = 1.5
+"""Seconds after which a replica looks again at what the others know of a repository that is asked for."""
+_AT_ONCE = 0.05
+"""Seconds for which who may read already waits for that."""
+_TIPS_AGAIN = 60.0
+
+
+class Named(Protocol):
+    """A repository's identity, as far as it matters to who only asks."""
+
+    @property
+    def name(self) -> str:
+        """Its one name."""
+
+
+class Kept(Protocol):
+    """What is kept of repositories, as far as it tells whether a listing is of the same one."""
+
+    def shares(self, instance: Instance, listing: Listing) -> bool | None:
+        """Whether the refs of an instance's mirror have anything that is listed; None when it has no mirror."""
+
+    def ended(self, instance: Instance) -> None:
+        """Give up what is kept of an instance, which nobody can reach any more."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A listing that shares nothing with what is known of an instance, until a fetch has told what it is.
+
+    :param voice: to whom it was listed.
+    :param listing: what.
+    :param number: of the question that it answered.
+    :param floor: the era since which verdicts counted before.
+    """
+
+    voice: Voice
+    listing: Listing
+    number: int
+    floor: int
+
+
+@dataclass
+class _Entry:
+    """What this process knows of one repository.
+
+    :param state: of its instance.
+    :param era: counts what makes earlier verdicts void.
+    :param floor: the era since which verdicts count.
+    :param evidence: the number of the question that its state is due to; answers to earlier ones come too late.
+    :param doubt: whether it is the same repository; of a private one nothing that is kept is served meanwhile.
+    :param tips_kept: when its tips were written down last.
+    """
+
+    identity: Identity
+    state: State
+    era: int = 0
+    floor: int = 0
+    evidence: int = 0
+    doubt: Doubt | None = None
+    tips_kept: float = float("-inf")
+    waiting: list[Deferred[None]] = field(default_factory=list)
+
+
+class Instances:
+    """See the module.
+
+    :param journal: where they are kept across restarts.
+    :param shared: what replicas know, None where there is one server only.
+    :param voice_of: says as whom an upstream was asked.
+    :param ask_anonymously: asks an upstream whether it serves a repository to everybody, so that its answer comes here.
+    :param knows: whether a credential was let in before by an answer about the present instance.
+    :param kept: what is kept of repositories.
+    :param bad_hours: knows which hosts refuse everything.
+    :param clock: for intervals and waits.
+    :param now: the time of day, in epoch seconds.
+    :param unique: makes ids that nobody can guess.
+    :param new_ones: how many instances of one host may follow on earlier ones in a minute.
+    :param background: where others are told what nobody waits for.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        journal: InstanceJournal,
+        shared: SharedInstances | None,
+        voice_of: Callable[[Identity, str | None], Awaitable[Voice]],
+        ask_anonymously: Callable[[Identity], Awaitable[object]],
+        knows: Callable[[Identity, str | None], bool],
+        kept: Kept,
+        bad_hours: BadHours,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        unique: Callable[[], str],
+        new_ones: Allowance,
+        background: Background,
+    ) -> None:
+        self._journal, self._shared = journal, shared
+        self._voice_of, self._ask_anonymously = voice_of, ask_anonymously
+        self._knows, self._kept, self._bad_hours = knows, kept, bad_hours
+        self._clock, self._now, self._unique = clock, now, unique
+        self._new_ones, self._background = new_ones, background
+        self._entries: dict[str, _Entry] = {}
+        self._void: set[str] = set()
+        self._looks: Shared[str, None] = Shared(keep=True)
+
+    async def load(self) -> None:
+        """Recall what an earlier run knew."""
+        for name, state in (await self._journal.load()).items():
+            identity = Identity.from_name(name)
+            self._entries.setdefault(identity.name, _Entry(identity, state))
+
+    async def stop(self) -> None:
+        """Break off the questions to the other replicas."""
+        await self._looks.stop()
+
+    # --- what is known ------------------------------------------------------------------------------------------------
+
+    def current(self, identity: Named) -> Instance | None:
+        """Return the present instance, None while there is none."""
+        entry = self._entries.get(identity.name)
+        return None if entry is None or not entry.state.id else Instance(entry.identity, entry.state.id)
+
+    def is_current(self, instance: Instance) -> bool:
+        """Whether an instance is the present one of its repository."""
+        return bool(instance.id) and self.current(instance.identity) == instance
+
+    def readable(self, identity: Named) -> Instance | None:
+        """Return the instance of which somebody whom the upstream lets read may have what is kept.
+
+        :return: None while there is none, or while it is in doubt whether a private one is still the same.
+        """
+        entry = self._entries.get(identity.name)
+        withheld = entry is None or (entry.doubt is not None and not entry.state.public)
+        return None if withheld else self.current(identity)
+
+    def readable_to_all(self, identity: Named) -> Instance | None:
+        """Return the same where nobody is asked who may read: not what the upstream has refused since."""
+        entry = self._entries.get(identity.name)
+        if entry is None or entry.state.trouble is Trouble.REFUSED:
+            return None
+        return self.readable(identity)
+
+    def is_public(self, identity: Named) -> bool:
+        """Whether the present instance is one that the upstream has served to everybody, and not refused since."""
+        entry = self._entries.get(identity.name)
+        return entry is not None and entry.state.public and entry.state.trouble is Trouble.NONE
+
+    def era(self, identity: Named) -> int:
+        """Return the number of the present era; verdicts are of the one in which they were given."""
+        entry = self._entries.get(identity.name)
+        return 0 if entry is None else entry.era
+
+    def counts(self, identity: Named, era: int) -> bool:
+        """Whether a verdict of an era still counts."""
+        entry = self._entries.get(identity.name)
+        return entry is None or era >= entry.floor
+
+    async def settled(self, identity: Named, seconds: float) -> None:
+        """Wait until it is no longer in doubt whether a repository is the same, but no longer than so many seconds."""
+        entry = self._entries.get(identity.name)
+        if entry is None or entry.doubt is None:
+            return
+        waiting = entry.waiting
+        waiter: Deferred[None] = Deferred(waiting.remove)
+        waiting.append(waiter)
+        with suppress(DeferredTimeout):
+            await waiter.addTimeout(seconds, self._clock)
+
+    async def look(self, identity: Identity) -> None:
+        """See what the other replicas know of a repository that is asked for, unless that was seen just now.
+
+        A store that is slow is waited for only where nothing is known here.
+        """
+        if self._shared is None or self._shared.age(identity.name) < _READ_AGAIN:
+            return
+        looking = Deferred.fromCoroutine(self._looks.run(identity.name, lambda: self._look(identity)))
+        if identity.name in self._entries:
+            looking.addTimeout(_AT_ONCE, self._clock)
+        with suppress(DeferredTimeout):
+            await looking
+
+    async def _look(self, identity: Identity) -> None:
+        with suppress(StorageUnavailable):
+            await self._read(identity)
+
+    async def _read(self, identity: Identity) -> None:
+        """Take over what the other replicas know.
+
+        :raise StorageUnavailable: when that can't be had.
+        """
+        if self._shared is None:
+            return
+        found = await self._shared.read(identity.name)
+        entry = self._entries.get(identity.name)
+        if found is None and entry is not None:
+            with suppress(Conflict):
+                await self._shared.write(identity.name, entry.state)
+        elif found is not None and found.id in self._void:
+            # It was ended here while the store could not be reached.
+            with suppress(Conflict):
+                await self._shared.write(identity.name, State() if entry is None else entry.state)
+        elif found is not None and entry is not None and entry.state.id == found.id:
+            entry.state = rules.merged(entry.state, found)
+        elif found is not None:
+            await self._become(identity, found)
+
+    # --- what upstreams say -------------------------------------------------------------------------------------------
+
+    async def listed(self, identity: Identity, credential: str | None, listing: Listing, number: int) -> Verdict:
+        """Take notice of what an upstream has listed, and say what that means.
+
+        :param credential: what it was shown.
+        :param number: of the question, so that an earlier one's answer changes nothing.
+        """
+        voice = await self._voice_of(identity, credential)
+        self._bad_hours.served(identity, voice)
+        entry = self._entries.get(identity.name)
+        known = voice is Voice.OWN or self._knows(identity, credential)
+        known = self.is_public(identity) if voice is Voice.ANONYMOUS else known
+        try:
+            if entry is None or not known:
+                # A right that is new must not be one to what another replica knows to have ended.
+                await self._read(identity)
+            return await self._judged(identity, voice, listing, number)
+        except StorageUnavailable as error:
+            self.log.warn("{repository} is answered by its upstream: {error}", repository=identity.name, error=error)
+            return Verdict.ASIDE
+
+    async def _judged(self, identity: Identity, voice: Voice, listing: Listing, number: int) -> Verdict:
+        asked = voice is not Voice.CLIENT and voice is not Voice.OWN
+        for _ in range(_TRIES):
+            entry = self._entries.get(identity.name)
+            if entry is not None and number < entry.evidence:
+                return Verdict.LATE
+            state = None if entry is None else entry.state
+            verdict = judge(state, voice, None if entry is None else self._related(entry, listing))
+            if verdict is Verdict.BEGINS and not asked:
+                # What everybody may read begins as such.
+                asked = True
+                await self._ask_anonymously(identity)
+            elif verdict is Verdict.BEGINS:
+                begins = await self._begin(identity, state, voice, listing, number)
+                if begins is not None:
+                    return begins
+            elif entry is not None:
+                await self._note(entry, verdict, voice, listing, number)
+                if state is not None and entry.state.id == state.id:
+                    return verdict
+        return Verdict.ASIDE
+
+    def _related(self, entry: _Entry, listing: Listing) -> bool | None:
+        """Whether a listing shares history with the present instance; None when only a fetch can tell."""
+        state = entry.state
+        shares = self._kept.shares(Instance(entry.identity, state.id), listing)
+        nothing = not state.tips and shares is None
+        if nothing or shares or rules.overlap(state.tips, listing.oids()):
+            return True
+        if listing.empty or listing.object_format != state.object_format:
+            return False
+        # Without a voice of its own the server makes no mirror that could tell.
+        return None if shares is not None or state.voices else False
+
+    async def _note(self, entry: _Entry, verdict: Verdict, voice: Voice, listing: Listing, number: int) -> None:
+        if verdict is Verdict.DOUBT:
+            self._doubt(entry, voice, listing, number)
+        elif verdict is Verdict.GOES_ON:
+            if entry.doubt is not None:
+                # Who was let in meanwhile may have been let in to something else.
+                self._resolve(entry, entry.era + 1)
+                entry.era += 1
+            await self._go_on(entry, voice, listing)
+
+    def _doubt(self, entry: _Entry, voice: Voice, listing: Listing, number: int) -> None:
+        before = entry.doubt
+        if before is not None and rules.overlap(before.listing.oids(), listing.oids()):
+            entry.doubt = replace(before, listing=listing, number=number)
+            return
+        entry.doubt = Doubt(voice, listing, number, entry.floor if before is None else before.floor)
+        entry.era += 1
+        if not entry.state.public:
+            entry.floor = entry.era
+
+    def _resolve(self, entry: _Entry, floor: int) -> None:
+        entry.doubt, entry.floor = None, floor
+        waiting, entry.waiting = entry.waiting, []
+        for waiter in waiting:
+            waiter.callback(None)
+
+    async def _go_on(self, entry: _Entry, voice: Voice, listing: Listing) -> None:
+        before, after = entry.state, rules.gone_on(entry.state, voice, listing)
+        entry.state = after
+        if (before.voices, before.trouble) != (after.voices, after.trouble):
+            await self._keep(entry)
+        elif before != after and self._clock.seconds() - entry.tips_kept >= _TIPS_AGAIN:
+            entry.tips_kept = self._clock.seconds()
+            self._background.start(self._keep(entry), f"note of {entry.identity.name}")
+
+    async def _keep(self, entry: _Entry) -> None:
+        """Write down what is known of an instance that goes on; a store that fails is told the next time."""
+        name = entry.identity.name
+        await self._write_down(name, entry.state)
+        try:
+            for _ in range(_TRIES):
+                if await self._told(entry):
+                    break
+        except StorageUnavailable as error:
+            self.log.warn("other replicas are not told of {repository}: {error}", repository=name, error=error)
+
+    async def _told(self, entry: _Entry) -> bool:
+        """Tell the other replicas; False when they know something else, which is then known here, too."""
+        try:
+            if self._shared is not None:
+                await self._shared.write(entry.identity.name, entry.state)
+        except Conflict:
+            await self._read(entry.identity)
+            return False
+        return True
+
+    async def _write_down(self, name: str, state: State) -> None:
+        try:
+            await self._journal.note(name, state)
+        except OSError as error:
+            raise StorageUnavailable(f"the instance of {name} can't be written down: {error}") from error
+
+    # --- beginnings and ends ------------------------------------------------------------------------------------------
+
+    async def _begin(
+        self, identity: Identity, expected: State | None, voice: Voice, listing: Listing, number: int
+    ) -> Verdict | None:
+        """Begin a new instance in the place of another, unless that is no longer the present one.
+
+        :return: None when it is to be judged anew.
+        """
+        await self._read(identity)
+        entry = self._entries.get(identity.name)
+        if (None if entry is None else entry.state) != expected:
+            return None
+        if expected is not None and self._new_ones.take(identity.host, 1):
+            if expected.id:
+                await self._replace(identity, State())
+            return Verdict.ASIDE
+        state = rules.begun(self._unique(), voice, listing, self._now())
+        if not await self._replace(identity, state):
+            return None
+        self._entries[identity.name].evidence = number
+        self.log.info(
+            "{repository} is {kind}, and nothing that was kept of it before is served any more" if expected
+            else "{repository} is {kind}",
+            repository=identity.name,
+            kind="public" if state.public else "private",
+        )  # fmt: skip
+        return Verdict.GOES_ON
+
+    async def _replace(self, identity: Identity, state: State) -> bool:
+        """Put a state in the place of the one that the replicas know; False when they know another one by now."""
+        if self._shared is not None:
+            try:
+                await self._shared.write(identity.name, state)
+            except Conflict:
+                await self._read(identity)
+                return False
+        await self._become(identity, state)
+        return True
+
+    async def _become(self, identity: Identity, state: State) -> None:
+        entry = self._entries.get(identity.name)
+        before = None if entry is None else entry.state
+        if entry is None:
+            entry = self._entries[identity.name] = _Entry(identity, state)
+        entry.state = state
+        if before is not None and before.id != state.id:
+            entry.era += 1
+            self._resolve(entry, entry.era)
+            if before.id:
+                self._kept.ended(Instance(identity, before.id))
+        await self._write_down(identity.name, state)
+
+    async def refused(self, identity: Identity, credential: str | None, status: int, number: int) -> None:
+        """Take notice of what an upstream has refused to somebody."""
+        entry = self._entries.get(identity.name)
+        if entry is None or status not in _ABOUT_RIGHTS or number < entry.evidence:
+            return
+        voice = await self._voice_of(identity, credential)
+        if voice is Voice.CLIENT:
+            alone = self._knows(identity, credential) and status in _GONE and not entry.state.voices
+            after = replace(entry.state, trouble=Trouble.REFUSED) if alone else None
+        else:
+            after = rules.refused(entry.state, voice, Trouble.REFUSED)
+        if after is None:
+            return
+        several = [] if voice is Voice.CLIENT else self._bad_hours.refused(identity, voice)
+        await self._suspend(entry, Trouble.HOST if several else Trouble.REFUSED)
+        for other in several:
+            if (one := self._entries.get(other.name)) is not None and one.state.trouble is Trouble.REFUSED:
+                await self._suspend(one, Trouble.HOST)
+
+    async def _suspend(self, entry: _Entry, trouble: Trouble) -> None:
+        if entry.state.trouble is Trouble.NONE or trouble is Trouble.HOST:
+            entry.state = replace(entry.state, trouble=trouble)
+            await self._keep(entry)
+
+    async def end(self, identity: Identity) -> None:
+        """End the present instance, if there is one; another begins when the upstream next serves somebody."""
+        entry = self._entries.get(identity.name)
+        if entry is None:
+            return
+        self._void.add(entry.state.id)
+        try:
+            for _ in range(_TRIES):
+                if await self._replace(identity, State()):
+                    break
+        except CachewError:
+            await self._become(identity, State())
+            raise
+
+    # --- what fetches tell --------------------------------------------------------------------------------------------
+
+    def doubted_tips(self, instance: Instance, listing: Listing) -> Sequence[str] | None:
+        """Return by which object ids an instance is recognised, None when it is certain that a listing is of it."""
+        entry = self._entries.get(instance.identity.name)
+        if entry is None or entry.state.id != instance.id or entry.doubt is None or entry.doubt.listing != listing:
+            return None
+        return entry.state.tips
+
+    async def compared(self, instance: Instance, listing: Listing, *, related: bool) -> None:
+        """Take notice of whether a listing shares history with an instance, now that its objects are here."""
+        entry = self._entries.get(instance.identity.name)
+        if entry is None or entry.state.id != instance.id:
+            return
+        doubt = entry.doubt
+        if related:
+            if doubt is not None and doubt.listing == listing:
+                self._resolve(entry, doubt.floor)
+                await self._go_on(entry, doubt.voice, listing)
+        elif doubt is None:
+            await self.end(instance.identity)
+        else:
+            floor = entry.floor
+            await self._begin(instance.identity, entry.state, doubt.voice, doubt.listing, doubt.number)
+            if self.current(instance.identity) not in (None, instance):
+                # Who was let in since the doubt was let in to what it turned out to be.
+                entry.floor = floor

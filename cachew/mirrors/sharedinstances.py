@@ -1,0 +1,89 @@
+"""What replicas know together of the present instances: one record a repository, changed by compare-and-swap.
+
+The record is the truth whenever it can be read. One that the store has damaged says that the instance has ended.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+
+from cachew.mirrors.instance import State
+from cachew.plumbing.errors import StorageUnavailable
+from cachew.replicas.interface import Records, Versioned
+from cachew.replicas.naming import escaped
+
+T = TypeVar("T")
+
+_REMEMBERED = 50_000
+
+
+@dataclass(frozen=True)
+class _Read:
+    version: str | None
+    at: float
+
+
+class SharedInstances:
+    """See the module.
+
+    :param records: where they lie.
+    :param clock: bounds how long the store is waited for.
+    :param patience: that many seconds.
+    """
+
+    def __init__(self, *, records: Records, clock: IReactorTime, patience: float = 5.0) -> None:
+        self._records, self._clock, self._patience = records, clock, patience
+        self._reads: OrderedDict[str, _Read] = OrderedDict()
+
+    def age(self, name: str) -> float:
+        """Return how many seconds ago a repository's record was read or written last."""
+        read = self._reads.get(name)
+        return float("inf") if read is None else self._clock.seconds() - read.at
+
+    async def read(self, name: str) -> State | None:
+        """Return what the replicas know of a repository, None when nobody has ever known anything.
+
+        :raise StorageUnavailable: when that can't be had.
+        """
+        at = self._clock.seconds()
+        found = await self._within(lambda: self._records.get(_record(name)))
+        self._note(name, found, at)
+        return None if found is None else State.read(found.value) or State()
+
+    async def write(self, name: str, state: State) -> None:
+        """Let the replicas know something else, if they still know what was read last.
+
+        :raise Conflict: when they don't.
+        :raise StorageUnavailable: when the store fails; it may have been written or not.
+        """
+        at = self._clock.seconds()
+        read = self._reads.get(name)
+        version = None if read is None else read.version
+        put = await self._within(lambda: self._records.put(_record(name), state.fields(), version=version))
+        self._note(name, put, at)
+
+    def _note(self, name: str, found: Versioned | None, at: float) -> None:
+        self._reads[name] = _Read(None if found is None else found.version, at)
+        self._reads.move_to_end(name)
+        while len(self._reads) > _REMEMBERED:
+            self._reads.popitem(last=False)
+
+    async def _within(self, ask: Callable[[], Awaitable[T]]) -> T:
+        async def asked() -> T:
+            return await ask()
+
+        work: Deferred[Any] = Deferred.fromCoroutine(asked())
+        try:
+            result: T = await work.addTimeout(self._patience, self._clock)
+        except DeferredTimeout:
+            raise StorageUnavailable("the store of shared records does not answer") from None
+        return result
+
+
+def _record(name: str) -> str:
+    return f"instances/{escaped(name)}"

@@ -1,0 +1,204 @@
+"""A name is not a repository for ever: nothing that was kept before it became another one is sent after that."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest_twisted
+from twisted.internet import reactor
+
+from tests.functional import repositories
+from tests.functional.conftest import Start
+from tests.functional.rawhttp import ask
+from tests.functional.readers import (
+    ALICE,
+    CAROL,
+    CREDENTIALS,
+    SERVER,
+    Contents,
+    Route,
+    make_contents,
+    send,
+    warm_everything,
+)
+from tests.functional.replicas import tiers
+from tests.functional.repositories import Repository
+from tests.functional.server import HOST, Cachew, HeldClock
+from tests.functional.test_readers import reveals
+from tests.functional.upstream import Upstream
+
+CONFIG = '[git]\nref-check-interval = "0s"\nsnapshot-interval = "0s"\nmirror-snapshot-interval = "0s"\n'
+
+
+@dataclass
+class Case:
+    """A repository that becomes another one.
+
+    :param name: its name.
+    :param change: lets it become another one at the upstream, and returns what is there then.
+    :param reader: whose right to read dates from after that.
+    """
+
+    name: str
+    change: Callable[[Upstream, "Case"], Contents | None]
+    reader: str | None
+    old: Contents = field(default_factory=lambda: Contents("", ""))
+
+
+def remove(upstream: Upstream, case: Case) -> None:
+    """Delete the repository."""
+    shutil.rmtree(upstream.path(case.name))
+
+
+def remake(upstream: Upstream, case: Case) -> Contents:
+    """Make another repository under its name."""
+    return make_contents(upstream, case.name, f"open-{case.old.secret[-6:]}", seed=1000 + len(case.name))
+
+
+def remade_public(upstream: Upstream, case: Case) -> Contents:
+    """Delete it and make a public one."""
+    remove(upstream, case)
+    upstream.gate.publish(case.name)
+    return remake(upstream, case)
+
+
+def remade_for_another(upstream: Upstream, case: Case) -> Contents:
+    """Delete it and make one for another user alone."""
+    remove(upstream, case)
+    upstream.gate.protect(case.name, SERVER, CAROL, unknown=404)
+    return remake(upstream, case)
+
+
+def renamed(upstream: Upstream, case: Case) -> Contents:
+    """Give it another name, and its own to a new public one."""
+    upstream.path(case.name).rename(upstream.path(f"{case.name}-moved"))
+    upstream.gate.protect(f"{case.name}-moved", SERVER, ALICE, unknown=404)
+    upstream.gate.publish(case.name)
+    return remake(upstream, case)
+
+
+def amended_and_published(upstream: Upstream, case: Case) -> None:
+    """Amend the secret away, and publish it."""
+    repository = Repository(upstream.path(case.name))
+    for branch in ("main", case.old.secret):
+        repositories.move_branch(repository, branch, case.old.first)
+    repositories.delete_branch(repository, case.old.secret)
+    repository.git("-c", "gc.pruneExpire=now", "gc", "-q", "--prune=now")
+    upstream.gate.publish(case.name)
+
+
+CASES = {
+    "remade-public": (remade_public, None),
+    "remade-for-another": (remade_for_another, CAROL),
+    "renamed": (renamed, None),
+    "amended-and-published": (amended_and_published, None),
+}
+
+
+class World:
+    """An upstream with private repositories that will be others, and servers before it, whose time is held."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self.clock = HeldClock(cast(Any, reactor))
+        self.cases = [Case(f"org/{name}", *how) for name, how in CASES.items()]
+        for number, case in enumerate(self.cases):
+            case.old = make_contents(upstream, case.name, f"canary-{number:06x}", seed=number + 1)
+            upstream.gate.protect(case.name, SERVER, ALICE, unknown=404)
+
+    async def warm(self, cachew: Cachew) -> None:
+        """Have a server keep all that there can be of the repositories, and read it."""
+        for case in self.cases:
+            await warm_everything(cachew, case.old)
+            for route in case.old.routes():
+                response = await send(reactor, cachew, case.old, route, ALICE)
+                assert not (route.name == "snapshot" and not reveals(case.old, response)), "the search is blind"
+        await cachew.quiet()
+
+    def change(self) -> None:
+        """Let all repositories become others."""
+        for case in self.cases:
+            case.change(self.upstream, case)
+        self.clock.advance(6)  # refusals are remembered for a moment
+
+    async def search(self, *servers: Cachew) -> None:
+        """Ask for everything that there was, as those who may read what there is now, and find nothing of it."""
+        for case in self.cases:
+            for number, route in enumerate(case.old.routes()):
+                for cachew in servers[number % len(servers) :] + servers[: number % len(servers)]:
+                    await self._search(case, route, cachew)
+
+    async def _search(self, case: Case, route: Route, cachew: Cachew) -> None:
+        response = await send(reactor, cachew, case.old, route, case.reader)
+        what = f"{case.name}: {route.name}: {response.status} {response.body[:100]!r}"
+        # What refuses may say again what was asked for.
+        silent = response.status >= 400 or route.name in ("ensure-refs", "lfs batch", "lfs object")
+        body = b"" if silent else response.body
+        marks = [case.old.secret.encode(), *(name.encode() for name in case.old.bundles)]
+        looked_at = Contents(case.name, case.old.secret, head="no head", oid="no oid")
+        looked_at.bundles = case.old.bundles
+        assert marks and not reveals(looked_at, type(response)(response.status, response.headers, body)), what
+        assert response.status != 500, what
+        if route.name in ("ls-refs", "refs v2", "snapshot"):
+            assert response.status == 200, what
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_of_what_a_name_stood_for_before(upstream: Upstream, start: Start) -> None:
+    """Every route gives nothing of an ended instance to whoever may read the new one: not at once, not later."""
+    world = World(upstream)
+    cachew = await start(CONFIG + CREDENTIALS % upstream.url, clock=world.clock)
+    await world.warm(cachew)
+    world.change()
+    await world.search(cachew)
+    await cachew.quiet()
+    world.clock.advance(61)
+    await world.search(cachew)
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_of_it_after_a_restart(upstream: Upstream, start: Start) -> None:
+    """A server that was down while the repositories became others gives nothing of what it has kept."""
+    world = World(upstream)
+    cachew = await start(CONFIG + CREDENTIALS % upstream.url, clock=world.clock)
+    await world.warm(cachew)
+    await cachew.stop()
+    world.change()
+    await world.search(await start(CONFIG + CREDENTIALS % upstream.url, clock=world.clock))
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_of_it_after_forget(upstream: Upstream, start: Start) -> None:
+    """What an operator has the server forget is withdrawn: the mirror, and all that was made of it."""
+    world = World(upstream)
+    cachew = await start(CONFIG + CREDENTIALS % upstream.url, clock=world.clock)
+    await world.warm(cachew)
+    for case in world.cases:
+        path = f"/admin/repositories/{HOST}/{case.name}/forget"
+        response = await ask(reactor, cachew.url, "POST", path, f"Authorization: Bearer {cachew.token}")
+        assert response.status == 202, response.body
+    await cachew.quiet()
+    for case in world.cases:
+        for route in case.old.routes():
+            if route.method == "HEAD" or route.name in ("listed bundle", "lfs snapshot", "bundle list"):
+                assert (await send(reactor, cachew, case.old, route, ALICE)).status == 404, route.name
+    world.change()
+    await world.search(cachew)
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_of_it_from_any_replica(upstream: Upstream, start: Start, store: str, tmp_path: Any) -> None:
+    """Three replicas and their store give nothing of an ended instance, whichever of them has noticed."""
+    world = World(upstream)
+    config = CONFIG + CREDENTIALS % upstream.url + tiers(store, tmp_path.name)
+    servers = [await start(config, state=f"state{number}", clock=world.clock) for number in range(3)]
+    await world.warm(servers[0])
+    for cachew in servers[1:]:
+        for case in world.cases:
+            await cachew.mirrored(case.name)
+            for route in case.old.routes()[:10]:
+                await send(reactor, cachew, case.old, route, ALICE)
+        await cachew.quiet()
+    world.change()
+    await world.search(*servers)
