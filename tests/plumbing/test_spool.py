@@ -155,7 +155,8 @@ def test_discard_keeps_followers_and_writer_going(spool: Spool) -> None:
 
 def test_a_failing_disk_fails_the_followers(tmp_path: Path) -> None:
     """An error while writing reaches the writer and the followers."""
-    spool = Spool(path=tmp_path / "missing" / "spool")
+    (tmp_path / "file").touch()
+    spool = Spool(path=tmp_path / "file" / "spool")
     with pytest.raises(OSError):
         spool.write(b"x")
     assert spool.state == "failed"
