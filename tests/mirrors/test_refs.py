@@ -11,6 +11,7 @@ from cachew.mirrors.refs import (
     change,
     expired,
     hidden_name,
+    invalid_names,
     of_listing,
     packed_refs,
     update_script,
@@ -128,3 +129,14 @@ def test_halves_make_up_the_whole() -> None:
             leaves.append(step)
     assert leaves[0].deletions == ("refs/heads/old",) and leaves[1].head == "refs/heads/b"
     assert [list(leaf.updates) for leaf in leaves[2:]] == [[name] for name in wanted.refs]
+
+
+_PIECES = (
+    *"ab/.@{é\n \t~^:?*[\\\x00\x7f\udce9", "refs/heads/", ".lock", "..", "@{", "//", "/.", "lock", "n" * 249,
+)  # fmt: skip
+
+
+@given(st.lists(st.lists(st.sampled_from(_PIECES), max_size=5).map("".join), max_size=4, unique=True))
+def test_names_looked_at_together_are_judged_as_each_alone(names: list[str]) -> None:
+    """Whatever is side by side in a listing, exactly those names are refused that are refused by themselves."""
+    assert invalid_names(names) == [name for name in names if not valid_name(name)]
