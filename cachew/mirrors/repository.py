@@ -70,6 +70,7 @@ _FORMS = ("config", "HEAD", "packed-refs")
 _BLANK = " \t\r\n"
 _TEMPORARY = ("tmp_", ".tmp-")
 _REF_FORMAT = "%(objectname) %(*objectname) %(refname)"
+_UNPEELED_FORMAT = "%(objectname)  %(refname)"
 
 
 @dataclass(frozen=True)
@@ -445,11 +446,16 @@ class Repository:
                     peeled[oid] = led.partition(" ")[0]
         return types, peeled
 
-    async def read_listing(self) -> Listing:
-        """List the mirrored refs and HEAD as the upstream would."""
+    async def read_listing(self, *, peeled: bool = True) -> Listing:
+        """List the mirrored refs and HEAD as the upstream would.
+
+        :param peeled: whether it is asked what annotated tags lead to, for which git looks at every ref's object: of a
+            hundred thousand refs that takes 1.3 s, the rest 0.1 s.
+        """
         head = self._head()
         outside = [head.symref_target] if head.symref_target and is_outside(head.symref_target) else []
-        words = ("for-each-ref", f"--format={_REF_FORMAT}", "refs/heads/", "refs/tags/", *outside)
+        wanted = _REF_FORMAT if peeled else _UNPEELED_FORMAT
+        words = ("for-each-ref", f"--format={wanted}", "refs/heads/", "refs/tags/", *outside)
         refs = [_parse_ref(line) for line in _lines(await self._output(*words))]
         if head.symref_target is not None:
             found = next((ref for ref in refs if ref.name == head.symref_target), None)

@@ -118,7 +118,7 @@ class Transfer:
             where they should be.
         :raise CachewError: when the upstream fails; the refs are then as they were, or nearer to it.
         """
-        present = of_listing(await repository.read_listing())
+        present = of_listing(await repository.read_listing(peeled=False))
         step = change(present, wanted)
         needed = set(step.updates.values())
         if wanted.head_commit is not None:

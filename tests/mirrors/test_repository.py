@@ -100,6 +100,19 @@ class Scripts:
         return await self._processes.run(command, stdin=stdin, **more)
 
 
+@pytest_twisted.ensureDeferred
+async def test_refs_are_read_without_a_look_at_each_object(runner: GitRunner, tmp_path: Path) -> None:
+    """Where nobody asks what tags lead to, refs are listed though not one of their objects can be opened."""
+    repository, plain, commit = await made(runner, tmp_path / "repo.git")
+    plain.git(*AUTHOR, "tag", "-a", "-m", "a tag", "v1", commit)
+    await repository.apply(change(RefState(), RefState({"refs/heads/main": commit}, "refs/heads/main")), 0.0)
+    whole = of_listing(await repository.read_listing())
+    (tmp_path / "repo.git" / "objects").rename(tmp_path / "objects")
+    (tmp_path / "repo.git" / "objects").mkdir()
+    assert of_listing(await repository.read_listing(peeled=False)) == whole
+    assert whole.refs == {"refs/heads/main": commit, "refs/tags/v1": plain.git("rev-parse", "v1").strip()}
+
+
 def loose(path: Path) -> list[Path]:
     """Return the files below ``refs``."""
     return [found for found in (path / "refs").rglob("*") if found.is_file()]
