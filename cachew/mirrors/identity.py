@@ -30,6 +30,7 @@ _OPERATIONS = (
     "info/refs",
     "git-upload-pack",
     "git-receive-pack",
+    "git-upload-archive",
     "snapshot.tar.zst",
     "snapshot.bundle",
     "lfs-snapshot.tar.zst",

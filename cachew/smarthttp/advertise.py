@@ -14,7 +14,7 @@ from cachew.upstream.prefixes import Prefixes
 AGENT = "cachew"
 """What the server calls itself to git clients."""
 
-FETCH_FEATURES = ("shallow", "wait-for-done", "filter")
+FETCH_FEATURES = ("shallow", "wait-for-done", "filter", "ref-in-want")
 """What the ``fetch`` command of a mirror can do beyond the basics of v2."""
 
 V0_CAPABILITIES = (

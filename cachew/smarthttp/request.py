@@ -19,6 +19,7 @@ from cachew.smarthttp.oids import Oids
 _OID = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?")
 _VERSION = re.compile(r"version=([0-9])")
 _MOST_CAPABILITIES = 256
+_MOST_WANT_REFS = 1_000_000
 _MOST_FEATURES = 64
 _MOST_EXCLUDED = 1000
 """Refs of ``deepen-not``."""
@@ -64,6 +65,7 @@ class V2Fetch:
     :param wanted: a digest of the wants, whatever their order.
     :param shape: a digest of the capabilities and arguments that shape the answer, as they came, without ``want``
         lines.
+    :param want_refs: the refs that are wanted by their names, whatever they are (``ref-in-want``).
     """
 
     wants: Sequence[str]
@@ -74,6 +76,7 @@ class V2Fetch:
     not_after: tuple[str, ...]
     wanted: str = field(repr=False)
     shape: str = field(repr=False)
+    want_refs: tuple[str, ...] = field(default=(), repr=False)
 
     version = 2
 
@@ -314,10 +317,16 @@ class _Lines:
 
 
 def _fetch(capabilities: list[str], arguments: Iterator[str]) -> V2Fetch:
-    lines = _Lines(_shaping(capabilities))
+    lines, want_refs = _Lines(_shaping(capabilities)), dict[str, None]()
     for line in arguments:
-        lines.take(line)
-    return V2Fetch(**lines.fields(), object_format=_value(capabilities, "object-format") or "sha1")
+        if line.startswith("want-ref "):
+            want_refs[line.removeprefix("want-ref ")] = None
+            if len(want_refs) > _MOST_WANT_REFS:
+                raise BadRequest(f"more than {_MOST_WANT_REFS} refs are wanted by name")
+        else:
+            lines.take(line)
+    object_format = _value(capabilities, "object-format") or "sha1"
+    return V2Fetch(**lines.fields(), object_format=object_format, want_refs=tuple(want_refs))
 
 
 def _shaping(capabilities: Iterable[str]) -> list[str]:

@@ -7,10 +7,13 @@ directory, a metrics label or a process exists for them.
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from cachew.http.bodies import send
 from cachew.http.headertext import text_of
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import Forbidden
+from cachew.plumbing.pktline import FLUSH, encode_all
+from cachew.plumbing.streams import BytesSource
 from cachew.upstream.remote import Remotes
 from cachew.web.access.right import Right
 from cachew.web.app import allow_methods
@@ -24,10 +27,12 @@ _METHODS: dict[str, tuple[str, ...]] = {
     "info/refs": ("GET",),
     "git-upload-pack": ("POST",),
     "git-receive-pack": ("POST",),
+    "git-upload-archive": ("POST",),
     "ensure-refs": ("POST",),
     "lfs": ("GET", "POST", "PUT", "DELETE"),
 }
 _READ = ("GET",)
+_NO_ARCHIVES = "this server makes no archives; clone with --depth=1 and run git archive there"
 
 
 class Guard(Protocol):
@@ -107,6 +112,11 @@ class GitRoutes:
         self._used(identity)
         if kind == "info/refs":
             await self._info_refs(request, identity)
+        elif kind == "git-upload-archive":
+            # After its listing git asks here at once, and shows what comes before the archive (gitprotocol-pack(5)).
+            answer = encode_all([f"NACK {_NO_ARCHIVES}\n".encode(), FLUSH])
+            request.setHeader(b"Content-Type", b"application/x-git-upload-archive-result")
+            await send(request, BytesSource(answer), length=len(answer))
         elif kind == "git-receive-pack":
             await self._push(request, identity)
         elif kind == "lfs":
@@ -127,10 +137,15 @@ class GitRoutes:
             if status == 200:
                 # Git compares these refs with its own and may give up right here; then a pull follows at once.
                 self._freshness.changed(identity)
+        elif services == [b"git-upload-archive"]:
+            raise Forbidden(_NO_ARCHIVES)
         elif services == [b"git-upload-pack"]:
             await self._upload_pack.info_refs(request, await self._guard.admit(request, identity))
         else:
-            raise Forbidden("only the services git-upload-pack and git-receive-pack are offered, over smart HTTP")
+            raise Forbidden(
+                "this server speaks git's smart HTTP only, with the services git-upload-pack and git-receive-pack; "
+                "where GIT_SMART_HTTP is 0, unset it"
+            )
 
     async def _guarded(self, request: Any, identity: Identity, operation: str) -> None:
         right = await self._guard.admit(request, identity)

@@ -27,6 +27,7 @@ from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.packkey import mark, pack_key
 from cachew.smarthttp.request import Fetch
+from cachew.smarthttp.wantedrefs import WithWantedRefs
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
@@ -81,10 +82,11 @@ class Packs:
         self._marks: Remembered[str] = Remembered()
         self._process = uuid.uuid4().hex
 
-    async def serve(self, request: Any, mirror: Mirror, command: Fetch, body: Body) -> None:
+    async def serve(self, request: Any, mirror: Mirror, command: Fetch, body: Body, wanted: bytes = b"") -> None:
         """Answer a fetch whose wants the mirror has.
 
         :param body: the request's, of which the command was read.
+        :param wanted: what the answer says of refs before its pack.
         :raise MirrorRefused: when upload-pack says no, before anything was sent.
         :raise ProcessFailed: when it fails.
         """
@@ -112,14 +114,17 @@ class Packs:
         of_which = mirror.instance, mirror.generation
         key = self._key(f"{mirror.instance.name} {mirror.pack_source}", command, lambda: mirror.ref_state)
         response = await self._cache.response(key, produce)
-        await self._send(request, response, "mirror")
+        await self._send(request, response, "mirror", wanted)
 
-    async def serve_upstream(self, request: Any, right: Right, mirror: Mirror, command: Fetch, body: Body) -> None:
+    async def serve_upstream(
+        self, request: Any, right: Right, mirror: Mirror, command: Fetch, body: Body, wanted: bytes = b""
+    ) -> None:
         """Answer a fetch with the upstream's pack.
 
         :param right: what the request may read.
         :param mirror: the repository's, in whatever state.
         :param body: the request's, of which the command was read.
+        :param wanted: what the answer says of refs before its pack.
 
         :raise UpstreamError: when there is none.
         """
@@ -143,7 +148,7 @@ class Packs:
                 raise
             # It was another client's credential that is no good, or has spent its rate.
             response = Response(await produce(), "direct")
-        await self._send(request, response, "upstream")
+        await self._send(request, response, "upstream", wanted)
 
     def _of_whom(self, right: Right, mirror: Mirror) -> str:
         """Return what tells the upstream's answers that may be shared from others."""
@@ -182,12 +187,18 @@ class Packs:
                 raise UpstreamUnreachable(url, "its answer to a fetch is not git's")
         return response.source
 
-    async def _send(self, request: Any, response: Response, producer: str) -> None:
+    async def _send(self, request: Any, response: Response, producer: str, wanted: bytes) -> None:
         source = response.source
+        length = source.length if isinstance(source, FileSource) else None
+        if wanted:
+            source = told = WithWantedRefs(source, wanted)
+            with owned(source):
+                await told.begin()
+            length = None if length is None else length + told.added
         with owned(source):
             origin = producer if response.origin in ("produced", "direct") else "packcache"
             self._metrics.served.labels(origin).inc()
             outcome_of(request).source = origin
             request.setHeader(b"Content-Type", _RESULT)
             request.setHeader(b"Cache-Control", b"no-cache, max-age=0, must-revalidate")
-        await send(request, source, length=source.length if isinstance(source, FileSource) else None)
+        await send(request, source, length=length)

@@ -5,27 +5,37 @@ mirror through the pack cache and ``git http-backend``; what the mirror can't se
 open until the first byte has left.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+import hashlib
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from twisted.logger import Logger
 
 from cachew.http.bodies import send
-from cachew.http.collecting import Body
+from cachew.http.collecting import Body, HeldBody
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind
+from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, is_mirrored
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.wants import Asker, Supply
 from cachew.plumbing.errors import ProcessFailed, UnsupportedMediaType, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import BytesSource
-from cachew.smarthttp import routing
+from cachew.smarthttp import routing, wantedrefs
 from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
-from cachew.smarthttp.request import Fetch, GitCommand, Probe, V2LsRefs, V2Other, protocol_version, read_command
+from cachew.smarthttp.request import (
+    Fetch,
+    GitCommand,
+    Probe,
+    V2Fetch,
+    V2LsRefs,
+    V2Other,
+    protocol_version,
+    read_command,
+)
 from cachew.smarthttp.routing import Route, Situation, decide
 from cachew.upstream.listing import Listing
 from cachew.web.access.right import Right
@@ -200,6 +210,14 @@ class UploadPack:
         await self._memory(request, _RESULT, text)
 
     async def _fetch(self, request: Any, right: Right, body: Body, command: GitCommand) -> None:
+        wanted = b""
+        if isinstance(command, V2Fetch) and command.want_refs:
+            names, right = await self._names(right, command.want_refs)
+            if (absent := next((name for name in command.want_refs if name not in names), None)) is not None:
+                await self._memory(request, _RESULT, wantedrefs.unknown(absent))
+                return
+            body, wanted = await self._resolved(body, names), wantedrefs.section(names)
+            command = await self._command(right.identity, body, request.getHeader("git-protocol"))
         right = await right.settled(self._patience)
         mirror = self._mirrors.obtain(right.identity)
         # A mirror whose packs somebody has written to is not ready until they were read.
@@ -210,7 +228,7 @@ class UploadPack:
         right = await right.renewed()
         if route.kind is routing.Kind.MIRROR and isinstance(command, Fetch) and right.covers(mirror):
             try:
-                await self._packs.serve(request, mirror, command, body)
+                await self._packs.serve(request, mirror, command, body, wanted)
                 return
             except (ProcessFailed, MirrorRefused) as error:
                 self._suspect(mirror, error)
@@ -222,9 +240,24 @@ class UploadPack:
             reason=route.reason,
         )
         if isinstance(command, Fetch):
-            await self._packs.serve_upstream(request, right, mirror, command, body)
+            await self._packs.serve_upstream(request, right, mirror, command, body, wanted)
         else:
             await self._pass(request, right, body)
+
+    async def _names(self, right: Right, wanted: Sequence[str]) -> tuple[dict[str, str], Right]:
+        """Return what the refs are that a request wants by their names, and the right to it as it is now."""
+        prefixes = MIRRORED_KIND if all(map(is_mirrored, wanted)) else tuple(wanted)
+        answer = await self._freshness.answer(right.identity, prefixes or (), right.authorization)
+        right, listed = await self._still(right, answer), answer.listing.by_name
+        return {name: ref.oid for name in wanted if (ref := listed.get(name)) is not None and ref.oid}, right
+
+    async def _resolved(self, body: Body, names: Mapping[str, str]) -> Body:
+        """Return a request with what the refs are that it wants by their names."""
+        if body.size <= _SHORT:
+            data = wantedrefs.asked_for(body.pieces(), names)
+        else:
+            data = await self._in_thread(wantedrefs.asked_for, body.pieces(), names)
+        return HeldBody(data, digest=hashlib.sha256(data).hexdigest())
 
     async def _route(self, mirror: Mirror, asker: Asker, command: GitCommand, *, covered: bool) -> Route:
         """Decide who answers.

@@ -43,7 +43,8 @@ def agent_of(git: Any) -> str:
 async def test_v2_advertisement(backend: Backend, git: Any, tmp_path: Path, object_format: str) -> None:
     """The v2 advertisement is that of the real backend, but for commands that are not announced."""
     git("init", "-q", "--bare", f"--object-format={object_format}", str(tmp_path / "bare"))
-    git("-C", str(tmp_path / "bare"), "config", "uploadpack.allowFilter", "true")
+    for setting in ("allowFilter", "allowRefInWant"):
+        git("-C", str(tmp_path / "bare"), "config", f"uploadpack.{setting}", "true")
     answer = await backend.info_refs(repository="r", directory=tmp_path / "bare", protocol="version=2")
     theirs = await read_all(answer.source, 10000)
     commands = ["object-info"] if b"object-info\n" in theirs else []

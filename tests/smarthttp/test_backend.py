@@ -20,7 +20,7 @@ from cachew.plumbing.jobs import Slots
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
 from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.streams import BytesSource, PushSource, read_all
-from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
+from cachew.smarthttp.advertise import FETCH_FEATURES, ls_refs_response, v0_advertisement, v2_advertisement
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.request import Probe, V2LsRefs, parse_command, protocol_version
 from tests.cleanliness import state_of
@@ -250,7 +250,9 @@ class Mirror(Resource):
         version = protocol_version(self._protocol(request))
         request.setHeader("content-type", "application/x-git-upload-pack-advertisement")
         if version == 2:
-            return v2_advertisement(object_format="sha1")
+            # What refs are is not the backend's to say, and git's own puts it where its client does not look for it.
+            features = [feature for feature in FETCH_FEATURES if feature != "ref-in-want"]
+            return v2_advertisement(object_format="sha1", features=features)
         return v0_advertisement(self._refs, object_format="sha1", version1=version == 1)
 
     def render_POST(self, request: Request) -> int:

@@ -62,7 +62,6 @@ V0_STRANGE = parse_command(encode_all([f"want {A} push-options".encode(), FLUSH]
         ("git-upload-pack", CLONE, Situation(ready=True, fetch_tried=True, wants_present=True), MIRROR),
         ("git-upload-pack", CLONE, Situation(ready=True, wants_present=True, refused=True), UPSTREAM),
         ("git-upload-pack", fetch(f"want {A}", "done", object_format="sha256"), READY, UPSTREAM),
-        ("git-upload-pack", fetch("want-ref refs/heads/main", "done"), READY, UPSTREAM),
         ("git-upload-pack", fetch(f"want {A}", "packfile-uris https"), READY, UPSTREAM),
         ("git-upload-pack", fetch(f"want {A}", "sideband-all"), READY, UPSTREAM),
         ("git-upload-pack", fetch(f"want {A}", "invented-tomorrow"), READY, UPSTREAM),

@@ -1,0 +1,129 @@
+"""``ref-in-want``: a client names the refs that it wants, and is told what they are (gitprotocol-v2(5)).
+
+So a ref that moves between a client's listing and its fetch is no error. What the refs are is said by the upstream's
+own listing, like in every other answer; the request goes on as one for these objects, so that it may be answered by
+whoever has them and shares its pack with everybody who wants the same. Only the section that tells the client of its
+refs is put into the answer, right before the pack: git's own server puts it before the shallow commits, where git's
+client takes it for a mistake.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from cachew.plumbing.errors import BadRequest
+from cachew.plumbing.pktline import DELIM, FLUSH, Decoder, Packet, encode, encode_all, text
+from cachew.plumbing.streams import PIECE, AnyRegion, FiledSource, MemoryRegion, Source
+
+WANT_REF = b"want-ref "
+_HEAD_LIMIT = 64 * 1024 * 1024
+_PACKFILE = b"000dpackfile\n"
+_LENGTH = 4
+
+
+def asked_for(command_body: Iterable[bytes], names: Mapping[str, str]) -> bytes:
+    """Return a request with the refs that it wants replaced by what they are.
+
+    :param command_body: the request in pieces (blocking to read).
+    :param names: the object id of every ref that it wants.
+    """
+    return b"".join(_replaced(command_body, names))
+
+
+def _replaced(body: Iterable[bytes], names: Mapping[str, str]) -> Iterator[bytes]:
+    decoder, told = Decoder(), set[str]()
+    for piece in body:
+        for packet in decoder.feed(piece):
+            line = text(packet) if isinstance(packet, bytes) else b""
+            if not line.startswith(WANT_REF):
+                yield encode_all([packet])
+                continue
+            oid = names[line.removeprefix(WANT_REF).decode("utf-8", "surrogateescape")]
+            if oid not in told:
+                told.add(oid)
+                yield encode(f"want {oid}\n".encode())
+
+
+def section(names: Mapping[str, str]) -> bytes:
+    """Return the section of an answer that says what the refs are, with what separates it from the next one."""
+    lines: list[Packet] = [f"{oid} {name}\n".encode("utf-8", "surrogateescape") for name, oid in names.items()]
+    return encode_all([b"wanted-refs\n", *lines, DELIM])
+
+
+def unknown(name: str) -> bytes:
+    """Return the answer to a request for a ref that there is not, in git's words."""
+    return encode_all([f"ERR unknown ref {name}".encode("utf-8", "surrogateescape"), FLUSH])
+
+
+class WithWantedRefs:
+    """An answer to a fetch with one more section in it.
+
+    :param source: the answer; goes with this.
+    :param wanted: the section.
+    :ivar added: by how many bytes it is longer, once it has begun.
+    """
+
+    def __init__(self, source: Source, wanted: bytes) -> None:
+        self._source, self._wanted = source, wanted
+        self._head: memoryview | None = None
+        self.added = 0
+
+    async def begin(self) -> None:
+        """Read as far as the pack begins; an answer without one stays as it is.
+
+        :raise BadRequest: when that is too far.
+        """
+        if self._head is not None:
+            return
+        head = bytearray()
+        position = 0
+        while True:
+            while (end := _end_of(head, position)) is not None and head[position:end] != _PACKFILE:
+                position = end
+            if end is not None:
+                self.added = len(self._wanted)
+                head[position:position] = self._wanted
+                break
+            piece = await self._source.read(PIECE)
+            if not piece:
+                break
+            head += piece
+            if len(head) > _HEAD_LIMIT:
+                raise BadRequest("the answer says too much before its pack")
+        self._head = memoryview(bytes(head))
+
+    async def read(self, size: int) -> bytes:
+        """Return the next bytes."""
+        await self.begin()
+        if self._head:
+            return bytes(self._next(size))
+        return await self._source.read(size)
+
+    async def region(self, limit: int) -> AnyRegion | None:
+        """Return where the next bytes lie."""
+        await self.begin()
+        if self._head:
+            return MemoryRegion(self._next(limit))
+        if isinstance(self._source, FiledSource):
+            return await self._source.region(limit)
+        piece = await self._source.read(min(limit, PIECE))
+        return MemoryRegion(memoryview(piece)) if piece else None
+
+    def _next(self, count: int) -> memoryview:
+        assert self._head is not None
+        taken, self._head = self._head[:count], self._head[count:]
+        return taken
+
+    def close(self) -> None:
+        """Let go of the answer."""
+        self._source.close()
+
+
+def _end_of(head: bytearray, position: int) -> int | None:
+    """Return where the packet at a position ends, None when it is not all there yet."""
+    digits = bytes(head[position : position + _LENGTH])
+    if len(digits) < _LENGTH:
+        return None
+    try:
+        length = max(int(digits, 16), _LENGTH)
+    except ValueError:
+        return None
+    return position + length if position + length <= len(head) else None
