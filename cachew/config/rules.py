@@ -10,7 +10,7 @@ from hmac import compare_digest
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, Protocol
 
-from cachew.mirrors.identity import CASE_MATTERS, Grammar, parse_decoded
+from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity, parse_decoded
 from cachew.plumbing.errors import BadPath, UnknownPath
 from cachew.plumbing.percent import decoded_text, lower
 
@@ -96,6 +96,38 @@ def _applies(rule: Rule, asked: Asked) -> bool:
         and (rule.header is None or _has(asked.headers, rule.header))
         and (rule.token is None or is_bearer(asked.headers.get("authorization", ""), rule.token))
     )
+
+
+def closes_redirect(rules: Sequence[Rule], source: Identity, target: Identity, grammar: Grammar) -> bool:
+    """Say whether a redirect from one repository to another may lead anybody past a rule.
+
+    What a redirect leads to is shared by clients of all kinds, so it is enough that some client who may ask for the one
+    may not ask for the other.
+
+    :param source: what was asked for.
+    :param target: what it was redirected to.
+    :param grammar: how repositories are named.
+    """
+    let_by = False
+    for rule in rules:
+        at_source, at_target = _concerns(rule, source, grammar), _concerns(rule, target, grammar)
+        if rule.action == "deny" and at_target and (let_by or not at_source):
+            return True
+        if rule.action == "allow" and at_target and not (rule.cidr or rule.method or rule.header or rule.token):
+            return False
+        let_by = let_by or (rule.action == "allow" and at_source and not at_target)
+    return False
+
+
+def _concerns(rule: Rule, identity: Identity, grammar: Grammar) -> bool:
+    """Say whether a rule's path is a repository's, above it or below it."""
+    if rule.path is None:
+        return True
+    place = f"/git/{identity.host}/{identity.path}"
+    if _below(Asked(None, "GET", f"{place}/info/refs", {}, grammar), rule.path):
+        return True
+    wanted = decoded_text(rule.path)
+    return _begins(lower(wanted), lower(place)) if grammar.ignores_case(identity.host) else _begins(wanted, place)
 
 
 def is_bearer(authorization: str, token: Secret) -> bool:

@@ -7,7 +7,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cachew.config.grammar import grammar_of
+from cachew.config.rules import closes_redirect
 from cachew.config.settings import GitHubAppCredential, Settings, Upstream
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import BadPath, UnknownPath
 from cachew.plumbing.threads import Threads
 from cachew.server.credentials import make_credentials
 from cachew.server.environment import Environment
@@ -19,6 +22,7 @@ from cachew.upstream.credentials import Credentials
 from cachew.upstream.hosts import ANY, Hosts, origin
 from cachew.upstream.pinned_addresses import Pins
 from cachew.upstream.proxies import CredentialsFile, GitRoutes, Proxies, Proxy, no_credentials
+from cachew.upstream.redirects import Objection
 from cachew.upstream.remote import Remotes
 
 
@@ -54,20 +58,6 @@ def make_upstream(runtime: Runtime) -> UpstreamParts:
             if upstream.ca_file
         },
     )
-    client = UpstreamClient(
-        reactor=reactor,
-        agents=agents,
-        hosts=hosts,
-        backoff=Backoff(seconds=reactor.seconds, random=random.random),
-        metrics=runtime.metrics,
-        timeouts=Timeouts(
-            connect=settings.git.connect_timeout,
-            check=settings.git.ref_check_timeout,
-            first_byte=settings.git.first_byte_timeout,
-            idle=settings.git.idle_timeout,
-        ),
-        listing_limit=settings.git.max_listing,
-    )
     credentials = make_credentials(
         settings.credentials,
         agent=agents.pooled,
@@ -78,10 +68,55 @@ def make_upstream(runtime: Runtime) -> UpstreamParts:
         environment=_of_commands(runtime.environment),
         ignores_case=_ignores_case(settings.upstreams),
     )
+    client = UpstreamClient(
+        reactor=reactor,
+        agents=agents,
+        hosts=hosts,
+        objection=redirect_objection(settings, hosts),
+        may_see=credentials.may_see,
+        backoff=Backoff(seconds=reactor.seconds, random=random.random),
+        metrics=runtime.metrics,
+        timeouts=Timeouts(
+            connect=settings.git.connect_timeout,
+            check=settings.git.ref_check_timeout,
+            first_byte=settings.git.first_byte_timeout,
+            idle=settings.git.idle_timeout,
+        ),
+        listing_limit=settings.git.max_listing,
+    )
     pins = Pins(reactor=reactor, hosts=hosts, timeout=settings.git.connect_timeout)
     routes = GitRoutes(proxies=proxies, pins=pins)
     remotes = Remotes(url_for=hosts.url_for, client=client, credentials=credentials, pins=routes)
     return UpstreamParts(client, credentials, remotes, agents.stop)
+
+
+def redirect_objection(settings: Settings, hosts: Hosts) -> Objection:
+    """Return what judges the target of a redirect as a request for that name would be judged."""
+    grammar, access = grammar_of(settings.upstreams), settings.access
+
+    def named(url: str) -> set[Identity]:
+        return {grammar.from_decoded(f"{host}/{path}") for host, path in hosts.names_of(url)}
+
+    def objection(source: str, target: str) -> str | None:
+        try:
+            sources, targets = named(source), named(target)
+        except (BadPath, UnknownPath):
+            return "redirected to an address that is no repository's"
+        if not targets - sources:
+            return None
+        if access.opa_url is not None:
+            return "redirected to another repository, which the policy server was not asked about; use its new address"
+        pairs = [(one, other) for one in sources for other in _best_of(targets, one.host)]
+        if any(closes_redirect(access.rule, one, other, grammar) for one, other in pairs):
+            return "redirected to a repository that a rule of this server closes"
+        return None
+
+    return objection
+
+
+def _best_of(targets: set[Identity], host: str) -> set[Identity]:
+    """Return the names that begin with a host, where there are any."""
+    return {one for one in targets if one.host == host} or targets
 
 
 def _ignores_case(upstreams: Mapping[str, Upstream]) -> Callable[[str], bool]:

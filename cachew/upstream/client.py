@@ -23,7 +23,7 @@ from cachew.upstream.decoding import codings_of
 from cachew.upstream.exchange import Exchange, raw
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities, Listing
-from cachew.upstream.redirects import Moves, same_origin, split_operation
+from cachew.upstream.redirects import MaySee, Moves, Objection, Redirects, no_objection, same_origin, split_operation
 from cachew.upstream.refcheck import RefCheck, RefChecks
 from cachew.upstream.storage import follow_storage, may_hold, name_of
 
@@ -73,7 +73,9 @@ class UpstreamClient:
 
     :param reactor: where time comes from.
     :param agents: how requests are sent.
-    :param hosts: says where redirects may lead.
+    :param hosts: says where redirects may lead, together with the following two.
+    :param objection: why what was asked for at one URL must not come from another, None when it may.
+    :param may_see: whether a credential that is shown at one place of a host may be shown at another.
     :param backoff: says when an upstream is to be left alone.
     :param metrics: counts requests.
     :param timeouts: how long upstreams are waited for.
@@ -86,16 +88,21 @@ class UpstreamClient:
         reactor: Any,
         agents: Agents,
         hosts: Hosts,
+        objection: Objection = no_objection,
+        may_see: MaySee = lambda credential, url: True,
         backoff: Backoff,
         metrics: Metrics,
         timeouts: Timeouts = Timeouts(),
         listing_limit: int = LISTING_LIMIT,
     ) -> None:
-        self._reactor, self._backoff, self._hosts, self._timeouts = reactor, backoff, hosts, timeouts
-        self._exchange = Exchange(reactor=reactor, agents=agents, hosts=hosts, metrics=metrics, idle=timeouts.idle)
+        self._reactor, self._backoff, self._timeouts = reactor, backoff, timeouts
+        self._redirects = redirects = Redirects(hosts, objection, may_see)
+        self._exchange = Exchange(
+            reactor=reactor, agents=agents, redirects=redirects, metrics=metrics, idle=timeouts.idle
+        )
         self._moves = Moves()
         self._checks = RefChecks(
-            exchange=self._exchange, moves=self._moves, seconds=timeouts.check, limit=listing_limit
+            exchange=self._exchange, redirects=redirects, moves=self._moves, seconds=timeouts.check, limit=listing_limit
         )
 
     # ref checks
@@ -169,7 +176,7 @@ class UpstreamClient:
             self._moves.note(base, credential, split_operation(final)[0])
         else:
             final = self._moves.resolve(base, credential) + operation
-            kept += headers_of(credential) if same_origin(url, final) else []
+            kept += headers_of(self._redirects.shown(credential, url, final))
             response = await self._exchange.pass_on(method, final, kept, body, length, seconds=seconds)
         source = self._exchange.body_of(base, response)
         received = raw(response.headers)
@@ -184,7 +191,7 @@ class UpstreamClient:
 
         :param home: the repository's URL.
         """
-        return may_hold(href, home=home, hosts=self._hosts)
+        return may_hold(href, home=home, redirects=self._redirects)
 
     async def download(self, href: str, headers: Sequence[tuple[bytes, bytes]], *, home: str) -> UpstreamResponse:
         """Get a whole object from where an upstream says that it is.
@@ -200,7 +207,7 @@ class UpstreamClient:
             href,
             [*http.for_storage(headers), _AS_IT_IS],
             seconds=self._timeouts.first_byte,
-            follow=lambda url, to: follow_storage(current=url, location=to, home=home, hosts=self._hosts),
+            follow=lambda url, to: follow_storage(current=url, location=to, home=home, redirects=self._redirects),
         )
         name, received = name_of(final), raw(response.headers)
         source = self._exchange.body_of(name, response)

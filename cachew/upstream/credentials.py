@@ -5,13 +5,18 @@ path segments. git gets it through the environment of one child process, bound t
 redirect, submodule or `.lfsconfig` takes it elsewhere; it never is in an argument, a file or a URL.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from cachew.plumbing.errors import CredentialUnavailable
 from cachew.plumbing.percent import decoded_text, lower
 from cachew.upstream.hosts import origin
+
+_REMEMBERED = 10_000
+"""The server's own credentials that are known again."""
 
 
 class CredentialSource(Protocol):
@@ -47,6 +52,7 @@ class Credentials:
         ignores_case: Callable[[str], bool] = lambda url: False,
     ) -> None:
         self._ignores_case = ignores_case
+        self._given: OrderedDict[bytes, frozenset[str]] = OrderedDict()
         self._sources = sorted(sources, key=lambda pair: len(_segments(pair[0])), reverse=True)
 
     async def header_for(self, url: str) -> str | None:
@@ -55,13 +61,14 @@ class Credentials:
         :raise CredentialUnavailable: when it can't be had at present.
         """
         failure: CredentialUnavailable | None = None
-        for source in self._covering(url):
+        for prefix, source in self._covering(url):
             try:
                 header = await source.header_for(url)
             except CredentialUnavailable as error:
                 failure = failure or error
                 continue
             if header is not None:
+                self._note(header, prefix)
                 return header
         if failure is not None:
             raise failure
@@ -73,7 +80,7 @@ class Credentials:
         :param refused: that one; a client's own is none of ours.
         :return: None when there is no other.
         """
-        kept = [source for source in self._covering(url) if isinstance(source, Renewable)]
+        kept = [source for _, source in self._covering(url) if isinstance(source, Renewable)]
         for source in kept:
             source.forget(url, refused)
         try:
@@ -82,10 +89,25 @@ class Credentials:
             return None
         return None if header == refused else header
 
-    def _covering(self, url: str) -> Iterator[CredentialSource]:
+    def _covering(self, url: str) -> Iterator[tuple[str, CredentialSource]]:
         for prefix, source in self._sources:
             if covers(prefix, url, ignore_case=self._ignores_case(url)):
-                yield source
+                yield prefix, source
+
+    def _note(self, header: str, prefix: str) -> None:
+        digest = _digest(header)
+        self._given[digest] = self._given.pop(digest, frozenset()) | {prefix}
+        while len(self._given) > _REMEMBERED:
+            self._given.popitem(last=False)
+
+    def may_see(self, credential: str, url: str) -> bool:
+        """Whether a credential may be shown at a URL of its host: one of the server's own only below its prefix.
+
+        :param credential: as :mod:`cachew.upstream.clientcredential` writes it, whoever it is of.
+        """
+        prefixes = self._given.get(_digest(credential.partition("\n")[0]))
+        ignore_case = self._ignores_case(url)
+        return prefixes is None or any(covers(prefix, url, ignore_case=ignore_case) for prefix in prefixes)
 
     async def git_environment(self, url: str, environment: Mapping[str, str] | None = None) -> Mapping[str, str]:
         """Return what to add to a git child's environment so that it has the credential for ``url`` and no other.
@@ -108,6 +130,10 @@ class Credentials:
             added[f"GIT_CONFIG_KEY_{index}"] = f"http.{place}.extraHeader"
             added[f"GIT_CONFIG_VALUE_{index}"] = value
         return added
+
+
+def _digest(header: str) -> bytes:
+    return sha256(header.encode("utf-8", "surrogateescape")).digest()
 
 
 def covers(prefix: str, url: str, *, ignore_case: bool = False) -> bool:

@@ -21,8 +21,7 @@ from cachew.upstream.bodies import SourceBody, Watch, response_source
 from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.decoding import codings_of, decoded
 from cachew.upstream.failures import explain, may_be_stale
-from cachew.upstream.hosts import Hosts
-from cachew.upstream.redirects import CODES, MOST, follow, same_origin, split_operation
+from cachew.upstream.redirects import CODES, MOST, Redirects, same_origin, split_operation
 from cachew.upstream.storage import name_of
 
 
@@ -31,13 +30,13 @@ class Exchange:
 
     :param reactor: where time comes from.
     :param agents: how requests are sent.
-    :param hosts: says where redirects may lead.
+    :param redirects: says where redirects may lead.
     :param metrics: counts requests.
     :param idle: seconds to wait for the next piece of a response.
     """
 
-    def __init__(self, *, reactor: Any, agents: Agents, hosts: Hosts, metrics: Metrics, idle: float) -> None:
-        self._reactor, self._agents, self._hosts, self._metrics = reactor, agents, hosts, metrics
+    def __init__(self, *, reactor: Any, agents: Agents, redirects: Redirects, metrics: Metrics, idle: float) -> None:
+        self._reactor, self._agents, self._redirects, self._metrics = reactor, agents, redirects, metrics
         self._idle = idle
 
     async def get_following(
@@ -51,6 +50,7 @@ class Exchange:
         :raise UpstreamUnreachable: when there is none, or a redirect that must not be followed.
         :raise UpstreamTimeout: when it does not begin in time.
         """
+        asked = url
         for _ in range(MOST + 1):
             shown = [*headers, *headers_of(credential)]
             response = await self._send(self._agents.pooled, b"GET", url, shown, None, None, seconds)
@@ -59,8 +59,8 @@ class Exchange:
                 return response, url
             self.discard(url, response)
             location = (http.first(raw(response.headers), b"location") or b"").decode("latin-1")
-            target = follow(current=url, location=location, hosts=self._hosts)
-            credential = credential if same_origin(url, target) else None
+            target = self._redirects.follow(asked=asked, current=url, location=location)
+            credential = self._redirects.shown(credential, url, target)
             url = target
         raise UpstreamUnreachable(split_operation(url)[0], f"redirected more than {MOST} times")
 

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from urllib.parse import SplitResult, urlsplit
 
 from cachew.plumbing.errors import UnknownPath
-from cachew.plumbing.percent import encoded_path
+from cachew.plumbing.percent import decoded_text, encoded_path
 
 ANY = "*"
 """The entry that admits every public host name."""
@@ -125,17 +125,29 @@ class Hosts:
         raise UnknownPath(f"host {host} is not among the configured upstreams")
 
     def admits(self, url: str) -> bool:
-        """Whether a URL that an upstream redirects to lies at an admitted host."""
+        """Whether a URL that an upstream redirects to is one that clients could ask for."""
+        return bool(self.names_of(url))
+
+    def names_of(self, url: str) -> list[tuple[str, str]]:
+        """Return what clients call the repository at a URL: pairs of host and path, none when they have no name for it.
+
+        :param url: the repository's URL, with or without ``.git``.
+        """
         try:
-            where = origin(url)
-            parts = urlsplit(url)
+            where, parts = origin(url), urlsplit(url)
         except ValueError:
-            return False
-        if where in self._origins:
-            return True
-        netloc = _netloc(parts)
+            return []
+        found = [(host, path) for host, base in self._urls.items() if base and (path := _below(base, where, parts))]
+        netloc, path = _netloc(parts), _path_of(parts.path)
         listed = netloc in self._urls and not self._urls[netloc]
-        return parts.scheme == "https" and (listed or (self._any and _is_public_netloc(netloc)))
+        public = self._any and netloc not in self._urls and _is_public_netloc(netloc)
+        return [*found, (netloc, path)] if parts.scheme == "https" and path and (listed or public) else found
+
+    def lists(self, url: str) -> bool:
+        """Whether a URL lies at the place of an upstream that the operator names."""
+        scheme, host, port = where = origin(url)
+        named = host if port == DEFAULT_PORTS["https"] else f"{host}:{port}"
+        return where in self._origins or (scheme == "https" and named in self._urls and not self._urls[named])
 
     def withholds(self, host: str, port: int) -> bool:
         """Whether a host is an address that must not be connected to, whoever resolves what is none."""
@@ -144,6 +156,17 @@ class Hosts:
     def may_be_private(self, host: str, port: int) -> bool:
         """Whether the operator named this very host and port in a URL, so that its address is their word."""
         return any(host.lower() == name and port == at for _, name, at in self._origins | self._others)
+
+
+def _below(base: str, where: tuple[str, str, int], parts: SplitResult) -> str:
+    """Return the path of a repository below a base URL, nothing when it doesn't lie there."""
+    root = urlsplit(base).path.rstrip("/") + "/"
+    inside = origin(base) == where and parts.path.startswith(root)
+    return _path_of(parts.path.removeprefix(root)) if inside else ""
+
+
+def _path_of(path: str) -> str:
+    return "/".join(map(decoded_text, path.strip("/").removesuffix(".git").split("/")))
 
 
 def _netloc(parts: SplitResult) -> str:

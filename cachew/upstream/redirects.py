@@ -1,11 +1,15 @@
 """Which redirects of an upstream are followed, and where repositories have moved (pure).
 
 Only the answer to `info/refs` may redirect, as in git itself: the new address must end in the same tail, so that the
-repository's base can be told from it. Where it led is remembered for the requests that follow with the same
-credentials, since `git-upload-pack` and pushes can't be redirected once their body is under way.
+repository's base can be told from it. What it leads to is judged as if it had been asked for by name: a redirect is no
+way past a rule, and no credential goes along to where it would not have gone. Where it led is remembered for the
+requests that follow with the same credentials, since `git-upload-pack` and pushes can't be redirected once their body
+is under way.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import urljoin, urlsplit
 
@@ -17,6 +21,54 @@ MOST = 3
 """How many redirects are followed."""
 
 _MARKS = ("/info/refs?service=", "/git-upload-pack", "/git-receive-pack", "/info/lfs/")
+
+
+Objection = Callable[[str, str], str | None]
+"""``objection(source, target)``: why what was asked for at one URL must not come from another, None when it may."""
+
+MaySee = Callable[[str, str], bool]
+"""``may_see(credential, url)``: whether a credential that is shown at one place of a host may be shown at another."""
+
+
+def no_objection(source: str, target: str) -> str | None:
+    """Let every admitted place stand for every other."""
+    return None
+
+
+@dataclass(frozen=True)
+class Redirects:
+    """Judges where upstreams redirect to.
+
+    :param hosts: which places are upstreams.
+    :param objection: the operator's rules.
+    :param may_see: which credentials are for which places of their host.
+    """
+
+    hosts: Hosts
+    objection: Objection = no_objection
+    may_see: MaySee = lambda credential, url: True
+
+    def follow(self, *, asked: str, current: str, location: str) -> str:
+        """Return where a redirect of `info/refs` leads.
+
+        :param asked: the URL that was asked for first.
+        :param current: the URL that has redirected.
+        :param location: the ``Location`` that it answered.
+        :raise UpstreamUnreachable: when it must not be followed.
+        """
+        target = follow(current=current, location=location, hosts=self.hosts)
+        source = split_operation(asked)[0]
+        reason = self.objection(source, split_operation(target)[0])
+        if reason:
+            raise UpstreamUnreachable(source, reason)
+        return target
+
+    def shown(self, credential: str | None, source: str, target: str) -> str | None:
+        """Return what of a credential is shown where a redirect has led; it never leaves its origin."""
+        if credential is None or not same_origin(source, target):
+            return None
+        source, target = split_operation(source)[0], split_operation(target)[0]
+        return credential if source == target or self.may_see(credential, target) else None
 
 
 def split_operation(url: str) -> tuple[str, str]:
@@ -57,7 +109,7 @@ def _objection(current: str, tail: str, target: str, hosts: Hosts) -> str | None
     parts = urlsplit(target)
     if parts.username is not None or parts.password is not None or parts.fragment:
         return "redirected to an address with credentials or a fragment in it"
-    if not hosts.admits(target):
+    if not hosts.admits(split_operation(target)[0]):
         return "redirected to a host that is not among the configured upstreams"
     if current.startswith("https:") and parts.scheme != "https":
         return "redirected from https to http"

@@ -26,7 +26,7 @@ from cachew.upstream.listing import (
     RemoteError,
     ls_refs_request,
 )
-from cachew.upstream.redirects import Moves, same_origin, split_operation
+from cachew.upstream.redirects import Moves, Redirects, split_operation
 
 _REFUSAL_TEXT = 4096
 _INFO_REFS = "/info/refs?service=git-upload-pack"
@@ -51,13 +51,15 @@ class RefChecks:
     """Makes ref checks.
 
     :param exchange: sends requests.
+    :param redirects: says what is shown where a redirect has led.
     :param moves: where repositories have moved, which is noted here.
     :param seconds: how long each request may take to be answered.
     :param limit: the largest ref listing, in bytes after decompression.
     """
 
-    def __init__(self, *, exchange: Exchange, moves: Moves, seconds: float, limit: int) -> None:
-        self._exchange, self._moves, self._seconds, self._limit = exchange, moves, seconds, limit
+    def __init__(self, *, exchange: Exchange, redirects: Redirects, moves: Moves, seconds: float, limit: int) -> None:
+        self._exchange, self._redirects, self._moves = exchange, redirects, moves
+        self._seconds, self._limit = seconds, limit
 
     async def run(self, check: RefCheck) -> tuple[Listing, Capabilities]:
         """Make one.
@@ -103,7 +105,7 @@ class RefChecks:
 
     async def _ls_refs(self, check: RefCheck, capabilities: Capabilities) -> Listing:
         base = capabilities.base_url
-        authorization = check.authorization if same_origin(check.url, base) else None
+        authorization = self._redirects.shown(check.authorization, check.url, base)
         body = ls_refs_request(capabilities, check.prefixes)
         headers = [
             *_headers("application/x-git-upload-pack-result"),
