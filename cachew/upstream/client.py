@@ -124,7 +124,7 @@ class UpstreamClient:
         :param known: what an earlier call returned, which saves a request with upstreams that speak v2.
         :param before: an earlier listing, most of which may come again; it costs less to read then.
         :return: the listing, and what to pass as ``known`` next time.
-        :raise UpstreamRefused: when it answers 401, 403, 404 or another 4xx.
+        :raise UpstreamRefused: when it answers 401, 403, 404, 410 or 451.
         :raise UpstreamBusy: when it answers 429 or 5xx, or has done so and is still to be left alone.
         :raise UpstreamUnreachable: when there is no answer, or none that is git's.
         :raise UpstreamTimeout: when it takes longer than ``timeouts.check``.

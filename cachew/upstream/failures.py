@@ -1,5 +1,7 @@
 """What went wrong between here and an upstream, in the house's own terms (pure)."""
 
+from http import HTTPStatus
+
 from OpenSSL import SSL
 from twisted.internet import error
 from twisted.internet.defer import CancelledError
@@ -8,10 +10,17 @@ from twisted.web.client import RequestGenerationFailed, RequestTransmissionFaile
 from twisted.web.client import ResponseFailed as _ResponseFailed
 
 from cachew.plumbing.errors import CachewError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
+from cachew.upstream import headers as http
 from cachew.upstream.hosts import AddressRefused
 from cachew.upstream.listing import MalformedListing, RemoteError
 from cachew.upstream.tunnel import ProxyRefused
 
+REFUSALS = frozenset({
+    HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE,
+    HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS,
+})  # fmt: skip
+"""The statuses by which a host refuses a repository to somebody; any other 4xx is of something in between."""
+_FOR_PEOPLE = ("text/html", "application/xhtml+xml")
 _WRAPPERS = (RequestTransmissionFailed, ResponseNeverReceived, RequestGenerationFailed, _ResponseFailed)
 _NOT_FOUND = ("not found", "not exported", "does not exist", "no such repository")
 _DENIED = ("denied", "permission", "unauthorized", "forbidden", "authentication", "not allowed")
@@ -33,6 +42,20 @@ def was_cancelled(failure: BaseException) -> bool:
 def may_be_stale(failure: BaseException) -> bool:
     """Whether a kept connection may have been closed just when it was used, so that trying again makes sense."""
     return isinstance(failure, (RequestTransmissionFailed, ResponseNeverReceived)) and not was_cancelled(failure)
+
+
+def is_page_of_limit(status: int, headers: http.RawHeaders) -> bool:
+    """Whether a 403 says that somebody asks too much, or is a page for people, and so says nothing about rights.
+
+    Hosts refuse git with a challenge or in plain text; a rate limit's 403 has its headers, or comes in HTML from
+    whatever stands before the host.
+    """
+    if status != HTTPStatus.FORBIDDEN:
+        return False
+    spent = http.first(headers, b"x-ratelimit-remaining") or http.first(headers, b"ratelimit-remaining") or b""
+    if http.first(headers, b"retry-after") is not None or spent.strip() == b"0":
+        return True
+    return http.media_type(headers) in _FOR_PEOPLE and http.first(headers, b"www-authenticate") is None
 
 
 def explain(upstream: str, failure: Exception) -> Exception:

@@ -17,7 +17,7 @@ from cachew.upstream import headers as http
 from cachew.upstream.advertisement import AdvertisementParser
 from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.exchange import Exchange, raw
-from cachew.upstream.failures import explain_answer
+from cachew.upstream.failures import REFUSALS, explain_answer, is_page_of_limit
 from cachew.upstream.listing import (
     Capabilities,
     Listing,
@@ -132,10 +132,9 @@ class RefChecks:
 async def _require_success(url: str, status: int, headers: http.RawHeaders, source: Source) -> None:
     if status == 200:
         return
-    wait = http.retry_after(headers)
-    if status == 429 or status >= 500 or (status == 403 and wait is not None):
-        raise UpstreamBusy(url, f"answered {status}", status=status, retry_after=wait)
-    if not 400 <= status < 500 or status == 408:
+    if status == 429 or status >= 500 or is_page_of_limit(status, headers):
+        raise UpstreamBusy(url, f"answered {status}", status=status, retry_after=http.retry_after(headers))
+    if status not in REFUSALS:
         raise UpstreamUnreachable(url, f"answered {status} to a ref check")
     text = await read_start(source, _REFUSAL_TEXT)
     raise UpstreamRefused(url, status=status, headers=http.of_refusal(headers), body=text)

@@ -7,6 +7,7 @@ that refuses does so before the first byte has left, so that another can be aske
 import hashlib
 import uuid
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,7 +20,7 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.refs import RefState, of_listing
 from cachew.plumbing.child import Child
-from cachew.plumbing.errors import CachewError, UpstreamBusy, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.errors import CachewError, UpstreamBusy, UpstreamError, UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
 from cachew.plumbing.streams import FileSource, Source, owned, read_start
@@ -28,7 +29,8 @@ from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.packkey import mark, pack_key
 from cachew.smarthttp.request import Fetch
 from cachew.smarthttp.wantedrefs import WithWantedRefs
-from cachew.upstream.client import UpstreamClient
+from cachew.upstream.client import UpstreamClient, UpstreamResponse
+from cachew.upstream.headers import retry_after
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
 from cachew.upstream.useragent import agent_key
@@ -43,6 +45,14 @@ _REPLACED = "the mirror has been replaced"
 
 class MirrorRefused(CachewError):
     """The mirror's upload-pack does not serve a request, for the request's sake or its own; nothing has been sent."""
+
+
+def _in_trouble(url: str, response: UpstreamResponse) -> UpstreamError:
+    """Return what to raise for an answer that neither serves the client nor refuses it."""
+    reason, status = f"answered {response.status} to a fetch", response.status
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return UpstreamBusy(url, reason, status=status, retry_after=retry_after(response.headers))
+    return UpstreamUnreachable(url, reason)
 
 
 async def _doubt_if_it_fails(mirror: Mirror, child: Child) -> None:
@@ -180,7 +190,9 @@ class Packs:
         )
         with owned(response.source):
             kept = {name.lower(): value for name, value in response.headers}
-            if response.status != 200:
+            if response.status != HTTPStatus.OK and not 400 <= response.status < 500:
+                raise _in_trouble(url, response)
+            if response.status != HTTPStatus.OK:
                 words = await read_start(response.source, _REFUSAL_TEXT)
                 raise UpstreamRefused(url, status=response.status, headers=response.headers, body=words)
             if kept.get(b"content-type", b"").split(b";")[0].strip() != _RESULT or b"content-encoding" in kept:

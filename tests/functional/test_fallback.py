@@ -21,6 +21,7 @@ from tests.http.wire import Response
 
 URL = "https://git.example/org/repo"
 INFO, POST = "info/refs?service=git-upload-pack", "git-upload-pack"
+V2 = "Git-Protocol: version=2"
 FETCH_TYPE = "Content-Type: application/x-git-upload-pack-request"
 DELIM = b"0001"
 
@@ -99,6 +100,36 @@ async def test_one_clients_refusal_is_never_anothers_pack(upstream: Upstream, st
     refused, served = await first, await second
     assert refused.status == status
     assert served.status == 200 and b"PACK" in served.body and "www-authenticate" not in served.headers
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("status", "told"), [(204, 502), (206, 502), (304, 502), (500, 503), (501, 503)])
+async def test_an_upstream_in_trouble_is_told_of_as_such(
+    upstream: Upstream, start: Start, status: int, told: int
+) -> None:
+    """A status that neither serves nor refuses a passed-on fetch is not the client's to see; the reason names it."""
+    repositories.make_repository(upstream.path("org/repo"))
+    cachew = await start()
+    await cachew.mirrored("org/repo")
+    upstream.misbehave(Refuse(status), kind="pack")
+    body = pkt(b"command=fetch", b"object-format=sha1", DELIM, b"want " + b"c" * 40, b"done")
+    answer = await ask(reactor, cachew.url, "POST", f"/git/git.example/org/repo/{POST}", V2, FETCH_TYPE, body=body)
+    assert (answer.status, f"answered {status} to a fetch".encode() in answer.body) == (told, True)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_rate_limits_page_leaves_public_clients_what_is_mirrored(upstream: Upstream, start: Start) -> None:
+    """A 403 in HTML is a host in trouble: everybody goes on being served of the mirror, marked stale."""
+    repositories.make_repository(upstream.path("org/repo"))
+    cachew = await start('[git]\nref-check-interval = "0s"\n')
+    await cachew.mirrored("org/repo")
+    assert (await ask(reactor, cachew.url, "GET", f"/git/git.example/org/repo/{INFO}")).status == 200
+    await cachew.quiet()
+    for status, headers in ((403, (("Content-Type", "text/html"),)), (407, ()), (418, ())):
+        upstream.misbehave(Refuse(status, headers, b"<html>slow down"))
+        answer = await ask(reactor, cachew.url, "GET", f"/git/git.example/org/repo/{INFO}")
+        assert (answer.status, "warning" in answer.headers) == (200, True), status
+        upstream.behave()
 
 
 async def asked(cachew: Cachew, method: str, operation: str, authorization: str, body: bytes = b"") -> Response:

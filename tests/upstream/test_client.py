@@ -126,6 +126,33 @@ def test_refused(upstream: Any, client: UpstreamClient, status: int) -> None:
     assert "c2VjcmV0" not in str(caught.value)
 
 
+@pytest.mark.parametrize("headers", [{"Content_Type": "text/html"}, {"X_RateLimit_Remaining": "0"}])
+def test_page_of_a_rate_limit(upstream: Any, client: UpstreamClient, headers: dict[str, str]) -> None:
+    """A 403 that is a page for people, or says that the rate is spent, says nothing about rights."""
+    upstream.say(403, b"<html>slow down", **headers)
+    with pytest.raises(UpstreamBusy) as caught:
+        result_of(client.list_refs(URL))
+    assert (caught.value.status, caught.value.retry_after) == (403, None)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Content_Type": "text/plain"}, {"Content_Type": "text/html", "WWW_Authenticate": "Basic"}]
+)
+def test_plain_or_challenging_403(upstream: Any, client: UpstreamClient, headers: dict[str, str]) -> None:
+    """A 403 in text, or in HTML with a challenge, is a refusal as git would take it."""
+    upstream.say(403, b"denied", **headers)
+    with pytest.raises(UpstreamRefused):
+        result_of(client.list_refs(URL))
+
+
+@pytest.mark.parametrize("status", [400, 402, 407, 413, 418, 421])
+def test_of_something_in_between(upstream: Any, client: UpstreamClient, status: int) -> None:
+    """A 4xx by which no host refuses git is an upstream in trouble, whose mirror is served."""
+    upstream.say(status, b"a proxy's own affair", Content_Type="text/plain")
+    with pytest.raises(UpstreamUnreachable, match=f"answered {status}"):
+        result_of(client.list_refs(URL))
+
+
 def test_captive_portal(upstream: Any, client: UpstreamClient) -> None:
     """A success that is not git's is no listing."""
     upstream.say(200, b"<html>please log in", Content_Type="text/html; charset=utf-8")
