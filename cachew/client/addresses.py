@@ -58,6 +58,10 @@ def parse_server(url: str) -> str:
     _refuse_credentials(parts)
     if any(c.isspace() or not c.isprintable() for c in url):
         raise BadUsage(f"{url!r} is not the URL of a server", "It holds a blank, a line break or a control character.")
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError as error:
+        raise BadUsage(f"{parts.hostname!r} is no host name", "Its labels have 1 to 63 characters each.") from error
     return url.rstrip("/")
 
 

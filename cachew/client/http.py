@@ -91,7 +91,7 @@ class Http:
                 raise refusal(answer, url)
             try:
                 return json.loads(answer.read(_JSON_LIMIT))
-            except (ValueError, *BROKEN) as error:
+            except (ValueError, RecursionError, *BROKEN) as error:
                 raise ClientError(f"{url} did not answer with JSON: {error}") from error
 
 

@@ -74,7 +74,13 @@ def test_refuses_what_names_no_repository(url: str) -> None:
 def test_checks_the_server() -> None:
     """A server's URL loses its trailing slash; what is no URL of a server is refused."""
     assert parse_server("http://cachew.example:8080/") == "http://cachew.example:8080"
-    for url in ("cachew.example", "ftp://cachew.example", "http://u:p@cachew.example", "http://"):
+    for url in (
+        "cachew.example",
+        "ftp://cachew.example",
+        "http://u:p@cachew.example",
+        "http://",
+        f"http://{'a' * 64}.example",
+    ):
         with pytest.raises(BadUsage):
             parse_server(url)
 

@@ -69,6 +69,9 @@ def test_lists_and_counts(parts: Parts, objects: Objects) -> None:
     for call in (objects.stats, objects.namespaces):
         with pytest.raises(ClientError):
             call()
+    parts.server.answers["/api/v1/stats"] = (200, b"[" * 100_000)
+    with pytest.raises(ClientError, match="did not answer with JSON"):
+        objects.stats()
     parts.server.answers["/api/v1/stats"] = (401, {})
     with pytest.raises(ServerRefused, match="401"):
         objects.stats()

@@ -66,7 +66,7 @@ class CachewServer:
     """The server's state.
 
     :param objects: by path.
-    :param answers: JSON answers of POSTs by path: ``(status, value)``.
+    :param answers: JSON answers of POSTs by path: ``(status, value)``; bytes are sent as they are.
     :param repositories: bare repositories for git, by the path before ``/info/refs`` or ``/git-upload-pack``.
     """
 
@@ -244,7 +244,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path not in self.state.answers:
             return False
         status, value = self.state.answers[self.path]
-        self._answer(status, {"Content-Type": "application/json"}, json.dumps(value).encode() if value else b"")
+        body = value if isinstance(value, bytes) else json.dumps(value).encode() if value else b""
+        self._answer(status, {"Content-Type": "application/json"}, body)
         return True
 
     def _git(self, body: bytes) -> bool:
