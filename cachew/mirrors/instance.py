@@ -62,6 +62,7 @@ class State:
     :param object_format: ``sha1`` or ``sha256``.
     :param tips: some of the object ids that were listed last.
     :param trouble: whether one of the voices was refused since.
+    :param base: where the repository was found when it was listed last; empty for its own address.
     :param began: when it began, in epoch seconds.
     """
 
@@ -70,6 +71,7 @@ class State:
     object_format: str = "sha1"
     tips: tuple[str, ...] = ()
     trouble: Trouble = Trouble.NONE
+    base: str = ""
     began: float = 0.0
 
     @property
@@ -85,6 +87,7 @@ class State:
             "object-format": self.object_format,
             "tips": list(self.tips),
             "trouble": self.trouble.value,
+            "base": self.base,
             "began": self.began,
         }
 
@@ -98,6 +101,7 @@ class State:
                 str(fields["object-format"]),
                 tuple(map(str, fields["tips"])),
                 Trouble(fields["trouble"]),
+                str(fields["base"]),
                 float(fields["began"]),
             )
         except (KeyError, TypeError, ValueError):
@@ -148,13 +152,13 @@ def gone_on(state: State, voice: Voice, listing: Listing) -> State:
     """Return what is known of an instance that goes on with a listing."""
     voices = state.voices if voice is Voice.CLIENT else state.voices | {voice}
     tips = state.tips if overlap(state.tips, listing.oids()) * 2 > len(state.tips) else tips_of(listing)
-    return replace(state, voices=voices, tips=tips, trouble=Trouble.NONE)
+    return replace(state, voices=voices, tips=tips, trouble=Trouble.NONE, base=listing.base)
 
 
 def begun(id: str, voice: Voice, listing: Listing, now: float) -> State:
     """Return what is known of an instance that begins with a listing."""
     voices = frozenset({voice} - {Voice.CLIENT})
-    return State(id, voices, listing.object_format, tips_of(listing), Trouble.NONE, now)
+    return State(id, voices, listing.object_format, tips_of(listing), Trouble.NONE, listing.base, now)
 
 
 def refused(state: State, voice: Voice, trouble: Trouble) -> State | None:

@@ -153,6 +153,11 @@ class Instances:
         entry = self._entries.get(identity.name)
         return None if entry is None or not entry.state.id else Instance(entry.identity, entry.state.id)
 
+    def id_of(self, identity: Named) -> str:
+        """Return the present instance's id, empty while there is none."""
+        instance = self.current(identity)
+        return "" if instance is None else instance.id
+
     def is_current(self, instance: Instance) -> bool:
         """Whether an instance is the present one of its repository."""
         return bool(instance.id) and self.current(instance.identity) == instance
@@ -284,6 +289,9 @@ class Instances:
     def _related(self, entry: _Entry, listing: Listing) -> bool | None:
         """Whether a listing shares history with the present instance; None when only a fetch can tell."""
         state = entry.state
+        if state.base and not listing.base:
+            # The name of a repository that had moved has been taken by somebody.
+            return False
         shares = self._kept.shares(Instance(entry.identity, state.id), listing)
         nothing = not state.tips and shares is None
         if nothing or shares or rules.overlap(state.tips, listing.oids()):
@@ -322,7 +330,7 @@ class Instances:
     async def _go_on(self, entry: _Entry, voice: Voice, listing: Listing) -> None:
         before, after = entry.state, rules.gone_on(entry.state, voice, listing)
         entry.state = after
-        if (before.voices, before.trouble) != (after.voices, after.trouble):
+        if (before.voices, before.trouble, before.base) != (after.voices, after.trouble, after.base):
             await self._keep(entry)
         elif before != after and self._clock.seconds() - entry.tips_kept >= _TIPS_AGAIN:
             entry.tips_kept = self._clock.seconds()
@@ -375,7 +383,8 @@ class Instances:
         state = rules.begun(self._unique(), voice, listing, self._now())
         if not await self._replace(identity, state):
             return None
-        self._entries[identity.name].evidence = number
+        if expected is not None:
+            self._entries[identity.name].evidence = number
         self.log.info(
             "{repository} is {kind}, and nothing that was kept of it before is served any more" if expected
             else "{repository} is {kind}",

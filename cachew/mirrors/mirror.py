@@ -530,10 +530,10 @@ class Mirror:
         """
         if not await self.verification.proven():
             raise CorruptObject(f"the mirror of {self.identity.name} is damaged and is made anew")
-        instance = self.instance
+        generation = self.generation
 
         def check() -> None:
-            if self.instance != instance or not self.intact():
+            if self.generation != generation or not self.intact():
                 raise CorruptObject(f"the mirror of {self.identity.name} was damaged meanwhile")
 
         return check

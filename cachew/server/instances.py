@@ -1,8 +1,9 @@
 """What knows which instance every repository is of now."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from cachew.mirrors.badhours import BadHours
 from cachew.mirrors.collection import Mirrors
@@ -13,6 +14,7 @@ from cachew.mirrors.instancejournal import InstanceJournal
 from cachew.mirrors.instances import Instances
 from cachew.mirrors.sharedinstances import SharedInstances
 from cachew.plumbing.allowance import Allowance
+from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UpstreamError
 from cachew.replicas.interface import Records
 from cachew.replicas.memory import MemoryRecords
@@ -32,11 +34,15 @@ class Surroundings:
     :param mirrors: gives the mirrors.
     :param freshness: gives the ref gate.
     :param verdicts: gives what upstreams said of who may read.
+    :param withdraw: removes what was made of an instance.
+    :param background: where that is done.
     """
 
     mirrors: Callable[[], Mirrors]
     freshness: Callable[[], Freshness]
     verdicts: Callable[[], Verdicts]
+    withdraw: Callable[[Instance], Coroutine[Any, Any, None]]
+    background: Background
 
     def shares(self, instance: Instance, listing: Listing) -> bool | None:
         """Whether the refs of an instance's mirror have anything that is listed; None when it has no mirror."""
@@ -46,6 +52,7 @@ class Surroundings:
         """Give up what is kept of an instance."""
         self.freshness().forget(instance.identity)
         self.mirrors().ended(instance)
+        self.background.start(self.withdraw(instance), f"withdrawal of {instance.identity.name}")
 
 
 def make_instances(runtime: Runtime, *, remotes: Remotes, records: Records, surroundings: Surroundings) -> Instances:

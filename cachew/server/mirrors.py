@@ -10,6 +10,7 @@ from cachew.mirrors.commands import GitCommands, GitSettings
 from cachew.mirrors.following import Following, index_behind
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
 from cachew.mirrors.instances import Instances
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.mirror import Mirror
@@ -93,12 +94,14 @@ def make_mirrors(
     records: Records,
     seeder: Seeder,
     withdraw: Callable[[str, float], Coroutine[Any, Any, None]],
+    withdraw_instance: Callable[[Instance], Coroutine[Any, Any, None]],
 ) -> MirrorParts:
     """Make the mirrors.
 
     :param remotes: the ways to upstreams.
     :param records: what replicas share.
     :param seeder: fills new mirrors from mirror snapshots.
+    :param withdraw_instance: removes what was made of an instance that has ended.
     :param withdraw: removes what was made of a repository since a moment, because its mirror was damaged.
     """
     settings = runtime.settings
@@ -112,6 +115,8 @@ def make_mirrors(
             mirrors=lambda: collection,
             freshness=lambda: freshness,
             verdicts=lambda: verdicts,
+            withdraw=withdraw_instance,
+            background=runtime.background,
         ),
     )
 

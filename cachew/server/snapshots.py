@@ -28,6 +28,7 @@ from cachew.snapshots.sharing import SharedWork
 from cachew.snapshots.store import SnapshotMaker, Snapshots
 from cachew.snapshots.upkeep import Upkeep
 from cachew.snapshots.variants import LFS, MIRROR, SNAPSHOT
+from cachew.snapshots.withdrawal import Withdrawal
 from cachew.upstream.remote import Remotes
 
 
@@ -38,6 +39,7 @@ class SnapshotParts:
     :param archives: snapshots of every kind.
     :param bundles: the bundles that bring a snapshot up to date.
     :param bundle_store: the bundle lists.
+    :param withdrawal: removes what was made of an instance that has ended.
     """
 
     archives: Snapshots
@@ -45,6 +47,7 @@ class SnapshotParts:
     bundle_store: BundleStore
     productions: Productions
     scheduler: Scheduler
+    withdrawal: Withdrawal
 
 
 def make_check(runtime: Runtime, commands: GitCommands) -> MirrorCheck:
@@ -107,6 +110,7 @@ def make_snapshots(
         bundles=bundles,
         bundle_store=bundle_store,
         productions=productions,
+        withdrawal=Withdrawal(cache=store.cache, bundles=bundle_store, productions=productions),
         scheduler=_scheduler(runtime, mirrors, shared, estimates),
     )
 

@@ -69,6 +69,11 @@ class BundleStore:
             return None
         return await self._cache.open(NAMESPACE, _bundle_key(instance, name))
 
+    async def keys(self, instance: Instance) -> list[str]:
+        """Return the keys of a list and of all that it lists."""
+        stored = await self._load(instance)
+        return [*(_bundle_key(instance, bundle.name) for bundle in stored.bundles), _list_key(instance)]
+
     async def update(self, identity: Identity, *, renew: bool = False) -> bool:
         """Make the bundle that the list needs next, if it needs one.
 

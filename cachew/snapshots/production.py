@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from cachew.cache.interface import Cache
 from cachew.cache.storing import Storing
+from cachew.mirrors.instance import Instance
 from cachew.plumbing.disk import disk_failure
 from cachew.plumbing.errors import CachewError, Conflict, MirrorGone, NotFound, ProcessFailed
 from cachew.plumbing.framewriter import InThread, Sink
@@ -331,6 +332,19 @@ class Productions:
         made = self._stored.pop(owner, OrderedDict())
         for key in [key for key, started in made.items() if started >= since]:
             self.log.warn("withdrawing {key}, which may be damaged", key=key)
+            await self._cache.delete(NAMESPACE, key)
+
+    async def withdraw_of(self, instance: Instance) -> None:
+        """Remove from the cache what was made of an instance that has ended, and break off what is being made of it.
+
+        :raise StorageUnavailable: when the cache fails.
+        """
+        of_it = f":{instance.name}"
+        for key in [key for key in self._running if of_it in key]:
+            self.give_up(key)
+        made = self._stored.get(instance.identity.name, OrderedDict())
+        for key in [key for key in made if of_it in key]:
+            del made[key]
             await self._cache.delete(NAMESPACE, key)
 
     async def _make(

@@ -66,12 +66,14 @@ class Listing:
     :param refs: the refs.
     :param object_format: ``sha1`` or ``sha256``.
     :param protocol: the version of the protocol that told them.
+    :param base: where the repository has moved to, empty where it is at its own address.
     :param lines: the packets that told them, if they are many: most will come again in the next listing.
     """
 
     refs: tuple[RemoteRef, ...]
     object_format: str = "sha1"
     protocol: int = 2
+    base: str = field(default="", compare=False)
     lines: Mapping[Packet, RemoteRef] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
@@ -224,7 +226,7 @@ class LsRefsParser:
         if not self.done:
             raise MalformedListing("the ref listing broke off")
         lines = self._lines if len(self._refs) >= _MANY else {}
-        return Listing(tuple(self._refs), self._format, 2, lines)
+        return Listing(tuple(self._refs), self._format, 2, lines=lines)
 
 
 def parse_ls_refs(packets: Iterable[Packet], object_format: str = "sha1") -> Listing:

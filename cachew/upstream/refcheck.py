@@ -4,7 +4,6 @@ An upstream that is known to speak protocol v2 is asked for them at once, any ot
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,8 +25,9 @@ from cachew.upstream.listing import (
     RemoteError,
     ls_refs_request,
 )
-from cachew.upstream.redirects import Moves, Redirects, split_operation
+from cachew.upstream.redirects import CODES, Moves, Redirects, split_operation
 
+_GONE = (404, 410)
 _REFUSAL_TEXT = 4096
 _INFO_REFS = "/info/refs?service=git-upload-pack"
 
@@ -79,9 +79,15 @@ class RefChecks:
         known = check.known
         # A known redirect is no shortcut: it may have been meant only for whoever was redirected.
         if known is not None and known.protocol == 2 and known.base_url == check.url:
-            # When that fails the upstream may have changed since, and is asked what it speaks now.
-            with suppress(MalformedListing):
+            # When that fails the upstream may have changed since, or the repository has moved: it is asked what it
+            # speaks now, which may be answered by saying where that is.
+            try:
                 return await self._ls_refs(check, known), known
+            except MalformedListing:
+                pass
+            except UpstreamRefused as refused:
+                if refused.status not in _GONE:
+                    raise
         capabilities, listing = await self._discover(check.url, check.authorization)
         if listing is None:
             listing = await self._ls_refs(check, capabilities)
@@ -132,6 +138,8 @@ class RefChecks:
 async def _require_success(url: str, status: int, headers: http.RawHeaders, source: Source) -> None:
     if status == 200:
         return
+    if status in CODES:
+        raise MalformedListing(f"answered {status} to what can't be redirected")
     if status == 429 or status >= 500 or is_page_of_limit(status, headers):
         raise UpstreamBusy(url, f"answered {status}", status=status, retry_after=http.retry_after(headers))
     if status not in REFUSALS:

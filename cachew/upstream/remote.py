@@ -5,6 +5,7 @@ request.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from cachew.plumbing.errors import CredentialUnavailable, UpstreamError, UpstreamRefused, UpstreamUnreachable
@@ -99,6 +100,9 @@ class Remote:
                 self._capabilities = None
             raise
         self._capabilities = capabilities
+        base = capabilities.base_url or self.url
+        if base.removesuffix(".git") != self.url.removesuffix(".git"):
+            listing = replace(listing, base=base)
         return listing, capabilities
 
     async def authorization(self) -> str | None:
@@ -126,12 +130,10 @@ class Remote:
         :raise UpstreamUnreachable: also when that is refused: a refusal is relayed to clients, who would take it for
             their own credential's.
         """
-        own = await self.authorization()
         try:
-            listing, capabilities = await self._ask(_MIRRORED, own)
+            listing, capabilities = await self._ask(_MIRRORED, await self.authorization())
         except UpstreamRefused as refused:
-            whose = "to this server's own credential" if own else "and this server has no credential for it"
-            reason = f"answered {refused.status} {whose}; see [[credentials]] in its config"
+            reason = f"answered {refused.status} to this server's own credential; see [[credentials]] in its config"
             raise UpstreamUnreachable(self.url, reason) from refused
         self._base = capabilities.base_url or self.url
         return listing

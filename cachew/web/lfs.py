@@ -37,8 +37,6 @@ _OBJECTS = "info/lfs/cachew/"
 _REQUEST_LIMIT = 1024 * 1024
 _ANSWER_LIMIT = 16 * 1024 * 1024
 _OF_THE_OLD_BODY = frozenset({b"etag", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
-InstanceOf = Callable[[Identity, str | None], Awaitable[str]]
-"""``instance_of(identity, credential)``: the instance's id, empty when none is known though one was looked for."""
 _JSON = (MEDIA_TYPE, "application/json")
 
 
@@ -51,7 +49,7 @@ class LfsRoutes:
     :param remotes: where they are.
     :param leave: says whether leave that was given would be given still.
     :param credentials: says what of a request is its client's credential.
-    :param instance_of: gives the id of a repository's instance, given who asks.
+    :param instance_of: tells a repository from others that have had its name.
     :param in_thread: for work on long texts.
     :param now: the time of day, in seconds since the epoch.
     :param key: gives the secret with which grants are made.
@@ -67,7 +65,7 @@ class LfsRoutes:
         remotes: Remotes,
         leave: LfsLeave,
         credentials: ClientCredentials = AUTHORIZATION_ALONE,
-        instance_of: InstanceOf,
+        instance_of: Callable[[Identity], str] = lambda identity: "",
         in_thread: Callable[..., Awaitable[Any]],
         now: Callable[[], float],
         key: Callable[[], bytes],
@@ -99,13 +97,10 @@ class LfsRoutes:
             await self._passthrough.stream(request, identity, _BATCH, body=body)
             return
 
-        credential = self._credentials.of(request, identity.host)
-        instance = await self._instance_of(identity, credential)
+        asker = self._credentials.of(request, identity.host)
 
         async def change(answer: UpstreamResponse) -> UpstreamResponse:
-            if not _is_plain_json(answer):
-                return answer
-            return await self._changed(answer, identity, instance, credential, wanted, origin)
+            return await self._changed(answer, identity, wanted, origin, asker) if _is_plain_json(answer) else answer
 
         await self._passthrough.stream(request, identity, _BATCH, body=body, change=change)
 
@@ -113,13 +108,17 @@ class LfsRoutes:
         self,
         answer: UpstreamResponse,
         identity: Identity,
-        instance: str,
-        credential: str | None,
         wanted: frozenset[Wanted],
         origin: str,
+        credential: str | None,
     ) -> UpstreamResponse:
         with owned(answer.source):
-            home, now, key = self._remotes.of(identity).url, self._now(), self._key()
+            home, now, key, instance = (
+                self._remotes.of(identity).url,
+                self._now(),
+                self._key(),
+                self._instance_of(identity),
+            )
         try:
             text = await read_all(answer.source, _ANSWER_LIMIT)
         except TooLarge as failure:
@@ -141,8 +140,7 @@ class LfsRoutes:
         shown = request.getHeader(GRANT_HEADER) or ""
         if not is_oid(oid):
             raise Forbidden("what is asked for is no LFS object")
-        credential = self._credentials.of(request, identity.host)
-        instance = await self._instance_of(identity, credential)
+        credential, instance = self._credentials.of(request, identity.host), self._instance_of(identity)
         grant = unseal(
             shown,
             self._key(),

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
 from tests.functional import repositories
 from tests.functional.conftest import Start
+from tests.functional.gitclient import Git
+from tests.functional.misbehaviour import redirect
 from tests.functional.rawhttp import ask
 from tests.functional.readers import (
     ALICE,
@@ -88,11 +91,22 @@ def amended_and_published(upstream: Upstream, case: Case) -> None:
     upstream.gate.publish(case.name)
 
 
-CASES = {
+def transferred(upstream: Upstream, case: Case) -> None:
+    """Give it to another owner, and redirect its name to another one's public repository."""
+    upstream.path(case.name).rename(upstream.path(f"{case.name}-given"))
+    upstream.gate.protect(f"{case.name}-given", SERVER, unknown=404)
+    make_contents(upstream, f"{case.name}-other", "open-0f7e12", seed=77)
+    other = f"{upstream.url}{case.name}-other/info/refs?service=git-upload-pack"
+    for kind in ("caps", "refs", "pack"):
+        upstream.misbehave(redirect(other), kind=kind, repository=case.name)
+
+
+CASES: dict[str, Any] = {
     "remade-public": (remade_public, None),
     "remade-for-another": (remade_for_another, CAROL),
     "renamed": (renamed, None),
     "amended-and-published": (amended_and_published, None),
+    "transferred": (transferred, None),
 }
 
 
@@ -202,3 +216,79 @@ async def test_nothing_of_it_from_any_replica(upstream: Upstream, start: Start, 
         await cachew.quiet()
     world.change()
     await world.search(*servers)
+
+
+@pytest_twisted.ensureDeferred
+async def test_made_private_and_published_again(upstream: Upstream, start: Start) -> None:
+    """What a repository held while it was private, between two times of being public, is nobody's who came after."""
+    clock = HeldClock(cast(Any, reactor))
+    old = make_contents(upstream, "org/repo", "canary-5ec2e7", seed=5)
+    repository = Repository(upstream.path("org/repo"))
+    tips = repository.refs()
+    for name in tips:
+        repository.git("update-ref", name, old.first)
+    cachew = await start(CONFIG + CREDENTIALS % upstream.url, clock=clock)
+    snapshot = next(route for route in old.routes() if route.name == "snapshot")
+    assert (await send(reactor, cachew, old, snapshot, None)).status == 200
+    await cachew.quiet()
+    for name, tip in tips.items():
+        repository.git("update-ref", name, tip)
+    upstream.gate.protect("org/repo", SERVER, ALICE, unknown=404)
+    clock.advance(61)
+    for route in old.routes():
+        response = await send(reactor, cachew, old, route, None)
+        assert response.status >= 400 and not reveals(old, response), route.name
+    for route in old.routes():
+        await send(reactor, cachew, old, route, ALICE)
+    assert reveals(old, await send(reactor, cachew, old, snapshot, ALICE)), "the search is blind"
+    await cachew.quiet()
+    world = World.__new__(World)
+    world.upstream, world.clock, world.cases = upstream, clock, [Case("org/repo", amended_and_published, None, old)]
+    world.change()
+    await world.search(cachew)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_first_listing_after_a_rename(upstream: Upstream, start: Start, git: Git) -> None:
+    """A repository that has moved is followed at once, and its mirror goes on."""
+    repository = repositories.make_repository(upstream.path("org/old"), commits=3)
+    cachew = await start(CONFIG)
+    git.instead_of(*cachew.instead_of)
+    await git.run("clone", "-q", f"https://{HOST}/org/old", "clone")
+    mirror = await cachew.mirrored("org/old")
+    upstream.path("org/old").rename(upstream.path("org/new"))
+    pushed = repositories.push_commit(Repository(upstream.path("org/new")), "main", "after the move")
+    elsewhere = redirect(f"{upstream.url}org/new/info/refs?service=git-upload-pack", 308)
+    for kind in ("caps", "refs", "pack"):
+        upstream.misbehave(elsewhere, kind=kind, repository="org/old")
+    listed = await git.run("ls-remote", f"https://{HOST}/org/old", "refs/heads/main")
+    assert listed.out.split()[0] == pushed
+    await git.run("-C", "clone", "fetch", "-q")
+    assert (await git.run("-C", "clone", "rev-parse", "origin/main")).out == pushed
+    await cachew.quiet()
+    assert mirror.ready and mirror.refs["refs/heads/main"] == pushed and repository is not None
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("object_format", ["sha1", "sha256"])
+@pytest.mark.parametrize("protocol", [0, 2])
+async def test_recreated_with_another_history(
+    upstream: Upstream, start: Start, git: Git, object_format: str, protocol: int
+) -> None:
+    """A repository that was made anew, with another history or object format, is cloned at once and mirrored anew."""
+    repositories.make_repository(upstream.path("org/repo"), commits=3)
+    cachew = await start('[git]\nref-check-interval = "1s"\n')
+    git.instead_of(*cachew.instead_of)
+    await git.run("clone", "-q", f"https://{HOST}/org/repo", "before", protocol=protocol)
+    old = await cachew.mirrored("org/repo")
+    shutil.rmtree(upstream.path("org/repo"))
+    again = repositories.make_repository(upstream.path("org/repo"), commits=2, object_format=object_format, seed=9)
+    cachew.parts.mirrors.freshness.forget(old.identity)  # the interval is over
+    await git.run("clone", "-q", f"https://{HOST}/org/repo", "after", protocol=protocol)
+    assert (await git.run("-C", "after", "rev-parse", "HEAD")).out == again.commit()
+    await cachew.quiet()
+    new = await cachew.mirrored("org/repo")
+    assert new.object_format == object_format and new.instance != old.instance
+    await git.run("clone", "-q", f"https://{HOST}/org/repo", "later", protocol=protocol)
+    await git.run("-C", "later", "fsck", "--strict")
+    assert (await git.run("-C", "later", "rev-parse", "HEAD")).out == again.commit()

@@ -80,7 +80,9 @@ def test_whose_refusal_says_something() -> None:
 
 def test_what_is_known_survives_writing() -> None:
     """A state is read as it was written, and anything else is none."""
-    state = State("1", frozenset(Voice) - {Voice.CLIENT}, "sha256", (oid("1"),), Trouble.HOST, 7.0)
+    state = State(
+        "1", frozenset(Voice) - {Voice.CLIENT}, "sha256", (oid("1"),), Trouble.HOST, "https://git.example/moved", 7.0
+    )
     assert State.read(state.fields()) == state
     for damaged in ({}, {**state.fields(), "trouble": "x"}, {**state.fields(), "voices": 1}):
         assert State.read(damaged) is None

@@ -1,0 +1,378 @@
+"""Which instance a name stands for now, with upstreams, replicas and the clock in the test's hand."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from cachew.mirrors.badhours import BadHours
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance, Verdict, Voice
+from cachew.mirrors.instancejournal import InstanceJournal
+from cachew.mirrors.instances import Instances
+from cachew.mirrors.sharedinstances import SharedInstances
+from cachew.plumbing.allowance import Allowance
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import StorageUnavailable
+from cachew.replicas.memory import MemoryRecords
+from cachew.upstream.listing import Listing
+from tests.fakes.mirrorgit import REPOSITORY, listing
+from tests.fakes.records import UnreliableRecords
+from tests.fakes.settled import failure_of, value_of
+
+OWN, ALICE, BOB = "the server's", "alice's", "bob's"
+OTHERS = [Identity("git.example", f"org/{number}") for number in range(20)]
+
+
+async def directly(function: Callable[..., Any], *args: Any) -> Any:
+    """Run a function at once."""
+    return function(*args)
+
+
+class World:
+    """One server's knowledge.
+
+    :ivar public: the repositories that the upstream serves to everybody.
+    :ivar mirrored: what the refs of the mirror have; None without a mirror.
+    :ivar known: whose credentials were let in before.
+    :ivar ended: the instances that were given up.
+    """
+
+    def __init__(self, path: Path, records: UnreliableRecords | None = None, clock: Clock | None = None) -> None:
+        self.clock, self.path = clock or Clock(), path
+        self.public: dict[Identity, Listing] = {}
+        self.mirrored: Listing | None = None
+        self.known: set[str | None] = set()
+        self.ended_ones: list[Instance] = []
+        self.records = records
+        self.number = 0
+        self.instances = self.start()
+
+    def start(self) -> Instances:
+        """Start, or start again."""
+        ids = iter(f"{self.path.name}{number}" for number in range(1000))
+        made = Instances(
+            journal=InstanceJournal(path=self.path, in_thread=directly),
+            shared=None if self.records is None else SharedInstances(records=self.records, clock=self.clock),
+            voice_of=self._voice,
+            ask_anonymously=self._ask,
+            knows=lambda identity, credential: credential in self.known,
+            kept=self,
+            bad_hours=BadHours(seconds=self.clock.seconds),
+            clock=self.clock,
+            now=self.clock.seconds,
+            unique=lambda: f"{next(ids)}{self.number}",
+            new_ones=Allowance(seconds=self.clock.seconds, per_minute=10),
+            background=Background(),
+        )
+        value_of(Deferred.fromCoroutine(made.load()))
+        self.instances = made
+        return made
+
+    async def _voice(self, identity: Identity, credential: str | None) -> Voice:
+        return {None: Voice.ANONYMOUS, OWN: Voice.OWN}.get(credential, Voice.CLIENT)
+
+    async def _ask(self, identity: Identity) -> None:
+        self.number += 1
+        if identity in self.public:
+            await self.instances.listed(identity, None, self.public[identity], self.number)
+        else:
+            await self.instances.refused(identity, None, 401, self.number)
+
+    def shares(self, instance: Instance, listed: Listing) -> bool | None:
+        """Say whether the mirror has anything that is listed."""
+        return None if self.mirrored is None else not self.mirrored.oids().isdisjoint(listed.oids())
+
+    def ended(self, instance: Instance) -> None:
+        """Note it."""
+        self.ended_ones.append(instance)
+
+    def listed(
+        self, credential: str | None, found: Listing, identity: Identity = REPOSITORY, number: int | None = None
+    ) -> Deferred[Verdict]:
+        """Have an upstream list something."""
+        self.number += 1
+        if credential is None:
+            self.public[identity] = found
+        return Deferred.fromCoroutine(
+            self.instances.listed(identity, credential, found, self.number if number is None else number)
+        )
+
+    def hears(self, credential: str | None, found: Listing, identity: Identity = REPOSITORY) -> Verdict:
+        """Have an upstream list something, and return what that means."""
+        return value_of(self.listed(credential, found, identity))
+
+    def refused(self, credential: str | None, status: int = 404, identity: Identity = REPOSITORY) -> None:
+        """Have an upstream refuse somebody."""
+        self.number += 1
+        if credential is None:
+            self.public.pop(identity, None)
+        value_of(Deferred.fromCoroutine(self.instances.refused(identity, credential, status, self.number)))
+
+    def end(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.instances.end(REPOSITORY))
+
+    @property
+    def id(self) -> str | None:
+        """The present instance's id."""
+        return self.id_of(REPOSITORY)
+
+    def id_of(self, identity: Identity) -> str | None:
+        found = self.instances.current(identity)
+        return None if found is None else found.id
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "instances")
+
+
+OLD, NEXT, OTHER = listing(main="1", stable="2"), listing(main="3", stable="2"), listing(main="8", stable="9")
+
+
+def test_an_instance_goes_on_while_it_is_the_same(world: World) -> None:
+    """Pushes, further readers and a restart begin nothing."""
+    assert world.hears(OWN, OLD) is Verdict.GOES_ON
+    first = world.id
+    assert world.hears(ALICE, NEXT) is world.hears(OWN, NEXT) is Verdict.GOES_ON
+    world.start()
+    assert world.hears(BOB, NEXT) is Verdict.GOES_ON and world.id == first and not world.ended_ones
+
+
+def test_what_is_public_begins_as_such_whoever_asks_first(world: World) -> None:
+    """Whether everybody may read is asked before anything is kept, so a token shown first costs no second instance."""
+    world.public[REPOSITORY] = OLD
+    assert world.hears(ALICE, OLD) is Verdict.PRIVATELY
+    first = world.id
+    assert world.instances.is_public(REPOSITORY)
+    assert world.hears(None, NEXT) is Verdict.GOES_ON and world.id == first
+
+
+def test_a_private_one_that_is_published_is_another(world: World) -> None:
+    """Nothing that was kept of a private repository is anybody's once it is public, though its history is the same."""
+    world.hears(OWN, OLD)
+    first, era = world.id, world.instances.era(REPOSITORY)
+    assert world.hears(None, OLD) is Verdict.GOES_ON and world.id != first
+    assert [one.id for one in world.ended_ones] == [first] and not world.instances.counts(REPOSITORY, era)
+
+
+def test_public_then_private_then_public(world: World) -> None:
+    """What was kept while it was private belongs to an instance of its own, and so does what came after."""
+    world.hears(None, OLD)
+    first = world.id
+    world.refused(None, 401)
+    assert not world.instances.is_public(REPOSITORY)
+    world.hears(OWN, OLD)
+    second = world.id
+    world.hears(None, OLD)
+    assert len({first, second, world.id}) == 3
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_the_servers_own_refusal_ends_an_instance(world: World, status: int) -> None:
+    """What the upstream serves after it has refused the server's credential is another one, also after a restart."""
+    world.hears(OWN, OLD)
+    first = world.id
+    world.refused(OWN, status)
+    world.start()
+    assert world.hears(ALICE, OLD) is Verdict.GOES_ON and world.id != first
+
+
+def test_a_servers_busy_hour_ends_nothing(world: World) -> None:
+    """429 is no refusal."""
+    world.hears(OWN, OLD)
+    first = world.id
+    world.refused(OWN, 429)
+    assert world.hears(OWN, OLD) is Verdict.GOES_ON and world.id == first
+
+
+def test_another_format_or_nothing_at_all_is_another(world: World) -> None:
+    """A repository of the other object format, and one that is empty now, shares nothing with what was there."""
+    world.hears(OWN, OLD)
+    first = world.id
+    sha256 = Listing(refs=OTHER.refs, object_format="sha256")
+    assert world.hears(OWN, sha256) is Verdict.GOES_ON and world.id != first
+    second = world.id
+    world.hears(OWN, Listing(refs=()))
+    assert world.id != second
+
+
+def test_the_name_of_what_has_moved_is_taken(world: World) -> None:
+    """A repository that moved is the same; one that is found at the old name afterwards is not, whatever it shares."""
+    world.hears(OWN, OLD)
+    first = world.id
+    moved = Listing(refs=OLD.refs, base="https://git.example/org/moved")
+    assert world.hears(OWN, moved) is Verdict.GOES_ON and world.id == first
+    world.start()
+    world.hears(OWN, OLD)
+    assert world.id != first
+
+
+def test_a_doubt_voids_private_rights_until_a_fetch_has_told(world: World) -> None:
+    """While it isn't known what a listing without anything known is, nobody gets what is kept of a private one."""
+    world.mirrored = OLD
+    world.hears(OWN, OLD)
+    first, before = world.instances.current(REPOSITORY), world.instances.era(REPOSITORY)
+    assert first is not None
+    assert world.hears(OWN, OTHER) is Verdict.DOUBT
+    during = world.instances.era(REPOSITORY)
+    assert world.instances.readable(REPOSITORY) is None and not world.instances.counts(REPOSITORY, before)
+    waiting = Deferred.fromCoroutine(world.instances.settled(REPOSITORY, 30))
+    assert world.hears(ALICE, OTHER) is Verdict.DOUBT and not waiting.called
+    value_of(Deferred.fromCoroutine(world.instances.compared(first, OTHER, related=True)))
+    value_of(waiting)
+    assert world.instances.readable(REPOSITORY) == first
+    assert world.instances.counts(REPOSITORY, before) and world.instances.counts(REPOSITORY, during)
+
+
+def test_a_doubt_that_turns_out_to_be_right(world: World) -> None:
+    """Rights that were asked for during the doubt are to the new instance, those from before to nothing."""
+    world.mirrored = OLD
+    world.hears(OWN, OLD)
+    first, before = world.instances.current(REPOSITORY), world.instances.era(REPOSITORY)
+    assert first is not None
+    world.hears(OWN, OTHER)
+    during = world.instances.era(REPOSITORY)
+    value_of(Deferred.fromCoroutine(world.instances.compared(first, OTHER, related=False)))
+    assert world.ended_ones == [first] and world.id not in (None, first.id)
+    assert not world.instances.counts(REPOSITORY, before) and world.instances.counts(REPOSITORY, during)
+
+
+def test_a_public_one_is_served_while_it_is_in_doubt(world: World) -> None:
+    """What everybody may have waits for no fetch."""
+    world.mirrored = OLD
+    world.hears(None, OLD)
+    assert world.hears(None, OTHER) is Verdict.DOUBT
+    assert world.instances.readable(REPOSITORY) is not None
+
+
+def test_what_nobody_can_fetch_is_decided_at_once(world: World) -> None:
+    """Where the server has no credential no fetch can tell, and what a listing shares nothing with has ended."""
+    world.hears(ALICE, OLD)
+    first = world.id
+    assert world.hears(ALICE, OTHER) is Verdict.GOES_ON and world.id != first
+    second = world.id
+    world.known.add(BOB)
+    world.refused(BOB)
+    world.hears(ALICE, OTHER)
+    assert world.id != second
+
+
+def test_an_answer_from_before_changes_nothing(world: World) -> None:
+    """What the upstream says in answer to a question from before the present instance began is not believed."""
+    world.hears(OWN, OLD)
+    world.hears(None, OLD)
+    second = world.id
+    assert value_of(world.listed(ALICE, OTHER, number=1)) is Verdict.LATE and world.id == second
+
+
+def test_forget_ends_an_instance(world: World) -> None:
+    """Nothing is left to serve, also after a restart, and the next listing begins another."""
+    world.hears(OWN, OLD)
+    first = world.id
+    value_of(world.end())
+    assert world.id is None and world.start().current(REPOSITORY) is None
+    world.hears(OWN, OLD)
+    assert world.id not in (None, first)
+
+
+def test_a_bad_hour_of_the_host_ends_nothing(world: World) -> None:
+    """When all repositories of a host are refused and then are there again, the same as before, all instances go on."""
+    for identity in OTHERS:
+        world.hears(OWN, OLD, identity)
+    before = [world.id_of(identity) for identity in OTHERS]
+    for identity in OTHERS:
+        world.refused(OWN, 404, identity)
+    world.start()
+    assert {world.hears(OWN, NEXT, identity) for identity in OTHERS} == {Verdict.GOES_ON}
+    assert [world.id_of(identity) for identity in OTHERS] == before and not world.ended_ones
+
+
+def test_few_instances_begin_in_a_minute(world: World) -> None:
+    """However many repositories of a host become others at once, most wait unserved until it is their turn."""
+    for identity in OTHERS:
+        world.hears(OWN, OLD, identity)
+    verdicts = [world.hears(None, OLD, identity) for identity in OTHERS]
+    assert verdicts.count(Verdict.GOES_ON) == 10 and verdicts.count(Verdict.ASIDE) == 10
+    assert sum(world.id_of(identity) is None for identity in OTHERS) == 10 and len(world.ended_ones) == 20
+    world.clock.advance(61)
+    assert {world.hears(None, OLD, identity) for identity in OTHERS} == {Verdict.GOES_ON}
+
+
+def test_a_damaged_file_makes_everything_void(world: World) -> None:
+    """Who can't read a line does not know whose it was; what a crash has cut off was never served by."""
+    world.hears(OWN, OLD)
+    first = world.id
+    with world.path.open("ab") as file:
+        file.write(b'["git.example/org/x", {"id": "cut o')
+    world.start()
+    assert world.id == first
+    lines = world.path.read_bytes()
+    world.path.write_bytes(lines.replace(b'"id"', b'"i\x00"') + json.dumps(["x", {}]).encode() + b"\n")
+    world.start()
+    assert world.id is None
+
+
+def replicas(tmp_path: Path) -> tuple[UnreliableRecords, World, World]:
+    """Return two replicas with one store."""
+    records, clock = UnreliableRecords(MemoryRecords()), Clock()
+    return records, World(tmp_path / "one", records, clock), World(tmp_path / "two", records, clock)
+
+
+def test_replicas_have_one_instance(tmp_path: Path) -> None:
+    """Whoever begins an instance begins it for all; one that is asked for learns soon that it has ended."""
+    _, one, two = replicas(tmp_path)
+    one.hears(OWN, OLD)
+    two.hears(OWN, OLD)
+    assert one.id == two.id
+    one.hears(None, OLD)
+    assert two.id != one.id
+    two.clock.advance(2)
+    value_of(Deferred.fromCoroutine(two.instances.look(REPOSITORY)))
+    assert two.id == one.id and len(two.ended_ones) == 1
+
+
+def test_a_new_right_is_one_to_what_the_replicas_know(tmp_path: Path) -> None:
+    """Who gets in here for the first time is never let at what another replica knows to have ended."""
+    _, one, two = replicas(tmp_path)
+    one.hears(OWN, OLD)
+    two.hears(OWN, OLD)
+    first = two.id
+    one.refused(OWN)
+    one.hears(OWN, OLD)
+    assert two.id == first != one.id, "nobody has asked since"
+    assert two.hears(BOB, OLD) is Verdict.GOES_ON and two.id == one.id
+
+
+def test_a_store_that_fails_lets_nobody_new_at_what_is_kept(tmp_path: Path) -> None:
+    """Who has a right already keeps it; who is new is answered by the upstream until the store answers."""
+    records, one, two = replicas(tmp_path)
+    one.hears(OWN, OLD)
+    two.hears(OWN, OLD)
+    records.down = True
+    two.known.add(ALICE)
+    assert two.hears(ALICE, OLD) is two.hears(OWN, OLD) is Verdict.GOES_ON
+    assert two.hears(BOB, OLD) is two.hears(None, OLD) is Verdict.ASIDE
+    records.down = False
+    assert two.hears(BOB, OLD) is Verdict.GOES_ON and two.id == one.id
+
+
+def test_forget_outlasts_a_store_that_fails(tmp_path: Path) -> None:
+    """What was forgotten while the store could not be reached does not come back with it."""
+    records, one, two = replicas(tmp_path)
+    one.hears(OWN, OLD)
+    two.hears(OWN, OLD)
+    first = one.id
+    records.down = True
+    assert isinstance(failure_of(one.end()), StorageUnavailable) and one.id is None
+    records.down = False
+    one.clock.advance(2)
+    for replica in (one, two):
+        value_of(Deferred.fromCoroutine(replica.instances.look(REPOSITORY)))
+    assert one.id is two.id is None
+    two.hears(OWN, OLD)
+    assert two.id not in (None, first)
