@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from urllib.parse import SplitResult
 
     from cachew.cli.progress import BarProgress, LineProgress
     from cachew.client.archive import Archives
     from cachew.client.connections import Connections
+    from cachew.client.credentials import GitCredentials
     from cachew.client.download import Downloads
     from cachew.client.gitcommand import Git
     from cachew.client.http import Http
@@ -36,6 +38,7 @@ class Context:
     :param platform: whether keys get a platform prefix.
     :param daily: whether keys get a date prefix.
     :param hourly: whether keys get a date and hour prefix.
+    :param learnt: is told what no message may show.
     """
 
     url: str | None
@@ -43,6 +46,7 @@ class Context:
     platform: bool
     daily: bool
     hourly: bool
+    learnt: "Callable[[str], object]" = lambda secret: None
 
     @cached_property
     def server(self) -> str:
@@ -68,8 +72,10 @@ class Context:
         """The system's tar."""
         return shutil.which("gtar") or shutil.which("tar")
 
-    def http(self, server: str | None = None) -> "Http":
+    def http(self, server: str | None = None, *, credentials: "GitCredentials | None" = None) -> "Http":
         """Return a client of a server.
+
+        :param credentials: where to look when the server asks for one and the user has given none.
 
         :param server: one that is named by a repository's URL. When ``--url`` names another one, the credentials are
             meant for that other one and stay at home.
@@ -79,7 +85,15 @@ class Context:
         theirs = server is not None and self.url is not None and urlsplit(server)[:2] != urlsplit(self.server)[:2]
         authorization = None if theirs else self.authorization
         server = server or self.server
-        return Http(server=server, authorization=authorization, connections=_connections())
+        if credentials is None:
+            return Http(server=server, authorization=authorization, connections=_connections())
+        return Http(
+            server=server,
+            authorization=authorization,
+            connections=_connections(),
+            offers=credentials.offers,
+            learnt=self.learnt,
+        )
 
     def objects(self) -> "Objects":
         """Return the object API."""

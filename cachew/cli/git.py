@@ -1,5 +1,6 @@
 """``cachew git …``: repositories."""
 
+import os
 from pathlib import Path
 
 import click
@@ -47,6 +48,7 @@ def git_restore(
     """
     from cachew.client.addresses import parse_repository
     from cachew.client.bundle import Bundles
+    from cachew.client.credentials import GitCredentials
     from cachew.client.extract import choose_unpacker
     from cachew.client.freshen import Freshener, parse_wanted
     from cachew.client.lfs import LfsObjects
@@ -54,7 +56,8 @@ def git_restore(
 
     address = parse_repository(url, server=context.server)
     wanted = parse_wanted(refs, commits)
-    http = context.http(address.server)
+    program, home = context.git(), os.environ.get("HOME")
+    http = context.http(address.server, credentials=GitCredentials(git=program, home=Path(home) if home else None))
     downloads = context.downloads(http)
     archives = context.archives(downloads)
     unpack = choose_unpacker(context.tar, exact_modes=False)
@@ -64,7 +67,7 @@ def git_restore(
         bundles=Bundles(downloads=downloads),
         freshener=Freshener(http=http, progress=context.progress),
         lfs=LfsObjects(archives=archives, unpack=unpack, progress=context.progress),
-        git=context.git(),
+        git=program,
         progress=context.progress,
     )
     restore.restore(RestoreRequest(address, directory, wanted, use_bundle=not no_bundle, lfs=lfs, force=force))

@@ -74,6 +74,7 @@ def cachew(
             "--authorization (or CACHEW_AUTHORIZATION) holds a line break or another character that no header can hold."
         )
     context.obj = Context(
+        learnt=(context.obj if context.obj is not None else []).append,
         url=(url or "").strip() or None,
         authorization=authorization or None,
         platform=platform,
@@ -93,37 +94,39 @@ def run(arguments: list[str] | None = None) -> int:
 
     :param arguments: without the program's name; None for those of the process.
     """
+    secrets: list[str] = []
     try:
-        status = cachew.main(arguments, prog_name="cachew", standalone_mode=False)
+        status = cachew.main(arguments, prog_name="cachew", standalone_mode=False, obj=secrets)
         # What was printed may only now turn out to fit nowhere.
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        _tell(shown.getvalue().rstrip("\n"), arguments)
+        _tell(shown.getvalue().rstrip("\n"), arguments, secrets)
     except (click.Abort, KeyboardInterrupt):
-        _tell("cachew: interrupted; nothing was kept", arguments)
+        _tell("cachew: interrupted; nothing was kept", arguments, secrets)
         return 130
     except CachewError as error:
-        _tell(f"cachew: {error}", arguments)
+        _tell(f"cachew: {error}", arguments, secrets)
         if advice := getattr(error, "advice", ""):
-            _tell(f"  {advice}", arguments)
+            _tell(f"  {advice}", arguments, secrets)
     except BrokenPipeError:
         # Whoever read our output has gone; nothing more is to be written, not even by the interpreter at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        _tell(f"cachew: {error}", arguments)
+        _tell(f"cachew: {error}", arguments, secrets)
     except Exception as error:  # the top: whoever uses a command is told a sentence
-        _tell(f"cachew: that failed in a way nobody has foreseen: {type(error).__name__}: {error}", arguments)
-        _tell("  Please report what you did and this line.", arguments)
+        _tell(f"cachew: that failed in a way nobody has foreseen: {type(error).__name__}: {error}", arguments, secrets)
+        _tell("  Please report what you did and this line.", arguments, secrets)
     return 1
 
 
-def _tell(text: str, arguments: list[str] | None) -> None:
+def _tell(text: str, arguments: list[str] | None, learnt: list[str]) -> None:
     """Write to standard error, if that is to be written to, without what is secret."""
     with suppress(OSError, ValueError):
-        click.echo(masked(text, secrets_of(_authorization(arguments), os.environ)), err=True)
+        secrets = [*learnt, *secrets_of(_authorization(arguments), os.environ)]
+        click.echo(masked(text, secrets), err=True)
 
 
 def _authorization(arguments: list[str] | None) -> str | None:

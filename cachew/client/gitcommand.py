@@ -44,17 +44,19 @@ class Git:
         settings: Mapping[str, str] | None = None,
         stdin: bytes = b"",
         check: bool = True,
+        prompts: bool = False,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a git command in a repository.
 
         :param settings: configuration for this command only.
+        :param prompts: whether it may ask the user on the terminal, unless he has forbidden that.
         :raise GitFailed: when it fails, unless ``check`` is false.
         """
         done = subprocess.run(
             [self._program, "-C", directory, *(word.encode("utf-8", "surrogateescape") for word in arguments)],
             input=stdin,
             capture_output=True,
-            env=self._environment({**_QUIET_SETTINGS, **(settings or {})}),
+            env=self._environment({**_QUIET_SETTINGS, **(settings or {})}) | (self._prompting() if prompts else {}),
             check=False,
         )
         if check and done.returncode:
@@ -89,6 +91,9 @@ class Git:
         for number, (key, value) in enumerate(pairs):
             kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         return kept | {"GIT_CONFIG_COUNT": str(len(pairs))}
+
+    def _prompting(self) -> dict[str, str]:
+        return {"GIT_TERMINAL_PROMPT": self._environ.get("GIT_TERMINAL_PROMPT", "1")}
 
     def _own_settings(self) -> list[tuple[str, str]]:
         count = self._environ.get("GIT_CONFIG_COUNT", "0")

@@ -6,13 +6,17 @@ The authorization header goes to that server only; redirects are not followed, b
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http.client import IncompleteRead
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cachew.client.connections import BROKEN, Answer, Body, Connections
 from cachew.client.errors import BadUsage, ClientError, NotCached, ServerRefused, ServerUnreachable
+
+if TYPE_CHECKING:
+    from cachew.client.credentials import Offer
 
 _ERROR_TEXT = 4096
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -26,12 +30,23 @@ class Http:
     :param authorization: the value of the ``Authorization`` header, None for none.
     :param connections: the ways to it.
     :param idle_timeout: seconds that may pass between two pieces of an answer.
+    :param offers: gives credentials for a URL and a challenge of the server's, when none is set.
+    :param learnt: is told what no message may show.
     """
 
     def __init__(
-        self, *, server: str, authorization: str | None, connections: Connections, idle_timeout: float = 60.0
+        self,
+        *,
+        server: str,
+        authorization: str | None,
+        connections: Connections,
+        idle_timeout: float = 60.0,
+        offers: "Callable[[str, str], Iterable[Offer]]" = lambda url, challenge: (),
+        learnt: Callable[[str], object] = lambda secret: None,
     ) -> None:
         self.server = server
+        self._offers, self._learnt = offers, learnt
+        self._asking = threading.Lock()
         self.authorization = authorization
         self._connections = connections
         self._idle_timeout = idle_timeout
@@ -51,9 +66,50 @@ class Http:
         :param patience: seconds to wait for the answer, when that may take longer than a pause within one.
         :raise ServerUnreachable: when there is no answer.
         """
+        authorization = self.authorization if self.is_own(url) else None
+        answer = self._send(method, url, headers, body, patience, authorization)
+        if answer.status == 401 and authorization is None and self.is_own(url) and not _is_spent(body):
+            return self._let_in(method, url, headers, body, patience, answer)
+        return answer
+
+    def _let_in(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        body: Body | None,
+        patience: float | None,
+        answer: Answer,
+    ) -> Answer:
+        """Send a request again with one credential after the other, until one is good; that is used from then on."""
+        with self._asking:
+            if self.authorization is not None:
+                answer.close()
+                return self._send(method, url, headers, body, patience, self.authorization)
+            for offer in self._offers(url, answer.headers.get("WWW-Authenticate", "")):
+                answer.close()
+                for secret in offer.secrets:
+                    self._learnt(secret)
+                answer = self._send(method, url, headers, body, patience, offer.authorization)
+                good = answer.status != 401
+                offer.tell(good)
+                if good:
+                    self.authorization = offer.authorization
+                    break
+        return answer
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        body: Body | None,
+        patience: float | None,
+        authorization: str | None,
+    ) -> Answer:
         sent = {"Accept-Encoding": "identity", "User-Agent": "cachew-client", **(headers or {})}
-        if self.authorization and self.is_own(url):
-            sent["Authorization"] = self.authorization
+        if authorization is not None:
+            sent["Authorization"] = authorization
         if bad := next((name for name, value in sent.items() if not _fits(name, value)), None):
             raise BadUsage(f"the header {bad!r} can't be sent", "It holds a line break, or what no header can hold.")
         with self.reaching():
@@ -95,6 +151,11 @@ class Http:
                 raise ClientError(f"{url} did not answer with JSON: {error}") from error
 
 
+def _is_spent(body: Body | None) -> bool:
+    """Say whether a body can be sent only once."""
+    return body is not None and not isinstance(body, bytes)
+
+
 def _fits(name: str, value: str) -> bool:
     """Say whether a header field can be sent (RFC 9110, section 5)."""
     plain = value.isprintable() or value.replace("\t", " ").isprintable()
@@ -116,7 +177,12 @@ def refusal(answer: Answer, url: str) -> ServerRefused:
 
 def _advice(answer: Answer) -> str:
     if answer.status in (401, 403):
-        return "Give credentials that are allowed to read it with --authorization or CACHEW_AUTHORIZATION."
+        return (
+            "Give credentials that are allowed to read it: with a git credential helper or a netrc entry for the "
+            "server's address, --authorization or CACHEW_AUTHORIZATION."
+        )
+    if answer.status == 422:
+        return "`git clone --no-checkout` gets the repository without its files."
     if 300 <= answer.status < 400:
         return f"The server redirects to {answer.headers.get('Location', 'nowhere')}; use that address as --url."
     if answer.status in (429, 502, 503, 504):

@@ -25,6 +25,9 @@ from cachew.client.snapshotrules import CONFIG, SnapshotRules
 from cachew.client.staging import Staging, check_target, has_content, publish
 from cachew.client.workers import Workers
 
+_NOT_SERVED = "is not among the configured upstreams"
+"""How a server says that it serves no repository of a host."""
+
 
 @dataclass(frozen=True)
 class RestoreRequest:
@@ -119,10 +122,12 @@ class GitRestore:
                 fresh_directory=fresh_directory,
             )
         except NotCached as error:
+            advice = f"Check the name. `git clone {address.url}` may work meanwhile."
+            if _NOT_SERVED in str(error):
+                where = address.upstream_url or f"https://{address.name}"
+                advice = f"The server does not serve {address.host}. `git clone {where}` goes there without it."
             raise NotCached(
-                f"no snapshot of {address.name} can be had ({error})",
-                status=error.status,
-                advice=f"Check the name. `git clone {address.url}` may work meanwhile.",
+                f"no snapshot of {address.name} can be had ({error})", status=error.status, advice=advice
             ) from error
         except FileDamaged as error:
             raise ArchiveBroken(

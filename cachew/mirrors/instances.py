@@ -153,11 +153,6 @@ class Instances:
         entry = self._entries.get(identity.name)
         return None if entry is None or not entry.state.id else Instance(entry.identity, entry.state.id)
 
-    def id_of(self, identity: Named) -> str:
-        """Return the present instance's id, empty while there is none."""
-        instance = self.current(identity)
-        return "" if instance is None else instance.id
-
     def is_current(self, instance: Instance) -> bool:
         """Whether an instance is the present one of its repository."""
         return bool(instance.id) and self.current(instance.identity) == instance

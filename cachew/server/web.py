@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,9 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from cachew.config.settings import Settings
 from cachew.http.collecting import BodyStore
 from cachew.http.limits import Limits
-from cachew.mirrors.identity import ANY_HOST
+from cachew.mirrors.identity import ANY_HOST, Identity
 from cachew.plumbing.budget import Budget
+from cachew.plumbing.errors import UpstreamError
 from cachew.plumbing.jobs import Slots
 from cachew.replicas.secret import SharedSecret
 from cachew.server.cache import StoreParts
@@ -37,7 +39,7 @@ from cachew.web.dashboard import DashboardRoutes
 from cachew.web.ensure import EnsureRefs
 from cachew.web.forgeevents import Places
 from cachew.web.git import GitRoutes, Guard
-from cachew.web.lfs import LfsRoutes
+from cachew.web.lfs import InstanceOf, LfsRoutes
 from cachew.web.lfsleave import LfsLeave
 from cachew.web.objects import ObjectRoutes
 from cachew.web.packs import Packs
@@ -48,6 +50,8 @@ from cachew.web.uploadpack import UploadPack
 from cachew.web.webhook import WebhookRoutes
 
 _FEWEST_BODY_FILES = 16
+_DOUBT = 2.0
+"""Seconds for which it is waited until it is no longer in doubt whether a repository is the same."""
 _IDLE_GRACE = 5.0
 """Seconds by which idle connections are kept longer than their clients are told."""
 
@@ -261,7 +265,6 @@ def _git_routes(
             patience=runtime.settings.git.fetch_wait,
         ),
         freshness=mirrors.freshness,
-        look=mirrors.instances.look,
         grammar=runtime.grammar,
         used=mirrors.tidying.used,
         is_ours=access.is_ours,
@@ -308,6 +311,22 @@ def _snapshot_routes(
     )
 
 
+def _instance_of(mirrors: MirrorParts) -> InstanceOf:
+    """Return what gives the id of a repository's instance to those who hand out leave that is good for that alone."""
+
+    async def instance_of(identity: Identity, credential: str | None) -> str:
+        instances = mirrors.instances
+        await instances.look(identity)
+        if instances.current(identity) is None:
+            with suppress(UpstreamError):
+                await mirrors.verdicts.admit(identity, credential)
+        await instances.settled(identity, _DOUBT)
+        found = instances.readable(identity)
+        return "" if found is None else found.id
+
+    return instance_of
+
+
 def _lfs_routes(
     runtime: Runtime,
     upstream: UpstreamParts,
@@ -337,7 +356,7 @@ def _lfs_routes(
             key=secrets.token_bytes(32),
         ),
         credentials=_client_credentials(runtime),
-        instance_of=mirrors.instances.id_of,
+        instance_of=_instance_of(mirrors),
         in_thread=runtime.threads,
         now=runtime.environment.wall_clock,
         key=SharedSecret(

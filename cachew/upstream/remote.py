@@ -130,10 +130,12 @@ class Remote:
         :raise UpstreamUnreachable: also when that is refused: a refusal is relayed to clients, who would take it for
             their own credential's.
         """
+        own = await self.authorization()
         try:
-            listing, capabilities = await self._ask(_MIRRORED, await self.authorization())
+            listing, capabilities = await self._ask(_MIRRORED, own)
         except UpstreamRefused as refused:
-            reason = f"answered {refused.status} to this server's own credential; see [[credentials]] in its config"
+            whose = "to this server's own credential" if own else "and this server has no credential for it"
+            reason = f"answered {refused.status} {whose}; see [[credentials]] in its config"
             raise UpstreamUnreachable(self.url, reason) from refused
         self._base = capabilities.base_url or self.url
         return listing

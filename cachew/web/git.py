@@ -4,7 +4,7 @@ A path that breaks a rule, a host that is not served and a method that does not 
 directory, a metrics label or a process exists for them.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from cachew.http.bodies import send
@@ -70,7 +70,6 @@ class GitRoutes:
     :param ensure_refs: ``ensure-refs``.
     :param freshness: told at once when something may have been pushed.
     :param pushed: called when a push is over.
-    :param look: sees which instance other replicas know a repository to be of, which grants are bound to.
     :param used: called with every repository that is asked for.
     :param grammar: how repositories are named.
     :param is_ours: says of an ``Authorization`` that it is meant for this server and no upstream may see it.
@@ -88,12 +87,11 @@ class GitRoutes:
         ensure_refs: EnsureRefs,
         freshness: Freshness,
         pushed: Pushed,
-        look: Callable[[Identity], Awaitable[object]],
         used: Callable[[Identity], object] = lambda identity: None,
         is_ours: Callable[[str], bool] = lambda authorization: False,
         grammar: Grammar = CASE_MATTERS,
     ) -> None:
-        self._grammar, self._look = grammar, look
+        self._grammar = grammar
         self._remotes, self._guard, self._upload_pack = remotes, guard, upload_pack
         self._passthrough, self._lfs = passthrough, lfs
         self._artefacts, self._ensure_refs = artefacts, ensure_refs
@@ -122,7 +120,6 @@ class GitRoutes:
         elif kind == "git-receive-pack":
             await self._push(request, identity)
         elif kind == "lfs":
-            await self._look(identity)
             await self._lfs.handle(request, identity, operation)
         else:
             await self._guarded(request, identity, operation)

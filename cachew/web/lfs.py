@@ -37,6 +37,8 @@ _OBJECTS = "info/lfs/cachew/"
 _REQUEST_LIMIT = 1024 * 1024
 _ANSWER_LIMIT = 16 * 1024 * 1024
 _OF_THE_OLD_BODY = frozenset({b"etag", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
+InstanceOf = Callable[[Identity, str | None], Awaitable[str]]
+"""``instance_of(identity, credential)``: the instance's id, empty when none is known though one was looked for."""
 _JSON = (MEDIA_TYPE, "application/json")
 
 
@@ -49,7 +51,7 @@ class LfsRoutes:
     :param remotes: where they are.
     :param leave: says whether leave that was given would be given still.
     :param credentials: says what of a request is its client's credential.
-    :param instance_of: tells a repository from others that have had its name.
+    :param instance_of: gives the id of a repository's instance, given who asks.
     :param in_thread: for work on long texts.
     :param now: the time of day, in seconds since the epoch.
     :param key: gives the secret with which grants are made.
@@ -65,7 +67,7 @@ class LfsRoutes:
         remotes: Remotes,
         leave: LfsLeave,
         credentials: ClientCredentials = AUTHORIZATION_ALONE,
-        instance_of: Callable[[Identity], str] = lambda identity: "",
+        instance_of: InstanceOf,
         in_thread: Callable[..., Awaitable[Any]],
         now: Callable[[], float],
         key: Callable[[], bytes],
@@ -97,10 +99,13 @@ class LfsRoutes:
             await self._passthrough.stream(request, identity, _BATCH, body=body)
             return
 
-        asker = self._credentials.of(request, identity.host)
+        credential = self._credentials.of(request, identity.host)
+        instance = await self._instance_of(identity, credential)
 
         async def change(answer: UpstreamResponse) -> UpstreamResponse:
-            return await self._changed(answer, identity, wanted, origin, asker) if _is_plain_json(answer) else answer
+            if not _is_plain_json(answer):
+                return answer
+            return await self._changed(answer, identity, instance, credential, wanted, origin)
 
         await self._passthrough.stream(request, identity, _BATCH, body=body, change=change)
 
@@ -108,17 +113,13 @@ class LfsRoutes:
         self,
         answer: UpstreamResponse,
         identity: Identity,
+        instance: str,
+        credential: str | None,
         wanted: frozenset[Wanted],
         origin: str,
-        credential: str | None,
     ) -> UpstreamResponse:
         with owned(answer.source):
-            home, now, key, instance = (
-                self._remotes.of(identity).url,
-                self._now(),
-                self._key(),
-                self._instance_of(identity),
-            )
+            home, now, key = self._remotes.of(identity).url, self._now(), self._key()
         try:
             text = await read_all(answer.source, _ANSWER_LIMIT)
         except TooLarge as failure:
@@ -140,7 +141,8 @@ class LfsRoutes:
         shown = request.getHeader(GRANT_HEADER) or ""
         if not is_oid(oid):
             raise Forbidden("what is asked for is no LFS object")
-        credential, instance = self._credentials.of(request, identity.host), self._instance_of(identity)
+        credential = self._credentials.of(request, identity.host)
+        instance = await self._instance_of(identity, credential)
         grant = unseal(
             shown,
             self._key(),

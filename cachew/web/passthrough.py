@@ -195,7 +195,8 @@ def _raw_headers(request: Any) -> list[tuple[bytes, bytes]]:
 
 
 def _begin(request: Any, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-    request.setResponseCode(status)
+    # 500 would say that this server has failed; the text below it is the upstream's.
+    request.setResponseCode(502 if status == 500 else status)
     for name in {name for name, _ in headers}:
         request.responseHeaders.removeHeader(name)
     for name, value in headers:

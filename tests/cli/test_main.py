@@ -299,3 +299,29 @@ def test_a_device_is_written_to_and_not_replaced(cachew: Shell, server: CachewSe
     told(cachew("get", "-o", "pipe", "ns", "key"))
     assert reader.communicate()[0] == b"content"
     assert (cachew.directory / "pipe").is_fifo()
+
+
+def test_git_restore_from_a_server_that_asks_for_a_credential(
+    cachew: Shell, server: CachewServer, tmp_path: Path
+) -> None:
+    """A netrc entry for the server's address is enough, and what the server repeats of a wrong one is not shown."""
+    upstream = make_upstream(tmp_path / "upstream")
+    members = snapshot_members(upstream, tmp_path / "scratch", origin="https://git.example/org/repo")
+    server.objects["/git/git.example/org/repo/snapshot.tar.zst"] = Stored(framed(tar(members)))
+    server.required = "Basic Ym9iOnMzY3IzdA=="
+    (tmp_path / "home").mkdir()
+    cachew.environment |= {"HOME": str(tmp_path / "home"), "GIT_TERMINAL_PROMPT": "0"}
+    words = ("git", "restore", "https://git.example/org/repo", "copy")
+    assert "credential helper" in told(cachew(*words, status=1))
+    (tmp_path / "home/.netrc").write_text("machine 127.0.0.1 login bob password wrong-s3cr3t\n")
+    assert "401" in told(cachew(*words, status=1))
+    (tmp_path / "home/.netrc").write_text("machine 127.0.0.1 login bob password s3cr3t\n")
+    told(cachew(*words))
+    assert git(tmp_path / "copy", "status", "--porcelain") == ""
+
+
+def test_a_host_that_the_server_does_not_serve(cachew: Shell, server: CachewServer) -> None:
+    """Git is not sent there either, but to the upstream itself."""
+    server.absent = b"host git.example is not among the configured upstreams\n"
+    said = told(cachew("git", "restore", "https://git.example/org/repo", "copy", status=1))
+    assert "does not serve git.example. `git clone https://git.example/org/repo` goes there without it." in said

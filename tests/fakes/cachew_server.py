@@ -67,6 +67,7 @@ class CachewServer:
 
     :param objects: by path.
     :param answers: JSON answers of POSTs by path: ``(status, value)``; bytes are sent as they are.
+    :param required: the only ``Authorization`` that is let in; empty when none is needed.
     :param repositories: bare repositories for git, by the path before ``/info/refs`` or ``/git-upload-pack``.
     """
 
@@ -76,6 +77,8 @@ class CachewServer:
         self.answers: dict[str, tuple[int, Any]] = {}
         self.repositories: dict[str, str] = {}
         self.seen: list[Seen] = []
+        self.required = ""
+        self.absent = b"nothing here\n"
         self.lock = threading.Lock()
 
     def requests(self, method: str) -> list[Seen]:
@@ -120,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         """Answer from metadata; 404 while an object is being generated."""
         self._see(b"")
+        if self._refused():
+            return None
         stored = self.state.objects.get(self.path)
         if stored is None or stored.generating:
             return self._answer(404)
@@ -128,11 +133,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Send an object, or a part of it."""
         self._see(b"")
-        if self._git(b"") or self._json():
+        if self._refused() or self._git(b"") or self._json():
             return
         stored = self.state.objects.get(self.path)
         if stored is None:
-            self._answer(404, body=b"nothing here\n")
+            self._answer(404, body=self.state.absent)
             return
         with self.state.lock:
             stored.gets += 1
@@ -151,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self._see(body)
-        if self._git(body) or self._json():
+        if self._refused() or self._git(body) or self._json():
             return
         self.state.objects[self.path] = Stored(body)
         self._answer(200)
@@ -239,6 +244,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _see(self, body: bytes) -> None:
         with self.state.lock:
             self.state.seen.append(Seen(self.command, self.path, dict(self.headers), body))
+
+    def _refused(self) -> bool:
+        if not self.state.required or self.headers.get("Authorization") == self.state.required:
+            return False
+        said = self.headers.get("Authorization", "nothing")
+        self._answer(401, {"WWW-Authenticate": 'Basic realm="git"'}, f"not {said}\n".encode())
+        return True
 
     def _json(self) -> bool:
         if self.path not in self.state.answers:

@@ -374,6 +374,21 @@ async def test_a_grant_is_for_whom_it_was_given_to(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_grant_is_for_one_instance(upstream: Upstream, repository: Repository, start: Start) -> None:
+    """What was given before a repository was forgotten is of no use afterwards."""
+    cachew = await start(CONFIG)
+    await cachew.mirrored("org/repo")
+    granted = await leave(cachew)
+    assert (await download(cachew, granted)).body == DATA
+    await cachew.quiet()
+    path = "/admin/repositories/git.example/org/repo/forget"
+    answer = await ask(reactor, cachew.url, "POST", path, f"Authorization: Bearer {cachew.token}")
+    assert answer.status < 300, answer
+    assert (await download(cachew, granted)).status == 403
+    assert (await download(cachew, await leave(cachew))).body == DATA
+
+
+@pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("authorization", [ALICE, None])
 @pytest.mark.parametrize("change", ["closed", "removed", "object removed", "down"])
 async def test_a_grant_ends_with_the_right(

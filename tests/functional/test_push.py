@@ -13,6 +13,8 @@ from tests.functional.certificates import Authority
 from tests.functional.conftest import Start
 from tests.functional.gate import basic
 from tests.functional.gitclient import Git
+from tests.functional.misbehaviour import Refuse
+from tests.functional.rawhttp import ask
 from tests.functional.readers import CREDENTIALS
 from tests.functional.repositories import Repository
 from tests.functional.upstream import Upstream
@@ -97,6 +99,16 @@ async def test_a_large_push_streams(upstream: Upstream, repository: Repository, 
     assert repository.commit("large") == pushed
     await git.run("clone", "-q", "--branch=large", URL, "again")
     assert (git.home / "again/large").read_bytes() == data
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upstream_that_fails_is_no_failure_of_this_server(upstream: Upstream, start: Start) -> None:
+    """Its 500 to what is passed on is told as 502, with its text; every other status is as it came."""
+    cachew = await start()
+    for status, told in ((500, 502), (501, 501), (503, 503)):
+        upstream.misbehave(Refuse(status, body=b"the forge broke\n"), kind="push", times=1)
+        answer = await ask(reactor, cachew.url, "POST", "/git/git.example/org/repo/git-receive-pack", body=b"0000")
+        assert (answer.status, answer.body) == (told, b"the forge broke\n")
 
 
 @pytest_twisted.ensureDeferred

@@ -164,6 +164,14 @@ def test_a_refusal_of_the_servers_credential_is_not_the_clients(status: int) -> 
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_where_the_server_has_no_credential(status: int) -> None:
+    """It is not called one of a credential that there is not."""
+    made = remote(Client({None: UpstreamRefused(URL, status=status)}), Own(value=None))
+    said = str(failure_of(Deferred.fromCoroutine(made.list_refs())))
+    assert f"answered {status} and this server has no credential for it" in said
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_credential_that_was_refused_is_renewed_once(status: int) -> None:
     """What was kept of the server's own, a revoked token or an old password, is renewed before anybody hears of it."""
     client = Client({OWN: UpstreamRefused(URL, status=status)})

@@ -139,7 +139,6 @@ def app_of(error: Exception, *, guarded: bool) -> App:
         ensure_refs=failing,
         freshness=failing,
         pushed=failing.pushed,
-        look=FailingGit(error).look,
     )
     return App(
         routes=[

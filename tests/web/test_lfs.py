@@ -32,6 +32,11 @@ METRICS = Metrics()
 HREF = "https://git.example/objects/1"
 
 
+async def no_instance(identity: object, credential: object) -> str:
+    """Know of no instance."""
+    return ""
+
+
 class Downloads:
     """Two clients that download the same object.
 
@@ -66,6 +71,7 @@ class Downloads:
             objects=self.objects,
             passthrough=PassThrough(spools=directory, background=self.background, **shared),
             leave=leave,
+            instance_of=no_instance,
             in_thread=threads_of(steps),
             now=lambda: 0.0,
             key=lambda: KEY,
