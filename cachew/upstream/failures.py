@@ -9,18 +9,12 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.web.client import RequestGenerationFailed, RequestTransmissionFailed, ResponseNeverReceived
 from twisted.web.client import ResponseFailed as _ResponseFailed
 
-from cachew.plumbing.errors import CachewError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
-from cachew.upstream import headers as http
+from cachew.plumbing.errors import CachewError, UpstreamBusy, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.upstream.hosts import AddressRefused
 from cachew.upstream.listing import MalformedListing, RemoteError
+from cachew.upstream.refusals import names_a_limit
 from cachew.upstream.tunnel import ProxyRefused
 
-REFUSALS = frozenset({
-    HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE,
-    HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS,
-})  # fmt: skip
-"""The statuses by which a host refuses a repository to somebody; any other 4xx is of something in between."""
-_FOR_PEOPLE = ("text/html", "application/xhtml+xml")
 _WRAPPERS = (RequestTransmissionFailed, ResponseNeverReceived, RequestGenerationFailed, _ResponseFailed)
 _NOT_FOUND = ("not found", "not exported", "does not exist", "no such repository")
 _DENIED = ("denied", "permission", "unauthorized", "forbidden", "authentication", "not allowed")
@@ -42,20 +36,6 @@ def was_cancelled(failure: BaseException) -> bool:
 def may_be_stale(failure: BaseException) -> bool:
     """Whether a kept connection may have been closed just when it was used, so that trying again makes sense."""
     return isinstance(failure, (RequestTransmissionFailed, ResponseNeverReceived)) and not was_cancelled(failure)
-
-
-def is_page_of_limit(status: int, headers: http.RawHeaders) -> bool:
-    """Whether a 403 says that somebody asks too much, or is a page for people, and so says nothing about rights.
-
-    Hosts refuse git with a challenge or in plain text; a rate limit's 403 has its headers, or comes in HTML from
-    whatever stands before the host.
-    """
-    if status != HTTPStatus.FORBIDDEN:
-        return False
-    spent = http.first(headers, b"x-ratelimit-remaining") or http.first(headers, b"ratelimit-remaining") or b""
-    if http.first(headers, b"retry-after") is not None or spent.strip() == b"0":
-        return True
-    return http.media_type(headers) in _FOR_PEOPLE and http.first(headers, b"www-authenticate") is None
 
 
 def explain(upstream: str, failure: Exception) -> Exception:
@@ -103,6 +83,8 @@ def explain_answer(upstream: str, failure: MalformedListing | RemoteError) -> Ex
     if not isinstance(failure, RemoteError):
         return UpstreamUnreachable(upstream, f"its answer is not git's: {failure}")
     text = failure.message.lower()
+    if names_a_limit(text.encode()):
+        return UpstreamBusy(upstream, f"remote error: {failure.message}", status=HTTPStatus.TOO_MANY_REQUESTS)
     status = 404 if any(word in text for word in _NOT_FOUND) else 403 if any(word in text for word in _DENIED) else None
     if status is None:
         return UpstreamUnreachable(upstream, f"remote error: {failure.message}")

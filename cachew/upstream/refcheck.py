@@ -9,14 +9,14 @@ from typing import Protocol
 
 from twisted.web.iweb import IResponse
 
-from cachew.plumbing.errors import BadRequest, TooLarge, UpstreamBusy, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.errors import BadRequest, TooLarge, UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.pktline import Decoder, Packet
 from cachew.plumbing.streams import PIECE, Source, read_start
 from cachew.upstream import headers as http
 from cachew.upstream.advertisement import AdvertisementParser
 from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.exchange import Exchange, raw
-from cachew.upstream.failures import REFUSALS, explain_answer, is_page_of_limit
+from cachew.upstream.failures import explain_answer
 from cachew.upstream.listing import (
     Capabilities,
     Listing,
@@ -26,6 +26,7 @@ from cachew.upstream.listing import (
     ls_refs_request,
 )
 from cachew.upstream.redirects import CODES, Moves, Redirects, split_operation
+from cachew.upstream.refusals import failure_of
 
 _GONE = (404, 410)
 _REFUSAL_TEXT = 4096
@@ -140,12 +141,7 @@ async def _require_success(url: str, status: int, headers: http.RawHeaders, sour
         return
     if status in CODES:
         raise MalformedListing(f"answered {status} to what can't be redirected")
-    if status == 429 or status >= 500 or is_page_of_limit(status, headers):
-        raise UpstreamBusy(url, f"answered {status}", status=status, retry_after=http.retry_after(headers))
-    if status not in REFUSALS:
-        raise UpstreamUnreachable(url, f"answered {status} to a ref check")
-    text = await read_start(source, _REFUSAL_TEXT)
-    raise UpstreamRefused(url, status=status, headers=http.of_refusal(headers), body=text)
+    raise failure_of(url, status, headers, await read_start(source, _REFUSAL_TEXT))
 
 
 async def _parse(source: Source, parser: _Parser, limit: int) -> None:

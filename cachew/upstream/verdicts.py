@@ -21,6 +21,7 @@ from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused
 from cachew.plumbing.shared import Shared, first_of
 from cachew.upstream.expiring import Expiring
 from cachew.upstream.publicrecord import PublicRecord
+from cachew.upstream.refusals import ABOUT_RIGHTS
 
 
 class Named(Protocol):
@@ -44,7 +45,6 @@ class Eras(Protocol):
         """Whether what the name stands for now was served to everybody, and not refused since."""
 
 
-_ABOUT_RIGHTS = (401, 403, 404)
 _SHORTEST = 1.0
 """Seconds for which a failure is remembered even when the upstream names fewer."""
 
@@ -236,7 +236,7 @@ class Verdicts:
         """
         if refusal is None:
             self.record_allow(repository, authorization)
-        elif refusal.status in _ABOUT_RIGHTS:
+        elif refusal.status in ABOUT_RIGHTS:
             self.record_deny(repository, authorization, refusal)
 
     def record_allow(self, repository: Named, authorization: str | None) -> None:

@@ -1,0 +1,75 @@
+"""What an upstream's answer means that is not what was asked for."""
+
+import pytest
+
+from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused, UpstreamUnreachable
+from cachew.upstream.refusals import failure_of
+
+URL = "https://git.example/org/repo"
+BASIC = (b"WWW-Authenticate", b'Basic realm="GitHub"')
+TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
+PAGE = (b"Content-Type", b"text/html; charset=utf-8")
+HTML = b"<!DOCTYPE html><title>Sign in</title>"
+
+
+def failure(status: int, *headers: tuple[bytes, bytes], text: bytes = b"") -> UpstreamError:
+    return failure_of(URL, status, list(headers), text)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "text"),
+    [
+        (401, [BASIC, TEXT], b"HTTP Basic: Access denied"),
+        (401, [BASIC, PAGE], HTML),
+        (401, [TEXT], b"who are you?"),
+        (401, [], b""),
+        (401, [BASIC, (b"Retry-After", b"5")], b""),
+        (403, [TEXT], b"You are not allowed to read this"),
+        (403, [BASIC, PAGE], HTML),
+        (403, [(b"X-RateLimit-Remaining", b"57"), TEXT], b"no"),
+        (404, [TEXT], b"Repository not found."),
+        (404, [], b""),
+        (404, [PAGE], HTML),
+        (404, [(b"Content-Type", b"application/json")], b'{"message": "not found"}'),
+        (410, [], b""),
+        (451, [TEXT], b"Repository unavailable due to DMCA takedown."),
+    ],
+)
+def test_gits_own_refusals_are_verdicts(status: int, headers: list[tuple[bytes, bytes]], text: bytes) -> None:
+    """A status that git takes for a refusal is one, with or without a challenge; small hosts say 404 with a page."""
+    found = failure(status, *headers, text=text)
+    assert isinstance(found, UpstreamRefused) and (found.status, found.body) == (status, text)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "text"),
+    [
+        (403, [PAGE], b"<html>Whoa there! You have triggered an abuse detection mechanism."),
+        (403, [(b"X-RateLimit-Remaining", b"0"), TEXT], b""),
+        (403, [(b"RateLimit-Remaining", b" 0")], b""),
+        (403, [(b"Retry-After", b"30")], b""),
+        (404, [(b"Retry-After", b"30"), PAGE], HTML),
+        (403, [TEXT], b"API rate limit exceeded for 192.0.2.1."),
+        (401, [], b"Too many requests"),
+        (429, [], b""),
+        (500, [PAGE], b"<html>Unicorn!"),
+        (503, [BASIC], b""),
+    ],
+)
+def test_rate_limits_are_trouble(status: int, headers: list[tuple[bytes, bytes]], text: bytes) -> None:
+    """Whatever the status of a spent limit, the upstream is busy and says nothing about rights."""
+    found = failure(status, *headers, text=text)
+    assert isinstance(found, UpstreamBusy) and found.status == status
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("headers", [[PAGE], [(b"Content-Type", b"application/xhtml+xml")], []])
+def test_pages_for_people_are_trouble(status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    """A page without a challenge is a forge's, a proxy's or a portal's, whatever its status."""
+    assert isinstance(failure(status, *headers, text=HTML), UpstreamBusy)
+
+
+@pytest.mark.parametrize("status", [204, 304, 400, 402, 405, 406, 407, 408, 409, 418, 421, 425, 431])
+def test_anything_else_is_trouble(status: int) -> None:
+    """What git would take for no refusal is none."""
+    assert isinstance(failure(status, TEXT, text=b"?"), UpstreamUnreachable)
