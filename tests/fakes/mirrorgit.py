@@ -110,6 +110,8 @@ class FakeGit:
         elif name == "rev-list":
             asked = [line for line in stdin.decode().split() if not line.startswith("^")]
             output = "".join(f"{value}\n" for value in asked if value not in self.reached).encode()
+        elif name == "cat-file" and any(word.startswith("--batch-check") for word in words):
+            output = "".join(f"{line} commit\n" for line in stdin.decode().split()).encode()
         elif name == "symbolic-ref":
             (places[0] / "HEAD").write_text(f"ref: {words[-1]}\n")
         elif name == "for-each-ref":
