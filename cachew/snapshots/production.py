@@ -5,6 +5,7 @@ appears when it is complete, unless another replica has stored one there meanwhi
 leave and it goes on. What fails leaves no trace.
 """
 
+import re
 import shutil
 import tempfile
 from collections import OrderedDict
@@ -44,6 +45,7 @@ Make = Callable[[Path, Begin], Coroutine[Any, Any, None]]
 
 
 _REMEMBERED = 100
+_INSTANCE = re.compile(" [0-9a-f]{32}(?![0-9a-f])")
 
 T = TypeVar("T")
 
@@ -71,6 +73,11 @@ class Order:
     requires: Callable[[], Awaitable[object]] | None = None
     ttl: float | None = None
     mirror: ReadyMirrorOf | None = None
+
+    @property
+    def title(self) -> str:
+        """What logs and clients are told that it is: its key without the id of the instance."""
+        return _INSTANCE.sub("", self.key)
 
 
 class Production:
@@ -258,11 +265,11 @@ class Productions:
 
     def _log_failure(self, failure: Failure, order: Order) -> None:
         if failure.check(NotFound):
-            self.log.debug("{key} is not made: {reason}", key=order.key, reason=failure.getErrorMessage())
+            self.log.debug("{key} is not made: {reason}", key=order.title, reason=failure.getErrorMessage())
         elif failure.check(CachewError, TimedOut, OSError):
-            self.log.error("making {key} failed: {reason}", key=order.key, reason=failure.getErrorMessage())
+            self.log.error("making {key} failed: {reason}", key=order.title, reason=failure.getErrorMessage())
         elif not failure.check(CancelledError):
-            self.log.failure("making {key} failed", failure=failure, key=order.key)
+            self.log.failure("making {key} failed", failure=failure, key=order.title)
 
     async def _made(self, order: Order, production: Production, spool: Spool) -> None:
         """Make something.
@@ -275,7 +282,7 @@ class Productions:
             production.mirror_gone = True
             raise
         except (OSError, ProcessFailed) as error:
-            failure = disk_failure(error, f"{order.key} can't be made")
+            failure = disk_failure(error, f"{order.title} can't be made")
             if failure is None:
                 raise
             raise failure from error
@@ -300,7 +307,7 @@ class Productions:
             what = "made {key}, {size} bytes in {seconds:.1f}s"
             if not stored:
                 what = "{key} was stored by another replica while it was made here"
-            self.log.info(what, key=order.key, size=spool.size, seconds=seconds)
+            self.log.info(what, key=order.title, size=spool.size, seconds=seconds)
 
     async def _make_of(self, mirror: Mirror | None, order: Order, production: Production, spool: Spool) -> bool:
         sound = await mirror.prove() if mirror is not None else None
@@ -331,7 +338,7 @@ class Productions:
         """
         made = self._stored.pop(owner, OrderedDict())
         for key in [key for key, started in made.items() if started >= since]:
-            self.log.warn("withdrawing {key}, which may be damaged", key=key)
+            self.log.warn("withdrawing {key}, which may be damaged", key=_INSTANCE.sub("", key))
             await self._cache.delete(NAMESPACE, key)
 
     async def withdraw_of(self, instance: Instance) -> None:

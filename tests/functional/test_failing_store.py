@@ -12,8 +12,9 @@ from twisted.internet import reactor
 
 from cachew.cache.interface import Cache
 from cachew.cache.naming import object_key
+from cachew.mirrors.identity import Identity
 from cachew.plumbing.streams import read_all
-from cachew.snapshots.variants import NAMESPACE
+from cachew.snapshots.variants import NAMESPACE, Variant
 from tests.fakes.faultyproxy import FaultyProxy
 from tests.functional import repositories
 from tests.functional.conftest import Start
@@ -22,12 +23,11 @@ from tests.functional.loglines import LogLines, listening
 from tests.functional.rawhttp import ask, connect, request_head
 from tests.functional.replicas import tiers
 from tests.functional.repositories import Repository
-from tests.functional.server import Cachew
+from tests.functional.server import HOST, Cachew
 from tests.functional.upstream import Upstream
 from tests.http.wire import Response
 
 SNAPSHOT = "/git/git.example/org/repo/snapshot.tar.zst"
-KEY = "snapshot:git.example/org/repo"
 UNSCHEDULED = """
 [git]
 ref-check-interval = "0s"
@@ -192,6 +192,13 @@ async def test_a_store_that_hangs_holds_nobody_else(
     await within(PATIENCE, cachew.stop())
 
 
+def key_in(cachew: Cachew) -> str:
+    """Return the key of the snapshot."""
+    instance = cachew.parts.mirrors.instances.current(Identity(HOST, "org/repo"))
+    assert instance is not None
+    return Variant().key(instance)
+
+
 async def held(cache: Cache, key: str) -> bytes | None:
     """Return what a cache holds."""
     entry = await cache.open(NAMESPACE, object_key(key))
@@ -223,13 +230,13 @@ async def test_nothing_wrong_is_served_or_kept(
     assert body.startswith(answer)
     assert proxy.change is None
     await fresh.quiet()
-    assert await held(fresh.parts.store.cache.tiers[0], KEY) in (None, body)
+    assert await held(fresh.parts.store.cache.tiers[0], key_in(fresh)) in (None, body)
     proxy.behave()
     again = await snapshot(fresh)
     assert again.headers["etag"] == f'"{hashlib.sha256(again.body).hexdigest()}"'
     assert again.body == body
     await fresh.quiet()
-    assert await held(fresh.parts.store.cache.tiers[0], KEY) == body
+    assert await held(fresh.parts.store.cache.tiers[0], key_in(fresh)) == body
 
 
 async def begun(cachew: Cachew) -> bytes:

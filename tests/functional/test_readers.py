@@ -199,7 +199,8 @@ async def test_the_servers_own_places(upstream: Upstream, start: Start) -> None:
     """The admin's pages and the object API are the admin's, and what is made of repositories is not even theirs."""
     world = await a_world(upstream, start)
     await world.enter("cached")
-    key = hashlib.sha256(b"snapshot:git.example/org/private").hexdigest()
+    instance = (await world.cachew.mirrored("org/private")).instance
+    key = hashlib.sha256(f"snapshot:{instance.name}".encode()).hexdigest()
     places = [
         ("GET", "/admin/"),
         ("GET", "/admin/repositories"),
@@ -213,7 +214,7 @@ async def test_the_servers_own_places(upstream: Upstream, start: Start) -> None:
         ("GET", f"/api/v1/object/git/{key}"),
         ("HEAD", f"/api/v1/object/git/{key}"),
         ("DELETE", f"/api/v1/object/git/{key}"),
-        ("GET", "/api/v1/object/git/snapshot:git.example%2Forg%2Fprivate"),
+        ("GET", f"/api/v1/object/git/snapshot:git.example%2Forg%2Fprivate%20{instance.id}"),
     ]
     for authorization in (None, NOBODY, CAROL, BOB, ALICE, "Bearer wrong", SERVER):
         for method, path in places:

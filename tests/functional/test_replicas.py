@@ -1,6 +1,7 @@
 """A fleet: in each interval one of its servers makes what is due, whatever becomes of the others and of the clocks."""
 
 import hashlib
+import json
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -49,10 +50,16 @@ from tests.http.wire import patient
 INTERVALS = 20
 SHORTEST = 0.8
 """The least part of an interval after which something is made again: a replica shifts its own by up to a fifth."""
-MANIFEST = manifest_path("git", object_key("snapshot:git.example/org/repo"))
 APART = 290.0
 """Seconds by which one clock is behind, and another one ahead."""
 HOUR = 3600.0
+
+
+def manifest_of(server: ServerProcess) -> str:
+    """Return where the store has the snapshot's manifest."""
+    *_, last = (server.state / "instances.jsonl").read_text().splitlines()
+    name, known = json.loads(last)
+    return manifest_path("git", object_key(f"snapshot:{name} {known['id']}"))
 
 
 @pytest.fixture
@@ -205,7 +212,9 @@ async def test_one_that_is_killed_while_it_stores_is_followed(
     pushed = await push_and_wait(repository, fleet, 2)
     for proxy in proxies:
         proxy.trap_answers = stored
-        proxy.trap = f"PUT /{objectservers.BUCKET}/{PREFIX}/{fleet[0].state.parent.name}/{MANIFEST} ".encode()
+        proxy.trap = (
+            f"PUT /{objectservers.BUCKET}/{PREFIX}/{fleet[0].state.parent.name}/{manifest_of(fleet[0])} ".encode()
+        )
     pushed.append(repositories.push_commit(repository, "main", "the last words"))
     _, number = await patient(DeferredList([proxy.trapped for proxy in proxies], fireOnOneCallback=True))
     for proxy in proxies:
