@@ -42,6 +42,8 @@ _FIRST_RETRY = 10.0
 _LAST_RETRY = 600.0
 _EMPTY_KEPT = 1000
 _TRIES = 3
+_LEFT = 3600.0
+"""Seconds for which the mirror of an ended instance is kept for the next one's use."""
 
 Listed = Callable[[Identity], Awaitable[Listing]]
 """Asks a repository's upstream for its heads and tags, and has them taken notice of."""
@@ -116,6 +118,7 @@ class Mirrors:
         self._waiting: list[Deferred[None]] = []
         self._mirrors: dict[Identity, Mirror] = {}
         self._attempts: dict[Identity, _Attempts] = {}
+        self._left: dict[Identity, float] = {}
         self._clones: Shared[Identity, None] = Shared(keep=True)
 
     def __iter__(self) -> Iterator[Mirror]:
@@ -373,6 +376,7 @@ class Mirrors:
         if mirror is not None and mirror.instance == instance:
             mirror.end()
             self._mirrors[instance.identity] = self._new(instance.identity, mirror)
+            self._left[instance.identity] = self._clock.seconds()
             self._attempts.pop(instance.identity, None)
             self._count()
 
@@ -385,6 +389,17 @@ class Mirrors:
             repository = mirror.examined()
             if repository is not None and not await repository.scrub(pace) and mirror.examined() is repository:
                 mirror.verification.doubt(serving=False, failed=False)
+
+    async def remove_left(self) -> None:
+        """Remove mirrors of ended instances in whose place none has been made for long: it has no use any more."""
+        now = self._clock.seconds()
+        for identity, since in list(self._left.items()):
+            mirror = self._mirrors.get(identity)
+            if mirror is not None and mirror.state is not State.EMPTY:
+                del self._left[identity]
+            elif now - since >= _LEFT:
+                del self._left[identity]
+                await self.forget(identity)
 
     async def stop(self) -> None:
         """Break off every clone, fetch and check under way, and wait until it is cleaned up."""

@@ -1,7 +1,7 @@
 """The file in which a server keeps what it knows of instances: a line for each change, the last one of a name counts.
 
-A change is in the file before anybody is served by it. The file is written anew at each start, without what later lines
-have made void. When a line can't be read nobody knows whose it was, so all that the file says is void.
+A change is in the file before anybody is served by it. The file is written anew at each start, and now and then, but
+for what later lines have made void. When a line can't be read nobody knows whose it was, so all that it says is void.
 """
 
 import json
@@ -14,6 +14,9 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from cachew.mirrors.instance import State
+
+_REWRITTEN = 16 * 1024 * 1024
+"""Bytes of changes after which the file is written anew."""
 
 
 class InThread(Protocol):
@@ -34,7 +37,7 @@ class InstanceJournal:
 
     def __init__(self, *, path: Path, in_thread: InThread) -> None:
         self._path, self._in_thread = path, in_thread
-        self._lock = DeferredLock()
+        self._lock, self._written = DeferredLock(), 0
 
     async def load(self) -> dict[str, State]:
         """Return what is known, by the repository's name.
@@ -53,7 +56,12 @@ class InstanceJournal:
         """
         await self._lock.acquire()
         try:
-            await self._in_thread(_append, self._path, _line(name, state))
+            line = _line(name, state)
+            await self._in_thread(_append, self._path, line)
+            self._written += len(line)
+            if self._written > _REWRITTEN:
+                self._written = 0
+                await self._in_thread(_load, self._path)
         finally:
             self._lock.release()
 

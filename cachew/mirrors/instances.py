@@ -33,7 +33,7 @@ _READ_AGAIN = 1.5
 """Seconds after which a replica looks again at what the others know of a repository that is asked for."""
 _AT_ONCE = 0.05
 """Seconds for which who may read already waits for that."""
-_TIPS_AGAIN = 60.0
+_TIPS_AGAIN = 600.0
 
 
 class Named(Protocol):
@@ -152,6 +152,11 @@ class Instances:
         """Return the present instance, None while there is none."""
         entry = self._entries.get(identity.name)
         return None if entry is None or not entry.state.id else Instance(entry.identity, entry.state.id)
+
+    def id_of(self, identity: Named) -> str:
+        """Return the present instance's id, empty while there is none."""
+        instance = self.current(identity)
+        return "" if instance is None else instance.id
 
     def is_current(self, instance: Instance) -> bool:
         """Whether an instance is the present one of its repository."""

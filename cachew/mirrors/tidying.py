@@ -110,6 +110,7 @@ class Tidying:
         async with holding(self._turn):
             self._sizes = {}
             await self._forget_superfluous(self._forget_after)
+            await self._mirrors.remove_left()
         known = {mirror.identity.name for mirror in self._mirrors}
         self._used = {name: at for name, at in self._used.items() if name in known}
         self._checked = {name: at for name, at in self._checked.items() if name in known}

@@ -71,7 +71,7 @@ def compose(runtime: Runtime) -> Parts:
         records=store.records,
         seeder=make_seeder(runtime, store=store, check=check),
         withdraw=lambda name, since: snapshots.productions.withdraw(name, since),
-        withdraw_instance=lambda instance: snapshots.withdrawal.withdraw(instance),
+        withdraw_instance=lambda instance: snapshots.withdraw(instance),
     )
     snapshots = make_snapshots(
         runtime,

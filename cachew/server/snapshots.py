@@ -2,13 +2,15 @@
 
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
 from cachew.plumbing.jobs import Slots
 from cachew.replicas.leases import Leases
 from cachew.server.cache import StoreParts
@@ -39,7 +41,7 @@ class SnapshotParts:
     :param archives: snapshots of every kind.
     :param bundles: the bundles that bring a snapshot up to date.
     :param bundle_store: the bundle lists.
-    :param withdrawal: removes what was made of an instance that has ended.
+    :param withdraw: removes what was made of an instance that has ended.
     """
 
     archives: Snapshots
@@ -47,7 +49,7 @@ class SnapshotParts:
     bundle_store: BundleStore
     productions: Productions
     scheduler: Scheduler
-    withdrawal: Withdrawal
+    withdraw: Callable[[Instance], Coroutine[Any, Any, None]]
 
 
 def make_check(runtime: Runtime, commands: GitCommands) -> MirrorCheck:
@@ -104,14 +106,21 @@ def make_snapshots(
         ready_mirror=mirrors.collection.present,
         clock=runtime.wall,
     )
-    shared = _shared_work(runtime, store, _upkeep(runtime, mirrors, archives, bundle_store))
+    shared = _shared_work(runtime, store, mirrors, _upkeep(runtime, mirrors, archives, bundle_store))
+    scheduler = _scheduler(runtime, mirrors, shared, estimates)
+    withdrawal = Withdrawal(cache=store.cache, bundles=bundle_store, productions=productions)
+
+    async def withdraw(instance: Instance) -> None:
+        scheduler.forget(instance.identity)
+        await withdrawal.withdraw(instance)
+
     return SnapshotParts(
         archives=archives,
         bundles=bundles,
         bundle_store=bundle_store,
         productions=productions,
-        withdrawal=Withdrawal(cache=store.cache, bundles=bundle_store, productions=productions),
-        scheduler=_scheduler(runtime, mirrors, shared, estimates),
+        scheduler=scheduler,
+        withdraw=withdraw,
     )
 
 
@@ -174,7 +183,7 @@ def _upkeep(runtime: Runtime, mirrors: MirrorParts, archives: Snapshots, bundle_
     )
 
 
-def _shared_work(runtime: Runtime, store: StoreParts, upkeep: Upkeep) -> SharedWork:
+def _shared_work(runtime: Runtime, store: StoreParts, mirrors: MirrorParts, upkeep: Upkeep) -> SharedWork:
     return SharedWork(
         leases=Leases(
             records=store.records,
@@ -186,6 +195,7 @@ def _shared_work(runtime: Runtime, store: StoreParts, upkeep: Upkeep) -> SharedW
         progress=store.progress,
         work=upkeep.perform,
         own=frozenset({"repack"}),
+        instance_of=mirrors.instances.id_of,
         clock=runtime.wall,
         metrics=runtime.metrics,
     )

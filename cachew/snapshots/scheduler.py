@@ -145,6 +145,11 @@ class Scheduler(Service):
             self._wanted[Task(identity.name, name)] = self._now()
             self._changed = True
 
+    def forget(self, identity: Identity) -> None:
+        """Know nothing any more of what was done for a repository: its name stands for another one now."""
+        self._runs = {task: run for task, run in self._runs.items() if task.repository != identity.name}
+        self._changed = True
+
     def last(self, identity: Identity, name: str) -> Run | None:
         """Return how a task was done last."""
         return self._runs.get(Task(identity.name, name))

@@ -34,6 +34,7 @@ class SharedWork:
         ``made/TASK`` of each time that something was made.
     :param work: does a task.
     :param own: the names of tasks that every replica does for itself.
+    :param instance_of: tells a repository from others that have had its name; what was done for those doesn't count.
     :param clock: the time of day.
     :param metrics: where it is counted what came of tasks.
     """
@@ -45,10 +46,12 @@ class SharedWork:
         progress: Progress,
         work: Work,
         own: frozenset[str],
+        instance_of: Callable[[Identity], str] = lambda identity: "",
         clock: IReactorTime,
         metrics: Metrics,
     ) -> None:
         self._leases, self._progress, self._work = leases, progress, work
+        self._instance_of = instance_of
         self._own, self._clock, self._metrics = own, clock, metrics
 
     async def perform(self, identity: Identity, name: str, last: Run | None, is_due: IsDue) -> Run | None:
@@ -77,25 +80,28 @@ class SharedWork:
         async def work() -> _Attempt:
             # Another replica may have finished between the look and the lease.
             since = await self._progress.last(f"checks/{record}")
-            known = self._known(since, last)
+            known = self._known(identity, since, last)
             if known is not None and not is_due(known):
                 return None, known
+            instance = self._instance_of(identity)
             made = await self._work(identity, name)
-            return await self._done(record, made, since)
+            return await self._done(record, made, since, instance)
 
-        known = self._known(await self._progress.last(f"checks/{record}"), last)
+        known = self._known(identity, await self._progress.last(f"checks/{record}"), last)
         if known is not None and not is_due(known):
             return None, known
         return await self._leases.run(record, work) or (None, None)
 
-    def _known(self, completion: Completion | None, last: Run | None) -> Run | None:
+    def _known(self, identity: Identity, completion: Completion | None, last: Run | None) -> Run | None:
         if completion is None:
             return last
+        if completion.detail.get("instance", "") != self._instance_of(identity):
+            return None
         return learnt(last, completion.number, completion.at, self._clock.seconds())
 
-    async def _done(self, record: str, made: bool, since: Completion | None) -> _Attempt:
+    async def _done(self, record: str, made: bool, since: Completion | None, instance: str) -> _Attempt:
         try:
-            completion = await self._progress.completed(f"checks/{record}", since=since, made=made)
+            completion = await self._progress.completed(f"checks/{record}", since=since, made=made, instance=instance)
         except Conflict:
             # The lease was lost without anybody here having noticed, as when the process is stopped for a while.
             return None, None

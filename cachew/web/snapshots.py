@@ -111,13 +111,14 @@ class SnapshotRoutes:
             try:
                 await answer(request, right)
                 return
-            except CorruptObject as error:
+            except (CorruptObject, Superseded) as error:
                 if request.startedWriting:
                     raise
                 # What is damaged has been removed: another tier has it, or it is made anew while the client waits.
                 self.log.warn("{repository}: asking again: {error}", repository=right.identity.name, error=str(error))
                 request.responseHeaders = headers.copy()
                 request.setResponseCode(200)
+                right = await right.renewed()
         await answer(request, right)
 
     async def _instance(self, right: Right) -> Instance:
@@ -142,11 +143,12 @@ class SnapshotRoutes:
         self._requested(right.identity, variant)
         entry = await self._cached(instance, variant)
         if entry is None:
-            await self._make(request, instance, variant)
+            await self._make(request, right, instance, variant)
             return
         with owned(entry):
             self._check_staleness(right.identity)
             more = self._bundle_header(instance, variant, entry.info, prepare=True)
+            right.require(instance)
         await self._serve(request, entry, more)
 
     async def _cached(self, instance: Instance, variant: Variant) -> Entry | None:
@@ -174,11 +176,12 @@ class SnapshotRoutes:
             return
         identity, instance = right.identity, (await right.settled(self._patience)).instance
         entry = None if instance is None else await self._snapshots.open(instance, variant)
-        if entry is None:
+        if instance is None or entry is None:
             self._warm(identity, variant.name)
             raise NotFound(f"no LFS snapshot of {identity.name} is cached")
         with owned(entry):
             self._check_staleness(identity)
+            right.require(instance)
         await self._serve(request, entry, {})
 
     async def _bundle(self, request: Any, right: Right) -> None:
@@ -227,8 +230,10 @@ class SnapshotRoutes:
         identity, instance = right.identity, (await right.settled(self._patience)).instance
         if name is not None:
             entry = None if instance is None else await self._bundle_store.open(instance, name)
-            if entry is None:
+            if instance is None or entry is None:
                 raise NotFound(f"{identity.name} has no such bundle")
+            with owned(entry):
+                right.require(instance)
             await self._serve(request, entry, {"Content-Type": BUNDLE_TYPE})
             return
         listed = () if instance is None else await self._bundle_store.listed(instance)
@@ -253,7 +258,7 @@ class SnapshotRoutes:
         lines = pairs(listed, self._bundle_address(request, identity))
         return encode_all([*(f"{line}\n".encode() for line in lines), FLUSH])
 
-    async def _make(self, request: Any, instance: Instance, variant: Variant) -> None:
+    async def _make(self, request: Any, right: Right, instance: Instance, variant: Variant) -> None:
         """Send what is being made while it is made."""
         outcome_of(request).source = "made"
         try:
@@ -266,6 +271,7 @@ class SnapshotRoutes:
             await self._serve(request, entry, {})
             return
         with owned(source):
+            right.require(instance)
             for name, value in production.headers.items():
                 request.setHeader(name.encode(), value.encode())
         await send(request, source)

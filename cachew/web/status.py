@@ -313,7 +313,8 @@ class Operations:
         :raise NotFound: when no such repository is mirrored.
         """
         mirror = self._mirrors.find(identity)
-        if mirror is None or not mirror.ready:
+        there = mirror is not None and (mirror.ready or action == "forget")
+        if mirror is None or not there:
             raise NotFound(f"{identity.name} is not mirrored")
         actions: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
             "fetch": lambda: self._fetch(identity),

@@ -1,5 +1,6 @@
 """A name is not a repository for ever: nothing that was kept before it became another one is sent after that."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from twisted.internet import reactor
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
-from tests.functional.misbehaviour import redirect
+from tests.functional.misbehaviour import Refuse, redirect
 from tests.functional.rawhttp import ask
 from tests.functional.readers import (
     ALICE,
@@ -292,3 +293,41 @@ async def test_recreated_with_another_history(
     await git.run("clone", "-q", f"https://{HOST}/org/repo", "later", protocol=protocol)
     await git.run("-C", "later", "fsck", "--strict")
     assert (await git.run("-C", "later", "rev-parse", "HEAD")).out == again.commit()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_new_instance_costs_no_clone(upstream: Upstream, start: Start) -> None:
+    """What is published, what earlier versions have mirrored, and what was away for an hour is not cloned again."""
+    clock = HeldClock(cast(Any, reactor))
+    old = make_contents(upstream, "org/repo", "canary-c10e00", seed=3)
+    upstream.gate.protect("org/repo", SERVER, ALICE, unknown=404)
+    config = CONFIG + CREDENTIALS % upstream.url
+    cachew = await start(config, clock=clock)
+    mirror = await cachew.mirrored("org/repo")
+    packs = upstream.count("pack", "org/repo")
+    amended = Case("org/repo", amended_and_published, None, old)
+    amended_and_published(upstream, amended)
+    clock.advance(6)
+    listing = next(route for route in old.routes() if route.name == "ls-refs")
+    assert (await send(reactor, cachew, old, listing, None)).status == 200
+    new = await cachew.mirrored("org/repo")
+    assert new.instance != mirror.instance and new.missing([old.head, old.first]) == [old.head]
+    assert upstream.count("pack", "org/repo") == packs
+    await cachew.stop()
+    record = new.directory / "cachew.json"
+    fields = json.loads(record.read_text())
+    record.write_text(json.dumps({**fields, "instance": fields.pop("generation")} | {"generation": None}))
+    record.write_text(json.dumps({name: value for name, value in json.loads(record.read_text()).items() if value}))
+    (cachew.state / "instances.jsonl").unlink()
+    again = await start(config, clock=clock)
+    assert again.parts.mirrors.collection.ready(mirror.identity) is None
+    assert (await send(reactor, again, old, listing, None)).status == 200
+    assert (await again.mirrored("org/repo")).ready and upstream.count("pack", "org/repo") == packs
+    for status in (404, 404):
+        upstream.misbehave(Refuse(status), repository="org/repo")
+        clock.advance(61)
+        assert (await send(reactor, again, old, listing, None)).status == status
+        upstream.behave()
+        clock.advance(6)
+        assert (await send(reactor, again, old, listing, None)).status == 200
+        assert (await again.mirrored("org/repo")).ready and upstream.count("pack", "org/repo") == packs

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.plumbing.errors import Superseded
 
 
 class Present(Protocol):
@@ -23,6 +24,9 @@ class Present(Protocol):
 
     def readable_to_all(self, identity: Identity) -> Instance | None:
         """Return the same where nobody is asked who may read."""
+
+    def is_current(self, instance: Instance) -> bool:
+        """Whether an instance is the present one of its repository."""
 
     def era(self, identity: Identity) -> int:
         """Return the number of the present era of a repository."""
@@ -65,6 +69,14 @@ class Right:
     def covers(self, mirror: OfAMirror) -> bool:
         """Whether the request may be answered from a mirror."""
         return self.instance is not None and mirror.ready and mirror.instance == self.instance
+
+    def require(self, instance: Instance) -> None:
+        """See that what is about to be sent is not of an instance that has ended while the request waited.
+
+        :raise Superseded: when it is.
+        """
+        if not self.present.is_current(instance):
+            raise Superseded(f"{self.identity.name} has become another repository")
 
     async def renewed(self) -> "Right":
         """Return the right as it is now.
