@@ -150,15 +150,18 @@ def _to_somebody(state: State, related: bool | None) -> Verdict:
 
 def gone_on(state: State, voice: Voice, listing: Listing) -> State:
     """Return what is known of an instance that goes on with a listing."""
-    voices = state.voices if voice is Voice.CLIENT else state.voices | {voice}
+    # Where a client is redirected to is its own matter.
+    personal = voice is Voice.CLIENT
+    voices, base = (state.voices, state.base) if personal else (state.voices | {voice}, listing.base)
     tips = state.tips if overlap(state.tips, listing.oids()) * 2 > len(state.tips) else tips_of(listing)
-    return replace(state, voices=voices, tips=tips, trouble=Trouble.NONE, base=listing.base)
+    return replace(state, voices=voices, tips=tips, trouble=Trouble.NONE, base=base)
 
 
 def begun(id: str, voice: Voice, listing: Listing, now: float) -> State:
     """Return what is known of an instance that begins with a listing."""
     voices = frozenset({voice} - {Voice.CLIENT})
-    return State(id, voices, listing.object_format, tips_of(listing), Trouble.NONE, listing.base, now)
+    base = listing.base if voices else ""
+    return State(id, voices, listing.object_format, tips_of(listing), Trouble.NONE, base, now)
 
 
 def refused(state: State, voice: Voice, trouble: Trouble) -> State | None:

@@ -111,6 +111,7 @@ def _line(name: str, state: State) -> bytes:
 
 
 def _append(path: Path, line: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with path.open("ab") as file:
         end = file.tell()
         try:

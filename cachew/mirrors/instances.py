@@ -62,12 +62,14 @@ class Doubt:
     :param listing: what.
     :param number: of the question that it answered.
     :param floor: the era since which verdicts counted before.
+    :param pending: whether a fetch that will tell is under way.
     """
 
     voice: Voice
     listing: Listing
     number: int
     floor: int
+    pending: bool
 
 
 @dataclass
@@ -196,7 +198,7 @@ class Instances:
     async def settled(self, identity: Named, seconds: float) -> None:
         """Wait until it is no longer in doubt whether a repository is the same, but no longer than so many seconds."""
         entry = self._entries.get(identity.name)
-        if entry is None or entry.doubt is None:
+        if entry is None or entry.doubt is None or not entry.doubt.pending:
             return
         waiting = entry.waiting
         waiter: Deferred[None] = Deferred(waiting.remove)
@@ -271,7 +273,7 @@ class Instances:
             if entry is not None and number < entry.evidence:
                 return Verdict.LATE
             state = None if entry is None else entry.state
-            verdict = judge(state, voice, None if entry is None else self._related(entry, listing))
+            verdict = judge(state, voice, None if entry is None else self._related(entry, voice, listing))
             if verdict is Verdict.BEGINS and not asked:
                 # What everybody may read begins as such.
                 asked = True
@@ -286,10 +288,10 @@ class Instances:
                     return verdict
         return Verdict.ASIDE
 
-    def _related(self, entry: _Entry, listing: Listing) -> bool | None:
+    def _related(self, entry: _Entry, voice: Voice, listing: Listing) -> bool | None:
         """Whether a listing shares history with the present instance; None when only a fetch can tell."""
         state = entry.state
-        if state.base and not listing.base:
+        if state.base and not listing.base and voice is not Voice.CLIENT:
             # The name of a repository that had moved has been taken by somebody.
             return False
         shares = self._kept.shares(Instance(entry.identity, state.id), listing)
@@ -313,16 +315,21 @@ class Instances:
 
     def _doubt(self, entry: _Entry, voice: Voice, listing: Listing, number: int) -> None:
         before = entry.doubt
+        mirrored = self._kept.shares(Instance(entry.identity, entry.state.id), listing) is not None
         if before is not None and rules.overlap(before.listing.oids(), listing.oids()):
-            entry.doubt = replace(before, listing=listing, number=number)
+            entry.doubt = replace(before, listing=listing, number=number, pending=mirrored)
             return
-        entry.doubt = Doubt(voice, listing, number, entry.floor if before is None else before.floor)
+        floor = entry.floor if before is None else before.floor
+        entry.doubt = Doubt(voice, listing, number, floor, mirrored)
         entry.era += 1
         if not entry.state.public:
             entry.floor = entry.era
 
     def _resolve(self, entry: _Entry, floor: int) -> None:
         entry.doubt, entry.floor = None, floor
+        self._wake(entry)
+
+    def _wake(self, entry: _Entry) -> None:
         waiting, entry.waiting = entry.waiting, []
         for waiter in waiting:
             waiter.callback(None)
@@ -456,6 +463,13 @@ class Instances:
             raise
 
     # --- what fetches tell --------------------------------------------------------------------------------------------
+
+    def undecided(self, instance: Instance) -> None:
+        """Take notice that a fetch failed which would have told whether it is the same: nobody waits for it now."""
+        entry = self._entries.get(instance.identity.name)
+        if entry is not None and entry.state.id == instance.id and entry.doubt is not None:
+            entry.doubt = replace(entry.doubt, pending=False)
+            self._wake(entry)
 
     def doubted_tips(self, instance: Instance, listing: Listing) -> Sequence[str] | None:
         """Return by which object ids an instance is recognised, None when it is certain that a listing is of it."""

@@ -504,6 +504,9 @@ class Mirror:
                 raise next(iter(bad.values()))
             related = await self.repository.shares_history(wanted.difference(bad), self.ref_state.oids)
             await self._standing.compared(self.instance, listing, related=related)
+        except BaseException:
+            self._standing.undecided(self.instance)
+            raise
         finally:
             self._comparing = False
         if not related:

@@ -20,5 +20,8 @@ class Standing(Protocol):
     def doubted_tips(self, instance: Instance, listing: Listing) -> Sequence[str] | None:
         """Return by which object ids an instance is recognised, None when it is certain that a listing is of it."""
 
+    def undecided(self, instance: Instance) -> None:
+        """Take notice that it could not be found out whether a listing shares history with an instance."""
+
     async def compared(self, instance: Instance, listing: Listing, *, related: bool) -> None:
         """Take notice of whether a listing shares history with an instance."""

@@ -38,6 +38,9 @@ class OneInstance:
     def doubted_tips(self, instance: Instance, listing: Listing) -> Sequence[str] | None:
         return None
 
+    def undecided(self, instance: Instance) -> None:
+        pass
+
     async def compared(self, instance: Instance, listing: Listing, *, related: bool) -> None:
         self.compared_with.append(related)
 

@@ -331,3 +331,23 @@ async def test_a_new_instance_costs_no_clone(upstream: Upstream, start: Start) -
         clock.advance(6)
         assert (await send(reactor, again, old, listing, None)).status == 200
         assert (await again.mirrored("org/repo")).ready and upstream.count("pack", "org/repo") == packs
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_of_the_next_one_to_whose_right_is_older(upstream: Upstream, start: Start) -> None:
+    """Who could read what was there before reads nothing of what another user has made under its name since."""
+    world = World(upstream)
+    world.cases = [case for case in world.cases if case.name == "org/remade-for-another"]
+    cachew = await start(CONFIG + CREDENTIALS % upstream.url, clock=world.clock)
+    (case,) = world.cases
+    await world.warm(cachew)
+    new = remade_for_another(upstream, case)
+    for route in new.routes():
+        response = await send(reactor, cachew, new, route, ALICE)
+        what = f"{route.name}: {response.status} {response.body[:100]!r}"
+        assert response.status in (401, 403, 404) or route.name in ("snapshot", "snapshot head", "snapshot range"), what
+        assert response.status >= 400 or not reveals(new, response), what
+    for route in new.routes():
+        response = await send(reactor, cachew, new, route, ALICE)
+        assert response.status in (401, 403, 404), f"{route.name}: {response.status} {response.body[:100]!r}"
+    assert reveals(new, await send(reactor, cachew, new, new.routes()[0], CAROL)), "the search is blind"

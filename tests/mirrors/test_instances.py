@@ -242,6 +242,31 @@ def test_a_doubt_that_turns_out_to_be_right(world: World) -> None:
     assert not world.instances.counts(REPOSITORY, before) and world.instances.counts(REPOSITORY, during)
 
 
+def test_a_doubt_that_nobody_settles_is_waited_for_by_nobody(world: World) -> None:
+    """When the fetch that would tell has failed, clients are answered by the upstream at once, until the next one."""
+    world.mirrored = OLD
+    world.hears(OWN, OLD)
+    first = world.instances.current(REPOSITORY)
+    assert first is not None and world.hears(OWN, OTHER) is Verdict.DOUBT
+    waiting = Deferred.fromCoroutine(world.instances.settled(REPOSITORY, 30))
+    world.instances.undecided(first)
+    value_of(waiting)
+    value_of(Deferred.fromCoroutine(world.instances.settled(REPOSITORY, 30)))
+    assert world.instances.readable(REPOSITORY) is None
+    assert world.hears(OWN, OTHER) is Verdict.DOUBT
+    assert not Deferred.fromCoroutine(world.instances.settled(REPOSITORY, 30)).called
+    world.clock.advance(30)
+
+
+def test_where_a_client_is_redirected_is_its_own_matter(world: World) -> None:
+    """One client's redirect neither moves the repository nor makes the next one's address a name that was taken."""
+    world.hears(OWN, OLD)
+    first = world.id
+    moved = Listing(refs=OLD.refs, base="https://git.example/org/moved")
+    for credential, found in ((ALICE, moved), (BOB, OLD), (OWN, OLD), (ALICE, moved), (OWN, OLD)):
+        assert world.hears(credential, found) is Verdict.GOES_ON and world.id == first
+
+
 def test_a_public_one_is_served_while_it_is_in_doubt(world: World) -> None:
     """What everybody may have waits for no fetch."""
     world.mirrored = OLD
