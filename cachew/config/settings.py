@@ -62,6 +62,12 @@ class Upstream(Section):
     ca_file: FilePath | None = key(
         None, "PEM file of the authority that signed its certificate.", example='"/etc/cachew/ca.pem"'
     )
+    suffix: Literal["auto", ".git", ""] | None = key(
+        None,
+        'What its repositories\' names end in: ".git", nothing, or "auto" for what each is found to answer; by default '
+        '".git" for gitlab.com and "auto" for others.',
+        example='".git"',
+    )
     credential_headers: HeaderNames = key(
         (),
         "Headers besides Authorization by which its clients prove themselves; they are relayed to it alone.",

@@ -9,7 +9,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from cachew.plumbing.errors import BadPath, UnknownPath
@@ -104,10 +104,12 @@ class RepositoryPath:
 
     :param identity: the repository it names.
     :param operation: the last element or elements, e.g. ``info/refs`` or ``info/lfs/objects/batch``.
+    :param written: how the repository's name ends in it: ``.git``, or nothing.
     """
 
     identity: Identity
     operation: str
+    written: str = field(default="", compare=False)
 
 
 def parse_path(raw_path: bytes) -> RepositoryPath:
@@ -147,7 +149,8 @@ def _parse(parts: list[str]) -> RepositoryPath:
     if split is None:
         _normal_host(host)
         raise UnknownPath("no such operation on a repository")
-    return RepositoryPath(_identity(host, segments[:split]), "/".join(segments[split:]))
+    written = ".git" if segments[split - 1].lower().endswith(".git") else ""
+    return RepositoryPath(_identity(host, segments[:split]), "/".join(segments[split:]), written)
 
 
 def _operation_start(segments: list[str]) -> int | None:
@@ -263,7 +266,7 @@ class Grammar:
     def parse_path(self, raw_path: bytes) -> RepositoryPath:
         """Parse the raw path of a request, see :func:`parse_path`."""
         found = parse_path(raw_path)
-        return RepositoryPath(self.normal(found.identity), found.operation)
+        return replace(found, identity=self.normal(found.identity))
 
     def from_name(self, name: str) -> Identity:
         """Parse ``host/path``, see :meth:`Identity.from_name`."""

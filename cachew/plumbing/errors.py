@@ -157,6 +157,14 @@ class CredentialUnavailable(UpstreamUnreachable):
     """The server's own credential for an upstream can't be had at present; the upstream itself was not asked."""
 
 
+class UpstreamNotGit(UpstreamUnreachable):
+    """The upstream's answer is nothing that git says."""
+
+
+class UpstreamRedirected(UpstreamUnreachable):
+    """The upstream redirected to where it is not followed."""
+
+
 class UpstreamTimeout(UpstreamError):
     """The upstream did not answer in time."""
 

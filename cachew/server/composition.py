@@ -60,8 +60,8 @@ def compose(runtime: Runtime) -> Parts:
     """Put a server together."""
     make_directories(runtime.state)
     commands, places = make_commands(runtime), make_places(runtime)
-    upstream = make_upstream(runtime)
     store = make_store(runtime)
+    upstream = make_upstream(runtime, records=store.records)
     check = make_check(runtime, commands)
     mirrors = make_mirrors(
         runtime,
@@ -129,7 +129,10 @@ def compose(runtime: Runtime) -> Parts:
             client_of=web.client_of,
         ),
         pool=runtime.pool,
-        opening=[*opening(runtime, store=store, mirrors=mirrors, snapshots=snapshots), operations.count],
+        opening=[
+            *opening(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots),
+            operations.count,
+        ],
         closing=closing(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots, web=web),
         jobs=[
             *shell(runtime, _namespace(runtime, store, mirrors, snapshots, operations)),

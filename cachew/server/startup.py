@@ -37,11 +37,16 @@ _WATCH_INTERVAL = 5.0
 _TIDY_INTERVAL = 600.0
 
 
-def opening(runtime: Runtime, *, store: StoreParts, mirrors: MirrorParts, snapshots: SnapshotParts) -> Sequence[Step]:
+def opening(
+    runtime: Runtime, *, upstream: UpstreamParts, store: StoreParts, mirrors: MirrorParts, snapshots: SnapshotParts
+) -> Sequence[Step]:
     """Return what is opened before the server is ready, in this order."""
 
     async def load_public() -> None:
         await runtime.threads(mirrors.public.load)
+
+    async def load_spellings() -> None:
+        await runtime.threads(upstream.spellings.load)
 
     async def start_store_threads() -> None:
         runtime.store_pool.start()
@@ -49,6 +54,7 @@ def opening(runtime: Runtime, *, store: StoreParts, mirrors: MirrorParts, snapsh
     return [
         runtime.sender.start,
         load_public,
+        load_spellings,
         mirrors.instances.load,
         mirrors.tidying.load,
         start_store_threads,

@@ -12,6 +12,8 @@ from cachew.config.settings import GitHubAppCredential, Settings, Upstream
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import BadPath, UnknownPath
 from cachew.plumbing.threads import Threads
+from cachew.replicas.interface import Records
+from cachew.replicas.notes import Notes
 from cachew.server.credentials import make_credentials
 from cachew.server.environment import Environment
 from cachew.server.runtime import Runtime
@@ -24,23 +26,32 @@ from cachew.upstream.pinned_addresses import Pins
 from cachew.upstream.proxies import CredentialsFile, GitRoutes, Proxies, Proxy, no_credentials
 from cachew.upstream.redirects import Objection
 from cachew.upstream.remote import Remotes
+from cachew.upstream.spellings import Spellings
+
+_DOT_GIT = frozenset({"gitlab.com"})
+"""Hosts that are known to serve repositories only below ``PATH.git``."""
 
 
 @dataclass(frozen=True)
 class UpstreamParts:
     """The way to upstreams.
 
+    :param spellings: how they want repositories to be spelled.
     :param stop: closes the connections that are kept alive.
     """
 
     client: UpstreamClient
     credentials: Credentials
     remotes: Remotes
+    spellings: Spellings
     stop: Callable[[], Awaitable[object]]
 
 
-def make_upstream(runtime: Runtime) -> UpstreamParts:
-    """Make the way to upstreams."""
+def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
+    """Make the way to upstreams.
+
+    :param records: where replicas tell each other what they found out.
+    """
     settings, reactor = runtime.settings, runtime.reactor
     urls: Mapping[str, str | None] = {name: upstream.url for name, upstream in settings.upstreams.items()}
     apis = [one.api_url for one in settings.credentials if isinstance(one, GitHubAppCredential)]
@@ -68,12 +79,21 @@ def make_upstream(runtime: Runtime) -> UpstreamParts:
         environment=_of_commands(runtime.environment),
         ignores_case=_ignores_case(settings.upstreams),
     )
+    spellings = Spellings(
+        fixed=fixed_suffix(settings.upstreams, hosts),
+        path=runtime.state / "spellings.json",
+        shared=Notes(what="spelling", records=records),
+        clock=reactor,
+        in_thread=runtime.threads,
+        background=runtime.background,
+    )
     client = UpstreamClient(
         reactor=reactor,
         agents=agents,
         hosts=hosts,
         objection=redirect_objection(settings, hosts),
         may_see=credentials.may_see,
+        spellings=spellings,
         backoff=Backoff(seconds=reactor.seconds, random=random.random),
         metrics=runtime.metrics,
         timeouts=Timeouts(
@@ -87,7 +107,23 @@ def make_upstream(runtime: Runtime) -> UpstreamParts:
     pins = Pins(reactor=reactor, hosts=hosts, timeout=settings.git.connect_timeout)
     routes = GitRoutes(proxies=proxies, pins=pins)
     remotes = Remotes(url_for=hosts.url_for, client=client, credentials=credentials, pins=routes)
-    return UpstreamParts(client, credentials, remotes, agents.stop)
+    return UpstreamParts(client, credentials, remotes, spellings, agents.stop)
+
+
+def fixed_suffix(upstreams: Mapping[str, Upstream], hosts: Hosts) -> Callable[[str], str | None]:
+    """Return what says how the config has a repository's URL end, None where that is to be found out."""
+
+    def of_host(host: str, url: str) -> str | None:
+        said = upstreams[host].suffix if host in upstreams else None
+        if said is None and (urlsplit(url).hostname or "") in _DOT_GIT:
+            return ".git"
+        return None if said == "auto" else said
+
+    def fixed(url: str) -> str | None:
+        named = (of_host(host, url) for host, _ in hosts.names_of(url))
+        return next((suffix for suffix in named if suffix is not None), None)
+
+    return fixed
 
 
 def redirect_objection(settings: Settings, hosts: Hosts) -> Objection:

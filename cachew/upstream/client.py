@@ -18,13 +18,14 @@ from cachew.plumbing.streams import Source
 from cachew.upstream import headers as http
 from cachew.upstream.agent import Agents
 from cachew.upstream.backoff import Backoff
-from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.decoding import codings_of
 from cachew.upstream.exchange import Exchange, raw
+from cachew.upstream.forwarding import Forwarded, Forwarding
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities, Listing
 from cachew.upstream.redirects import MaySee, Moves, Objection, Redirects, no_objection, same_origin, split_operation
 from cachew.upstream.refcheck import RefCheck, RefChecks
+from cachew.upstream.spellings import Spellings
 from cachew.upstream.storage import follow_storage, may_hold, name_of
 
 LISTING_LIMIT = 256 * 1024 * 1024
@@ -76,6 +77,7 @@ class UpstreamClient:
     :param hosts: says where redirects may lead, together with the following two.
     :param objection: why what was asked for at one URL must not come from another, None when it may.
     :param may_see: whether a credential that is shown at one place of a host may be shown at another.
+    :param spellings: how upstreams want repositories to be spelled.
     :param backoff: says when an upstream is to be left alone.
     :param metrics: counts requests.
     :param timeouts: how long upstreams are waited for.
@@ -90,6 +92,7 @@ class UpstreamClient:
         hosts: Hosts,
         objection: Objection = no_objection,
         may_see: MaySee = lambda credential, url: True,
+        spellings: Spellings,
         backoff: Backoff,
         metrics: Metrics,
         timeouts: Timeouts = Timeouts(),
@@ -100,10 +103,16 @@ class UpstreamClient:
         self._exchange = Exchange(
             reactor=reactor, agents=agents, redirects=redirects, metrics=metrics, idle=timeouts.idle
         )
-        self._moves = Moves()
+        moves = Moves()
         self._checks = RefChecks(
-            exchange=self._exchange, redirects=redirects, moves=self._moves, seconds=timeouts.check, limit=listing_limit
+            exchange=self._exchange,
+            redirects=redirects,
+            moves=moves,
+            spellings=spellings,
+            seconds=timeouts.check,
+            limit=listing_limit,
         )
+        self._forwarding = Forwarding(exchange=self._exchange, redirects=redirects, moves=moves, spellings=spellings)
 
     # ref checks
 
@@ -154,30 +163,27 @@ class UpstreamClient:
         length: int | None = None,
         *,
         credential: str | None = None,
+        written: str = "",
         first_byte_timeout: float | None = None,
     ) -> UpstreamResponse:
         """Pass a client's request on, as it is, and return the response while its body is still coming.
 
         :param method: the method.
-        :param url: the URL at the upstream, operation and query included.
+        :param url: the URL at the upstream without ``.git``, operation and query included.
         :param headers: the client's headers; those that must not travel are taken out.
         :param body: the request's body; closed when it has been sent or the request failed.
         :param length: the body's length in bytes; None sends it chunked.
         :param credential: what to prove oneself with, see :mod:`cachew.upstream.clientcredential`.
+        :param written: how the client has spelled the repository: ``.git``, or nothing.
         :param first_byte_timeout: seconds, instead of ``timeouts.first_byte``.
         :raise UpstreamUnreachable: when there is no answer, or a redirect that can't be followed.
         :raise UpstreamTimeout: when the answer does not begin in time.
         """
         seconds = self._timeouts.first_byte if first_byte_timeout is None else first_byte_timeout
-        kept = [*http.for_upstream(headers), _AS_IT_IS]
-        base, operation = split_operation(url)
-        if method == b"GET" and operation.startswith("/info/refs"):
-            response, final = await self._exchange.get_following(url, kept, credential, seconds=seconds)
-            self._moves.note(base, credential, split_operation(final)[0])
-        else:
-            final = self._moves.resolve(base, credential) + operation
-            kept += headers_of(self._redirects.shown(credential, url, final))
-            response = await self._exchange.pass_on(method, final, kept, body, length, seconds=seconds)
+        base = split_operation(url)[0]
+        response, final = await self._forwarding.send(
+            Forwarded(method, url, headers, body, length, credential, written, seconds)
+        )
         source = self._exchange.body_of(base, response)
         received = raw(response.headers)
         return UpstreamResponse(

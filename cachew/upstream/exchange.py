@@ -12,7 +12,7 @@ from twisted.web.http import PARTIAL_CONTENT
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
-from cachew.plumbing.errors import UpstreamTimeout, UpstreamUnreachable
+from cachew.plumbing.errors import UpstreamRedirected, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import BytesSource, Source
 from cachew.upstream import headers as http
@@ -62,7 +62,7 @@ class Exchange:
             target = self._redirects.follow(asked=asked, current=url, location=location)
             credential = self._redirects.shown(credential, url, target)
             url = target
-        raise UpstreamUnreachable(split_operation(url)[0], f"redirected more than {MOST} times")
+        raise UpstreamRedirected(split_operation(url)[0], f"redirected more than {MOST} times")
 
     async def download(
         self, url: str, headers: http.RawHeaders, *, seconds: float, follow: Callable[[str, str], str]
@@ -132,7 +132,7 @@ class Exchange:
             self.discard(url, response)
             base, operation = split_operation(url)
             what = f"redirected a {method.decode()} of {operation or 'it'}, which is not followed; use its new address"
-            raise UpstreamUnreachable(base, what)
+            raise UpstreamRedirected(base, what)
         return response
 
     def body_of(self, url: str, response: IResponse) -> Source:

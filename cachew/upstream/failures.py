@@ -9,9 +9,16 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.web.client import RequestGenerationFailed, RequestTransmissionFailed, ResponseNeverReceived
 from twisted.web.client import ResponseFailed as _ResponseFailed
 
-from cachew.plumbing.errors import CachewError, UpstreamBusy, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
+from cachew.plumbing.errors import (
+    CachewError,
+    UpstreamBusy,
+    UpstreamNotGit,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from cachew.upstream.hosts import AddressRefused
-from cachew.upstream.listing import MalformedListing, RemoteError
+from cachew.upstream.listing import MalformedListing, NotGit, RemoteError
 from cachew.upstream.refusals import names_a_limit
 from cachew.upstream.tunnel import ProxyRefused
 
@@ -81,7 +88,8 @@ def _tls_words(failure: SSL.Error) -> str:
 def explain_answer(upstream: str, failure: MalformedListing | RemoteError) -> Exception:
     """Return the exception to raise for an answer that arrived but is no listing."""
     if not isinstance(failure, RemoteError):
-        return UpstreamUnreachable(upstream, f"its answer is not git's: {failure}")
+        kind = UpstreamNotGit if isinstance(failure, NotGit) else UpstreamUnreachable
+        return kind(upstream, f"its answer is not git's: {failure}")
     text = failure.message.lower()
     if names_a_limit(text.encode()):
         return UpstreamBusy(upstream, f"remote error: {failure.message}", status=HTTPStatus.TOO_MANY_REQUESTS)

@@ -32,6 +32,10 @@ class MalformedListing(CachewError):
     """What the upstream sent is not a listing, or not all of one."""
 
 
+class NotGit(MalformedListing):
+    """What the upstream sent is of another kind altogether."""
+
+
 class RemoteError(CachewError):
     """The upstream sent an ``ERR`` packet.
 

@@ -4,10 +4,7 @@ A restarted server, or a new replica, must be able to serve cached snapshots of 
 upstream is slow. A record that can't be read means that nothing is known to be public.
 """
 
-import contextlib
 import json
-import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any, Protocol
 from twisted.logger import Logger
 
 from cachew.plumbing.background import Background
+from cachew.plumbing.jsonfile import write_json
 from cachew.upstream.replica_verdicts import Elsewhere
 
 
@@ -118,23 +116,9 @@ class PublicRecord:
                 self._dirty = False
                 current = {name: at for name, at in self._seen.items() if self._counts(at)}
                 self._kept = current
-                await self._in_thread(_write, self._path, current)
+                await self._in_thread(write_json, self._path, {"public": current})
         except OSError as error:
             self._kept = dict.fromkeys(self._kept, float("-inf"))
             self.log.error("can't remember what is public: {path}: {error}", path=str(self._path), error=error)
         finally:
             self._writing = False
-
-
-def _write(path: Path, seen: dict[str, float]) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(descriptor, "w") as file:
-            json.dump({"public": seen}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import urljoin, urlsplit
 
-from cachew.plumbing.errors import UpstreamUnreachable
+from cachew.plumbing.errors import UpstreamRedirected
 from cachew.upstream.hosts import Hosts, origin
 
 CODES = frozenset({301, 302, 303, 307, 308})
@@ -54,13 +54,13 @@ class Redirects:
         :param asked: the URL that was asked for first.
         :param current: the URL that has redirected.
         :param location: the ``Location`` that it answered.
-        :raise UpstreamUnreachable: when it must not be followed.
+        :raise UpstreamRedirected: when it must not be followed.
         """
         target = follow(current=current, location=location, hosts=self.hosts)
         source = split_operation(asked)[0]
         reason = self.objection(source, split_operation(target)[0])
         if reason:
-            raise UpstreamUnreachable(source, reason)
+            raise UpstreamRedirected(source, reason)
         return target
 
     def shown(self, credential: str | None, source: str, target: str) -> str | None:
@@ -90,16 +90,16 @@ def follow(*, current: str, location: str, hosts: Hosts) -> str:
 
     :param current: the URL that was asked.
     :param location: the ``Location`` that it answered.
-    :raise UpstreamUnreachable: when it must not be followed.
+    :raise UpstreamRedirected: when it must not be followed.
     """
     base, tail = split_operation(current)
     try:
         target = urljoin(current, location)
         reason = _objection(current, tail, target, hosts)
     except ValueError:
-        raise UpstreamUnreachable(base, "redirected to a malformed address") from None
+        raise UpstreamRedirected(base, "redirected to a malformed address") from None
     if reason:
-        raise UpstreamUnreachable(base, reason)
+        raise UpstreamRedirected(base, reason)
     return target
 
 

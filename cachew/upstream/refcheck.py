@@ -4,12 +4,20 @@ An upstream that is known to speak protocol v2 is asked for them at once, any ot
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from twisted.web.iweb import IResponse
 
-from cachew.plumbing.errors import BadRequest, TooLarge, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.errors import (
+    BadRequest,
+    TooLarge,
+    UpstreamError,
+    UpstreamNotGit,
+    UpstreamRedirected,
+    UpstreamRefused,
+    UpstreamUnreachable,
+)
 from cachew.plumbing.pktline import Decoder, Packet
 from cachew.plumbing.streams import PIECE, Source, read_start
 from cachew.upstream import headers as http
@@ -22,11 +30,13 @@ from cachew.upstream.listing import (
     Listing,
     LsRefsParser,
     MalformedListing,
+    NotGit,
     RemoteError,
     ls_refs_request,
 )
 from cachew.upstream.redirects import CODES, Moves, Redirects, split_operation
 from cachew.upstream.refusals import failure_of
+from cachew.upstream.spellings import Spellings, base_of
 
 _GONE = (404, 410)
 _REFUSAL_TEXT = 4096
@@ -54,12 +64,22 @@ class RefChecks:
     :param exchange: sends requests.
     :param redirects: says what is shown where a redirect has led.
     :param moves: where repositories have moved, which is noted here.
+    :param spellings: how they are spelled, which is noted too.
     :param seconds: how long each request may take to be answered.
     :param limit: the largest ref listing, in bytes after decompression.
     """
 
-    def __init__(self, *, exchange: Exchange, redirects: Redirects, moves: Moves, seconds: float, limit: int) -> None:
-        self._exchange, self._redirects, self._moves = exchange, redirects, moves
+    def __init__(
+        self,
+        *,
+        exchange: Exchange,
+        redirects: Redirects,
+        moves: Moves,
+        spellings: Spellings,
+        seconds: float,
+        limit: int,
+    ) -> None:
+        self._exchange, self._redirects, self._moves, self._spellings = exchange, redirects, moves, spellings
         self._seconds, self._limit = seconds, limit
 
     async def run(self, check: RefCheck) -> tuple[Listing, Capabilities]:
@@ -68,13 +88,35 @@ class RefChecks:
         :return: the listing, and what the upstream speaks.
         :raise UpstreamError: when it refuses, is busy, or doesn't answer as git does.
         """
+        first: UpstreamError | None = None
+        for suffix in self._spellings.of(check.url):
+            try:
+                listing, capabilities = await self._explained(replace(check, url=check.url + suffix))
+            except UpstreamError as failure:
+                if first is not None:
+                    # What is forbidden exists.
+                    raise failure if _forbids(failure) else first from None
+                if not _is_elsewhere(failure):
+                    raise
+                first = failure
+            else:
+                self._note(check, capabilities.base_url)
+                return listing.filtered(check.prefixes), capabilities
+        assert first is not None
+        raise first
+
+    def _note(self, check: RefCheck, base: str) -> None:
+        at, suffix = base_of(base)
+        if at == base_of(check.url)[0]:
+            self._spellings.learn(check.url, "git", suffix)
+
+    async def _explained(self, check: RefCheck) -> tuple[Listing, Capabilities]:
         try:
-            listing, capabilities = await self._list(check)
+            return await self._list(check)
         except (MalformedListing, RemoteError) as failure:
             raise explain_answer(check.url, failure) from failure
         except TooLarge as failure:
             raise UpstreamUnreachable(check.url, str(failure)) from failure
-        return listing.filtered(check.prefixes), capabilities
 
     async def _list(self, check: RefCheck) -> tuple[Listing, Capabilities]:
         known = check.known
@@ -102,7 +144,8 @@ class RefChecks:
             seconds=self._seconds,
         )
         base = split_operation(final)[0]
-        self._moves.note(url, authorization, base)
+        asked, moved = base_of(url)[0], base_of(base)[0]
+        self._moves.note(asked, authorization, asked if moved == asked else base)
         parser = AdvertisementParser()
         await self._read(url, response, "application/x-git-upload-pack-advertisement", parser)
         capabilities, listing = parser.result()
@@ -130,10 +173,21 @@ class RefChecks:
             received = raw(response.headers)
             await _require_success(url, response.code, received, source)
             if http.media_type(received) != media_type:
-                raise MalformedListing(f"its content type is {http.media_type(received)[:80] or 'missing'!r}")
+                raise NotGit(f"its content type is {http.media_type(received)[:80] or 'missing'!r}")
             await _parse(source, parser, self._limit)
         finally:
             source.close()
+
+
+def _is_elsewhere(failure: UpstreamError) -> bool:
+    """Whether an upstream may have answered because it doesn't know a spelling."""
+    if isinstance(failure, UpstreamRefused):
+        return failure.status in _GONE
+    return isinstance(failure, (UpstreamRedirected, UpstreamNotGit))
+
+
+def _forbids(failure: UpstreamError) -> bool:
+    return isinstance(failure, UpstreamRefused) and failure.status not in _GONE
 
 
 async def _require_success(url: str, status: int, headers: http.RawHeaders, source: Source) -> None:

@@ -75,7 +75,13 @@ class LfsLeave:
     async def _ask(self, identity: Identity, credential: str | None, wanted: Wanted) -> None:
         home, question = self._remotes.of(identity).url, asking_for(wanted)
         response = await self._client.forward(
-            b"POST", f"{home}/{BATCH}", _HEADERS, BytesSource(question), len(question), credential=credential
+            b"POST",
+            f"{home}/{BATCH}",
+            _HEADERS,
+            BytesSource(question),
+            len(question),
+            credential=credential,
+            written=".git",
         )
         try:
             await _require_answer(home, response)

@@ -13,7 +13,7 @@ from typing import Any
 
 from cachew.http.bodies import send
 from cachew.http.collecting import Body
-from cachew.mirrors.identity import Identity
+from cachew.mirrors.identity import Identity, parse_path
 from cachew.plumbing.background import Background
 from cachew.plumbing.production import Followed, Production, Share
 from cachew.plumbing.spool import Spool
@@ -112,6 +112,7 @@ class PassThrough:
             _body_of(request) if body is None else BytesSource(body),
             request.body_length if body is None else len(body),
             credential=self._credentials.of(request, identity.host),
+            written=parse_path(request.raw_path).written,
         )
         with owned(response.source):
             if change is not None:

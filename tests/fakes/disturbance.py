@@ -231,7 +231,7 @@ class FakeRequest:
         self.sentLength = 0
         self.written: list[bytes] = []
         self.producer: Any = None
-        self.raw_query = b""
+        self.raw_path, self.raw_query = b"/git/git.example/org/repo/git-upload-pack", b""
         self.args: dict[bytes, list[bytes]] = {}
         self._gone: list[Deferred[None]] = []
 

@@ -119,6 +119,7 @@ class FakeUpstream:
         length: int | None = None,
         *,
         credential: str | None = None,
+        written: str = "",
     ) -> UpstreamResponse:
         """Pass a request on."""
         self.asked += 1

@@ -6,6 +6,7 @@ Source: git-lfs ``docs/api/batch.md`` and ``docs/api/basic-transfers.md``.
 import hashlib
 import json
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from tests.functional.canary import marked
 from tests.functional.exchanges import Exchange
@@ -71,7 +72,8 @@ class LfsStore:
             return entry | {"error": {"code": 404, "message": "no such object"}}
         if operation == "upload" and have:
             return entry
-        action = {"href": f"{url}{repository}.git/info/lfs/storage/{oid}", "header": {"Authorization": self.token}}
+        href = f"{url}{quote(repository)}.git/info/lfs/storage/{oid}"
+        action = {"href": href, "header": {"Authorization": self.token}}
         return entry | {"actions": {operation: action | self.said}}
 
     def _storage(self, exchange: Exchange, body: bytes) -> Answer:

@@ -17,7 +17,9 @@ from cachew.upstream.agent import Agents
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import Timeouts, UpstreamClient
 from cachew.upstream.hosts import Hosts
+from cachew.upstream.spellings import Spellings
 from cachew.upstream.useragent import NamedAgent
+from tests.fakes.spellings import spelled_as_asked
 
 ADVERTISEMENT = "application/x-git-upload-pack-advertisement"
 RESULT = "application/x-git-upload-pack-result"
@@ -108,13 +110,20 @@ def hosts() -> Hosts:
 
 
 @pytest.fixture
-def client(upstream: Upstream, clock: Clock, hosts: Hosts) -> UpstreamClient:
+def spellings(clock: Clock) -> Spellings:
+    """Return what is known of spellings: that git.example and the others want none with ``.git``."""
+    return spelled_as_asked(clock)
+
+
+@pytest.fixture
+def client(upstream: Upstream, clock: Clock, hosts: Hosts, spellings: Spellings) -> UpstreamClient:
     """Return a client that reaches the upstream in memory."""
     agent = NamedAgent(RequestTraversalAgent(_Root(upstream.answer)), "git/2.39.5 cachew/1.0")
     return UpstreamClient(
         reactor=clock,
         agents=Agents(agent, agent, HTTPConnectionPool(clock)),
         hosts=hosts,
+        spellings=spellings,
         backoff=Backoff(seconds=clock.seconds, random=lambda: 0.0),
         metrics=Metrics(),
         timeouts=Timeouts(check=10, first_byte=20, idle=30),

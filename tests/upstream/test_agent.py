@@ -30,6 +30,7 @@ from cachew.upstream.client import Timeouts, UpstreamClient
 from cachew.upstream.failures import explain
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities
+from tests.fakes.spellings import spelled_as_asked
 
 BIG = 8 * 1024 * 1024
 
@@ -144,7 +145,13 @@ def client_for(
     pools.append(agents)
     backoff = Backoff(seconds=reactor.seconds, random=lambda: 0.0)
     return UpstreamClient(
-        reactor=reactor, agents=agents, hosts=hosts, backoff=backoff, metrics=Metrics(), timeouts=timeouts or Timeouts()
+        reactor=reactor,
+        agents=agents,
+        hosts=hosts,
+        spellings=spelled_as_asked(reactor),
+        backoff=backoff,
+        metrics=Metrics(),
+        timeouts=timeouts or Timeouts(),
     )
 
 

@@ -20,6 +20,7 @@ from cachew.upstream.client import UpstreamClient
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities
 from tests.fakes.settled import failure_of
+from tests.fakes.spellings import spelled_as_asked
 
 URL = "https://git.example/org/repo"
 A, B = "a" * 40, "b" * 40
@@ -469,6 +470,7 @@ def test_a_client_that_leaves_while_a_host_is_looked_up(clock: Clock, hosts: Hos
     client = UpstreamClient(
         reactor=clock,
         agents=Agents(agent, agent, cast(Any, None)),
+        spellings=spelled_as_asked(Clock()),
         hosts=hosts,
         backoff=Backoff(seconds=clock.seconds, random=lambda: 0.0),
         metrics=Metrics(),

@@ -1,0 +1,27 @@
+"""What is known of how upstreams want repositories to be spelled, without files and replicas."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from cachew.plumbing.background import Background
+from cachew.upstream.spellings import Spellings, Unshared
+
+
+def spellings(clock: Any, fixed: Callable[[str], str | None] = lambda url: None) -> Spellings:
+    """Return what nothing is known of yet.
+
+    :param fixed: what the config says of a URL.
+    """
+    return Spellings(
+        fixed=fixed,
+        path=None,
+        shared=Unshared(),
+        clock=clock,
+        in_thread=cast(Any, None),
+        background=Background(),
+    )
+
+
+def spelled_as_asked(clock: Any) -> Spellings:
+    """Return what has every repository asked for as it is written."""
+    return spellings(clock, lambda url: "")
