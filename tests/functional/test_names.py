@@ -36,8 +36,8 @@ async def test_any_name_is_served(name: str, upstream: Upstream, start: Start, g
     assert mirror.upstream_url == f"{upstream.url}{path}" and mirror.identity.name == f"{HOST}/{path}"
     base = repository.commit()
     await git.run("-C", "copy", "commit", "-q", "--allow-empty", "-m", "more")
-    pusher = f"http.extraHeader=Authorization: {ALICE}"
-    await git.run("-C", "copy", "-c", pusher, "push", "-q", f"{url}.git", "HEAD:main")
+    pusher = {"http.extraHeader": f"Authorization: {ALICE}"}
+    await git.run("-C", "copy", "push", "-q", f"{url}.git", "HEAD:main", config=pusher)
     assert repository.commit() != base
     answered = await server.post(f"{path}/ensure-refs", {"refs": {"refs/heads/main": repository.commit()}})
     assert answered["refs"] == {"refs/heads/main": repository.commit()}
@@ -87,8 +87,8 @@ async def test_one_mirror_where_case_makes_no_difference(upstream: Upstream, sta
     await git.run("clone", "-q", f"{base}/Org/REPO", "copy")
     await server.mirrored("org/repo")
     await git.run("-C", "copy", "commit", "-q", "--allow-empty", "-m", "more")
-    pusher = f"http.extraHeader=Authorization: {ALICE}"
-    await git.run("-C", "copy", "-c", pusher, "push", "-q", f"{base}/ORG/repo.git", "HEAD:main")
+    pusher = {"http.extraHeader": f"Authorization: {ALICE}"}
+    await git.run("-C", "copy", "push", "-q", f"{base}/ORG/repo.git", "HEAD:main", config=pusher)
     for spelling in ("Org/REPO", "org/repo", "oRG/Repo.git"):
         listed = await git.run("ls-remote", f"{base}/{spelling}", "refs/heads/main")
         assert listed.out.split()[0] == repository.commit()
