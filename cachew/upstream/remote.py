@@ -11,6 +11,7 @@ from typing import Protocol
 from cachew.plumbing.errors import CredentialUnavailable, UpstreamError, UpstreamRefused, UpstreamUnreachable
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.listing import Capabilities, Listing
+from cachew.upstream.proxies import Pinned
 
 _REMEMBERED = 10_000
 _ABOUT_CREDENTIALS = (401, 403, 404)
@@ -28,13 +29,6 @@ class ServerCredentials(Protocol):
 
     async def renewed(self, url: str, refused: str) -> str | None:
         """Return another one than that which the upstream has just refused, None when there is no other."""
-
-
-class Pinned(Protocol):
-    """Says where git may connect to."""
-
-    async def git_environment(self, url: str) -> Mapping[str, str]:
-        """Return what tells a git child, empty where it may go by itself."""
 
 
 class Remote:
