@@ -103,7 +103,10 @@ class CopyingSource:
     """
 
     def __init__(self, *, info: ObjectInfo, source: Source, begin: Begin, background: Background) -> None:
-        self._info, self._source, self._begin, self._background = info, source, begin, background
+        self._info = info
+        self._source = source
+        self._begin = begin
+        self._background = background
         self._left = info.size
         self._copies: Copies | None = None
         self._copying: Deferred[None] = succeed(None)
@@ -181,7 +184,10 @@ class FarEntry:
         fill: Callable[[], object],
         background: Background,
     ) -> None:
-        self._entry, self._wanted, self._begin, self._fill = entry, wanted, begin, fill
+        self._entry = entry
+        self._wanted = wanted
+        self._begin = begin
+        self._fill = fill
         self._background = background
         self._filled = False
 

@@ -149,7 +149,10 @@ class DiskEntry:
     """An object of a :class:`DiskCache`, opened."""
 
     def __init__(self, *, found: Found, checks: _Checks, threads: Threads, damaged: Callable[[], None]) -> None:
-        self._found, self._checks, self._threads, self._damaged = found, checks, threads, damaged
+        self._found = found
+        self._checks = checks
+        self._threads = threads
+        self._damaged = damaged
         self.info = found.record.info
 
     def source(self, offset: int = 0, length: int | None = None) -> Source:
@@ -179,7 +182,10 @@ class DiskWriter:
     """An object on its way into a :class:`DiskCache`."""
 
     def __init__(self, *, cache: "DiskCache", draft: Draft, terms: Terms, limit: int | None) -> None:
-        self._cache, self._draft, self._terms, self._limit = cache, draft, terms, limit
+        self._cache = cache
+        self._draft = draft
+        self._terms = terms
+        self._limit = limit
         self._size = 0
 
     async def write(self, data: bytes) -> None:
@@ -232,7 +238,10 @@ class DiskCache:
     ) -> None:
         self._read_ahead = read_ahead
         self._on_damage = on_damage
-        self._directory, self._limit, self._max_ttl, self._clock = directory, limit, max_ttl, clock
+        self._directory = directory
+        self._limit = limit
+        self._max_ttl = max_ttl
+        self._clock = clock
         self._threads = threads
         self._store = DiskStore(directory=directory, limit=limit, min_free=min_free, free=free)
         self._checks = _Checks(remembered)

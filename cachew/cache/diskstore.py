@@ -53,7 +53,10 @@ class DiskStore:
     def __init__(
         self, *, directory: Path, limit: int | None, min_free: int = 0, free: Callable[[Path], int] = free_bytes
     ) -> None:
-        self._directory, self._limit, self._min_free, self._free = directory, limit, min_free, free
+        self._directory = directory
+        self._limit = limit
+        self._min_free = min_free
+        self._free = free
         self._index = DiskIndex(directory / "index.sqlite")
         self._lock = threading.RLock()
         self._drafts: set[Draft] = set()

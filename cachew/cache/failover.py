@@ -23,7 +23,10 @@ class ReadOnSource:
     """
 
     def __init__(self, *, source: Source, offset: int, length: int, farther: Farther) -> None:
-        self._source, self._position, self._end, self._farther = source, offset, offset + length, farther
+        self._source = source
+        self._position = offset
+        self._end = offset + length
+        self._farther = farther
         self._entry: Entry | None = None
         self._closed = False
 

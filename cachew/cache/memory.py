@@ -65,7 +65,10 @@ class MemoryWriter:
         make_room: Callable[[int], None],
         publish: Callable[[ObjectInfo, Content], None],
     ) -> None:
-        self._terms, self._limit, self._clock, self._publish = terms, limit, clock, publish
+        self._terms = terms
+        self._limit = limit
+        self._clock = clock
+        self._publish = publish
         self._content, self._make_room = content, make_room
         self._ledger = Ledger()
         self._ended = False
@@ -106,7 +109,9 @@ class MemoryCache:
     """
 
     def __init__(self, *, limit: int, max_ttl: float | None = None, clock: Callable[[], float]) -> None:
-        self._limit, self._max_ttl, self._clock = limit, max_ttl, clock
+        self._limit = limit
+        self._max_ttl = max_ttl
+        self._clock = clock
         self._objects: OrderedDict[Name, _Object] = OrderedDict()
         self._usage = Usage()
         self._size = 0

@@ -37,7 +37,10 @@ class ObjectCensus:
     """
 
     def __init__(self, *, bucket: Bucket, limit: int | None, grace: float, clock: Callable[[], float]) -> None:
-        self._bucket, self._limit, self._grace, self._clock = bucket, limit, grace, clock
+        self._bucket = bucket
+        self._limit = limit
+        self._grace = grace
+        self._clock = clock
         self._seen: dict[str, _Seen] = {}
         self._orphans: dict[str, float] = {}
         self._counts: Shared[str, list[_Seen]] = Shared()

@@ -38,7 +38,10 @@ class ObjectSource:
         length: int,
         damaged: Callable[[], Awaitable[object]],
     ) -> None:
-        self._bucket, self._path, self._blocks, self._damaged = bucket, path, blocks, damaged
+        self._bucket = bucket
+        self._path = path
+        self._blocks = blocks
+        self._damaged = damaged
         self._skip, self._left = offset % BLOCK, length
         self._groups = _groups(blocks.covering(offset, length))
         self._at_once, self._most_at_once = 1, _MOST_AT_ONCE if length >= PARALLEL_FROM else 1

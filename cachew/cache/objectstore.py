@@ -33,7 +33,9 @@ class ObjectStoreEntry:
     """An object of an :class:`ObjectStoreCache`, opened."""
 
     def __init__(self, *, cache: "ObjectStoreCache", bucket: Bucket, manifest: Manifest) -> None:
-        self._cache, self._bucket, self._manifest = cache, bucket, manifest
+        self._cache = cache
+        self._bucket = bucket
+        self._manifest = manifest
 
     @property
     def info(self) -> ObjectInfo:
@@ -74,8 +76,12 @@ class ObjectStoreWriter:
         slides: bool,
         over: str | None = _ANYTHING,
     ) -> None:
-        self._bucket, self._terms, self._path = bucket, terms, path
-        self._clock, self._slides, self._over = clock, slides, over
+        self._bucket = bucket
+        self._terms = terms
+        self._path = path
+        self._clock = clock
+        self._slides = slides
+        self._over = over
         self._ledger = Ledger()
         self._upload: Upload | None = None
         # A cancelled call goes on in its thread, or begins only then; the upload is never used by two at once.
@@ -191,7 +197,9 @@ class ObjectStoreCache:
         grace: float = 3600.0,
         background: Background | None = None,
     ) -> None:
-        self._bucket, self._max_ttl, self._clock = bucket, max_ttl, clock
+        self._bucket = bucket
+        self._max_ttl = max_ttl
+        self._clock = clock
         self._census = ObjectCensus(bucket=bucket, limit=limit, grace=grace, clock=clock)
         self._background = Background() if background is None else background
 

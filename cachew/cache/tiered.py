@@ -66,7 +66,9 @@ class TieredCache:
             Tier(cache=cache, name=name, clock=clock, retry_after=retry_after, metrics=metrics)
             for cache, name in zip(tiers, names, strict=True)
         ]
-        self._clock, self._wall_clock, self._retry_after = clock, wall_clock, retry_after
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._retry_after = retry_after
         self._background = Background() if background is None else background
         self._filling: set[Name] = set()
         self._planned: set[Name] = set()

@@ -37,7 +37,9 @@ class Tier:
 
     def __init__(self, *, cache: Cache, name: str, clock: IReactorTime, retry_after: float, metrics: Metrics) -> None:
         self.cache, self.name = cache, name
-        self._clock, self._retry_after, self._metrics = clock, retry_after, metrics
+        self._clock = clock
+        self._retry_after = retry_after
+        self._metrics = metrics
         self._failed_at: float | None = None
         self._unopened = False
         self._took = 0.0

@@ -46,8 +46,13 @@ class Validation:
         wait: float,
         background: Background,
     ) -> None:
-        self._authority, self._nearer, self._owed = authority, nearer, owed
-        self._clock, self._interval, self._wait, self._background = clock, interval, wait, background
+        self._authority = authority
+        self._nearer = nearer
+        self._owed = owed
+        self._clock = clock
+        self._interval = interval
+        self._wait = wait
+        self._background = background
         self._checks: Shared[Name, ObjectInfo | None] = Shared(keep=True)
         self._answers: OrderedDict[Name, tuple[float, ObjectInfo | None]] = OrderedDict()
 

@@ -58,7 +58,9 @@ class StallWatch:
         stalled: Callable[[], object],
     ) -> None:
         self._alarm = Alarm(clock)
-        self._timeout, self._position, self._stalled = timeout, position, stalled
+        self._timeout = timeout
+        self._position = position
+        self._stalled = stalled
         self._last: object = None
         self._still = 0
 

@@ -161,7 +161,9 @@ class StreamingSite(server.Site):
         client_of: Callable[[Any], str],
     ) -> None:
         super().__init__(resource, requestFactory=StreamingRequest, reactor=reactor)
-        self.sender, self.bodies, self.client_of = sender, bodies, client_of
+        self.sender = sender
+        self.bodies = bodies
+        self.client_of = client_of
         self._limits = limits
         self._census = Census(limits)
         self._counted: dict[Channel, str] = {}

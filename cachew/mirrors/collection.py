@@ -108,10 +108,20 @@ class Mirrors:
         grammar: Grammar = CASE_MATTERS,
     ) -> None:
         self._grammar = grammar
-        self._root, self._remote, self._git, self._clock, self._now = root, remote, git, clock, now
-        self._metrics, self._background, self._slots = metrics, background, slots
-        self._listings, self._on_grown, self._on_forgotten = listings, on_grown, on_forgotten
-        self._seed, self._on_ready, self._on_damage = seed, on_ready, on_damage
+        self._root = root
+        self._remote = remote
+        self._git = git
+        self._clock = clock
+        self._now = now
+        self._metrics = metrics
+        self._background = background
+        self._slots = slots
+        self._listings = listings
+        self._on_grown = on_grown
+        self._on_forgotten = on_forgotten
+        self._seed = seed
+        self._on_ready = on_ready
+        self._on_damage = on_damage
         self._standing, self._listed = standing, listed
         self._min_free, self._free = min_free, free
         self._discovered = discovered

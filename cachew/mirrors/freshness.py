@@ -150,8 +150,13 @@ class Freshness:
         shown: Shown = as_it_is,
         shown_alone: Shown = as_it_is,
     ) -> None:
-        self._remotes, self._clock, self._interval, self._metrics = remotes, clock, interval, metrics
-        self._fallback, self._on_listing, self._on_verdict = fallback, on_listing, on_verdict
+        self._remotes = remotes
+        self._clock = clock
+        self._interval = interval
+        self._metrics = metrics
+        self._fallback = fallback
+        self._on_listing = on_listing
+        self._on_verdict = on_verdict
         self._hearing = HearsNothing() if hearing is None else hearing
         self._shown, self._shown_alone = shown, shown_alone
         self._listings, self._on_changed = listings, on_changed

@@ -131,8 +131,12 @@ class Instances:
     ) -> None:
         self._journal, self._shared = journal, shared
         self._voice_of, self._ask_anonymously = voice_of, ask_anonymously
-        self._knows, self._kept, self._bad_hours = knows, kept, bad_hours
-        self._clock, self._now, self._unique = clock, now, unique
+        self._knows = knows
+        self._kept = kept
+        self._bad_hours = bad_hours
+        self._clock = clock
+        self._now = now
+        self._unique = unique
         self._new_ones, self._background = new_ones, background
         self._entries: dict[str, _Entry] = {}
         self._void: set[str] = set()

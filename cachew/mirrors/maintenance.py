@@ -43,8 +43,13 @@ class Maintenance:
         threads: Threads,
         keep_days: int,
     ) -> None:
-        self._name, self._alone, self._find = name, alone, find
-        self._clock, self._now, self._threads, self._keep_days = clock, now, threads, keep_days
+        self._name = name
+        self._alone = alone
+        self._find = find
+        self._clock = clock
+        self._now = now
+        self._threads = threads
+        self._keep_days = keep_days
         self._turn = DeferredLock()
         self._index_due = self._bitmaps_due = False
 

@@ -68,7 +68,9 @@ class Making:
         git: GitRunner,
         clock: IReactorTime,
     ) -> None:
-        self._identity, self._remote, self._transfer = identity, remote, transfer
+        self._identity = identity
+        self._remote = remote
+        self._transfer = transfer
         self._list_refs, self._standing = list_refs, standing
         self._git, self._clock = git.for_clone(), clock
 

@@ -107,7 +107,10 @@ class Mirror:
         """Its name among all mirrors that the instance has had: what a damaged one gave is not served again."""
         self._standing, self._predecessor = standing, predecessor
         self._ended = self._comparing = False
-        self._aside, self._git, self._clock, self._now = aside, git, clock, now
+        self._aside = aside
+        self._git = git
+        self._clock = clock
+        self._now = now
         self._metrics, self._background = metrics, background
         self._on_grown, self._on_damage = on_grown, on_damage
         self.damage: str | None = None

@@ -31,7 +31,9 @@ class PackIndex:
     """
 
     def __init__(self, path: Path, hash_size: int, opened: "OpenIndexes") -> None:
-        self.path, self.hash_size, self._opened = path, hash_size, opened
+        self.path = path
+        self.hash_size = hash_size
+        self._opened = opened
         opened.content_of(self)
 
     def __contains__(self, oid: bytes) -> bool:
@@ -56,7 +58,9 @@ class OpenIndexes:
     """
 
     def __init__(self, *, most_maps: int = 256, most_bytes: int = 64 * 1024 * 1024, small: int = _SMALL) -> None:
-        self.most_maps, self._most_bytes, self._small = most_maps, most_bytes, small
+        self.most_maps = most_maps
+        self._most_bytes = most_bytes
+        self._small = small
         self._maps: OrderedDict[PackIndex, mmap.mmap] = OrderedDict()
         self._read: OrderedDict[PackIndex, bytes] = OrderedDict()
         self._bytes = 0

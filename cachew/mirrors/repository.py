@@ -131,7 +131,9 @@ class Repository:
         self._forms: dict[str, Stamp | None] = {}
         self.objects = ObjectIndex(directory=directory, object_format=object_format, opened=git.indexes)
         self._git = git
-        self._door, self._writers, self._untidy = DeferredLock(), 0, False
+        self._door = DeferredLock()
+        self._writers = 0
+        self._untidy = False
         self._graph_fits = True
         self._fetching = SharedLock()
 

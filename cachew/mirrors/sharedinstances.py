@@ -37,7 +37,9 @@ class SharedInstances:
     """
 
     def __init__(self, *, records: Records, clock: IReactorTime, patience: float = 5.0) -> None:
-        self._records, self._clock, self._patience = records, clock, patience
+        self._records = records
+        self._clock = clock
+        self._patience = patience
         self._reads: OrderedDict[str, _Read] = OrderedDict()
 
     def age(self, name: str) -> float:

@@ -44,8 +44,13 @@ class Tidying:
         limit: int,
         forget_after: float,
     ) -> None:
-        self._mirrors, self._file, self._threads, self._now = mirrors, file, threads, now
-        self._limit, self._forget_after, self._background = limit, forget_after, background
+        self._mirrors = mirrors
+        self._file = file
+        self._threads = threads
+        self._now = now
+        self._limit = limit
+        self._forget_after = forget_after
+        self._background = background
         self._used: dict[str, float] = {}
         self._checked: dict[str, float] = {}
         self._requests: Counter[str] = Counter()

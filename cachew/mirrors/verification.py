@@ -87,7 +87,10 @@ class Verification:
     ) -> None:
         self._name, self._mirror = name, mirror
         self._alone, self._undisturbed = alone, undisturbed
-        self._clock, self._background, self._places, self._metrics = clock, background, places, metrics
+        self._clock = clock
+        self._background = background
+        self._places = places
+        self._metrics = metrics
         self._looks: Shared[str, None] = Shared(keep=True)
         self._seen: Examined | None = None
         self._read_at = self._again = self._connected_again = float("-inf")

@@ -58,7 +58,10 @@ class Supply:
     """
 
     def __init__(self, *, freshness: Freshness, clock: IReactorTime, wait: float, allowance: Allowance) -> None:
-        self._freshness, self._clock, self._wait, self._allowance = freshness, clock, wait, allowance
+        self._freshness = freshness
+        self._clock = clock
+        self._wait = wait
+        self._allowance = allowance
 
     async def missing(self, mirror: Mirror, oids: Sequence[str], asker: Asker) -> list[str]:
         """Return those of the objects that the mirror does not have, after trying to get them.

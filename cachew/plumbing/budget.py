@@ -19,7 +19,9 @@ class Budget:
     """
 
     def __init__(self, *, limit: int, share: int, files: int) -> None:
-        self.limit, self.share, self.files = limit, share, files
+        self.limit = limit
+        self.share = share
+        self.files = files
         self.refused = 0
         self._bytes = self._files = self._memory = 0
         self._bytes_of: Counter[str] = Counter()

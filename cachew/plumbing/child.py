@@ -197,7 +197,10 @@ class Child(ProcessProtocol):
         self.stderr_tail = b""
         self.on_stderr: Callable[[bytes], object] | None = None
         self.completed: Completed | None = None
-        self._reactor, self._stdin, self._grace, self._silence = reactor, stdin, grace, silence
+        self._reactor = reactor
+        self._stdin = stdin
+        self._grace = grace
+        self._silence = silence
         self._ended = ended
         self._output = PushSource(pause=self._pause, resume=self._resume, stop=self.terminate)
         self._feeding: Deferred[None] | None = None

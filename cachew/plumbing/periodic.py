@@ -34,7 +34,9 @@ class Periodic(Service):
         now: bool = False,
     ) -> None:
         self.name = name
-        self._interval, self._work, self._now = interval, work, now
+        self._interval = interval
+        self._work = work
+        self._now = now
         self._loop = LoopingCall(self._turn)
         self._loop.clock = clock
         self._current: Deferred[object] | None = None

@@ -19,7 +19,9 @@ class Remembered(Generic[V]):
     """
 
     def __init__(self, kept: int = 64, *, weigh: Callable[[V], int] = lambda result: 0, limit: int = 0) -> None:
-        self._kept, self._weigh, self._limit = kept, weigh, limit
+        self._kept = kept
+        self._weigh = weigh
+        self._limit = limit
         self._weight = 0
         self._made: OrderedDict[tuple[int, Hashable], tuple[ref[Any], V]] = OrderedDict()
 

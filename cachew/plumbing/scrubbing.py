@@ -52,8 +52,13 @@ class Scrub:
         now: Callable[[], float],
         threads: Threads,
     ) -> None:
-        self._areas, self._interval, self._rate = areas, interval, rate
-        self._file, self._clock, self._now, self._threads = file, clock, now, threads
+        self._areas = areas
+        self._interval = interval
+        self._rate = rate
+        self._file = file
+        self._clock = clock
+        self._now = now
+        self._threads = threads
         self._read = 0
         self._ended: float | None = None
 

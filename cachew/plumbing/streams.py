@@ -214,7 +214,9 @@ class PushSource:
         stop: Callable[[], object] = lambda: None,
         high_water: int = 2 * PIECE,
     ) -> None:
-        self._pause, self._resume, self._stop = pause, resume, stop
+        self._pause = pause
+        self._resume = resume
+        self._stop = stop
         self._high_water = high_water
         self._pieces: deque[bytes] = deque()
         self._waiting = 0

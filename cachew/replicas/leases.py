@@ -83,7 +83,9 @@ class Lease:
         lost_after: float,
     ) -> None:
         self.name = name
-        self._records, self._clock, self._lost_after = records, clock, lost_after
+        self._records = records
+        self._clock = clock
+        self._lost_after = lost_after
         self._hold, self._version = hold, version
         self._renewed = since
 
@@ -169,7 +171,10 @@ class Leases:
         duration: float = 60.0,
         unique: Callable[[], str],
     ) -> None:
-        self._records, self._holder, self._clock, self._duration = records, holder, clock, duration
+        self._records = records
+        self._holder = holder
+        self._clock = clock
+        self._duration = duration
         self._unique = unique
         self._watched: OrderedDict[str, _Watched] = OrderedDict()
 

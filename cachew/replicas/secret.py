@@ -37,7 +37,9 @@ class SharedSecret:
     def __init__(
         self, *, records: Records, name: str, own: bytes, seconds: Callable[[], float], background: Background
     ) -> None:
-        self._records, self._name, self._own = records, name, own
+        self._records = records
+        self._name = name
+        self._own = own
         self._seconds, self._background = seconds, background
         self._found: bytes | None = None
         self._next = float("-inf")

@@ -25,7 +25,9 @@ class Sightings:
     """
 
     def __init__(self, *, what: str, records: Records, now: Callable[[], float]) -> None:
-        self._what, self._records, self._now = what, records, now
+        self._what = what
+        self._records = records
+        self._now = now
 
     async def last(self, name: str) -> float | None:
         """Return when something was seen last, in seconds since the epoch; None when it never was, or that is void."""

@@ -27,7 +27,9 @@ class Tally:
     """
 
     def __init__(self, *, what: str, progress: Progress, now: Callable[[], float]) -> None:
-        self._what, self._progress, self._now = what, progress, now
+        self._what = what
+        self._progress = progress
+        self._now = now
         self._noted: Counter[_Count] = Counter()
         self._known: dict[_Count, int] = {}
         self._read: dict[_Count, float] = {}

@@ -47,10 +47,17 @@ class Gauges(Collector):
         is_ready: Callable[[], bool],
         version: str,
     ) -> None:
-        self._places, self._processes, self._caches = places, processes, caches
-        self._indexes, self._listings, self._bodies, self._descriptors = indexes, listings, bodies, descriptors
+        self._places = places
+        self._processes = processes
+        self._caches = caches
+        self._indexes = indexes
+        self._listings = listings
+        self._bodies = bodies
+        self._descriptors = descriptors
         self._log_dropped = log_dropped
-        self._state, self._is_ready, self._version = state, is_ready, version
+        self._state = state
+        self._is_ready = is_ready
+        self._version = version
 
     def collect(self) -> Iterator[Metric]:
         """Read everything."""

@@ -74,8 +74,14 @@ class Server(MultiService):
         on_failure: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__()
-        self._reactor, self._endpoints, self._site, self._pool = reactor, endpoints, site, pool
-        self._opening, self._closing, self._jobs, self._patience = opening, closing, jobs, patience
+        self._reactor = reactor
+        self._endpoints = endpoints
+        self._site = site
+        self._pool = pool
+        self._opening = opening
+        self._closing = closing
+        self._jobs = jobs
+        self._patience = patience
         self._login_path, self._on_failure = login_path, on_failure
         self._ports: list[IListeningPort] = []
         self._state = "warming up"

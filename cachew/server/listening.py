@@ -128,7 +128,9 @@ class TlsEndpoint:
     def __init__(
         self, *, reactor: Any, port: int, certificates: Certificates, interface: str = "", backlog: int = 50
     ) -> None:
-        self._reactor, self._port, self._certificates = reactor, port, certificates
+        self._reactor = reactor
+        self._port = port
+        self._certificates = certificates
         self._interface, self._backlog = interface, backlog
 
     def listen(self, protocolFactory: IProtocolFactory) -> "Deferred[IListeningPort]":

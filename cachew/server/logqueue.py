@@ -28,7 +28,9 @@ class LogQueue:
     """
 
     def __init__(self, write: Callable[[bytes], object], *, notice: Callable[[int], str], limit: int = LIMIT) -> None:
-        self._write, self._notice, self._limit = write, notice, limit
+        self._write = write
+        self._notice = notice
+        self._limit = limit
         self._changed = threading.Condition()
         self._waiting: deque[bytes | Callable[[], object]] = deque()
         self._size = 0

@@ -34,7 +34,9 @@ class Answer:
     """
 
     def __init__(self, *, child: Child, rest: bytes) -> None:
-        self._child, self._ready, self._start = child, rest, rest[:8]
+        self._child = child
+        self._ready = rest
+        self._start = rest[:8]
         self._closed = False
 
     async def peek(self, size: int) -> bytes:

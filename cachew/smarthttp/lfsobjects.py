@@ -75,7 +75,9 @@ class _Download(Production):
         self, *, source: "Verified", spool: Spool, storing: Storing, size: int, lost: Callable[[Exception], object]
     ) -> None:
         super().__init__(source=source, spool=spool)
-        self._storing, self._size, self._lost = storing, size, lost
+        self._storing = storing
+        self._size = size
+        self._lost = lost
 
     def worth_finishing(self) -> bool:
         """Say whether all of it is here."""
@@ -122,7 +124,10 @@ class LfsObjects:
         background: Background,
         metrics: Metrics,
     ) -> None:
-        self._cache, self._client, self._spools, self._min_free = cache, client, spools, min_free
+        self._cache = cache
+        self._client = client
+        self._spools = spools
+        self._min_free = min_free
         self._metrics = metrics
         self._downloads: Followed[_Key, _Download] = Followed(start=background.start)
 
@@ -219,7 +224,9 @@ class Verified:
     """
 
     def __init__(self, source: Source, wanted: Wanted, name: str) -> None:
-        self._source, self._wanted, self._name = source, wanted, name
+        self._source = source
+        self._wanted = wanted
+        self._name = name
         self._digest, self._size = hashlib.sha256(), 0
         self._held = b""
 

@@ -112,8 +112,12 @@ class PackCache:
         on_damage: Callable[[], object] = lambda: None,
     ) -> None:
         self._on_damage = on_damage
-        self._directory, self._limit, self._min_free = directory, limit, min_free
-        self._threads, self._clock, self._free_space = threads, clock, free_space
+        self._directory = directory
+        self._limit = limit
+        self._min_free = min_free
+        self._threads = threads
+        self._clock = clock
+        self._free_space = free_space
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._answers: Followed[str, _Answer] = Followed()
         self._checked: Shared[str, None] = Shared()

@@ -71,7 +71,9 @@ class Archiver:
         now: Callable[[], float],
         timeout: float = 1800.0,
     ) -> None:
-        self._processes, self._commands, self._threads = processes, commands, threads
+        self._processes = processes
+        self._commands = commands
+        self._threads = threads
         self._now = now
         self._timeout = timeout
 

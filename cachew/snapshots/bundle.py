@@ -85,7 +85,9 @@ class Bundles:
         self._cache, self._productions = cache, productions
         self._processes, self._commands = processes, commands
         self._ready_mirror, self._upstream = ready_mirror, upstream
-        self._clock, self._ttl, self._fetch_interval = clock, ttl, fetch_interval
+        self._clock = clock
+        self._ttl = ttl
+        self._fetch_interval = fetch_interval
         self._fetched: dict[Identity, float] = {}
         self._made: OrderedDict[tuple[Identity, str, str], str] = OrderedDict()
 

@@ -51,7 +51,9 @@ class BundleStore:
         ready_mirror: ReadyMirror,
         clock: IReactorTime,
     ) -> None:
-        self._cache, self._productions, self._bundles = cache, productions, bundles
+        self._cache = cache
+        self._productions = productions
+        self._bundles = bundles
         self._processes, self._commands = processes, commands
         self._ready_mirror, self._clock = ready_mirror, clock
         self._updates: Shared[Identity, bool] = Shared()

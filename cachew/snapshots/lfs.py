@@ -47,7 +47,9 @@ class LfsMaker:
         credentials: Credentials,
         timeout: float = 1800.0,
     ) -> None:
-        self._processes, self._commands, self._threads = processes, commands, threads
+        self._processes = processes
+        self._commands = commands
+        self._threads = threads
         self._credentials, self._timeout = credentials, timeout
 
     async def __call__(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:

@@ -204,8 +204,12 @@ class Productions:
         estimates: Estimates | None = None,
     ) -> None:
         self._estimates = estimates or Estimates()
-        self._cache, self._scratch, self._slots = cache, scratch, slots
-        self._clock, self._threads, self._timeout = clock, threads, timeout
+        self._cache = cache
+        self._scratch = scratch
+        self._slots = slots
+        self._clock = clock
+        self._threads = threads
+        self._timeout = timeout
         self._numbers = count(1)
         self._running: dict[str, Production] = {}
         self._work: dict[str, Deferred[None]] = {}

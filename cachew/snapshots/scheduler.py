@@ -95,9 +95,15 @@ class Scheduler(Service):
         seed: str,
         is_long: IsLong = lambda repository, name: False,
     ) -> None:
-        self._intervals, self._repositories, self._perform = intervals, repositories, perform
-        self._slots, self._clock, self._threads = slots, clock, threads
-        self._file, self._seed, self._steady = file, seed, steady
+        self._intervals = intervals
+        self._repositories = repositories
+        self._perform = perform
+        self._slots = slots
+        self._clock = clock
+        self._threads = threads
+        self._file = file
+        self._seed = seed
+        self._steady = steady
         self._is_long = is_long
         self._ahead: float | None = None
         self._runs: dict[Task, Run] = {}

@@ -52,7 +52,9 @@ class MirrorCheck:
     """
 
     def __init__(self, *, processes: Processes, commands: GitCommands, timeout: float = 3600.0) -> None:
-        self._processes, self._commands, self._timeout = processes, commands, timeout
+        self._processes = processes
+        self._commands = commands
+        self._timeout = timeout
 
     async def verify(self, directory: Path) -> None:
         """Check every pack's content, and that whatever the refs reach is there.
@@ -114,7 +116,10 @@ class Seeder:
     log = Logger()
 
     def __init__(self, *, cache: Cache, check: MirrorCheck, threads: InThread, metrics: Metrics) -> None:
-        self._cache, self._check, self._threads, self._metrics = cache, check, threads, metrics
+        self._cache = cache
+        self._check = check
+        self._threads = threads
+        self._metrics = metrics
 
     async def restore(self, instance: Instance, directory: Path) -> bool:
         """Fill a directory, which must not exist yet, with a verified bare repository.

@@ -50,9 +50,13 @@ class SharedWork:
         clock: IReactorTime,
         metrics: Metrics,
     ) -> None:
-        self._leases, self._progress, self._work = leases, progress, work
+        self._leases = leases
+        self._progress = progress
+        self._work = work
         self._instance_of = instance_of
-        self._own, self._clock, self._metrics = own, clock, metrics
+        self._own = own
+        self._clock = clock
+        self._metrics = metrics
 
     async def perform(self, identity: Identity, name: str, last: Run | None, is_due: IsDue) -> Run | None:
         """Do a task, unless another replica has done it or is at it; see :data:`cachew.snapshots.scheduler.Perform`.

@@ -50,8 +50,12 @@ class Upkeep:
         clock: IReactorTime,
         max_age: float = 86400.0,
     ) -> None:
-        self._snapshots, self._find_mirror, self._chores = snapshots, find_mirror, chores
-        self._refresh, self._clock, self._max_age = refresh, clock, max_age
+        self._snapshots = snapshots
+        self._find_mirror = find_mirror
+        self._chores = chores
+        self._refresh = refresh
+        self._clock = clock
+        self._max_age = max_age
 
     async def perform(self, identity: Identity, name: str) -> bool:
         """Do a task; a repository without a ready mirror is left alone.

@@ -22,7 +22,9 @@ class Withdrawal:
     """
 
     def __init__(self, *, cache: Cache, bundles: BundleStore, productions: Productions) -> None:
-        self._cache, self._bundles, self._productions = cache, bundles, productions
+        self._cache = cache
+        self._bundles = bundles
+        self._productions = productions
 
     async def withdraw(self, instance: Instance) -> None:
         """Remove what is known to have been made of an instance.

@@ -121,7 +121,10 @@ class CheckedEndpoint:
 
     def __init__(self, *, reactor: Any, host: str, port: int, timeout: float, private: bool) -> None:
         self._reactor = reactor
-        self._host, self._port, self._timeout, self._private = host, port, timeout, private
+        self._host = host
+        self._port = port
+        self._timeout = timeout
+        self._private = private
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect, see :class:`IStreamClientEndpoint`."""

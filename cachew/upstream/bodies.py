@@ -25,7 +25,9 @@ class Watch:
     """
 
     def __init__(self, *, clock: IReactorTime, seconds: float, expired: Callable[[], object]) -> None:
-        self._clock, self._seconds, self._expired = clock, seconds, expired
+        self._clock = clock
+        self._seconds = seconds
+        self._expired = expired
         self._call: IDelayedCall | None = None
         self._closed = False
         self.has_expired = False

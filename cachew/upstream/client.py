@@ -98,7 +98,9 @@ class UpstreamClient:
         timeouts: Timeouts = Timeouts(),
         listing_limit: int = LISTING_LIMIT,
     ) -> None:
-        self._reactor, self._backoff, self._timeouts = reactor, backoff, timeouts
+        self._reactor = reactor
+        self._backoff = backoff
+        self._timeouts = timeouts
         self._redirects = redirects = Redirects(hosts, objection, may_see)
         self._exchange = Exchange(
             reactor=reactor, agents=agents, redirects=redirects, metrics=metrics, idle=timeouts.idle

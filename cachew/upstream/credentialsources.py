@@ -51,7 +51,9 @@ class TokenFile:
     """
 
     def __init__(self, *, path: Path, in_thread: InThread, username: str = ANYONE) -> None:
-        self._path, self._in_thread, self._username = path, in_thread, username
+        self._path = path
+        self._in_thread = in_thread
+        self._username = username
 
     async def header_for(self, url: str) -> str | None:
         """Return the value.
@@ -112,7 +114,9 @@ class CredentialCommand:
         timeout: float = 10.0,
     ) -> None:
         self._command = Command((*argv, *([] if argv[-1] == "get" else ["get"])), dict(environment))
-        self._processes, self._now, self._timeout = processes, now, timeout
+        self._processes = processes
+        self._now = now
+        self._timeout = timeout
         self._answers: Expiring[str, str] = Expiring(seconds=now, capacity=1000)
         self._questions: Shared[str, str | None] = Shared()
 

@@ -51,7 +51,9 @@ class InflatedSource:
     """
 
     def __init__(self, source: Source, *, gzipped: bool, upstream: str) -> None:
-        self._source, self._gzipped, self._upstream = source, gzipped, upstream
+        self._source = source
+        self._gzipped = gzipped
+        self._upstream = upstream
         self._inflate = zlib.decompressobj(_GZIP) if gzipped else None
         self._compressed = b""
         self._untouched = True

@@ -36,7 +36,10 @@ class Exchange:
     """
 
     def __init__(self, *, reactor: Any, agents: Agents, redirects: Redirects, metrics: Metrics, idle: float) -> None:
-        self._reactor, self._agents, self._redirects, self._metrics = reactor, agents, redirects, metrics
+        self._reactor = reactor
+        self._agents = agents
+        self._redirects = redirects
+        self._metrics = metrics
         self._idle = idle
 
     async def get_following(

@@ -80,7 +80,10 @@ class Forwarding:
     """
 
     def __init__(self, *, exchange: Exchange, redirects: Redirects, moves: Moves, spellings: Spellings) -> None:
-        self._exchange, self._redirects, self._moves, self._spellings = exchange, redirects, moves, spellings
+        self._exchange = exchange
+        self._redirects = redirects
+        self._moves = moves
+        self._spellings = spellings
 
     async def send(self, asked: Forwarded) -> tuple[IResponse, str]:
         """Send one, and return the response and the URL that gave it.

@@ -93,8 +93,13 @@ class GitHubApps:
         api: str = API,
         timeout: float = 10.0,
     ) -> None:
-        self._apps, self._http, self._clock, self._now = tuple(apps), http, clock, now
-        self._in_thread, self._api, self._timeout = in_thread, api.rstrip("/"), timeout
+        self._apps = tuple(apps)
+        self._http = http
+        self._clock = clock
+        self._now = now
+        self._in_thread = in_thread
+        self._api = api.rstrip("/")
+        self._timeout = timeout
         self._keys: dict[str, RSAPrivateKey] = {}
         self._proofs: Expiring[str, str] = Expiring(seconds=now, capacity=100)
         self._found: Expiring[tuple[str, str], str] = Expiring(seconds=now, capacity=10_000)

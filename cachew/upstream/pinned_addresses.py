@@ -26,7 +26,9 @@ class Pins:
     """
 
     def __init__(self, *, reactor: Any, hosts: Hosts, timeout: float) -> None:
-        self._reactor, self._hosts, self._timeout = reactor, hosts, timeout
+        self._reactor = reactor
+        self._hosts = hosts
+        self._timeout = timeout
 
     async def git_environment(self, url: str) -> Mapping[str, str]:
         """Return what to add to a git child's environment so that it connects to public addresses only.

@@ -50,8 +50,12 @@ class PublicRecord:
         capacity: int = 10_000,
     ) -> None:
         self._elsewhere = elsewhere
-        self._path, self._now, self._grace = path, now, grace
-        self._in_thread, self._background, self._capacity = in_thread, background, capacity
+        self._path = path
+        self._now = now
+        self._grace = grace
+        self._in_thread = in_thread
+        self._background = background
+        self._capacity = capacity
         self._seen: OrderedDict[str, float] = OrderedDict()
         self._kept: dict[str, float] = {}
         self._dirty = self._writing = False

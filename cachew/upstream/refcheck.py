@@ -79,7 +79,10 @@ class RefChecks:
         seconds: float,
         limit: int,
     ) -> None:
-        self._exchange, self._redirects, self._moves, self._spellings = exchange, redirects, moves, spellings
+        self._exchange = exchange
+        self._redirects = redirects
+        self._moves = moves
+        self._spellings = spellings
         self._seconds, self._limit = seconds, limit
 
     async def run(self, check: RefCheck) -> tuple[Listing, Capabilities]:

@@ -44,7 +44,9 @@ class Remote:
         self, *, url: str, client: UpstreamClient, credentials: ServerCredentials, pins: Pinned | None = None
     ) -> None:
         self.url = url
-        self._client, self._credentials, self._pins = client, credentials, pins
+        self._client = client
+        self._credentials = credentials
+        self._pins = pins
         self._capabilities: Capabilities | None = None
         self._base = url
 
@@ -190,7 +192,10 @@ class Remotes:
         credentials: ServerCredentials,
         pins: Pinned | None = None,
     ) -> None:
-        self._url_for, self._client, self._credentials, self._pins = url_for, client, credentials, pins
+        self._url_for = url_for
+        self._client = client
+        self._credentials = credentials
+        self._pins = pins
         self._remotes: dict[tuple[str, str], Remote] = {}
 
     def of(self, repository: "Named") -> Remote:

@@ -51,7 +51,10 @@ class Elsewhere:
         background: Background,
         capacity: int = 10_000,
     ) -> None:
-        self._sightings, self._now, self._grace, self._background = sightings, now, grace, background
+        self._sightings = sightings
+        self._now = now
+        self._grace = grace
+        self._background = background
         self._told: Expiring[str, bool] = Expiring(seconds=steady, capacity=capacity)
         self._refused: Expiring[str, bool] = Expiring(seconds=steady, capacity=capacity)
         self._in_vain: Expiring[str, bool] = Expiring(seconds=steady, capacity=capacity)

@@ -79,8 +79,13 @@ class Spellings:
         background: Background,
         capacity: int = 10_000,
     ) -> None:
-        self._fixed, self._path, self._shared, self._clock = fixed, path, shared, clock
-        self._in_thread, self._background, self._capacity = in_thread, background, capacity
+        self._fixed = fixed
+        self._path = path
+        self._shared = shared
+        self._clock = clock
+        self._in_thread = in_thread
+        self._background = background
+        self._capacity = capacity
         self._found: OrderedDict[str, dict[str, str]] = OrderedDict()
         self._looked: Expiring[str, bool] = Expiring(seconds=clock.seconds, capacity=capacity)
         self._dirty = self._writing = False

@@ -108,7 +108,11 @@ class Verdicts:
         eras: Eras | None = None,
     ) -> None:
         self._eras = eras
-        self._clock, self._probe, self._public, self._secret, self._terms = clock, probe, public, key, terms
+        self._clock = clock
+        self._probe = probe
+        self._public = public
+        self._secret = key
+        self._terms = terms
         self._allowed: Expiring[bytes, int] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
         self._known: Expiring[bytes, int] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
         self._failed: Expiring[bytes, _Failed] = Expiring(seconds=clock.seconds, capacity=terms.capacity)

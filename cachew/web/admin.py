@@ -40,7 +40,10 @@ class AdminRoutes:
         grammar: Grammar = CASE_MATTERS,
     ) -> None:
         self._grammar = grammar
-        self._access, self._operations, self._metrics, self._levels = access, operations, metrics, levels
+        self._access = access
+        self._operations = operations
+        self._metrics = metrics
+        self._levels = levels
 
     def mount(self, app: Klein) -> None:
         """Register the routes."""

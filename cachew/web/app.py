@@ -107,8 +107,13 @@ class App(Resource):
         hsts: float = 0,
     ) -> None:
         super().__init__()
-        self._decide, self._is_https, self._hsts = decide, is_https, int(hsts)
-        self._metrics, self._clock, self._admit, self._client_of = metrics, clock, admit, client_of
+        self._decide = decide
+        self._is_https = is_https
+        self._hsts = int(hsts)
+        self._metrics = metrics
+        self._clock = clock
+        self._admit = admit
+        self._client_of = client_of
         self._server = f"cachew/{version}".encode()
         klein = _Router()
         klein.route("/git/", branch=True)(git)

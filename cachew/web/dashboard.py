@@ -49,7 +49,10 @@ class DashboardRoutes:
         version: str,
         nonce: Callable[[], str] = secrets.token_urlsafe,
     ) -> None:
-        self._access, self._operations, self._version, self._nonce = access, operations, version, nonce
+        self._access = access
+        self._operations = operations
+        self._version = version
+        self._nonce = nonce
         self._history = History()
         self._templates = Environment(
             loader=PackageLoader("cachew.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True

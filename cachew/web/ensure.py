@@ -84,7 +84,10 @@ class EnsureRefs:
     """
 
     def __init__(self, *, mirrors: Mirrors, supply: Supply, client_of: Callable[[Any], str], patience: float) -> None:
-        self._mirrors, self._supply, self._client_of, self._patience = mirrors, supply, client_of, patience
+        self._mirrors = mirrors
+        self._supply = supply
+        self._client_of = client_of
+        self._patience = patience
 
     async def handle(self, request: Any, right: Right) -> None:
         """Answer the request.

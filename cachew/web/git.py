@@ -92,10 +92,15 @@ class GitRoutes:
         grammar: Grammar = CASE_MATTERS,
     ) -> None:
         self._grammar = grammar
-        self._remotes, self._guard, self._upload_pack = remotes, guard, upload_pack
+        self._remotes = remotes
+        self._guard = guard
+        self._upload_pack = upload_pack
         self._passthrough, self._lfs = passthrough, lfs
         self._artefacts, self._ensure_refs = artefacts, ensure_refs
-        self._freshness, self._pushed, self._used, self._is_ours = freshness, pushed, used, is_ours
+        self._freshness = freshness
+        self._pushed = pushed
+        self._used = used
+        self._is_ours = is_ours
 
     async def handle(self, request: Any) -> None:
         """Answer a request below ``/git/``.

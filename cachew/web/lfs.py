@@ -73,9 +73,17 @@ class LfsRoutes:
         key: Callable[[], bytes],
         is_https: Callable[[Any], bool],
     ) -> None:
-        self._objects, self._client, self._passthrough, self._remotes = objects, client, passthrough, remotes
-        self._leave, self._credentials, self._instance_of = leave, credentials, instance_of
-        self._in_thread, self._now, self._key, self._is_https = in_thread, now, key, is_https
+        self._objects = objects
+        self._client = client
+        self._passthrough = passthrough
+        self._remotes = remotes
+        self._leave = leave
+        self._credentials = credentials
+        self._instance_of = instance_of
+        self._in_thread = in_thread
+        self._now = now
+        self._key = key
+        self._is_https = is_https
 
     async def handle(self, request: Any, identity: Identity, operation: str) -> None:
         """Answer one request.

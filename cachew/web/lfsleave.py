@@ -46,7 +46,9 @@ class LfsLeave:
         key: bytes,
     ) -> None:
         self._client, self._remotes = client, remotes
-        self._now, self._ttl, self._secret = now, ttl, key
+        self._now = now
+        self._ttl = ttl
+        self._secret = key
         self._given: Expiring[bytes, bool] = Expiring(seconds=seconds, capacity=10_000)
         self._asked: Shared[bytes, None] = Shared()
 

@@ -36,7 +36,9 @@ class ObjectRoutes:
     """
 
     def __init__(self, *, cache: Cache, limit: int | None = None, reserved: frozenset[str] = _RESERVED) -> None:
-        self._cache, self._limit, self._reserved = cache, limit, reserved
+        self._cache = cache
+        self._limit = limit
+        self._reserved = reserved
         self._turns: WeakValueDictionary[tuple[str, str], Slots] = WeakValueDictionary()
 
     def mount(self, app: Klein) -> None:

@@ -87,8 +87,13 @@ class Packs:
         metrics: Metrics,
         shown: Shown = as_it_is,
     ) -> None:
-        self._cache, self._backend, self._client, self._shown = cache, backend, client, shown
-        self._remotes, self._freshness, self._metrics = remotes, freshness, metrics
+        self._cache = cache
+        self._backend = backend
+        self._client = client
+        self._shown = shown
+        self._remotes = remotes
+        self._freshness = freshness
+        self._metrics = metrics
         self._marks: Remembered[str] = Remembered()
         self._process = uuid.uuid4().hex
 

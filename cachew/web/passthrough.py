@@ -82,7 +82,10 @@ class PassThrough:
         credentials: ClientCredentials = AUTHORIZATION_ALONE,
     ) -> None:
         self._credentials = credentials
-        self._client, self._remotes, self._spools, self._shown = client, remotes, spools, shown
+        self._client = client
+        self._remotes = remotes
+        self._spools = spools
+        self._shown = shown
         self._responses: Followed[str, _Response] = Followed(start=background.start)
 
     async def stream(

@@ -85,10 +85,14 @@ class SnapshotRoutes:
         is_https: Callable[[Any], bool] = lambda request: bool(request.isSecure()),
     ) -> None:
         self._is_https = is_https
-        self._snapshots, self._bundles, self._bundle_store = snapshots, bundles, bundle_store
+        self._snapshots = snapshots
+        self._bundles = bundles
+        self._bundle_store = bundle_store
         self._find_mirror, self._check_staleness = find_mirror, check_staleness
         self._ready_mirror, self._patience = ready_mirror, patience
-        self._background, self._requested, self._warm = background, requested, warm
+        self._background = background
+        self._requested = requested
+        self._warm = warm
         self._operations: Mapping[str, Callable[[Any, Right], Awaitable[None]]] = {
             "snapshot.tar.zst": self._snapshot,
             "lfs-snapshot.tar.zst": self._lfs_snapshot,

@@ -182,12 +182,25 @@ class Operations:
         clones: Tally,
         url_of: Callable[[Identity], str],
     ) -> None:
-        self._unready, self._mirrors, self._freshness = unready, mirrors, freshness
-        self._snapshots, self._cache, self._pack_cache, self._slots = snapshots, cache, pack_cache, slots
-        self._background, self._threads, self._metrics, self._now = background, threads, metrics, now
+        self._unready = unready
+        self._mirrors = mirrors
+        self._freshness = freshness
+        self._snapshots = snapshots
+        self._cache = cache
+        self._pack_cache = pack_cache
+        self._slots = slots
+        self._background = background
+        self._threads = threads
+        self._metrics = metrics
+        self._now = now
         self._forget = forget
-        self._fetch, self._make, self._usage, self._clones = fetch, make, usage, clones
-        self._clock, self._started, self._url_of = clock, now(), url_of
+        self._fetch = fetch
+        self._make = make
+        self._usage = usage
+        self._clones = clones
+        self._clock = clock
+        self._started = now()
+        self._url_of = url_of
         self._counting: Shared[str, None] = Shared(keep=True)
         self._counted: CacheStatus | None = None
 

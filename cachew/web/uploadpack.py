@@ -93,9 +93,14 @@ class UploadPack:
         client_of: Callable[[Any], str],
         cloned: Callable[[Identity], object] = lambda identity: None,
     ) -> None:
-        self._mirrors, self._freshness, self._supply, self._packs = mirrors, freshness, supply, packs
+        self._mirrors = mirrors
+        self._freshness = freshness
+        self._supply = supply
+        self._packs = packs
         self._passthrough, self._metrics = passthrough, metrics
-        self._body_limit, self._bundle_uris, self._cloned = body_limit, bundle_uris, cloned
+        self._body_limit = body_limit
+        self._bundle_uris = bundle_uris
+        self._cloned = cloned
         self._client_of, self._patience = client_of, patience
         self._in_thread, self._long = in_thread, Slots(limit=_LONG_AT_A_TIME)
         self._rendered = Renderings(in_thread=in_thread)

@@ -76,7 +76,9 @@ class WebhookRoutes:
         grammar: Grammar = CASE_MATTERS,
         in_thread: Callable[..., Awaitable[Any]],
     ) -> None:
-        self._operations, self._places, self._grammar = operations, places, grammar
+        self._operations = operations
+        self._places = places
+        self._grammar = grammar
         self._in_thread = in_thread
         self._secrets = {forge: secret.encode() for forge, secret in secrets.items() if secret}
         self._slots = Slots(limit=_AT_A_TIME, queue_limit=100)
@@ -183,7 +185,9 @@ class _Check:
     """
 
     def __init__(self, given: str, secret: bytes, *, of_payload: bool) -> None:
-        self._given, self._secret, self._of_payload = given, secret, of_payload
+        self._given = given
+        self._secret = secret
+        self._of_payload = of_payload
 
     def require(self, body: Body) -> None:
         """Check a body (blocking).

@@ -65,7 +65,10 @@ class AdminAccess:
     ) -> None:
         self._token = token
         self._host_names = {name.lower() for name in host_names} | _LOCAL_NAMES
-        self._lifetime, self._clock, self._trusted, self._random = lifetime, clock, trusted, random
+        self._lifetime = lifetime
+        self._clock = clock
+        self._trusted = trusted
+        self._random = random
         self._is_rules_token, self._is_https = is_rules_token, is_https
         self._sessions: dict[str, Session] = {}
         self._codes: dict[str, float] = {}

@@ -38,7 +38,10 @@ class ExternalDecision:
         self, *, url: str, http: Any, clock: IReactorTime, timeout: float, withheld: Collection[str] = ()
     ) -> None:
         self._withheld = frozenset({*_WITHHELD, *withheld})
-        self._url, self._http, self._clock, self._timeout = url, http, clock, timeout
+        self._url = url
+        self._http = http
+        self._clock = clock
+        self._timeout = timeout
 
     async def require(self, asked: Asked, peer: str) -> None:
         """Let a request pass that the agent allows.
