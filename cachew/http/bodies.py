@@ -6,13 +6,13 @@ thirty slow readers cost next to nothing.
 """
 
 import errno
-from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.web.http import NO_BODY_CODES
 from zope.interface import implementer
 
+from cachew.http.requests import StreamingRequest
 from cachew.plumbing.streams import PIECE, AnyRegion, FiledSource, Source
 
 _KERNEL_FROM = 64 * 1024
@@ -55,7 +55,7 @@ class _Gate:
             await self._waiter
 
 
-async def send(request: Any, source: Source, *, length: int | None = None) -> None:
+async def send(request: StreamingRequest, source: Source, *, length: int | None = None) -> None:
     """Send a source as a response's body; the caller sets status and headers before and finishes the request after.
 
     Nothing is written before the source has given its first piece, so until then a failure can be told properly.
@@ -84,7 +84,7 @@ async def send(request: Any, source: Source, *, length: int | None = None) -> No
         source.close()
 
 
-async def _deliver(request: Any, source: Source, length: int | None) -> None:
+async def _deliver(request: StreamingRequest, source: Source, length: int | None) -> None:
     if request.method == b"HEAD" or request.code in NO_BODY_CODES:
         request.write(b"")
         return
@@ -94,7 +94,7 @@ async def _deliver(request: Any, source: Source, length: int | None) -> None:
         await _send_pieces(request, source, length)
 
 
-async def _send_pieces(request: Any, source: Source, length: int | None) -> None:
+async def _send_pieces(request: StreamingRequest, source: Source, length: int | None) -> None:
     gate = _Gate()
     piece = await _next_piece(source, length)
     request.registerProducer(gate, True)
@@ -118,7 +118,7 @@ async def _next_piece(source: Source, remaining: int | None) -> bytes:
     return piece
 
 
-async def _send_regions(request: Any, source: FiledSource, length: int | None) -> None:
+async def _send_regions(request: StreamingRequest, source: FiledSource, length: int | None) -> None:
     gate = _Gate()
     region = await _next_region(source, length)
     request.registerProducer(gate, True)
@@ -145,7 +145,7 @@ async def _next_region(source: FiledSource, remaining: int | None) -> AnyRegion 
     return region
 
 
-async def _hand_over(request: Any, gate: _Gate, region: AnyRegion) -> None:
+async def _hand_over(request: StreamingRequest, gate: _Gate, region: AnyRegion) -> None:
     """Have the kernel send a region as soon as nothing waits before it."""
     request.write(b"")  # the head
     if not request.channel.open:
@@ -164,14 +164,14 @@ async def _hand_over(request: Any, gate: _Gate, region: AnyRegion) -> None:
     request.sentLength += region.length
 
 
-def _unregister(request: Any) -> None:
+def _unregister(request: StreamingRequest) -> None:
     if getattr(request, "channel", None) is not None:
         request.unregisterProducer()
     else:  # the client is gone, and the channel with it
         request.producer = None
 
 
-def _break_off(request: Any) -> None:
+def _break_off(request: StreamingRequest) -> None:
     channel = getattr(request, "channel", None)
     if channel is not None:
         abort = getattr(channel, "abort", None) or channel.transport.abortConnection

@@ -28,6 +28,7 @@ from cachew.http.heads import Head, HeadReader, HeadRefused
 from cachew.http.incoming import IncomingBody
 from cachew.http.limits import Limits
 from cachew.http.outgoing import Outgoing
+from cachew.http.requests import StreamingRequest
 from cachew.plumbing.errors import BadRequest, BodyTimedOut, ClientGone
 
 
@@ -64,7 +65,7 @@ class Channel(Outgoing):
         self._pending = b""
         self._stepping = False
         self._holds: set[str] = set()
-        self._request: Any = None
+        self._request: StreamingRequest | None = None
         self._body: IncomingBody | None = None
         self._body_seen = 0
         self._persistent = True
@@ -241,7 +242,7 @@ class Channel(Outgoing):
         else:
             self._hold("dropping")
 
-    def requestDone(self, request: Any) -> None:
+    def requestDone(self, request: StreamingRequest) -> None:
         """Take note that the answer is out."""
         if request is not self._request:
             return
@@ -391,7 +392,7 @@ class Channel(Outgoing):
                 self.transport.resumeProducing()
 
 
-def _cut_short(request: Any) -> bool:
+def _cut_short(request: StreamingRequest) -> bool:
     """Tell whether an answer ended before the length that its head announced."""
     announced = request.responseHeaders.getRawHeaders(b"Content-Length")
     if not announced or request.method == b"HEAD" or request.code in NO_BODY_CODES:
@@ -399,7 +400,7 @@ def _cut_short(request: Any) -> bool:
     return bool(int(announced[-1]) != request.sentLength)
 
 
-def _tell_lost(request: Any, reason: Failure) -> None:
+def _tell_lost(request: StreamingRequest, reason: Failure) -> None:
     """Tell a request that its client has gone, unless all of its answer had left before."""
     if not request.finished:
         request.connectionLost(reason)

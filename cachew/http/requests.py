@@ -1,29 +1,20 @@
-"""The server's requests: given to their handler when the head is in, with the body as a stream; and the site of them.
+"""The server's requests: given to their handler when the head is in, with the body as a stream."""
 
-``make_site`` is what the composition root listens with; everything else here is what handlers see.
-"""
-
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import datetimeToString
 
-from cachew.http.channel import Channel
-from cachew.http.collecting import Body, BodyStore
-from cachew.http.filesender import FileSender
+from cachew.http.collecting import Body
 from cachew.http.headertext import Fields, text_of
-from cachew.http.heads import Head, HeadRefused
+from cachew.http.heads import Head
 from cachew.http.incoming import IncomingBody
-from cachew.http.limits import Census, Limits
 from cachew.plumbing.errors import BodyTimedOut
-
-_TURNED_AWAY_AT_ONCE = 64
 
 
 class StreamingRequest(server.Request):
@@ -40,6 +31,8 @@ class StreamingRequest(server.Request):
     body_length: int | None
     raw_path: bytes
     raw_query: bytes
+    prepath: list[bytes]
+    postpath: list[bytes]
 
     @property
     def remote_address(self) -> str:
@@ -135,130 +128,6 @@ class StreamingRequest(server.Request):
         channel = getattr(self, "channel", None)
         if channel is not None:
             channel.abort()
-
-
-class StreamingSite(server.Site):
-    """Accepts connections within the limits and knows those that are open.
-
-    :param resource: the root resource.
-    :param reactor: where time comes from.
-    :param limits: the bounds.
-    :param sender: sends what lies in files.
-    :param bodies: where bodies are collected that are needed whole.
-    :param client_of: names a request's client, whom its body is put down to.
-    """
-
-    noisy = False
-
-    def __init__(
-        self,
-        resource: Any,
-        *,
-        reactor: IReactorTime,
-        limits: Limits,
-        sender: FileSender | None,
-        bodies: BodyStore,
-        client_of: Callable[[Any], str],
-    ) -> None:
-        super().__init__(resource, requestFactory=StreamingRequest, reactor=reactor)
-        self.sender = sender
-        self.bodies = bodies
-        self.client_of = client_of
-        self._limits = limits
-        self._census = Census(limits)
-        self._counted: dict[Channel, str] = {}
-        self._refused: set[Channel] = set()
-        self._retiring = False
-        self._emptied: list[Deferred[None]] = []
-
-    @property
-    def connections(self) -> int:
-        """How many connections are open, those that are being turned away left out."""
-        return self._census.total
-
-    def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # type: ignore[override]
-        """Make the channel of a new connection; one over the limits is answered 503, a flood of those not at all."""
-        address = address_in_words(addr)
-        if not self._retiring and self._census.admit(address):
-            channel = Channel(site=self, limits=self._limits, clock=self.reactor)
-            self._counted[channel] = address
-            return channel
-        if len(self._refused) >= _TURNED_AWAY_AT_ONCE:
-            return None
-        refusal = HeadRefused(503, "too many connections, try again later", [(b"Retry-After", b"5")])
-        channel = Channel(site=self, limits=self._limits, clock=self.reactor, refusal=refusal)
-        self._refused.add(channel)
-        return channel
-
-    def connection_ended(self, channel: Channel) -> None:
-        """Take note that a connection is gone."""
-        self._refused.discard(channel)
-        if (address := self._counted.pop(channel, None)) is not None:
-            self._census.leave(address)
-        if not self._counted and not self._refused:
-            emptied, self._emptied = self._emptied, []
-            for deferred in emptied:
-                deferred.callback(None)
-
-    def retire(self) -> Deferred[None]:
-        """Close idle connections now, the others after the answer under way, and turn new ones away.
-
-        :return: fires when no connection is left; cancelling it gives up the wait only.
-        """
-        self._retiring = True
-        for channel in list(self._counted):
-            channel.retire()
-        if not self._counted and not self._refused:
-            return succeed(None)
-        emptied: Deferred[None] = Deferred(lambda gone: self._emptied.remove(gone))
-        self._emptied.append(emptied)
-        return emptied
-
-    def abort_connections(self) -> None:
-        """Break off every connection."""
-        for channel in [*self._counted, *self._refused]:
-            channel.abort()
-
-    def acceptableProtocols(self) -> list[bytes]:
-        """Offer HTTP/1.1 only."""
-        return [b"http/1.1"]
-
-    def startFactory(self) -> None:
-        """Open no log file and start no timer."""
-
-    def stopFactory(self) -> None:
-        """Nothing was started."""
-
-    def log(self, request: Any) -> None:
-        """Write no access log; the application logs its requests."""
-
-
-def make_site(
-    resource: Any,
-    *,
-    reactor: IReactorTime,
-    limits: Limits | None = None,
-    sender: FileSender | None = None,
-    bodies: BodyStore | None = None,
-    client_of: Callable[[Any], str] = lambda request: request.remote_address,
-) -> StreamingSite:
-    """Make the site that serves a resource.
-
-    :param resource: the root resource.
-    :param reactor: where time comes from.
-    :param limits: the bounds, the defaults when None.
-    :param sender: sends what lies in files; without it, files are read in pieces like anything else.
-    :param bodies: where bodies are collected that are needed whole; the system's directory when None.
-    :param client_of: names a request's client, whom its body is put down to.
-    """
-    return StreamingSite(
-        resource,
-        reactor=reactor,
-        limits=limits or Limits(),
-        sender=sender,
-        bodies=bodies or BodyStore(),
-        client_of=client_of,
-    )
 
 
 def parse_query(raw: bytes) -> dict[bytes, list[bytes]]:

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.application.service import IService
 
 from cachew.config.settings import Settings
-from cachew.http.requests import make_site
+from cachew.http.site import make_site
 from cachew.plumbing.budget import Budget
 from cachew.server.cache import StoreParts, make_store
 from cachew.server.environment import Environment

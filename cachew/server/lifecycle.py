@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from cachew.http.requests import StreamingSite
+from cachew.http.site import StreamingSite
 from cachew.plumbing.patience import ended_within
 from cachew.server.listening import server_endpoint
 

@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import asdict
-from typing import Any
 
 from klein import Klein
 from prometheus_client.exposition import choose_encoder
 from twisted.logger import Logger
 
+from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import CASE_MATTERS, Grammar
 from cachew.plumbing.errors import BadRequest, Busy, NotFound
 from cachew.plumbing.loglevels import LogLevels
@@ -55,12 +55,12 @@ class AdminRoutes:
         app.route("/admin/repositories")(self.repositories)
         app.route("/admin/repositories/<path:rest>")(self.act)
 
-    async def liveness(self, request: Any) -> bytes:
+    async def liveness(self, request: StreamingRequest) -> bytes:
         """Say that the process answers."""
         allow_methods(request, "GET")
         return _text(request, "OK")
 
-    async def readiness(self, request: Any) -> bytes:
+    async def readiness(self, request: StreamingRequest) -> bytes:
         """Say whether to send traffic here, and what else there is to say.
 
         A cache tier that fails is no reason to send none: what replicas share fails for all of them at once, and each
@@ -71,7 +71,7 @@ class AdminRoutes:
             raise Busy(reason, retry_after=1)
         return _text(request, "\n".join(["OK", *self._operations.troubles()]))
 
-    async def metrics(self, request: Any) -> bytes:
+    async def metrics(self, request: StreamingRequest) -> bytes:
         """Show the metrics in Prometheus' or OpenMetrics' text form."""
         allow_methods(request, "GET")
         self._access.require(request)
@@ -80,7 +80,7 @@ class AdminRoutes:
         body: bytes = encode(self._metrics.registry)
         return body
 
-    async def log_level(self, request: Any) -> bytes:
+    async def log_level(self, request: StreamingRequest) -> bytes:
         """Show the least level that is logged; PUT with a level as text, JSON or form changes it."""
         allow_methods(request, "GET", "PUT")
         self._access.require(request)
@@ -93,20 +93,20 @@ class AdminRoutes:
             self.log.warn("the log level is now {new_level}", new_level=self._levels.level)
         return _text(request, self._levels.level.upper())
 
-    async def overview(self, request: Any) -> bytes:
+    async def overview(self, request: StreamingRequest) -> bytes:
         """Show the server as a whole."""
         allow_methods(request, "GET")
         self._access.require(request)
         return json_body(request, asdict(await self._operations.overview()))
 
-    async def repositories(self, request: Any) -> bytes:
+    async def repositories(self, request: StreamingRequest) -> bytes:
         """Show every repository."""
         allow_methods(request, "GET")
         self._access.require(request)
         found = await self._operations.repositories()
         return json_body(request, {"repositories": [asdict(repository) for repository in found]})
 
-    async def act(self, request: Any, rest: str) -> bytes:
+    async def act(self, request: StreamingRequest, rest: str) -> bytes:
         """Begin a fetch, snapshot or repack of a repository, or forget it."""
         allow_methods(request, "POST")
         self._access.require(request)
@@ -120,14 +120,14 @@ class AdminRoutes:
         return json_body(request, {"repository": identity.name, "action": action})
 
 
-def json_body(request: Any, value: object) -> bytes:
+def json_body(request: StreamingRequest, value: object) -> bytes:
     """Return a value as a response's JSON body, which nobody keeps."""
     request.setHeader(b"Content-Type", b"application/json")
     request.setHeader(b"Cache-Control", b"no-store")
     return json.dumps(value).encode() + b"\n"
 
 
-def _text(request: Any, text: str) -> bytes:
+def _text(request: StreamingRequest, text: str) -> bytes:
     request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
     request.setHeader(b"Cache-Control", b"no-store")
     return text.encode() + b"\n"

@@ -19,6 +19,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from werkzeug.routing import PathConverter
 
+from cachew.http.requests import StreamingRequest
 from cachew.plumbing.errors import BadRequest, MethodNotAllowed, NotFound
 from cachew.plumbing.metrics import Metrics
 from cachew.web.failures import Answer, answer_to
@@ -119,11 +120,11 @@ class App(Resource):
         klein.route("/git/", branch=True)(git)
         for group in routes:
             group.mount(klein)
-        klein.handle_errors(Exception)(self._failed)
+        klein.handle_errors(Exception)(cast("Any", self._failed))
         self._klein = klein.resource()
         self._known = _first_segments(klein)
 
-    def render(self, request: Any) -> Any:
+    def render(self, request: StreamingRequest) -> Any:
         """Answer a request."""
         self._begin(request)
         try:
@@ -138,7 +139,7 @@ class App(Resource):
         deciding.addErrback(lambda failure: failure.trap(CancelledError) and None)
         return NOT_DONE_YET
 
-    async def _render_decided(self, request: Any, decide: Callable[[Any], Awaitable[object]]) -> None:
+    async def _render_decided(self, request: StreamingRequest, decide: Callable[[Any], Awaitable[object]]) -> None:
         try:
             await decide(request)
         except CancelledError:
@@ -152,7 +153,7 @@ class App(Resource):
                 request.write(answer)
             request.finish()
 
-    def _begin(self, request: Any) -> None:
+    def _begin(self, request: StreamingRequest) -> None:
         request.setHeader(b"Server", self._server)
         for name, value in _DEFAULT_HEADERS:
             request.setHeader(name, value)
@@ -164,7 +165,7 @@ class App(Resource):
         began = self._clock.seconds()
         request.notifyFinish().addBoth(self._ended, request, outcome, began)
 
-    def _ended(self, result: object, request: Any, outcome: Outcome, began: float) -> None:
+    def _ended(self, result: object, request: StreamingRequest, outcome: Outcome, began: float) -> None:
         complete = not isinstance(result, Failure) or _has_left(request)
         status = str(request.code) if complete else "gone"
         seconds = self._clock.seconds() - began
@@ -184,15 +185,15 @@ class App(Resource):
             client=self._client_of(request),
         )
 
-    async def _failed(self, request: Any, failure: Failure) -> bytes | None:
+    async def _failed(self, request: StreamingRequest, failure: Failure) -> bytes | None:
         return await self._tell(request, failure)
 
-    def _refuse(self, request: Any, error: Exception) -> bytes:
+    def _refuse(self, request: StreamingRequest, error: Exception) -> bytes:
         answer = answer_to(error)
         self._note(request, answer, Failure(error))
         return _write_head(request, answer)
 
-    async def _tell(self, request: Any, failure: Failure) -> bytes | None:
+    async def _tell(self, request: StreamingRequest, failure: Failure) -> bytes | None:
         answer = answer_to(cast(BaseException, failure.value))
         self._note(request, answer, failure)
         if not request.startedWriting:
@@ -204,7 +205,7 @@ class App(Resource):
             await gone
         return None
 
-    def _note(self, request: Any, answer: Answer, failure: Failure) -> None:
+    def _note(self, request: StreamingRequest, answer: Answer, failure: Failure) -> None:
         if answer.status >= 500 or request.startedWriting:
             self._metrics.failures.labels(type(failure.value).__name__).inc()
         if answer.unexpected:
@@ -216,7 +217,7 @@ class App(Resource):
             self.log.warn("{path}: {error}", path=loggable_path(request), error=str(failure.value))
 
 
-def _has_left(request: Any) -> bool:
+def _has_left(request: StreamingRequest) -> bool:
     """Say whether all of an answer was sent to a client that then closed at once: it has what it asked for."""
     announced = request.responseHeaders.getRawHeaders(b"content-length") or []
     if not request.startedWriting or len(announced) != 1 or not announced[0].isdigit():
@@ -224,7 +225,7 @@ def _has_left(request: Any) -> bool:
     return request.method == b"HEAD" or bool(request.sentLength >= int(announced[0]))
 
 
-def loggable_path(request: Any) -> str:
+def loggable_path(request: StreamingRequest) -> str:
     """Return a request's path for the log: without what may be secret, and of bounded length.
 
     That is its query, and user and token before a host's name, which ``insteadOf = http://`` puts into paths.
@@ -233,7 +234,7 @@ def loggable_path(request: Any) -> str:
     return path if len(path) <= _LOGGED_PATH else path[:_LOGGED_PATH] + "…"
 
 
-def route_path(request: Any) -> str:
+def route_path(request: StreamingRequest) -> str:
     """Return the path as routes are matched against it: each segment percent-decoded once.
 
     Rules about paths must look at this and not at the raw path, lest ``/%61dmin/`` pass where ``/admin/`` does not.
@@ -241,7 +242,7 @@ def route_path(request: Any) -> str:
     return "/" + "/".join(segment.decode("utf-8", "replace") for segment in (*request.prepath, *request.postpath))
 
 
-def allow_methods(request: Any, *methods: str) -> None:
+def allow_methods(request: StreamingRequest, *methods: str) -> None:
     """Refuse a request with any other method.
 
     :raise MethodNotAllowed: with HEAD among the allowed ones wherever GET is.
@@ -251,7 +252,7 @@ def allow_methods(request: Any, *methods: str) -> None:
         raise MethodNotAllowed(allowed)
 
 
-def _check_target(request: Any) -> None:
+def _check_target(request: StreamingRequest) -> None:
     """Refuse what no route takes.
 
     :raise BadRequest: when the method or the path is not text, or not text of one line.
@@ -270,7 +271,7 @@ def _check_target(request: Any) -> None:
         raise NotFound("not found")
 
 
-def _write_head(request: Any, answer: Answer) -> bytes:
+def _write_head(request: StreamingRequest, answer: Answer) -> bytes:
     request.setResponseCode(answer.status)
     # A handler may have said things about a body that is not sent now.
     for stale in (b"ETag", b"Last-Modified", b"Content-Range", b"Accept-Ranges", b"Content-Encoding"):
@@ -283,7 +284,7 @@ def _write_head(request: Any, answer: Answer) -> bytes:
     return answer.body
 
 
-def _announced(answer: object, request: Any) -> object:
+def _announced(answer: object, request: StreamingRequest) -> object:
     """Announce the length of an answer that is all there, so that it isn't sent in chunks."""
     whole = b"" if answer is None else answer
     if isinstance(whole, bytes) and not request.startedWriting and request.code not in NO_BODY_CODES:

@@ -14,6 +14,7 @@ from klein import Klein
 from werkzeug.http import parse_accept_header
 
 from cachew.http.conditional import evaluate
+from cachew.http.requests import StreamingRequest
 from cachew.plumbing.errors import Forbidden, Unauthorized
 from cachew.plumbing.units import format_size
 from cachew.web.access.login import AdminAccess, Session
@@ -72,7 +73,7 @@ class DashboardRoutes:
         """End a step of the curves; to be run at equal intervals."""
         self._history.note(self._operations.served())
 
-    async def entrance(self, request: Any) -> bytes:
+    async def entrance(self, request: StreamingRequest) -> bytes:
         """Tell whoever opens the server's address what this is and where to go."""
         allow_methods(request, "GET")
         if "text/html" in header(request, "Accept"):
@@ -80,7 +81,7 @@ class DashboardRoutes:
         request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
         return _ENTRANCE
 
-    async def page(self, request: Any) -> bytes:
+    async def page(self, request: StreamingRequest) -> bytes:
         """Show the dashboard, or the way to it."""
         allow_methods(request, "GET")
         try:
@@ -90,7 +91,7 @@ class DashboardRoutes:
             return b""
         return self._render(request, "dashboard.html", session, ages=True, **await self._facts())
 
-    async def live(self, request: Any) -> bytes:
+    async def live(self, request: StreamingRequest) -> bytes:
         """Return the part of the page that changes, unless the browser shows it already.
 
         Ages are left to the browser, so that it is the same until something happens. It may be compressed, because
@@ -105,7 +106,7 @@ class DashboardRoutes:
             part = gzip.compress(part, _GZIP_LEVEL, mtime=0)
         return _unless_known(request, part)
 
-    async def login(self, request: Any) -> bytes:
+    async def login(self, request: StreamingRequest) -> bytes:
         """Log a browser in by the one-time code of the log's link or by the admin token."""
         allow_methods(request, "GET", "POST")
         self._access.check_own_site(request)
@@ -119,7 +120,7 @@ class DashboardRoutes:
             )
         return self._render(request, "login.html", None, message="")
 
-    async def logout(self, request: Any) -> bytes:
+    async def logout(self, request: StreamingRequest) -> bytes:
         """Log a browser out."""
         allow_methods(request, "POST")
         if self._access.require(request) is None:
@@ -127,14 +128,14 @@ class DashboardRoutes:
         self._access.close_session(request)
         return b"logged out\n"
 
-    def _logged_in(self, request: Any, good: bool, complaint: str) -> bytes:
+    def _logged_in(self, request: StreamingRequest, good: bool, complaint: str) -> bytes:
         if not good:
             return self._render(request, "login.html", None, message=complaint)
         self._access.open_session(request)
         # Not a redirect: a browser that came from elsewhere would follow it without the new cookie.
         return self._render(request, "welcome.html", None)
 
-    def _render(self, request: Any, template: str, session: Session | None, **facts: Any) -> bytes:
+    def _render(self, request: StreamingRequest, template: str, session: Session | None, **facts: Any) -> bytes:
         nonce = self._nonce()
         policy = (
             f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
@@ -170,7 +171,7 @@ class DashboardRoutes:
         }
 
 
-def _unless_known(request: Any, body: bytes) -> bytes:
+def _unless_known(request: StreamingRequest, body: bytes) -> bytes:
     """Return a body, or nothing with 304 when the client says that it has it."""
     condition = {"If-None-Match": header(request, "If-None-Match")}
     decision = evaluate("GET", condition, etag=hashlib.sha256(body).hexdigest(), modified=None, size=len(body))

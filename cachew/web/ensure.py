@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cachew.http.requests import StreamingRequest
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.refs import valid_name
 from cachew.mirrors.wants import MOST_IDS, Asker, Ensured, Supply
@@ -89,7 +90,7 @@ class EnsureRefs:
         self._client_of = client_of
         self._patience = patience
 
-    async def handle(self, request: Any, right: Right) -> None:
+    async def handle(self, request: StreamingRequest, right: Right) -> None:
         """Answer the request.
 
         :raise BadRequest: when the body is malformed.
@@ -105,7 +106,7 @@ class EnsureRefs:
         request.setHeader(b"Content-Length", str(len(body)).encode())
         request.write(body)
 
-    async def _ensured(self, request: Any, right: Right, needs: Needs) -> Ensured:
+    async def _ensured(self, request: StreamingRequest, right: Right, needs: Needs) -> Ensured:
         """Have what is needed, and see that it was of the repository to which the request has a right."""
         for _ in range(_TRIES):
             right = await (await right.renewed()).settled(self._patience)

@@ -4,14 +4,14 @@ The server streams bodies, so none of this is done before a handler asks, and ne
 """
 
 import json
-from typing import Any
 from urllib.parse import parse_qs
 
 from cachew.http.headertext import text_of
+from cachew.http.requests import StreamingRequest
 from cachew.plumbing.errors import BadRequest
 
 
-def header(request: Any, name: str) -> str:
+def header(request: StreamingRequest, name: str) -> str:
     """Return a header's text, empty when it is absent or is sent more than once.
 
     :raise BadRequest: when it is no text.
@@ -20,12 +20,12 @@ def header(request: Any, name: str) -> str:
     return text_of(name, values).encode("latin-1").decode("utf-8", "replace").strip() if len(values) == 1 else ""
 
 
-def query_field(request: Any, name: str) -> str:
+def query_field(request: StreamingRequest, name: str) -> str:
     """Return a field of the query, empty when it is not there."""
     return _field(request.raw_query, name)
 
 
-async def form_field(request: Any, name: str, *, limit: int = 4096) -> str:
+async def form_field(request: StreamingRequest, name: str, *, limit: int = 4096) -> str:
     """Return a field of an urlencoded body, empty when it is not there.
 
     :param limit: the largest body, in bytes.
@@ -34,7 +34,7 @@ async def form_field(request: Any, name: str, *, limit: int = 4096) -> str:
     return _field(await request.read_body(limit), name)
 
 
-async def said(request: Any, name: str, *, limit: int = 4096) -> str:
+async def said(request: StreamingRequest, name: str, *, limit: int = 4096) -> str:
     """Return what a body says of one thing, whether as plain text, as JSON or as a form, empty when it says nothing.
 
     Clients often call their body a form whatever it is, so what it looks like counts.
@@ -62,7 +62,7 @@ def _field(encoded: bytes, name: str) -> str:
         raise BadRequest("malformed form") from None
 
 
-def cookie(request: Any, name: str) -> str:
+def cookie(request: StreamingRequest, name: str) -> str:
     """Return a cookie's value, empty when it is not there."""
     for pair in header(request, "Cookie").split(";"):
         key, _, value = pair.strip().partition("=")

@@ -5,10 +5,11 @@ directory, a metrics label or a process exists for them.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from cachew.http.bodies import send
 from cachew.http.headertext import text_of
+from cachew.http.requests import StreamingRequest
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import Forbidden
@@ -38,7 +39,7 @@ _NO_ARCHIVES = "this server makes no archives; clone with --depth=1 and run git 
 class Guard(Protocol):
     """Says who may read a repository."""
 
-    async def admit(self, request: Any, identity: Identity) -> Right:
+    async def admit(self, request: StreamingRequest, identity: Identity) -> Right:
         """Let a request through and say what it may read.
 
         :raise UpstreamRefused: when the upstream does not let this client in.
@@ -48,7 +49,7 @@ class Guard(Protocol):
 class Artefacts(Protocol):
     """Answers snapshots, bundles and their lists."""
 
-    async def handle(self, request: Any, right: Right, operation: str) -> None:
+    async def handle(self, request: StreamingRequest, right: Right, operation: str) -> None:
         """Answer one request."""
 
 
@@ -102,7 +103,7 @@ class GitRoutes:
         self._used = used
         self._is_ours = is_ours
 
-    async def handle(self, request: Any) -> None:
+    async def handle(self, request: StreamingRequest) -> None:
         """Answer a request below ``/git/``.
 
         :raise CachewError: whatever kept it from being answered.
@@ -129,13 +130,13 @@ class GitRoutes:
         else:
             await self._guarded(request, identity, operation)
 
-    def _withhold(self, request: Any) -> None:
+    def _withhold(self, request: StreamingRequest) -> None:
         """Take the server's own tokens out of a request: clients often show one to everything below one address."""
         shown = request.requestHeaders.getRawHeaders(b"authorization") or []
         if any(self._is_ours(text_of("Authorization", [value])) for value in shown):
             request.requestHeaders.removeHeader(b"authorization")
 
-    async def _info_refs(self, request: Any, identity: Identity) -> None:
+    async def _info_refs(self, request: StreamingRequest, identity: Identity) -> None:
         services = request.args.get(b"service", [])
         if services == [b"git-receive-pack"]:
             status = await self._passthrough.stream(request, identity, "info/refs?service=git-receive-pack")
@@ -152,7 +153,7 @@ class GitRoutes:
                 "where GIT_SMART_HTTP is 0, unset it"
             )
 
-    async def _guarded(self, request: Any, identity: Identity, operation: str) -> None:
+    async def _guarded(self, request: StreamingRequest, identity: Identity, operation: str) -> None:
         right = await self._guard.admit(request, identity)
         if operation == "git-upload-pack":
             await self._upload_pack.upload_pack(request, right)
@@ -161,7 +162,7 @@ class GitRoutes:
         else:
             await self._artefacts.handle(request, right, operation)
 
-    async def _push(self, request: Any, identity: Identity) -> None:
+    async def _push(self, request: StreamingRequest, identity: Identity) -> None:
         # The pusher's next fetch may come as soon as he has read the last piece, so each makes older listings void.
         accepted = False
 

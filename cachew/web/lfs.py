@@ -13,6 +13,7 @@ from typing import Any
 from cachew.cache.interface import Entry
 from cachew.http.bodies import send
 from cachew.http.conditional import evaluate
+from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import Forbidden, TooLarge, UpstreamUnreachable
 from cachew.plumbing.streams import BytesSource, Source, owned, read_all
@@ -85,7 +86,7 @@ class LfsRoutes:
         self._key = key
         self._is_https = is_https
 
-    async def handle(self, request: Any, identity: Identity, operation: str) -> None:
+    async def handle(self, request: StreamingRequest, identity: Identity, operation: str) -> None:
         """Answer one request.
 
         :raise CachewError: whatever kept it from being answered.
@@ -100,7 +101,7 @@ class LfsRoutes:
 
     # batches
 
-    async def _batch(self, request: Any, identity: Identity) -> None:
+    async def _batch(self, request: StreamingRequest, identity: Identity) -> None:
         body = await request.read_body(_REQUEST_LIMIT)
         wanted, origin = wanted_in(body), origin_of(request, self._is_https)
         if not wanted or not origin:
@@ -144,7 +145,7 @@ class LfsRoutes:
 
     # objects
 
-    async def _object(self, request: Any, identity: Identity, oid: str) -> None:
+    async def _object(self, request: StreamingRequest, identity: Identity, oid: str) -> None:
         allow_methods(request, "GET")
         shown = request.getHeader(GRANT_HEADER) or ""
         if not is_oid(oid):
@@ -179,7 +180,7 @@ class LfsRoutes:
             headers += [(name, value) for name, value in headers_of(credential) if name.lower() not in named]
         return Order(identity.host, grant.wanted, grant.href, tuple(headers), home)
 
-    async def _answer(self, request: Any, order: Order, entry: Entry | None) -> None:
+    async def _answer(self, request: StreamingRequest, order: Order, entry: Entry | None) -> None:
         whole = entry is None and not self._objects.fits(order)
         fields = {} if whole else request.fields
         decision = evaluate(

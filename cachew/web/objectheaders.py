@@ -4,7 +4,7 @@ Everything is, but what belongs to the one exchange, says who the client is, or 
 this server's origin.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from cachew.cache.naming import entity_tag
 from cachew.http.conditional import http_date
@@ -82,7 +82,7 @@ _REFUSED = frozenset(_EXCHANGE | _IDENTITY | _ORIGIN)
 _REFUSED_PREFIXES = ("access-control-", "cross-origin-", "proxy-", "sec-", "x-csrf-", "x-forwarded-")
 
 
-def storable(headers: Iterable[tuple[bytes, list[bytes]]]) -> dict[str, str]:
+def storable(headers: Iterable[tuple[bytes, Sequence[bytes]]]) -> dict[str, str]:
     """Return the headers to store, several values of one name joined with a comma.
 
     :param headers: names and values as they came.

@@ -7,7 +7,6 @@ one works there.
 import json
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
-from typing import Any
 from urllib.parse import unquote_to_bytes
 from weakref import WeakValueDictionary
 
@@ -17,6 +16,7 @@ from cachew.cache.interface import Cache, ObjectInfo
 from cachew.cache.naming import namespace_name, object_key
 from cachew.http.bodies import send
 from cachew.http.conditional import PRECONDITIONS, Decision, evaluate
+from cachew.http.requests import StreamingRequest
 from cachew.plumbing.errors import BadRequest, Forbidden, NoRoom, NotFound, PreconditionFailed, StorageFull, TooLarge
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.streams import PIECE, BytesSource, Source
@@ -47,7 +47,7 @@ class ObjectRoutes:
         app.route("/api/v1/stats")(self.stats)
         app.route("/api/v1/namespaces")(self.namespaces)
 
-    async def object(self, request: Any) -> bytes | None:
+    async def object(self, request: StreamingRequest) -> bytes | None:
         """Answer for one object, or for its ``invalidate``."""
         namespace, key, *operation = _parse(request.uri)
         if operation not in ([], ["invalidate"]):
@@ -61,7 +61,7 @@ class ObjectRoutes:
         answer = {b"GET": self._get, b"HEAD": self._head, b"POST": self._post, b"DELETE": self._delete}
         return await answer[request.method](request, namespace, key)
 
-    async def _get(self, request: Any, namespace: str, key: str) -> bytes | None:
+    async def _get(self, request: StreamingRequest, namespace: str, key: str) -> bytes | None:
         entry = await self._cache.open(namespace, key)
         if entry is None:
             raise NotFound("no such object")
@@ -74,7 +74,7 @@ class ObjectRoutes:
             entry.close()
         return None
 
-    async def _head(self, request: Any, namespace: str, key: str) -> bytes | None:
+    async def _head(self, request: StreamingRequest, namespace: str, key: str) -> bytes | None:
         info = await self._cache.stat(namespace, key)
         if info is None:
             raise NotFound("no such object")
@@ -83,7 +83,7 @@ class ObjectRoutes:
         await send(request, BytesSource(b""), length=info.size)
         return None
 
-    async def _post(self, request: Any, namespace: str, key: str) -> bytes:
+    async def _post(self, request: StreamingRequest, namespace: str, key: str) -> bytes:
         self._check_size(request.body_length or 0)
         if request.requestHeaders.hasHeader(b"Content-Range"):
             raise BadRequest("Content-Range: an object is stored whole, never in parts")
@@ -95,7 +95,7 @@ class ObjectRoutes:
         request.setHeader(b"ETag", f'"{info.etag}"'.encode())
         return b""
 
-    async def _store(self, request: Any, namespace: str, key: str) -> ObjectInfo:
+    async def _store(self, request: StreamingRequest, namespace: str, key: str) -> ObjectInfo:
         writer = await self._cache.create(
             namespace,
             key,
@@ -120,7 +120,7 @@ class ObjectRoutes:
         """Change an object alone, so that what was checked before is still so; other replicas know nothing of it."""
         return self._turns.setdefault((namespace, object_key(key)), Slots(limit=1)).take("")
 
-    async def _check_preconditions(self, request: Any, namespace: str, key: str) -> None:
+    async def _check_preconditions(self, request: StreamingRequest, namespace: str, key: str) -> None:
         """Refuse to change an object that is not in the state that the client asks for."""
         asked = {name.lower() for name in request.fields}
         if not asked & PRECONDITIONS:
@@ -135,19 +135,19 @@ class ObjectRoutes:
         if self._limit is not None and size > self._limit:
             raise TooLarge(self._limit, "object")
 
-    async def _delete(self, request: Any, namespace: str, key: str) -> bytes:
+    async def _delete(self, request: StreamingRequest, namespace: str, key: str) -> bytes:
         async with self._turn(namespace, key):
             await self._check_preconditions(request, namespace, key)
             if not await self._cache.delete(namespace, key):
                 raise NotFound("no such object")
         return b""
 
-    async def stats(self, request: Any) -> bytes:
+    async def stats(self, request: StreamingRequest) -> bytes:
         """Tell how full the cache is."""
         allow_methods(request, "GET")
         return _as_json(request, asdict(await self._cache.stats()))
 
-    async def namespaces(self, request: Any) -> bytes:
+    async def namespaces(self, request: StreamingRequest) -> bytes:
         """List the namespaces that can be used here."""
         allow_methods(request, "GET")
         return _as_json(request, [name for name in await self._cache.namespaces() if name not in self._reserved])
@@ -174,13 +174,13 @@ def _parse(uri: bytes) -> list[str]:
         raise BadRequest("the path is not UTF-8") from error
 
 
-def _evaluated(request: Any, info: ObjectInfo) -> Decision:
+def _evaluated(request: StreamingRequest, info: ObjectInfo) -> Decision:
     method = request.method.decode("ascii")
     modified = last_modified(info.headers, info.modified)
     return evaluate(method, request.fields, etag=info.etag, modified=modified, size=info.size)
 
 
-def _decide(request: Any, info: ObjectInfo) -> Decision:
+def _decide(request: StreamingRequest, info: ObjectInfo) -> Decision:
     """Set status and headers of the answer to a read.
 
     :raise PreconditionFailed: when the client insists on another version.
@@ -197,6 +197,6 @@ def _decide(request: Any, info: ObjectInfo) -> Decision:
     return decision
 
 
-def _as_json(request: Any, value: object) -> bytes:
+def _as_json(request: StreamingRequest, value: object) -> bytes:
     request.setHeader(b"Content-Type", b"application/json")
     return json.dumps(value, separators=(",", ":")).encode() + b"\n"

@@ -1,9 +1,11 @@
 """What a request turned out to be, noted by whoever answers it, for the request log and the metrics."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from zope.interface import Interface
+
+from cachew.http.requests import StreamingRequest
 
 
 class IOutcome(Interface):
@@ -22,7 +24,7 @@ class Outcome:
     source: str = ""
 
 
-def outcome_of(request: Any) -> Outcome:
+def outcome_of(request: StreamingRequest) -> Outcome:
     """Return the notes of a request; of one that the app has not seen, fresh ones that nobody reads."""
     component = getattr(request, "getComponent", None)
     found = component(IOutcome) if component is not None else None

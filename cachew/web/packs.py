@@ -8,13 +8,13 @@ import hashlib
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cachew.http.bodies import send
 from cachew.http.collecting import Body
+from cachew.http.requests import StreamingRequest
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
@@ -97,7 +97,9 @@ class Packs:
         self._marks: Remembered[str] = Remembered()
         self._process = uuid.uuid4().hex
 
-    async def serve(self, request: Any, mirror: Mirror, command: Fetch, body: Body, wanted: bytes = b"") -> None:
+    async def serve(
+        self, request: StreamingRequest, mirror: Mirror, command: Fetch, body: Body, wanted: bytes = b""
+    ) -> None:
         """Answer a fetch whose wants the mirror has.
 
         :param body: the request's, of which the command was read.
@@ -132,7 +134,7 @@ class Packs:
         await self._send(request, response, "mirror", wanted)
 
     async def serve_upstream(
-        self, request: Any, right: Right, mirror: Mirror, command: Fetch, body: Body, wanted: bytes = b""
+        self, request: StreamingRequest, right: Right, mirror: Mirror, command: Fetch, body: Body, wanted: bytes = b""
     ) -> None:
         """Answer a fetch with the upstream's pack.
 
@@ -204,7 +206,7 @@ class Packs:
                 raise UpstreamUnreachable(url, "its answer to a fetch is not git's")
         return response.source
 
-    async def _send(self, request: Any, response: Response, producer: str, wanted: bytes) -> None:
+    async def _send(self, request: StreamingRequest, response: Response, producer: str, wanted: bytes) -> None:
         source = response.source
         length = source.length if isinstance(source, FileSource) else None
         if wanted:

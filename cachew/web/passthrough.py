@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cachew.http.bodies import send
 from cachew.http.collecting import Body
+from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import Identity, parse_path
 from cachew.plumbing.background import Background
 from cachew.plumbing.production import Followed, Production, Share
@@ -90,7 +90,7 @@ class PassThrough:
 
     async def stream(
         self,
-        request: Any,
+        request: StreamingRequest,
         identity: Identity,
         operation: str,
         *,
@@ -126,7 +126,7 @@ class PassThrough:
         await send(request, source, length=response.length)
         return response.status
 
-    async def share(self, request: Any, question: Question) -> None:
+    async def share(self, request: StreamingRequest, question: Question) -> None:
         """Answer a request with a response of the upstream that equal requests follow.
 
         :raise UpstreamError: when there is no response.
@@ -156,7 +156,7 @@ class PassThrough:
             return _Response(upstream, self._spools / uuid.uuid4().hex)
 
 
-def question_of(request: Any, right: Right, operation: str, *, body: Body | None) -> Question:
+def question_of(request: StreamingRequest, right: Right, operation: str, *, body: Body | None) -> Question:
     """Make the question that a request asks the upstream.
 
     :param right: what the request may read; what one era's clients share is not for those of the next.
@@ -174,7 +174,7 @@ def question_of(request: Any, right: Right, operation: str, *, body: Body | None
     return Question(identity, request.method, operation, headers, body, key, authorization)
 
 
-def _body_of(request: Any) -> Source | None:
+def _body_of(request: StreamingRequest) -> Source | None:
     body: Source | None = None if request.method in (b"GET", b"HEAD") else request.body
     return body
 
@@ -194,11 +194,11 @@ class _Watched:
         self._source.close()
 
 
-def _raw_headers(request: Any) -> list[tuple[bytes, bytes]]:
+def _raw_headers(request: StreamingRequest) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values]
 
 
-def _begin(request: Any, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+def _begin(request: StreamingRequest, status: int, headers: list[tuple[bytes, bytes]]) -> None:
     # 500 would say that this server has failed; the text below it is the upstream's.
     request.setResponseCode(502 if status == 500 else status)
     for name in {name for name, _ in headers}:

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from cachew.cache.interface import Entry, ObjectInfo
 from cachew.http.bodies import send
 from cachew.http.conditional import Decision, evaluate
+from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.background import Background
@@ -100,7 +101,7 @@ class SnapshotRoutes:
             "bundle-list": self._bundle_list,
         }
 
-    async def handle(self, request: Any, right: Right, operation: str) -> None:
+    async def handle(self, request: StreamingRequest, right: Right, operation: str) -> None:
         """Answer one request, whose client may read the repository.
 
         :raise CachewError: whatever kept it from being answered.
@@ -138,7 +139,7 @@ class SnapshotRoutes:
             raise Busy(f"it is not certain whether {right.identity.name} is still the same repository, try again")
         return right.instance
 
-    async def _snapshot(self, request: Any, right: Right) -> None:
+    async def _snapshot(self, request: StreamingRequest, right: Right) -> None:
         variant = from_query(query_of(request))
         if request.method == b"HEAD":
             await self._head(request, right, variant)
@@ -164,14 +165,14 @@ class SnapshotRoutes:
             self.log.warn("{repository}: no cache tier answers: {error}", repository=identity.name, error=str(error))
             return None
 
-    async def _head(self, request: Any, right: Right, variant: Variant) -> None:
+    async def _head(self, request: StreamingRequest, right: Right, variant: Variant) -> None:
         instance = (await right.settled(self._patience)).instance
         info = None if instance is None else await self._snapshots.stat(instance, variant)
         if instance is None or info is None:
             raise NotFound(f"no {variant.kind} of {right.identity.name} is cached")
         await answer_with(request, info, None, self._bundle_header(instance, variant, info, prepare=False))
 
-    async def _lfs_snapshot(self, request: Any, right: Right) -> None:
+    async def _lfs_snapshot(self, request: StreamingRequest, right: Right) -> None:
         query, variant = query_of(request), Variant(LFS)
         if query.get("ref") or query.get("filter"):
             raise BadRequest("an LFS snapshot has the objects of HEAD; there is none of another ref or with a filter")
@@ -188,7 +189,7 @@ class SnapshotRoutes:
             right.require(instance)
         await self._serve(request, entry, {})
 
-    async def _bundle(self, request: Any, right: Right) -> None:
+    async def _bundle(self, request: StreamingRequest, right: Right) -> None:
         query = query_of(request)
         base, ref = parse_base(query.get("base", "")), query.get("ref", "")
         if ref:
@@ -229,7 +230,7 @@ class SnapshotRoutes:
             raise NotFound(f"no bundle of {right.identity.name} is cached")
         return mirror
 
-    async def _bundle_list(self, request: Any, right: Right) -> None:
+    async def _bundle_list(self, request: StreamingRequest, right: Right) -> None:
         name = query_of(request).get("bundle")
         identity, instance = right.identity, (await right.settled(self._patience)).instance
         if name is not None:
@@ -250,10 +251,10 @@ class SnapshotRoutes:
         part = BytesSource(body[decision.start : decision.end])
         await answer_as_decided(request, decision, part, {"Content-Type": _LIST_TYPE})
 
-    def _bundle_address(self, request: Any, identity: Identity) -> str:
+    def _bundle_address(self, request: StreamingRequest, identity: Identity) -> str:
         return f"{origin_of(request, self._is_https)}/git/{identity.name}/bundle-list?bundle="
 
-    async def bundle_uris(self, request: Any, right: Right) -> bytes:
+    async def bundle_uris(self, request: StreamingRequest, right: Right) -> bytes:
         """Return the answer to protocol v2's ``bundle-uri``: the same list, for clients that ask while cloning."""
         identity = right.identity
         listed = () if right.instance is None else await self._bundle_store.listed(right.instance)
@@ -262,7 +263,7 @@ class SnapshotRoutes:
         lines = pairs(listed, self._bundle_address(request, identity))
         return encode_all([*(f"{line}\n".encode() for line in lines), FLUSH])
 
-    async def _make(self, request: Any, right: Right, instance: Instance, variant: Variant) -> None:
+    async def _make(self, request: StreamingRequest, right: Right, instance: Instance, variant: Variant) -> None:
         """Send what is being made while it is made."""
         outcome_of(request).source = "made"
         try:
@@ -280,7 +281,7 @@ class SnapshotRoutes:
                 request.setHeader(name.encode(), value.encode())
         await send(request, source)
 
-    async def _serve(self, request: Any, entry: Entry, more: Mapping[str, str]) -> None:
+    async def _serve(self, request: StreamingRequest, entry: Entry, more: Mapping[str, str]) -> None:
         try:
             await answer_with(request, entry.info, entry, more)
         finally:
@@ -319,7 +320,9 @@ def _quoted(ref: str) -> str:
     return quote(ref, safe="/", errors="surrogateescape")
 
 
-async def answer_with(request: Any, info: ObjectInfo, entry: Entry | None, more: Mapping[str, str]) -> None:
+async def answer_with(
+    request: StreamingRequest, info: ObjectInfo, entry: Entry | None, more: Mapping[str, str]
+) -> None:
     """Answer with a stored object, or the part of it that was asked for.
 
     :param entry: None when there is only to be said what it is like.
@@ -333,13 +336,15 @@ async def answer_with(request: Any, info: ObjectInfo, entry: Entry | None, more:
     await answer_as_decided(request, decision, source, {"Content-Type": ARCHIVE_TYPE, **stored, **more})
 
 
-def decide(request: Any, *, etag: str, modified: float, size: int) -> Decision:
+def decide(request: StreamingRequest, *, etag: str, modified: float, size: int) -> Decision:
     """Decide how to answer a request; see :func:`cachew.web.conditional.evaluate`."""
     method = request.method.decode("latin-1")
     return evaluate(method, request.fields, etag=etag, modified=modified, size=size)
 
 
-async def answer_as_decided(request: Any, decision: Decision, source: Source, headers: Mapping[str, str]) -> None:
+async def answer_as_decided(
+    request: StreamingRequest, decision: Decision, source: Source, headers: Mapping[str, str]
+) -> None:
     """Send what was decided.
 
     :param source: the bytes of a body, if there is to be one; it is closed.
@@ -359,7 +364,7 @@ async def answer_as_decided(request: Any, decision: Decision, source: Source, he
         decision.check()
 
 
-def query_of(request: Any) -> dict[str, str]:
+def query_of(request: StreamingRequest) -> dict[str, str]:
     """Return a request's query.
 
     :raise BadRequest: when what is asked for is no text, or said twice and differently, so that others may take it for

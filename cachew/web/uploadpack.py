@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from cachew.http.bodies import send
 from cachew.http.collecting import Body, HeldBody
+from cachew.http.requests import StreamingRequest
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.identity import Identity
@@ -107,7 +108,7 @@ class UploadPack:
 
     # --- info/refs ----------------------------------------------------------------------------------------------------
 
-    async def info_refs(self, request: Any, right: Right) -> None:
+    async def info_refs(self, request: StreamingRequest, right: Right) -> None:
         """Answer ``GET …/info/refs?service=git-upload-pack``.
 
         :raise CachewError: when neither the mirror nor the upstream can.
@@ -121,7 +122,7 @@ class UploadPack:
         else:
             await self._old_listing(request, right, version)
 
-    async def _capabilities(self, request: Any, right: Right) -> None:
+    async def _capabilities(self, request: StreamingRequest, right: Right) -> None:
         if not self._freshness.asked_within(right.identity, max(self._freshness.interval, _NEXT)):
             # The listing that is asked for next has to be of the format that is announced here.
             _, right = await self._answer(right, MIRRORED_KIND)
@@ -132,7 +133,7 @@ class UploadPack:
         body = v2_advertisement(object_format=mirror.object_format, commands=_COMMANDS)
         await self._memory(request, _ADVERTISEMENT, body)
 
-    async def _old_listing(self, request: Any, right: Right, version: int) -> None:
+    async def _old_listing(self, request: StreamingRequest, right: Right, version: int) -> None:
         answer, right = await self._answer(right, EVERYTHING)
         mirror = await self._mirror(right)
         if answer.listing.empty or not right.covers(mirror):
@@ -169,7 +170,7 @@ class UploadPack:
 
     # --- git-upload-pack ----------------------------------------------------------------------------------------------
 
-    async def upload_pack(self, request: Any, right: Right) -> None:
+    async def upload_pack(self, request: StreamingRequest, right: Right) -> None:
         """Answer ``POST …/git-upload-pack``.
 
         :raise CachewError: when neither the mirror nor the upstream can.
@@ -198,7 +199,7 @@ class UploadPack:
             command: GitCommand = await self._in_thread(read_command, body.pieces(), protocol)
             return command
 
-    async def _ls_refs(self, request: Any, right: Right, body: Body, command: V2LsRefs) -> None:
+    async def _ls_refs(self, request: StreamingRequest, right: Right, body: Body, command: V2LsRefs) -> None:
         if command.unknown:
             await self._pass(request, right, body)
             return
@@ -214,7 +215,7 @@ class UploadPack:
         text = await self._rendered.of(listing, _form(command), lambda: ls_refs_response(listing.refs, command))
         await self._memory(request, _RESULT, text)
 
-    async def _fetch(self, request: Any, right: Right, body: Body, command: GitCommand) -> None:
+    async def _fetch(self, request: StreamingRequest, right: Right, body: Body, command: GitCommand) -> None:
         wanted = b""
         if isinstance(command, V2Fetch) and command.want_refs:
             names, right = await self._names(right, command.want_refs)
@@ -288,13 +289,13 @@ class UploadPack:
 
     # --- ways to answer -----------------------------------------------------------------------------------------------
 
-    async def _pass(self, request: Any, right: Right, body: Body | None) -> None:
+    async def _pass(self, request: StreamingRequest, right: Right, body: Body | None) -> None:
         self._metrics.served.labels("upstream").inc()
         operation = "git-upload-pack" if request.method == b"POST" else "info/refs?service=git-upload-pack"
         question = question_of(request, right, operation, body=body)
         await self._passthrough.share(request, question)
 
-    async def _memory(self, request: Any, content_type: bytes, body: bytes) -> None:
+    async def _memory(self, request: StreamingRequest, content_type: bytes, body: bytes) -> None:
         self._metrics.served.labels("memory").inc()
         outcome_of(request).source = "memory"
         request.setHeader(b"Content-Type", content_type)
@@ -321,6 +322,6 @@ def _require_media_type(given: str | None) -> None:
         raise UnsupportedMediaType(f"a request to git-upload-pack has the content type {_REQUEST}")
 
 
-def _mark(request: Any, answer: Answer) -> None:
+def _mark(request: StreamingRequest, answer: Answer) -> None:
     if answer.stale:
         request.setHeader(b"Warning", _STALE)

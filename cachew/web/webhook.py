@@ -15,6 +15,7 @@ from klein import Klein
 from twisted.logger import Logger
 
 from cachew.http.collecting import Body
+from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import BadPath, BadRequest, Forbidden, NotFound
 from cachew.plumbing.jobs import Slots
@@ -88,7 +89,7 @@ class WebhookRoutes:
         """Register the routes."""
         app.route("/webhook/<forge>")(self.event)
 
-    async def event(self, request: Any, forge: str) -> bytes:
+    async def event(self, request: StreamingRequest, forge: str) -> bytes:
         """Check an event; if it is about a mirror, have that fetch."""
         allow_methods(request, "POST")
         secret = self._secrets.get(forge)
@@ -115,7 +116,7 @@ class WebhookRoutes:
 
     # --- checking and reading -----------------------------------------------------------------------------------------
 
-    async def _checked(self, request: Any, forge: str, body: Body, secret: bytes) -> Event | None:
+    async def _checked(self, request: StreamingRequest, forge: str, body: Body, secret: bytes) -> Event | None:
         is_form = header(request, "Content-Type").partition(";")[0].strip().lower() == _FORM
         if forge != "gitlab":
             given = next(filter(None, (header(request, name) for name in _SIGNATURE_HEADERS[forge])), "")
@@ -213,6 +214,6 @@ class _Check:
         return bool(expected) and hmac.compare_digest(self._given.encode(), expected.encode())
 
 
-def _check_token(request: Any, secret: bytes) -> None:
+def _check_token(request: StreamingRequest, secret: bytes) -> None:
     if not hmac.compare_digest(header(request, "X-Gitlab-Token").encode(), secret):
         raise Forbidden("X-Gitlab-Token is wrong")

@@ -21,7 +21,8 @@ from twisted.internet.task import Clock
 
 from cachew.http.bodies import send
 from cachew.http.filesender import FileSender
-from cachew.http.requests import StreamingRequest, make_site
+from cachew.http.requests import StreamingRequest
+from cachew.http.site import make_site
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import PIECE, BytesSource, FileSource, Source
 from tests.fakes.disturbance import FakeRequest, Steps

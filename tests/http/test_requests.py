@@ -11,7 +11,8 @@ from twisted.internet.task import Clock
 
 from cachew.config.load import load
 from cachew.http.limits import Limits
-from cachew.http.requests import StreamingRequest, make_site, parse_query
+from cachew.http.requests import StreamingRequest, parse_query
+from cachew.http.site import make_site
 from cachew.plumbing.errors import BadRequest, BodyTimedOut, ClientGone, TooLarge
 from cachew.plumbing.streams import read_all
 from cachew.server.web import limits_of

@@ -18,7 +18,8 @@ from twisted.web.server import NOT_DONE_YET
 from cachew.http.filesender import FileSender
 from cachew.http.framing import framing_for
 from cachew.http.limits import Limits
-from cachew.http.requests import StreamingRequest, StreamingSite, make_site
+from cachew.http.requests import StreamingRequest
+from cachew.http.site import StreamingSite, make_site
 
 PATIENCE = 20
 """Seconds that a test waits for anything."""

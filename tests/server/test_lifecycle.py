@@ -10,7 +10,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.web.resource import Resource
 
-from cachew.http.requests import make_site
+from cachew.http.site import make_site
 from cachew.server.lifecycle import Patience, Server, in_words
 from tests.fakes.settled import value_of
 

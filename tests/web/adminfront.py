@@ -8,7 +8,7 @@ from typing import Any, cast
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from cachew.http.requests import make_site
+from cachew.http.site import make_site
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import NotFound
 from cachew.plumbing.loglevels import LogLevels

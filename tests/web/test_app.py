@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, Logger
 
-from cachew.http.requests import make_site
+from cachew.http.site import make_site
 from cachew.plumbing.errors import Forbidden, MethodNotAllowed, UpstreamTimeout
 from cachew.plumbing.metrics import Metrics
 from cachew.web.app import App, allow_methods, route_path

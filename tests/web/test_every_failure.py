@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
 import cachew
-from cachew.http.requests import make_site
+from cachew.http.site import make_site
 from cachew.plumbing.errors import CachewError, ProcessFailed
 from cachew.plumbing.loglevels import LogLevels
 from cachew.plumbing.metrics import Metrics

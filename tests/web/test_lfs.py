@@ -81,7 +81,7 @@ class Downloads:
         self.requests = [self._request() for _ in range(2)]
         self.descriptors = len(os.listdir("/proc/self/fd"))
 
-    def _request(self) -> FakeRequest:
+    def _request(self) -> Any:
         request = FakeRequest(self._steps)
         grant = seal(Grant(IDENTITY.name, "", "", WANTED, 1000.0, HREF, ()), KEY)
         request.requestHeaders.addRawHeader(GRANT_HEADER, grant or "")

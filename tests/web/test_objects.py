@@ -18,7 +18,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from cachew.cache.disk import DiskCache
 from cachew.cache.memory import MemoryCache
-from cachew.http.requests import make_site
+from cachew.http.site import make_site
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import PIECE
 from cachew.plumbing.threads import Threads

@@ -81,7 +81,7 @@ class Fetches:
         self.requests = [self._request() for _ in range(2)]
         self.descriptors = len(os.listdir("/proc/self/fd"))
 
-    def _request(self) -> FakeRequest:
+    def _request(self) -> Any:
         return FakeRequest(self._steps, method=b"POST", body=BytesSource(FETCH), git_protocol="version=2")
 
     def work(self) -> Sequence[Coroutine[Any, Any, object]]:

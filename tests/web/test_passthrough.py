@@ -40,7 +40,7 @@ class Passing:
             background=self.background,
             shown=self._credential,
         )
-        self.requests = [FakeRequest(steps, method=b"POST", body=BytesSource(b"body")) for _ in range(2)]
+        self.requests: list[Any] = [FakeRequest(steps, method=b"POST", body=BytesSource(b"body")) for _ in range(2)]
         self.descriptors = len(os.listdir("/proc/self/fd"))
 
     async def _credential(self, repository: Any, authorization: str | None) -> str | None:
@@ -51,7 +51,7 @@ class Passing:
         await self._steps.reach("change")
         return response
 
-    def client(self, request: FakeRequest) -> Coroutine[Any, Any, object]:
+    def client(self, request: Any) -> Coroutine[Any, Any, object]:
         """Return what a client waits for."""
         if not self._shared:
             return self.passthrough.stream(request, IDENTITY, "git-receive-pack", change=self._change)

@@ -19,7 +19,7 @@ from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
 from cachew.cache.memory import MemoryCache
-from cachew.http.requests import make_site
+from cachew.http.site import make_site
 from cachew.mirrors.identity import Identity, parse_path
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.background import Background

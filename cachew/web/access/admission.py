@@ -3,8 +3,7 @@
 The object API is the administrator's; the admin pages look after themselves.
 """
 
-from typing import Any
-
+from cachew.http.requests import StreamingRequest
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.opa import ExternalDecision
 from cachew.web.access.policy import Policy
@@ -24,7 +23,7 @@ class Admission:
         self._access = access
         self._external = external
 
-    def admit(self, request: Any) -> None:
+    def admit(self, request: StreamingRequest) -> None:
         """Apply the rules.
 
         :raise Forbidden: when they don't let it in.
@@ -35,7 +34,7 @@ class Admission:
         if path == "/api" or path.startswith("/api/"):
             self._access.require(request)
 
-    async def decide(self, request: Any) -> None:
+    async def decide(self, request: StreamingRequest) -> None:
         """Ask for the external decision, if there is one to ask for.
 
         :raise Forbidden: when it is against it.
@@ -44,6 +43,6 @@ class Admission:
             await self._external.require(self._policy.asked(request), _peer_of(request))
 
 
-def _peer_of(request: Any) -> str:
+def _peer_of(request: StreamingRequest) -> str:
     address = request.getClientAddress()
     return f"{request.remote_address}:{getattr(address, 'port', 0)}"

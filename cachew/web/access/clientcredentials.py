@@ -1,9 +1,9 @@
 """Which headers of a request are its client's credential at an upstream."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from cachew.http.headertext import text_of
+from cachew.http.requests import StreamingRequest
 from cachew.upstream.clientcredential import credential_of
 from cachew.web.access.login import COOKIE
 
@@ -25,7 +25,7 @@ class ClientCredentials:
         """Return their lower-case names for any host."""
         return frozenset().union(*self._names.values())
 
-    def of(self, request: Any, host: str) -> str | None:
+    def of(self, request: StreamingRequest, host: str) -> str | None:
         """Return a request's credential at a host, None when it shows none.
 
         :raise BadRequest: when it is no text.
@@ -33,7 +33,7 @@ class ClientCredentials:
         return credential_of(lambda name: shown(request, name), self.at(host))
 
 
-def shown(request: Any, name: str) -> str | None:
+def shown(request: StreamingRequest, name: str) -> str | None:
     """Return the text of one header of a request without what is this server's own, None when there is none.
 
     :raise BadRequest: when it is no text.

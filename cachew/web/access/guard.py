@@ -4,8 +4,8 @@ The server's own credential is looked up where the upstream is asked, see :mod:`
 """
 
 from functools import partial
-from typing import Any
 
+from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
 from cachew.upstream.verdicts import Verdicts
@@ -33,7 +33,7 @@ class UpstreamGuard:
         self._verdicts, self._instances = verdicts, instances
         self._background, self._credentials = background, credentials
 
-    async def admit(self, request: Any, identity: Identity) -> Right:
+    async def admit(self, request: StreamingRequest, identity: Identity) -> Right:
         """Let a request through.
 
         :return: what it may read.
@@ -66,7 +66,7 @@ class TrustedNetworkGuard:
     def __init__(self, *, instances: Present) -> None:
         self._instances = instances
 
-    async def admit(self, request: Any, identity: Identity) -> Right:
+    async def admit(self, request: StreamingRequest, identity: Identity) -> Right:
         """Let a request through; nothing of the client's is shown to the upstream."""
         await self._instances.look(identity)
         return Right(

@@ -15,6 +15,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
+from cachew.http.requests import StreamingRequest
 from cachew.plumbing.errors import Forbidden, Unauthorized
 from cachew.web.forms import cookie, header
 
@@ -73,7 +74,7 @@ class AdminAccess:
         self._sessions: dict[str, Session] = {}
         self._codes: dict[str, float] = {}
 
-    def require(self, request: Any) -> Session | None:
+    def require(self, request: StreamingRequest) -> Session | None:
         """Let a request pass that may administer.
 
         :return: the browser's session, if it is one.
@@ -95,12 +96,12 @@ class AdminAccess:
                 raise Forbidden("the page is out of date, load it again")
         return session
 
-    def session_of(self, request: Any) -> Session | None:
+    def session_of(self, request: StreamingRequest) -> Session | None:
         """Return the session whose cookie a request carries."""
         session = self._sessions.get(_digest(cookie(request, COOKIE)))
         return session if session is not None and session.expires > self._clock.seconds() else None
 
-    def check_own_site(self, request: Any) -> None:
+    def check_own_site(self, request: StreamingRequest) -> None:
         """Refuse a browser that asks for a name that is not ours, or acts on behalf of another site.
 
         :raise Forbidden: then.
@@ -141,7 +142,7 @@ class AdminAccess:
         """
         return self._codes.pop(_digest(code), 0.0) > self._clock.seconds()
 
-    def open_session(self, request: Any) -> Session:
+    def open_session(self, request: StreamingRequest) -> Session:
         """Log the request's browser in: its response sets the cookie."""
         now = self._clock.seconds()
         live = [(key, session) for key, session in self._sessions.items() if session.expires > now]
@@ -151,7 +152,7 @@ class AdminAccess:
         _set_cookie(request, name, int(self._lifetime), secure=self._is_https(request))
         return session
 
-    def close_session(self, request: Any) -> None:
+    def close_session(self, request: StreamingRequest) -> None:
         """Log the request's browser out."""
         self._sessions.pop(_digest(cookie(request, COOKIE)), None)
         _set_cookie(request, "", 0, secure=self._is_https(request))
@@ -167,7 +168,7 @@ class AdminAccess:
         return True
 
 
-def _set_cookie(request: Any, value: str, seconds: int, *, secure: bool) -> None:
+def _set_cookie(request: StreamingRequest, value: str, seconds: int, *, secure: bool) -> None:
     more = "; Secure" if secure else ""
     text = f"{COOKIE}={value}; Path=/admin; Max-Age={seconds}; HttpOnly; SameSite=Strict{more}"
     request.responseHeaders.addRawHeader(b"Set-Cookie", text.encode())

@@ -5,9 +5,9 @@ Behind a reverse proxy that is told by the proxy, and believed only of the proxi
 
 from collections.abc import Collection, Sequence
 from ipaddress import IPv6Address, ip_address
-from typing import Any
 
 from cachew.config.rules import Address, Asked, Network, Rule, decide, is_bearer, lets_in_without_token
+from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import CASE_MATTERS, Grammar
 from cachew.plumbing.errors import BadRequest, Forbidden
 from cachew.web.access.proxied import came_through_proxy
@@ -36,7 +36,7 @@ class Policy:
         self._trust_loopback = trust_loopback
         self._grammar = grammar
 
-    def admit(self, request: Any) -> None:
+    def admit(self, request: StreamingRequest) -> None:
         """Let a request pass that no rule denies.
 
         :raise Forbidden: when one does.
@@ -45,12 +45,12 @@ class Policy:
         if self._rules and decide(self._rules, self.asked(request)) == "deny":
             raise Forbidden("a rule of this server forbids this")
 
-    def trusted(self, request: Any) -> bool:
+    def trusted(self, request: StreamingRequest) -> bool:
         """Say whether a request may administer without a token."""
         asked = self.asked(request)
         return lets_in_without_token(self._rules, asked, trust_loopback=self._trust_loopback)
 
-    def client_of(self, request: Any) -> str:
+    def client_of(self, request: StreamingRequest) -> str:
         """Return the client's address in words, for the log."""
         try:
             address = self._address(request)
@@ -58,7 +58,7 @@ class Policy:
             address = None
         return str(address or request.remote_address)
 
-    def is_https(self, request: Any) -> bool:
+    def is_https(self, request: StreamingRequest) -> bool:
         """Say whether the client came over HTTPS: to this server, or to a listed proxy that says so."""
         if request.isSecure():
             return True
@@ -75,7 +75,7 @@ class Policy:
         """Say whether an ``Authorization`` is the token of a rule."""
         return any(is_bearer(authorization, rule.token) for rule in self._rules if rule.token is not None)
 
-    def asked(self, request: Any) -> Asked:
+    def asked(self, request: StreamingRequest) -> Asked:
         """Return what there is to judge of a request.
 
         :raise BadRequest: when a listed proxy says nonsense about who the client is.
@@ -83,7 +83,7 @@ class Policy:
         method = request.method.decode("latin-1")
         return Asked(self._address(request), method, route_path(request), request.fields, self._grammar)
 
-    def _address(self, request: Any) -> Address | None:
+    def _address(self, request: StreamingRequest) -> Address | None:
         peer = _peer(request)
         fields = request.fields
         if peer is None or not self._is_proxy(peer):
@@ -103,7 +103,7 @@ class Policy:
         return any(address in network for network in self._proxies)
 
 
-def _peer(request: Any) -> Address | None:
+def _peer(request: StreamingRequest) -> Address | None:
     return _parse(str(getattr(request.getClientAddress(), "host", "")))
 
 

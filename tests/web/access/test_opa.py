@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from cachew.config.rules import Asked
-from cachew.http.requests import make_site
+from cachew.http.site import make_site
 from cachew.plumbing.errors import Busy, CachewError, Forbidden
 from cachew.plumbing.metrics import Metrics
 from cachew.web.access.opa import ExternalDecision

@@ -26,7 +26,7 @@ class Rule:
     token: SecretStr | None = None
 
 
-class Request:
+class Asked:
     """What a policy looks at of a request."""
 
     def __init__(self, path: str = "/metrics", method: str = "GET", peer: Any = "10.1.2.3", **fields: str) -> None:
@@ -43,6 +43,10 @@ class Request:
 
     def isSecure(self) -> bool:
         return self.secure
+
+
+Request: Any = Asked
+"""Stands in for a :class:`~cachew.http.requests.StreamingRequest`."""
 
 
 def policy(*rules: Rule, proxies: tuple[str, ...] = (), trust_loopback: bool = False) -> Policy:
