@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.logfile import LogFile
 from twisted.python.usage import Options as UsageOptions
 
+from cachew.config.contradictions import Problem
 from cachew.config.document import schema
 from cachew.config.files import file_problems
 from cachew.config.load import ConfigErrors, load
@@ -36,6 +37,7 @@ from cachew.server.environment import Environment
 from cachew.server.listening import server_endpoint
 from cachew.server.logqueue import LogQueue, descriptor_writer
 from cachew.server.logs import drop_notice, observer
+from cachew.server.startchecks import start_problems
 from cachew.version import version
 
 LOG_SIZE = 64 * 1024 * 1024
@@ -62,6 +64,7 @@ class Options(UsageOptions):
     def __init__(self) -> None:
         super().__init__()
         self["listen"] = []
+        self["check"] = False
 
     def opt_listen(self, endpoint: str) -> None:
         """Serve on this Twisted endpoint, instead of the config's; may be given several times."""
@@ -73,6 +76,10 @@ class Options(UsageOptions):
         """Print the documented default config and exit."""
         sys.stdout.write(schema())
         raise SystemExit(0)
+
+    def opt_check(self) -> None:
+        """Say what is wrong with the config and what it names, and exit: 0 when nothing is, otherwise 1."""
+        self["check"] = True
 
     def opt_version(self) -> None:
         """Print cachew's version and exit."""
@@ -88,6 +95,9 @@ class Options(UsageOptions):
             self.settings = _read_settings(self)
         except ConfigErrors as errors:
             raise SystemExit(str(errors)) from None
+        if self["check"]:
+            print(f"{_name_of(self)}: no mistakes")
+            raise SystemExit(0)
         self.log_levels = LogLevels(self.settings.log_level)
         _choose_log_observer(self)
 
@@ -156,6 +166,11 @@ def _end_with_failure() -> None:
     atexit.register(end)
 
 
+def _name_of(options: Options) -> str:
+    """Return what messages call the config."""
+    return str(options["config"] or "command line")
+
+
 def _read_settings(options: Options) -> Settings:
     overrides: dict[str, Any] = {}
     if options["listen"]:
@@ -165,11 +180,11 @@ def _read_settings(options: Options) -> Settings:
     file = options["config"]
     settings = load(
         "" if file is None else _read_file(file),
-        file="command line" if file is None else file,
+        file=_name_of(options),
         environ=os.environ,
         overrides=overrides,
         check_endpoint=_check_endpoint,
-        check_files=file_problems,
+        check_files=_all_problems if options["check"] else file_problems,
     )
     # twistd may change directory when it goes to the background.
     return settings.model_copy(update={"state": settings.state.absolute()})
@@ -181,6 +196,12 @@ def _read_file(file: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
         raise SystemExit(f"{file}: {reason}") from None
+
+
+def _all_problems(settings: Settings) -> Iterator[Problem]:
+    """Yield what is wrong with the files, and what else would keep the server from starting."""
+    yield from file_problems(settings)
+    yield from start_problems(settings, os.environ.get("PATH", os.defpath))
 
 
 def _check_endpoint(description: str) -> None:

@@ -1,5 +1,6 @@
 """``twistd cachew`` says what is wrong, or starts what is asked for."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,28 @@ def test_twistd_shows_problems_without_a_traceback(tmp_path: Path) -> None:
     result = twistd("--config", "c.toml", directory=tmp_path)
     assert result.returncode == 1
     assert [line.split(": ")[1] for line in result.stderr.splitlines()] == ["git.queue-limit", "git.fetch_wait"]
+    assert [path.name for path in tmp_path.iterdir()] == ["c.toml"]
+
+
+def test_a_config_is_checked_without_starting_anything(tmp_path: Path) -> None:
+    """``--check`` tells every mistake with status 1, those of the start included, and of a right config status 0."""
+    (tmp_path / "c.toml").write_text('state = "s"\n[git]\nrepack-interval = "1h"')
+    good = twistd("--config", "c.toml", "--check", directory=tmp_path, PATH=os.environ["PATH"], CACHEW_LOG_LEVEL="warn")
+    assert (good.returncode, good.stdout, good.stderr) == (0, "c.toml: no mistakes\n", "")
+    (tmp_path / "c.toml").write_text(
+        'state = "c.toml/s"\nlisten = ["tls:0:certificate=none.pem"]\n[admin]\ntoken-file = "none"'
+    )
+    bad = twistd("--config", "c.toml", "--check", directory=tmp_path, PATH="/none", CACHEW_GIT_QUEUE_LIMIT="0")
+    assert (bad.returncode, bad.stderr.splitlines()) == (
+        1,
+        [
+            "CACHEW_GIT_QUEUE_LIMIT: git.queue-limit: must be at least 1",
+            'c.toml: admin.token-file: "none" can\'t be read: No such file or directory',
+            "c.toml: listen[0]: none.pem: No such file or directory",
+            f'c.toml: state: "{tmp_path}/c.toml/s" can\'t be a directory: {tmp_path}/c.toml is none',
+            "c.toml: git is not installed, or not in any directory of PATH (/none)",
+        ],
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["c.toml"]
 
 

@@ -8,15 +8,16 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from cachew.config.contradictions import Problem, contradictions
 from cachew.config.defaultupstreams import with_defaults
+from cachew.config.environmentkeys import Taken, with_environment
 from cachew.config.environmentproxy import with_proxy_of
 from cachew.config.settings import Settings
+from cachew.config.unions import unannotated, union_members
 
 _VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
 _TYPE_NAMES = {
@@ -45,16 +46,22 @@ class ConfigErrors(Exception):
 
     :param file: the file's name, or what stands for it.
     :param problems: all that is wrong with it.
+    :param taken: which keys the environment has set.
     """
 
-    def __init__(self, file: str, problems: Sequence[Problem]) -> None:
+    def __init__(self, file: str, problems: Sequence[Problem], taken: Sequence[Taken] = ()) -> None:
         super().__init__(file, problems)
         self.file = file
         self.problems = tuple(problems)
+        self._taken = tuple(taken)
 
     def lines(self) -> list[str]:
-        """Return one line of text per problem."""
-        return [f"{self.file}: {problem}" for problem in self.problems]
+        """Return one line of text per problem: where the key was set, the key, and what is allowed."""
+        return [f"{self._place(problem)}: {problem}" for problem in self.problems]
+
+    def _place(self, problem: Problem) -> str:
+        variables = (one.variable for one in self._taken if problem.path[: len(one.path)] == one.path)
+        return next(variables, self.file)
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -73,7 +80,7 @@ def load(
 
     :param text: its TOML.
     :param file: its name, for messages.
-    :param environ: values for ``${VAR}``.
+    :param environ: values for ``${VAR}``, and keys that the file doesn't set.
     :param overrides: top-level keys that the command line sets instead.
     :param check_endpoint: raises :class:`ValueError` when an endpoint description is malformed.
     :param check_files: finds what is wrong with the files that the settings name.
@@ -84,7 +91,9 @@ def load(
     except tomllib.TOMLDecodeError as error:
         raise ConfigErrors(file, [Problem((), f"not TOML: {error}")]) from None
     problems: list[Problem] = []
-    data = _expand(raw, (), environ, problems) | dict(overrides or {})
+    expanded = _expand(raw, (), environ, problems)
+    data, taken = with_environment(environ, expanded, problems)
+    data |= overrides or {}
     if "upstreams" in data:
         data["upstreams"] = with_defaults(data["upstreams"], problems)
     if (proxy := with_proxy_of(environ, data.get("proxy"), problems)) is not None:
@@ -93,9 +102,9 @@ def load(
     problems += _bad_endpoints(settings, check_endpoint)
     damaged = {problem.path[0] for problem in problems if problem.path}
     further = [*contradictions(settings), *check_files(settings)]
-    problems += [found for found in further if not damaged & {path[0] for path in found.paths}]
+    problems += [found for found in further if not damaged & {path[0] for path in found.paths if path}]
     if problems:
-        raise ConfigErrors(file, problems)
+        raise ConfigErrors(file, problems, taken)
     return settings
 
 
@@ -198,23 +207,6 @@ def _inside(annotation: object, step: str | int) -> object:
     if not arguments:
         return None
     return arguments[0] if isinstance(step, int) else arguments[-1]
-
-
-def unannotated(annotation: object) -> object:
-    return unannotated(get_args(annotation)[0]) if get_origin(annotation) is Annotated else annotation
-
-
-def union_members(annotation: object) -> dict[str, type[BaseModel]]:
-    """Return the members of a union of sections by the value of the key that tells them apart."""
-    annotation = unannotated(annotation)
-    members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
-    tags = {}
-    for member in members:
-        if isinstance(member, type) and issubclass(member, BaseModel):
-            first = next(iter(member.model_fields.values())).annotation
-            if get_origin(first) is Literal:
-                tags[str(get_args(first)[0])] = member
-    return tags
 
 
 def _bad_endpoints(settings: Settings, check: Callable[[str], object]) -> Iterator[Problem]:

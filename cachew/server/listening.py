@@ -6,6 +6,7 @@ the old certificate in place and is said in the log. Without ``key`` the certifi
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,25 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     if not description.startswith(_PREFIX):
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
         return endpoint
+    port, options = _parsed(description)
+    return TlsEndpoint(
+        reactor=reactor,
+        port=port,
+        certificates=_certificates(options),
+        interface=options.get("interface", ""),
+        backlog=int(options.get("backlog", "50")),
+    )
+
+
+def certificates_of(description: str) -> "Certificates | None":
+    """Return the certificate that a description names, None when it has none of this kind.
+
+    :raise ValueError: when it is malformed.
+    """
+    return _certificates(_parsed(description)[1]) if description.startswith(_PREFIX) else None
+
+
+def _parsed(description: str) -> tuple[int, dict[str, str]]:
     port, *words = [word.replace("\\:", ":") for word in _UNESCAPED_COLON.split(description[len(_PREFIX) :])]
     options = dict(word.partition("=")[::2] for word in words)
     if not port.isdecimal() or int(port) > 65535:
@@ -47,14 +67,12 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
         raise ValueError(f"tls: has no {', '.join(sorted(unknown))}; there are {', '.join(sorted(_OPTIONS))}")
     if not options.get("certificate"):
         raise ValueError("tls: needs certificate=FILE")
+    return int(port), options
+
+
+def _certificates(options: Mapping[str, str]) -> "Certificates":
     certificate = Path(options["certificate"])
-    return TlsEndpoint(
-        reactor=reactor,
-        port=int(port),
-        certificates=Certificates(certificate=certificate, key=Path(options.get("key") or certificate)),
-        interface=options.get("interface", ""),
-        backlog=int(options.get("backlog", "50")),
-    )
+    return Certificates(certificate=certificate, key=Path(options.get("key") or certificate))
 
 
 @implementer(IOpenSSLServerConnectionCreator)
