@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -16,12 +17,39 @@ from twisted.internet.task import react
 
 from scripts.soaking.samples import drawn, sample, slopes
 from scripts.torturing.world import World, end_world, make_world
+from tests.functional.gate import basic
 from tests.functional.rawhttp import ask
 from tests.functional.repositories import make_repository, push_commit
 from tests.functional.restoring import cachew_command
 from tests.functional.server import HOST
 
+CONFIG = """
+[git]
+ref-check-interval = "1s"
+snapshot-interval = "20s"
+bundle-interval = "20s"
+mirror-snapshot-interval = "40s"
+repack-interval = "60s"
+scrub-interval = "60s"
+snapshot-max-age = "60s"
+mirror-limit = "8MB"
+[[cache]]
+backend = "disk"
+limit = "16MB"
+min-free = "0"
+[pack-cache]
+limit = "5MB"
+min-free = "0"
+[limits]
+min-free = "0"
+[access]
+auth-ttl = "2s"
+public-grace = "4s"
+"""
+"""Everything that an hour's soak is to see often happens every minute, and nothing has room for all of it."""
 _EVERY = 5.0
+_TROUBLE = re.compile(r"Traceback|\bcritical\b|Unhandled error", re.IGNORECASE)
+_PUSHER = basic("pusher", "s3cret")
 
 
 class Crowd:
@@ -29,25 +57,28 @@ class Crowd:
 
     :param world: the server and its upstream.
     :param until: when, by the monotonic clock.
+    :param pause: seconds that a client rests between two things, on average.
     """
 
-    def __init__(self, world: World, until: float) -> None:
+    def __init__(self, world: World, until: float, pause: float) -> None:
         self._world = world
         self._until = until
+        self._pause = pause
         self.done: Counter[str] = Counter()
         self.failed: list[str] = []
 
     async def live(self, number: int, rng: random.Random) -> None:
         """Be one client."""
-        actions = [self._clone, self._shallow, self._list, self._push, self._restore, self._upload, self._leave]
+        actions = [self._clone, self._shallow, self._list, self._push, self._move, self._restore, self._upload]
         while time.monotonic() < self._until:
-            action = rng.choices(actions, weights=[4, 4, 8, 4, 2, 2, 2])[0]
+            action = rng.choices([*actions, self._leave], weights=[4, 4, 8, 2, 3, 2, 2, 2])[0]
             name = action.__name__.removeprefix("_")
             try:
                 await action(rng.choice(sorted(self._world.repositories)), f"client{number}", rng)
                 self.done[name] += 1
             except AssertionError as failure:
                 self.failed.append(f"{name}: {str(failure)[-400:]}")
+            await self._world.later(rng.expovariate(1 / self._pause) if self._pause else 0)
 
     def _url(self, name: str) -> str:
         return f"{self._world.server.url}/git/{HOST}/{name}"
@@ -69,6 +100,18 @@ class Crowd:
         await self._world.git.run("ls-remote", self._url(name), protocol=rng.choice((0, 2)))
 
     async def _push(self, name: str, directory: str, rng: random.Random) -> None:
+        there = self._world.place / "home" / directory
+        git, config = self._world.git, {f"http.{self._world.server.url}/.extraHeader": f"Authorization: {_PUSHER}"}
+        try:
+            await git.run("clone", "-q", "--depth=3", self._url(name), str(there))
+            (there / f"of-{directory}").write_bytes(rng.randbytes(1000))
+            await git.run("add", ".", cwd=there)
+            await git.run("commit", "-q", "-m", "pushed", cwd=there)
+            await git.run("push", "-q", "--force", "origin", f"HEAD:refs/heads/{directory}", cwd=there, config=config)
+        finally:
+            shutil.rmtree(there, ignore_errors=True)
+
+    async def _move(self, name: str, directory: str, rng: random.Random) -> None:
         push_commit(self._world.repositories[name], message=f"commit {rng.random()}", name=f"file{rng.randrange(20)}")
         await self._list(name, directory, rng)
 
@@ -94,24 +137,32 @@ class Crowd:
 
 
 async def _watch(world: World, minutes: list[float], series: dict[str, list[float]], until: float) -> None:
-    began = time.monotonic()
+    began, before, logged = time.monotonic(), time.monotonic(), 0
     while time.monotonic() < until:
         await world.later(_EVERY)
         children = sum(pid != world.pid for pid in world.children())
-        minutes.append((time.monotonic() - began) / 60)
-        for name, value in sample(world.pid, world.state, children).items():
+        found = sample(world.pid, world.state, children)
+        now, size = time.monotonic(), len(world.server.output)
+        found["log (KB a minute)"] = (size - logged) / 1024 / (now - before) * 60
+        minutes.append((now - began) / 60)
+        before, logged = now, size
+        for name, value in found.items():
             series.setdefault(name, []).append(value)
 
 
 async def _soak(reactor: Any, options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="cachew-soak-") as place:
-        world = await make_world(reactor, Path(place), options.seed)
+        world = await make_world(reactor, Path(place), options.seed, CONFIG)
         world.repositories = {
-            f"org/r{number}": make_repository(world.upstream.path(f"org/r{number}"), commits=20, seed=number)
+            f"org/r{number}": make_repository(
+                world.upstream.path(f"org/r{number}"), commits=20, files=40, size=8000, seed=number
+            )
             for number in range(options.repositories)
         }
+        for name in world.repositories:
+            world.upstream.gate.allow_push(name, _PUSHER)
         until = time.monotonic() + options.minutes * 60
-        crowd, minutes, series = Crowd(world, until), list[float](), dict[str, list[float]]()
+        crowd, minutes, series = Crowd(world, until, options.pause), list[float](), dict[str, list[float]]()
         lives = [crowd.live(number, random.Random(number)) for number in range(options.clients)]
         try:
             await gatherResults(
@@ -119,15 +170,27 @@ async def _soak(reactor: Any, options: argparse.Namespace) -> int:
             )
         finally:
             await end_world(world)
+    _note_trouble(crowd, world.server.output, options.log)
     return _judged(crowd, minutes, series, Path(options.output))
+
+
+def _note_trouble(crowd: Crowd, output: str, log: str) -> None:
+    if log:
+        Path(log).write_text(output)
+    if found := _TROUBLE.search(output):
+        crowd.failed.append(f"the log says: {output[max(0, found.start() - 500) : found.end() + 2000]}")
 
 
 def _judged(crowd: Crowd, minutes: list[float], series: dict[str, list[float]], output: Path) -> int:
     output.write_text(drawn(minutes, series))
     judged = slopes(minutes, series)
-    print(", ".join(f"{count} {name}" for name, count in sorted(crowd.done.items())))
+    print(f"{minutes[-1]:.0f} minutes: " + ", ".join(f"{count} {name}" for name, count in sorted(crowd.done.items())))
     for slope in judged:
-        print(f"{slope.name:14} {slope.per_minute:+8.3f} a minute{' GROWS' if slope.grows else ''}")
+        values, grows = series[slope.name], " GROWS" if slope.grows else ""
+        print(
+            f"{slope.name:18} {min(values):9.1f} to {max(values):9.1f}, at the end {values[-1]:9.1f}, "
+            f"in the second half {slope.per_minute:+8.3f} a minute, {slope.rise:+8.1f} of {slope.bound:g}{grows}"
+        )
     for failure in crowd.failed[:10]:
         print(f"failed: {failure}")
     return int(bool(crowd.failed) or any(slope.grows for slope in judged))
@@ -143,8 +206,12 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--minutes", type=float, default=60, help="how long (60)")
     parser.add_argument("--clients", type=int, default=20, help="how many at once (20)")
     parser.add_argument("--repositories", type=int, default=30, help="of how many repositories (30)")
+    parser.add_argument(
+        "--pause", type=float, default=1, help="seconds that each rests after each thing, on average (1)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="what is decided by chance (1)")
     parser.add_argument("--output", default="soak.svg", help="where the curves go (soak.svg)")
+    parser.add_argument("--log", default="", help="where the server's log goes (nowhere)")
     react(lambda reactor: Deferred.fromCoroutine(_main(reactor, parser.parse_args(words))))
 
 

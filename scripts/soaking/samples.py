@@ -1,20 +1,23 @@
 """What a server takes over time, read from outside, and whether it grows (pure but for the reading)."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 BOUNDS = {
-    "memory (MB)": 1.0,
-    "descriptors": 0.5,
-    "threads": 0.2,
-    "children": 0.5,
-    "files": 30.0,
-    "index (MB)": 1.0,
-    "refused": 0.0,
+    "memory (MB)": 8.0,
+    "descriptors": 6.0,
+    "threads": 2.0,
+    "children": 3.0,
+    "files": 150.0,
+    "state (MB)": 12.0,
+    "SQLite (MB)": 2.0,
+    "log (KB a minute)": 150.0,
 }
-"""How much each may grow in a minute, once the server is warm."""
+"""By how much the slope of each may raise it in the half that is judged; what does not grow wavers by less."""
 
 Series = Mapping[str, Sequence[float]]
 
@@ -24,17 +27,19 @@ class Slope:
     """How a figure has moved.
 
     :param per_minute: by the least squares of its second half.
-    :param bound: how much it may grow.
+    :param rise: what that makes of the second half.
+    :param bound: how much it may be.
     """
 
     name: str
     per_minute: float
+    rise: float
     bound: float
 
     @property
     def grows(self) -> bool:
         """Whether it grows more than it may."""
-        return self.per_minute > self.bound
+        return self.rise > self.bound
 
 
 def sample(pid: int, state: Path, children: int) -> dict[str, float]:
@@ -44,13 +49,15 @@ def sample(pid: int, state: Path, children: int) -> dict[str, float]:
     """
     about = Path(f"/proc/{pid}")
     status = (about / "status").read_text()
+    sizes = _sizes(state)
     return {
         "memory (MB)": _field(status, "VmRSS") / 1024,
         "descriptors": len(list((about / "fd").iterdir())),
         "threads": _field(status, "Threads"),
         "children": children,
-        "files": sum(1 for path in state.rglob("*") if path.is_file()),
-        "index (MB)": sum(path.stat().st_size for path in state.glob("cache/index.sqlite*")) / 2**20,
+        "files": len(sizes),
+        "state (MB)": sum(sizes.values()) / 2**20,
+        "SQLite (MB)": sum(size for path, size in sizes.items() if ".sqlite" in path) / 2**20,
     }
 
 
@@ -59,13 +66,23 @@ def _field(status: str, name: str) -> float:
     return float(found[1]) if found else 0.0
 
 
+def _sizes(state: Path) -> dict[str, int]:
+    """Return the size of each file; what goes while it is looked at is not there."""
+    found = {}
+    for place, _, names in os.walk(state):
+        for name in names:
+            with suppress(FileNotFoundError):
+                found[f"{place}/{name}"] = os.lstat(f"{place}/{name}").st_size
+    return found
+
+
 def slopes(minutes: Sequence[float], series: Series) -> list[Slope]:
     """Judge the second half of each series: what a server needs to get warm is not growth."""
     half = len(minutes) // 2
-    return [
-        Slope(name, _slope(minutes[half:], values[half:]), BOUNDS.get(name, float("inf")))
-        for name, values in series.items()
-    ]
+    judged = minutes[half:]
+    lasted = judged[-1] - judged[0] if judged else 0.0
+    found = {name: _slope(judged, values[half:]) for name, values in series.items()}
+    return [Slope(name, slope, slope * lasted, BOUNDS.get(name, float("inf"))) for name, slope in found.items()]
 
 
 def _slope(xs: Sequence[float], ys: Sequence[float]) -> float:
@@ -94,5 +111,6 @@ def drawn(minutes: Sequence[float], series: Series) -> str:
     total = len(series) * (height + gap) + gap
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width + 80} {total}" font-family="sans-serif" '
-        f'font-size="13"><rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
+        f'font-size="13"><rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}'
+        f'<text x="40" y="{total - 8}">{minutes[-1]:.0f} minutes</text></svg>\n'
     )

@@ -69,6 +69,7 @@ class World:
     :param place: an empty directory.
     :param rng: decides what is left to chance.
     :param clock: the server's time of day.
+    :param config: the server's settings, but for where it is and what it is in front of.
     :param has_disk: whether the state directory is a small file system of its own, which only root can make.
     :param objects: what the server has accepted and must still have.
     """
@@ -79,6 +80,7 @@ class World:
     upstream: Upstream
     git: Git
     clock: SkewedClock
+    config: str
     has_disk: bool = False
     repositories: dict[str, Repository] = field(default_factory=dict)
     objects: list[Object] = field(default_factory=list)
@@ -106,7 +108,7 @@ class World:
         if not (self.place / "token").exists():
             (self.place / "token").write_text(f"{self.rng.randbytes(16).hex()}\n")
             (self.place / "token").chmod(0o600)
-        config = f'{CONFIG}[admin]\ntoken-file = "{self.place / "token"}"\n'
+        config = f'{self.config}[admin]\ntoken-file = "{self.place / "token"}"\n'
         self.server = Daemon(directory=self.place, upstream=self.upstream.url, config=config, clock=self.clock)
         self.said = 0
         await self.server.start(self.reactor)
@@ -160,14 +162,14 @@ class World:
         await waited
 
 
-async def make_world(reactor: Any, place: Path, seed: int) -> World:
-    """Make everything and start the server."""
+async def make_world(reactor: Any, place: Path, seed: int, config: str = CONFIG) -> World:
+    """Make everything and start the server with settings of one's own."""
     (place / "upstream").mkdir()
     (place / "home").mkdir()
     upstream = Upstream(reactor=reactor, root=place / "upstream")
     await upstream.start()
     git, clock = Git(reactor, place / "home", timeout=120), SkewedClock(place / "clock")
-    world = World(reactor, place, random.Random(seed), upstream, git, clock)
+    world = World(reactor, place, random.Random(seed), upstream, git, clock, config)
     world.has_disk = _small_disk(world.state)
     world.repositories = {
         PUBLIC: make_repository(upstream.path(PUBLIC), commits=30, tags=("v1",), seed=seed),

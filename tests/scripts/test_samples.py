@@ -6,10 +6,11 @@ MINUTES = [number / 2 for number in range(20)]
 
 
 def test_what_grows_steadily_is_told() -> None:
-    """Three megabytes a minute, to the end, are growth."""
+    """Three megabytes a minute, to the end, are growth, and what that makes of the judged half is told."""
     (slope,) = slopes(MINUTES, {"memory (MB)": [50 + 3 * minute for minute in MINUTES]})
     assert slope.grows
     assert abs(slope.per_minute - 3) < 1e-9
+    assert abs(slope.rise - 13.5) < 1e-9
 
 
 def test_getting_warm_is_no_growth() -> None:
