@@ -4,9 +4,9 @@ All that an upstream says comes by here before anything is done with it: what it
 the instance before anybody is served because of it. See :mod:`cachew.mirrors.instance` for what follows from what.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -19,6 +19,7 @@ from cachew.mirrors.badhours import BadHours
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance, State, Trouble, Verdict, Voice, judge
 from cachew.mirrors.instancejournal import InstanceJournal
+from cachew.mirrors.knowninstances import Entry, KnownInstances
 from cachew.mirrors.sharedinstances import SharedInstances
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.background import Background
@@ -33,15 +34,9 @@ _READ_AGAIN = 1.5
 """Seconds after which a replica looks again at what the others know of a repository that is asked for."""
 _AT_ONCE = 0.05
 """Seconds for which who may read already waits for that."""
+_AT_FIRST = 2.0
+"""The same, where it was never looked at since the start."""
 _TIPS_AGAIN = 600.0
-
-
-class Named(Protocol):
-    """A repository's identity, as far as it matters to who only asks."""
-
-    @property
-    def name(self) -> str:
-        """Its one name."""
 
 
 class Kept(Protocol):
@@ -54,47 +49,7 @@ class Kept(Protocol):
         """Give up what is kept of an instance, which nobody can reach any more."""
 
 
-@dataclass(frozen=True)
-class Doubt:
-    """A listing that shares nothing with what is known of an instance, until a fetch has told what it is.
-
-    :param voice: to whom it was listed.
-    :param listing: what.
-    :param number: of the question that it answered.
-    :param floor: the era since which verdicts counted before.
-    :param pending: whether a fetch that will tell is under way.
-    """
-
-    voice: Voice
-    listing: Listing
-    number: int
-    floor: int
-    pending: bool
-
-
-@dataclass
-class _Entry:
-    """What this process knows of one repository.
-
-    :param state: of its instance.
-    :param era: counts what makes earlier verdicts void.
-    :param floor: the era since which verdicts count.
-    :param evidence: the number of the question that its state is due to; answers to earlier ones come too late.
-    :param doubt: whether it is the same repository; of a private one nothing that is kept is served meanwhile.
-    :param tips_kept: when its tips were written down last.
-    """
-
-    identity: Identity
-    state: State
-    era: int = 0
-    floor: int = 0
-    evidence: int = 0
-    doubt: Doubt | None = None
-    tips_kept: float = float("-inf")
-    waiting: list[Deferred[None]] = field(default_factory=list)
-
-
-class Instances:
+class Instances(KnownInstances):
     """See the module.
 
     :param journal: where they are kept across restarts.
@@ -129,16 +84,18 @@ class Instances:
         new_ones: Allowance,
         background: Background,
     ) -> None:
-        self._journal, self._shared = journal, shared
-        self._voice_of, self._ask_anonymously = voice_of, ask_anonymously
+        super().__init__(clock=clock)
+        self._journal = journal
+        self._shared = shared
+        self._voice_of = voice_of
+        self._ask_anonymously = ask_anonymously
         self._knows = knows
         self._kept = kept
         self._bad_hours = bad_hours
-        self._clock = clock
         self._now = now
         self._unique = unique
-        self._new_ones, self._background = new_ones, background
-        self._entries: dict[str, _Entry] = {}
+        self._new_ones = new_ones
+        self._background = background
         self._void: set[str] = set()
         self._looks: Shared[str, None] = Shared(keep=True)
 
@@ -146,80 +103,23 @@ class Instances:
         """Recall what an earlier run knew."""
         for name, state in (await self._journal.load()).items():
             identity = Identity.from_name(name)
-            self._entries.setdefault(identity.name, _Entry(identity, state))
+            self._entries.setdefault(identity.name, Entry(identity, state))
 
     async def stop(self) -> None:
         """Break off the questions to the other replicas."""
         await self._looks.stop()
 
-    # --- what is known ------------------------------------------------------------------------------------------------
-
-    def current(self, identity: Named) -> Instance | None:
-        """Return the present instance, None while there is none."""
-        entry = self._entries.get(identity.name)
-        return None if entry is None or not entry.state.id else Instance(entry.identity, entry.state.id)
-
-    def id_of(self, identity: Named) -> str:
-        """Return the present instance's id, empty while there is none."""
-        instance = self.current(identity)
-        return "" if instance is None else instance.id
-
-    def is_current(self, instance: Instance) -> bool:
-        """Whether an instance is the present one of its repository."""
-        return bool(instance.id) and self.current(instance.identity) == instance
-
-    def readable(self, identity: Named) -> Instance | None:
-        """Return the instance of which somebody whom the upstream lets read may have what is kept.
-
-        :return: None while there is none, or while it is in doubt whether a private one is still the same.
-        """
-        entry = self._entries.get(identity.name)
-        withheld = entry is None or (entry.doubt is not None and not entry.state.public)
-        return None if withheld else self.current(identity)
-
-    def readable_to_all(self, identity: Named) -> Instance | None:
-        """Return the same where nobody is asked who may read: not what the upstream has refused since."""
-        entry = self._entries.get(identity.name)
-        if entry is None or entry.state.trouble is Trouble.REFUSED:
-            return None
-        return self.readable(identity)
-
-    def is_public(self, identity: Named) -> bool:
-        """Whether the present instance is one that the upstream has served to everybody, and not refused since."""
-        entry = self._entries.get(identity.name)
-        return entry is not None and entry.state.public and entry.state.trouble is Trouble.NONE
-
-    def era(self, identity: Named) -> int:
-        """Return the number of the present era; verdicts are of the one in which they were given."""
-        entry = self._entries.get(identity.name)
-        return 0 if entry is None else entry.era
-
-    def counts(self, identity: Named, era: int) -> bool:
-        """Whether a verdict of an era still counts."""
-        entry = self._entries.get(identity.name)
-        return entry is None or era >= entry.floor
-
-    async def settled(self, identity: Named, seconds: float) -> None:
-        """Wait until it is no longer in doubt whether a repository is the same, but no longer than so many seconds."""
-        entry = self._entries.get(identity.name)
-        if entry is None or entry.doubt is None or not entry.doubt.pending:
-            return
-        waiting = entry.waiting
-        waiter: Deferred[None] = Deferred(waiting.remove)
-        waiting.append(waiter)
-        with suppress(DeferredTimeout):
-            await waiter.addTimeout(seconds, self._clock)
-
     async def look(self, identity: Identity) -> None:
         """See what the other replicas know of a repository that is asked for, unless that was seen just now.
 
-        A store that is slow is waited for only where nothing is known here.
+        A slow store is waited for only where nothing is known here, or nothing but of an earlier run and a private one.
         """
         if self._shared is None or self._shared.age(identity.name) < _READ_AGAIN:
             return
         looking = Deferred.fromCoroutine(self._looks.run(identity.name, lambda: self._look(identity)))
         if identity.name in self._entries:
-            looking.addTimeout(_AT_ONCE, self._clock)
+            certain = self._shared.age(identity.name) < float("inf") or self.is_public(identity)
+            looking.addTimeout(_AT_ONCE if certain else _AT_FIRST, self._clock)
         with suppress(DeferredTimeout):
             await looking
 
@@ -292,7 +192,7 @@ class Instances:
                     return verdict
         return Verdict.ASIDE
 
-    def _related(self, entry: _Entry, voice: Voice, listing: Listing) -> bool | None:
+    def _related(self, entry: Entry, voice: Voice, listing: Listing) -> bool | None:
         """Whether a listing shares history with the present instance; None when only a fetch can tell."""
         state = entry.state
         if state.base and not listing.base and voice is not Voice.CLIENT:
@@ -307,9 +207,10 @@ class Instances:
         # Without a voice of its own the server makes no mirror that could tell.
         return None if shares is not None or state.voices else False
 
-    async def _note(self, entry: _Entry, verdict: Verdict, voice: Voice, listing: Listing, number: int) -> None:
+    async def _note(self, entry: Entry, verdict: Verdict, voice: Voice, listing: Listing, number: int) -> None:
         if verdict is Verdict.DOUBT:
-            self._doubt(entry, voice, listing, number)
+            mirrored = self._kept.shares(Instance(entry.identity, entry.state.id), listing) is not None
+            self._doubt(entry, voice, listing, number, mirrored=mirrored)
         elif verdict is Verdict.GOES_ON:
             if entry.doubt is not None:
                 # Who was let in meanwhile may have been let in to something else.
@@ -317,28 +218,7 @@ class Instances:
                 entry.era += 1
             await self._go_on(entry, voice, listing)
 
-    def _doubt(self, entry: _Entry, voice: Voice, listing: Listing, number: int) -> None:
-        before = entry.doubt
-        mirrored = self._kept.shares(Instance(entry.identity, entry.state.id), listing) is not None
-        if before is not None and rules.overlap(before.listing.oids(), listing.oids()):
-            entry.doubt = replace(before, listing=listing, number=number, pending=mirrored)
-            return
-        floor = entry.floor if before is None else before.floor
-        entry.doubt = Doubt(voice, listing, number, floor, mirrored)
-        entry.era += 1
-        if not entry.state.public:
-            entry.floor = entry.era
-
-    def _resolve(self, entry: _Entry, floor: int) -> None:
-        entry.doubt, entry.floor = None, floor
-        self._wake(entry)
-
-    def _wake(self, entry: _Entry) -> None:
-        waiting, entry.waiting = entry.waiting, []
-        for waiter in waiting:
-            waiter.callback(None)
-
-    async def _go_on(self, entry: _Entry, voice: Voice, listing: Listing) -> None:
+    async def _go_on(self, entry: Entry, voice: Voice, listing: Listing) -> None:
         before, after = entry.state, rules.gone_on(entry.state, voice, listing)
         entry.state = after
         if (before.voices, before.trouble, before.base) != (after.voices, after.trouble, after.base):
@@ -347,7 +227,7 @@ class Instances:
             entry.tips_kept = self._clock.seconds()
             self._background.start(self._keep(entry), f"note of {entry.identity.name}")
 
-    async def _keep(self, entry: _Entry) -> None:
+    async def _keep(self, entry: Entry) -> None:
         """Write down what is known of an instance that goes on; a store that fails is told the next time."""
         name = entry.identity.name
         await self._write_down(name, entry.state)
@@ -358,7 +238,7 @@ class Instances:
         except StorageUnavailable as error:
             self.log.warn("other replicas are not told of {repository}: {error}", repository=name, error=error)
 
-    async def _told(self, entry: _Entry) -> bool:
+    async def _told(self, entry: Entry) -> bool:
         """Tell the other replicas; False when they know something else, which is then known here, too."""
         try:
             if self._shared is not None:
@@ -419,7 +299,7 @@ class Instances:
         entry = self._entries.get(identity.name)
         before = None if entry is None else entry.state
         if entry is None:
-            entry = self._entries[identity.name] = _Entry(identity, state)
+            entry = self._entries[identity.name] = Entry(identity, state)
         entry.state = state
         if before is not None and before.id != state.id:
             entry.era += 1
@@ -447,7 +327,7 @@ class Instances:
             if (one := self._entries.get(other.name)) is not None and one.state.trouble is Trouble.REFUSED:
                 await self._suspend(one, Trouble.HOST)
 
-    async def _suspend(self, entry: _Entry, trouble: Trouble) -> None:
+    async def _suspend(self, entry: Entry, trouble: Trouble) -> None:
         if entry.state.trouble is Trouble.NONE or trouble is Trouble.HOST:
             entry.state = replace(entry.state, trouble=trouble)
             await self._keep(entry)
@@ -457,7 +337,8 @@ class Instances:
         entry = self._entries.get(identity.name)
         if entry is None:
             return
-        self._void.add(entry.state.id)
+        if entry.state.id:
+            self._void.add(entry.state.id)
         try:
             for _ in range(_TRIES):
                 if await self._replace(identity, State()):
@@ -467,20 +348,6 @@ class Instances:
             raise
 
     # --- what fetches tell --------------------------------------------------------------------------------------------
-
-    def undecided(self, instance: Instance) -> None:
-        """Take notice that a fetch failed which would have told whether it is the same: nobody waits for it now."""
-        entry = self._entries.get(instance.identity.name)
-        if entry is not None and entry.state.id == instance.id and entry.doubt is not None:
-            entry.doubt = replace(entry.doubt, pending=False)
-            self._wake(entry)
-
-    def doubted_tips(self, instance: Instance, listing: Listing) -> Sequence[str] | None:
-        """Return by which object ids an instance is recognised, None when it is certain that a listing is of it."""
-        entry = self._entries.get(instance.identity.name)
-        if entry is None or entry.state.id != instance.id or entry.doubt is None or entry.doubt.listing != listing:
-            return None
-        return entry.state.tips
 
     async def compared(self, instance: Instance, listing: Listing, *, related: bool) -> None:
         """Take notice of whether a listing shares history with an instance, now that its objects are here."""

@@ -194,8 +194,10 @@ def make_mirrors(
     )
 
     async def forget(identity: Identity) -> None:
-        await instances.end(identity)
-        await collection.forget(identity)
+        try:
+            await instances.end(identity)
+        finally:
+            await collection.forget(identity)
 
     return MirrorParts(
         instances=instances,

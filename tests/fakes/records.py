@@ -12,17 +12,21 @@ from cachew.replicas.interface import Records, Versioned
 class UnreliableRecords:
     """Passes everything on, unless ``down`` or ``hanging``; with ``lost_answers`` a put takes effect and fails.
 
+    When it is ``silent``, nobody is told what there is.
+
     ``before_answer`` is called when a put has taken effect.
     """
 
     def __init__(self, records: Records) -> None:
         self.records = records
-        self.down = self.hanging = False
+        self.down = self.hanging = self.silent = False
         self.lost_answers = 0
         self.before_answer: Callable[[], object] = lambda: None
 
     async def get(self, name: str) -> Versioned | None:
         """Get."""
+        if self.silent:
+            await Deferred[None]()
         if self.down:
             raise StorageUnavailable("down")
         return await self.records.get(name)

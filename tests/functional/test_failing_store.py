@@ -192,6 +192,20 @@ async def test_a_store_that_hangs_holds_nobody_else(
     await within(PATIENCE, cachew.stop())
 
 
+@pytest_twisted.ensureDeferred
+async def test_forget_removes_a_mirror_though_the_store_fails(
+    start: Start, proxy: FaultyProxy, repository: Repository, tmp_path: Path
+) -> None:
+    """What could be withdrawn is: nothing of the repository is left on this server, whatever the store says."""
+    cachew = await start(shared(proxy, tmp_path))
+    mirror = await cachew.mirrored("org/repo")
+    down(proxy)
+    path = f"/admin/repositories/{HOST}/org/repo/forget"
+    response = await ask(reactor, cachew.url, "POST", path, f"Authorization: Bearer {cachew.token}")
+    await cachew.quiet()
+    assert response.status in (202, 503) and not mirror.ready and not mirror.directory.exists()
+
+
 def key_in(cachew: Cachew) -> str:
     """Return the key of the snapshot."""
     instance = cachew.parts.mirrors.instances.current(Identity(HOST, "org/repo"))

@@ -401,3 +401,28 @@ def test_forget_outlasts_a_store_that_fails(tmp_path: Path) -> None:
     assert one.id is two.id is None
     two.hears(OWN, OLD)
     assert two.id not in (None, first)
+
+
+@pytest.mark.parametrize(("credential", "seconds"), [(OWN, 2.0), (None, 0.05)])
+def test_the_first_look_after_a_start(tmp_path: Path, credential: str | None, seconds: float) -> None:
+    """What was private when the server stopped may have ended since; who asks for it first waits for that, not long."""
+    records, one, _ = replicas(tmp_path)
+    one.hears(credential, OLD)
+    one.start()
+    records.silent = True
+    looking = Deferred.fromCoroutine(one.instances.look(REPOSITORY))
+    one.clock.advance(seconds - 0.01)
+    assert not looking.called
+    one.clock.advance(0.01)
+    value_of(looking)
+
+
+def test_later_looks_are_hardly_waited_for(tmp_path: Path) -> None:
+    """Where the others' word was heard since the start, a store that hangs keeps nobody waiting."""
+    records, one, _ = replicas(tmp_path)
+    one.hears(OWN, OLD)
+    one.clock.advance(2)
+    records.silent = True
+    looking = Deferred.fromCoroutine(one.instances.look(REPOSITORY))
+    one.clock.advance(0.05)
+    value_of(looking)
