@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from cachew.mirrors.checksums import fits, holds, is_derived, summed_files
@@ -35,6 +36,14 @@ def stamp_of(path: Path | str) -> Stamp | None:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
+@dataclass(eq=False)
+class _Reading:
+    """A file that is being read, and what it showed before."""
+
+    name: str
+    stamp: Stamp | None
+
+
 class Ledger:
     """The verified files of one repository. Its methods may be called from several threads.
 
@@ -47,6 +56,7 @@ class Ledger:
         self._root = str(directory)
         self._lock = threading.Lock()
         self._seen: dict[str, Stamp] = {}
+        self._readings: set[_Reading] = set()
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -98,10 +108,18 @@ class Ledger:
             now = stamp_of(f"{self._root}/{name}")
             if now == stamp or (now is None and is_derived(name)):
                 continue
+            stamp, now = self._once_more(name, stamp)
+            if now == stamp:
+                continue
             if writing and (now is None or now[0] != stamp[0] or is_derived(name)):
                 continue
             return name
         return ""
+
+    def _once_more(self, name: str, stamp: Stamp) -> tuple[Stamp, Stamp | None]:
+        """Return what a file should show, and what it shows while nobody makes links to it."""
+        with self._lock:
+            return self._seen.get(name, stamp), stamp_of(f"{self._root}/{name}")
 
     def unverified(self) -> list[str]:
         """Return the files that were never verified, or not as they are; those too that have gone."""
@@ -124,20 +142,29 @@ class Ledger:
         self.save()
         return bad
 
-    def _verify(self, name: str) -> bool:
+    def _verify(self, name: str, tries: int = _AGAIN) -> bool:
         path = self._directory / name
-        for _ in range(_AGAIN):
-            before = stamp_of(path)
-            sound = before is not None and self._is_sound(path)
-            if stamp_of(path) == before:
-                break
         with self._lock:
-            if before is None and is_derived(name):
-                self._seen.pop(name, None)
-                return True
-            if before is not None:
-                self._seen[name] = before if sound else _DAMAGED
-        return sound
+            reading = _Reading(name, stamp_of(path))
+            self._readings.add(reading)
+        try:
+            sound = reading.stamp is not None and self._is_sound(path)
+            with self._lock:
+                settled = tries == 1 or stamp_of(path) == reading.stamp
+                if settled:
+                    self._note(name, reading.stamp, sound)
+        finally:
+            with self._lock:
+                self._readings.discard(reading)
+        if not settled:
+            return self._verify(name, tries - 1)
+        return sound or (reading.stamp is None and is_derived(name))
+
+    def _note(self, name: str, stamp: Stamp | None, sound: bool) -> None:
+        if stamp is not None:
+            self._seen[name] = stamp if sound else _DAMAGED
+        elif is_derived(name):
+            self._seen.pop(name, None)
 
     def _is_sound(self, path: Path) -> bool:
         try:
@@ -172,14 +199,21 @@ class Ledger:
         """Make or remove links to files while the block runs, which changes their inodes and nothing else."""
         with self._lock:
             sound = [name for name, stamp in self._seen.items() if stamp_of(self._directory / name) == stamp]
+            readings = [one for one in self._readings if stamp_of(self._directory / one.name) == one.stamp]
             try:
                 yield
             finally:
                 for name in sound:
-                    now = stamp_of(self._directory / name)
-                    if now is not None and now[:3] == self._seen[name][:3]:
-                        self._seen[name] = now
+                    self._seen[name] = self._relinked(name, self._seen[name])
+                for reading in readings:
+                    if reading.stamp is not None:
+                        reading.stamp = self._relinked(reading.name, reading.stamp)
         self.save()
+
+    def _relinked(self, name: str, stamp: Stamp) -> Stamp:
+        """Return what a file shows now if only its inode has changed since it showed something else."""
+        now = stamp_of(self._directory / name)
+        return now if now is not None and now[:3] == stamp[:3] else stamp
 
 
 def _stamp(numbers: Iterable[int]) -> Stamp:

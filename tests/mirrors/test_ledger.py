@@ -2,7 +2,9 @@
 
 import os
 import subprocess
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,25 @@ def test_the_size_is_known_without_looking(ledger: Ledger, repository: Path) -> 
     size = sum((repository / name).stat().st_size for name in summed_files(repository))
     repository.rename(repository.with_name("elsewhere"))
     assert ledger.size == size > 0
+
+
+def test_links_that_are_made_meanwhile_are_no_change(ledger: Ledger, repository: Path, tmp_path: Path) -> None:
+    """Snapshots are laid out with links to packs in other threads, and no look takes that for somebody's writing."""
+    over = threading.Event()
+
+    def lay_out_again_and_again() -> None:
+        while not over.is_set():
+            for change in (os.link, lambda path, link: os.unlink(link)):
+                with ledger.relinking():
+                    for name in summed_files(repository):
+                        change(repository / name, tmp_path / name.replace("/", "-"))
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(lay_out_again_and_again)
+        try:
+            assert {ledger.changed() for _ in range(300)} == {""}
+            assert {tuple(ledger.verify()) for _ in range(30)} == {()} and ledger.changed() == ""
+        finally:
+            over.set()
+        working.result()
+    assert ledger.changed() == ""
