@@ -1,10 +1,12 @@
 """Makes LFS snapshots: the LFS objects that HEAD's files point to, and no others.
 
 Objects are fetched by git-lfs into a store beside the mirror, which spares those that were there before. What it
-brought is believed only after its SHA-256 was computed.
+brought is believed only after its SHA-256 was computed. It runs in a repository of its own that borrows the mirror's
+objects, because it writes into the configuration how a server wants to be logged in to.
 """
 
 import hashlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -65,7 +67,9 @@ class LfsMaker:
             raise NotFound(f"{mirror.identity.name} has no LFS objects")
         store = mirror.directory / STORE
         if await self._threads(_any_missing, store, pointers):
-            await self._fetch(mirror, store, commit)
+            borrowing = directory / "borrowing.git"
+            await self._threads(_borrow, mirror.directory, borrowing, commit)
+            await self._fetch(mirror, borrowing, store, commit)
         await self._threads(_link_verified, store, directory / STORE, pointers)
         sink = await begin({"Content-Type": ARCHIVE_TYPE, COMMIT_HEADER: commit})
         writer = FrameWriter(sink=sink, threads=self._threads)
@@ -87,7 +91,7 @@ class LfsMaker:
             found.update(batch.feed(piece))
         return sorted(found)
 
-    async def _fetch(self, mirror: Mirror, store: Path, commit: str) -> None:
+    async def _fetch(self, mirror: Mirror, borrowing: Path, store: Path, commit: str) -> None:
         # What the repository's own .lfsconfig says about addresses and errors has no say here.
         settings = {
             "lfs.url": f"{mirror.upstream_url.rstrip('/').removesuffix('.git')}.git/info/lfs",
@@ -99,7 +103,7 @@ class LfsMaker:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         words = (*options, "lfs", "fetch", "--include=", "--exclude=", "origin", commit)
         extra = await self._credentials(mirror)
-        command = self._commands.git(mirror.directory, *words, extra=extra)
+        command = self._commands.git(borrowing, *words, extra=extra)
         await self._processes.run(command, timeout=self._timeout)
 
 
@@ -111,6 +115,16 @@ async def _pieces(processes: Processes, command: Command, stdin: Source | None =
     finally:
         child.stdout.close()
         await child.wait()
+
+
+def _borrow(mirror: Path, repository: Path, commit: str) -> None:
+    """Make a repository that has the objects of a mirror and nothing else of it but its configuration (blocking)."""
+    (repository / "objects" / "info").mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "objects" / "info" / "alternates").write_bytes(os.fsencode(mirror.absolute() / "objects") + b"\n")
+    (repository / "config").write_bytes((mirror / "config").read_bytes())
+    (repository / "HEAD").write_text(f"{commit}\n")
+    packed.copy_cut(mirror, repository)
 
 
 def _any_missing(store: Path, pointers: Iterable[Pointer]) -> bool:

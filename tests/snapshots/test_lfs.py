@@ -37,12 +37,19 @@ class LfsServer:
         self.objects: dict[str, bytes] = {}
         self.downloads: list[str] = []
         self.authorizations: list[str | None] = []
+        self.refuses = False
         outer = self
 
         class Answers(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 outer.authorizations.append(self.headers["Authorization"])
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if outer.refuses:
+                    self.send_response(401)
+                    self.send_header("WWW-Authenticate", 'Basic realm="LFS"')
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 listed = [outer.entry(one) for one in asked["objects"]]
                 self.say(json.dumps({"transfer": "basic", "objects": listed}).encode())
 
@@ -194,6 +201,19 @@ async def test_a_missing_object_is_a_failure(
     del server.objects[hashlib.sha256(b"first").hexdigest()]
     with pytest.raises(ProcessFailed):
         await make(lfs, mirror, tmp_path / "place")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_is_not_written_into_the_mirror(
+    lfs: LfsMaker, mirror: BareMirror, server: LfsServer, tmp_path: Path
+) -> None:
+    """git-lfs notes down how a server that refuses wants to be logged in to, where nobody takes it for damage."""
+    server.refuses = True
+    before = (mirror.directory / "config").read_bytes(), sorted(path.name for path in mirror.directory.iterdir())
+    with pytest.raises(ProcessFailed):
+        await make(lfs, mirror, tmp_path / "place")
+    assert (mirror.directory / "config").read_bytes() == before[0]
+    assert {path.name for path in mirror.directory.iterdir()} <= {*before[1], "lfs"}
 
 
 @pytest_twisted.ensureDeferred
