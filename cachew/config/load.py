@@ -9,13 +9,13 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
 from cachew.config.contradictions import Problem, contradictions
 from cachew.config.defaultupstreams import with_defaults
 from cachew.config.environmentkeys import Taken, with_environment
-from cachew.config.environmentproxy import with_proxy_of
 from cachew.config.settings import Settings
 from cachew.config.unions import unannotated, union_members
 
@@ -219,3 +219,27 @@ def _bad_endpoints(settings: Settings, check: Callable[[str], object]) -> Iterat
         except Exception as error:
             # Endpoint parsers are plugins and raise what they like.
             yield Problem(path, f'"{description}" is not a Twisted endpoint: {error}')
+
+
+def with_proxy_of(environ: Mapping[str, str], given: object, problems: list[Problem]) -> object:
+    """Add what ``https_proxy`` and ``no_proxy`` say to a ``[proxy]`` table that has no URL, as curl and git read them.
+
+    :param environ: the environment.
+    :param given: the table as it was read, None when there is none.
+    :param problems: gets what is wrong.
+    """
+    if given is not None and not (isinstance(given, Mapping) and "url" not in given):
+        return given
+    named = next((name for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY") if environ.get(name)), None)
+    if named is None:
+        return given
+    url = environ[named] if "://" in environ[named] else f"http://{environ[named]}"
+    if "@" in urlsplit(url).netloc:
+        reason = f"the environment variable {named} holds a password; write url and credentials-file in its place"
+        problems.append(Problem(("proxy", "url"), reason))
+        return given
+    direct = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    found: dict[str, Any] = {"url": url}
+    if entries := [entry.strip() for entry in direct.split(",") if entry.strip()]:
+        found["no-proxy"] = entries
+    return found | dict(given or {})

@@ -88,7 +88,8 @@ async def _deliver(request: StreamingRequest, source: Source, length: int | None
     if request.method == b"HEAD" or request.code in NO_BODY_CODES:
         request.write(b"")
         return
-    if isinstance(source, FiledSource) and getattr(request.channel, "sends_regions", False):
+    short = length is not None and length < _KERNEL_FROM
+    if not short and isinstance(source, FiledSource) and getattr(request.channel, "sends_regions", False):
         await _send_regions(request, source, length)
     else:
         await _send_pieces(request, source, length)

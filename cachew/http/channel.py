@@ -23,11 +23,10 @@ from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES, datetimeToString
 from twisted.web.http_headers import Headers
 
-from cachew.http.alarms import Alarm
 from cachew.http.heads import Head, HeadReader, HeadRefused
 from cachew.http.incoming import IncomingBody
 from cachew.http.limits import Limits
-from cachew.http.outgoing import Outgoing
+from cachew.http.outgoing import Alarm, Outgoing
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing.errors import BadRequest, BodyTimedOut, ClientGone
 

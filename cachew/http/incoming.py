@@ -1,9 +1,144 @@
-"""The body of one request while it comes in: framing on the connection's side, a source on the handler's."""
+"""The body of one request while it comes in: framing on the connection's side, a source on the handler's.
 
+Framings (RFC 9112, sections 6.2 and 7.1) are pure: they are fed what the socket gives and say what of it is body and
+what already belongs to the next request. Chunk extensions and trailers are bounded and dropped.
+"""
+
+import re
 from collections.abc import Callable
+from typing import Protocol
 
-from cachew.http.framing import framing_for
+from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.streams import PushSource
+
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t !-~\x80-\xff]*)?")
+_TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t !-~\x80-\xff]*")
+_LINE = 1024
+_TRAILERS = 8 * 1024
+
+
+class Framing(Protocol):
+    """How the end of a body is known."""
+
+    ended: bool
+
+    @property
+    def remaining(self) -> int | None:
+        """Bytes that are still to come, None when that isn't known."""
+
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        """Take bytes off the wire.
+
+        :return: the body's part of them, and what lies after the body's end.
+        :raise BadRequest: when the framing is broken; nothing after it can be trusted.
+        """
+
+
+class LengthFraming:
+    """A body of known length.
+
+    :param length: in bytes.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.remaining = length
+        self.ended = not length
+
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        """Take bytes off the wire."""
+        body, rest = data[: self.remaining], data[self.remaining :]
+        self.remaining -= len(body)
+        self.ended = not self.remaining
+        return body, rest
+
+
+class ChunkedFraming:
+    """A body in chunks."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._chunk = 0
+        self._trailers = 0
+        self._step = self._size
+        self.ended = False
+
+    @property
+    def remaining(self) -> int | None:
+        """Unknown until the end."""
+        return 0 if self.ended else None
+
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        """Take bytes off the wire.
+
+        :raise BadRequest: when a chunk is malformed.
+        """
+        self._buffer += data
+        pieces: list[bytes] = []
+        while not self.ended and self._step(pieces):
+            pass
+        rest = b""
+        if self.ended:
+            rest = bytes(self._buffer)
+            self._buffer.clear()
+        return b"".join(pieces), rest
+
+    def _line(self, limit: int) -> bytes | None:
+        end = self._buffer.find(b"\r\n", 0, limit + 2)
+        if end < 0:
+            if len(self._buffer) > limit + 1:
+                raise BadRequest("a line of the chunked body is too long")
+            return None
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 2]
+        return line
+
+    def _size(self, pieces: list[bytes]) -> bool:
+        line = self._line(_LINE)
+        if line is None:
+            return False
+        if not (size := _CHUNK_SIZE.fullmatch(line)):
+            raise BadRequest("a chunk size is malformed")
+        self._chunk = int(size[1], 16)
+        self._step = self._data if self._chunk else self._trailer
+        return True
+
+    def _data(self, pieces: list[bytes]) -> bool:
+        if not self._buffer:
+            return False
+        piece = bytes(self._buffer[: self._chunk])
+        del self._buffer[: len(piece)]
+        pieces.append(piece)
+        self._chunk -= len(piece)
+        if not self._chunk:
+            self._step = self._data_end
+        return True
+
+    def _data_end(self, pieces: list[bytes]) -> bool:
+        if not b"\r\n".startswith(self._buffer[:2]):
+            raise BadRequest("a chunk does not end where its size says")
+        if len(self._buffer) < 2:
+            return False
+        del self._buffer[:2]
+        self._step = self._size
+        return True
+
+    def _trailer(self, pieces: list[bytes]) -> bool:
+        line = self._line(_TRAILERS - self._trailers)
+        if line is None:
+            return False
+        self._trailers += len(line)
+        if line and not _TRAILER.fullmatch(line):
+            raise BadRequest("a trailer of the chunked body is malformed")
+        self.ended = not line
+        return True
+
+
+def framing_for(length: int | None) -> Framing:
+    """Choose the framing of a body.
+
+    :param length: in bytes, None for a chunked one.
+    """
+    return ChunkedFraming() if length is None else LengthFraming(length)
 
 
 class IncomingBody:

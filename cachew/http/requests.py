@@ -1,5 +1,10 @@
-"""The server's requests: given to their handler when the head is in, with the body as a stream."""
+"""The server's requests: given to their handler when the head is in, with the body as a stream.
 
+Here is also the one way in which header bytes of strangers become text, or a refusal.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -11,10 +16,62 @@ from twisted.web import server
 from twisted.web.http import datetimeToString
 
 from cachew.http.collecting import Body
-from cachew.http.headertext import Fields, text_of
 from cachew.http.heads import Head
 from cachew.http.incoming import IncomingBody
-from cachew.plumbing.errors import BodyTimedOut
+from cachew.plumbing.errors import BadRequest, BodyTimedOut
+
+_OPAQUE = frozenset({"cookie", "if-match", "if-none-match", "if-range"})
+"""Names whose values may hold any byte: entity tags (RFC 9110, 8.8.3), and cookies that others have set."""
+
+
+def text_of(name: str, values: Iterable[bytes]) -> str:
+    """Return a header's text: one character for each byte (Latin-1), so that it can be sent on as it came.
+
+    :param name: the header's.
+    :param values: its values in their order, which are joined as RFC 9110, 5.3, says.
+    :raise BadRequest: when it is no text in any sense that matters: not UTF-8.
+    """
+    whole = (b"; " if name.lower() == "cookie" else b", ").join(values)
+    if not whole.isascii() and name.lower() not in _OPAQUE:
+        try:
+            whole.decode("utf-8")
+        except UnicodeDecodeError:
+            raise BadRequest(f"the header {name} is not text") from None
+    return whole.decode("latin-1")
+
+
+class Fields(Mapping[str, str]):
+    """A request's headers as text, which is made, or refused, when one is looked at.
+
+    :param raw: names, and the values of each.
+    """
+
+    def __init__(self, raw: Iterable[tuple[bytes, Iterable[bytes]]]) -> None:
+        self._raw = {name.decode("latin-1").lower(): tuple(values) for name, values in raw}
+
+    def __getitem__(self, name: str) -> str:
+        return text_of(name, self._raw[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._raw
+
+
+@dataclass
+class Outcome:
+    """What a request turned out to be, noted by whoever answers it, for the request log and the metrics.
+
+    :param route: what was asked for, out of a small fixed vocabulary (``git info/refs``, ``api``); a metrics label.
+    :param source: where the answer came from (``mirror``, ``upstream``, …), empty when that means nothing.
+    """
+
+    route: str = "other"
+    source: str = ""
 
 
 class StreamingRequest(server.Request):
@@ -23,6 +80,7 @@ class StreamingRequest(server.Request):
     ``body`` is its :class:`~cachew.plumbing.streams.Source`; a client that waits for ``100 Continue`` is told to go on
     at the first read. ``body_length`` is its length in bytes: 0 when there is no body, None when it is chunked.
     ``raw_path`` and ``raw_query`` are the target's two parts exactly as sent, the query without its question mark.
+    ``outcome`` is for whoever answers to note what it was.
     """
 
     defaultContentType = None
@@ -31,6 +89,7 @@ class StreamingRequest(server.Request):
     body_length: int | None
     raw_path: bytes
     raw_query: bytes
+    outcome: Outcome
     prepath: list[bytes]
     postpath: list[bytes]
 
@@ -48,7 +107,7 @@ class StreamingRequest(server.Request):
         return Fields(self.requestHeaders.getAllRawHeaders())
 
     def getHeader(self, key: Any) -> Any:
-        """Return a header's text, None when there is none; see :func:`cachew.http.headertext.text_of`.
+        """Return a header's text, None when there is none; see :func:`cachew.http.requests.text_of`.
 
         :raise BadRequest: when it is no text.
         """
@@ -63,6 +122,7 @@ class StreamingRequest(server.Request):
         self.raw_path, _, self.raw_query = head.target.partition(b"?")
         self.path, self.args = self.raw_path, parse_query(self.raw_query)
         self.body, self.body_length = body, head.body_length
+        self.outcome = Outcome()
         for name, value in head.headers:
             self.requestHeaders.addRawHeader(name, value)
         self.parseCookies()

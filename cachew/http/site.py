@@ -11,10 +11,43 @@ from cachew.http.channel import Channel
 from cachew.http.collecting import BodyStore
 from cachew.http.filesender import FileSender
 from cachew.http.heads import HeadRefused
-from cachew.http.limits import Census, Limits
+from cachew.http.limits import Limits
 from cachew.http.requests import StreamingRequest, address_in_words
 
 _TURNED_AWAY_AT_ONCE = 64
+
+
+class Census:
+    """Counts the connections that are open, in all and by address.
+
+    :param limits: how many there may be.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._addresses: dict[str, int] = {}
+        self.total = 0
+
+    def admit(self, address: str) -> bool:
+        """Count one more connection, unless that would be too many.
+
+        :return: whether it was counted; then :meth:`leave` is owed.
+        """
+        here = self._addresses.get(address, 0)
+        if self.total >= self._limits.connections or here >= self._limits.connections_per_address:
+            return False
+        self.total += 1
+        self._addresses[address] = here + 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count one connection less."""
+        self.total -= 1
+        here = self._addresses[address] - 1
+        if here:
+            self._addresses[address] = here
+        else:
+            del self._addresses[address]
 
 
 class StreamingSite(server.Site):

@@ -24,8 +24,8 @@ from cachew.mirrors.listings import Listings, weight_of
 from cachew.mirrors.refs import of_listing
 from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
-from cachew.upstream.expiring import Expiring
 from cachew.upstream.listing import Listing
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from cachew.plumbing.errors import BadPath, UnknownPath
@@ -19,6 +20,8 @@ PREFIX = b"/git/"
 MAX_SEGMENTS = 16
 MAX_PATH = 512
 ANY_HOST = "*"
+_REMEMBERED = 1024
+"""Parsed paths that are remembered: clients ask for the same few again and again. What breaks a rule is not."""
 _MAX_FILE_NAME = 200
 _SHORTENED = "%~"
 """What tells a shortened name from every other: a percent sign that begins no escape is in no encoding."""
@@ -49,15 +52,15 @@ class Identity:
 
     host: str
     path: str
+    name: str = field(init=False, compare=False, repr=False)
+    """``host/path``, percent-encoded: what URLs, logs, metrics and cache keys call it.
 
-    @property
-    def name(self) -> str:
-        """``host/path``, percent-encoded: what URLs, logs, metrics and cache keys call it.
+    It holds neither spaces nor quotes, nor any of ``: = ? & # % "``, but for the port's colon and the percent signs of
+    escapes, so that whatever is joined to it with one of them can be told from it.
+    """
 
-        It holds neither spaces nor quotes, nor any of ``: = ? & # % "``, but for the port's colon and the percent signs
-        of escapes, so that whatever is joined to it with one of them can be told from it.
-        """
-        return f"{self.host}/{encoded_path(self.path)}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{self.host}/{encoded_path(self.path)}")
 
     @property
     def directory_name(self) -> str:
@@ -112,6 +115,7 @@ class RepositoryPath:
     written: str = field(default="", compare=False)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def parse_path(raw_path: bytes) -> RepositoryPath:
     """Parse the raw path of a request, as it came, without its query.
 

@@ -15,10 +15,9 @@ class State(Enum):
     READY = "ready"
     FETCHING = "fetching"
 
-    @property
-    def serves(self) -> bool:
-        """Whether requests may be answered from the mirror."""
-        return self in (State.READY, State.FETCHING)
+
+SERVING = frozenset({State.READY, State.FETCHING})
+"""The states in which requests may be answered from the mirror."""
 
 
 class Event(Enum):

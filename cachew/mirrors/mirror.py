@@ -25,7 +25,7 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.mirrors.listings import Listings, OwnListing
-from cachew.mirrors.machine import Event, State, step
+from cachew.mirrors.machine import SERVING, Event, State, step
 from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.making import Made, Making, Seed
 from cachew.mirrors.record import RECORD, Record, read
@@ -159,7 +159,7 @@ class Mirror:
     @property
     def ready(self) -> bool:
         """Whether requests may be answered from it."""
-        sound = self.state.serves and not self.verification.in_doubt
+        sound = self.state in SERVING and not self.verification.in_doubt
         return sound and not self._ended and self._standing.is_current(self.instance)
 
     @property

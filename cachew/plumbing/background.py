@@ -1,13 +1,37 @@
-"""Work that nobody waits for: started, followed to its end, and ended at shutdown."""
+"""Work that nobody waits for: started, followed to its end, and ended at shutdown.
 
+Its failures are told once: the world's in one line, our own with a traceback.
+"""
+
+import sqlite3
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cachew.plumbing.failurelog import log_failure
+from cachew.plumbing.errors import CachewError
+
+_OF_THE_WORLD = (CachewError, OSError, TimedOut, sqlite3.Error)
+"""Disks that are full, read-only or gone, upstreams and stores in trouble, time limits."""
+
+
+def log_failure(log: Logger, subject: str, failure: Failure, **fields: Any) -> None:
+    """Log that something failed; work that was broken off has not.
+
+    :param log: whose log.
+    :param subject: what failed, with the ``fields`` in braces, e.g. ``snapshot of {repository}``.
+    """
+    if failure.check(CancelledError):
+        return
+    if failure.check(*_OF_THE_WORLD):
+        log.warn(
+            f"{subject} failed: {{error}}", error=failure.getErrorMessage() or type(failure.value).__name__, **fields
+        )
+    else:
+        log.failure(f"{subject} failed", failure=failure, **fields)
 
 
 class Background:

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from cachew.plumbing.failurelog import log_failure
+from cachew.plumbing.background import log_failure
 
 
 class Periodic(Service):

@@ -1,10 +1,11 @@
-"""What has been made of large values, for as long as these values are the ones in use."""
+"""Bounded memories: of what is true for a while, and of what has been made of large values while they are in use."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 from weakref import ref
 
+K = TypeVar("K")
 V = TypeVar("V")
 
 
@@ -53,3 +54,48 @@ class Remembered(Generic[V]):
         dropped = self._made.pop(key, None)
         if dropped is not None:
             self._weight -= self._weigh(dropped[1])
+
+
+class Expiring(Generic[K, V]):
+    """Remembers values until they expire; past its capacity the longest unused goes first.
+
+    :param seconds: the clock.
+    :param capacity: how many are remembered.
+    """
+
+    def __init__(self, *, seconds: Callable[[], float], capacity: int) -> None:
+        self._seconds, self._capacity = seconds, capacity
+        self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, key: K, value: V, ttl: float) -> None:
+        """Remember a value for ``ttl`` seconds."""
+        self._entries.pop(key, None)
+        self._entries[key] = (self._seconds() + ttl, value)
+        self._trim()
+
+    def _trim(self) -> None:
+        now = self._seconds()
+        while self._entries:
+            until, _ = next(iter(self._entries.values()))
+            if until > now and len(self._entries) <= self._capacity:
+                return
+            self._entries.popitem(last=False)
+
+    def get(self, key: K) -> V | None:
+        """Return a value that has not expired."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        until, value = entry
+        if self._seconds() >= until:
+            del self._entries[key]
+            return None
+        self._entries.move_to_end(key)
+        return value
+
+    def forget(self, key: K) -> None:
+        """Drop a value."""
+        self._entries.pop(key, None)

@@ -23,15 +23,12 @@ from cachew.server.runtime import Runtime
 from cachew.server.snapshots import SnapshotParts
 from cachew.server.upstream import UpstreamParts
 from cachew.smarthttp.backend import Backend
-from cachew.smarthttp.clonecount import CloneCount
 from cachew.smarthttp.lfsobjects import LfsObjects
 from cachew.upstream.useragent import NamedAgent
-from cachew.web.access.admission import Admission
-from cachew.web.access.clientcredentials import ClientCredentials
-from cachew.web.access.guard import TrustedNetworkGuard, UpstreamGuard
+from cachew.web.access.guard import ClientCredentials, TrustedNetworkGuard, UpstreamGuard
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.opa import ExternalDecision
-from cachew.web.access.policy import Policy
+from cachew.web.access.policy import Admission, Policy
 from cachew.web.access.tokenfile import TokenFile
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
@@ -42,7 +39,7 @@ from cachew.web.git import GitRoutes, Guard
 from cachew.web.lfs import InstanceOf, LfsRoutes
 from cachew.web.lfsleave import LfsLeave
 from cachew.web.objects import ObjectRoutes
-from cachew.web.packs import Packs
+from cachew.web.packs import CloneCount, Packs
 from cachew.web.passthrough import PassThrough
 from cachew.web.snapshots import SnapshotRoutes
 from cachew.web.status import Operations

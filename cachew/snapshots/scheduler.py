@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cachew.mirrors.identity import Identity
-from cachew.plumbing.failurelog import log_failure
+from cachew.plumbing.background import log_failure
 from cachew.plumbing.framewriter import InThread
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.periodic import Periodic

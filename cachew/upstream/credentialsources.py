@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from cachew.plumbing.errors import CredentialUnavailable, ProcessFailed, TooLarge
 from cachew.plumbing.process import Command, Processes
+from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
-from cachew.upstream.expiring import Expiring
 from cachew.upstream.publicrecord import InThread
 
 ANYONE = "x-access-token"

@@ -29,11 +29,11 @@ from cachew.plumbing.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.streams import read_all
 from cachew.upstream.bodies import response_source
 from cachew.upstream.credentialsources import ANYONE, basic
-from cachew.upstream.expiring import Expiring
 from cachew.upstream.failures import explain
 from cachew.upstream.publicrecord import InThread
 

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError
+from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
-from cachew.upstream.expiring import Expiring
 
 _LOOK_AGAIN = 10.0
 """Seconds after which what nobody had seen to be public is looked for again."""

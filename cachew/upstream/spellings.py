@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.jsonfile import write_json
-from cachew.upstream.expiring import Expiring
+from cachew.plumbing.remembered import Expiring
 from cachew.upstream.publicrecord import InThread
 
 Kind = Literal["git", "lfs"]

@@ -18,8 +18,8 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
 from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused
+from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared, first_of
-from cachew.upstream.expiring import Expiring
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.refusals import ABOUT_RIGHTS
 

@@ -23,7 +23,6 @@ from cachew.http.requests import StreamingRequest
 from cachew.plumbing.errors import BadRequest, MethodNotAllowed, NotFound
 from cachew.plumbing.metrics import Metrics
 from cachew.web.failures import Answer, answer_to
-from cachew.web.outcome import IOutcome, Outcome, outcome_of
 
 Handler = Callable[..., Awaitable[object] | object]
 
@@ -132,7 +131,7 @@ class App(Resource):
             self._admit(request)
         except Exception as error:
             return self._refuse(request, error)
-        if self._decide is None or outcome_of(request).route in _HEALTH:
+        if self._decide is None or request.outcome.route in _HEALTH:
             return self._klein.render(request)
         deciding = Deferred.fromCoroutine(self._render_decided(request, self._decide))
         request.notifyFinish().addErrback(lambda gone: deciding.cancel())
@@ -160,12 +159,13 @@ class App(Resource):
         if self._hsts and self._is_https(request):
             request.setHeader(b"Strict-Transport-Security", b"max-age=%d" % self._hsts)
         first = request.postpath[0].decode("latin-1") if request.postpath else ""
-        outcome = Outcome(route=(first or "root") if first in self._known else "other")
-        request.setComponent(IOutcome, outcome)
+        if first in self._known:
+            request.outcome.route = first or "root"
         began = self._clock.seconds()
-        request.notifyFinish().addBoth(self._ended, request, outcome, began)
+        request.notifyFinish().addBoth(self._ended, request, began)
 
-    def _ended(self, result: object, request: StreamingRequest, outcome: Outcome, began: float) -> None:
+    def _ended(self, result: object, request: StreamingRequest, began: float) -> None:
+        outcome = request.outcome
         complete = not isinstance(result, Failure) or _has_left(request)
         status = str(request.code) if complete else "gone"
         seconds = self._clock.seconds() - began
@@ -210,7 +210,7 @@ class App(Resource):
             self._metrics.failures.labels(type(failure.value).__name__).inc()
         if answer.unexpected:
             self.log.failure("{path} failed", failure=failure, path=loggable_path(request))
-        elif outcome_of(request).route in _HEALTH:
+        elif request.outcome.route in _HEALTH:
             # A probe that is told to wait is no news, however often it asks.
             return
         elif answer.status >= 500 or request.startedWriting:

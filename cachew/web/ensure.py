@@ -11,7 +11,7 @@ from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.refs import valid_name
 from cachew.mirrors.wants import MOST_IDS, Asker, Ensured, Supply
 from cachew.plumbing.errors import BadRequest, Busy, TooMany
-from cachew.web.access.right import Right
+from cachew.web.access.guard import Right
 
 _TRIES = 3
 _LIMIT = 4 * 1024 * 1024

@@ -6,8 +6,7 @@ The server streams bodies, so none of this is done before a handler asks, and ne
 import json
 from urllib.parse import parse_qs
 
-from cachew.http.headertext import text_of
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import StreamingRequest, text_of
 from cachew.plumbing.errors import BadRequest
 
 

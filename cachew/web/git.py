@@ -8,20 +8,19 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cachew.http.bodies import send
-from cachew.http.headertext import text_of
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import StreamingRequest, text_of
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import Forbidden
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource
 from cachew.upstream.remote import Remotes
-from cachew.web.access.right import Right
+from cachew.web.access.guard import Right
 from cachew.web.app import allow_methods
 from cachew.web.ensure import EnsureRefs
 from cachew.web.lfs import LfsRoutes
-from cachew.web.outcome import outcome_of
 from cachew.web.passthrough import PassThrough
+from cachew.web.snapshots import SnapshotRoutes
 from cachew.web.uploadpack import UploadPack
 
 _METHODS: dict[str, tuple[str, ...]] = {
@@ -44,19 +43,6 @@ class Guard(Protocol):
 
         :raise UpstreamRefused: when the upstream does not let this client in.
         """
-
-
-class Artefacts(Protocol):
-    """Answers snapshots, bundles and their lists."""
-
-    async def handle(self, request: StreamingRequest, right: Right, operation: str) -> None:
-        """Answer one request."""
-
-
-class Pushed(Protocol):
-    """Is told that a repository's upstream has changed."""
-
-    def __call__(self, identity: Identity) -> None: ...
 
 
 class GitRoutes:
@@ -84,10 +70,10 @@ class GitRoutes:
         upload_pack: UploadPack,
         passthrough: PassThrough,
         lfs: LfsRoutes,
-        artefacts: Artefacts,
+        artefacts: SnapshotRoutes,
         ensure_refs: EnsureRefs,
         freshness: Freshness,
-        pushed: Pushed,
+        pushed: Callable[[Identity], object],
         used: Callable[[Identity], object] = lambda identity: None,
         is_ours: Callable[[str], bool] = lambda authorization: False,
         grammar: Grammar = CASE_MATTERS,
@@ -112,7 +98,7 @@ class GitRoutes:
         identity, operation = path.identity, path.operation
         self._remotes.of(identity)
         kind = "lfs" if operation.startswith("info/lfs/") else operation
-        outcome_of(request).route = f"git {kind}"
+        request.outcome.route = f"git {kind}"
         allow_methods(request, *_METHODS.get(kind, _READ))
         self._withhold(request)
         self._used(identity)

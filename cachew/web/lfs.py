@@ -25,11 +25,10 @@ from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.headers import media_type
 from cachew.upstream.redirects import same_origin
 from cachew.upstream.remote import Remotes
-from cachew.web.access.clientcredentials import AUTHORIZATION_ALONE, ClientCredentials
+from cachew.web.access.guard import AUTHORIZATION_ALONE, ClientCredentials
 from cachew.web.app import allow_methods
 from cachew.web.lfsleave import LfsLeave
 from cachew.web.origin import origin_of
-from cachew.web.outcome import outcome_of
 from cachew.web.passthrough import PassThrough
 
 GRANT_HEADER = "X-Cachew-Grant"
@@ -192,7 +191,7 @@ class LfsRoutes:
         for name, value in decision.headers.items():
             request.setHeader(name.encode(), value.encode())
         source: Source = BytesSource(b"")
-        outcome_of(request).source = "upstream" if entry is None else "cache"
+        request.outcome.source = "upstream" if entry is None else "cache"
         decision.check()
         if decision.status in (200, 206) and request.method != b"HEAD":
             if entry is not None:

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import Forbidden, UpstreamBusy, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.streams import BytesSource, read_all, read_start
 from cachew.smarthttp.lfsbatch import MEDIA_TYPE, Wanted, allows, asking_for
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
-from cachew.upstream.expiring import Expiring
 from cachew.upstream.headers import of_refusal, retry_after
 from cachew.upstream.remote import Remotes
 

@@ -24,6 +24,7 @@ from cachew.plumbing.errors import CachewError, UpstreamBusy, UpstreamError, Ups
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
 from cachew.plumbing.streams import FileSource, Source, owned, read_start
+from cachew.replicas.tally import Tally
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.packkey import mark, pack_key
@@ -34,8 +35,7 @@ from cachew.upstream.headers import retry_after
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
 from cachew.upstream.useragent import agent_key
-from cachew.web.access.right import Right
-from cachew.web.outcome import outcome_of
+from cachew.web.access.guard import Right
 
 _RESULT = b"application/x-git-upload-pack-result"
 _REQUEST = b"application/x-git-upload-pack-request"
@@ -217,7 +217,24 @@ class Packs:
         with owned(source):
             origin = producer if response.origin in ("produced", "direct") else "packcache"
             self._metrics.served.labels(origin).inc()
-            outcome_of(request).source = origin
+            request.outcome.source = origin
             request.setHeader(b"Content-Type", _RESULT)
             request.setHeader(b"Cache-Control", b"no-cache, max-age=0, must-revalidate")
         await send(request, source, length=length)
+
+
+class CloneCount:
+    """Counts clones that were served.
+
+    :param metrics: what this server counts.
+    :param tally: what all replicas count together.
+    """
+
+    def __init__(self, *, metrics: Metrics, tally: Tally) -> None:
+        self._metrics = metrics
+        self._tally = tally
+
+    def note(self, identity: Identity) -> None:
+        """Count a clone of a repository."""
+        self._metrics.clones.labels(identity.name).inc()
+        self._tally.note(identity.name)

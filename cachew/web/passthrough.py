@@ -22,9 +22,7 @@ from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
 from cachew.upstream.useragent import agent_key
-from cachew.web.access.clientcredentials import AUTHORIZATION_ALONE, ClientCredentials
-from cachew.web.access.right import Right
-from cachew.web.outcome import outcome_of
+from cachew.web.access.guard import AUTHORIZATION_ALONE, ClientCredentials, Right
 
 _RELAYED = ("accept", "content-type", "git-protocol", "user-agent")
 
@@ -107,7 +105,7 @@ class PassThrough:
         :return: the upstream's status.
         :raise UpstreamError: when there is no response.
         """
-        outcome_of(request).source = "upstream"
+        request.outcome.source = "upstream"
         response = await self._client.forward(
             request.method,
             f"{self._remotes.of(identity).url}/{operation}",
@@ -131,7 +129,7 @@ class PassThrough:
 
         :raise UpstreamError: when there is no response.
         """
-        outcome_of(request).source = "upstream"
+        request.outcome.source = "upstream"
         share = await self._follow(question)
         with owned(share.source):
             _begin(request, share.production.status, share.production.headers)

@@ -37,10 +37,9 @@ from cachew.snapshots.mirror import FindMirror, Mirror, ReadyMirror
 from cachew.snapshots.production import Production, with_its_mirror
 from cachew.snapshots.store import ARCHIVE_TYPE, COMMIT_HEADER, Snapshots
 from cachew.snapshots.variants import LFS, Variant, check_branch, from_query
-from cachew.web.access.right import Right
+from cachew.web.access.guard import Right
 from cachew.web.app import allow_methods
 from cachew.web.origin import origin_of
-from cachew.web.outcome import outcome_of
 
 BUNDLE_URL_HEADER = "X-Cachew-Bundle-Url"
 HEAD_HEADER = "X-Cachew-Head"
@@ -112,7 +111,7 @@ class SnapshotRoutes:
             raise UnknownPath("no such operation on a repository")
         headers = request.responseHeaders.copy()
         for _ in range(_TRIES):
-            outcome_of(request).source = "cache"
+            request.outcome.source = "cache"
             try:
                 await answer(request, right)
                 return
@@ -265,7 +264,7 @@ class SnapshotRoutes:
 
     async def _make(self, request: StreamingRequest, right: Right, instance: Instance, variant: Variant) -> None:
         """Send what is being made while it is made."""
-        outcome_of(request).source = "made"
+        request.outcome.source = "made"
         try:
             production, source = await with_its_mirror(lambda: self._snapshots.produce(instance, variant), _begun)
         except SpoolFailed:

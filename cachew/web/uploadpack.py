@@ -39,8 +39,7 @@ from cachew.smarthttp.request import (
 )
 from cachew.smarthttp.routing import Route, Situation, decide
 from cachew.upstream.listing import Listing
-from cachew.web.access.right import Right
-from cachew.web.outcome import outcome_of
+from cachew.web.access.guard import Right
 from cachew.web.packs import MirrorRefused, Packs
 from cachew.web.passthrough import PassThrough, question_of
 from cachew.web.rendering import Renderings
@@ -297,7 +296,7 @@ class UploadPack:
 
     async def _memory(self, request: StreamingRequest, content_type: bytes, body: bytes) -> None:
         self._metrics.served.labels("memory").inc()
-        outcome_of(request).source = "memory"
+        request.outcome.source = "memory"
         request.setHeader(b"Content-Type", content_type)
         request.setHeader(b"Cache-Control", b"no-cache, max-age=0, must-revalidate")
         await send(request, BytesSource(body), length=len(body))

@@ -28,6 +28,7 @@ from tests.functional.upstream import Upstream
 LIMITS = {"ls-refs": 24, "kept pack": 28, "cached snapshot": 32, "push": 32}
 """The most modules that each journey may pass."""
 
+_WALKS = 3
 _REPOSITORY = "org/repo"
 _PUSHER = basic("user", "password")
 _ROOT = str(Path(__file__).resolve().parents[2] / "cachew")
@@ -66,6 +67,14 @@ class Journey:
             sys.setprofile(None)
 
 
+def what_all_passed(walked: Sequence[Journey]) -> Journey:
+    """Return one journey of several alike: timers that happened to ring beside a request are in one of them only."""
+    found = Journey(walked[0].name)
+    found.modules = [name for name in walked[0].modules if all(name in journey.modules for journey in walked)]
+    found.moves = min(journey.moves for journey in walked)
+    return found
+
+
 class Walks:
     """Sends requests to a server and notes what they pass.
 
@@ -78,16 +87,19 @@ class Walks:
         self._commit = commit
 
     async def walk(self, name: str, ask: Callable[[], object]) -> Journey:
-        """Ask once so that everything is warm, then once more, noting what is passed.
+        """Ask once so that everything is warm, then a few times more, noting what is passed each time.
 
         :param ask: asks and waits for the end of the answer; it runs in a thread.
         """
-        journey = Journey(name)
         await deferToThread(ask)
-        await self._cachew.quiet()
-        with journey.under_way():
-            await deferToThread(ask)
-        return journey
+        walked = []
+        for _ in range(_WALKS):
+            await self._cachew.quiet()
+            journey = Journey(name)
+            with journey.under_way():
+                await deferToThread(ask)
+            walked.append(journey)
+        return what_all_passed(walked)
 
     def ls_refs(self) -> None:
         """List the branches, protocol v2."""
@@ -122,12 +134,15 @@ class Walks:
 
 
 async def _pushed(git: Git, cachew: Cachew, clone: Path) -> Journey:
-    journey = Journey("push")
-    await git.run("commit", "--allow-empty", "-m", "one more", cwd=clone)
-    with journey.under_way():
-        await git.run("push", "origin", "HEAD", cwd=clone)
-    await cachew.quiet()
-    return journey
+    walked = []
+    for _ in range(_WALKS):
+        journey = Journey("push")
+        await git.run("commit", "--allow-empty", "-m", "one more", cwd=clone)
+        with journey.under_way():
+            await git.run("push", "origin", "HEAD", cwd=clone)
+        await cachew.quiet()
+        walked.append(journey)
+    return what_all_passed(walked)
 
 
 async def _journeys(reactor: Any, place: Path) -> list[Journey]:

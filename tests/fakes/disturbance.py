@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from cachew.http.collecting import Body, HeldBody
+from cachew.http.requests import Outcome
 from cachew.plumbing.errors import ProcessFailed, SpoolFailed, StorageUnavailable, UpstreamTimeout
 from cachew.plumbing.streams import read_all
 
@@ -231,6 +232,7 @@ class FakeRequest:
         self.sentLength = 0
         self.written: list[bytes] = []
         self.producer: Any = None
+        self.outcome = Outcome()
         self.raw_path, self.raw_query = b"/git/git.example/org/repo/git-upload-pack", b""
         self.args: dict[bytes, list[bytes]] = {}
         self._gone: list[Deferred[None]] = []

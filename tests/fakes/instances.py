@@ -6,7 +6,7 @@ from typing import Any
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.upstream.listing import Listing
-from cachew.web.access.right import Right
+from cachew.web.access.guard import Right
 
 
 def only(identity: Identity) -> Instance:

@@ -16,7 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from cachew.http.filesender import FileSender
-from cachew.http.framing import framing_for
+from cachew.http.incoming import framing_for
 from cachew.http.limits import Limits
 from cachew.http.requests import StreamingRequest
 from cachew.http.site import StreamingSite, make_site

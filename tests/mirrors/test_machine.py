@@ -2,7 +2,7 @@
 
 import pytest
 
-from cachew.mirrors.machine import Event, ImpossibleTransition, State, step
+from cachew.mirrors.machine import SERVING, Event, ImpossibleTransition, State, step
 
 
 def after(*events: Event) -> State:
@@ -23,7 +23,7 @@ def test_lives() -> None:
 
 def test_only_whole_mirrors_serve() -> None:
     """A mirror serves while it is ready or fetching, and never else."""
-    assert {state for state in State if state.serves} == {State.READY, State.FETCHING}
+    assert {State.READY, State.FETCHING} == SERVING
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from cachew.http.site import make_site
 from cachew.plumbing.errors import Forbidden, MethodNotAllowed, UpstreamTimeout
 from cachew.plumbing.metrics import Metrics
 from cachew.web.app import App, allow_methods, route_path
-from cachew.web.outcome import outcome_of
 from tests.web.adminfront import Wire
 
 
@@ -32,7 +31,7 @@ class Things:
 
     async def fine(self, request: Any) -> bytes:
         allow_methods(request, "GET")
-        outcome_of(request).source = "memory"
+        request.outcome.source = "memory"
         return b"fine"
 
     async def fail(self, request: Any, name: str) -> bytes:
@@ -62,7 +61,7 @@ class OtherThings:
 
 
 async def git(request: Any) -> bytes:
-    outcome_of(request).route = "git refs"
+    request.outcome.route = "git refs"
     return b"git " + bytes(request.uri)
 
 

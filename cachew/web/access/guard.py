@@ -1,16 +1,145 @@
 """The guard in front of every route of a repository: who may read it, and with whose credential its upstream is asked.
 
+Which headers are a credential is known by host; this server's own cookie is none.
+
 The server's own credential is looked up where the upstream is asked, see :mod:`cachew.upstream.presented_credential`.
 """
 
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import StreamingRequest, text_of
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.background import Background
+from cachew.plumbing.errors import Superseded
+from cachew.upstream.clientcredential import credential_of
 from cachew.upstream.verdicts import Verdicts
-from cachew.web.access.clientcredentials import AUTHORIZATION_ALONE, ClientCredentials
-from cachew.web.access.right import Present, Right
+from cachew.web.access.login import COOKIE
+
+
+class Present(Protocol):
+    """Knows which instance each repository is of now; see :class:`cachew.mirrors.instances.Instances`."""
+
+    async def look(self, identity: Identity) -> None:
+        """See what the other replicas know of a repository that is asked for."""
+
+    def readable(self, identity: Identity) -> Instance | None:
+        """Return the instance of which somebody who may read may have what is kept."""
+
+    def readable_to_all(self, identity: Identity) -> Instance | None:
+        """Return the same where nobody is asked who may read."""
+
+    def is_current(self, instance: Instance) -> bool:
+        """Whether an instance is the present one of its repository."""
+
+    def era(self, identity: Identity) -> int:
+        """Return the number of the present era of a repository."""
+
+    async def settled(self, identity: Identity, seconds: float) -> None:
+        """Wait until it is no longer in doubt whether a repository is the same."""
+
+
+@dataclass(frozen=True)
+class Right:
+    """What a request may read: one instance of a repository, or only what its upstream answers.
+
+    It is looked at anew whenever a request has waited for something: the repository may have become another one
+    meanwhile, or it may be in doubt whether it has.
+
+    :param identity: the repository.
+    :param instance: of which the request may have what is kept; None when only the upstream may answer it.
+    :param authorization: what of the client's own the upstream may be shown, None for nothing.
+    :param era: in which it was given.
+    :param present: knows the present instance.
+    :param give: gives it anew.
+    """
+
+    identity: Identity
+    instance: Instance | None
+    authorization: str | None = field(repr=False)
+    era: int
+    present: Present
+    give: Callable[[], Awaitable["Right"]] = field(repr=False)
+
+    def covers(self, mirror: Mirror) -> bool:
+        """Whether the request may be answered from a mirror."""
+        return self.instance is not None and mirror.ready and mirror.instance == self.instance
+
+    def require(self, instance: Instance) -> None:
+        """See that what is about to be sent is not of an instance that has ended while the request waited.
+
+        :raise Superseded: when it is.
+        """
+        if not self.present.is_current(instance):
+            raise Superseded(f"{self.identity.name} has become another repository")
+
+    async def renewed(self) -> "Right":
+        """Return the right as it is now.
+
+        :raise UpstreamRefused: when the upstream does not let this client in any more.
+        :raise UpstreamError: when it can't be asked.
+        """
+        same = self.present.era(self.identity) == self.era
+        return self if same and self.instance is not None else await self.give()
+
+    async def settled(self, seconds: float) -> "Right":
+        """Return the right once it is no longer in doubt whether the repository is the same, if that takes no longer.
+
+        :raise UpstreamRefused: when the upstream does not let this client in any more.
+        :raise UpstreamError: when it can't be asked.
+        """
+        if self.instance is not None:
+            return self
+        await self.present.settled(self.identity, seconds)
+        return await self.renewed()
+
+
+class ClientCredentials:
+    """Knows by host which headers of a request are its client's credential.
+
+    :param names: host, as in identities, to the headers that are credentials there besides ``Authorization``.
+    """
+
+    def __init__(self, names: Mapping[str, Collection[str]]) -> None:
+        self._names = {host: frozenset(name.lower() for name in named) for host, named in names.items()}
+
+    def at(self, host: str) -> frozenset[str]:
+        """Return their lower-case names for a host."""
+        return self._names.get(host, frozenset())
+
+    def all_names(self) -> frozenset[str]:
+        """Return their lower-case names for any host."""
+        return frozenset().union(*self._names.values())
+
+    def of(self, request: StreamingRequest, host: str) -> str | None:
+        """Return a request's credential at a host, None when it shows none.
+
+        :raise BadRequest: when it is no text.
+        """
+        return credential_of(lambda name: shown(request, name), self.at(host))
+
+
+def shown(request: StreamingRequest, name: str) -> str | None:
+    """Return the text of one header of a request without what is this server's own, None when there is none.
+
+    :raise BadRequest: when it is no text.
+    """
+    values = request.requestHeaders.getRawHeaders(name.encode("ascii"))
+    text = text_of(name, values) if values else None
+    return _others_cookies(text) if text and name == "cookie" else text
+
+
+def _others_cookies(text: str) -> str | None:
+    pairs = [pair.strip() for pair in text.split(";")]
+    return "; ".join(pair for pair in pairs if pair and pair.partition("=")[0].strip() != COOKIE) or None
+
+
+AUTHORIZATION_ALONE = ClientCredentials({})
+"""Where no host has credentials of its own kind."""
 
 
 class UpstreamGuard:

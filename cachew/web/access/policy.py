@@ -1,16 +1,23 @@
 """Applies the operator's rules to requests, and finds out who the client is.
 
-Behind a reverse proxy that is told by the proxy, and believed only of the proxies that are listed.
+Behind a reverse proxy that is told by the proxy, and believed only of the proxies that are listed. A reverse proxy, a
+tunnel or a load balancer on this machine makes every client look like a loopback one. Each of them leaves some trace in
+the request; whoever removes all of them must not have ``trust-loopback`` set.
+
+Nothing is asked of a route before the rules, and an external decision where there is one, let the request in. The
+object API is the administrator's; the admin pages look after themselves.
 """
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from ipaddress import IPv6Address, ip_address
 
 from cachew.config.rules import Address, Asked, Network, Rule, decide, is_bearer, lets_in_without_token
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import CASE_MATTERS, Grammar
 from cachew.plumbing.errors import BadRequest, Forbidden
-from cachew.web.access.proxied import came_through_proxy
+from cachew.web.access.login import AdminAccess
+from cachew.web.access.opa import ExternalDecision
 from cachew.web.app import route_path
 
 
@@ -114,3 +121,70 @@ def _parse(text: str) -> Address | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+_MARKS = frozenset({
+    "via", "forwarded", "front-end-https", "client-ip", "true-client-ip", "incap-client-ip", "remote-addr", "cdn-loop",
+    "surrogate-capability", "max-forwards", "ssl-client-cert", "x-accel-mapping", "x-arr-log-id", "x-arr-ssl",
+    "x-azure-fdid", "x-azure-ref", "x-backend-server", "x-client-cert", "x-client-ip", "x-client-verify", "x-host",
+    "x-iinfo", "x-nginx-proxy", "x-original-host", "x-original-remote-addr", "x-original-uri", "x-original-url",
+    "x-real-ip", "x-remote-addr", "x-remote-ip", "x-remote-user", "x-request-start", "x-rewrite-url", "x-scheme",
+    "x-sendfile-type", "x-ssl-client-verify", "x-url-scheme", "x-varnish",
+})  # fmt: skip
+_FAMILIES = (
+    "akamai-", "cdn-", "cf-", "fastly-", "fly-", "ngrok-", "proxy-", "tailscale-", "x-akamai-", "x-amz-cf-", "x-amzn-",
+    "x-auth-request-", "x-bluecoat-", "x-cloud-trace-", "x-envoy-", "x-forwarded", "x-goog-", "x-haproxy-", "x-nf-",
+    "x-proxy", "x-squid-", "x-tailscale-", "x-traefik-", "x-vercel-", "x-zscaler-",
+)  # fmt: skip
+_ADDRESS = re.compile(r"forwarded|(client|connecting|user|cluster|remote|source|peer|socket)-?(ip|addr|address)(v6)?$")
+
+
+def came_through_proxy(names: Iterable[str]) -> bool:
+    """Say whether a request's headers tell of a proxy.
+
+    :param names: the headers' names, in any case and spelling; one counts though its value is empty.
+    """
+    return any(map(_tells, names))
+
+
+def _tells(name: str) -> bool:
+    name = name.lower().replace("_", "-")
+    return name in _MARKS or name.startswith(_FAMILIES) or _ADDRESS.search(name) is not None
+
+
+class Admission:
+    """Applies what the operator has laid down for all routes.
+
+    :param policy: the rules.
+    :param access: who may administer.
+    :param external: an external decision, None where there is none.
+    """
+
+    def __init__(self, *, policy: Policy, access: AdminAccess, external: ExternalDecision | None = None) -> None:
+        self._policy = policy
+        self._access = access
+        self._external = external
+
+    def admit(self, request: StreamingRequest) -> None:
+        """Apply the rules.
+
+        :raise Forbidden: when they don't let it in.
+        :raise Unauthorized: when they would, with a token.
+        """
+        self._policy.admit(request)
+        path = route_path(request)
+        if path == "/api" or path.startswith("/api/"):
+            self._access.require(request)
+
+    async def decide(self, request: StreamingRequest) -> None:
+        """Ask for the external decision, if there is one to ask for.
+
+        :raise Forbidden: when it is against it.
+        """
+        if self._external is not None:
+            await self._external.require(self._policy.asked(request), _peer_of(request))
+
+
+def _peer_of(request: StreamingRequest) -> str:
+    address = request.getClientAddress()
+    return f"{request.remote_address}:{getattr(address, 'port', 0)}"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cachew.http.framing import ChunkedFraming, Framing, framing_for
+from cachew.http.incoming import ChunkedFraming, Framing, framing_for
 from cachew.plumbing.errors import BadRequest
 
 

@@ -1,8 +1,20 @@
-"""Alarms ring once, and a stall is told from slowness."""
+"""What bounds a connection: the count of connections, and the timers of each."""
 
 from twisted.internet.task import Clock
 
-from cachew.http.alarms import Alarm, StallWatch
+from cachew.http.limits import Limits
+from cachew.http.outgoing import Alarm, StallWatch
+from cachew.http.site import Census
+
+
+def test_census() -> None:
+    """One address can't take all places, and a place that is left can be taken again."""
+    census = Census(Limits(connections=3, connections_per_address=2))
+    assert [census.admit("a"), census.admit("a"), census.admit("a")] == [True, True, False]
+    assert [census.admit("b"), census.admit("c")] == [True, False]
+    census.leave("a")
+    assert census.admit("c")
+    assert census.total == 3
 
 
 def test_alarm_is_moved() -> None:
