@@ -95,7 +95,7 @@ class Upstream(Section):
 
 
 class ProxySettings(Section):
-    """The proxy through which upstreams are reached, from here as from git and git-lfs. Without url the environment's
+    """The proxy through which upstreams are reached, by the server as by its git. Without url the environment's
     https_proxy and no_proxy count. Loopback is always reached directly."""
 
     url: HttpUrl | None = key(None, "The proxy's URL, without a password.", example='"http://proxy.example:3128"')

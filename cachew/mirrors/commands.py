@@ -228,8 +228,6 @@ class GitCommands:
             "pack.writeBitmapLookupTable": "true",
             "repack.writeBitmaps": "true",
             "core.multiPackIndex": "true",
-            # git-lfs would write it there, and nobody but the server is to write to a mirror.
-            "lfs.repositoryformatversion": "0",
         }
         return stored | {f"fetch.fsck.{name}": "warn" for name in KINDS}
 

@@ -75,7 +75,7 @@ def compose(runtime: Runtime) -> Parts:
     )
     snapshots = make_snapshots(
         runtime,
-        remotes=upstream.remotes,
+        upstream=upstream,
         commands=commands,
         making=places.making,
         store=store,

@@ -17,6 +17,7 @@ from cachew.server.cache import StoreParts
 from cachew.server.mirrors import MirrorParts
 from cachew.server.places import making_slots
 from cachew.server.runtime import Runtime
+from cachew.server.upstream import UpstreamParts
 from cachew.snapshots.archive import Archiver
 from cachew.snapshots.bundle import Bundles
 from cachew.snapshots.bundlestore import BundleStore
@@ -31,7 +32,7 @@ from cachew.snapshots.store import SnapshotMaker, Snapshots
 from cachew.snapshots.upkeep import Upkeep
 from cachew.snapshots.variants import LFS, MIRROR, SNAPSHOT
 from cachew.snapshots.withdrawal import Withdrawal
-from cachew.upstream.remote import Remotes
+from cachew.upstream.lfsdownloads import LfsDownloads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def make_seeder(runtime: Runtime, *, store: StoreParts, check: MirrorCheck) -> S
 def make_snapshots(
     runtime: Runtime,
     *,
-    remotes: Remotes,
+    upstream: UpstreamParts,
     commands: GitCommands,
     making: Slots,
     store: StoreParts,
@@ -86,7 +87,7 @@ def make_snapshots(
         timeout=runtime.settings.git.snapshot_timeout,
         estimates=estimates,
     )
-    archives = _archives(runtime, remotes, commands, store, mirrors, productions, check)
+    archives = _archives(runtime, upstream, commands, store, mirrors, productions, check)
     bundles = Bundles(
         cache=store.cache,
         productions=productions,
@@ -134,7 +135,7 @@ def _sizes(mirrors: Mirrors) -> Callable[[str], int]:
 
 def _archives(
     runtime: Runtime,
-    remotes: Remotes,
+    upstream: UpstreamParts,
     commands: GitCommands,
     store: StoreParts,
     mirrors: MirrorParts,
@@ -159,7 +160,10 @@ def _archives(
                 processes=runtime.processes,
                 commands=commands,
                 threads=runtime.threads,
-                credentials=lambda mirror: remotes.of(mirror.identity).git_environment(),
+                downloads=LfsDownloads(
+                    client=upstream.client, remotes=upstream.remotes, now=runtime.environment.wall_clock
+                ),
+                clock=runtime.reactor,
                 timeout=git.lfs_timeout,
             ),
         },

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 
 from cachew.plumbing.errors import Forbidden, Unauthorized
-from cachew.smarthttp.lfsbatch import Wanted
+from cachew.upstream.lfsbatch import Wanted
 
 _LONGEST = 7 * 1024
 _CONTEXT = b"cachew: one download of one LFS object\0"

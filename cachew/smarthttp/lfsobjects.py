@@ -5,7 +5,6 @@ and an upstream that anybody can set up must not open what another has closed. N
 ever leaves here as a whole: the end of a download is held back until all of it has been verified.
 """
 
-import hashlib
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,8 +28,9 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.production import Followed, Production
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import Source, owned
-from cachew.smarthttp.lfsbatch import Wanted
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
+from cachew.upstream.lfsbatch import Wanted
+from cachew.upstream.lfscontent import Verified
 
 NAMESPACE = "lfs"
 """The namespace of the cache in which LFS objects lie."""
@@ -204,7 +204,7 @@ class LfsObjects:
         response = await self._client.download(order.href, order.headers, home=order.home)
         if response.length not in (None, order.wanted.size):
             response.source.close()
-            raise UpstreamUnreachable(response.url, f"has {response.length} bytes for {_named(order.wanted)}")
+            raise UpstreamUnreachable(response.url, f"has {response.length} bytes for {order.wanted}")
         return response
 
     def _log_failure(self, key: str, error: BaseException) -> None:
@@ -213,45 +213,3 @@ class LfsObjects:
         if not isinstance(error, CachewError | OSError):
             raise error
         self.log.warn("LFS object {key} is not kept: {error}", key=key, error=str(error))
-
-
-class Verified:
-    """A source that ends only when all of it was what it should be.
-
-    :param source: gives the bytes.
-    :param wanted: what they have to be.
-    :param name: where they come from, for messages.
-    """
-
-    def __init__(self, source: Source, wanted: Wanted, name: str) -> None:
-        self._source = source
-        self._wanted = wanted
-        self._name = name
-        self._digest, self._size = hashlib.sha256(), 0
-        self._held = b""
-
-    async def read(self, size: int) -> bytes:
-        """Return the next bytes.
-
-        :raise CorruptObject: instead of the last ones, when they are not what they should be.
-        """
-        while piece := await self._source.read(size):
-            self._digest.update(piece)
-            self._size += len(piece)
-            if self._size > self._wanted.size:
-                raise CorruptObject(f"{self._name} sent more than {_named(self._wanted)}")
-            held, self._held = self._held, piece
-            if held:
-                return held
-        if (self._size, self._digest.hexdigest()) != (self._wanted.size, self._wanted.oid):
-            raise CorruptObject(f"{self._name} sent something else than {_named(self._wanted)}")
-        held, self._held = self._held, b""
-        return held
-
-    def close(self) -> None:
-        """Give the rest up."""
-        self._source.close()
-
-
-def _named(wanted: Wanted) -> str:
-    return f"LFS object {wanted.oid} of {wanted.size} bytes"

@@ -1,18 +1,20 @@
 """Makes LFS snapshots: the LFS objects that HEAD's files point to, and no others.
 
-Objects are fetched by git-lfs into a store beside the mirror, which spares those that were there before. What it
-brought is believed only after its SHA-256 was computed. It runs in a repository of its own that borrows the mirror's
-objects, because it writes into the configuration how a server wants to be logged in to.
+Objects are downloaded into a store in the mirror, which spares those that were there before. What is in it is believed
+only after its SHA-256 was computed. What the repository's own ``.lfsconfig`` says has no say here.
 """
 
 import hashlib
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
+from typing import NoReturn
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from cachew.mirrors.commands import GitCommands
 from cachew.plumbing import tarzst
-from cachew.plumbing.errors import CorruptObject, NotFound
+from cachew.plumbing.errors import CorruptObject, NotFound, UpstreamTimeout
 from cachew.plumbing.framewriter import FrameWriter, InThread
 from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.streams import PIECE, BytesSource, Source
@@ -22,22 +24,23 @@ from cachew.snapshots.pointers import BatchScanner, Pointer, TreeScanner
 from cachew.snapshots.production import Begin
 from cachew.snapshots.store import ARCHIVE_TYPE, COMMIT_HEADER
 from cachew.snapshots.variants import Variant
+from cachew.upstream.lfsbatch import Wanted
+from cachew.upstream.lfsdownloads import Keep, LfsDownloads
 
 STORE = "lfs"
 """The directory in a mirror where its LFS objects are."""
 
-Credentials = Callable[[Mirror], Awaitable[Mapping[str, str]]]
-"""Gives what git's environment needs so that it may read a repository's upstream, and nothing else."""
+_ASIDE = "incoming-"
 
 
 class LfsMaker:
     """Makes archives of the kind ``lfs-snapshot``.
 
-    :param processes: runs git and git-lfs.
-    :param commands: makes their argv and environment.
+    :param processes: runs git.
+    :param commands: makes its argv and environment.
     :param threads: where objects are verified and compressed.
-    :param credentials: for the upstream.
-    :param timeout: seconds that fetching may take.
+    :param downloads: brings objects.
+    :param clock: ends a fetching that takes longer than ``timeout`` seconds.
     """
 
     def __init__(
@@ -46,19 +49,21 @@ class LfsMaker:
         processes: Processes,
         commands: GitCommands,
         threads: InThread,
-        credentials: Credentials,
+        downloads: LfsDownloads,
+        clock: IReactorTime,
         timeout: float = 1800.0,
     ) -> None:
         self._processes = processes
         self._commands = commands
         self._threads = threads
-        self._credentials, self._timeout = credentials, timeout
+        self._downloads = downloads
+        self._clock, self._timeout = clock, timeout
 
     async def __call__(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
         """Make one.
 
         :raise NotFound: when HEAD has no LFS objects.
-        :raise ProcessFailed: when they can't be fetched.
+        :raise UpstreamError: when they aren't to be had.
         :raise CorruptObject: when one isn't what its pointer says.
         """
         commit = mirror.head_commit
@@ -66,10 +71,7 @@ class LfsMaker:
         if commit is None or not pointers:
             raise NotFound(f"{mirror.identity.name} has no LFS objects")
         store = mirror.directory / STORE
-        if await self._threads(_any_missing, store, pointers):
-            borrowing = directory / "borrowing.git"
-            await self._threads(_borrow, mirror.directory, borrowing, commit)
-            await self._fetch(mirror, borrowing, store, commit)
+        await self._fetch(mirror, store, pointers)
         await self._threads(_link_verified, store, directory / STORE, pointers)
         sink = await begin({"Content-Type": ARCHIVE_TYPE, COMMIT_HEADER: commit})
         writer = FrameWriter(sink=sink, threads=self._threads)
@@ -91,20 +93,37 @@ class LfsMaker:
             found.update(batch.feed(piece))
         return sorted(found)
 
-    async def _fetch(self, mirror: Mirror, borrowing: Path, store: Path, commit: str) -> None:
-        # What the repository's own .lfsconfig says about addresses and errors has no say here.
-        settings = {
-            "lfs.url": f"{mirror.upstream_url.rstrip('/').removesuffix('.git')}.git/info/lfs",
-            "lfs.storage": str(store),
-            "lfs.basictransfersonly": "true",
-            "lfs.skipdownloaderrors": "false",
-            "lfs.locksverify": "false",
-        }
-        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        words = (*options, "lfs", "fetch", "--include=", "--exclude=", "origin", commit)
-        extra = await self._credentials(mirror)
-        command = self._commands.git(borrowing, *words, extra=extra)
-        await self._processes.run(command, timeout=self._timeout)
+    async def _fetch(self, mirror: Mirror, store: Path, pointers: Iterable[Pointer]) -> None:
+        missing = await self._threads(_missing, store, pointers)
+        if not missing:
+            return
+        paths = {Wanted(pointer.oid, pointer.size): store / pointer.path for pointer in missing}
+        work = Deferred.fromCoroutine(self._downloads.fetch(mirror.identity, list(paths), _keep_at(paths)))
+        work.addTimeout(self._timeout, self._clock, lambda *_: self._too_slow(mirror))
+        await work
+
+    def _too_slow(self, mirror: Mirror) -> NoReturn:
+        what = f"did not send its LFS objects within {self._timeout:.0f} seconds"
+        raise UpstreamTimeout(mirror.upstream_url, what)
+
+
+def _keep_at(paths: Mapping[Wanted, Path]) -> Keep:
+    """Return what writes objects aside and renames them to their places."""
+
+    async def keep(wanted: Wanted, source: Source) -> None:
+        path = paths[wanted]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f"{_ASIDE}{wanted.oid}")
+        try:
+            with aside.open("wb", buffering=0) as file:
+                while piece := await source.read(PIECE):
+                    file.write(piece)
+            aside.rename(path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+    return keep
 
 
 async def _pieces(processes: Processes, command: Command, stdin: Source | None = None) -> AsyncIterator[bytes]:
@@ -117,18 +136,8 @@ async def _pieces(processes: Processes, command: Command, stdin: Source | None =
         await child.wait()
 
 
-def _borrow(mirror: Path, repository: Path, commit: str) -> None:
-    """Make a repository that has the objects of a mirror and nothing else of it but its configuration (blocking)."""
-    (repository / "objects" / "info").mkdir(parents=True)
-    (repository / "refs").mkdir()
-    (repository / "objects" / "info" / "alternates").write_bytes(os.fsencode(mirror.absolute() / "objects") + b"\n")
-    (repository / "config").write_bytes((mirror / "config").read_bytes())
-    (repository / "HEAD").write_text(f"{commit}\n")
-    packed.copy_cut(mirror, repository)
-
-
-def _any_missing(store: Path, pointers: Iterable[Pointer]) -> bool:
-    return not all((store / pointer.path).is_file() for pointer in pointers)
+def _missing(store: Path, pointers: Iterable[Pointer]) -> list[Pointer]:
+    return [pointer for pointer in pointers if not (store / pointer.path).is_file()]
 
 
 def _link_verified(store: Path, target: Path, pointers: Iterable[Pointer]) -> None:

@@ -201,19 +201,25 @@ class UpstreamClient:
         """
         return may_hold(href, home=home, redirects=self._redirects)
 
-    async def download(self, href: str, headers: Sequence[tuple[bytes, bytes]], *, home: str) -> UpstreamResponse:
+    async def download(
+        self, href: str, headers: Sequence[tuple[bytes, bytes]], *, home: str, credential: str | None = None
+    ) -> UpstreamResponse:
         """Get a whole object from where an upstream says that it is.
 
         :param href: where; :meth:`may_hold` it.
         :param headers: what the upstream says that its storage wants to see.
         :param home: the repository's URL.
+        :param credential: what its upstream is shown of, where that may be seen and its storage wants nothing else.
         :return: a response of status 200.
         :raise UpstreamRefused: when the repository's own place refuses it, or another says that it isn't there.
         :raise UpstreamError: when it isn't to be had otherwise.
         """
+        if http.first(headers, b"authorization") is not None:
+            credential = None
         response, final = await self._exchange.download(
             href,
             [*http.for_storage(headers), _AS_IT_IS],
+            self._redirects.shown(credential, home, href),
             seconds=self._timeouts.first_byte,
             follow=lambda url, to: follow_storage(current=url, location=to, home=home, redirects=self._redirects),
         )

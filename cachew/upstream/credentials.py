@@ -120,16 +120,11 @@ class Credentials:
         if header is None:
             return {}
         count = int((environment or {}).get("GIT_CONFIG_COUNT", "0"))
-        # git-lfs shows what it is given for a repository to all that is below its LFS address, even with the credential
-        # that a batch response names for an object; it is to show ours for batch requests only.
-        lfs = f"{url.rstrip('/').removesuffix('.git')}.git/info/lfs"
-        shown = f"Authorization: {header}"
-        entries = ((url.rstrip("/"), shown), (lfs, ""), (f"{lfs}/objects/batch", shown))
-        added: dict[str, str] = {"GIT_CONFIG_COUNT": str(count + len(entries))}
-        for index, (place, value) in enumerate(entries, count):
-            added[f"GIT_CONFIG_KEY_{index}"] = f"http.{place}.extraHeader"
-            added[f"GIT_CONFIG_VALUE_{index}"] = value
-        return added
+        return {
+            "GIT_CONFIG_COUNT": str(count + 1),
+            f"GIT_CONFIG_KEY_{count}": f"http.{url.rstrip('/')}.extraHeader",
+            f"GIT_CONFIG_VALUE_{count}": f"Authorization: {header}",
+        }
 
 
 def _digest(header: str) -> bytes:

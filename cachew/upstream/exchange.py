@@ -68,10 +68,17 @@ class Exchange:
         raise UpstreamRedirected(split_operation(url)[0], f"redirected more than {MOST} times")
 
     async def download(
-        self, url: str, headers: http.RawHeaders, *, seconds: float, follow: Callable[[str, str], str]
+        self,
+        url: str,
+        headers: http.RawHeaders,
+        credential: str | None = None,
+        *,
+        seconds: float,
+        follow: Callable[[str, str], str],
     ) -> tuple[IResponse, str]:
         """Get something from a storage; headers, which may be credentials, stay with the origin they were for.
 
+        :param credential: what to prove oneself with besides, wherever it may be shown.
         :param seconds: how long each answer is waited for.
         :param follow: judges a redirect of the first URL to the second, returns where it leads, or raises.
         :return: the response and the URL that gave it.
@@ -80,13 +87,15 @@ class Exchange:
         """
         for _ in range(MOST + 1):
             name = name_of(url)
-            response = await self._send(self._agents.pooled, b"GET", url, headers, None, None, seconds, name)
+            shown = [*headers, *headers_of(credential)]
+            response = await self._send(self._agents.pooled, b"GET", url, shown, None, None, seconds, name)
             self._metrics.upstream_requests.labels("lfs-object").inc()
             if response.code not in CODES:
                 return response, url
             self.discard(name, response)
             target = follow(url, (http.first(raw(response.headers), b"location") or b"").decode("latin-1"))
             headers = headers if same_origin(url, target) else []
+            credential = self._redirects.shown(credential, url, target)
             url = target
         raise UpstreamUnreachable(name_of(url), f"redirected more than {MOST} times")
 

@@ -46,7 +46,7 @@ class Proxy:
         return None if known is None else b"Basic " + b64encode(known.encode())
 
     async def url_for_git(self) -> str:
-        """Return its URL with user and password, as curl takes them from the configuration of git and git-lfs.
+        """Return its URL with user and password, as curl takes them from the configuration of git.
 
         :raise CredentialUnavailable: when they can't be had.
         """
@@ -161,14 +161,13 @@ class GitRoutes:
         self._pins = pins
 
     async def git_environment(self, url: str) -> Mapping[str, str]:
-        """Return what to add to a git child's environment, git-lfs included.
+        """Return what to add to a git child's environment.
 
         :raise UpstreamError: when the upstream may not be connected to, or the proxy's credentials can't be had.
         """
         proxy = self._proxies.of(url)
         if proxy is None:
             return await self._pins.git_environment(url)
-        # The objects of git-lfs may lie at other hosts, which are behind the same proxy.
         return {
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": "http.proxy",

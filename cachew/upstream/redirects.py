@@ -67,7 +67,7 @@ class Redirects:
         """Return what of a credential is shown where a redirect has led; it never leaves its origin."""
         if credential is None or not same_origin(source, target):
             return None
-        source, target = split_operation(source)[0], split_operation(target)[0]
+        source, target = (split_operation(url)[0].removesuffix(".git") for url in (source, target))
         return credential if source == target or self.may_see(credential, target) else None
 
 

@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import Protocol
 
 from cachew.plumbing.errors import CredentialUnavailable, UpstreamError, UpstreamRefused, UpstreamUnreachable
-from cachew.upstream.client import UpstreamClient
+from cachew.plumbing.streams import BytesSource, owned
+from cachew.upstream.client import UpstreamClient, UpstreamResponse
+from cachew.upstream.headers import RawHeaders
 from cachew.upstream.listing import Capabilities, Listing
 from cachew.upstream.proxies import Pinned
 
@@ -135,6 +137,37 @@ class Remote:
             raise UpstreamUnreachable(self.url, reason) from refused
         self._base = capabilities.base_url or self.url
         return listing
+
+    async def post(self, operation: str, headers: RawHeaders, question: bytes) -> tuple[UpstreamResponse, str | None]:
+        """Post a question with the server's own credential, which is renewed once when it is refused.
+
+        :param operation: what comes after the repository's URL, without the first slash.
+        :return: the answer, and the credential that it was given to.
+        :raise UpstreamError: when there is none.
+        """
+        own = await self.authorization()
+        answer = await self._post(operation, headers, question, own)
+        if own is None or answer.status not in _ABOUT_CREDENTIALS:
+            return answer, own
+        with owned(answer.source):
+            renewed = await self._credentials.renewed(self.url, own)
+        if renewed is None:
+            return answer, own
+        answer.source.close()
+        return await self._post(operation, headers, question, renewed), renewed
+
+    async def _post(
+        self, operation: str, headers: RawHeaders, question: bytes, credential: str | None
+    ) -> UpstreamResponse:
+        return await self._client.forward(
+            b"POST",
+            f"{self.url}/{operation}",
+            headers,
+            BytesSource(question),
+            len(question),
+            credential=credential,
+            written=".git",
+        )
 
     async def fetch_url(self) -> str:
         """Return the URL that git fetches from, after redirects that were allowed.

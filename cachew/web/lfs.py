@@ -17,12 +17,12 @@ from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import Forbidden, TooLarge, UpstreamUnreachable
 from cachew.plumbing.streams import BytesSource, Source, owned, read_all
-from cachew.smarthttp.lfsbatch import MEDIA_TYPE, Address, Download, Wanted, is_oid, take_over, wanted_in
 from cachew.smarthttp.lfsgrant import Grant, holder_of, seal, unseal
 from cachew.smarthttp.lfsobjects import CONTENT_TYPE, LfsObjects, Order
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.headers import media_type
+from cachew.upstream.lfsbatch import MEDIA_TYPE, Address, Download, Wanted, is_oid, take_over, wanted_in
 from cachew.upstream.redirects import same_origin
 from cachew.upstream.remote import Remotes
 from cachew.web.access.guard import AUTHORIZATION_ALONE, ClientCredentials

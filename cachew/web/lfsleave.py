@@ -9,19 +9,16 @@ import hmac
 from collections.abc import Callable
 
 from cachew.mirrors.identity import Identity
-from cachew.plumbing.errors import Forbidden, UpstreamBusy, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.errors import Forbidden
 from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
-from cachew.plumbing.streams import BytesSource, read_all, read_start
-from cachew.smarthttp.lfsbatch import MEDIA_TYPE, Wanted, allows, asking_for
-from cachew.upstream.client import UpstreamClient, UpstreamResponse
-from cachew.upstream.headers import of_refusal, retry_after
+from cachew.plumbing.streams import BytesSource
+from cachew.upstream.client import UpstreamClient
+from cachew.upstream.lfsbatch import Wanted, allows, asking_for
+from cachew.upstream.lfsdownloads import BATCH, BATCH_HEADERS, answer_to_batch
 from cachew.upstream.remote import Remotes
 
-BATCH = "info/lfs/objects/batch"
 _ANSWER_LIMIT = 64 * 1024
-_REFUSAL_TEXT = 4096
-_HEADERS = ((b"Accept", MEDIA_TYPE.encode()), (b"Content-Type", MEDIA_TYPE.encode()))
 
 
 class LfsLeave:
@@ -79,17 +76,13 @@ class LfsLeave:
         response = await self._client.forward(
             b"POST",
             f"{home}/{BATCH}",
-            _HEADERS,
+            BATCH_HEADERS,
             BytesSource(question),
             len(question),
             credential=credential,
             written=".git",
         )
-        try:
-            await _require_answer(home, response)
-            answer = await read_all(response.source, _ANSWER_LIMIT)
-        finally:
-            response.source.close()
+        answer = await answer_to_batch(home, response, _ANSWER_LIMIT)
         if not allows(answer, wanted, now=self._now()):
             raise Forbidden("the upstream no longer lets this object be downloaded")
 
@@ -97,15 +90,3 @@ class LfsLeave:
         shown = "-" if credential is None else f"+{credential}"
         text = "\0".join((identity.name, instance, shown)).encode("utf-8", "surrogateescape")
         return hmac.digest(self._secret, text, "sha256")
-
-
-async def _require_answer(home: str, response: UpstreamResponse) -> None:
-    status, headers = response.status, response.headers
-    if status == 200:
-        return
-    if status == 429 or status >= 500:
-        raise UpstreamBusy(home, f"answered {status}", status=status, retry_after=retry_after(headers))
-    if status not in (401, 403, 404, 410):
-        raise UpstreamUnreachable(home, f"answered {status} to an LFS batch")
-    words = await read_start(response.source, _REFUSAL_TEXT)
-    raise UpstreamRefused(home, status=status, headers=of_refusal(headers), body=words)

@@ -26,7 +26,8 @@ _CLONE = (
     b"0014command=ls-refs\n00010009peel\n000csymrefs\n0014ref-prefix HEAD\n001bref-prefix refs/heads/\n"
     b"001aref-prefix refs/tags/\n0000"
 )
-_LFS = ("Content-Type: application/vnd.git-lfs+json", "Accept: application/vnd.git-lfs+json")
+_GIT_LFS = "User-Agent: git-lfs/3.3"
+_LFS = (_GIT_LFS, "Content-Type: application/vnd.git-lfs+json", "Accept: application/vnd.git-lfs+json")
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Contents:
             *(Route("listed bundle", "GET", f"bundle-list?bundle={name}") for name in self.bundles),
             Route("lfs snapshot", "GET", "lfs-snapshot.tar.zst"),
             Route("lfs batch", "POST", "info/lfs/objects/batch", _LFS, json.dumps(batch).encode()),
-            Route("lfs object", "GET", f"info/lfs/storage/{self.oid}"),
+            Route("lfs object", "GET", f"info/lfs/storage/{self.oid}", (_GIT_LFS,)),
             Route("ensure-refs", "POST", "ensure-refs", (), json.dumps({"commits": [self.head]}).encode()),
             Route("push refs", "GET", "info/refs?service=git-receive-pack", reads=False),
             Route("push", "POST", "git-receive-pack", (), b"0000", reads=False),

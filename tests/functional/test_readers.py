@@ -166,10 +166,10 @@ async def test_the_table(upstream: Upstream, start: Start, state: str) -> None:
 
 
 def fills_a_mirror(exchange: Exchange) -> bool:
-    """Say whether a request is of git or git-lfs in a mirror: these take compressed packs, nobody else does."""
-    agent = exchange.headers.get("user-agent", "")
+    """Say whether a request fills a mirror: git takes compressed packs there, and clients tell LFS their own name."""
     packs = exchange.kind == "pack" and "gzip" in exchange.headers.get("accept-encoding", "")
-    return agent.startswith("git-lfs/") or (packs and " cachew/" in agent)
+    of_the_server = " cachew/" in exchange.headers.get("user-agent", "")
+    return of_the_server and (packs or exchange.kind in ("lfs", "lfs-object"))
 
 
 def assert_own_credentials(world: World) -> None:

@@ -142,16 +142,19 @@ async def test_lfs_end_to_end(upstream: Upstream, repository: Repository, git: G
         assert (await get(cachew, "lfs-snapshot.tar.zst")).status == 404
         await log.seen("made lfs-snapshot")
     await cachew.quiet()
+    asked = [one for one in upstream.journal.exchanges if one.kind in ("lfs", "lfs-object")]
+    assert [one.headers["user-agent"].partition(" ")[2][:7] for one in asked] == ["cachew/"] * 2
+    assert [one.headers["authorization"] for one in asked] == [SERVER, upstream.lfs.token]
     lfs = await get(cachew, "lfs-snapshot.tar.zst")
     assert lfs.headers["x-cachew-snapshot-commit"] == repository.commit()
     await made_by_asking(cachew, "snapshot.tar.zst")
-    asked = upstream.count("lfs"), upstream.count("lfs-object")
+    counted = upstream.count("lfs"), upstream.count("lfs-object")
     said = await cachew_command(reactor, git, "--url", cachew.url, "git", "restore", "--lfs", URL, "restored")
     assert "1 LFS objects" in said.out + said.err
     assert (git.home / "restored/large.bin").read_bytes() == LARGE
     assert (await git.run("-C", "restored", "status", "--porcelain")).out == ""
     await git.run("-C", "restored", "lfs", "fsck")
-    assert asked == (upstream.count("lfs"), upstream.count("lfs-object")) and asked[1] == 1
+    assert counted == (upstream.count("lfs"), upstream.count("lfs-object")) and counted[1] == 1
     tree = await extracted(git, lfs, "lfs")
     assert [path.name for path in tree.rglob("*") if path.is_file()] == [oid]
     assert (tree / "lfs/objects" / oid[:2] / oid[2:4] / oid).read_bytes() == LARGE

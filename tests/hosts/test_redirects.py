@@ -6,6 +6,8 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
+from cachew.plumbing.errors import UpstreamUnreachable
+from cachew.snapshots.variants import LFS, Variant
 from tests.functional import repositories
 from tests.functional.canary import marked
 from tests.functional.gate import basic
@@ -82,3 +84,30 @@ async def test_the_servers_credential_goes_no_further_than_its_prefix(hosted: Ho
     assert response.code != 200
     shown = {one.repository: one.headers.get("authorization") for one in host.journal.exchanges}
     assert shown == {"org/repo": basic("x", token), "other/repo": None}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_servers_own_lfs_downloads_do_not_lead_past_a_rule(hosted: Hosted, before: Before) -> None:
+    """Neither a redirect of a storage nor the address of one brings a closed repository's objects into a snapshot."""
+    host = await hosted(Host)
+    repository = repositories.make_repository(host.path("org/repo"))
+    secret = b"secret " * 20
+    oid = host.lfs.put("org/closed", secret)
+    host.lfs.put("org/repo", secret)
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(secret)}\n"
+    repositories.push_commit(repository, name="large.bin", data=pointer.encode())
+    closed = f"{host.url}org/closed.git/info/lfs/storage/{oid}"
+    rule = f'[[access.rule]]\naction = "deny"\npath = "/git/{HOST}/org/closed"\n'
+    cachew = await before(host, UNSCHEDULED + rule)
+    mirror = await cachew.mirrored("org/repo")
+    make = cachew.parts.snapshots.archives.make
+    host.lfs.said = {"href": closed}
+    with pytest.raises(UpstreamUnreachable, match="where none is fetched from"):
+        await make(mirror.identity, Variant(LFS))
+    host.lfs.said = {}
+    host.misbehave(redirect(closed, 302), kind="lfs-object", repository="org/repo")
+    with pytest.raises(UpstreamUnreachable, match="where none is fetched from"):
+        await make(mirror.identity, Variant(LFS))
+    assert not [one for one in host.journal.exchanges if one.repository == "org/closed"]
+    host.behave()
+    await make(mirror.identity, Variant(LFS))

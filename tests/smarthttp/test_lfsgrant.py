@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachew.plumbing.errors import Forbidden, Unauthorized
-from cachew.smarthttp.lfsbatch import Wanted
 from cachew.smarthttp.lfsgrant import Grant, holder_of, seal, unseal
+from cachew.upstream.lfsbatch import Wanted
 
 OID, KEY, NOW = "a" * 64, b"k" * 32, 1000.0
 ALICE, BOB = "Basic alice", "Basic bob\ncookie: o=1"

@@ -1,33 +1,39 @@
-"""LFS snapshots made by real git-lfs from a server on loopback."""
+"""LFS snapshots made from a server on loopback."""
 
 import hashlib
 import http.server
 import json
-import os
-import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
-from select import select
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.web.client import Agent, HTTPConnectionPool
 
-from cachew.mirrors.commands import GitCommands, GitSettings
-from cachew.plumbing.errors import CorruptObject, NotFound, ProcessFailed, ProcessTimedOut
+from cachew.mirrors.commands import GitCommands
+from cachew.plumbing.errors import CorruptObject, NotFound, UpstreamTimeout, UpstreamUnreachable
+from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.lfs import LfsMaker
-from cachew.snapshots.mirror import Mirror
 from cachew.snapshots.production import Begin
 from cachew.snapshots.store import COMMIT_HEADER
 from cachew.snapshots.variants import LFS, Variant
-from tests.snapshots.repositories import BareMirror, Output, bare, commit
+from cachew.upstream.agent import Agents
+from cachew.upstream.backoff import Backoff
+from cachew.upstream.client import UpstreamClient
+from cachew.upstream.credentials import Credentials
+from cachew.upstream.credentialsources import StaticToken
+from cachew.upstream.hosts import Hosts
+from cachew.upstream.lfsdownloads import LfsDownloads
+from cachew.upstream.remote import Remotes
+from tests.fakes.spellings import spelled_as_asked
+from tests.snapshots.repositories import IDENTITY, BareMirror, Output, bare, commit
 
 
 class LfsServer:
@@ -37,6 +43,7 @@ class LfsServer:
         self.objects: dict[str, bytes] = {}
         self.downloads: list[str] = []
         self.authorizations: list[str | None] = []
+        self.asked, self.silent = threading.Event(), cast(threading.Event | None, None)
         self.refuses = False
         outer = self
 
@@ -54,6 +61,9 @@ class LfsServer:
                 self.say(json.dumps({"transfer": "basic", "objects": listed}).encode())
 
             def do_GET(self) -> None:
+                outer.asked.set()
+                if outer.silent is not None:
+                    outer.silent.wait(30)
                 oid = self.path.rsplit("/", 1)[1]
                 outer.downloads.append(oid)
                 self.say(outer.objects[oid])
@@ -110,23 +120,36 @@ def mirror(work: Path, server: LfsServer, tmp_path: Path) -> BareMirror:
 
 
 @pytest.fixture
-def lfs(processes: Processes, commands: GitCommands, threads: Threads) -> LfsMaker:
+def lfs(processes: Processes, commands: GitCommands, threads: Threads, server: LfsServer) -> LfsMaker:
     """Return a maker with a credential."""
-    return maker(processes, commands, threads)
+    return maker(processes, commands, threads, server)
 
 
-def maker(processes: Processes, commands: GitCommands, threads: Threads, timeout: float = 60.0) -> LfsMaker:
+def maker(
+    processes: Processes, commands: GitCommands, threads: Threads, server: LfsServer, clock: Any = reactor
+) -> LfsMaker:
     """Make a maker."""
-
-    async def credentials(mirror: Mirror) -> Mapping[str, str]:
-        key = f"http.{mirror.upstream_url}.extraHeader"
-        return {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": key,
-            "GIT_CONFIG_VALUE_0": "Authorization: Basic c2VydmVy",
-        }
-
-    return LfsMaker(processes=processes, commands=commands, threads=threads, credentials=credentials, timeout=timeout)
+    agent = Agent(reactor)
+    root = server.url.removesuffix("org/repo")
+    hosts = Hosts(upstreams={IDENTITY.host: root})
+    client = UpstreamClient(
+        reactor=reactor,
+        agents=Agents(agent, agent, HTTPConnectionPool(reactor)),
+        hosts=hosts,
+        spellings=spelled_as_asked(reactor),
+        backoff=Backoff(seconds=lambda: 0.0, random=lambda: 0.0),
+        metrics=Metrics(),
+    )
+    credentials = Credentials(sources=[(root, StaticToken(token="server", username=""))])
+    remotes = Remotes(url_for=hosts.url_for, client=client, credentials=credentials)
+    return LfsMaker(
+        processes=processes,
+        commands=commands,
+        threads=threads,
+        downloads=LfsDownloads(client=client, remotes=remotes, now=lambda: 0.0),
+        clock=clock,
+        timeout=60.0,
+    )
 
 
 def empty(directory: Path) -> Path:
@@ -170,9 +193,9 @@ async def test_the_credential_is_used_and_objects_are_fetched_once(
     await make(lfs, mirror, tmp_path / "one")
     await make(lfs, mirror, tmp_path / "two")
     assert len(server.downloads) == 2
-    assert set(server.authorizations) == {"Basic c2VydmVy"}
+    assert set(server.authorizations) == {"Bearer server"}
     files = [path for path in mirror.directory.rglob("*") if path.is_file()]
-    assert not [path for path in files if b"c2VydmVy" in path.read_bytes()]
+    assert not [path for path in files if b"Bearer" in path.read_bytes()]
 
 
 @pytest_twisted.ensureDeferred
@@ -199,7 +222,7 @@ async def test_a_missing_object_is_a_failure(
 ) -> None:
     """An incomplete snapshot is never made."""
     del server.objects[hashlib.sha256(b"first").hexdigest()]
-    with pytest.raises(ProcessFailed):
+    with pytest.raises(UpstreamUnreachable, match="gives no download of LFS object"):
         await make(lfs, mirror, tmp_path / "place")
 
 
@@ -207,10 +230,10 @@ async def test_a_missing_object_is_a_failure(
 async def test_a_refusal_is_not_written_into_the_mirror(
     lfs: LfsMaker, mirror: BareMirror, server: LfsServer, tmp_path: Path
 ) -> None:
-    """git-lfs notes down how a server that refuses wants to be logged in to, where nobody takes it for damage."""
+    """How a server that refuses wants to be logged in to is noted nowhere, where it would be taken for damage."""
     server.refuses = True
     before = (mirror.directory / "config").read_bytes(), sorted(path.name for path in mirror.directory.iterdir())
-    with pytest.raises(ProcessFailed):
+    with pytest.raises(UpstreamUnreachable, match="answered 401 to this server's own download"):
         await make(lfs, mirror, tmp_path / "place")
     assert (mirror.directory / "config").read_bytes() == before[0]
     assert {path.name for path in mirror.directory.iterdir()} <= {*before[1], "lfs"}
@@ -233,47 +256,35 @@ async def test_a_damaged_object_is_noticed_and_fetched_anew(
 
 
 @pytest_twisted.ensureDeferred
-async def test_git_lfs_is_given_up_with_all_that_it_has_started(
-    mirror: BareMirror, commands: GitCommands, threads: Threads, tmp_path: Path
+async def test_an_upstream_that_does_not_answer(
+    mirror: BareMirror,
+    processes: Processes,
+    commands: GitCommands,
+    threads: Threads,
+    server: LfsServer,
+    tmp_path: Path,
 ) -> None:
-    """After the time-out neither git-lfs is left nor its children, even one that ignores TERM."""
+    """After the time-out it is given up, and nothing is left of what had come."""
     clock = Clock()
-    processes = Processes(reactor=Timed(reactor, clock))
-    stand_in = commands_with(tmp_path, f"(trap '' TERM; exec sleep 600) & echo $$ $! >'{tmp_path}/pids'; wait")
-    os.mkfifo(tmp_path / "pids")
-    making = Deferred.fromCoroutine(make(maker(processes, stand_in, threads, timeout=60.0), mirror, tmp_path / "place"))
-    pids = [int(pid) for pid in (await threads((tmp_path / "pids").read_text)).split()]
-    ends = [os.pidfd_open(pid) for pid in pids]
-    try:
-        assert len(ends) == 2 and not select(ends, [], [], 0)[0], "git-lfs and its child are at work"
-        clock.advance(60)
-        with pytest.raises(ProcessTimedOut):
-            await making
-        assert processes.running == 0
-        for end in ends:
-            assert select([end], [], [], 10)[0], "it was left running"
-    finally:
-        for end in ends:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(end, signal.SIGKILL)
-            os.close(end)
+    server.silent = threading.Event()
+    lfs = maker(processes, commands, threads, server, clock)
+    making = Deferred.fromCoroutine(make(lfs, mirror, tmp_path / "place"))
+    await threads(server.asked.wait, 30)
+    clock.advance(60)
+    with pytest.raises(UpstreamTimeout, match="did not send its LFS objects within 60 seconds"):
+        await making
+    server.silent.set()
+    assert [path for path in (mirror.directory / "lfs").rglob("*") if path.is_file()] == []
 
 
-class Timed:
-    """The reactor, but what is called later waits for a clock that stands still."""
-
-    def __init__(self, reactor: Any, clock: Clock) -> None:
-        self._reactor = reactor
-        self.callLater = clock.callLater
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
-
-
-def commands_with(directory: Path, script: str) -> GitCommands:
-    """Return git commands that find a shell script where git-lfs should be."""
-    programs = directory / "programs"
-    programs.mkdir()
-    (programs / "git-lfs").write_text(f"#!/bin/sh\n{script}\n")
-    (programs / "git-lfs").chmod(0o755)
-    return GitCommands(GitSettings(path=f"{programs}:{os.environ['PATH']}", home=directory / "home"))
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("wrong", [b"other", b"firs", b"first and more", b""])
+async def test_what_is_not_what_its_id_says(
+    lfs: LfsMaker, mirror: BareMirror, server: LfsServer, tmp_path: Path, wrong: bytes
+) -> None:
+    """Nothing of it is kept, not even for a moment under its own name."""
+    server.objects[hashlib.sha256(b"first").hexdigest()] = wrong
+    with pytest.raises((CorruptObject, UpstreamUnreachable)):
+        await make(lfs, mirror, tmp_path / "place")
+    kept = [path.name for path in (mirror.directory / "lfs").rglob("*") if path.is_file()]
+    assert set(kept) <= {hashlib.sha256(b"second" * 1000).hexdigest()}

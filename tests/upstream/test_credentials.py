@@ -92,7 +92,7 @@ def test_longest_prefix() -> None:
 
 
 def test_git_sees_it_for_its_url_only(tmp_path: Path) -> None:
-    """git itself finds the header for the repository and its LFS API, and for nothing else."""
+    """git itself finds the header for the repository, and for nothing else."""
     credentials = Credentials(sources=[("https://git.example", StaticToken(token="secret"))])
     before = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "a.b", "GIT_CONFIG_VALUE_0": "c"}
     environment = {**before, **now(credentials.git_environment(URL, before))}
@@ -105,10 +105,10 @@ def test_git_sees_it_for_its_url_only(tmp_path: Path) -> None:
         return done.stdout.decode().strip()
 
     header = f"Authorization: {basic('x-access-token', 'secret')}"
-    for url in (URL, f"{URL}/info/refs", f"{URL}.git/info/lfs/objects/batch"):
+    for url in (URL, f"{URL}/info/refs"):
         assert seen(url) == header
     for url in (
-        f"{URL}.git/info/lfs/storage/x",
+        f"{URL}.git/info/lfs/objects/batch",
         "https://git.example/org/other",
         "https://evil.example/org/repo",
         "http://git.example/org/repo",

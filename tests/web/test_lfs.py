@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred
 from cachew.cache.memory import MemoryCache
 from cachew.plumbing.background import Background
 from cachew.plumbing.metrics import Metrics
-from cachew.smarthttp.lfsbatch import Wanted
 from cachew.smarthttp.lfsgrant import Grant, seal
 from cachew.smarthttp.lfsobjects import CONTENT_TYPE, NAMESPACE, LfsObjects, Order
+from cachew.upstream.lfsbatch import Wanted
 from cachew.web.lfs import GRANT_HEADER, LfsRoutes
 from cachew.web.lfsleave import LfsLeave
 from cachew.web.passthrough import PassThrough

@@ -37,6 +37,9 @@ class Wanted:
     oid: str
     size: int
 
+    def __str__(self) -> str:
+        return f"LFS object {self.oid} of {self.size} bytes"
+
 
 @dataclass(frozen=True)
 class Download:
@@ -82,13 +85,13 @@ def wanted_in(body: bytes) -> frozenset[Wanted]:
     return frozenset(wanted for one in _objects(request) if (wanted := _wanted(one)) is not None)
 
 
-def asking_for(wanted: Wanted) -> bytes:
-    """Return a batch request for one download."""
+def asking_for(*wanted: Wanted) -> bytes:
+    """Return a batch request for downloads."""
     return json.dumps(
         {
             "operation": "download",
             "transfers": ["basic"],
-            "objects": [{"oid": wanted.oid, "size": wanted.size}],
+            "objects": [{"oid": one.oid, "size": one.size} for one in wanted],
             "hash_algo": "sha256",
         }
     ).encode()
@@ -99,8 +102,19 @@ def allows(body: bytes, wanted: Wanted, *, now: float) -> bool:
 
     :param now: the time of day, in seconds since the epoch.
     """
-    found = (_download(entry, now) for entry in _objects(_document(body)))
-    return any(download is not None and download.wanted == wanted for download in found)
+    return wanted in downloads_in(body, now=now)
+
+
+def downloads_in(body: bytes, *, now: float) -> dict[Wanted, Download]:
+    """Return what the answer to a batch request lets be downloaded.
+
+    :param now: the time of day, in seconds since the epoch.
+    """
+    answer = _document(body)
+    if answer.get("transfer") not in _BASIC or answer.get("hash_algo") not in _SHA256:
+        return {}
+    found = (_download(entry, now) for entry in _objects(answer))
+    return {download.wanted: download for download in found if download is not None}
 
 
 def take_over(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachew.smarthttp.lfsbatch import LONGEST, USUAL, Address, Download, Wanted, take_over, wanted_in
+from cachew.upstream.lfsbatch import LONGEST, USUAL, Address, Download, Wanted, take_over, wanted_in
 
 OID, OTHER = "a" * 64, "b" * 64
 NOW = 1_700_000_000.0
