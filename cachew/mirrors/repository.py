@@ -575,12 +575,15 @@ class Repository:
 
     def size(self) -> int:
         """Return the bytes that the packs take."""
-        pack = self.directory / "objects" / "pack"
-        return sum(entry.stat().st_size for entry in os.scandir(pack) if entry.is_file(follow_symlinks=False))
+        return sum(filter(None, map(_size_of, (self.directory / "objects" / "pack").iterdir())))
 
 
 def _size_of(path: Path) -> int | None:
-    return path.stat().st_size if path.exists() else None
+    """Return a file's size; None when it is not there, or has just gone."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _lines(output: bytes) -> list[str]:

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from cachew.mirrors.coalescing import holding
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.machine import State
+from cachew.mirrors.machine import SERVING, State
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.quota import Kept, superfluous
 from cachew.plumbing.background import Background
@@ -138,7 +138,7 @@ class Tidying:
             await self._forget_superfluous(0)
 
     async def _forget_superfluous(self, forget_after: float) -> None:
-        for mirror in [mirror for mirror in self._mirrors if mirror.ready]:
+        for mirror in [mirror for mirror in self._mirrors if mirror.state in SERVING]:  # in doubt, it takes room too
             if mirror.identity.name not in self._sizes:
                 self._sizes[mirror.identity.name] = await self._threads(mirror.repository.size)
         kept = [self._kept(mirror) for mirror in self._mirrors if mirror.identity.name in self._sizes]

@@ -6,6 +6,7 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.machine import State
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.tidying import Tidying
 from cachew.plumbing.errors import NotFound
@@ -126,6 +127,19 @@ def test_a_limit_is_looked_at_when_a_mirror_has_grown(tmp_path: Path) -> None:
     assert [mirror.ready for mirror in mirrors] == [True, False, True]
     assert isinstance(failure_of(Deferred.fromCoroutine(house.mirrors.present(mirrors[1].identity))), NotFound)
     assert value_of(Deferred.fromCoroutine(house.mirrors.made(mirrors[1].identity))).ready
+
+
+def test_a_mirror_in_doubt_takes_room_too(tmp_path: Path) -> None:
+    """What is in doubt while all mirrors are looked at is counted, and goes when it was used least."""
+    house = MirrorHouse(tmp_path / "mirrors")
+    tidying = limited(house, tmp_path / "used.json", 1000)
+    one, two = (sized(house, name, 600) for name in "ab")
+    for mirror in (one, two):
+        house.clock.advance(10)
+        tidying.used(mirror.identity)
+    one.verification.in_doubt = True
+    value_of(Deferred.fromCoroutine(tidying.tidy()))
+    assert one.state is State.EMPTY and two.ready
 
 
 def test_many_that_grow_at_once_are_looked_at_together(tmp_path: Path) -> None:
