@@ -94,6 +94,7 @@ class Watch:
         :return: a line for each thing that the test left behind.
         """
         gc.collect()
+        gc.freeze()  # what is left lives on: the next collection need not look at it
         self._publisher.removeObserver(self.failures)
         left = [f"logged failure: {describe(event)}" for event in self.failures.events]
         left += [f"delayed call: {call}" for call in self._new_timers()]

@@ -25,6 +25,7 @@ async def refs_of(git: Git, url: str, protocol: int | None = None) -> str:
     return (await git.run("ls-remote", url, protocol=protocol)).out
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 @pytest.mark.timeout(180)
 async def test_a_big_repository(big: Repository, upstream: Upstream, git: Git, start: Start) -> None:
@@ -61,6 +62,7 @@ def left_over(cachew: Cachew, before: Mapping[str, int], known: Collection[str])
     return [*new, *temporary_files(cachew.state), *grown(before).items()]
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("pack_cache", ["true", "false"])

@@ -70,6 +70,7 @@ async def prepared(upstream: Upstream, start: Start, clock: HeldClock, config: s
     return await start(config, clock=clock), contents
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 @pytest.mark.timeout(180)
 async def test_ten_thousand_requests(upstream: Upstream, start: Start) -> None:
@@ -96,6 +97,7 @@ async def test_ten_thousand_requests(upstream: Upstream, start: Start) -> None:
     assert len(upstream.journal.exchanges) == asked.total(), "and nothing was passed on, nor asked twice"
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("credentials", ["", CREDENTIALS], ids=["no credential of its own", "a cold start"])
 async def test_without_a_mirror(upstream: Upstream, start: Start, credentials: str) -> None:

@@ -75,6 +75,7 @@ FLOODS = {
 }
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 @pytest.mark.timeout(90)
 async def test_floods(upstream: Upstream, git: Git, tmp_path: Path) -> None:
@@ -101,6 +102,7 @@ async def test_floods(upstream: Upstream, git: Git, tmp_path: Path) -> None:
         await server.stop()
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 async def test_one_address_takes_no_more_than_its_share(upstream: Upstream, tmp_path: Path) -> None:
     """A flood from one address beyond its bound is turned away at once, and leaves room for others."""
@@ -144,6 +146,7 @@ class Uploading(Protocol):
             self._answered.callback(data)
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 async def test_open_request_bodies_cost_no_memory(upstream: Upstream, git: Git, tmp_path: Path) -> None:
     """Unfinished bodies of one address lie on disk up to its share; past it comes 503 with Retry-After, and not to

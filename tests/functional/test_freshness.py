@@ -61,6 +61,7 @@ async def site(start: Start, git: Git, protocol: int, config: str) -> Site:
     return made
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 @PROTOCOLS
 @pytest.mark.timeout(120)
@@ -140,6 +141,7 @@ async def test_after_a_push_through_the_server(
         assert await here.fetched("other") == pushed
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 @PROTOCOLS
 @pytest.mark.timeout(120)

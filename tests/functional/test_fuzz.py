@@ -65,6 +65,7 @@ def parsed(raw: bytes) -> RepositoryPath | None:
         return None
 
 
+@pytest.mark.no_cover
 @cases(100)
 @given(SEEDS)
 def test_paths(seed: int) -> None:
@@ -83,6 +84,7 @@ def test_paths(seed: int) -> None:
         assert directory.endswith(".git") and not re.search(r"[\x00-\x20/\\:]|^[-.]", directory)
 
 
+@pytest.mark.no_cover
 @cases(20)
 @given(SEEDS)
 def test_spellings(seed: int) -> None:
@@ -103,6 +105,7 @@ def test_spellings(seed: int) -> None:
         assert longer is None or plain is None or longer.identity.directory_name != plain.identity.directory_name
 
 
+@pytest.mark.no_cover
 @cases(75)
 @given(SEEDS)
 def test_heads_and_bodies(seed: int) -> None:
@@ -122,6 +125,7 @@ def test_heads_and_bodies(seed: int) -> None:
             continue
 
 
+@pytest.mark.no_cover
 @cases(40)
 @given(SEEDS)
 def test_ranges(seed: int) -> None:
@@ -139,6 +143,7 @@ def test_ranges(seed: int) -> None:
             assert decision.start >= 0 and decision.start + decision.length <= size
 
 
+@pytest.mark.no_cover
 @cases(25)
 @given(SEEDS)
 def test_archives(seed: int) -> None:
@@ -178,6 +183,7 @@ async def answers(url: str, requests: list[bytes]) -> list[bytes]:
     return list(await gatherResults([Deferred.fromCoroutine(one(raw)) for raw in requests]))
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 @pytest.mark.timeout(90 * max(1.0, TIMES))
 async def test_a_whole_server(start: Start, upstream: Upstream, tmp_path: Path) -> None:
@@ -223,6 +229,7 @@ async def served(start: Start, upstream: Upstream) -> Any:
     return cachew
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 async def test_a_bomb(upstream: Upstream, tmp_path: Path) -> None:
     """A request that inflates a thousandfold is refused for at most 64 MB and a second of CPU."""

@@ -202,6 +202,7 @@ async def test_nothing_of_it_after_forget(upstream: Upstream, start: Start) -> N
     await world.search(cachew)
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 async def test_nothing_of_it_from_any_replica(upstream: Upstream, start: Start, store: str, tmp_path: Any) -> None:
     """Three replicas and their store give nothing of an ended instance, whichever of them has noticed."""

@@ -278,6 +278,7 @@ async def granted(cachew: Cachew, requests: Requests) -> bytes:
     return requests.get(urlsplit(action["href"]).path, *(f"{one}: {other}" for one, other in action["header"].items()))
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 async def test_after_hundreds_of_clients_that_left_the_server_is_as_it_was(
     upstream: Upstream, repository: Repository, start: Start

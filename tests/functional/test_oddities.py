@@ -91,6 +91,7 @@ async def test_everything_odd_at_once(upstream: Upstream, git: Git, start: Start
     assert cachew.served()["mirror"] >= 2
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 @pytest.mark.timeout(120)
 async def test_more_than_a_hundred_thousand_odd_refs(upstream: Upstream, git: Git, start: Start) -> None:

@@ -134,6 +134,7 @@ def repository(upstream: Upstream) -> Repository:
     return repositories.make_repository(upstream.path("org/repo"), commits=10, files=20, size=2000)
 
 
+@pytest.mark.no_cover
 @pytest.mark.timeout(120)
 @pytest_twisted.ensureDeferred
 async def test_three_servers_are_one(
@@ -195,6 +196,7 @@ async def test_one_that_stands_still_is_replaced_and_goes_on(
     assert len(logged(fleet, MADE)) in (len(pushed), len(pushed) + 1), "once for each commit"
 
 
+@pytest.mark.no_cover
 @pytest.mark.timeout(120)
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("stored", [False, True])
@@ -234,6 +236,7 @@ async def test_one_that_is_killed_while_it_stores_is_followed(
     assert await progress.counted("made/snapshot/git.example/org/repo") <= len(logged(fleet, MADE))
 
 
+@pytest.mark.no_cover
 @pytest.mark.timeout(120)
 @pytest_twisted.ensureDeferred
 async def test_clocks_that_disagree_and_jump(

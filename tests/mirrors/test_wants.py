@@ -196,6 +196,7 @@ def test_one_client_asks_for_so_many_ids_in_a_minute(shop: Shop) -> None:
     assert value_of(shop.ensure({}, *ids(800, 2000))).missing_commits == tuple(ids(800, 2000))
 
 
+@pytest.mark.no_cover
 def test_what_others_have_asked_for_already_is_not_counted(shop: Shop) -> None:
     """A hundred builds behind one address that want the same commit cost one id and one fetch."""
     shop.house.git.holding = {"fetch"}

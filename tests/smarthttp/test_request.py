@@ -50,6 +50,7 @@ def test_protocol_version(header: str | None, version: int) -> None:
     assert protocol_version(header) == version
 
 
+@pytest.mark.no_cover
 def test_ls_refs_of_too_many_prefixes() -> None:
     """A client that names 65,536 prefixes or more is answered with all refs, as by git; any fewer count."""
 
@@ -193,6 +194,7 @@ def test_bad_v0(lines: tuple[str | Packet, ...]) -> None:
         parse_command(body(*lines), None)
 
 
+@pytest.mark.no_cover
 def test_long_requests_are_read_in_pieces() -> None:
     """However a body is cut, it says the same, and what is kept of it is a fraction of what came."""
     haves = [f"have {number:040x}" for number in range(20_000)]
