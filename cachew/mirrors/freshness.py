@@ -5,21 +5,38 @@ the interval, counted from its start. Whoever asks gets an answer that was begun
 question; with an interval of zero, one that was begun after it. When the upstream fails, the mirror's own refs are the
 answer, and the failure is remembered for the interval like any other answer. When it hangs, one client waits for it;
 the next are answered at once, while a single probe goes on behind, more seldom each time.
+
+Of a repository with very many refs the upstream is asked for what clients ask for and no more; all of its heads and
+tags are asked for when somebody wants them, and now and then behind.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cachew.mirrors.hearing import Hearing, HearsNothing
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Verdict
-from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, exact_kind, resolves, short_names
+from cachew.mirrors.kinds import (
+    EVERYTHING,
+    LEAST,
+    MANY_REFS,
+    MIRRORED_KIND,
+    Kind,
+    contradict,
+    exact_kind,
+    is_mirrored,
+    is_part,
+    narrowed,
+    resolves,
+    short_names,
+    witnesses,
+)
 from cachew.mirrors.listings import Listings, weight_of
 from cachew.mirrors.refs import of_listing
 from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
@@ -40,36 +57,15 @@ _PER_PREFIX = 100
 _FAILURE = 1000
 """Bytes that a kept failure and a kept prefix are taken for."""
 _OF_ALL = (MIRRORED_KIND, EVERYTHING)
+_ALL_AGAIN = 600.0
+_ALL_AFTER_INTERVALS = 60
+"""Seconds and intervals, whichever is longer, after which all heads and tags are asked for that nobody asks for."""
+_REMEMBERED = 86400.0
 _EVERYBODYS = (Verdict.GOES_ON, Verdict.DOUBT)
 _LETTING_IN = (Verdict.GOES_ON, Verdict.DOUBT, Verdict.PRIVATELY)
 _FAILURES = (UpstreamUnreachable, UpstreamTimeout, UpstreamBusy)
 
 Question = tuple[Identity, Kind]
-
-
-class Hearing(Protocol):
-    """Is told whatever upstreams say; see :class:`cachew.mirrors.instances.Instances`."""
-
-    async def listed(self, identity: Identity, credential: str | None, listing: Listing, number: int) -> Verdict:
-        """Say what a listing of heads and tags, or of everything, means for what is kept.
-
-        :param credential: what the upstream was shown.
-        :param number: of the question; later ones have higher numbers.
-        """
-
-    async def refused(self, identity: Identity, credential: str | None, status: int, number: int) -> None:
-        """Take notice of a refusal."""
-
-
-class HearsNothing:
-    """Takes every listing for one of the same repository, and everybody's."""
-
-    async def listed(self, identity: Identity, credential: str | None, listing: Listing, number: int) -> Verdict:
-        """Say that it goes on."""
-        return Verdict.GOES_ON
-
-    async def refused(self, identity: Identity, credential: str | None, status: int, number: int) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +91,7 @@ class _Outcome:
     :param void: whether the upstream has changed since it was asked.
     :param alone: whether what was listed is for this client alone.
     :param aside: whether it says nothing about the repository that the name stands for.
+    :param took: seconds until it came.
     """
 
     number: int
@@ -105,6 +102,26 @@ class _Outcome:
     void: bool = False
     alone: bool = False
     aside: bool = False
+    took: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """How old an answer may be.
+
+    :param oldest: when its question may have been asked at the earliest, unless it came after who wants it.
+    :param slow: seconds from which on a listing counts as one that takes long, None for never. Such a one is good for
+        as long as it took: otherwise it would be too old as soon as it is there, and the next one under way for ever.
+    """
+
+    oldest: float
+    slow: float | None
+
+    def allows(self, outcome: _Outcome, now: float) -> bool:
+        if outcome.started > self.oldest:
+            return True
+        slow = self.slow is not None and outcome.took > self.slow and isinstance(outcome.result, Listing)
+        return slow and outcome.started + 2 * outcome.took > now
 
 
 @dataclass(frozen=True)
@@ -124,6 +141,7 @@ class Freshness:
     :param metrics: where stale answers are counted.
     :param fallback: the refs of a repository's mirror, or None while it has none that serves.
     :param on_listing: called with each new listing of heads and tags or of everything, and its start.
+    :param on_part: called with each new listing of a part of them, after what it was bounded to.
     :param on_verdict: called with each repository, credential and refusal, or None when the upstream served it.
     :param on_changed: called with each repository that has just changed.
     :param hearing: takes notice of whatever upstreams say before anything is done with it, if anybody does.
@@ -143,6 +161,7 @@ class Freshness:
         metrics: Metrics,
         fallback: Callable[[Identity], Listing | None],
         on_listing: Callable[[Identity, Listing, float], None],
+        on_part: Callable[[Identity, Kind, Listing, float], None] = lambda *part: None,
         on_verdict: Callable[[Identity, str | None, UpstreamRefused | None], None] = lambda *verdict: None,
         on_changed: Callable[[Identity], object] = lambda identity: None,
         listings: Listings,
@@ -155,7 +174,7 @@ class Freshness:
         self._interval = interval
         self._metrics = metrics
         self._fallback = fallback
-        self._on_listing = on_listing
+        self._on_listing, self._on_part = on_listing, on_part
         self._on_verdict = on_verdict
         self._hearing = HearsNothing() if hearing is None else hearing
         self._shown, self._shown_alone = shown, shown_alone
@@ -163,6 +182,7 @@ class Freshness:
         self._flights: dict[Question, _Outcome] = {}
         self._shared: Shared[Question, _Outcome] = Shared(keep=True)
         self._troubles: Expiring[Identity, _Trouble] = Expiring(seconds=clock.seconds, capacity=_MOST_TROUBLES)
+        self._all_again: Expiring[Identity, float] = Expiring(seconds=clock.seconds, capacity=_MOST_TROUBLES)
         self._number = 0
         self._asking: Counter[Identity] = Counter()
         self._changed: dict[Identity, int] = {}
@@ -179,6 +199,8 @@ class Freshness:
         :raise UpstreamRefused: when the upstream refuses the client.
         :raise UpstreamError: when it fails and there is no mirror.
         """
+        if self.has_many(identity):
+            return await self.refs(identity, self._enough(identity, prefixes), authorization)
         kind = exact_kind(prefixes)
         names = short_names(prefixes) if prefixes else None
         if kind != MIRRORED_KIND and names is not None:
@@ -186,6 +208,30 @@ class Freshness:
             if answer.stale or resolves(answer.listing, names):
                 return answer
         return await self.refs(identity, kind, authorization)
+
+    def has_many(self, identity: Identity) -> bool:
+        """Whether a repository is mirrored and has so many refs that only what is wanted is asked for."""
+        mirrored = self._fallback(identity)
+        return mirrored is not None and len(mirrored.refs) > MANY_REFS
+
+    def least(self, identity: Identity) -> Kind:
+        """Return the kind of listing that shows that an upstream lets somebody read, and costs it little."""
+        return LEAST if self.has_many(identity) else MIRRORED_KIND
+
+    def _enough(self, identity: Identity, prefixes: tuple[str, ...]) -> Kind:
+        """Return which listing of very many refs is asked for: of all heads and tags only if that is there anyway."""
+        kind = narrowed(prefixes)
+        whole = self._kept_for((identity, MIRRORED_KIND), self._limit(None), self._number)
+        if not prefixes or whole is None or not isinstance(whole.result, Listing):
+            return kind
+        names = short_names(prefixes)
+        answers = all(map(is_mirrored, prefixes)) or (names is not None and resolves(whole.result, names))
+        return MIRRORED_KIND if answers else kind
+
+    def _limit(self, interval: float | None) -> _Limit:
+        if interval is not None:
+            return _Limit(self._clock.seconds() - interval, None)
+        return _Limit(self._clock.seconds() - self._interval, self._interval or None)
 
     async def refs(
         self, identity: Identity, kind: Kind, authorization: str | None, *, interval: float | None = None
@@ -196,10 +242,10 @@ class Freshness:
         :raise UpstreamRefused: when the upstream refuses the client.
         :raise UpstreamError: when it fails and there is no mirror.
         """
-        oldest = self._clock.seconds() - (self._interval if interval is None else interval)
-        if interval is None and (stale := self._stale_at_once(identity, kind, authorization, oldest)) is not None:
+        limit = self._limit(interval)
+        if interval is None and (stale := self._stale_at_once(identity, kind, authorization, limit)) is not None:
             return stale
-        outcome = await self._outcome(identity, kind, authorization, oldest)
+        outcome = await self._outcome(identity, kind, authorization, limit)
         if isinstance(outcome.result, Listing):
             return Answer(outcome.result, started=outcome.started)
         mirrored = self._fallback(identity)
@@ -209,23 +255,27 @@ class Freshness:
         assert outcome.result is not None
         raise outcome.result.with_traceback(None)
 
-    def _stale_at_once(self, identity: Identity, kind: Kind, authorization: str | None, oldest: float) -> Answer | None:
+    def _stale_at_once(self, identity: Identity, kind: Kind, authorization: str | None, limit: _Limit) -> Answer | None:
         """Return what is answered while an upstream hangs: one client has waited for it, the others need not.
 
         :return: None when the upstream does not hang, or something newer is known, or there is no mirror.
         """
         trouble = self._troubles.get(identity)
-        if trouble is None or self._kept_for((identity, kind), oldest, self._number) is not None:
+        if trouble is None or self._kept_for((identity, kind), limit, self._number) is not None:
             return None
         mirrored = self._fallback(identity)
         if mirrored is None:
             return None
-        question = (identity, MIRRORED_KIND)
-        if self._clock.seconds() >= trouble.again_at and question not in self._shared:
-            probing = Deferred.fromCoroutine(self._shared.run(question, lambda: self._check(question, authorization)))
-            probing.addErrback(self._probe_failed, identity)
+        if self._clock.seconds() >= trouble.again_at:
+            self._ask_behind((identity, self.least(identity)), authorization)
         self._metrics.stale.inc()
         return Answer(mirrored, stale=True)
+
+    def _ask_behind(self, question: Question, authorization: str | None) -> None:
+        """Ask for what nobody waits for, unless it is being asked for."""
+        if question not in self._shared:
+            asking = Deferred.fromCoroutine(self._shared.run(question, lambda: self._check(question, authorization)))
+            asking.addErrback(self._probe_failed, question[0])
 
     def _probe_failed(self, failure: Failure, identity: Identity) -> None:
         if not failure.check(CancelledError):
@@ -238,7 +288,7 @@ class Freshness:
         :raise UpstreamRefused: when it may not.
         :raise UpstreamError: when the upstream fails.
         """
-        outcome = await self._ask((identity, MIRRORED_KIND), authorization, as_it_is)
+        outcome = await self._ask((identity, self.least(identity)), authorization, as_it_is)
         if not isinstance(outcome.result, Listing):
             assert outcome.result is not None
             raise outcome.result.with_traceback(None)
@@ -257,8 +307,8 @@ class Freshness:
         return now - (self._clock.seconds() - kept.started)
 
     def asked_within(self, identity: Identity, seconds: float) -> bool:
-        """Whether the upstream has been asked for its heads and tags, or for everything, within so many seconds."""
-        kept = (self._kept((identity, kind)) for kind in _OF_ALL)
+        """Whether the upstream has been asked for any of its heads and tags within so many seconds."""
+        kept = [self._kept(asked) for asked in self._questions(identity) if asked[1] in _OF_ALL or is_part(asked[1])]
         return any(one is not None and self._clock.seconds() - one.started <= seconds for one in kept)
 
     def failure(self, identity: Identity) -> UpstreamError | None:
@@ -302,14 +352,14 @@ class Freshness:
         """Break off the questions under way."""
         await self._shared.stop()
 
-    async def _outcome(self, identity: Identity, kind: Kind, authorization: str | None, oldest: float) -> _Outcome:
+    async def _outcome(self, identity: Identity, kind: Kind, authorization: str | None, limit: _Limit) -> _Outcome:
         arrived = self._number
         question = (identity, kind)
         while True:
-            if (kept := self._kept_for(question, oldest, arrived)) is not None:
+            if (kept := self._kept_for(question, limit, arrived)) is not None:
                 return kept
             flight = self._flights.get(question)
-            joinable = flight is None or self._counts(identity, flight, oldest, arrived)
+            joinable = flight is None or self._counts(identity, flight, limit, arrived)
             outcome = await self._shared.run(question, lambda: self._check(question, authorization))
             personal = outcome.alone or isinstance(outcome.result, UpstreamRefused)
             if personal and outcome.authorization != authorization:
@@ -318,28 +368,29 @@ class Freshness:
             if joinable:
                 return outcome
 
-    def _kept_for(self, question: Question, oldest: float, arrived: int) -> _Outcome | None:
+    def _kept_for(self, question: Question, limit: _Limit, arrived: int) -> _Outcome | None:
         """Return what is kept that answers a question: its own outcome, or a listing of everything."""
         identity = question[0]
         for asked in (question, (identity, EVERYTHING)):
             kept = self._kept(asked)
             if (
                 kept
-                and self._counts(identity, kept, oldest, arrived)
+                and self._counts(identity, kept, limit, arrived)
                 and (asked == question or isinstance(kept.result, Listing))
             ):
                 return kept
         return None
 
-    def _counts(self, identity: Identity, outcome: _Outcome, oldest: float, arrived: int) -> bool:
+    def _counts(self, identity: Identity, outcome: _Outcome, limit: _Limit, arrived: int) -> bool:
         if outcome.void or outcome.number <= self._changed.get(identity, 0):
             return False
-        return outcome.started > oldest or outcome.number > arrived
+        return limit.allows(outcome, self._clock.seconds()) or outcome.number > arrived
 
     async def _check(self, question: Question, authorization: str | None) -> _Outcome:
         # What is shared by all clients is asked for with one credential; the rest, which says nothing of the repository
         # as a whole, with that of who wants it.
-        shown = self._shown if question[1] in _OF_ALL else self._shown_alone
+        of_all = question[1] in _OF_ALL or self._is_part(question)
+        shown = self._shown if of_all else self._shown_alone
         outcome = await self._ask(question, authorization, shown)
         if isinstance(outcome.result, UpstreamRefused) and authorization not in (None, outcome.shown):
             # It was the server's own credential that was refused.
@@ -387,6 +438,7 @@ class Freshness:
             result = await self._remotes.of(identity).list(kind, credential, self._listing_before(question))
         except UpstreamError as error:
             result = error
+        took = self._clock.seconds() - begun.started
         self._metrics.ref_checks.labels(_outcome_in_words(result)).inc()
         self._note_trouble(identity, begun.started, result)
         verdict = Verdict.GOES_ON
@@ -394,11 +446,52 @@ class Freshness:
             verdict = await self._hearing.listed(identity, credential, result, begun.number)
             if verdict in _LETTING_IN:
                 self._on_verdict(identity, credential, None)
+        elif isinstance(result, Listing) and self._is_part(question):
+            result, verdict = await self._heard_in_part(question, replace(begun, shown=credential), result, shown)
         # What was refused before a push may be there now.
         elif isinstance(result, UpstreamRefused) and begun.number > self._changed.get(identity, 0):
             await self._hearing.refused(identity, credential, result.status, begun.number)
             self._on_verdict(identity, credential, result)
-        return replace(begun, shown=credential, result=result), verdict
+        return replace(begun, shown=credential, result=result, took=took), verdict
+
+    def _is_part(self, question: Question) -> bool:
+        """Whether a question is bounded to some of the heads and tags, because there are so many."""
+        return is_part(question[1]) and self.has_many(question[0])
+
+    async def _heard_in_part(
+        self, question: Question, begun: _Outcome, listing: Listing, shown: Shown
+    ) -> tuple[Listing | UpstreamError, Verdict]:
+        """Find out whether a listing of some refs is of the same repository; if that is not certain, all are listed."""
+        identity, kind = question
+        if await self._recognised(question, begun, listing):
+            self._on_verdict(identity, begun.shown, None)
+            return listing, Verdict.GOES_ON
+        everything = (identity, MIRRORED_KIND)
+        if shown is as_it_is:
+            whole = await self._ask(everything, begun.authorization, shown)
+        else:
+            whole = await self._outcome(identity, MIRRORED_KIND, begun.authorization, self._limit(0))
+        if not isinstance(whole.result, Listing):
+            assert whole.result is not None
+            return whole.result, Verdict.GOES_ON
+        verdict = Verdict.ASIDE if whole.aside else Verdict.PRIVATELY if whole.alone else Verdict.GOES_ON
+        others = tuple(ref for ref in listing.refs if not is_mirrored(ref.name))
+        return replace(whole.result, refs=(*whole.result.filtered(kind).refs, *others), lines={}), verdict
+
+    async def _recognised(self, question: Question, begun: _Outcome, listing: Listing) -> bool:
+        """Whether some refs are certainly of the same repository: by what they have, or by a few that seldom move."""
+        identity = question[0]
+        if await self._hearing.listed_in_part(identity, begun.shown, listing, begun.number):
+            return True
+        names = witnesses(self._fallback(identity) or Listing(refs=()))
+        if not names:
+            return False
+        try:
+            others = await self._remotes.of(identity).list(names, begun.shown, None)
+        except UpstreamError:
+            return False
+        joined = replace(listing, refs=(*listing.refs, *others.refs), lines={})
+        return await self._hearing.listed_in_part(identity, begun.shown, joined, begun.number)
 
     def _taken(self, question: Question, outcome: _Outcome, listing: Listing) -> _Outcome:
         """Keep a listing that is everybody's who may read the repository."""
@@ -408,8 +501,24 @@ class Freshness:
         self._keep(question, outcome)
         self._drop_contradicted(identity, kind, outcome.number, listing)
         if kind in _OF_ALL:
+            self._all_again.put(identity, self._clock.seconds() + self._all_after, _REMEMBERED)
             self._on_listing(identity, listing, outcome.started)
+        elif self._is_part(question):
+            self._on_part(identity, kind, listing, outcome.started)
+            self._see_the_others(identity, outcome.authorization)
         return outcome
+
+    @property
+    def _all_after(self) -> float:
+        return max(_ALL_AGAIN, _ALL_AFTER_INTERVALS * self._interval)
+
+    def _see_the_others(self, identity: Identity, authorization: str | None) -> None:
+        """Ask behind for all heads and tags, if nobody has for long."""
+        due, now = self._all_again.get(identity), self._clock.seconds()
+        if due is None or now >= due:
+            self._all_again.put(identity, now + self._all_after, _REMEMBERED)
+        if due is not None and now >= due:
+            self._ask_behind((identity, MIRRORED_KIND), authorization)
 
     def _note_trouble(self, identity: Identity, started: float, result: Listing | UpstreamError) -> None:
         """Remember an upstream that hangs: whose failure was waited for."""
@@ -434,12 +543,22 @@ class Freshness:
 
         Otherwise clients of v0 and of v2, who ask for different kinds, would see different moments.
         """
+        if kind in _OF_ALL or is_part(kind):
+            self._void_contradicted(identity, kind, number, listing)
         other = {MIRRORED_KIND: EVERYTHING, EVERYTHING: MIRRORED_KIND}.get(kind, kind)
         kept = self._kept((identity, other))
         if other == kind or kept is None or kept.number > number or not isinstance(kept.result, Listing):
             return
         if of_listing(kept.result) != of_listing(listing):
             self._listings.drop(identity, other)
+
+    def _void_contradicted(self, identity: Identity, kind: Kind, number: int, listing: Listing) -> None:
+        """Have older listings asked for again that a newer one proves wrong, where either is one of a part."""
+        for other in [other for _, other in self._questions(identity) if is_part(other) or is_part(kind)]:
+            kept = self._kept((identity, other))
+            older = kept is not None and kept.number < number and not kept.void
+            if older and kept is not None and isinstance(kept.result, Listing):
+                kept.void = contradict(listing, kind, kept.result, other)
 
     def _keep(self, question: Question, outcome: _Outcome) -> None:
         kept = self._kept(question)

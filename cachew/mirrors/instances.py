@@ -170,6 +170,23 @@ class Instances(KnownInstances):
             self.log.warn("{repository} is answered by its upstream: {error}", repository=identity.name, error=error)
             return Verdict.ASIDE
 
+    async def listed_in_part(self, identity: Identity, credential: str | None, listing: Listing, number: int) -> bool:
+        """Say whether what an upstream has listed of some refs is certainly of the present instance.
+
+        Only where nothing follows from it: otherwise all heads and tags are to be listed, and :meth:`listed` decides.
+        """
+        voice = await self._voice_of(identity, credential)
+        entry = self._entries.get(identity.name)
+        if entry is None or entry.doubt is not None or number < entry.evidence:
+            return False
+        state, client = entry.state, voice is Voice.CLIENT
+        known = self.is_public(identity) if voice is Voice.ANONYMOUS else self._knows(identity, credential)
+        quiet = state.trouble is Trouble.NONE and (client or (voice in state.voices and listing.base == state.base))
+        if not quiet or not (known or voice is Voice.OWN) or not self._related(entry, voice, listing):
+            return False
+        self._bad_hours.served(identity, voice)
+        return judge(state, voice, related=True) is Verdict.GOES_ON
+
     async def _judged(self, identity: Identity, voice: Voice, listing: Listing, number: int) -> Verdict:
         asked = voice is not Voice.CLIENT and voice is not Voice.OWN
         for _ in range(_TRIES):

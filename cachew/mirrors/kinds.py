@@ -3,6 +3,8 @@
 Heads and tags are listed together, because nearly everyone asks for some of them. A client that asks for other prefixes
 or for everything gets a listing of its own kind. ``git fetch origin main`` names six prefixes for ``main``, one for
 each place where git would look (gitrevisions(7)); while a head or tag of that name exists, heads and tags answer it.
+
+Of a repository with very many refs a client gets what it asks for and no more: a listing of a part.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +15,10 @@ Kind = tuple[str, ...] | None
 """The ref prefixes that bound a listing; None lists all refs."""
 
 MIRRORED_KIND: Kind = ("HEAD", "refs/heads/", "refs/tags/")
+LEAST: Kind = ("HEAD",)
+"""What costs an upstream least to list, and shows that it lets somebody read."""
+MANY_REFS = 2000
+"""Refs of a repository beyond which nobody is made to wait for all of them who asked for some."""
 EVERYTHING: Kind = None
 MOST_PREFIXES = 1000
 MOST_PREFIX_BYTES = 64 * 1024
@@ -35,6 +41,56 @@ def exact_kind(prefixes: Sequence[str]) -> Kind:
     if all(map(is_mirrored, prefixes)):
         return MIRRORED_KIND
     return tuple(sorted(set(bounded(prefixes)))) or EVERYTHING
+
+
+def narrowed(prefixes: Sequence[str]) -> Kind:
+    """Return the kind that holds all that ``prefixes`` match and as little else as can be asked for."""
+    if not bounded(prefixes):
+        return exact_kind(prefixes)
+    kept: list[str] = []
+    for prefix in sorted(set(prefixes)):
+        if not kept or not prefix.startswith(kept[-1]):
+            kept.append(prefix)
+    heads_and_tags = {"refs/heads/", "refs/tags/"}.issubset(kept) and all(map(is_mirrored, kept))
+    return MIRRORED_KIND if heads_and_tags else tuple(kept)
+
+
+def is_part(kind: Kind) -> bool:
+    """Say whether a kind is bounded to some of the heads and tags, whatever else it holds."""
+    return kind is not None and kind != MIRRORED_KIND and any(map(is_mirrored, kind))
+
+
+def holds(kind: Kind, name: str) -> bool:
+    """Say whether a listing of a kind tells of a ref, be it that there is none of that name."""
+    return kind is None or name.startswith(kind)
+
+
+def contradict(newer: Listing, of_kind: Kind, older: Listing, of_its_kind: Kind) -> bool:
+    """Say whether two listings can't be of one moment: a ref that both tell of is different in them.
+
+    Only the shorter one is gone through, and names that were asked for and have gone.
+    """
+    few, few_kind, many, many_kind = (
+        (newer, of_kind, older, of_its_kind)
+        if len(newer.refs) <= len(older.refs)
+        else (older, of_its_kind, newer, of_kind)
+    )
+    told = many.by_name
+    for ref in few.refs:
+        if holds(many_kind, ref.name):
+            other = told.get(ref.name)
+            if other is None or (other.oid, other.symref_target) != (ref.oid, ref.symref_target):
+                return True
+    known = few.by_name
+    return any(name in told and name not in known and holds(many_kind, name) for name in few_kind or ())
+
+
+def witnesses(listing: Listing) -> tuple[str, ...]:
+    """Return the names of a few refs by which a repository is recognised when those that were asked for have moved.
+
+    Those that sort last: as prefixes they match nothing else.
+    """
+    return tuple(sorted(ref.name for ref in listing.refs[-4:] if is_mirrored(ref.name)))
 
 
 def short_names(prefixes: Sequence[str]) -> list[str] | None:

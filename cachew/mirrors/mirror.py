@@ -23,11 +23,12 @@ from cachew.mirrors.coalescing import Rounds, holding
 from cachew.mirrors.examination import Found
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
-from cachew.mirrors.kinds import MIRRORED_KIND
+from cachew.mirrors.kinds import MIRRORED_KIND, Kind
 from cachew.mirrors.listings import Listings, OwnListing
 from cachew.mirrors.machine import SERVING, Event, State, step
 from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.making import Made, Making, Seed
+from cachew.mirrors.moved import HEAD, Moved, moved_in_part, overlaid, with_refs
 from cachew.mirrors.record import RECORD, Record, read
 from cachew.mirrors.refs import RefState, Tip, change, of_listing, printable
 from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, remove_tree
@@ -40,7 +41,7 @@ from cachew.plumbing.errors import CachewError, CorruptObject, NotFound, Process
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.sharedlock import SharedLock
-from cachew.upstream.listing import Listing
+from cachew.upstream.listing import Listing, RemoteRef
 
 Told = Callable[[CachewError], object]
 """Is told why a fetch failed."""
@@ -150,6 +151,7 @@ class Mirror:
         )
         self.set_aside = SetAside(clock=clock)
         self._target: Listing | None = None
+        self._parts: dict[str, tuple[RemoteRef | None, float]] = {}
         self._listed_at = float("-inf")
         self._packs_lock = SharedLock()
         self._by_id = ById(lock=self._packs_lock, fetch=self._fetch_ids)
@@ -388,8 +390,52 @@ class Mirror:
         """
         if listed_at < self._listed_at:
             return
-        self._listed_at, self._target = listed_at, listing
+        self._parts = {name: part for name, part in self._parts.items() if part[1] > listed_at}
+        newer = {name: ref for name, (ref, _) in self._parts.items()}
+        self._listed_at, self._target = listed_at, overlaid(listing, newer)
         await self._rounds.run()
+
+    def moved(self, kind: Kind, listing: Listing) -> Moved:
+        """Return what the mirror differs in from what the upstream listed of some refs.
+
+        :param kind: what the listing is bounded to.
+        """
+        return self._not_set_aside(moved_in_part(self.listing, kind, listing))
+
+    def _not_set_aside(self, moved: Moved) -> Moved:
+        waits = self.set_aside.waits
+        return {name: ref for name, ref in moved.items() if ref is None or not (ref.oid and waits((name, ref.oid)))}
+
+    async def sync_part(self, moved: Moved, listed_at: float) -> None:
+        """Bring some refs to where the upstream has them.
+
+        :param moved: these, None for what is no more.
+        :param listed_at: when they were asked for, by the mirror's clock; an older listing never undoes a newer.
+        :raise CachewError: when the fetch fails.
+        """
+        if listed_at < self._listed_at:
+            return
+        for name, ref in moved.items():
+            if name not in self._parts or self._parts[name][1] <= listed_at:
+                self._parts[name] = ref, listed_at
+        await self._rounds.run()
+
+    def _pending(self) -> Moved:
+        """Return which refs that were listed alone the mirror does not have yet."""
+        if not self._parts or not self.ready:
+            return {}
+        present, refs = self.listing.by_name, self.refs
+        head = present.get(HEAD)
+        pending: dict[str, RemoteRef | None] = {}
+        for name, (ref, _) in self._parts.items():
+            if name == HEAD:
+                there = head is not None and ref is not None and head.symref_target == ref.symref_target
+                there = there and (ref is None or ref.symref_target is not None or (head and head.oid) == ref.oid)
+            else:
+                there = refs.get(name) == (None if ref is None else ref.oid)
+            if not there:
+                pending[name] = ref
+        return self._not_set_aside(pending)
 
     async def followed(self) -> None:
         """Wait for the fetch under way towards the upstream's refs, if there is one; its failure is that of others."""
@@ -433,13 +479,18 @@ class Mirror:
     async def _round(self) -> None:
         target, self._target = self._target, None
         if target is not None and self.ready and self.behind(target):
-            self._step(Event.FETCH)
-            done = False
-            try:
-                await self._timed(self._git.fetches, self._take_up(target))
-                done = True
-            finally:
-                self._step(Event.DONE if done else Event.FAILED)
+            await self._fetch(self._take_up(target))
+        if moved := self._pending():
+            await self._fetch(self._take_up_part(moved))
+
+    async def _fetch(self, work: Coroutine[Any, Any, None]) -> None:
+        self._step(Event.FETCH)
+        done = False
+        try:
+            await self._timed(self._git.fetches, work)
+            done = True
+        finally:
+            self._step(Event.DONE if done else Event.FAILED)
 
     async def _fetch_ids(self, ids: list[str]) -> None:
         if self.ready and (absent := self.missing(ids)):
@@ -465,6 +516,9 @@ class Mirror:
 
     def recognises(self, listing: Listing) -> bool:
         """Whether any of its refs has an object that is listed, so that it is of the same repository."""
+        refs = self.ref_state.refs
+        if any(refs.get(ref.name, "") == ref.oid for ref in listing.refs):
+            return True
         return not self.ref_state.oids.isdisjoint(listing.oids())
 
     async def _take_up(self, listing: Listing) -> None:
@@ -477,6 +531,17 @@ class Mirror:
         self._put_aside(failed)
         self._has(listing)
         if failed and not change(before, self.ref_state):
+            raise next(iter(failed.values()))
+
+    async def _take_up_part(self, moved: Moved) -> None:
+        failed = await self._transfer.follow_part(self.repository, self.ref_state, moved)
+        tips = ((name, ref.oid) for name, ref in moved.items() if ref is not None and ref.oid is not None)
+        self.set_aside.there(tip for tip in tips if tip not in failed)
+        self._put_aside(failed)
+        done = {name: ref for name, ref in moved.items() if ref is None or (name, ref.oid) not in failed}
+        if done:
+            self._own.set(with_refs(self.listing, done))
+        elif failed:
             raise next(iter(failed.values()))
 
     def _put_aside(self, failed: Mapping[Tip, ProcessFailed]) -> None:

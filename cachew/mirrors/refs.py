@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from cachew.upstream.listing import Listing
+from cachew.upstream.listing import Listing, RemoteRef
 
 HIDDEN = "refs/cachew/"
 MIRRORED = ("refs/heads/", "refs/tags/")
@@ -54,10 +54,11 @@ class RefState:
 
 def of_listing(listing: Listing) -> RefState:
     """Return the mirrored part of what an upstream listed."""
-    return listing.once(_mirrored_part)
+    return listing.once(mirrored_part)
 
 
-def _mirrored_part(listing: Listing) -> RefState:
+def mirrored_part(listing: Listing) -> RefState:
+    """Find it; see :func:`of_listing`, which does so once."""
     refs = {ref.name: ref.oid for ref in listing.refs if ref.oid and ref.name.startswith(MIRRORED)}
     for name in invalid_names(refs):
         del refs[name]
@@ -66,9 +67,32 @@ def _mirrored_part(listing: Listing) -> RefState:
     if head is not None and target is not None and head.oid and is_outside(target):
         refs[target] = head.oid
     _drop_impossible(refs)
+    return _state(refs, head, listing.by_name)
+
+
+def with_moved(
+    state: RefState, moved: Mapping[str, RemoteRef | None], head: RemoteRef | None, listed: Mapping[str, RemoteRef]
+) -> RefState:
+    """Return the refs after some have moved, as git has taken them.
+
+    :param moved: these, None for what is no more; HEAD may be among them.
+    :param head: what HEAD is now.
+    :param listed: all refs as they are now.
+    """
+    refs = dict(state.refs)
+    for name, ref in moved.items():
+        if ref is None or not ref.oid:
+            refs.pop(name, None)
+        elif name != "HEAD":
+            refs[name] = ref.oid
+    return _state(refs, head, listed)
+
+
+def _state(refs: Mapping[str, str], head: RemoteRef | None, listed: Mapping[str, RemoteRef]) -> RefState:
     if head is None:
         return RefState(refs, None)
-    named = listing.by_name.get(target or "")
+    target = head.symref_target
+    named = listed.get(target or "")
     peeled = head.peeled or (named.peeled if named is not None else None)
     return RefState(refs, target or head.oid, peeled if target in refs else None)
 

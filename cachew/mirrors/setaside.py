@@ -48,6 +48,11 @@ class SetAside:
         """Why each ref is not followed, by its full name."""
         return {printable(name): trouble.reason for (name, _), trouble in self._troubles.items()}
 
+    def waits(self, tip: Tip) -> bool:
+        """Say whether a tip is not to be tried now."""
+        trouble = self._troubles.get(tip)
+        return trouble is not None and self._clock.seconds() < trouble.again_at
+
     def note(self, tips: Mapping[Tip, ProcessFailed]) -> None:
         """Set tips aside, longer than the time before."""
         now = self._clock.seconds()

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from twisted.logger import Logger
 
+from cachew.mirrors.moved import Moved, change_of
 from cachew.mirrors.refs import Change, RefState, Tip, change, of_listing
 from cachew.mirrors.repository import Repository, about_what_was_asked, worth_another_way
 from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
@@ -135,6 +136,28 @@ class Transfer:
         kept = {name: oid for name, oid in present.refs.items() if name in wanted.refs}
         head = present.head if wanted.head in bad else wanted.head
         return failed | await self._apply(repository, change(present, RefState(kept | possible, head)))
+
+    async def follow_part(self, repository: Repository, present: RefState, moved: Moved) -> dict[Tip, ProcessFailed]:
+        """Bring some refs to where they should be, and first the objects.
+
+        :param present: what the repository's refs are.
+        :param moved: what is to be of some of them, None for what is to be no more.
+        :return: and raises the same as :meth:`follow`.
+        """
+        step = change_of(present, moved)
+        needed = set(step.updates.values())
+        if step.head is not None and not step.head.startswith("refs/"):
+            needed.add(step.head)
+        lacking = set(repository.objects.missing(needed))
+        there = needed - lacking
+        if there and (there := there - present.oids) and not await repository.connected(there):
+            lacking = needed
+        bad = await self.bring(repository, lacking)
+        failed = {(name, oid): bad[oid] for name, oid in step.updates.items() if oid in bad}
+        if step.head in bad:
+            failed["HEAD", step.head] = bad[step.head]
+        done = {name: ref for name, ref in moved.items() if ref is None or (name, ref.oid) not in failed}
+        return failed | await self._apply(repository, change_of(present, done))
 
     async def _apply(self, repository: Repository, step: Change) -> dict[Tip, ProcessFailed]:
         """Move refs, by halves where that can't be done at once."""

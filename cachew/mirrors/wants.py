@@ -87,7 +87,7 @@ class Supply:
             return await mirror.lacking(missing)
 
     async def _get(self, mirror: Mirror, missing: list[str], asker: Asker, told: Told) -> list[str]:
-        if not mirror.fetching:
+        if not mirror.fetching and not self._freshness.has_many(mirror.identity):
             try:
                 await self._freshness.refs(mirror.identity, MIRRORED_KIND, asker.authorization)
             except UpstreamError as error:

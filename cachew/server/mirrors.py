@@ -169,6 +169,7 @@ def make_mirrors(
         metrics=runtime.metrics,
         fallback=following.listing,
         on_listing=listed,
+        on_part=following.listed_in_part,
         on_verdict=verdicts.record,
         on_changed=changed,
         listings=listings,

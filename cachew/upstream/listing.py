@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, Special, encode_all
@@ -100,6 +100,15 @@ class Listing:
         if make not in made:
             made[make] = make(self)
         return made[make]
+
+    def derived(self, by_name: dict[str, RemoteRef], made: "Mapping[Callable[[Listing], Any], Any]") -> None:
+        """Take over what is known of it already, because it hardly differs from another one.
+
+        :param by_name: the refs by full name.
+        :param made: what :meth:`once` gives for functions.
+        """
+        self.__dict__["by_name"] = by_name
+        self.__dict__["_made"] = dict(made)
 
     @property
     def head_target(self) -> str | None:

@@ -18,7 +18,7 @@ from cachew.http.requests import StreamingRequest
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, is_mirrored
+from cachew.mirrors.kinds import EVERYTHING, Kind
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.wants import Asker, Supply
 from cachew.plumbing.errors import ProcessFailed, UnsupportedMediaType, UpstreamUnreachable
@@ -124,7 +124,7 @@ class UploadPack:
     async def _capabilities(self, request: StreamingRequest, right: Right) -> None:
         if not self._freshness.asked_within(right.identity, max(self._freshness.interval, _NEXT)):
             # The listing that is asked for next has to be of the format that is announced here.
-            _, right = await self._answer(right, MIRRORED_KIND)
+            _, right = await self._answer(right, self._freshness.least(right.identity))
         mirror = await self._mirror(right)
         if not right.covers(mirror):
             await self._pass(request, right, None)
@@ -251,8 +251,7 @@ class UploadPack:
 
     async def _names(self, right: Right, wanted: Sequence[str]) -> tuple[dict[str, str], Right]:
         """Return what the refs are that a request wants by their names, and the right to it as it is now."""
-        prefixes = MIRRORED_KIND if all(map(is_mirrored, wanted)) else tuple(wanted)
-        answer = await self._freshness.answer(right.identity, prefixes or (), right.authorization)
+        answer = await self._freshness.answer(right.identity, tuple(wanted), right.authorization)
         right, listed = await self._still(right, answer), answer.listing.by_name
         return {name: ref.oid for name in wanted if (ref := listed.get(name)) is not None and ref.oid}, right
 

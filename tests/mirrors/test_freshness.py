@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from cachew.mirrors.freshness import Answer, Freshness
+from cachew.mirrors.hearing import Hearing
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind
 from cachew.mirrors.listings import Listings
@@ -48,12 +49,13 @@ class HeldUpstream:
 class Gate:
     """A gate with its surroundings."""
 
-    def __init__(self, interval: float = 10.0, limit: int = 1_000_000) -> None:
+    def __init__(self, interval: float = 10.0, limit: int = 10_000_000, hearing: Hearing | None = None) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
         self.upstream = HeldUpstream()
         self.mirror: Listing | None = None
         self.told: list[Listing] = []
+        self.parts: list[tuple[Kind, Listing]] = []
         self.listings = Listings(limit=limit)
         self.verdicts: list[UpstreamRefused | None] = []
         self.changes: list[Identity] = []
@@ -67,6 +69,8 @@ class Gate:
             listings=self.listings,
             on_verdict=lambda identity, authorization, refusal: self.verdicts.append(refusal),
             on_changed=self.changes.append,
+            on_part=lambda identity, kind, found, started: self.parts.append((kind, found)),
+            hearing=hearing,
         )
 
     def ask_of(self, path: str) -> "Deferred[Answer]":

@@ -295,6 +295,25 @@ def test_an_answer_from_before_changes_nothing(world: World) -> None:
     assert value_of(world.listed(ALICE, OTHER, number=1)) is Verdict.LATE and world.id == second
 
 
+def test_a_part_is_believed_where_nothing_follows_from_it(world: World) -> None:
+    """A listing of some refs is of the present instance when it shares something with it, and all is as it was."""
+    found = listing(main="1", topic="2")
+    world.hears(None, found)
+
+    def believed(credential: str | None, part: Listing) -> bool:
+        world.number += 1
+        hearing = world.instances.listed_in_part(REPOSITORY, credential, part, world.number)
+        return value_of(Deferred.fromCoroutine(hearing))
+
+    topic = listing(head=None, topic="2")
+    assert believed(None, topic)
+    assert not believed(None, listing(head=None, topic="9"))
+    assert not believed(OWN, topic) and not believed(ALICE, topic)
+    world.refused(None)
+    assert not believed(None, topic)
+    assert world.hears(None, found) is Verdict.GOES_ON or world.id is not None
+
+
 def test_forget_ends_an_instance(world: World) -> None:
     """Nothing is left to serve, also after a restart, and the next listing begins another."""
     world.hears(OWN, OLD)

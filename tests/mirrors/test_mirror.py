@@ -6,6 +6,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.kinds import Kind
 from cachew.mirrors.machine import State
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.errors import (
@@ -620,3 +621,54 @@ def test_a_fetch_writes_no_bitmaps(house: MirrorHouse, mirror: Mirror) -> None:
         (mirror.directory / f"objects/pack/pack-{number}.pack").touch()
     value_of(Deferred.fromCoroutine(mirror.maintenance.index_packs(bitmaps=False)))
     assert house.git.ran[2:] == ["repack", "multi-pack-index", "commit-graph", "commit-graph"]
+
+
+# --- some of very many refs -------------------------------------------------------------------------------------------
+
+
+def sync_part(house: MirrorHouse, mirror: Mirror, kind: Kind, listed: Listing, *, at: float | None = None) -> None:
+    """Bring a mirror to what was listed of some refs."""
+    started = house.clock.seconds() if at is None else at
+    value_of(Deferred.fromCoroutine(mirror.sync_part(mirror.moved(kind, listed), started)))
+
+
+def test_a_part_moves_its_refs_alone(house: MirrorHouse, mirror: Mirror) -> None:
+    """What was listed of some refs is fetched and moved; no ref is listed from the disk, no other touched."""
+    value_of(house.sync(mirror, listing(main="1", topic="2")))
+    house.git.ran.clear()
+    house.clock.advance(1)
+    sync_part(house, mirror, ("refs/heads/main",), listing(head=None, main="3"))
+    assert mirror.refs == {"refs/heads/main": oid("3"), "refs/heads/topic": oid("2")}
+    assert mirror.head_commit == oid("3") and kept(mirror) == [oid("1")]
+    assert "for-each-ref" not in house.git.ran and house.git.scripts[-1] == [oid("3")]
+    sync_part(house, mirror, ("refs/heads/topic",), listing(head=None))
+    assert (
+        mirror.refs
+        == {"refs/heads/main": oid("3")}
+        == {name: value for name, value in on_disk(mirror).items() if not name.startswith("refs/cachew/")}
+    )
+
+
+def test_an_older_listing_of_all_undoes_no_part(house: MirrorHouse, mirror: Mirror) -> None:
+    """A listing that was asked for before a part brings everything but what that part has told."""
+    early = house.clock.seconds()
+    house.clock.advance(1)
+    sync_part(house, mirror, ("refs/heads/main",), listing(head=None, main="3"))
+    value_of(Deferred.fromCoroutine(mirror.sync(listing(main="2", topic="4"), early)))
+    assert mirror.refs == {"refs/heads/main": oid("3"), "refs/heads/topic": oid("4")}
+    value_of(house.sync(mirror, listing(main="2", topic="4")))
+    assert mirror.refs["refs/heads/main"] == oid("2")
+    sync_part(house, mirror, ("refs/heads/main",), listing(head=None, main="3"), at=early)
+    assert mirror.refs["refs/heads/main"] == oid("2")
+
+
+def test_a_part_that_cannot_be_had_is_set_aside(house: MirrorHouse, mirror: Mirror) -> None:
+    """Its tip is not tried again at once, and what came with it has moved."""
+    house.git.there = {oid("4")}
+    sync_part(house, mirror, ("refs/heads/",), listing(head=None, main="3", topic="4"))
+    assert mirror.refs == {"refs/heads/main": oid("1"), "refs/heads/topic": oid("4")}
+    assert mirror.moved(("refs/heads/main",), listing(head=None, main="3")) == {}
+    house.clock.advance(3600)
+    house.git.there = None
+    sync_part(house, mirror, ("refs/heads/main",), listing(head=None, main="3"))
+    assert mirror.refs["refs/heads/main"] == oid("3") and not mirror.set_aside

@@ -1,0 +1,177 @@
+"""The ref gate of repositories with very many refs: nobody waits for all of them who asks for one."""
+
+from dataclasses import replace
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from cachew.mirrors.freshness import Answer
+from cachew.mirrors.instance import Verdict
+from cachew.mirrors.kinds import LEAST, MANY_REFS, MIRRORED_KIND, Kind
+from cachew.plumbing.errors import UpstreamTimeout
+from cachew.upstream.listing import Listing, RemoteRef
+from tests.mirrors.test_freshness import HEADS, REPOSITORY, Gate, result
+from tests.mirrors.test_kinds import places
+
+MAIN = ("refs/heads/main",)
+MANY = tuple(RemoteRef(f"refs/heads/b{number:05}", f"{number:040x}") for number in range(MANY_REFS))
+LAST = tuple(ref.name for ref in MANY[-3:])
+
+
+def head(digit: str) -> Listing:
+    """Make a listing of one head."""
+    return Listing(refs=(RemoteRef("refs/heads/main", digit * 40),))
+
+
+def whole(digit: str) -> Listing:
+    """Make a listing of all heads."""
+    return Listing(refs=(*MANY, *head(digit).refs))
+
+
+class Recognition:
+    """Takes what has a ref of the mirror for part of it."""
+
+    def __init__(self, mirror: Listing) -> None:
+        self._mirror = mirror
+
+    async def listed(self, *_: object) -> Verdict:
+        return Verdict.GOES_ON
+
+    async def listed_in_part(self, identity: object, credential: object, listed: Listing, number: int) -> bool:
+        return not self._mirror.oids().isdisjoint(listed.oids())
+
+    async def refused(self, *_: object) -> None:
+        """Take no notice."""
+
+
+@pytest.fixture
+def gate() -> Gate:
+    """A gate before a mirror with very many refs."""
+    made = Gate()
+    made.mirror = whole("1")
+    return made
+
+
+@pytest.fixture
+def wary() -> Gate:
+    """One that may be before another repository."""
+    hearing = Recognition(whole("1"))
+    made = Gate(hearing=hearing)
+    made.mirror = whole("1")
+    return made
+
+
+def kinds(gate: Gate) -> list[Kind]:
+    """Return what the upstream was asked for."""
+    return [kind for kind, _ in gate.upstream.asked]
+
+
+def test_the_upstream_is_asked_for_what_the_client_asks_for(gate: Gate) -> None:
+    """One branch costs the listing of one branch; equal questions within the interval share it."""
+    asked = [gate.ask(*MAIN) for _ in range(50)]
+    gate.upstream.answer(head("2"))
+    gate.clock.advance(9.9)
+    assert {result(one) for one in [*asked, gate.ask(*MAIN)]} == {Answer(head("2"))}
+    assert kinds(gate) == [MAIN] and gate.told == [] and gate.parts == [(MAIN, head("2"))]
+    gate.ask("refs/heads/b00001", *places("topic"))
+    assert set(kinds(gate)[1] or ()) == {"refs/heads/b00001", *places("topic")[:-1]}
+
+
+def test_who_asks_for_all_gets_all_and_others_what_is_there(gate: Gate) -> None:
+    """A listing of all heads and tags that is fresh enough answers questions for some of them, too."""
+    asked = gate.ask(*HEADS)
+    gate.upstream.answer(whole("2"))
+    assert result(asked) == result(gate.ask(*MAIN)) == result(gate.ask(*places("main"))) == Answer(whole("2"))
+    assert kinds(gate) == [MIRRORED_KIND]
+
+
+def test_what_a_part_proves_wrong_is_asked_for_again(gate: Gate) -> None:
+    """Nobody sees an older state of a ref after a newer one was seen, whatever else he asks for."""
+    first = gate.ask("refs/heads/main", "refs/heads/b00001")
+    gate.upstream.answer(Listing(refs=(MANY[1], *head("1").refs)))
+    assert result(first).listing.by_name["refs/heads/main"].oid == "1" * 40
+    gate.ask(*MAIN)
+    gate.upstream.answer(head("2"))
+    again = gate.ask("refs/heads/main", "refs/heads/b00001")
+    gate.upstream.answer(Listing(refs=(MANY[1], *head("2").refs)))
+    assert result(again).listing.by_name["refs/heads/main"].oid == "2" * 40
+
+
+def test_all_is_learnt_now_and_then(gate: Gate) -> None:
+    """After ten minutes in which nobody asked for all heads and tags, they are asked for behind."""
+    for _ in range(2):
+        gate.ask(*MAIN)
+        gate.upstream.answer(head("1"))
+        gate.clock.advance(599)
+    assert MIRRORED_KIND not in kinds(gate)
+    gate.clock.advance(1)
+    gate.ask(*MAIN)
+    gate.upstream.answer(head("1"))
+    assert kinds(gate)[-1] == MIRRORED_KIND
+    gate.upstream.answer(whole("3"))
+    assert gate.told == [whole("3")]
+
+
+def test_a_part_that_shows_nothing_known_is_recognised_by_a_few_others(wary: Gate) -> None:
+    """Where all that was asked for has moved, a few refs that seldom do tell that it is the same repository."""
+    asked = wary.ask(*MAIN)
+    wary.upstream.answer(head("2"))
+    assert kinds(wary) == [MAIN, (*LAST, "refs/heads/main")]
+    wary.upstream.answer(Listing(refs=MANY[-3:]))
+    assert result(asked) == Answer(head("2")) and len(wary.upstream.asked) == 2
+
+
+def test_what_is_not_recognised_is_judged_by_all_heads_and_tags(wary: Gate) -> None:
+    """A part may belong to another repository; then all are listed, and the answer is of that listing."""
+    asked = wary.ask(*MAIN, "refs/pull/7/head")
+    pull = RemoteRef("refs/pull/7/head", "7" * 40)
+    wary.upstream.answer(Listing(refs=(*head("2").refs, pull)))
+    wary.upstream.answer(Listing(refs=()))
+    assert kinds(wary)[-1] == MIRRORED_KIND
+    wary.upstream.answer(head("3"))
+    assert result(asked).listing.refs == (*head("3").refs, pull)
+    assert wary.told == [head("3")]
+
+
+def test_a_right_is_asked_for_with_the_least_listing(gate: Gate) -> None:
+    """To learn whether a credential may read, very many refs are not listed."""
+    probe = Deferred.fromCoroutine(gate.freshness.probe(REPOSITORY, "mine"))
+    gate.upstream.answer(Listing(refs=(replace(MANY[0], name="HEAD"),)))
+    assert gate.upstream.asked == [(LEAST, "mine")] and gate.verdicts == [None]
+    assert probe.called and gate.freshness.asked_within(REPOSITORY, 10)
+
+
+def test_a_listing_that_takes_long_is_good_for_as_long_as_it_took() -> None:
+    """Else it would be too old as soon as it is there, and the next one under way for ever."""
+    gate = Gate()
+    first = gate.ask(*HEADS)
+    gate.clock.advance(12)
+    second = gate.ask(*HEADS)
+    gate.clock.advance(13)
+    gate.upstream.answer(head("1"))
+    gate.clock.advance(24)
+    assert {result(one).listing for one in (first, second, gate.ask(*HEADS))} == {head("1")}
+    assert len(gate.upstream.asked) == 1
+    gate.clock.advance(1)
+    gate.ask(*HEADS)
+    assert len(gate.upstream.asked) == 2
+
+
+def test_who_must_know_is_not_told_what_took_long() -> None:
+    """Whoever asks for what is there right now gets a listing that began after he asked."""
+    gate = Gate()
+    gate.ask(*HEADS)
+    gate.clock.advance(25)
+    gate.upstream.answer(head("1"))
+    asked = Deferred.fromCoroutine(gate.freshness.refs(REPOSITORY, MIRRORED_KIND, None, interval=0))
+    assert not asked.called and len(gate.upstream.asked) == 2
+
+
+def test_an_upstream_that_hangs_is_probed_with_little(gate: Gate) -> None:
+    """While it hangs its mirror answers, and the probe behind asks for the least."""
+    gate.ask(*MAIN)
+    gate.clock.advance(10)
+    gate.upstream.answer(UpstreamTimeout("https://git.example/", "no answer"))
+    gate.clock.advance(1)
+    assert result(gate.ask(*HEADS)).stale
+    assert kinds(gate) == [MAIN, LEAST]
