@@ -20,6 +20,7 @@ from typing import Any, ClassVar, cast
 
 from prometheus_client import disable_created_metrics
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import ILogObserver, Logger
 from twisted.python.logfile import LogFile
@@ -58,6 +59,7 @@ class Options(UsageOptions):
         ["config", "c", None, "Read the config from this TOML file."],
         ["state", None, None, "Directory of everything that outlives a restart, instead of the config's."],
     ]
+    directory: Path
     settings: Settings
     log_levels: LogLevels
 
@@ -65,6 +67,7 @@ class Options(UsageOptions):
         super().__init__()
         self["listen"] = []
         self["check"] = False
+        self.directory = Path.cwd()
 
     def opt_listen(self, endpoint: str) -> None:
         """Serve on this Twisted endpoint, instead of the config's; may be given several times."""
@@ -132,6 +135,7 @@ def makeService(options: Options) -> IService:
         log_levels=options.log_levels,
         log_dropped=_dropped_lines,
         on_failed_start=_end_with_failure,
+        read_settings=lambda: _read_settings(options),
     )
     try:
         service = make_service(settings=options.settings, reactor=reactor, environment=environment)
@@ -177,9 +181,8 @@ def _read_settings(options: Options) -> Settings:
         overrides["listen"] = options["listen"]
     if options["state"] is not None:
         overrides["state"] = options["state"]
-    file = options["config"]
     settings = load(
-        "" if file is None else _read_file(file),
+        "" if options["config"] is None else _read_file(options),
         file=_name_of(options),
         environ=os.environ,
         overrides=overrides,
@@ -187,15 +190,15 @@ def _read_settings(options: Options) -> Settings:
         check_files=_all_problems if options["check"] else file_problems,
     )
     # twistd may change directory when it goes to the background.
-    return settings.model_copy(update={"state": settings.state.absolute()})
+    return settings.model_copy(update={"state": options.directory / settings.state})
 
 
-def _read_file(file: str) -> str:
+def _read_file(options: "Options") -> str:
     try:
-        return Path(file).read_text(encoding="utf-8")
+        return Path(options.directory, options["config"]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise SystemExit(f"{file}: {reason}") from None
+        raise ConfigErrors(_name_of(options), [Problem((), str(reason))]) from None
 
 
 def _all_problems(settings: Settings) -> Iterator[Problem]:
@@ -220,8 +223,8 @@ def _prepare_process(options: Options) -> None:
 def _heed_signals(reactor: Any, service: Any) -> None:
     """Take SIGTERM for a wish that was fulfilled; Twisted's own handler ends the process by that signal afterwards.
 
-    SIGHUP, which would end it without a word, has it open its log anew, as those want who rotate logs, and say how to
-    get into the dashboard.
+    SIGHUP, which would end it without a word, has it open its log anew, as those want who rotate logs, read its config
+    again, and say how to get into the dashboard.
     """
 
     def stop(number: int, frame: object) -> None:
@@ -237,10 +240,8 @@ def _heed_signals(reactor: Any, service: Any) -> None:
 def _go_on(service: Any) -> None:
     for log in _logs:
         log.reopen()
-    _log.info(
-        "received SIGHUP and go on; the config is read at start only, certificates and token files whenever they change"
-    )
-    service.announce()
+    _log.info("received SIGHUP and go on; the config is read again")
+    Deferred.fromCoroutine(service.hang_up()).addErrback(lambda failure: _log.failure("SIGHUP", failure))
 
 
 def _stop(reactor: Any) -> None:

@@ -45,6 +45,9 @@ class Tier:
         self._took = 0.0
         self._asked: list[float] = []
         metrics.tier_up.labels(name).set(1)
+        metrics.tier_seconds.labels(name)
+        for outcome in ("hit", "miss", "outdated", "failed"):
+            metrics.tier_requests.labels(name, outcome)
 
     async def start(self) -> None:
         """Start the cache; while that can't be done the tier fails, and this may be called again.

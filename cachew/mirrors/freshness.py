@@ -171,7 +171,7 @@ class Freshness:
     ) -> None:
         self._remotes = remotes
         self._clock = clock
-        self._interval = interval
+        self.keep_for(interval)
         self._metrics = metrics
         self._fallback = fallback
         self._on_listing, self._on_part = on_listing, on_part
@@ -186,6 +186,10 @@ class Freshness:
         self._number = 0
         self._asking: Counter[Identity] = Counter()
         self._changed: dict[Identity, int] = {}
+
+    def keep_for(self, interval: float) -> None:
+        """Take listings for good for so many seconds from now on."""
+        self._interval = interval
 
     @property
     def interval(self) -> float:

@@ -48,8 +48,7 @@ class Tidying:
         self._file = file
         self._threads = threads
         self._now = now
-        self._limit = limit
-        self._forget_after = forget_after
+        self.replace(limit=limit, forget_after=forget_after)
         self._background = background
         self._used: dict[str, float] = {}
         self._checked: dict[str, float] = {}
@@ -58,6 +57,11 @@ class Tidying:
         self._grown: set[str] = set()
         self._turn = DeferredLock()
         self._changed = False
+
+    def replace(self, *, limit: int, forget_after: float) -> None:
+        """Go by these bounds from the next turn on."""
+        self._limit = limit
+        self._forget_after = forget_after
 
     def used(self, identity: Identity) -> None:
         """Note that somebody asks for a repository."""

@@ -1,13 +1,19 @@
 """What is counted and timed, in one registry that ``/metrics`` shows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-_RESPONSE_STEPS = (0.005, 0.05, 0.5, 5, 50, 500)
+from cachew.plumbing import errors
+
+_RESPONSE_STEPS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 _LAG_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
 _FETCH_STEPS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600)
 _CLONE_STEPS = (0.5, 1, 5, 15, 60, 300, 1200, 3600, 7200)
+_SOURCES = ("memory", "mirror", "packcache", "upstream")
+_TASKS = ("snapshot", "lfs-snapshot", "mirror", "bundles", "repack")
+_STATUSES = ("200", "403", "404", "500", "502", "503", "504", "gone")
+"""What routes are expected to answer; others come when they come."""
 
 
 class Metrics:
@@ -62,6 +68,19 @@ class Metrics:
         )
         self.upstream_requests = Counter(
             "cachew_upstream_requests_total", "Requests made to upstreams", ["kind"], registry=registry
+        )
+        self.upstream_seconds = Histogram(
+            "cachew_upstream_request_seconds",
+            "How long upstreams took to begin their answers, by the host in the config",
+            ["host"],
+            buckets=_RESPONSE_STEPS,
+            registry=registry,
+        )
+        self.upstream_failures = Counter(
+            "cachew_upstream_failures_total",
+            "Requests to upstreams that failed, by the host in the config and kind (timeout, unreachable, status)",
+            ["host", "kind"],
+            registry=registry,
         )
         self.lfs_objects = Counter(
             "cachew_lfs_objects_total", "LFS objects sent, by where they came from", ["source"], registry=registry
@@ -120,6 +139,46 @@ class Metrics:
             ["task", "outcome"],
             registry=registry,
         )
+        self._begin()
+
+    def _begin(self) -> None:
+        """Show what can be known before it happens at 0, so that a rate sees the first time too."""
+        known: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
+            (self.reactor_lag, ("processor", "server")),
+            (self.response_bytes, (*_SOURCES, "cache", "made")),
+            (self.failures, tuple(_names_of_errors())),
+            (self.served, _SOURCES),
+            (self.ref_checks, ("ok", "refused", "failed")),
+            (self.upstream_requests, ("info-refs", "ls-refs", "forward", "lfs-object")),
+            (self.lfs_objects, ("cache", "upstream", "shared")),
+            (self.fetches, ("ok", "failed", "cloned", "clone-failed")),
+            (self.mirror_checks, ("sound", "mended", "damaged")),
+            (self.damage, ("mirror", "pack", "object")),
+            (self.mirror_seeds, ("restored", "discarded", "failed")),
+        )
+        for metric, values in known:
+            for value in values:
+                metric.labels(value)
+        for task in _TASKS:
+            for outcome in ("made", "unchanged", "elsewhere", "failed"):
+                self.scheduled.labels(task, outcome)
+
+    def begin_hosts(self, hosts: Iterable[str]) -> None:
+        """Show upstreams before anything is asked of them.
+
+        :param hosts: as the config names them, and what the others are called.
+        """
+        for host in hosts:
+            self.upstream_seconds.labels(host)
+            for kind in ("timeout", "unreachable", "status"):
+                self.upstream_failures.labels(host, kind)
+
+    def begin_routes(self, routes: Iterable[str]) -> None:
+        """Show routes before anybody asks for them."""
+        for route in routes:
+            self.request_seconds.labels(route)
+            for status in _STATUSES:
+                self.requests.labels(route, status)
 
     def note_findings(self, counts: Mapping[str, int]) -> None:
         """Count what git dislikes about objects that came."""
@@ -134,3 +193,10 @@ class Metrics:
         """
         self.reactor_lag.labels("processor").observe(waited)
         self.reactor_lag.labels("server").observe(own)
+
+
+def _names_of_errors() -> Iterator[str]:
+    """Yield what failures are called that clients are told of."""
+    for name, kind in vars(errors).items():
+        if isinstance(kind, type) and issubclass(kind, errors.CachewError):
+            yield name

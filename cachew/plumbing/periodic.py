@@ -61,6 +61,11 @@ class Periodic(Service):
             self._current.cancel()
         return stopped
 
+    def replace(self, interval: float) -> None:
+        """Take turns so often from the next one on."""
+        self._interval = interval
+        self._loop.interval = interval
+
     def _turn(self) -> Deferred[object]:
         self._current = Deferred.fromCoroutine(self._run())
         return self._current.addErrback(self._failed)

@@ -23,6 +23,7 @@ Pace = Callable[[int], Awaitable[object]]
 Area = Callable[[Pace], Awaitable[None]]
 """Reads all of one kind, and sees to what is damaged."""
 
+_TURN = 60.0
 _FIRST = 600.0
 """Seconds after which what has never been scrubbed is."""
 
@@ -31,7 +32,7 @@ class Scrub:
     """Scrubs again and again.
 
     :param areas: what is read, each with its name for the log.
-    :param interval: seconds from the end of one scrub to the next.
+    :param interval: seconds from the end of one scrub to the next; 0 for never.
     :param rate: bytes a second.
     :param file: where it is written down when the last one ended.
     :param clock: for the pace.
@@ -53,8 +54,7 @@ class Scrub:
         threads: Threads,
     ) -> None:
         self._areas = areas
-        self._interval = interval
-        self._rate = rate
+        self.replace(interval=interval, rate=rate)
         self._file = file
         self._clock = clock
         self._now = now
@@ -62,13 +62,20 @@ class Scrub:
         self._read = 0
         self._ended: float | None = None
 
+    def replace(self, *, interval: float, rate: int) -> None:
+        """Scrub so often and so fast from now on."""
+        self._interval = interval
+        self._rate = rate
+
     @property
     def turn_interval(self) -> float:
         """Seconds between two looks at whether it is time."""
-        return min(60.0, self._interval)
+        return min(_TURN, self._interval or _TURN)
 
     async def turn(self) -> None:
         """Scrub everything, if it is time."""
+        if not self._interval:
+            return
         if self._ended is None:
             self._ended = await self._threads(_ended_at, self._file)
         now = self._now()

@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from twisted.internet.defer import CancelledError
@@ -56,7 +58,8 @@ class Threads:
 
     async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function(*args, **kwargs)`` in a thread; its exception is raised here."""
-        return await deferToThreadPool(self._reactor, self._pool, function, *args, **kwargs)
+        run = partial(copy_context().run, function, *args, **kwargs)
+        return await deferToThreadPool(self._reactor, self._pool, run)
 
 
 async def made_in_thread(

@@ -18,12 +18,14 @@ from cachew.server.gauges import Gauges
 from cachew.server.lifecycle import Patience, Server
 from cachew.server.mirrors import MirrorParts, make_commands, make_mirrors
 from cachew.server.places import Places, make_places
+from cachew.server.reload import Reload
 from cachew.server.runtime import Runtime, make_runtime
 from cachew.server.snapshots import SnapshotParts, make_check, make_seeder, make_snapshots
-from cachew.server.startup import closing, jobs, make_directories, opening, shell
+from cachew.server.startup import closing, jobs, make_directories, make_scrub, opening, shell
 from cachew.server.statewatch import StateWatch
 from cachew.server.upstream import UpstreamParts, make_upstream
 from cachew.server.web import WebParts, limits_of, make_web
+from cachew.snapshots.variants import MIRROR, SNAPSHOT
 from cachew.web.status import Operations
 
 
@@ -110,6 +112,21 @@ def compose(runtime: Runtime) -> Parts:
         snapshots=snapshots,
         serving=places.serving,
         operations=operations,
+        reload=lambda: reload(),
+    )
+    scrub = make_scrub(runtime, store, mirrors)
+    reload = Reload(
+        read=runtime.environment.read_settings or (lambda: runtime.settings),
+        in_thread=runtime.threads,
+        in_force=runtime.in_force,
+        followers=[
+            upstream.follow,
+            mirrors.follow,
+            snapshots.follow,
+            web.follow,
+            lambda new: scrub.replace(interval=new.git.scrub_interval, rate=new.git.scrub_rate),
+            lambda new: _follow_level(runtime, new),
+        ],
     )
     watch = StateWatch(
         state=runtime.state,
@@ -136,13 +153,14 @@ def compose(runtime: Runtime) -> Parts:
         closing=closing(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots, web=web),
         jobs=[
             *shell(runtime, _namespace(runtime, store, mirrors, snapshots, operations)),
-            *jobs(runtime, store=store, mirrors=mirrors, snapshots=snapshots, web=web, watch=watch),
+            *jobs(runtime, store=store, mirrors=mirrors, snapshots=snapshots, web=web, watch=watch, scrub=scrub),
         ],
         patience=Patience(runtime.settings.shutdown_readiness_delay, runtime.settings.shutdown_timeout),
         on_failure=runtime.environment.on_failed_start,
+        reload=reload,
         login_path=lambda: f"/admin/login?code={web.access.new_login_code()}",
     )
-    runtime.metrics.registry.register(_gauges(runtime, operations, places, mirrors, web.bodies.budget))
+    runtime.metrics.registry.register(_gauges(runtime, operations, places, mirrors, snapshots, web.bodies.budget))
     return Parts(
         runtime=runtime,
         upstream=upstream,
@@ -153,6 +171,12 @@ def compose(runtime: Runtime) -> Parts:
         operations=operations,
         server=server,
     )
+
+
+def _follow_level(runtime: Runtime, new: Settings) -> None:
+    """Take the config's level where it has changed: one that was set by hand outlives other changes."""
+    if new.log_level != runtime.in_force.now.log_level:
+        runtime.environment.log_levels.level = new.log_level
 
 
 def _namespace(
@@ -170,7 +194,14 @@ def _namespace(
     }
 
 
-def _gauges(runtime: Runtime, operations: Operations, places: Places, mirrors: MirrorParts, bodies: Budget) -> Gauges:
+def _gauges(
+    runtime: Runtime,
+    operations: Operations,
+    places: Places,
+    mirrors: MirrorParts,
+    snapshots: SnapshotParts,
+    bodies: Budget,
+) -> Gauges:
     return Gauges(
         places={
             "serve": places.serving,
@@ -188,6 +219,11 @@ def _gauges(runtime: Runtime, operations: Operations, places: Places, mirrors: M
         log_dropped=runtime.environment.log_dropped,
         caches=operations.caches,
         state=runtime.state,
+        ages=lambda: {
+            "check": operations.oldest_check(),
+            "snapshot": snapshots.scheduler.oldest(SNAPSHOT),
+            "mirror-snapshot": snapshots.scheduler.oldest(MIRROR),
+        },
         is_ready=lambda: not operations.unready(),
         version=runtime.environment.version,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cachew.config.settings import Settings
 from cachew.plumbing.loglevels import LogLevels
 
 
@@ -18,6 +19,7 @@ class Environment:
     :param version: cachew's version.
     :param log_levels: the least level that is logged, which can be changed while running.
     :param log_dropped: how many lines of the log were dropped.
+    :param read_settings: reads the config again, None where there is none to be read.
     :param on_failed_start: told when the server can't start, so that the process ends accordingly.
     """
 
@@ -29,4 +31,5 @@ class Environment:
     log_levels: LogLevels
     log_dropped: Callable[[], int] = lambda: 0
     on_failed_start: Callable[[], object] = lambda: None
+    read_settings: Callable[[], Settings] | None = None
     home: str = ""

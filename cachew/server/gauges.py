@@ -28,6 +28,7 @@ class Gauges(Collector):
     :param caches: returns what is stored, as far as that is known without waiting.
     :param log_dropped: how many lines of the log were dropped.
     :param state: the state directory, whose filesystem's free space is shown.
+    :param ages: how long ago the longest neglected repository was checked, snapshotted, …, in seconds by what it was.
     :param is_ready: whether traffic is wanted.
     :param version: cachew's.
     """
@@ -44,6 +45,7 @@ class Gauges(Collector):
         log_dropped: Callable[[], int],
         caches: Callable[[], Sequence[CacheStatus]],
         state: Path,
+        ages: Callable[[], Mapping[str, float]],
         is_ready: Callable[[], bool],
         version: str,
     ) -> None:
@@ -56,6 +58,7 @@ class Gauges(Collector):
         self._descriptors = descriptors
         self._log_dropped = log_dropped
         self._state = state
+        self._ages = ages
         self._is_ready = is_ready
         self._version = version
 
@@ -73,6 +76,14 @@ class Gauges(Collector):
             "Lines of the log that nobody took in time",
             value=self._log_dropped(),
         )
+        age = GaugeMetricFamily(
+            "cachew_oldest_seconds",
+            "How long ago the one of all mirrors that was neglected longest was checked or snapshotted successfully",
+            labels=["what"],
+        )
+        for what, seconds in self._ages().items():
+            age.add_metric([what], seconds)
+        yield age
         yield from self._stores()
 
     def _work(self) -> Iterator[Metric]:

@@ -53,6 +53,7 @@ class Server(MultiService):
     :param closing: what is closed at the end, in this order.
     :param jobs: services that run while it is ready.
     :param patience: how it goes.
+    :param reload: reads the config again and follows it; nothing where there is none.
     :param login_path: makes the path that logs one browser in to the dashboard, once.
     :param on_failure: called when it can't start, before the reactor is stopped.
     """
@@ -71,6 +72,7 @@ class Server(MultiService):
         jobs: Sequence[IService],
         patience: Patience,
         login_path: Callable[[], str],
+        reload: Step | None = None,
         on_failure: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__()
@@ -82,6 +84,7 @@ class Server(MultiService):
         self._closing = closing
         self._jobs = jobs
         self._patience = patience
+        self._reload = reload
         self._login_path, self._on_failure = login_path, on_failure
         self._ports: list[IListeningPort] = []
         self._state = "warming up"
@@ -136,6 +139,12 @@ class Server(MultiService):
                 url = f"{scheme}://{where}{self._login_path()}"
                 self.log.info("dashboard (this link logs one browser in, once, within an hour): {url}", url=url)
                 return
+
+    async def hang_up(self) -> None:
+        """Do what SIGHUP asks for: read the config again, and say how to get into the dashboard."""
+        self.announce()
+        if self._reload is not None:
+            await self._reload()
 
     def _failed(self, failure: Any) -> None:
         if self._state != "shutting down":

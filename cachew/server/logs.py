@@ -15,6 +15,7 @@ from twisted.logger import (
     formatEvent,
 )
 
+from cachew.plumbing import requestid
 from cachew.plumbing.loglevels import LogLevels
 
 _OWN_KEYS = frozenset({"message", "time", "system", "isError", "why", "format", "printed", "failure"})
@@ -56,7 +57,8 @@ def text_line(event: LogEvent) -> str:
     level = event.get("log_level")
     system = event.get("log_namespace") or "-"
     message = formatEvent(event).replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-    line = f"{_time(event)} {level.name if level else '-':<8} {system}: {message}\n"
+    identifier = f" [{of}]" if (of := requestid.current()) else ""
+    line = f"{_time(event)} {level.name if level else '-':<8} {system}: {message}{identifier}\n"
     return line + _traceback(event)
 
 
@@ -72,6 +74,8 @@ def json_line(event: LogEvent) -> str:
     fields |= {
         name: _value(value) for name, value in event.items() if not name.startswith("log_") and name not in _OWN_KEYS
     }
+    if identifier := requestid.current():
+        fields["request_id"] = identifier
     if traceback := _traceback(event):
         fields["traceback"] = traceback
     return json.dumps(fields) + "\n"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from cachew.config.settings import Settings
 from cachew.mirrors.collection import Listed, Mirrors
 from cachew.mirrors.commands import GitCommands, GitSettings
 from cachew.mirrors.following import Following, index_behind
@@ -53,6 +54,7 @@ class MirrorParts:
     :param indexes: the mirrors' pack indexes that are open.
     :param forget: gives up all that is kept of a repository.
     :param listings: the ref listings that are at hand.
+    :param follow: has them follow other settings.
     """
 
     instances: Instances
@@ -67,6 +69,7 @@ class MirrorParts:
     forget: Callable[[Identity], Coroutine[Any, Any, None]]
     indexes: OpenIndexes
     listings: Listings
+    follow: Callable[[Settings], None]
 
 
 def make_commands(runtime: Runtime) -> GitCommands:
@@ -200,6 +203,10 @@ def make_mirrors(
         finally:
             await collection.forget(identity)
 
+    def follow(new: Settings) -> None:
+        freshness.keep_for(new.git.ref_check_interval)
+        tidying.replace(limit=new.git.mirror_limit, forget_after=new.git.forget_after)
+
     return MirrorParts(
         instances=instances,
         forget=forget,
@@ -218,6 +225,7 @@ def make_mirrors(
         tidying=tidying,
         indexes=indexes,
         listings=listings,
+        follow=follow,
     )
 
 

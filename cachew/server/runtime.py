@@ -7,6 +7,7 @@ from typing import Any
 from twisted.python.threadpool import ThreadPool
 
 from cachew.config.grammar import grammar_of
+from cachew.config.inforce import SettingsInForce
 from cachew.config.settings import Settings
 from cachew.http.filesender import FileSender
 from cachew.mirrors.identity import Grammar
@@ -31,6 +32,8 @@ _LAST_WORK = 5.0
 class Runtime:
     """What every part runs on.
 
+    :param settings: those of the start.
+    :param in_force: those that count now.
     :param reactor: the reactor; its clock is monotonic.
     :param git: the installed git.
     :param wall: the time of day as a clock.
@@ -38,6 +41,7 @@ class Runtime:
     """
 
     settings: Settings
+    in_force: SettingsInForce
     environment: Environment
     git: InstalledGit
     reactor: Any
@@ -82,6 +86,7 @@ def make_runtime(settings: Settings, reactor: Any, environment: Environment) -> 
     store_pool = PatientPool(0, settings.limits.store_threads, "cachew-store")
     return Runtime(
         settings=settings,
+        in_force=SettingsInForce(settings),
         environment=environment,
         git=installed_git(environment.search_path),
         reactor=reactor,

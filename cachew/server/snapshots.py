@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cachew.config.settings import GitSettings, Settings
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
@@ -43,6 +44,7 @@ class SnapshotParts:
     :param bundles: the bundles that bring a snapshot up to date.
     :param bundle_store: the bundle lists.
     :param withdraw: removes what was made of an instance that has ended.
+    :param follow: has them follow other settings.
     """
 
     archives: Snapshots
@@ -51,6 +53,7 @@ class SnapshotParts:
     productions: Productions
     scheduler: Scheduler
     withdraw: Callable[[Instance], Coroutine[Any, Any, None]]
+    follow: Callable[[Settings], None]
 
 
 def make_check(runtime: Runtime, commands: GitCommands) -> MirrorCheck:
@@ -107,13 +110,18 @@ def make_snapshots(
         ready_mirror=mirrors.collection.present,
         clock=runtime.wall,
     )
-    shared = _shared_work(runtime, store, mirrors, _upkeep(runtime, mirrors, archives, bundle_store))
+    upkeep = _upkeep(runtime, mirrors, archives, bundle_store)
+    shared = _shared_work(runtime, store, mirrors, upkeep)
     scheduler = _scheduler(runtime, mirrors, shared, estimates)
     withdrawal = Withdrawal(cache=store.cache, bundles=bundle_store, productions=productions)
 
     async def withdraw(instance: Instance) -> None:
         scheduler.forget(instance.identity)
         await withdrawal.withdraw(instance)
+
+    def follow(new: Settings) -> None:
+        scheduler.replace(_intervals(new.git))
+        upkeep.keep_for(new.git.snapshot_max_age)
 
     return SnapshotParts(
         archives=archives,
@@ -122,6 +130,7 @@ def make_snapshots(
         productions=productions,
         scheduler=scheduler,
         withdraw=withdraw,
+        follow=follow,
     )
 
 
@@ -206,19 +215,8 @@ def _shared_work(runtime: Runtime, store: StoreParts, mirrors: MirrorParts, upke
 
 
 def _scheduler(runtime: Runtime, mirrors: MirrorParts, shared: SharedWork, estimates: Estimates) -> Scheduler:
-    git = runtime.settings.git
     return Scheduler(
-        intervals=Intervals(
-            always={
-                SNAPSHOT: git.snapshot_interval,
-                MIRROR: git.mirror_snapshot_interval,
-                LFS: git.snapshot_interval if git.lfs_snapshots else 0.0,
-                "bundles": git.bundle_interval,
-                "repack": git.repack_interval,
-            },
-            wanted=git.snapshot_interval,
-            forget=git.snapshot_max_age,
-        ),
+        intervals=_intervals(runtime.settings.git),
         repositories=lambda: [mirror.identity for mirror in mirrors.collection if mirror.ready],
         perform=shared.perform,
         slots=making_slots(runtime, queue_limit=1_000_000),
@@ -228,6 +226,20 @@ def _scheduler(runtime: Runtime, mirrors: MirrorParts, shared: SharedWork, estim
         file=runtime.state / "schedule.json",
         seed=_replica(runtime.state),
         is_long=estimates.is_long,
+    )
+
+
+def _intervals(git: GitSettings) -> Intervals:
+    return Intervals(
+        always={
+            SNAPSHOT: git.snapshot_interval,
+            MIRROR: git.mirror_snapshot_interval,
+            LFS: git.snapshot_interval if git.lfs_snapshots else 0.0,
+            "bundles": git.bundle_interval,
+            "repack": git.repack_interval,
+        },
+        wanted=git.snapshot_interval,
+        forget=git.snapshot_max_age,
     )
 
 

@@ -73,6 +73,7 @@ def jobs(
     snapshots: SnapshotParts,
     web: WebParts,
     watch: StateWatch,
+    scrub: Scrub,
 ) -> Sequence[IService]:
     """Return what runs while the server is ready."""
     clock = runtime.reactor
@@ -82,7 +83,7 @@ def jobs(
         LagWatch(clock=clock, observe=runtime.metrics.note_reactor_lag),
         Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=web.dashboard.sample, clock=clock),
         Periodic(name="tidying", interval=_TIDY_INTERVAL, work=mirrors.tidying.tidy, clock=clock, now=True),
-        *_scrub(runtime, store, mirrors),
+        Periodic(name="scrub", interval=scrub.turn_interval, work=scrub.turn, clock=clock),
         Periodic(name="cache probe", interval=_PROBE_INTERVAL, work=store.cache.probe, clock=clock),
         Periodic(
             name="condition check",
@@ -96,11 +97,10 @@ def jobs(
     ]
 
 
-def _scrub(runtime: Runtime, store: StoreParts, mirrors: MirrorParts) -> Sequence[IService]:
+def make_scrub(runtime: Runtime, store: StoreParts, mirrors: MirrorParts) -> Scrub:
+    """Make what reads all that is kept once in a while."""
     git = runtime.settings.git
-    if not git.scrub_interval:
-        return []
-    scrub = Scrub(
+    return Scrub(
         areas=[
             ("mirrors", mirrors.collection.scrub),
             ("kept packs", store.pack_cache.scrub),
@@ -113,7 +113,6 @@ def _scrub(runtime: Runtime, store: StoreParts, mirrors: MirrorParts) -> Sequenc
         now=runtime.environment.wall_clock,
         threads=runtime.threads,
     )
-    return [Periodic(name="scrub", interval=scrub.turn_interval, work=scrub.turn, clock=runtime.reactor)]
 
 
 def shell(runtime: Runtime, namespace: Mapping[str, Any]) -> Sequence[IService]:

@@ -1,9 +1,10 @@
 """The way to upstreams, made out of the settings."""
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 from urllib.parse import urlsplit
 
 from cachew.config.grammar import grammar_of
@@ -14,7 +15,7 @@ from cachew.plumbing.errors import BadPath, UnknownPath
 from cachew.plumbing.threads import Threads
 from cachew.replicas.interface import Records
 from cachew.replicas.notes import Notes
-from cachew.server.credentials import make_credentials
+from cachew.server.credentials import CredentialMaker
 from cachew.server.environment import Environment
 from cachew.server.runtime import Runtime
 from cachew.upstream.agent import make_agents
@@ -38,6 +39,7 @@ class UpstreamParts:
 
     :param spellings: how they want repositories to be spelled.
     :param stop: closes the connections that are kept alive.
+    :param follow: has them follow other settings.
     """
 
     client: UpstreamClient
@@ -45,6 +47,7 @@ class UpstreamParts:
     remotes: Remotes
     spellings: Spellings
     stop: Callable[[], Awaitable[object]]
+    follow: Callable[[Settings], None]
 
 
 def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
@@ -53,9 +56,7 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
     :param records: where replicas tell each other what they found out.
     """
     settings, reactor = runtime.settings, runtime.reactor
-    urls: Mapping[str, str | None] = {name: upstream.url for name, upstream in settings.upstreams.items()}
-    apis = [one.api_url for one in settings.credentials if isinstance(one, GitHubAppCredential)]
-    hosts = Hosts(upstreams=urls, others=apis)
+    hosts = Hosts(upstreams=_urls(settings), others=_apis(settings))
     proxies = make_proxies(settings, runtime.threads)
     agents = make_agents(
         reactor=reactor,
@@ -69,18 +70,21 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
             if upstream.ca_file
         },
     )
-    credentials = make_credentials(
-        settings.credentials,
+    runtime.metrics.begin_hosts(hosts.labels)
+    own = CredentialMaker(
         agent=agents.pooled,
         processes=runtime.processes,
         threads=runtime.threads,
         clock=reactor,
         now=runtime.environment.wall_clock,
         environment=_of_commands(runtime.environment),
-        ignores_case=_ignores_case(settings.upstreams),
+    )
+    credentials = Credentials(
+        sources=own.sources(settings.credentials),
+        ignores_case=lambda url: _ignores_case(runtime.in_force.now.upstreams, url),
     )
     spellings = Spellings(
-        fixed=fixed_suffix(settings.upstreams, hosts),
+        fixed=lambda url: fixed_suffix(runtime.in_force.now.upstreams, hosts)(url),
         path=runtime.state / "spellings.json",
         shared=Notes(what="spelling", records=records),
         clock=reactor,
@@ -91,7 +95,7 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
         reactor=reactor,
         agents=agents,
         hosts=hosts,
-        objection=redirect_objection(settings, hosts),
+        objection=lambda source, target: redirect_objection(runtime.in_force.now, hosts)(source, target),
         may_see=credentials.may_see,
         spellings=spellings,
         backoff=Backoff(seconds=reactor.seconds, random=random.random),
@@ -107,7 +111,23 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
     pins = Pins(reactor=reactor, hosts=hosts, timeout=settings.git.connect_timeout)
     routes = GitRoutes(proxies=proxies, pins=pins)
     remotes = Remotes(url_for=hosts.url_for, client=client, credentials=credentials, pins=routes)
-    return UpstreamParts(client, credentials, remotes, spellings, agents.stop)
+
+    def follow(new: Settings) -> None:
+        hosts.replace(upstreams=_urls(new), others=_apis(new))
+        runtime.metrics.begin_hosts(hosts.labels)
+        proxies.replace(**_ways(new, runtime.threads))
+        credentials.replace(own.sources(new.credentials))
+        remotes.relocate()
+
+    return UpstreamParts(client, credentials, remotes, spellings, agents.stop, follow)
+
+
+def _urls(settings: Settings) -> Mapping[str, str | None]:
+    return {name: upstream.url for name, upstream in settings.upstreams.items()}
+
+
+def _apis(settings: Settings) -> list[str]:
+    return [one.api_url for one in settings.credentials if isinstance(one, GitHubAppCredential)]
 
 
 def fixed_suffix(upstreams: Mapping[str, Upstream], hosts: Hosts) -> Callable[[str], str | None]:
@@ -155,8 +175,8 @@ def _best_of(targets: set[Identity], host: str) -> set[Identity]:
     return {one for one in targets if one.host == host} or targets
 
 
-def _ignores_case(upstreams: Mapping[str, Upstream]) -> Callable[[str], bool]:
-    """Return what says of an upstream's URL whether case makes no difference in its path.
+def _ignores_case(upstreams: Mapping[str, Upstream], url: str) -> bool:
+    """Say of an upstream's URL whether case makes no difference in its path.
 
     An address at which several hosts of the config are found ignores case when all of them do.
     """
@@ -166,18 +186,14 @@ def _ignores_case(upstreams: Mapping[str, Upstream]) -> Callable[[str], bool]:
         if name != ANY:
             place = origin(upstream.url or f"https://{name}/")
             said[place] = said.get(place, True) and grammar.ignores_case(name.lower())
-
-    def ignores(url: str) -> bool:
-        try:
-            place = origin(url)
-        except ValueError:
-            return False
-        if place in said:
-            return said[place]
-        scheme, host, port = place
-        return scheme == "https" and grammar.ignores_case(host if port == 443 else f"{host}:{port}")
-
-    return ignores
+    try:
+        place = origin(url)
+    except ValueError:
+        return False
+    if place in said:
+        return said[place]
+    scheme, host, port = place
+    return scheme == "https" and grammar.ignores_case(host if port == 443 else f"{host}:{port}")
 
 
 def _of_commands(environment: Environment) -> Mapping[str, str]:
@@ -188,7 +204,16 @@ def _of_commands(environment: Environment) -> Mapping[str, str]:
 
 def make_proxies(settings: Settings, threads: Threads) -> Proxies:
     """Make what says through which proxy an upstream is reached."""
+    return Proxies(**_ways(settings, threads))
 
+
+class _Ways(TypedDict):
+    default: Proxy | None
+    direct: Sequence[str]
+    own: Mapping[str, Proxy | None]
+
+
+def _ways(settings: Settings, threads: Threads) -> _Ways:
     def proxy(url: str, file: Path | None) -> Proxy:
         return Proxy(url, no_credentials if file is None else CredentialsFile(file, threads))
 
@@ -200,8 +225,8 @@ def make_proxies(settings: Settings, threads: Threads) -> Proxies:
         if upstream.proxy is not None
     }
     default = settings.proxy
-    return Proxies(
-        default=None if default.url is None else proxy(default.url, default.credentials_file),
-        direct=default.no_proxy,
-        own=own,
-    )
+    return {
+        "default": None if default.url is None else proxy(default.url, default.credentials_file),
+        "direct": default.no_proxy,
+        "own": own,
+    }

@@ -1,7 +1,7 @@
 """The routes, and who is let in to them."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from treq.client import HTTPClient
 from twisted.web.client import Agent, HTTPConnectionPool
 
+from cachew.config.inforce import Reloaded
 from cachew.config.settings import Settings
 from cachew.http.collecting import BodyStore
 from cachew.http.limits import Limits
@@ -63,6 +64,7 @@ class WebParts:
     :param bodies: where request bodies are collected.
     :param client_of: names a request's client.
     :param opa_connections: kept connections to the external decision.
+    :param follow: has it follow other settings.
     """
 
     app: App
@@ -72,6 +74,7 @@ class WebParts:
     bodies: BodyStore
     client_of: Callable[[Any], str]
     opa_connections: HTTPConnectionPool
+    follow: Callable[[Settings], None]
 
 
 def make_web(
@@ -83,17 +86,21 @@ def make_web(
     snapshots: SnapshotParts,
     serving: Slots,
     operations: Operations,
+    reload: Callable[[], Awaitable[Reloaded]],
 ) -> WebParts:
     """Make the routes.
 
     :param serving: places for git processes that serve clients.
     :param operations: what those see and do who look after the server.
+    :param reload: reads the config again and follows it.
     """
     policy = _policy(runtime)
     token = TokenFile(runtime.settings.admin.token_file, runtime.state)
     access = _admin_access(runtime, policy, token)
     opa_connections = HTTPConnectionPool(runtime.reactor)
-    opa = _external_decision(runtime, opa_connections)
+    credentials = ClientCredentials(_credential_headers(runtime.settings))
+    opa = _external_decision(runtime, opa_connections, credentials)
+    webhooks = _webhook_routes(runtime, operations)
     admission = Admission(policy=policy, access=access, external=opa)
     dashboard = DashboardRoutes(access=access, operations=operations, version=runtime.environment.version)
     app = App(
@@ -104,12 +111,13 @@ def make_web(
                 metrics=runtime.metrics,
                 levels=runtime.environment.log_levels,
                 grammar=runtime.grammar,
+                reload=reload,
             ),
             dashboard,
-            _webhook_routes(runtime, operations),
+            webhooks,
             ObjectRoutes(cache=store.cache, limit=runtime.settings.limits.max_object or None),
         ],
-        git=_git_routes(runtime, upstream, store, mirrors, snapshots, serving, policy, access).handle,
+        git=_git_routes(runtime, upstream, store, mirrors, snapshots, serving, policy, access, credentials).handle,
         admit=admission.admit,
         decide=admission.decide if opa is not None else None,
         client_of=policy.client_of,
@@ -119,7 +127,15 @@ def make_web(
         clock=runtime.reactor,
         version=runtime.environment.version,
     )
+
+    def follow(new: Settings) -> None:
+        policy.replace(rules=new.access.rule, proxies=new.access.proxies, trust_loopback=new.access.trust_loopback)
+        access.answer_to(new.admin.host_names)
+        credentials.replace(_credential_headers(new))
+        webhooks.replace(secrets=_webhook_secrets(new), places=_places(new))
+
     return WebParts(
+        follow=follow,
         app=app,
         access=access,
         token=token,
@@ -164,7 +180,9 @@ def _admin_access(runtime: Runtime, policy: Policy, token: TokenFile) -> AdminAc
     )
 
 
-def _external_decision(runtime: Runtime, connections: HTTPConnectionPool) -> ExternalDecision | None:
+def _external_decision(
+    runtime: Runtime, connections: HTTPConnectionPool, credentials: ClientCredentials
+) -> ExternalDecision | None:
     access = runtime.settings.access
     if access.opa_url is None:
         return None
@@ -174,45 +192,53 @@ def _external_decision(runtime: Runtime, connections: HTTPConnectionPool) -> Ext
         http=HTTPClient(NamedAgent(agent, runtime.user_agent)),
         clock=runtime.reactor,
         timeout=access.opa_timeout,
-        withheld=_client_credentials(runtime).all_names(),
+        withheld=credentials.all_names,
     )
 
 
 def _webhook_routes(runtime: Runtime, operations: Operations) -> WebhookRoutes:
-    webhook = runtime.settings.webhook
-    given = {
-        "github": webhook.github_secret,
-        "gitlab": webhook.gitlab_token,
-        "gitea": webhook.gitea_secret,
-    }
     return WebhookRoutes(
         operations=operations,
-        secrets={forge: secret.get_secret_value() if secret else None for forge, secret in given.items()},
-        places=Places(
-            {
-                name: [name, *([upstream.url] if upstream.url else []), *upstream.aliases]
-                for name, upstream in runtime.settings.upstreams.items()
-                if name != ANY_HOST
-            }
-        ),
+        secrets=_webhook_secrets(runtime.settings),
+        places=_places(runtime.settings),
         grammar=runtime.grammar,
         in_thread=runtime.threads,
     )
 
 
-def _guard(runtime: Runtime, mirrors: MirrorParts) -> Guard:
+def _webhook_secrets(settings: Settings) -> dict[str, str | None]:
+    webhook = settings.webhook
+    given = {
+        "github": webhook.github_secret,
+        "gitlab": webhook.gitlab_token,
+        "gitea": webhook.gitea_secret,
+    }
+    return {forge: secret.get_secret_value() if secret else None for forge, secret in given.items()}
+
+
+def _places(settings: Settings) -> Places:
+    return Places(
+        {
+            name: [name, *([upstream.url] if upstream.url else []), *upstream.aliases]
+            for name, upstream in settings.upstreams.items()
+            if name != ANY_HOST
+        }
+    )
+
+
+def _guard(runtime: Runtime, mirrors: MirrorParts, credentials: ClientCredentials) -> Guard:
     if runtime.settings.access.mode == "trusted-network":
         return TrustedNetworkGuard(instances=mirrors.instances)
     return UpstreamGuard(
         verdicts=mirrors.verdicts,
         instances=mirrors.instances,
         background=runtime.background,
-        credentials=_client_credentials(runtime),
+        credentials=credentials,
     )
 
 
-def _client_credentials(runtime: Runtime) -> ClientCredentials:
-    return ClientCredentials({name: one.credential_headers for name, one in runtime.settings.upstreams.items()})
+def _credential_headers(settings: Settings) -> dict[str, tuple[str, ...]]:
+    return {name: one.credential_headers for name, one in settings.upstreams.items()}
 
 
 def _git_routes(
@@ -224,6 +250,7 @@ def _git_routes(
     serving: Slots,
     policy: Policy,
     access: AdminAccess,
+    credentials: ClientCredentials,
 ) -> GitRoutes:
     passthrough = PassThrough(
         client=upstream.client,
@@ -231,7 +258,7 @@ def _git_routes(
         spools=runtime.state / "spools",
         background=runtime.background,
         shown=mirrors.presented.to_read,
-        credentials=_client_credentials(runtime),
+        credentials=credentials,
     )
     artefacts = _snapshot_routes(runtime, mirrors, snapshots, policy)
     upload_pack = UploadPack(
@@ -250,10 +277,10 @@ def _git_routes(
     )
     return GitRoutes(
         remotes=upstream.remotes,
-        guard=_guard(runtime, mirrors),
+        guard=_guard(runtime, mirrors, credentials),
         upload_pack=upload_pack,
         passthrough=passthrough,
-        lfs=_lfs_routes(runtime, upstream, store, mirrors, passthrough, policy),
+        lfs=_lfs_routes(runtime, upstream, store, mirrors, passthrough, policy, credentials),
         artefacts=artefacts,
         ensure_refs=EnsureRefs(
             mirrors=mirrors.collection,
@@ -331,6 +358,7 @@ def _lfs_routes(
     mirrors: MirrorParts,
     passthrough: PassThrough,
     policy: Policy,
+    credentials: ClientCredentials,
 ) -> LfsRoutes:
     return LfsRoutes(
         objects=LfsObjects(
@@ -352,7 +380,7 @@ def _lfs_routes(
             ttl=runtime.settings.access.auth_ttl,
             key=secrets.token_bytes(32),
         ),
-        credentials=_client_credentials(runtime),
+        credentials=credentials,
         instance_of=_instance_of(mirrors),
         in_thread=runtime.threads,
         now=runtime.environment.wall_clock,

@@ -20,6 +20,7 @@ _OID = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?")
 _VERSION = re.compile(r"version=([0-9])")
 _MOST_CAPABILITIES = 256
 _MOST_WANT_REFS = 1_000_000
+_LIMITS = ("filter", "deepen", "deepen-since")
 _MOST_FEATURES = 64
 _MOST_EXCLUDED = 1000
 """Refs of ``deepen-not``."""
@@ -66,6 +67,7 @@ class V2Fetch:
     :param shape: a digest of the capabilities and arguments that shape the answer, as they came, without ``want``
         lines.
     :param want_refs: the refs that are wanted by their names, whatever they are (``ref-in-want``).
+    :param limits: filter and depth as they came, for the log.
     """
 
     wants: Sequence[str]
@@ -77,6 +79,7 @@ class V2Fetch:
     wanted: str = field(repr=False)
     shape: str = field(repr=False)
     want_refs: tuple[str, ...] = field(default=(), repr=False)
+    limits: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
 
     version = 2
 
@@ -94,6 +97,7 @@ class V0Request:
 
     :param capabilities: those on the first ``want`` line.
     :param features: names of the capabilities, and of all lines but ``want``, ``have`` and ``done``.
+    :param limits: filter and depth as they came, for the log.
     """
 
     wants: Sequence[str]
@@ -105,6 +109,7 @@ class V0Request:
     wanted: str = field(repr=False)
     shape: str = field(repr=False)
     capabilities: frozenset[str] = frozenset()
+    limits: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
 
     version = 0
 
@@ -266,6 +271,7 @@ class _Lines:
         self.features: set[str] = set()
         self.not_after: list[str] = []
         self.done = False
+        self.limits: dict[str, str] = {}
         self._shape = sha256()
         for line in shaping:
             self._shapes(line)
@@ -294,6 +300,8 @@ class _Lines:
 
     def _take_feature(self, name: str, value: str) -> None:
         self.features.add(name)
+        if name in _LIMITS:
+            self.limits[name] = value
         if name == "deepen-not":
             self.not_after.append(value)
         elif name == "shallow":
@@ -313,6 +321,7 @@ class _Lines:
             "not_after": tuple(self.not_after),
             "wanted": self.wants.digest(),
             "shape": self._shape.hexdigest(),
+            "limits": tuple(self.limits.items()),
         }
 
 

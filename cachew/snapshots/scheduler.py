@@ -107,12 +107,12 @@ class Scheduler(Service):
         self._is_long = is_long
         self._ahead: float | None = None
         self._runs: dict[Task, Run] = {}
+        self._succeeded: dict[Task, float] = {}
         self._wanted: dict[Task, float] = {}
         self._running: dict[Task, Deferred[None]] = {}
         self._long: set[Task] = set()
         self._loaded = self._changed = False
-        turn = _turn(interval for interval in (*intervals.always.values(), intervals.wanted) if interval > 0)
-        self._turns = Periodic(name="schedule", interval=turn, work=self.turn, clock=clock, now=True)
+        self._turns = Periodic(name="schedule", interval=_turn(intervals), work=self.turn, clock=clock, now=True)
 
     def startService(self) -> None:
         """Begin to do what is due."""
@@ -131,6 +131,11 @@ class Scheduler(Service):
             work.cancel()
         await DeferredList(running)
         await self._remember()
+
+    def replace(self, intervals: Intervals) -> None:
+        """Do things so often from now on."""
+        self._intervals = intervals
+        self._turns.replace(_turn(intervals))
 
     async def turn(self) -> None:
         """Begin whatever is due and isn't being done; the ends are not waited for."""
@@ -154,11 +159,26 @@ class Scheduler(Service):
     def forget(self, identity: Identity) -> None:
         """Know nothing any more of what was done for a repository: its name stands for another one now."""
         self._runs = {task: run for task, run in self._runs.items() if task.repository != identity.name}
+        self._succeeded = {task: at for task, at in self._succeeded.items() if task.repository != identity.name}
         self._changed = True
 
     def last(self, identity: Identity, name: str) -> Run | None:
         """Return how a task was done last."""
         return self._runs.get(Task(identity.name, name))
+
+    def oldest(self, name: str) -> float:
+        """Return how many seconds ago a task succeeded for the repository for which that is longest ago.
+
+        :return: 0 when it is switched off, or there is no repository for which it ever did.
+        """
+        names = [identity.name for identity in self._repositories()] if self._intervals.always.get(name) else []
+        times = (self._last_success(Task(repository, name)) for repository in names)
+        known = [at for at in times if at is not None]
+        return max(0.0, self._clock.seconds() - min(known)) if known else 0.0
+
+    def _last_success(self, task: Task) -> float | None:
+        run = self._runs.get(task)
+        return run.at if run is not None and run.succeeded else self._succeeded.get(task)
 
     def warm(self, identity: Identity, name: str) -> None:
         """Do a task because somebody would have liked its result, unless it is being done or was done just now."""
@@ -219,6 +239,8 @@ class Scheduler(Service):
             log_failure(self.log, "{task.name} of {task.repository}", Failure(), task=task)
         # What is dated by the new time already must not be moved by a jump that nobody has noticed yet.
         now = self._now()
+        if last is not None and last.succeeded:
+            self._succeeded[task] = last.at
         if run is not None and run is not last:
             self._runs[task] = run if run.succeeded else replace(run, at=now)
             self._changed = True
@@ -238,6 +260,7 @@ class Scheduler(Service):
             await self._threads(memory.save, self._file, Memory(runs, dict(self._wanted)))
 
 
-def _turn(intervals: Iterable[float]) -> float:
+def _turn(intervals: Intervals) -> float:
     """Return the seconds between two looks: few enough that the shortest interval is kept."""
-    return max(_QUICKEST_TURN, min([TURN, *(interval / _TURNS_AN_INTERVAL for interval in intervals)]))
+    often = [interval for interval in (*intervals.always.values(), intervals.wanted) if interval > 0]
+    return max(_QUICKEST_TURN, min([TURN, *(interval / _TURNS_AN_INTERVAL for interval in often)]))

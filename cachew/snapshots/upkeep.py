@@ -55,6 +55,10 @@ class Upkeep:
         self._chores = chores
         self._refresh = refresh
         self._clock = clock
+        self.keep_for(max_age)
+
+    def keep_for(self, max_age: float) -> None:
+        """Make even unchanged archives again after so many seconds from now on."""
         self._max_age = max_age
 
     async def perform(self, identity: Identity, name: str) -> bool:

@@ -103,7 +103,7 @@ class UpstreamClient:
         self._timeouts = timeouts
         self._redirects = redirects = Redirects(hosts, objection, may_see)
         self._exchange = Exchange(
-            reactor=reactor, agents=agents, redirects=redirects, metrics=metrics, idle=timeouts.idle
+            reactor=reactor, agents=agents, redirects=redirects, metrics=metrics, idle=timeouts.idle, label=hosts.label
         )
         moves = Moves()
         self._checks = RefChecks(
@@ -152,6 +152,7 @@ class UpstreamClient:
         return result
 
     def _too_slow(self, url: str) -> NoReturn:
+        self._exchange.timed_out(url)
         raise UpstreamTimeout(url, f"did not answer a ref check within {self._timeouts.check:.0f} seconds")
 
     # forwarding

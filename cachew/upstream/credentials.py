@@ -53,6 +53,10 @@ class Credentials:
     ) -> None:
         self._ignores_case = ignores_case
         self._given: OrderedDict[bytes, frozenset[str]] = OrderedDict()
+        self.replace(sources)
+
+    def replace(self, sources: Sequence[tuple[str, CredentialSource]]) -> None:
+        """Take credentials from these from now on; where those that were given may be shown stays known."""
         self._sources = sorted(sources, key=lambda pair: len(_segments(pair[0])), reverse=True)
 
     async def header_for(self, url: str) -> str | None:

@@ -6,7 +6,7 @@ Failures come out in the house's own terms, whatever the layers below call them.
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.web.http import PARTIAL_CONTENT
 from twisted.web.http_headers import Headers
@@ -21,8 +21,11 @@ from cachew.upstream.bodies import SourceBody, Watch, response_source
 from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.decoding import codings_of, decoded
 from cachew.upstream.failures import explain, may_be_stale
+from cachew.upstream.hosts import OTHER
 from cachew.upstream.redirects import CODES, MOST, Redirects, same_origin, split_operation
 from cachew.upstream.storage import name_of
+
+_TOO_MANY = 429
 
 
 class Exchange:
@@ -33,9 +36,20 @@ class Exchange:
     :param redirects: says where redirects may lead.
     :param metrics: counts requests.
     :param idle: seconds to wait for the next piece of a response.
+    :param label: returns what metrics call a URL's host.
     """
 
-    def __init__(self, *, reactor: Any, agents: Agents, redirects: Redirects, metrics: Metrics, idle: float) -> None:
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        agents: Agents,
+        redirects: Redirects,
+        metrics: Metrics,
+        idle: float,
+        label: Callable[[str], str] = lambda url: OTHER,
+    ) -> None:
+        self._label = label
         self._reactor = reactor
         self._agents = agents
         self._redirects = redirects
@@ -160,6 +174,10 @@ class Exchange:
             raise UpstreamUnreachable(url, "sent a part of something encoded, which nobody asked for")
         return decoded(source, codings, upstream=url)
 
+    def timed_out(self, url: str) -> None:
+        """Count that an upstream was waited for in vain."""
+        self._metrics.upstream_failures.labels(self._label(url), "timeout").inc()
+
     def discard(self, url: str, response: IResponse) -> None:
         """Give a response's body up."""
         self._body(url, response).close()
@@ -188,6 +206,7 @@ class Exchange:
             if body is not None:
                 body.close()
             if watch.has_expired:
+                self.timed_out(url)
                 raise UpstreamTimeout(base, f"did not answer within {seconds:.0f} seconds") from failure
             raise explain(base, failure) from failure
         finally:
@@ -208,7 +227,19 @@ class Exchange:
         for name, value in headers:
             sent.addRawHeader(name, value)
         producer = None if body is None else SourceBody(source=body, length=length, watch=watch)
-        return _known_to_be_cancelled(agent.request(method, url.encode("ascii"), sent, producer))
+        answered = _known_to_be_cancelled(agent.request(method, url.encode("ascii"), sent, producer))
+        return answered.addBoth(self._note, self._label(url), self._reactor.seconds())
+
+    def _note(self, result: IResponse | Failure, host: str, began: float) -> IResponse | Failure:
+        """Count how an upstream answered; who gives up waiting says so himself."""
+        failures = self._metrics.upstream_failures
+        if not isinstance(result, Failure):
+            self._metrics.upstream_seconds.labels(host).observe(self._reactor.seconds() - began)
+            if result.code == _TOO_MANY or result.code >= 500:
+                failures.labels(host, "status").inc()
+        elif not result.check(CancelledError):
+            failures.labels(host, "unreachable").inc()
+        return result
 
 
 def _known_to_be_cancelled(request: Deferred[IResponse]) -> Deferred[IResponse]:

@@ -17,6 +17,9 @@ from cachew.plumbing.percent import decoded_text, encoded_path
 ANY = "*"
 """The entry that admits every public host name."""
 
+OTHER = "other"
+"""What all hosts together are called that the operator does not name."""
+
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -105,10 +108,15 @@ class Hosts:
     """
 
     def __init__(self, *, upstreams: Mapping[str, str | None], others: Iterable[str] = ()) -> None:
+        self.replace(upstreams=upstreams, others=others)
+
+    def replace(self, *, upstreams: Mapping[str, str | None], others: Iterable[str] = ()) -> None:
+        """Admit these from now on, and no others."""
         self._urls = {host.lower(): url for host, url in upstreams.items() if host != ANY}
         self._any = ANY in upstreams
         self._origins = frozenset(origin(url) for url in self._urls.values() if url)
         self._others = frozenset(map(origin, others))
+        self._named = {origin(url or f"https://{host}/"): host for host, url in self._urls.items()}
 
     def url_for(self, host: str, path: str) -> str:
         """Return the upstream URL of a repository.
@@ -148,6 +156,18 @@ class Hosts:
         scheme, host, port = where = origin(url)
         named = host if port == DEFAULT_PORTS["https"] else f"{host}:{port}"
         return where in self._origins or (scheme == "https" and named in self._urls and not self._urls[named])
+
+    @property
+    def labels(self) -> list[str]:
+        """All that :meth:`label` can return."""
+        return [*self._named.values(), OTHER]
+
+    def label(self, url: str) -> str:
+        """Return what the operator calls the host of a URL, one word for all that he doesn't name."""
+        try:
+            return self._named.get(origin(url), OTHER)
+        except ValueError:
+            return OTHER
 
     def withholds(self, host: str, port: int) -> bool:
         """Whether a host is an address that must not be connected to, whoever resolves what is none."""

@@ -104,9 +104,13 @@ class Proxies:
         direct: Iterable[str] = (),
         own: Mapping[str, Proxy | None] | None = None,
     ) -> None:
+        self.replace(default=default, direct=direct, own=own or {})
+
+    def replace(self, *, default: Proxy | None, direct: Iterable[str], own: Mapping[str, Proxy | None]) -> None:
+        """Take these ways from now on."""
         self._default = default
         self._direct = tuple(entry.strip().lower() for entry in direct if entry.strip())
-        self._own = {origin(url): proxy for url, proxy in (own or {}).items()}
+        self._own = {origin(url): proxy for url, proxy in own.items()}
 
     def of(self, url: str) -> Proxy | None:
         """Return the proxy to a URL, None when it is reached directly."""

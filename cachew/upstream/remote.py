@@ -5,10 +5,19 @@ request.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
-from cachew.plumbing.errors import CredentialUnavailable, UpstreamError, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing import requestid
+from cachew.plumbing.errors import (
+    CredentialUnavailable,
+    UnknownPath,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamUnreachable,
+)
 from cachew.plumbing.streams import BytesSource, owned
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.headers import RawHeaders
@@ -51,6 +60,12 @@ class Remote:
         self._pins = pins
         self._capabilities: Capabilities | None = None
         self._base = url
+
+    def relocate(self, url: str) -> None:
+        """Take notice of where it is; what was known of another place counts no more."""
+        if url != self.url:
+            self.url = self._base = url
+            self._capabilities = None
 
     @property
     def address(self) -> str:
@@ -187,7 +202,8 @@ class Remote:
         :raise UpstreamError: when either can't be had, or the upstream's name leads to no public address.
         """
         pins = {} if self._pins is None else await self._pins.git_environment(self._base)
-        return joined(pins, await self._own_environment())
+        # What is for one address replaces what was said before it for all of them, unless that comes first.
+        return joined(_request_id(), joined(pins, await self._own_environment()))
 
     async def _own_environment(self) -> Mapping[str, str]:
         try:
@@ -196,6 +212,18 @@ class Remote:
             if await self._serves_everybody():
                 return {}
             raise
+
+
+def _request_id() -> Mapping[str, str]:
+    """Return what has a git child show the id of the request that it works for."""
+    identifier = requestid.current()
+    if not identifier:
+        return {}
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "http.extraHeader",
+        "GIT_CONFIG_VALUE_0": f"{requestid.HEADER}: {identifier}",
+    }
 
 
 def joined(one: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str]:
@@ -230,6 +258,14 @@ class Remotes:
         self._credentials = credentials
         self._pins = pins
         self._remotes: dict[tuple[str, str], Remote] = {}
+        self._held: WeakKeyDictionary[Remote, tuple[str, str]] = WeakKeyDictionary()
+
+    def relocate(self) -> None:
+        """Look again where everything is, for those too who hold a way already; hosts may have come, moved or gone."""
+        self._remotes.clear()
+        for remote, key in list(self._held.items()):
+            with suppress(UnknownPath):
+                remote.relocate(self._url_for(*key))
 
     def of(self, repository: "Named") -> Remote:
         """Return the way to a repository's upstream.
@@ -244,6 +280,7 @@ class Remotes:
             remote = self._remotes[key] = Remote(
                 url=self._url_for(*key), client=self._client, credentials=self._credentials, pins=self._pins
             )
+            self._held[remote] = key
         return remote
 
 

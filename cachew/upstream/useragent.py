@@ -10,6 +10,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from cachew.plumbing import requestid
+
 _GIT = "git/"
 
 
@@ -32,7 +34,7 @@ def agent_key(shown: str | None) -> str:
 
 @implementer(IAgent)
 class NamedAgent:
-    """Sends requests like another agent, each with a ``User-Agent``.
+    """Sends requests like another agent, each with a ``User-Agent`` and the id of the request that it is for.
 
     :param agent: the other.
     :param name: the ``User-Agent`` of requests that have none.
@@ -48,4 +50,6 @@ class NamedAgent:
         sent = Headers() if headers is None else headers.copy()
         if not sent.hasHeader(b"User-Agent"):
             sent.addRawHeader(b"User-Agent", self._name)
+        if identifier := requestid.current():
+            sent.setRawHeaders(requestid.HEADER, [identifier])
         return self._agent.request(method, uri, sent, bodyProducer)

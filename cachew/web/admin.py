@@ -1,12 +1,14 @@
 """Health, metrics, the log level, and what there is to see and do about repositories, as plain HTTP and JSON."""
 
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 from klein import Klein
 from prometheus_client.exposition import choose_encoder
 from twisted.logger import Logger
 
+from cachew.config.inforce import Reloaded
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import CASE_MATTERS, Grammar
 from cachew.plumbing.errors import BadRequest, Busy, NotFound
@@ -25,6 +27,7 @@ class AdminRoutes:
     :param operations: the server.
     :param metrics: what ``/metrics`` shows.
     :param levels: the level that ``/admin/log/level`` shows and sets.
+    :param reload: reads the config again and follows it.
     :param grammar: how repositories are named.
     """
 
@@ -37,8 +40,10 @@ class AdminRoutes:
         operations: Operations,
         metrics: Metrics,
         levels: LogLevels,
+        reload: Callable[[], Awaitable[Reloaded]],
         grammar: Grammar = CASE_MATTERS,
     ) -> None:
+        self._reload = reload
         self._grammar = grammar
         self._access = access
         self._operations = operations
@@ -51,6 +56,7 @@ class AdminRoutes:
         app.route("/_readiness")(self.readiness)
         app.route("/metrics")(self.metrics)
         app.route("/admin/log/level")(self.log_level)
+        app.route("/admin/reload")(self.reload)
         app.route("/admin/overview")(self.overview)
         app.route("/admin/repositories")(self.repositories)
         app.route("/admin/repositories/<path:rest>")(self.act)
@@ -92,6 +98,15 @@ class AdminRoutes:
                 raise BadRequest(str(error)) from None
             self.log.warn("the log level is now {new_level}", new_level=self._levels.level)
         return _text(request, self._levels.level.upper())
+
+    async def reload(self, request: StreamingRequest) -> bytes:
+        """Read the config again; 422 with all that is wrong with it when there is a mistake, and nothing changes."""
+        allow_methods(request, "POST")
+        self._access.require(request)
+        found = await self._reload()
+        if found.problems:
+            request.setResponseCode(422)
+        return json_body(request, asdict(found))
 
     async def overview(self, request: StreamingRequest) -> bytes:
         """Show the server as a whole."""

@@ -7,6 +7,8 @@ of :mod:`cachew.plumbing.errors`; no handler sets an error status itself.
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from contextvars import copy_context
+from secrets import token_hex
 from typing import Any, Protocol, cast
 
 from klein import Klein
@@ -20,6 +22,7 @@ from twisted.web.server import NOT_DONE_YET
 from werkzeug.routing import PathConverter
 
 from cachew.http.requests import StreamingRequest
+from cachew.plumbing import requestid
 from cachew.plumbing.errors import BadRequest, MethodNotAllowed, NotFound
 from cachew.plumbing.metrics import Metrics
 from cachew.web.failures import Answer, answer_to
@@ -33,6 +36,11 @@ _USER = re.compile(
     re.IGNORECASE,
 )
 _HEALTH = frozenset({"_liveness", "_readiness"})
+_GIT = (
+    "info/refs", "git-upload-pack", "git-receive-pack", "snapshot.tar.zst", "snapshot.bundle", "lfs-snapshot.tar.zst",
+    "bundle-list", "ensure-refs", "lfs",
+)  # fmt: skip
+"""What is asked for below ``/git/``."""
 _PROBES = _HEALTH | {"metrics"}
 OBJECTS = "/api/v1/object/"
 """Below it a path ends in a key, which may be any text; no other path has control characters that split lines."""
@@ -87,6 +95,7 @@ class App(Resource):
     :param metrics: where requests are counted.
     :param clock: for how long requests take.
     :param version: shown in the ``Server`` header.
+    :param make_id: makes the id of a request that comes without one.
     """
 
     isLeaf = True
@@ -105,8 +114,10 @@ class App(Resource):
         client_of: Callable[[Any], str] = lambda request: request.remote_address,
         is_https: Callable[[Any], bool] = lambda request: bool(request.isSecure()),
         hsts: float = 0,
+        make_id: Callable[[], str] = lambda: token_hex(8),
     ) -> None:
         super().__init__()
+        self._make_id = make_id
         self._decide = decide
         self._is_https = is_https
         self._hsts = int(hsts)
@@ -122,9 +133,13 @@ class App(Resource):
         klein.handle_errors(Exception)(cast("Any", self._failed))
         self._klein = klein.resource()
         self._known = _first_segments(klein)
+        metrics.begin_routes([*(name or "root" for name in self._known), "other", *(f"git {kind}" for kind in _GIT)])
 
     def render(self, request: StreamingRequest) -> Any:
-        """Answer a request."""
+        """Answer a request, under an id that all that is done for it has."""
+        return copy_context().run(self._render, request)
+
+    def _render(self, request: StreamingRequest) -> Any:
         self._begin(request)
         try:
             _check_target(request)
@@ -153,6 +168,9 @@ class App(Resource):
             request.finish()
 
     def _begin(self, request: StreamingRequest) -> None:
+        identifier = requestid.chosen(_shown_id(request), self._make_id)
+        requestid.begin(identifier)
+        request.setHeader(requestid.HEADER.encode(), identifier.encode())
         request.setHeader(b"Server", self._server)
         for name, value in _DEFAULT_HEADERS:
             request.setHeader(name, value)
@@ -162,7 +180,8 @@ class App(Resource):
         if first in self._known:
             request.outcome.route = first or "root"
         began = self._clock.seconds()
-        request.notifyFinish().addBoth(self._ended, request, began)
+        context = copy_context()
+        request.notifyFinish().addBoth(lambda result: context.run(self._ended, result, request, began))
 
     def _ended(self, result: object, request: StreamingRequest, began: float) -> None:
         outcome = request.outcome
@@ -175,7 +194,7 @@ class App(Resource):
         # Probes come every second from everywhere; only a debugger wants to see them.
         log = self.log.debug if outcome.route in _PROBES else self.log.info
         log(
-            "{method} {path} {status} {bytes} bytes in {seconds:.3f}s from {source} for {client}",
+            "{method} {path}{shown_shape} {status} {bytes} bytes in {seconds:.3f}s from {source} for {client}",
             method=request.method.decode("latin-1"),
             path=loggable_path(request),
             status=request.code if complete else status,
@@ -183,6 +202,8 @@ class App(Resource):
             seconds=seconds,
             source=outcome.source or outcome.route,
             client=self._client_of(request),
+            shape=outcome.shape,
+            shown_shape=f" ({outcome.shape})" if outcome.shape else "",
         )
 
     async def _failed(self, request: StreamingRequest, failure: Failure) -> bytes | None:
@@ -280,8 +301,22 @@ def _write_head(request: StreamingRequest, answer: Answer) -> bytes:
         request.responseHeaders.removeHeader(name)
     for name, value in answer.headers:
         request.responseHeaders.addRawHeader(name, value)
-    request.setHeader(b"Content-Length", str(len(answer.body)).encode())
-    return answer.body
+    body = answer.body + _reference(request, answer)
+    request.setHeader(b"Content-Length", str(len(body)).encode())
+    return body
+
+
+def _shown_id(request: StreamingRequest) -> str:
+    values = request.requestHeaders.getRawHeaders(requestid.HEADER.encode(), [])
+    return str(values[0].decode("latin-1")) if len(values) == 1 else ""
+
+
+def _reference(request: StreamingRequest, answer: Answer) -> bytes:
+    """Return the line by which an operator finds in the log what git's user has seen, where that was this server's."""
+    theirs = answer.status < 500 and answer.status not in (403, 429)
+    if theirs or not answer.own or not request.outcome.route.startswith("git"):
+        return b""
+    return f"request {requestid.current()}\n".encode()
 
 
 def _announced(answer: object, request: StreamingRequest) -> object:

@@ -57,6 +57,7 @@ class Answer:
     :param status: its status code.
     :param body: its text.
     :param headers: its headers, ``Content-Type`` among them.
+    :param own: whether this server speaks, and in plain text.
     :param unexpected: whether nobody foresaw this, so that it must be logged with its traceback.
     """
 
@@ -64,6 +65,7 @@ class Answer:
     body: bytes
     headers: Headers
     unexpected: bool = False
+    own: bool = False
 
 
 def answer_to(error: BaseException) -> Answer:
@@ -91,7 +93,7 @@ def answer_to(error: BaseException) -> Answer:
     if isinstance(error, OSError):
         return _text(503, f"the server's storage fails: {error.strerror}", ((b"Retry-After", b"5"),))
     if status is None:
-        return Answer(500, b"internal error; the server's log has the details\n", _TEXT, unexpected=True)
+        return Answer(500, b"internal error; the server's log has the details\n", _TEXT, unexpected=True, own=True)
     return _text(status, str(error), _extra_headers(error, status))
 
 
@@ -99,7 +101,7 @@ _TEXT: Headers = ((b"Content-Type", b"text/plain; charset=utf-8"),)
 
 
 def _text(status: int, message: str, headers: Headers = ()) -> Answer:
-    return Answer(status, f"{message}\n".encode("utf-8", "replace"), (*_TEXT, *headers))
+    return Answer(status, f"{message}\n".encode("utf-8", "replace"), (*_TEXT, *headers), own=True)
 
 
 def _relayed(error: errors.UpstreamRefused) -> Answer:

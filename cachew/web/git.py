@@ -14,6 +14,8 @@ from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import Forbidden
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource
+from cachew.smarthttp import inwords
+from cachew.smarthttp.request import protocol_version
 from cachew.upstream.remote import Remotes
 from cachew.web.access.guard import Right
 from cachew.web.app import allow_methods
@@ -43,6 +45,10 @@ class Guard(Protocol):
 
         :raise UpstreamRefused: when the upstream does not let this client in.
         """
+
+
+def _asked(request: StreamingRequest) -> str:
+    return inwords.of_query(request.args, protocol_version(request.getHeader("git-protocol")))
 
 
 class GitRoutes:
@@ -98,7 +104,7 @@ class GitRoutes:
         identity, operation = path.identity, path.operation
         self._remotes.of(identity)
         kind = "lfs" if operation.startswith("info/lfs/") else operation
-        request.outcome.route = f"git {kind}"
+        request.outcome.route, request.outcome.shape = f"git {kind}", _asked(request)
         allow_methods(request, *_METHODS.get(kind, _READ))
         self._withhold(request)
         self._used(identity)

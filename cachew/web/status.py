@@ -295,6 +295,12 @@ class Operations:
         )
         return max((at for at in known if at is not None), default=None)
 
+    def oldest_check(self) -> float:
+        """Return how many seconds ago that upstream was asked last which was asked longest ago; 0 when none was."""
+        asked = [self._last_checked(mirror) for mirror in self._mirrors if mirror.ready]
+        known = [at for at in asked if at is not None]
+        return max(0.0, self._now() - min(known)) if known else 0.0
+
     async def _status(self, mirror: Mirror) -> RepositoryStatus:
         identity = mirror.identity
         known, failure = self._freshness.known(identity), self._freshness.failure(identity)

@@ -25,7 +25,7 @@ from cachew.plumbing.errors import ProcessFailed, UnsupportedMediaType, Upstream
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import BytesSource
-from cachew.smarthttp import routing, wantedrefs
+from cachew.smarthttp import inwords, routing, wantedrefs
 from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
 from cachew.smarthttp.request import (
     Fetch,
@@ -178,6 +178,7 @@ class UploadPack:
         _require_media_type(request.getHeader("content-type"))
         body = await request.collect(self._body_limit, encoding=encoding)
         command = await self._command(right.identity, body, protocol)
+        request.outcome.shape = inwords.of_command(command)
         right = await right.renewed()
         mirror = await self._mirror(right)
         if isinstance(command, Probe):

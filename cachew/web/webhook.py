@@ -78,12 +78,16 @@ class WebhookRoutes:
         in_thread: Callable[..., Awaitable[Any]],
     ) -> None:
         self._operations = operations
-        self._places = places
         self._grammar = grammar
         self._in_thread = in_thread
-        self._secrets = {forge: secret.encode() for forge, secret in secrets.items() if secret}
+        self.replace(secrets=secrets, places=places)
         self._slots = Slots(limit=_AT_A_TIME, queue_limit=100)
         self._unknown: dict[str, None] = {}
+
+    def replace(self, *, secrets: Mapping[str, str | None], places: Places) -> None:
+        """Go by these secrets and addresses from the next event on."""
+        self._secrets = {forge: secret.encode() for forge, secret in secrets.items() if secret}
+        self._places = places
 
     def mount(self, app: Klein) -> None:
         """Register the routes."""

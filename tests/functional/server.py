@@ -14,6 +14,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
 from cachew.config.load import load
+from cachew.config.settings import Settings
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.loglevels import LogLevels
@@ -68,13 +69,8 @@ class Cachew:
     """
 
     def __init__(self, *, reactor: Any, state: Path, upstream: str, config: str = "", head: str = "") -> None:
-        text = f'{head}\n[upstreams."{HOST}"]\nurl = "{upstream}"\n{config}'
-        settings = load(
-            text,
-            file="test.toml",
-            environ={},
-            overrides={"state": str(state), "listen": ["tcp:0:interface=127.0.0.1"]},
-        )
+        self.config = f'{head}\n[upstreams."{HOST}"]\nurl = "{upstream}"\n{config}'
+        self.state = state
         environment = Environment(
             search_path=os.environ["PATH"],
             cores=2,
@@ -82,10 +78,14 @@ class Cachew:
             wall_clock=time.time,
             version="0",
             log_levels=LogLevels("debug"),
+            read_settings=self._settings,
         )
-        self.state = state
         self._http = HTTPClient(Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False)))
-        self.parts = compose(make_runtime(settings, reactor, environment))
+        self.parts = compose(make_runtime(self._settings(), reactor, environment))
+
+    def _settings(self) -> Settings:
+        overrides = {"state": str(self.state), "listen": ["tcp:0:interface=127.0.0.1"]}
+        return load(self.config, file="test.toml", environ={}, overrides=overrides)
 
     async def start(self) -> None:
         """Start it and wait until it is ready."""
@@ -135,6 +135,11 @@ class Cachew:
         address = f"{self.url}/git/{HOST}/{repository}/git-upload-pack"
         response = await self._http.post(address, data=body, headers=headers)
         return decode(await response.content())
+
+    async def admin(self, method: str, path: str, **kwargs: Any) -> Any:
+        """Ask for something of the server with the admin token; returns a treq response."""
+        headers = Headers({"Authorization": [f"Bearer {self.token}"]})
+        return await self._http.request(method, f"{self.url}{path}", headers=headers, **kwargs)
 
     async def metrics(self) -> bytes:
         """Return the metrics' text."""

@@ -32,6 +32,7 @@ async def test_the_moment_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
             log_dropped=lambda: 7,
             caches=lambda: [CacheStatus(name="packs", objects=2, size=30, capacity=400)],
             state=tmp_path,
+            ages=lambda: {"check": 12.5},
             is_ready=lambda: bool(ready),
             version="1.2",
         )
@@ -42,6 +43,7 @@ async def test_the_moment_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
     assert {
         'cachew_build_info{version="1.2"} 1.0',
         "cachew_ready 0.0",
+        'cachew_oldest_seconds{what="check"} 12.5',
         'cachew_work_running{kind="fetch"} 1.0',
         'cachew_work_waiting{kind="fetch"} 1.0',
         'cachew_work_limit{kind="fetch"} 1.0',

@@ -8,6 +8,7 @@ from typing import Any, cast
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from cachew.config.inforce import Reloaded
 from cachew.http.site import make_site
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import NotFound
@@ -130,7 +131,14 @@ class AdminFront:
             trusted=lambda request: trusted,
         )
         self.dashboard = DashboardRoutes(access=self.access, operations=operations, version="1.2")
-        admin = AdminRoutes(access=self.access, operations=operations, metrics=self.metrics, levels=self.levels)
+        self.reloaded = Reloaded()
+        admin = AdminRoutes(
+            access=self.access,
+            operations=operations,
+            metrics=self.metrics,
+            levels=self.levels,
+            reload=self._reload,
+        )
         webhooks = WebhookRoutes(
             operations=operations, secrets=secrets or {}, places=Places(PLACES), in_thread=self._in_thread
         )
@@ -142,6 +150,9 @@ class AdminFront:
             version="1.2",
         )
         self.site = make_site(self.app, reactor=self.clock)
+
+    async def _reload(self) -> Reloaded:
+        return self.reloaded
 
     async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
         self.threaded += 1

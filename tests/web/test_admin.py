@@ -2,6 +2,7 @@
 
 import pytest
 
+from cachew.config.inforce import Reloaded
 from tests.functional.loglines import listening
 from tests.web.adminfront import BEARER, AdminFront, repositories
 
@@ -164,3 +165,15 @@ def test_a_header_that_is_no_text_fails_no_page(name: str) -> None:
         assert status < 500, (method, path)
         if name in ("Authorization", "Origin") and path == "/admin/overview":
             assert status == 400
+
+
+def test_reads_the_config_again_when_asked() -> None:
+    """A reload tells what has changed and what waits for a start; one with mistakes is refused with all of them."""
+    front = AdminFront()
+    front.reloaded = Reloaded(applied=["log-level"], waiting=["state"])
+    done = front.ask("/admin/reload", "POST", headers=BEARER)
+    assert (done.status, done.json()) == (200, {"applied": ["log-level"], "waiting": ["state"], "problems": []})
+    front.reloaded = Reloaded(problems=["c.toml: state: must be a string"])
+    refused = front.ask("/admin/reload", "POST", headers=BEARER)
+    assert (refused.status, refused.json()["problems"]) == (422, ["c.toml: state: must be a string"])
+    assert front.ask("/admin/reload", "POST").status == 401

@@ -142,7 +142,9 @@ def app_of(error: Exception, *, guarded: bool) -> App:
     )
     return App(
         routes=[
-            AdminRoutes(access=access, operations=failing, metrics=Metrics(), levels=LogLevels()),
+            AdminRoutes(
+                access=access, operations=failing, metrics=Metrics(), levels=LogLevels(), reload=failing.pushed
+            ),
             DashboardRoutes(access=access, operations=failing, version="1"),
             webhooks,
             ObjectRoutes(cache=failing, limit=None),

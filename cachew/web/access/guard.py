@@ -105,6 +105,10 @@ class ClientCredentials:
     """
 
     def __init__(self, names: Mapping[str, Collection[str]]) -> None:
+        self.replace(names)
+
+    def replace(self, names: Mapping[str, Collection[str]]) -> None:
+        """Know these from now on."""
         self._names = {host: frozenset(name.lower() for name in named) for host, named in names.items()}
 
     def at(self, host: str) -> frozenset[str]:

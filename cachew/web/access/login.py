@@ -65,7 +65,7 @@ class AdminAccess:
         random: Callable[[], str] = secrets.token_urlsafe,
     ) -> None:
         self._token = token
-        self._host_names = {name.lower() for name in host_names} | _LOCAL_NAMES
+        self.answer_to(host_names)
         self._lifetime = lifetime
         self._clock = clock
         self._trusted = trusted
@@ -73,6 +73,10 @@ class AdminAccess:
         self._is_rules_token, self._is_https = is_rules_token, is_https
         self._sessions: dict[str, Session] = {}
         self._codes: dict[str, float] = {}
+
+    def answer_to(self, host_names: Collection[str]) -> None:
+        """Let browsers address this server by these names from now on, beside localhost and addresses."""
+        self._host_names = {name.lower() for name in host_names} | _LOCAL_NAMES
 
     def require(self, request: StreamingRequest) -> Session | None:
         """Let a request pass that may administer.

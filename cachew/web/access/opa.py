@@ -7,7 +7,7 @@ meant to run beside the server, and a policy that changes shall hold at once.
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -29,15 +29,21 @@ class ExternalDecision:
     :param http: a treq client, which asks it.
     :param clock: where the time limit comes from.
     :param timeout: seconds that a decision may take.
-    :param withheld: lower-case names of headers that are credentials somewhere.
+    :param withheld: returns the lower-case names of headers that are credentials somewhere.
     """
 
     log = Logger()
 
     def __init__(
-        self, *, url: str, http: Any, clock: IReactorTime, timeout: float, withheld: Collection[str] = ()
+        self,
+        *,
+        url: str,
+        http: Any,
+        clock: IReactorTime,
+        timeout: float,
+        withheld: Callable[[], Collection[str]] = frozenset,
     ) -> None:
-        self._withheld = frozenset({*_WITHHELD, *withheld})
+        self._withheld = withheld
         self._url = url
         self._http = http
         self._clock = clock
@@ -50,7 +56,7 @@ class ExternalDecision:
         :raise Forbidden: when it does not.
         :raise Busy: when it does not say anything that can be understood.
         """
-        work = Deferred.fromCoroutine(self._ask(_input(asked, peer, self._withheld)))
+        work = Deferred.fromCoroutine(self._ask(_input(asked, peer, {*_WITHHELD, *self._withheld()})))
         try:
             allowed = await work.addTimeout(self._timeout, self._clock)
         except (DeferredTimeout, Exception) as error:

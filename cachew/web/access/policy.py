@@ -38,10 +38,14 @@ class Policy:
         trust_loopback: bool,
         grammar: Grammar = CASE_MATTERS,
     ) -> None:
+        self._grammar = grammar
+        self.replace(rules=rules, proxies=proxies, trust_loopback=trust_loopback)
+
+    def replace(self, *, rules: Sequence[Rule], proxies: Collection[Network], trust_loopback: bool) -> None:
+        """Go by these from the next request on."""
         self._rules = rules
         self._proxies = proxies
         self._trust_loopback = trust_loopback
-        self._grammar = grammar
 
     def admit(self, request: StreamingRequest) -> None:
         """Let a request pass that no rule denies.
