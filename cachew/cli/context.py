@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from urllib.parse import SplitResult
 
     from cachew.cli.progress import BarProgress, LineProgress
     from cachew.client.archive import Archives
@@ -138,14 +137,7 @@ class Context:
 
 
 def _connections() -> "Connections":
+    from cachew.cli.proxies import environment_proxy
     from cachew.client.connections import Connections
 
-    named = any(name.lower().endswith("_proxy") for name in os.environ)
-    if not named and sys.platform not in ("darwin", "win32"):
-        return Connections()
-    from urllib.request import getproxies, proxy_bypass
-
-    def proxy(server: "SplitResult") -> str | None:
-        return None if proxy_bypass(server.netloc) else getproxies().get(server.scheme)
-
-    return Connections(proxy=proxy)
+    return Connections(proxy=environment_proxy())

@@ -11,8 +11,11 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 Body = bytes | Iterable[bytes] | BinaryIO
 BROKEN = (OSError, HTTPException)
@@ -112,12 +115,18 @@ class Connections:
 
     :param connect_timeout: seconds until a connection must stand.
     :param proxy: returns the URL of the proxy for a server, None for none.
+    :param tls: makes the settings of TLS connections; None for the system's own.
     """
 
     def __init__(
-        self, *, connect_timeout: float = 10.0, proxy: Callable[[SplitResult], str | None] = lambda _: None
+        self,
+        *,
+        connect_timeout: float = 10.0,
+        proxy: Callable[[SplitResult], str | None] = lambda _: None,
+        tls: "Callable[[], SSLContext] | None" = None,
     ) -> None:
         self._connect_timeout = connect_timeout
+        self._tls = tls
         self._proxy = proxy
         self._idle: dict[tuple[str, str], list[HTTPConnection]] = {}
         self._lock = threading.Lock()
@@ -196,14 +205,19 @@ class Connections:
             raise OSError(f"proxies like {through.scheme}://{through.hostname} are not supported")
         if server.scheme == "http":
             return self._direct(through)
-        connection = HTTPSConnection(through.hostname or "", through.port or 80, timeout=self._connect_timeout)
+        connection = self._secure(through.hostname or "", through.port or 80)
         connection.set_tunnel(server.hostname or "", server.port or 443, headers=_proxy_credentials(through))
         return connection
 
     def _direct(self, server: SplitResult) -> HTTPConnection:
-        kind = HTTPSConnection if server.scheme == "https" else HTTPConnection
-        port = server.port or kind.default_port
-        return kind(server.hostname or "", port, timeout=self._connect_timeout, blocksize=_PIECE)
+        if server.scheme == "https":
+            return self._secure(server.hostname or "", server.port or HTTPSConnection.default_port)
+        port = server.port or HTTPConnection.default_port
+        return HTTPConnection(server.hostname or "", port, timeout=self._connect_timeout, blocksize=_PIECE)
+
+    def _secure(self, host: str, port: int) -> HTTPConnection:
+        context = None if self._tls is None else self._tls()
+        return HTTPSConnection(host, port, timeout=self._connect_timeout, blocksize=_PIECE, context=context)
 
 
 def _target(server: SplitResult) -> str:

@@ -35,10 +35,11 @@ class GitCredentials:
 
     :param git: the git program.
     :param home: the user's home directory, None when there is none.
+    :param user: whose credentials are asked for, empty for anybody's.
     """
 
-    def __init__(self, *, git: Git, home: Path | None) -> None:
-        self._git, self._home = git, home
+    def __init__(self, *, git: Git, home: Path | None, user: str = "") -> None:
+        self._git, self._home, self._user = git, home, user
 
     def offers(self, url: str, challenge: str) -> Iterator[Offer]:
         """Give credentials for a URL, the next one only when the one before was no good.
@@ -68,6 +69,8 @@ class GitCredentials:
     def _from_helpers(self, url: str, challenge: str) -> Iterator[Offer]:
         parts = urlsplit(url)
         asked = {"protocol": parts.scheme, "host": parts.netloc, "path": parts.path.strip("/")}
+        if self._user:
+            asked["username"] = self._user
         if challenge:
             asked["wwwauth[]"] = challenge
         done = self._credential("fill", _written(asked))

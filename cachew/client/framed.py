@@ -67,7 +67,8 @@ def contents(
     """
     groups = grouped(found, part_size)
     ahead = threads + 1
-    parts = download.parts([group[0].offset for group in groups], lasting=ahead)
+    starts, end = [group[0].offset for group in groups], found[-1].offset + found[-1].length
+    parts = download.parts(starts, lasting=ahead, end=None if download.is_whole else end)
     inflater = _Inflater(count=ahead, room=max(frame.size for frame in found), threads=threads)
     pending = deque[Job[list[memoryview]]]()
     try:

@@ -32,6 +32,7 @@ class Http:
     :param idle_timeout: seconds that may pass between two pieces of an answer.
     :param offers: gives credentials for a URL and a challenge of the server's, when none is set.
     :param learnt: is told what no message may show.
+    :param headers: what every request to the server carries besides.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class Http:
         idle_timeout: float = 60.0,
         offers: "Callable[[str, str], Iterable[Offer]]" = lambda url, challenge: (),
         learnt: Callable[[str], object] = lambda secret: None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.server = server
+        self._headers = dict(headers or {})
         self._offers, self._learnt = offers, learnt
         self._asking = threading.Lock()
         self.authorization = authorization
@@ -107,7 +110,8 @@ class Http:
         patience: float | None,
         authorization: str | None,
     ) -> Answer:
-        sent = {"Accept-Encoding": "identity", "User-Agent": "cachew-client", **(headers or {})}
+        sent = {"Accept-Encoding": "identity", "User-Agent": "cachew-client"}
+        sent |= {**(self._headers if self.is_own(url) else {}), **(headers or {})}
         if authorization is not None:
             sent["Authorization"] = authorization
         if bad := next((name for name, value in sent.items() if not _fits(name, value)), None):

@@ -47,16 +47,18 @@ class RangedDownload:
     :param terms: how to download.
     :param etag: the tag that every part must have, with its quotes.
     :param size: bytes.
+    :param whole: whether all of it will be asked for, so that length and digest can be checked.
     """
 
-    def __init__(self, terms: Terms, url: str, *, etag: str, size: int, headers: Headers) -> None:
+    def __init__(self, terms: Terms, url: str, *, etag: str, size: int, headers: Headers, whole: bool = True) -> None:
         self.headers: Mapping[str, str] = headers
         self.size = size
+        self.is_whole = whole
         self._said = headers
         self._terms = terms
         self._url = url
         self._etag = etag
-        self._integrity = Integrity(size=size, etag=etag)
+        self._integrity = Integrity(size=size, etag=etag) if whole else Integrity(size=None, etag="")
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._answers: set[Answer] = set()
@@ -70,19 +72,22 @@ class RangedDownload:
         """Yield the object in order; a piece is good until the next one is asked for."""
         return self.parts(range(0, self.size, self._terms.piece_size), lasting=0)
 
-    def parts(self, starts: Sequence[int], *, lasting: int) -> Generator[memoryview, None, None]:
+    def parts(
+        self, starts: Sequence[int], *, lasting: int, end: int | None = None
+    ) -> Generator[memoryview, None, None]:
         """Yield the object in order, in parts of the caller's choice, while later ones are on their way.
 
-        :param starts: where each part begins; the first begins at 0.
+        :param starts: where each part begins; the first begins at 0, unless not all of it is asked for.
+        :param end: where the last one ends; None for the object's end.
         :param lasting: how many parts before the last one that was asked for stay as they are.
         """
-        bounds = list(pairwise([*starts, self.size]))
+        bounds = list(pairwise([*starts, self.size if end is None else end]))
         ahead = self._terms.connections + _AHEAD
         room = max(end - start for start, end in bounds)
         ring = [memoryview(mmap(-1, room)) for _ in range(min(ahead + lasting, len(bounds)))]
         workers, pending = Workers(self._terms.connections, "download"), deque[Job[memoryview]]()
         integrity = self._integrity
-        self._terms.progress.begin("Downloading", self.size)
+        self._terms.progress.begin("Downloading", bounds[-1][1] - bounds[0][0])
         begun = 0
         try:
             for number in range(len(bounds)):

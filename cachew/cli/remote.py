@@ -1,0 +1,98 @@
+"""``git-remote-cachew``: git's way to ``cachew::http(s)://SERVER/git/HOST/PATH``.
+
+Git starts it for every command that talks to such an address (gitremote-helpers(7)). What is imported here is waited
+for by every fetch; what seeds a new repository is imported only then.
+"""
+
+import os
+import sys
+
+from cachew.client.gitdir import GitDirectory
+from cachew.client.helperoptions import HelperOptions, begins_fetch, only_lists, sub_command
+from cachew.client.relay import HelperEnded, Relay, Stopped
+
+TYPE_CHECKING = False  # what typing says, which takes as long to import as everything else
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_USAGE = """git-remote-cachew is run by git, for addresses like cachew::http://cachew.example/git/github.com/org/repo.
+  git clone cachew::http://cachew.example/git/github.com/org/repo
+"""
+
+
+def main() -> None:
+    """Run as git's helper and exit as git's own helper does."""
+    if len(sys.argv) != 3 or not sys.argv[2].startswith(("http://", "https://")):
+        sys.stderr.write(_USAGE)
+        sys.exit(2)
+    name, url = sys.argv[1:]
+    scheme = url.partition(":")[0]
+    relay = Relay(program=f"git-remote-{scheme}", arguments=[os.fsencode(name), os.fsencode(url)], environ=os.environ)
+    tidy = _nothing
+    try:
+        try:
+            relay.start()
+            directory = GitDirectory(os.environb[b"GIT_DIR"]) if b"GIT_DIR" in os.environb else None
+            tidy = _pass_on(relay, directory, name, url)
+            relay.rest()
+        except HelperEnded:
+            pass
+        status = relay.ended()
+        tidy()
+    except Stopped as stopped:
+        status = 128 + stopped.number
+    except FileNotFoundError:
+        sys.stderr.write(f"git-remote-cachew: git has no helper for {scheme}: install git with its http support\n")
+        status = 128
+    # Threads may still wait for a server that does not answer.
+    os._exit(status)
+
+
+def _pass_on(relay: Relay, directory: "GitDirectory | None", name: str, url: str) -> "Callable[[], None]":
+    """Pass on git's lines until the one that brings objects, before which a repository that has none is seeded.
+
+    :return: what is to be done when all is over.
+    """
+    options = HelperOptions()
+    while (line := relay.next_line()) is not None:
+        options.note(line)
+        if begins_fetch(line):
+            return _nothing if directory is None else _prepare(directory, options, name, url)
+        relay.pass_on()
+    return _nothing
+
+
+def _nothing() -> None:
+    pass
+
+
+def _prepare(directory: GitDirectory, options: HelperOptions, name: str, url: str) -> "Callable[[], None]":
+    command = _git_command()
+    if only_lists(command):
+        return _nothing
+    wanted = options.snapshot_filter
+    seeds = wanted is not None and "GIT_ALTERNATE_OBJECT_DIRECTORIES" not in os.environ and directory.is_empty()
+    if not seeds and b"lfsurl" in directory.config().lower():
+        return _nothing
+    from cachew.cli.remoteseed import Remote, prepare, tidy
+
+    remote = Remote(directory, name, url, is_clone=command == b"clone")
+    return (lambda: tidy(remote)) if prepare(remote, options, seeds=seeds) else _nothing
+
+
+def _git_command() -> bytes:
+    """Return which command of git's this process serves, empty where the system does not tell.
+
+    Git runs helpers by ``git remote-cachew``, so it is our parent's parent.
+    """
+    try:
+        with open(f"/proc/{os.getppid()}/stat", "rb") as file:
+            parent = file.read().rpartition(b")")[2].split()[1].decode()
+        with open(f"/proc/{parent}/cmdline", "rb") as file:
+            return sub_command(file.read().split(b"\0"))
+    except (OSError, IndexError):
+        return b""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""What ``git-remote-cachew`` does for a repository that git has just made, before git looks at what is in it."""
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+from cachew.cli.proxies import environment_proxy
+from cachew.cli.secrets import masked, secrets_of
+from cachew.client.connections import Connections
+from cachew.client.credentials import GitCredentials
+from cachew.client.download import Downloads
+from cachew.client.errors import ClientError
+from cachew.client.gitdir import GitDirectory
+from cachew.client.gitprogress import GitProgress
+from cachew.client.helperoptions import HelperOptions
+from cachew.client.http import Http
+from cachew.client.httpsettings import read, without_credentials
+from cachew.client.peer import watched
+from cachew.client.repositorygit import HERE, RepositoryGit
+from cachew.client.seeding import Seeding
+
+_PIECE = 2 * 1024 * 1024
+_ATTEMPTS = 3
+_CONNECT, _IDLE = 5.0, 20.0
+_TRUE = ("true", "yes", "on", "1", "")
+
+
+@dataclass
+class Remote:
+    """A repository on a server, as git names it, and the repository that is fetched into.
+
+    :param directory: of that one.
+    :param name: the remote's.
+    :param url: its address, which may hold credentials.
+    :param is_clone: whether ``git clone`` has just made the repository, and leaves its object format to the server.
+    """
+
+    directory: GitDirectory
+    name: str
+    url: str
+    is_clone: bool
+
+    def __post_init__(self) -> None:
+        """Take the credentials out of the address."""
+        self.plain, self.user, self.authorization = without_credentials(self.url)
+        environ = {**os.environ, "GIT_DIR": os.fsdecode(self.directory.path)}
+        self.git = RepositoryGit(program="git", environ=environ)
+        self.secrets = [self.authorization] if self.authorization else []
+
+
+def prepare(remote: Remote, options: HelperOptions, *, seeds: bool) -> bool:
+    """Let git-lfs know the plain address, and seed the repository when that is to be done.
+
+    Whatever fails is told, and git's own way goes on.
+
+    :return: whether the repository was seeded.
+    """
+    if b"lfsurl" not in remote.directory.config().lower():
+        _tell_lfs(remote)
+    if not seeds:
+        return False
+    try:
+        with watched(0):
+            _seed(remote, options)
+        return True
+    except (ClientError, OSError, ValueError) as error:
+        if options.verbosity >= 1:
+            shown = masked(str(error), [*remote.secrets, *secrets_of(remote.authorization, os.environ)])
+            sys.stderr.write(f"cachew: {remote.plain} is fetched without its snapshot: {shown}\n")
+            sys.stderr.flush()
+        return False
+
+
+def tidy(remote: Remote) -> None:
+    """Remove ``refs/bundles/*`` from a mirror, which is to have the refs of its upstream and no others.
+
+    Git says that it is one only after it has fetched.
+    """
+    if b"mirror" not in remote.directory.config():
+        return
+    if not remote.git.values("--local", "--type=bool", "--get", f"remote.{remote.name}.mirror"):
+        return
+    listed = remote.git.run(HERE, "for-each-ref", "--format=delete %(refname)", "refs/bundles", check=False).stdout
+    remote.git.run(HERE, "update-ref", "--stdin", stdin=listed, check=False)
+
+
+def _tell_lfs(remote: Remote) -> None:
+    """Write down where LFS objects are, for git-lfs does not know the scheme of our addresses."""
+    known = dict(remote.git.values("--local", "--get-regexp", r"^remote\..*\.(url|lfsurl)$"))
+    if f"remote.{remote.name}.url" in known and f"remote.{remote.name}.lfsurl" not in known:
+        address = f"{remote.plain.rstrip('/')}/info/lfs"
+        remote.git.run(HERE, "config", "--local", f"remote.{remote.name}.lfsurl", address, check=False)
+
+
+def _seed(remote: Remote, options: HelperOptions) -> None:
+    git = remote.git
+    settings = git.values("--get-regexp", r"^(fetch|transfer)\.fsckobjects$|^extensions\.objectformat$")
+    if any(name.endswith("fsckobjects") and value.lower() in _TRUE for name, value in settings):
+        raise ClientError("objects are to be checked as they come (transfer.fsckObjects)")
+    progress = GitProgress(stream=sys.stderr, seconds=time.monotonic, shown=options.progress)
+    downloads = Downloads(
+        http=_http(remote), progress=progress, pause=time.sleep, piece_size=_PIECE, attempts=_ATTEMPTS
+    )
+    sha256 = dict(settings).get("extensions.objectformat", "sha1") == "sha256"
+    seeding = Seeding(
+        repository=remote.directory,
+        downloads=downloads,
+        sha256=None if remote.is_clone else sha256,
+        threads=min(4, os.cpu_count() or 1),
+    )
+    chosen = options.snapshot_filter
+    query = f"?{urlencode({'filter': chosen}, safe=':')}" if chosen else ""
+    refs = seeding.seed(f"{remote.plain.rstrip('/')}/snapshot.tar.zst{query}")
+    progress.done()
+    if remote.directory.has_reftable:
+        lines = b"".join(b"create %s %s\n" % (name, oid) for name, oid in refs.items())
+        git.run(HERE, "update-ref", "--stdin", stdin=lines)
+
+
+def _http(remote: Remote) -> Http:
+    settings = read(remote.git.values("--get-urlmatch", "http", remote.plain), os.environ)
+    home = os.environ.get("HOME")
+    credentials = GitCredentials(git=remote.git, home=Path(home) if home else None, user=remote.user)
+    authorization = settings.authorization or remote.authorization
+    if authorization:
+        remote.secrets.append(authorization)
+    parts = urlsplit(remote.plain)
+    return Http(
+        server=f"{parts.scheme}://{parts.netloc}",
+        authorization=authorization,
+        connections=Connections(connect_timeout=_CONNECT, proxy=environment_proxy(settings.proxy), tls=settings.tls),
+        idle_timeout=_IDLE,
+        offers=lambda _, challenge: credentials.offers(remote.plain, challenge),
+        learnt=remote.secrets.append,
+        headers=settings.headers,
+    )

@@ -1,0 +1,80 @@
+"""How git would talk HTTP to an address: its ``http.*`` settings and variables (git-config(1)), for our requests."""
+
+import ssl
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+_FALSE = ("false", "no", "off", "0")
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """What git would do.
+
+    :param authorization: the header that the user has configured, None for none.
+    :param headers: other headers that he has.
+    :param proxy: of ``http.proxy``; empty for none, None when nothing is said.
+    :param verify: whether the server's certificate is checked.
+    :param authority: file of the authorities that sign certificates, empty for the system's.
+    :param authorities: directory of such files.
+    :param certificate: the client's own, and the file of its key.
+    """
+
+    authorization: "str | None" = None
+    headers: "Mapping[str, str]" = field(default_factory=dict)
+    proxy: "str | None" = None
+    verify: bool = True
+    authority: str = ""
+    authorities: str = ""
+    certificate: "tuple[str, str]" = ("", "")
+
+    def tls(self) -> ssl.SSLContext:
+        """Make the settings of a TLS connection.
+
+        :raise OSError: when a file can't be read.
+        """
+        context = ssl.create_default_context(cafile=self.authority or None, capath=self.authorities or None)
+        if not self.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if self.certificate[0]:
+            context.load_cert_chain(self.certificate[0], self.certificate[1] or None)
+        return context
+
+
+def read(values: "Iterable[tuple[str, str]]", environ: Mapping[str, str]) -> HttpSettings:
+    """Understand settings.
+
+    :param values: of ``git config --get-urlmatch http URL``.
+    :param environ: has git's own variables, which come first.
+    """
+    said = {name.lower().partition(".")[2]: value for name, value in values}
+    name, _, value = said.get("extraheader", "").partition(":")
+    is_credential = name.strip().lower() == "authorization"
+    return HttpSettings(
+        authorization=(value.strip() or None) if is_credential else None,
+        headers={name.strip(): value.strip()} if value.strip() and not is_credential else {},
+        proxy=said.get("proxy"),
+        verify="GIT_SSL_NO_VERIFY" not in environ and said.get("sslverify", "true").lower() not in _FALSE,
+        authority=environ.get("GIT_SSL_CAINFO") or said.get("sslcainfo", ""),
+        authorities=environ.get("GIT_SSL_CAPATH") or said.get("sslcapath", ""),
+        certificate=(
+            environ.get("GIT_SSL_CERT") or said.get("sslcert", ""),
+            environ.get("GIT_SSL_KEY") or said.get("sslkey", ""),
+        ),
+    )
+
+
+def without_credentials(url: str) -> "tuple[str, str, str | None]":
+    """Take the credentials out of an address.
+
+    :return: the plain address, the user's name (empty for none), and the ``Authorization`` that a password makes.
+    """
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    name, colon, password = user.partition(":")
+    pair = f"{unquote(name)}:{unquote(password)}".encode("utf-8", "surrogateescape")
+    plain = urlunsplit((parts.scheme, host, parts.path, parts.query, parts.fragment))
+    return plain, unquote(name), f"Basic {b64encode(pair).decode()}" if colon else None

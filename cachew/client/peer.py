@@ -1,0 +1,30 @@
+"""Notices that git has gone away while its helper works for it."""
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def watched(descriptor: int) -> Iterator[None]:
+    """End this process by SIGTERM, whose handler cleans up, when nobody holds the other end of a pipe any more."""
+    reading, writing = os.pipe()
+    watcher = threading.Thread(target=_watch, args=(descriptor, reading), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        os.close(writing)
+        watcher.join()
+        os.close(reading)
+
+
+def _watch(descriptor: int, ended: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    poll.register(ended, 0)
+    if ended not in (found for found, _ in poll.poll()):
+        os.kill(os.getpid(), signal.SIGTERM)

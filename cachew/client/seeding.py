@@ -1,0 +1,121 @@
+"""Seeds a repository that has nothing with the objects and refs of the server's snapshot.
+
+Git fetches afterwards what has come since, and everything that it does with refs and working trees stays its own.
+Only as much of the archive is fetched as holds objects and refs: they come first in it. The archive is not trusted:
+every frame has its checksum, every pack and index git's own, and of what is in it only objects and refs are taken.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from itertools import takewhile
+
+from cachew.client import framed
+from cachew.client.connections import Headers
+from cachew.client.download import Downloads, is_number
+from cachew.client.errors import ArchiveBroken, ClientError, NotCached
+from cachew.client.gitdir import GitDirectory
+from cachew.client.http import refusal
+from cachew.client.ranges import RangedDownload
+from cachew.client.seedfiles import SeedFiles
+from cachew.client.seedrules import SeedRules, bundle_refs, packed_refs
+from cachew.client.tarscan import TarScanner
+from cachew.client.workers import Workers
+from cachew.plumbing import tarzst
+from cachew.plumbing.tarzst import Frame
+
+_NEXT_FRAMES = 4
+"""How many frames are asked for at a time of what follows the objects."""
+
+
+class Seeding:
+    """Seeds one repository.
+
+    :param repository: has no object and no ref.
+    :param downloads: the server.
+    :param sha256: whether the repository's object names are SHA-256; None when the server decides.
+    :param threads: how many frames are decompressed at a time.
+    """
+
+    def __init__(self, *, repository: GitDirectory, downloads: Downloads, sha256: "bool | None", threads: int) -> None:
+        self._repository = repository
+        self._downloads = downloads
+        self._sha256 = sha256
+        self._threads = threads
+
+    def seed(self, url: str) -> "dict[bytes, bytes]":
+        """Take what the archive at a URL has, and return the refs that are there now.
+
+        :raise ClientError: when that fails; the repository is then as it was.
+        """
+        files = SeedFiles(self._repository)
+        try:
+            self._receive(self._found(url), files)
+            refs = self._checked_refs(files)
+            files.put()
+            if not self._repository.has_reftable:
+                files.put_packed_refs(packed_refs(refs))
+            files.settle()
+        finally:
+            files.close()
+        return refs
+
+    def _found(self, url: str) -> "Callable[[], RangedDownload]":
+        """Ask for an archive that is cached; nothing is made for us, since git's own way is there at once.
+
+        :return: begins to download some of it.
+        :raise ClientError: when there is none.
+        """
+        with closing(self._downloads.http.request("HEAD", url)) as known:
+            if known.status == 404:
+                raise NotCached("the server has none yet", status=404)
+            if known.status != 200:
+                raise refusal(known, url)
+            headers = Headers(known.headers.items())
+        etag, size = headers.get("ETag", ""), headers.get("Content-Length", "")
+        if headers.get("Accept-Ranges") != "bytes" or not etag.startswith('"') or not is_number(size):
+            raise ClientError("the server can't send parts of it")
+        return lambda: RangedDownload(self._downloads, url, etag=etag, size=int(size), headers=headers, whole=False)
+
+    def _receive(self, begin: "Callable[[], RangedDownload]", files: SeedFiles) -> None:
+        found = framed.known_frames(begin())
+        if not found:
+            raise ArchiveBroken("it does not say where its parts lie")
+        rules = SeedRules()
+        with closing(Workers(1, "checksum")) as summing:
+            scanner = TarScanner(rules=rules, aside=files, workers=summing)
+            with closing(self._contents(begin, found)) as contents:
+                for content in contents:
+                    deque(scanner.feed(content), maxlen=0)
+                    if rules.complete:
+                        return
+            scanner.finish()
+
+    def _contents(
+        self, begin: "Callable[[], RangedDownload]", found: Sequence[Frame]
+    ) -> "Generator[memoryview, None, None]":
+        size = self._downloads.piece_size
+        for part in parts_of(found):
+            with closing(framed.contents(begin(), part, part_size=size, threads=self._threads)) as contents:
+                yield from contents
+
+    def _checked_refs(self, files: SeedFiles) -> "dict[bytes, bytes]":
+        if files.content(b"shallow"):
+            raise ClientError("it is of a shallow repository")
+        files.check()
+        refs = bundle_refs(files.content(b"packed-refs"), files.branches())
+        if len({len(oid) for oid in refs.values()}) != 1:
+            raise ArchiveBroken("it holds no refs")
+        if self._sha256 not in (None, len(next(iter(refs.values()))) == 64):
+            raise ClientError("the repository is of another object format")
+        return refs
+
+
+def parts_of(found: Sequence[Frame]) -> "list[Sequence[Frame]]":
+    """Cut an archive into the part that holds the objects, and small ones of which as many are used as need be (pure).
+
+    Objects come first, in frames of one size, and the last of them is usually shorter.
+    """
+    objects = len(list(takewhile(lambda frame: frame.size == tarzst.FRAME_SIZE, found))) + 1
+    ends = [*range(objects + _NEXT_FRAMES, len(found), _NEXT_FRAMES), len(found)]
+    return [found[start:end] for start, end in zip([0, *ends], ends)]  # noqa: B905 (the last end begins nothing)
