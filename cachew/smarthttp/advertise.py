@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
-from cachew.smarthttp.request import V2LsRefs
+from cachew.smarthttp.commands import V2LsRefs
 from cachew.upstream.prefixes import Prefixes
 
 AGENT = "cachew"

@@ -2,7 +2,7 @@
 
 The first client's answer is spooled to disk while it is produced, equal requests that come meanwhile follow the spool,
 and later ones are sent from the file: eight equal clones take 1.3 s from the file, and 7.6 s from upload-pack. Keys
-are those of :func:`cachew.smarthttp.packkey.pack_key`, so they contain the repository's identity. Only whole packs are
+are those of :func:`cachew.smarthttp.commands.pack_key`, so they contain the repository's identity. Only whole packs are
 kept (:mod:`cachew.smarthttp.packcheck`); everything else is shared while it is under way.
 """
 

@@ -7,14 +7,13 @@ kept of it is little beside the body: a request of a million lines is no more th
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
 from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.pktline import DELIM, FLUSH, Decoder, Packet, Special, text
-from cachew.smarthttp.oids import Oids
+from cachew.smarthttp.commands import GitCommand, Oids, Probe, V0Request, V2Fetch, V2LsRefs, V2Other
 
 _OID = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?")
 _VERSION = re.compile(r"version=([0-9])")
@@ -30,92 +29,6 @@ _PREFIX_BYTES = 4 * 1024 * 1024
 """Bytes of prefixes above which the same is done."""
 _MOST_UNKNOWN = 64
 """Arguments of ``ls-refs`` that are not known here."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A lone flush packet, which git sends ahead of a large request; its answer is empty."""
-
-
-@dataclass(frozen=True)
-class V2LsRefs:
-    """``ls-refs``: the ref listing, hence the gate of freshness.
-
-    :param prefixes: ``ref-prefix`` arguments; empty means every ref.
-    :param unknown: arguments that are not known here.
-    """
-
-    prefixes: tuple[str, ...] = ()
-    symrefs: bool = False
-    peel: bool = False
-    unborn: bool = False
-    agent: str | None = None
-    object_format: str = "sha1"
-    unknown: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class V2Fetch:
-    """``fetch``: objects.
-
-    :param wants: object ids, in the client's order.
-    :param haves: how many objects the client says it has; such a request without ``done`` is a round of negotiation,
-        and is answered with a pack only when the server is ready.
-    :param features: names of all arguments but ``want``, ``have`` and ``done``.
-    :param not_after: the refs of ``deepen-not``.
-    :param wanted: a digest of the wants, whatever their order.
-    :param shape: a digest of the capabilities and arguments that shape the answer, as they came, without ``want``
-        lines.
-    :param want_refs: the refs that are wanted by their names, whatever they are (``ref-in-want``).
-    :param limits: filter and depth as they came, for the log.
-    """
-
-    wants: Sequence[str]
-    haves: int
-    done: bool
-    features: frozenset[str]
-    object_format: str
-    not_after: tuple[str, ...]
-    wanted: str = field(repr=False)
-    shape: str = field(repr=False)
-    want_refs: tuple[str, ...] = field(default=(), repr=False)
-    limits: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
-
-    version = 2
-
-
-@dataclass(frozen=True)
-class V2Other:
-    """A command that is not read any further (``object-info``, ``bundle-uri``, or one yet to be invented)."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class V0Request:
-    """Wants and haves of protocol v0 or v1.
-
-    :param capabilities: those on the first ``want`` line.
-    :param features: names of the capabilities, and of all lines but ``want``, ``have`` and ``done``.
-    :param limits: filter and depth as they came, for the log.
-    """
-
-    wants: Sequence[str]
-    haves: int
-    done: bool
-    features: frozenset[str]
-    object_format: str
-    not_after: tuple[str, ...]
-    wanted: str = field(repr=False)
-    shape: str = field(repr=False)
-    capabilities: frozenset[str] = frozenset()
-    limits: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
-
-    version = 0
-
-
-Fetch = V2Fetch | V0Request
-GitCommand = Probe | V2LsRefs | V2Fetch | V2Other | V0Request
 
 
 def protocol_version(header: str | None) -> int:

@@ -22,7 +22,8 @@ from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.streams import BytesSource, PushSource, read_all
 from cachew.smarthttp.advertise import FETCH_FEATURES, ls_refs_response, v0_advertisement, v2_advertisement
 from cachew.smarthttp.backend import Backend
-from cachew.smarthttp.request import Probe, V2LsRefs, parse_command, protocol_version
+from cachew.smarthttp.commands import Probe, V2LsRefs
+from cachew.smarthttp.request import parse_command, protocol_version
 from tests.cleanliness import state_of
 from tests.smarthttp.test_advertise import refs_of
 

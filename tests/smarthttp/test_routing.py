@@ -3,7 +3,8 @@
 import pytest
 
 from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
-from cachew.smarthttp.request import GitCommand, Probe, V2LsRefs, V2Other, parse_command
+from cachew.smarthttp.commands import GitCommand, Probe, V2LsRefs, V2Other
+from cachew.smarthttp.request import parse_command
 from cachew.smarthttp.routing import Kind, Situation, decide
 
 pytestmark = pytest.mark.timeout(10)

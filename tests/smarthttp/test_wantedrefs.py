@@ -6,7 +6,8 @@ import pytest_twisted
 from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
 from cachew.plumbing.streams import BytesSource, Source, read_all
-from cachew.smarthttp.request import V2Fetch, parse_command
+from cachew.smarthttp.commands import V2Fetch
+from cachew.smarthttp.request import parse_command
 from cachew.smarthttp.wantedrefs import WithWantedRefs, asked_for, section, unknown
 
 ONE, TWO = "1" * 40, "2" * 40

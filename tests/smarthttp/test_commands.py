@@ -3,8 +3,8 @@
 import pytest
 
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
-from cachew.smarthttp.packkey import mark, pack_key
-from cachew.smarthttp.request import V0Request, V2Fetch, parse_command
+from cachew.smarthttp.commands import V0Request, V2Fetch, mark, pack_key
+from cachew.smarthttp.request import parse_command
 
 A, B = "a" * 40, "b" * 40
 REFS = {"refs/heads/main": A, "refs/tags/v1": B}

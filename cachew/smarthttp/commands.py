@@ -1,0 +1,198 @@
+"""The commands of git clients, as requests are read into them, and under which key a fetch's answer is kept (pure).
+
+An answer stays right for as long as the key says the same, whatever the mirror receives or loses meanwhile:
+
+- the pack holds what the wants reach and the haves don't; haves are the client's own word, so it does not matter
+  whether the mirror still has them, and a have that the mirror did not know made the pack larger, never wrong;
+- an acknowledgment says that an object was common, and the next round names it again: a kept negotiation round can
+  cost another round, never an object;
+- ``include-tag`` adds the tags that point into the pack, and ``deepen-not`` stops at refs: these look at the refs, so
+  the refs they look at are part of the key.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import overload
+
+from cachew.plumbing.pktline import Packet, encode_all
+
+_LONGEST = 32
+_RECORD = 1 + _LONGEST
+
+
+class Oids(Sequence[str]):
+    """Object ids in hex, in lower case and in their order, many of them in little memory.
+
+    A mirror of a large repository wants a million refs; as strings their ids take three times what they took on the
+    wire.
+
+    :param oids: the first ones, SHA-1 or SHA-256.
+    """
+
+    def __init__(self, oids: Iterable[str] = ()) -> None:
+        self._records = bytearray()
+        for oid in oids:
+            self.append(oid)
+
+    def append(self, oid: str) -> None:
+        """Add one.
+
+        :raise ValueError: when it is not hex.
+        """
+        binary = bytes.fromhex(oid)
+        self._records += bytes((len(binary),)) + binary.ljust(_LONGEST, b"\0")
+
+    def __len__(self) -> int:
+        return len(self._records) // _RECORD
+
+    def _at(self, index: int) -> str:
+        start = index * _RECORD
+        return self._records[start + 1 : start + 1 + self._records[start]].hex()
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [self._at(number) for number in range(*index.indices(len(self)))]
+        return self._at(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._at, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} object ids>"
+
+    def digest(self) -> str:
+        """Return a digest that depends neither on their order nor on how often one is there."""
+        records = (self._records[start : start + _RECORD] for start in range(0, len(self._records), _RECORD))
+        digest, before = sha256(), b""
+        for record in sorted(map(bytes, records)):
+            if record != before:
+                digest.update(record)
+            before = record
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A lone flush packet, which git sends ahead of a large request; its answer is empty."""
+
+
+@dataclass(frozen=True)
+class V2LsRefs:
+    """``ls-refs``: the ref listing, hence the gate of freshness.
+
+    :param prefixes: ``ref-prefix`` arguments; empty means every ref.
+    :param unknown: arguments that are not known here.
+    """
+
+    prefixes: tuple[str, ...] = ()
+    symrefs: bool = False
+    peel: bool = False
+    unborn: bool = False
+    agent: str | None = None
+    object_format: str = "sha1"
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class V2Fetch:
+    """``fetch``: objects.
+
+    :param wants: object ids, in the client's order.
+    :param haves: how many objects the client says it has; such a request without ``done`` is a round of negotiation,
+        and is answered with a pack only when the server is ready.
+    :param features: names of all arguments but ``want``, ``have`` and ``done``.
+    :param not_after: the refs of ``deepen-not``.
+    :param wanted: a digest of the wants, whatever their order.
+    :param shape: a digest of the capabilities and arguments that shape the answer, as they came, without ``want``
+        lines.
+    :param want_refs: the refs that are wanted by their names, whatever they are (``ref-in-want``).
+    """
+
+    wants: Sequence[str]
+    haves: int
+    done: bool
+    features: frozenset[str]
+    object_format: str
+    not_after: tuple[str, ...]
+    wanted: str = field(repr=False)
+    shape: str = field(repr=False)
+    want_refs: tuple[str, ...] = field(default=(), repr=False)
+
+    version = 2
+
+
+@dataclass(frozen=True)
+class V2Other:
+    """A command that is not read any further (``object-info``, ``bundle-uri``, or one yet to be invented)."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class V0Request:
+    """Wants and haves of protocol v0 or v1.
+
+    :param capabilities: those on the first ``want`` line.
+    :param features: names of the capabilities, and of all lines but ``want``, ``have`` and ``done``.
+    """
+
+    wants: Sequence[str]
+    haves: int
+    done: bool
+    features: frozenset[str]
+    object_format: str
+    not_after: tuple[str, ...]
+    wanted: str = field(repr=False)
+    shape: str = field(repr=False)
+    capabilities: frozenset[str] = frozenset()
+
+    version = 0
+
+
+Fetch = V2Fetch | V0Request
+GitCommand = Probe | V2LsRefs | V2Fetch | V2Other | V0Request
+
+
+def pack_key(repository: str, command: Fetch, marks: Callable[[str], str]) -> str:
+    """Return the key of a fetch's answer.
+
+    ``agent`` and ``session-id`` don't count, nor does the order of the wants.
+
+    :param repository: the repository's name and which of its mirrors; no two repositories share an answer.
+    :param marks: gives :func:`mark` of the mirror's refs for a prefix; called only if the answer looks at refs.
+    :return: 64 hex digits.
+    """
+    parts = [
+        repository,
+        f"v{command.version}",
+        command.wanted,
+        command.shape,
+        *(f"refs {marks(prefix)}" for prefix in _looked_at(command)),
+    ]
+    packets: list[Packet] = [part.encode("utf-8", "surrogateescape") for part in parts]
+    return sha256(encode_all(packets)).hexdigest()
+
+
+def _looked_at(command: Fetch) -> list[str]:
+    if command.not_after:
+        return ["refs/"]
+    return ["refs/tags/"] if "include-tag" in command.features else []
+
+
+def mark(refs: Mapping[str, str], prefix: str) -> str:
+    """Return a digest of the refs below a prefix."""
+    digest = sha256()
+    for name in sorted(refs):
+        if name.startswith(prefix):
+            digest.update(f"{refs[name]} {name}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
