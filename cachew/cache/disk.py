@@ -21,8 +21,7 @@ from twisted.logger import Logger
 from cachew.cache.blocks import BLOCK
 from cachew.cache.diskfile import CheckedRegion, Draft, Stamp
 from cachew.cache.diskstore import DiskStore, Found
-from cachew.cache.interface import ObjectInfo, Options, Stats
-from cachew.cache.naming import namespace_name, object_key
+from cachew.cache.interface import ObjectInfo, Options, Stats, namespace_name, object_key
 from cachew.cache.record import Terms
 from cachew.plumbing.disk import FULL, free_bytes
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable, TooLarge

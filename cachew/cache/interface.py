@@ -4,11 +4,14 @@ One contract suite (``tests/contracts``) holds every backend to the MUSTs writte
 what a cache never does is to give out something that was not stored.
 """
 
+import hashlib
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
 
+from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.streams import Source
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -20,7 +23,7 @@ class ObjectInfo:
     """What is known of an object besides its content.
 
     :param namespace: the namespace it lies in.
-    :param key: its key as 64 hex digits (see :mod:`cachew.cache.naming`).
+    :param key: its key as 64 hex digits (see :mod:`cachew.cache.interface`).
     :param size: bytes of content.
     :param etag: its strong entity tag, without quotes.
     :param headers: what was stored with it, names as they were given.
@@ -128,7 +131,7 @@ class Writer(Protocol):
 class Cache(Protocol):
     """Objects by namespace and key.
 
-    A namespace or key that breaks the rules of :mod:`cachew.cache.naming` raises
+    A namespace or key that breaks the rules of :mod:`cachew.cache.interface` raises
     :class:`~cachew.plumbing.errors.BadRequest` everywhere. A storage that fails raises
     :class:`~cachew.plumbing.errors.StorageUnavailable`.
     """
@@ -185,3 +188,49 @@ class Scrubbed(Protocol):
 
         :param pace: awaited after each piece with the bytes that were read.
         """
+
+
+_NAMESPACE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
+_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+_ETAG = re.compile(r"[A-Za-z0-9._:/+=-]+")
+LONGEST_NAMESPACE = 128
+"""Characters that a namespace may have: it is a directory's name."""
+
+
+def namespace_name(namespace: str) -> str:
+    """Return a namespace that is well formed.
+
+    :raise BadRequest: when it is not.
+    """
+    if len(namespace) > LONGEST_NAMESPACE or not _NAMESPACE.fullmatch(namespace):
+        raise BadRequest(
+            "a namespace begins with a letter or a digit, goes on with letters, digits, '_' and '-', "
+            f"and has at most {LONGEST_NAMESPACE} characters"
+        )
+    return namespace
+
+
+def object_key(key: str) -> str:
+    """Return the 64 lower-case hex digits that stand for a key.
+
+    :param key: 64 hex digits, taken as they are, or any other text, of which this is the SHA-256.
+    :raise BadRequest: when it is empty or not encodable.
+    """
+    if not key:
+        raise BadRequest("the key is empty")
+    if _DIGEST.fullmatch(key):
+        return key.lower()
+    try:
+        return hashlib.sha256(key.encode()).hexdigest()
+    except UnicodeEncodeError as error:
+        raise BadRequest("the key is not UTF-8") from error
+
+
+def entity_tag(etag: str) -> str:
+    """Return an entity tag (RFC 9110, section 8.8.3, without its quotes) that is well formed.
+
+    :raise BadRequest: when it is not.
+    """
+    if not _ETAG.fullmatch(etag):
+        raise BadRequest("an ETag consists of ASCII letters, digits and ._-:/+=")
+    return etag

@@ -12,8 +12,7 @@ from typing import Unpack
 from cachew.cache.blocks import Ledger
 from cachew.cache.content import Content, ContentSource, Usage
 from cachew.cache.eviction import excess, victims
-from cachew.cache.interface import ObjectInfo, Options, Stats
-from cachew.cache.naming import namespace_name, object_key
+from cachew.cache.interface import ObjectInfo, Options, Stats, namespace_name, object_key
 from cachew.cache.record import Terms, live
 from cachew.plumbing.errors import StorageFull, TooLarge
 from cachew.plumbing.streams import Source

@@ -14,9 +14,8 @@ from typing import Unpack
 from twisted.logger import Logger
 
 from cachew.cache.blocks import Ledger
-from cachew.cache.interface import ObjectInfo, Options, Stats
+from cachew.cache.interface import ObjectInfo, Options, Stats, namespace_name, object_key
 from cachew.cache.manifest import Manifest, content_in, content_path, manifest_path
-from cachew.cache.naming import namespace_name, object_key
 from cachew.cache.objectcensus import ObjectCensus
 from cachew.cache.objectsource import ObjectSource
 from cachew.cache.record import Terms, live

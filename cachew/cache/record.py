@@ -7,8 +7,7 @@ from typing import Any, Unpack
 
 from cachew.cache.blocks import Blocks, Ledger
 from cachew.cache.eviction import lifetime
-from cachew.cache.interface import NO_HEADERS, ObjectInfo, Options
-from cachew.cache.naming import entity_tag, namespace_name, object_key
+from cachew.cache.interface import NO_HEADERS, ObjectInfo, Options, entity_tag, namespace_name, object_key
 from cachew.plumbing.errors import CorruptObject
 
 

@@ -15,8 +15,18 @@ from twisted.logger import Logger
 
 from cachew.cache.backfill import Copies, FarEntry, copy
 from cachew.cache.failover import NearEntry
-from cachew.cache.interface import Cache, Entry, ObjectInfo, Options, Scrubbed, Stats, Writer
-from cachew.cache.naming import entity_tag, namespace_name, object_key
+from cachew.cache.interface import (
+    Cache,
+    Entry,
+    ObjectInfo,
+    Options,
+    Scrubbed,
+    Stats,
+    Writer,
+    entity_tag,
+    namespace_name,
+    object_key,
+)
 from cachew.cache.tieredwriter import TieredWriter, abort_all
 from cachew.cache.tiers import Tier
 from cachew.cache.validation import Name, Validation, same

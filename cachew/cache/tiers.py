@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cachew.cache.interface import Cache, Entry, ObjectInfo
-from cachew.cache.naming import object_key
+from cachew.cache.interface import Cache, Entry, ObjectInfo, object_key
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable
 from cachew.plumbing.metrics import Metrics
 

@@ -23,22 +23,3 @@ class Progress(Protocol):
 
     def warn(self, text: str) -> None:
         """Tell the user of something that went wrong and does not end the work."""
-
-
-class Silence:
-    """Nobody watches."""
-
-    def begin(self, label: str, total: int | None) -> None:
-        """Ignore it."""
-
-    def advance(self, count: int) -> None:
-        """Ignore it."""
-
-    def finish(self) -> None:
-        """Ignore it."""
-
-    def say(self, text: str) -> None:
-        """Ignore it."""
-
-    def warn(self, text: str) -> None:
-        """Ignore it."""

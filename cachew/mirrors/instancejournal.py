@@ -6,24 +6,17 @@ for what later lines have made void. When a line can't be read nobody knows whos
 
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
 
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from cachew.mirrors.instance import State
+from cachew.plumbing.threads import InThread
 
 _REWRITTEN = 16 * 1024 * 1024
 """Bytes of changes after which the file is written anew."""
-
-
-class InThread(Protocol):
-    """Runs a function in a thread."""
-
-    def __call__(self, function: Callable[..., Any], /, *args: Any) -> Awaitable[Any]:
-        """Return its result."""
 
 
 class InstanceJournal:

@@ -14,8 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from cachew.mirrors.instance import State
 from cachew.plumbing.errors import StorageUnavailable
-from cachew.replicas.interface import Records, Versioned
-from cachew.replicas.naming import escaped
+from cachew.replicas.interface import Records, Versioned, escaped
 
 T = TypeVar("T")
 

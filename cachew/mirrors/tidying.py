@@ -1,7 +1,6 @@
 """Keeps the mirrors within the space and the time that the operator gives them."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from cachew.mirrors.machine import SERVING, State
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.quota import Kept, superfluous
 from cachew.plumbing.background import Background
+from cachew.plumbing.jsonfile import write_json
 from cachew.plumbing.threads import Threads
 
 
@@ -111,8 +111,8 @@ class Tidying:
         """Write down what has changed."""
         if self._changed:
             self._changed = False
-            await self._threads(_write, self._file, dict(self._used))
-            await self._threads(_write, self._checks_file, dict(self._checked))
+            await self._threads(write_json, self._file, dict(self._used))
+            await self._threads(write_json, self._checks_file, dict(self._checked))
 
     async def tidy(self) -> None:
         """Forget what is superfluous, then write down what is known of the rest."""
@@ -161,9 +161,3 @@ def _read(file: Path) -> dict[str, float]:
         return {str(name): float(at) for name, at in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
-
-
-def _write(file: Path, used: dict[str, float]) -> None:
-    aside = file.with_suffix(".new")
-    aside.write_text(json.dumps(used))
-    os.replace(aside, file)

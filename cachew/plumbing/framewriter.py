@@ -4,20 +4,17 @@ Memory is bounded by the number of frames under way: a caller waits in :meth:`Fr
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
 
 from twisted.internet.defer import Deferred
 
 from cachew.plumbing import tarzst
 from cachew.plumbing.tarzst import Segment
+from cachew.plumbing.threads import InThread
 from cachew.plumbing.workspace import Workspace
 
 Sink = Callable[[bytes], Awaitable[object]]
 """Takes the next bytes of a stream; awaited, so that a slow one slows the writer."""
-
-InThread = Callable[..., Coroutine[Any, Any, Any]]
-"""Runs a function in a thread and gives its result (:class:`cachew.plumbing.threads.Threads`)."""
 
 
 class FrameWriter:

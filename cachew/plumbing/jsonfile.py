@@ -1,4 +1,4 @@
-"""Small JSON files that are whole or not there, whatever happens while they are written."""
+"""Small files, JSON mostly, that are whole or as they were, whatever happens while they are written."""
 
 import contextlib
 import json
@@ -9,14 +9,22 @@ from typing import Any
 
 
 def write_json(path: Path, document: Any) -> None:
+    """Replace a file's content with a document of JSON's types.
+
+    :raise OSError: when it can't be written; then it is as it was.
+    """
+    replace_content(path, json.dumps(document).encode())
+
+
+def replace_content(path: Path, content: bytes) -> None:
     """Replace a file's content.
 
     :raise OSError: when it can't be written; then it is as it was.
     """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with open(descriptor, "w") as file:
-            json.dump(document, file)
+        with open(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

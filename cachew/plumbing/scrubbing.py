@@ -8,13 +8,13 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cachew.plumbing.errors import CachewError
+from cachew.plumbing.jsonfile import write_json
 from cachew.plumbing.threads import Threads
 
 Pace = Callable[[int], Awaitable[object]]
@@ -108,8 +108,6 @@ def _ended_at(file: Path) -> float | None:
         return None
 
 
-def _note(file: Path, at: float) -> Any:
-    aside = file.with_suffix(".new")
+def _note(file: Path, at: float) -> None:
     with suppress(OSError):
-        aside.write_text(json.dumps(at))
-        aside.replace(file)
+        write_json(file, at)

@@ -1,7 +1,7 @@
 """Blocking work in a bounded thread pool that is handed in."""
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -13,6 +13,10 @@ from twisted.python.threadpool import ThreadPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+InThread = Callable[..., Coroutine[Any, Any, Any]]
+"""Runs a function in a thread and gives its result, as :class:`Threads` do."""
 
 
 class _Daemon(threading.Thread):

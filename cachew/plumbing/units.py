@@ -49,14 +49,6 @@ def parse_duration(text: str) -> float:
     return sign * float(seconds)
 
 
-def format_duration(seconds: float) -> str:
-    """Write a duration as :func:`parse_duration` reads it, to the millisecond: ``1h30m``, ``250ms``."""
-    sign = "-" if seconds < 0 else ""
-    whole, milliseconds = divmod(round(abs(seconds) * 1000), 1000)
-    parts = [(whole // 3600, "h"), (whole // 60 % 60, "m"), (whole % 60, "s"), (milliseconds, "ms")]
-    return sign + ("".join(f"{count}{unit}" for count, unit in parts if count) or "0s")
-
-
 def parse_size(text: str) -> int:
     """Read a size.
 

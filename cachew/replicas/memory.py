@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cachew.plumbing.errors import Conflict
-from cachew.replicas.interface import Versioned
-from cachew.replicas.naming import record_name
+from cachew.replicas.interface import Versioned, record_name
 
 
 class MemoryRecords:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cachew.replicas.change import change
-from cachew.replicas.interface import Records
-from cachew.replicas.naming import escaped
+from cachew.replicas.interface import Records, escaped
 
 _TRIES = 5
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from cachew.plumbing.bucket import Bucket
 from cachew.plumbing.errors import Conflict
-from cachew.replicas.interface import Versioned
-from cachew.replicas.naming import record_name
+from cachew.replicas.interface import Versioned, record_name
 
 _FOLDER = "records"
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cachew.plumbing.errors import Conflict
-from cachew.replicas.change import change, said
-from cachew.replicas.fields import count_of, moment_of
+from cachew.replicas.change import change, count_of, moment_of, said
 from cachew.replicas.interface import Records
 
 _TRIES = 20

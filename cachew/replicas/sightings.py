@@ -7,10 +7,8 @@ clock can be so far ahead.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cachew.replicas.change import Change, change, said
-from cachew.replicas.fields import moment_of
-from cachew.replicas.interface import CLOCKS_APART, Records
-from cachew.replicas.naming import escaped
+from cachew.replicas.change import Change, change, moment_of, said
+from cachew.replicas.interface import CLOCKS_APART, Records, escaped
 
 _TRIES = 5
 _NEVER = 0.0

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from cachew.plumbing.errors import CachewError
-from cachew.replicas.naming import escaped
+from cachew.replicas.interface import escaped
 from cachew.replicas.progress import Progress
 
 _MOST_NOTED = 10_000

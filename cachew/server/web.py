@@ -329,7 +329,7 @@ def _snapshot_routes(
         patience=runtime.settings.git.fetch_wait,
         background=runtime.background,
         check_staleness=mirrors.staleness.check,
-        requested=lambda identity, variant: snapshots.scheduler.want(identity, variant.name),
+        requested=snapshots.scheduler.want,
         warm=snapshots.scheduler.warm,
         is_https=policy.is_https,
     )

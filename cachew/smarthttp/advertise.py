@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
-from cachew.smarthttp.commands import V2LsRefs
-from cachew.upstream.prefixes import Prefixes
+from cachew.smarthttp.clientcommands import V2LsRefs
+from cachew.upstream.listing import Prefixes
 
 AGENT = "cachew"
 """What the server calls itself to git clients."""

@@ -6,7 +6,7 @@ Nothing in them lets anybody in, they are of bounded length, and no client can b
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from cachew.smarthttp.request import Fetch, GitCommand, Probe, V2LsRefs, V2Other
+from cachew.smarthttp.clientcommands import Fetch, GitCommand, Probe, V2LsRefs, V2Other
 
 _KEYS = (b"service", b"base", b"ref", b"filter")
 _NAMED = 3

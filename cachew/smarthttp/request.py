@@ -13,7 +13,7 @@ from typing import Any
 
 from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.pktline import DELIM, FLUSH, Decoder, Packet, Special, text
-from cachew.smarthttp.commands import GitCommand, Oids, Probe, V0Request, V2Fetch, V2LsRefs, V2Other
+from cachew.smarthttp.clientcommands import GitCommand, Oids, Probe, V0Request, V2Fetch, V2LsRefs, V2Other
 
 _OID = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?")
 _VERSION = re.compile(r"version=([0-9])")
@@ -40,11 +40,6 @@ def protocol_version(header: str | None) -> int:
     matches = (_VERSION.fullmatch(part) for part in (header or "").split(":"))
     versions = [int(match[1]) for match in matches if match]
     return max((version for version in versions if version <= 2), default=0)
-
-
-def parse_command(body: bytes, protocol: str | None) -> GitCommand:
-    """Read a request body that is in memory; see :func:`read_command`."""
-    return read_command((body,), protocol)
 
 
 def read_command(body: Iterable[bytes], protocol: str | None) -> GitCommand:

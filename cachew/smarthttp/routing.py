@@ -7,7 +7,7 @@ Freshness and access have been seen to before; what is decided here is only who 
 from dataclasses import dataclass
 from enum import Enum
 
-from cachew.smarthttp.commands import Fetch, GitCommand, Probe, V2LsRefs, V2Other
+from cachew.smarthttp.clientcommands import Fetch, GitCommand, Probe, V2LsRefs, V2Other
 
 MIRROR_FEATURES = frozenset({
     "multi_ack", "multi_ack_detailed", "thin-pack", "side-band", "side-band-64k", "ofs-delta", "shallow", "deepen",

@@ -18,9 +18,10 @@ from twisted.internet.defer import Deferred
 from cachew.mirrors.commands import GitCommands
 from cachew.plumbing import tarzst
 from cachew.plumbing.errors import NotCheckedOut, NotFound, ProcessFailed
-from cachew.plumbing.framewriter import FrameWriter, InThread, Sink
+from cachew.plumbing.framewriter import FrameWriter, Sink
 from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.streams import PIECE
+from cachew.plumbing.threads import InThread
 from cachew.snapshots import packed
 from cachew.snapshots.layout import Clone, bare_files, git_files, parse_refs
 from cachew.snapshots.mirror import Mirror

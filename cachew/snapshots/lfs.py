@@ -15,9 +15,10 @@ from twisted.internet.interfaces import IReactorTime
 from cachew.mirrors.commands import GitCommands
 from cachew.plumbing import tarzst
 from cachew.plumbing.errors import CorruptObject, NotFound, UpstreamTimeout
-from cachew.plumbing.framewriter import FrameWriter, InThread
+from cachew.plumbing.framewriter import FrameWriter
 from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.streams import PIECE, BytesSource, Source
+from cachew.plumbing.threads import InThread
 from cachew.snapshots import packed
 from cachew.snapshots.mirror import Mirror
 from cachew.snapshots.pointers import BatchScanner, Pointer, TreeScanner

@@ -27,11 +27,11 @@ from cachew.cache.storing import Storing
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.disk import disk_failure
 from cachew.plumbing.errors import CachewError, Conflict, MirrorGone, NotFound, ProcessFailed
-from cachew.plumbing.framewriter import InThread, Sink
+from cachew.plumbing.framewriter import Sink
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import Source
-from cachew.plumbing.threads import made_in_thread
+from cachew.plumbing.threads import InThread, made_in_thread
 from cachew.snapshots.estimates import Estimates
 from cachew.snapshots.mirror import Mirror
 from cachew.snapshots.packed import unlink_objects

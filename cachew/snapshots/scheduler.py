@@ -1,8 +1,8 @@
 """Keeps archives fresh: at every turn it does what is due, a few things at a time.
 
 One scheduler serves all repositories. What a task does is handed in; here is only when, how many at once, and what is
-remembered of it. When the machine's clock is put forward or back, what is remembered goes with it: nothing is made too
-early, or not for as long as it was wrong.
+remembered of it, in a file that outlives restarts. When the machine's clock is put forward or back, what is remembered
+goes with it: nothing is made too early, or not for as long as it was wrong.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -18,10 +18,11 @@ from twisted.python.failure import Failure
 
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import log_failure
-from cachew.plumbing.framewriter import InThread
 from cachew.plumbing.jobs import Slots
+from cachew.plumbing.jsonfile import replace_content
 from cachew.plumbing.periodic import Periodic
-from cachew.snapshots import memory, schedule
+from cachew.plumbing.threads import InThread
+from cachew.snapshots import schedule
 from cachew.snapshots.schedule import Memory, Run, Task
 
 TURN = 15.0
@@ -248,7 +249,7 @@ class Scheduler(Service):
     async def _recall(self) -> None:
         if self._loaded:
             return
-        known = schedule.not_ahead(await self._threads(memory.load, self._file), self._now())
+        known = schedule.not_ahead(await self._threads(remembered, self._file), self._now())
         self._runs = {**known.runs, **self._runs}
         self._wanted = {**known.wanted, **self._wanted}
         self._loaded = True
@@ -257,10 +258,18 @@ class Scheduler(Service):
         if self._changed:
             self._changed = False
             runs = schedule.of_repositories(self._runs, (identity.name for identity in self._repositories()))
-            await self._threads(memory.save, self._file, Memory(runs, dict(self._wanted)))
+            await self._threads(replace_content, self._file, Memory(runs, dict(self._wanted)).encode())
 
 
 def _turn(intervals: Intervals) -> float:
     """Return the seconds between two looks: few enough that the shortest interval is kept."""
     often = [interval for interval in (*intervals.always.values(), intervals.wanted) if interval > 0]
     return max(_QUICKEST_TURN, min([TURN, *(interval / _TURNS_AN_INTERVAL for interval in often)]))
+
+
+def remembered(path: Path) -> Memory:
+    """Read the schedule's memory (blocking); what is missing or damaged is empty: then everything is due."""
+    try:
+        return Memory.decode(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return Memory()

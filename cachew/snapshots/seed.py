@@ -21,10 +21,11 @@ from cachew.mirrors.instance import Instance
 from cachew.mirrors.repository import pack_indexes, run_check
 from cachew.plumbing import tarzst
 from cachew.plumbing.errors import Busy, CachewError, CorruptObject, NotFound, ProcessTimedOut, StorageUnavailable
-from cachew.plumbing.framewriter import FrameWriter, InThread
+from cachew.plumbing.framewriter import FrameWriter
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import PIECE
+from cachew.plumbing.threads import InThread
 from cachew.snapshots import packed
 from cachew.snapshots.layout import packed_refs, parse_refs
 from cachew.snapshots.mirror import Mirror

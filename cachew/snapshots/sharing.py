@@ -14,8 +14,8 @@ from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import Conflict
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.percent import encoded
+from cachew.replicas.interface import escaped
 from cachew.replicas.leases import Leases
-from cachew.replicas.naming import escaped
 from cachew.replicas.progress import Completion, Progress
 from cachew.snapshots.schedule import Run, learnt
 from cachew.snapshots.scheduler import IsDue

@@ -5,7 +5,6 @@ or v1. See gitprotocol-v2(5), gitprotocol-http(5) and gitprotocol-pack(5).
 """
 
 import re
-from collections.abc import Iterable
 
 from cachew.plumbing.pktline import FLUSH, Packet
 from cachew.upstream.listing import (
@@ -117,34 +116,3 @@ class AdvertisementParser:
         born = {ref.name for ref in self._refs}
         unborn = [RemoteRef(name, None, target) for name, target in self._symrefs.items() if name not in born]
         return capabilities, Listing((*unborn, *self._refs), capabilities.object_format, protocol)
-
-
-def parse_v0_advertisement(packets: Iterable[Packet]) -> Listing:
-    """Parse a whole v0 or v1 advertisement.
-
-    :raise MalformedListing: when it is not one, or not all of one.
-    :raise RemoteError: when the upstream reports an error.
-    """
-    _, listing = _parse_advertisement(packets)
-    if listing is None:
-        raise MalformedListing("a v2 advertisement where one with refs was expected")
-    return listing
-
-
-def parse_v2_capabilities(packets: Iterable[Packet]) -> Capabilities:
-    """Parse a whole v2 capability advertisement.
-
-    :raise MalformedListing: when it is not one, or not all of one.
-    :raise RemoteError: when the upstream reports an error.
-    """
-    capabilities, listing = _parse_advertisement(packets)
-    if listing is not None:
-        raise MalformedListing("the upstream does not speak protocol v2")
-    return capabilities
-
-
-def _parse_advertisement(packets: Iterable[Packet]) -> tuple[Capabilities, Listing | None]:
-    parser = AdvertisementParser()
-    for packet in packets:
-        parser.take(packet)
-    return parser.result()

@@ -176,7 +176,7 @@ class UpstreamClient:
         :param headers: the client's headers; those that must not travel are taken out.
         :param body: the request's body; closed when it has been sent or the request failed.
         :param length: the body's length in bytes; None sends it chunked.
-        :param credential: what to prove oneself with, see :mod:`cachew.upstream.clientcredential`.
+        :param credential: what to prove oneself with, see :mod:`cachew.upstream.presented_credential`.
         :param written: how the client has spelled the repository: ``.git``, or nothing.
         :param first_byte_timeout: seconds, instead of ``timeouts.first_byte``.
         :raise UpstreamUnreachable: when there is no answer, or a redirect that can't be followed.

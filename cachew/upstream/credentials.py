@@ -107,7 +107,7 @@ class Credentials:
     def may_see(self, credential: str, url: str) -> bool:
         """Whether a credential may be shown at a URL of its host: one of the server's own only below its prefix.
 
-        :param credential: as :mod:`cachew.upstream.clientcredential` writes it, whoever it is of.
+        :param credential: as :mod:`cachew.upstream.presented_credential` writes it, whoever it is of.
         """
         prefixes = self._given.get(_digest(credential.partition("\n")[0]))
         ignore_case = self._ignores_case(url)

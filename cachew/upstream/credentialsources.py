@@ -13,7 +13,7 @@ from cachew.plumbing.errors import CredentialUnavailable, ProcessFailed, TooLarg
 from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
-from cachew.upstream.publicrecord import InThread
+from cachew.plumbing.threads import InThread
 
 ANYONE = "x-access-token"
 """The user name that goes with a token where the name doesn't matter (GitHub's, and ignored by most others)."""

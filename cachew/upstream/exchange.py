@@ -18,10 +18,10 @@ from cachew.plumbing.streams import BytesSource, Source
 from cachew.upstream import headers as http
 from cachew.upstream.agent import Agents
 from cachew.upstream.bodies import SourceBody, Watch, response_source
-from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.decoding import codings_of, decoded
 from cachew.upstream.failures import explain, may_be_stale
 from cachew.upstream.hosts import OTHER
+from cachew.upstream.presented_credential import headers_of
 from cachew.upstream.redirects import CODES, MOST, Redirects, same_origin, split_operation
 from cachew.upstream.storage import name_of
 
@@ -61,7 +61,7 @@ class Exchange:
     ) -> tuple[IResponse, str]:
         """Get `info/refs`, following redirects to admitted hosts; the credential stays with the origin it was for.
 
-        :param credential: what to prove oneself with, see :mod:`cachew.upstream.clientcredential`.
+        :param credential: what to prove oneself with, see :mod:`cachew.upstream.presented_credential`.
         :param seconds: how long each answer is waited for.
         :return: the response and the URL that gave it.
         :raise UpstreamUnreachable: when there is none, or a redirect that must not be followed.

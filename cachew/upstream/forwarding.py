@@ -13,8 +13,8 @@ from twisted.web.iweb import IResponse
 from cachew.plumbing.errors import UpstreamError, UpstreamRedirected
 from cachew.plumbing.streams import BytesSource, Source, read_all
 from cachew.upstream import headers as http
-from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.exchange import Exchange, raw
+from cachew.upstream.presented_credential import headers_of
 from cachew.upstream.redirects import Moves, Redirects, split_operation
 from cachew.upstream.spellings import Kind, Spellings, base_of
 
@@ -40,7 +40,7 @@ class Forwarded:
     :param headers: the client's; those that must not travel are taken out.
     :param body: the body, None for none.
     :param length: the body's length in bytes; None sends it chunked.
-    :param credential: what to prove oneself with, see :mod:`cachew.upstream.clientcredential`.
+    :param credential: what to prove oneself with, see :mod:`cachew.upstream.presented_credential`.
     :param written: how the client has spelled the repository: ``.git``, or nothing.
     :param seconds: how long the answer is waited for.
     """

@@ -32,10 +32,10 @@ from cachew.plumbing.errors import (
 from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.streams import read_all
+from cachew.plumbing.threads import InThread
 from cachew.upstream.bodies import response_source
 from cachew.upstream.credentialsources import ANYONE, basic
 from cachew.upstream.failures import explain
-from cachew.upstream.publicrecord import InThread
 
 API = "https://api.github.com"
 

@@ -41,8 +41,8 @@ _NOT_TO_STORAGES_PREFIXES = (b"proxy-", b"x-forwarded-")
 def for_upstream(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     """Return the headers of a client's request that its upstream may see.
 
-    What a client proves itself with goes its own way (:mod:`cachew.upstream.clientcredential`), and the length is set
-    by who sends the body.
+    What a client proves itself with goes its own way (:mod:`cachew.upstream.presented_credential`), and the length is
+    set by who sends the body.
     """
     return [(name, value) for name, value in headers if name.lower() in _REQUEST]
 

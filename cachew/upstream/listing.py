@@ -7,6 +7,7 @@ gitprotocol-v2(5).
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,7 +15,28 @@ from typing import Any, TypeVar
 
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, Special, encode_all
-from cachew.upstream.prefixes import Prefixes
+
+
+class Prefixes:
+    """A set of prefixes.
+
+    In order, and without those that others imply, only the last one that is not beyond a name can be its beginning:
+    whatever stands between a prefix and a name that it begins, begins with that prefix too.
+
+    :param prefixes: in any order.
+    """
+
+    def __init__(self, prefixes: Iterable[str]) -> None:
+        self._sorted: list[str] = []
+        for prefix in sorted(set(prefixes)):
+            if not self._sorted or not prefix.startswith(self._sorted[-1]):
+                self._sorted.append(prefix)
+
+    def match(self, name: str) -> bool:
+        """Say whether a name begins with one of them."""
+        position = bisect_right(self._sorted, name)
+        return position > 0 and name.startswith(self._sorted[position - 1])
+
 
 T = TypeVar("T")
 
@@ -109,12 +131,6 @@ class Listing:
         """
         self.__dict__["by_name"] = by_name
         self.__dict__["_made"] = dict(made)
-
-    @property
-    def head_target(self) -> str | None:
-        """The branch that ``HEAD`` names, born or unborn; None when it is detached or unknown."""
-        head = self.by_name.get("HEAD")
-        return None if head is None else head.symref_target
 
     @property
     def head_oid(self) -> str | None:
@@ -240,18 +256,6 @@ class LsRefsParser:
             raise MalformedListing("the ref listing broke off")
         lines = self._lines if len(self._refs) >= _MANY else {}
         return Listing(tuple(self._refs), self._format, 2, lines=lines)
-
-
-def parse_ls_refs(packets: Iterable[Packet], object_format: str = "sha1") -> Listing:
-    """Parse a whole ``ls-refs`` response.
-
-    :raise MalformedListing: when it is not one, or not all of one.
-    :raise RemoteError: when the upstream reports an error.
-    """
-    parser = LsRefsParser(object_format)
-    for packet in packets:
-        parser.take(packet)
-    return parser.result()
 
 
 def payload_of(packet: Packet) -> bytes:

@@ -3,12 +3,42 @@
 To let a client in is another matter (:mod:`cachew.upstream.verdicts`): that is always asked with the client's own. Here
 is what comes after it, and it is asked only where the upstream really is, so that nothing that is kept ever waits for a
 credential.
+
+A credential is ``Authorization``, and the headers that the config names. It travels through the server as one text, so
+that whatever is remembered or shared by credential tells any two apart: the value of ``Authorization`` where there is
+nothing else, and otherwise that value, which may be empty, and a line ``name: value`` for each of the others: no header
+has a line break in it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from cachew.plumbing.errors import UpstreamError
+from cachew.upstream.headers import RawHeaders
+
+AUTHORIZATION = "authorization"
+
+
+def credential_of(header: Callable[[str], str | None], names: Collection[str]) -> str | None:
+    """Return what a request shows, None when that is nothing.
+
+    :param header: returns a header's text, one character for each byte, None or nothing when there is none.
+    :param names: lower-case names of further headers that are credentials.
+    """
+    authorization = header(AUTHORIZATION)
+    others = [f"{name}: {value}" for name in sorted({*names} - {AUTHORIZATION}) if (value := header(name))]
+    return "\n".join([authorization or "", *others]) if others else authorization
+
+
+def headers_of(credential: str | None) -> RawHeaders:
+    """Return the headers by which a credential is shown."""
+    if credential is None:
+        return []
+    authorization, *others = credential.encode("latin-1").split(b"\n")
+    pairs = [line.partition(b": ") for line in others]
+    shown = [(name, value) for name, _, value in pairs]
+    return [(b"Authorization", authorization), *shown] if authorization or not others else shown
+
 
 Own = Callable[[Any], Awaitable[str | None]]
 """``own(repository)``: the server's own ``Authorization``, None when it has none; may raise :class:`UpstreamError`."""

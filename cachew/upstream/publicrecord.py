@@ -6,22 +6,15 @@ upstream is slow. A record that can't be read means that nothing is known to be 
 
 import json
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
 from twisted.logger import Logger
 
 from cachew.plumbing.background import Background
 from cachew.plumbing.jsonfile import write_json
+from cachew.plumbing.threads import InThread
 from cachew.upstream.replica_verdicts import Elsewhere
-
-
-class InThread(Protocol):
-    """Runs a function in a thread."""
-
-    def __call__(self, function: Callable[..., Any], /, *args: Any) -> Awaitable[Any]:
-        """Return its result."""
 
 
 class PublicRecord:

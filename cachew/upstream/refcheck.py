@@ -22,7 +22,6 @@ from cachew.plumbing.pktline import Decoder, Packet
 from cachew.plumbing.streams import PIECE, Source, read_start
 from cachew.upstream import headers as http
 from cachew.upstream.advertisement import AdvertisementParser
-from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.exchange import Exchange, raw
 from cachew.upstream.failures import explain_answer
 from cachew.upstream.listing import (
@@ -34,6 +33,7 @@ from cachew.upstream.listing import (
     RemoteError,
     ls_refs_request,
 )
+from cachew.upstream.presented_credential import headers_of
 from cachew.upstream.redirects import CODES, Moves, Redirects, split_operation
 from cachew.upstream.refusals import failure_of
 from cachew.upstream.spellings import Spellings, base_of

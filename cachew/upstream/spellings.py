@@ -21,7 +21,7 @@ from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.jsonfile import write_json
 from cachew.plumbing.remembered import Expiring
-from cachew.upstream.publicrecord import InThread
+from cachew.plumbing.threads import InThread
 
 Kind = Literal["git", "lfs"]
 """LFS is often served by something else, which may want another spelling."""
@@ -41,17 +41,6 @@ class Shared(Protocol):
 
     async def write(self, name: str, found: dict[str, str]) -> None:
         """Write something down."""
-
-
-class Unshared:
-    """A server that has no replicas."""
-
-    async def read(self, name: str) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    async def write(self, name: str, found: dict[str, str]) -> None:
-        """Tell nobody."""
 
 
 class Spellings:

@@ -20,15 +20,15 @@ from cachew.plumbing.streams import BytesSource, Source, owned, read_all
 from cachew.smarthttp.lfsgrant import Grant, holder_of, seal, unseal
 from cachew.smarthttp.lfsobjects import CONTENT_TYPE, LfsObjects, Order
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
-from cachew.upstream.clientcredential import headers_of
 from cachew.upstream.headers import media_type
 from cachew.upstream.lfsbatch import MEDIA_TYPE, Address, Download, Wanted, is_oid, take_over, wanted_in
+from cachew.upstream.presented_credential import headers_of
 from cachew.upstream.redirects import same_origin
 from cachew.upstream.remote import Remotes
 from cachew.web.access.guard import AUTHORIZATION_ALONE, ClientCredentials
+from cachew.web.access.policy import origin_of
 from cachew.web.app import allow_methods
 from cachew.web.lfsleave import LfsLeave
-from cachew.web.origin import origin_of
 from cachew.web.passthrough import PassThrough
 
 GRANT_HEADER = "X-Cachew-Grant"

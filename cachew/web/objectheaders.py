@@ -6,7 +6,7 @@ this server's origin.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from cachew.cache.naming import entity_tag
+from cachew.cache.interface import entity_tag
 from cachew.http.conditional import http_date
 from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.units import parse_duration

@@ -12,8 +12,7 @@ from weakref import WeakValueDictionary
 
 from klein import Klein
 
-from cachew.cache.interface import Cache, ObjectInfo
-from cachew.cache.naming import namespace_name, object_key
+from cachew.cache.interface import Cache, ObjectInfo, namespace_name, object_key
 from cachew.http.bodies import send
 from cachew.http.conditional import PRECONDITIONS, Decision, evaluate
 from cachew.http.requests import StreamingRequest

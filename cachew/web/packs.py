@@ -26,7 +26,7 @@ from cachew.plumbing.remembered import Remembered
 from cachew.plumbing.streams import FileSource, Source, owned, read_start
 from cachew.replicas.tally import Tally
 from cachew.smarthttp.backend import Backend
-from cachew.smarthttp.commands import Fetch, mark, pack_key
+from cachew.smarthttp.clientcommands import Fetch, mark, pack_key
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.wantedrefs import WithWantedRefs
 from cachew.upstream.client import UpstreamClient, UpstreamResponse

@@ -38,8 +38,8 @@ from cachew.snapshots.production import Production, with_its_mirror
 from cachew.snapshots.store import ARCHIVE_TYPE, COMMIT_HEADER, Snapshots
 from cachew.snapshots.variants import LFS, Variant, check_branch, from_query
 from cachew.web.access.guard import Right
+from cachew.web.access.policy import origin_of
 from cachew.web.app import allow_methods
-from cachew.web.origin import origin_of
 
 BUNDLE_URL_HEADER = "X-Cachew-Bundle-Url"
 HEAD_HEADER = "X-Cachew-Head"
@@ -80,7 +80,7 @@ class SnapshotRoutes:
         patience: float,
         background: Background,
         check_staleness: Callable[[Identity], object],
-        requested: Callable[[Identity, Variant], object],
+        requested: Callable[[Identity, str], object],
         warm: Callable[[Identity, str], object],
         is_https: Callable[[Any], bool] = lambda request: bool(request.isSecure()),
     ) -> None:
@@ -144,7 +144,7 @@ class SnapshotRoutes:
             await self._head(request, right, variant)
             return
         instance = await self._instance(right)
-        self._requested(right.identity, variant)
+        self._requested(right.identity, variant.name)
         entry = await self._cached(instance, variant)
         if entry is None:
             await self._make(request, right, instance, variant)

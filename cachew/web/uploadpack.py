@@ -27,7 +27,7 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp import inwords, routing, wantedrefs
 from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
-from cachew.smarthttp.commands import Fetch, GitCommand, Probe, V2Fetch, V2LsRefs, V2Other
+from cachew.smarthttp.clientcommands import Fetch, GitCommand, Probe, V2Fetch, V2LsRefs, V2Other
 from cachew.smarthttp.request import protocol_version, read_command
 from cachew.smarthttp.routing import Route, Situation, decide
 from cachew.upstream.listing import Listing

@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 
 from cachew.cache.disk import DiskCache
-from cachew.cache.naming import object_key
+from cachew.cache.interface import object_key
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable, TooLarge
 from cachew.plumbing.streams import FileSource, read_all
 from cachew.plumbing.threads import Threads

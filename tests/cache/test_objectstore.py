@@ -18,10 +18,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.threadpool import ThreadPool
 
 from cachew.cache.disk import DiskCache
-from cachew.cache.interface import Cache
+from cachew.cache.interface import Cache, object_key
 from cachew.cache.manifest import manifest_path
 from cachew.cache.memory import MemoryCache
-from cachew.cache.naming import object_key
 from cachew.cache.objectstore import ObjectStoreCache
 from cachew.cache.tiered import TieredCache
 from cachew.plumbing.bucket import Bucket, s3_store

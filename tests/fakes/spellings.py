@@ -4,7 +4,18 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from cachew.plumbing.background import Background
-from cachew.upstream.spellings import Spellings, Unshared
+from cachew.upstream.spellings import Spellings
+
+
+class Unshared:
+    """A server that has no replicas."""
+
+    async def read(self, name: str) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    async def write(self, name: str, found: dict[str, str]) -> None:
+        """Tell nobody."""
 
 
 def spellings(clock: Any, fixed: Callable[[str], str | None] = lambda url: None) -> Spellings:

@@ -10,8 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
-from cachew.cache.interface import Cache
-from cachew.cache.naming import object_key
+from cachew.cache.interface import Cache, object_key
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.streams import read_all
 from cachew.snapshots.variants import NAMESPACE, Variant

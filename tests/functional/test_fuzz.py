@@ -31,9 +31,9 @@ from cachew.http.limits import Limits
 from cachew.mirrors.identity import Identity, RepositoryPath, parse_path
 from cachew.plumbing.errors import BadRequest, NotFound
 from cachew.plumbing.pktline import Decoder
-from cachew.smarthttp.request import parse_command
 from tests.fakes.archives import tar
 from tests.fakes.hostile import HOSTILE
+from tests.fakes.parsing import parse_command
 from tests.functional import nonsense, repositories
 from tests.functional.conftest import Start
 from tests.functional.misbehaviour import Refuse

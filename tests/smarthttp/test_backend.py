@@ -22,9 +22,10 @@ from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.streams import BytesSource, PushSource, read_all
 from cachew.smarthttp.advertise import FETCH_FEATURES, ls_refs_response, v0_advertisement, v2_advertisement
 from cachew.smarthttp.backend import Backend
-from cachew.smarthttp.commands import Probe, V2LsRefs
-from cachew.smarthttp.request import parse_command, protocol_version
+from cachew.smarthttp.clientcommands import Probe, V2LsRefs
+from cachew.smarthttp.request import protocol_version
 from tests.cleanliness import state_of
+from tests.fakes.parsing import parse_command
 from tests.smarthttp.test_advertise import refs_of
 
 pytestmark = pytest.mark.timeout(60)

@@ -4,7 +4,7 @@ import pytest
 
 from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
 from cachew.smarthttp.inwords import of_command, of_query
-from cachew.smarthttp.request import parse_command
+from tests.fakes.parsing import parse_command
 
 OID = b"a" * 40
 

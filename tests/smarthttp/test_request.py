@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
-from cachew.smarthttp.commands import Probe, V0Request, V2Fetch, V2LsRefs, V2Other
-from cachew.smarthttp.request import parse_command, protocol_version, read_command
+from cachew.smarthttp.clientcommands import Probe, V0Request, V2Fetch, V2LsRefs, V2Other
+from cachew.smarthttp.request import protocol_version, read_command
+from tests.fakes.parsing import parse_command
 
 pytestmark = pytest.mark.timeout(20)
 A, B, C = "a" * 40, "b" * 40, "c" * 64

@@ -3,9 +3,9 @@
 import pytest
 
 from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
-from cachew.smarthttp.commands import GitCommand, Probe, V2LsRefs, V2Other
-from cachew.smarthttp.request import parse_command
+from cachew.smarthttp.clientcommands import GitCommand, Probe, V2LsRefs, V2Other
 from cachew.smarthttp.routing import Kind, Situation, decide
+from tests.fakes.parsing import parse_command
 
 pytestmark = pytest.mark.timeout(10)
 A = "a" * 40

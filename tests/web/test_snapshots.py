@@ -144,9 +144,9 @@ class Server:
         self.port: Any = None
         self.agent = Agent(reactor)
 
-    def requested(self, identity: Identity, variant: Variant) -> None:
+    def requested(self, identity: Identity, name: str) -> None:
         """Note that a client asks."""
-        self.calls.append(("requested", variant.name))
+        self.calls.append(("requested", name))
         if not self.asked.called:
             self.asked.callback(None)
 

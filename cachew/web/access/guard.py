@@ -16,7 +16,7 @@ from cachew.mirrors.instance import Instance
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import Superseded
-from cachew.upstream.clientcredential import credential_of
+from cachew.upstream.presented_credential import credential_of
 from cachew.upstream.verdicts import Verdicts
 from cachew.web.access.login import COOKIE
 

@@ -9,8 +9,9 @@ object API is the administrator's; the admin pages look after themselves.
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from ipaddress import IPv6Address, ip_address
+from typing import Any
 
 from cachew.config.rules import Address, Asked, Network, Rule, decide, is_bearer, lets_in_without_token
 from cachew.http.requests import StreamingRequest
@@ -192,3 +193,19 @@ class Admission:
 def _peer_of(request: StreamingRequest) -> str:
     address = request.getClientAddress()
     return f"{request.remote_address}:{getattr(address, 'port', 0)}"
+
+
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
+
+
+def origin_of(request: StreamingRequest, is_https: Callable[[Any], bool]) -> str:
+    """Return scheme and host as the client sees them; empty when it didn't say anything usable.
+
+    A client that lies about its host lies to itself.
+
+    :param is_https: whether a request came over HTTPS.
+    """
+    host = request.getHeader("host") or ""
+    if not _HOST.fullmatch(host):
+        return ""
+    return f"{'https' if is_https(request) else 'http'}://{host}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from cachew.upstream.clientcredential import credential_of, headers_of
+from cachew.upstream.presented_credential import credential_of, headers_of
 
 
 def of(headers: Mapping[str, str], *names: str) -> str | None:

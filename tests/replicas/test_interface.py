@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachew.replicas.naming import escaped, record_name
+from cachew.replicas.interface import escaped, record_name
 
 
 @given(st.text())

@@ -3,8 +3,8 @@
 import pytest
 
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
-from cachew.smarthttp.commands import V0Request, V2Fetch, mark, pack_key
-from cachew.smarthttp.request import parse_command
+from cachew.smarthttp.clientcommands import V0Request, V2Fetch, mark, pack_key
+from tests.fakes.parsing import parse_command
 
 A, B = "a" * 40, "b" * 40
 REFS = {"refs/heads/main": A, "refs/tags/v1": B}

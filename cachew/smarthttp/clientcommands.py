@@ -116,6 +116,7 @@ class V2Fetch:
     :param shape: a digest of the capabilities and arguments that shape the answer, as they came, without ``want``
         lines.
     :param want_refs: the refs that are wanted by their names, whatever they are (``ref-in-want``).
+    :param limits: filter and depth as they came, for the log.
     """
 
     wants: Sequence[str]
@@ -127,6 +128,7 @@ class V2Fetch:
     wanted: str = field(repr=False)
     shape: str = field(repr=False)
     want_refs: tuple[str, ...] = field(default=(), repr=False)
+    limits: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
 
     version = 2
 
@@ -144,6 +146,7 @@ class V0Request:
 
     :param capabilities: those on the first ``want`` line.
     :param features: names of the capabilities, and of all lines but ``want``, ``have`` and ``done``.
+    :param limits: filter and depth as they came, for the log.
     """
 
     wants: Sequence[str]
@@ -155,6 +158,7 @@ class V0Request:
     wanted: str = field(repr=False)
     shape: str = field(repr=False)
     capabilities: frozenset[str] = frozenset()
+    limits: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
 
     version = 0
 
