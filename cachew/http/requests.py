@@ -68,6 +68,7 @@ class Outcome:
 
     :param route: what was asked for, out of a small fixed vocabulary (``git info/refs``, ``api``); a metrics label.
     :param source: where the answer came from (``mirror``, ``upstream``, …), empty when that means nothing.
+    :param id: by which it is told from others.
     :param shape: what of it was asked for (``fetch wants=2 filter=blob:none``, ``base=…``), empty when its path says
         all; nothing in it lets anybody in.
     """
@@ -75,6 +76,7 @@ class Outcome:
     route: str = "other"
     source: str = ""
     shape: str = ""
+    id: str = ""
 
 
 class StreamingRequest(server.Request):

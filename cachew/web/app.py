@@ -170,6 +170,7 @@ class App(Resource):
     def _begin(self, request: StreamingRequest) -> None:
         identifier = requestid.chosen(_shown_id(request), self._make_id)
         requestid.begin(identifier)
+        request.outcome.id = identifier
         request.setHeader(requestid.HEADER.encode(), identifier.encode())
         request.setHeader(b"Server", self._server)
         for name, value in _DEFAULT_HEADERS:
@@ -207,6 +208,8 @@ class App(Resource):
         )
 
     async def _failed(self, request: StreamingRequest, failure: Failure) -> bytes | None:
+        # What failed may have been begun for others.
+        requestid.begin(request.outcome.id)
         return await self._tell(request, failure)
 
     def _refuse(self, request: StreamingRequest, error: Exception) -> bytes:
@@ -316,7 +319,7 @@ def _reference(request: StreamingRequest, answer: Answer) -> bytes:
     theirs = answer.status < 500 and answer.status not in (403, 429)
     if theirs or not answer.own or not request.outcome.route.startswith("git"):
         return b""
-    return f"request {requestid.current()}\n".encode()
+    return f"request {request.outcome.id}\n".encode()
 
 
 def _announced(answer: object, request: StreamingRequest) -> object:

@@ -48,7 +48,7 @@ async def test_an_id_is_followed_to_the_upstream_and_back(
     assert [line for line in about if not line.endswith(f" [{ID}]")] == []
     assert any("mirrored" in line for line in about)
     fetched = re.compile(r"git-upload-pack \(fetch v2 wants=[0-9]+ haves=0 filter=blob:none\) 200 ")
-    assert any(fetched.search(line) for line in about)
+    assert any(fetched.search(line) for line in about), [line for line in about if "upload-pack" in line]
 
     await upstream.stop()
     failed = await git.run("-c", f"http.extraHeader=X-Request-Id: {ID}", "ls-remote", f"{URL}2", check=False)
