@@ -32,6 +32,8 @@ class Production:
     :param spool: where it goes; it is discarded in the end.
     """
 
+    log = Logger()
+
     def __init__(self, *, source: Source, spool: Spool) -> None:
         self.spool = spool
         self.given_up = False
@@ -73,7 +75,14 @@ class Production:
             try:
                 await self.over()
             finally:
-                self.spool.discard()
+                self._discard()
+
+    def _discard(self) -> None:
+        try:
+            self.spool.discard()
+        except OSError as error:
+            # It goes at the next start; what has been received is as good as if it had gone.
+            self.log.warn("can't remove {path}: {error}", path=str(self.spool.path), error=str(error))
 
     async def _receive(self) -> None:
         if isinstance(self._source, PipedSource) and not self.given_up:

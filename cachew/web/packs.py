@@ -6,8 +6,9 @@ that refuses does so before the first byte has left, so that another can be aske
 
 import hashlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -20,7 +21,15 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.refs import RefState, of_listing
 from cachew.plumbing.child import Child
-from cachew.plumbing.errors import CachewError, UpstreamBusy, UpstreamError, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.descriptors import EXHAUSTED
+from cachew.plumbing.errors import (
+    CachewError,
+    SpoolFailed,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamUnreachable,
+)
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
 from cachew.plumbing.streams import FileSource, Source, owned, read_start
@@ -35,6 +44,8 @@ from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
 from cachew.upstream.useragent import agent_key
 from cachew.web.access.guard import Right
+
+Produce = Callable[[], Coroutine[Any, Any, Source]]
 
 _RESULT = b"application/x-git-upload-pack-result"
 _REQUEST = b"application/x-git-upload-pack-request"
@@ -129,8 +140,7 @@ class Packs:
 
         of_which = mirror.instance, mirror.generation
         key = self._key(f"{mirror.instance.name} {mirror.pack_source}", command, lambda: mirror.ref_state)
-        response = await self._cache.response(key, produce)
-        await self._send(request, response, "mirror", wanted)
+        await self._send_shared(request, key, produce, "mirror", wanted)
 
     async def serve_upstream(
         self, request: StreamingRequest, right: Right, mirror: Mirror, command: Fetch, body: Body, wanted: bytes = b""
@@ -158,13 +168,12 @@ class Packs:
 
         key = self._key(self._of_whom(right, mirror), command, listed, agent_key(agent))
         try:
-            response = await self._cache.response(key, produce)
+            await self._send_shared(request, key, produce, "upstream", wanted)
         except (UpstreamRefused, UpstreamBusy):
             if asked:
                 raise
             # It was another client's credential that is no good, or has spent its rate.
-            response = Response(await produce(), "direct")
-        await self._send(request, response, "upstream", wanted)
+            await self._send(request, Response(await produce(), "direct"), "upstream", wanted)
 
     def _of_whom(self, right: Right, mirror: Mirror) -> str:
         """Return what tells the upstream's answers that may be shared from others."""
@@ -204,6 +213,19 @@ class Packs:
             if kept.get(b"content-type", b"").split(b";")[0].strip() != _RESULT or b"content-encoding" in kept:
                 raise UpstreamUnreachable(url, "its answer to a fetch is not git's")
         return response.source
+
+    async def _send_shared(
+        self, request: StreamingRequest, key: str, produce: Produce, producer: str, wanted: bytes
+    ) -> None:
+        """Send what equal requests share; when the disk can't hold that, what is produced for this one alone."""
+        try:
+            await self._send(request, await self._cache.response(key, produce), producer, wanted)
+        except (SpoolFailed, OSError) as failure:
+            reason = failure.__cause__ if isinstance(failure, SpoolFailed) else failure
+            if request.startedWriting or not isinstance(reason, OSError) or reason.errno in EXHAUSTED:
+                raise
+            self.log.warn("an answer is produced for one client alone: {reason}", reason=str(reason))
+            await self._send(request, Response(await produce(), "direct"), producer, wanted)
 
     async def _send(self, request: StreamingRequest, response: Response, producer: str, wanted: bytes) -> None:
         source = response.source

@@ -143,7 +143,7 @@ def test_a_client_that_makes_another_leave_keeps_nobody_waiting(tmp_path: Path) 
 
 
 def test_a_disk_that_lets_nothing_be_removed_wedges_no_key(tmp_path: Path) -> None:
-    """What has ended leaves the table and its descriptor though its file can't be removed."""
+    """What has ended leaves the table and its descriptor though its file can't be removed, and that is no failure."""
     failures: list[object] = []
 
     def start(work: Coroutine[Any, Any, None], what: str) -> None:
@@ -155,7 +155,7 @@ def test_a_disk_that_lets_nothing_be_removed_wedges_no_key(tmp_path: Path) -> No
     share = value_of(asked)
     assert share is not None
     assert value_of(Deferred.fromCoroutine(read_all(share.source, 10))) == b"x"
-    assert "key" not in followed and followed.running == 0 and len(failures) == 1
+    assert "key" not in followed and followed.running == 0 and not failures
     assert len(os.listdir("/proc/self/fd")) == before
 
 

@@ -33,6 +33,7 @@ from tests.fakes.gitserving import (
     threads_of,
 )
 from tests.fakes.instances import right
+from tests.fakes.settled import value_of
 from tests.fakes.silence import Silence, quiet
 
 METRICS = Metrics()
@@ -163,3 +164,21 @@ def test_a_mirror_whose_upload_pack_fails_in_the_middle_is_looked_at(tmp_path: P
         pass
     client.addErrback(lambda failure: None)
     assert mirror.verification.doubts == ([False] if fails else [])
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_without_a_file_to_be_had_each_client_gets_an_answer_of_his_own(tmp_path: Path, ready: bool) -> None:
+    """A disk on which nothing can be written (full, read-only) keeps no fetch from being answered."""
+    steps = Steps(slow=True)
+    mirror = FakeMirror(tmp_path, ready=ready)
+    bench = Fetches(steps, tmp_path, mirror=mirror, backend=(HEAD, PACK), limit=1 << 20)
+    bench.cache._directory = tmp_path / "a file"
+    bench.cache._directory.touch()
+    for request in bench.requests:
+        client = Deferred.fromCoroutine(bench.route.upload_pack(request, right(IDENTITY)))
+        while steps.go_on():
+            pass
+        value_of(client)
+        assert b"".join(request.written).endswith(PACK)
+    bench.cache._directory.unlink()
+    assert bench.left() == []
