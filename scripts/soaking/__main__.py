@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 
 from scripts.soaking.samples import drawn, sample, slopes
-from scripts.torturing.world import World, end_world, make_world
+from scripts.torturing.world import World, end_world, make_world, start_all
 from tests.functional.gate import basic
-from tests.functional.rawhttp import ask
-from tests.functional.repositories import make_repository, push_commit
+from tests.functional.repositories import Repository, make_repository, push_commit
 from tests.functional.restoring import cachew_command
 from tests.functional.server import HOST
 
@@ -56,12 +55,14 @@ class Crowd:
     """Clients that do one thing after another until the time is up.
 
     :param world: the server and its upstream.
+    :param repositories: what that has, by name.
     :param until: when, by the monotonic clock.
     :param pause: seconds that a client rests between two things, on average.
     """
 
-    def __init__(self, world: World, until: float, pause: float) -> None:
-        self._world = world
+    def __init__(self, world: World, repositories: Mapping[str, Repository], until: float, pause: float) -> None:
+        self._world, self._replica = world, world.replicas[0]
+        self._repositories = repositories
         self._until = until
         self._pause = pause
         self.done: Counter[str] = Counter()
@@ -74,14 +75,14 @@ class Crowd:
             action = rng.choices([*actions, self._leave], weights=[4, 4, 8, 2, 3, 2, 2, 2])[0]
             name = action.__name__.removeprefix("_")
             try:
-                await action(rng.choice(sorted(self._world.repositories)), f"client{number}", rng)
+                await action(rng.choice(sorted(self._repositories)), f"client{number}", rng)
                 self.done[name] += 1
             except AssertionError as failure:
                 self.failed.append(f"{name}: {str(failure)[-400:]}")
             await self._world.later(rng.expovariate(1 / self._pause) if self._pause else 0)
 
     def _url(self, name: str) -> str:
-        return f"{self._world.server.url}/git/{HOST}/{name}"
+        return f"{self._replica.url}/git/{HOST}/{name}"
 
     async def _clone(self, name: str, directory: str, rng: random.Random) -> None:
         await self._cloned(name, directory)
@@ -101,7 +102,7 @@ class Crowd:
 
     async def _push(self, name: str, directory: str, rng: random.Random) -> None:
         there = self._world.place / "home" / directory
-        git, config = self._world.git, {f"http.{self._world.server.url}/.extraHeader": f"Authorization: {_PUSHER}"}
+        git, config = self._world.git, {f"http.{self._replica.url}/.extraHeader": f"Authorization: {_PUSHER}"}
         try:
             await git.run("clone", "-q", "--depth=3", self._url(name), str(there))
             (there / f"of-{directory}").write_bytes(rng.randbytes(1000))
@@ -112,21 +113,21 @@ class Crowd:
             shutil.rmtree(there, ignore_errors=True)
 
     async def _move(self, name: str, directory: str, rng: random.Random) -> None:
-        push_commit(self._world.repositories[name], message=f"commit {rng.random()}", name=f"file{rng.randrange(20)}")
+        push_commit(self._repositories[name], message=f"commit {rng.random()}", name=f"file{rng.randrange(20)}")
         await self._list(name, directory, rng)
 
     async def _restore(self, name: str, directory: str, rng: random.Random) -> None:
         there = self._world.place / "home" / directory
-        words = ("--url", self._world.server.url, "git", "restore", f"https://{HOST}/{name}", str(there))
+        words = ("--url", self._replica.url, "git", "restore", f"https://{HOST}/{name}", str(there))
         try:
             await cachew_command(self._world.reactor, self._world.git, *words)
         finally:
             shutil.rmtree(there, ignore_errors=True)
 
     async def _upload(self, name: str, directory: str, rng: random.Random) -> None:
-        world, path = self._world, f"/api/v1/object/soak/{rng.randrange(200)}"
-        await ask(world.reactor, world.server.url, "POST", path, world.token, body=rng.randbytes(50_000))
-        await ask(world.reactor, world.server.url, "GET", path, world.token)
+        replica, path = self._replica, f"/api/v1/object/soak/{rng.randrange(200)}"
+        await replica.ask("POST", path, replica.token, body=rng.randbytes(50_000))
+        await replica.ask("GET", path, replica.token)
 
     async def _leave(self, name: str, directory: str, rng: random.Random) -> None:
         leaving = Deferred.fromCoroutine(self._cloned(name, directory))
@@ -140,9 +141,9 @@ async def _watch(world: World, minutes: list[float], series: dict[str, list[floa
     began, before, logged = time.monotonic(), time.monotonic(), 0
     while time.monotonic() < until:
         await world.later(_EVERY)
-        children = sum(pid != world.pid for pid in world.children())
-        found = sample(world.pid, world.state, children)
-        now, size = time.monotonic(), len(world.server.output)
+        replica = world.replicas[0]
+        found = sample(replica.pid, replica.state, len(replica.children()))
+        now, size = time.monotonic(), len(replica.server.output)
         found["log (KB a minute)"] = (size - logged) / 1024 / (now - before) * 60
         minutes.append((now - began) / 60)
         before, logged = now, size
@@ -152,17 +153,19 @@ async def _watch(world: World, minutes: list[float], series: dict[str, list[floa
 
 async def _soak(reactor: Any, options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="cachew-soak-") as place:
-        world = await make_world(reactor, Path(place), options.seed, CONFIG)
-        world.repositories = {
+        world = await make_world(reactor, Path(place), options.seed, config=CONFIG)
+        repositories = {
             f"org/r{number}": make_repository(
                 world.upstream.path(f"org/r{number}"), commits=20, files=40, size=8000, seed=number
             )
             for number in range(options.repositories)
         }
-        for name in world.repositories:
+        for name in repositories:
             world.upstream.gate.allow_push(name, _PUSHER)
+        await start_all(world)
         until = time.monotonic() + options.minutes * 60
-        crowd, minutes, series = Crowd(world, until, options.pause), list[float](), dict[str, list[float]]()
+        crowd, minutes = Crowd(world, repositories, until, options.pause), list[float]()
+        series: dict[str, list[float]] = {}
         lives = [crowd.live(number, random.Random(number)) for number in range(options.clients)]
         try:
             await gatherResults(
@@ -170,7 +173,7 @@ async def _soak(reactor: Any, options: argparse.Namespace) -> int:
             )
         finally:
             await end_world(world)
-    _note_trouble(crowd, world.server.output, options.log)
+    _note_trouble(crowd, world.replicas[0].server.output, options.log)
     return _judged(crowd, minutes, series, Path(options.output))
 
 

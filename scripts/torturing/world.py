@@ -1,27 +1,40 @@
-"""What is tortured: a server in a process of its own, its upstream, its repositories and a user's git."""
+"""What takes part: servers in processes of their own, the store they share, upstreams, and users' git."""
 
-import os
+import contextlib
 import random
 import shutil
-import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 
-from cachew.server.statelock import MARK
-from tests.functional.daemon import Daemon
-from tests.functional.gate import basic
+from scripts.torturing.hosted import (
+    BIG,
+    LFS_DATA,
+    OWN,
+    PRIVATE,
+    PUBLIC,
+    PUSHER,
+    READER,
+    SECURE,
+    SLOW,
+    SLOW_HOST,
+    TLS_HOST,
+    Hosted,
+)
+from scripts.torturing.replica import Replica
+from tests.fakes.faultyproxy import FaultyProxy
+from tests.fakes.objectservers import ACCESS_KEY, BUCKET, SECRET_KEY, seaweedfs
+from tests.functional.canary import marked
+from tests.functional.certificates import Authority
 from tests.functional.gitclient import Git
-from tests.functional.rawhttp import ask
-from tests.functional.replicas import SkewedClock
-from tests.functional.repositories import Repository, make_repository, push_commit
+from tests.functional.misbehaviour import Delay
+from tests.functional.repositories import make_repository, push_commit
+from tests.functional.server import HOST
 from tests.functional.upstream import Upstream
-from tests.http.wire import Response
 
 CONFIG = """
 [git]
@@ -33,127 +46,93 @@ idle-timeout = "5s"
 snapshot-interval = "3s"
 mirror-snapshot-interval = "5s"
 repack-interval = "7s"
+scrub-interval = "20s"
 snapshot-max-age = "3s"
-[[cache]]
-backend = "disk"
-limit = "1GB"
-min-free = "0"
+replica-timeout = "5s"
 [pack-cache]
-limit = "200MB"
+limit = "40MB"
 min-free = "0"
 [limits]
 min-free = "0"
 [access]
 auth-ttl = "1s"
 public-grace = "2s"
+[[cache]]
+backend = "disk"
+limit = "80MB"
+min-free = "0"
 """
-PUBLIC, BIG, PRIVATE = "org/public", "org/big", "org/private"
-READER = basic("alice", "s3cret")
-DISK = 400 * 2**20
-"""Bytes of the small file system that the server has for itself."""
 OBJECTS = "/api/v1/object/torture"
+LAG = 0.15
+"""Seconds by which everything is late at the slow upstream."""
 
 
 @dataclass
 class Object:
-    """An upload that the server has accepted."""
+    """An upload that a server has accepted, and whether the shared store was well then."""
 
     key: str
     body: bytes
+    replica: Replica
+    shared: bool
 
 
-@dataclass
+@dataclass(kw_only=True)
 class World:
     """Everything that takes part.
 
     :param place: an empty directory.
     :param rng: decides what is left to chance.
-    :param clock: the server's time of day.
-    :param config: the server's settings, but for where it is and what it is in front of.
-    :param has_disk: whether the state directory is a small file system of its own, which only root can make.
-    :param objects: what the server has accepted and must still have.
+    :param upstreams: by the host that clients know.
+    :param hosted: the repositories, by host and path.
+    :param proxy: leads to the store that the servers share; None when they share none.
+    :param objects: what servers have accepted and must still have.
+    :param pushed: what was pushed through servers to the public repository and acknowledged: branches and commits.
     """
 
     reactor: Any
     place: Path
     rng: random.Random
-    upstream: Upstream
     git: Git
-    clock: SkewedClock
-    config: str
-    has_disk: bool = False
-    repositories: dict[str, Repository] = field(default_factory=dict)
+    upstreams: dict[str, Upstream]
+    replicas: list[Replica] = field(default_factory=list)
+    hosted: dict[str, Hosted] = field(default_factory=dict)
+    proxy: FaultyProxy | None = None
     objects: list[Object] = field(default_factory=list)
-    server: Daemon = None  # type: ignore[assignment]
-    said: int = 0
+    pushed: dict[str, str] = field(default_factory=dict)
     clones: int = 0
+    resources: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
-    def state(self) -> Path:
-        """The server's state directory."""
-        return self.place / "state"
+    def upstream(self) -> Upstream:
+        """The plain upstream."""
+        return self.upstreams[HOST]
 
-    @property
-    def pid(self) -> int:
-        """The server's process."""
-        return int(self.server._process.pid)
+    def some(self, rng: random.Random) -> Replica:
+        """Return one of the servers."""
+        return rng.choice(self.replicas)
 
-    @property
-    def token(self) -> str:
-        """The admin token."""
-        return f"Authorization: Bearer {(self.place / 'token').read_text().strip()}"
+    async def upload(self, replica: Replica, *, shared: bool = False) -> bool:
+        """Upload an object; what a server accepts it must keep.
 
-    async def start(self) -> None:
-        """Start the server on what an earlier one has left."""
-        if not (self.place / "token").exists():
-            (self.place / "token").write_text(f"{self.rng.randbytes(16).hex()}\n")
-            (self.place / "token").chmod(0o600)
-        config = f'{self.config}[admin]\ntoken-file = "{self.place / "token"}"\n'
-        self.server = Daemon(directory=self.place, upstream=self.upstream.url, config=config, clock=self.clock)
-        self.said = 0
-        await self.server.start(self.reactor)
-
-    async def restart(self) -> None:
-        """Start the server again if it does not run."""
-        if not self.server.running:
-            await self.start()
-
-    async def get(self, path: str, *headers: str) -> Response:
-        """Ask the server for something, as nobody."""
-        return await ask(self.reactor, self.server.url, "GET", path, *headers)
-
-    async def upload(self) -> None:
-        """Upload an object; what the server accepts it must keep."""
+        :param shared: whether the store is well.
+        """
         body = self.rng.randbytes(self.rng.randrange(1, 300_000))
-        one = Object(f"{len(self.objects):08d}", body)
-        answer = await ask(self.reactor, self.server.url, "POST", f"{OBJECTS}/{one.key}", self.token, body=body)
+        one = Object(f"{len(self.objects):08d}", body, replica, shared and self.proxy is not None)
+        answer = await replica.ask("POST", f"{OBJECTS}/{one.key}", replica.token, body=body)
         if answer.status == 200:
             self.objects.append(one)
+        return answer.status == 200
 
-    def children(self) -> Iterator[int]:
-        """Yield the processes that the server, or an earlier one, has started."""
-        status = self.state.stat()
-        mark = os.fsencode(f"{MARK}={status.st_dev}:{status.st_ino}")
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    yield int(entry.name)
-
-    def kill_children(self) -> None:
-        """Kill whatever the server has started."""
-        for pid in list(self.children()):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    async def ask(self, replica: Replica, name: str) -> None:
+        """Have a client ask for a repository's refs, whatever comes of it."""
+        await self.git.run("ls-remote", f"{replica.url}/git/{name}", check=False)
 
     def push(self) -> None:
-        """Commit to every repository at the upstream."""
-        for repository in self.repositories.values():
-            push_commit(repository, message=f"commit {self.rng.random()}", name=f"file{self.rng.randrange(20)}")
-
-    def files(self) -> list[Path]:
-        """Return the files of the state directory that an accident may hit, in their order."""
-        found = (Path(place, name) for place, _, names in os.walk(self.state) for name in names)
-        return sorted(path for path in found if path.is_file() and not path.is_symlink())
+        """Commit to every repository at its upstream."""
+        for hosted in self.hosted.values():
+            push_commit(hosted.repository, message=f"commit {self.rng.random()}", name=f"file{self.rng.randrange(20)}")
+            hosted.note()
 
     async def later(self, seconds: float) -> None:
         """Let real time pass."""
@@ -162,39 +141,96 @@ class World:
         await waited
 
 
-async def make_world(reactor: Any, place: Path, seed: int, config: str = CONFIG) -> World:
-    """Make everything and start the server with settings of one's own."""
-    (place / "upstream").mkdir()
+async def make_world(
+    reactor: Any, place: Path, seed: int, *, config: str = CONFIG, replicas: int = 1, store: bool = False
+) -> World:
+    """Make upstreams without repositories, and servers that aren't started.
+
+    :param config: the servers' settings, but for where they are and what they are in front of.
+    :param store: whether they share an object store.
+    """
     (place / "home").mkdir()
-    upstream = Upstream(reactor=reactor, root=place / "upstream")
-    await upstream.start()
-    git, clock = Git(reactor, place / "home", timeout=120), SkewedClock(place / "clock")
-    world = World(reactor, place, random.Random(seed), upstream, git, clock, config)
-    world.has_disk = _small_disk(world.state)
-    world.repositories = {
-        PUBLIC: make_repository(upstream.path(PUBLIC), commits=30, tags=("v1",), seed=seed),
-        BIG: make_repository(upstream.path(BIG), commits=20, files=200, size=20_000, seed=seed + 1),
-        PRIVATE: make_repository(upstream.path(PRIVATE), commits=10, seed=seed + 2),
-    }
-    upstream.gate.protect(PRIVATE, READER)
-    await world.start()
+    authority = Authority(place)
+    upstreams = {}
+    for host, tls in ((HOST, None), (TLS_HOST, authority.server_options()), (SLOW_HOST, None)):
+        (place / host).mkdir()
+        upstreams[host] = Upstream(reactor=reactor, root=place / host, tls=tls)
+        await upstreams[host].start()
+    git = Git(reactor, place / "home", timeout=60)
+    world = World(reactor=reactor, place=place, rng=random.Random(seed), git=git, upstreams=upstreams)
+    config += _upstream_tables(upstreams, authority.path)
+    if store:
+        world.proxy = FaultyProxy(
+            reactor=reactor, target=urlsplit(world.resources.enter_context(seaweedfs())).port or 0
+        )
+        config += _store_table(await world.proxy.start(), seed)
+    for number in range(replicas):
+        at = place / f"replica{number + 1}"
+        at.mkdir()
+        world.replicas.append(Replica(reactor=reactor, place=at, upstream=world.upstream.url, config=config))
     return world
 
 
-def _small_disk(state: Path) -> bool:
-    """Make the state directory a file system of its own, if this may be done here."""
-    state.mkdir(mode=0o700)
-    words = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "tmpfs", str(state)]
-    return os.geteuid() == 0 and subprocess.run(words, check=False, capture_output=True).returncode == 0
+def _upstream_tables(upstreams: dict[str, Upstream], authority: Path) -> str:
+    private = upstreams[HOST].url + PRIVATE.partition("/")[2]
+    return f"""
+[upstreams."{TLS_HOST}"]
+url = "{upstreams[TLS_HOST].url}"
+ca-file = "{authority}"
+[upstreams."{SLOW_HOST}"]
+url = "{upstreams[SLOW_HOST].url}"
+[[credentials]]
+kind = "token"
+url-prefix = "{private}"
+token = "{marked("0wn")}"
+"""
+
+
+def _store_table(port: int, seed: int) -> str:
+    return f"""
+[[cache]]
+backend = "s3"
+endpoint = "http://127.0.0.1:{port}"
+bucket = "{BUCKET}"
+prefix = "torture{seed}"
+access-key = "{ACCESS_KEY}"
+secret-key = "{SECRET_KEY}"
+timeout = "3s"
+"""
+
+
+def make_repositories(world: World, seed: int) -> None:
+    """Make what the upstreams have."""
+    shapes = {PUBLIC: (30, 10, 500), BIG: (20, 200, 20_000), PRIVATE: (10, 10, 500), SECURE: (10, 10, 500)}
+    shapes[SLOW] = (10, 10, 500)
+    for number, (name, (commits, files, size)) in enumerate(shapes.items()):
+        host, _, path = name.partition("/")
+        upstream = world.upstreams[host]
+        repository = make_repository(
+            upstream.path(path), commits=commits, files=files, size=size, tags=("v1",), seed=seed + number
+        )
+        world.hosted[name] = Hosted(upstream, path, repository, private=name == PRIVATE)
+        world.hosted[name].note()
+        upstream.gate.allow_push(path, PUSHER)
+    world.upstream.gate.protect(PRIVATE.partition("/")[2], READER, OWN)
+    world.upstream.lfs.put(PUBLIC.partition("/")[2], LFS_DATA)
+    world.upstreams[SLOW_HOST].misbehave(Delay(LAG))
+
+
+async def start_all(world: World, replicas: Sequence[Replica] = ()) -> None:
+    """Start servers that don't run."""
+    for replica in replicas or world.replicas:
+        if replica.server is None or not replica.server.running:
+            await replica.start()
 
 
 async def end_world(world: World) -> None:
     """Stop everything."""
-    if world.server.running:
-        os.kill(world.pid, signal.SIGCONT)
-        await world.server.kill()
-    world.kill_children()
-    await world.upstream.stop()
-    if world.has_disk:
-        subprocess.run(["umount", "-l", str(world.state)], check=False)  # noqa: ASYNC221
+    for replica in world.replicas:
+        await replica.end()
+    for upstream in world.upstreams.values():
+        await upstream.stop()
+    if world.proxy is not None:
+        await world.proxy.stop()
+    world.resources.close()
     shutil.rmtree(world.place, ignore_errors=True)

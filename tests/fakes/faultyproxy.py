@@ -85,6 +85,9 @@ class _Near(Protocol):
     def _answer(self, data: bytes) -> None:
         proxy = self._proxy
         proxy.passed += len(data)
+        if proxy.flip is not None:
+            data, proxy.flip = _flipped(data, proxy.flip), proxy.flip - len(data)
+            proxy.flip = None if proxy.flip < 0 else proxy.flip
         if proxy.cut is not None and len(data) >= proxy.cut:
             self.transport.write(data[: proxy.cut])
             self.transport.loseConnection()
@@ -109,11 +112,16 @@ class _Near(Protocol):
             self._far.transport.abortConnection()
 
 
+def _flipped(data: bytes, at: int) -> bytes:
+    return data if at >= len(data) else data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
 class FaultyProxy:
     """Passes connections on to a port, unless it is told to fail.
 
     ``answer``: what every request is answered instead. ``hang``: requests are swallowed. ``refuse``: connections end
     at once. ``delay``: answers come so many seconds late. ``cut``: connections end after so many bytes more of answers.
+    ``flip``: one bit is wrong after so many bytes more of answers.
     ``change``: bytes of answers that are replaced by others, with ``once`` a single time. ``change_requests``: bytes of
     requests that are replaced by others. ``trap``: the next request that holds these bytes is swallowed, or its answer
     when ``trap_answers`` is set; then ``trapped`` fires. ``passed`` counts the bytes of answers.
@@ -128,6 +136,7 @@ class FaultyProxy:
         self.delay = 0.0
         self.passed = self.port = 0
         self.cut: int | None = None
+        self.flip: int | None = None
         self.change: tuple[bytes, bytes] | None = None
         self.change_requests: tuple[bytes, bytes] | None = None
         self.trap: bytes | None = None
@@ -147,8 +156,9 @@ class FaultyProxy:
 
     def behave(self) -> None:
         """Pass everything on again, over new connections."""
-        self.answer = self.cut = self.change = self.change_requests = None
-        self.hang = self.refuse = False
+        self.answer = self.cut = self.flip = self.change = self.change_requests = None
+        self.trap = None
+        self.hang = self.refuse = self.trap_answers = False
         self.delay = 0.0
         self.drop()
 

@@ -1,0 +1,79 @@
+"""One run of accidents, and the shortest that shows the same trouble."""
+
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scripts.torturing.accidents.all import ACCIDENTS
+from scripts.torturing.invariants import everything_holds
+from scripts.torturing.world import World, end_world, make_repositories, make_world, start_all
+
+
+class Rig:
+    """Makes worlds, has accidents happen in them, and checks what must hold.
+
+    :param seed: decides what is left to chance.
+    :param replicas: how many servers there are.
+    :param store: whether they share an object store.
+    """
+
+    def __init__(self, *, reactor: Any, seed: int, replicas: int, store: bool) -> None:
+        self._reactor, self._seed, self._replicas, self._store = reactor, seed, replicas, store
+
+    @property
+    def options(self) -> str:
+        """What is said on the command line for one like it."""
+        return f"--replicas {self._replicas}{'' if self._store else ' --no-store'}"
+
+    async def torture(self, names: Sequence[str], seconds: float = 0.0) -> tuple[int, str]:
+        """Let accidents happen, one after another.
+
+        :param seconds: no accident begins after so many; 0: all happen.
+        :return: how many there were, and what was wrong after the last, empty when nothing was.
+        """
+        with tempfile.TemporaryDirectory(prefix="cachew-torture-") as place:
+            world = await make_world(self._reactor, Path(place), self._seed, replicas=self._replicas, store=self._store)
+            try:
+                return await self._happen(world, names, time.monotonic() + seconds if seconds else float("inf"))
+            finally:
+                await end_world(world)
+
+    async def _happen(self, world: World, names: Sequence[str], until: float) -> tuple[int, str]:
+        done = 0
+        try:
+            make_repositories(world, self._seed)
+            await start_all(world)
+            await everything_holds(world, random.Random(self._seed))
+            for name in names:
+                if time.monotonic() > until:
+                    break
+                print(f"{done + 1} {name}", flush=True)
+                rng = random.Random(f"{self._seed}/{done}/{name}")
+                done += 1
+                await ACCIDENTS[name](world, rng)
+                await everything_holds(world, rng)
+        except AssertionError as broken:
+            self._keep_logs(world)
+            return done, str(broken) or type(broken).__name__
+        return done, ""
+
+    def _keep_logs(self, world: World) -> None:
+        for replica in world.replicas:
+            file = Path(tempfile.gettempdir()) / f"cachew-torture-{self._seed}-{replica.name}.log"
+            file.write_text(replica.server.output if replica.server is not None else "")
+            print(f"its log: {file}", flush=True)
+
+
+async def shortest(rig: Rig, names: Sequence[str]) -> Sequence[str]:
+    """Return the fewest of the last accidents after which something is wrong, as far as halving finds it."""
+    length = 1
+    while length < len(names):
+        print(f"trying the last {length} alone", flush=True)
+        _, wrong = await rig.torture(names[-length:])
+        if wrong:
+            return names[-length:]
+        length *= 2
+    return names
