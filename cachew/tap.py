@@ -136,6 +136,8 @@ def makeService(options: Options) -> IService:
         log_dropped=_dropped_lines,
         on_failed_start=_end_with_failure,
         read_settings=lambda: _read_settings(options),
+        notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
+        watchdog_patience=_watchdog_patience(),
     )
     try:
         service = make_service(settings=options.settings, reactor=reactor, environment=environment)
@@ -156,6 +158,13 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
+
+
+def _watchdog_patience() -> float:
+    """Return the seconds after which systemd takes this process for dead, 0 for never (sd_watchdog_enabled(3))."""
+    meant = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 1e6 if meant and microseconds.isdecimal() else 0.0
 
 
 def _end_with_failure() -> None:

@@ -388,6 +388,9 @@ class Settings(Section):
     log_format: Literal["text", "json"] = key("text", "One line of text or one JSON object per event.")
     shutdown_readiness_delay: DurationOrZero = key("0s", "How long readiness fails before the listeners close.")
     shutdown_timeout: DurationOrZero = key("30s", "How long running responses may take to end at shutdown.")
+    stall_report: DurationOrZero = key(
+        "1s", "How long the thread that answers everybody may stand still before the log says where; 0s: it never does."
+    )
     upstreams: Mapping[HostName, Upstream] = key(
         {"github.com": {}, "gitlab.com": {}, "bitbucket.org": {}, "codeberg.org": {}},
         "The hosts whose repositories are served.",

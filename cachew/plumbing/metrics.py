@@ -42,6 +42,11 @@ class Metrics:
             buckets=_LAG_STEPS,
             registry=registry,
         )
+        self.stalls = Counter(
+            "cachew_reactor_stalls_total",
+            "Times that the reactor stood still for longer than it may",
+            registry=registry,
+        )
         self.response_bytes = Counter(
             "cachew_response_bytes_total",
             "Bytes of responses' bodies, by where they came from",

@@ -24,6 +24,7 @@ from cachew.server.snapshots import SnapshotParts, make_check, make_seeder, make
 from cachew.server.startup import closing, jobs, make_directories, make_scrub, opening, shell
 from cachew.server.statewatch import StateWatch
 from cachew.server.upstream import UpstreamParts, make_upstream
+from cachew.server.watchdog import Notifier, Watchdog
 from cachew.server.web import WebParts, limits_of, make_web
 from cachew.snapshots.variants import MIRROR, SNAPSHOT
 from cachew.web.status import Operations
@@ -158,6 +159,13 @@ def compose(runtime: Runtime) -> Parts:
         patience=Patience(runtime.settings.shutdown_readiness_delay, runtime.settings.shutdown_timeout),
         on_failure=runtime.environment.on_failed_start,
         reload=reload,
+        watchdog=Watchdog(
+            clock=runtime.reactor,
+            notify=Notifier(runtime.environment.notify_socket),
+            patience=runtime.environment.watchdog_patience,
+            stall_report=runtime.settings.stall_report,
+            metrics=runtime.metrics,
+        ),
         login_path=lambda: f"/admin/login?code={web.access.new_login_code()}",
     )
     runtime.metrics.registry.register(_gauges(runtime, operations, places, mirrors, snapshots, web.bodies.budget))

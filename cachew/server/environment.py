@@ -20,6 +20,8 @@ class Environment:
     :param log_levels: the least level that is logged, which can be changed while running.
     :param log_dropped: how many lines of the log were dropped.
     :param read_settings: reads the config again, None where there is none to be read.
+    :param notify_socket: where systemd wants to be told how the server is, empty when it does not.
+    :param watchdog_patience: seconds after which systemd takes the server for dead; 0 when it does not say.
     :param on_failed_start: told when the server can't start, so that the process ends accordingly.
     """
 
@@ -33,3 +35,5 @@ class Environment:
     on_failed_start: Callable[[], object] = lambda: None
     read_settings: Callable[[], Settings] | None = None
     home: str = ""
+    notify_socket: str = ""
+    watchdog_patience: float = 0.0

@@ -21,6 +21,7 @@ from twisted.python.threadpool import ThreadPool
 from cachew.http.site import StreamingSite
 from cachew.plumbing.patience import ended_within
 from cachew.server.listening import server_endpoint
+from cachew.server.watchdog import Watchdog
 
 _EVERYWHERE = ("0.0.0.0", "::")
 _CLOSING = 20.0
@@ -55,6 +56,7 @@ class Server(MultiService):
     :param patience: how it goes.
     :param reload: reads the config again and follows it; nothing where there is none.
     :param login_path: makes the path that logs one browser in to the dashboard, once.
+    :param watchdog: tells outside how the server is.
     :param on_failure: called when it can't start, before the reactor is stopped.
     """
 
@@ -73,6 +75,7 @@ class Server(MultiService):
         patience: Patience,
         login_path: Callable[[], str],
         reload: Step | None = None,
+        watchdog: Watchdog,
         on_failure: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__()
@@ -85,6 +88,7 @@ class Server(MultiService):
         self._jobs = jobs
         self._patience = patience
         self._reload = reload
+        self._watchdog = watchdog
         self._login_path, self._on_failure = login_path, on_failure
         self._ports: list[IListeningPort] = []
         self._state = "warming up"
@@ -111,6 +115,7 @@ class Server(MultiService):
         """Open everything; readiness says when that is done."""
         super().startService()
         self._pool.start()
+        self._reactor.callWhenRunning(self._watchdog.start)
         self._warming = Deferred.fromCoroutine(self._warm_up())
         self._warming.addErrback(self._failed)
 
@@ -126,6 +131,7 @@ class Server(MultiService):
             job.setServiceParent(self)
         self._state = ""
         self.log.info("ready")
+        self._watchdog.ready()
         waiting, self._ready = self._ready, []
         for deferred in waiting:
             deferred.callback(None)
@@ -156,6 +162,7 @@ class Server(MultiService):
     def stopService(self) -> Deferred[None]:
         """Close everything, as gently as the settings allow."""
         self._state = "shutting down"
+        self._watchdog.stopping()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -174,6 +181,7 @@ class Server(MultiService):
         await DeferredList([Deferred.fromCoroutine(job) for job in jobs])
         for step in self._closing:
             await self._close(step, max(until - self._reactor.seconds(), _LEAST))
+        self._watchdog.stop()
         self._pool.stop()
 
     async def _close(self, step: Callable[[], Awaitable[object] | None], seconds: float) -> None:

@@ -86,8 +86,8 @@ def test_mistakes_name_the_variable_and_what_is_allowed() -> None:
         "CACHEW_LOG_LEVEL: log-level: must be 'debug', 'info', 'warn', 'error' or 'critical'",
         "CACHEW_GIT_MAX_FETCHES: git.max-fetches: must be a whole number, without quotes",
         "cachew.toml: colour: unknown key; allowed here: access, admin, cache, credentials, git, hsts, limits, listen, "
-        "log-format, log-level, manhole, pack-cache, proxy, shutdown-readiness-delay, shutdown-timeout, state, "
-        "upstreams, webhook",
+        "log-format, log-level, manhole, pack-cache, proxy, shutdown-readiness-delay, shutdown-timeout, "
+        "stall-report, state, upstreams, webhook",
     ]
 
 

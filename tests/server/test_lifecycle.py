@@ -11,7 +11,9 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.web.resource import Resource
 
 from cachew.http.site import make_site
+from cachew.plumbing.metrics import Metrics
 from cachew.server.lifecycle import Patience, Server, in_words
+from cachew.server.watchdog import Watchdog
 from tests.fakes.settled import value_of
 
 
@@ -59,6 +61,7 @@ def test_a_storage_that_hangs_keeps_no_server_alive(steps: int) -> None:
     """Jobs and steps of the end that never end are given up after a while, and what comes after them is still done."""
     reactor: Any = MemoryReactorClock()
     closed: list[str] = []
+    notices: list[str] = []
 
     async def last() -> None:
         closed.append("last")
@@ -73,14 +76,17 @@ def test_a_storage_that_hangs_keeps_no_server_alive(steps: int) -> None:
         jobs=[HungJob()],
         patience=Patience(readiness_delay=0, shutdown=0),
         login_path=lambda: "",
+        watchdog=Watchdog(clock=reactor, notify=notices.append, patience=0, stall_report=0, metrics=Metrics()),
     )
     server.startService()
+    for start, words, named in reactor.whenRunningHooks:
+        start(*words, **named)
     with capturedLogs() as logs:
         stopped = server.stopService()
         for _ in range(20 + steps):
             assert not stopped.called
             reactor.advance(1)
     assert value_of(stopped) is None
-    assert closed == ["last"]
+    assert closed == ["last"] and notices[-1] == "WATCHDOG=1" and "STOPPING=1" in notices
     told = [event for event in logs if event["log_level"] is LogLevel.error]
     assert len(told) == steps + 1 and "hang" in told[-1]["step"]
