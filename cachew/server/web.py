@@ -14,6 +14,7 @@ from cachew.config.settings import Settings
 from cachew.http.collecting import BodyStore
 from cachew.http.limits import Limits
 from cachew.mirrors.identity import ANY_HOST, Identity
+from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.budget import Budget
 from cachew.plumbing.errors import UpstreamError
 from cachew.plumbing.jobs import Slots
@@ -33,7 +34,7 @@ from cachew.web.access.policy import Admission, Policy
 from cachew.web.access.tokenfile import TokenFile
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
-from cachew.web.dashboard import DashboardRoutes
+from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
 from cachew.web.ensure import EnsureRefs
 from cachew.web.forgeevents import Places
 from cachew.web.git import GitRoutes, Guard
@@ -102,7 +103,13 @@ def make_web(
     opa = _external_decision(runtime, opa_connections, credentials)
     webhooks = _webhook_routes(runtime, operations)
     admission = Admission(policy=policy, access=access, external=opa)
-    dashboard = DashboardRoutes(access=access, operations=operations, version=runtime.environment.version)
+    dashboard = DashboardRoutes(
+        access=access,
+        operations=operations,
+        version=runtime.environment.version,
+        attempts=Allowance(seconds=runtime.reactor.seconds, per_minute=LOGINS_PER_MINUTE),
+        client_of=policy.client_of,
+    )
     app = App(
         routes=[
             AdminRoutes(

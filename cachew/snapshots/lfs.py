@@ -1,4 +1,4 @@
-"""Makes LFS snapshots: the LFS objects that HEAD's files point to, and no others.
+"""Makes LFS snapshots: the LFS objects that the files of HEAD, or of another branch, point to, and no others.
 
 Objects are downloaded into a store in the mirror, which spares those that were there before. What is in it is believed
 only after its SHA-256 was computed. What the repository's own ``.lfsconfig`` says has no say here.
@@ -6,6 +6,7 @@ only after its SHA-256 was computed. What the repository's own ``.lfsconfig`` sa
 
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +21,7 @@ from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.streams import PIECE, BytesSource, Source
 from cachew.plumbing.threads import InThread
 from cachew.snapshots import packed
+from cachew.snapshots.bundle import tip_of
 from cachew.snapshots.mirror import Mirror
 from cachew.snapshots.pointers import BatchScanner, Pointer, TreeScanner
 from cachew.snapshots.production import Begin
@@ -31,6 +33,7 @@ from cachew.upstream.lfsdownloads import Keep, LfsDownloads
 STORE = "lfs"
 """The directory in a mirror where its LFS objects are."""
 
+_FETCHED = "fetched"
 _ASIDE = "incoming-"
 
 
@@ -63,15 +66,15 @@ class LfsMaker:
     async def __call__(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
         """Make one.
 
-        :raise NotFound: when HEAD has no LFS objects.
+        :raise NotFound: when the branch is not there, or has no LFS objects.
         :raise UpstreamError: when they aren't to be had.
         :raise CorruptObject: when one isn't what its pointer says.
         """
-        commit = mirror.head_commit
+        commit = tip_of(mirror, variant.ref)
         pointers = [] if commit is None else await self._pointers(mirror.directory, commit)
         if commit is None or not pointers:
             raise NotFound(f"{mirror.identity.name} has no LFS objects")
-        store = mirror.directory / STORE
+        store = await self._store(mirror, variant, directory, pointers)
         await self._fetch(mirror, store, pointers)
         await self._threads(_link_verified, store, directory / STORE, pointers)
         sink = await begin({"Content-Type": ARCHIVE_TYPE, COMMIT_HEADER: commit})
@@ -81,7 +84,16 @@ class LfsMaker:
             await writer.finish()
         finally:
             writer.abandon()
-        await self._threads(_prune, store, pointers)
+        if not variant.ref:
+            await self._threads(_prune, store, pointers)
+
+    async def _store(self, mirror: Mirror, variant: Variant, directory: Path, pointers: Iterable[Pointer]) -> Path:
+        """Return where objects are downloaded to: HEAD's are kept in the mirror, those of other branches are not."""
+        own = mirror.directory / STORE
+        if not variant.ref:
+            return own
+        await self._threads(_link_known, own, directory / _FETCHED, pointers)
+        return directory / _FETCHED
 
     async def _pointers(self, directory: Path, commit: str) -> list[Pointer]:
         tree, candidates = TreeScanner(), dict[str, None]()
@@ -151,6 +163,15 @@ def _link_verified(store: Path, target: Path, pointers: Iterable[Pointer]) -> No
         if linked.stat().st_size != pointer.size or _digest(linked) != pointer.oid:
             path.unlink(missing_ok=True)
             raise CorruptObject(f"the LFS object {pointer.oid} is not what its pointer says")
+
+
+def _link_known(store: Path, target: Path, pointers: Iterable[Pointer]) -> None:
+    """Link those objects that are there."""
+    for pointer in pointers:
+        linked = target / pointer.path
+        linked.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            linked.hardlink_to(store / pointer.path)
 
 
 def _digest(path: Path) -> str:

@@ -15,7 +15,8 @@ from werkzeug.http import parse_accept_header
 
 from cachew.http.conditional import evaluate
 from cachew.http.requests import StreamingRequest
-from cachew.plumbing.errors import Forbidden, Unauthorized
+from cachew.plumbing.allowance import Allowance
+from cachew.plumbing.errors import Forbidden, TooOften, Unauthorized
 from cachew.plumbing.units import format_size
 from cachew.web.access.login import AdminAccess, Session
 from cachew.web.app import allow_methods
@@ -29,6 +30,8 @@ _ENTRANCE = b"""This is cachew, a git caching server. Point git at it:
 
 The dashboard is at /admin/, health at /_liveness and /_readiness.
 """
+LOGINS_PER_MINUTE = 10
+"""How often one client address may send a token to log in."""
 _GZIP_LEVEL = 1
 _BUSY_STATES = frozenset({"cloning", "restoring", "fetching", "suspect"})
 
@@ -39,6 +42,8 @@ class DashboardRoutes:
     :param access: who may see them.
     :param operations: the server.
     :param version: cachew's, to show.
+    :param attempts: how often each client may try to log in.
+    :param client_of: tells a request's client.
     :param nonce: makes the unguessable word that allows a page's own script and style.
     """
 
@@ -48,11 +53,14 @@ class DashboardRoutes:
         access: AdminAccess,
         operations: Operations,
         version: str,
+        attempts: Allowance,
+        client_of: Callable[[Any], str] = lambda request: request.remote_address,
         nonce: Callable[[], str] = secrets.token_urlsafe,
     ) -> None:
         self._access = access
         self._operations = operations
         self._version = version
+        self._attempts, self._client_of = attempts, client_of
         self._nonce = nonce
         self._history = History()
         self._templates = Environment(
@@ -111,6 +119,9 @@ class DashboardRoutes:
         allow_methods(request, "GET", "POST")
         self._access.check_own_site(request)
         if request.method == b"POST":
+            # Also with the right token: an answer would otherwise tell who tries which one that is.
+            if wait := self._attempts.take(self._client_of(request), 1):
+                raise TooOften("too many attempts to log in from this address", wait)
             good = self._access.is_token((await form_field(request, "token")).strip())
             return self._logged_in(request, good, "That is not the admin token.")
         code = query_field(request, "code")

@@ -6,6 +6,7 @@ side, for the next client.
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -172,9 +173,10 @@ class SnapshotRoutes:
         await answer_with(request, info, None, self._bundle_header(instance, variant, info, prepare=False))
 
     async def _lfs_snapshot(self, request: StreamingRequest, right: Right) -> None:
-        query, variant = query_of(request), Variant(LFS)
-        if query.get("ref") or query.get("filter"):
-            raise BadRequest("an LFS snapshot has the objects of HEAD; there is none of another ref or with a filter")
+        query = query_of(request)
+        if query.get("filter"):
+            raise BadRequest("an LFS snapshot has the objects of a branch; there is none with a filter")
+        variant = replace(from_query(query), kind=LFS)
         if request.method == b"HEAD":
             await self._head(request, right, variant)
             return

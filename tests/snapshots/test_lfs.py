@@ -20,7 +20,7 @@ from cachew.plumbing.errors import CorruptObject, NotFound, UpstreamTimeout, Ups
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
-from cachew.snapshots.lfs import LfsMaker
+from cachew.snapshots.lfs import STORE, LfsMaker
 from cachew.snapshots.production import Begin
 from cachew.snapshots.store import COMMIT_HEADER
 from cachew.snapshots.variants import LFS, Variant
@@ -33,7 +33,7 @@ from cachew.upstream.hosts import Hosts
 from cachew.upstream.lfsdownloads import LfsDownloads
 from cachew.upstream.remote import Remotes
 from tests.fakes.spellings import spelled_as_asked
-from tests.snapshots.repositories import IDENTITY, BareMirror, Output, bare, commit
+from tests.snapshots.repositories import IDENTITY, BareMirror, Output, bare, commit, git
 
 
 class LfsServer:
@@ -158,7 +158,7 @@ def empty(directory: Path) -> Path:
     return directory
 
 
-async def make(lfs: LfsMaker, mirror: BareMirror, directory: Path) -> tuple[Mapping[str, str], Output]:
+async def make(lfs: LfsMaker, mirror: BareMirror, directory: Path, ref: str = "") -> tuple[Mapping[str, str], Output]:
     """Make an LFS snapshot."""
     output, announced = Output(), dict[str, str]()
 
@@ -167,7 +167,7 @@ async def make(lfs: LfsMaker, mirror: BareMirror, directory: Path) -> tuple[Mapp
         return output
 
     typed: Begin = begin
-    await lfs(mirror, Variant(LFS), empty(directory), typed)
+    await lfs(mirror, Variant(LFS, ref), empty(directory), typed)
     return announced, output
 
 
@@ -183,6 +183,25 @@ async def test_it_holds_the_objects_of_head_only(
     assert found == wanted
     assert sorted(output.names()) == sorted(f"./lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}" for oid in wanted)
     assert headers[COMMIT_HEADER] == mirror.head_commit
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_branch_has_its_own_objects(
+    lfs: LfsMaker, work: Path, mirror: BareMirror, server: LfsServer, tmp_path: Path
+) -> None:
+    """Only those that the mirror has not are downloaded, what HEAD has stays, and the branch's own are kept nowhere."""
+    await make(lfs, mirror, tmp_path / "one")
+    git(work, "checkout", "-q", "-b", "topic")
+    tip = commit(work, {"of-topic.bin": server.keep(b"the topic's")})
+    git(work, "checkout", "-q", "main")
+    git(mirror.directory, "fetch", "-q", str(work), "refs/heads/topic:refs/heads/topic")
+    server.downloads.clear()
+    headers, output = await make(lfs, mirror, tmp_path / "two", "refs/heads/topic")
+    assert headers[COMMIT_HEADER] == tip and len(output.names()) == 3
+    assert server.downloads == [hashlib.sha256(b"the topic's").hexdigest()]
+    assert len([path for path in (mirror.directory / STORE).rglob("*") if path.is_file()]) == 2
+    with pytest.raises(NotFound):
+        await make(lfs, mirror, tmp_path / "three", "refs/heads/absent")
 
 
 @pytest_twisted.ensureDeferred

@@ -11,13 +11,14 @@ from twisted.internet.testing import StringTransport
 from cachew.config.inforce import Reloaded
 from cachew.http.site import make_site
 from cachew.mirrors.identity import Identity
+from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import NotFound
 from cachew.plumbing.loglevels import LogLevels
 from cachew.plumbing.metrics import Metrics
 from cachew.web.access.login import AdminAccess
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
-from cachew.web.dashboard import DashboardRoutes
+from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
 from cachew.web.forgeevents import Places
 from cachew.web.status import CacheStatus, Overview, RepositoryStatus, WorkStatus
 from cachew.web.webhook import WebhookRoutes
@@ -130,7 +131,12 @@ class AdminFront:
             clock=self.clock,
             trusted=lambda request: trusted,
         )
-        self.dashboard = DashboardRoutes(access=self.access, operations=operations, version="1.2")
+        self.dashboard = DashboardRoutes(
+            access=self.access,
+            operations=operations,
+            version="1.2",
+            attempts=Allowance(seconds=self.clock.seconds, per_minute=LOGINS_PER_MINUTE),
+        )
         self.reloaded = Reloaded()
         admin = AdminRoutes(
             access=self.access,

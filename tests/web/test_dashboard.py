@@ -7,7 +7,7 @@ import pytest
 
 from cachew.web.dashboard import age, ago, shares
 from cachew.web.status import RepositoryStatus
-from tests.web.adminfront import NOW, AdminFront, repositories
+from tests.web.adminfront import NOW, TOKEN, AdminFront, Response, repositories
 
 
 def page(front: AdminFront, target: str = "/admin/") -> str:
@@ -22,6 +22,23 @@ def test_leads_to_the_login() -> None:
     response = front.ask("/admin/")
     assert (response.status, response.header("Location")) == (302, "/admin/login")
     assert b'name="token"' in front.ask("/admin/login").body
+
+
+def test_attempts_to_log_in_are_counted() -> None:
+    """Ten a minute from an address; the right token is answered no better until some time has passed."""
+    front = AdminFront()
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    def attempt(token: str) -> Response:
+        return front.ask("/admin/login", "POST", headers=form, body=f"token={token}".encode())
+
+    answers = [attempt("wrong") for _ in range(10)]
+    assert all(answer.status == 200 and b"not the admin token" in answer.body for answer in answers)
+    refused = attempt(TOKEN)
+    assert refused.status == 429 and 1 <= int(refused.header("Retry-After")) <= 60
+    assert not refused.header("Set-Cookie")
+    front.clock.advance(int(refused.header("Retry-After")))
+    assert attempt(TOKEN).header("Set-Cookie")
 
 
 @pytest.mark.parametrize(("accept", "kind"), [("*/*", "text/plain"), ("text/html,*/*;q=0.8", "text/html")])

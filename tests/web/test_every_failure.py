@@ -12,6 +12,7 @@ from twisted.logger import LogLevel, capturedLogs
 
 import cachew
 from cachew.http.site import make_site
+from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import CachewError, ProcessFailed
 from cachew.plumbing.loglevels import LogLevels
 from cachew.plumbing.metrics import Metrics
@@ -145,7 +146,9 @@ def app_of(error: Exception, *, guarded: bool) -> App:
             AdminRoutes(
                 access=access, operations=failing, metrics=Metrics(), levels=LogLevels(), reload=failing.pushed
             ),
-            DashboardRoutes(access=access, operations=failing, version="1"),
+            DashboardRoutes(
+                access=access, operations=failing, version="1", attempts=Allowance(seconds=lambda: 0.0, per_minute=10)
+            ),
             webhooks,
             ObjectRoutes(cache=failing, limit=None),
         ],

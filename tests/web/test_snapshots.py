@@ -415,7 +415,8 @@ async def test_what_cannot_be_made_is_told_with_its_reason(server: Server) -> No
         ("/bundle-list?bundle=%ff", 400),
         (f"/snapshot.bundle?base={NEW}&other=%ff", 204),
         (f"/snapshot.bundle?base={NEW}&other=1;base={OLD}", 204),
-        ("/lfs-snapshot.tar.zst?ref=refs/heads/x", 400),
+        ("/lfs-snapshot.tar.zst?ref=refs/heads/x", 404),
+        ("/lfs-snapshot.tar.zst?ref=x", 400),
         ("/lfs-snapshot.tar.zst?filter=blob:none", 400),
         ("/lfs-snapshot.tar.zst?ref=&other=1", 404),
         (f"/snapshot.bundle?base={OLD}&base={NEW}", 400),
@@ -452,6 +453,17 @@ async def test_a_missing_lfs_snapshot_is_404_at_once(server: Server) -> None:
     assert server.calls == [("warm", LFS)]
     await server.keep(f"lfs-snapshot:{NAME}", b"objects")
     assert (await server.ask("/lfs-snapshot.tar.zst")).body == b"objects"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_lfs_snapshot_of_a_branch_is_one_of_its_own(server: Server) -> None:
+    """It is made of that branch, and sent when it is there; HEAD's is another."""
+    path, name = "/lfs-snapshot.tar.zst?ref=refs/heads/x", "lfs-snapshot ref=refs/heads/x"
+    assert (await server.ask(path)).status == 404
+    assert server.calls == [("warm", name)]
+    await server.keep(f"lfs-snapshot:{NAME} ref=refs/heads/x", b"the branch's objects")
+    assert (await server.ask(path)).body == b"the branch's objects"
+    assert (await server.ask("/lfs-snapshot.tar.zst")).status == 404
 
 
 @pytest_twisted.ensureDeferred
