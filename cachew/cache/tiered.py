@@ -286,8 +286,10 @@ class TieredCache:
         while name in self._owed:
             await deferLater(self._clock, pause)
             pause = min(pause * 2, 12 * self._retry_after)
+            if (owed := self._owed.get(name)) is None:
+                return  # It was stored again meanwhile, or removed.
             try:
-                await self._pay_once(name, self._owed[name])
+                await self._pay_once(name, owed)
             except StorageUnavailable:
                 continue
 

@@ -359,6 +359,19 @@ async def test_a_debt_yields_to_what_another_stored_since(tiers: Tiers, clock: W
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_debt_that_is_gone_before_it_is_due_is_no_failure(tiers: Tiers) -> None:
+    """An object that is removed before the authority is back is owed to it no more, and nothing goes wrong behind."""
+    tiers.far.down = True
+    await store(tiers.cache, "key", b"ours")
+    with pytest.raises(StorageUnavailable):
+        await tiers.cache.delete("ns", "key")
+    tiers.far.down = False
+    tiers.clock.advance(5)
+    await tiers.background.idle()
+    assert await tiers.far.stat("ns", "key") is None
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_small_near_tier_passes_large_objects(clock: WallClock, background: WatchedBackground) -> None:
     """An object too large for a nearer tier is stored in the last; one too large for that is refused."""
     small, large = MemoryCache(limit=1000, clock=clock), MemoryCache(limit=LIMIT, clock=clock)
