@@ -18,6 +18,7 @@ from cachew.plumbing.threads import PatientPool, Threads
 from cachew.plumbing.wallclock import WallClock
 from cachew.server.environment import Environment
 from cachew.server.installedgit import InstalledGit, installed_git
+from cachew.server.stateformat import check_format, mark_format
 from cachew.server.statelock import StateLock
 from cachew.upstream.useragent import user_agent
 
@@ -79,8 +80,11 @@ def make_runtime(settings: Settings, reactor: Any, environment: Environment) -> 
     :param reactor: the reactor.
     :param environment: facts about the machine and the process.
     :raise StateInUse: when another server has the state directory.
+    :raise StateTooNew: when a later version has written it.
     """
     state_lock = StateLock(settings.state)
+    check_format(settings.state)
+    mark_format(settings.state, environment.version)
     state_lock.end_leftovers()
     pool = PatientPool(0, settings.limits.threads, "cachew", patience=_LAST_WORK)
     store_pool = PatientPool(0, settings.limits.store_threads, "cachew-store")

@@ -9,6 +9,7 @@ from cachew.config.settings import DiskTier, Settings
 from cachew.plumbing.errors import CachewError
 from cachew.server.installedgit import installed_git
 from cachew.server.listening import CertificateError, certificates_of
+from cachew.server.stateformat import StateTooNew, check_format
 
 
 def start_problems(settings: Settings, search_path: str) -> Iterator[Problem]:
@@ -23,6 +24,10 @@ def start_problems(settings: Settings, search_path: str) -> Iterator[Problem]:
         except CertificateError as error:
             yield Problem(("listen", index), str(error))
     yield from _directory(("state",), settings.state)
+    try:
+        check_format(settings.state)
+    except StateTooNew as error:
+        yield Problem(("state",), str(error))
     for index, tier in enumerate(settings.cache):
         if isinstance(tier, DiskTier) and tier.path is not None:
             yield from _directory(("cache", index, "path"), tier.path)

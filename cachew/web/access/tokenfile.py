@@ -6,6 +6,8 @@ the token that was read before goes on until there is a good one.
 
 import os
 import secrets
+import shutil
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,7 +37,7 @@ class TokenFile:
         self._is_ours = file is None
         if self._is_ours:
             _write(self._path, secrets.token_urlsafe(32))
-        self._token = self._read()
+        self._token = self._read_or_replace()
         self._complaint = ""
 
     def __call__(self) -> str:
@@ -58,6 +60,21 @@ class TokenFile:
             self._token = token
             self.log.warn("the admin token in {path} was replaced", path=str(self._path))
 
+    def _read_or_replace(self) -> str:
+        """Return the token of the file; a damaged one of the server's own is set aside and made anew."""
+        try:
+            return self._read()
+        except TokenFileError as error:
+            if not self._is_ours:
+                raise
+            aside = self._path.with_name(f"{self._path.name}.damaged")
+            if aside.is_dir():
+                shutil.rmtree(aside)
+            os.replace(self._path, aside)
+            _write(self._path, secrets.token_urlsafe(32))
+            self.log.error("{error}; it lies in {aside} now and a new one was made", error=str(error), aside=str(aside))
+            return self._read()
+
     def _read(self) -> str:
         try:
             token = self._path.read_text(encoding="ascii").strip()
@@ -66,14 +83,23 @@ class TokenFile:
         if len(token) < _SHORTEST_TOKEN:
             raise TokenFileError(
                 f"the admin token in {self._path} is shorter than {_SHORTEST_TOKEN} characters; "
-                "write a longer one there, or remove the file of the state directory to have one made"
+                "write a longer one there"
             )
         return token
 
 
 def _write(path: Path, token: str) -> None:
-    """Write a token, unless there is a file."""
-    with suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Write a token, unless there is a file; who is killed meanwhile leaves none that is empty."""
+    if os.path.lexists(path):
+        return
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
         with os.fdopen(descriptor, "w") as file:
             file.write(token + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(beside)
+        raise

@@ -171,6 +171,24 @@ def test_a_configured_token_file_must_be_usable(tmp_path: Path) -> None:
     assert TokenFile(file, tmp_path)() == TOKEN
 
 
+@pytest.mark.parametrize("damage", [b"", b"abc\n", b"\xff" * 40, None])
+def test_a_damaged_token_of_its_own_keeps_no_server_from_starting(damage: bytes | None, tmp_path: Path) -> None:
+    """It is set aside, said so, and a new one is made; what is left of the old one is no token."""
+    file = tmp_path / "admin-token"
+    for _ in range(2):
+        if damage is None:
+            file.mkdir()
+        else:
+            file.write_bytes(damage)
+        with listening() as log:
+            token = TokenFile(None, tmp_path)()
+        assert len(token) >= 32 and TokenFile(None, tmp_path)() == token
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert log.count("a new one was made") == 1
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["admin-token", "admin-token.damaged"]
+        file.unlink()
+
+
 @pytest.mark.parametrize("ours", [True, False])
 def test_a_truncated_token_file_changes_nothing_but_the_log(ours: bool, tmp_path: Path) -> None:
     """The old token goes on, said once, until a good one is in the file; a file of the server's own is made again."""
