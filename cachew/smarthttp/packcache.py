@@ -222,8 +222,15 @@ class PackCache:
                 source=source,
                 path=path,
                 keep=lambda spool: self._keep(key, spool),
-                lost=lambda failure: self._log.failure("could not keep pack {key}", Failure(failure), key=key),
+                lost=lambda failure: self._lost(key, failure),
             )
+
+    def _lost(self, key: str, failure: Exception) -> None:
+        """Say why an answer that its clients have isn't kept; what a machine lacks for a while is no fault of ours."""
+        if isinstance(failure, OSError):
+            self._log.warn("could not keep pack {key}: {error}", key=key, error=str(failure))
+        else:
+            self._log.failure("could not keep pack {key}", Failure(failure), key=key)
 
     async def _keep(self, key: str, spool: Spool) -> None:
         """Keep what has been spooled, if it is a whole pack."""

@@ -1,5 +1,6 @@
 """Answers that are produced once and served to many."""
 
+import errno
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from hashlib import sha1
@@ -10,6 +11,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
@@ -19,7 +21,7 @@ from cachew.plumbing.streams import FileSource, PushSource, Source, read_all
 from cachew.plumbing.threads import Threads
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.packcache import PackCache, Response
-from cachew.smarthttp.packfiles import remove
+from cachew.smarthttp.packfiles import remove, seal
 
 pytestmark = pytest.mark.timeout(30)
 T = TypeVar("T")
@@ -379,6 +381,25 @@ def test_evicted_while_it_is_sent(make: Callable[..., PackCache]) -> None:
     keep(cache, OTHER)
     assert result(cache.get(KEY)) is None
     assert result(reading(response)) == PACK
+
+
+def test_what_a_machine_lacks_for_a_while_keeps_no_client_from_his_answer(tmp_path: Path, disk: Disk) -> None:
+    """Without a descriptor or room to keep an answer it is sent all the same, not kept, and that is a warning."""
+
+    async def lacking(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        if function is seal:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return function(*args, **kwargs)
+
+    cache = PackCache(
+        directory=tmp_path / "packs", limit=1 << 20, min_free=0, threads=lacking, clock=lambda: 1.0, free_space=disk
+    )
+    result(cache.open())
+    with capturedLogs() as logs:
+        keep(cache)
+    assert not list((tmp_path / "packs").iterdir()) and len(cache) == 0
+    (event,) = logs
+    assert event["log_level"] is LogLevel.warn and "Too many open files" in event["error"]
 
 
 def test_larger_than_the_limit(make: Callable[..., PackCache]) -> None:
