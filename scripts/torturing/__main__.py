@@ -28,9 +28,17 @@ def _chosen(options: argparse.Namespace) -> list[str]:
 
 async def _main(reactor: Any, options: argparse.Namespace) -> None:
     names = _chosen(options)
-    began = time.monotonic()
+    began, failed = time.monotonic(), 0
     rig = Rig(reactor=reactor, seed=options.seed, replicas=options.replicas, store=not options.no_store)
     done, wrong = await rig.torture(names, options.seconds)
+    while wrong and options.keep_going and done < len(names):
+        print(f"wrong after {done} accidents: {wrong}", flush=True)
+        failed += 1
+        more, wrong = await rig.torture(names[done:], options.seconds, first=done)
+        done += more
+    if failed:
+        print(f"{done} accidents in {time.monotonic() - began:.0f} s, {failed + bool(wrong)} times something wrong")
+        raise SystemExit(1)
     if not wrong:
         print(f"{done} accidents in {time.monotonic() - began:.0f} s, nothing wrong")
         return
@@ -49,6 +57,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--replicas", type=int, choices=(1, 3), default=3, help="how many servers (3)")
     parser.add_argument("--no-store", action="store_true", help="they share no object store")
     parser.add_argument("--only", action="append", choices=sorted(ACCIDENTS), help="only this kind; may be repeated")
+    parser.add_argument("--keep-going", action="store_true", help="begin anew after something wrong, with the next")
     parser.add_argument("--replay", help="exactly these, separated by commas")
     options = parser.parse_args(words)
     react(lambda reactor: Deferred.fromCoroutine(_main(reactor, options)))

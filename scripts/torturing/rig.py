@@ -28,20 +28,21 @@ class Rig:
         """What is said on the command line for one like it."""
         return f"--replicas {self._replicas}{'' if self._store else ' --no-store'}"
 
-    async def torture(self, names: Sequence[str], seconds: float = 0.0) -> tuple[int, str]:
+    async def torture(self, names: Sequence[str], seconds: float = 0.0, first: int = 0) -> tuple[int, str]:
         """Let accidents happen, one after another.
 
         :param seconds: no accident begins after so many; 0: all happen.
+        :param first: the number of the first of them in their seed's sequence.
         :return: how many there were, and what was wrong after the last, empty when nothing was.
         """
         with tempfile.TemporaryDirectory(prefix="cachew-torture-") as place:
             world = await make_world(self._reactor, Path(place), self._seed, replicas=self._replicas, store=self._store)
             try:
-                return await self._happen(world, names, time.monotonic() + seconds if seconds else float("inf"))
+                return await self._happen(world, names, first, time.monotonic() + seconds if seconds else float("inf"))
             finally:
                 await end_world(world)
 
-    async def _happen(self, world: World, names: Sequence[str], until: float) -> tuple[int, str]:
+    async def _happen(self, world: World, names: Sequence[str], first: int, until: float) -> tuple[int, str]:
         done = 0
         try:
             make_repositories(world, self._seed)
@@ -50,8 +51,8 @@ class Rig:
             for name in names:
                 if time.monotonic() > until:
                     break
-                print(f"{done + 1} {name}", flush=True)
-                rng = random.Random(f"{self._seed}/{done}/{name}")
+                print(f"{first + done + 1} {name}", flush=True)
+                rng = random.Random(f"{self._seed}/{first + done}/{name}")
                 done += 1
                 await ACCIDENTS[name](world, rng)
                 await everything_holds(world, rng)
