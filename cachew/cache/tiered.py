@@ -36,6 +36,10 @@ from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import owned
 
+RETRY_AFTER = 5.0
+"""Seconds for which a tier that has failed is left alone."""
+LONGEST_DEBT_PAUSE = 20.0
+"""Seconds between two attempts to store what the last tier could not take: so long it may be well unnoticed."""
 _DEBTS_KEPT = 1000
 
 
@@ -63,7 +67,7 @@ class TieredCache:
         wall_clock: Callable[[], float],
         check_interval: float = 1.0,
         check_wait: float = 0.05,
-        retry_after: float = 5.0,
+        retry_after: float = RETRY_AFTER,
         background: Background | None = None,
         names: Sequence[str] = (),
         metrics: Metrics | None = None,
@@ -285,7 +289,7 @@ class TieredCache:
         pause = self._retry_after
         while name in self._owed:
             await deferLater(self._clock, pause)
-            pause = min(pause * 2, 12 * self._retry_after)
+            pause = min(pause * 2, LONGEST_DEBT_PAUSE)
             if (owed := self._owed.get(name)) is None:
                 return  # It was stored again meanwhile, or removed.
             try:

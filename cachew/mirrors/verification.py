@@ -26,8 +26,8 @@ _SHORTEST_PAUSE = 15.0
 _REST = 100
 """So many times as long as a look took nobody's failing makes the server look again."""
 _CONNECTED_PAUSE = 600.0
-_SOON = 2.0
-"""Seconds that a client waits, in which a gigabyte or two is read, before the upstream is asked for what is here."""
+VERDICT_WAIT = 2.0
+"""Seconds that a client of a mirror in doubt waits, in which a gigabyte or two is read; then the upstream is asked."""
 FRESH = 60.0
 """Seconds for which what was read and has not been written to since need not be read again."""
 
@@ -139,7 +139,7 @@ class Verification:
         """Wait until a doubt is settled, but no longer than what that takes for a mirror of ordinary size."""
         if not self.in_doubt:
             return
-        waiting = Deferred.fromCoroutine(self.settled()).addTimeout(_SOON, self._clock)
+        waiting = Deferred.fromCoroutine(self.settled()).addTimeout(VERDICT_WAIT, self._clock)
         with suppress(DeferredTimeout):
             await waiting
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from cachew.plumbing.errors import UpstreamBusy
 
+LONGEST_HOLD = 20.0
+"""Seconds for which an upstream that does not say so itself is left alone at most: so long it may be well unnoticed."""
+
 
 @dataclass(frozen=True)
 class _Hold:
@@ -35,7 +38,7 @@ class Backoff:
         seconds: Callable[[], float],
         random: Callable[[], float],
         shortest: float = 1.0,
-        longest: float = 60.0,
+        longest: float = LONGEST_HOLD,
         capacity: int = 10_000,
     ) -> None:
         self._seconds, self._random = seconds, random

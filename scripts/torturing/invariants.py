@@ -12,7 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from scripts.torturing.bounds import DESCRIPTORS, MEMORY, RELIEF, TIDY, WAIT
+from scripts.torturing.bounds import DECIDED, DESCRIPTORS, MEMORY, RELIEF, TIDY, WAIT
 from scripts.torturing.hosted import BIG, LFS_DATA, PUBLIC, READER
 from scripts.torturing.replica import Replica
 from scripts.torturing.world import OBJECTS, World
@@ -51,6 +51,7 @@ async def everything_holds(world: World, rng: random.Random) -> None:
     await _in_time(world, until, lambda: _objects(world))
     _pushes(world)
     for replica in world.replicas:
+        await _in_time(world, until, lambda replica=replica: _mirrors_are_well(world, replica))
         _log_is_quiet(replica)
         await _nothing_is_left(world, replica)
 
@@ -150,6 +151,24 @@ async def _objects(world: World) -> None:
             raise Late(f"object {one.key} that {one.replica.name} accepted is answered {answer.status}")
         if answer.body != one.body:
             raise Broken(f"object {one.key} that {one.replica.name} accepted is changed")
+
+
+async def _mirrors_are_well(world: World, replica: Replica) -> None:
+    """No mirror is in doubt for longer than it may be, and the public one, which was just cloned, is there again."""
+    states: dict[str, str] = {}
+    decided_until = world.reactor.seconds() + DECIDED
+    while True:
+        answer = await replica.ask("GET", "/admin/repositories", replica.token)
+        if answer.status != 200:
+            raise Late(f"the mirrors of {replica.name} are answered {answer.status}")
+        states = {one["name"]: one["state"] for one in json.loads(answer.body)["repositories"]}
+        if "suspect" not in states.values():
+            break
+        if world.reactor.seconds() > decided_until:
+            raise Broken(f"{replica.name} has mirrors in doubt: {states}")
+        await world.later(_PAUSE)
+    if states.get(PUBLIC) not in ("ready", "fetching"):
+        raise Late(f"the mirror of {PUBLIC} on {replica.name} is {states.get(PUBLIC)}")
 
 
 def _pushes(world: World) -> None:

@@ -2,8 +2,9 @@
 
 import random
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -45,11 +46,11 @@ async def busy(world: World, replica: Replica, rng: random.Random) -> AsyncItera
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _commands(world: World, replica: Replica, rng: random.Random) -> list[Awaitable[object]]:
+def _commands(world: World, replica: Replica, rng: random.Random) -> list[Coroutine[Any, Any, object]]:
     git, name = world.git, rng.choice((PUBLIC, BIG, PRIVATE, SECURE, SLOW))
     url, there = f"{replica.url}/git/{name}", f"busy{rng.random()}"
     shown = {f"http.{replica.url}/.extraHeader": f"Authorization: {READER}"} if name == PRIVATE else {}
-    found: list[Awaitable[object]] = [
+    found: list[Coroutine[Any, Any, object]] = [
         git.run("clone", "-q", url, there, check=False, config=shown, protocol=rng.choice((0, 2))),
         git.run("clone", "-q", "--depth=1", url, f"{there}s", check=False, config=shown),
         git.run("ls-remote", url, check=False, config=shown),
