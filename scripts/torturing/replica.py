@@ -42,8 +42,8 @@ class Replica:
 
     @property
     def pid(self) -> int:
-        """Its process."""
-        return int(self.server._process.pid)
+        """Its process, 0 when it has ended."""
+        return int(self.server._process.pid or 0)
 
     @property
     def url(self) -> str:
