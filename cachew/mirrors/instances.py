@@ -144,7 +144,7 @@ class Instances(KnownInstances):
             with suppress(Conflict):
                 await self._shared.write(identity.name, State() if entry is None else entry.state)
         elif found is not None and entry is not None and entry.state.id == found.id:
-            entry.state = rules.merged(entry.state, found)
+            self._suspect(entry, rules.merged(entry.state, found))
         elif found is not None:
             await self._become(identity, found)
 
@@ -346,8 +346,14 @@ class Instances(KnownInstances):
 
     async def _suspend(self, entry: Entry, trouble: Trouble) -> None:
         if entry.state.trouble is Trouble.NONE or trouble is Trouble.HOST:
-            entry.state = replace(entry.state, trouble=trouble)
+            self._suspect(entry, replace(entry.state, trouble=trouble))
             await self._keep(entry)
+
+    def _suspect(self, entry: Entry, state: State) -> None:
+        """Take over what is known of an instance; once somebody was refused who used to be served, all ask anew."""
+        before, entry.state = entry.state, state
+        if state.trouble is Trouble.REFUSED is not before.trouble:
+            self._void_verdicts(entry)
 
     async def end(self, identity: Identity) -> None:
         """End the present instance, if there is one; another begins when the upstream next serves somebody."""
@@ -380,6 +386,7 @@ class Instances(KnownInstances):
             await self.end(instance.identity)
         else:
             floor = entry.floor
+            self._disprove(entry)
             await self._begin(instance.identity, entry.state, doubt.voice, doubt.listing, doubt.number)
             if self.current(instance.identity) not in (None, instance):
                 # Who was let in since the doubt was let in to what it turned out to be.

@@ -35,6 +35,7 @@ class Doubt:
     :param number: of the question that it answered.
     :param floor: the era since which verdicts counted before.
     :param pending: whether a fetch that will tell is under way.
+    :param unrelated: whether one has told that it is another repository, which could not be written down yet.
     """
 
     voice: Voice
@@ -42,6 +43,7 @@ class Doubt:
     number: int
     floor: int
     pending: bool
+    unrelated: bool = False
 
 
 @dataclass
@@ -96,8 +98,9 @@ class KnownInstances:
         :return: None while there is none, or while it is in doubt whether a private one is still the same.
         """
         entry = self._entries.get(identity.name)
-        withheld = entry is None or (entry.doubt is not None and not entry.state.public)
-        return None if withheld else self.current(identity)
+        if entry is None or (entry.doubt is not None and (entry.doubt.unrelated or not entry.state.public)):
+            return None
+        return self.current(identity)
 
     def readable_to_all(self, identity: Named) -> Instance | None:
         """Return the same where nobody is asked who may read: not what the upstream has refused since."""
@@ -162,6 +165,18 @@ class KnownInstances:
         if entry is not None and entry.state.id == instance.id and entry.doubt is not None:
             entry.doubt = replace(entry.doubt, pending=False)
             self._wake(entry)
+
+    def _disprove(self, entry: Entry) -> None:
+        """Withhold what is kept of one that is known to have ended, though that can't be written down yet."""
+        if entry.doubt is not None:
+            entry.doubt = replace(entry.doubt, unrelated=True)
+
+    def _void_verdicts(self, entry: Entry) -> None:
+        """Have everybody's right asked for anew."""
+        entry.era += 1
+        entry.floor = entry.era
+        if entry.doubt is not None:
+            entry.doubt = replace(entry.doubt, floor=entry.floor)
 
     def doubted_tips(self, instance: Instance, listing: Listing) -> Sequence[str] | None:
         """Return by which object ids an instance is recognised, None when it is certain that a listing is of it."""

@@ -89,7 +89,7 @@ class Bundles:
         self._ttl = ttl
         self._fetch_interval = fetch_interval
         self._fetched: dict[Identity, float] = {}
-        self._made: OrderedDict[tuple[Identity, str, str], str] = OrderedDict()
+        self._made: OrderedDict[tuple[Instance, str, str], str] = OrderedDict()
 
     async def find(self, instance: Instance, base: str, ref: str = "") -> Entry | None:
         """Open the bundle from a commit to the tip of a branch; it is made if need be.
@@ -155,7 +155,7 @@ class Bundles:
             raise NotFound(
                 f"the history of {mirror.identity.name} after {base} is cut off upstream: no bundle can hold it"
             )
-        asked = mirror.identity, base, ref
+        asked = mirror.instance, base, ref
         try:
             order = self._order(mirror, base, tip, ref)
             await with_its_mirror(lambda: self._productions.run(order), Production.ended)
@@ -172,7 +172,7 @@ class Bundles:
             self._made.popitem(last=False)
         return entry
 
-    async def _older(self, asked: tuple[Identity, str, str]) -> Entry | None:
+    async def _older(self, asked: tuple[Instance, str, str]) -> Entry | None:
         key = self._made.get(asked)
         return None if key is None else await self._cache.open(NAMESPACE, key)
 

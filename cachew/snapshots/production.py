@@ -91,6 +91,8 @@ class Production:
         self.headers: Mapping[str, str] = {}
         self.mirror_gone = False
         """Whether the mirror went that it was being made of: another production may find it again, or a new one."""
+        self.withdrawn = False
+        """Whether it is for nobody any more but those who follow it already."""
         self._result: Failure | None = None
         self._has_begun = self._has_ended = False
         self._begun: list[Deferred[None]] = []
@@ -309,7 +311,9 @@ class Productions:
             seconds = self._clock.seconds() - started
             self._estimates.took(order.owner, order.kind, seconds)
             what = "made {key}, {size} bytes in {seconds:.1f}s"
-            if not stored:
+            if production.withdrawn:
+                what = "{key} was sent to those who followed it, and is not kept"
+            elif not stored:
                 what = "{key} was stored by another replica while it was made here"
             self.log.info(what, key=order.title, size=spool.size, seconds=seconds)
 
@@ -351,7 +355,8 @@ class Productions:
         :raise StorageUnavailable: when the cache fails.
         """
         of_it = f":{instance.name}"
-        for key in [key for key in self._running if of_it in key]:
+        for key, production in [(key, one) for key, one in self._running.items() if of_it in key]:
+            production.withdrawn = True
             self.give_up(key)
         made = self._stored.get(instance.identity.name, OrderedDict())
         for key in [key for key in made if of_it in key]:
@@ -382,10 +387,14 @@ class Productions:
             await order.make(directory, begin)
             sound()
             spool.finish()
+            if production.withdrawn:
+                return False
             try:
                 await storing.commit()
             except Conflict:
                 return False
+            if production.withdrawn:
+                await self._cache.delete(NAMESPACE, order.key)
             return True
         finally:
             await storing.abort()

@@ -405,6 +405,49 @@ def test_a_store_that_fails_lets_nobody_new_at_what_is_kept(tmp_path: Path) -> N
     assert two.hears(BOB, OLD) is Verdict.GOES_ON and two.id == one.id
 
 
+def test_what_a_fetch_has_shown_to_be_another_one(tmp_path: Path) -> None:
+    """Though it is public, and the store fails in which its end would be written down, nothing of it is served."""
+    records, one, _ = replicas(tmp_path)
+    one.mirrored = OLD
+    one.hears(None, OLD)
+    first = one.instances.current(REPOSITORY)
+    assert first is not None and one.hears(None, OTHER) is Verdict.DOUBT
+    records.down = True
+    comparing = Deferred.fromCoroutine(one.instances.compared(first, OTHER, related=False))
+    assert isinstance(failure_of(comparing), StorageUnavailable)
+    one.instances.undecided(first)
+    assert one.instances.readable(REPOSITORY) is None and one.instances.readable_to_all(REPOSITORY) is None
+    assert one.hears(None, OTHER) is Verdict.DOUBT and one.instances.readable(REPOSITORY) is None
+    records.down = False
+    value_of(Deferred.fromCoroutine(one.instances.compared(first, OTHER, related=False)))
+    assert one.instances.readable(REPOSITORY) not in (None, first)
+
+
+@pytest.mark.parametrize("credential", [None, OWN])
+def test_a_refusal_voids_what_was_allowed_before(tmp_path: Path, credential: str | None) -> None:
+    """Once anybody was refused who used to be served, everybody's right is asked for again, on every replica."""
+    _, one, two = replicas(tmp_path)
+    one.hears(credential, OLD)
+    two.hears(credential, OLD)
+    eras = [world.instances.era(REPOSITORY) for world in (one, two)]
+    one.refused(credential)
+    assert not one.instances.counts(REPOSITORY, eras[0]) and two.instances.counts(REPOSITORY, eras[1])
+    two.clock.advance(2)
+    value_of(Deferred.fromCoroutine(two.instances.look(REPOSITORY)))
+    assert not two.instances.counts(REPOSITORY, eras[1]) and one.id == two.id
+
+
+def test_a_bad_hour_voids_no_rights(world: World) -> None:
+    """Where a host refuses everything, who was let in a moment ago is let in for as long as that counts."""
+    for identity in OTHERS[:5]:
+        world.hears(OWN, OLD, identity)
+    eras = [world.instances.era(identity) for identity in OTHERS[:5]]
+    for identity in OTHERS[:5]:
+        world.refused(OWN, 404, identity)
+    counts = [world.instances.counts(identity, era) for identity, era in zip(OTHERS[:5], eras, strict=True)]
+    assert counts == [False, False, True, True, True]
+
+
 def test_forget_outlasts_a_store_that_fails(tmp_path: Path) -> None:
     """What was forgotten while the store could not be reached does not come back with it."""
     records, one, two = replicas(tmp_path)

@@ -10,6 +10,7 @@ from cachew.cache.interface import Entry
 from cachew.cache.memory import MemoryCache
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
 from cachew.plumbing.errors import BadRequest, NotFound, StorageUnavailable, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Processes
@@ -17,7 +18,7 @@ from cachew.plumbing.streams import read_all
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.bundle import Bundles, parse_base
 from cachew.snapshots.production import Productions
-from tests.snapshots.repositories import INSTANCE, BareMirror, commit, git
+from tests.snapshots.repositories import IDENTITY, INSTANCE, BareMirror, commit, git
 
 
 class Upstream:
@@ -144,6 +145,20 @@ async def test_an_older_bundle_is_served_when_the_disk_keeps_a_new_one_from_bein
     with pytest.raises(StorageUnavailable) as caught:
         await bundles.find(INSTANCE, git(work, "rev-parse", "HEAD~1"))
     assert "can't be made: File exists" in str(caught.value)
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_older_bundle_of_an_ended_instance_is_served(
+    bundles: Bundles, upstream: Upstream, work: Path, tmp_path: Path
+) -> None:
+    """Where the disk keeps a new one from being made, the older one is no way to what the repository was before."""
+    base = git(work, "rev-parse", "HEAD~1")
+    assert await bundles.find(INSTANCE, base) is not None
+    upstream.mirror.instance = Instance(IDENTITY, "1" * 32)
+    (tmp_path / "scratch").rmdir()
+    (tmp_path / "scratch").write_text("in the way")
+    with pytest.raises(StorageUnavailable):
+        await bundles.find(upstream.mirror.instance, base)
 
 
 @pytest_twisted.ensureDeferred

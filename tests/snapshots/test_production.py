@@ -17,6 +17,7 @@ from twisted.logger import ILogObserver, Logger, capturedLogs, formatEvent
 from cachew.cache.interface import Cache
 from cachew.cache.memory import MemoryCache
 from cachew.cache.objectstore import ObjectStoreCache
+from cachew.mirrors.identity import Identity
 from cachew.plumbing.bucket import Bucket
 from cachew.plumbing.errors import Busy, CorruptObject, NotFound, ProcessFailed, SpoolFailed, StorageFull
 from cachew.plumbing.jobs import LONG, Slots
@@ -27,6 +28,7 @@ from cachew.snapshots.production import Begin, Order, Productions
 from cachew.snapshots.variants import NAMESPACE
 from tests.fakes.disturbance import Steps, nothing_left
 from tests.fakes.gitserving import threads_of
+from tests.fakes.instances import only
 from tests.fakes.readonly import ReadOnly
 from tests.fakes.silence import Silence
 from tests.fakes.steppedcache import SteppedCache
@@ -321,6 +323,24 @@ def test_what_was_made_since_the_last_good_check_is_withdrawn(bench: Bench) -> N
     start(bench.productions.withdraw("git.example/repo", 1_700_000_005))
     there = [start(bench.cache.stat(NAMESPACE, key))[0] is not None for key in ("before", "after", "other")]
     assert there == [True, False, True]
+
+
+def test_what_is_made_of_an_instance_that_ends_meanwhile(bench: Bench) -> None:
+    """Who follows it gets the rest, since his right was good when he began; it is not kept, and others go on."""
+    ended, other = only(Identity("git.example", "repo")), only(Identity("git.example", "other"))
+    keys = [f"snapshot:{ended.name}", f"snapshot:{ended.name} refs/heads/deserted", f"snapshot:{other.name}"]
+
+    async def never(directory: Path, begin: Begin) -> None:
+        await Deferred[None]()
+
+    bytes_of_it = whole(bench.productions.run(bench.order(keys[0])).follow())
+    bench.productions.run(bench.order(keys[1], make=never))
+    bench.productions.run(bench.order(keys[2]))
+    assert start(bench.productions.withdraw_of(ended)) == [None]
+    assert bench.productions.running(keys[1]) is None
+    bench.gate.callback(None)
+    assert bytes_of_it == [b"firstlater"]
+    assert [start(bench.cache.stat(NAMESPACE, key))[0] is not None for key in keys] == [False, False, True]
 
 
 def test_one_who_waits_for_the_beginning_may_leave(bench: Bench) -> None:
