@@ -6,11 +6,16 @@ from pathlib import Path
 import click
 
 from cachew.cli.context import Context
+from cachew.cli.gitclient import git_clone, git_setup, git_unsetup
 
 
 @click.group()
 def git() -> None:
-    """Restore repositories from snapshots."""
+    """Clone and restore repositories from snapshots, and send git by way of a server."""
+
+
+for command in (git_clone, git_setup, git_unsetup):
+    git.add_command(command)
 
 
 @git.command("restore")

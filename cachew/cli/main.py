@@ -14,6 +14,7 @@ from typing import NoReturn
 import click
 
 from cachew.cli.context import DEFAULT_URL, Context
+from cachew.cli.doctor import doctor
 from cachew.cli.git import git
 from cachew.cli.objects import delete, get, namespaces, put, stat, stats
 from cachew.cli.saved import restore, save
@@ -21,7 +22,7 @@ from cachew.cli.secrets import masked, secrets_of
 from cachew.plumbing.errors import CachewError
 
 _GROUPS = {
-    "Repositories": ("git",),
+    "Repositories": ("git", "doctor"),
     "Directories": ("save", "restore"),
     "Objects": ("get", "put", "stat", "delete", "namespaces", "stats"),
 }
@@ -83,7 +84,7 @@ def cachew(
     )
 
 
-for command in (git, save, restore, get, put, stat, delete, namespaces, stats):
+for command in (git, doctor, save, restore, get, put, stat, delete, namespaces, stats):
     cachew.add_command(command)
 
 

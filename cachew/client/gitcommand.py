@@ -34,7 +34,7 @@ class Git:
     """
 
     def __init__(self, *, program: str, environ: Mapping[str, str]) -> None:
-        self._program = program
+        self.program = program
         self._environ = environ
 
     def run(
@@ -53,7 +53,7 @@ class Git:
         :raise GitFailed: when it fails, unless ``check`` is false.
         """
         done = subprocess.run(
-            [self._program, "-C", directory, *(word.encode("utf-8", "surrogateescape") for word in arguments)],
+            [self.program, "-C", directory, *(word.encode("utf-8", "surrogateescape") for word in arguments)],
             input=stdin,
             capture_output=True,
             env=self._environment({**_QUIET_SETTINGS, **(settings or {})}) | (self._prompting() if prompts else {}),
@@ -67,6 +67,15 @@ class Git:
         """Run a git command and return what it printed, without the last newline; empty when it failed."""
         done = self.run(directory, *arguments, check=False)
         return "" if done.returncode else done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
+
+    def listed(self, directory: Path, *scope: str) -> list[tuple[str, str]]:
+        """Return all settings, each as its name and value.
+
+        :param scope: such as ``--global``; none for all that count in a directory, but for what is set for one command.
+        """
+        done = self.run(directory, "config", *scope, "--null", "--list", check=False)
+        said = done.stdout.decode("utf-8", "surrogateescape")
+        return [(name, value) for name, _, value in (entry.partition("\n") for entry in said.split("\0") if entry)]
 
     def rewritings(self) -> list[tuple[str, str]]:
         """Return the user's ``url.BASE.insteadOf = PREFIX``, each as base and prefix."""

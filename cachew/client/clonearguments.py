@@ -1,0 +1,24 @@
+"""What of ``git clone``'s arguments is the repository (pure). See git-clone(1)."""
+
+from collections.abc import Sequence
+
+_WITH_VALUE = frozenset(
+    (
+        *("-o", "--origin", "-b", "--branch", "-u", "--upload-pack", "-c", "--config", "-j", "--jobs"),
+        *("--reference", "--reference-if-able", "--template", "--depth", "--shallow-since", "--shallow-exclude"),
+        *("--separate-git-dir", "--server-option", "--filter", "--bundle-uri", "--ref-format", "--revision"),
+    )
+)
+
+
+def repository_of(words: Sequence[str]) -> str | None:
+    """Return the first argument that is neither an option nor an option's value; None when there is none."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            return next(rest, None)
+        if word in _WITH_VALUE:
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word
+    return None
