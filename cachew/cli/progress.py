@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -131,4 +132,6 @@ class BarProgress:
 
 def choose_progress(stream: TextIO, *, seconds: Callable[[], float]) -> "BarProgress | LineProgress":
     """Return what fits the stream."""
-    return BarProgress(stream=stream) if stream.isatty() else LineProgress(stream=stream, seconds=seconds)
+    if stream.isatty() and find_spec("rich") is not None:
+        return BarProgress(stream=stream)
+    return LineProgress(stream=stream, seconds=seconds)

@@ -15,6 +15,7 @@ TYPE_CHECKING = False  # what typing says, which takes as long to import as ever
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_ELSEWHERE = ("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_OBJECT_DIRECTORY")
 _USAGE = """git-remote-cachew is run by git, for addresses like cachew::http://cachew.example/git/github.com/org/repo.
   git clone cachew::http://cachew.example/git/github.com/org/repo
 """
@@ -71,7 +72,7 @@ def _prepare(directory: GitDirectory, options: HelperOptions, name: str, url: st
     if only_lists(command):
         return _nothing
     wanted = options.snapshot_filter
-    seeds = wanted is not None and "GIT_ALTERNATE_OBJECT_DIRECTORIES" not in os.environ and directory.is_empty()
+    seeds = wanted is not None and not any(name in os.environ for name in _ELSEWHERE) and directory.is_empty()
     if not seeds and b"lfsurl" in directory.config().lower():
         return _nothing
     from cachew.cli.remoteseed import Remote, prepare, tidy

@@ -11,13 +11,13 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Union
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-Body = bytes | Iterable[bytes] | BinaryIO
+Body = Union[bytes, Iterable[bytes], BinaryIO]  # noqa: UP007 (the client runs on Python 3.9 too)
 BROKEN = (OSError, HTTPException)
 """What is raised when a connection or an answer breaks."""
 _PIECE = 256 * 1024

@@ -5,13 +5,9 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from typing import BinaryIO, cast
 
-import zstandard
-
-from cachew.client import frames
+from cachew.client import frames, zstd
 from cachew.client.errors import ArchiveBroken
 from cachew.client.workers import Job, Workers
-
-_OUTPUT = 1024 * 1024
 
 
 def decompressed(pieces: Iterable[bytes | memoryview], *, threads: int) -> Generator[bytes, None, None]:
@@ -39,24 +35,12 @@ def decompressed(pieces: Iterable[bytes | memoryview], *, threads: int) -> Gener
 
 
 def _inflate(frame: frames.WholeFrame) -> bytes:
-    try:
-        content = zstandard.ZstdDecompressor().decompress(frame.data, max_output_size=frame.content_size)
-    except zstandard.ZstdError as error:
-        raise ArchiveBroken(f"the archive is damaged: {error}") from error
-    if len(content) != frame.content_size:
-        raise ArchiveBroken("the archive is damaged: a zstd frame is shorter than it says")
-    return content
+    return zstd.inflate(frame.data, size=frame.content_size)
 
 
 def _inflate_stream(frame: frames.StreamedFrame) -> Iterator[bytes]:
     source = _PartsFile(frame.parts)
-    # stream_reader bounds its output, which decompressobj does not: a few bytes may stand for megabytes.
-    reader = zstandard.ZstdDecompressor().stream_reader(cast(BinaryIO, source))
-    try:
-        while content := reader.read(_OUTPUT):
-            yield content
-    except zstandard.ZstdError as error:
-        raise ArchiveBroken(f"the archive is damaged: {error}") from error
+    yield from zstd.inflate_stream(cast(BinaryIO, source))
     if any(True for part in frame.parts if part) or source.rest:
         raise ArchiveBroken("the archive is damaged: a zstd frame ends early")
 

@@ -65,7 +65,8 @@ def extract(content: Iterable[bytes | memoryview], *, scanner: TarScanner, unpac
 
 def _gathered(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
     """Join small pieces, but none for long: whoever extracts shall have something to do meanwhile."""
-    gathered, size = list[bytes | memoryview](), 0
+    gathered: list[bytes | memoryview] = []
+    size = 0
     for piece in pieces:
         gathered.append(piece)
         size += len(piece)

@@ -11,10 +11,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from mmap import mmap
 
-import zstandard
-
-from cachew.client import frames
-from cachew.client.errors import ArchiveBroken
+from cachew.client import frames, zstd
 from cachew.client.ranges import RangedDownload
 from cachew.client.workers import Job, Workers
 from cachew.plumbing import tarzst
@@ -72,7 +69,7 @@ def contents(
     inflater = _Inflater(count=ahead, room=max(frame.size for frame in found), threads=threads)
     pending = deque[Job[list[memoryview]]]()
     try:
-        for part, group in zip(parts, groups, strict=True):
+        for part, group in zip(parts, groups):  # noqa: B905 (Python 3.9 knows no more)
             for frame in group:
                 if len(pending) == ahead:
                     yield from pending.popleft().result()
@@ -116,14 +113,7 @@ class _Inflater:
 
 
 def _inflate(data: memoryview, room: memoryview) -> list[memoryview]:
-    try:
-        reader = zstandard.ZstdDecompressor().stream_reader(data)
-        count = reader.readinto(room)
-        rest = reader.read(1)
-    except zstandard.ZstdError as error:
-        raise ArchiveBroken(f"the archive is damaged: {error}") from error
-    if count != len(room) or rest:
-        raise ArchiveBroken("the archive is damaged: a zstd frame is not as long as its table says")
+    zstd.inflate_into(data, room)
     return [room]
 
 

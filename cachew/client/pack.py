@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import zstandard
-
+from cachew.client import zstd
 from cachew.client.errors import BadUsage, ClientError
 
 _FRAME = 8 * 1024 * 1024
@@ -58,4 +57,4 @@ def packed(directory: Path, paths: Sequence[str], *, exclude: Sequence[str], tar
 
 
 def _compress(content: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True, write_content_size=True).compress(content)
+    return zstd.deflate(content, level=_LEVEL)

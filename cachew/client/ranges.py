@@ -10,7 +10,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from itertools import pairwise
 from mmap import mmap
 from typing import Protocol
 
@@ -81,7 +80,7 @@ class RangedDownload:
         :param end: where the last one ends; None for the object's end.
         :param lasting: how many parts before the last one that was asked for stay as they are.
         """
-        bounds = list(pairwise([*starts, self.size if end is None else end]))
+        bounds = list(zip(starts, [*starts[1:], self.size if end is None else end]))  # noqa: B905 (Python 3.9)
         ahead = self._terms.connections + _AHEAD
         room = max(end - start for start, end in bounds)
         ring = [memoryview(mmap(-1, room)) for _ in range(min(ahead + lasting, len(bounds)))]

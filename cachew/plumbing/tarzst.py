@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-
-import zstandard
+from typing import Union
 
 FRAME_SIZE = 1024 * 1024
 """How much content goes into one frame, in bytes."""
@@ -39,7 +38,7 @@ class BadSeekTable(ValueError):
     """The end of an archive claims to be a table and isn't one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Frame:
     """One independent part of an archive.
 
@@ -49,19 +48,21 @@ class Frame:
     :param size: how many bytes its content has.
     """
 
+    __slots__ = ("length", "offset", "size", "start")
     offset: int
     length: int
     start: int
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Region:
     """A part of a file that goes into a frame.
 
     :param path: the file; it is never followed when it is a symbolic link.
     """
 
+    __slots__ = ("length", "offset", "path")
     path: Path
     offset: int
     length: int
@@ -83,7 +84,7 @@ class Region:
             os.close(descriptor)
 
 
-Segment = bytes | memoryview | Region
+Segment = Union[bytes, memoryview, Region]  # noqa: UP007 (the client runs on Python 3.9 too)
 """What a frame is made of."""
 
 
@@ -157,7 +158,7 @@ def decode_table(table: bytes) -> tuple[Frame, ...]:
     entries = [_ENTRY.unpack_from(table, at) for at in range(_HEADER.size, len(table) - FOOTER_SIZE, step)]
     offsets = accumulate((length for length, _ in entries), initial=0)
     starts = accumulate((size for _, size in entries), initial=0)
-    placed = zip(entries, offsets, starts, strict=False)
+    placed = zip(entries, offsets, starts)  # noqa: B905 (Python 3.9)
     return tuple(Frame(offset, length, start, size) for (length, size), offset, start in placed)
 
 
@@ -171,6 +172,8 @@ def decompress(data: bytes, size: int) -> bytes:
     :param size: of the content, as the table has it; a frame that says otherwise is refused before memory is taken.
     :raise ValueError: when the frame is broken or of another size.
     """
+    import zstandard  # which a client that only reads tables may not have
+
     try:
         if zstandard.frame_content_size(data) != size:
             raise ValueError("a frame's content size differs from the seek table")

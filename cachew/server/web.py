@@ -4,11 +4,13 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from treq.client import HTTPClient
 from twisted.web.client import Agent, HTTPConnectionPool
 
+import cachew
 from cachew.config.inforce import Reloaded
 from cachew.config.settings import Settings
 from cachew.http.collecting import BodyStore
@@ -34,6 +36,8 @@ from cachew.web.access.policy import Admission, Policy
 from cachew.web.access.tokenfile import TokenFile
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
+from cachew.web.clientarchive import client_archive
+from cachew.web.clientfiles import ClientRoutes
 from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
 from cachew.web.ensure import EnsureRefs
 from cachew.web.forgeevents import Places
@@ -122,6 +126,7 @@ def make_web(
             ),
             dashboard,
             webhooks,
+            _client_routes(runtime, policy),
             ObjectRoutes(cache=store.cache, limit=runtime.settings.limits.max_object or None),
         ],
         git=_git_routes(runtime, upstream, store, mirrors, snapshots, serving, policy, access, credentials).handle,
@@ -151,6 +156,13 @@ def make_web(
         client_of=policy.client_of,
         opa_connections=opa_connections,
     )
+
+
+def _client_routes(runtime: Runtime, policy: Policy) -> ClientRoutes:
+    def make() -> bytes:
+        return client_archive(Path(cachew.__file__).parent, version=runtime.environment.version)
+
+    return ClientRoutes(make=make, threads=runtime.threads, is_https=policy.is_https)
 
 
 def _bodies(runtime: Runtime) -> BodyStore:

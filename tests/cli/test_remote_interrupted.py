@@ -86,11 +86,19 @@ def test_the_plain_helper_is_killed(tmp_path: Path, held: Held) -> None:
     """Without git's own helper nothing goes on, also in the midst of a seed."""
     clone = started(tmp_path, "clone", "-q", f"cachew::{held.url}", "new")
     assert held.reached.wait(30)
-    listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "-s", str(os.getsid(clone.pid))], capture_output=True, text=True, check=True
-    )
-    (helper,) = (line.split()[0] for line in listed.stdout.splitlines() if line.split()[1].endswith("git-remote-http"))
-    os.kill(int(helper), signal.SIGKILL)
+    os.kill(_plain_helper(os.getsid(clone.pid)), signal.SIGKILL)
     clone.communicate()
     assert clone.returncode != 0
     assert not (tmp_path / "new").exists()
+
+
+def _plain_helper(session: int) -> int:
+    """Return the process id of git's own helper in a session."""
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            name, _, rest = (directory / "stat").read_text().partition("(")[2].rpartition(")")
+        except OSError:
+            continue
+        if name == "git-remote-http" and int(rest.split()[3]) == session:
+            return int(directory.name)
+    raise AssertionError("git's own helper does not run")

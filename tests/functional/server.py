@@ -123,6 +123,10 @@ class Cachew:
         """Ask for something of a repository; returns a treq response."""
         return await self._http.get(f"{self.url}/git/{HOST}/{path}", **kwargs)
 
+    async def get_own(self, path: str) -> Any:
+        """Ask for something that belongs to no repository; returns a treq response."""
+        return await self._http.get(f"{self.url}/{path}")
+
     async def post(self, path: str, document: object) -> Any:
         """Post JSON to a repository's path and return the JSON that comes back."""
         response = await self._http.post(f"{self.url}/git/{HOST}/{path}", json=document)

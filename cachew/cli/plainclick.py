@@ -1,0 +1,308 @@
+"""As much of click as the ``cachew`` command uses, for the client that a server hands out.
+
+That one runs on Pythons that click no longer supports, with nothing installed. The names are click's own, so that the
+commands are written once; it stands in under click's name (:mod:`cachew.cli.standalone`).
+"""
+
+import os
+import sys
+from typing import Any, Callable, TextIO  # noqa: UP035 (Python 3.9)
+
+UNPROCESSED = str
+
+
+class ClickException(Exception):
+    """Something to tell the user."""
+
+    def show(self, file: TextIO) -> None:
+        """Write it."""
+        file.write(f"Error: {self}\n")
+
+
+class UsageError(ClickException):
+    """The arguments make no sense."""
+
+
+class Abort(RuntimeError):
+    """The user has had enough."""
+
+
+class Context:
+    """One run of a command.
+
+    :param obj: what all commands share.
+    """
+
+    def __init__(self, obj: Any) -> None:
+        self.obj = obj
+
+
+class Path:
+    """The type of an argument that is a path."""
+
+    def __init__(self, *, path_type: type = str) -> None:
+        self._type = path_type
+
+    def __call__(self, text: str) -> Any:
+        """Convert it."""
+        return self._type(text)
+
+
+class File:
+    """The type of an argument that is a file to be read; ``-`` is standard input."""
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+
+    def __call__(self, text: str) -> Any:
+        """Open it."""
+        try:
+            return sys.stdin.buffer if text == "-" else open(text, self._mode)
+        except OSError as error:
+            raise UsageError(f"{text!r}: {error.strerror}") from error
+
+
+class IntRange:
+    """The type of a number that is not too small."""
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+
+    def __call__(self, text: Any) -> int:
+        """Convert it."""
+        if not str(text).isdigit() or int(text) < self._least:
+            raise UsageError(f"{text!r} is not a number from {self._least} on.")
+        return int(text)
+
+
+class HelpFormatter:
+    """Never made here; the name is one of click's types."""
+
+
+class Parameter:
+    """An option or an argument.
+
+    :param names: as click takes them.
+    :param said: the rest of what the declaration says.
+    """
+
+    def __init__(self, names: "tuple[str, ...]", is_option: bool, said: "dict[str, Any]") -> None:
+        self.options = [name for name in names if is_option and name.startswith("-")]
+        plain = [name for name in names if not name.startswith("-")]
+        longest = max(self.options, key=len, default="")
+        self.name = plain[0] if plain else longest.lstrip("-").replace("-", "_")
+        self.is_flag = bool(said.get("is_flag")) or "flag_value" in said
+        self.value = said.get("flag_value", True)
+        self.many = bool(said.get("multiple")) or said.get("nargs") == -1
+        self.default = said.get("default", False if self.is_flag and "flag_value" not in said else None)
+        self.required = not is_option and not self.many and "default" not in said
+        self.metavar = said.get("metavar") or (self.name.upper() if not self.is_flag else "")
+        self.help = said.get("help") or ""
+        self._type = said.get("type") or str
+
+    def converted(self, text: Any) -> Any:
+        """Return what the function gets."""
+        return self._type(text)
+
+
+class Command:
+    """A command.
+
+    :param function: what it does.
+    :param said: what its declaration says.
+    """
+
+    def __init__(self, name: "str | None", function: Callable[..., Any], said: "dict[str, Any]") -> None:
+        self.name = name or function.__name__.replace("_", "-")
+        self.parameters: list[Parameter] = list(reversed(getattr(function, "declared", [])))
+        self.help = (function.__doc__ or "").replace("\b", "")
+        self._function = function
+        self._lenient = bool((said.get("context_settings") or {}).get("ignore_unknown_options"))
+
+    def run(self, words: "list[str]", context: Context, prefix: str) -> Any:
+        """Understand the arguments and do it."""
+        return self.invoke(self.understood(words, prefix, interspersed=True)[0], context)
+
+    def invoke(self, values: "dict[str, Any]", context: Context) -> Any:
+        """Do it."""
+        wanted = (context,) if getattr(self._function, "takes_run", False) else ()
+        return self._function(*wanted, **values)
+
+    def understood(self, words: "list[str]", prefix: str, *, interspersed: bool) -> "tuple[dict[str, Any], list[str]]":
+        """Return the parameters' values, and the words that are left."""
+        values: dict[str, Any] = {}
+        plain: list[str] = []
+        rest = list(words)
+        while rest:
+            word = rest.pop(0)
+            if word in ("--help", "-h") and not (self._lenient and word == "-h"):
+                raise _Help(self._usage(prefix))
+            if word == "--" and not self._lenient:
+                plain += rest
+                break
+            if not word.startswith("-") or word == "-":
+                plain.append(word)
+                if not interspersed:
+                    plain += rest
+                    break
+            else:
+                self._option(word, rest, values, plain)
+        left = self._arguments(plain, values) if interspersed else plain
+        for one in self.parameters:
+            if one.options and one.name not in values and (one.default is not None or not one.is_flag):
+                values.setdefault(one.name, () if one.many else one.default)
+        return values, left
+
+    def _option(self, word: str, rest: "list[str]", values: "dict[str, Any]", plain: "list[str]") -> None:
+        name, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
+        one = next((one for one in self.parameters if name in one.options), None)
+        if one is None:
+            if not self._lenient:
+                raise UsageError(f"No such option: {name}")
+            plain.append(word)
+            return
+        if one.is_flag:
+            values[one.name] = one.value
+            return
+        if not equals:
+            if not rest:
+                raise UsageError(f"Option {name!r} requires an argument.")
+            value = rest.pop(0)
+        converted = one.converted(value)
+        values[one.name] = (*values.get(one.name, ()), converted) if one.many else converted
+
+    def _arguments(self, plain: "list[str]", values: "dict[str, Any]") -> "list[str]":
+        for one in (one for one in self.parameters if not one.options):
+            if one.many:
+                values[one.name] = tuple(map(one.converted, plain))
+                plain = []
+            elif plain:
+                values[one.name] = one.converted(plain.pop(0))
+            elif one.required:
+                raise UsageError(f"Missing argument {one.metavar!r}.")
+            else:
+                values[one.name] = None if one.default is None else one.converted(one.default)
+        if plain:
+            raise UsageError(f"Got unexpected extra argument ({plain[0]})")
+        return plain
+
+    def _usage(self, prefix: str) -> str:
+        arguments = " ".join(one.metavar for one in self.parameters if not one.options)
+        shown = [f"Usage: {prefix} [OPTIONS] {arguments}".rstrip(), "", *map(_indented, self.help.strip().split("\n"))]
+        options = [one for one in self.parameters if one.options and one.help]
+        shown += ["", "Options:"] if options else []
+        shown += [f"  {', '.join(one.options)} {one.metavar}".rstrip() + f"  {one.help}" for one in options]
+        return "\n".join([*shown, *self.more()])
+
+    def more(self) -> "list[str]":
+        """Return what else the help says."""
+        return []
+
+
+class Group(Command):
+    """A command of commands."""
+
+    def __init__(self, name: "str | None", function: Callable[..., Any], said: "dict[str, Any]") -> None:
+        super().__init__(name, function, said)
+        self.commands: dict[str, Command] = {}
+        self._environment = (said.get("context_settings") or {}).get("auto_envvar_prefix", "")
+
+    def add_command(self, command: Command) -> None:
+        """Take a command."""
+        self.commands[command.name] = command
+
+    def command(self, name: "str | None" = None, **said: Any) -> Callable[[Callable[..., Any]], Command]:
+        """Make a command of a function, and take it."""
+
+        def decorate(function: Callable[..., Any]) -> Command:
+            made = Command(name, function, said)
+            self.add_command(made)
+            return made
+
+        return decorate
+
+    def run(self, words: "list[str]", context: Context, prefix: str) -> Any:
+        """Run the command that the words name."""
+        values, left = self.understood(words, prefix, interspersed=False)
+        for one in self.parameters:
+            said = os.environ.get(f"{self._environment}_{one.name.upper()}") if self._environment else None
+            if said and not values.get(one.name):
+                values[one.name] = said.lower() in ("1", "true", "yes", "on") if one.is_flag else said
+        if not left:
+            raise _Help(self._usage(prefix))
+        command = self.commands.get(left[0])
+        if command is None:
+            raise UsageError(f"No such command {left[0]!r}.")
+        self.invoke(values, context)
+        return command.run(left[1:], context, f"{prefix} {command.name}")
+
+    def more(self) -> "list[str]":
+        """List the commands."""
+        firsts = {name: one.help.strip().split("\n")[0] for name, one in self.commands.items()}
+        return ["", "Commands:", *(f"  {name}  {first}" for name, first in firsts.items())]
+
+    def main(self, arguments: "list[str] | None", *, prog_name: str, standalone_mode: bool, obj: Any) -> Any:
+        """Run the program."""
+        try:
+            return self.run(sys.argv[1:] if arguments is None else list(arguments), Context(obj), prog_name)
+        except _Help as shown:
+            echo(str(shown))
+            return 0
+
+
+class _Help(Exception):
+    """The user has asked for help."""
+
+
+def command(name: "str | None" = None, **said: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Make a command of a function."""
+    return lambda function: Command(name, function, said)
+
+
+def group(name: "str | None" = None, *, cls: type = Group, **said: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Make a group of a function."""
+    return lambda function: cls(name, function, said)
+
+
+def option(*names: str, **said: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare an option."""
+    return lambda function: _declare(function, Parameter(names, True, said))
+
+
+def argument(name: str, **said: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare an argument."""
+    return lambda function: _declare(function, Parameter((name,), False, said))
+
+
+def pass_obj(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the function what all commands share."""
+    return _like(function, lambda context, **values: function(context.obj, **values))
+
+
+def pass_context(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the function the run."""
+    return _like(function, lambda context, **values: function(context, **values))
+
+
+def echo(text: str = "", *, err: bool = False) -> None:
+    """Write a line."""
+    stream = sys.stderr if err else sys.stdout
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
+def _declare(function: Callable[..., Any], parameter: Parameter) -> Callable[..., Any]:
+    known: list[Parameter] = getattr(function, "declared", [])
+    function.declared = [*known, parameter]  # type: ignore[attr-defined]
+    return function
+
+
+def _like(original: Callable[..., Any], made: Callable[..., Any]) -> Callable[..., Any]:
+    made.__name__, made.__doc__ = original.__name__, original.__doc__
+    made.declared = getattr(original, "declared", [])  # type: ignore[attr-defined]
+    made.takes_run = True  # type: ignore[attr-defined]
+    return made
+
+
+def _indented(line: str) -> str:
+    return f"  {line.strip()}".rstrip()
