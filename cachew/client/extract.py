@@ -145,7 +145,9 @@ def choose_unpacker(tar: str | None, *, exact_modes: bool) -> Unpack:
             return SystemTar(tar, directory, exact_modes=exact_modes)
         from cachew.client.pythontar import PythonTar  # whose tarfile hardly anybody needs
 
-        return PythonTar(directory, exact_modes=exact_modes)
+        source, sink = os.pipe()
+        widen(sink)
+        return PythonTar(directory, (source, sink), exact_modes=exact_modes)
 
     return unpack
 

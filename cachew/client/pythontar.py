@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cachew.client.errors import ExtractionFailed, no_space_advice
-from cachew.client.extract import PIPE, widen
 
+_PIECE = 1024 * 1024
 # Debian 12's Python has no filters yet, and later ones must be told not to use any.
 _TRUSTED: dict[str, Any] = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
 
@@ -17,15 +17,15 @@ class PythonTar:
     """Python's tarfile in a thread, fed through a pipe.
 
     :param directory: where it extracts.
+    :param pipe: the two ends of the pipe, to read from and to write to; both are closed in the end.
     :param exact_modes: whether permissions are kept as archived instead of cut by the umask.
     """
 
-    def __init__(self, directory: Path, *, exact_modes: bool) -> None:
+    def __init__(self, directory: Path, pipe: tuple[int, int], *, exact_modes: bool) -> None:
         self._directory = directory
         self._exact_modes = exact_modes
         self._failure: Exception | None = None
-        source, self._sink = os.pipe()
-        widen(self._sink)
+        source, self._sink = pipe
         self._thread = threading.Thread(target=self._run, args=(source,), name="extract", daemon=True)
         self._thread.start()
 
@@ -54,10 +54,10 @@ class PythonTar:
 
     def _run(self, source: int) -> None:
         try:
-            with os.fdopen(source, "rb") as file, _Ownerless.open(fileobj=file, mode="r|", bufsize=PIPE) as archive:
+            with os.fdopen(source, "rb") as file, _Ownerless.open(fileobj=file, mode="r|", bufsize=_PIECE) as archive:
                 # Links were judged by the scanner; tarfile's stricter filters refuse links that real trees contain.
                 archive.extractall(self._directory, map(self._permitted, archive), **_TRUSTED)
-                while file.read(PIPE):
+                while file.read(_PIECE):
                     pass
         except Exception as error:  # whatever it is, the writing side reports it
             self._failure = error
