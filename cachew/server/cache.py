@@ -24,6 +24,7 @@ from cachew.server.runtime import Runtime
 from cachew.smarthttp.packcache import PackCache
 
 if TYPE_CHECKING:
+    from cachew.cache.bucketrules import BucketRuleCheck
     from cachew.plumbing.bucket import Bucket
 
 
@@ -121,6 +122,38 @@ def make_records(tiers: Sequence[CacheTier], store_threads: Threads) -> Records:
     from cachew.replicas.objectstore import ObjectStoreRecords
 
     return ObjectStoreRecords(bucket=bucket_of(shared[-1], store_threads))
+
+
+def make_bucket_checks(
+    tiers: Sequence[CacheTier], threads: Threads, now: Callable[[], float]
+) -> "Sequence[BucketRuleCheck]":
+    """Return what looks at the rules of each bucket whose credentials the config names.
+
+    :param threads: for object stores.
+    :param now: the time of day.
+    """
+    named = [tier for tier in tiers if isinstance(tier, S3Tier) and tier.access_key and tier.secret_key]
+    if not named:
+        return []
+    from cachew.cache.bucketrules import BucketAddress, BucketRuleCheck
+
+    return [
+        BucketRuleCheck(
+            address=BucketAddress(
+                bucket=tier.bucket,
+                endpoint=tier.endpoint,
+                region=tier.region,
+                prefix=tier.prefix,
+                access_key=tier.access_key.get_secret_value() if tier.access_key else "",
+                secret_key=tier.secret_key.get_secret_value() if tier.secret_key else "",
+                path_style=tier.path_style,
+            ),
+            threads=threads,
+            now=now,
+            timeout=tier.timeout,
+        )
+        for tier in named
+    ]
 
 
 def _tier(

@@ -17,7 +17,7 @@ from cachew.plumbing.lag import LagWatch
 from cachew.plumbing.periodic import Periodic
 from cachew.plumbing.scrubbing import Scrub
 from cachew.replicas.conditions import ConditionCheck
-from cachew.server.cache import StoreParts
+from cachew.server.cache import StoreParts, make_bucket_checks
 from cachew.server.lifecycle import Step
 from cachew.server.manhole import Manhole
 from cachew.server.mirrors import MirrorParts
@@ -32,6 +32,7 @@ _SWEEP_INTERVAL = 300.0
 _PROBE_INTERVAL = 15.0
 _COUNT_INTERVAL = 30.0
 _CONDITIONS_INTERVAL = 60.0
+_RULES_INTERVAL = 86_400.0
 _LAST_COUNT = 2.0
 _WATCH_INTERVAL = 5.0
 _TIDY_INTERVAL = 600.0
@@ -92,6 +93,7 @@ def jobs(
             clock=clock,
             now=True,
         ),
+        *_bucket_rules(runtime),
         Periodic(name="clone counts", interval=_COUNT_INTERVAL, work=store.clones.flush, clock=clock),
         Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=store.cache.sweep, clock=clock),
     ]
@@ -113,6 +115,15 @@ def make_scrub(runtime: Runtime, store: StoreParts, mirrors: MirrorParts) -> Scr
         now=runtime.environment.wall_clock,
         threads=runtime.threads,
     )
+
+
+def _bucket_rules(runtime: Runtime) -> Sequence[IService]:
+    """Return what looks at the rules of each bucket whose credentials the config names, at the start and daily."""
+    checks = make_bucket_checks(runtime.settings.cache, runtime.store_threads, runtime.environment.wall_clock)
+    clock = runtime.reactor
+    return [
+        Periodic(name="bucket rules", interval=_RULES_INTERVAL, work=one.look, clock=clock, now=True) for one in checks
+    ]
 
 
 def shell(runtime: Runtime, namespace: Mapping[str, Any]) -> Sequence[IService]:

@@ -1,0 +1,28 @@
+"""A short run of the rig with which everybody can make the server prove that it survives."""
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+
+from scripts.torturing.rig import Rig
+
+ACCIDENTS = [
+    "kill-the-server-and-its-children",
+    "clients-leave-while-they-are-answered",
+    "history-is-rewritten",
+    "the-disk-is-full",
+    "the-upstream-cuts",
+    "kill-the-server",
+]
+SECONDS = 20.0
+"""No accident begins after so many, so that a busy machine takes no longer than another."""
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.timeout(170)
+async def test_a_short_run_finds_nothing_wrong() -> None:
+    """After each of a few accidents everything holds that docs/reliability.md promises."""
+    rig = Rig(reactor=reactor, seed=1, replicas=1, store=False)
+    done, wrong = await rig.torture(ACCIDENTS, SECONDS)
+    assert not wrong, f"after {ACCIDENTS[:done]}: {wrong}"
+    assert done >= 1
