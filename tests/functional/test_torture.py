@@ -14,7 +14,7 @@ ACCIDENTS = [
     "the-upstream-cuts",
     "kill-the-server",
 ]
-SECONDS = 20.0
+SECONDS = 12.0
 """No accident begins after so many, so that a busy machine takes no longer than another."""
 
 
