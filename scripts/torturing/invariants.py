@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from scripts.torturing.bounds import DECIDED, DESCRIPTORS, MEMORY, RELIEF, TIDY, WAIT
@@ -41,17 +42,17 @@ async def everything_holds(world: World, rng: random.Random) -> None:
         await replica.restart()
     until = world.reactor.seconds() + RELIEF
     for name in sorted(world.hosted):
-        await _in_time(world, until, lambda name=name: _clone(world, world.some(rng), name, rng.choice((0, 2))))
+        await _in_time(world, until, partial(_clone_somewhere, world, rng, name))
     for replica in world.replicas:
-        await _in_time(world, until, lambda replica=replica: _clone(world, replica, PUBLIC, 2))
-        await _in_time(world, until, lambda replica=replica: _upload(world, replica))
+        await _in_time(world, until, partial(_clone, world, replica, PUBLIC, 2))
+        await _in_time(world, until, partial(_upload, world, replica))
     for name in (PUBLIC, BIG):
-        await _in_time(world, until, lambda name=name: _restore(world, world.some(rng), name))
+        await _in_time(world, until, partial(_restore, world, world.some(rng), name))
     await _in_time(world, until, lambda: _lfs(world, world.some(rng)))
     await _in_time(world, until, lambda: _objects(world))
     _pushes(world)
     for replica in world.replicas:
-        await _in_time(world, until, lambda replica=replica: _mirrors_are_well(world, replica))
+        await _in_time(world, until, partial(_mirrors_are_well, world, replica))
         _log_is_quiet(replica)
         await _nothing_is_left(world, replica)
 
@@ -64,6 +65,10 @@ async def _in_time(world: World, until: float, check: Callable[[], Awaitable[Non
             if world.reactor.seconds() > until:
                 raise
         await world.later(_PAUSE)
+
+
+async def _clone_somewhere(world: World, rng: random.Random, name: str) -> None:
+    await _clone(world, world.some(rng), name, rng.choice((0, 2)))
 
 
 def _place(world: World, kind: str) -> Path:

@@ -1,7 +1,7 @@
 """The file that holds the admin token: read at start, and again while the server runs.
 
 A token that was replaced is the new one within seconds. A file that is truncated or gone changes nothing but the log:
-the token that was read before goes on until there is a good one.
+the token that was read before goes on until there is a good one. A file of the server's own is written again.
 """
 
 import os
@@ -51,14 +51,27 @@ class TokenFile:
                 _write(self._path, self._token)
             token = self._read()
         except (TokenFileError, OSError) as error:
-            if str(error) != self._complaint:
-                self.log.error("{error}; the token that was read before goes on until it is replaced", error=str(error))
-            self._complaint = str(error)
+            self._complain(str(error))
             return
         self._complaint = ""
         if token != self._token:
             self._token = token
             self.log.warn("the admin token in {path} was replaced", path=str(self._path))
+
+    def _complain(self, complaint: str) -> None:
+        """Say what is wrong with the file, once; one of the server's own that stays so is written again."""
+        if complaint != self._complaint:
+            self.log.error("{error}; the token that was read before goes on until it is replaced", error=complaint)
+            self._complaint = complaint
+        elif self._is_ours:
+            # Nobody is in the midst of writing another one.
+            try:
+                aside = self._set_aside()
+                _write(self._path, self._token)
+            except OSError as error:
+                self.log.debug("{path} can't be written again: {error}", path=str(self._path), error=str(error))
+            else:
+                self.log.error("{path} was written again, it lies in {aside}", path=str(self._path), aside=str(aside))
 
     def _read_or_replace(self) -> str:
         """Return the token of the file; a damaged one of the server's own is set aside and made anew."""
@@ -67,13 +80,18 @@ class TokenFile:
         except TokenFileError as error:
             if not self._is_ours:
                 raise
-            aside = self._path.with_name(f"{self._path.name}.damaged")
-            if aside.is_dir():
-                shutil.rmtree(aside)
-            os.replace(self._path, aside)
+            aside = self._set_aside()
             _write(self._path, secrets.token_urlsafe(32))
             self.log.error("{error}; it lies in {aside} now and a new one was made", error=str(error), aside=str(aside))
             return self._read()
+
+    def _set_aside(self) -> Path:
+        """Put what is in the file's place beside it, and return where that is."""
+        aside = self._path.with_name(f"{self._path.name}.damaged")
+        if aside.is_dir():
+            shutil.rmtree(aside)
+        os.replace(self._path, aside)
+        return aside
 
     def _read(self) -> str:
         try:

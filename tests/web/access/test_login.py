@@ -191,7 +191,8 @@ def test_a_damaged_token_of_its_own_keeps_no_server_from_starting(damage: bytes 
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_a_truncated_token_file_changes_nothing_but_the_log(ours: bool, tmp_path: Path) -> None:
-    """The old token goes on, said once, until a good one is in the file; a file of the server's own is made again."""
+    """The old token goes on, said once, until a good one is in the file; one of the server's own is written again when
+    nobody has put a good one there between two looks."""
     file = tmp_path / "admin-token"
     file.write_text(f"{TOKEN}\n")
     token = TokenFile(None if ours else file, tmp_path)
@@ -200,6 +201,7 @@ def test_a_truncated_token_file_changes_nothing_but_the_log(ours: bool, tmp_path
             file.write_text(content)
             token.look()
             assert token() == TOKEN
+        assert (file.read_text() == f"{TOKEN}\n") is ours
         assert log.count("is shorter than 16 characters") == 1 and log.count("until it is replaced") == 1
         file.unlink()
         token.look()
