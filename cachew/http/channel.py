@@ -72,7 +72,7 @@ class Channel(Outgoing):
         self._lingered = 0
         self._head_timed = False
 
-    # The transport's side: input.
+    # --- input --------------------------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         """Begin."""
@@ -175,7 +175,7 @@ class Channel(Outgoing):
             self._too_much_dropped()
         return False
 
-    # A request's life.
+    # --- a request's life ---------------------------------------------------------------------------------------------
 
     def _time_head(self) -> None:
         """Start the time of a head, once; a client that sends it byte by byte gains nothing."""
@@ -282,7 +282,7 @@ class Channel(Outgoing):
         self._release("pipelined")
         self._advance()
 
-    # Endings.
+    # --- endings ------------------------------------------------------------------------------------------------------
 
     def _idle_late(self) -> None:
         if self._output_full:  # the client still takes the last answer

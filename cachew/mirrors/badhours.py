@@ -15,7 +15,7 @@ _MOST = 10_000
 
 
 class BadHours:
-    """See the module.
+    """Tells whether a host or a credential is refused everything at the moment.
 
     :param seconds: a monotonic clock.
     """

@@ -20,7 +20,7 @@ _REWRITTEN = 16 * 1024 * 1024
 
 
 class InstanceJournal:
-    """See the module.
+    """The instances that are written down, and the writing of their changes.
 
     :param path: the file.
     :param in_thread: where it is read and written.

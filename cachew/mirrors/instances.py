@@ -50,7 +50,7 @@ class Kept(Protocol):
 
 
 class Instances(KnownInstances):
-    """See the module.
+    """Keeps the present instance of every repository, and hears what upstreams say about them.
 
     :param journal: where they are kept across restarts.
     :param shared: what replicas know, None where there is one server only.

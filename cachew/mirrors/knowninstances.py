@@ -69,7 +69,7 @@ class Entry:
 
 
 class KnownInstances:
-    """See the module.
+    """The present instances as far as this process knows them without asking.
 
     :param clock: bounds waits.
     """

@@ -28,7 +28,7 @@ class _Read:
 
 
 class SharedInstances:
-    """See the module.
+    """The present instances as replicas know them together.
 
     :param records: where they lie.
     :param clock: bounds how long the store is waited for.

@@ -10,7 +10,7 @@ _TRIES = 5
 
 
 class Notes:
-    """See the module.
+    """Notes about one kind of thing, each under its name, in the records that replicas share.
 
     :param what: what they are about.
     :param records: where they are written.

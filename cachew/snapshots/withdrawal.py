@@ -14,7 +14,7 @@ _KNOWN = (Variant(SNAPSHOT), Variant(LFS), Variant(MIRROR), *(Variant(SNAPSHOT, 
 
 
 class Withdrawal:
-    """See the module.
+    """Removes what was made of an ended instance, from the cache and from what is remembered.
 
     :param cache: where it is kept.
     :param bundles: knows the bundles of lists.
