@@ -4,7 +4,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Daemon(ProcessProtocol):
     :param config: more TOML, after the upstream's table.
     :param head: TOML before any table.
     :param under: the words of a command that runs it.
+    :param environment: more of its environment.
     :param clock: its time of day, when that isn't the true one.
     """
 
@@ -40,6 +41,7 @@ class Daemon(ProcessProtocol):
         head: str = "",
         under: Sequence[str] = (),
         clock: SkewedClock | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.state = directory / "state"
         self.output = ""
@@ -49,6 +51,7 @@ class Daemon(ProcessProtocol):
             f'[upstreams."{HOST}"]\nurl = "{upstream}"\n{config}'
         )
         self._under = under
+        self._environment = dict(environment or {})
         self._before = "" if clock is None else clock.program
         self._process: Any = None
         self._waiting: list[tuple[str, Deferred[None]]] = []
@@ -60,6 +63,7 @@ class Daemon(ProcessProtocol):
         words = [sys.executable, "-c", f"{self._before}\nfrom twisted.scripts.twistd import run; run()"]
         words = ["setsid", *self._under, *words, "-n", "--pidfile=", "cachew", "--config", str(self._config)]
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "LC_ALL": "C.UTF-8"}
+        environment |= self._environment
         self.running = True
         self._process = reactor.spawnProcess(self, words[0], words, env=environment, path=None)
         await self.said("ready")

@@ -4,8 +4,9 @@ import json
 import re
 import shutil
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -46,13 +47,42 @@ class Run(Protocol):
         """Start one, on the state of the one before."""
 
 
+class Systemd:
+    """The socket to which servers tell how they are.
+
+    :param path: where servers find it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.socket.bind(str(path))
+
+    def told(self) -> list[str]:
+        """Return what was told since the last time."""
+        found = []
+        with suppress(BlockingIOError):
+            while True:
+                found.append(self.socket.recv(100).decode())
+        return found
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[Systemd]:
+    """What hears of how servers are."""
+    listener = Systemd(tmp_path / "notify")
+    yield listener
+    listener.socket.close()
+
+
 @pytest_twisted.async_yield_fixture
 async def run(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Run]:
     """Starts servers in processes of their own, one after the other; they are ended at the end."""
     daemons: list[Daemon] = []
 
     async def begin(config: str = "", *, head: str = "") -> Daemon:
-        daemon = Daemon(directory=tmp_path, upstream=upstream.url, config=config, head=head)
+        notify = tmp_path / "notify"
+        environment = {"NOTIFY_SOCKET": str(notify)} if notify.exists() else {}
+        daemon = Daemon(directory=tmp_path, upstream=upstream.url, config=config, head=head, environment=environment)
         daemons.append(daemon)
         await daemon.start(reactor)
         return daemon
@@ -270,8 +300,8 @@ async def test_killed_while_an_object_comes(run: Run, store: str, tmp_path: Path
 
 
 @pytest_twisted.ensureDeferred
-async def test_stopped_politely(upstream: Upstream, repository: Repository, run: Run) -> None:
-    """At SIGTERM readiness fails first, a download under way is finished, and the exit code is 0."""
+async def test_stopped_politely(upstream: Upstream, repository: Repository, run: Run, systemd: Systemd) -> None:
+    """At SIGTERM readiness fails first, what is under way is finished, the exit code is 0, and systemd hears of it."""
     daemon = await run(head='shutdown-readiness-delay = "500ms"\nshutdown-timeout = "20s"')
     whole = await ask(reactor, daemon.url, "GET", SNAPSHOT)
     await daemon.said("made snapshot")
@@ -288,6 +318,8 @@ async def test_stopped_politely(upstream: Upstream, repository: Repository, run:
     assert await client.take(int(head.headers["content-length"])) == whole.body
     assert await daemon.ended() == 0
     assert "Traceback" not in daemon.output
+    told = systemd.told()
+    assert told[0] == "WATCHDOG=1" and told.index("READY=1") < told.index("STOPPING=1")
 
 
 @pytest_twisted.ensureDeferred
