@@ -39,7 +39,7 @@ from cachew.server.listening import server_endpoint
 from cachew.server.logqueue import LogQueue, descriptor_writer
 from cachew.server.logs import drop_notice, observer
 from cachew.server.startchecks import start_problems
-from cachew.version import version
+from cachew.version import version, written_over
 
 LOG_SIZE = 64 * 1024 * 1024
 """Bytes after which a log file is set aside."""
@@ -94,6 +94,8 @@ class Options(UsageOptions):
 
         :raise SystemExit: with every problem, one a line.
         """
+        if complaint := written_over():
+            raise SystemExit(complaint)
         try:
             self.settings = _read_settings(self)
         except ConfigErrors as errors:

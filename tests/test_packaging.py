@@ -84,7 +84,23 @@ def test_the_command_line_is_installed(installed: Path) -> None:
     assert "restore" in result.stdout
 
 
-@pytest.mark.parametrize("script", ["scripts/serve", "scripts/setup", "scripts/test", ".ci/run"])
+def test_it_is_installed_under_a_name_of_its_own(installed: Path) -> None:
+    """The distribution is ``cachewd``, both commands say its version, and one that was written over says so."""
+    assert run(installed / "bin/cachew", "--version", cwd=installed).stdout == "cachew 0.1.0\n"
+    twistd = [installed / "bin/python", "-I", Path(sysconfig.get_path("scripts")) / "twistd", "cachew"]
+    (site,) = (installed / "lib").glob("python*/site-packages")
+    assert list(site.glob("cachewd-*.dist-info"))
+    ours = (site / "cachew" / "__init__.py").read_text()
+    (site / "cachew" / "__init__.py").write_text('"""Transparent and persistent cache."""\n')
+    try:
+        stopped = run(*twistd, "--check", cwd=installed)
+    finally:
+        (site / "cachew" / "__init__.py").write_text(ours)
+    assert (stopped.returncode, "another distribution has written its package" in stopped.stderr) == (1, True)
+    assert run(*twistd, "--check", cwd=installed).stdout == "command line: no mistakes\n"
+
+
+@pytest.mark.parametrize("script", ["scripts/serve", "scripts/setup", "scripts/test", "scripts/release", ".ci/run"])
 def test_scripts_are_executable_shell(script: str) -> None:
     """Each script is executable and is valid shell."""
     path = ROOT / script

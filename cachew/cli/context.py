@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cachew.cli.progress import BarProgress, LineProgress
     from cachew.client.archive import Archives
@@ -38,6 +38,8 @@ class Context:
     :param daily: whether keys get a date prefix.
     :param hourly: whether keys get a date and hour prefix.
     :param learnt: is told what no message may show.
+    :param json: whether results are written as JSON.
+    :param quiet: whether only results and failures are written.
     """
 
     url: str | None
@@ -46,6 +48,24 @@ class Context:
     daily: bool
     hourly: bool
     learnt: "Callable[[str], object]" = lambda secret: None
+    json: bool = False
+    quiet: bool = False
+
+    def show(self, value: object, lines: "Sequence[str]") -> None:
+        """Write what a command has found: as one JSON document a line, or as lines for people."""
+        import json
+
+        import click
+
+        for line in [json.dumps(value)] if self.json else lines:
+            click.echo(line)
+
+    def say(self, text: str) -> None:
+        """Tell the person at the terminal what happens, unless nothing is to be told."""
+        if not self.quiet:
+            import click
+
+            click.echo(text, err=True)
 
     @cached_property
     def server(self) -> str:
@@ -57,8 +77,11 @@ class Context:
     @cached_property
     def progress(self) -> "BarProgress | LineProgress":
         """Who shows progress."""
-        from cachew.cli.progress import choose_progress
+        from cachew.cli.progress import LineProgress, choose_progress
 
+        if self.quiet:
+            # Kept open: it is needed to the end of the process.
+            return LineProgress(stream=open(os.devnull, "w"), seconds=time.monotonic)
         return choose_progress(sys.stderr, seconds=time.monotonic)
 
     @property

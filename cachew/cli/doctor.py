@@ -8,7 +8,7 @@ import click
 from cachew.cli.context import Context
 
 
-@click.command()
+@click.command(short_help="Say what is wrong with the way to the server.")
 @click.pass_obj
 def doctor(context: Context) -> int:
     """Check server, versions, configuration, credentials and clock, and say what to do about each."""
@@ -25,7 +25,8 @@ def doctor(context: Context) -> int:
     failed = False
     for finding in diagnosis.findings():
         failed = failed or not finding.good
-        click.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.subject}: {finding.says}")
-        if finding.advice:
-            click.echo(f"       {finding.advice}")
+        lines = [f"{'ok  ' if finding.good else 'BAD '} {finding.subject}: {finding.says}"]
+        lines += [f"       {finding.advice}"] if finding.advice else []
+        found = {"good": finding.good, "subject": finding.subject, "says": finding.says, "advice": finding.advice}
+        context.show(found, [] if context.quiet and finding.good else lines)
     return int(failed)

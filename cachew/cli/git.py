@@ -18,7 +18,7 @@ for command in (git_clone, git_setup, git_unsetup):
     git.add_command(command)
 
 
-@git.command("restore")
+@git.command("restore", short_help="Check a repository out from its snapshot.")
 @click.argument("url")
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option(
@@ -76,3 +76,4 @@ def git_restore(
         progress=context.progress,
     )
     restore.restore(RestoreRequest(address, directory, wanted, use_bundle=not no_bundle, lfs=lfs, force=force))
+    context.show({"directory": str(directory)}, [])

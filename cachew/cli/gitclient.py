@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 _SCOPES = ("--global", "--system", "--local")
 
 
-@click.command("clone", context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@click.command(
+    "clone",
+    short_help="Clone as git does, at a snapshot's speed.",
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="URL [DIRECTORY] [GIT'S OPTIONS]")
 @click.pass_obj
 def git_clone(context: Context, arguments: tuple[str, ...]) -> None:
@@ -47,7 +51,7 @@ def git_clone(context: Context, arguments: tuple[str, ...]) -> None:
     os.execvpe(context.git().program, ["git", "clone", *arguments], environment)
 
 
-@click.command("setup")
+@click.command("setup", short_help="Send git by way of SERVER.")
 @click.argument("server")
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @click.option("--fast", is_flag=True, help="Clone with git-remote-cachew, which only git itself knows how to run.")

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -21,10 +22,13 @@ from cachew.cli.saved import restore, save
 from cachew.cli.secrets import masked, secrets_of
 from cachew.plumbing.errors import CachewError
 
+_WHOLE = hasattr(click, "Choice")
+"""Whether all of click is here: a client without it has no ``admin`` and no options of single commands for output."""
 _GROUPS = {
     "Repositories": ("git", "doctor"),
     "Directories": ("save", "restore"),
     "Objects": ("get", "put", "stat", "delete", "namespaces", "stats"),
+    "Servers": ("admin",),
 }
 
 
@@ -35,7 +39,25 @@ class _Grouped(click.Group):
         """Write one section for every subject."""
         for title, names in _GROUPS.items():
             with formatter.section(title):
-                formatter.write_dl([(name, self.commands[name].get_short_help_str(80)) for name in names])
+                there = [name for name in names if name in self.commands]
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(80)) for name in there])
+
+
+def _show_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        from cachew.version import version
+
+        click.echo(f"cachew {version()}")
+        context.exit()
+
+
+def _with_version(function: Callable[..., None]) -> Callable[..., None]:
+    """Give the program ``--version``."""
+    if not _WHOLE:
+        return function
+    return click.option(
+        "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+    )(function)
 
 
 @click.group(cls=_Grouped, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CACHEW"})
@@ -51,12 +73,22 @@ class _Grouped(click.Group):
     show_envvar=True,
     help='The Authorization header, such as "Bearer TOKEN". Better set in the environment.',
 )
+@click.option("--json", "as_json", is_flag=True, help="Write results as JSON; each command takes this too.")
+@click.option("--quiet", is_flag=True, help="Tell results and failures only; each command takes this too.")
+@_with_version
 @click.option("--platform", is_flag=True, help="Prefix keys with the platform: linux-amd64-KEY.")
 @click.option("--daily", is_flag=True, help="Prefix keys with the date: 2026-01-31-KEY.")
 @click.option("--hourly", is_flag=True, help="Prefix keys with date and hour: 2026-01-31-23-KEY.")
 @click.pass_context
 def cachew(
-    context: click.Context, url: str | None, authorization: str | None, platform: bool, daily: bool, hourly: bool
+    context: click.Context,
+    url: str | None,
+    authorization: str | None,
+    platform: bool,
+    daily: bool,
+    hourly: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Fast checkouts and cached files from a cachew server.
 
@@ -81,11 +113,47 @@ def cachew(
         platform=platform,
         daily=daily,
         hourly=hourly,
+        json=as_json,
+        quiet=quiet,
     )
+
+
+def _with_output_options(command: click.Command) -> None:
+    """Give a command, and all below it, the options that say how results are told."""
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _with_output_options(inner)
+        return
+    if command.context_settings.get("ignore_unknown_options"):
+        # What it doesn't know is for another program, which has a --quiet of its own.
+        return
+    command.params += [
+        click.Option(["--json"], is_flag=True, expose_value=False, callback=_noted("json"), help="Write JSON."),
+        click.Option(
+            ["--quiet"],
+            is_flag=True,
+            expose_value=False,
+            callback=_noted("quiet"),
+            help="Tell results and failures only.",
+        ),
+    ]
+
+
+def _noted(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def note(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        if value:
+            setattr(context.obj, name, True)
+
+    return note
 
 
 for command in (git, doctor, save, restore, get, put, stat, delete, namespaces, stats):
     cachew.add_command(command)
+if _WHOLE:
+    from cachew.cli.admin import admin
+
+    cachew.add_command(admin)
+    _with_output_options(cachew)
 
 
 def run(arguments: list[str] | None = None) -> int:

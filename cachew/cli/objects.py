@@ -31,7 +31,7 @@ def get(context: Context, namespace: str, key: str, output: Path | None) -> None
     download = context.downloads().open(context.objects().url(namespace, context.key(key)))
     try:
         for name, value in visible_headers(download.headers).items():
-            click.echo(f"{name}: {value}", err=True)
+            context.say(f"{name}: {value}")
         if output is None or str(output) == "-":
             for piece in download.pieces():
                 sys.stdout.buffer.write(piece)
@@ -85,6 +85,7 @@ def put(context: Context, namespace: str, key: str, file: BinaryIO, ttl: str | N
         stored["Content-Length"] = str(os.fstat(file.fileno()).st_size - file.tell())
     ttl = check_duration(ttl) if ttl else None
     context.objects().put(namespace, context.key(key), file, headers=stored, ttl=ttl)
+    context.show({"namespace": namespace, "key": context.key(key)}, [])
 
 
 @click.command(epilog=_KEY_HELP)
@@ -93,8 +94,8 @@ def put(context: Context, namespace: str, key: str, file: BinaryIO, ttl: str | N
 @click.pass_obj
 def stat(context: Context, namespace: str, key: str) -> None:
     """Show the headers of an object."""
-    for name, value in context.objects().stat(namespace, context.key(key)).items():
-        click.echo(f"{name}: {value}")
+    found = context.objects().stat(namespace, context.key(key))
+    context.show(dict(found), [f"{name}: {value}" for name, value in found.items()])
 
 
 @click.command(epilog=_KEY_HELP)
@@ -104,6 +105,7 @@ def stat(context: Context, namespace: str, key: str) -> None:
 def delete(context: Context, namespace: str, key: str) -> None:
     """Remove an object."""
     context.objects().delete(namespace, context.key(key))
+    context.show({"namespace": namespace, "key": context.key(key)}, [])
 
 
 @click.command()
@@ -111,10 +113,9 @@ def delete(context: Context, namespace: str, key: str) -> None:
 def namespaces(context: Context) -> None:
     """List the namespaces, one a line."""
     found = context.objects().namespaces()
-    for name in found:
-        click.echo(name)
+    context.show(found, found)
     if not found:
-        click.echo("No namespaces found", err=True)
+        context.say("No namespaces found")
 
 
 @click.command()
@@ -123,9 +124,12 @@ def stats(context: Context) -> None:
     """Show how many objects and bytes the cache holds."""
     from cachew.cli.progress import size_text
 
-    for name, value in context.objects().stats().items():
+    def line(name: str, value: object) -> str:
         human = f" ({size_text(value)})" if name in ("size", "capacity") and isinstance(value, int) else ""
-        click.echo(f"{name}: {value}{human}")
+        return f"{name}: {value}{human}"
+
+    found = context.objects().stats()
+    context.show(found, [line(name, value) for name, value in found.items()])
 
 
 def _headers(texts: tuple[str, ...]) -> dict[str, str]:

@@ -65,9 +65,10 @@ def save(
     headers = {"Content-Type": "application/zstd", "Content-Disposition": f'attachment; filename="{name}.tar.zst"'}
     body = packed(directory, paths or (".",), exclude=exclude, tar=context.tar, threads=zstd_threads or context.threads)
     ttl = check_duration(ttl) if ttl else None
-    click.echo(f"Archiving {directory}", err=True)
+    context.say(f"Archiving {directory}")
     context.objects().put(namespace, full_key, body, headers=headers, ttl=ttl)
-    click.echo(f"Saved: {full_key}", err=True)
+    context.say(f"Saved: {full_key}")
+    context.show({"key": full_key}, [])
 
 
 @click.command()
@@ -95,7 +96,9 @@ def restore(
             url, directory
         )
     except NotCached:
-        click.echo(f"Cache miss: {full_key}", err=True)
+        context.say(f"Cache miss: {full_key}")
+        context.show({"key": full_key, "hit": False}, [])
         return MISS
-    click.echo(f"Restored: {full_key}", err=True)
+    context.say(f"Restored: {full_key}")
+    context.show({"key": full_key, "hit": True}, [])
     return 0

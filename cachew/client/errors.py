@@ -3,6 +3,8 @@
 The command line prints ``str(error)`` and then the advice, so both are written for the person at the terminal.
 """
 
+import re
+
 from cachew.plumbing.errors import CachewError
 
 
@@ -96,6 +98,8 @@ class GitFailed(ClientError):
 
 
 _FULL = ("No space left on device", "Disk quota exceeded")
+_CUT = re.compile(r"Wrote only [0-9]+ of [0-9]+ bytes")
+"""What tar says of the file in which it has met a full disk."""
 
 
 def full_disk(said: str) -> str:
@@ -114,8 +118,8 @@ def tar_failed(code: int | None, said: str) -> ExtractionFailed:
     :param code: its exit status, None while it still runs.
     :param said: what it wrote to its standard error.
     """
-    if reason := full_disk(said):
-        return ExtractionFailed(f"the files do not fit: {reason}", no_space_advice(said))
+    if reason := full_disk(said) or (_FULL[0] if _CUT.search(said) else ""):
+        return ExtractionFailed(f"the files do not fit: {reason}", no_space_advice(reason))
     first, *others = said.strip().splitlines() or ["without a word"]
     more = f" (and {len(others)} lines more)" if others else ""
     return ExtractionFailed(f"tar failed (exit {code}): {first}{more}")

@@ -7,7 +7,7 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from http.client import IncompleteRead
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -138,16 +138,25 @@ class Http:
         """Tell whether a URL is on this server."""
         return urlsplit(url)[:2] == urlsplit(self.server)[:2]
 
-    def json(self, method: str, url: str, *, value: object = None, patience: float | None = None) -> Any:
+    def json(
+        self,
+        method: str,
+        url: str,
+        *,
+        value: object = None,
+        patience: float | None = None,
+        expected: Collection[int] = (200,),
+    ) -> Any:
         """Send a request and return its JSON answer.
 
         :param value: what is sent as JSON, None for no body.
-        :raise ServerRefused: when the status is not 200.
+        :param expected: statuses of answers that are no refusal.
+        :raise ServerRefused: when the status is another one.
         """
         body = None if value is None else json.dumps(value).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
         with contextlib.closing(self.request(method, url, headers=headers, body=body, patience=patience)) as answer:
-            if answer.status != 200:
+            if answer.status not in expected:
                 raise refusal(answer, url)
             try:
                 return json.loads(answer.read(_JSON_LIMIT))
@@ -176,10 +185,14 @@ def refusal(answer: Answer, url: str) -> ServerRefused:
     message = f"{url}: {answer.status} {answer.reason or ''}".rstrip() + (f": {words}" if words else "")
     if answer.status == 404:
         return NotCached(message, status=404, advice="Check the name; the server may also not admit it.")
-    return ServerRefused(message, status=answer.status, advice=_advice(answer))
+    return ServerRefused(message, status=answer.status, advice=_advice(answer, words))
 
 
-def _advice(answer: Answer) -> str:
+def _advice(answer: Answer, words: str) -> str:
+    if "[[credentials]]" in words:
+        return "Whoever runs the server has to give it a credential for this repository; until then clone with git."
+    if answer.status == 403 and "the namespace" in words:
+        return "Choose another namespace."
     if answer.status in (401, 403):
         return (
             "Give credentials that are allowed to read it: with a git credential helper or a netrc entry for the "

@@ -9,7 +9,21 @@ from cachew.client.http import Http, refusal
 from cachew.client.keys import check_namespace, digest
 
 _TRANSPORT = frozenset(
-    {"date", "accept-encoding", "user-agent", "transfer-encoding", "time-to-live", "connection", "server", "keep-alive"}
+    {
+        "date",
+        "accept-encoding",
+        "user-agent",
+        "transfer-encoding",
+        "time-to-live",
+        "connection",
+        "server",
+        "keep-alive",
+        "content-security-policy",
+        "referrer-policy",
+        "strict-transport-security",
+        "x-content-type-options",
+        "x-request-id",
+    }
 )
 
 

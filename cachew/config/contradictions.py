@@ -10,6 +10,7 @@ from cachew.config.endpoints import reach_of_shell
 from cachew.config.grammar import grammar_of
 from cachew.config.rules import Asked, lets_in_without_token
 from cachew.config.settings import DiskTier, GitHubAppCredential, S3Tier, Settings, TokenCredential
+from cachew.plumbing.errors import BadPath, UnknownPath
 from cachew.plumbing.percent import decoded_text
 
 _ROUTES = ("", "git", "api", "admin", "metrics", "webhook", "client", "_liveness", "_readiness")
@@ -59,6 +60,7 @@ def contradictions(settings: Settings) -> Iterator[Problem]:
     yield from _access_tests(settings)
     yield from _proxy(settings)
     yield from _credentials(settings)
+    yield from _prefetch(settings)
     yield from _limits(settings)
     yield from _listening(settings)
 
@@ -188,6 +190,20 @@ def _credentials(settings: Settings) -> Iterator[Problem]:
         apps = all(isinstance(settings.credentials[one], GitHubAppCredential) for one in (first, index))
         if first != index and not apps:
             yield Problem(("credentials", index, "url-prefix"), f"is the same as that of credentials[{first}]")
+
+
+def _prefetch(settings: Settings) -> Iterator[Problem]:
+    grammar = grammar_of(settings.upstreams)
+    for index, group in enumerate(settings.prefetch):
+        for place, name in enumerate(group.repositories):
+            where = ("prefetch", index, "repositories", place)
+            try:
+                host = grammar.from_decoded(name).host
+            except (BadPath, UnknownPath) as error:
+                yield Problem(where, f'"{name}" is no repository\'s name, such as "github.com/org/repo": {error}')
+                continue
+            if host not in settings.upstreams and "*" not in settings.upstreams:
+                yield Problem(where, f'"{name}" is at a host that is not among the upstreams')
 
 
 def _limits(settings: Settings) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """Writes what there is to configure, from the settings' own descriptions (pure).
 
 :func:`schema` is the documented default config: read again it gives exactly the defaults, and uncommenting an example
-gives a valid setting. :func:`table` is the README's table of every key.
+gives a valid setting. :func:`table` is the reference's table of every key.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Every setting there is: its name, its default, what it means and what is allowed (pure).
 
 These models are the one description of the config file. :mod:`cachew.config.load` reads a file into them,
-:mod:`cachew.config.document` writes the documented default config and the README's table from them. Keys in the file
+:mod:`cachew.config.document` writes the documented default config and the reference's table from them. Keys in the file
 are these names with hyphens. Durations are seconds and sizes bytes once read.
 """
 
@@ -322,6 +322,15 @@ Credential = Annotated[
 ]
 
 
+class PrefetchSettings(Section):
+    """Repositories that are mirrored before anybody asks for them, and are kept up to date."""
+
+    repositories: Annotated[Texts, AfterValidator(not_empty)] = key(
+        ..., "Their names as they stand after /git/: host/path.", example='["github.com/org/repo"]'
+    )
+    interval: Duration = key("10m", "How often they are brought up to date.")
+
+
 class WebhookSettings(Section):
     """Push events that make mirrors fetch at once. An endpoint without its secret is closed."""
 
@@ -404,6 +413,7 @@ class Settings(Section):
     access: AccessSettings = key({}, "Who may read what.")
     admin: AdminSettings = key({}, "The dashboard.")
     credentials: tuple[Credential, ...] = key((), "What the server itself shows upstreams; it fills mirrors only.")
+    prefetch: tuple[PrefetchSettings, ...] = key((), "Repositories that are mirrored before anybody asks.")
     webhook: WebhookSettings = key({}, "Push events.")
     limits: LimitSettings = key({}, "Limits.")
     manhole: ManholeSettings = key({}, "A shell inside the server.")

@@ -396,9 +396,13 @@ class Mirrors:
         :param pace: awaited after each file with the bytes that were read.
         """
         for mirror in list(self):
-            repository = mirror.examined()
-            if repository is not None and not await repository.scrub(pace) and mirror.examined() is repository:
-                mirror.verification.doubt(serving=False, failed=False)
+            await _scrub(mirror, pace)
+
+    async def examine(self, identity: Identity) -> None:
+        """Read all that is in one mirror now; if it is damaged, it is mended or made anew."""
+        mirror = self.find(identity)
+        if mirror is not None:
+            await _scrub(mirror, _at_once)
 
     async def remove_left(self) -> None:
         """Remove mirrors of ended instances in whose place none has been made for long: it has no use any more."""
@@ -430,3 +434,13 @@ class Mirrors:
     def _drop_metrics(self, identity: Identity) -> None:
         with suppress(KeyError):
             self._metrics.clones.remove(identity.name)
+
+
+async def _scrub(mirror: Mirror, pace: Callable[[int], Awaitable[object]]) -> None:
+    repository = mirror.examined()
+    if repository is not None and not await repository.scrub(pace) and mirror.examined() is repository:
+        mirror.verification.doubt(serving=False, failed=False)
+
+
+async def _at_once(size: int) -> None:
+    """Read on."""

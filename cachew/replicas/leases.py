@@ -150,6 +150,18 @@ class _Watched:
     asked: float
 
 
+@dataclass(frozen=True)
+class Watching:
+    """What is known of another replica's lease.
+
+    :param name: the piece of work.
+    :param unchanged: for how many seconds its holder has given no sign of life.
+    """
+
+    name: str
+    unchanged: float
+
+
 class Leases:
     """Leases: whoever has one does a piece of work, the other replicas leave it alone.
 
@@ -182,6 +194,11 @@ class Leases:
     def watched(self) -> int:
         """How many leases of other replicas are watched."""
         return len(self._watched)
+
+    def known(self) -> list[Watching]:
+        """Return what is known of the leases that other replicas have."""
+        now = self._clock.seconds()
+        return [Watching(name, now - watched.since) for name, watched in self._watched.items()]
 
     async def acquire(self, name: str) -> Lease | None:
         """Take a lease that is free or whose holder is dead.

@@ -16,10 +16,12 @@ from cachew.server.cache import StoreParts, make_store
 from cachew.server.environment import Environment
 from cachew.server.gauges import Gauges
 from cachew.server.lifecycle import Patience, Server
+from cachew.server.logtail import LogTail
 from cachew.server.mirrors import MirrorParts, make_commands, make_mirrors
 from cachew.server.places import Places, make_places
 from cachew.server.reload import Reload
 from cachew.server.runtime import Runtime, make_runtime
+from cachew.server.shell import Shell
 from cachew.server.snapshots import SnapshotParts, make_check, make_seeder, make_snapshots
 from cachew.server.startup import closing, jobs, make_directories, make_scrub, opening, shell
 from cachew.server.statewatch import StateWatch
@@ -27,6 +29,7 @@ from cachew.server.upstream import UpstreamParts, make_upstream
 from cachew.server.watchdog import Notifier, Watchdog
 from cachew.server.web import WebParts, limits_of, make_web
 from cachew.snapshots.variants import MIRROR, SNAPSHOT
+from cachew.web.repositoryevents import RepositoryEvents
 from cachew.web.status import Operations
 
 
@@ -105,6 +108,7 @@ def compose(runtime: Runtime) -> Parts:
         clones=store.clones,
         url_of=lambda identity: upstream.remotes.of(identity).address,
     )
+    log_tail, events = LogTail(runtime.environment.log_levels), RepositoryEvents()
     web = make_web(
         runtime,
         upstream=upstream,
@@ -114,6 +118,8 @@ def compose(runtime: Runtime) -> Parts:
         serving=places.serving,
         operations=operations,
         reload=lambda: reload(),
+        log_lines=log_tail.after,
+        events=events.of,
     )
     scrub = make_scrub(runtime, store, mirrors)
     reload = Reload(
@@ -148,13 +154,28 @@ def compose(runtime: Runtime) -> Parts:
         ),
         pool=runtime.pool,
         opening=[
+            log_tail.open,
+            events.open,
             *opening(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots),
             operations.count,
         ],
-        closing=closing(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots, web=web),
+        closing=[
+            *closing(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots, web=web),
+            events.close,
+            log_tail.close,
+        ],
         jobs=[
             *shell(runtime, _namespace(runtime, store, mirrors, snapshots, operations)),
-            *jobs(runtime, store=store, mirrors=mirrors, snapshots=snapshots, web=web, watch=watch, scrub=scrub),
+            *jobs(
+                runtime,
+                store=store,
+                mirrors=mirrors,
+                snapshots=snapshots,
+                web=web,
+                watch=watch,
+                scrub=scrub,
+                operations=operations,
+            ),
         ],
         patience=Patience(runtime.settings.shutdown_readiness_delay, runtime.settings.shutdown_timeout),
         on_failure=runtime.environment.on_failed_start,
@@ -190,7 +211,14 @@ def _follow_level(runtime: Runtime, new: Settings) -> None:
 def _namespace(
     runtime: Runtime, store: StoreParts, mirrors: MirrorParts, snapshots: SnapshotParts, operations: Operations
 ) -> dict[str, Any]:
+    functions = Shell(
+        operations=operations,
+        leases=snapshots.leases,
+        grammar=runtime.grammar,
+        now=runtime.environment.wall_clock,
+    )
     return {
+        **functions.names(),
         "mirrors": mirrors.collection,
         "operations": operations,
         "cache": store.cache,

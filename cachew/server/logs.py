@@ -18,6 +18,7 @@ from twisted.logger import (
 from cachew.plumbing import requestid
 from cachew.plumbing.loglevels import LogLevels
 
+_STALE = "Removing stale pidfile"
 _OWN_KEYS = frozenset({"message", "time", "system", "isError", "why", "format", "printed", "failure"})
 
 
@@ -54,7 +55,7 @@ def drop_notice(form: str, now: Callable[[], float]) -> Callable[[int], str]:
 
 def text_line(event: LogEvent) -> str:
     """Write an event as one line; line breaks in its text can't fake another event."""
-    level = event.get("log_level")
+    level = _level_of(event)
     system = event.get("log_namespace") or "-"
     message = formatEvent(event).replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
     identifier = f" [{of}]" if (of := requestid.current()) else ""
@@ -64,7 +65,7 @@ def text_line(event: LogEvent) -> str:
 
 def json_line(event: LogEvent) -> str:
     """Write an event as a JSON object with its fields."""
-    level = event.get("log_level")
+    level = _level_of(event)
     fields: dict[str, Any] = {
         "time": _time(event),
         "level": level.name if level else None,
@@ -79,6 +80,12 @@ def json_line(event: LogEvent) -> str:
     if traceback := _traceback(event):
         fields["traceback"] = traceback
     return json.dumps(fields) + "\n"
+
+
+def _level_of(event: LogEvent) -> Any:
+    """Return an event's level; ``twistd`` calls it critical that the last server's process id was left behind."""
+    level = event.get("log_level")
+    return LogLevel.warn if level is LogLevel.critical and _STALE in str(event.get("log_text", "")) else level
 
 
 def _time(event: LogEvent) -> str:

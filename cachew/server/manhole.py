@@ -28,6 +28,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from cachew.config.endpoints import reach_of_shell
+from cachew.server.shell import described
 
 _ALGORITHMS = b"server-sig-algs"
 _SIGNATURES = (
@@ -63,15 +64,17 @@ class Help:
     """What ``help`` is in the shell; the built-in one would wait for the server's own terminal, and the server with it.
 
     :param names: what can be looked at.
+    :param functions: what can be asked and done, in lines.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], functions: str = "") -> None:
         self._names = ", ".join(sorted(names))
+        self._functions = functions and f"{functions}\n"
 
     def __repr__(self) -> str:
         return (
-            f"Here are: {self._names}.\nhelp(X) says what X is, dir(X) what it has. "
-            "What a coroutine gives is printed when it is there: operations.repositories()"
+            f"{self._functions}Here are: {self._names}.\nhelp(X) says what X is, dir(X) what it has. "
+            "What a coroutine gives is printed when it is there: repositories()"
         )
 
     def __call__(self, *subjects: object) -> "Help | None":
@@ -159,7 +162,7 @@ class Manhole(Service):
         self._reactor, self._listen = reactor, listen
         self._keys = AuthorizedKeys(authorized_keys)
         self._host_key = host_key
-        self._namespace = {**namespace, "help": Help(namespace)}
+        self._namespace = {**namespace, "help": Help(namespace, described(namespace))}
         self._opening: Deferred[None] | None = None
         self._port: IListeningPort | None = None
 

@@ -44,6 +44,7 @@ class SnapshotParts:
     :param bundles: the bundles that bring a snapshot up to date.
     :param bundle_store: the bundle lists.
     :param withdraw: removes what was made of an instance that has ended.
+    :param leases: who works on what.
     :param follow: has them follow other settings.
     """
 
@@ -53,6 +54,7 @@ class SnapshotParts:
     productions: Productions
     scheduler: Scheduler
     withdraw: Callable[[Instance], Coroutine[Any, Any, None]]
+    leases: Leases
     follow: Callable[[Settings], None]
 
 
@@ -111,7 +113,8 @@ def make_snapshots(
         clock=runtime.wall,
     )
     upkeep = _upkeep(runtime, mirrors, archives, bundle_store)
-    shared = _shared_work(runtime, store, mirrors, upkeep)
+    leases = _leases(runtime, store)
+    shared = _shared_work(runtime, store, mirrors, upkeep, leases)
     scheduler = _scheduler(runtime, mirrors, shared, estimates)
     withdrawal = Withdrawal(cache=store.cache, bundles=bundle_store, productions=productions)
 
@@ -130,6 +133,7 @@ def make_snapshots(
         productions=productions,
         scheduler=scheduler,
         withdraw=withdraw,
+        leases=leases,
         follow=follow,
     )
 
@@ -196,15 +200,21 @@ def _upkeep(runtime: Runtime, mirrors: MirrorParts, archives: Snapshots, bundle_
     )
 
 
-def _shared_work(runtime: Runtime, store: StoreParts, mirrors: MirrorParts, upkeep: Upkeep) -> SharedWork:
+def _leases(runtime: Runtime, store: StoreParts) -> Leases:
+    return Leases(
+        records=store.records,
+        holder=_replica(runtime.state),
+        clock=runtime.reactor,
+        duration=runtime.settings.git.replica_timeout,
+        unique=lambda: uuid.uuid4().hex,
+    )
+
+
+def _shared_work(
+    runtime: Runtime, store: StoreParts, mirrors: MirrorParts, upkeep: Upkeep, leases: Leases
+) -> SharedWork:
     return SharedWork(
-        leases=Leases(
-            records=store.records,
-            holder=_replica(runtime.state),
-            clock=runtime.reactor,
-            duration=runtime.settings.git.replica_timeout,
-            unique=lambda: uuid.uuid4().hex,
-        ),
+        leases=leases,
         progress=store.progress,
         work=upkeep.perform,
         own=frozenset({"repack"}),

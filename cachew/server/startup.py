@@ -4,7 +4,7 @@ The mirrors are found last, because with them the server is ready. At the end wh
 work, then what it stood on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,13 @@ from cachew.server.cache import StoreParts, make_bucket_checks
 from cachew.server.lifecycle import Step
 from cachew.server.manhole import Manhole
 from cachew.server.mirrors import MirrorParts
+from cachew.server.prefetch import Prefetch
 from cachew.server.runtime import Runtime
 from cachew.server.snapshots import SnapshotParts
 from cachew.server.statewatch import DIRECTORIES, StateWatch
 from cachew.server.upstream import UpstreamParts
 from cachew.server.web import WebParts
+from cachew.web.status import Operations
 
 _DASHBOARD_STEP = 10.0
 _SWEEP_INTERVAL = 300.0
@@ -75,6 +77,7 @@ def jobs(
     web: WebParts,
     watch: StateWatch,
     scrub: Scrub,
+    operations: Operations,
 ) -> Sequence[IService]:
     """Return what runs while the server is ready."""
     clock = runtime.reactor
@@ -85,6 +88,7 @@ def jobs(
         Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=web.dashboard.sample, clock=clock),
         Periodic(name="tidying", interval=_TIDY_INTERVAL, work=mirrors.tidying.tidy, clock=clock, now=True),
         Periodic(name="scrub", interval=scrub.turn_interval, work=scrub.turn, clock=clock),
+        *_prefetch(runtime, mirrors, operations),
         Periodic(name="cache probe", interval=_PROBE_INTERVAL, work=store.cache.probe, clock=clock),
         Periodic(
             name="condition check",
@@ -97,6 +101,16 @@ def jobs(
         Periodic(name="clone counts", interval=_COUNT_INTERVAL, work=store.clones.flush, clock=clock),
         Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=store.cache.sweep, clock=clock),
     ]
+
+
+def _prefetch(runtime: Runtime, mirrors: MirrorParts, operations: Operations) -> Iterator[IService]:
+    for group in runtime.settings.prefetch:
+        prefetch = Prefetch(
+            repositories=[runtime.grammar.from_decoded(name) for name in group.repositories],
+            bring=lambda identity: operations.act(identity, "fetch"),
+            used=mirrors.tidying.used,
+        )
+        yield Periodic(name="prefetch", interval=group.interval, work=prefetch.turn, clock=runtime.reactor, now=True)
 
 
 def make_scrub(runtime: Runtime, store: StoreParts, mirrors: MirrorParts) -> Scrub:

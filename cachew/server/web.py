@@ -1,7 +1,7 @@
 """The routes, and who is let in to them."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,8 @@ from cachew.web.lfsleave import LfsLeave
 from cachew.web.objects import ObjectRoutes
 from cachew.web.packs import CloneCount, Packs
 from cachew.web.passthrough import PassThrough
+from cachew.web.repositoryevents import Happening
+from cachew.web.repositorypage import RepositoryPage
 from cachew.web.snapshots import SnapshotRoutes
 from cachew.web.status import Operations
 from cachew.web.uploadpack import UploadPack
@@ -92,12 +94,16 @@ def make_web(
     serving: Slots,
     operations: Operations,
     reload: Callable[[], Awaitable[Reloaded]],
+    log_lines: Callable[[int], tuple[Sequence[str], int]],
+    events: Callable[[str], Sequence[Happening]],
 ) -> WebParts:
     """Make the routes.
 
     :param serving: places for git processes that serve clients.
     :param operations: what those see and do who look after the server.
     :param reload: reads the config again and follows it.
+    :param log_lines: returns the last lines of the log.
+    :param events: returns what happened to a repository lately.
     """
     policy = _policy(runtime)
     token = TokenFile(runtime.settings.admin.token_file, runtime.state)
@@ -123,8 +129,16 @@ def make_web(
                 levels=runtime.environment.log_levels,
                 grammar=runtime.grammar,
                 reload=reload,
+                log_lines=log_lines,
             ),
             dashboard,
+            RepositoryPage(
+                access=access,
+                operations=operations,
+                events=events,
+                render=dashboard.render,
+                grammar=runtime.grammar,
+            ),
             webhooks,
             _client_routes(runtime, policy),
             ObjectRoutes(cache=store.cache, limit=runtime.settings.limits.max_object or None),

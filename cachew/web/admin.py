@@ -1,7 +1,7 @@
 """Health, metrics, the log level, and what there is to see and do about repositories, as plain HTTP and JSON."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 
 from klein import Klein
@@ -28,6 +28,7 @@ class AdminRoutes:
     :param metrics: what ``/metrics`` shows.
     :param levels: the level that ``/admin/log/level`` shows and sets.
     :param reload: reads the config again and follows it.
+    :param log_lines: returns the log's last lines after the one with a number, and the number of the last.
     :param grammar: how repositories are named.
     """
 
@@ -41,9 +42,10 @@ class AdminRoutes:
         metrics: Metrics,
         levels: LogLevels,
         reload: Callable[[], Awaitable[Reloaded]],
+        log_lines: Callable[[int], tuple[Sequence[str], int]] = lambda after: ((), 0),
         grammar: Grammar = CASE_MATTERS,
     ) -> None:
-        self._reload = reload
+        self._reload, self._log_lines = reload, log_lines
         self._grammar = grammar
         self._access = access
         self._operations = operations
@@ -56,6 +58,7 @@ class AdminRoutes:
         app.route("/_readiness")(self.readiness)
         app.route("/metrics")(self.metrics)
         app.route("/admin/log/level")(self.log_level)
+        app.route("/admin/log")(self.log_tail)
         app.route("/admin/reload")(self.reload)
         app.route("/admin/overview")(self.overview)
         app.route("/admin/repositories")(self.repositories)
@@ -99,6 +102,14 @@ class AdminRoutes:
             self.log.warn("the log level is now {new_level}", new_level=self._levels.level)
         return _text(request, self._levels.level.upper())
 
+    async def log_tail(self, request: StreamingRequest) -> bytes:
+        """Show the last lines of the log; ``after`` is the number of the last one that is known."""
+        allow_methods(request, "GET")
+        self._access.require(request)
+        after = query_field(request, "after")
+        lines, last = self._log_lines(int(after) if after.isascii() and after.isdigit() and len(after) < 20 else 0)
+        return json_body(request, {"lines": list(lines), "last": last})
+
     async def reload(self, request: StreamingRequest) -> bytes:
         """Read the config again; 422 with all that is wrong with it when there is a mistake, and nothing changes."""
         allow_methods(request, "POST")
@@ -115,14 +126,16 @@ class AdminRoutes:
         return json_body(request, asdict(await self._operations.overview()))
 
     async def repositories(self, request: StreamingRequest) -> bytes:
-        """Show every repository."""
+        """Show every repository, or the one that is named."""
         allow_methods(request, "GET")
         self._access.require(request)
+        if name := query_field(request, "name"):
+            return json_body(request, asdict(await self._operations.repository(self._grammar.from_decoded(name))))
         found = await self._operations.repositories()
         return json_body(request, {"repositories": [asdict(repository) for repository in found]})
 
     async def act(self, request: StreamingRequest, rest: str) -> bytes:
-        """Begin a fetch, snapshot or repack of a repository, or forget it."""
+        """Begin a fetch, snapshot, repack or scrub of a repository, or forget it."""
         allow_methods(request, "POST")
         self._access.require(request)
         path, _, action = rest.rpartition("/")

@@ -132,6 +132,8 @@ class App(Resource):
             group.mount(klein)
         klein.handle_errors(Exception)(cast("Any", self._failed))
         self._klein = klein.resource()
+        self.paths = frozenset(rule.rule for rule in klein.url_map.iter_rules())
+        """The paths of all routes, as Klein has them."""
         self._known = _first_segments(klein)
         metrics.begin_routes([*(name or "root" for name in self._known), "other", *(f"git {kind}" for kind in _GIT)])
 

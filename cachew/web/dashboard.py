@@ -85,7 +85,7 @@ class DashboardRoutes:
         """Tell whoever opens the server's address what this is and where to go."""
         allow_methods(request, "GET")
         if "text/html" in header(request, "Accept"):
-            return self._render(request, "entrance.html", None)
+            return self.render(request, "entrance.html", None)
         request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
         return _ENTRANCE
 
@@ -97,7 +97,7 @@ class DashboardRoutes:
         except Unauthorized:
             request.redirect(b"/admin/login")
             return b""
-        return self._render(request, "dashboard.html", session, ages=True, **await self._facts())
+        return self.render(request, "dashboard.html", session, ages=True, **await self._facts())
 
     async def live(self, request: StreamingRequest) -> bytes:
         """Return the part of the page that changes, unless the browser shows it already.
@@ -107,7 +107,7 @@ class DashboardRoutes:
         """
         allow_methods(request, "GET")
         session = self._access.require(request)
-        part = self._render(request, "live.html", session, ages=False, **await self._facts())
+        part = self.render(request, "live.html", session, ages=False, **await self._facts())
         request.setHeader(b"Vary", b"Accept-Encoding")
         if parse_accept_header(header(request, "Accept-Encoding"))["gzip"]:
             request.setHeader(b"Content-Encoding", b"gzip")
@@ -129,7 +129,7 @@ class DashboardRoutes:
             return self._logged_in(
                 request, self._access.redeem(code), "That link was used already, or is older than an hour."
             )
-        return self._render(request, "login.html", None, message="")
+        return self.render(request, "login.html", None, message="")
 
     async def logout(self, request: StreamingRequest) -> bytes:
         """Log a browser out."""
@@ -141,12 +141,13 @@ class DashboardRoutes:
 
     def _logged_in(self, request: StreamingRequest, good: bool, complaint: str) -> bytes:
         if not good:
-            return self._render(request, "login.html", None, message=complaint)
+            return self.render(request, "login.html", None, message=complaint)
         self._access.open_session(request)
         # Not a redirect: a browser that came from elsewhere would follow it without the new cookie.
-        return self._render(request, "welcome.html", None)
+        return self.render(request, "welcome.html", None)
 
-    def _render(self, request: StreamingRequest, template: str, session: Session | None, **facts: Any) -> bytes:
+    def render(self, request: StreamingRequest, template: str, session: Session | None, **facts: Any) -> bytes:
+        """Render a page, whose own script and style are all that may run."""
         nonce = self._nonce()
         policy = (
             f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "

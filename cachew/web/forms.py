@@ -33,6 +33,16 @@ async def form_field(request: StreamingRequest, name: str, *, limit: int = 4096)
     return _field(await request.read_body(limit), name)
 
 
+async def form_fields(request: StreamingRequest, *names: str, limit: int = 4096) -> dict[str, str]:
+    """Return fields of an urlencoded body, empty where they are not there.
+
+    :param limit: the largest body, in bytes.
+    :raise TooLarge: when the body is larger.
+    """
+    body = await request.read_body(limit)
+    return {name: _field(body, name) for name in names}
+
+
 async def said(request: StreamingRequest, name: str, *, limit: int = 4096) -> str:
     """Return what a body says of one thing, whether as plain text, as JSON or as a form, empty when it says nothing.
 

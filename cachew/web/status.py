@@ -35,7 +35,7 @@ _MOST_NAMED = 20
 """Refs of a repository that are named one by one."""
 _PATIENCE = 1.0
 
-ACTIONS = ("fetch", "snapshot", "repack", "forget")
+ACTIONS = ("fetch", "snapshot", "repack", "scrub", "forget")
 """What can be asked for a repository."""
 
 
@@ -230,7 +230,7 @@ class Operations:
         counted: Counter[str] = Counter()
         for family in self._metrics.served.collect():
             for sample in family.samples:
-                if sample.name.endswith("_total"):
+                if sample.name.endswith("_total") and sample.value:
                     counted[sample.labels["source"]] += int(sample.value)
         return dict(counted)
 
@@ -285,6 +285,16 @@ class Operations:
         )
         return statuses
 
+    async def repository(self, identity: Identity) -> RepositoryStatus:
+        """Return one repository.
+
+        :raise NotFound: when it is not mirrored, nor about to be.
+        """
+        mirror = self._mirrors.find(identity)
+        if mirror is None:
+            raise NotFound(f"{identity.name} is not mirrored")
+        return await self._status(mirror)
+
     def _last_checked(self, mirror: Mirror) -> float | None:
         """Return when the upstream last said what its refs are: of what is known, the latest."""
         identity = mirror.identity
@@ -329,9 +339,16 @@ class Operations:
     async def act(self, identity: Identity, action: str) -> None:
         """Begin an action on a repository; its end is not waited for.
 
+        A fetch of one that is not mirrored mirrors it, so that it is there before anybody asks.
+
         :raise NotFound: when no such repository is mirrored.
+        :raise UnknownPath: when its host isn't admitted.
         """
         mirror = self._mirrors.find(identity)
+        if action == "fetch" and (mirror is None or not mirror.ready):
+            self._mirrors.try_again(identity)
+            self._mirrors.want(identity)
+            return
         there = mirror is not None and (mirror.ready or action == "forget")
         if mirror is None or not there:
             raise NotFound(f"{identity.name} is not mirrored")
@@ -339,6 +356,7 @@ class Operations:
             "fetch": lambda: self._fetch(identity),
             "snapshot": lambda: self._make(identity, Variant()),
             "repack": mirror.maintenance.repack,
+            "scrub": lambda: self._mirrors.examine(identity),
             "forget": lambda: self._forget(identity),
         }
         self._background.start(actions[action](), f"{action} of {identity.name}")

@@ -1,5 +1,6 @@
 """The command as its user meets it: a process, its output, its exit status."""
 
+import json
 import os
 import socketserver
 import subprocess
@@ -325,3 +326,37 @@ def test_a_host_that_the_server_does_not_serve(cachew: Shell, server: CachewServ
     server.absent = b"host git.example is not among the configured upstreams\n"
     said = told(cachew("git", "restore", "https://git.example/org/repo", "copy", status=1))
     assert "does not serve git.example. `git clone https://git.example/org/repo` goes there without it." in said
+
+
+def test_every_command_takes_json_and_quiet(cachew: Shell) -> None:
+    """Results are JSON where that is asked for, before the command or after it; --quiet tells nothing else."""
+    cachew("put", "ns", "key", stdin=b"content")
+    assert json.loads(cachew("stat", "ns", "key", "--json").stdout)["Content-Length"] == "7"
+    assert set(json.loads(cachew("--json", "put", "ns", "key", stdin=b"content").stdout)) == {"namespace", "key"}
+    assert cachew("get", "ns", "key", "--quiet").stderr == b""
+    code = """
+import click
+from cachew.cli.main import cachew
+def leaves(command):
+    inner = getattr(command, "commands", None)
+    return [command] if inner is None else [leaf for one in inner.values() for leaf in leaves(one)]
+kept = [one for one in leaves(cachew) if not one.context_settings.get("ignore_unknown_options")]
+print(*(one.name for one in kept if not {"json", "quiet"} <= {param.name for param in one.params}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=cachew.environment, capture_output=True, check=True)
+    assert done.stdout == b"\n"
+
+
+def test_completion_and_version(cachew: Shell) -> None:
+    """The shell's completion knows the commands, and the version is told."""
+    cachew.environment |= {"_CACHEW_COMPLETE": "bash_source"}
+    assert b"_CACHEW_COMPLETE=bash_complete" in cachew().stdout
+    del cachew.environment["_CACHEW_COMPLETE"]
+    assert cachew("--version").stdout.startswith(b"cachew ")
+
+
+def test_help_is_not_cut(cachew: Shell) -> None:
+    """Every command's line in a help is a whole sentence."""
+    for words in ((), ("git",), ("admin",)):
+        text = cachew(*words, "--help").stdout.decode()
+        assert "..." not in text.split("Commands:")[-1].split("Repositories:")[-1], words

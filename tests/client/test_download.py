@@ -1,11 +1,14 @@
 """Downloads: ranges pinned to one tag, resumed, started over, checked."""
 
 import os
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from cachew.client.download import StreamedDownload, is_number
 from cachew.client.errors import DownloadCorrupt, NotCached, ObjectChanged, ServerRefused, ServerUnreachable
+from cachew.client.http import refusal
 from cachew.client.ranges import RangedDownload
 from tests.fakes.cachew_server import Stored
 from tests.fakes.client_parts import Parts
@@ -140,6 +143,25 @@ def test_words_refusals(parts: Parts) -> None:
     with pytest.raises(ServerRefused) as caught:
         fetch(parts)
     assert "--authorization" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "advice"),
+    [
+        (403, "the namespace git is cachew's own", "Choose another namespace."),
+        (
+            502,
+            "answered 401 and this server has no credential for it; see [[credentials]] in its config",
+            "Whoever runs",
+        ),
+        (502, "did not answer", "Try again in a moment."),
+        (403, "a rule of this server forbids this", "Give credentials"),
+    ],
+)
+def test_advice_fits_the_refusal(status: int, words: str, advice: str) -> None:
+    """What can be done depends on why, not on the status alone."""
+    answer = cast(Any, SimpleNamespace(status=status, reason="", read=lambda size: words.encode(), headers={}))
+    assert refusal(answer, "http://h/x").advice.startswith(advice)
 
 
 def test_words_an_unreachable_server(parts: Parts) -> None:

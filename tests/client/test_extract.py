@@ -116,6 +116,14 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path, reason: str) -> None:
     assert failed.advice == "Free some space and run the command again."
 
 
+def test_a_disk_that_is_full_within_a_file_is_told_so(tmp_path: Path) -> None:
+    """tar says only how much of the file it could write; that is a full disk too."""
+    script = 'cat >/dev/null; echo "tar: a: Wrote only 512 of 10240 bytes" >&2; exit 2'
+    failed = failure_of(stand_in(tmp_path / "tar", script), [tar([member("a", b"x")])], tmp_path / "out")
+    assert str(failed) == "the files do not fit: No space left on device"
+    assert failed.advice == "Free some space and run the command again."
+
+
 def test_a_full_disk_ends_the_download(tmp_path: Path) -> None:
     """What does not fit is not downloaded to its end, though tar would go on with the next file."""
     os.mkfifo(tmp_path / "said")

@@ -78,17 +78,16 @@ def test_the_environment_sets_keys_of_hosts_that_are_known() -> None:
 
 def test_mistakes_name_the_variable_and_what_is_allowed() -> None:
     """What is wrong in the environment is told with the variable, in place of the file, and the key."""
-    assert complaints(
+    *of_environment, of_file = complaints(
         "colour = 1", CACHEW_GIT_MAX_FETCHES="many", CACHEW_LOG_LEVEL="loud", CACHEW_CACHE="[x", CACHEW_LISTEN=""
-    ) == [
+    )
+    assert of_environment == [
         "CACHEW_CACHE: cache: is not TOML: Invalid value (at line 1, column 10)",
         "CACHEW_LISTEN: listen[0]: must not be empty",
         "CACHEW_LOG_LEVEL: log-level: must be 'debug', 'info', 'warn', 'error' or 'critical'",
         "CACHEW_GIT_MAX_FETCHES: git.max-fetches: must be a whole number, without quotes",
-        "cachew.toml: colour: unknown key; allowed here: access, admin, cache, credentials, git, hsts, limits, listen, "
-        "log-format, log-level, manhole, pack-cache, proxy, shutdown-readiness-delay, shutdown-timeout, "
-        "stall-report, state, upstreams, webhook",
     ]
+    assert of_file.startswith("cachew.toml: colour: unknown key; allowed here: access, admin, cache, ")
 
 
 def test_other_variables_are_left_alone() -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from io import StringIO
 
 import pytest
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from cachew.plumbing.loglevels import LogLevels
@@ -93,3 +93,11 @@ def test_what_twisted_says_about_its_own_plumbing_is_for_debugging(level: str) -
     assert file.getvalue().count("\n") == (2 if level == "debug" else 0)
     Logger("twisted.web.client", observer=write).error("it broke")
     assert "it broke" in file.getvalue()
+
+
+def test_a_process_id_that_was_left_behind_is_not_critical() -> None:
+    """``twistd`` removes it and goes on, so it is no more than a warning."""
+    file = StringIO()
+    event = {"log_level": LogLevel.critical, "log_text": "Removing stale pidfile x.pid", "log_format": "{log_text}"}
+    observer(file=file, form="text", levels=LogLevels())(event | {"log_namespace": "log_legacy", "log_time": 0.0})
+    assert " warn " in file.getvalue() and "critical" not in file.getvalue()

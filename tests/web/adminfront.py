@@ -20,6 +20,8 @@ from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
 from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
 from cachew.web.forgeevents import Places
+from cachew.web.repositoryevents import Happening
+from cachew.web.repositorypage import RepositoryPage
 from cachew.web.status import CacheStatus, Overview, RepositoryStatus, WorkStatus
 from cachew.web.webhook import WebhookRoutes
 
@@ -66,6 +68,12 @@ class FakeOperations:
 
     def served(self) -> dict[str, int]:
         return self.counts
+
+    async def repository(self, identity: Identity) -> RepositoryStatus:
+        found = next((one for one in self.known if one.name == identity.name), None)
+        if found is None:
+            raise NotFound(f"{identity.name} is not mirrored")
+        return found
 
     async def overview(self) -> Overview:
         return Overview(
@@ -148,8 +156,15 @@ class AdminFront:
         webhooks = WebhookRoutes(
             operations=operations, secrets=secrets or {}, places=Places(PLACES), in_thread=self._in_thread
         )
+        self.events: dict[str, list[Happening]] = {}
+        page = RepositoryPage(
+            access=self.access,
+            operations=operations,
+            events=lambda name: self.events.get(name, []),
+            render=self.dashboard.render,
+        )
         self.app = App(
-            routes=[admin, self.dashboard, webhooks],
+            routes=[admin, self.dashboard, page, webhooks],
             git=lambda request: b"",
             metrics=self.metrics,
             clock=self.clock,

@@ -78,9 +78,10 @@ class AdminAccess:
         """Let browsers address this server by these names from now on, beside localhost and addresses."""
         self._host_names = {name.lower() for name in host_names} | _LOCAL_NAMES
 
-    def require(self, request: StreamingRequest) -> Session | None:
+    def require(self, request: StreamingRequest, *, csrf: str = "") -> Session | None:
         """Let a request pass that may administer.
 
+        :param csrf: the token that a form has brought; a script sends it as a header.
         :return: the browser's session, if it is one.
         :raise Unauthorized: when it has neither token nor session nor trust.
         :raise Forbidden: when a browser was led here by another site.
@@ -95,7 +96,7 @@ class AdminAccess:
             raise Unauthorized("this needs the admin token: Authorization: Bearer TOKEN")
         self.check_own_site(request)
         if session is not None and request.method not in _SAFE_METHODS:
-            given = header(request, "X-CSRF-Token")
+            given = csrf or header(request, "X-CSRF-Token")
             if not compare_digest(given.encode(), session.csrf.encode()):
                 raise Forbidden("the page is out of date, load it again")
         return session

@@ -1,0 +1,93 @@
+"""One repository's page: what is known of it, what happened to it lately, and what can be done; no script is needed."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from klein import Klein
+from twisted.logger import Logger
+
+from cachew.http.requests import StreamingRequest
+from cachew.mirrors.identity import CASE_MATTERS, Grammar
+from cachew.plumbing.errors import BadRequest, NotFound, Unauthorized
+from cachew.web.access.login import AdminAccess, Session
+from cachew.web.app import allow_methods
+from cachew.web.forms import form_fields, query_field
+from cachew.web.repositoryevents import Happening
+from cachew.web.status import ACTIONS, Operations
+
+Render = Callable[..., bytes]
+"""Renders a template for a request and its session; see :class:`cachew.web.dashboard.DashboardRoutes`."""
+
+
+class RepositoryPage:
+    """The page below ``/admin/repository``.
+
+    :param access: who may see it.
+    :param operations: the server.
+    :param events: returns what happened to a repository lately, the last first.
+    :param render: renders a template.
+    :param grammar: how repositories are named.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        access: AdminAccess,
+        operations: Operations,
+        events: Callable[[str], Sequence[Happening]],
+        render: Render,
+        grammar: Grammar = CASE_MATTERS,
+    ) -> None:
+        self._access = access
+        self._operations = operations
+        self._events = events
+        self._render = render
+        self._grammar = grammar
+
+    def mount(self, app: Klein) -> None:
+        """Register the route."""
+        app.route("/admin/repository")(self.page)
+
+    async def page(self, request: StreamingRequest) -> bytes:
+        """Show a repository; a form that is posted begins an action, and shows it again."""
+        allow_methods(request, "GET", "POST")
+        if request.method == b"POST":
+            return await self._act(request)
+        try:
+            session = self._access.require(request)
+        except Unauthorized:
+            request.redirect(b"/admin/login")
+            return b""
+        return await self._shown(request, session, query_field(request, "name"), "")
+
+    async def _act(self, request: StreamingRequest) -> bytes:
+        fields = await form_fields(request, "name", "action", "csrf", "sure")
+        session = self._access.require(request, csrf=fields["csrf"])
+        name, action = fields["name"], fields["action"]
+        if action not in ACTIONS:
+            raise NotFound(f"no such action; there are {', '.join(ACTIONS)}")
+        if action == "forget" and not fields["sure"]:
+            raise BadRequest("forget removes all that is kept of a repository; say that you are sure")
+        identity = self._grammar.from_decoded(name)
+        await self._operations.act(identity, action)
+        self.log.info("{action} of {repository} asked for", action=action, repository=identity.name)
+        return await self._shown(request, session, name, f"{action} has begun")
+
+    async def _shown(self, request: StreamingRequest, session: Session | None, name: str, notice: str) -> bytes:
+        if not name:
+            raise BadRequest("name which repository: ?name=host/path")
+        identity = self._grammar.from_decoded(name)
+        status: Any = await self._operations.repository(identity)
+        overview = await self._operations.overview()
+        return self._render(
+            request,
+            "repository.html",
+            session,
+            one=status,
+            now=overview.now,
+            events=self._events(identity.name),
+            work=[work for work in overview.work if work.repository == identity.name],
+            notice=notice,
+        )

@@ -1,0 +1,96 @@
+"""What operators install is in order, as far as the programs that read it are here."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cachew.config.load import load
+
+ROOT = Path(__file__).parents[1]
+CONTRIB = ROOT / "contrib"
+
+
+def run(*argv: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(word) for word in argv], text=True, capture_output=True, check=False)
+
+
+def test_the_unit_is_valid_and_leaves_little_open(tmp_path: Path) -> None:
+    """systemd takes the unit as it is, and finds an exposure of no more than 2.5 of 10."""
+    unit = (CONTRIB / "systemd" / "cachew.service").read_text()
+    assert "twistd --nodaemon --pidfile= cachew --config /etc/cachew/cachew.toml" in unit
+    for program in ("/bin/kill", "/opt/cachew/bin/twistd"):
+        assert program in unit
+    here = tmp_path / "cachew.service"
+    here.write_text(unit.replace("/opt/cachew/bin/twistd", "/bin/true"))
+    if shutil.which("systemd-analyze") is None:
+        return
+    verified = run("systemd-analyze", "verify", "--recursive-errors=no", here)
+    assert (verified.returncode, [line for line in verified.stderr.splitlines() if "cachew.service" in line]) == (0, [])
+    exposure = run("systemd-analyze", "security", "--offline=true", here).stdout
+    found = re.search(r"exposure level for cachew.service: ([0-9.]+)", exposure)
+    assert found is not None and float(found[1]) <= 2.5, exposure[-300:]
+
+
+def test_users_and_directories_are_those_of_the_unit() -> None:
+    """The user that sysusers makes owns the directory that the unit's state is in."""
+    assert re.search(r'^u cachew - ".*" /var/lib/cachew$', (CONTRIB / "systemd" / "cachew.sysusers").read_text(), re.M)
+    assert "d /var/lib/cachew 0700 cachew cachew -" in (CONTRIB / "systemd" / "cachew.tmpfiles").read_text()
+    unit = (CONTRIB / "systemd" / "cachew.service").read_text()
+    assert "User=cachew\n" in unit and "StateDirectory=cachew\n" in unit
+
+
+def test_compose_configures_what_there_is_to_configure() -> None:
+    """The replicas' environment is a config without mistakes, with the store as the last tier, behind the proxy."""
+    document: Any = yaml.safe_load((CONTRIB / "docker" / "compose.yaml").read_text())
+    replicas = {name: one for name, one in document["services"].items() if name.startswith("cachew-")}
+    assert len(replicas) == 3
+    proxy = (CONTRIB / "docker" / "nginx-replicas.conf").read_text()
+    for name, replica in replicas.items():
+        environ = {key: re.sub(r"\$\{.*\}", "a-secret", str(value)) for key, value in replica["environment"].items()}
+        settings = load("", environ=environ)
+        assert [tier.backend for tier in settings.cache] == ["disk", "s3"]
+        assert settings.access.proxies and settings.listen == ("tcp:8080",)
+        assert f"server {name}:8080" in proxy
+    assert {volume.split(":")[0] for one in replicas.values() for volume in one["volumes"]} < set(document["volumes"])
+
+
+def test_the_image_starts_what_is_there() -> None:
+    """The image is no root's, has an init, a health check and a volume, and configures by keys that exist."""
+    text = (CONTRIB / "docker" / "Dockerfile").read_text()
+    for needed in ("USER cachew", "/usr/bin/tini", "HEALTHCHECK", "VOLUME /var/lib/cachew", "git-lfs", "twistd"):
+        assert needed in text
+    (line,) = re.findall(r"^ENV (.*)$", text, re.M)
+    settings = load("", environ=dict(word.split("=", 1) for word in line.split()))
+    assert (str(settings.state), settings.listen, settings.log_format) == ("/var/lib/cachew", ("tcp:8080",), "json")
+
+
+def test_proxies_pass_on_what_counts() -> None:
+    """Each example tells the server who the client is and that it came by TLS, limits no body and waits for clones."""
+    for name in ("nginx.conf", "../docker/nginx-replicas.conf"):
+        text = (CONTRIB / "proxies" / name).read_text()
+        for needed in (
+            "X-Forwarded-For", "X-Forwarded-Proto", "X-Request-Id", "client_max_body_size 0", "proxy_buffering off",
+            "proxy_request_buffering off", "proxy_set_header Host $http_host",
+        ):  # fmt: skip
+            assert needed in text, name
+    haproxy = (CONTRIB / "proxies" / "haproxy.cfg").read_text()
+    for needed in ("option forwardfor", "X-Forwarded-Proto https", "X-Request-Id", "GET /_readiness"):
+        assert needed in haproxy
+    assert "reverse_proxy 127.0.0.1:8080" in (CONTRIB / "proxies" / "Caddyfile").read_text()
+
+
+def test_replicas_get_each_repository_by_its_name() -> None:
+    """The proxy's map gives every request for one repository the same name, whatever is asked of it."""
+    text = (CONTRIB / "docker" / "nginx-replicas.conf").read_text()
+    (pattern,) = re.findall(r"~(\^/git/\S+) \$host/\$path", text)
+    expression = re.compile(pattern.replace("(?<", "(?P<"))
+    for path in (
+        "/git/h/o/r.git/info/refs", "/git/h/o/r/git-upload-pack", "/git/h/o/r/snapshot.tar.zst",
+        "/git/h/o/r.git/info/lfs/objects/batch", "/git/h/o/r/bundle-list", "/git/h/o/r/ensure-refs",
+    ):  # fmt: skip
+        found = expression.match(path)
+        assert found is not None and (found["host"], found["path"]) == ("h", "o/r"), path
