@@ -392,6 +392,12 @@ class Settings(Section):
         ("tcp:8080:interface=127.0.0.1",),
         "Twisted endpoints, or tls:PORT:certificate=FILE:key=FILE, whose files are read anew when they change.",
     )
+    public_url: BaseUrl | None = key(
+        None,
+        "Where clients find this server, when a proxy is in front: what bundle lists, login links and install scripts "
+        "name; by default what a request's Host says.",
+        example='"https://cachew.example/"',
+    )
     hsts: DurationOrZero = key("0s", "For how long browsers shall come back over HTTPS only; 0s: they are not told.")
     log_level: Literal["debug", "info", "warn", "error", "critical"] = key("info", "The least level that is logged.")
     log_format: Literal["text", "json"] = key("text", "One line of text or one JSON object per event.")

@@ -97,6 +97,8 @@ class StreamingRequest(server.Request):
     outcome: Outcome
     prepath: list[bytes]
     postpath: list[bytes]
+    own_url = ""
+    """Where clients find this server, without a slash at the end; empty where only the request tells."""
 
     @property
     def remote_address(self) -> str:

@@ -180,6 +180,7 @@ def compose(runtime: Runtime) -> Parts:
         patience=Patience(runtime.settings.shutdown_readiness_delay, runtime.settings.shutdown_timeout),
         on_failure=runtime.environment.on_failed_start,
         reload=reload,
+        public_url=runtime.settings.public_url,
         watchdog=Watchdog(
             clock=runtime.reactor,
             notify=Notifier(runtime.environment.notify_socket),

@@ -54,6 +54,7 @@ class Server(MultiService):
     :param closing: what is closed at the end, in this order.
     :param jobs: services that run while it is ready.
     :param patience: how it goes.
+    :param public_url: where clients find it, None for where it listens.
     :param reload: reads the config again and follows it; nothing where there is none.
     :param login_path: makes the path that logs one browser in to the dashboard, once.
     :param watchdog: tells outside how the server is.
@@ -75,6 +76,7 @@ class Server(MultiService):
         patience: Patience,
         login_path: Callable[[], str],
         reload: Step | None = None,
+        public_url: str | None = None,
         watchdog: Watchdog,
         on_failure: Callable[[], object] = lambda: None,
     ) -> None:
@@ -87,7 +89,7 @@ class Server(MultiService):
         self._closing = closing
         self._jobs = jobs
         self._patience = patience
-        self._reload = reload
+        self._reload, self._public_url = reload, public_url
         self._watchdog = watchdog
         self._login_path, self._on_failure = login_path, on_failure
         self._ports: list[IListeningPort] = []
@@ -142,7 +144,8 @@ class Server(MultiService):
             if hasattr(address, "port"):
                 scheme = "https" if endpoint.startswith(("ssl:", "tls:")) else "http"
                 where = in_words(address) if address.host not in _EVERYWHERE else f"localhost:{address.port}"
-                url = f"{scheme}://{where}{self._login_path()}"
+                base = (self._public_url or f"{scheme}://{where}").rstrip("/")
+                url = f"{base}{self._login_path()}"
                 self.log.info("dashboard (this link logs one browser in, once, within an hour): {url}", url=url)
                 return
 

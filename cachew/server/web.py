@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from treq.client import HTTPClient
 from twisted.web.client import Agent, HTTPConnectionPool
@@ -152,11 +153,12 @@ def make_web(
         metrics=runtime.metrics,
         clock=runtime.reactor,
         version=runtime.environment.version,
+        own_url=runtime.settings.public_url or "",
     )
 
     def follow(new: Settings) -> None:
         policy.replace(rules=new.access.rule, proxies=new.access.proxies, trust_loopback=new.access.trust_loopback)
-        access.answer_to(new.admin.host_names)
+        access.answer_to(_own_names(new))
         credentials.replace(_credential_headers(new))
         webhooks.replace(secrets=_webhook_secrets(new), places=_places(new))
 
@@ -204,13 +206,19 @@ def _admin_access(runtime: Runtime, policy: Policy, token: TokenFile) -> AdminAc
     admin = runtime.settings.admin
     return AdminAccess(
         token=token,
-        host_names=admin.host_names,
+        host_names=_own_names(runtime.settings),
         lifetime=admin.session,
         clock=runtime.reactor,
         trusted=policy.trusted,
         is_rules_token=policy.is_token,
         is_https=policy.is_https,
     )
+
+
+def _own_names(settings: Settings) -> list[str]:
+    """Return the names by which browsers may address the server."""
+    public = urlsplit(settings.public_url or "").hostname
+    return [*settings.admin.host_names, *([public] if public else [])]
 
 
 def _external_decision(

@@ -95,6 +95,7 @@ class App(Resource):
     :param metrics: where requests are counted.
     :param clock: for how long requests take.
     :param version: shown in the ``Server`` header.
+    :param own_url: where clients find this server, empty for where each request says.
     :param make_id: makes the id of a request that comes without one.
     """
 
@@ -115,9 +116,11 @@ class App(Resource):
         is_https: Callable[[Any], bool] = lambda request: bool(request.isSecure()),
         hsts: float = 0,
         make_id: Callable[[], str] = lambda: token_hex(8),
+        own_url: str = "",
     ) -> None:
         super().__init__()
         self._make_id = make_id
+        self._own_url = own_url.rstrip("/")
         self._decide = decide
         self._is_https = is_https
         self._hsts = int(hsts)
@@ -173,6 +176,7 @@ class App(Resource):
         identifier = requestid.chosen(_shown_id(request), self._make_id)
         requestid.begin(identifier)
         request.outcome.id = identifier
+        request.own_url = self._own_url
         request.setHeader(requestid.HEADER.encode(), identifier.encode())
         request.setHeader(b"Server", self._server)
         for name, value in _DEFAULT_HEADERS:

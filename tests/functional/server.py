@@ -140,6 +140,10 @@ class Cachew:
         response = await self._http.post(address, data=body, headers=headers)
         return decode(await response.content())
 
+    async def raw(self, method: str, path: str, **kwargs: Any) -> Any:
+        """Ask for something of the server as anybody; returns a treq response."""
+        return await self._http.request(method, f"{self.url}{path}", **kwargs)
+
     async def admin(self, method: str, path: str, **kwargs: Any) -> Any:
         """Ask for something of the server with the admin token; returns a treq response."""
         headers = Headers({"Authorization": [f"Bearer {self.token}"]})

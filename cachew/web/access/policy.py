@@ -205,6 +205,8 @@ def origin_of(request: StreamingRequest, is_https: Callable[[Any], bool]) -> str
 
     :param is_https: whether a request came over HTTPS.
     """
+    if request.own_url:
+        return request.own_url
     host = request.getHeader("host") or ""
     if not _HOST.fullmatch(host):
         return ""
