@@ -82,6 +82,7 @@ def test_the_command_line_is_installed(installed: Path) -> None:
     result = run(installed / "bin/cachew", "--help", cwd=installed)
     assert result.returncode == 0, result.stderr
     assert "restore" in result.stdout
+    assert "git clone cachew::" in run(installed / "bin/git-remote-cachew", cwd=installed).stderr
 
 
 def test_it_is_installed_under_a_name_of_its_own(installed: Path) -> None:

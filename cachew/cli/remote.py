@@ -8,7 +8,7 @@ import os
 import sys
 
 from cachew.client.gitdir import GitDirectory
-from cachew.client.helperoptions import HelperOptions, begins_fetch, only_lists, sub_command
+from cachew.client.helperoptions import HelperOptions, begins_fetch, begins_push, only_lists, sub_command
 from cachew.client.relay import HelperEnded, Relay, Stopped
 
 TYPE_CHECKING = False  # what typing says, which takes as long to import as everything else
@@ -57,8 +57,9 @@ def _pass_on(relay: Relay, directory: "GitDirectory | None", name: str, url: str
     options = HelperOptions()
     while (line := relay.next_line()) is not None:
         options.note(line)
-        if begins_fetch(line):
-            return _nothing if directory is None else _prepare(directory, options, name, url)
+        if begins_fetch(line) or begins_push(line):
+            seeds = begins_fetch(line) and options.snapshot_filter is not None
+            return _nothing if directory is None else _prepare(directory, options, name, url, seeds=seeds)
         relay.pass_on()
     return _nothing
 
@@ -67,13 +68,14 @@ def _nothing() -> None:
     pass
 
 
-def _prepare(directory: GitDirectory, options: HelperOptions, name: str, url: str) -> "Callable[[], None]":
+def _prepare(
+    directory: GitDirectory, options: HelperOptions, name: str, url: str, *, seeds: bool
+) -> "Callable[[], None]":
     command = _git_command()
     if only_lists(command):
         return _nothing
-    wanted = options.snapshot_filter
-    seeds = wanted is not None and not any(name in os.environ for name in _ELSEWHERE) and directory.is_empty()
-    if not seeds and b"lfsurl" in directory.config().lower():
+    seeds = seeds and not any(one in os.environ for one in _ELSEWHERE) and directory.is_empty()
+    if not seeds and not directory.lacks_lfs_address(os.fsencode(name)):
         return _nothing
     from cachew.cli.remoteseed import Remote, prepare, tidy
 

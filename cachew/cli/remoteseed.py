@@ -24,7 +24,7 @@ from cachew.client.seeding import Seeding
 
 _PIECE = 2 * 1024 * 1024
 _ATTEMPTS = 3
-_CONNECT, _IDLE = 5.0, 20.0
+_CONNECT, _IDLE = 5.0, 10.0
 _TRUE = ("true", "yes", "on", "1", "")
 
 
@@ -58,7 +58,7 @@ def prepare(remote: Remote, options: HelperOptions, *, seeds: bool) -> bool:
 
     :return: whether the repository was seeded.
     """
-    if b"lfsurl" not in remote.directory.config().lower():
+    if remote.directory.lacks_lfs_address(os.fsencode(remote.name)):
         _tell_lfs(remote)
     if not seeds:
         return False

@@ -32,6 +32,11 @@ class GitDirectory:
         """Return the text of its own config."""
         return _content(os.path.join(self.common, b"config"))
 
+    def lacks_lfs_address(self, remote: bytes) -> bool:
+        """Tell whether its config may have a remote without an address for git-lfs; who has time asks git itself."""
+        config = self.config()
+        return b'[remote "%s"]' % remote in config and b"lfsurl" not in config.lower()
+
     def _common(self) -> bytes:
         # A linked worktree's directory names the one that it shares (gitrepository-layout(5)).
         said = _content(os.path.join(self.path, b"commondir")).strip()

@@ -47,6 +47,11 @@ def begins_fetch(line: bytes) -> bool:
     return line == b"stateless-connect git-upload-pack" or line.startswith(b"fetch ")
 
 
+def begins_push(line: bytes) -> bool:
+    """Tell whether a line begins a push."""
+    return line == b"list for-push"
+
+
 def sub_command(words: "list[bytes]") -> bytes:
     """Return which command a git process was started with, empty when that can't be told.
 

@@ -60,7 +60,9 @@ class Relay:
         # Git must see the end of its output when the helper ends.
         os.dup2(2, 1)
         for number in _PASSED_ON:
-            signal.signal(number, self._stop)
+            # What nohup or a shell's background has had ignored stays so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._stop)
         # Git waits for the end of our output, which the process that has started us holds open until we end.
         signal.signal(signal.SIGCHLD, self._child_ended)
         self._child_ended(signal.SIGCHLD, None)

@@ -7,10 +7,14 @@ pack's index comes last, because git knows a pack by it.
 import os
 import re
 import shutil
+from binascii import unhexlify
+from collections.abc import Iterable
 from contextlib import suppress
+from mmap import ACCESS_READ, mmap
 
 from cachew.client.errors import ArchiveBroken, ExtractionFailed, no_space_advice
 from cachew.client.gitdir import GitDirectory
+from cachew.client.packindex import PackIndex
 from cachew.client.tarheader import Entry
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -93,6 +97,19 @@ class SeedFiles:
             except (FileNotFoundError, OSError) as error:
                 raise ArchiveBroken("a pack of the snapshot has no index") from error
 
+    def lacks(self, oids: "Iterable[bytes]") -> "bytes | None":
+        """Return the first object, by its name in hex, that is not among the files; None when all are.
+
+        :raise ArchiveBroken: when a pack's index is none.
+        """
+        wanted = set(oids)
+        size = len(next(iter(wanted), b"")) // 2
+        names = self._names()
+        indexes = [PackIndex(_mapped(self._aside(name)), size=size) for name in names if name.endswith(b".idx")]
+        loose = {name.replace(b"/", b"") for name in names}
+        missing = (oid for oid in wanted if oid not in loose)
+        return next((oid for oid in missing if not any(unhexlify(oid) in index for index in indexes)), None)
+
     def put(self) -> None:
         """Rename all objects to their places, indexes last; what was put is taken back when one can't be.
 
@@ -163,6 +180,11 @@ class SeedFiles:
 
     def _aside(self, name: bytes) -> bytes:
         return os.path.join(self.directory, b"objects", name)
+
+
+def _mapped(path: bytes) -> mmap:
+    with open(path, "rb") as file:
+        return mmap(file.fileno(), 0, access=ACCESS_READ)
 
 
 def _rank(name: bytes) -> int:

@@ -13,7 +13,7 @@ from itertools import takewhile
 from cachew.client import framed
 from cachew.client.connections import Headers
 from cachew.client.download import Downloads, is_number
-from cachew.client.errors import ArchiveBroken, ClientError, NotCached
+from cachew.client.errors import ArchiveBroken, ClientError, NotCached, ObjectChanged
 from cachew.client.gitdir import GitDirectory
 from cachew.client.http import refusal
 from cachew.client.ranges import RangedDownload
@@ -48,6 +48,12 @@ class Seeding:
 
         :raise ClientError: when that fails; the repository is then as it was.
         """
+        try:
+            return self._once(url)
+        except ObjectChanged:
+            return self._once(url)
+
+    def _once(self, url: str) -> dict[bytes, bytes]:
         files = SeedFiles(self._repository)
         try:
             self._receive(self._found(url), files)
@@ -106,6 +112,8 @@ class Seeding:
         refs = bundle_refs(files.content(b"packed-refs"), files.branches())
         if len({len(oid) for oid in refs.values()}) != 1:
             raise ArchiveBroken("it holds no refs")
+        if (missing := files.lacks(refs.values())) is not None:
+            raise ArchiveBroken(f"it has a ref to {missing.decode()}, which is not in it")
         if self._sha256 not in (None, len(next(iter(refs.values()))) == 64):
             raise ClientError("the repository is of another object format")
         return refs

@@ -71,6 +71,17 @@ def test_a_clone_that_is_interrupted(tmp_path: Path, held: Held, number: signal.
     assert not (tmp_path / "new").exists()
 
 
+def test_what_is_ignored_stays_so(tmp_path: Path, held: Held) -> None:
+    """A clone under nohup outlives its terminal, and its seed with it."""
+    clone = started(
+        tmp_path, "-c", "alias.quietly=!trap '' HUP; exec git clone", "quietly", f"cachew::{held.url}", "new"
+    )
+    assert held.reached.wait(30)
+    os.killpg(clone.pid, signal.SIGHUP)
+    held.go_on.set()
+    assert b"without its snapshot" not in clone.communicate()[1]
+
+
 def test_a_fetch_that_is_killed(tmp_path: Path, held: Held) -> None:
     """Even when git itself can say nothing more, its helper goes, and the repository has nothing that it had not."""
     git(tmp_path, "init", "-q", "new")

@@ -101,6 +101,12 @@ DAMAGES: dict[str, Callable[[str, bytes], bytes | None]] = {
     "a branch that is no object's name": lambda name, content: (
         b"ref: refs/heads/x\n" if name.endswith("refs/heads/trunk") else content
     ),
+    "a ref to what is not there": lambda name, content: (
+        content + b"1" * 40 + b" refs/tags/x\n" if name.endswith("packed-refs") else content
+    ),
+    "a branch at what is not there": lambda name, content: (
+        b"1" * 40 + b"\n" if name.endswith("refs/heads/trunk") else content
+    ),
     "no refs": lambda name, content: None if "refs" in name else content,
     "a shallow repository": lambda name, content: content,
 }
@@ -151,12 +157,24 @@ def test_nothing_is_made_for_us(parts: Parts, repository: GitDirectory) -> None:
 
 
 def test_a_change_on_the_server_is_noticed(parts: Parts, repository: GitDirectory, members: Members) -> None:
-    """Parts of two snapshots never come together: every range is pinned to one tag."""
+    """Parts of two snapshots never come together: every range is pinned to one tag, and it is tried once more."""
     body = seekable(tar(members))
-    stored = Stored(body)
+    stored, changes = Stored(body), 1
 
-    def change(_: int) -> None:
-        stored.etag = "another"
+    def change(gets: int) -> None:
+        stored.etag = f"change {min(gets, changes)}"
+
+    stored.after = change
+    parts.server.objects[PATH] = stored
+    seeding(parts, repository).seed(parts.server.url + PATH)
+
+
+def test_what_changes_all_the_time_is_left(parts: Parts, repository: GitDirectory, members: Members) -> None:
+    """A snapshot that is another one for every part is not waited for."""
+    stored = Stored(seekable(tar(members)))
+
+    def change(gets: int) -> None:
+        stored.etag = f"change {gets}"
 
     stored.after = change
     parts.server.objects[PATH] = stored

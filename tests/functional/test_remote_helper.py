@@ -165,6 +165,15 @@ async def test_large_files(upstream: Upstream, start: Start, clones: Clones) -> 
     assert await clones.bundles("second")
     assert (clones.git.home / "second/large.bin").read_bytes() == b"large" * 1000
     await clones.run("-C", "second", "lfs", "pull")
+    # One that was cloned directly, and goes by way of the helper from now on.
+    await clones.run("clone", "-q", "--no-checkout", str(repository.path), "third")
+    await clones.run("-C", "third", "reset", "-q")
+    await clones.run("-C", "third", "config", "remote.origin.url", where)
+    (clones.git.home / "third/other.bin").write_bytes(b"other" * 1000)
+    await clones.run("-C", "third", "add", "other.bin")
+    await clones.run("-C", "third", "commit", "-q", "-m", "another large file")
+    await clones.run("-C", "third", "push", "-q", "origin", "HEAD")
+    assert repository.commit("main") == (await clones.run("-C", "third", "rev-parse", "HEAD")).out
 
 
 @pytest_twisted.ensureDeferred
