@@ -34,6 +34,7 @@ from cachew.config.settings import Settings
 from cachew.plumbing.descriptors import raise_limit
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.loglevels import LogLevels
+from cachew.plumbing.resolver import Resolver
 from cachew.server.environment import Environment
 from cachew.server.listening import server_endpoint
 from cachew.server.logqueue import LogQueue, descriptor_writer
@@ -127,6 +128,7 @@ def makeService(options: Options) -> IService:
     disable_created_metrics()
     # Twisted's timers follow the wall clock; a jump of a day would fire or freeze them all.
     cast(Any, reactor).seconds = time.monotonic
+    cast(Any, reactor).installNameResolver(Resolver(reactor=reactor))
     environment = Environment(
         search_path=os.environ.get("PATH", os.defpath),
         home=os.environ.get("HOME", ""),

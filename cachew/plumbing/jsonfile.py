@@ -3,9 +3,17 @@
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+
+
+def _set_aside(path: Path) -> None:
+    """Make room where somebody has put a directory; what was set aside before goes."""
+    aside = path.with_name(f"{path.name}.damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -27,6 +35,8 @@ def replace_content(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if path.is_dir() and not path.is_symlink():
+            _set_aside(path)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

@@ -5,11 +5,13 @@ appears when it is complete, unless another replica has stored one there meanwhi
 leave and it goes on. What fails leaves no trace.
 """
 
+import os
 import re
 import shutil
 import tempfile
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from itertools import count
@@ -215,6 +217,7 @@ class Productions:
         self._numbers = count(1)
         self._running: dict[str, Production] = {}
         self._work: dict[str, Deferred[None]] = {}
+        self._left: set[Path] = set()
         self._stored: dict[str, OrderedDict[str, float]] = {}
 
     async def start(self) -> None:
@@ -266,6 +269,7 @@ class Productions:
             spool.discard()
         except OSError as error:
             self.log.error("can't remove {path}: {error}", path=str(spool.path), error=str(error))
+            self._left.add(spool.path)
         finally:
             production.end(failure)
 
@@ -320,7 +324,7 @@ class Productions:
     async def _make_of(self, mirror: Mirror | None, order: Order, production: Production, spool: Spool) -> bool:
         sound = await mirror.prove() if mirror is not None else None
         directory = await made_in_thread(
-            self._threads, lambda: _make_directory(self._scratch), give_up=_remove_directory
+            self._threads, lambda: _make_directory(self._scratch, self._left), give_up=_remove_directory
         )
         try:
             return await self._make(order, production, spool, directory, sound or _nothing)
@@ -329,7 +333,11 @@ class Productions:
                 mirror.suspect()
             raise
         finally:
-            await self._threads(_remove_links, directory, mirror)
+            try:
+                await self._threads(_remove_links, directory, mirror)
+            finally:
+                if directory.exists():
+                    self._left.add(directory)
 
     def _note(self, order: Order, started: float) -> None:
         """Remember what was made of which mirror, and when that was begun."""
@@ -411,13 +419,30 @@ def _remove_links(directory: Path, mirror: Mirror | None) -> None:
     _remove_directory(directory)
 
 
-def _make_directory(scratch: Path) -> Path:
+def _make_directory(scratch: Path, left: set[Path]) -> Path:
+    """Make a directory to work in, and remove what the disk did not let go before.
+
+    :param left: that; what is gone is taken out.
+    """
     scratch.mkdir(parents=True, exist_ok=True)
+    for path in list(left):
+        _remove(path)
+        if not os.path.lexists(path):
+            left.discard(path)
     return Path(tempfile.mkdtemp(prefix="work-", dir=scratch))
 
 
 def _remove_directory(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a directory, if the disk lets it go."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _empty_directory(scratch: Path) -> None:

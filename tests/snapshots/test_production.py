@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pathlib
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -370,6 +371,32 @@ def test_a_state_directory_that_became_read_only_wedges_no_key(tmp_path: Path, f
     assert bench.productions.run(bench.order()) is not production
     bench.gate.callback(None)
     assert start(bench.productions.stop()) == [None]
+
+
+class ForAWhile(ReadOnly):
+    """A path whose files can't be removed for a while."""
+
+    refusing = True
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Refuse to as long as that lasts."""
+        if self.refusing:
+            super().unlink(missing_ok)
+        pathlib.Path(str(self)).unlink(missing_ok)
+
+
+def test_what_a_disk_did_not_let_go_goes_with_what_is_made_next(tmp_path: Path) -> None:
+    """Nothing stays of what ended while the disk was read-only, though nobody restarts the server."""
+    ForAWhile.refusing = True
+    bench = Bench(ForAWhile(tmp_path) / "scratch")
+    bench.productions.log = Logger(observer=cast(ILogObserver, lambda event: None))
+    bench.gate.callback(None)
+    first = bench.productions.run(bench.order())
+    assert start(first.ended())
+    assert [path.name.partition("-")[0] for path in bench.scratch.iterdir()] == ["spool"]
+    ForAWhile.refusing = False
+    assert start(bench.productions.run(bench.order("other")).ended())
+    assert not list(bench.scratch.iterdir())
 
 
 class Disturbed:

@@ -68,13 +68,14 @@ async def _push(world: World, replica: Replica, rng: random.Random) -> None:
     """Push a branch of one's own through the server; what it has said yes to must be at the upstream."""
     hosted, git = world.hosted[PUBLIC], world.git
     shown = {f"http.{replica.url}/.extraHeader": f"Authorization: {PUSHER}"}
-    there, branch = f"busy{rng.random()}p", f"refs/heads/pushed{rng.randrange(3)}"
+    there, branch = f"busy{rng.random()}p", f"refs/heads/pushed{rng.randrange(1000)}"
     cloned = await git.run("clone", "-q", str(hosted.repository.path), there, check=False)
     if cloned.code:
         return
     at = world.place / "home" / there
     await git.run("commit", "-q", "--allow-empty", "-m", f"pushed {rng.random()}", cwd=at)
     commit = (await git.run("rev-parse", "HEAD", cwd=at)).out
+    world.pushed.pop(branch, None)  # whether this push arrives is unknown until it is acknowledged
     pushed = await git.run(
         "push", "-q", "--force", f"{replica.url}/git/{PUBLIC}", f"HEAD:{branch}", cwd=at, config=shown, check=False
     )
