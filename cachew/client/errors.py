@@ -120,6 +120,6 @@ def tar_failed(code: int | None, said: str) -> ExtractionFailed:
     """
     if reason := full_disk(said) or (_FULL[0] if _CUT.search(said) else ""):
         return ExtractionFailed(f"the files do not fit: {reason}", no_space_advice(reason))
-    first, *others = said.strip().splitlines() or ["without a word"]
+    first, *others = [line for line in said.split("\n") if line.strip()] or ["without a word"]
     more = f" (and {len(others)} lines more)" if others else ""
     return ExtractionFailed(f"tar failed (exit {code}): {first}{more}")

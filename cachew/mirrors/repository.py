@@ -438,7 +438,7 @@ class Repository:
         script = "".join(f"{oid}\n{oid}^{{}}\n" for oid in asked).encode()
         command = self._git.commands.git(self.directory, "cat-file", "--batch-check=%(objectname) %(objecttype)")
         done = await self._run(command, stdin=script, timeout=_QUICK, limit=_LISTING_LIMIT)
-        lines = done.stdout.decode().splitlines()
+        lines = done.stdout.decode().split("\n")[:-1]
         types, peeled = {}, {}
         for oid, own, led in zip(asked, lines[::2], lines[1::2], strict=True):
             found, _, kind = own.partition(" ")

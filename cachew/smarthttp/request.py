@@ -259,7 +259,7 @@ def _read_v0(packet: Packet | None, packets: Iterator[Packet]) -> GitCommand:
     if not line.startswith("want "):
         raise BadRequest("a request begins with a want line")
     first, _, words = line.removeprefix("want ").partition(" ")
-    capabilities = words.split()
+    capabilities = [word for word in words.split(" ") if word]
     shaping = _shaping(capabilities)
     lines = _Lines((" ".join(shaping),))
     lines.take(f"want {first}")

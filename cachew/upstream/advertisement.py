@@ -93,7 +93,7 @@ class AdvertisementParser:
             self._refs[-1] = RemoteRef(name, last.oid, last.symref_target, oid)
 
     def _v0_capabilities(self, text: str) -> None:
-        for capability in text.split():
+        for capability in filter(None, text.split(" ")):
             key, equals, value = capability.partition("=")
             if key == "symref":
                 name, _, target = value.partition(":")

@@ -170,6 +170,15 @@ def test_v0_empty() -> None:
     assert listing == Listing((RemoteRef("HEAD", None, "refs/heads/x"),), "sha256", 0)
 
 
+@pytest.mark.parametrize("name", ["a\u2028b", "a\u0085b", "a\u00a0", "\u3000a", "x\udcc3v"])
+def test_v0_names_with_what_unicode_takes_for_a_blank(name: str) -> None:
+    """HEAD leads to the whole name, of which nothing is a blank to git."""
+    ref = f"refs/heads/{name}"
+    head = f"{A} HEAD\0multi_ack symref=HEAD:{ref}  agent=git/2\n".encode("utf-8", "surrogateescape")
+    listed = parse_v0_advertisement([head, f"{A} {ref}\n".encode("utf-8", "surrogateescape"), FLUSH])
+    assert listed.by_name["HEAD"].symref_target == ref and listed.by_name[ref].oid == A
+
+
 def test_v0_nothing() -> None:
     """An advertisement with neither refs nor capabilities is an empty listing."""
     assert parse_v0_advertisement([b"# service=git-upload-pack\n", FLUSH, FLUSH]).refs == ()
