@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor
+from twisted.internet import reactor as installed
+from twisted.internet.defer import Deferred
 
 from cachew.mirrors.mirror import Mirror
 from tests.functional import repositories
@@ -19,8 +20,11 @@ from tests.functional.restoring import cachew_command
 from tests.functional.server import UNSCHEDULED, Cachew
 from tests.functional.upstream import Upstream
 
+reactor: Any = installed
 CONFIG = f'{UNSCHEDULED}ref-check-interval = "0s"\n'
 URL = "https://git.example/org/repo"
+HEALED_WITHIN = 30.0
+"""Seconds from the first request that meets with damage until the mirror is whole again."""
 
 
 @pytest.fixture
@@ -67,6 +71,18 @@ async def clones(git: Git, repository: Repository, name: str) -> None:
     assert (await git.run("-C", name, "rev-parse", "HEAD")).out == repository.commit()
 
 
+async def heals_unattended(cachew: Cachew, repository: Repository, since: float) -> None:
+    """Check that the mirror is whole again by itself, at most 30 s after the first request that met the damage.
+
+    :param since: when that was sent, by the reactor's clock.
+    """
+    quiet = Deferred.fromCoroutine(cachew.quiet())
+    await quiet.addTimeout(max(0.0, since + HEALED_WITHIN - reactor.seconds()), reactor)
+    mirror = cachew.parts.mirrors.collection.ready(cachew.identity("org/repo"))
+    assert mirror is not None and mirror.intact() and mirror.refs == repository.refs()
+    Repository(mirror.directory).git("fsck", "--strict")
+
+
 async def is_whole(cachew: Cachew, git: Git, repository: Repository) -> None:
     """Check that the mirror is sound, has what the upstream has, and serves by itself."""
     await cachew.quiet()
@@ -94,7 +110,10 @@ async def test_a_mirror_that_rots_while_the_server_runs(
     cachew, mirror = await start_mirrored(start, git)
     for number, what in enumerate(kinds, 1):
         spoil(mirror.directory, what)
+        since = reactor.seconds()
         await clones(git, repository, f"before {what}".replace("/", " "))
+        if what in FILES:  # the others may keep no clone from being served
+            await heals_unattended(cachew, repository, since)
         repositories.push_commit(repository)
         await clones(git, repository, f"after {what}".replace("/", " "))
         await is_whole(cachew, git, repository)
@@ -115,9 +134,13 @@ async def test_a_mirror_that_rots_while_the_server_is_down(
     spoil(mirror.directory, what)
     cachew = await start(CONFIG)
     git.instead_of(*cachew.instead_of)
+    since = reactor.seconds()
     await clones(git, repository, "first")
-    await is_whole(cachew, git, repository)
+    await heals_unattended(cachew, repository, since)
+    passed = cachew.served().get("upstream", 0)
     await clones(git, repository, "second")
+    assert cachew.served().get("upstream", 0) == passed, "the mirror serves again"
+    await is_whole(cachew, git, repository)
     flush_logged_errors()
 
 
