@@ -101,14 +101,34 @@ class Forwarding:
     async def _send(self, asked: Forwarded) -> tuple[IResponse, str]:
         if asked.method == b"GET" and asked.operation.startswith("/info/refs"):
             return await self._refs(asked)
+        if asked.body is None:
+            return await self._followed(asked, None)
+        if asked.length is None or asked.length > _HELD:
+            return await self._where_it_is(asked, asked.body)
+        return await self._followed(asked, await _all_of(asked.body))
+
+    async def _followed(self, asked: Forwarded, held: bytes | None) -> tuple[IResponse, str]:
+        """Send a request that can be sent twice; where it is redirected, to where `info/refs` leads."""
+        before = self._moves.resolve(asked.base, asked.credential)
+        try:
+            return await self._where_it_is(asked, _source_of(held))
+        except UpstreamRedirected:
+            await self._ask_for_refs(asked)
+            moved = self._moves.resolve(asked.base, asked.credential)
+            if moved in (asked.base, before):
+                raise
+        return await self._at(asked, moved, _source_of(held))
+
+    async def _where_it_is(self, asked: Forwarded, body: Source | None) -> tuple[IResponse, str]:
+        """Send a request to where the repository is known to be."""
         moved = self._moves.resolve(asked.base, asked.credential)
         if moved != asked.base:
-            return await self._at(asked, moved, asked.body)
+            return await self._at(asked, moved, body)
         if not self._spellings.knows(asked.base, asked.kind):
             await self._spellings.look(asked.base)
         if self._spellings.knows(asked.base, asked.kind):
-            return await self._at(asked, self._candidates(asked)[0], asked.body)
-        return await self._found_out(asked)
+            return await self._at(asked, self._candidates(asked)[0], body)
+        return await self._found_out(asked, body)
 
     def _candidates(self, asked: Forwarded) -> list[str]:
         suffixes = self._spellings.of(asked.base, asked.kind, asked.written)
@@ -161,15 +181,17 @@ class Forwarding:
         if at_home and response.code == 200 and not _is_elsewhere(response):
             self._spellings.learn(asked.base, asked.kind, suffix)
 
-    async def _found_out(self, asked: Forwarded) -> tuple[IResponse, str]:
+    async def _found_out(self, asked: Forwarded, body: Source | None) -> tuple[IResponse, str]:
         """Send a request whose spelling is not known."""
-        if asked.body is not None and (asked.length is None or asked.length > _HELD):
+        if body is not None and (asked.length is None or asked.length > _HELD):
             await self._ask_for_refs(asked)
-            return await self._at(asked, self._candidates(asked)[0], asked.body)
-        held = None if asked.body is None else await _all_of(asked.body)
+            # That may have led to where the repository has moved.
+            moved = self._moves.resolve(asked.base, asked.credential)
+            return await self._at(asked, self._candidates(asked)[0] if moved == asked.base else moved, body)
+        held = None if body is None else await _all_of(body)
 
         async def at(place: str) -> tuple[IResponse, str]:
-            return await self._at(asked, place, None if held is None else BytesSource(held))
+            return await self._at(asked, place, _source_of(held))
 
         response, final = await self._either(self._candidates(asked), at)
         if 200 <= response.code < 300 and not _is_elsewhere(response):
@@ -203,6 +225,10 @@ class Forwarding:
         headers += headers_of(shown)
         response = await self._exchange.pass_on(asked.method, final, headers, body, asked.length, seconds=asked.seconds)
         return response, final
+
+
+def _source_of(held: bytes | None) -> Source | None:
+    return None if held is None else BytesSource(held)
 
 
 async def _all_of(body: Source) -> bytes:

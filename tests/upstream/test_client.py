@@ -423,11 +423,42 @@ def test_no_credential_of_any_kind_leaves_its_origin(upstream: Any, client: Upst
 
 
 def test_forward_post_redirect(upstream: Any, client: UpstreamClient) -> None:
-    """A redirect of anything but info/refs is not followed."""
+    """A redirect of anything but info/refs is not followed, unless that of info/refs agrees."""
     upstream.say(307, Location="https://other.example/x")
+    upstream.say(200)
     with pytest.raises(UpstreamUnreachable, match="redirected a POST of /git-upload-pack"):
         result_of(client.forward(b"POST", URL + "/git-upload-pack", [], BytesSource(b"x"), 1))
-    assert len(upstream.seen) == 1
+    assert [seen.url for seen in upstream.seen] == [
+        "git.example/org/repo/git-upload-pack",
+        "git.example/org/repo/info/refs?service=git-upload-pack",
+    ]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("operation", ["git-upload-pack", "git-receive-pack", "info/lfs/objects/batch"])
+def test_the_first_request_after_a_start_finds_what_has_moved(
+    upstream: Any, client: UpstreamClient, status: int, operation: str
+) -> None:
+    """Whatever is asked first of a repository that has been renamed reaches its new place, and so does what follows."""
+    service = "git-receive-pack" if operation == "git-receive-pack" else "git-upload-pack"
+    upstream.say(status, Location=f"https://git.example/new/{operation}")
+    upstream.say(status, Location=f"https://git.example/new/info/refs?service={service}")
+    for _ in range(3):
+        upstream.say(200, b"")
+    for _ in range(2):
+        body = BytesSource(b"question")
+        response = result_of(client.forward(b"POST", f"{URL}/{operation}", [], body, 8, credential="Basic me"))
+        assert response.status == 200
+    assert [seen.url for seen in upstream.seen] == [
+        f"git.example/org/repo/{operation}",
+        f"git.example/org/repo/info/refs?service={service}",
+        f"git.example/new/info/refs?service={service}",
+        f"git.example/new/{operation}",
+        f"git.example/new/{operation}",
+    ]
+    assert upstream.seen[-2].body == b"question" and {seen.headers["authorization"] for seen in upstream.seen} == {
+        "Basic me"
+    }
 
 
 def test_forward_times_out(upstream: Any, client: UpstreamClient, clock: Clock) -> None:

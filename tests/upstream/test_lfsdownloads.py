@@ -157,6 +157,7 @@ def test_a_batch_that_is_redirected_is_not_followed(downloading: Downloading, up
     """The credential stays where it was shown."""
     for _ in range(2):
         upstream.say(307, Location="https://other.example/org/repo.git/info/lfs/objects/batch")
+    upstream.say(200)
     failed(downloading.fetch(ONE), UpstreamRedirected)
     assert {url.partition("/")[0] for url, _ in downloading.seen} == {"git.example"}
 
