@@ -30,6 +30,8 @@ _SAFE = {
 FSCK_SAYS_OF_REFS = 8
 """The bit of fsck's exit status that says: HEAD outside of the branches, a branch that names no commit. Both occur."""
 
+_ALL = 2**31 - 1
+"""The depth that means: as far as the upstream goes (git-fetch(1), ``--unshallow``)."""
 _UNCHECKED = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "fetch.fsckObjects", "GIT_CONFIG_VALUE_0": "false"}
 """What makes a fetch take whatever git takes that was never told to look."""
 
@@ -113,8 +115,12 @@ class GitCommands:
         moved = {name.replace("_0", f"_{count}"): value for name, value in _UNCHECKED.items()}
         return {**extra, **moved, "GIT_CONFIG_COUNT": str(count + 1)}
 
-    def fetch(self, directory: Path, url: str, *, extra: Mapping[str, str] | None = None) -> Command:
+    def fetch(
+        self, directory: Path, url: str, *, extra: Mapping[str, str] | None = None, deepen: bool = False
+    ) -> Command:
         """Fetch the objects named on standard input, one a line, without touching any ref.
+
+        :param deepen: whether what lies behind commits is fetched too whose parents are missing here.
 
         Refspecs that are plain object ids make git skip its own ref listing (protocol v2): the caller has made one.
         """
@@ -125,6 +131,7 @@ class GitCommands:
             "--stdin",
             "--no-tags",
             "--update-shallow",
+            *((f"--depth={_ALL}",) if deepen else ()),
             "--no-write-fetch-head",
             "--no-auto-maintenance",
             "--no-recurse-submodules",

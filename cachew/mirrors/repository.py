@@ -164,8 +164,14 @@ class Repository:
         :raise FetchFailed: when git says no.
         """
         script = "".join(f"{oid}\n" for oid in oids).encode()
+        # A history that was cut off at the upstream may go further there by now.
+        deepen = bool(self.shallow())
+
+        def command(extra: Mapping[str, str]) -> Command:
+            return self._git.commands.fetch(self.directory, url, extra=extra, deepen=deepen)
+
         with told_of_upstream(url):
-            await self._fetch(lambda extra: self._git.commands.fetch(self.directory, url, extra=extra), extra, script)
+            await self._fetch(command, extra, script)
 
     async def fetch_refs(self, url: str, extra: Mapping[str, str]) -> None:
         """Fetch all mirrored refs by their names, to a place below the hidden ones.

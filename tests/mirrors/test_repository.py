@@ -336,6 +336,38 @@ async def test_many_fetches_at_once_of_a_shallow_upstream(runner: GitRunner, tmp
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_upstream_that_is_shallow_no_more(runner: GitRunner, tmp_path: Path) -> None:
+    """With the next fetch its history goes as far here as there, and no further when it becomes shallow again."""
+    whole = repositories.make_repository(tmp_path / "whole.git", commits=6)
+    cut = repositories.Repository(tmp_path / "cut.git")
+    whole.git("clone", "-q", "--bare", "--depth=2", f"file://{whole.path}", str(cut.path))
+    repository = Repository(directory=tmp_path / "repo.git", object_format="sha1", git=runner)
+    await repository.create("http://git.example/org/repo")
+    there, here, extra = (
+        f"file://{cut.path}",
+        repositories.Repository(repository.directory),
+        {"GIT_ALLOW_PROTOCOL": "file"},
+    )
+
+    async def followed() -> int:
+        tip = whole.commit()
+        await repository.fetch_objects(there, [tip], extra)
+        return int(here.git("rev-list", "--count", tip))
+
+    def pushed(*words: str) -> None:
+        repositories.push_commit(whole)
+        cut.git("fetch", "-q", *words, f"file://{whole.path}", "+refs/heads/*:refs/heads/*")
+
+    assert await followed() == 2 and repository.shallow()
+    pushed()
+    assert await followed() == 3 and repository.shallow()
+    pushed("--unshallow")
+    assert await followed() == int(whole.git("rev-list", "--count", "HEAD")) and not repository.shallow()
+    pushed("--depth=1")
+    assert await followed() == 1 and repository.shallow()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_commit_graph_that_would_lie_is_not_kept(runner: GitRunner, tmp_path: Path) -> None:
     """Dates beyond 2**34 or negative have no room in it: git would walk by wrong ones, a check would say damage."""
     odd = odd_repository(tmp_path / "odd.git")
