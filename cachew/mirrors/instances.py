@@ -355,6 +355,14 @@ class Instances(KnownInstances):
         if state.trouble is Trouble.REFUSED is not before.trouble:
             self._void_verdicts(entry)
 
+    async def keeps(self, identity: Identity) -> bool:
+        """Whether a repository has an instance, of which things may be kept, here or by another replica."""
+        if identity.name not in self._entries:
+            with suppress(CachewError):
+                await self._read(identity)
+        entry = self._entries.get(identity.name)
+        return entry is not None and bool(entry.state.id)
+
     async def end(self, identity: Identity) -> None:
         """End the present instance, if there is one; another begins when the upstream next serves somebody."""
         entry = self._entries.get(identity.name)

@@ -37,7 +37,7 @@ from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import Remote, Transfer
 from cachew.mirrors.verification import Verification
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import CachewError, CorruptObject, NotFound, ProcessFailed, Superseded
+from cachew.plumbing.errors import CachewError, CorruptObject, MirrorGone, NotFound, ProcessFailed, Superseded
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.sharedlock import SharedLock
@@ -596,14 +596,17 @@ class Mirror:
     async def prove(self) -> Callable[[], None]:
         """Have everything in it verified before something is made of it.
 
-        :return: what raises :class:`CorruptObject` when it is not what was verified any more.
+        :return: what raises :class:`CorruptObject` when it is not what was verified any more, and
+            :class:`MirrorGone` when it was forgotten.
         :raise CorruptObject: when it is damaged; it is made anew then.
         """
         if not await self.verification.proven():
             raise CorruptObject(f"the mirror of {self.identity.name} is damaged and is made anew")
-        generation = self.generation
+        generation, damaged_at = self.generation, self.damaged_at
 
         def check() -> None:
+            if self.generation != generation and self.damaged_at == damaged_at:
+                raise MirrorGone(f"the mirror of {self.identity.name} was forgotten meanwhile")
             if self.generation != generation or not self.intact():
                 raise CorruptObject(f"the mirror of {self.identity.name} was damaged meanwhile")
 

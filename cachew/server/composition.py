@@ -104,6 +104,7 @@ def compose(runtime: Runtime) -> Parts:
         fetch=mirrors.staleness.fetch,
         make=snapshots.archives.make,
         forget=mirrors.forget,
+        keeps=mirrors.instances.keeps,
         usage=mirrors.tidying,
         clones=store.clones,
         url_of=lambda identity: upstream.remotes.of(identity).address,

@@ -1,7 +1,7 @@
 """What the dashboard, the webhooks and the shell see of the running server, and what they can have it do."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -155,6 +155,7 @@ class Operations:
     :param fetch: brings a repository's mirror to where its upstream is now.
     :param make: makes an archive of a repository now.
     :param forget: gives up all that is kept of a repository.
+    :param keeps: whether anything may be kept of one.
     :param usage: knows when repositories were asked for.
     :param clones: counts clones of all replicas.
     :param url_of: tells where a repository's upstream is, or has moved to.
@@ -178,6 +179,7 @@ class Operations:
         fetch: Callable[[Identity], Coroutine[Any, Any, object]],
         make: Callable[[Identity, Variant], Coroutine[Any, Any, object]],
         forget: Callable[[Identity], Coroutine[Any, Any, object]],
+        keeps: Callable[[Identity], Awaitable[bool]],
         usage: Tidying,
         clones: Tally,
         url_of: Callable[[Identity], str],
@@ -193,7 +195,7 @@ class Operations:
         self._threads = threads
         self._metrics = metrics
         self._now = now
-        self._forget = forget
+        self._forget, self._keeps = forget, keeps
         self._fetch = fetch
         self._make = make
         self._usage = usage
@@ -341,7 +343,7 @@ class Operations:
 
         A fetch of one that is not mirrored mirrors it, so that it is there before anybody asks.
 
-        :raise NotFound: when no such repository is mirrored.
+        :raise NotFound: when no such repository is mirrored, or nothing is there to be forgotten.
         :raise UnknownPath: when its host isn't admitted.
         """
         mirror = self._mirrors.find(identity)
@@ -349,15 +351,19 @@ class Operations:
             self._mirrors.try_again(identity)
             self._mirrors.want(identity)
             return
-        there = mirror is not None and (mirror.ready or action == "forget")
-        if mirror is None or not there:
+        if action == "forget":
+            # LFS objects, snapshots and leave for them may be kept of what has no mirror.
+            if mirror is None and not await self._keeps(identity):
+                raise NotFound(f"nothing is kept of {identity.name}")
+            self._background.start(self._forget(identity), f"forget of {identity.name}")
+            return
+        if mirror is None or not mirror.ready:
             raise NotFound(f"{identity.name} is not mirrored")
         actions: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
             "fetch": lambda: self._fetch(identity),
             "snapshot": lambda: self._make(identity, Variant()),
             "repack": mirror.maintenance.repack,
             "scrub": lambda: self._mirrors.examine(identity),
-            "forget": lambda: self._forget(identity),
         }
         self._background.start(actions[action](), f"{action} of {identity.name}")
 

@@ -389,6 +389,25 @@ async def test_a_grant_is_for_one_instance(upstream: Upstream, repository: Repos
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_has_no_mirror_is_forgotten_too(upstream: Upstream, repository: Repository, start: Start) -> None:
+    """A grant, and what else is kept of a repository without a mirror, is withdrawn; of others nothing is to be."""
+    cachew = await start(CONFIG)
+    granted = await leave(cachew)
+    await cachew.quiet()
+    identity = cachew.identity("org/repo")
+    if cachew.parts.mirrors.collection.find(identity) is not None:
+        await cachew.parts.mirrors.collection.forget(identity)
+    asked = f"Authorization: Bearer {cachew.token}"
+    path = "/admin/repositories/git.example/org/%s/forget"
+    assert (await ask(reactor, cachew.url, "POST", path % "other", asked)).status == 404
+    answer = await ask(reactor, cachew.url, "POST", path % "repo", asked)
+    assert answer.status == 202, answer
+    await cachew.quiet()
+    assert (await download(cachew, granted)).status == 403
+    assert (await ask(reactor, cachew.url, "POST", path % "repo", asked)).status in (202, 404)
+
+
+@pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("authorization", [ALICE, None])
 @pytest.mark.parametrize("change", ["closed", "removed", "object removed", "down"])
 async def test_a_grant_ends_with_the_right(

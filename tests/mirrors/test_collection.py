@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from cachew.mirrors.identity import Grammar, Identity
 from cachew.mirrors.machine import State
 from cachew.mirrors.record import RECORD, Record, read
-from cachew.plumbing.errors import CorruptObject, NotFound, ProcessFailed, StorageFull, UpstreamUnreachable
+from cachew.plumbing.errors import CorruptObject, MirrorGone, NotFound, ProcessFailed, StorageFull, UpstreamUnreachable
 from tests.cleanliness import FlushLoggedErrors
 from tests.fakes.archives import trailed
 from tests.fakes.instances import only
@@ -111,6 +111,18 @@ def test_a_mirror_is_verified_before_something_is_made_of_it(house: MirrorHouse)
     assert isinstance(failure_of(Deferred.fromCoroutine(mirror.prove())), CorruptObject)
     assert mirror.ready and len(house.ready) == 2
     value_of(Deferred.fromCoroutine(mirror.prove()))()
+
+
+@pytest.mark.parametrize("made_anew", [False, True])
+def test_what_is_made_of_a_mirror_that_is_forgotten_meanwhile(house: MirrorHouse, made_anew: bool) -> None:
+    """It is told that the mirror was forgotten, and not that it is damaged; another one can be waited for."""
+    mirror = value_of(house.made())
+    check = value_of(Deferred.fromCoroutine(mirror.prove()))
+    value_of(Deferred.fromCoroutine(mirror.forget()))
+    if made_anew:
+        value_of(house.made())
+    with pytest.raises(MirrorGone, match="was forgotten meanwhile"):
+        check()
 
 
 def test_a_scrub_finds_what_nobody_asks_for(house: MirrorHouse) -> None:
