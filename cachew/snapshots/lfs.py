@@ -15,7 +15,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from cachew.mirrors.commands import GitCommands
 from cachew.plumbing import tarzst
-from cachew.plumbing.errors import CorruptObject, NotFound, UpstreamTimeout
+from cachew.plumbing.disk import free_bytes
+from cachew.plumbing.errors import CorruptObject, NotFound, StorageFull, UpstreamTimeout
 from cachew.plumbing.framewriter import FrameWriter
 from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.streams import PIECE, BytesSource, Source
@@ -67,6 +68,7 @@ class LfsMaker:
         """Make one.
 
         :raise NotFound: when the branch is not there, or has no LFS objects.
+        :raise StorageFull: when they don't fit on the disk.
         :raise UpstreamError: when they aren't to be had.
         :raise CorruptObject: when one isn't what its pointer says.
         """
@@ -110,6 +112,8 @@ class LfsMaker:
         missing = await self._threads(_missing, store, pointers)
         if not missing:
             return
+        if sum(pointer.size for pointer in missing) > await self._threads(free_bytes, store):
+            raise StorageFull(f"there is no room for the LFS objects of {mirror.identity.name}")
         paths = {Wanted(pointer.oid, pointer.size): store / pointer.path for pointer in missing}
         work = Deferred.fromCoroutine(self._downloads.fetch(mirror.identity, list(paths), _keep_at(paths)))
         work.addTimeout(self._timeout, self._clock, lambda *_: self._too_slow(mirror))

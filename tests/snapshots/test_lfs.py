@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from cachew.mirrors.commands import GitCommands
-from cachew.plumbing.errors import CorruptObject, NotFound, UpstreamTimeout, UpstreamUnreachable
+from cachew.plumbing.errors import CorruptObject, NotFound, StorageFull, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
@@ -256,6 +256,17 @@ async def test_a_refusal_is_not_written_into_the_mirror(
         await make(lfs, mirror, tmp_path / "place")
     assert (mirror.directory / "config").read_bytes() == before[0]
     assert {path.name for path in mirror.directory.iterdir()} <= {*before[1], "lfs"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_objects_that_would_fill_the_disk(lfs: LfsMaker, work: Path, server: LfsServer, tmp_path: Path) -> None:
+    """Nobody is asked for what a pointer says to be larger than there is room."""
+    pointer = server.keep(b"first").replace("size 5", f"size {10**17}")
+    commit(work, {"a.bin": pointer})
+    mirror = bare(work, tmp_path / "lfs.git", upstream_url=server.url)
+    with pytest.raises(StorageFull, match="no room for the LFS objects of"):
+        await make(lfs, mirror, tmp_path / "place")
+    assert server.authorizations == []
 
 
 @pytest_twisted.ensureDeferred
