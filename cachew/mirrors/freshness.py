@@ -11,7 +11,7 @@ tags are asked for when somebody wants them, and now and then behind.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -302,6 +302,15 @@ class Freshness:
         """Return the newest listing of heads and tags without asking anyone."""
         kept = self._newest(identity)
         return kept.result if kept is not None and isinstance(kept.result, Listing) else None
+
+    def unlisted(self, identity: Identity, oids: Iterable[str]) -> set[str]:
+        """Return those of the object ids that no listing has which is at hand, whatever it is of."""
+        left = set(oids)
+        for question in self._questions(identity):
+            kept = self._kept(question)
+            if kept is not None and isinstance(kept.result, Listing):
+                left -= kept.result.oids()
+        return left
 
     def checked(self, identity: Identity, now: float) -> float | None:
         """Return when the upstream last said what its heads and tags are, on the scale of ``now``; None for never."""

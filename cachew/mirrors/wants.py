@@ -67,11 +67,19 @@ class Supply:
         """Return those of the objects that the mirror does not have, after trying to get them.
 
         What is more than a client may have fetched is not tried: his own request is then the upstream's.
+
+        :raise TooMany: when it is more than one request may ask for, and no ref leads there.
         """
         missing = await mirror.lacking(oids)
         try:
             return await self._get_in_time(mirror, missing, asker)
-        except (TooMany, TooOften):
+        except TooOften:
+            return missing
+        except TooMany:
+            # Whoever mirrors every ref there is asks for what the upstream lists; of very many it is not known what.
+            many = self._freshness.has_many(mirror.identity)
+            if not many and len(self._freshness.unlisted(mirror.identity, missing)) > MOST_IDS:
+                raise
             return missing
 
     async def _get_in_time(

@@ -8,12 +8,12 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.kinds import Kind
+from cachew.mirrors.kinds import Kind, bounded
 from cachew.mirrors.wants import MOST_IDS, Asker, Ensured, Supply
 from cachew.plumbing.allowance import Allowance
-from cachew.plumbing.errors import TooOften, UpstreamUnreachable
+from cachew.plumbing.errors import TooMany, TooOften, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
-from cachew.upstream.listing import Listing
+from cachew.upstream.listing import Listing, RemoteRef
 from tests.fakes.mirrorgit import MirrorHouse, listing, oid
 from tests.fakes.settled import failure_of, value_of
 
@@ -163,12 +163,27 @@ def ids(count: int, start: int = 0) -> list[str]:
     return [f"{number:040x}" for number in range(start + 1, start + count + 1)]
 
 
-def test_more_ids_than_one_request_may_ask_for_are_the_upstreams_to_answer(shop: Shop) -> None:
-    """A fetch of 1,001 ids that no ref leads to starts none into the mirror, and does not wait for one."""
+def test_more_ids_than_one_request_may_ask_for_are_refused(shop: Shop) -> None:
+    """A fetch of 1,001 ids that no ref leads to is asked of nobody, and nobody waits for it."""
     shop.house.git.there = set()
-    assert value_of(shop.missing(*ids(MOST_IDS + 1))) == ids(MOST_IDS + 1) and fetches(shop.house) == []
+    refused = failure_of(shop.missing(*ids(MOST_IDS + 1)))
+    assert isinstance(refused, TooMany) and "1001 objects by their ids are more than the 1000" in str(refused)
+    assert fetches(shop.house) == []
     value_of(shop.missing(*ids(MOST_IDS)))
     assert fetches(shop.house)[0] == ids(MOST_IDS)
+
+
+def test_any_number_of_what_is_listed_is_asked_for(shop: Shop) -> None:
+    """Ids that some listing has are no more than a client may ask for, of whatever refs it is; they take no lane."""
+    many = ids(MOST_IDS + 1)
+    pulls = Listing(tuple(RemoteRef(f"refs/pull/{number}/head", oid) for number, oid in enumerate(many)))
+    shop.house.remote.current = pulls
+    shop.house.git.there = set()
+    kind = bounded(["refs/pull/"])
+    assert kind is not None
+    value_of(Deferred.fromCoroutine(shop.freshness.refs(shop.mirror.identity, kind, None)))
+    shop.house.remote.current = listing(main="1")
+    assert value_of(shop.missing(*many)) == many and fetches(shop.house) == []
 
 
 def test_ids_that_are_there_are_looked_up_first_and_cost_nothing(shop: Shop) -> None:
@@ -213,4 +228,4 @@ def test_very_many_ids_are_looked_up_in_turns(shop: Shop) -> None:
     waiting = shop.missing(*many)
     assert not waiting.called
     shop.house.clock.pump([0] * 60)
-    assert value_of(waiting) == many and fetches(shop.house) == []
+    assert isinstance(failure_of(waiting), TooMany) and fetches(shop.house) == []
