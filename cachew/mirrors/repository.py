@@ -256,6 +256,7 @@ class Repository:
                         stdin=script,
                         on_stderr=reader.feed,
                         replaced=False,
+                        waits=True,
                     )
                 return
             except ProcessFailed as error:
@@ -298,13 +299,15 @@ class Repository:
         stdin: bytes = b"",
         on_stderr: Callable[[bytes], object] | None = None,
         replaced: bool | None = None,
+        waits: bool = False,
     ) -> None:
         """Run a command that writes here; what a failed one leaves is removed when no other is writing.
 
         :param replaced: whether it may take files of objects away; None when it writes none of them.
+        :param waits: whether it waits for an upstream.
         """
         async with self._writing():
-            await self._run(command, stdin=stdin, timeout=seconds, on_stderr=on_stderr)
+            await self._run(command, stdin=stdin, timeout=seconds, on_stderr=on_stderr, waits=waits)
             await self._take_up(replaced)
 
     @asynccontextmanager

@@ -16,7 +16,7 @@ from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, bounded, is_mirrored
 from cachew.mirrors.mirror import Mirror, Told
 from cachew.plumbing.allowance import Allowance
-from cachew.plumbing.errors import CachewError, TooMany, TooOften, UpstreamError, UpstreamUnreachable
+from cachew.plumbing.errors import CachewError, TooMany, TooOften, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 MOST_IDS = 1000
 """Objects that one request may ask for by their ids."""
@@ -92,6 +92,8 @@ class Supply:
         try:
             return await work
         except DeferredTimeout:
+            what = f"what was asked for has not come within {self._wait:g} seconds"
+            told(UpstreamTimeout(mirror.upstream_url, what))
             return await mirror.lacking(missing)
 
     async def _get(self, mirror: Mirror, missing: list[str], asker: Asker, told: Told) -> list[str]:
@@ -130,7 +132,7 @@ class Supply:
         """Have the refs at the given ids (empty: at any) and the commits, asking the upstream at most once.
 
         :param refs: HEAD and full names; any other name is that of no ref, and resolves to nothing.
-        :raise UpstreamError: when the upstream had to be asked and failed.
+        :raise UpstreamError: when the upstream had to be asked and failed, or nothing has come in time.
         :raise TooOften: when the client asks for more objects by their ids than it may.
         """
         present = mirror.refs

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cachew.plumbing.activity import NOTHING_KNOWN, work_of_session
 from cachew.plumbing.child import Child, Command, Completed, WideProcess
 from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.errors import Busy, ProcessFailed, ProcessTimedOut, TooLarge
@@ -17,6 +18,7 @@ from cachew.plumbing.streams import PIECE, BytesSource, Source
 
 __all__ = ["Child", "Command", "Completed", "Processes"]
 
+_STALLED = 15.0
 _FOR_NOW = EXHAUSTED | {errno.EAGAIN, errno.ENOMEM}
 
 
@@ -26,10 +28,23 @@ class Processes:
     :param reactor: a reactor that can watch pipes.
     :param grace: seconds that a child has between TERM and KILL.
     :param mark: variables in the environment of every child, by which it is known.
+    :param work: tells how much the session of a child has done.
+    :param stalled: seconds without any work after which a child is given up that waits for nobody, twice as long at
+        most.
     """
 
-    def __init__(self, *, reactor: Any, grace: float = 5.0, mark: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        grace: float = 5.0,
+        mark: Mapping[str, str] | None = None,
+        work: Callable[[int], int] = work_of_session,
+        stalled: float = _STALLED,
+    ) -> None:
         self._reactor = reactor
+        self._stalled = stalled
+        self._work = work
         self._mark = dict(mark or {})
         self._grace = grace
         self._children: set[Child] = set()
@@ -99,6 +114,7 @@ class Processes:
         limit: int = 64 * 1024 * 1024,
         check: bool = True,
         on_stderr: Callable[[bytes], object] | None = None,
+        waits: bool = False,
     ) -> Completed:
         """Run a child to its end and collect its output.
 
@@ -108,24 +124,24 @@ class Processes:
         :param limit: the most bytes of output.
         :param check: whether an exit code other than 0 is a failure.
         :param on_stderr: given all that it writes to standard error, of which otherwise the end is kept.
+        :param waits: whether it waits for others, so that it may do nothing for long.
         :raise ProcessFailed: when it failed and ``check`` is set, or could not be started.
-        :raise ProcessTimedOut: when it took longer than ``timeout``.
+        :raise ProcessTimedOut: when it took longer than ``timeout``, or was stopped.
         :raise TooLarge: when it wrote more than ``limit``.
         """
         child = self.start(command, stdin=BytesSource(stdin) if stdin else None)
         child.on_stderr = on_stderr
-        late = self._reactor.callLater(timeout, child.terminate)
+        stalled = None if waits else self._stalled
+        watch = _Watch(reactor=self._reactor, child=child, timeout=timeout, stalled=stalled, work=self._work)
         try:
             output = await _collect(child, limit)
         finally:
-            timed_out = not late.active()
-            if not timed_out:
-                late.cancel()
+            watch.end()
             child.stdout.close()
             completed = await child.wait()
         stderr = completed.stderr.decode("utf-8", "replace")
-        if timed_out:
-            raise ProcessTimedOut(command.name, completed.code, stderr or f"no end after {timeout:g} seconds")
+        if watch.verdict:
+            raise ProcessTimedOut(command.name, completed.code, stderr or watch.verdict)
         if check and completed.code != 0:
             raise ProcessFailed(command.name, completed.code, stderr)
         return Completed(completed.code, completed.signal, output, completed.stderr)
@@ -138,6 +154,45 @@ class Processes:
             child.terminate()
         for child in children:
             await child.wait()
+
+
+class _Watch:
+    """Gives a child up that takes too long, or does nothing.
+
+    :ivar verdict: why it was given up; empty when it was not.
+    """
+
+    def __init__(
+        self, *, reactor: Any, child: Child, timeout: float, stalled: float | None, work: Callable[[int], int]
+    ) -> None:
+        self._reactor, self._child, self._work = reactor, child, work
+        self._done = -1
+        self.verdict = ""
+        self._calls = [reactor.callLater(timeout, self._give_up, f"no end after {timeout:g} seconds")]
+        if stalled is not None:
+            self._look_again(stalled)
+
+    def _look_again(self, stalled: float) -> None:
+        self._calls[1:] = [self._reactor.callLater(stalled, self._look, stalled)]
+
+    def _look(self, stalled: float) -> None:
+        if (pid := self._child.pid) is None:
+            return
+        before, self._done = self._done, self._work(pid)
+        if before == self._done != NOTHING_KNOWN:
+            self._give_up(f"it did nothing for {stalled:g} seconds")
+        else:
+            self._look_again(stalled)
+
+    def _give_up(self, verdict: str) -> None:
+        self.verdict = verdict
+        self._child.terminate()
+
+    def end(self) -> None:
+        """Watch no more."""
+        for call in self._calls:
+            if call.active():
+                call.cancel()
 
 
 async def _collect(child: Child, limit: int) -> bytes:

@@ -137,7 +137,7 @@ class CredentialCommand:
         question = f"protocol={parts.scheme}\nhost={parts.netloc}\npath={parts.path.lstrip('/')}\n\n"
         try:
             done = await self._processes.run(
-                self._command, stdin=question.encode(), timeout=self._timeout, limit=64 * 1024
+                self._command, stdin=question.encode(), timeout=self._timeout, limit=64 * 1024, waits=True
             )
         except ProcessFailed as failure:
             raise CredentialUnavailable(url, f"the server's credential command {_ending(failure)}") from None

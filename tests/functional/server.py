@@ -66,13 +66,23 @@ class Cachew:
     :param upstream: base URL of its one upstream.
     :param config: more TOML, after the upstream's table.
     :param head: TOML before any table.
+    :param search_path: where it finds git.
     """
 
-    def __init__(self, *, reactor: Any, state: Path, upstream: str, config: str = "", head: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        state: Path,
+        upstream: str,
+        config: str = "",
+        head: str = "",
+        search_path: str = os.environ["PATH"],
+    ) -> None:
         self.config = f'{head}\n[upstreams."{HOST}"]\nurl = "{upstream}"\n{config}'
         self.state = state
         environment = Environment(
-            search_path=os.environ["PATH"],
+            search_path=search_path,
             cores=2,
             descriptors=1024,
             wall_clock=time.time,
