@@ -107,9 +107,11 @@ class Slots:
         return self.limit + max(0, min(self._kept_short, self._long - self._most_long))
 
     def _may_take(self, turns: _Turns) -> bool:
-        key, _ = turns
+        key, long = turns
         held = self._held[key]
-        if self.running >= self._room or held >= self._most or not self._fits(turns):
+        # What is kept for short work is also for that of whoever has all the long work that he may have.
+        most = self._most if long or not self._kept_short else max(self._most, self.limit - 1)
+        if self.running >= self._room or held >= most or not self._fits(turns):
             return False
         return held < self._fair or not any(
             self._held[other[0]] < self._fair for other in self._queues if other[0] != key and self._fits(other)

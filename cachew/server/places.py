@@ -26,9 +26,8 @@ def make_places(runtime: Runtime) -> Places:
     """Make the places for work."""
     git = runtime.settings.git
     return Places(
-        serving=Slots(
-            limit=git.max_processes or 2 * runtime.environment.cores + 4,
-            queue_limit=git.queue_limit,
+        serving=serving_slots(
+            limit=git.max_processes or 2 * runtime.environment.cores + 4, queue_limit=git.queue_limit
         ),
         fetching=_slots(runtime, git.max_fetches),
         by_id=_slots(runtime, git.max_fetches),
@@ -41,6 +40,15 @@ def make_places(runtime: Runtime) -> Places:
             clock=runtime.reactor,
         ),
     )
+
+
+def serving_slots(limit: int, *, queue_limit: int) -> Slots:
+    """Make places for git processes that serve clients.
+
+    No repository holds more than half of them, and some are for what costs little, whoever has the others.
+    """
+    half = max(1, limit // 2) if limit > 2 else None
+    return Slots(limit=limit, queue_limit=queue_limit, per_key=half, kept_short=_kept_short(limit))
 
 
 def making_slots(runtime: Runtime, *, queue_limit: int) -> Slots:

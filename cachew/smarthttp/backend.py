@@ -151,6 +151,7 @@ class Backend:
         body: bytes | Source,
         length: int | None = None,
         protocol: str | None,
+        long: bool = False,
     ) -> BackendResponse:
         """Answer ``POST …/git-upload-pack``; see :meth:`serve`."""
         return await self.serve(
@@ -163,6 +164,7 @@ class Backend:
             body=body,
             length=length,
             protocol=protocol,
+            long=long,
         )
 
     async def info_refs(self, *, repository: str, directory: Path, protocol: str | None) -> BackendResponse:
@@ -190,6 +192,7 @@ class Backend:
         body: bytes | Source,
         length: int | None = None,
         protocol: str | None,
+        long: bool = False,
     ) -> BackendResponse:
         """Start a backend and wait for its header; its place is free again when it has ended.
 
@@ -198,6 +201,7 @@ class Backend:
         :param body: the request's body, without content encoding; it is closed in the end.
         :param length: bytes of a body that streams, None when that isn't known.
         :param protocol: the client's ``Git-Protocol`` header.
+        :param long: whether it is likely to take long, so that what is not must find a place beside it.
         :raise Busy: when too many wait for a place.
         :raise ProcessFailed: when the backend ends before its header is complete.
         """
@@ -211,8 +215,8 @@ class Backend:
         if version := protocol_version(protocol):
             environment["GIT_PROTOCOL"] = f"version={version}"
         try:
-            await self._slots.acquire(repository)
-            child = self._start(repository, environment, source)
+            await self._slots.acquire(repository, long=long)
+            child = self._start(repository, environment, source, long=long)
         except BaseException:
             source.close()
             raise
@@ -223,14 +227,14 @@ class Backend:
             raise
         return BackendResponse(head.status, head.headers, Answer(child=child, rest=head.rest), child)
 
-    def _start(self, repository: str, environment: Mapping[str, str], body: Source) -> Child:
+    def _start(self, repository: str, environment: Mapping[str, str], body: Source, *, long: bool) -> Child:
         command = Command((str(self._exec_path / "git-http-backend"),), environment)
         try:
             child = self._processes.start(command, stdin=body, silence=self._silence)
         except BaseException:
-            self._slots.release(repository)
+            self._slots.release(repository, long=long)
             raise
-        Deferred.fromCoroutine(child.wait()).addBoth(lambda _: self._slots.release(repository))
+        Deferred.fromCoroutine(child.wait()).addBoth(lambda _: self._slots.release(repository, long=long))
         return child
 
     async def _head(self, child: Child) -> Head:

@@ -51,3 +51,29 @@ def test_long_work_of_unknown_length_leaves_a_place_after_seconds(kind: str) -> 
     for worker in workers:
         worker.end.callback(None)
     assert slots.running == 0
+
+
+def test_what_costs_little_never_waits_for_what_costs_much() -> None:
+    """Expensive fetches of one repository leave half of the places to others, those of many some to cheap ones."""
+    serving, started = make_places(runtime()).serving, list[str]()
+    workers = [Worker(serving, "huge", started, long=True) for _ in range(60)]
+    assert len(started) == 4
+    workers += [Worker(serving, "huge", started), Worker(serving, "small", started, long=True)]
+    assert started[4:] == ["huge", "small"]
+    workers += [Worker(serving, "vast", started, long=True) for _ in range(60)]
+    workers.append(Worker(serving, "tiny", started))
+    assert started[6:] == ["vast", "tiny"]
+    for worker in workers:
+        worker.end.callback(None)
+    assert (serving.running, serving.waiting) == (0, 0)
+
+
+def test_a_single_place_is_everybodys() -> None:
+    """Where there is one place, whatever is asked for gets it in its turn."""
+    made = runtime()
+    made.settings.git.max_processes = 1
+    serving, started = make_places(made).serving, list[str]()
+    workers = [Worker(serving, "huge", started, long=True), Worker(serving, "tiny", started)]
+    for worker in workers:
+        worker.end.callback(None)
+    assert started == ["huge", "tiny"]
