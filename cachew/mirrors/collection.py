@@ -1,24 +1,25 @@
 """All mirrors of this server: found at start, made on demand, at most one per repository."""
 
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.machine import State
 from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.record import read
-from cachew.mirrors.repository import GitRunner, remove_tree
+from cachew.mirrors.record import Record, read
+from cachew.mirrors.repository import GitRunner, Repository, Stock, remove_tree
 from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import Remote
 from cachew.plumbing.background import Background
@@ -42,6 +43,8 @@ _FIRST_RETRY = 10.0
 _LAST_RETRY = 600.0
 _EMPTY_KEPT = 1000
 _TRIES = 3
+_AT_ONCE = 50
+"""Mirrors that are opened together."""
 _LEFT = 3600.0
 """Seconds for which the mirror of an ended instance is kept for the next one's use."""
 
@@ -130,11 +133,18 @@ class Mirrors:
         self._attempts: dict[Identity, _Attempts] = {}
         self._left: dict[Identity, float] = {}
         self._clones: Shared[Identity, None] = Shared(keep=True)
+        self.first = FirstClones(clock=clock)
+        """What clients receive of repositories that have no mirror yet."""
+        self._after_clients: set[Identity] = set()
 
     def __iter__(self) -> Iterator[Mirror]:
         for mirror in list(self._mirrors.values()):
             self._let_go_if_removed(mirror)
         return iter([mirror for mirror in self._mirrors.values() if mirror.state is not State.EMPTY])
+
+    def known(self) -> list[Mirror]:
+        """Return those that there are, without a look at the disk, where one may have gone."""
+        return [mirror for mirror in self._mirrors.values() if mirror.state is not State.EMPTY]
 
     def find(self, identity: Identity) -> Mirror | None:
         """Return the repository's mirror if it is known, ready or not."""
@@ -186,6 +196,7 @@ class Mirrors:
             standing=self._standing,
             list_refs=None if self._listed is None else partial(self._listed, identity),
             predecessor=predecessor,
+            first=self.first,
         )
 
     def _damaged(self, mirror: Mirror, since: float) -> None:
@@ -207,8 +218,8 @@ class Mirrors:
     async def discover(self) -> None:
         """Open every mirror on disk; whatever else lies under the root is removed."""
         found = await self._git.threads(self._scan)
-        places = Slots(limit=4, queue_limit=len(found) + 1)
-        await gatherResults([Deferred.fromCoroutine(self._open(i, places)) for i in found], consumeErrors=True)
+        for start in range(0, len(found), _AT_ONCE):
+            await self._open(found[start : start + _AT_ONCE])
         self._count()
         self._discovered = True
         waiting, self._waiting = self._waiting, []
@@ -265,19 +276,29 @@ class Mirrors:
             self.log.info("{path} is now {place}", path=str(directory), place=str(place))
         return identity
 
-    async def _open(self, identity: Identity, places: Slots) -> None:
-        async with places.take(identity.name):
-            try:
-                mirror = self._new(identity)
-                await mirror.open()
-            except CachewError as error:
-                # A host that the config no longer names keeps its mirrors on disk, unserved.
-                self.log.warn("not serving {repository}: {error}", repository=identity.name, error=str(error))
-                return
-            except (OSError, ValueError):
-                self.log.failure("not serving {repository}: it can't be opened", repository=identity.name)
-                return
-            self._mirrors[identity] = mirror
+    async def _open(self, identities: Iterable[Identity]) -> None:
+        mirrors = []
+        for identity in identities:
+            with self._not_served(identity):
+                mirrors.append(self._new(identity))
+        looked = await self._git.threads(_look_at, mirrors)
+        for mirror, found in zip(mirrors, looked, strict=True):
+            with self._not_served(mirror.identity):
+                if isinstance(found, Exception):
+                    raise found
+                await mirror.take_up(found)
+                self._mirrors[mirror.identity] = mirror
+
+    @contextmanager
+    def _not_served(self, identity: Identity) -> Iterator[None]:
+        """Go on without a mirror that can't be opened."""
+        try:
+            yield
+        except CachewError as error:
+            # A host that the config no longer names keeps its mirrors on disk, unserved.
+            self.log.warn("not serving {repository}: {error}", repository=identity.name, error=str(error))
+        except (OSError, ValueError):
+            self.log.failure("not serving {repository}: it can't be opened", repository=identity.name)
 
     def _count(self) -> None:
         self._metrics.mirrors.set(sum(mirror.ready for mirror in self._mirrors.values()))
@@ -291,6 +312,23 @@ class Mirrors:
             return
         if self._discovered and self._may_try(identity):
             self._background.start(self.made(identity), f"clone of {identity.name}")
+
+    def want_after(self, identity: Identity) -> None:
+        """Have the repository mirrored when the client has been served that has just asked for it.
+
+        What it receives need not be received again; see :mod:`cachew.mirrors.firstclones`.
+        """
+        self.first.asked(identity)
+        if identity not in self._after_clients:
+            self._after_clients.add(identity)
+            self._background.start(self._want_after(identity), f"clone of {identity.name}")
+
+    async def _want_after(self, identity: Identity) -> None:
+        try:
+            await self.first.served(identity)
+        finally:
+            self._after_clients.discard(identity)
+        self.want(identity)
 
     async def made(self, identity: Identity) -> Mirror:
         """Return the repository's mirror when it is ready, making it now if there is none.
@@ -444,3 +482,14 @@ async def _scrub(mirror: Mirror, pace: Callable[[int], Awaitable[object]]) -> No
 
 async def _at_once(size: int) -> None:
     """Read on."""
+
+
+def _look_at(mirrors: Iterable[Mirror]) -> list[tuple[Record, Repository, Stock] | Exception | None]:
+    """See what is at the places of mirrors (blocking)."""
+    found: list[tuple[Record, Repository, Stock] | Exception | None] = []
+    for mirror in mirrors:
+        try:
+            found.append(mirror.look())
+        except (CachewError, OSError, ValueError) as error:
+            found.append(error)
+    return found

@@ -140,6 +140,11 @@ class GitCommands:
             extra=extra,
         )
 
+    def index_pack(self, directory: Path, pack: Path) -> Command:
+        """Give a pack its index, and look at its objects as a fetch would."""
+        findings = ",".join(f"{name}=warn" for name in KINDS)
+        return self.git(directory, "index-pack", f"--strict={findings}", str(pack))
+
     def connected(self, directory: Path) -> Command:
         """Fail unless everything is there that the object ids on standard input reach and no ref does."""
         return self.git(directory, "rev-list", "--objects", "--quiet", "--stdin", "--not", "--all")

@@ -43,11 +43,11 @@ class Following:
 
     async def _follow_part(self, mirror: Mirror, moved: Moved, started: float) -> None:
         await mirror.sync_part(moved, started)
-        await mirror.maintenance.index_packs(bitmaps=False)
+        await mirror.maintenance.index_after_fetch()
 
     async def _follow(self, mirror: Mirror, listing: Listing, started: float) -> None:
         await mirror.sync(listing, started)
-        await mirror.maintenance.index_packs(bitmaps=False)
+        await mirror.maintenance.index_after_fetch()
 
     def listing(self, identity: Identity) -> Listing | None:
         """Return what a repository's mirror was last brought to, None when it has no mirror."""

@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any
 
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.refs import of_listing
 from cachew.upstream.listing import Listing, RemoteRef
 
 _LEAST = 1000
@@ -130,11 +131,19 @@ class OwnListing:
     def __init__(self, *, identity: Identity, listings: Listings) -> None:
         self._identity, self._listings = identity, listings
         self._packed: bytes | None = None
+        self._summary: Summary | None = None
 
     def set(self, listing: Listing) -> None:
         """Take other refs."""
-        self._packed = None
+        self._packed = self._summary = None
         self._keep(listing)
+
+    @property
+    def summary(self) -> "Summary":
+        """What people are told of the refs, for which they need not be at hand."""
+        if self._summary is None:
+            self._summary = summary_of(self.get())
+        return self._summary
 
     def get(self) -> Listing:
         """Return the refs, none while there are none."""
@@ -149,12 +158,31 @@ class OwnListing:
         self._listings.put(self._identity, _OWN, listing, weight, let_go=lambda: self._pack(listing))
 
     def _pack(self, listing: Listing) -> None:
+        self._summary = self._summary or summary_of(listing)
         self._packed = self._packed or pack(listing)
 
     def clear(self) -> None:
         """Have none any more."""
         self._listings.drop(self._identity, _OWN)
-        self._packed = None
+        self._packed = self._summary = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What people are told of the refs of a repository.
+
+    :param refs: how many heads and tags there are.
+    :param head: the commit that HEAD names, None where it names none.
+    """
+
+    refs: int
+    head: str | None
+
+
+def summary_of(listing: Listing) -> Summary:
+    """Sum a listing up."""
+    state = of_listing(listing)
+    return Summary(len(state.refs), state.head_commit)
 
 
 def pack(listing: Listing) -> bytes:

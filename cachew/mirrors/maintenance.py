@@ -16,6 +16,7 @@ from cachew.mirrors.repository import Repository
 from cachew.plumbing.threads import Threads
 
 _MANY_PACKS = 24
+_FETCHES = 8
 
 
 class Maintenance:
@@ -52,6 +53,7 @@ class Maintenance:
         self._keep_days = keep_days
         self._turn = DeferredLock()
         self._index_due = self._bitmaps_due = False
+        self._fetches = 0
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
@@ -64,6 +66,16 @@ class Maintenance:
         """Hold off whatever takes packs away while the block runs; fetches go on."""
         async with holding(self._turn):
             yield
+
+    async def index_after_fetch(self) -> None:
+        """Write the commit-graph when there have been several fetches since: a single one adds little to walk.
+
+        What stays without is taken up by the next repack.
+        """
+        self._fetches += 1
+        if self._fetches >= _FETCHES:
+            self._fetches = 0
+            await self.index_packs(bitmaps=False)
 
     async def index_packs(self, *, bitmaps: bool = True) -> None:
         """Write the commit-graph and bitmaps; joins small packs first when there are many.

@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.record import Record, read
@@ -53,6 +54,7 @@ class Making:
     :param transfer: fetches from there.
     :param git: how to run git; first fetches have its patience for clones.
     :param clock: where ``listed_at`` comes from.
+    :param first: knows what clients have received meanwhile.
     """
 
     log = Logger()
@@ -67,7 +69,9 @@ class Making:
         transfer: Transfer,
         git: GitRunner,
         clock: IReactorTime,
+        first: FirstClones,
     ) -> None:
+        self._first = first
         self._identity = identity
         self._remote = remote
         self._transfer = transfer
@@ -95,7 +99,7 @@ class Making:
         if not (seeded and await self._completed(repository, instance, listing)):
             if seed is not None:
                 cloning()
-            unfetched = await self._cloned(repository, listing, donor)
+            unfetched = await self._cloned(repository, instance, listing, donor)
             instance = await self._recognised(repository, instance, listing)
         repository.objects.close()
         await self._verify(repository)
@@ -119,11 +123,13 @@ class Making:
             await self._standing.compared(instance, listing, related=len(absent) < len(tips))
         return self._standing.current(self._identity) or instance
 
-    async def _cloned(self, repository: Repository, listing: Listing, donor: Path) -> Mapping[Tip, ProcessFailed]:
-        await self._git.threads(remove_tree, repository.directory)
-        await repository.create(self._remote.url)
+    async def _cloned(
+        self, repository: Repository, instance: Instance, listing: Listing, donor: Path
+    ) -> Mapping[Tip, ProcessFailed]:
+        await self._create(repository)
         wanted = _wanted(listing)
         await self._take_from(donor, repository, wanted)
+        await self._take_received(repository, instance, listing)
         bad = await self._transfer.bring(repository, repository.objects.missing(wanted))
         unfetched = {(ref.name, ref.oid): bad[ref.oid] for ref in listing.refs if ref.oid in bad}
         possible = without(listing, unfetched, Listing(refs=()))
@@ -131,6 +137,32 @@ class Making:
             raise next(iter(bad.values()))
         await repository.write_new_refs(possible)
         return unfetched
+
+    async def _create(self, repository: Repository) -> None:
+        await self._git.threads(remove_tree, repository.directory)
+        await repository.create(self._remote.url)
+
+    async def _take_received(self, repository: Repository, instance: Instance, listing: Listing) -> None:
+        """Take what clients have received, with refs to it, so that only the rest is fetched."""
+        wanted = _wanted(listing)
+        for find in await self._first.received(instance, listing.oids()):
+            response = await find()
+            if response is None:
+                continue
+            try:
+                await repository.take_pack(response)
+                absent = set(repository.objects.missing(wanted))
+                if not await repository.connected(wanted - absent):
+                    raise CorruptObject("what a client received is not all that its wants reach")
+            except (CachewError, OSError) as error:
+                message = "what a client has received of {repository} is of no use, it is cloned: {error}"
+                self.log.warn(message, repository=self._identity.name, error=str(error))
+                repository.objects.close()
+                await self._create(repository)
+                return
+            if absent:
+                absent_tips = {(ref.name, ref.oid) for ref in listing.refs if ref.oid in absent}
+                await repository.write_new_refs(without(listing, absent_tips, Listing(refs=())))
 
     async def _take_from(self, donor: Path, repository: Repository, wanted: set[str]) -> None:
         """Fetch what the refs reach out of the mirror of another instance, after that has got the rest."""
@@ -165,7 +197,7 @@ class Making:
         """Bring what was restored to where the upstream is; say whether that was possible."""
         try:
             repository.configure(self._remote.url)
-            present = of_listing(await repository.read_listing())
+            present = of_listing(await repository.read_listing(by_git=True))
             if present.oids.isdisjoint(listing.oids()):
                 wanted = _wanted(listing)
                 bad = await self._transfer.bring(repository, repository.objects.missing(wanted))

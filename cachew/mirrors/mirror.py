@@ -21,17 +21,18 @@ from twisted.logger import Logger
 from cachew.mirrors.byid import ById
 from cachew.mirrors.coalescing import Rounds, holding
 from cachew.mirrors.examination import Found
+from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.kinds import MIRRORED_KIND, Kind
-from cachew.mirrors.listings import Listings, OwnListing
+from cachew.mirrors.listings import Listings, OwnListing, Summary
 from cachew.mirrors.machine import SERVING, Event, State, step
 from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.making import Made, Making, Seed
 from cachew.mirrors.moved import HEAD, Moved, moved_in_part, overlaid, with_refs
 from cachew.mirrors.record import RECORD, Record, read
 from cachew.mirrors.refs import RefState, Tip, change, of_listing, printable
-from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, remove_tree
+from cachew.mirrors.repository import GitRunner, Repository, Stock, remove_tree
 from cachew.mirrors.setaside import SetAside
 from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import Remote, Transfer
@@ -71,6 +72,7 @@ class Mirror:
     :param list_refs: asks the upstream for heads and tags; the remote by default.
     :param predecessor: the mirror of an instance that has ended, whose directory this one's will be.
     :param keep_days: how long objects that lost their ref are kept.
+    :param first: knows what clients have received before there is a mirror.
     """
 
     log = Logger()
@@ -94,6 +96,7 @@ class Mirror:
         predecessor: "Mirror | None" = None,
         on_damage: "Callable[[Mirror, float], object]" = lambda mirror, since: None,
         keep_days: int = 7,
+        first: FirstClones | None = None,
     ) -> None:
         self.identity = identity
         self.directory = directory
@@ -126,6 +129,7 @@ class Mirror:
             transfer=self._transfer,
             git=git,
             clock=clock,
+            first=FirstClones(clock=clock) if first is None else first,
         )
         self._repository: Repository | None = None
         self._lock = DeferredLock()
@@ -150,6 +154,8 @@ class Mirror:
             metrics=metrics,
         )
         self.set_aside = SetAside(clock=clock)
+        self._level: Listing | None = None
+        """The listing that was found not to differ last: the next one is the same object until something changes."""
         self._target: Listing | None = None
         self._parts: dict[str, tuple[RemoteRef | None, float]] = {}
         self._listed_at = float("-inf")
@@ -192,12 +198,18 @@ class Mirror:
     def _has(self, listing: Listing) -> None:
         """Take note of what the refs are after a listing was followed."""
         self.set_aside.keep_only(listing)
+        self._level = None
         self._own.set(self.set_aside.allowed(listing, self.listing, also_due=False).filtered(MIRRORED_KIND))
 
     @property
     def refs(self) -> Mapping[str, str]:
         """Its heads and tags, full name to object id."""
         return self.ref_state.refs
+
+    @property
+    def summary(self) -> Summary:
+        """What people are told of its refs; this costs nothing, however many they are."""
+        return self._own.summary
 
     @property
     def head_commit(self) -> str | None:
@@ -272,6 +284,14 @@ class Mirror:
 
         :raise CachewError: when it is not usable; the caller discards it.
         """
+        await self.take_up(await self._git.threads(self.look))
+
+    def look(self) -> tuple[Record, Repository, Stock] | None:
+        """See what is at its place (blocking): all of it at once, because of thousands of mirrors each turn counts.
+
+        :return: None when it is of another instance: of use only when the mirror of the present one is made.
+        :raise CachewError: when it is not usable.
+        """
         try:
             record = read(self.directory)
         except OSError as error:
@@ -279,21 +299,26 @@ class Mirror:
         if record is None or record.identity != self.identity:
             raise NotFound(f"there is no mirror of {self.identity.name}")
         if not self._standing.is_current(Instance(self.identity, record.instance)):
-            # What it has is of use when the mirror of the present instance is made.
-            return
-        self.instance, self.generation = Instance(self.identity, record.instance), record.generation
-        await self._git.threads(remove_leftovers, self.directory)
+            return None
         repository = self._repository_in_place(record.object_format)
-        repository.configure(self.upstream_url)
-        self._has(await repository.read_listing())
-        self.last_fetch = (self.directory / RECORD).stat().st_mtime
-        known = await self._git.threads(repository.ledger.load)
-        changed = await self._git.threads(repository.ledger.unverified) if known else []
+        return record, repository, repository.take_stock(self.upstream_url)
+
+    async def take_up(self, found: tuple[Record, Repository, Stock] | None) -> None:
+        """Serve what was found at its place.
+
+        :raise CachewError: when it is not usable; the caller discards it.
+        """
+        if found is None:
+            return
+        record, repository, stock = found
+        self.instance, self.generation = Instance(self.identity, record.instance), record.generation
+        self._has(stock.listing or await repository.read_listing())
+        self.last_fetch = stock.fetched
         self._repository = repository
         self._step(Event.FOUND)
-        if changed or not known:
+        if stock.changed or not stock.known:
             # What an earlier version has left was never verified, but goes on serving until that is done.
-            self.verification.doubt(serving=not changed, failed=False)
+            self.verification.doubt(serving=not stock.changed, failed=False)
 
     def __repr__(self) -> str:
         return f"<Mirror {self.identity.name} {self.state.value}>"
@@ -379,8 +404,12 @@ class Mirror:
 
     def behind(self, listing: Listing) -> bool:
         """Say whether the mirror differs from what the upstream listed."""
+        if listing is self._level and not self.set_aside:
+            return False
         allowed = self.set_aside.allowed(listing, self.listing, also_due=True)
-        return bool(change(self.ref_state, of_listing(allowed)))
+        differs = bool(change(self.ref_state, of_listing(allowed)))
+        self._level = None if differs else listing
+        return differs
 
     async def sync(self, listing: Listing, listed_at: float) -> None:
         """Bring the mirror to what the upstream listed.
@@ -540,6 +569,7 @@ class Mirror:
         self._put_aside(failed)
         done = {name: ref for name, ref in moved.items() if ref is None or (name, ref.oid) not in failed}
         if done:
+            self._level = None
             self._own.set(with_refs(self.listing, done))
         elif failed:
             raise next(iter(failed.values()))

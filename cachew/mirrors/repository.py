@@ -8,20 +8,21 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import DeferredLock
 
-from cachew.mirrors import findings, packedrefs
+from cachew.mirrors import findings, packedrefs, receivedpack
 from cachew.mirrors.commands import FSCK_SAYS_OF_REFS, GitCommands, config_text
 from cachew.mirrors.examination import Found, examine, remove_derived, rewrite
 from cachew.mirrors.findings import FindingsReader
 from cachew.mirrors.ledger import Ledger, Stamp, stamp_of
 from cachew.mirrors.objects import ObjectIndex
 from cachew.mirrors.packindex import OpenIndexes
+from cachew.mirrors.record import RECORD
 from cachew.mirrors.refs import (
     HIDDEN,
     Change,
@@ -33,6 +34,7 @@ from cachew.mirrors.refs import (
     update_script,
     valid_name,
 )
+from cachew.mirrors.reftree import read_refs
 from cachew.plumbing.child import Command, Completed
 from cachew.plumbing.errors import (
     CachewError,
@@ -47,6 +49,7 @@ from cachew.plumbing.errors import (
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Processes
 from cachew.plumbing.sharedlock import SharedLock
+from cachew.plumbing.streams import FileSource, owned
 from cachew.plumbing.threads import Threads
 from cachew.upstream.listing import Listing, RemoteRef
 
@@ -107,6 +110,22 @@ class GitRunner:
         return replace(self, fetch_timeout=self.clone_timeout)
 
 
+@dataclass(frozen=True)
+class Stock:
+    """What an earlier run has left of a repository.
+
+    :param listing: its refs; None where only git can tell.
+    :param fetched: when something was fetched last, in epoch seconds.
+    :param known: whether it says what of it was verified.
+    :param changed: whether something is not as it was then.
+    """
+
+    listing: Listing | None
+    fetched: float
+    known: bool
+    changed: bool
+
+
 class Repository:
     """A bare repository.
 
@@ -135,6 +154,7 @@ class Repository:
         self._writers = 0
         self._untidy = False
         self._graph_fits = True
+        self._findings: Counter[str] | None = None
         self._fetching = SharedLock()
 
     async def create(self, upstream_url: str) -> None:
@@ -146,8 +166,11 @@ class Repository:
 
     def configure(self, upstream_url: str) -> None:
         """Write the whole configuration anew, whatever stood there."""
-        aside = self.directory / "config.new"
-        aside.write_text(self._config(upstream_url))
+        aside, text = self.directory / "config.new", self._config(upstream_url)
+        with suppress(OSError, ValueError):
+            if (self.directory / "config").read_text() == text:
+                return
+        aside.write_text(text)
         aside.replace(self.directory / "config")
         self._forms = {}
 
@@ -199,6 +222,22 @@ class Repository:
                 {"GIT_ALLOW_PROTOCOL": "file"},
                 script,
             )
+
+    async def take_pack(self, response: FileSource) -> None:
+        """Take the pack that a response of upload-pack carries, and close that.
+
+        :raise ProcessFailed: when git does not take it.
+        :raise CorruptObject: when it carries none.
+        """
+        place, digits = self.directory / "objects" / "pack", 64 if self.object_format == "sha256" else 40
+        with owned(response):
+            pack = await self._git.threads(receivedpack.extract, response.file, response.length, place, digits // 2)
+        reader = FindingsReader()
+        command = self._git.commands.index_pack(self.directory, pack)
+        await self._write(command, seconds=self._git.fetch_timeout, on_stderr=reader.feed, replaced=False)
+        if reader.counts:
+            self._git.disliked(reader.counts)
+            await self._git.threads(self._note_findings, reader.counts)
 
     async def shares_history(self, oids: Iterable[str], present: Iterable[str]) -> bool:
         """Whether some of the objects, which are here, share history with heads and tags.
@@ -266,15 +305,19 @@ class Repository:
 
     def _note_findings(self, counts: Mapping[str, int]) -> None:
         aside = self.directory / f"{_FINDINGS}.new"
-        aside.write_bytes(findings.encode(self.findings() + Counter(counts)))
+        found = self.findings() + Counter(counts)
+        aside.write_bytes(findings.encode(found))
         aside.replace(self.directory / _FINDINGS)
+        self._findings = found
 
     def findings(self) -> Counter[str]:
         """Return how often git disliked an object that came, by what it disliked."""
-        try:
-            return findings.decode((self.directory / _FINDINGS).read_bytes())
-        except OSError:
-            return Counter()
+        if self._findings is None:
+            try:
+                self._findings = findings.decode((self.directory / _FINDINGS).read_bytes())
+            except OSError:
+                self._findings = Counter()
+        return self._findings
 
     async def connected(self, oids: Iterable[str]) -> bool:
         """Say whether everything is here that objects reach which are here themselves.
@@ -392,10 +435,12 @@ class Repository:
         """Bring the refs to where ``change`` says; what loses its ref is kept under a hidden one."""
         reached = await self._reached(change)
         hidden = {hidden_name(oid, now): oid for oid in change.abandoned if oid not in reached}
-        if change.deletions or hidden:
+        if change.deletions:
+            # First, so that ``a`` can give way to ``a/b``; git does not do that in one transaction.
             await self._update(hidden, change.deletions)
-        if change.updates:
-            await self._update(change.updates, ())
+            hidden = {}
+        if change.updates or hidden:
+            await self._update({**hidden, **change.updates}, ())
         if change.head:
             await self.set_head(change.head)
 
@@ -457,22 +502,49 @@ class Repository:
                     peeled[oid] = led.partition(" ")[0]
         return types, peeled
 
-    async def read_listing(self, *, peeled: bool = True) -> Listing:
+    async def read_listing(self, *, peeled: bool = True, by_git: bool = False) -> Listing:
         """List the mirrored refs and HEAD as the upstream would.
 
-        :param peeled: whether it is asked what annotated tags lead to, for which git looks at every ref's object: of a
-            hundred thousand refs that takes 1.3 s, the rest 0.1 s.
+        No process is needed for that, unless somebody has to say what annotated tags lead to that are no packed refs.
+
+        :param peeled: whether it is asked what annotated tags lead to, for which git looks at every ref's object.
+        :param by_git: whether git is asked in any case, which fails where it can't work with the repository.
         """
+        listing = None if by_git else await self._git.threads(self._listed_by_files, peeled=peeled)
+        return await self._listed_by_git(peeled=peeled) if listing is None else listing
+
+    def _listed_by_files(self, *, peeled: bool) -> Listing | None:
+        """List the refs without a process (blocking); None when only git can tell."""
         head = self._head()
-        outside = [head.symref_target] if head.symref_target and is_outside(head.symref_target) else []
-        wanted = _REF_FORMAT if peeled else _UNPEELED_FORMAT
-        words = ("for-each-ref", f"--format={wanted}", "refs/heads/", "refs/tags/", *outside)
-        refs = [_parse_ref(line) for line in _lines(await self._output(*words))]
+        refs = read_refs(self.directory, _places(head), peeled=peeled)
+        return None if refs is None else self._listed(head, refs)
+
+    async def _listed_by_git(self, *, peeled: bool) -> Listing:
+        head = self._head()
+        words = ("for-each-ref", f"--format={_REF_FORMAT if peeled else _UNPEELED_FORMAT}", *_places(head))
+        return self._listed(head, tuple(_parse_ref(line) for line in _lines(await self._output(*words))))
+
+    def _listed(self, head: RemoteRef, refs: tuple[RemoteRef, ...]) -> Listing:
         if head.symref_target is not None:
             found = next((ref for ref in refs if ref.name == head.symref_target), None)
             if found is not None:
                 head = replace(head, oid=found.oid, peeled=found.peeled)
         return Listing(refs=(head, *refs), object_format=self.object_format)
+
+    def take_stock(self, upstream_url: str) -> Stock:
+        """Take up what an earlier run has left, after removing what a killed git did (blocking).
+
+        :raise OSError: when it can't be read.
+        """
+        remove_leftovers(self.directory)
+        self.configure(upstream_url)
+        known = self.ledger.load()
+        return Stock(
+            listing=self._listed_by_files(peeled=True),
+            fetched=(self.directory / RECORD).stat().st_mtime,
+            known=known,
+            changed=bool(known and self.ledger.unverified()),
+        )
 
     def _head(self) -> RemoteRef:
         text = (self.directory / "HEAD").read_bytes().decode(errors="surrogateescape").strip(_BLANK)
@@ -585,6 +657,12 @@ class Repository:
     def size(self) -> int:
         """Return the bytes that the packs take."""
         return sum(filter(None, map(_size_of, (self.directory / "objects" / "pack").iterdir())))
+
+
+def _places(head: RemoteRef) -> list[str]:
+    """Return below which names the refs are that are listed."""
+    outside = [head.symref_target] if head.symref_target and is_outside(head.symref_target) else []
+    return ["refs/heads/", "refs/tags/", *outside]
 
 
 def _size_of(path: Path) -> int | None:

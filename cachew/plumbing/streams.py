@@ -197,6 +197,28 @@ class FileSource:
         self.file.close()
 
 
+class WatchedSource:
+    """A source that tells what becomes of it.
+
+    :param moved: is told of each piece.
+    :param ended: is told when it is closed, which its owner does in the end whatever has come of it.
+    """
+
+    def __init__(self, source: Source, moved: Callable[[], object], ended: Callable[[], object]) -> None:
+        self._source, self._moved, self._ended = source, moved, ended
+
+    async def read(self, size: int) -> bytes:
+        """Return the source's next bytes."""
+        piece = await self._source.read(size)
+        self._moved()
+        return piece
+
+    def close(self) -> None:
+        """Close the source, and tell."""
+        self._source.close()
+        self._ended()
+
+
 class PushSource:
     """Turns pushed data into a source and asks the pusher to pause when the reader is slow.
 

@@ -355,6 +355,7 @@ def _packs(runtime: Runtime, upstream: UpstreamParts, store: StoreParts, mirrors
         freshness=mirrors.freshness,
         metrics=runtime.metrics,
         shown=mirrors.presented.to_read,
+        first=mirrors.collection.first,
     )
 
 

@@ -165,6 +165,22 @@ class V0Request:
 
 Fetch = V2Fetch | V0Request
 GitCommand = Probe | V2LsRefs | V2Fetch | V2Other | V0Request
+_LESS = frozenset({"shallow", "deepen", "deepen-relative", "deepen-since", "deepen-not", "filter", "packfile-uris"})
+_KNOWN = frozenset({"deepen-relative", "deepen-since", "deepen-not"})
+
+
+def is_whole(command: Fetch) -> bool:
+    """Say whether a fetch is answered with all that its wants reach, as far as can be told.
+
+    Clients of v0 say that they know how to deepen by date, whether they do it or not.
+    """
+    said = command.capabilities & _KNOWN if isinstance(command, V0Request) else frozenset()
+    return command.done and not command.haves and _LESS.isdisjoint(command.features - said)
+
+
+def is_cheap(command: Fetch) -> bool:
+    """Say whether a fetch costs little whatever the repository's size: one of a few commits, with nothing to find."""
+    return not command.haves and "deepen" in command.features
 
 
 def pack_key(repository: str, command: Fetch, marks: Callable[[str], str]) -> str:

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from cachew.http.bodies import send
 from cachew.http.collecting import Body
 from cachew.http.requests import StreamingRequest
+from cachew.mirrors.firstclones import FirstClones, Serving
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
@@ -32,10 +33,10 @@ from cachew.plumbing.errors import (
 )
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
-from cachew.plumbing.streams import FileSource, Source, owned, read_start
+from cachew.plumbing.streams import FileSource, Source, WatchedSource, owned, read_start
 from cachew.replicas.tally import Tally
 from cachew.smarthttp.backend import Backend
-from cachew.smarthttp.clientcommands import Fetch, mark, pack_key
+from cachew.smarthttp.clientcommands import Fetch, is_cheap, is_whole, mark, pack_key
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.wantedrefs import WithWantedRefs
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
@@ -51,6 +52,10 @@ _RESULT = b"application/x-git-upload-pack-result"
 _REQUEST = b"application/x-git-upload-pack-request"
 _REFUSAL_TEXT = 4096
 _REPLACED = "the mirror has been replaced"
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class MirrorRefused(CachewError):
@@ -82,6 +87,7 @@ class Packs:
     :param freshness: knows the refs of repositories that have no mirror yet.
     :param metrics: counts where packs came from.
     :param shown: says whose credential upstreams are shown.
+    :param first: is told what clients receive of repositories that have no mirror yet, if anybody is.
     """
 
     log = Logger()
@@ -96,7 +102,9 @@ class Packs:
         freshness: Freshness,
         metrics: Metrics,
         shown: Shown = as_it_is,
+        first: FirstClones | None = None,
     ) -> None:
+        self._first = first
         self._cache = cache
         self._backend = backend
         self._client = client
@@ -126,6 +134,7 @@ class Packs:
                 body=body.source(),
                 length=body.size,
                 protocol=protocol,
+                long=not is_cheap(command),
             )
             with owned(response.source):
                 refusal = await response.refusal()
@@ -160,7 +169,13 @@ class Packs:
         async def produce() -> Source:
             nonlocal asked
             asked = True
-            return await self._ask_upstream(identity, body, protocol, agent, right.authorization)
+            serving = self._serving(right, mirror, command, key)
+            try:
+                source = await self._ask_upstream(identity, body, protocol, agent, right.authorization)
+            except BaseException:
+                serving.ended()
+                raise
+            return WatchedSource(source, serving.moved, serving.ended)
 
         def listed() -> RefState:
             known = self._freshness.known(identity)
@@ -174,6 +189,13 @@ class Packs:
                 raise
             # It was another client's credential that is no good, or has spent its rate.
             await self._send(request, Response(await produce(), "direct"), "upstream", wanted)
+
+    def _serving(self, right: Right, mirror: Mirror, command: Fetch, key: str) -> Serving:
+        """Tell what a client is about to receive, if that may be of use for a mirror."""
+        if self._first is None or mirror.ready or right.instance is None:
+            return Serving(_nothing, _nothing)
+        wants = command.wants if is_whole(command) else None
+        return self._first.began(right.instance, wants, lambda: self._cache.get(key))
 
     def _of_whom(self, right: Right, mirror: Mirror) -> str:
         """Return what tells the upstream's answers that may be shared from others."""

@@ -140,7 +140,7 @@ class UploadPack:
         mirror = self._mirrors.obtain(right.identity)
         await mirror.verification.settled_soon()
         if not mirror.ready:
-            self._mirrors.want(right.identity)
+            self._mirrors.want_after(right.identity)
         return mirror
 
     async def _answer(self, right: Right, kind: Kind, interval: float | None = None) -> tuple[Answer, Right]:

@@ -1,0 +1,187 @@
+"""What clients receive of repositories that have no mirror yet, so that nobody receives it a second time.
+
+The mirror that a client's first request has made waits until that client has been served. Where it has received a whole
+pack, the mirror is made of the very bytes. Nobody waits any longer when a second client wants something else, or when
+nothing comes any more.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
+from cachew.plumbing.streams import FileSource
+
+_NEXT = 1.0
+"""Seconds within which a client that has asked for refs asks for objects, if it does."""
+_STALLED = 3.0
+"""Seconds without a byte after which what a client is sent is no longer waited for, once it has begun to come."""
+_FIRST_BYTE = 60.0
+_LOOK = 1.0
+_MOST = 1000
+
+Find = Callable[[], Awaitable[FileSource | None]]
+"""Opens a response that carried a whole pack, None where it is not kept; whoever gets it closes it."""
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A whole pack.
+
+    :param instance: of which it is.
+    :param wants: the object ids that it was made for.
+    """
+
+    instance: Instance
+    wants: frozenset[str]
+    find: Find
+
+
+@dataclass
+class _Clients:
+    """Those of one repository.
+
+    :param expected: ends the wait for a client that has asked for refs.
+    :param fetches: how many are being served.
+    :param whole: how many of them with a whole pack.
+    :param crowd: whether there were several who wanted different things.
+    :param stalls_at: when what they are sent counts as stalled.
+    """
+
+    expected: IDelayedCall | None = None
+    fetches: int = 0
+    whole: int = 0
+    crowd: bool = False
+    stalls_at: float = 0.0
+    received: list[_Whole] = field(default_factory=list)
+    waiting: list[Deferred[None]] = field(default_factory=list)
+
+    def at_it(self, now: float) -> bool:
+        """Whether it is worth waiting for them."""
+        expected = self.expected is not None and self.expected.active()
+        served = self.fetches > 0 and now < self.stalls_at
+        return (self.whole > 0 and served) or (not self.crowd and (expected or served))
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is nothing to remember of them."""
+        expected = self.expected is not None and self.expected.active()
+        return not (expected or self.fetches or self.received or self.waiting)
+
+
+class Serving:
+    """One client that is being served.
+
+    :param moved: is told when something has come for it.
+    :param ended: is told once, when it has come to its end.
+    """
+
+    def __init__(self, moved: Callable[[], None], ended: Callable[[], None]) -> None:
+        self._moved, self._ended = moved, ended
+        self._over = False
+
+    def moved(self) -> None:
+        """Take notice that something has come."""
+        self._moved()
+
+    def ended(self) -> None:
+        """Take notice of the end, however it came."""
+        if not self._over:
+            self._over = True
+            self._ended()
+
+
+class FirstClones:
+    """See the module.
+
+    :param clock: how long a client is waited for that has asked for refs.
+    """
+
+    def __init__(self, *, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._clients: dict[Identity, _Clients] = {}
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def asked(self, identity: Identity) -> None:
+        """Take notice that a client has asked for refs, so that it is likely to ask for objects."""
+        clients = self._of(identity)
+        if clients.expected is not None and clients.expected.active():
+            clients.expected.reset(_NEXT)
+        else:
+            clients.expected = self._clock.callLater(_NEXT, self._changed, identity)
+
+    def began(self, instance: Instance, wants: Sequence[str] | None, find: Find) -> Serving:
+        """Take notice that a client is being served by the upstream.
+
+        :param wants: what for, when it gets all that they reach; None when it gets less.
+        :param find: opens what it was sent, when that has come to its end.
+        """
+        clients = self._of(instance.identity)
+        clients.crowd |= clients.fetches > 0
+        clients.fetches += 1
+        clients.whole += wants is not None
+        clients.stalls_at = self._clock.seconds() + _FIRST_BYTE
+        if clients.expected is not None and clients.expected.active():
+            clients.expected.cancel()
+
+        def moved() -> None:
+            clients.stalls_at = self._clock.seconds() + _STALLED
+
+        def ended() -> None:
+            clients.fetches -= 1
+            if wants is not None:
+                clients.whole -= 1
+                clients.received.append(_Whole(instance, frozenset(wants), find))
+            self._changed(instance.identity)
+
+        self._changed(instance.identity)
+        return Serving(moved, ended)
+
+    async def served(self, identity: Identity) -> None:
+        """Wait until the clients have been served for whose sake a mirror is to be made."""
+        while (clients := self._clients.get(identity)) is not None and clients.at_it(self._clock.seconds()):
+            await self._wait(clients)
+
+    async def received(self, instance: Instance, listed: frozenset[str]) -> Sequence[Find]:
+        """Return the whole packs that clients have received of an instance, after waiting for those under way.
+
+        :param listed: what the server itself was listed: what only a client may have is not for the mirror.
+        """
+        while (
+            (clients := self._clients.get(instance.identity)) is not None
+            and clients.whole
+            and clients.at_it(self._clock.seconds())
+        ):
+            await self._wait(clients)
+        if clients is None:
+            return ()
+        received, clients.received = clients.received, []
+        self._changed(instance.identity)
+        return [one.find for one in received if one.instance == instance and one.wants <= listed]
+
+    async def _wait(self, clients: _Clients) -> None:
+        """Wait until something has happened, or for as long as nothing may."""
+        waiter: Deferred[None] = Deferred(lambda gone: clients.waiting.remove(gone))
+        clients.waiting.append(waiter)
+        await waiter.addTimeout(_LOOK, self._clock, lambda *_: None)
+
+    def _of(self, identity: Identity) -> _Clients:
+        if identity not in self._clients and len(self._clients) >= _MOST:
+            idle = (known for known, clients in self._clients.items() if not clients.waiting)
+            self._clients.pop(next(idle, identity), None)
+        return self._clients.setdefault(identity, _Clients())
+
+    def _changed(self, identity: Identity) -> None:
+        clients = self._clients.get(identity)
+        if clients is None:
+            return
+        waiting, clients.waiting = clients.waiting, []
+        for waiter in waiting:
+            waiter.callback(None)
+        if clients.gone:
+            self._clients.pop(identity, None)

@@ -1,0 +1,120 @@
+"""Who waits for whom while a repository is mirrored for the first time."""
+
+from typing import Any, cast
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from cachew.mirrors.firstclones import Find, FirstClones
+from cachew.mirrors.instance import Instance
+from tests.fakes.mirrorgit import REPOSITORY, oid
+from tests.fakes.settled import value_of
+
+INSTANCE = Instance(REPOSITORY, "1")
+LISTED = frozenset({oid("1"), oid("2")})
+FIND = cast(Find, object())
+
+
+class Counter:
+    """The clients of one repository on a clock."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.first = FirstClones(clock=self.clock)
+
+    def served(self) -> Deferred[None]:
+        """Wait for them."""
+        return Deferred.fromCoroutine(self.first.served(REPOSITORY))
+
+    def received(self, instance: Instance = INSTANCE) -> Deferred[Any]:
+        """Ask for what they received."""
+        return Deferred.fromCoroutine(self.first.received(instance, LISTED))
+
+    def began(self, *wants: str, whole: bool = True) -> Any:
+        """Begin to serve one."""
+        return self.first.began(INSTANCE, wants if whole else None, FIND)
+
+
+@pytest.fixture
+def counter() -> Counter:
+    """A repository that nobody has asked for."""
+    return Counter()
+
+
+def test_nobody_is_waited_for_who_has_not_asked(counter: Counter) -> None:
+    """Without clients there is nothing to wait for, and nothing was received."""
+    assert counter.served().called and value_of(counter.received()) == ()
+
+
+def test_a_client_that_asks_for_refs_alone_is_waited_for_a_second(counter: Counter) -> None:
+    """It may want objects next, or not."""
+    counter.first.asked(REPOSITORY)
+    served = counter.served()
+    counter.clock.advance(0.9)
+    counter.first.asked(REPOSITORY)
+    counter.clock.advance(0.9)
+    assert not served.called
+    counter.clock.advance(0.1)
+    assert served.called and len(counter.first) == 0
+
+
+def test_a_client_is_served_first(counter: Counter) -> None:
+    """However long that takes; then what it received is there once, with all of it."""
+    counter.first.asked(REPOSITORY)
+    served = counter.served()
+    client = counter.began(oid("1"), oid("2"))
+    for _ in range(100):
+        client.moved()
+        counter.clock.advance(2.9)
+    assert not served.called
+    client.ended()
+    client.ended()
+    assert value_of(counter.received()) == [FIND]
+    assert served.called and len(counter.first) == 0
+
+
+def test_what_was_received_is_given_out_once(counter: Counter) -> None:
+    """To the mirror of the same instance, and only if the server itself was listed all of it."""
+    counter.began(oid("1")).ended()
+    counter.began(oid("3")).ended()
+    assert value_of(counter.received()) == [FIND]
+    assert value_of(counter.received()) == () and len(counter.first) == 0
+    counter.began(oid("1")).ended()
+    assert value_of(counter.received(Instance(REPOSITORY, "2"))) == []
+
+
+def test_a_crowd_is_not_waited_for(counter: Counter) -> None:
+    """When a second client wants something else, the mirror is made at once: it will serve the third."""
+    one = counter.began(whole=False)
+    served = counter.served()
+    assert not served.called
+    two = counter.began(whole=False)
+    assert served.called
+    one.ended()
+    two.ended()
+    assert len(counter.first) == 0
+
+
+def test_who_waits_may_leave(counter: Counter) -> None:
+    """Those who are broken off leave nothing behind."""
+    client = counter.began(oid("1"))
+    for waiting in (counter.served(), counter.received()):
+        waiting.addErrback(lambda failure: None)
+        waiting.cancel()
+    client.ended()
+    assert value_of(counter.received()) == [FIND] and len(counter.first) == 0
+
+
+def test_what_stalls_is_not_waited_for(counter: Counter) -> None:
+    """When nothing has come for three seconds the mirror is made by itself; before the first byte that takes longer."""
+    client = counter.began(oid("1"))
+    served, received = counter.served(), counter.received()
+    counter.clock.pump([1.0] * 59)
+    assert not served.called and not received.called
+    client.moved()
+    counter.clock.pump([1.0] * 2)
+    assert not served.called and not received.called
+    counter.clock.advance(1)
+    assert served.called and value_of(received) == []
+    client.ended()

@@ -1,0 +1,70 @@
+"""Refs read from their files are those that git lists."""
+
+from pathlib import Path
+
+import pytest
+
+from cachew.mirrors.reftree import read_refs
+from tests.functional import repositories
+from tests.functional.repositories import Repository
+
+PLACES = ("refs/heads/", "refs/tags/", "refs/meta/config")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """A repository whose refs are packed."""
+    branches = ["main", "a/b", "a-b", "größe", "x.lock2"]
+    made = repositories.make_repository(tmp_path / "r.git", commits=2, branches=branches, tags=["v1", "v2"])
+    made.git("pack-refs", "--all")
+    return made
+
+
+def listed(repository: Repository) -> list[tuple[str, str, str]]:
+    """Return what git lists."""
+    form = "--format=%(refname) %(objectname) %(*objectname)"
+    lines = [line.split(" ") for line in repository.git("for-each-ref", form, *PLACES).split("\n")]
+    return [(fields[0], fields[1], fields[2] if len(fields) > 2 else "") for fields in lines]
+
+
+def read(repository: Repository, *, peeled: bool = True) -> list[tuple[str, str, str]] | None:
+    """Return what is read."""
+    found = read_refs(repository.path, PLACES, peeled=peeled)
+    return None if found is None else [(ref.name, ref.oid or "", (ref.peeled or "") if peeled else "") for ref in found]
+
+
+def test_packed_and_loose(repository: Repository) -> None:
+    """Loose refs count more than packed ones; both are found, in git's order."""
+    assert read(repository) == listed(repository)
+    repositories.push_commit(repository, "main")
+    repositories.push_commit(repository, "a/new")
+    repository.git("update-ref", "refs/meta/config", repository.commit())
+    repository.git("update-ref", "refs/other/x", repository.commit())
+    (repository.path / "refs/heads/a/gone.lock").touch()
+    assert read(repository) == listed(repository)
+
+
+def test_what_only_git_can_tell(repository: Repository) -> None:
+    """What a loose tag leads to, where a symbolic ref points, and what a broken file was meant to say."""
+    repository.git("tag", "v3")
+    assert read(repository) is None and read(repository, peeled=False) is not None
+    repository.git("pack-refs", "--all")
+    assert read(repository) == listed(repository)
+    repository.git("symbolic-ref", "refs/heads/alias", "refs/heads/main")
+    assert read(repository) is None
+    repository.git("symbolic-ref", "--delete", "refs/heads/alias")
+    (repository.path / "refs/heads/empty").touch()
+    assert read(repository) is None
+
+
+def test_packed_refs_that_do_not_tell(repository: Repository) -> None:
+    """A file that does not say what tags lead to leaves that to git."""
+    packed = repository.path / "packed-refs"
+    lines = [line for line in packed.read_bytes().split(b"\n") if not line.startswith((b"#", b"^"))]
+    packed.write_bytes(b"\n".join(lines))
+    assert read(repository) is None and read(repository, peeled=False) is not None
+
+
+def test_nothing(tmp_path: Path) -> None:
+    """A repository without refs has none."""
+    assert read_refs(repositories.init(tmp_path / "empty.git").path, PLACES, peeled=True) == ()
