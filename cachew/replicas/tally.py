@@ -33,6 +33,7 @@ class Tally:
         self._noted: Counter[_Count] = Counter()
         self._known: dict[_Count, int] = {}
         self._read: dict[_Count, float] = {}
+        self._day = ""
 
     def _today(self, name: str) -> _Count:
         return time.strftime("%Y-%m-%d", time.gmtime(self._now())), name
@@ -70,7 +71,8 @@ class Tally:
                 return
 
     def _learn(self, count: _Count, total: int) -> None:
-        if count[0] not in {day for day, _ in self._known}:
+        if count[0] > self._day:
+            self._day = count[0]
             self._known.clear()
             self._read.clear()
         self._known[count], self._read[count] = total, self._now()

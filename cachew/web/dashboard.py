@@ -23,6 +23,7 @@ from cachew.web.app import allow_methods
 from cachew.web.forms import form_field, header, query_field
 from cachew.web.history import History, polyline
 from cachew.web.status import ACTIONS, Operations
+from cachew.web.statuses import PAGE
 
 _ENTRANCE = b"""This is cachew, a git caching server. Point git at it:
 
@@ -97,7 +98,7 @@ class DashboardRoutes:
         except Unauthorized:
             request.redirect(b"/admin/login")
             return b""
-        return self.render(request, "dashboard.html", session, ages=True, **await self._facts())
+        return self.render(request, "dashboard.html", session, ages=True, **await self._facts(request))
 
     async def live(self, request: StreamingRequest) -> bytes:
         """Return the part of the page that changes, unless the browser shows it already.
@@ -107,7 +108,7 @@ class DashboardRoutes:
         """
         allow_methods(request, "GET")
         session = self._access.require(request)
-        part = self.render(request, "live.html", session, ages=False, **await self._facts())
+        part = self.render(request, "live.html", session, ages=False, **await self._facts(request))
         request.setHeader(b"Vary", b"Accept-Encoding")
         if parse_accept_header(header(request, "Accept-Encoding"))["gzip"]:
             request.setHeader(b"Content-Encoding", b"gzip")
@@ -164,22 +165,22 @@ class DashboardRoutes:
         )
         return page.encode()
 
-    async def _facts(self) -> dict[str, Any]:
+    async def _facts(self, request: StreamingRequest) -> dict[str, Any]:
         overview = await self._operations.overview()
-        repositories = await self._operations.repositories()
+        matching, first = query_field(request, "name"), query_field(request, "first")
+        page = await self._operations.page(matching, int(first) if first.isdecimal() and len(first) < 10 else 0)
         served = sorted(overview.served.items(), key=lambda item: -item[1])
         return {
             "overview": overview,
-            "repositories": repositories,
+            "page": page,
+            "matching": matching,
+            "step": PAGE,
             "unready": self._operations.unready(),
             "served": shares(served),
             "total": sum(count for _, count in served),
             "curve": polyline(self._history.totals(), width=280, height=56),
             "peak": max(self._history.totals(), default=0),
-            "troubled": sum(bool(repository.error) for repository in repositories),
-            "ready": sum(repository.state in ("ready", "fetching") for repository in repositories),
             "busy_states": _BUSY_STATES,
-            "mirrored": sum(repository.size or 0 for repository in repositories),
         }
 
 

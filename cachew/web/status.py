@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
@@ -15,7 +14,6 @@ from cachew.cache.tiered import TieredCache
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.tidying import Tidying
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError, NotFound
@@ -28,61 +26,14 @@ from cachew.smarthttp.packcache import PackCache
 from cachew.snapshots.store import Snapshots
 from cachew.snapshots.variants import Variant
 from cachew.web.forgeevents import address_of
+from cachew.web.statuses import PAGE, Page, RepositoryStatus, Statuses
 
 T = TypeVar("T")
 
-_MOST_NAMED = 20
-"""Refs of a repository that are named one by one."""
 _PATIENCE = 1.0
 
 ACTIONS = ("fetch", "snapshot", "repack", "scrub", "forget")
 """What can be asked for a repository."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RepositoryStatus:
-    """One repository, as people want to see it. Times are seconds since the epoch, None for never.
-
-    :param name: ``host/path``.
-    :param state: the mirror's state (``empty``, ``cloning``, ``restoring``, ``ready``, ``fetching``), or ``suspect``
-        while it is looked at because it may be damaged.
-    :param size: bytes that the mirror occupies, None when not measured yet.
-    :param refs: how many refs it has.
-    :param head: the commit that HEAD names.
-    :param checked: when its upstream last said what its refs are.
-    :param fetched: when the last fetch into it succeeded.
-    :param snapshot: when its cached snapshot was made.
-    :param snapshot_size: bytes of that.
-    :param used: when a client last asked for it.
-    :param requests: how many requests it has answered since the start.
-    :param clones_today: how often all replicas together have served clones of it since midnight UTC.
-    :param stale: whether its refs are known to differ from the upstream's, or the upstream could not say when last
-        asked.
-    :param damage: which of the mirror's files were found damaged last, since the start.
-    :param damaged: when that was.
-    :param error: what last went wrong, empty when nothing has since it last went right.
-    :param set_aside: refs that are not followed for now, with the reasons.
-    :param findings: how often git disliked an object that came, by what it disliked; they are served all the same.
-    """
-
-    name: str
-    state: str
-    size: int | None = None
-    refs: int = 0
-    head: str | None = None
-    checked: float | None = None
-    fetched: float | None = None
-    snapshot: float | None = None
-    snapshot_size: int | None = None
-    used: float | None = None
-    requests: int = 0
-    clones_today: int = 0
-    stale: bool = False
-    damage: str = ""
-    damaged: float | None = None
-    error: str = ""
-    set_aside: Mapping[str, str] = field(default_factory=dict)
-    findings: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +138,6 @@ class Operations:
         self._unready = unready
         self._mirrors = mirrors
         self._freshness = freshness
-        self._snapshots = snapshots
         self._cache = cache
         self._pack_cache = pack_cache
         self._slots = slots
@@ -198,11 +148,19 @@ class Operations:
         self._forget, self._keeps = forget, keeps
         self._fetch = fetch
         self._make = make
-        self._usage = usage
-        self._clones = clones
         self._clock = clock
         self._started = now()
         self._url_of = url_of
+        self._statuses = Statuses(
+            mirrors=mirrors,
+            freshness=freshness,
+            snapshots=snapshots,
+            usage=usage,
+            clones=clones,
+            background=background,
+            clock=clock,
+            now=now,
+        )
         self._counting: Shared[str, None] = Shared(keep=True)
         self._counted: CacheStatus | None = None
 
@@ -278,14 +236,7 @@ class Operations:
 
     async def repositories(self) -> Sequence[RepositoryStatus]:
         """Return every repository that is mirrored or about to be, in the order of their names."""
-        mirrors = sorted(self._mirrors, key=lambda mirror: mirror.identity)
-        # Nobody waits for the other replicas' counts: the next look shows them.
-        counting = self._clones.refresh([mirror.identity.name for mirror in mirrors])
-        self._background.start(counting, "reading clone counts of all repositories")
-        statuses: list[RepositoryStatus] = await gatherResults(
-            [Deferred.fromCoroutine(self._status(mirror)) for mirror in mirrors], consumeErrors=True
-        )
-        return statuses
+        return await self._statuses.all()
 
     async def repository(self, identity: Identity) -> RepositoryStatus:
         """Return one repository.
@@ -295,48 +246,19 @@ class Operations:
         mirror = self._mirrors.find(identity)
         if mirror is None:
             raise NotFound(f"{identity.name} is not mirrored")
-        return await self._status(mirror)
+        return await self._statuses.one(mirror)
 
-    def _last_checked(self, mirror: Mirror) -> float | None:
-        """Return when the upstream last said what its refs are: of what is known, the latest."""
-        identity = mirror.identity
-        known = (
-            self._freshness.checked(identity, self._now()),
-            self._usage.last_checked(identity),
-            mirror.last_fetch,
-        )
-        return max((at for at in known if at is not None), default=None)
+    async def page(self, matching: str = "", first: int = 0, count: int = PAGE) -> Page:
+        """Return some of them, and what is known of all.
+
+        :param matching: what is part of their names, in whatever case.
+        :param first: how many of these are left out.
+        """
+        return await self._statuses.page(matching, first, count)
 
     def oldest_check(self) -> float:
         """Return how many seconds ago that upstream was asked last which was asked longest ago; 0 when none was."""
-        asked = [self._last_checked(mirror) for mirror in self._mirrors if mirror.ready]
-        known = [at for at in asked if at is not None]
-        return max(0.0, self._now() - min(known)) if known else 0.0
-
-    async def _status(self, mirror: Mirror) -> RepositoryStatus:
-        identity = mirror.identity
-        known, failure = self._freshness.known(identity), self._freshness.failure(identity)
-        info = await self._soon(self._snapshots.stat(mirror.instance, Variant()))
-        return RepositoryStatus(
-            name=identity.name,
-            state=mirror.condition,
-            damage=mirror.damage or "",
-            damaged=mirror.damaged_at,
-            size=await self._threads(mirror.repository.size) if mirror.ready else None,
-            refs=len(mirror.refs),
-            head=mirror.head_commit,
-            checked=self._last_checked(mirror),
-            fetched=mirror.last_fetch,
-            snapshot=info.modified if info else None,
-            snapshot_size=info.size if info else None,
-            used=self._usage.last_used(identity),
-            requests=self._usage.requests(identity),
-            clones_today=self._clones.today(identity.name),
-            stale=failure is not None or (known is not None and mirror.ready and mirror.behind(known)),
-            error=mirror.last_error or str(failure or ""),
-            set_aside=dict(islice(mirror.set_aside.reasons.items(), _MOST_NAMED)),
-            findings=dict(await self._threads(mirror.repository.findings)) if mirror.ready else {},
-        )
+        return self._statuses.oldest_check()
 
     async def act(self, identity: Identity, action: str) -> None:
         """Begin an action on a repository; its end is not waited for.

@@ -22,7 +22,8 @@ from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
 from cachew.web.forgeevents import Places
 from cachew.web.repositoryevents import Happening
 from cachew.web.repositorypage import RepositoryPage
-from cachew.web.status import CacheStatus, Overview, RepositoryStatus, WorkStatus
+from cachew.web.status import CacheStatus, Overview, WorkStatus
+from cachew.web.statuses import PAGE, Page, RepositoryStatus
 from cachew.web.webhook import WebhookRoutes
 
 TOKEN = "the-admin-token-of-the-tests"
@@ -95,6 +96,18 @@ class FakeOperations:
 
     async def repositories(self) -> Sequence[RepositoryStatus]:
         return self.known
+
+    async def page(self, matching: str = "", first: int = 0, count: int = PAGE) -> Page:
+        meant = [one for one in self.known if matching.casefold() in one.name]
+        return Page(
+            rows=meant[first : first + count],
+            first=first,
+            matching=len(meant),
+            known=len(self.known),
+            ready=sum(one.state in ("ready", "fetching") for one in self.known),
+            troubled=sum(bool(one.error) for one in self.known),
+            mirrored=sum(one.size or 0 for one in self.known),
+        )
 
     async def act(self, identity: Identity, action: str) -> None:
         if identity.name not in [repository.name for repository in self.known]:

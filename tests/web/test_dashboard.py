@@ -6,7 +6,7 @@ import re
 import pytest
 
 from cachew.web.dashboard import age, ago, shares
-from cachew.web.status import RepositoryStatus
+from cachew.web.statuses import RepositoryStatus
 from tests.web.adminfront import NOW, TOKEN, AdminFront, Response, repositories
 
 

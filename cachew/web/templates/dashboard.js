@@ -12,11 +12,20 @@ function tell(text) {
   quiet = setTimeout(() => { notice.textContent = ""; }, 6000);
 }
 
-function sieve() {
-  const wanted = filter.value.trim().toLowerCase();
-  for (const row of live.querySelectorAll("tr[data-name]")) {
-    row.hidden = !row.dataset.name.toLowerCase().includes(wanted);
-  }
+let first = new URLSearchParams(location.search).get("first") || "0";
+let typed;
+
+function query() {
+  const words = new URLSearchParams();
+  if (filter.value.trim()) { words.set("name", filter.value.trim()); }
+  if (first !== "0") { words.set("first", first); }
+  return words.size ? `?${words}` : "";
+}
+
+function turn(to) {
+  first = to;
+  history.replaceState(null, "", `/admin/${query()}`);
+  return refresh();
 }
 
 function age(seconds) {
@@ -41,13 +50,12 @@ function show(html, etag) {
   const focused = place(document.activeElement);
   live.innerHTML = html;
   shown = etag;
-  sieve();
   if (focused) { live.querySelector(focused)?.focus(); }
 }
 
 async function refresh() {
   try {
-    const response = await fetch("/admin/live", { cache: "no-store", headers: { "If-None-Match": shown } });
+    const response = await fetch(`/admin/live${query()}`, { cache: "no-store", headers: { "If-None-Match": shown } });
     if (response.status === 401) { location.assign("/admin/login"); return; }
     const unchanged = response.status === 304;
     if (!response.ok && !unchanged) { throw new Error(await response.text()); }
@@ -74,7 +82,11 @@ live.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-action]");
   if (button) { act(button).catch((error) => tell(error.message)); }
 });
-filter.addEventListener("input", sieve);
+live.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-first]");
+  if (link) { event.preventDefault(); turn(link.dataset.first); }
+});
+filter.addEventListener("input", () => { clearTimeout(typed); typed = setTimeout(() => turn("0"), 200); });
 document.getElementById("logout")?.addEventListener("click", async () => {
   await fetch("/admin/logout", { method: "POST", headers: { "X-CSRF-Token": csrf } });
   location.assign("/admin/login");

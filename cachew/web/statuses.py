@@ -1,0 +1,238 @@
+"""What people see of every repository.
+
+All of it is at hand, whatever it is of: no file is looked at for it and no ref, so that a page costs what it shows.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from cachew.cache.interface import ObjectInfo
+from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.tidying import Tidying
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import CachewError
+from cachew.replicas.tally import Tally
+from cachew.snapshots.store import Snapshots
+from cachew.snapshots.variants import Variant
+
+_MOST_NAMED = 20
+"""Refs of a repository that are named one by one."""
+_PATIENCE = 1.0
+_AT_ONCE = 50
+_IN_ONE_TURN = 500
+_GOOD_FOR = 5.0
+"""Seconds for which sums over all repositories are good."""
+PAGE = 50
+"""Repositories on a page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepositoryStatus:
+    """One repository, as people want to see it. Times are seconds since the epoch, None for never.
+
+    :param name: ``host/path``.
+    :param state: the mirror's state (``empty``, ``cloning``, ``restoring``, ``ready``, ``fetching``), or ``suspect``
+        while it is looked at because it may be damaged.
+    :param size: bytes that the mirror occupies, None when not measured yet.
+    :param refs: how many refs it has.
+    :param head: the commit that HEAD names.
+    :param checked: when its upstream last said what its refs are.
+    :param fetched: when the last fetch into it succeeded.
+    :param snapshot: when its cached snapshot was made.
+    :param snapshot_size: bytes of that.
+    :param used: when a client last asked for it.
+    :param requests: how many requests it has answered since the start.
+    :param clones_today: how often all replicas together have served clones of it since midnight UTC.
+    :param stale: whether its refs are known to differ from the upstream's, or the upstream could not say when last
+        asked.
+    :param damage: which of the mirror's files were found damaged last, since the start.
+    :param damaged: when that was.
+    :param error: what last went wrong, empty when nothing has since it last went right.
+    :param set_aside: refs that are not followed for now, with the reasons.
+    :param findings: how often git disliked an object that came, by what it disliked; they are served all the same.
+    """
+
+    name: str
+    state: str
+    size: int | None = None
+    refs: int = 0
+    head: str | None = None
+    checked: float | None = None
+    fetched: float | None = None
+    snapshot: float | None = None
+    snapshot_size: int | None = None
+    used: float | None = None
+    requests: int = 0
+    clones_today: int = 0
+    stale: bool = False
+    damage: str = ""
+    damaged: float | None = None
+    error: str = ""
+    set_aside: Mapping[str, str] = field(default_factory=dict)
+    findings: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Some repositories, and what is known of all.
+
+    :param rows: these.
+    :param first: how many were left out before them.
+    :param matching: how many there are of the kind that was asked for.
+    :param known: how many there are.
+    :param ready: how many of these serve.
+    :param troubled: with how many something is wrong.
+    :param mirrored: bytes that their mirrors occupy.
+    """
+
+    rows: Sequence[RepositoryStatus] = ()
+    first: int = 0
+    matching: int = 0
+    known: int = 0
+    ready: int = 0
+    troubled: int = 0
+    mirrored: int = 0
+
+
+class Statuses:
+    """Sums repositories up.
+
+    :param mirrors: their mirrors.
+    :param freshness: the ref gate.
+    :param snapshots: what has been made of mirrors.
+    :param usage: knows when repositories were asked for.
+    :param clones: counts clones of all replicas.
+    :param background: where the other replicas' counts are read.
+    :param clock: how long a store is waited for.
+    :param now: the time of day in epoch seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        mirrors: Mirrors,
+        freshness: Freshness,
+        snapshots: Snapshots,
+        usage: Tidying,
+        clones: Tally,
+        background: Background,
+        clock: IReactorTime,
+        now: Callable[[], float],
+    ) -> None:
+        self._mirrors, self._freshness, self._snapshots = mirrors, freshness, snapshots
+        self._usage, self._clones = usage, clones
+        self._background = background
+        self._clock, self._now = clock, now
+        self._sums, self._summed_at = Page(), float("-inf")
+
+    async def all(self) -> Sequence[RepositoryStatus]:
+        """Return all in the order of their names; others have their turn meanwhile."""
+        statuses: list[RepositoryStatus] = []
+        mirrors = _in_order(self._mirrors)
+        for start in range(0, len(mirrors), _AT_ONCE):
+            if start:
+                await deferLater(self._clock, 0)
+            statuses += await self._of(mirrors[start : start + _AT_ONCE])
+        return statuses
+
+    async def one(self, mirror: Mirror) -> RepositoryStatus:
+        """Return one."""
+        return (await self._of([mirror]))[0]
+
+    async def page(self, matching: str, first: int, count: int) -> Page:
+        """Return some; see :meth:`cachew.web.status.Operations.page`."""
+        mirrors, wanted = _in_order(self._mirrors), matching.casefold()
+        sums = await self._summed(mirrors)
+        meant = [mirror for mirror in mirrors if wanted in mirror.identity.name.casefold()] if wanted else mirrors
+        first = max(0, min(first, len(meant) - 1) // count * count)
+        rows = await self._of(meant[first : first + count])
+        return replace(sums, rows=rows, first=first, matching=len(meant), known=len(mirrors))
+
+    async def _summed(self, mirrors: Sequence[Mirror]) -> Page:
+        """Return what is known of all; of very many it is found out in several turns, and not for every page."""
+        if self._clock.seconds() - self._summed_at < _GOOD_FOR and len(mirrors) > _IN_ONE_TURN:
+            return self._sums
+        ready = troubled = mirrored = 0
+        self._summed_at = self._clock.seconds()
+        for start in range(0, len(mirrors), _IN_ONE_TURN):
+            if start:
+                await deferLater(self._clock, 0)
+            some = mirrors[start : start + _IN_ONE_TURN]
+            ready += sum(mirror.ready for mirror in some)
+            troubled += sum(bool(mirror.last_error or self._freshness.failure(mirror.identity)) for mirror in some)
+            mirrored += sum(_size(mirror) or 0 for mirror in some)
+        self._sums = Page(ready=ready, troubled=troubled, mirrored=mirrored)
+        return self._sums
+
+    async def _of(self, mirrors: Sequence[Mirror]) -> list[RepositoryStatus]:
+        # Nobody waits for the other replicas' counts: the next look shows them.
+        counting = self._clones.refresh([mirror.identity.name for mirror in mirrors])
+        self._background.start(counting, "reading clone counts of repositories")
+        infos: list[ObjectInfo | None] = await gatherResults(
+            [Deferred.fromCoroutine(self._snapshot(mirror)) for mirror in mirrors], consumeErrors=True
+        )
+        return [self._status(mirror, info) for mirror, info in zip(mirrors, infos, strict=True)]
+
+    async def _snapshot(self, mirror: Mirror) -> ObjectInfo | None:
+        """Return what is known of its snapshot, None when that takes long: a page is shown though a store hangs."""
+        with suppress(CachewError, DeferredTimeout):
+            asking = Deferred.fromCoroutine(self._snapshots.stat(mirror.instance, Variant()))
+            return await asking.addTimeout(_PATIENCE, self._clock)
+        return None
+
+    def _last_checked(self, mirror: Mirror) -> float | None:
+        """Return when the upstream last said what its refs are: of what is known, the latest."""
+        identity = mirror.identity
+        known = (
+            self._freshness.checked(identity, self._now()),
+            self._usage.last_checked(identity),
+            mirror.last_fetch,
+        )
+        return max((at for at in known if at is not None), default=None)
+
+    def oldest_check(self) -> float:
+        """Return how many seconds ago that upstream was asked last which was asked longest ago; 0 when none was."""
+        asked = [self._last_checked(mirror) for mirror in self._mirrors.known() if mirror.ready]
+        known = [at for at in asked if at is not None]
+        return max(0.0, self._now() - min(known)) if known else 0.0
+
+    def _status(self, mirror: Mirror, info: ObjectInfo | None) -> RepositoryStatus:
+        identity, summary = mirror.identity, mirror.summary
+        known, failure = self._freshness.known(identity), self._freshness.failure(identity)
+        return RepositoryStatus(
+            name=identity.name,
+            state=mirror.condition,
+            damage=mirror.damage or "",
+            damaged=mirror.damaged_at,
+            size=_size(mirror),
+            refs=summary.refs,
+            head=summary.head,
+            checked=self._last_checked(mirror),
+            fetched=mirror.last_fetch,
+            snapshot=info.modified if info else None,
+            snapshot_size=info.size if info else None,
+            used=self._usage.last_used(identity),
+            requests=self._usage.requests(identity),
+            clones_today=self._clones.today(identity.name),
+            stale=failure is not None or (known is not None and mirror.ready and mirror.behind(known)),
+            error=mirror.last_error or str(failure or ""),
+            set_aside=dict(islice(mirror.set_aside.reasons.items(), _MOST_NAMED)),
+            findings=dict(mirror.repository.findings()) if mirror.ready else {},
+        )
+
+
+def _in_order(mirrors: Mirrors) -> list[Mirror]:
+    return sorted(mirrors.known(), key=lambda mirror: mirror.identity.name)
+
+
+def _size(mirror: Mirror) -> int | None:
+    return mirror.repository.ledger.size if mirror.ready else None
