@@ -17,7 +17,10 @@ from typing import Any
 from scripts.benchmarks.chart import bars, svg
 from scripts.benchmarks.clone import clones
 from scripts.benchmarks.crowds import fetches, listings, slow_readers
+from scripts.benchmarks.curves import curves
+from scripts.benchmarks.curves import svg as curves_svg
 from scripts.benchmarks.figures import Findings
+from scripts.benchmarks.growth import growth
 from scripts.benchmarks.nginxgit import missing_commands
 from scripts.benchmarks.report import as_json, table
 from scripts.benchmarks.repositories import FULL, QUICK
@@ -43,6 +46,7 @@ GROUPS: Mapping[str, Callable[[Options], Findings]] = {
     "slow": _staged(slow_readers),
     "snapshot": _staged(snapshots),
     "store": store,
+    "growth": growth,
 }
 
 
@@ -92,10 +96,15 @@ def _run(groups: list[str], options: Options, results: Path) -> int:
 
 
 def _plot(results: Path, output: Path) -> int:
-    drawn = bars(json.loads(results.read_text()))
+    stored = json.loads(results.read_text())
+    drawn = bars(stored)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(svg(drawn))
     print(f"{len(drawn)} bars are in {output}")
+    if "growth" in stored:
+        beside = output.with_name("growth.svg")
+        beside.write_text(curves_svg(curves(stored["growth"])))
+        print(f"the curves are in {beside}")
     return 0
 
 

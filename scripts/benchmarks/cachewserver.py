@@ -28,21 +28,22 @@ url = "{upstream}"
 [git]
 snapshot-interval = "0s"
 mirror-snapshot-interval = "0s"
-[access]
+{git}[access]
 mode = "trusted-network"
 trust-loopback = true
 """
 _PATIENCE = 300.0
 
 
-def config(*, state: Path, port: int, upstream: str, more: str = "") -> str:
+def config(*, state: Path, port: int, upstream: str, more: str = "", git: str = "") -> str:
     """Return the config.
 
     :param state: the state directory.
     :param upstream: base URL of the upstream.
     :param more: further tables.
+    :param git: further lines of the table ``[git]``.
     """
-    return _CONFIG.format(state=state, port=port, host=_HOST, upstream=upstream) + more
+    return _CONFIG.format(state=state, port=port, host=_HOST, upstream=upstream, git=git) + more
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,15 @@ class Cachew:
     :param directory: for its state and log; made here.
     :param upstream: base URL of the upstream on loopback.
     :param more: further tables of the config.
+    :param git: further lines of its table ``[git]``.
     :param settle: seconds without any child after which a new mirror counts as finished.
     """
 
     name = "cachew"
 
-    def __init__(self, *, directory: Path, upstream: str, more: str = "", settle: float = 3.0) -> None:
-        self._directory, self._upstream, self._more, self._settle = directory, upstream, more, settle
+    def __init__(self, *, directory: Path, upstream: str, more: str = "", git: str = "", settle: float = 3.0) -> None:
+        self._directory, self._upstream, self._settle = directory, upstream, settle
+        self._more, self._git = more, git
         self._process: subprocess.Popen[bytes] | None = None
         self._group = ControlGroup(None)
         self.port = 0
@@ -120,7 +123,7 @@ class Cachew:
         self.port = ports.free_port()
         file = self._directory / "cachew.toml"
         state = self._directory / "state"
-        file.write_text(config(state=state, port=self.port, upstream=self._upstream, more=self._more))
+        file.write_text(config(state=state, port=self.port, upstream=self._upstream, more=self._more, git=self._git))
         command = [str(ROOT / ".venv/bin/twistd"), "-n", "--pidfile=", "cachew", "--config", str(file)]
         with open(self.log, "wb") as log:
             self._process = subprocess.Popen(

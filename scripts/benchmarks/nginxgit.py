@@ -123,6 +123,11 @@ class NginxGit:
         """Return how many requests there have been."""
         return (self._directory / "access.log").read_bytes().count(b"\n")
 
+    def bytes_sent(self) -> int:
+        """Return how many bytes of bodies it has sent: in "combined" the number after the request and its status."""
+        lines = (self._directory / "access.log").read_text(errors="replace").splitlines()
+        return sum(int(line.split('" ')[1].split()[1]) for line in lines)
+
     def __enter__(self) -> "NginxGit":
         shutil.rmtree(self._directory, ignore_errors=True)
         self._directory.mkdir(parents=True)

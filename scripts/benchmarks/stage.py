@@ -47,9 +47,10 @@ class Stage:
     """A context in which everything serves.
 
     :param more: further tables of cachew's config.
+    :param git: further lines of its table ``[git]``.
     """
 
-    def __init__(self, options: Options, more: str = "") -> None:
+    def __init__(self, options: Options, more: str = "", git: str = "") -> None:
         self.options = options
         self.work = options.work
         self.files = options.work / "files"
@@ -58,8 +59,13 @@ class Stage:
         self._random = random.Random()
         self.peer = NginxGit(directory=self.work / "peer", root=self._root, files=self.files)
         self.upstream = NginxGit(directory=self.work / "upstream", root=self._root, files=self.files)
-        self._more = more
+        self._more, self._git = more, git
         self.cachew: Cachew
+
+    @property
+    def root(self) -> Path:
+        """Where the served repositories are."""
+        return self._root
 
     @property
     def servers(self) -> tuple[Server, Server]:
@@ -72,7 +78,9 @@ class Stage:
             stack.enter_context(self.upstream)
             upstream = f"http://{ports.HOST}:{self.upstream.port}/"
             settle = 0.3 if self.options.quick else 3.0
-            self.cachew = Cachew(directory=self.work / "cachew", upstream=upstream, more=self._more, settle=settle)
+            self.cachew = Cachew(
+                directory=self.work / "cachew", upstream=upstream, more=self._more, git=self._git, settle=settle
+            )
             stack.enter_context(self.cachew)
             self._stack = stack.pop_all()
         return self

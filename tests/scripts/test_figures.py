@@ -4,6 +4,7 @@ import json
 import math
 from xml.etree import ElementTree
 
+from scripts.benchmarks import curves
 from scripts.benchmarks.chart import bars, svg
 from scripts.benchmarks.figures import Findings, Goal, Series, percentile, ratio
 from scripts.benchmarks.report import as_json, table
@@ -60,3 +61,18 @@ def test_results_are_valid_json_and_draw_a_chart() -> None:
     root = ElementTree.fromstring(svg(drawn))
     kinds = [node.get("class") for node in root if node.tag.endswith("rect")]
     assert kinds == ["bar", "miss"]
+
+
+def test_growth_is_drawn_as_curves() -> None:
+    """Each thing that was measured at several numbers of refs is a panel with a curve for each server."""
+    found = Findings("growth")
+    for refs in (1000, 100_000):
+        found.add(f"no-op fetch, {refs} refs", [Series("cachew", [0.1], [0.02]), Series("nginx", [0.1], [0.01])])
+    drawn = curves.curves(json.loads(json.dumps(as_json(found))))
+    assert [(one.what, one.server, [count for count, _ in one.points]) for one in drawn] == [
+        ("no-op fetch", "cachew", [1000, 100_000]),
+        ("no-op fetch", "nginx", [1000, 100_000]),
+    ]
+    root = ElementTree.fromstring(curves.svg(drawn))
+    assert len(root.findall("{*}polyline")) == 2
+    assert ElementTree.fromstring(curves.svg([])).findall("{*}polyline") == []
