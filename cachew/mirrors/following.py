@@ -54,6 +54,11 @@ class Following:
         mirror = self._mirrors.ready(identity)
         return None if mirror is None else mirror.listing
 
+    def refs_of(self, identity: Identity) -> int:
+        """Return how many refs a repository's mirror has, 0 when it has no mirror."""
+        mirror = self._mirrors.ready(identity)
+        return 0 if mirror is None else mirror.summary.refs
+
     def is_mirrored(self, identity: Identity) -> bool:
         """Whether a repository has a mirror that serves."""
         return self._mirrors.ready(identity) is not None

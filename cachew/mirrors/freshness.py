@@ -140,6 +140,8 @@ class Freshness:
     :param interval: seconds that a listing is good for.
     :param metrics: where stale answers are counted.
     :param fallback: the refs of a repository's mirror, or None while it has none that serves.
+    :param refs_of: how many refs a repository's mirror has, 0 while it has none that serves; counted in ``fallback``
+        by default, for which very many have to be at hand.
     :param on_listing: called with each new listing of heads and tags or of everything, and its start.
     :param on_part: called with each new listing of a part of them, after what it was bounded to.
     :param on_verdict: called with each repository, credential and refusal, or None when the upstream served it.
@@ -160,6 +162,7 @@ class Freshness:
         interval: float,
         metrics: Metrics,
         fallback: Callable[[Identity], Listing | None],
+        refs_of: Callable[[Identity], int] | None = None,
         on_listing: Callable[[Identity, Listing, float], None],
         on_part: Callable[[Identity, Kind, Listing, float], None] = lambda *part: None,
         on_verdict: Callable[[Identity, str | None, UpstreamRefused | None], None] = lambda *verdict: None,
@@ -173,7 +176,7 @@ class Freshness:
         self._clock = clock
         self.keep_for(interval)
         self._metrics = metrics
-        self._fallback = fallback
+        self._fallback, self._refs_of = fallback, refs_of or self._counted
         self._on_listing, self._on_part = on_listing, on_part
         self._on_verdict = on_verdict
         self._hearing = HearsNothing() if hearing is None else hearing
@@ -215,8 +218,11 @@ class Freshness:
 
     def has_many(self, identity: Identity) -> bool:
         """Whether a repository is mirrored and has so many refs that only what is wanted is asked for."""
+        return self._refs_of(identity) > MANY_REFS
+
+    def _counted(self, identity: Identity) -> int:
         mirrored = self._fallback(identity)
-        return mirrored is not None and len(mirrored.refs) > MANY_REFS
+        return 0 if mirrored is None else len(mirrored.refs)
 
     def least(self, identity: Identity) -> Kind:
         """Return the kind of listing that shows that an upstream lets somebody read, and costs it little."""

@@ -154,7 +154,7 @@ class OwnListing:
         return listing or Listing(refs=())
 
     def _keep(self, listing: Listing) -> None:
-        weight = weight_of(listing)
+        weight = listing.once(weight_of)
         self._listings.put(self._identity, _OWN, listing, weight, let_go=lambda: self._pack(listing))
 
     def _pack(self, listing: Listing) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from cachew.mirrors.kinds import Kind, is_mirrored
+from cachew.mirrors.listings import weight_of
 from cachew.mirrors.refs import MIRRORED, Change, RefState, mirrored_part, of_listing, valid_name, with_moved
 from cachew.upstream.listing import Listing, RemoteRef
 
@@ -80,7 +81,8 @@ def with_refs(listing: Listing, moved: Moved) -> Listing:
         else:
             by_name[name] = ref
     after = replace(listing, refs=tuple(refs), lines={})
-    after.derived(by_name, {mirrored_part: with_moved(of_listing(listing), moved, by_name.get(HEAD), by_name)})
+    state = with_moved(of_listing(listing), moved, by_name.get(HEAD), by_name)
+    after.derived(by_name, {mirrored_part: state, weight_of: listing.once(weight_of)})
     return after
 
 

@@ -171,6 +171,7 @@ def make_mirrors(
         interval=settings.git.ref_check_interval,
         metrics=runtime.metrics,
         fallback=following.listing,
+        refs_of=following.refs_of,
         on_listing=listed,
         on_part=following.listed_in_part,
         on_verdict=verdicts.record,

@@ -6,7 +6,8 @@ from typing import Any
 
 from cachew.mirrors.identity import Grammar
 from cachew.replicas.leases import Leases, Watching
-from cachew.web.status import CacheStatus, Operations, RepositoryStatus
+from cachew.web.status import CacheStatus, Operations
+from cachew.web.statuses import RepositoryStatus
 
 
 class NamedMirror:

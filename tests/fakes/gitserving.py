@@ -202,7 +202,7 @@ class FakeMirrors:
         """Return it."""
         return self.mirror
 
-    def want(self, identity: Identity) -> None:
+    def want_after(self, identity: Identity) -> None:
         """Nothing is mirrored here."""
 
 

@@ -9,7 +9,7 @@ from cachew.mirrors.identity import CASE_MATTERS
 from cachew.replicas.leases import Leases
 from cachew.server.manhole import Help
 from cachew.server.shell import Shell, described, why
-from cachew.web.status import RepositoryStatus
+from cachew.web.statuses import RepositoryStatus
 from tests.web.adminfront import FakeOperations, repositories
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from twisted.logger import Logger, LogPublisher
 
 from cachew.web.repositoryevents import KEPT, Happening, RepositoryEvents
-from cachew.web.status import RepositoryStatus
+from cachew.web.statuses import RepositoryStatus
 from tests.web.adminfront import NOW, AdminFront
 
 NAME = "dev.azure.com/org/My%20Project/_git/repo"
