@@ -31,23 +31,24 @@ class Rig:
     async def torture(self, names: Sequence[str], seconds: float = 0.0, first: int = 0) -> tuple[int, str]:
         """Let accidents happen, one after another.
 
-        :param seconds: no accident begins after so many; 0: all happen.
+        :param seconds: no accident begins so long after all was well at first; 0: all happen.
         :param first: the number of the first of them in their seed's sequence.
         :return: how many there were, and what was wrong after the last, empty when nothing was.
         """
         with tempfile.TemporaryDirectory(prefix="cachew-torture-") as place:
             world = await make_world(self._reactor, Path(place), self._seed, replicas=self._replicas, store=self._store)
             try:
-                return await self._happen(world, names, first, time.monotonic() + seconds if seconds else float("inf"))
+                return await self._happen(world, names, first, seconds or float("inf"))
             finally:
                 await end_world(world)
 
-    async def _happen(self, world: World, names: Sequence[str], first: int, until: float) -> tuple[int, str]:
+    async def _happen(self, world: World, names: Sequence[str], first: int, seconds: float) -> tuple[int, str]:
         done = 0
         try:
             make_repositories(world, self._seed)
             await start_all(world)
             await everything_holds(world, random.Random(self._seed))
+            until = time.monotonic() + seconds
             for name in names:
                 if time.monotonic() > until:
                     break

@@ -15,7 +15,7 @@ ACCIDENTS = [
     "kill-the-server",
 ]
 SECONDS = 12.0
-"""No accident begins after so many, so that a busy machine takes no longer than another."""
+"""No accident begins later, so that a busy machine takes hardly longer than another; the first one always does."""
 
 
 @pytest_twisted.ensureDeferred
