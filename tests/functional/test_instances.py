@@ -1,6 +1,7 @@
 """A name is not a repository for ever: nothing that was kept before it became another one is sent after that."""
 
 import json
+import random
 import shutil
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
 from tests.functional.misbehaviour import Refuse, redirect
-from tests.functional.rawhttp import ask
+from tests.functional.rawhttp import ask, connect, request_head
 from tests.functional.readers import (
     ALICE,
     CAROL,
@@ -40,6 +41,8 @@ CONFIG = '[git]\nref-check-interval = "0s"\nsnapshot-interval = "0s"\nmirror-sna
 
 
 AT_A_TIME = 3
+LARGE = 12_000_000
+"""Bytes, more than the system holds between a server and a client that does not read."""
 VARIANTS = ("snapshot without blobs", "ls-refs of a clone")
 COPIED = ("ls-refs", "fetch v2", "fetch v0", "snapshot", "bundle", "listed bundle", "lfs batch")
 """What further replicas are asked for, so that they have it too."""
@@ -315,6 +318,7 @@ async def test_nothing_of_what_a_name_stood_for_before(upstream: Upstream, start
     await world.search(cachew, restore=False)
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 async def test_nothing_of_it_after_a_restart(upstream: Upstream, start: Start, git: Git) -> None:
     """A server that was down while the repositories became others gives nothing of what it has kept."""
@@ -326,6 +330,7 @@ async def test_nothing_of_it_after_a_restart(upstream: Upstream, start: Start, g
     await world.search(await start(CONFIG + CREDENTIALS % upstream.url, clock=world.clock))
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 async def test_nothing_of_it_after_forget(upstream: Upstream, start: Start, git: Git) -> None:
     """What an operator has the server forget is withdrawn: the mirror, and all that was made of it."""
@@ -359,6 +364,7 @@ async def test_nothing_of_it_from_any_replica(
     await world.search(*servers)
 
 
+@pytest.mark.no_cover
 @pytest_twisted.ensureDeferred
 async def test_no_more_of_it_after_the_ref_check_that_shows_it(
     upstream: Upstream, start: Start, store: str, tmp_path: Path
@@ -400,6 +406,41 @@ async def test_no_more_of_it_after_the_ref_check_that_shows_it(
                 body = b"" if silent else response.body
                 assert not reveals(_unasked(case.old), replace(response, body=body)), what
                 assert response.status in (401, 403, 404) or not case.closed, what
+
+
+@pytest_twisted.ensureDeferred
+async def test_bodies_that_are_under_way_when_it_ends(upstream: Upstream, start: Start) -> None:
+    """Who had begun to read gets the rest of it, and nobody who comes later gets any of it."""
+    clock = HeldClock(cast(Any, reactor))
+    case = Case("org/repo", remade_public, old=make_contents(upstream, "org/repo", "canary-b0d1e5", seed=8))
+    repository, old = Repository(upstream.path("org/repo")), case.old
+    old.head = repositories.push_commit(repository, "main", name="large", data=random.Random(8).randbytes(LARGE))
+    made_private(upstream, case)
+    cachew = await start(CONFIG + CREDENTIALS % upstream.url, clock=clock)
+    await warm_everything(cachew, old)
+    reading = []
+    for route in old.routes():
+        if route.name in ("fetch v2", "snapshot", "listed bundle"):
+            whole = await send(reactor, cachew, old, route, ALICE)
+            assert whole.status == 200 and len(whole.body) > LARGE
+            client = await connect(reactor, cachew.url)
+            lines = (*route.headers, f"Authorization: {ALICE}", f"Content-Length: {len(route.body)}")
+            path = f"/git/{HOST}/{old.name}/{route.operation}"
+            client.send(request_head(route.method, path, *lines), route.body)
+            head = await client.head()
+            client.transport.pauseProducing()
+            reading.append((client, head, whole.body))
+    assert len(reading) == 3
+    remade_public(upstream, case)
+    clock.advance(6)
+    for route in old.routes():
+        response = await send(reactor, cachew, old, route, None)
+        assert len(response.body) < LARGE and response.status != 500, route.name
+        assert response.status >= 400 or old.secret.encode() not in response.body, route.name
+    for client, head, body in reading:
+        assert len(client.received) < LARGE and not client.ended
+        client.transport.resumeProducing()
+        assert await client.body_of(head) == body
 
 
 @pytest_twisted.ensureDeferred

@@ -123,6 +123,11 @@ class RawClient(Protocol):
         response = await self.head()
         if bodiless or response.status in NO_BODY_CODES or response.status == 100:
             return response
+        response.body = await self.body_of(response)
+        return response
+
+    async def body_of(self, response: Response) -> bytes:
+        """Take the body that follows a head."""
         chunked = response.headers.get("transfer-encoding") == "chunked"
         framing = framing_for(None if chunked else int(response.headers["content-length"]))
         pieces = []
@@ -132,8 +137,7 @@ class RawClient(Protocol):
             body, rest = framing.take(wire)
             pieces.append(body)
             self.received[:0] = rest
-        response.body = b"".join(pieces)
-        return response
+        return b"".join(pieces)
 
     async def closed(self) -> bytes:
         """Wait until the server has closed; return what came before that and was not taken."""
