@@ -1,0 +1,219 @@
+"""The routes of repositories: who answers what, after which guard, and what becomes of a push however it ends."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, cast
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import BadPath, Forbidden, MethodNotAllowed, UnknownPath, UpstreamRefused
+from cachew.web.access.guard import Right
+from cachew.web.git import GitRoutes
+from tests.fakes.disturbance import FakeRequest, Steps, disturbances
+from tests.fakes.gitserving import IDENTITY
+from tests.fakes.instances import right
+from tests.fakes.settled import failure_of, value_of
+
+OURS = "Bearer this-server"
+PIECES = 2
+
+
+class House:
+    """All that the routes hand requests to; each of its awaits is a step.
+
+    :param accepts: whether the upstream takes a push, and how it answers a push's listing.
+    """
+
+    def __init__(self, steps: Steps, *, accepts: bool = True, lets_in: bool = True) -> None:
+        self._steps, self._accepts, self._lets_in = steps, accepts, lets_in
+        self.seen: list[str] = []
+        self.used: list[Identity] = []
+        self.changed_after: list[str] = []
+        self.pushes: list[Identity] = []
+        itself = cast(Any, self)
+        self.routes = GitRoutes(
+            remotes=itself,
+            guard=itself,
+            upload_pack=itself,
+            passthrough=itself,
+            lfs=cast(Any, Answers(self, "lfs")),
+            artefacts=cast(Any, Answers(self, "artefact")),
+            ensure_refs=cast(Any, Answers(self, "ensure")),
+            freshness=itself,
+            pushed=self.pushes.append,
+            used=self.used.append,
+            is_ours=lambda authorization: authorization == OURS,
+        )
+
+    async def reach(self, name: str) -> None:
+        self.seen.append(name)
+        await self._steps.reach(name)
+
+    def of(self, identity: Identity) -> None:
+        if identity.host != IDENTITY.host:
+            raise UnknownPath("this host is not served")
+
+    async def admit(self, request: Any, identity: Identity) -> Right:
+        await self.reach("guard")
+        if not self._lets_in:
+            raise UpstreamRefused("https://git.example/org/repo", status=401)
+        return right(identity)
+
+    async def info_refs(self, request: Any, given: Right) -> None:
+        await self.reach("listing")
+
+    async def upload_pack(self, request: Any, given: Right) -> None:
+        await self.reach("fetch")
+
+    async def stream(
+        self, request: Any, identity: Identity, operation: str, on_piece: Callable[[], object] | None = None
+    ) -> int:
+        await self.reach(f"pass {operation}")
+        if not self._accepts:
+            return 403
+        for number in range(PIECES if on_piece is not None else 0):
+            cast(Any, on_piece)()
+            await self.reach(f"piece {number}")
+        return 200
+
+    def changed(self, identity: Identity) -> None:
+        self.changed_after.append(self.seen[-1])
+
+
+class Answers:
+    """Answers one kind of request."""
+
+    def __init__(self, house: House, name: str) -> None:
+        self._house, self._name = house, name
+
+    async def handle(self, request: Any, of: object, operation: str = "") -> None:
+        await self._house.reach(f"{self._name} {operation}".strip())
+
+
+def asked(steps: Steps, method: str, path: str, service: str | None = None, **headers: str) -> Any:
+    request = FakeRequest(steps, method=method.encode(), **headers)
+    request.raw_path = path.encode()
+    request.args = {b"service": [service.encode()]} if service else {}
+    return request
+
+
+def handled(house: House, steps: Steps, method: str, path: str, service: str | None = None) -> Deferred[None]:
+    return Deferred.fromCoroutine(house.routes.handle(asked(steps, method, path, service)))
+
+
+REPOSITORY = "/git/git.example/org/repo"
+WAYS = {
+    ("POST", "git-upload-pack", None): ["guard", "fetch"],
+    ("GET", "info/refs", "git-upload-pack"): ["guard", "listing"],
+    ("GET", "info/refs", "git-receive-pack"): ["pass info/refs?service=git-receive-pack"],
+    ("POST", "git-receive-pack", None): ["pass git-receive-pack", "piece 0", "piece 1"],
+    ("POST", "info/lfs/objects/batch", None): ["lfs info/lfs/objects/batch"],
+    ("POST", "ensure-refs", None): ["guard", "ensure"],
+    ("GET", "snapshot.tar.zst", None): ["guard", "artefact snapshot.tar.zst"],
+    ("HEAD", "lfs-snapshot.tar.zst", None): ["guard", "artefact lfs-snapshot.tar.zst"],
+    ("GET", "snapshot.bundle", None): ["guard", "artefact snapshot.bundle"],
+    ("GET", "bundle-list", None): ["guard", "artefact bundle-list"],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_operation_has_one_way(way: tuple[str, str, str | None]) -> None:
+    """Whatever is read is guarded first; pushes and LFS go on with the client's own credential, which decides."""
+    steps, (method, operation, service) = Steps(slow=False), way
+    house = House(steps)
+    value_of(handled(house, steps, method, f"{REPOSITORY}/{operation}", service))
+    assert house.seen == WAYS[way]
+    assert house.used == [IDENTITY]
+
+
+@pytest.mark.parametrize("way", [way for way, passed in WAYS.items() if "guard" in passed])
+def test_nobody_passes_a_guard_that_refuses(way: tuple[str, str, str | None]) -> None:
+    """What the guard refuses reaches nobody behind it."""
+    steps, (method, operation, service) = Steps(slow=False), way
+    house = House(steps, lets_in=False)
+    assert isinstance(failure_of(handled(house, steps, method, f"{REPOSITORY}/{operation}", service)), UpstreamRefused)
+    assert house.seen == ["guard"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "service", "failure"),
+    [
+        ("GET", "/git/elsewhere.example/org/repo/info/refs", "git-upload-pack", UnknownPath),
+        ("GET", f"{REPOSITORY}/../x/info/refs", "git-upload-pack", BadPath),
+        ("GET", f"{REPOSITORY}/objects/info/packs", None, UnknownPath),
+        ("GET", f"{REPOSITORY}/git-upload-pack", None, MethodNotAllowed),
+        ("POST", f"{REPOSITORY}/info/refs", "git-upload-pack", MethodNotAllowed),
+        ("PATCH", f"{REPOSITORY}/info/lfs/locks", None, MethodNotAllowed),
+    ],
+)
+def test_nothing_exists_for_what_is_refused(
+    method: str, path: str, service: str | None, failure: type[Exception]
+) -> None:
+    """A bad path, a host that isn't served and a wrong method touch no mirror and count as no use of one."""
+    steps = Steps(slow=False)
+    house = House(steps)
+    assert isinstance(failure_of(handled(house, steps, method, path, service)), failure)
+    assert house.seen == [] and house.used == []
+
+
+@pytest.mark.parametrize("service", [None, "git-upload-archive", "git-something"])
+def test_other_services_are_refused_in_a_sentence(service: str | None) -> None:
+    """The dumb protocol, archives and whatever else there may be are forbidden without anybody being asked."""
+    steps = Steps(slow=False)
+    house = House(steps)
+    assert isinstance(failure_of(handled(house, steps, "GET", f"{REPOSITORY}/info/refs", service)), Forbidden)
+    assert house.seen == []
+
+
+@pytest.mark.parametrize(("shown", "left"), [(OURS, None), ("Basic dXNlcg==", ["Basic dXNlcg=="])])
+def test_the_servers_own_tokens_go_no_further(shown: str, left: list[str] | None) -> None:
+    """What is meant for this server is taken out before anybody looks at the request; an upstream's is left."""
+    steps = Steps(slow=False)
+    house, request = House(steps), asked(steps, "POST", f"{REPOSITORY}/git-receive-pack", authorization=shown)
+    value_of(Deferred.fromCoroutine(house.routes.handle(request)))
+    assert request.requestHeaders.getRawHeaders("authorization") == left
+
+
+def test_a_push_voids_listings_with_every_piece() -> None:
+    """The pusher's next fetch sees his commit, however early he reads the answer; the mirror is told at the end."""
+    steps = Steps(slow=False)
+    house = House(steps)
+    value_of(handled(house, steps, "POST", f"{REPOSITORY}/git-receive-pack"))
+    assert house.changed_after == ["pass git-receive-pack", "piece 0", "piece 1"]
+    assert house.pushes == [IDENTITY]
+
+
+@pytest.mark.parametrize(("service", "operation"), [(None, "git-receive-pack"), ("git-receive-pack", "info/refs")])
+def test_who_may_not_push_makes_nobody_ask(service: str | None, operation: str) -> None:
+    """A push that the upstream refuses voids nothing and has nothing fetched."""
+    steps = Steps(slow=False)
+    house = House(steps, accepts=False)
+    value_of(handled(house, steps, "GET" if service else "POST", f"{REPOSITORY}/{operation}", service))
+    assert house.changed_after == [] and house.pushes == []
+
+
+class Push:
+    """One push, which is disturbed; what was accepted of it must have been told."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps, self.house = steps, House(steps)
+
+    def work(self) -> Sequence[Coroutine[Any, Any, object]]:
+        return [self.house.routes.handle(asked(self._steps, "POST", f"{REPOSITORY}/git-receive-pack"))]
+
+    def settle(self) -> None:
+        """Nothing takes time."""
+
+    def left(self) -> list[str]:
+        accepted = any(name.startswith("piece") for name in self.house.seen)
+        told = self.house.pushes == [IDENTITY] and self.house.changed_after[-1:] == [self.house.seen[-1]]
+        silent = not self.house.pushes and not self.house.changed_after
+        return [] if (told if accepted else silent) else [f"a push that ended after {self.house.seen[-1]} is not told"]
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_push_that_ends_anywhere_is_told(slow: bool) -> None:
+    """Whether its client leaves or anything fails, at whichever await: what may have been accepted is looked for."""
+    found = [f"{disturbance}: {left}" for disturbance, left in disturbances(Push, slow=slow) if left]
+    assert not found, "\n".join(found)
