@@ -77,6 +77,8 @@ class Watch:
         self._selectables = {id(one) for one in self._all_selectables()}
         self._children = set(child_processes())
         self._publisher.addObserver(self.failures)
+        gc.collect()  # what the test before was given is free only now
+        gc.freeze()  # what is left lives on: the next collection need not look at it
 
     def settle(self, wait: Callable[[Deferred[None]], object]) -> None:
         """Let the reactor turn until nothing is left over or the grace is used up.
@@ -94,7 +96,6 @@ class Watch:
         :return: a line for each thing that the test left behind.
         """
         gc.collect()
-        gc.freeze()  # what is left lives on: the next collection need not look at it
         self._publisher.removeObserver(self.failures)
         left = [f"logged failure: {describe(event)}" for event in self.failures.events]
         left += [f"delayed call: {call}" for call in self._new_timers()]
