@@ -12,7 +12,7 @@ import pytest
 import pytest_twisted
 from hypothesis import settings
 from twisted.internet.defer import Deferred
-from twisted.logger import globalLogPublisher
+from twisted.logger import globalLogBeginner, globalLogPublisher
 
 from tests.cleanliness import FlushLoggedErrors, Watch
 
@@ -27,7 +27,11 @@ RING_AGAIN = 5.0
 
 
 def pytest_collection_finish() -> None:
-    """Move all that was imported out of the collector's sight: the check collects garbage after every test."""
+    """Move all that was imported out of the collector's sight: the check collects garbage after every test.
+
+    Until somebody begins to log, Twisted keeps the last events with all that their failures refer to.
+    """
+    globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
     gc.collect()
     gc.freeze()
 
