@@ -12,6 +12,7 @@ from pathlib import Path
 from cachew.upstream.listing import RemoteRef
 
 _OID = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64})\n?")
+_PACKED = re.compile(rb"((?:[0-9a-f]{40}|[0-9a-f]{64})) ([^\x00-\x20\x7f]+)")
 _TAGS = b"refs/tags/"
 _Found = dict[bytes, tuple[bytes, bytes]]
 """Name to object id and what that leads to, empty where it leads nowhere."""
@@ -31,6 +32,8 @@ def read_refs(directory: Path, prefixes: Sequence[str], *, peeled: bool) -> tupl
     if loose is None:
         return None
     packed, tells_peeled = _packed(directory, wanted)
+    if packed is None:
+        return None
     if peeled and any(name.startswith(_TAGS) for name in (loose if tells_peeled else {**packed, **loose})):
         return None
     for name, oid in loose.items():
@@ -40,23 +43,32 @@ def read_refs(directory: Path, prefixes: Sequence[str], *, peeled: bool) -> tupl
     )
 
 
-def _packed(directory: Path, wanted: tuple[bytes, ...]) -> tuple[_Found, bool]:
-    """Return what the file holds, and whether it says of all tags what they lead to."""
+def _packed(directory: Path, wanted: tuple[bytes, ...]) -> tuple[_Found | None, bool]:
+    """Return what the file holds, None when not all is as git writes it, and whether it tells what tags lead to."""
     try:
         content = (directory / "packed-refs").read_bytes()
     except FileNotFoundError:
         return {}, True
+    head, _, _ = content.partition(b"\n")
+    tells_peeled = head.startswith(b"# pack-refs with:") and b" fully-peeled" in head
+    *lines, rest = content.split(b"\n")
+    return None if rest else _parsed(lines, wanted), tells_peeled
+
+
+def _parsed(lines: Sequence[bytes], wanted: tuple[bytes, ...]) -> _Found | None:
     found: _Found = {}
     name = b""
-    for line in content.split(b"\n"):
-        if line.startswith(b"^"):
-            if name in found:
-                found[name] = found[name][0], line[1:]
-        elif line and not line.startswith(b"#"):
-            oid, _, name = line.partition(b" ")
+    for line in lines:
+        if match := _PACKED.fullmatch(line):
+            oid, name = match.groups()
             if name.startswith(wanted):
                 found[name] = oid, b""
-    return found, content.startswith(b"# pack-refs with:") and b" fully-peeled" in content.partition(b"\n")[0]
+        elif line.startswith(b"^") and name and _OID.fullmatch(line, 1):
+            if name in found:
+                found[name] = found[name][0], line[1:]
+        elif name or not line.startswith(b"#"):
+            return None
+    return found
 
 
 def _loose(directory: Path, wanted: tuple[bytes, ...]) -> dict[bytes, bytes] | None:

@@ -65,6 +65,16 @@ def test_packed_refs_that_do_not_tell(repository: Repository) -> None:
     assert read(repository) is None and read(repository, peeled=False) is not None
 
 
+@pytest.mark.parametrize(
+    "garbage", [b"\0[garbage\n", b"\n", b"^12\n", b"0123 refs/heads/short\n", b"# again\n", b"cut off"]
+)
+def test_packed_refs_that_are_not_git_s(repository: Repository, garbage: bytes) -> None:
+    """What git would stumble over, whatever is asked for, is left to git: it is the one to say that it is damaged."""
+    with (repository.path / "packed-refs").open("ab") as file:
+        file.write(garbage)
+    assert read(repository) is None and read(repository, peeled=False) is None
+
+
 def test_nothing(tmp_path: Path) -> None:
     """A repository without refs has none."""
     assert read_refs(repositories.init(tmp_path / "empty.git").path, PLACES, peeled=True) == ()

@@ -159,7 +159,7 @@ def test_one_that_was_stopped_completes_nothing(records: UnreliableRecords, cloc
     told = two.run
     assert one.hold is not None
     one.hold.callback(None)
-    assert (one.run, one.counted("elsewhere"), one.counted("made")) == (None, 1, None)
+    assert (one.run, one.counted("elsewhere"), one.counted("made")) == (None, 1, 0)
     clock.advance(0.1 * HOUR)
     two.turn()
     assert (len(two.made), two.run) == (1, told)
@@ -203,7 +203,7 @@ def test_work_ends_when_the_lease_is_lost(records: UnreliableRecords, clock: Clo
     clock.pump([15] * 5)
     assert one.hold.called
     assert one.run is not None and not one.run.succeeded
-    assert isinstance(one.counted("failed"), float)
+    assert one.counted("failed") == 1
 
 
 def test_own_tasks_are_every_replicas(records: UnreliableRecords, clock: Clock) -> None:
