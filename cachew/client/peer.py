@@ -27,4 +27,5 @@ def _watch(descriptor: int, ended: int) -> None:
     poll.register(descriptor, 0)
     poll.register(ended, 0)
     if ended not in (found for found, _ in poll.poll()):
-        os.kill(os.getpid(), signal.SIGTERM)
+        # To the thread that runs the handlers: another one's taking it would not wake that up.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)

@@ -43,6 +43,7 @@ class Relay:
         self._helper = 0
         self._status = -1
         self._ending = False
+        self._given_up = False
         self._buffer = b""
 
     def start(self) -> None:
@@ -111,15 +112,20 @@ class Relay:
             return
 
     def _child_ended(self, number: int, _: "FrameType | None") -> None:
-        if self._ending:
+        if self._ending or self._given_up:
             return
         # Other children are waited for by whoever has started them.
         ended, status = os.waitpid(self._helper, os.WNOHANG)
         if ended:
             self._status, self._ending = status, True
+            self._given_up = True
             raise HelperEnded
 
     def _stop(self, number: int, _: "FrameType | None") -> None:
+        if self._given_up:
+            # What tidies up now must not be broken off by a second signal, or by the end of the helper.
+            return
+        self._given_up = True
         try:
             os.kill(self._helper, number)
         except ProcessLookupError:
