@@ -39,7 +39,9 @@ class GitCredentials:
     """
 
     def __init__(self, *, git: Git, home: Path | None, user: str = "") -> None:
-        self._git, self._home, self._user = git, home, user
+        self._git = git
+        self._home = home
+        self._user = user
 
     def offers(self, url: str, challenge: str) -> Iterator[Offer]:
         """Give credentials for a URL, the next one only when the one before was no good.

@@ -52,7 +52,11 @@ class Diagnosis:
         now: Callable[[], float],
         version: str,
     ) -> None:
-        self._http, self._git, self._find, self._now, self._version = http, git, find, now, version
+        self._http = http
+        self._git = git
+        self._find = find
+        self._now = now
+        self._version = version
 
     def findings(self) -> Iterator[Finding]:
         """Look at one thing after the other."""

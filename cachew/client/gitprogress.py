@@ -16,7 +16,9 @@ class GitProgress:
     """
 
     def __init__(self, *, stream: TextIO, seconds: Callable[[], float], shown: bool) -> None:
-        self._stream, self._seconds, self._shown = stream, seconds, shown
+        self._stream = stream
+        self._seconds = seconds
+        self._shown = shown
         self._lock = threading.Lock()
         self._total = self._done = 0
         self._percent = -1

@@ -38,7 +38,9 @@ class Relay:
     """
 
     def __init__(self, *, program: str, arguments: "list[bytes]", environ: "os._Environ[str]") -> None:
-        self._program, self._arguments, self._environ = program, arguments, environ
+        self._program = program
+        self._arguments = arguments
+        self._environ = environ
         self._to_helper = -1
         self._helper = 0
         self._status = -1

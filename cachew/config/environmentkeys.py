@@ -66,7 +66,9 @@ def with_environment(
 
 class _Reader:
     def __init__(self, named: Mapping[str, str], problems: list[Problem], taken: list[Taken]) -> None:
-        self._named, self._problems, self._taken = named, problems, taken
+        self._named = named
+        self._problems = problems
+        self._taken = taken
 
     def table(self, model: type[Section], given: Mapping[str, Any], path: Path) -> dict[str, Any]:
         result = dict(given)

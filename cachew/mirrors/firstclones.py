@@ -95,7 +95,7 @@ class Serving:
 
 
 class FirstClones:
-    """See the module.
+    """Who is served before a mirror is there, and what each of them has received.
 
     :param clock: how long a client is waited for that has asked for refs.
     """

@@ -165,7 +165,9 @@ class _Watch:
     def __init__(
         self, *, reactor: Any, child: Child, timeout: float, stalled: float | None, work: Callable[[int], int]
     ) -> None:
-        self._reactor, self._child, self._work = reactor, child, work
+        self._reactor = reactor
+        self._child = child
+        self._work = work
         self._done = -1
         self.verdict = ""
         self._calls = [reactor.callLater(timeout, self._give_up, f"no end after {timeout:g} seconds")]

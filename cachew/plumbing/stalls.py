@@ -30,7 +30,9 @@ class StallWatch:
         tell: Callable[[float, str], object],
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._longest, self._tell, self._seconds = longest, tell, seconds
+        self._longest = longest
+        self._tell = tell
+        self._seconds = seconds
         self._watched = 0
         self._beat = self._looked = seconds()
         self._told = float("-inf")

@@ -205,7 +205,9 @@ class WatchedSource:
     """
 
     def __init__(self, source: Source, moved: Callable[[], object], ended: Callable[[], object]) -> None:
-        self._source, self._moved, self._ended = source, moved, ended
+        self._source = source
+        self._moved = moved
+        self._ended = ended
 
     async def read(self, size: int) -> bytes:
         """Return the source's next bytes."""

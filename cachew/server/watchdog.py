@@ -61,7 +61,9 @@ class Watchdog:
     log = Logger()
 
     def __init__(self, *, clock: Any, notify: Notify, patience: float, stall_report: float, metrics: Metrics) -> None:
-        self._clock, self._notify, self._metrics = clock, notify, metrics
+        self._clock = clock
+        self._notify = notify
+        self._metrics = metrics
         self._alive = patience * _IN_TIME if patience else _ALIVE
         self._stalls = StallWatch(longest=stall_report, tell=self._stands) if stall_report else None
         self._pause = min(self._alive, self._stalls.pause if self._stalls else self._alive)

@@ -128,7 +128,9 @@ class Statuses:
         clock: IReactorTime,
         now: Callable[[], float],
     ) -> None:
-        self._mirrors, self._freshness, self._snapshots = mirrors, freshness, snapshots
+        self._mirrors = mirrors
+        self._freshness = freshness
+        self._snapshots = snapshots
         self._usage, self._clones = usage, clones
         self._background = background
         self._clock, self._now = clock, now
