@@ -249,14 +249,15 @@ async def test_clocks_that_disagree_and_jump(
     await clone_everywhere(git, fleet, "first")
     snapshots = Completions(progress, "snapshot", APART)
     pushed = await push_and_wait(repository, fleet, 4, snapshots)
-    for ahead in (-APART, APART):
+    for times, ahead in enumerate((-APART, APART), 1):
         clocks[2].put(ahead)
+        await fleet[2].seen("the clock was put", times)
         pushed += await push_and_wait(repository, fleet, 4, snapshots)
     assert snapshots.shortest() >= SHORTEST * INTERVAL
-    for ahead in (HOUR, -HOUR):
+    for times, ahead in enumerate((HOUR, -HOUR), 3):
         clocks[2].put(ahead)
+        await fleet[2].seen("the clock was put", times)
         pushed += await push_and_wait(repository, fleet, 4)
-    await fleet[2].seen("the clock was put", 4)
     for server in fleet:
         await newest(server, pushed[-1])
     assert len(logged(fleet, MADE)) in (len(pushed), len(pushed) + 1), "once for each commit"
