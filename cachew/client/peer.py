@@ -7,6 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_AGAIN = 100
+"""Milliseconds after which a process that has not ended is told again."""
+
 
 @contextmanager
 def watched(descriptor: int) -> Iterator[None]:
@@ -26,6 +29,10 @@ def _watch(descriptor: int, ended: int) -> None:
     poll = select.poll()
     poll.register(descriptor, 0)
     poll.register(ended, 0)
-    if ended not in (found for found, _ in poll.poll()):
-        # To the thread that runs the handlers: another one's taking it would not wake that up.
+    found = poll.poll()
+    poll.unregister(descriptor)
+    # A signal that comes just before a thread begins to wait does not wake it up, so one is not enough. It goes to the
+    # thread that runs the handlers: another one's taking it would not wake that up either.
+    while ended not in (one for one, _ in found):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        found = poll.poll(_AGAIN)
