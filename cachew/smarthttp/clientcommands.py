@@ -104,18 +104,17 @@ class V2LsRefs:
 
 
 @dataclass(frozen=True)
-class V2Fetch:
-    """``fetch``: objects.
+class _Objects:
+    """What a request for objects says in every protocol.
 
     :param wants: object ids, in the client's order.
     :param haves: how many objects the client says it has; such a request without ``done`` is a round of negotiation,
         and is answered with a pack only when the server is ready.
-    :param features: names of all arguments but ``want``, ``have`` and ``done``.
+    :param features: names of all arguments but ``want``, ``have`` and ``done``; in v0 of the capabilities, too.
     :param not_after: the refs of ``deepen-not``.
     :param wanted: a digest of the wants, whatever their order.
     :param shape: a digest of the capabilities and arguments that shape the answer, as they came, without ``want``
         lines.
-    :param want_refs: the refs that are wanted by their names, whatever they are (``ref-in-want``).
     :param limits: filter and depth as they came, for the log.
     """
 
@@ -127,8 +126,17 @@ class V2Fetch:
     not_after: tuple[str, ...]
     wanted: str = field(repr=False)
     shape: str = field(repr=False)
-    want_refs: tuple[str, ...] = field(default=(), repr=False)
     limits: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class V2Fetch(_Objects):
+    """``fetch``: objects.
+
+    :param want_refs: the refs that are wanted by their names, whatever they are (``ref-in-want``).
+    """
+
+    want_refs: tuple[str, ...] = field(default=(), repr=False)
 
     version = 2
 
@@ -141,24 +149,13 @@ class V2Other:
 
 
 @dataclass(frozen=True)
-class V0Request:
+class V0Request(_Objects):
     """Wants and haves of protocol v0 or v1.
 
     :param capabilities: those on the first ``want`` line.
-    :param features: names of the capabilities, and of all lines but ``want``, ``have`` and ``done``.
-    :param limits: filter and depth as they came, for the log.
     """
 
-    wants: Sequence[str]
-    haves: int
-    done: bool
-    features: frozenset[str]
-    object_format: str
-    not_after: tuple[str, ...]
-    wanted: str = field(repr=False)
-    shape: str = field(repr=False)
     capabilities: frozenset[str] = frozenset()
-    limits: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
 
     version = 0
 
