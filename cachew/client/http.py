@@ -8,6 +8,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from http.client import IncompleteRead
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -69,31 +70,24 @@ class Http:
         :param patience: seconds to wait for the answer, when that may take longer than a pause within one.
         :raise ServerUnreachable: when there is no answer.
         """
+        send = partial(self._send, method, url, headers, body, patience)
         authorization = self.authorization if self.is_own(url) else None
-        answer = self._send(method, url, headers, body, patience, authorization)
+        answer = send(authorization)
         if answer.status == 401 and authorization is None and self.is_own(url) and not _is_spent(body):
-            return self._let_in(method, url, headers, body, patience, answer)
+            return self._let_in(send, url, answer)
         return answer
 
-    def _let_in(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | None,
-        body: Body | None,
-        patience: float | None,
-        answer: Answer,
-    ) -> Answer:
+    def _let_in(self, send: Callable[[str | None], Answer], url: str, answer: Answer) -> Answer:
         """Send a request again with one credential after the other, until one is good; that is used from then on."""
         with self._asking:
             if self.authorization is not None:
                 answer.close()
-                return self._send(method, url, headers, body, patience, self.authorization)
+                return send(self.authorization)
             for offer in self._offers(url, answer.headers.get("WWW-Authenticate", "")):
                 answer.close()
                 for secret in offer.secrets:
                     self._learnt(secret)
-                answer = self._send(method, url, headers, body, patience, offer.authorization)
+                answer = send(offer.authorization)
                 good = answer.status != 401
                 offer.tell(good)
                 if good:

@@ -20,6 +20,15 @@ LEAST = 1024 * 1024
 """The bytes from which on a file is large."""
 
 
+def write_all(file: int, content: memoryview) -> None:
+    """Write to a descriptor in pieces of a good size.
+
+    :raise OSError: when that does not go.
+    """
+    while content:
+        content = content[os.write(file, content[:_PIECE]) :]
+
+
 class LargeFiles:
     """Writes files below a directory.
 
@@ -51,8 +60,7 @@ class LargeFiles:
         :raise ExtractionFailed: when that does not go.
         """
         try:
-            while content:
-                content = content[os.write(self._file, content[:_PIECE]) :]
+            write_all(self._file, content)
         except OSError as error:
             raise self._failed(error) from error
 

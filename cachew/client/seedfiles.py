@@ -14,11 +14,11 @@ from mmap import ACCESS_READ, mmap
 
 from cachew.client.errors import ArchiveBroken, ExtractionFailed, no_space_advice
 from cachew.client.gitdir import GitDirectory
+from cachew.client.largefiles import write_all
 from cachew.client.packindex import PackIndex
 from cachew.client.tarheader import Entry
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_PIECE = 256 * 1024
 _PACK = re.compile(rb"pack-[0-9a-f]+\.pack")
 _ORDER = (b".pack", b".rev", b".bitmap", b".promisor", b".idx")
 
@@ -56,8 +56,7 @@ class SeedFiles:
         :raise ExtractionFailed: when that does not go.
         """
         try:
-            while content:
-                content = content[os.write(self._file, content[:_PIECE]) :]
+            write_all(self._file, content)
         except OSError as error:
             raise _failed(self.directory, error) from error
 
