@@ -9,6 +9,8 @@ import click
 from cachew.cli.main import cachew
 from cachew.config.document import table
 from cachew.tap import Options
+from tests.exitcodes import exit_codes
+from tests.logevents import log_events
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,3 +45,22 @@ def test_links_lead_somewhere() -> None:
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_every_log_event_is_in_the_reference() -> None:
+    """The page of log events has each that the code can log, below its level, and no other."""
+    page = (ROOT / "docs" / "log.md").read_text()
+    told = set()
+    for section in page.split("\n## ")[1:]:
+        level = section.partition("\n")[0]
+        told |= {(level, event) for event in re.findall(r"^\| `([^`]+)` \| \S", section, re.M)}
+    assert told == log_events()
+
+
+def test_every_exit_code_is_in_the_reference() -> None:
+    """The commands' page has each status that one of the programs ends with, and no other."""
+    page = (ROOT / "docs" / "commands.md").read_text()
+    table = page.partition("### Exit codes")[2].partition("###")[0]
+    rows = re.findall(r"^\| ([0-9, +]+) \| ((?:`[^`]+`(?:, )?)+) \| \S", table, re.M)
+    told = {(int(code), program) for code, programs in rows for program in re.findall("`([^`]+)`", programs)}
+    assert told == exit_codes()
