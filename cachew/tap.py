@@ -31,6 +31,7 @@ from cachew.config.document import schema
 from cachew.config.files import file_problems
 from cachew.config.load import ConfigErrors, load
 from cachew.config.settings import Settings
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.descriptors import raise_limit
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.loglevels import LogLevels
@@ -134,7 +135,7 @@ def makeService(options: Options) -> IService:
         home=os.environ.get("HOME", ""),
         cores=len(os.sched_getaffinity(0)),
         descriptors=descriptors.now,
-        wall_clock=time.time,
+        clock=Clock(seconds=time.monotonic, now=time.time),
         version=version(),
         log_levels=options.log_levels,
         log_dropped=_dropped_lines,

@@ -46,7 +46,7 @@ class StoreParts:
 
 def make_store(runtime: Runtime) -> StoreParts:
     """Make what is kept."""
-    settings, now = runtime.settings, runtime.environment.wall_clock
+    settings, now = runtime.settings, runtime.clock.now
     records = make_records(settings.cache, runtime.store_threads)
     progress = Progress(records=records, clock=now)
     return StoreParts(

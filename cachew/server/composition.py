@@ -100,7 +100,7 @@ def compose(runtime: Runtime) -> Parts:
         threads=runtime.threads,
         metrics=runtime.metrics,
         clock=runtime.reactor,
-        now=runtime.environment.wall_clock,
+        now=runtime.clock.now,
         fetch=mirrors.staleness.fetch,
         make=snapshots.archives.make,
         forget=mirrors.forget,
@@ -217,7 +217,7 @@ def _namespace(
         operations=operations,
         leases=snapshots.leases,
         grammar=runtime.grammar,
-        now=runtime.environment.wall_clock,
+        now=runtime.clock.now,
     )
     return {
         **functions.names(),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cachew.config.settings import Settings
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.loglevels import LogLevels
 
 
@@ -15,7 +16,7 @@ class Environment:
     :param home: ``HOME``, for credential commands; empty when there is none.
     :param cores: processors that this process may use.
     :param descriptors: how many files and connections may be open at once.
-    :param wall_clock: the time of day, in seconds since the epoch (the reactor's own clock is monotonic).
+    :param clock: what time it is; its monotonic seconds are the reactor's.
     :param version: cachew's version.
     :param log_levels: the least level that is logged, which can be changed while running.
     :param log_dropped: how many lines of the log were dropped.
@@ -28,7 +29,7 @@ class Environment:
     search_path: str
     cores: int
     descriptors: int
-    wall_clock: Callable[[], float]
+    clock: Clock
     version: str
     log_levels: LogLevels
     log_dropped: Callable[[], int] = lambda: 0

@@ -76,7 +76,7 @@ def make_instances(runtime: Runtime, *, remotes: Remotes, records: Records, surr
         kept=surroundings,
         bad_hours=BadHours(seconds=clock.seconds),
         clock=clock,
-        now=runtime.environment.wall_clock,
+        now=runtime.clock.now,
         unique=lambda: secrets.token_hex(16),
         new_ones=Allowance(seconds=clock.seconds, per_minute=_NEW_ONES),
         background=runtime.background,

@@ -193,7 +193,7 @@ def make_mirrors(
         file=runtime.state / "used.json",
         threads=runtime.threads,
         background=runtime.background,
-        now=runtime.environment.wall_clock,
+        now=runtime.clock.now,
         limit=settings.git.mirror_limit,
         forget_after=settings.git.forget_after,
     )
@@ -267,7 +267,7 @@ def _collection(
             disliked=runtime.metrics.note_findings,
         ),
         clock=runtime.reactor,
-        now=runtime.environment.wall_clock,
+        now=runtime.clock.now,
         metrics=runtime.metrics,
         listings=listings,
         background=runtime.background,
@@ -286,7 +286,7 @@ def _collection(
 
 
 def _public_record(runtime: Runtime, records: Records) -> PublicRecord:
-    now, grace = runtime.environment.wall_clock, runtime.settings.access.public_grace
+    now, grace = runtime.clock.now, runtime.settings.access.public_grace
     return PublicRecord(
         path=runtime.state / "public.json",
         now=now,

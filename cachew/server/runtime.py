@@ -12,6 +12,7 @@ from cachew.config.settings import Settings
 from cachew.http.filesender import FileSender
 from cachew.mirrors.identity import Grammar
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import PatientPool, Threads
@@ -58,6 +59,11 @@ class Runtime:
     state_lock: StateLock
 
     @property
+    def clock(self) -> Clock:
+        """What time it is."""
+        return self.environment.clock
+
+    @property
     def grammar(self) -> Grammar:
         """How repositories are named."""
         return grammar_of(self.settings.upstreams)
@@ -94,7 +100,7 @@ def make_runtime(settings: Settings, reactor: Any, environment: Environment) -> 
         environment=environment,
         git=installed_git(environment.search_path),
         reactor=reactor,
-        wall=WallClock(clock=reactor, now=environment.wall_clock),
+        wall=WallClock(clock=reactor, now=environment.clock.now),
         metrics=Metrics(),
         pool=pool,
         threads=Threads(reactor=reactor, pool=pool),

@@ -173,9 +173,7 @@ def _archives(
                 processes=runtime.processes,
                 commands=commands,
                 threads=runtime.threads,
-                downloads=LfsDownloads(
-                    client=upstream.client, remotes=upstream.remotes, now=runtime.environment.wall_clock
-                ),
+                downloads=LfsDownloads(client=upstream.client, remotes=upstream.remotes, now=runtime.clock.now),
                 clock=runtime.reactor,
                 timeout=git.lfs_timeout,
             ),

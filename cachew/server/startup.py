@@ -126,14 +126,14 @@ def make_scrub(runtime: Runtime, store: StoreParts, mirrors: MirrorParts) -> Scr
         rate=git.scrub_rate,
         file=runtime.state / "scrubbed.json",
         clock=runtime.reactor,
-        now=runtime.environment.wall_clock,
+        now=runtime.clock.now,
         threads=runtime.threads,
     )
 
 
 def _bucket_rules(runtime: Runtime) -> Sequence[IService]:
     """Return what looks at the rules of each bucket whose credentials the config names, at the start and daily."""
-    checks = make_bucket_checks(runtime.settings.cache, runtime.store_threads, runtime.environment.wall_clock)
+    checks = make_bucket_checks(runtime.settings.cache, runtime.store_threads, runtime.clock.now)
     clock = runtime.reactor
     return [
         Periodic(name="bucket rules", interval=_RULES_INTERVAL, work=one.look, clock=clock, now=True) for one in checks

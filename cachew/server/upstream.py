@@ -76,7 +76,7 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
         processes=runtime.processes,
         threads=runtime.threads,
         clock=reactor,
-        now=runtime.environment.wall_clock,
+        now=runtime.clock.now,
         environment=_of_commands(runtime.environment),
     )
     credentials = Credentials(

@@ -8,7 +8,6 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import Clock
 
 from cachew.cache.disk import DiskCache
 from cachew.cache.interface import Cache
@@ -21,6 +20,7 @@ from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, store
 from tests.fakes.background import WatchedBackground
 from tests.fakes.caches import UnreliableCache
+from tests.fakes.clock import FakeClock
 from tests.fakes.wallclock import WallClock
 
 COMBINATIONS = ["memory", "disk", "memory+disk", "disk+memory", "memory+memory", "disk+disk", "memory+memory+disk"]
@@ -65,7 +65,7 @@ class Tiers:
     """A tiered cache of three in memory, that fail at command."""
 
     def __init__(self, wall_clock: WallClock, background: WatchedBackground) -> None:
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.background = background
         self.near, self.middle, self.far = tiers = [
             UnreliableCache(MemoryCache(limit=LIMIT, clock=wall_clock)) for _ in range(3)
@@ -375,7 +375,7 @@ async def test_a_debt_that_is_gone_before_it_is_due_is_no_failure(tiers: Tiers) 
 async def test_a_small_near_tier_passes_large_objects(clock: WallClock, background: WatchedBackground) -> None:
     """An object too large for a nearer tier is stored in the last; one too large for that is refused."""
     small, large = MemoryCache(limit=1000, clock=clock), MemoryCache(limit=LIMIT, clock=clock)
-    cache = TieredCache(tiers=[small, large], clock=Clock(), wall_clock=clock, background=background)
+    cache = TieredCache(tiers=[small, large], clock=FakeClock(), wall_clock=clock, background=background)
     await store(cache, "key", LARGE)
     assert await fetch(cache, "key") == LARGE
     await background.idle()
@@ -400,7 +400,7 @@ def test_needs_a_tier(clock: WallClock) -> None:
     """A tiered cache without tiers is a mistake."""
     make: Callable[..., TieredCache] = TieredCache
     with pytest.raises(ValueError, match="at least one"):
-        make(tiers=[], clock=Clock(), wall_clock=clock)
+        make(tiers=[], clock=FakeClock(), wall_clock=clock)
 
 
 @pytest_twisted.ensureDeferred
@@ -457,8 +457,8 @@ async def test_a_tier_that_cannot_be_started_is_started_later(
     directory.write_text("in the way")
     disk = DiskCache(directory=directory, limit=LIMIT, clock=clock, threads=threads)
     with pytest.raises(StorageUnavailable):
-        await TieredCache(tiers=[disk], clock=Clock(), wall_clock=clock).start()
-    time = Clock()
+        await TieredCache(tiers=[disk], clock=FakeClock(), wall_clock=clock).start()
+    time = FakeClock()
     cache = TieredCache(
         tiers=[disk, MemoryCache(limit=LIMIT, clock=clock)], clock=time, wall_clock=clock, names=["disk", "memory"]
     )

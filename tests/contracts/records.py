@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from cachew.plumbing.errors import BadRequest, Conflict
@@ -15,6 +14,7 @@ from cachew.replicas.interface import CLOCKS_APART, Records
 from cachew.replicas.leases import Lease, Leases
 from cachew.replicas.progress import Progress
 from cachew.replicas.sightings import Sightings
+from tests.fakes.clock import FakeClock
 
 T = TypeVar("T")
 
@@ -131,7 +131,7 @@ class RecordsContract:
     async def test_a_damaged_lease_goes_to_one_replica(self, records: Records, fields: Fields) -> None:
         """Its holder may live: it is watched for the duration like any other, then one of those who want it has it."""
         await records.put("leases/work", fields, version=None)
-        clocks, terms = [Clock(), Clock(), Clock()], itertools.count()
+        clocks, terms = [FakeClock(), FakeClock(), FakeClock()], itertools.count()
         replicas = [
             Leases(records=records, holder="a", clock=clock, duration=DURATION, unique=lambda: str(next(terms)))
             for clock in clocks

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import GitCommands, GitSettings
@@ -20,6 +19,7 @@ from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Command, Completed
 from cachew.upstream.listing import Listing, RemoteRef
+from tests.fakes.clock import FakeClock
 from tests.fakes.instances import OneInstance
 
 P = ParamSpec("P")
@@ -213,7 +213,7 @@ class MirrorHouse:
     def __init__(
         self, root: Path, *, seed: Seed | None = None, discovered: bool = True, grammar: Grammar = CASE_MATTERS
     ) -> None:
-        self.clock, self.git, self.background = Clock(), FakeGit(), Background()
+        self.clock, self.git, self.background = FakeClock(), FakeGit(), Background()
         self.clock.advance(1000)
         self.remote = FakeRemote(listing(main="1"))
         self.metrics, self.listings = Metrics(), Listings(limit=1_000_000)

@@ -17,6 +17,7 @@ from cachew.config.load import load
 from cachew.config.settings import Settings
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.loglevels import LogLevels
 from cachew.plumbing.pktline import Packet, decode
 from cachew.server.composition import compose
@@ -85,7 +86,7 @@ class Cachew:
             search_path=search_path,
             cores=2,
             descriptors=1024,
-            wall_clock=time.time,
+            clock=Clock(seconds=reactor.seconds, now=time.time),
             version="0",
             log_levels=LogLevels("debug"),
             read_settings=self._settings,

@@ -17,7 +17,6 @@ from cryptography.x509.oid import NameOID
 from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ClientEndpoint, connectProtocol, wrapClientTLS
-from twisted.internet.task import Clock
 
 from cachew.http.bodies import send
 from cachew.http.filesender import FileSender
@@ -25,6 +24,7 @@ from cachew.http.requests import StreamingRequest
 from cachew.http.site import make_site
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import PIECE, BytesSource, FileSource, Source
+from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import FakeRequest, Steps
 from tests.fakes.settled import failure_of
 from tests.http.wire import RawClient, Root, Server, Signal, patient, serving
@@ -495,7 +495,7 @@ async def test_tls(large: Path) -> None:
     root = Root(sender(lambda: FileSource(large.open("rb")), 40 * MIB))
     files = FileSender(reactor=reactor, threads=1)
     await files.start()
-    site = make_site(root, reactor=Clock(), sender=files)
+    site = make_site(root, reactor=FakeClock(), sender=files)
     assert site.acceptableProtocols() == [b"http/1.1"]
     endpoint = SSL4ServerEndpoint(reactor, 0, certificate.options(), interface="127.0.0.1")
     port = await endpoint.listen(site)
@@ -510,7 +510,7 @@ async def test_tls(large: Path) -> None:
     assert (await client.response()).status == 400
     client.transport.loseConnection()
     await client.lost.wait()
-    await Server(site, root, Clock(), port.getHost()).leave()
+    await Server(site, root, FakeClock(), port.getHost()).leave()
     await port.stopListening()
     await files.stop()
 

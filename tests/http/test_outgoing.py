@@ -1,10 +1,9 @@
 """What bounds a connection: the count of connections, and the timers of each."""
 
-from twisted.internet.task import Clock
-
 from cachew.http.limits import Limits
 from cachew.http.outgoing import Alarm, StallWatch
 from cachew.http.site import Census
+from tests.fakes.clock import FakeClock
 
 
 def test_census() -> None:
@@ -19,7 +18,7 @@ def test_census() -> None:
 
 def test_alarm_is_moved() -> None:
     """Setting an alarm anew forgets the old call, and clearing forgets any."""
-    clock, rung = Clock(), list[str]()
+    clock, rung = FakeClock(), list[str]()
     alarm = Alarm(clock)
     alarm.set(1, lambda: rung.append("first"))
     alarm.set(2, lambda: rung.append("second"))
@@ -33,7 +32,7 @@ def test_alarm_is_moved() -> None:
 
 def test_stall() -> None:
     """Output that moves ever so little is slow; output that doesn't move for the whole time is stalled, once."""
-    clock, stalled, position = Clock(), list[float](), [0]
+    clock, stalled, position = FakeClock(), list[float](), [0]
     watch = StallWatch(
         clock=clock, timeout=40, position=lambda: position[0], stalled=lambda: stalled.append(clock.seconds())
     )
@@ -50,7 +49,7 @@ def test_stall() -> None:
 
 def test_stopped_watch() -> None:
     """A watch that was stopped tells nothing."""
-    clock, stalled = Clock(), list[bool]()
+    clock, stalled = FakeClock(), list[bool]()
     watch = StallWatch(clock=clock, timeout=4, position=lambda: 0, stalled=lambda: stalled.append(True))
     watch.start()
     clock.pump([1, 1])

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from klein import Klein
 from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.task import Clock
 
 from cachew.config.load import load
 from cachew.http.limits import Limits
@@ -18,6 +17,7 @@ from cachew.http.site import make_site
 from cachew.plumbing.errors import BadRequest, BodyTimedOut, ClientGone, TooLarge
 from cachew.plumbing.streams import read_all
 from cachew.server.web import limits_of
+from tests.fakes.clock import FakeClock
 from tests.http.wire import RawClient, Server, Signal, patient, serving
 
 POST = b"POST /x HTTP/1.1\r\nHost: h\r\n"
@@ -619,9 +619,9 @@ async def test_failing_resource(flush_logged_errors: Any) -> None:
                 request.write(b"begun")
             raise ValueError("broken")
 
-    site = make_site(Broken(), reactor=Clock())
+    site = make_site(Broken(), reactor=FakeClock())
     port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(site)
-    server = Server(site, None, Clock(), port.getHost())  # type: ignore[arg-type]
+    server = Server(site, None, FakeClock(), port.getHost())  # type: ignore[arg-type]
     client = await server.connect()
     client.send(GET)
     assert (await client.response()).status == 500
@@ -651,9 +651,9 @@ async def test_klein() -> None:
         finally:
             ended.fire()
 
-    site = make_site(app.resource(), reactor=Clock())
+    site = make_site(app.resource(), reactor=FakeClock())
     port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(site)
-    server = Server(site, None, Clock(), port.getHost())  # type: ignore[arg-type]
+    server = Server(site, None, FakeClock(), port.getHost())  # type: ignore[arg-type]
     client: RawClient = await server.connect()
     client.send(post(3).replace(b"/x", b"/echo/n"), b"abc")
     assert (await client.response()).body == b"nabc"

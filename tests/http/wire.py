@@ -9,7 +9,6 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES
 from twisted.web.resource import Resource
@@ -20,6 +19,7 @@ from cachew.http.incoming import framing_for
 from cachew.http.limits import Limits
 from cachew.http.requests import StreamingRequest
 from cachew.http.site import StreamingSite, make_site
+from tests.fakes.clock import FakeClock
 
 PATIENCE = 20
 """Seconds that a test waits for anything."""
@@ -176,7 +176,7 @@ class Root(Resource):
 class Server:
     """A listening site and its clients."""
 
-    def __init__(self, site: StreamingSite, root: Root, clock: Clock, address: Any) -> None:
+    def __init__(self, site: StreamingSite, root: Root, clock: FakeClock, address: Any) -> None:
         self.site, self.root, self.clock = site, root, clock
         self._address = address
         self._clients: list[RawClient] = []
@@ -204,7 +204,7 @@ async def serving(handler: Handler, *, limits: Limits | None = None) -> AsyncIte
     """Serve with one coroutine function on loopback; the server's time stands still but for ``clock.advance``."""
     from twisted.internet import reactor
 
-    clock, root = Clock(), Root(handler)
+    clock, root = FakeClock(), Root(handler)
     sender = FileSender(reactor=reactor, threads=2)
     await sender.start()
     site = make_site(root, reactor=clock, limits=limits, sender=sender)

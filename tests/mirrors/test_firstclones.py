@@ -4,10 +4,10 @@ from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from cachew.mirrors.firstclones import Find, FirstClones
 from cachew.mirrors.instance import Instance
+from tests.fakes.clock import FakeClock
 from tests.fakes.mirrorgit import REPOSITORY, oid
 from tests.fakes.settled import value_of
 
@@ -20,7 +20,7 @@ class Counter:
     """The clients of one repository on a clock."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.first = FirstClones(clock=self.clock)
 
     def served(self) -> Deferred[None]:

@@ -4,7 +4,6 @@ from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.hearing import Hearing
@@ -14,6 +13,7 @@ from cachew.mirrors.listings import Listings
 from cachew.plumbing.errors import UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing, RemoteRef
+from tests.fakes.clock import FakeClock
 
 REPOSITORY = Identity("git.example", "org/repo")
 
@@ -50,7 +50,7 @@ class Gate:
     """A gate with its surroundings."""
 
     def __init__(self, interval: float = 10.0, limit: int = 10_000_000, hearing: Hearing | None = None) -> None:
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.clock.advance(1000)
         self.upstream = HeldUpstream()
         self.mirror: Listing | None = None

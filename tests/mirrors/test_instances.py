@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from cachew.mirrors.badhours import BadHours
 from cachew.mirrors.identity import Identity
@@ -20,6 +19,7 @@ from cachew.plumbing.background import Background
 from cachew.plumbing.errors import StorageUnavailable
 from cachew.replicas.memory import MemoryRecords
 from cachew.upstream.listing import Listing
+from tests.fakes.clock import FakeClock
 from tests.fakes.mirrorgit import REPOSITORY, listing
 from tests.fakes.records import UnreliableRecords
 from tests.fakes.settled import failure_of, value_of
@@ -42,8 +42,8 @@ class World:
     :ivar ended: the instances that were given up.
     """
 
-    def __init__(self, path: Path, records: UnreliableRecords | None = None, clock: Clock | None = None) -> None:
-        self.clock, self.path = clock or Clock(), path
+    def __init__(self, path: Path, records: UnreliableRecords | None = None, clock: FakeClock | None = None) -> None:
+        self.clock, self.path = clock or FakeClock(), path
         self.public: dict[Identity, Listing] = {}
         self.mirrored: Listing | None = None
         self.known: set[str | None] = set()
@@ -363,7 +363,7 @@ def test_a_damaged_file_makes_everything_void(world: World) -> None:
 
 def replicas(tmp_path: Path) -> tuple[UnreliableRecords, World, World]:
     """Return two replicas with one store."""
-    records, clock = UnreliableRecords(MemoryRecords()), Clock()
+    records, clock = UnreliableRecords(MemoryRecords()), FakeClock()
     return records, World(tmp_path / "one", records, clock), World(tmp_path / "two", records, clock)
 
 

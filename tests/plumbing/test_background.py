@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
-from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger, LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 from cachew.plumbing.background import Background, log_failure
 from cachew.plumbing.errors import NotFound, UpstreamUnreachable
+from tests.fakes.clock import FakeClock
 
 
 def test_what_is_under_way_can_be_seen() -> None:
     """Work is listed with its age until it has ended."""
-    clock, work = Clock(), Deferred[None]()
+    clock, work = FakeClock(), Deferred[None]()
     background = Background(seconds=clock.seconds)
 
     async def wait() -> None:

@@ -4,14 +4,14 @@ import os
 import time
 
 import pytest
-from twisted.internet.task import Clock
 
 from cachew.plumbing.lag import LagWatch, ProcessorWait
+from tests.fakes.clock import FakeClock
 
 
 def test_lag() -> None:
     """Every turn tells how long it has been due."""
-    clock, lags = Clock(), list[float]()
+    clock, lags = FakeClock(), list[float]()
     watch = LagWatch(clock=clock, observe=lambda waited, own: lags.append(waited + own))
     watch.startService()
     for passed in (0.02, 0.023, 0.001, 0.11):
@@ -24,7 +24,7 @@ def test_lag() -> None:
 
 def test_waiting_for_a_processor_is_told_apart() -> None:
     """What the thread has waited for a processor is at most the whole lag; what it has not waited is its own."""
-    clock, told = Clock(), list[tuple[float, float]]()
+    clock, told = FakeClock(), list[tuple[float, float]]()
     watch = LagWatch(clock=clock, observe=lambda waited, own: told.append((waited, own)))
     watch.startService()
     clock.advance(3600)

@@ -2,9 +2,9 @@
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
 
 from cachew.plumbing.patience import ended_within
+from tests.fakes.clock import FakeClock
 from tests.fakes.settled import failure_of, value_of
 
 
@@ -24,13 +24,13 @@ class Stubborn:
             raise RuntimeError("at last") from None
 
 
-def waiting(clock: Clock, work: Deferred[None]) -> Deferred[bool]:
+def waiting(clock: FakeClock, work: Deferred[None]) -> Deferred[bool]:
     return Deferred.fromCoroutine(ended_within(clock, 5, work))
 
 
 def test_what_ends_in_time() -> None:
     """Work that ends, at once or later, is waited for, and its failure is raised."""
-    clock, later = Clock(), Deferred[None]()
+    clock, later = FakeClock(), Deferred[None]()
     done: Deferred[None] = Deferred()
     done.callback(None)
     assert value_of(waiting(clock, done))
@@ -43,7 +43,7 @@ def test_what_ends_in_time() -> None:
 
 def test_what_does_not_end_even_when_cancelled() -> None:
     """Work that goes on after its cancellation is left to itself, however it ends."""
-    clock, work = Clock(), Stubborn()
+    clock, work = FakeClock(), Stubborn()
     wait = Deferred.fromCoroutine(ended_within(clock, 5, work.run()))
     clock.advance(4.9)
     assert not wait.called
@@ -55,7 +55,7 @@ def test_what_does_not_end_even_when_cancelled() -> None:
 @pytest.mark.parametrize("seconds", [0, 3])
 def test_a_cancelled_wait_cancels_the_work(seconds: float) -> None:
     """Whoever gives up the wait gives up the work, and waits no more."""
-    clock, work = Clock(), Stubborn()
+    clock, work = FakeClock(), Stubborn()
     wait = Deferred.fromCoroutine(ended_within(clock, 5, work.run()))
     clock.advance(seconds)
     wait.cancel()

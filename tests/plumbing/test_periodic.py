@@ -4,16 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from cachew.plumbing.periodic import Periodic
+from tests.fakes.clock import FakeClock
 
 
 class Job:
     """Counts its turns; each waits for the test."""
 
     def __init__(self, *, now: bool = False) -> None:
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.turns: list[Deferred[None]] = []
         self.service = Periodic(name="job", interval=10, work=self.work, clock=self.clock, now=now)
 
@@ -61,7 +61,7 @@ def test_failures_are_outlived(flush_logged_errors: Callable[..., list[Any]]) ->
 
 def test_the_end_waits_for_the_turn() -> None:
     """Stopping cancels the turn under way and ends when it has ended."""
-    clock, cleaned = Clock(), Deferred[None]()
+    clock, cleaned = FakeClock(), Deferred[None]()
 
     async def work() -> None:
         try:

@@ -11,7 +11,6 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
 
 from cachew.plumbing.activity import NOTHING_KNOWN, work_of_session
 from cachew.plumbing.child import PIPE_SIZE, Child
@@ -19,6 +18,7 @@ from cachew.plumbing.errors import Busy, ProcessFailed, ProcessTimedOut, TooLarg
 from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import PIECE, BytesSource, PushSource, Source, read_all
+from tests.fakes.clock import FakeClock
 from tests.fakes.descriptors import exhausted
 
 pytestmark = pytest.mark.timeout(20)
@@ -402,7 +402,7 @@ async def test_a_child_whose_reader_is_slow_is_not_silent(tmp_path: Path) -> Non
         """The reactor, with a clock of its own."""
 
         def __init__(self) -> None:
-            self.clock = Clock()
+            self.clock = FakeClock()
             self.callLater = self.clock.callLater
 
         def __getattr__(self, name: str) -> Any:

@@ -2,9 +2,8 @@
 
 import weakref
 
-from twisted.internet.task import Clock
-
 from cachew.plumbing.remembered import Expiring, Remembered
+from tests.fakes.clock import FakeClock
 
 
 class Value:
@@ -69,7 +68,7 @@ def test_what_nobody_uses_any_more_goes() -> None:
 
 def test_expires() -> None:
     """A value is there until its time is over."""
-    clock = Clock()
+    clock = FakeClock()
     memory: Expiring[str, int] = Expiring(seconds=clock.seconds, capacity=9)
     memory.put("a", 1, 5)
     clock.advance(4.9)
@@ -80,7 +79,7 @@ def test_expires() -> None:
 
 def test_bounded() -> None:
     """Past the capacity the longest unused goes, and what has expired goes by the way."""
-    clock = Clock()
+    clock = FakeClock()
     memory: Expiring[str, int] = Expiring(seconds=clock.seconds, capacity=2)
     for name in "ab":
         memory.put(name, 1, 5)

@@ -5,10 +5,10 @@ from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from cachew.plumbing.errors import StorageUnavailable
 from cachew.plumbing.scrubbing import Pace, Scrub
+from tests.fakes.clock import FakeClock
 from tests.fakes.mirrorgit import InlineThreads
 from tests.fakes.settled import value_of
 
@@ -30,14 +30,14 @@ class Shelf:
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> FakeClock:
     """The time, long after the beginning of all times."""
-    clock = Clock()
+    clock = FakeClock()
     clock.advance(100 * DAY)
     return clock
 
 
-def scrub_of(clock: Clock, directory: Path, *shelves: Shelf) -> Scrub:
+def scrub_of(clock: FakeClock, directory: Path, *shelves: Shelf) -> Scrub:
     return Scrub(
         areas=[(f"shelf {number}", shelf.scrub) for number, shelf in enumerate(shelves)],
         interval=DAY,
@@ -49,7 +49,7 @@ def scrub_of(clock: Clock, directory: Path, *shelves: Shelf) -> Scrub:
     )
 
 
-def run(clock: Clock, scrub: Scrub) -> None:
+def run(clock: FakeClock, scrub: Scrub) -> None:
     """Have a turn, for as long as it takes."""
     turn = Deferred.fromCoroutine(scrub.turn())
     while not turn.called:
@@ -57,7 +57,7 @@ def run(clock: Clock, scrub: Scrub) -> None:
     value_of(turn)
 
 
-def test_once_in_an_interval_across_restarts(clock: Clock, tmp_path: Path) -> None:
+def test_once_in_an_interval_across_restarts(clock: FakeClock, tmp_path: Path) -> None:
     """What was never scrubbed is soon, and from then on once in an interval, however often the server restarts."""
     shelf = Shelf()
     run(clock, first := scrub_of(clock, tmp_path, shelf))
@@ -74,7 +74,7 @@ def test_once_in_an_interval_across_restarts(clock: Clock, tmp_path: Path) -> No
     assert shelf.read == 6
 
 
-def test_no_more_bytes_a_second_than_it_may(clock: Clock, tmp_path: Path) -> None:
+def test_no_more_bytes_a_second_than_it_may(clock: FakeClock, tmp_path: Path) -> None:
     """Others have their turn at the disk after each piece."""
     shelf = Shelf()
     scrub = scrub_of(clock, tmp_path, shelf)
@@ -90,7 +90,7 @@ def test_no_more_bytes_a_second_than_it_may(clock: Clock, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("failure", [StorageUnavailable("away"), OSError("no more descriptors")])
-def test_what_fails_keeps_the_rest_from_nothing(clock: Clock, tmp_path: Path, failure: Exception) -> None:
+def test_what_fails_keeps_the_rest_from_nothing(clock: FakeClock, tmp_path: Path, failure: Exception) -> None:
     """An area that can't be read is told of in the log, and the others are read."""
     shelves = Shelf(failure=failure), Shelf()
     scrub = scrub_of(clock, tmp_path, *shelves)
@@ -101,7 +101,7 @@ def test_what_fails_keeps_the_rest_from_nothing(clock: Clock, tmp_path: Path, fa
 
 
 @pytest.mark.parametrize("content", ["", "[]", "1e30"])
-def test_a_file_that_says_nonsense(clock: Clock, tmp_path: Path, content: str) -> None:
+def test_a_file_that_says_nonsense(clock: FakeClock, tmp_path: Path, content: str) -> None:
     """A damaged file, or one of a clock that was ahead, puts nothing off for long."""
     (tmp_path / "scrubbed.json").write_text(content)
     shelf = Shelf()

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
 
 from cachew.replicas.leases import Lease, LeaseLost, Leases
 from cachew.replicas.memory import MemoryRecords
+from tests.fakes.clock import FakeClock
 from tests.fakes.records import UnreliableRecords
 from tests.fakes.settled import value_of
 
@@ -20,7 +20,7 @@ class Replica:
     """One replica with a clock and a way to the records of its own."""
 
     def __init__(self, shared: MemoryRecords, name: str, start: float, terms: "itertools.count[int]") -> None:
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.clock.rightNow = start
         self.records = UnreliableRecords(shared)
         self.leases = Leases(

@@ -9,7 +9,6 @@ import pytest
 import pytest_twisted
 from obstore.store import MemoryStore
 from twisted.internet import reactor
-from twisted.internet.task import Clock
 
 from cachew.plumbing.bucket import Bucket, s3_store
 from cachew.plumbing.errors import Conflict
@@ -20,6 +19,7 @@ from cachew.replicas.memory import MemoryRecords
 from cachew.replicas.objectstore import ObjectStoreRecords
 from cachew.replicas.progress import Progress
 from tests.contracts.records import RecordsContract
+from tests.fakes.clock import FakeClock
 from tests.fakes.faultyproxy import FaultyProxy
 from tests.fakes.objectservers import ACCESS_KEY, BUCKET, SECRET_KEY
 
@@ -96,7 +96,7 @@ async def test_what_is_damaged_has_no_fields(bucket: Bucket, damaged: bytes) -> 
 @pytest_twisted.ensureDeferred
 async def test_a_task_goes_on_after_its_records_were_damaged(bucket: Bucket) -> None:
     """The lease is to be had after its duration, and what is completed is written down."""
-    clock, terms = Clock(), itertools.count()
+    clock, terms = FakeClock(), itertools.count()
     records = ObjectStoreRecords(bucket=bucket)
     leases = Leases(records=records, holder="one", clock=clock, duration=60.0, unique=lambda: str(next(terms)))
     progress = Progress(records=records, clock=lambda: 1000.0)

@@ -4,17 +4,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from twisted.internet.task import Clock
 
 from cachew.plumbing.jobs import LONG
 from cachew.server.places import make_places
+from tests.fakes.clock import FakeClock
 from tests.plumbing.test_jobs import Worker
 
 
 def runtime() -> Any:
     """Return what the places are made for."""
     git = SimpleNamespace(max_processes=0, max_fetches=8, max_clones=4, snapshot_concurrency=2, queue_limit=1000)
-    return SimpleNamespace(settings=SimpleNamespace(git=git), environment=SimpleNamespace(cores=2), reactor=Clock())
+    return SimpleNamespace(settings=SimpleNamespace(git=git), environment=SimpleNamespace(cores=2), reactor=FakeClock())
 
 
 def test_one_repository_never_holds_all_places_for_making() -> None:

@@ -3,18 +3,18 @@
 from typing import Any, cast
 
 import pytest_twisted
-from twisted.internet.task import Clock
 
 from cachew.mirrors.identity import CASE_MATTERS
 from cachew.replicas.leases import Leases
 from cachew.server.manhole import Help
 from cachew.server.shell import Shell, described, why
 from cachew.web.statuses import RepositoryStatus
+from tests.fakes.clock import FakeClock
 from tests.web.adminfront import FakeOperations, repositories
 
 
 def shell(operations: FakeOperations) -> Shell:
-    clock = Clock()
+    clock = FakeClock()
     leases = Leases(records=cast(Any, None), holder="a", clock=clock, unique=lambda: "")
     return Shell(operations=cast(Any, operations), leases=leases, grammar=CASE_MATTERS, now=lambda: 1000.0)
 

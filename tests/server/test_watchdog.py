@@ -4,14 +4,14 @@ import socket
 from pathlib import Path
 
 import pytest
-from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from cachew.plumbing.metrics import Metrics
 from cachew.server.watchdog import Notifier, Watchdog
+from tests.fakes.clock import FakeClock
 
 
-def made(clock: Clock, told: list[str], *, patience: float = 0.0) -> Watchdog:
+def made(clock: FakeClock, told: list[str], *, patience: float = 0.0) -> Watchdog:
     """Return one that looks at no standstill."""
     return Watchdog(clock=clock, notify=told.append, patience=patience, stall_report=0, metrics=Metrics())
 
@@ -19,7 +19,7 @@ def made(clock: Clock, told: list[str], *, patience: float = 0.0) -> Watchdog:
 @pytest.mark.parametrize("patience", [2.0, 60.0, 0.0])
 def test_signs_of_life_come_well_before_patience_ends(patience: float) -> None:
     """One at once, then one each half of what systemd waits, to the end of a shutdown however long that takes."""
-    clock, told = Clock(), list[str]()
+    clock, told = FakeClock(), list[str]()
     watchdog = made(clock, told, patience=patience)
     watchdog.start()
     watchdog.ready()

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
-from twisted.internet.task import Clock
 
 from cachew.cache.interface import Entry
 from cachew.cache.memory import MemoryCache
@@ -18,6 +17,7 @@ from cachew.plumbing.streams import read_all
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.bundle import Bundles, parse_base
 from cachew.snapshots.production import Productions
+from tests.fakes.clock import FakeClock
 from tests.snapshots.repositories import IDENTITY, INSTANCE, BareMirror, commit, git
 
 
@@ -49,13 +49,13 @@ def upstream(work: Path, mirror: BareMirror) -> Upstream:
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> FakeClock:
     """Return a clock that stands."""
-    return Clock()
+    return FakeClock()
 
 
 @pytest.fixture
-def cache(clock: Clock) -> MemoryCache:
+def cache(clock: FakeClock) -> MemoryCache:
     """Return an empty cache."""
     return MemoryCache(limit=10_000_000, clock=clock.seconds)
 
@@ -64,7 +64,7 @@ def cache(clock: Clock) -> MemoryCache:
 def bundles(
     upstream: Upstream,
     cache: MemoryCache,
-    clock: Clock,
+    clock: FakeClock,
     processes: Processes,
     commands: GitCommands,
     threads: Threads,
@@ -193,7 +193,9 @@ async def test_an_upstream_that_fails_is_reported(bundles: Bundles, upstream: Up
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_unknown_base_costs_one_fetch_in_a_while(bundles: Bundles, upstream: Upstream, clock: Clock) -> None:
+async def test_an_unknown_base_costs_one_fetch_in_a_while(
+    bundles: Bundles, upstream: Upstream, clock: FakeClock
+) -> None:
     """A commit that nobody knows is not found, and asking again at once doesn't fetch again."""
     for _ in range(3):
         with pytest.raises(NotFound):

@@ -9,7 +9,6 @@ from typing import Unpack
 import pytest
 import pytest_twisted
 from obstore.store import MemoryStore
-from twisted.internet.task import Clock
 
 from cachew.cache.interface import Cache, Options
 from cachew.cache.memory import MemoryCache
@@ -25,6 +24,7 @@ from cachew.snapshots.bundle import Bundles
 from cachew.snapshots.bundlelist import render
 from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.production import Productions
+from tests.fakes.clock import FakeClock
 from tests.snapshots.repositories import IDENTITY, INSTANCE, BareMirror, commit, git
 
 DAY = 86_400
@@ -43,15 +43,15 @@ class NoUpstream:
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> FakeClock:
     """Return a clock at one billion seconds."""
-    clock = Clock()
+    clock = FakeClock()
     clock.advance(1_000_000_000)
     return clock
 
 
 @pytest.fixture
-def cache(clock: Clock) -> MemoryCache:
+def cache(clock: FakeClock) -> MemoryCache:
     """Return an empty cache."""
     return MemoryCache(limit=10_000_000, clock=clock.seconds)
 
@@ -61,7 +61,7 @@ StoreOver = Callable[[Cache], BundleStore]
 
 @pytest.fixture
 def store_over(
-    clock: Clock,
+    clock: FakeClock,
     mirror: BareMirror,
     processes: Processes,
     commands: GitCommands,
@@ -118,7 +118,7 @@ async def contents(store: BundleStore) -> dict[str, bytes]:
 
 @pytest_twisted.ensureDeferred
 async def test_a_list_grows_by_what_changed(
-    store: BundleStore, mirror: BareMirror, work: Path, tmp_path: Path, clock: Clock
+    store: BundleStore, mirror: BareMirror, work: Path, tmp_path: Path, clock: FakeClock
 ) -> None:
     """The full bundle and the delta after it together give a repository without a server."""
     assert await store.update(IDENTITY)
@@ -138,7 +138,7 @@ async def test_a_list_grows_by_what_changed(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_lost_bundle_ends_the_list(store: BundleStore, clock: Clock, cache: MemoryCache) -> None:
+async def test_a_lost_bundle_ends_the_list(store: BundleStore, clock: FakeClock, cache: MemoryCache) -> None:
     """Nobody is sent to a bundle that is gone, and the next update begins anew."""
     await store.update(IDENTITY)
     (bundle,) = await store.listed(INSTANCE)
@@ -170,7 +170,7 @@ class OvertakenCache(ObjectStoreCache):
 
 @pytest_twisted.ensureDeferred
 async def test_a_late_replica_leaves_the_list_of_another(
-    store_over: StoreOver, mirror: BareMirror, work: Path, threads: Threads, clock: Clock
+    store_over: StoreOver, mirror: BareMirror, work: Path, threads: Threads, clock: FakeClock
 ) -> None:
     """What was listed while a replica made its bundle stays listed, and that replica goes on from there."""
     shared = Bucket(store=MemoryStore(), threads=threads)
@@ -231,7 +231,7 @@ def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 @pytest_twisted.ensureDeferred
 async def test_stock_git_clones_from_the_list(
-    store: BundleStore, mirror: BareMirror, work: Path, tmp_path: Path, web: tuple[Path, str], clock: Clock
+    store: BundleStore, mirror: BareMirror, work: Path, tmp_path: Path, web: tuple[Path, str], clock: FakeClock
 ) -> None:
     """``git clone --bundle-uri`` follows the list and takes the branches from its bundles."""
     await store.update(IDENTITY)

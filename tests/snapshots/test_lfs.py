@@ -12,7 +12,6 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from cachew.mirrors.commands import GitCommands
@@ -32,6 +31,7 @@ from cachew.upstream.credentialsources import StaticToken
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.lfsdownloads import LfsDownloads
 from cachew.upstream.remote import Remotes
+from tests.fakes.clock import FakeClock
 from tests.fakes.spellings import spelled_as_asked
 from tests.snapshots.repositories import IDENTITY, BareMirror, Output, bare, commit, git
 
@@ -295,7 +295,7 @@ async def test_an_upstream_that_does_not_answer(
     tmp_path: Path,
 ) -> None:
     """After the time-out it is given up, and nothing is left of what had come."""
-    clock = Clock()
+    clock = FakeClock()
     server.silent = threading.Event()
     lfs = maker(processes, commands, threads, server, clock)
     making = Deferred.fromCoroutine(make(lfs, mirror, tmp_path / "place"))

@@ -12,7 +12,6 @@ import pytest
 from obstore.store import MemoryStore
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
-from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, Logger, capturedLogs, formatEvent
 
 from cachew.cache.interface import Cache
@@ -27,6 +26,7 @@ from cachew.plumbing.threads import Threads
 from cachew.snapshots.estimates import LARGE, Estimates
 from cachew.snapshots.production import Begin, Order, Productions
 from cachew.snapshots.variants import NAMESPACE
+from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import Steps, nothing_left
 from tests.fakes.gitserving import threads_of
 from tests.fakes.instances import only
@@ -47,7 +47,7 @@ class Bench:
     """Productions under a test's control: what is made waits for :attr:`gate` between two halves."""
 
     def __init__(self, scratch: Path, *, limit: int = 1000, places: int = 2, shared: MemoryStore | None = None) -> None:
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.clock.advance(1_700_000_000)
         self.cache: Cache = MemoryCache(limit=limit, clock=self.clock.seconds)
         if shared is not None:
@@ -404,7 +404,7 @@ class Disturbed:
 
     def __init__(self, steps: Steps, scratch: Path) -> None:
         self._steps, self._scratch = steps, scratch
-        self._clock, self._slots = Clock(), Slots(limit=1)
+        self._clock, self._slots = FakeClock(), Slots(limit=1)
         self._cache = SteppedCache(steps, MemoryCache(limit=1000, clock=self._clock.seconds))
         self._productions = Productions(
             cache=cast(Cache, self._cache),

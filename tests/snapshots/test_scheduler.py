@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import NotFound
@@ -14,6 +13,7 @@ from cachew.plumbing.jobs import Slots
 from cachew.plumbing.wallclock import WallClock
 from cachew.snapshots.schedule import Run
 from cachew.snapshots.scheduler import TURN, Intervals, IsDue, Scheduler
+from tests.fakes.clock import FakeClock
 
 ONE, TWO = Identity("git.example", "one"), Identity("git.example", "two")
 HOUR = 3600.0
@@ -29,7 +29,7 @@ class Bench:
 
     def __init__(self, file: Path, *, places: int = 2) -> None:
         self.file, self.places = file, places
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.clock.advance(1_000_000)
         self.jumped = 0.0
         self.wall = WallClock(clock=self.clock, now=lambda: self.clock.seconds() + self.jumped)

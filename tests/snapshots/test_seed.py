@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 import zstandard
-from twisted.internet.task import Clock
 
 from cachew.cache.memory import MemoryCache
 from cachew.mirrors.commands import GitCommands
@@ -18,6 +17,7 @@ from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.seed import MirrorCheck, MirrorMaker, Seeder
 from cachew.snapshots.variants import MIRROR, NAMESPACE, Variant
+from tests.fakes.clock import FakeClock
 from tests.snapshots.repositories import INSTANCE, BareMirror, Output, bare, commit, git
 
 KEY = f"mirror:{INSTANCE.name}"
@@ -26,7 +26,7 @@ KEY = f"mirror:{INSTANCE.name}"
 @pytest.fixture
 def cache() -> MemoryCache:
     """Return an empty cache."""
-    return MemoryCache(limit=10_000_000, clock=Clock().seconds)
+    return MemoryCache(limit=10_000_000, clock=FakeClock().seconds)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from cachew.mirrors.identity import Identity
@@ -17,6 +16,7 @@ from cachew.replicas.memory import MemoryRecords
 from cachew.replicas.progress import Progress
 from cachew.snapshots.schedule import Run, Task, is_due
 from cachew.snapshots.sharing import SharedWork, record_of
+from tests.fakes.clock import FakeClock
 from tests.fakes.records import UnreliableRecords
 
 IDENTITY = Identity("git.example", "org/repo")
@@ -27,14 +27,14 @@ HOUR = 3600.0
 class Replica:
     """One of several, with a time of day that may be wrong."""
 
-    def __init__(self, name: str, records: Any, clock: Clock, *, apart: float = 0.0) -> None:
+    def __init__(self, name: str, records: Any, clock: FakeClock, *, apart: float = 0.0) -> None:
         self.name, self.clock, self.apart = name, clock, apart
         self.run: Run | None = None
         self.made: list[float] = []
         self.hold: Deferred[None] | None = None
         self.failure: Exception | None = None
         self.metrics = Metrics()
-        wall = Clock()
+        wall = FakeClock()
         wall.seconds = self.now  # type: ignore[method-assign]
         self.shared = SharedWork(
             leases=Leases(records=records, holder=name, clock=clock, unique=lambda: f"{name} {len(self.made)}"),
@@ -86,9 +86,9 @@ class Replica:
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> FakeClock:
     """The true time."""
-    return Clock()
+    return FakeClock()
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def records() -> UnreliableRecords:
 
 
 @pytest.mark.parametrize("apart", [0.0, 300.0])
-def test_each_interval_has_one_that_works(records: UnreliableRecords, clock: Clock, apart: float) -> None:
+def test_each_interval_has_one_that_works(records: UnreliableRecords, clock: FakeClock, apart: float) -> None:
     """Over twenty intervals something is made once in each, whatever the clocks say."""
     replicas = [Replica(f"r{number}", records, clock, apart=(number - 1) * apart) for number in range(3)]
     while clock.seconds() < 20 * HOUR:
@@ -112,7 +112,7 @@ def test_each_interval_has_one_that_works(records: UnreliableRecords, clock: Clo
     assert sum(replica.counted("made") or 0 for replica in replicas) == len(made)
 
 
-def test_a_new_replica_does_not_repeat_what_was_done(records: UnreliableRecords, clock: Clock) -> None:
+def test_a_new_replica_does_not_repeat_what_was_done(records: UnreliableRecords, clock: FakeClock) -> None:
     """It learns at its first look that the work was done, and when about."""
     one, two = Replica("one", records, clock), Replica("two", records, clock)
     one.turn()
@@ -124,7 +124,7 @@ def test_a_new_replica_does_not_repeat_what_was_done(records: UnreliableRecords,
     assert len(two.made) == 1
 
 
-def test_two_that_begin_at_once_are_one(records: UnreliableRecords, clock: Clock) -> None:
+def test_two_that_begin_at_once_are_one(records: UnreliableRecords, clock: FakeClock) -> None:
     """The second finds the lease taken, and later that there is nothing left to do."""
     one, two = Replica("one", records, clock), Replica("two", records, clock)
     one.hold = Deferred()
@@ -136,9 +136,9 @@ def test_two_that_begin_at_once_are_one(records: UnreliableRecords, clock: Clock
     assert two.run is not None and two.run.succeeded
 
 
-def overtaken(records: UnreliableRecords, clock: Clock) -> tuple[Replica, Replica]:
+def overtaken(records: UnreliableRecords, clock: FakeClock) -> tuple[Replica, Replica]:
     """Return a replica that has stood still in its work for longer than its lease, and the one that did it then."""
-    one, two = Replica("one", records, Clock()), Replica("two", records, clock)
+    one, two = Replica("one", records, FakeClock()), Replica("two", records, clock)
     one.hold = Deferred()
     one.turn()
     for _ in range(10):
@@ -147,13 +147,13 @@ def overtaken(records: UnreliableRecords, clock: Clock) -> tuple[Replica, Replic
     return one, two
 
 
-def test_a_dead_one_is_replaced(records: UnreliableRecords, clock: Clock) -> None:
+def test_a_dead_one_is_replaced(records: UnreliableRecords, clock: FakeClock) -> None:
     """The work of one that is silent for the lease's duration is done by another."""
     _, two = overtaken(records, clock)
     assert len(two.made) == 1
 
 
-def test_one_that_was_stopped_completes_nothing(records: UnreliableRecords, clock: Clock) -> None:
+def test_one_that_was_stopped_completes_nothing(records: UnreliableRecords, clock: FakeClock) -> None:
     """Whose process stood still while another did its work finds that out at the end, if not before."""
     one, two = overtaken(records, clock)
     told = two.run
@@ -168,7 +168,7 @@ def test_one_that_was_stopped_completes_nothing(records: UnreliableRecords, cloc
     assert one.run is not None and told is not None and one.run.number == told.number
 
 
-def test_a_failure_is_no_completion(records: UnreliableRecords, clock: Clock) -> None:
+def test_a_failure_is_no_completion(records: UnreliableRecords, clock: FakeClock) -> None:
     """The next replica tries at once, the one that failed after a while."""
     one, two = Replica("one", records, clock), Replica("two", records, clock)
     one.failure = UpstreamUnreachable("https://git.example", "no connection")
@@ -182,7 +182,7 @@ def test_a_failure_is_no_completion(records: UnreliableRecords, clock: Clock) ->
     assert len(one.made) == 1
 
 
-def test_without_records_nothing_is_done(records: UnreliableRecords, clock: Clock) -> None:
+def test_without_records_nothing_is_done(records: UnreliableRecords, clock: FakeClock) -> None:
     """Lest every replica do it; it is tried again."""
     one = Replica("one", records, clock)
     records.down = True
@@ -194,7 +194,7 @@ def test_without_records_nothing_is_done(records: UnreliableRecords, clock: Cloc
     assert len(one.made) == 1
 
 
-def test_work_ends_when_the_lease_is_lost(records: UnreliableRecords, clock: Clock) -> None:
+def test_work_ends_when_the_lease_is_lost(records: UnreliableRecords, clock: FakeClock) -> None:
     """Another replica may be at it by then."""
     one = Replica("one", records, clock)
     one.hold = Deferred()
@@ -206,7 +206,7 @@ def test_work_ends_when_the_lease_is_lost(records: UnreliableRecords, clock: Clo
     assert one.counted("failed") == 1
 
 
-def test_own_tasks_are_every_replicas(records: UnreliableRecords, clock: Clock) -> None:
+def test_own_tasks_are_every_replicas(records: UnreliableRecords, clock: FakeClock) -> None:
     """Each repacks its own mirror."""
     for name in ("one", "two"):
         replica = Replica(name, records, clock)
@@ -214,7 +214,7 @@ def test_own_tasks_are_every_replicas(records: UnreliableRecords, clock: Clock) 
         assert len(replica.made) == 1
 
 
-def test_what_is_asked_for_now_does_not_wait_for_the_interval(records: UnreliableRecords, clock: Clock) -> None:
+def test_what_is_asked_for_now_does_not_wait_for_the_interval(records: UnreliableRecords, clock: FakeClock) -> None:
     """A client that would have liked it has it made though it was due only later."""
     one = Replica("one", records, clock)
     one.turn()

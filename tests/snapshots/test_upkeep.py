@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
 
 from cachew.cache.memory import MemoryCache
 from cachew.mirrors.identity import Identity
@@ -18,6 +17,7 @@ from cachew.snapshots.production import Begin, Productions
 from cachew.snapshots.store import COMMIT_HEADER, REFS_HEADER, Snapshots
 from cachew.snapshots.upkeep import Upkeep, refs_mark
 from cachew.snapshots.variants import Variant
+from tests.fakes.clock import FakeClock
 from tests.fakes.instances import only
 
 IDENTITY = Identity("git.example", "org/repo")
@@ -45,7 +45,7 @@ class Bench:
         self.current = True
         self.ready_when_asked = 1_000_000
         self.pushed = ""
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.clock.advance(1_000_000)
         cache = MemoryCache(limit=1000, clock=self.clock.seconds)
         productions = Productions(cache=cache, scratch=scratch, slots=Slots(limit=1), clock=self.clock, threads=at_once)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from treq.testing import RequestTraversalAgent
-from twisted.internet.task import Clock
 from twisted.web.client import HTTPConnectionPool
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -19,6 +18,7 @@ from cachew.upstream.client import Timeouts, UpstreamClient
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.spellings import Spellings
 from cachew.upstream.useragent import NamedAgent
+from tests.fakes.clock import FakeClock
 from tests.fakes.spellings import spelled_as_asked
 
 ADVERTISEMENT = "application/x-git-upload-pack-advertisement"
@@ -98,9 +98,9 @@ def upstream() -> Upstream:
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> FakeClock:
     """Return the clock of the client under test."""
-    return Clock()
+    return FakeClock()
 
 
 @pytest.fixture
@@ -110,13 +110,13 @@ def hosts() -> Hosts:
 
 
 @pytest.fixture
-def spellings(clock: Clock) -> Spellings:
+def spellings(clock: FakeClock) -> Spellings:
     """Return what is known of spellings: that git.example and the others want none with ``.git``."""
     return spelled_as_asked(clock)
 
 
 @pytest.fixture
-def client(upstream: Upstream, clock: Clock, hosts: Hosts, spellings: Spellings) -> UpstreamClient:
+def client(upstream: Upstream, clock: FakeClock, hosts: Hosts, spellings: Spellings) -> UpstreamClient:
     """Return a client that reaches the upstream in memory."""
     agent = NamedAgent(RequestTraversalAgent(_Root(upstream.answer)), "git/2.39.5 cachew/1.0")
     return UpstreamClient(

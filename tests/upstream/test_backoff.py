@@ -1,10 +1,10 @@
 """Leaving busy upstreams alone."""
 
 import pytest
-from twisted.internet.task import Clock
 
 from cachew.plumbing.errors import UpstreamBusy
 from cachew.upstream.backoff import Backoff
+from tests.fakes.clock import FakeClock
 
 
 def held(backoff: Backoff, scope: str = "a") -> float:
@@ -28,7 +28,7 @@ def test_no_time_is_made_up(told: float | None, relayed: float | None) -> None:
 
 def test_doubles() -> None:
     """Without Retry-After the wait doubles up to its most, and success starts over."""
-    clock = Clock()
+    clock = FakeClock()
     backoff = Backoff(seconds=clock.seconds, random=lambda: 1.0, shortest=1, longest=5)
     waits = []
     for _ in range(4):

@@ -8,7 +8,6 @@ from typing import Any, TypeVar, cast
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import DNSLookupError
-from twisted.internet.task import Clock
 
 from cachew.plumbing.errors import UpstreamBusy, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
@@ -19,6 +18,7 @@ from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities
+from tests.fakes.clock import FakeClock
 from tests.fakes.parsing import head_target
 from tests.fakes.settled import failure_of
 from tests.fakes.spellings import spelled_as_asked
@@ -185,7 +185,7 @@ def test_err_other(upstream: Any, client: UpstreamClient) -> None:
         result_of(client.list_refs(URL))
 
 
-def test_busy_is_left_alone(upstream: Any, client: UpstreamClient, clock: Clock) -> None:
+def test_busy_is_left_alone(upstream: Any, client: UpstreamClient, clock: FakeClock) -> None:
     """After 429 the same credential makes no check until Retry-After is over; another's does."""
     upstream.say(429, Retry_After="30")
     with pytest.raises(UpstreamBusy) as caught:
@@ -207,7 +207,7 @@ def test_spent_rate_limit_as_403(upstream: Any, client: UpstreamClient) -> None:
         result_of(client.list_refs(URL))
 
 
-def test_check_times_out(upstream: Any, client: UpstreamClient, clock: Clock) -> None:
+def test_check_times_out(upstream: Any, client: UpstreamClient, clock: FakeClock) -> None:
     """A check ends after its time although the upstream hangs, whichever of its requests hangs."""
     for answered in (0, 1):
         if answered:
@@ -461,7 +461,7 @@ def test_the_first_request_after_a_start_finds_what_has_moved(
     }
 
 
-def test_forward_times_out(upstream: Any, client: UpstreamClient, clock: Clock) -> None:
+def test_forward_times_out(upstream: Any, client: UpstreamClient, clock: FakeClock) -> None:
     """A request whose answer does not begin in time is given up, and its body closed."""
     upstream.script.append(None)
     failures: list[Any] = []
@@ -496,13 +496,13 @@ class Resolving:
 
 
 @pytest.mark.parametrize("seconds", [None, 100])
-def test_a_client_that_leaves_while_a_host_is_looked_up(clock: Clock, hosts: Hosts, seconds: float | None) -> None:
+def test_a_client_that_leaves_while_a_host_is_looked_up(clock: FakeClock, hosts: Hosts, seconds: float | None) -> None:
     """Who gives a request up is told so, not that there is no such host; a time-out remains one."""
     agent = cast(Any, Resolving())
     client = UpstreamClient(
         reactor=clock,
         agents=Agents(agent, agent, cast(Any, None)),
-        spellings=spelled_as_asked(Clock()),
+        spellings=spelled_as_asked(FakeClock()),
         hosts=hosts,
         backoff=Backoff(seconds=clock.seconds, random=lambda: 0.0),
         metrics=Metrics(),

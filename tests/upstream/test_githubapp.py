@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from cachew.plumbing.errors import CredentialUnavailable, UpstreamTimeout, UpstreamUnreachable
 from cachew.upstream.credentialsources import basic
 from cachew.upstream.githubapp import App, GitHubApps
+from tests.fakes.clock import FakeClock
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EPOCH = 1_700_000_000.0
@@ -29,7 +29,7 @@ class Api(Resource):
 
     isLeaf = True
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: FakeClock) -> None:
         super().__init__()
         self._clock = clock
         self.installed: dict[str, dict[str, int]] = {"1": {"org/repo": 77}}
@@ -65,12 +65,12 @@ class Api(Resource):
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def api(clock: Clock) -> Api:
+def api(clock: FakeClock) -> Api:
     return Api(clock)
 
 
@@ -90,7 +90,7 @@ async def directly(function: Any, *args: Any) -> Any:
     return function(*args)
 
 
-def apps_of(api: Api, clock: Clock, *apps: App) -> GitHubApps:
+def apps_of(api: Api, clock: FakeClock, *apps: App) -> GitHubApps:
     return GitHubApps(
         apps=apps,
         http=StubTreq(api),
@@ -114,14 +114,14 @@ def token(apps: GitHubApps, url: str = "https://github.com/org/repo") -> str | N
     return found
 
 
-def test_installation_is_found(api: Api, clock: Clock, key_file: Path) -> None:
+def test_installation_is_found(api: Api, clock: FakeClock, key_file: Path) -> None:
     """An App finds its installation and gets its token, once for many uses."""
     apps = apps_of(api, clock, App("1", key_file))
     assert token(apps) == token(apps) == token(apps, "https://github.com/Org/Repo.git") == "token2-77"
     assert api.asked == ["1 /repos/org/repo/installation", "1 /app/installations/77/access_tokens"]
 
 
-def test_token_is_renewed(api: Api, clock: Clock, key_file: Path) -> None:
+def test_token_is_renewed(api: Api, clock: FakeClock, key_file: Path) -> None:
     """A token is renewed ten minutes before it expires, with a fresh proof; when that fails the old one still goes."""
     apps = apps_of(api, clock, App("1", key_file))
     first = token(apps)
@@ -134,7 +134,7 @@ def test_token_is_renewed(api: Api, clock: Clock, key_file: Path) -> None:
     assert token(apps) != first
 
 
-def test_expired_token_is_not_used(api: Api, clock: Clock, key_file: Path) -> None:
+def test_expired_token_is_not_used(api: Api, clock: FakeClock, key_file: Path) -> None:
     """An expired token is never used, whatever the API does."""
     apps = apps_of(api, clock, App("1", key_file, {"org": "5"}))
     token(apps)
@@ -144,7 +144,7 @@ def test_expired_token_is_not_used(api: Api, clock: Clock, key_file: Path) -> No
         token(apps)
 
 
-def test_several_apps(api: Api, clock: Clock, key_file: Path) -> None:
+def test_several_apps(api: Api, clock: FakeClock, key_file: Path) -> None:
     """The first App that is installed for the repository gives the token."""
     api.installed["2"] = {"other/repo": 88}
     apps = apps_of(api, clock, App("1", key_file), App("2", key_file))
@@ -152,13 +152,13 @@ def test_several_apps(api: Api, clock: Clock, key_file: Path) -> None:
     assert found is not None and found.endswith("-88")
 
 
-def test_configured_installation(api: Api, clock: Clock, key_file: Path) -> None:
+def test_configured_installation(api: Api, clock: FakeClock, key_file: Path) -> None:
     """A configured installation needs no look-up."""
     token(apps_of(api, clock, App("1", key_file, {"org": "5"})))
     assert api.asked == ["1 /app/installations/5/access_tokens"]
 
 
-def test_not_installed(api: Api, clock: Clock, key_file: Path) -> None:
+def test_not_installed(api: Api, clock: FakeClock, key_file: Path) -> None:
     """Where no App is installed there is no credential, which is remembered for a while."""
     apps = apps_of(api, clock, App("1", key_file))
     assert token(apps, "https://github.com/x/y") is None
@@ -169,7 +169,7 @@ def test_not_installed(api: Api, clock: Clock, key_file: Path) -> None:
     assert len(api.asked) == 2
 
 
-def test_fallback(api: Api, clock: Clock, key_file: Path) -> None:
+def test_fallback(api: Api, clock: FakeClock, key_file: Path) -> None:
     """Where no App is installed the fallback installation's token is used."""
     apps = apps_of(api, clock, App("1", key_file, fallback="9"))
     found = token(apps, "https://github.com/x/y")
@@ -177,20 +177,20 @@ def test_fallback(api: Api, clock: Clock, key_file: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "org", "org/%2e", "../repo", "org/a b"])
-def test_no_repository(api: Api, clock: Clock, key_file: Path, path: str) -> None:
+def test_no_repository(api: Api, clock: FakeClock, key_file: Path, path: str) -> None:
     """The API is not asked about what can't be a repository."""
     assert token(apps_of(api, clock, App("1", key_file)), f"https://github.com/{path}") is None
     assert api.asked == []
 
 
-def test_refused_app(api: Api, clock: Clock, key_file: Path) -> None:
+def test_refused_app(api: Api, clock: FakeClock, key_file: Path) -> None:
     """A refusal of the App is the server's trouble and never looks like a refusal of the client."""
     api.status = 401
     with pytest.raises(UpstreamUnreachable, match="answered 401 to the GitHub App 1"):
         token(apps_of(api, clock, App("1", key_file)))
 
 
-def test_api_hangs(api: Api, clock: Clock, key_file: Path) -> None:
+def test_api_hangs(api: Api, clock: FakeClock, key_file: Path) -> None:
     """An API that does not answer is given up after its time."""
     api.silent = True
     failures: list[Any] = []
@@ -204,7 +204,7 @@ def test_api_hangs(api: Api, clock: Clock, key_file: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"junk"])
-def test_bad_key(api: Api, clock: Clock, tmp_path: Path, content: bytes | None) -> None:
+def test_bad_key(api: Api, clock: FakeClock, tmp_path: Path, content: bytes | None) -> None:
     """A key that is missing or unusable is named by its file."""
     path = tmp_path / "bad.pem"
     if content:
@@ -219,7 +219,7 @@ def second_app_of(api: Api) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-def test_one_apps_trouble_is_no_others(api: Api, clock: Clock, key_file: Path, status: int) -> None:
+def test_one_apps_trouble_is_no_others(api: Api, clock: FakeClock, key_file: Path, status: int) -> None:
     """An App whose API refuses or fails keeps no repository from the App that is installed for it."""
     second_app_of(api)
     api.troubled["1"] = status
@@ -227,14 +227,14 @@ def test_one_apps_trouble_is_no_others(api: Api, clock: Clock, key_file: Path, s
     assert token(apps, "https://github.com/org/repo") == "token3-88"
 
 
-def test_one_apps_missing_key_is_no_others(api: Api, clock: Clock, key_file: Path, tmp_path: Path) -> None:
+def test_one_apps_missing_key_is_no_others(api: Api, clock: FakeClock, key_file: Path, tmp_path: Path) -> None:
     """A key that is gone keeps no repository from the App that is installed for it."""
     second_app_of(api)
     apps = apps_of(api, clock, App("1", tmp_path / "gone.pem"), App("2", key_file))
     assert token(apps, "https://github.com/org/repo") == "token2-88"
 
 
-def test_where_an_app_can_not_be_asked_about_nothing_is_certain(api: Api, clock: Clock, key_file: Path) -> None:
+def test_where_an_app_can_not_be_asked_about_nothing_is_certain(api: Api, clock: FakeClock, key_file: Path) -> None:
     """A repository may be that App's when no other has it; then its credential can't be had, which is said."""
     second_app_of(api)
     api.troubled["1"] = 503
@@ -243,7 +243,7 @@ def test_where_an_app_can_not_be_asked_about_nothing_is_certain(api: Api, clock:
         token(apps, "https://github.com/other/repo")
 
 
-def test_a_refused_token_is_asked_for_anew(api: Api, clock: Clock, key_file: Path) -> None:
+def test_a_refused_token_is_asked_for_anew(api: Api, clock: FakeClock, key_file: Path) -> None:
     """What an upstream has refused is forgotten, and nothing else."""
     apps = apps_of(api, clock, App("1", key_file))
     first = token(apps, "https://github.com/org/repo")
@@ -253,7 +253,7 @@ def test_a_refused_token_is_asked_for_anew(api: Api, clock: Clock, key_file: Pat
     assert token(apps, "https://github.com/org/repo") != first
 
 
-def test_short_lived_tokens_are_kept_for_half_their_life(api: Api, clock: Clock, key_file: Path) -> None:
+def test_short_lived_tokens_are_kept_for_half_their_life(api: Api, clock: FakeClock, key_file: Path) -> None:
     """A token that lives for five minutes is not asked for with every request."""
     api.life = 300.0
     apps = apps_of(api, clock, App("1", key_file))

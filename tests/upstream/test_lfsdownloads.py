@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import CorruptObject, UpstreamBusy, UpstreamRedirected, UpstreamUnreachable
@@ -18,6 +17,7 @@ from cachew.upstream.lfsbatch import MEDIA_TYPE, Wanted
 from cachew.upstream.lfsdownloads import LfsDownloads
 from cachew.upstream.remote import Remotes
 from cachew.upstream.spellings import Spellings
+from tests.fakes.clock import FakeClock
 from tests.fakes.settled import failure_of, value_of
 from tests.fakes.spellings import spellings as nothing_known
 from tests.upstream.conftest import Upstream
@@ -31,7 +31,7 @@ ONE, TWO = CONTENT
 
 
 @pytest.fixture
-def spellings(clock: Clock) -> Spellings:
+def spellings(clock: FakeClock) -> Spellings:
     """Return what nothing is known of yet."""
     return nothing_known(clock)
 

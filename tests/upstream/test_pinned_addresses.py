@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from cachew.plumbing.errors import UpstreamTimeout, UpstreamUnreachable
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.pinned_addresses import Pins
 from cachew.upstream.remote import joined
+from tests.fakes.clock import FakeClock
 from tests.fakes.settled import failure_of, value_of
 
 HOSTS = Hosts(upstreams={"*": None, "git.example": "http://127.0.0.1:3000/"})
 
 
-class Reactor(Clock):
+class Reactor(FakeClock):
     """Resolves every name to the same addresses; None for never."""
 
     def __init__(self, *addresses: str | None) -> None:

@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import StorageUnavailable, UpstreamRefused
@@ -15,6 +14,7 @@ from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.spellings import Spellings
+from tests.fakes.clock import FakeClock
 from tests.fakes.settled import value_of
 from tests.fakes.spellings import Unshared
 from tests.fakes.spellings import spellings as nothing_known
@@ -48,7 +48,7 @@ def kept(path: Path, store: Unshared | None = None) -> Spellings:
         fixed=lambda url: None,
         path=path,
         shared=store or Unshared(),
-        clock=Clock(),
+        clock=FakeClock(),
         in_thread=at_once,
         background=Background(),
     )
@@ -57,7 +57,7 @@ def kept(path: Path, store: Unshared | None = None) -> Spellings:
 
 
 @pytest.fixture
-def spellings(clock: Clock) -> Spellings:
+def spellings(clock: FakeClock) -> Spellings:
     return nothing_known(clock)
 
 
@@ -171,7 +171,7 @@ def test_a_request_begins_as_its_client_has_spelled_it(upstream: Any, client: Up
     assert upstream.seen[0].url == "git.example/org/repo.git/info/lfs/objects/batch"
 
 
-def test_who_leaves_while_replicas_are_asked_leaves_nothing(clock: Clock) -> None:
+def test_who_leaves_while_replicas_are_asked_leaves_nothing(clock: FakeClock) -> None:
     """A body that was handed over is closed, also when the request is given up before it is sent."""
 
     class Silent(Unshared):
@@ -200,7 +200,7 @@ def test_who_leaves_while_replicas_are_asked_leaves_nothing(clock: Clock) -> Non
     assert closed
 
 
-def client_with(clock: Clock, spellings: Spellings) -> UpstreamClient:
+def client_with(clock: FakeClock, spellings: Spellings) -> UpstreamClient:
     """Return a client that sends nothing."""
     return UpstreamClient(
         reactor=clock,

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UpstreamBusy, UpstreamRefused, UpstreamUnreachable
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.replica_verdicts import Elsewhere
 from cachew.upstream.verdicts import Verdicts
+from tests.fakes.clock import FakeClock
 from tests.fakes.sightings import FakeSightings
 
 URL = "https://git.example/r"
@@ -59,7 +59,7 @@ class World:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.upstream = Upstream()
         self.sightings = FakeSightings()
         self.jumped = 0.0

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from cachew.config.inforce import Reloaded
@@ -25,6 +24,7 @@ from cachew.web.repositorypage import RepositoryPage
 from cachew.web.status import CacheStatus, Overview, WorkStatus
 from cachew.web.statuses import PAGE, Page, RepositoryStatus
 from cachew.web.webhook import WebhookRoutes
+from tests.fakes.clock import FakeClock
 
 TOKEN = "the-admin-token-of-the-tests"
 PLACES = {
@@ -141,7 +141,7 @@ class AdminFront:
     """The routes and what they act on."""
 
     def __init__(self, *, trusted: bool = False, secrets: dict[str, str | None] | None = None) -> None:
-        self.clock, self.metrics, self.levels = Clock(), Metrics(), LogLevels()
+        self.clock, self.metrics, self.levels = FakeClock(), Metrics(), LogLevels()
         self.operations = FakeOperations()
         self.threaded = 0
         operations = cast(Any, self.operations)

@@ -6,13 +6,13 @@ from typing import Any, cast
 import pytest
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, Logger
 
 from cachew.http.site import make_site
 from cachew.plumbing.errors import Forbidden, MethodNotAllowed, UpstreamTimeout
 from cachew.plumbing.metrics import Metrics
 from cachew.web.app import App, allow_methods, route_path
+from tests.fakes.clock import FakeClock
 from tests.web.adminfront import Wire
 
 
@@ -69,7 +69,7 @@ class Front:
     """An app on a connection in memory."""
 
     def __init__(self, **arguments: Any) -> None:
-        self.clock, self.metrics, self.things = Clock(), Metrics(), Things()
+        self.clock, self.metrics, self.things = FakeClock(), Metrics(), Things()
         self.events: list[dict[str, Any]] = []
         self.app = App(
             routes=[self.things, OtherThings()],

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
-from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
 import cachew
@@ -24,6 +23,7 @@ from cachew.web.forgeevents import Places
 from cachew.web.git import GitRoutes
 from cachew.web.objects import ObjectRoutes
 from cachew.web.webhook import WebhookRoutes
+from tests.fakes.clock import FakeClock
 from tests.web.adminfront import Wire
 
 NOT_SERVED = ("cachew.client", "cachew.cli", "cachew.tap")
@@ -127,7 +127,7 @@ class FailingGit(Failing):
 def app_of(error: Exception, *, guarded: bool) -> App:
     """Make every route, each of whose parts fails."""
     failing: Any = Failing(error)
-    clock = Clock()
+    clock = FakeClock()
     access = AdminAccess(token=lambda: "t", host_names=[], lifetime=60, clock=clock, trusted=lambda request: True)
     webhooks = WebhookRoutes(operations=failing, secrets={"gitlab": "s"}, places=Places({}), in_thread=failing.call)
     git = GitRoutes(
@@ -161,7 +161,7 @@ def app_of(error: Exception, *, guarded: bool) -> App:
 
 def ask(app: App, method: str, target: str) -> tuple[int, bytes]:
     """Send a request and return status and body of its answer."""
-    wire, channel = Wire(), cast(Any, make_site(app, reactor=Clock()).buildProtocol(None))
+    wire, channel = Wire(), cast(Any, make_site(app, reactor=FakeClock()).buildProtocol(None))
     channel.makeConnection(wire)
     body = b'{"project": {"web_url": "https://git.example/o/r"}}'
     head = (

@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from cachew.cache.interface import ObjectInfo
 from cachew.mirrors.identity import Identity
@@ -15,6 +14,7 @@ from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.setaside import SetAside
 from cachew.plumbing.background import Background
 from cachew.web.statuses import Page, Statuses
+from tests.fakes.clock import FakeClock
 from tests.fakes.mirrorgit import MirrorHouse, listing, oid
 from tests.fakes.settled import value_of
 
@@ -53,7 +53,7 @@ class Town:
 
     def __init__(self, root: Path, count: int) -> None:
         self.house = MirrorHouse(root / "mirrors")
-        self.clock, self.snapshots = Clock(), Snapshots()
+        self.clock, self.snapshots = FakeClock(), Snapshots()
         for number in range(count):
             mirror = self.house.mirrors.obtain(Identity("git.example", f"org/{number:04}"))
             mirror.state = State.CLONING

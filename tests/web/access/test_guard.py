@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
@@ -23,6 +22,7 @@ from cachew.upstream.presented_credential import ClientsOwn, ServersOwn, Shown
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.verdicts import Verdicts
 from cachew.web.access.guard import TrustedNetworkGuard, UpstreamGuard
+from tests.fakes.clock import FakeClock
 from tests.fakes.instances import OneInstance
 from tests.fakes.sightings import alone
 
@@ -54,7 +54,7 @@ class World:
     """A guard and a ref gate with one clock, in front of those upstreams."""
 
     def __init__(self, directory: Path, own: str | None = None) -> None:
-        self.clock, self.upstreams, self.own = Clock(), Upstreams(), own
+        self.clock, self.upstreams, self.own = FakeClock(), Upstreams(), own
         self.probes: Counter[tuple[Identity, str | None]] = Counter()
         public = PublicRecord(
             path=directory / "public.json",

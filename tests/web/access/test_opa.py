@@ -9,7 +9,6 @@ import pytest
 from klein import Klein
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from cachew.config.rules import Asked
@@ -18,6 +17,7 @@ from cachew.plumbing.errors import Busy, CachewError, Forbidden
 from cachew.plumbing.metrics import Metrics
 from cachew.web.access.opa import ExternalDecision
 from cachew.web.app import App
+from tests.fakes.clock import FakeClock
 from tests.web.adminfront import Wire
 
 ASKED = Asked(ip_address("10.1.2.3"), "GET", "/git/h/r/info/refs", {"x-team": "a", "authorization": "s", "cookie": "s"})
@@ -41,7 +41,7 @@ class Agent:
 
 def decide(agent: Agent) -> CachewError | None:
     """Return what a request is refused with, None when it is let through."""
-    clock = Clock()
+    clock = FakeClock()
     opa = ExternalDecision(url="http://opa/v1/data/allow", http=agent, clock=clock, timeout=1)
     outcome: list[Any] = []
     deferred = Deferred.fromCoroutine(opa.require(ASKED, "10.0.0.7:4711"))
@@ -92,7 +92,7 @@ class Front:
     def __init__(self) -> None:
         self.waiting: list[Deferred[None]] = []
         self.served: list[str] = []
-        clock = Clock()
+        clock = FakeClock()
         app = App(routes=[self], git=self.serve, metrics=Metrics(), clock=clock, version="0", decide=self.decide)
         self.site = make_site(app, reactor=clock)
 
