@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -39,6 +38,7 @@ from cachew.mirrors.kinds import (
 )
 from cachew.mirrors.listings import Listings, weight_of
 from cachew.mirrors.refs import of_listing
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Expiring
@@ -158,7 +158,7 @@ class Freshness:
         self,
         *,
         remotes: Remotes,
-        clock: IReactorTime,
+        clock: Clock,
         interval: float,
         metrics: Metrics,
         fallback: Callable[[Identity], Listing | None],
@@ -184,8 +184,8 @@ class Freshness:
         self._listings, self._on_changed = listings, on_changed
         self._flights: dict[Question, _Outcome] = {}
         self._shared: Shared[Question, _Outcome] = Shared(keep=True)
-        self._troubles: Expiring[Identity, _Trouble] = Expiring(seconds=clock.seconds, capacity=_MOST_TROUBLES)
-        self._all_again: Expiring[Identity, float] = Expiring(seconds=clock.seconds, capacity=_MOST_TROUBLES)
+        self._troubles: Expiring[Identity, _Trouble] = Expiring(clock=clock, capacity=_MOST_TROUBLES)
+        self._all_again: Expiring[Identity, float] = Expiring(clock=clock, capacity=_MOST_TROUBLES)
         self._number = 0
         self._asking: Counter[Identity] = Counter()
         self._changed: dict[Identity, int] = {}

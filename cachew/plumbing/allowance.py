@@ -1,8 +1,9 @@
 """What each client may take of something in a minute."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
+
+from cachew.plumbing.clock import Clock
 
 _MINUTE = 60.0
 _CLIENTS = 10_000
@@ -17,12 +18,12 @@ class _Balance:
 class Allowance:
     """Gives every client so much at once, and again as much in the course of a minute.
 
-    :param seconds: a monotonic clock.
+    :param clock: fills it as seconds pass.
     :param per_minute: how much that is.
     """
 
-    def __init__(self, *, seconds: Callable[[], float], per_minute: int) -> None:
-        self._seconds, self._most = seconds, float(per_minute)
+    def __init__(self, *, clock: Clock, per_minute: int) -> None:
+        self._clock, self._most = clock, float(per_minute)
         self._balances: OrderedDict[str, _Balance] = OrderedDict()
 
     def __len__(self) -> int:
@@ -35,7 +36,7 @@ class Allowance:
 
         :return: 0 when it was taken, else the seconds until it can be.
         """
-        now = self._seconds()
+        now = self._clock.seconds()
         balance = self._balances.get(client) or _Balance(self._most, now)
         balance.left = min(self._most, balance.left + (now - balance.at) * self._most / _MINUTE)
         balance.at = now

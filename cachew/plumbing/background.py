@@ -4,7 +4,7 @@ Its failures are told once: the world's in one line, our own with a traceback.
 """
 
 import sqlite3
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -12,6 +12,7 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError
 
 _OF_THE_WORLD = (CachewError, OSError, TimedOut, sqlite3.Error)
@@ -39,13 +40,13 @@ class Background:
 
     A failure that cachew names is logged as one line, any other with its traceback.
 
-    :param seconds: a monotonic clock, for how long work has been going on.
+    :param clock: for how long work has been going on; None where nobody asks.
     """
 
     log = Logger()
 
-    def __init__(self, *, seconds: Callable[[], float] = lambda: 0.0) -> None:
-        self._seconds = seconds
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self._seconds = (lambda: 0.0) if clock is None else clock.seconds
         self._running: dict[Deferred[Any], tuple[str, float]] = {}
         self._stopped = False
 

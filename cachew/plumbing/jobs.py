@@ -34,7 +34,7 @@ class Slots:
     :param queue_limit: how many may wait before :class:`Busy` is raised.
     :param per_key: how many places one key may hold; None for as many as the above leaves it.
     :param kept_short: how many places long work can't take; one at least is left to it.
-    :param clock: tells when work has become long; None where that is known before, or doesn't matter.
+    :param reactor: tells when work has become long; None where that is known before, or doesn't matter.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Slots:
         queue_limit: int = 1000,
         per_key: int | None = None,
         kept_short: int = 0,
-        clock: IReactorTime | None = None,
+        reactor: IReactorTime | None = None,
     ) -> None:
         self.limit = limit
         self.queue_limit = queue_limit
@@ -52,7 +52,7 @@ class Slots:
         self.waiting = 0
         self._long = 0
         self._most_long = max(1, limit - kept_short)
-        self._kept_short, self._clock = kept_short, clock
+        self._kept_short, self._reactor = kept_short, reactor
         self._fair = max(1, limit // 2)
         self._most = per_key or (limit - 1 if limit >= _PLENTY else limit)
         self._held: Counter[str] = Counter()
@@ -69,8 +69,8 @@ class Slots:
         """
         await self.acquire(key, long=long)
         becoming = None
-        if self._clock is not None and self._kept_short and not long:
-            becoming = self._clock.callLater(LONG, self._became_long)
+        if self._reactor is not None and self._kept_short and not long:
+            becoming = self._reactor.callLater(LONG, self._became_long)
         try:
             yield
         finally:

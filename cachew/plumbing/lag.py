@@ -34,12 +34,12 @@ class ProcessorWait:
 class LagWatch(Service):
     """Asks to be called fifty times a second and tells how late that was.
 
-    :param clock: the reactor, whose lag it is.
+    :param reactor: the reactor, whose lag it is.
     :param observe: told of each lag the seconds that its thread waited for a processor, and the other seconds.
     """
 
-    def __init__(self, *, clock: IReactorTime, observe: Callable[[float, float], object]) -> None:
-        self._clock, self._observe = clock, observe
+    def __init__(self, *, reactor: IReactorTime, observe: Callable[[float, float], object]) -> None:
+        self._reactor, self._observe = reactor, observe
         self._due = self._waited = 0.0
         self._processor: ProcessorWait
         self._call: IDelayedCall
@@ -58,12 +58,12 @@ class LagWatch(Service):
 
     def _wait(self) -> None:
         # A LoopingCall would not tell when it was due.
-        self._due = self._clock.seconds() + _PAUSE
+        self._due = self._reactor.seconds() + _PAUSE
         self._waited = self._processor.seconds()
-        self._call = self._clock.callLater(_PAUSE, self._turn)
+        self._call = self._reactor.callLater(_PAUSE, self._turn)
 
     def _turn(self) -> None:
-        lag = self._clock.seconds() - self._due
+        lag = self._reactor.seconds() - self._due
         waited = min(self._processor.seconds() - self._waited, lag)
         self._observe(waited, lag - waited)
         self._wait()

@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 
-async def ended_within(clock: IReactorTime, seconds: float, work: Awaitable[object]) -> bool:
+async def ended_within(reactor: IReactorTime, seconds: float, work: Awaitable[object]) -> bool:
     """Wait for the end of some work, and cancel it when that takes too long or the wait itself is cancelled.
 
     ``addTimeout`` waits on for what the cancelled work still has to do, which may in its turn take for ever; this does
@@ -28,7 +28,7 @@ async def ended_within(clock: IReactorTime, seconds: float, work: Awaitable[obje
     working = Deferred.fromCoroutine(_run(work))
     working.addBoth(finish)
     if not outcome:
-        late = clock.callLater(seconds, over.callback, None)
+        late = reactor.callLater(seconds, over.callback, None)
         try:
             await over
         finally:

@@ -18,7 +18,7 @@ class Periodic(Service):
     :param name: what the log calls it.
     :param interval: seconds from start to start.
     :param work: makes the coroutine.
-    :param clock: where time comes from.
+    :param reactor: gives the turns.
     :param now: whether the first turn is at start rather than one interval later.
     """
 
@@ -30,7 +30,7 @@ class Periodic(Service):
         name: str,
         interval: float,
         work: Callable[[], Coroutine[Any, Any, object]],
-        clock: IReactorTime,
+        reactor: IReactorTime,
         now: bool = False,
     ) -> None:
         self.name = name
@@ -38,7 +38,7 @@ class Periodic(Service):
         self._work = work
         self._now = now
         self._loop = LoopingCall(self._turn)
-        self._loop.clock = clock
+        self._loop.clock = reactor
         self._current: Deferred[object] | None = None
         self._finished: Deferred[LoopingCall] = Deferred()
 

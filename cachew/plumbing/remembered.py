@@ -5,6 +5,8 @@ from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 from weakref import ref
 
+from cachew.plumbing.clock import Clock
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -59,12 +61,14 @@ class Remembered(Generic[V]):
 class Expiring(Generic[K, V]):
     """Remembers values until they expire; past its capacity the longest unused goes first.
 
-    :param seconds: the clock.
+    :param clock: tells their age.
+    :param by_date: whether by the time of day, which also passes while the machine sleeps.
     :param capacity: how many are remembered.
     """
 
-    def __init__(self, *, seconds: Callable[[], float], capacity: int) -> None:
-        self._seconds, self._capacity = seconds, capacity
+    def __init__(self, *, clock: Clock, capacity: int, by_date: bool = False) -> None:
+        self._time = clock.now if by_date else clock.seconds
+        self._capacity = capacity
         self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -73,11 +77,11 @@ class Expiring(Generic[K, V]):
     def put(self, key: K, value: V, ttl: float) -> None:
         """Remember a value for ``ttl`` seconds."""
         self._entries.pop(key, None)
-        self._entries[key] = (self._seconds() + ttl, value)
+        self._entries[key] = (self._time() + ttl, value)
         self._trim()
 
     def _trim(self) -> None:
-        now = self._seconds()
+        now = self._time()
         while self._entries:
             until, _ = next(iter(self._entries.values()))
             if until > now and len(self._entries) <= self._capacity:
@@ -90,7 +94,7 @@ class Expiring(Generic[K, V]):
         if entry is None:
             return None
         until, value = entry
-        if self._seconds() >= until:
+        if self._time() >= until:
             del self._entries[key]
             return None
         self._entries.move_to_end(key)

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.jsonfile import write_json
 from cachew.plumbing.threads import Threads
@@ -35,8 +36,8 @@ class Scrub:
     :param interval: seconds from the end of one scrub to the next; 0 for never.
     :param rate: bytes a second.
     :param file: where it is written down when the last one ended.
-    :param clock: for the pace.
-    :param now: the time of day in epoch seconds.
+    :param reactor: for the pace.
+    :param clock: tells when it was done last.
     :param threads: for the file.
     """
 
@@ -49,15 +50,15 @@ class Scrub:
         interval: float,
         rate: int,
         file: Path,
-        clock: IReactorTime,
-        now: Callable[[], float],
+        reactor: IReactorTime,
+        clock: Clock,
         threads: Threads,
     ) -> None:
         self._areas = areas
         self.replace(interval=interval, rate=rate)
         self._file = file
+        self._reactor = reactor
         self._clock = clock
-        self._now = now
         self._threads = threads
         self._read = 0
         self._ended: float | None = None
@@ -78,27 +79,27 @@ class Scrub:
             return
         if self._ended is None:
             self._ended = await self._threads(_ended_at, self._file)
-        now = self._now()
+        now = self._clock.now()
         if self._ended is None or self._ended > now:
             self._ended = now - self._interval + min(self._interval, _FIRST)
         if now - self._ended >= self._interval:
             await self._scrub()
-            self._ended = self._now()
+            self._ended = self._clock.now()
             await self._threads(_note, self._file, self._ended)
 
     async def _scrub(self) -> None:
-        started, self._read = self._clock.seconds(), 0
+        started, self._read = self._reactor.seconds(), 0
         for name, area in self._areas:
             try:
                 await area(self._pace)
             except (CachewError, OSError) as error:
                 self.log.warn("scrubbing {area} failed: {error}", area=name, error=str(error))
-        seconds = self._clock.seconds() - started
+        seconds = self._reactor.seconds() - started
         self.log.info("scrubbed {size} bytes in {seconds:.0f}s", size=self._read, seconds=seconds)
 
     async def _pace(self, size: int) -> None:
         self._read += size
-        await deferLater(self._clock, size / self._rate)
+        await deferLater(self._reactor, size / self._rate)
 
 
 def _ended_at(file: Path) -> float | None:

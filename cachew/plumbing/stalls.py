@@ -6,9 +6,10 @@ nothing to speak of. Whoever was not run itself meanwhile (a stopped process, a 
 
 import sys
 import threading
-import time
 from collections.abc import Callable
 from types import FrameType
+
+from cachew.plumbing.clock import Clock
 
 BEATS = 4
 """How often the reactor says that it goes on, and the other thread looks, in the longest standstill."""
@@ -20,7 +21,7 @@ class StallWatch:
 
     :param longest: seconds that it may last.
     :param tell: called from the other thread with the seconds so far and with where the first one stands.
-    :param seconds: a monotonic clock.
+    :param clock: tells how long one lasts, in both threads.
     """
 
     def __init__(
@@ -28,13 +29,13 @@ class StallWatch:
         *,
         longest: float,
         tell: Callable[[float, str], object],
-        seconds: Callable[[], float] = time.monotonic,
+        clock: Clock,
     ) -> None:
         self._longest = longest
         self._tell = tell
-        self._seconds = seconds
+        self._clock = clock
         self._watched = 0
-        self._beat = self._looked = seconds()
+        self._beat = self._looked = clock.seconds()
         self._told = float("-inf")
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -53,11 +54,11 @@ class StallWatch:
     def watch_this_thread(self) -> None:
         """Take the calling thread for the one that is watched."""
         self._watched = threading.get_ident()
-        self._beat = self._looked = self._seconds()
+        self._beat = self._looked = self._clock.seconds()
 
     def beat(self) -> None:
         """The watched thread goes on."""
-        self._beat = self._seconds()
+        self._beat = self._clock.seconds()
 
     def stop(self) -> None:
         """Watch no more."""
@@ -71,7 +72,7 @@ class StallWatch:
 
     def look(self) -> None:
         """Tell if the watched thread stands still, unless this one was not run itself."""
-        now, beat = self._seconds(), self._beat
+        now, beat = self._clock.seconds(), self._beat
         late, self._looked = now - self._looked > 2 * self.pause, now
         if not late and beat != self._told and now - beat > self._longest + self.pause:
             self._told = beat

@@ -183,7 +183,8 @@ def compose(runtime: Runtime) -> Parts:
         reload=reload,
         public_url=runtime.settings.public_url,
         watchdog=Watchdog(
-            clock=runtime.reactor,
+            reactor=runtime.reactor,
+            clock=runtime.clock,
             notify=Notifier(runtime.environment.notify_socket),
             patience=runtime.environment.watchdog_patience,
             stall_report=runtime.settings.stall_report,

@@ -1,12 +1,13 @@
 """The server's own credentials, made out of the settings."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent
 
 from cachew.config.settings import CommandCredential, Credential, GitHubAppCredential, NetrcCredential, TokenCredential
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.upstream.credentials import CredentialSource
@@ -27,14 +28,14 @@ class CredentialMaker:
         agent: IAgent,
         processes: Processes,
         threads: Threads,
-        clock: IReactorTime,
-        now: Callable[[], float],
+        reactor: IReactorTime,
+        clock: Clock,
         environment: Mapping[str, str],
     ) -> None:
         self._http = HTTPClient(agent)
         self._processes = processes
         self._threads = threads
-        self._clock, self._now = clock, now
+        self._reactor, self._clock = reactor, clock
         self._environment = environment
 
     def sources(self, settings: Sequence[Credential]) -> list[tuple[str, CredentialSource]]:
@@ -51,7 +52,7 @@ class CredentialMaker:
         if isinstance(setting, NetrcCredential):
             return NetrcFile(path=setting.file, in_thread=self._threads)
         return CredentialCommand(
-            argv=setting.command, environment=self._environment, processes=self._processes, now=self._now
+            argv=setting.command, environment=self._environment, processes=self._processes, clock=self._clock
         )
 
     def _github_apps(self, settings: Sequence[Credential]) -> list[tuple[str, CredentialSource]]:
@@ -65,7 +66,12 @@ class CredentialMaker:
             (
                 prefix,
                 GitHubApps(
-                    apps=apps, http=self._http, clock=self._clock, now=self._now, in_thread=self._threads, api=api
+                    apps=apps,
+                    http=self._http,
+                    reactor=self._reactor,
+                    clock=self._clock,
+                    in_thread=self._threads,
+                    api=api,
                 ),
             )
             for (prefix, api), apps in places.items()

@@ -78,7 +78,7 @@ def make_instances(runtime: Runtime, *, remotes: Remotes, records: Records, surr
         clock=clock,
         now=runtime.clock.now,
         unique=lambda: secrets.token_hex(16),
-        new_ones=Allowance(seconds=clock.seconds, per_minute=_NEW_ONES),
+        new_ones=Allowance(clock=runtime.clock, per_minute=_NEW_ONES),
         background=runtime.background,
     )
 

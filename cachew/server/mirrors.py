@@ -152,7 +152,8 @@ def make_mirrors(
     following = Following(mirrors=collection, background=runtime.background)
     public = _public_record(runtime, records)
     verdicts = Verdicts(
-        clock=runtime.reactor,
+        reactor=runtime.reactor,
+        clock=runtime.clock,
         probe=lambda identity, authorization: freshness.probe(identity, authorization),
         public=public,
         key=secrets.token_bytes(32),
@@ -167,7 +168,7 @@ def make_mirrors(
     presented = _presented(runtime, remotes, following)
     freshness = Freshness(
         remotes=remotes,
-        clock=runtime.reactor,
+        clock=runtime.clock,
         interval=settings.git.ref_check_interval,
         metrics=runtime.metrics,
         fallback=following.listing,
@@ -217,7 +218,7 @@ def make_mirrors(
             freshness=freshness,
             clock=runtime.reactor,
             wait=settings.git.fetch_wait,
-            allowance=Allowance(seconds=runtime.reactor.seconds, per_minute=settings.limits.ids_per_minute),
+            allowance=Allowance(clock=runtime.clock, per_minute=settings.limits.ids_per_minute),
         ),
         verdicts=verdicts,
         public=public,
@@ -286,17 +287,16 @@ def _collection(
 
 
 def _public_record(runtime: Runtime, records: Records) -> PublicRecord:
-    now, grace = runtime.clock.now, runtime.settings.access.public_grace
+    grace = runtime.settings.access.public_grace
     return PublicRecord(
         path=runtime.state / "public.json",
-        now=now,
+        clock=runtime.clock,
         grace=grace,
         in_thread=runtime.threads,
         background=runtime.background,
         elsewhere=Elsewhere(
-            sightings=Sightings(what="public", records=records, now=now),
-            now=now,
-            steady=runtime.reactor.seconds,
+            sightings=Sightings(what="public", records=records, now=runtime.clock.now),
+            clock=runtime.clock,
             grace=grace,
             background=runtime.background,
         ),

@@ -37,7 +37,7 @@ def make_places(runtime: Runtime) -> Places:
             limit=_CHECKS,
             queue_limit=_ANY_NUMBER,
             kept_short=_kept_short(_CHECKS),
-            clock=runtime.reactor,
+            reactor=runtime.reactor,
         ),
     )
 
@@ -59,14 +59,14 @@ def making_slots(runtime: Runtime, *, queue_limit: int) -> Slots:
         queue_limit=queue_limit,
         per_key=max(1, limit - 1),
         kept_short=_kept_short(limit),
-        clock=runtime.reactor,
+        reactor=runtime.reactor,
     )
 
 
 def _slots(runtime: Runtime, limit: int) -> Slots:
     """Make places for work of which nobody knows how long it takes; what takes minutes leaves some to others."""
     queue_limit = runtime.settings.git.queue_limit
-    return Slots(limit=limit, queue_limit=queue_limit, kept_short=_kept_short(limit), clock=runtime.reactor)
+    return Slots(limit=limit, queue_limit=queue_limit, kept_short=_kept_short(limit), reactor=runtime.reactor)
 
 
 def _kept_short(limit: int) -> int:

@@ -108,6 +108,6 @@ def make_runtime(settings: Settings, reactor: Any, environment: Environment) -> 
         store_threads=Threads(reactor=reactor, pool=store_pool),
         processes=Processes(reactor=reactor, mark=state_lock.mark),
         sender=FileSender(reactor=reactor, threads=_SENDERS),
-        background=Background(seconds=reactor.seconds),
+        background=Background(clock=environment.clock),
         state_lock=state_lock,
     )

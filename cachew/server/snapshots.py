@@ -173,7 +173,7 @@ def _archives(
                 processes=runtime.processes,
                 commands=commands,
                 threads=runtime.threads,
-                downloads=LfsDownloads(client=upstream.client, remotes=upstream.remotes, now=runtime.clock.now),
+                downloads=LfsDownloads(client=upstream.client, remotes=upstream.remotes, clock=runtime.clock),
                 clock=runtime.reactor,
                 timeout=git.lfs_timeout,
             ),

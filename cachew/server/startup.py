@@ -83,23 +83,23 @@ def jobs(
     clock = runtime.reactor
     return [
         snapshots.scheduler,
-        Periodic(name="look at the state directory", interval=_WATCH_INTERVAL, work=watch.look, clock=clock),
-        LagWatch(clock=clock, observe=runtime.metrics.note_reactor_lag),
-        Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=web.dashboard.sample, clock=clock),
-        Periodic(name="tidying", interval=_TIDY_INTERVAL, work=mirrors.tidying.tidy, clock=clock, now=True),
-        Periodic(name="scrub", interval=scrub.turn_interval, work=scrub.turn, clock=clock),
+        Periodic(name="look at the state directory", interval=_WATCH_INTERVAL, work=watch.look, reactor=clock),
+        LagWatch(reactor=clock, observe=runtime.metrics.note_reactor_lag),
+        Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=web.dashboard.sample, reactor=clock),
+        Periodic(name="tidying", interval=_TIDY_INTERVAL, work=mirrors.tidying.tidy, reactor=clock, now=True),
+        Periodic(name="scrub", interval=scrub.turn_interval, work=scrub.turn, reactor=clock),
         *_prefetch(runtime, mirrors, operations),
-        Periodic(name="cache probe", interval=_PROBE_INTERVAL, work=store.cache.probe, clock=clock),
+        Periodic(name="cache probe", interval=_PROBE_INTERVAL, work=store.cache.probe, reactor=clock),
         Periodic(
             name="condition check",
             interval=_CONDITIONS_INTERVAL,
             work=ConditionCheck(records=store.records).look,
-            clock=clock,
+            reactor=clock,
             now=True,
         ),
         *_bucket_rules(runtime),
-        Periodic(name="clone counts", interval=_COUNT_INTERVAL, work=store.clones.flush, clock=clock),
-        Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=store.cache.sweep, clock=clock),
+        Periodic(name="clone counts", interval=_COUNT_INTERVAL, work=store.clones.flush, reactor=clock),
+        Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=store.cache.sweep, reactor=clock),
     ]
 
 
@@ -110,7 +110,7 @@ def _prefetch(runtime: Runtime, mirrors: MirrorParts, operations: Operations) ->
             bring=lambda identity: operations.act(identity, "fetch"),
             used=mirrors.tidying.used,
         )
-        yield Periodic(name="prefetch", interval=group.interval, work=prefetch.turn, clock=runtime.reactor, now=True)
+        yield Periodic(name="prefetch", interval=group.interval, work=prefetch.turn, reactor=runtime.reactor, now=True)
 
 
 def make_scrub(runtime: Runtime, store: StoreParts, mirrors: MirrorParts) -> Scrub:
@@ -125,8 +125,8 @@ def make_scrub(runtime: Runtime, store: StoreParts, mirrors: MirrorParts) -> Scr
         interval=git.scrub_interval,
         rate=git.scrub_rate,
         file=runtime.state / "scrubbed.json",
-        clock=runtime.reactor,
-        now=runtime.clock.now,
+        reactor=runtime.reactor,
+        clock=runtime.clock,
         threads=runtime.threads,
     )
 
@@ -136,7 +136,8 @@ def _bucket_rules(runtime: Runtime) -> Sequence[IService]:
     checks = make_bucket_checks(runtime.settings.cache, runtime.store_threads, runtime.clock.now)
     clock = runtime.reactor
     return [
-        Periodic(name="bucket rules", interval=_RULES_INTERVAL, work=one.look, clock=clock, now=True) for one in checks
+        Periodic(name="bucket rules", interval=_RULES_INTERVAL, work=one.look, reactor=clock, now=True)
+        for one in checks
     ]
 
 

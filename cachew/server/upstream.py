@@ -75,8 +75,8 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
         agent=agents.pooled,
         processes=runtime.processes,
         threads=runtime.threads,
-        clock=reactor,
-        now=runtime.clock.now,
+        reactor=reactor,
+        clock=runtime.clock,
         environment=_of_commands(runtime.environment),
     )
     credentials = Credentials(
@@ -87,7 +87,8 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
         fixed=lambda url: fixed_suffix(runtime.in_force.now.upstreams, hosts)(url),
         path=runtime.state / "spellings.json",
         shared=Notes(what="spelling", records=records),
-        clock=reactor,
+        reactor=reactor,
+        clock=runtime.clock,
         in_thread=runtime.threads,
         background=runtime.background,
     )
@@ -98,7 +99,7 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
         objection=lambda source, target: redirect_objection(runtime.in_force.now, hosts)(source, target),
         may_see=credentials.may_see,
         spellings=spellings,
-        backoff=Backoff(seconds=reactor.seconds, random=random.random),
+        backoff=Backoff(clock=runtime.clock, random=random.random),
         metrics=runtime.metrics,
         timeouts=Timeouts(
             connect=settings.git.connect_timeout,

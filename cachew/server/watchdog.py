@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.stalls import StallWatch
 
@@ -51,7 +52,8 @@ class Notifier:
 class Watchdog:
     """Says that the server lives, and where it stands when it stands still.
 
-    :param clock: the reactor.
+    :param reactor: gives the turns.
+    :param clock: tells how long the reactor has stood still.
     :param notify: tells systemd.
     :param patience: seconds after which systemd takes the server for dead without a sign; 0: it has not said.
     :param stall_report: seconds that the reactor may stand still before the log says where; 0: it never does.
@@ -60,12 +62,14 @@ class Watchdog:
 
     log = Logger()
 
-    def __init__(self, *, clock: Any, notify: Notify, patience: float, stall_report: float, metrics: Metrics) -> None:
-        self._clock = clock
+    def __init__(
+        self, *, reactor: Any, clock: Clock, notify: Notify, patience: float, stall_report: float, metrics: Metrics
+    ) -> None:
+        self._reactor = reactor
         self._notify = notify
         self._metrics = metrics
         self._alive = patience * _IN_TIME if patience else _ALIVE
-        self._stalls = StallWatch(longest=stall_report, tell=self._stands) if stall_report else None
+        self._stalls = StallWatch(longest=stall_report, tell=self._stands, clock=clock) if stall_report else None
         self._pause = min(self._alive, self._stalls.pause if self._stalls else self._alive)
         self._next_sign = 0.0
         self._call: IDelayedCall | None = None
@@ -95,11 +99,11 @@ class Watchdog:
     def _turn(self) -> None:
         if self._stalls is not None:
             self._stalls.beat()
-        now = self._clock.seconds()
+        now = self._reactor.seconds()
         if now >= self._next_sign:
             self._next_sign = now + self._alive
             self._notify("WATCHDOG=1")
-        self._call = self._clock.callLater(self._pause, self._turn)
+        self._call = self._reactor.callLater(self._pause, self._turn)
 
     def _stands(self, seconds: float, place: str) -> None:
         self._metrics.stalls.inc()

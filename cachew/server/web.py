@@ -118,7 +118,7 @@ def make_web(
         access=access,
         operations=operations,
         version=runtime.environment.version,
-        attempts=Allowance(seconds=runtime.reactor.seconds, per_minute=LOGINS_PER_MINUTE),
+        attempts=Allowance(clock=runtime.clock, per_minute=LOGINS_PER_MINUTE),
         client_of=policy.client_of,
     )
     app = App(
@@ -417,8 +417,7 @@ def _lfs_routes(
         leave=LfsLeave(
             client=upstream.client,
             remotes=upstream.remotes,
-            seconds=runtime.reactor.seconds,
-            now=runtime.clock.now,
+            clock=runtime.clock,
             ttl=runtime.settings.access.auth_ttl,
             key=secrets.token_bytes(32),
         ),

@@ -113,7 +113,7 @@ class Scheduler(Service):
         self._running: dict[Task, Deferred[None]] = {}
         self._long: set[Task] = set()
         self._loaded = self._changed = False
-        self._turns = Periodic(name="schedule", interval=_turn(intervals), work=self.turn, clock=clock, now=True)
+        self._turns = Periodic(name="schedule", interval=_turn(intervals), work=self.turn, reactor=clock, now=True)
 
     def startService(self) -> None:
         """Begin to do what is due."""

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import UpstreamBusy
 
 LONGEST_HOLD = 20.0
@@ -25,7 +26,7 @@ class _Hold:
 class Backoff:
     """Remembers until when no new check may be made.
 
-    :param seconds: a monotonic clock.
+    :param clock: what time it is.
     :param random: gives numbers from 0 up to 1, for jitter.
     :param shortest: the first wait, in seconds, when the upstream names none; it doubles with each failure.
     :param longest: the longest such wait, in seconds.
@@ -35,13 +36,13 @@ class Backoff:
     def __init__(
         self,
         *,
-        seconds: Callable[[], float],
+        clock: Clock,
         random: Callable[[], float],
         shortest: float = 1.0,
         longest: float = LONGEST_HOLD,
         capacity: int = 10_000,
     ) -> None:
-        self._seconds, self._random = seconds, random
+        self._clock, self._random = clock, random
         self._shortest, self._longest = shortest, longest
         self._capacity = capacity
         self._holds: OrderedDict[Hashable, _Hold] = OrderedDict()
@@ -66,7 +67,7 @@ class Backoff:
     def left(self, scope: Hashable) -> float:
         """Return for how many seconds a scope is still to be left alone."""
         hold = self._holds.get(scope)
-        return 0.0 if hold is None else max(0.0, hold.until - self._seconds())
+        return 0.0 if hold is None else max(0.0, hold.until - self._clock.seconds())
 
     def busy(self, scope: Hashable, *, status: int, retry_after: float | None) -> None:
         """Note that the upstream answered 429 or 5xx.
@@ -76,7 +77,7 @@ class Backoff:
         known = self._holds.pop(scope, None)
         failures = 1 if known is None else known.failures + 1
         wait = self._own_wait(failures) if retry_after is None else retry_after
-        self._holds[scope] = _Hold(self._seconds() + wait, failures, status, retry_after is not None)
+        self._holds[scope] = _Hold(self._clock.seconds() + wait, failures, status, retry_after is not None)
         while len(self._holds) > self._capacity:
             self._holds.popitem(last=False)
 

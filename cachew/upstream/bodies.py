@@ -19,13 +19,13 @@ from cachew.plumbing.streams import PIECE, PushSource, Source
 class Watch:
     """A timer that is wound up again whenever there is progress.
 
-    :param clock: where time comes from.
+    :param reactor: gives the timer.
     :param seconds: how long may pass without progress.
     :param expired: called once when more has passed.
     """
 
-    def __init__(self, *, clock: IReactorTime, seconds: float, expired: Callable[[], object]) -> None:
-        self._clock = clock
+    def __init__(self, *, reactor: IReactorTime, seconds: float, expired: Callable[[], object]) -> None:
+        self._reactor = reactor
         self._seconds = seconds
         self._expired = expired
         self._call: IDelayedCall | None = None
@@ -37,7 +37,7 @@ class Watch:
         if self._call is not None:
             self._call.reset(self._seconds)
         elif not self._closed:
-            self._call = self._clock.callLater(self._seconds, self._expire)
+            self._call = self._reactor.callLater(self._seconds, self._expire)
 
     def stop(self) -> None:
         """Stop until the next :meth:`restart`."""
@@ -63,14 +63,14 @@ class ResponseBody(Protocol):
     an upstream that is silent for too long, ends the connection at once: a polite close would wait for the peer.
 
     :param upstream: the URL for messages.
-    :param clock: where time comes from.
+    :param reactor: gives the timer.
     :param idle: seconds without data after which the upstream is given up.
     """
 
-    def __init__(self, *, upstream: str, clock: IReactorTime, idle: float) -> None:
+    def __init__(self, *, upstream: str, reactor: IReactorTime, idle: float) -> None:
         self._upstream = upstream
         self._idle = idle
-        self._watch = Watch(clock=clock, seconds=idle, expired=self._silent)
+        self._watch = Watch(reactor=reactor, seconds=idle, expired=self._silent)
         self.source = PushSource(pause=self._pause, resume=self._resume, stop=self._abort)
 
     def connectionMade(self) -> None:
@@ -114,13 +114,13 @@ class ResponseBody(Protocol):
         return self.transport
 
 
-def response_source(response: IResponse, *, upstream: str, clock: IReactorTime, idle: float) -> Source:
+def response_source(response: IResponse, *, upstream: str, reactor: IReactorTime, idle: float) -> Source:
     """Return a response's body as a source.
 
     :param upstream: the URL for messages.
     :param idle: seconds without data after which :class:`UpstreamTimeout` is raised to the reader.
     """
-    body = ResponseBody(upstream=upstream, clock=clock, idle=idle)
+    body = ResponseBody(upstream=upstream, reactor=reactor, idle=idle)
     response.deliverBody(body)
     return body.source
 

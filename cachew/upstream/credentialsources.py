@@ -5,10 +5,11 @@ Files are read each time they are needed, so that a rotated secret is taken up w
 
 import netrc
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CredentialUnavailable, ProcessFailed, TooLarge
 from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.remembered import Expiring
@@ -100,7 +101,7 @@ class CredentialCommand:
     :param argv: the command, with or without ``get`` at its end.
     :param environment: its environment.
     :param processes: runs it.
-    :param now: the time in seconds since the epoch.
+    :param clock: what time it is.
     :param timeout: seconds that it may take.
     """
 
@@ -110,14 +111,14 @@ class CredentialCommand:
         argv: Sequence[str],
         environment: Mapping[str, str],
         processes: Processes,
-        now: Callable[[], float],
+        clock: Clock,
         timeout: float = 10.0,
     ) -> None:
         self._command = Command((*argv, *([] if argv[-1] == "get" else ["get"])), dict(environment))
         self._processes = processes
-        self._now = now
+        self._clock = clock
         self._timeout = timeout
-        self._answers: Expiring[str, str] = Expiring(seconds=now, capacity=1000)
+        self._answers: Expiring[str, str] = Expiring(clock=clock, by_date=True, capacity=1000)
         self._questions: Shared[str, str | None] = Shared()
 
     async def header_for(self, url: str) -> str | None:
@@ -151,7 +152,7 @@ class CredentialCommand:
         return header
 
     def _lifetime(self, expiry: str) -> float:
-        return min(KEPT, int(expiry) - self._now() - 30) if expiry.isdecimal() else KEPT
+        return min(KEPT, int(expiry) - self._clock.now() - 30) if expiry.isdecimal() else KEPT
 
 
 def _ending(failure: ProcessFailed) -> str:

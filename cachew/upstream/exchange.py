@@ -183,7 +183,7 @@ class Exchange:
         self._body(url, response).close()
 
     def _body(self, url: str, response: IResponse) -> Source:
-        return response_source(response, upstream=url, clock=self._reactor, idle=self._idle)
+        return response_source(response, upstream=url, reactor=self._reactor, idle=self._idle)
 
     async def _send(
         self,
@@ -197,7 +197,7 @@ class Exchange:
         name: str | None = None,
     ) -> IResponse:
         base = split_operation(url)[0] if name is None else name
-        watch = Watch(clock=self._reactor, seconds=seconds, expired=lambda: request.cancel())
+        watch = Watch(reactor=self._reactor, seconds=seconds, expired=lambda: request.cancel())
         watch.restart()
         request = self._request(agent, method, url, headers, body, length, watch)
         try:

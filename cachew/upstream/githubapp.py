@@ -8,7 +8,7 @@ installation, which is good for an hour. Tokens are kept and renewed well before
 import datetime
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import (
     CachewError,
     CredentialTimeout,
@@ -75,8 +76,8 @@ class GitHubApps:
 
     :param apps: the Apps, in the order in which they are tried.
     :param http: a treq client or :mod:`treq` itself.
-    :param clock: where waiting time comes from.
-    :param now: the time in seconds since the epoch.
+    :param reactor: ends what takes too long.
+    :param clock: what time it is.
     :param in_thread: runs reading the key and signing.
     :param api: the base URL of the API, without a trailing slash.
     :param timeout: seconds that one question to the API may take.
@@ -87,24 +88,24 @@ class GitHubApps:
         *,
         apps: Sequence[App],
         http: Any,
-        clock: IReactorTime,
-        now: Callable[[], float],
+        reactor: IReactorTime,
+        clock: Clock,
         in_thread: InThread,
         api: str = API,
         timeout: float = 10.0,
     ) -> None:
         self._apps = tuple(apps)
         self._http = http
+        self._reactor = reactor
         self._clock = clock
-        self._now = now
         self._in_thread = in_thread
         self._api = api.rstrip("/")
         self._timeout = timeout
         self._keys: dict[str, RSAPrivateKey] = {}
-        self._proofs: Expiring[str, str] = Expiring(seconds=now, capacity=100)
-        self._found: Expiring[tuple[str, str], str] = Expiring(seconds=now, capacity=10_000)
-        self._tokens: Expiring[tuple[str, str], _Token] = Expiring(seconds=now, capacity=1000)
-        self._given: Expiring[str, tuple[str, str]] = Expiring(seconds=now, capacity=1000)
+        self._proofs: Expiring[str, str] = Expiring(clock=clock, by_date=True, capacity=100)
+        self._found: Expiring[tuple[str, str], str] = Expiring(clock=clock, by_date=True, capacity=10_000)
+        self._tokens: Expiring[tuple[str, str], _Token] = Expiring(clock=clock, by_date=True, capacity=1000)
+        self._given: Expiring[str, tuple[str, str]] = Expiring(clock=clock, by_date=True, capacity=1000)
         self._lookups: Shared[tuple[str, str], str] = Shared()
         self._renewals: Shared[tuple[str, str], _Token] = Shared()
 
@@ -172,7 +173,7 @@ class GitHubApps:
     async def _token(self, app: App, installation: str) -> _Token:
         key = (app.app_id, installation)
         kept = self._tokens.get(key)
-        if kept is not None and self._now() < kept.renew_at:
+        if kept is not None and self._clock.now() < kept.renew_at:
             return kept
         try:
             return await self._renewals.run(key, lambda: self._renew(app, installation))
@@ -185,7 +186,7 @@ class GitHubApps:
         try:
             answer = await self._ask(app, "POST", f"/app/installations/{installation}/access_tokens")
             expires = datetime.datetime.fromisoformat(answer["expires_at"]).timestamp()
-            life = expires - self._now()
+            life = expires - self._clock.now()
             token = _Token(str(answer["token"]), expires - min(RENEW_BEFORE, life / 2))
         except UpstreamRefused as refusal:
             raise self._refused(app, refusal) from None
@@ -205,7 +206,7 @@ class GitHubApps:
         def too_slow(*_: object) -> NoReturn:
             raise UpstreamTimeout(self._api, f"did not answer within {self._timeout:.0f} seconds")
 
-        answer: dict[str, Any] = await asking.addTimeout(self._timeout, self._clock, too_slow)
+        answer: dict[str, Any] = await asking.addTimeout(self._timeout, self._reactor, too_slow)
         return answer
 
     async def _exchange(self, method: str, url: str, proof: str) -> dict[str, Any]:
@@ -214,7 +215,7 @@ class GitHubApps:
             response = await self._http.request(method, url, headers=headers, unbuffered=True, allow_redirects=False)
         except Exception as failure:
             raise explain(self._api, failure) from failure
-        source = response_source(response, upstream=self._api, clock=self._clock, idle=self._timeout)
+        source = response_source(response, upstream=self._api, reactor=self._reactor, idle=self._timeout)
         body = await read_all(source, _ANSWER_LIMIT)
         if response.code not in (200, 201):
             raise UpstreamRefused(self._api, status=response.code)
@@ -230,7 +231,7 @@ class GitHubApps:
         kept = self._proofs.get(app.app_id)
         if kept is not None:
             return kept
-        now = int(self._now())
+        now = int(self._clock.now())
         # GitHub takes ten minutes at most and asks for a minute of slack for clocks that differ
         claims = {"iat": now - 60, "exp": now + int(_PROOF_FOR), "iss": app.app_id}
         try:

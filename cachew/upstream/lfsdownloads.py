@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import UpstreamBusy, UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.streams import Source, owned, read_all, read_start
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
@@ -36,13 +37,13 @@ class LfsDownloads:
 
     :param client: the HTTP client.
     :param remotes: where upstreams are, and what they are shown.
-    :param now: the time of day, in seconds since the epoch.
+    :param clock: what time it is.
     """
 
-    def __init__(self, *, client: UpstreamClient, remotes: Remotes, now: Callable[[], float]) -> None:
+    def __init__(self, *, client: UpstreamClient, remotes: Remotes, clock: Clock) -> None:
         self._client = client
         self._remotes = remotes
-        self._now = now
+        self._clock = clock
 
     async def fetch(self, repository: Named, wanted: Sequence[Wanted], keep: Keep) -> None:
         """Download objects.
@@ -64,7 +65,7 @@ class LfsDownloads:
     async def _fetch_batch(self, remote: Remote, wanted: Sequence[Wanted], keep: Keep) -> None:
         answer, credential = await remote.post(BATCH, BATCH_HEADERS, asking_for(*wanted))
         text = await answer_to_batch(remote.url, answer, _ANSWER_LIMIT)
-        allowed = downloads_in(text, now=self._now())
+        allowed = downloads_in(text, now=self._clock.now())
         for one in wanted:
             if one not in allowed:
                 raise UpstreamUnreachable(remote.url, f"gives no download of {one}")

@@ -6,12 +6,12 @@ upstream is slow. A record that can't be read means that nothing is known to be 
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 
 from twisted.logger import Logger
 
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.jsonfile import write_json
 from cachew.plumbing.threads import InThread
 from cachew.upstream.replica_verdicts import Elsewhere
@@ -21,7 +21,7 @@ class PublicRecord:
     """Remembers when each repository was last seen to be public.
 
     :param path: the file that keeps it.
-    :param now: the time in seconds since the epoch, since it must mean the same after a restart.
+    :param clock: its time of day, which means the same after a restart.
     :param grace: seconds for which a sighting counts.
     :param in_thread: runs the writing of the file.
     :param background: follows the writing.
@@ -35,7 +35,7 @@ class PublicRecord:
         self,
         *,
         path: Path,
-        now: Callable[[], float],
+        clock: Clock,
         grace: float,
         in_thread: InThread,
         background: Background,
@@ -44,7 +44,7 @@ class PublicRecord:
     ) -> None:
         self._elsewhere = elsewhere
         self._path = path
-        self._now = now
+        self._clock = clock
         self._grace = grace
         self._in_thread = in_thread
         self._background = background
@@ -67,7 +67,7 @@ class PublicRecord:
         self._kept = dict(seen)
 
     def _counts(self, at: float) -> bool:
-        return 0 <= self._now() - at < self._grace
+        return 0 <= self._clock.now() - at < self._grace
 
     def was_public(self, name: str) -> bool:
         """Whether a repository was public within the grace."""
@@ -82,7 +82,7 @@ class PublicRecord:
 
     def note(self, name: str) -> None:
         """Note that a repository is public now; the file follows when it is a tenth of the grace behind."""
-        now = self._now()
+        now = self._clock.now()
         self._seen.pop(name, None)
         self._seen[name] = now
         while len(self._seen) > self._capacity:

@@ -4,11 +4,11 @@ It is only ever a reason to serve while the upstream is being asked, as one's ow
 refused here is not believed of others for as long as their sightings may count, and theirs are void.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
@@ -34,8 +34,7 @@ class Elsewhere:
     """Asks the other replicas which repositories they have seen to be public.
 
     :param sightings: where it is written down.
-    :param now: the time in seconds since the epoch.
-    :param steady: a clock in seconds that nobody puts forward or back.
+    :param clock: what time it is.
     :param grace: seconds for which a sighting counts.
     :param background: where it is written.
     :param capacity: repositories remembered.
@@ -45,19 +44,18 @@ class Elsewhere:
         self,
         *,
         sightings: Sightings,
-        now: Callable[[], float],
-        steady: Callable[[], float],
+        clock: Clock,
         grace: float,
         background: Background,
         capacity: int = 10_000,
     ) -> None:
         self._sightings = sightings
-        self._now = now
+        self._clock = clock
         self._grace = grace
         self._background = background
-        self._told: Expiring[str, bool] = Expiring(seconds=steady, capacity=capacity)
-        self._refused: Expiring[str, bool] = Expiring(seconds=steady, capacity=capacity)
-        self._in_vain: Expiring[str, bool] = Expiring(seconds=steady, capacity=capacity)
+        self._told: Expiring[str, bool] = Expiring(clock=clock, capacity=capacity)
+        self._refused: Expiring[str, bool] = Expiring(clock=clock, capacity=capacity)
+        self._in_vain: Expiring[str, bool] = Expiring(clock=clock, capacity=capacity)
         self._looks: Shared[str, float | None] = Shared(keep=True)
 
     def seen(self, name: str) -> None:
@@ -65,7 +63,7 @@ class Elsewhere:
         self._refused.forget(name)
         if self._grace and not self._told.get(name):
             self._told.put(name, True, self._grace / 10)
-            self._background.start(self._sightings.seen(name, self._now()), f"telling that {name} is public")
+            self._background.start(self._sightings.seen(name, self._clock.now()), f"telling that {name} is public")
 
     def refused(self, name: str) -> None:
         """Tell the others that a repository is not public, unless that was told within the grace."""

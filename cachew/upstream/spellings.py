@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.jsonfile import write_json
 from cachew.plumbing.remembered import Expiring
@@ -29,6 +30,8 @@ Kind = Literal["git", "lfs"]
 DOT_GIT = ".git"
 _BOTH = ("", DOT_GIT)
 _LOOK_AGAIN = 10.0
+_MOST = 10_000
+"""Repositories remembered; the longest unused goes first."""
 _PATIENCE = 1.0
 """Seconds for which the other replicas are asked before a spelling is tried."""
 
@@ -49,10 +52,10 @@ class Spellings:
     :param fixed: what the config says of a URL, None where it is to be found out.
     :param path: the file that keeps what was found out; None keeps nothing.
     :param shared: what the other replicas found out.
-    :param clock: bounds how long they are asked.
+    :param reactor: bounds how long they are asked.
+    :param clock: tells how long ago they were asked.
     :param in_thread: runs the writing of the file.
     :param background: where it is written and told.
-    :param capacity: repositories remembered; the longest unused goes first.
     """
 
     log = Logger()
@@ -63,20 +66,19 @@ class Spellings:
         fixed: Callable[[str], str | None],
         path: Path | None,
         shared: Shared,
-        clock: IReactorTime,
+        reactor: IReactorTime,
+        clock: Clock,
         in_thread: InThread,
         background: Background,
-        capacity: int = 10_000,
     ) -> None:
         self._fixed = fixed
         self._path = path
         self._shared = shared
-        self._clock = clock
+        self._reactor = reactor
         self._in_thread = in_thread
         self._background = background
-        self._capacity = capacity
         self._found: OrderedDict[str, dict[str, str]] = OrderedDict()
-        self._looked: Expiring[str, bool] = Expiring(seconds=clock.seconds, capacity=capacity)
+        self._looked: Expiring[str, bool] = Expiring(clock=clock, capacity=_MOST)
         self._dirty = self._writing = False
 
     def load(self) -> None:
@@ -115,7 +117,7 @@ class Spellings:
         self._looked.put(url, True, _LOOK_AGAIN)
         looking = Deferred.fromCoroutine(self._look(url))
         with contextlib.suppress(DeferredTimeout):
-            await looking.addTimeout(_PATIENCE, self._clock)
+            await looking.addTimeout(_PATIENCE, self._reactor)
 
     async def _look(self, url: str) -> None:
         with contextlib.suppress(CachewError):
@@ -136,7 +138,7 @@ class Spellings:
     def _remember(self, url: str, found: dict[str, str]) -> None:
         self._found[url] = found
         self._found.move_to_end(url)
-        while len(self._found) > self._capacity:
+        while len(self._found) > _MOST:
             self._found.popitem(last=False)
 
     async def _tell(self, url: str, found: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused
 from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared, first_of
@@ -89,7 +90,8 @@ class _Failed:
 class Verdicts:
     """Remembers what upstreams said about who may read what, and asks them when that is too old.
 
-    :param clock: where time comes from.
+    :param reactor: bounds waits.
+    :param clock: tells how old verdicts are.
     :param probe: asks an upstream; it must end by itself in bounded time.
     :param public: what was public lately.
     :param key: random bytes of this process.
@@ -100,7 +102,8 @@ class Verdicts:
     def __init__(
         self,
         *,
-        clock: IReactorTime,
+        reactor: IReactorTime,
+        clock: Clock,
         probe: Probe,
         public: PublicRecord,
         key: bytes,
@@ -108,17 +111,17 @@ class Verdicts:
         eras: Eras | None = None,
     ) -> None:
         self._eras = eras
-        self._clock = clock
+        self._reactor = reactor
         self._probe = probe
         self._public = public
         self._secret = key
         self._terms = terms
-        self._allowed: Expiring[bytes, int] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
-        self._known: Expiring[bytes, int] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
-        self._failed: Expiring[bytes, _Failed] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
-        self._changed: Expiring[str, int] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
+        self._allowed: Expiring[bytes, int] = Expiring(clock=clock, capacity=terms.capacity)
+        self._known: Expiring[bytes, int] = Expiring(clock=clock, capacity=terms.capacity)
+        self._failed: Expiring[bytes, _Failed] = Expiring(clock=clock, capacity=terms.capacity)
+        self._changed: Expiring[str, int] = Expiring(clock=clock, capacity=terms.capacity)
         self._number = 0
-        self._private: Expiring[str, bool] = Expiring(seconds=clock.seconds, capacity=terms.capacity)
+        self._private: Expiring[str, bool] = Expiring(clock=clock, capacity=terms.capacity)
         self._checks: Shared[tuple[bytes, int], None] = Shared(keep=True)
 
     def allows(self, repository: Named, authorization: str | None) -> bool:
@@ -190,7 +193,7 @@ class Verdicts:
     async def _public_for_all_we_know(self, repository: Named) -> bool:
         answer = Deferred.fromCoroutine(self._check(repository, None))
         try:
-            await answer.addTimeout(self._terms.public_wait, self._clock)
+            await answer.addTimeout(self._terms.public_wait, self._reactor)
         except UpstreamRefused:
             return False
         except (DeferredTimeout, UpstreamError):

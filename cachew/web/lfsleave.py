@@ -6,9 +6,9 @@ revoked, or a repository that was closed or removed, ends what grants are good f
 """
 
 import hmac
-from collections.abc import Callable
 
 from cachew.mirrors.identity import Identity
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Forbidden
 from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
@@ -26,8 +26,7 @@ class LfsLeave:
 
     :param client: the HTTP client.
     :param remotes: where the upstreams are.
-    :param seconds: a clock that nobody puts forward or back.
-    :param now: the time of day, in seconds since the epoch.
+    :param clock: what time it is.
     :param ttl: for how many seconds leave is good.
     :param key: random bytes of this process; credentials are remembered as HMAC under it.
     """
@@ -37,16 +36,15 @@ class LfsLeave:
         *,
         client: UpstreamClient,
         remotes: Remotes,
-        seconds: Callable[[], float],
-        now: Callable[[], float],
+        clock: Clock,
         ttl: float,
         key: bytes,
     ) -> None:
         self._client, self._remotes = client, remotes
-        self._now = now
+        self._clock = clock
         self._ttl = ttl
         self._secret = key
-        self._given: Expiring[bytes, bool] = Expiring(seconds=seconds, capacity=10_000)
+        self._given: Expiring[bytes, bool] = Expiring(clock=clock, capacity=10_000)
         self._asked: Shared[bytes, None] = Shared()
 
     def given(self, identity: Identity, instance: str, credential: str | None) -> None:
@@ -83,7 +81,7 @@ class LfsLeave:
             written=".git",
         )
         answer = await answer_to_batch(home, response, _ANSWER_LIMIT)
-        if not allows(answer, wanted, now=self._now()):
+        if not allows(answer, wanted, now=self._clock.now()):
             raise Forbidden("the upstream no longer lets this object be downloaded")
 
     def _key(self, identity: Identity, instance: str, credential: str | None) -> bytes:

@@ -1,8 +1,7 @@
 """What other replicas saw, without replicas."""
 
-from collections.abc import Callable
-
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import StorageUnavailable
 from cachew.upstream.replica_verdicts import Elsewhere
 
@@ -36,6 +35,6 @@ class FakeSightings:
             raise StorageUnavailable("the records can't be reached")
 
 
-def alone(now: Callable[[], float]) -> Elsewhere:
+def alone(clock: Clock) -> Elsewhere:
     """Return what a replica knows of others that has none."""
-    return Elsewhere(sightings=FakeSightings(), now=now, steady=now, grace=3600, background=Background())
+    return Elsewhere(sightings=FakeSightings(), clock=clock, grace=3600, background=Background())

@@ -27,6 +27,7 @@ def spellings(clock: Any, fixed: Callable[[str], str | None] = lambda url: None)
         fixed=fixed,
         path=None,
         shared=Unshared(),
+        reactor=clock,
         clock=clock,
         in_thread=cast(Any, None),
         background=Background(),

@@ -66,7 +66,7 @@ class World:
             clock=self.clock,
             now=self.clock.seconds,
             unique=lambda: f"{next(ids)}{self.number}",
-            new_ones=Allowance(seconds=self.clock.seconds, per_minute=10),
+            new_ones=Allowance(clock=self.clock, per_minute=10),
             background=Background(),
         )
         value_of(Deferred.fromCoroutine(made.load()))

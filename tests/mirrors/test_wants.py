@@ -53,7 +53,7 @@ class Shop:
             freshness=self.freshness,
             clock=self.house.clock,
             wait=30,
-            allowance=Allowance(seconds=self.house.clock.seconds, per_minute=1500),
+            allowance=Allowance(clock=self.house.clock, per_minute=1500),
         )
         self.house.clock.advance(60)
 

@@ -17,7 +17,7 @@ from tests.fakes.clock import FakeClock
 def test_what_is_under_way_can_be_seen() -> None:
     """Work is listed with its age until it has ended."""
     clock, work = FakeClock(), Deferred[None]()
-    background = Background(seconds=clock.seconds)
+    background = Background(clock=clock)
 
     async def wait() -> None:
         await work

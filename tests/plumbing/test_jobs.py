@@ -222,7 +222,7 @@ def test_a_single_place_is_anybodys() -> None:
 def test_work_that_turns_out_to_be_long_gives_up_the_place_that_was_kept() -> None:
     """Two that nobody knew to be huge keep a tiny one waiting for seconds, not for as long as they take."""
     clock = FakeClock()
-    slots, started = Slots(limit=2, kept_short=1, clock=clock), list[str]()
+    slots, started = Slots(limit=2, kept_short=1, reactor=clock), list[str]()
     workers = [Worker(slots, key, started) for key in ("huge", "vast", "tiny", "small")]
     known = Worker(slots, "giant", started, long=True)
     clock.advance(LONG - 1)
@@ -244,7 +244,7 @@ def test_work_that_turns_out_to_be_long_gives_up_the_place_that_was_kept() -> No
 def test_whoever_leaves_is_not_counted_as_long(passed: float) -> None:
     """A cancelled worker takes nothing of the places for long work with him, long or not by then."""
     clock = FakeClock()
-    slots, started = Slots(limit=2, kept_short=1, clock=clock), list[str]()
+    slots, started = Slots(limit=2, kept_short=1, reactor=clock), list[str]()
     worker = Worker(slots, "a", started)
     clock.advance(passed)
     worker.done.cancel()

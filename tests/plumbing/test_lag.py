@@ -12,7 +12,7 @@ from tests.fakes.clock import FakeClock
 def test_lag() -> None:
     """Every turn tells how long it has been due."""
     clock, lags = FakeClock(), list[float]()
-    watch = LagWatch(clock=clock, observe=lambda waited, own: lags.append(waited + own))
+    watch = LagWatch(reactor=clock, observe=lambda waited, own: lags.append(waited + own))
     watch.startService()
     for passed in (0.02, 0.023, 0.001, 0.11):
         clock.advance(passed)
@@ -25,7 +25,7 @@ def test_lag() -> None:
 def test_waiting_for_a_processor_is_told_apart() -> None:
     """What the thread has waited for a processor is at most the whole lag; what it has not waited is its own."""
     clock, told = FakeClock(), list[tuple[float, float]]()
-    watch = LagWatch(clock=clock, observe=lambda waited, own: told.append((waited, own)))
+    watch = LagWatch(reactor=clock, observe=lambda waited, own: told.append((waited, own)))
     watch.startService()
     clock.advance(3600)
     watch.stopService()

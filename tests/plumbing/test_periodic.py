@@ -15,7 +15,7 @@ class Job:
     def __init__(self, *, now: bool = False) -> None:
         self.clock = FakeClock()
         self.turns: list[Deferred[None]] = []
-        self.service = Periodic(name="job", interval=10, work=self.work, clock=self.clock, now=now)
+        self.service = Periodic(name="job", interval=10, work=self.work, reactor=self.clock, now=now)
 
     async def work(self) -> None:
         self.turns.append(Deferred())
@@ -52,7 +52,7 @@ def test_failures_are_outlived(flush_logged_errors: Callable[..., list[Any]]) ->
         begun.append(1)
         raise ValueError("no coroutine")
 
-    service = Periodic(name="unable", interval=10, work=unable, clock=job.clock)
+    service = Periodic(name="unable", interval=10, work=unable, reactor=job.clock)
     service.startService()
     job.clock.pump([10, 10])
     assert len(begun) == 2 and len(flush_logged_errors(ValueError)) == 2
@@ -69,7 +69,7 @@ def test_the_end_waits_for_the_turn() -> None:
         finally:
             await cleaned
 
-    service = Periodic(name="job", interval=10, work=work, clock=clock, now=True)
+    service = Periodic(name="job", interval=10, work=work, reactor=clock, now=True)
     service.startService()
     stopped = service.stopService()
     assert not stopped.called

@@ -69,7 +69,7 @@ def test_what_nobody_uses_any_more_goes() -> None:
 def test_expires() -> None:
     """A value is there until its time is over."""
     clock = FakeClock()
-    memory: Expiring[str, int] = Expiring(seconds=clock.seconds, capacity=9)
+    memory: Expiring[str, int] = Expiring(clock=clock, capacity=9)
     memory.put("a", 1, 5)
     clock.advance(4.9)
     assert memory.get("a") == 1
@@ -80,7 +80,7 @@ def test_expires() -> None:
 def test_bounded() -> None:
     """Past the capacity the longest unused goes, and what has expired goes by the way."""
     clock = FakeClock()
-    memory: Expiring[str, int] = Expiring(seconds=clock.seconds, capacity=2)
+    memory: Expiring[str, int] = Expiring(clock=clock, capacity=2)
     for name in "ab":
         memory.put(name, 1, 5)
     memory.get("a")

@@ -43,8 +43,8 @@ def scrub_of(clock: FakeClock, directory: Path, *shelves: Shelf) -> Scrub:
         interval=DAY,
         rate=100,
         file=directory / "scrubbed.json",
+        reactor=clock,
         clock=clock,
-        now=clock.seconds,
         threads=cast(Any, InlineThreads()),
     )
 

@@ -4,23 +4,24 @@ import threading
 from typing import Any
 
 from cachew.plumbing.stalls import StallWatch, where
+from tests.fakes.clock import FakeClock, machine_clock
 
 
 class Watched:
     """A watch at a test's own time, and what it has told."""
 
     def __init__(self) -> None:
-        self.now = 100.0
+        self.clock = FakeClock()
         self.told: list[tuple[float, str]] = []
         self.watch = StallWatch(
-            longest=1.0, tell=lambda seconds, place: self.told.append((seconds, place)), seconds=lambda: self.now
+            longest=1.0, tell=lambda seconds, place: self.told.append((seconds, place)), clock=self.clock
         )
         self.watch.watch_this_thread()
 
     def pass_by(self, seconds: float, *, beating: bool) -> None:
         """Let time pass in which the other thread looks as often as it should."""
         for _ in range(round(seconds / self.watch.pause)):
-            self.now += self.watch.pause
+            self.clock.advance(self.watch.pause)
             if beating:
                 self.watch.beat()
             self.watch.look()
@@ -50,7 +51,7 @@ def test_a_standstill_is_told_once_with_where_it_is() -> None:
 def test_a_process_that_was_stopped_accuses_nobody() -> None:
     """When the other thread was not run either, nothing is known of the first one."""
     watched = Watched()
-    watched.now += 3600
+    watched.clock.advance(3600)
     watched.watch.look()
     watched.watch.beat()
     watched.pass_by(1, beating=True)
@@ -65,7 +66,7 @@ def test_it_looks_in_a_thread_of_its_own() -> None:
         told.append(place)
         seen.set()
 
-    watch = StallWatch(longest=0.4, tell=tell)
+    watch = StallWatch(longest=0.4, tell=tell, clock=machine_clock())
     watch.start()
     assert seen.wait(30)
     watch.stop()

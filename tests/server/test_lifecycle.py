@@ -76,7 +76,9 @@ def test_a_storage_that_hangs_keeps_no_server_alive(steps: int) -> None:
         jobs=[HungJob()],
         patience=Patience(readiness_delay=0, shutdown=0),
         login_path=lambda: "",
-        watchdog=Watchdog(clock=reactor, notify=notices.append, patience=0, stall_report=0, metrics=Metrics()),
+        watchdog=Watchdog(
+            reactor=reactor, clock=reactor, notify=notices.append, patience=0, stall_report=0, metrics=Metrics()
+        ),
     )
     server.startService()
     for start, words, named in reactor.whenRunningHooks:

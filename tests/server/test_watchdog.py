@@ -13,7 +13,9 @@ from tests.fakes.clock import FakeClock
 
 def made(clock: FakeClock, told: list[str], *, patience: float = 0.0) -> Watchdog:
     """Return one that looks at no standstill."""
-    return Watchdog(clock=clock, notify=told.append, patience=patience, stall_report=0, metrics=Metrics())
+    return Watchdog(
+        reactor=clock, clock=clock, notify=told.append, patience=patience, stall_report=0, metrics=Metrics()
+    )
 
 
 @pytest.mark.parametrize("patience", [2.0, 60.0, 0.0])

@@ -137,7 +137,7 @@ def maker(
         agents=Agents(agent, agent, HTTPConnectionPool(reactor)),
         hosts=hosts,
         spellings=spelled_as_asked(reactor),
-        backoff=Backoff(seconds=lambda: 0.0, random=lambda: 0.0),
+        backoff=Backoff(clock=FakeClock(), random=lambda: 0.0),
         metrics=Metrics(),
     )
     credentials = Credentials(sources=[(root, StaticToken(token="server", username=""))])
@@ -146,7 +146,7 @@ def maker(
         processes=processes,
         commands=commands,
         threads=threads,
-        downloads=LfsDownloads(client=client, remotes=remotes, now=lambda: 0.0),
+        downloads=LfsDownloads(client=client, remotes=remotes, clock=FakeClock()),
         clock=clock,
         timeout=60.0,
     )

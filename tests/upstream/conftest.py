@@ -124,7 +124,7 @@ def client(upstream: Upstream, clock: FakeClock, hosts: Hosts, spellings: Spelli
         agents=Agents(agent, agent, HTTPConnectionPool(clock)),
         hosts=hosts,
         spellings=spellings,
-        backoff=Backoff(seconds=clock.seconds, random=lambda: 0.0),
+        backoff=Backoff(clock=clock, random=lambda: 0.0),
         metrics=Metrics(),
         timeouts=Timeouts(check=10, first_byte=20, idle=30),
         listing_limit=10_000,

@@ -30,6 +30,7 @@ from cachew.upstream.client import Timeouts, UpstreamClient
 from cachew.upstream.failures import explain
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities
+from tests.fakes.clock import machine_clock
 from tests.fakes.spellings import spelled_as_asked
 
 BIG = 8 * 1024 * 1024
@@ -143,7 +144,7 @@ def client_for(
         reactor=reactor, hosts=hosts, connect_timeout=5, user_agent="git/2.39.5 cachew/1.0", ca_files=ca_files
     )
     pools.append(agents)
-    backoff = Backoff(seconds=reactor.seconds, random=lambda: 0.0)
+    backoff = Backoff(clock=machine_clock(), random=lambda: 0.0)
     return UpstreamClient(
         reactor=reactor,
         agents=agents,

@@ -19,7 +19,7 @@ def held(backoff: Backoff, scope: str = "a") -> float:
 @pytest.mark.parametrize(("told", "relayed"), [(9.0, 9.0), (None, None)])
 def test_no_time_is_made_up(told: float | None, relayed: float | None) -> None:
     """Clients are told when to come back only if the upstream said so."""
-    backoff = Backoff(seconds=lambda: 0.0, random=lambda: 0.0)
+    backoff = Backoff(clock=FakeClock(), random=lambda: 0.0)
     backoff.busy("a", status=503, retry_after=told)
     with pytest.raises(UpstreamBusy) as busy:
         backoff.check("a", "https://git.example/r")
@@ -29,7 +29,7 @@ def test_no_time_is_made_up(told: float | None, relayed: float | None) -> None:
 def test_doubles() -> None:
     """Without Retry-After the wait doubles up to its most, and success starts over."""
     clock = FakeClock()
-    backoff = Backoff(seconds=clock.seconds, random=lambda: 1.0, shortest=1, longest=5)
+    backoff = Backoff(clock=clock, random=lambda: 1.0, shortest=1, longest=5)
     waits = []
     for _ in range(4):
         backoff.busy("a", status=500, retry_after=None)
@@ -44,14 +44,14 @@ def test_doubles() -> None:
 
 def test_jitter() -> None:
     """The wait varies between half and whole, so that many servers don't come back at once."""
-    backoff = Backoff(seconds=lambda: 0.0, random=lambda: 0.0, shortest=4)
+    backoff = Backoff(clock=FakeClock(), random=lambda: 0.0, shortest=4)
     backoff.busy("a", status=503, retry_after=None)
     assert held(backoff) == 2
 
 
 def test_bounded() -> None:
     """Only so many scopes are remembered."""
-    backoff = Backoff(seconds=lambda: 0.0, random=lambda: 0.0, capacity=2)
+    backoff = Backoff(clock=FakeClock(), random=lambda: 0.0, capacity=2)
     for scope in "abc":
         backoff.busy(scope, status=429, retry_after=9)
     assert [held(backoff, scope) for scope in "abc"] == [0, 9, 9]
@@ -59,7 +59,7 @@ def test_bounded() -> None:
 
 def test_message() -> None:
     """The refusal says which upstream, what it answered and for how long it is left alone."""
-    backoff = Backoff(seconds=lambda: 0.0, random=lambda: 0.0)
+    backoff = Backoff(clock=FakeClock(), random=lambda: 0.0)
     backoff.busy("a", status=429, retry_after=9)
     with pytest.raises(UpstreamBusy, match=r"git\.example/r: answered 429 .* 9 more seconds"):
         backoff.check("a", "https://git.example/r")

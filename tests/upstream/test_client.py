@@ -504,7 +504,7 @@ def test_a_client_that_leaves_while_a_host_is_looked_up(clock: FakeClock, hosts:
         agents=Agents(agent, agent, cast(Any, None)),
         spellings=spelled_as_asked(FakeClock()),
         hosts=hosts,
-        backoff=Backoff(seconds=clock.seconds, random=lambda: 0.0),
+        backoff=Backoff(clock=clock, random=lambda: 0.0),
         metrics=Metrics(),
     )
     body = BytesSource(b"body")

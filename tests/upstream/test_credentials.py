@@ -16,6 +16,7 @@ from cachew.plumbing.process import Processes
 from cachew.upstream.credentials import Credentials, CredentialSource, covers
 from cachew.upstream.credentialsources import CredentialCommand, NetrcFile, StaticToken, TokenFile, basic
 from tests.cleanliness import state_of
+from tests.fakes.clock import FakeClock
 
 URL = "https://git.example/org/repo"
 
@@ -164,14 +165,13 @@ def test_netrc(tmp_path: Path) -> None:
         now(source.header_for(URL))
 
 
-def command(script: str, clock: list[float] | None = None) -> tuple[CredentialCommand, Processes]:
+def command(script: str, clock: FakeClock | None = None) -> tuple[CredentialCommand, Processes]:
     """Return a credential command that is a line of Python."""
     from twisted.internet import reactor
 
     processes = Processes(reactor=reactor)
-    times = clock or [1000.0]
     source = CredentialCommand(
-        argv=[sys.executable, "-c", script], environment={}, processes=processes, now=lambda: times[0]
+        argv=[sys.executable, "-c", script], environment={}, processes=processes, clock=clock or FakeClock(now=1000.0)
     )
     return source, processes
 
@@ -203,7 +203,7 @@ async def test_a_command_that_hangs_leaves_no_orphan(tmp_path: Path) -> None:
         argv=["sh", "-c", f"sleep 60 & echo $! > {note}; wait"],
         environment={"PATH": os.environ["PATH"]},
         processes=Processes(reactor=reactor),
-        now=lambda: 1000.0,
+        clock=FakeClock(now=1000.0),
         timeout=0.3,
     )
     with pytest.raises(UpstreamUnreachable, match="credential command"):
@@ -214,13 +214,13 @@ async def test_a_command_that_hangs_leaves_no_orphan(tmp_path: Path) -> None:
 @pytest_twisted.ensureDeferred
 async def test_command_expiry(tmp_path: Path) -> None:
     """An answer is used until it expires."""
-    clock = [1000.0]
+    clock = FakeClock(now=1000.0)
     count = tmp_path / "count"
     source, _ = command(
         f"open({str(count)!r}, 'a').write('x'); print('username=u\\npassword=p\\npassword_expiry_utc=1100')", clock
     )
     for time in (1000.0, 1060.0, 1080.0):
-        clock[0] = time
+        clock.ahead = time
         await source.header_for(URL)
     assert count.read_text() == "xx"
 
@@ -257,7 +257,7 @@ async def test_a_command_that_is_configured_with_get() -> None:
         argv=[sys.executable, "-c", f"import sys; assert sys.argv[1:] == ['get']\n{ECHO}", "get"],
         environment={},
         processes=Processes(reactor=reactor),
-        now=lambda: 0.0,
+        clock=FakeClock(),
     )
     assert await source.header_for(URL) is not None
 

@@ -66,7 +66,7 @@ class Api(Resource):
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock()
+    return FakeClock(now=EPOCH)
 
 
 @pytest.fixture
@@ -94,8 +94,8 @@ def apps_of(api: Api, clock: FakeClock, *apps: App) -> GitHubApps:
     return GitHubApps(
         apps=apps,
         http=StubTreq(api),
+        reactor=clock,
         clock=clock,
-        now=lambda: EPOCH + clock.seconds(),
         in_thread=directly,
         api="https://api.example",
     )

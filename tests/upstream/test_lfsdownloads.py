@@ -42,7 +42,7 @@ class Downloading:
     def __init__(self, upstream: Upstream, client: UpstreamClient, hosts: Hosts) -> None:
         self.upstream, self.own, self.kept = upstream, Own(), dict[Wanted, bytes]()
         remotes = Remotes(url_for=hosts.url_for, client=client, credentials=self.own)
-        self._downloads = LfsDownloads(client=client, remotes=remotes, now=lambda: 0.0)
+        self._downloads = LfsDownloads(client=client, remotes=remotes, clock=FakeClock())
 
     def allow(self, *wanted: Wanted, **said: Any) -> None:
         """Answer a batch request."""

@@ -48,6 +48,7 @@ def kept(path: Path, store: Unshared | None = None) -> Spellings:
         fixed=lambda url: None,
         path=path,
         shared=store or Unshared(),
+        reactor=FakeClock(),
         clock=FakeClock(),
         in_thread=at_once,
         background=Background(),
@@ -183,6 +184,7 @@ def test_who_leaves_while_replicas_are_asked_leaves_nothing(clock: FakeClock) ->
         fixed=lambda url: None,
         path=None,
         shared=Silent(),
+        reactor=clock,
         clock=clock,
         in_thread=cast(Any, None),
         background=Background(),
@@ -207,6 +209,6 @@ def client_with(clock: FakeClock, spellings: Spellings) -> UpstreamClient:
         agents=cast(Any, None),
         hosts=Hosts(upstreams={"git.example": None}),
         spellings=spellings,
-        backoff=Backoff(seconds=clock.seconds, random=lambda: 0.0),
+        backoff=Backoff(clock=clock, random=lambda: 0.0),
         metrics=Metrics(),
     )

@@ -59,34 +59,34 @@ class World:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.clock = FakeClock()
+        self.clock = FakeClock(now=EPOCH)
         self.upstream = Upstream()
         self.sightings = FakeSightings()
-        self.jumped = 0.0
         self.start()
 
     def start(self) -> None:
         """Start, or start again as after a restart of the process."""
         self.public = PublicRecord(
             path=self.path,
-            now=self.now,
+            clock=self.clock,
             grace=3600,
             in_thread=directly,
             background=Background(),
             elsewhere=Elsewhere(
                 sightings=self.sightings,
-                now=self.now,
-                steady=self.clock.seconds,
+                clock=self.clock,
                 grace=3600,
                 background=Background(),
             ),
         )
         self.public.load()
-        self.verdicts = Verdicts(clock=self.clock, probe=self.upstream.probe, public=self.public, key=b"k" * 32)
+        self.verdicts = Verdicts(
+            reactor=self.clock, clock=self.clock, probe=self.upstream.probe, public=self.public, key=b"k" * 32
+        )
 
     def now(self) -> float:
         """Return the time of day."""
-        return EPOCH + self.clock.seconds() + self.jumped
+        return self.clock.now()
 
     def another_replica(self) -> None:
         """Start anew, as a replica of which nothing is left but what was told to all."""
@@ -412,7 +412,7 @@ def test_a_clock_that_is_put_back_keeps_nothing_from_the_others(world: World) ->
     """They are told again after a tenth of the grace, as ever."""
     world.become_public()
     world.sightings.moments.clear()
-    world.jumped = -7200
+    world.clock.put_forward(-7200)
     world.clock.advance(361)
     world.become_public()
     assert world.sightings.moments == {REPOSITORY.name: world.now()}

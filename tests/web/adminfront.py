@@ -156,7 +156,7 @@ class AdminFront:
             access=self.access,
             operations=operations,
             version="1.2",
-            attempts=Allowance(seconds=self.clock.seconds, per_minute=LOGINS_PER_MINUTE),
+            attempts=Allowance(clock=self.clock, per_minute=LOGINS_PER_MINUTE),
         )
         self.reloaded = Reloaded()
         admin = AdminRoutes(

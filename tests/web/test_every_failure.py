@@ -147,7 +147,7 @@ def app_of(error: Exception, *, guarded: bool) -> App:
                 access=access, operations=failing, metrics=Metrics(), levels=LogLevels(), reload=failing.pushed
             ),
             DashboardRoutes(
-                access=access, operations=failing, version="1", attempts=Allowance(seconds=lambda: 0.0, per_minute=10)
+                access=access, operations=failing, version="1", attempts=Allowance(clock=FakeClock(), per_minute=10)
             ),
             webhooks,
             ObjectRoutes(cache=failing, limit=None),

@@ -18,6 +18,7 @@ from cachew.upstream.lfsbatch import Wanted
 from cachew.web.lfs import GRANT_HEADER, LfsRoutes
 from cachew.web.lfsleave import LfsLeave
 from cachew.web.passthrough import PassThrough
+from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
 from tests.fakes.gitserving import IDENTITY, FakeRemotes, FakeUpstream, threads_of
 from tests.fakes.settled import value_of
@@ -65,7 +66,7 @@ class Downloads:
         if kept:
             value_of(Deferred.fromCoroutine(keep(memory)))
         shared: dict[str, Any] = {"client": self.upstream, "remotes": FakeRemotes()}
-        leave = LfsLeave(seconds=lambda: 0.0, now=lambda: 0.0, ttl=60.0, key=KEY, **shared)
+        leave = LfsLeave(clock=FakeClock(), ttl=60.0, key=KEY, **shared)
         leave.given(IDENTITY, "", None)
         self.routes = LfsRoutes(
             objects=self.objects,

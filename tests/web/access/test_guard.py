@@ -58,13 +58,13 @@ class World:
         self.probes: Counter[tuple[Identity, str | None]] = Counter()
         public = PublicRecord(
             path=directory / "public.json",
-            now=self.clock.seconds,
+            clock=self.clock,
             grace=3600,
             in_thread=directly,
             background=Background(),
-            elsewhere=alone(self.clock.seconds),
+            elsewhere=alone(self.clock),
         )
-        self.verdicts = Verdicts(clock=self.clock, probe=self.probe, public=public, key=b"k" * 32)
+        self.verdicts = Verdicts(reactor=self.clock, clock=self.clock, probe=self.probe, public=public, key=b"k" * 32)
         self.guard: UpstreamGuard | TrustedNetworkGuard = UpstreamGuard(
             verdicts=self.verdicts, instances=OneInstance(), background=Background()
         )
