@@ -10,10 +10,10 @@ from typing import Unpack
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cachew.cache.backfill import Copies, FarEntry, copy
+from cachew.cache.debts import Debt, Debts
 from cachew.cache.failover import NearEntry
 from cachew.cache.interface import (
     Cache,
@@ -33,14 +33,12 @@ from cachew.cache.validation import Name, Validation, same
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import StorageUnavailable, TooLarge
 from cachew.plumbing.jobs import Slots
+from cachew.plumbing.journal import Journal
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import owned
 
 RETRY_AFTER = 5.0
 """Seconds for which a tier that has failed is left alone."""
-LONGEST_DEBT_PAUSE = 20.0
-"""Seconds between two attempts to store what the last tier could not take: so long it may be well unnoticed."""
-_DEBTS_KEPT = 1000
 
 
 class TieredCache:
@@ -55,6 +53,7 @@ class TieredCache:
     :param background: where copies are made and answers are awaited that nobody waits for.
     :param names: what the log and the metrics call the tiers.
     :param metrics: where hits, misses and failures are counted.
+    :param debts: where it is written down what the last tier could not take yet.
     """
 
     log = Logger()
@@ -71,6 +70,7 @@ class TieredCache:
         background: Background | None = None,
         names: Sequence[str] = (),
         metrics: Metrics | None = None,
+        debts: Journal[Debt] | None = None,
     ) -> None:
         if not tiers:
             raise ValueError("a tiered cache has at least one tier")
@@ -82,16 +82,23 @@ class TieredCache:
         ]
         self._clock = clock
         self._wall_clock = wall_clock
-        self._retry_after = retry_after
         self._background = Background() if background is None else background
         self._filling: set[Name] = set()
         self._planned: set[Name] = set()
-        self._owed: dict[Name, ObjectInfo] = {}
         self._slots = Slots(limit=2)
+        self._debts = Debts(
+            authority=self._authority,
+            nearer=self._tiers[:-1],
+            clock=clock,
+            pause=retry_after,
+            background=self._background,
+            copy=self._copy,
+            journal=debts,
+        )
         self._validation = Validation(
             authority=self._authority,
             nearer=self._tiers[:-1],
-            owed=self._owed.__contains__,
+            owed=self._debts.__contains__,
             clock=clock,
             interval=check_interval,
             wait=check_wait,
@@ -115,6 +122,7 @@ class TieredCache:
                 failures.append(error)
         if len(failures) == len(self._tiers):
             raise failures[0]
+        await self._debts.start()
 
     async def stop(self) -> None:
         """End what goes on in the background and stop every tier."""
@@ -270,54 +278,12 @@ class TieredCache:
                 raise
         if all(writer is None for _, writer in writers):
             raise reason
-        return TieredWriter(tiers=writers, committed=lambda info, in_last: self._committed(name, info, in_last))
+        return TieredWriter(tiers=writers, committed=self._committed)
 
-    def _committed(self, name: Name, info: ObjectInfo, in_last: bool) -> None:
+    async def _committed(self, info: ObjectInfo, in_last: bool) -> None:
+        name = info.namespace, info.key
         self._validation.forget(name)
-        if in_last:
-            self._owed.pop(name, None)
-            return
-        waiting = name in self._owed
-        if not waiting and len(self._owed) >= _DEBTS_KEPT:
-            return
-        self._owed[name] = info
-        if not waiting:
-            self._background.start(self._pay(name), f"storing {'/'.join(name)} in the last cache tier")
-
-    async def _pay(self, name: Name) -> None:
-        """Store in the last tier what it could not take when it was written, as soon as it can."""
-        pause = self._retry_after
-        while name in self._owed:
-            await deferLater(self._clock, pause)
-            pause = min(pause * 2, LONGEST_DEBT_PAUSE)
-            if (owed := self._owed.get(name)) is None:
-                return  # It was stored again meanwhile, or removed.
-            try:
-                await self._pay_once(name, owed)
-            except StorageUnavailable:
-                continue
-
-    async def _pay_once(self, name: Name, owed: ObjectInfo) -> None:
-        present = await self._authority.ask(self._authority.cache.stat(*name))
-        entry = await self._open_nearer(name)
-        newer = present is not None and present.modified > owed.modified
-        if entry is None or newer or not same(entry.info, owed):
-            if entry is not None:
-                entry.close()
-        else:
-            await self._copy(entry, [self._authority])
-        if self._owed.get(name) is owed and (entry is None or newer or await self._authority_has(name, owed)):
-            del self._owed[name]
-
-    async def _open_nearer(self, name: Name) -> Entry | None:
-        for tier in self._tiers[:-1]:
-            if (entry := await tier.open(*name)) is not None:
-                return entry
-        return None
-
-    async def _authority_has(self, name: Name, owed: ObjectInfo) -> bool:
-        present = await self._authority.ask(self._authority.cache.stat(*name))
-        return present is not None and same(present, owed)
+        await (self._debts.settle(name) if in_last else self._debts.add(info))
 
     # The rest
 
@@ -327,7 +293,7 @@ class TieredCache:
         :raise StorageUnavailable: when the last tier fails; the nearer ones don't have it any more.
         """
         name = namespace_name(namespace), object_key(key)
-        self._owed.pop(name, None)
+        await self._debts.settle(name)
         removed = [await tier.invalidate(*name) for tier in self._tiers[:-1]]
         self._validation.forget(name)
         removed.append(await self._authority.ask(self._authority.cache.delete(*name)))

@@ -1,6 +1,6 @@
 """Writing one object into several tiers at once."""
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -27,7 +27,7 @@ class TieredWriter:
         self,
         *,
         tiers: Sequence[tuple[Tier, Writer | None]],
-        committed: Callable[[ObjectInfo, bool], object],
+        committed: Callable[[ObjectInfo, bool], Awaitable[None]],
     ) -> None:
         self._last = tiers[-1][0]
         self._writers = [(tier, writer) for tier, writer in tiers if writer is not None]
@@ -70,7 +70,7 @@ class TieredWriter:
     async def commit(self) -> ObjectInfo:
         """Make the object visible, in the last tier first.
 
-        :raise StorageUnavailable: when no tier has it.
+        :raise StorageUnavailable: when no tier has it, or it can't be owed to the last.
         """
         if self._ended:
             raise RuntimeError("the writer has ended")
@@ -83,7 +83,7 @@ class TieredWriter:
         await self.abort()
         if stored is None:
             raise self._reason
-        self._committed(stored, in_last)
+        await self._committed(stored, in_last)
         return stored
 
     async def _commit_one(self, tier: Tier, writer: Writer) -> ObjectInfo | None:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 
+from cachew.cache.debts import Debt
 from cachew.cache.disk import DiskCache
 from cachew.cache.interface import Cache
 from cachew.cache.memory import MemoryCache
 from cachew.cache.tiered import TieredCache
 from cachew.config.settings import CacheTier, DiskTier, MemoryTier, S3Tier
 from cachew.plumbing.background import Background
+from cachew.plumbing.journal import Journal
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.threads import Threads
 from cachew.plumbing.wallclock import WallClock
@@ -111,6 +113,17 @@ def make_cache(
         wall_clock=wall.seconds,
         background=background,
         metrics=metrics,
+        debts=_debts_file(state, threads) if len(tiers) > 1 else None,
+    )
+
+
+def _debts_file(state: Path, threads: Threads) -> Journal[Debt]:
+    return Journal(
+        path=state / "cache-debts.jsonl",
+        in_thread=threads,
+        read=Debt.read,
+        write=Debt.fields,
+        lost="what was stored while the last cache tier failed is not stored there",
     )
 
 

@@ -1,6 +1,6 @@
 """Several caches as one: the contract in every combination, and what failing tiers may and may not do."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -9,11 +9,13 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from cachew.cache.debts import MOST_DEBTS, Debt
 from cachew.cache.disk import DiskCache
 from cachew.cache.interface import Cache
 from cachew.cache.memory import MemoryCache
 from cachew.cache.tiered import TieredCache
 from cachew.plumbing.errors import CorruptObject, StorageUnavailable, TooLarge
+from cachew.plumbing.journal import Journal
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import read_all
 from cachew.plumbing.threads import Threads
@@ -62,23 +64,30 @@ class TestTiered(CacheContract):
 
 
 class Tiers:
-    """A tiered cache of three in memory, that fail at command."""
+    """A tiered cache of three in memory, that fail at command, or of others."""
 
-    def __init__(self, wall_clock: WallClock, background: WatchedBackground) -> None:
+    def __init__(
+        self,
+        wall_clock: WallClock,
+        background: WatchedBackground,
+        tiers: Sequence[Cache] = (),
+        debts: Journal[Debt] | None = None,
+    ) -> None:
         self.clock = FakeClock()
         self.background = background
-        self.near, self.middle, self.far = tiers = [
+        self.near, self.middle, self.far = three = [
             UnreliableCache(MemoryCache(limit=LIMIT, clock=wall_clock)) for _ in range(3)
         ]
         self.metrics = Metrics()
         self.cache = TieredCache(
-            tiers=tiers,
+            tiers=tiers or three,
             clock=self.clock,
             wall_clock=wall_clock,
             check_interval=1,
             background=background,
-            names=["near", "middle", "far"],
+            names=[] if tiers else ["near", "middle", "far"],
             metrics=self.metrics,
+            debts=debts,
         )
 
     def counted(self, tier: str, outcome: str) -> float:
@@ -343,6 +352,62 @@ async def test_what_the_authority_could_not_take_is_owed_to_it(tiers: Tiers, whe
     tiers.clock.advance(10)
     await tiers.background.idle()
     assert await fetch(tiers.far, "key") == LARGE
+
+
+def _journal(path: Path, threads: Threads) -> Journal[Debt]:
+    return Journal(path=path, in_thread=threads, read=Debt.read, write=Debt.fields, lost="nothing")
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("damaged", [False, True])
+async def test_what_is_owed_outlives_the_server(
+    clock: WallClock, threads: Threads, tmp_path: Path, damaged: bool
+) -> None:
+    """An object that was accepted while the authority failed is served, and stored there, by the next server.
+
+    Where the file that says so is damaged the authority is right about what it does not have.
+    """
+    far = UnreliableCache(MemoryCache(limit=LIMIT, clock=clock))
+
+    async def begin() -> Tiers:
+        near = DiskCache(directory=tmp_path / "cache", limit=LIMIT, clock=clock, threads=threads)
+        server = Tiers(clock, WatchedBackground(), tiers=[near, far], debts=_journal(tmp_path / "debts", threads))
+        await server.cache.start()
+        return server
+
+    server = await begin()
+    far.down = True
+    await store(server.cache, "key", LARGE)
+    await server.cache.stop()
+    if damaged:
+        (tmp_path / "debts").write_bytes(b"{\n")
+    far.down = False
+    server = await begin()
+    assert (await server.cache.stat("ns", "key") is None) == damaged
+    server.clock.advance(5)
+    await server.background.idle()
+    assert (await far.stat("ns", "key") is None) == damaged
+    await server.cache.stop()
+    assert await _journal(tmp_path / "debts", threads).load() == {}
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("owed", [0, MOST_DEBTS])
+async def test_what_cannot_be_owed_is_not_accepted(
+    clock: WallClock, threads: Threads, tmp_path: Path, owed: int
+) -> None:
+    """While the authority fails, whoever stores what can't be written down, or too much, is told so."""
+    near, far = MemoryCache(limit=LIMIT, clock=clock), UnreliableCache(MemoryCache(limit=LIMIT, clock=clock))
+    (tmp_path / "file").touch()
+    journal = None if owed else _journal(tmp_path / "file" / "debts", threads)
+    cache = Tiers(clock, WatchedBackground(), tiers=[near, far], debts=journal).cache
+    await cache.start()
+    far.down = True
+    for number in range(owed):
+        await store(cache, str(number), b"")
+    with pytest.raises(StorageUnavailable, match="owed"):
+        await store(cache, "key", b"content")
+    await cache.stop()
 
 
 @pytest_twisted.ensureDeferred

@@ -1,0 +1,186 @@
+"""What the last of several cache tiers could not take when it was written, and is given as soon as it can.
+
+Until then the copies in nearer tiers are right, and whoever stored the object was told that it is kept: so a debt is
+written down before that, and outlives the server.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from cachew.cache.interface import Entry, ObjectInfo
+from cachew.cache.tiers import Tier
+from cachew.cache.validation import Name
+from cachew.plumbing.background import Background
+from cachew.plumbing.errors import StorageUnavailable
+from cachew.plumbing.journal import Journal
+
+LONGEST_DEBT_PAUSE = 20.0
+"""Seconds between two attempts to store what the last tier could not take: so long it may be well unnoticed."""
+MOST_DEBTS = 1000
+"""How many objects may be owed; what is stored beyond them is refused until the last tier takes some."""
+
+
+@dataclass(frozen=True)
+class Debt:
+    """An object that is owed.
+
+    :param etag: its entity tag.
+    :param digest: the SHA-256 of its content, in hex.
+    :param modified: when it was stored, in seconds since the epoch.
+    """
+
+    etag: str
+    digest: str
+    modified: float
+
+    @classmethod
+    def of(cls, info: ObjectInfo) -> "Debt":
+        """Return what is owed when an object is."""
+        return cls(info.etag, info.digest, info.modified)
+
+    def fields(self) -> dict[str, Any]:
+        """Return it as JSON's types."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, fields: Any) -> "Debt":
+        """Read what was written down.
+
+        :raise ValueError: when it is something else.
+        """
+        try:
+            return cls(str(fields["etag"]), str(fields["digest"]), float(fields["modified"]))
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"not a debt: {error!r}") from error
+
+
+class Debts:
+    """What is owed to the last tier.
+
+    :param authority: the last tier.
+    :param nearer: those that have the objects.
+    :param clock: for the pauses between attempts.
+    :param pause: seconds until the first attempt.
+    :param background: where they are made.
+    :param copy: copies an object into tiers, and closes it.
+    :param journal: where they outlive the server; None when the nearer tiers don't either.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        authority: Tier,
+        nearer: Sequence[Tier],
+        clock: IReactorTime,
+        pause: float,
+        background: Background,
+        copy: Callable[[Entry, Sequence[Tier]], Awaitable[None]],
+        journal: Journal[Debt] | None,
+    ) -> None:
+        self._authority = authority
+        self._nearer = nearer
+        self._clock = clock
+        self._pause = pause
+        self._background = background
+        self._copy = copy
+        self._journal = journal
+        self._owed: dict[Name, Debt] = {}
+
+    def __contains__(self, name: Name) -> bool:
+        """Whether the last tier has yet to take an object."""
+        return name in self._owed
+
+    async def start(self) -> None:
+        """Recall what an earlier run has left."""
+        if self._journal is None:
+            return
+        try:
+            left = await self._journal.load()
+        except OSError as error:
+            self.log.warn("what is owed to the last cache tier can't be read: {error}", error=str(error))
+            return
+        for text, debt in left.items():
+            namespace, _, key = text.partition("/")
+            self._owe((namespace, key), debt)
+
+    async def add(self, info: ObjectInfo) -> None:
+        """Owe an object.
+
+        :raise StorageUnavailable: when that can't be written down, or too many are owed.
+        """
+        name = info.namespace, info.key
+        if name not in self._owed and len(self._owed) >= MOST_DEBTS:
+            raise StorageUnavailable("the last cache tier fails, and too much is owed to it already")
+        debt = Debt.of(info)
+        self._owe(name, debt)
+        try:
+            await self._note(name, debt)
+        except OSError as error:
+            raise StorageUnavailable(
+                "the last cache tier fails, and what is owed to it can't be written down"
+            ) from error
+
+    async def settle(self, name: Name) -> None:
+        """Owe an object no more: the last tier has it, or nobody is to have it."""
+        if self._owed.pop(name, None) is None:
+            return
+        try:
+            await self._note(name, None)
+        except OSError as error:
+            # The next server finds out that nothing is owed.
+            self.log.warn("{name} is owed no more, which can't be written down: {error}", name=name, error=str(error))
+
+    async def _note(self, name: Name, debt: Debt | None) -> None:
+        if self._journal is not None:
+            await self._journal.note("/".join(name), debt)
+
+    def _owe(self, name: Name, debt: Debt) -> None:
+        waiting = name in self._owed
+        self._owed[name] = debt
+        if not waiting:
+            self._background.start(self._pay(name), f"storing {'/'.join(name)} in the last cache tier")
+
+    async def _pay(self, name: Name) -> None:
+        pause = self._pause
+        while name in self._owed:
+            await deferLater(self._clock, pause)
+            pause = min(pause * 2, LONGEST_DEBT_PAUSE)
+            if (debt := self._owed.get(name)) is None:
+                return  # It was stored again meanwhile, or removed.
+            try:
+                await self._pay_once(name, debt)
+            except StorageUnavailable:
+                continue
+
+    async def _pay_once(self, name: Name, debt: Debt) -> None:
+        present = await self._authority.ask(self._authority.cache.stat(*name))
+        entry = await self._open_nearer(name)
+        newer = present is not None and present.modified > debt.modified
+        if entry is None or newer or not _is(entry.info, debt):
+            if entry is not None:
+                entry.close()
+        else:
+            await self._copy(entry, [self._authority])
+        if self._owed.get(name) is debt and (entry is None or newer or await self._paid(name, debt)):
+            await self.settle(name)
+
+    async def _open_nearer(self, name: Name) -> Entry | None:
+        for tier in self._nearer:
+            if (entry := await tier.open(*name)) is not None:
+                return entry
+        return None
+
+    async def _paid(self, name: Name, debt: Debt) -> bool:
+        present = await self._authority.ask(self._authority.cache.stat(*name))
+        return present is not None and _is(present, debt)
+
+
+def _is(info: ObjectInfo, debt: Debt) -> bool:
+    return (info.etag, info.digest) == (debt.etag, debt.digest)
