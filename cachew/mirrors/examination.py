@@ -5,7 +5,6 @@ server knows. Packs and their indexes can only come from elsewhere.
 """
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from cachew.mirrors.checksums import is_derived
 from cachew.mirrors.ledger import Ledger
 from cachew.mirrors.refs import HIDDEN, of_listing, packed_refs
 from cachew.mirrors.shape import OBJECTS, misshapen
+from cachew.plumbing.disk import remove
 from cachew.upstream.listing import Listing
 
 _HEADER = b"# pack-refs with: \n"
@@ -60,7 +60,7 @@ def examine(directory: Path, ledger: Ledger, *, config: str, digits: int, conten
 def remove_derived(directory: Path, found: Found) -> None:
     """Remove what git makes again."""
     for name in found.derived:
-        (directory / name).unlink(missing_ok=True)
+        remove(directory / name)
 
 
 def rewrite(directory: Path, listing: Listing, *, digits: int) -> None:
@@ -71,7 +71,7 @@ def rewrite(directory: Path, listing: Listing, *, digits: int) -> None:
     hidden = dict(_hidden(directory, re.compile(rb"[0-9a-f]{%d}" % digits)))
     lines = [line for line in packed_refs(listing).splitlines(keepends=True) if not line.startswith(b"#")]
     lines += [b"%s %s\n" % (oid, name) for name, oid in sorted(hidden.items())]
-    shutil.rmtree(directory / "refs", ignore_errors=True)
+    remove(directory / "refs")
     (directory / "refs" / "heads").mkdir(parents=True, exist_ok=True)
     _replace(directory / "packed-refs", _HEADER + b"".join(lines))
     head = (of_listing(listing).head or "refs/heads/main").encode(errors="surrogateescape")
@@ -80,6 +80,9 @@ def rewrite(directory: Path, listing: Listing, *, digits: int) -> None:
 
 def _replace(path: Path, content: bytes) -> None:
     aside = path.with_name(f"{path.name}.new")
+    for place in (aside, path):
+        if place.is_dir():
+            remove(place)
     aside.write_bytes(content)
     aside.replace(path)
 

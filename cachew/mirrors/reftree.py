@@ -49,6 +49,8 @@ def _packed(directory: Path, wanted: tuple[bytes, ...]) -> tuple[_Found | None, 
         content = (directory / "packed-refs").read_bytes()
     except FileNotFoundError:
         return {}, True
+    except IsADirectoryError:
+        return None, False
     head, _, _ = content.partition(b"\n")
     tells_peeled = head.startswith(b"# pack-refs with:") and b" fully-peeled" in head
     *lines, rest = content.split(b"\n")

@@ -36,6 +36,7 @@ from cachew.mirrors.refs import (
 )
 from cachew.mirrors.reftree import read_refs
 from cachew.plumbing.child import Command, Completed
+from cachew.plumbing.disk import remove
 from cachew.plumbing.errors import (
     CachewError,
     CorruptObject,
@@ -741,7 +742,7 @@ def remove_leftovers(directory: Path) -> None:
         return
     for entry in os.scandir(directory):
         if entry.name.endswith(".lock") or entry.name == "packed-refs.new":
-            Path(entry).unlink(missing_ok=True)
+            remove(Path(entry))
     for place, _, names in os.walk(directory / "refs"):
         _remove(place, (name for name in names if name.endswith(".lock")))
     for place, _, names in os.walk(directory / "objects"):
@@ -756,8 +757,8 @@ def _remove(place: str, names: Iterable[str]) -> None:
 def remove_graph(directory: Path) -> None:
     """Remove a repository's commit-graph."""
     info = directory / "objects" / "info"
-    (info / "commit-graph").unlink(missing_ok=True)
-    shutil.rmtree(info / "commit-graphs", ignore_errors=True)
+    remove(info / "commit-graph")
+    remove(info / "commit-graphs")
 
 
 def remove_tree(directory: Path) -> None:

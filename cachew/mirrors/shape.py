@@ -25,10 +25,16 @@ def misshapen(directory: Path, *, config: str, digits: int) -> list[str]:
         found.append("config")
     if not re.fullmatch(rb"(ref:\s*refs/[^\0\n]+|%s)\s*" % oid, _content(directory / "HEAD") or b""):
         found.append("HEAD")
-    packed = _content(directory / "packed-refs")
-    if packed is not None and not re.fullmatch(rb"(?:(?:#[^\n]*|%s refs/[^\n]+|\^%s)\n)*" % (oid, oid), packed):
+    if not _is_packed_refs(directory / "packed-refs", oid):
         found.append("packed-refs")
     return [*found, *_loose(directory, re.compile(rb"(ref:\s*refs/[^\0\n]+|%s)\s*" % oid))]
+
+
+def _is_packed_refs(path: Path, oid: bytes) -> bool:
+    content = _content(path)
+    if content is None:
+        return not path.exists()
+    return re.fullmatch(rb"(?:(?:#[^\n]*|%s refs/[^\n]+|\^%s)\n)*" % (oid, oid), content) is not None
 
 
 def _content(path: Path) -> bytes | None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 from cachew.plumbing.descriptors import EXHAUSTED
@@ -10,6 +11,17 @@ from cachew.plumbing.errors import ProcessFailed, StorageFull, StorageUnavailabl
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system says when a disk is full, or full for us."""
 _WORDS = tuple(os.strerror(number) for number in FULL)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or whatever lies in its place, if there is anything."""
+    try:
+        path.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError):
+        # Which of the two a system says of a directory varies (unlink(2)).
+        if not path.is_dir() or path.is_symlink():
+            raise
+        shutil.rmtree(path)
 
 
 def free_bytes(directory: Path) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from cachew.plumbing import disk
 from cachew.plumbing.errors import CachewError
 from cachew.smarthttp.packcheck import NotWhole, is_sound, outline
 
@@ -149,7 +150,7 @@ def scan(directory: Path) -> list[Found]:
     found = []
     for path in directory.iterdir():
         if path.suffix != SUFFIX:
-            path.unlink(missing_ok=True)
+            disk.remove(path)
             continue
         status = path.stat()
         found.append(Found(path.name.removesuffix(SUFFIX), status.st_size, status.st_atime))
@@ -159,4 +160,4 @@ def scan(directory: Path) -> list[Found]:
 def remove(paths: Iterable[Path]) -> None:
     """Remove files, those that are gone already too."""
     for path in paths:
-        path.unlink(missing_ok=True)
+        disk.remove(path)

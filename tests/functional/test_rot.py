@@ -55,13 +55,18 @@ def spoil(mirror: Path, what: str) -> None:
     elif what.startswith("garbage in "):
         with (mirror / what.removeprefix("garbage in ")).open("ab") as file:
             file.write(b"\0[garbage\n")
+    elif what.startswith("directory for "):
+        (path,) = mirror.glob(what.removeprefix("directory for "))
+        path.unlink()
+        (path / "inside").mkdir(parents=True)
     else:
         flip(max(mirror.glob(what), key=lambda path: path.stat().st_size))
 
 
 FILES = ("objects/pack/*.pack", "objects/pack/pack-*.idx", "objects/pack/*.bitmap", "objects/pack/multi-pack-index",
-         "objects/info/commit-graphs/*.graph")  # fmt: skip
-FORMS = ("garbage in config", "garbage in HEAD", "garbage in packed-refs", "empty ref", "no objects")
+         "objects/info/commit-graphs/*.graph", "directory for objects/pack/multi-pack-index-*.bitmap")  # fmt: skip
+FORMS = ("garbage in config", "garbage in HEAD", "garbage in packed-refs", "directory for packed-refs", "empty ref",
+         "no objects")  # fmt: skip
 
 
 async def clones(git: Git, repository: Repository, name: str) -> None:
