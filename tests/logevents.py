@@ -11,18 +11,27 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def log_events() -> set[tuple[str, str]]:
     """Return the level and the format of every event of the package; ``failure`` is one with a traceback."""
-    trees = [ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))]
+    sources = [path.read_text() for path in sorted(PACKAGE.rglob("*.py"))]
+    trees = [ast.parse(source) for source in sources if "log" in source.lower()]
     return {event for tree in trees for event in _of_module(tree, trees)}
 
 
 def _of_module(tree: ast.Module, trees: list[ast.Module]) -> Iterator[tuple[str, str]]:
-    for function in ast.walk(tree):
-        if isinstance(function, Function):
-            for node in ast.walk(function):
-                for level, format_ in _logged(node, function):
-                    texts = list(_texts(format_, function, trees))
-                    assert texts, f"{function.name} logs what can't be told from the source: {ast.unparse(node)}"
-                    yield from ((level, text) for text in texts)
+    for function in _functions(tree):
+        for node in ast.walk(function):
+            for level, format_ in _logged(node, function):
+                texts = list(_texts(format_, function, trees))
+                assert texts, f"{function.name} logs what can't be told from the source: {ast.unparse(node)}"
+                yield from ((level, text) for text in texts)
+
+
+def _functions(tree: ast.AST) -> Iterator[Function]:
+    """Yield the functions that lie in no other; those inside of them belong to them."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, Function):
+            yield node
+        elif isinstance(node, ast.ClassDef | ast.If | ast.Try):
+            yield from _functions(node)
 
 
 def _logged(node: ast.AST, function: Function) -> Iterator[tuple[str, ast.expr]]:

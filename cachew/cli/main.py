@@ -28,7 +28,7 @@ _GROUPS = {
     "Repositories": ("git", "doctor"),
     "Directories": ("save", "restore"),
     "Objects": ("get", "put", "stat", "delete", "namespaces", "stats"),
-    "Servers": ("admin",),
+    "Servers": ("admin", "migrate-config"),
 }
 
 
@@ -151,8 +151,10 @@ for command in (git, doctor, save, restore, get, put, stat, delete, namespaces, 
     cachew.add_command(command)
 if _WHOLE:
     from cachew.cli.admin import admin
+    from cachew.cli.migrate import migrate_config
 
     cachew.add_command(admin)
+    cachew.add_command(migrate_config)
     _with_output_options(cachew)
 
 
