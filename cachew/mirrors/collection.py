@@ -14,12 +14,13 @@ from twisted.logger import Logger
 from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.leftovers import remove_tree
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.machine import State
 from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.record import Record, read
-from cachew.mirrors.repository import GitRunner, Repository, Stock, remove_tree
+from cachew.mirrors.repository import GitRunner, Repository, Stock
 from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import Remote
 from cachew.plumbing.background import Background

@@ -15,9 +15,10 @@ from twisted.logger import Logger
 from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.leftovers import remove_leftovers, remove_tree
 from cachew.mirrors.record import Record, read
 from cachew.mirrors.refs import Tip, of_listing
-from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, remove_tree, worth_another_way
+from cachew.mirrors.repository import GitRunner, Repository, worth_another_way
 from cachew.mirrors.setaside import without
 from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import Remote, Transfer

@@ -25,6 +25,7 @@ from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.kinds import MIRRORED_KIND, Kind
+from cachew.mirrors.leftovers import remove_tree
 from cachew.mirrors.listings import Listings, OwnListing, Summary
 from cachew.mirrors.machine import SERVING, Event, State, step
 from cachew.mirrors.maintenance import Maintenance
@@ -32,7 +33,7 @@ from cachew.mirrors.making import Made, Making, Seed
 from cachew.mirrors.moved import HEAD, Moved, moved_in_part, overlaid, with_refs
 from cachew.mirrors.record import RECORD, Record, read
 from cachew.mirrors.refs import RefState, Tip, change, of_listing, printable
-from cachew.mirrors.repository import GitRunner, Repository, Stock, remove_tree
+from cachew.mirrors.repository import GitRunner, Repository, Stock
 from cachew.mirrors.setaside import SetAside
 from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import Remote, Transfer

@@ -5,15 +5,17 @@ one and the difference, and so is what was derived of it.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from cachew.mirrors.kinds import Kind, is_mirrored
+from cachew.mirrors.kinds import MANY_REFS, Kind, is_mirrored
 from cachew.mirrors.listings import weight_of
 from cachew.mirrors.refs import MIRRORED, Change, RefState, mirrored_part, of_listing, valid_name, with_moved
 from cachew.upstream.listing import Listing, RemoteRef
 
 HEAD = "HEAD"
+_FEW_MOVED = 100
+"""Refs beyond which it is not worth while to tell git of a few alone when they move."""
 Moved = Mapping[str, RemoteRef | None]
 """Refs by their names as they are now; None for one that is no more."""
 
@@ -67,6 +69,24 @@ def change_of(present: RefState, moved: Moved) -> Change:
         tuple(sorted(passed.difference(updates.values()))),
         named if named != present.head else None,
     )
+
+
+def near_of(step: Change, present: RefState, lacking: Collection[str]) -> frozenset[str]:
+    """Return tips that have nearly all that is behind the new ones, of very many that there are.
+
+    :param step: what moves.
+    :param present: the refs as they are.
+    :param lacking: the object ids that are to come.
+    :return: what refs had that have moved, and HEAD's; none where some of the new ones are not those of such refs, or
+        where there are so few refs that it does not matter.
+    """
+    moved = {name: oid for name, oid in step.updates.items() if oid in lacking}
+    left = {present.refs[name] for name in moved if name in present.refs}
+    known = len(moved) <= _FEW_MOVED and all(name in present.refs for name in moved)
+    if len(present.refs) <= MANY_REFS or not known or not set(lacking).issubset(moved.values()):
+        return frozenset()
+    head = present.head_commit
+    return frozenset(left if head is None else {*left, head})
 
 
 def with_refs(listing: Listing, moved: Moved) -> Listing:

@@ -5,10 +5,9 @@ other command writes.
 """
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,10 @@ from twisted.internet.defer import DeferredLock
 from cachew.mirrors import findings, packedrefs, receivedpack
 from cachew.mirrors.commands import FSCK_SAYS_OF_REFS, GitCommands, config_text
 from cachew.mirrors.examination import Found, examine, remove_derived, rewrite
+from cachew.mirrors.fewrefs import few_refs, remove_left
 from cachew.mirrors.findings import FindingsReader
 from cachew.mirrors.ledger import Ledger, Stamp, stamp_of
+from cachew.mirrors.leftovers import remove_graph, remove_leftovers
 from cachew.mirrors.objects import ObjectIndex
 from cachew.mirrors.packindex import OpenIndexes
 from cachew.mirrors.record import RECORD
@@ -36,7 +37,6 @@ from cachew.mirrors.refs import (
 )
 from cachew.mirrors.reftree import read_refs
 from cachew.plumbing.child import Command, Completed
-from cachew.plumbing.disk import remove
 from cachew.plumbing.errors import (
     CachewError,
     CorruptObject,
@@ -72,7 +72,6 @@ _FSCK = "fsck error"
 _FINDINGS = "findings.json"
 _FORMS = ("config", "HEAD", "packed-refs")
 _BLANK = " \t\r\n"
-_TEMPORARY = ("tmp_", ".tmp-")
 _REF_FORMAT = "%(objectname) %(*objectname) %(refname)"
 _UNPEELED_FORMAT = "%(objectname)  %(refname)"
 
@@ -182,20 +181,25 @@ class Repository:
             core["extensions.objectFormat"] = "sha256"
         return config_text(core | self._git.commands.configuration(upstream_url))
 
-    async def fetch_objects(self, url: str, oids: Iterable[str], extra: Mapping[str, str]) -> None:
+    async def fetch_objects(
+        self, url: str, oids: Iterable[str], extra: Mapping[str, str], near: Collection[str] = ()
+    ) -> None:
         """Fetch objects by id; refs stay as they are.
 
+        :param near: tips that have nearly all that is behind these; none where that is not known, and git looks at all
+            refs there are.
         :raise FetchFailed: when git says no.
         """
         script = "".join(f"{oid}\n" for oid in oids).encode()
         # A history that was cut off at the upstream may go further there by now.
         deepen = bool(self.shallow())
+        with self._known_to_git(() if deepen else near) as place, told_of_upstream(url):
+            await self._fetch(
+                lambda extra: self._git.commands.fetch(place, url, extra=extra, deepen=deepen), extra, script
+            )
 
-        def command(extra: Mapping[str, str]) -> Command:
-            return self._git.commands.fetch(self.directory, url, extra=extra, deepen=deepen)
-
-        with told_of_upstream(url):
-            await self._fetch(command, extra, script)
+    def _known_to_git(self, tips: Collection[str]) -> AbstractContextManager[Path]:
+        return few_refs(self.directory, tips) if tips else nullcontext(self.directory)
 
     async def fetch_refs(self, url: str, extra: Mapping[str, str]) -> None:
         """Fetch all mirrored refs by their names, to a place below the hidden ones.
@@ -538,6 +542,7 @@ class Repository:
         :raise OSError: when it can't be read.
         """
         remove_leftovers(self.directory)
+        remove_left(self.directory)
         self.configure(upstream_url)
         known = self.ledger.load()
         return Stock(
@@ -734,33 +739,3 @@ def _parse_ref(line: str) -> RemoteRef:
 def pack_indexes(directory: Path) -> list[Path]:
     """Return the indexes of a repository's packs."""
     return sorted((directory / "objects" / "pack").glob("*.idx"))
-
-
-def remove_leftovers(directory: Path) -> None:
-    """Remove the locks and temporary files that a killed git leaves; nothing else may be writing there."""
-    if not directory.is_dir():
-        return
-    for entry in os.scandir(directory):
-        if entry.name.endswith(".lock") or entry.name == "packed-refs.new":
-            remove(Path(entry))
-    for place, _, names in os.walk(directory / "refs"):
-        _remove(place, (name for name in names if name.endswith(".lock")))
-    for place, _, names in os.walk(directory / "objects"):
-        _remove(place, (name for name in names if name.startswith(_TEMPORARY) or name.endswith((".keep", ".lock"))))
-
-
-def _remove(place: str, names: Iterable[str]) -> None:
-    for name in names:
-        Path(place, name).unlink(missing_ok=True)
-
-
-def remove_graph(directory: Path) -> None:
-    """Remove a repository's commit-graph."""
-    info = directory / "objects" / "info"
-    remove(info / "commit-graph")
-    remove(info / "commit-graphs")
-
-
-def remove_tree(directory: Path) -> None:
-    """Remove a directory and all that is in it, if it is there."""
-    shutil.rmtree(directory, ignore_errors=True)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from twisted.logger import Logger
 
-from cachew.mirrors.moved import Moved, change_of
+from cachew.mirrors.moved import Moved, change_of, near_of
 from cachew.mirrors.refs import Change, RefState, Tip, change, of_listing
 from cachew.mirrors.repository import Repository, about_what_was_asked, worth_another_way
 from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
@@ -53,9 +53,12 @@ class Transfer:
     def __init__(self, *, remote: Remote, now: Callable[[], float]) -> None:
         self._remote, self._now = remote, now
 
-    async def bring(self, repository: Repository, oids: Iterable[str]) -> dict[str, ProcessFailed]:
+    async def bring(
+        self, repository: Repository, oids: Iterable[str], near: Collection[str] = ()
+    ) -> dict[str, ProcessFailed]:
         """Fetch objects and all that they reach; the repository's own refs stay as they are.
 
+        :param near: tips of the repository that have nearly all that is behind these, if that is known.
         :return: those that can't be had, each with the reason; all others are there.
         :raise CachewError: when the upstream fails, whatever it is asked for.
         """
@@ -64,7 +67,7 @@ class Transfer:
             return {}
         url, extra = await self._remote.fetch_url(), await self._remote.git_environment()
         try:
-            await repository.fetch_objects(url, missing, extra)
+            await repository.fetch_objects(url, missing, extra, near)
         except ProcessFailed as error:
             if not about_what_was_asked(error):
                 raise
@@ -128,7 +131,7 @@ class Transfer:
         lacking = set(repository.objects.missing(needed))
         if (there := needed.difference(lacking, brought)) and not await repository.connected(there):
             lacking = needed
-        bad = await self.bring(repository, lacking)
+        bad = await self.bring(repository, lacking, near_of(step, present, lacking) if lacking is not needed else ())
         failed = {(name, oid): bad[oid] for name, oid in step.updates.items() if oid in bad}
         if wanted.head in bad:
             failed["HEAD", wanted.head] = bad[wanted.head]
@@ -152,7 +155,7 @@ class Transfer:
         there = needed - lacking
         if there and (there := there - present.oids) and not await repository.connected(there):
             lacking = needed
-        bad = await self.bring(repository, lacking)
+        bad = await self.bring(repository, lacking, near_of(step, present, lacking) if lacking is not needed else ())
         failed = {(name, oid): bad[oid] for name, oid in step.updates.items() if oid in bad}
         if step.head in bad:
             failed["HEAD", step.head] = bad[step.head]

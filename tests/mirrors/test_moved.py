@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from cachew.mirrors.moved import change_of, moved_in_part, overlaid, with_refs
-from cachew.mirrors.refs import Change, of_listing
+from cachew.mirrors.kinds import MANY_REFS
+from cachew.mirrors.moved import change_of, moved_in_part, near_of, overlaid, with_refs
+from cachew.mirrors.refs import Change, RefState, of_listing
 from cachew.upstream.listing import Listing, RemoteRef
 from tests.fakes.mirrorgit import listing, oid
 
@@ -75,3 +76,16 @@ def test_the_step_keeps_what_is_left_behind() -> None:
     moved = {MAIN: RemoteRef(MAIN, oid("3")), TOPIC: None, "HEAD": RemoteRef("HEAD", oid("3"), NEW)}
     step = change_of(of_listing(PRESENT), moved)
     assert step == Change({MAIN: oid("3")}, (TOPIC,), (oid("1"), oid("2")), (oid("1"),), NEW)
+
+
+def test_which_tips_have_what_is_behind_the_new_ones() -> None:
+    """Of very many refs, what those had that have moved; none where new ones come, or others, or refs are few."""
+    refs = {f"refs/heads/b{number}": oid(str(number % 10)) for number in range(MANY_REFS + 1)}
+    present = RefState(refs | {MAIN: oid("a")}, MAIN)
+    step = change_of(present, {"refs/heads/b1": RemoteRef("refs/heads/b1", oid("c"))})
+    assert near_of(step, present, {oid("c")}) == {oid("1"), oid("a")}
+    assert not near_of(step, present, {oid("c"), oid("d")})
+    assert not near_of(step, RefState({"refs/heads/b1": oid("1")}), {oid("c")})
+    both = change_of(present, {NEW: RemoteRef(NEW, oid("d")), "refs/heads/b1": RemoteRef("refs/heads/b1", oid("c"))})
+    assert not near_of(both, present, {oid("c"), oid("d")})
+    assert near_of(both, present, {oid("c")}) == {oid("1"), oid("a")}

@@ -13,8 +13,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.python.threadpool import ThreadPool
 
 from cachew.mirrors.commands import GitCommands, GitSettings
+from cachew.mirrors.leftovers import remove_leftovers
 from cachew.mirrors.refs import RefState, change, of_listing
-from cachew.mirrors.repository import GitRunner, Repository, remove_leftovers, worth_another_way
+from cachew.mirrors.repository import GitRunner, Repository, worth_another_way
 from cachew.plumbing.child import Command, Completed
 from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
 from cachew.plumbing.process import Processes
