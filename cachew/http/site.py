@@ -13,6 +13,7 @@ from cachew.http.filesender import FileSender
 from cachew.http.heads import HeadRefused
 from cachew.http.limits import Limits
 from cachew.http.requests import StreamingRequest, address_in_words
+from cachew.plumbing.waiters import Waiters
 
 _TURNED_AWAY_AT_ONCE = 64
 
@@ -82,7 +83,7 @@ class StreamingSite(server.Site):
         self._counted: dict[Channel, str] = {}
         self._refused: set[Channel] = set()
         self._retiring = False
-        self._emptied: list[Deferred[None]] = []
+        self._emptied = Waiters()
 
     @property
     def connections(self) -> int:
@@ -109,9 +110,7 @@ class StreamingSite(server.Site):
         if (address := self._counted.pop(channel, None)) is not None:
             self._census.leave(address)
         if not self._counted and not self._refused:
-            emptied, self._emptied = self._emptied, []
-            for deferred in emptied:
-                deferred.callback(None)
+            self._emptied.wake()
 
     def retire(self) -> Deferred[None]:
         """Close idle connections now, the others after the answer under way, and turn new ones away.
@@ -123,9 +122,7 @@ class StreamingSite(server.Site):
             channel.retire()
         if not self._counted and not self._refused:
             return succeed(None)
-        emptied: Deferred[None] = Deferred(lambda gone: self._emptied.remove(gone))
-        self._emptied.append(emptied)
-        return emptied
+        return self._emptied.wait()
 
     def abort_connections(self) -> None:
         """Break off every connection."""

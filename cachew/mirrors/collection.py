@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -37,6 +36,7 @@ from cachew.plumbing.errors import (
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
+from cachew.plumbing.waiters import Waiters
 from cachew.upstream.listing import Listing
 
 _ASIDE = ".aside"
@@ -129,7 +129,7 @@ class Mirrors:
         self._standing, self._listed = standing, listed
         self._min_free, self._free = min_free, free
         self._discovered = discovered
-        self._waiting: list[Deferred[None]] = []
+        self._waiting = Waiters()
         self._mirrors: dict[Identity, Mirror] = {}
         self._attempts: dict[Identity, _Attempts] = {}
         self._left: dict[Identity, float] = {}
@@ -223,16 +223,12 @@ class Mirrors:
             await self._open(found[start : start + _AT_ONCE])
         self._count()
         self._discovered = True
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
-            deferred.callback(None)
+        self._waiting.wake()
 
     async def _discovery(self) -> None:
         """Wait until it is known what is on disk."""
         if not self._discovered:
-            waiter: Deferred[None] = Deferred(lambda gone: self._waiting.remove(gone))
-            self._waiting.append(waiter)
-            await waiter
+            await self._waiting.wait()
 
     def _scan(self) -> list[Identity]:
         self._root.mkdir(parents=True, exist_ok=True)

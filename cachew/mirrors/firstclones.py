@@ -8,12 +8,12 @@ nothing comes any more.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.streams import FileSource
+from cachew.plumbing.waiters import Waiters
 
 _NEXT = 1.0
 """Seconds within which a client that has asked for refs asks for objects, if it does."""
@@ -57,7 +57,7 @@ class _Clients:
     crowd: bool = False
     stalls_at: float = 0.0
     received: list[_Whole] = field(default_factory=list)
-    waiting: list[Deferred[None]] = field(default_factory=list)
+    waiting: Waiters = field(default_factory=Waiters)
 
     def at_it(self, now: float) -> bool:
         """Whether it is worth waiting for them."""
@@ -166,9 +166,7 @@ class FirstClones:
 
     async def _wait(self, clients: _Clients) -> None:
         """Wait until something has happened, or for as long as nothing may."""
-        waiter: Deferred[None] = Deferred(lambda gone: clients.waiting.remove(gone))
-        clients.waiting.append(waiter)
-        await waiter.addTimeout(_LOOK, self._clock, lambda *_: None)
+        await clients.waiting.wait().addTimeout(_LOOK, self._clock, lambda *_: None)
 
     def _of(self, identity: Identity) -> _Clients:
         if identity not in self._clients and len(self._clients) >= _MOST:
@@ -180,8 +178,6 @@ class FirstClones:
         clients = self._clients.get(identity)
         if clients is None:
             return
-        waiting, clients.waiting = clients.waiting, []
-        for waiter in waiting:
-            waiter.callback(None)
+        clients.waiting.wake()
         if clients.gone:
             self._clients.pop(identity, None)

@@ -8,13 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
 from cachew.mirrors import instance as rules
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance, State, Trouble, Voice
+from cachew.plumbing.waiters import Waiters
 from cachew.upstream.listing import Listing
 
 
@@ -65,7 +65,7 @@ class Entry:
     evidence: int = 0
     doubt: Doubt | None = None
     tips_kept: float = float("-inf")
-    waiting: list[Deferred[None]] = field(default_factory=list)
+    waiting: Waiters = field(default_factory=Waiters)
 
 
 class KnownInstances:
@@ -129,11 +129,8 @@ class KnownInstances:
         entry = self._entries.get(identity.name)
         if entry is None or entry.doubt is None or not entry.doubt.pending:
             return
-        waiting = entry.waiting
-        waiter: Deferred[None] = Deferred(waiting.remove)
-        waiting.append(waiter)
         with suppress(DeferredTimeout):
-            await waiter.addTimeout(seconds, self._clock)
+            await entry.waiting.wait().addTimeout(seconds, self._clock)
 
     def _doubt(self, entry: Entry, voice: Voice, listing: Listing, number: int, *, mirrored: bool) -> None:
         """Withhold what is kept of a private one until it is known whether a listing is of the same repository.
@@ -152,19 +149,14 @@ class KnownInstances:
 
     def _resolve(self, entry: Entry, floor: int) -> None:
         entry.doubt, entry.floor = None, floor
-        self._wake(entry)
-
-    def _wake(self, entry: Entry) -> None:
-        waiting, entry.waiting = entry.waiting, []
-        for waiter in waiting:
-            waiter.callback(None)
+        entry.waiting.wake()
 
     def undecided(self, instance: Instance) -> None:
         """Take notice that a fetch failed which would have told whether it is the same: nobody waits for it now."""
         entry = self._entries.get(instance.identity.name)
         if entry is not None and entry.state.id == instance.id and entry.doubt is not None:
             entry.doubt = replace(entry.doubt, pending=False)
-            self._wake(entry)
+            entry.waiting.wake()
 
     def _disprove(self, entry: Entry) -> None:
         """Withhold what is kept of one that is known to have ended, though that can't be written down yet."""

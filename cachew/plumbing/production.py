@@ -1,9 +1,9 @@
-"""What is received once for all who ask for it meanwhile: each follows it from the first byte at its own speed.
+"""What is received or made once for all who ask for it meanwhile: each follows it from the first byte at its own speed.
 
 Here is the one place that owns a source between its coming and its end. Whoever asks is given his share (or a failure)
 in the same turn in which the source arrives, and only then anything is received; whatever happens to those who asked,
-how and when they leave, a production that nobody follows is given up, and one that has ended leaves no source, file or
-entry in a table behind.
+how and when they leave, a production that nobody follows is given up unless it is worth finishing, and one that has
+ended leaves no source, file or entry in a table behind.
 """
 
 from collections.abc import Callable, Coroutine
@@ -17,27 +17,28 @@ from twisted.python.failure import Failure
 from cachew.plumbing.errors import SpoolFailed
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import PIECE, FiledSource, PipedSource, Source
+from cachew.plumbing.waiters import Waiters
 
 K = TypeVar("K")
 P = TypeVar("P", bound="Production")
 
 
 class Production:
-    """Copies a source into a spool as fast as the source gives, for as long as anybody follows.
+    """Fills a spool, for as long as anybody follows.
 
-    A slow client holds neither a process nor its place. What a process writes goes from its pipe to the disk inside the
-    kernel. Kinds of productions say by overriding what else is done with the bytes.
+    A slow client holds neither a process nor its place. Kinds of productions say by overriding what fills the spool,
+    and what else is done with the bytes.
 
-    :param source: the answer; it is closed in the end.
-    :param spool: where it goes; it is discarded in the end.
+    :param spool: where the bytes go; it is discarded in the end.
     """
 
     log = Logger()
 
-    def __init__(self, *, source: Source, spool: Spool) -> None:
+    def __init__(self, *, spool: Spool) -> None:
         self.spool = spool
         self.given_up = False
-        self._source = source
+        self.has_settled = False
+        self._settling = Waiters()
 
     def follow(self, offset: int = 0) -> FiledSource:
         """Return a source from a byte to the last one.
@@ -54,24 +55,24 @@ class Production:
             self.give_up()
 
     def give_up(self) -> None:
-        """Receive no more; whoever follows gets a failure."""
+        """Go on no more; whoever follows gets a failure."""
         self.given_up = True
-        self._source.close()
+        self.close()
 
     async def run(self) -> None:
-        """Receive until the source ends or fails; a failure is for the followers.
+        """Fill the spool to the end or a failure; a failure is for the followers.
 
         Nothing of it is left then, but for what was made of it.
         """
         try:
-            await self._receive()
+            await self.fill()
             self.spool.finish()
             await self.whole()
         except Exception as failure:
             self.spool.fail(failure)
             self.broke_off(failure)
         finally:
-            self._source.close()
+            self.close()
             try:
                 await self.over()
             finally:
@@ -81,26 +82,34 @@ class Production:
         try:
             self.spool.discard()
         except OSError as error:
-            # It goes at the next start; what has been received is as good as if it had gone.
             self.log.warn("can't remove {path}: {error}", path=str(self.spool.path), error=str(error))
+            self.stuck()
 
-    async def _receive(self) -> None:
-        if isinstance(self._source, PipedSource) and not self.given_up:
-            self.spool.write(self._source.divert(self.spool.take))
-        while not self.given_up and (piece := await self._source.read(PIECE)):
-            self.spool.write(piece)
-            await self.received(piece)
-        if self.given_up:
-            raise SpoolFailed("it was given up")
+    async def settled(self) -> None:
+        """Wait until it has ended, well or badly, and is in no table any more."""
+        if not self.has_settled:
+            await self._settling.wait()
 
-    # What kinds of productions do besides.
+    def settle(self) -> None:
+        """Tell those who wait for its end; whoever has it in a table calls this."""
+        self.has_settled = True
+        self._settling.wake()
+
+    # What kinds of productions do.
+
+    async def fill(self) -> None:
+        """Write all bytes to the spool.
+
+        :raise Exception: what the followers are told.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of what the bytes come from; a :meth:`fill` under way ends. Called again at the end."""
 
     def worth_finishing(self) -> bool:
         """Say whether it goes on though nobody follows."""
         return False
-
-    async def received(self, piece: bytes) -> None:
-        """Take a piece that was spooled and didn't come out of a pipe."""
 
     async def whole(self) -> None:
         """All of it is in the spool."""
@@ -110,6 +119,40 @@ class Production:
 
     async def over(self) -> None:
         """It has ended, in whatever way."""
+
+    def stuck(self) -> None:
+        """The disk did not let the spool go; it goes at the next start, and what has been received is as good."""
+
+
+class Received(Production):
+    """Copies a source into a spool as fast as the source gives.
+
+    What a process writes goes from its pipe to the disk inside the kernel.
+
+    :param source: the answer; it is closed in the end.
+    :param spool: where it goes.
+    """
+
+    def __init__(self, *, source: Source, spool: Spool) -> None:
+        super().__init__(spool=spool)
+        self._source = source
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+    async def fill(self) -> None:
+        """Receive until the source ends."""
+        if isinstance(self._source, PipedSource) and not self.given_up:
+            self.spool.write(self._source.divert(self.spool.take))
+        while not self.given_up and (piece := await self._source.read(PIECE)):
+            self.spool.write(piece)
+            await self.received(piece)
+        if self.given_up:
+            raise SpoolFailed("it was given up")
+
+    async def received(self, piece: bytes) -> None:
+        """Take a piece that was spooled and didn't come out of a pipe."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +188,7 @@ class Followed(Generic[K, P]):
         self._start = start or self._start_alone
         self._beginning: dict[K, _Beginning[P]] = {}
         self._running: dict[K, P] = {}
-        self._going: dict[P, list[Deferred[None]]] = {}
+        self._going: set[P] = set()
 
     def __contains__(self, key: K) -> bool:
         return key in self._beginning or (key in self._running and not self._running[key].given_up)
@@ -154,6 +197,11 @@ class Followed(Generic[K, P]):
     def running(self) -> int:
         """How many are under way."""
         return len(self._going)
+
+    @property
+    def under_way(self) -> dict[K, P]:
+        """Those that can be joined."""
+        return {key: production for key, production in self._running.items() if not production.given_up}
 
     @property
     def beginning(self) -> int:
@@ -169,6 +217,17 @@ class Followed(Generic[K, P]):
             return Share(production, production.follow(offset), began=False)
         except SpoolFailed:
             return None  # it is over, and its end is being dealt with
+
+    def begin(self, key: K, make: Callable[[], P]) -> P:
+        """Return what is under way, or begin it; nobody has to follow what is worth finishing.
+
+        :param make: makes the production; called only when none is under way.
+        """
+        production = self._running.get(key)
+        if production is None or production.given_up:
+            production = make()
+            self._run(key, production)
+        return production
 
     async def follow(
         self, key: K, begin: Callable[[], Coroutine[Any, Any, P | None]], offset: int = 0
@@ -235,11 +294,11 @@ class Followed(Generic[K, P]):
             turn.callback(share)
 
     def _run(self, key: K, production: P) -> None:
-        if not production.spool.followers:
+        if not (production.spool.followers or production.worth_finishing()):
             production.give_up()
         if not production.given_up:
             self._running[key] = production
-        self._going[production] = []
+        self._going.add(production)
         self._start(self._go(key, production), f"receiving {key}")
 
     async def _go(self, key: K, production: P) -> None:
@@ -248,20 +307,22 @@ class Followed(Generic[K, P]):
         finally:
             if self._running.get(key) is production:
                 del self._running[key]
-            for waiter in self._going.pop(production, []):
-                waiter.callback(None)
+            self._going.discard(production)
+            production.settle()
 
     def _start_alone(self, work: Coroutine[Any, Any, None], what: str) -> None:
         Deferred.fromCoroutine(work).addErrback(lambda failure: self.log.failure("{what} failed", failure, what=what))
+
+    async def settled(self) -> None:
+        """Wait until everything that is under way now has ended, well or badly."""
+        for production in list(self._going):
+            await production.settled()
 
     async def stop(self) -> None:
         """Give up what is under way and being begun, and wait for its end."""
         for beginning in list(self._beginning.values()):
             if beginning.work is not None:
                 beginning.work.cancel()
-        for production, waiters in list(self._going.items()):
+        for production in list(self._going):
             production.give_up()
-            if production in self._going:
-                waiter: Deferred[None] = Deferred()
-                waiters.append(waiter)
-                await waiter
+        await self.settled()

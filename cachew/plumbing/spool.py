@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 
 from cachew.plumbing.errors import SpoolFailed
 from cachew.plumbing.streams import PIECE, FiledSource, Region
+from cachew.plumbing.waiters import Waiters
 
 _FOLLOWED = 128 * 1024
 """The most that a follower reads at a time, in bytes: hundreds of slow ones hold two such pieces each."""
@@ -49,7 +50,7 @@ class Spool:
         self._file: int | None = None
         self._released = False
         self._followers: set[_Follower] = set()
-        self._idle: list[Deferred[None]] = []
+        self._idle = Waiters()
 
     @property
     def followers(self) -> int:
@@ -154,16 +155,13 @@ class Spool:
 
     def when_idle(self) -> Deferred[None]:
         """Return a Deferred that fires as soon as nobody follows."""
-        idle: Deferred[None] = Deferred()
-        self._idle.append(idle)
+        idle = self._idle.wait()
         self._announce_idle()
         return idle
 
     def _announce_idle(self) -> None:
         if not self._followers:
-            waiting, self._idle = self._idle, []
-            for idle in waiting:
-                idle.callback(None)
+            self._idle.wake()
 
     def keep(self, target: Path) -> None:
         """Rename the finished file to ``target``; its followers read on.

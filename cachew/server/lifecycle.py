@@ -20,6 +20,7 @@ from twisted.python.threadpool import ThreadPool
 
 from cachew.http.site import StreamingSite
 from cachew.plumbing.patience import ended_within
+from cachew.plumbing.waiters import Waiters
 from cachew.server.listening import server_endpoint
 from cachew.server.watchdog import Watchdog
 
@@ -95,7 +96,7 @@ class Server(MultiService):
         self._ports: list[IListeningPort] = []
         self._state = "warming up"
         self._warming: Deferred[None] | None = None
-        self._ready: list[Deferred[None]] = []
+        self._ready = Waiters()
 
     @property
     def unready(self) -> str:
@@ -110,8 +111,7 @@ class Server(MultiService):
     async def ready(self) -> None:
         """Wait until it is ready."""
         if self._state:
-            self._ready.append(Deferred())
-            await self._ready[-1]
+            await self._ready.wait()
 
     def startService(self) -> None:
         """Open everything; readiness says when that is done."""
@@ -134,9 +134,7 @@ class Server(MultiService):
         self._state = ""
         self.log.info("ready")
         self._watchdog.ready()
-        waiting, self._ready = self._ready, []
-        for deferred in waiting:
-            deferred.callback(None)
+        self._ready.wake()
 
     def announce(self) -> None:
         """Say where the dashboard is and how to get in: once, within an hour."""

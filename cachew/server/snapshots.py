@@ -25,7 +25,7 @@ from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.chores import Chores
 from cachew.snapshots.estimates import Estimates
 from cachew.snapshots.lfs import LfsMaker
-from cachew.snapshots.production import Productions
+from cachew.snapshots.productions import Productions
 from cachew.snapshots.scheduler import Intervals, Scheduler
 from cachew.snapshots.seed import MirrorCheck, MirrorMaker, Seeder
 from cachew.snapshots.sharing import SharedWork

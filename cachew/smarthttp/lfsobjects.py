@@ -25,7 +25,7 @@ from cachew.plumbing.errors import (
     UpstreamUnreachable,
 )
 from cachew.plumbing.metrics import Metrics
-from cachew.plumbing.production import Followed, Production
+from cachew.plumbing.production import Followed, Received
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import Source, owned
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
@@ -63,7 +63,7 @@ class Order:
 _Key = tuple[str, int]
 
 
-class _Download(Production):
+class _Download(Received):
     """An object on its way to those who wait for it and into the cache.
 
     :param source: gives it.

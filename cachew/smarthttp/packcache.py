@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.disk import free_bytes
-from cachew.plumbing.production import Followed, Production
+from cachew.plumbing.production import Followed, Received
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import FileSource, Source, owned
@@ -50,7 +50,7 @@ class _Kept:
     """None until the file has been verified after a restart."""
 
 
-class _Answer(Production):
+class _Answer(Received):
     """An answer on its way.
 
     :param keep: called when all of it is in the spool.

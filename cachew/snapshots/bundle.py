@@ -20,7 +20,9 @@ from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import PIECE, BytesSource
 from cachew.snapshots import packed
 from cachew.snapshots.mirror import Mirror, ReadyMirror, require
-from cachew.snapshots.production import Begin, Order, Production, Productions, with_its_mirror
+from cachew.snapshots.order import Begin, Order
+from cachew.snapshots.production import StoredProduction, with_its_mirror
+from cachew.snapshots.productions import Productions
 from cachew.snapshots.variants import NAMESPACE
 
 BUNDLE_TYPE = "application/x-git-bundle"
@@ -158,7 +160,7 @@ class Bundles:
         asked = mirror.instance, base, ref
         try:
             order = self._order(mirror, base, tip, ref)
-            await with_its_mirror(lambda: self._productions.run(order), Production.ended)
+            await with_its_mirror(lambda: self._productions.run(order), StoredProduction.ended)
             if (entry := await self._cache.open(NAMESPACE, key)) is None:
                 raise StorageUnavailable("the bundle was made but could not be kept")
         except StorageUnavailable:

@@ -20,7 +20,8 @@ from cachew.plumbing.streams import read_all
 from cachew.snapshots.bundle import Bundles
 from cachew.snapshots.bundlelist import BundleList, Listed, branches, next_step
 from cachew.snapshots.mirror import Mirror, ReadyMirror, require
-from cachew.snapshots.production import Begin, Order, Productions
+from cachew.snapshots.order import Begin, Order
+from cachew.snapshots.productions import Productions
 from cachew.snapshots.variants import NAMESPACE
 
 _LIST_LIMIT = 64 * 1024 * 1024

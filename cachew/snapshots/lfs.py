@@ -24,8 +24,8 @@ from cachew.plumbing.threads import InThread
 from cachew.snapshots import packed
 from cachew.snapshots.bundle import tip_of
 from cachew.snapshots.mirror import Mirror
+from cachew.snapshots.order import Begin
 from cachew.snapshots.pointers import BatchScanner, Pointer, TreeScanner
-from cachew.snapshots.production import Begin
 from cachew.snapshots.store import ARCHIVE_TYPE, COMMIT_HEADER
 from cachew.snapshots.variants import Variant
 from cachew.upstream.lfsbatch import Wanted

@@ -29,8 +29,8 @@ from cachew.plumbing.threads import InThread
 from cachew.snapshots import packed
 from cachew.snapshots.layout import packed_refs, parse_refs
 from cachew.snapshots.mirror import Mirror
+from cachew.snapshots.order import Begin
 from cachew.snapshots.packed import Member
-from cachew.snapshots.production import Begin
 from cachew.snapshots.store import ARCHIVE_TYPE, REFS_HEADER
 from cachew.snapshots.upkeep import refs_mark
 from cachew.snapshots.variants import MIRROR, NAMESPACE, Variant

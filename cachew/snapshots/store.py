@@ -10,7 +10,9 @@ from cachew.mirrors.instance import Instance
 from cachew.plumbing.framewriter import Sink
 from cachew.snapshots.archive import Archiver
 from cachew.snapshots.mirror import Mirror, ReadyMirror, require
-from cachew.snapshots.production import Begin, Order, Production, Productions, with_its_mirror
+from cachew.snapshots.order import Begin, Order
+from cachew.snapshots.production import StoredProduction, with_its_mirror
+from cachew.snapshots.productions import Productions
 from cachew.snapshots.variants import NAMESPACE, Variant
 
 COMMIT_HEADER = "X-Cachew-Snapshot-Commit"
@@ -56,7 +58,7 @@ class Snapshots:
         """Return what is known of a cached archive, None when none is cached."""
         return await self._cache.stat(NAMESPACE, variant.key(instance))
 
-    def produce(self, instance: Instance, variant: Variant, *, find: ReadyMirror | None = None) -> Production:
+    def produce(self, instance: Instance, variant: Variant, *, find: ReadyMirror | None = None) -> StoredProduction:
         """Make an archive, or join those for whom it is being made.
 
         :param find: gives the mirror, where none is to be made for it.
@@ -91,7 +93,7 @@ class Snapshots:
         :raise CachewError: when it can't be made.
         """
         mirror = await self._ready_mirror(identity)
-        await with_its_mirror(lambda: self.produce(mirror.instance, variant), Production.ended)
+        await with_its_mirror(lambda: self.produce(mirror.instance, variant), StoredProduction.ended)
 
     def give_up(self, instance: Instance, variant: Variant) -> None:
         """Break off the making of an archive, unless a client is waiting for it."""

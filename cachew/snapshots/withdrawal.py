@@ -7,7 +7,7 @@ replicas share; what can't be removed now goes when it expires.
 from cachew.cache.interface import Cache
 from cachew.mirrors.instance import Instance
 from cachew.snapshots.bundlestore import BundleStore
-from cachew.snapshots.production import Productions
+from cachew.snapshots.productions import Productions
 from cachew.snapshots.variants import FILTERS, LFS, MIRROR, NAMESPACE, SNAPSHOT, Variant
 
 _KNOWN = (Variant(SNAPSHOT), Variant(LFS), Variant(MIRROR), *(Variant(SNAPSHOT, filter=one) for one in FILTERS))

@@ -15,7 +15,7 @@ from cachew.http.collecting import Body
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import Identity, parse_path
 from cachew.plumbing.background import Background
-from cachew.plumbing.production import Followed, Production, Share
+from cachew.plumbing.production import Followed, Received, Share
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import BytesSource, Source, owned
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
@@ -49,7 +49,7 @@ class Question:
     authorization: str | None
 
 
-class _Response(Production):
+class _Response(Received):
     """A response of the upstream that is received for all who have asked the same."""
 
     def __init__(self, upstream: UpstreamResponse, path: Path) -> None:

@@ -35,7 +35,7 @@ from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles, parse_base, tip_of
 from cachew.snapshots.bundlelist import pairs, render
 from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.mirror import FindMirror, Mirror, ReadyMirror
-from cachew.snapshots.production import Production, with_its_mirror
+from cachew.snapshots.production import StoredProduction, with_its_mirror
 from cachew.snapshots.store import ARCHIVE_TYPE, COMMIT_HEADER, Snapshots
 from cachew.snapshots.variants import LFS, Variant, check_branch, from_query
 from cachew.web.access.guard import Right
@@ -306,7 +306,7 @@ class SnapshotRoutes:
         return head | {BUNDLE_URL_HEADER: f"/git/{identity.name}/snapshot.bundle?base={commit}{branch}"}
 
 
-async def _begun(production: Production) -> tuple[Production, Source]:
+async def _begun(production: StoredProduction) -> tuple[StoredProduction, Source]:
     """Follow what is being made, as soon as it is known what it is.
 
     :raise SpoolFailed: when it is over already.

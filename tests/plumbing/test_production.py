@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.plumbing.errors import SpoolFailed
-from cachew.plumbing.production import Followed, Production, Share
+from cachew.plumbing.production import Followed, Production, Received, Share
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import BytesSource, read_all
 from tests.cleanliness import FlushLoggedErrors
@@ -20,7 +20,7 @@ from tests.fakes.settled import failure_of, value_of
 SLOW = pytest.mark.parametrize("slow", [True, False])
 
 
-class Answer(Production):
+class Answer(Received):
     """A production that notes its end."""
 
     def __init__(self, steps: Steps, source: Any, path: Path) -> None:
@@ -93,7 +93,7 @@ def follow(followed: Followed[str, Production], production: Production) -> Defer
 def test_an_answer_without_a_byte_reaches_who_asked(tmp_path: Path) -> None:
     """What is empty, and so has ended before anybody could follow, is still his who asked, and nobody asks again."""
     followed: Followed[str, Production] = Followed()
-    asked = follow(followed, Production(source=BytesSource(b""), spool=Spool(path=tmp_path / "spool")))
+    asked = follow(followed, Received(source=BytesSource(b""), spool=Spool(path=tmp_path / "spool")))
     share = value_of(asked)
     assert share is not None and share.began
     assert value_of(Deferred.fromCoroutine(read_all(share.source, 10))) == b""
@@ -106,7 +106,7 @@ def test_without_a_file_everybody_is_told_why(tmp_path: Path, flush_logged_error
     source = SteppedSource(steps, [b"data"], "source")
     followed: Followed[str, Production] = Followed()
     (tmp_path / "file").touch()
-    asked = follow(followed, Production(source=source, spool=Spool(path=tmp_path / "file" / "spool")))
+    asked = follow(followed, Received(source=source, spool=Spool(path=tmp_path / "file" / "spool")))
     assert isinstance(failure_of(asked), OSError)
     assert source.closed and followed.running == 0
     flush_logged_errors(OSError)
@@ -128,7 +128,7 @@ def test_a_client_that_makes_another_leave_keeps_nobody_waiting(tmp_path: Path) 
 
     first.addCallback(make_leave)
     steps = Steps(slow=True)
-    begun.callback(Production(source=SteppedSource(steps, [b"x"], "s"), spool=Spool(path=tmp_path / "spool")))
+    begun.callback(Received(source=SteppedSource(steps, [b"x"], "s"), spool=Spool(path=tmp_path / "spool")))
     assert isinstance(failure_of(second), CancelledError)
     shares = [value_of(first), value_of(third)]
     assert all(share is not None for share in shares)
@@ -151,7 +151,7 @@ def test_a_disk_that_lets_nothing_be_removed_wedges_no_key(tmp_path: Path) -> No
 
     followed: Followed[str, Production] = Followed(start=start)
     before = len(os.listdir("/proc/self/fd"))
-    asked = follow(followed, Production(source=BytesSource(b"x"), spool=Spool(path=ReadOnly(tmp_path) / "spool")))
+    asked = follow(followed, Received(source=BytesSource(b"x"), spool=Spool(path=ReadOnly(tmp_path) / "spool")))
     share = value_of(asked)
     assert share is not None
     assert value_of(Deferred.fromCoroutine(read_all(share.source, 10))) == b"x"
@@ -164,7 +164,7 @@ def test_stop_gives_up_what_is_begun_and_under_way(tmp_path: Path) -> None:
     steps = Steps(slow=True)
     followed: Followed[str, Production] = Followed()
     source = SteppedSource(steps, [b"data"], "source")
-    share = value_of(follow(followed, Production(source=source, spool=Spool(path=tmp_path / "spool"))))
+    share = value_of(follow(followed, Received(source=source, spool=Spool(path=tmp_path / "spool"))))
 
     async def never() -> Production:
         await Deferred[None]()

@@ -16,7 +16,7 @@ from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import read_all
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.bundle import Bundles, parse_base
-from cachew.snapshots.production import Productions
+from cachew.snapshots.productions import Productions
 from tests.fakes.clock import FakeClock
 from tests.snapshots.repositories import IDENTITY, INSTANCE, BareMirror, commit, git
 

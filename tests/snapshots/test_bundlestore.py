@@ -23,7 +23,7 @@ from cachew.plumbing.threads import Threads
 from cachew.snapshots.bundle import Bundles
 from cachew.snapshots.bundlelist import render
 from cachew.snapshots.bundlestore import BundleStore
-from cachew.snapshots.production import Productions
+from cachew.snapshots.productions import Productions
 from tests.fakes.clock import FakeClock
 from tests.snapshots.repositories import IDENTITY, INSTANCE, BareMirror, commit, git
 

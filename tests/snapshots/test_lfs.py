@@ -20,7 +20,7 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.lfs import STORE, LfsMaker
-from cachew.snapshots.production import Begin
+from cachew.snapshots.order import Begin
 from cachew.snapshots.store import COMMIT_HEADER
 from cachew.snapshots.variants import LFS, Variant
 from cachew.upstream.agent import Agents

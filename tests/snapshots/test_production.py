@@ -24,7 +24,8 @@ from cachew.plumbing.jobs import LONG, Slots
 from cachew.plumbing.streams import Source, owned, read_all
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.estimates import LARGE, Estimates
-from cachew.snapshots.production import Begin, Order, Productions
+from cachew.snapshots.order import Begin, Order
+from cachew.snapshots.productions import Productions
 from cachew.snapshots.variants import NAMESPACE
 from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import Steps, nothing_left
@@ -443,7 +444,7 @@ class Disturbed:
     def left(self) -> list[str]:
         found = self._cache.left()
         found += ["a place"] * (self._slots.running + self._slots.waiting)
-        found += ["in the table"] * (self._productions.running("key") is not None or bool(self._productions._work))
+        found += ["in the table"] * (self._productions.running("key") is not None or self._productions.count > 0)
         found += [f"file {path.name}" for path in self._scratch.iterdir()]
         found += ["a timer"] * len(self._clock.getDelayedCalls())
         found += ["descriptors"] * (len(os.listdir("/proc/self/fd")) != self._descriptors)

@@ -13,7 +13,8 @@ from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import NotFound, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.snapshots.mirror import Mirror
-from cachew.snapshots.production import Begin, Productions
+from cachew.snapshots.order import Begin
+from cachew.snapshots.productions import Productions
 from cachew.snapshots.store import COMMIT_HEADER, REFS_HEADER, Snapshots
 from cachew.snapshots.upkeep import Upkeep, refs_mark
 from cachew.snapshots.variants import Variant

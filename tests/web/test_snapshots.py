@@ -28,7 +28,8 @@ from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.snapshots.bundlelist import Listed
 from cachew.snapshots.mirror import Mirror
-from cachew.snapshots.production import Begin, Productions
+from cachew.snapshots.order import Begin
+from cachew.snapshots.productions import Productions
 from cachew.snapshots.store import COMMIT_HEADER, Snapshots
 from cachew.snapshots.variants import LFS, NAMESPACE, SNAPSHOT, Variant
 from cachew.web.access.guard import TrustedNetworkGuard
