@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from urllib.parse import urlsplit
 
+from cachew.config.cachetiers import DiskTier, S3Tier
+from cachew.config.credentialkinds import GitHubAppCredential, TokenCredential
 from cachew.config.endpoints import reach_of_shell
 from cachew.config.grammar import grammar_of
 from cachew.config.rules import Asked, lets_in_without_token
-from cachew.config.settings import DiskTier, GitHubAppCredential, S3Tier, Settings, TokenCredential
+from cachew.config.settings import Settings
 from cachew.plumbing.errors import BadPath, UnknownPath
 from cachew.plumbing.percent import decoded_text
 

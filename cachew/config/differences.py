@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from cachew.config.settings import Settings, Upstream
+from cachew.config.settings import Settings
 from cachew.config.types import Section
+from cachew.config.upstreams import Upstream
 
 Path = tuple[str | int, ...]
 

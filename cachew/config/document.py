@@ -12,9 +12,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from cachew.config.contradictions import dotted
-from cachew.config.settings import DefaultUpstreams, Settings
+from cachew.config.settings import Settings
 from cachew.config.types import Section
 from cachew.config.unions import union_members
+from cachew.config.upstreams import DefaultUpstreams
 
 _BESIDE: dict[str, type[Section]] = {"upstreams": DefaultUpstreams}
 """What stands in a table of tables beside them."""

@@ -16,9 +16,10 @@ from typing import Any, Literal, get_args, get_origin
 
 from cachew.config.contradictions import Problem
 from cachew.config.defaultupstreams import HOSTS
-from cachew.config.settings import DefaultUpstreams, Settings, Upstream
+from cachew.config.settings import Settings
 from cachew.config.types import Section
 from cachew.config.unions import unannotated, union_members
+from cachew.config.upstreams import DefaultUpstreams, Upstream
 
 PREFIX = "CACHEW_"
 _NO_WORD = re.compile(r"[^A-Za-z0-9_]")

@@ -14,16 +14,16 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_public_key
 from cryptography.x509 import load_pem_x509_certificates
 
+from cachew.config.cachetiers import DiskTier
 from cachew.config.contradictions import Problem
-from cachew.config.settings import (
+from cachew.config.credentialkinds import (
     CommandCredential,
     Credential,
-    DiskTier,
     GitHubAppCredential,
     NetrcCredential,
-    Settings,
     TokenCredential,
 )
+from cachew.config.settings import Settings
 
 SHORTEST_ADMIN_TOKEN = 16
 """Characters that make an admin token hard enough to guess."""

@@ -12,7 +12,7 @@ from cachew.cache.disk import DiskCache
 from cachew.cache.interface import Cache
 from cachew.cache.memory import MemoryCache
 from cachew.cache.tiered import TieredCache
-from cachew.config.settings import CacheTier, DiskTier, MemoryTier, S3Tier
+from cachew.config.cachetiers import CacheTier, DiskTier, MemoryTier, S3Tier
 from cachew.plumbing.background import Background
 from cachew.plumbing.journal import Journal
 from cachew.plumbing.metrics import Metrics

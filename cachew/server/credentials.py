@@ -6,7 +6,13 @@ from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent
 
-from cachew.config.settings import CommandCredential, Credential, GitHubAppCredential, NetrcCredential, TokenCredential
+from cachew.config.credentialkinds import (
+    CommandCredential,
+    Credential,
+    GitHubAppCredential,
+    NetrcCredential,
+    TokenCredential,
+)
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads

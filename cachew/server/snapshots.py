@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cachew.config.settings import GitSettings, Settings
+from cachew.config.gitsettings import GitSettings
+from cachew.config.settings import Settings
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity

@@ -4,8 +4,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from cachew.config.cachetiers import DiskTier
 from cachew.config.contradictions import Problem
-from cachew.config.settings import DiskTier, Settings
+from cachew.config.settings import Settings
 from cachew.plumbing.errors import CachewError
 from cachew.server.installedgit import installed_git
 from cachew.server.listening import CertificateError, certificates_of

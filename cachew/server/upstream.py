@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TypedDict
 from urllib.parse import urlsplit
 
+from cachew.config.credentialkinds import GitHubAppCredential
 from cachew.config.grammar import grammar_of
 from cachew.config.rules import closes_redirect
-from cachew.config.settings import GitHubAppCredential, Settings, Upstream
+from cachew.config.settings import Settings
+from cachew.config.upstreams import Upstream
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import BadPath, UnknownPath
 from cachew.plumbing.threads import Threads

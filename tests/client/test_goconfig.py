@@ -8,8 +8,9 @@ import pytest
 from cachew.cli.main import run
 from cachew.client.errors import BadUsage
 from cachew.client.goconfig import migrated, read_hcl
+from cachew.config.cachetiers import DiskTier, S3Tier
+from cachew.config.credentialkinds import GitHubAppCredential
 from cachew.config.load import load
-from cachew.config.settings import DiskTier, GitHubAppCredential, S3Tier
 
 EVERYTHING = """
 # what a build farm has

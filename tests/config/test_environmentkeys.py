@@ -2,10 +2,12 @@
 
 import pytest
 
+from cachew.config.cachetiers import DiskTier, S3Tier
+from cachew.config.credentialkinds import TokenCredential
 from cachew.config.document import table
 from cachew.config.environmentkeys import variable_of
 from cachew.config.load import ConfigErrors, load
-from cachew.config.settings import DiskTier, S3Tier, Settings, TokenCredential
+from cachew.config.settings import Settings
 
 
 def read(text: str = "", **environ: str) -> Settings:

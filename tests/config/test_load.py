@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from cachew.config.cachetiers import DiskTier, MemoryTier, S3Tier
+from cachew.config.credentialkinds import TokenCredential
 from cachew.config.load import ConfigErrors, load
-from cachew.config.settings import DiskTier, MemoryTier, S3Tier, Settings, TokenCredential
+from cachew.config.settings import Settings
 
 
 def read(text: str, **environ: str) -> Settings:
