@@ -34,12 +34,11 @@ from cachew.config.settings import Settings
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.descriptors import raise_limit
 from cachew.plumbing.errors import CachewError
-from cachew.plumbing.loglevels import LogLevels
+from cachew.plumbing.logs import EventLog, drop_notice
 from cachew.plumbing.resolver import Resolver
 from cachew.server.environment import Environment
 from cachew.server.listening import server_endpoint
 from cachew.server.logqueue import LogQueue, descriptor_writer
-from cachew.server.logs import drop_notice, observer
 from cachew.server.startchecks import start_problems
 from cachew.version import version, written_over
 
@@ -63,7 +62,7 @@ class Options(UsageOptions):
     ]
     directory: Path
     settings: Settings
-    log_levels: LogLevels
+    log: EventLog
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +104,7 @@ class Options(UsageOptions):
         if self["check"]:
             print(f"{_name_of(self)}: no mistakes")
             raise SystemExit(0)
-        self.log_levels = LogLevels(self.settings.log_level)
+        self.log = EventLog(self.settings.log_level)
         _choose_log_observer(self)
 
 
@@ -137,7 +136,7 @@ def makeService(options: Options) -> IService:
         descriptors=descriptors.now,
         clock=Clock(seconds=time.monotonic, now=time.time),
         version=version(),
-        log_levels=options.log_levels,
+        log=options.log,
         log_dropped=_dropped_lines,
         on_failed_start=_end_with_failure,
         read_settings=lambda: _read_settings(options),
@@ -292,13 +291,14 @@ def _choose_log_observer(options: Options) -> None:
     parent = cast(Any, options.parent)
     if parent is None or parent.get("logger") or parent.get("syslog"):
         return
-    settings, levels = options.settings, options.log_levels
+    form = options.settings.log_format
     open_log = _log_opener(parent.get("logfile"), foreground=bool(parent.get("nodaemon")))
 
     def opened() -> ILogObserver:
-        log = open_log(drop_notice(settings.log_format, time.time))
+        log = open_log(drop_notice(form, time.time))
         _logs.append(log)
-        return observer(file=log.queue, form=settings.log_format, levels=levels)
+        options.log.write_to(log.queue, form)
+        return options.log
 
     _openers.append(opened)
     parent["logger"] = f"{__name__}.{chosen_observer.__name__}"

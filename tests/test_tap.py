@@ -38,7 +38,7 @@ def test_options_win_over_the_config(tmp_path: Path) -> None:
     config.write_text('state = "/a"\nlisten = ["tcp:1"]\nlog-level = "debug"')
     options = parsed("--config", str(config), "--listen", "tcp:2", "--listen", "tcp:3", "--state", "/b")
     assert (options.settings.listen, options.settings.state) == (("tcp:2", "tcp:3"), Path("/b"))
-    assert options.log_levels.level == "debug"
+    assert options.log.level == "debug"
 
 
 def test_every_problem_is_one_line(tmp_path: Path) -> None:

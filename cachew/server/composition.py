@@ -16,7 +16,6 @@ from cachew.server.cache import StoreParts, make_store
 from cachew.server.environment import Environment
 from cachew.server.gauges import Gauges
 from cachew.server.lifecycle import Patience, Server
-from cachew.server.logtail import LogTail
 from cachew.server.mirrors import MirrorParts, make_commands, make_mirrors
 from cachew.server.places import Places, make_places
 from cachew.server.reload import Reload
@@ -29,7 +28,6 @@ from cachew.server.upstream import UpstreamParts, make_upstream
 from cachew.server.watchdog import Notifier, Watchdog
 from cachew.server.web import WebParts, limits_of, make_web
 from cachew.snapshots.variants import MIRROR, SNAPSHOT
-from cachew.web.repositoryevents import RepositoryEvents
 from cachew.web.status import Operations
 
 
@@ -109,7 +107,6 @@ def compose(runtime: Runtime) -> Parts:
         clones=store.clones,
         url_of=lambda identity: upstream.remotes.of(identity).address,
     )
-    log_tail, events = LogTail(runtime.environment.log_levels), RepositoryEvents()
     web = make_web(
         runtime,
         upstream=upstream,
@@ -119,8 +116,6 @@ def compose(runtime: Runtime) -> Parts:
         serving=places.serving,
         operations=operations,
         reload=lambda: reload(),
-        log_lines=log_tail.after,
-        events=events.of,
     )
     scrub = make_scrub(runtime, store, mirrors)
     reload = Reload(
@@ -155,15 +150,13 @@ def compose(runtime: Runtime) -> Parts:
         ),
         pool=runtime.pool,
         opening=[
-            log_tail.open,
-            events.open,
+            runtime.environment.log.open,
             *opening(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots),
             operations.count,
         ],
         closing=[
             *closing(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots, web=web),
-            events.close,
-            log_tail.close,
+            runtime.environment.log.close,
         ],
         jobs=[
             *shell(runtime, _namespace(runtime, store, mirrors, snapshots, operations)),
@@ -208,7 +201,7 @@ def compose(runtime: Runtime) -> Parts:
 def _follow_level(runtime: Runtime, new: Settings) -> None:
     """Take the config's level where it has changed: one that was set by hand outlives other changes."""
     if new.log_level != runtime.in_force.now.log_level:
-        runtime.environment.log_levels.level = new.log_level
+        runtime.environment.log.level = new.log_level
 
 
 def _namespace(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cachew.config.settings import Settings
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.loglevels import LogLevels
+from cachew.plumbing.logs import EventLog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Environment:
     :param descriptors: how many files and connections may be open at once.
     :param clock: what time it is; its monotonic seconds are the reactor's.
     :param version: cachew's version.
-    :param log_levels: the least level that is logged, which can be changed while running.
+    :param log: the log of this process.
     :param log_dropped: how many lines of the log were dropped.
     :param read_settings: reads the config again, None where there is none to be read.
     :param notify_socket: where systemd wants to be told how the server is, empty when it does not.
@@ -31,7 +31,7 @@ class Environment:
     descriptors: int
     clock: Clock
     version: str
-    log_levels: LogLevels
+    log: EventLog
     log_dropped: Callable[[], int] = lambda: 0
     on_failed_start: Callable[[], object] = lambda: None
     read_settings: Callable[[], Settings] | None = None

@@ -1,7 +1,7 @@
 """The routes, and who is let in to them."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,6 @@ from cachew.web.lfsleave import LfsLeave
 from cachew.web.objects import ObjectRoutes
 from cachew.web.packs import CloneCount, Packs
 from cachew.web.passthrough import PassThrough
-from cachew.web.repositoryevents import Happening
 from cachew.web.repositorypage import RepositoryPage
 from cachew.web.snapshots import SnapshotRoutes
 from cachew.web.status import Operations
@@ -95,16 +94,12 @@ def make_web(
     serving: Slots,
     operations: Operations,
     reload: Callable[[], Awaitable[Reloaded]],
-    log_lines: Callable[[int], tuple[Sequence[str], int]],
-    events: Callable[[str], Sequence[Happening]],
 ) -> WebParts:
     """Make the routes.
 
     :param serving: places for git processes that serve clients.
     :param operations: what those see and do who look after the server.
     :param reload: reads the config again and follows it.
-    :param log_lines: returns the last lines of the log.
-    :param events: returns what happened to a repository lately.
     """
     policy = _policy(runtime)
     token = TokenFile(runtime.settings.admin.token_file, runtime.state)
@@ -127,16 +122,15 @@ def make_web(
                 access=access,
                 operations=operations,
                 metrics=runtime.metrics,
-                levels=runtime.environment.log_levels,
+                event_log=runtime.environment.log,
                 grammar=runtime.grammar,
                 reload=reload,
-                log_lines=log_lines,
             ),
             dashboard,
             RepositoryPage(
                 access=access,
                 operations=operations,
-                events=events,
+                events=runtime.environment.log.of,
                 render=dashboard.render,
                 grammar=runtime.grammar,
             ),

@@ -1,7 +1,7 @@
 """Health, metrics, the log level, and what there is to see and do about repositories, as plain HTTP and JSON."""
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 from klein import Klein
@@ -12,7 +12,7 @@ from cachew.config.inforce import Reloaded
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import CASE_MATTERS, Grammar
 from cachew.plumbing.errors import BadRequest, Busy, NotFound
-from cachew.plumbing.loglevels import LogLevels
+from cachew.plumbing.logs import EventLog
 from cachew.plumbing.metrics import Metrics
 from cachew.web.access.login import AdminAccess
 from cachew.web.app import allow_methods
@@ -26,9 +26,8 @@ class AdminRoutes:
     :param access: who may use them.
     :param operations: the server.
     :param metrics: what ``/metrics`` shows.
-    :param levels: the level that ``/admin/log/level`` shows and sets.
+    :param event_log: what is shown below ``/admin/log``, and whose level is set there.
     :param reload: reads the config again and follows it.
-    :param log_lines: returns the log's last lines after the one with a number, and the number of the last.
     :param grammar: how repositories are named.
     """
 
@@ -40,17 +39,16 @@ class AdminRoutes:
         access: AdminAccess,
         operations: Operations,
         metrics: Metrics,
-        levels: LogLevels,
+        event_log: EventLog,
         reload: Callable[[], Awaitable[Reloaded]],
-        log_lines: Callable[[int], tuple[Sequence[str], int]] = lambda after: ((), 0),
         grammar: Grammar = CASE_MATTERS,
     ) -> None:
-        self._reload, self._log_lines = reload, log_lines
+        self._reload = reload
         self._grammar = grammar
         self._access = access
         self._operations = operations
         self._metrics = metrics
-        self._levels = levels
+        self._event_log = event_log
 
     def mount(self, app: Klein) -> None:
         """Register the routes."""
@@ -96,18 +94,20 @@ class AdminRoutes:
         if request.method == b"PUT":
             level = query_field(request, "level") or await said(request, "level")
             try:
-                self._levels.level = level.strip().lower()
+                self._event_log.level = level.strip().lower()
             except ValueError as error:
                 raise BadRequest(str(error)) from None
-            self.log.warn("the log level is now {new_level}", new_level=self._levels.level)
-        return _text(request, self._levels.level.upper())
+            self.log.warn("the log level is now {new_level}", new_level=self._event_log.level)
+        return _text(request, self._event_log.level.upper())
 
     async def log_tail(self, request: StreamingRequest) -> bytes:
         """Show the last lines of the log; ``after`` is the number of the last one that is known."""
         allow_methods(request, "GET")
         self._access.require(request)
         after = query_field(request, "after")
-        lines, last = self._log_lines(int(after) if after.isascii() and after.isdigit() and len(after) < 20 else 0)
+        lines, last = self._event_log.after(
+            int(after) if after.isascii() and after.isdigit() and len(after) < 20 else 0
+        )
         return json_body(request, {"lines": list(lines), "last": last})
 
     async def reload(self, request: StreamingRequest) -> bytes:

@@ -9,10 +9,10 @@ from twisted.logger import Logger
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import CASE_MATTERS, Grammar
 from cachew.plumbing.errors import BadRequest, NotFound, Unauthorized
+from cachew.plumbing.logs import Happening
 from cachew.web.access.login import AdminAccess, Session
 from cachew.web.app import allow_methods
 from cachew.web.forms import form_fields, query_field
-from cachew.web.repositoryevents import Happening
 from cachew.web.status import ACTIONS, Operations
 
 Render = Callable[..., bytes]

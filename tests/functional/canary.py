@@ -16,7 +16,7 @@ import zstandard
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from cachew.server.logs import json_line, text_line
+from cachew.plumbing.logs import json_line, text_line
 
 MARK = "zk7canary3q"
 _PIECE = 4 * 1024 * 1024

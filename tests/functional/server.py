@@ -18,7 +18,7 @@ from cachew.config.settings import Settings
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.loglevels import LogLevels
+from cachew.plumbing.logs import EventLog
 from cachew.plumbing.pktline import Packet, decode
 from cachew.server.composition import compose
 from cachew.server.environment import Environment
@@ -88,7 +88,7 @@ class Cachew:
             descriptors=1024,
             clock=Clock(seconds=reactor.seconds, now=time.time),
             version="0",
-            log_levels=LogLevels("debug"),
+            log=EventLog("debug"),
             read_settings=self._settings,
         )
         self._http = HTTPClient(Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False)))

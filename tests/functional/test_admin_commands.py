@@ -63,7 +63,7 @@ async def test_a_server_is_looked_after_from_the_command_line(
     assert (await admin.json("status"))["waiting"] == 0
     assert "up for" in await admin("status")
     assert await admin("log-level", "warn") == "warn\n"
-    assert cachew.parts.runtime.environment.log_levels.level == "warn"
+    assert cachew.parts.runtime.environment.log.level == "warn"
     assert await admin.json("log-level", "info") == {"level": "info"}
     assert f"scrub of {NAME} asked for" in await admin("tail", "--lines", "200")
     cachew.config += '[git]\nsnapshot-interval = "2h"\nmax-fetches = 2'

@@ -53,7 +53,7 @@ async def test_a_changed_config_is_taken_up(upstream: Upstream, start: Start) ->
     assert (await cachew.admin("GET", f"/git/other.example/org/repo/{refs}")).code == 200
     await cachew.github_event("hush", "https://git.example/org/repo.git")
     assert parts.mirrors.freshness.interval == 3
-    assert parts.runtime.environment.log_levels.level == "warn"
+    assert parts.runtime.environment.log.level == "warn"
 
     cachew.config = before + '[git]\nrepack-interval = "never"'
     with loglines.listening() as log:

@@ -8,7 +8,7 @@ import pytest_twisted
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from cachew.server.logs import text_line
+from cachew.plumbing.logs import text_line
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
 from tests.functional.repositories import make_repository

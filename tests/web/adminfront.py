@@ -12,14 +12,13 @@ from cachew.http.site import make_site
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import NotFound
-from cachew.plumbing.loglevels import LogLevels
+from cachew.plumbing.logs import EventLog, Happening
 from cachew.plumbing.metrics import Metrics
 from cachew.web.access.login import AdminAccess
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
 from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
 from cachew.web.forgeevents import Places
-from cachew.web.repositoryevents import Happening
 from cachew.web.repositorypage import RepositoryPage
 from cachew.web.status import CacheStatus, Overview, WorkStatus
 from cachew.web.statuses import PAGE, Page, RepositoryStatus
@@ -141,7 +140,7 @@ class AdminFront:
     """The routes and what they act on."""
 
     def __init__(self, *, trusted: bool = False, secrets: dict[str, str | None] | None = None) -> None:
-        self.clock, self.metrics, self.levels = FakeClock(), Metrics(), LogLevels()
+        self.clock, self.metrics, self.levels = FakeClock(), Metrics(), EventLog()
         self.operations = FakeOperations()
         self.threaded = 0
         operations = cast(Any, self.operations)
@@ -163,7 +162,7 @@ class AdminFront:
             access=self.access,
             operations=operations,
             metrics=self.metrics,
-            levels=self.levels,
+            event_log=self.levels,
             reload=self._reload,
         )
         webhooks = WebhookRoutes(

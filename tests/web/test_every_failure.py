@@ -13,7 +13,7 @@ import cachew
 from cachew.http.site import make_site
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import CachewError, ProcessFailed
-from cachew.plumbing.loglevels import LogLevels
+from cachew.plumbing.logs import EventLog
 from cachew.plumbing.metrics import Metrics
 from cachew.web.access.login import AdminAccess
 from cachew.web.admin import AdminRoutes
@@ -144,7 +144,7 @@ def app_of(error: Exception, *, guarded: bool) -> App:
     return App(
         routes=[
             AdminRoutes(
-                access=access, operations=failing, metrics=Metrics(), levels=LogLevels(), reload=failing.pushed
+                access=access, operations=failing, metrics=Metrics(), event_log=EventLog(), reload=failing.pushed
             ),
             DashboardRoutes(
                 access=access, operations=failing, version="1", attempts=Allowance(clock=FakeClock(), per_minute=10)

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from twisted.logger import Logger, LogPublisher
 
-from cachew.web.repositoryevents import KEPT, Happening, RepositoryEvents
+from cachew.plumbing.logs import KEPT, EventLog, Happening
 from cachew.web.statuses import RepositoryStatus
 from tests.web.adminfront import NOW, AdminFront
 
@@ -64,7 +64,7 @@ def test_strangers_are_led_to_the_login() -> None:
 
 def test_the_last_events_of_each_repository_are_kept() -> None:
     """Events about a repository are kept with their time and level, the last first, a hundred of each."""
-    events = RepositoryEvents()
+    events = EventLog()
     log = Logger("cachew.test", observer=LogPublisher(events))
     for number in range(KEPT + 5):
         log.info("fetched {repository} {number}", repository="h/r", number=number)

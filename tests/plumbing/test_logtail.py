@@ -3,8 +3,7 @@
 import pytest_twisted
 from twisted.logger import Logger
 
-from cachew.plumbing.loglevels import LogLevels
-from cachew.server.logtail import LogTail
+from cachew.plumbing.logs import EventLog
 
 LOG = Logger("cachew.test")
 
@@ -12,7 +11,7 @@ LOG = Logger("cachew.test")
 @pytest_twisted.ensureDeferred
 async def test_lines_are_given_once() -> None:
     """Whoever names the last line that he knows is given what came after it, of sufficient level, and its number."""
-    tail = LogTail(LogLevels("info"))
+    tail = EventLog("info")
     await tail.open()
     try:
         LOG.info("one")

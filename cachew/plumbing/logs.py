@@ -1,0 +1,221 @@
+"""The log: which events are in it, what its lines look like, and what it said lately.
+
+One observer does all of that, so that an event is put into words once, whoever wants to know of it. Its lines are text
+or JSON; the level from which on events are logged can be changed while running.
+"""
+
+import json
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from math import isfinite
+from typing import Any
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from zope.interface import implementer
+
+from cachew.plumbing import requestid
+
+LEVELS = ("debug", "info", "warn", "error", "critical")
+"""The names of levels, least first."""
+KEPT = 100
+"""Events of one repository."""
+
+_CHATTER = ("log_legacy", "twisted.conch.", "twisted.internet.", "twisted.web.")
+"""Who speaks at the level of information about what only they care for: factories that start and stop, ports."""
+_STALE = "Removing stale pidfile"
+_OWN_KEYS = frozenset({"message", "time", "system", "isError", "why", "format", "printed", "failure"})
+_LINES = 1000
+_LONGEST_LINE = 4000
+_REPOSITORIES = 5000
+_LONGEST = 2000
+
+
+@dataclass(frozen=True)
+class Happening:
+    """Something that happened to a repository.
+
+    :param at: when, in seconds since the epoch.
+    :param level: the log's level.
+    :param text: what, in full.
+    """
+
+    at: float
+    level: str
+    text: str
+
+
+@implementer(ILogObserver)
+class EventLog:
+    """The log of this process.
+
+    :param level: the least that is logged, one of :data:`LEVELS`.
+    """
+
+    def __init__(self, level: str = "info") -> None:
+        self.level = level
+        self._file: Any = None
+        self._form = "text"
+        self._lines: deque[str] = deque(maxlen=_LINES)
+        self._last = 0
+        self._happened: OrderedDict[str, deque[Happening]] = OrderedDict()
+
+    @property
+    def level(self) -> str:
+        """The least level that is logged."""
+        return self._level
+
+    @level.setter
+    def level(self, level: str) -> None:
+        if level not in LEVELS:
+            raise ValueError(f"the log level must be one of {', '.join(LEVELS)}")
+        self._level = level
+        self._least = LogLevel.levelWithName(level)
+
+    def write_to(self, file: Any, form: str) -> None:
+        """Write to a file from now on.
+
+        :param file: what has ``write`` and ``flush``.
+        :param form: ``text`` (a line per event, then the traceback if there is one) or ``json`` (an object per line).
+        """
+        self._file, self._form = file, form
+
+    async def open(self) -> None:
+        """Hear of events; a log with a file is given to ``twistd`` and hears of them already."""
+        if self._file is None:
+            globalLogPublisher.addObserver(self)
+
+    async def close(self) -> None:
+        """End that; what comes after it belongs into a file all the same."""
+        if self._file is None:
+            globalLogPublisher.removeObserver(self)
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write an event down, and keep what is asked for later."""
+        level = event.get("log_level")
+        if level is None:
+            return
+        logged = self._takes(event, level)
+        happened = level >= LogLevel.info and isinstance(event.get("repository"), str)
+        if logged or happened:
+            message = formatEvent(event)
+            if happened:
+                self._note(event["repository"], Happening(event.get("log_time") or 0.0, level.name, message[:_LONGEST]))
+            if logged:
+                self._write(event, message)
+
+    def _takes(self, event: LogEvent, level: Any) -> bool:
+        if level is LogLevel.info and (event.get("log_namespace") or "").startswith(_CHATTER):
+            level = LogLevel.debug
+        return bool(level >= self._least)
+
+    def _note(self, name: str, happening: Happening) -> None:
+        kept = self._happened.pop(name, None) or deque(maxlen=KEPT)
+        kept.append(happening)
+        self._happened[name] = kept
+        while len(self._happened) > _REPOSITORIES:
+            self._happened.popitem(last=False)
+
+    def _write(self, event: LogEvent, message: str) -> None:
+        line = _text(event, message)
+        self._lines.append(line.rstrip("\n")[:_LONGEST_LINE])
+        self._last += 1
+        if self._file is not None:
+            self._file.write(_json(event, message) if self._form == "json" else line)
+            self._file.flush()
+
+    def after(self, number: int) -> tuple[Sequence[str], int]:
+        """Return the last lines after the one with a number, and the number of the last.
+
+        :param number: one that this server has never given stands for none.
+        """
+        first = self._last - len(self._lines)
+        known = number if 0 <= number <= self._last else 0
+        return list(islice(self._lines, max(0, known - first), None)), self._last
+
+    def of(self, name: str) -> Sequence[Happening]:
+        """Return the last events of a repository, the last first; of those least heard of there are none."""
+        return list(reversed(self._happened.get(name, ())))
+
+
+def drop_notice(form: str, now: Callable[[], float]) -> Callable[[int], str]:
+    """Return what makes the line that tells how many others were dropped, in the log's form.
+
+    :param now: the time of day, in seconds since the epoch.
+    """
+    line = json_line if form == "json" else text_line
+
+    def notice(count: int) -> str:
+        return line(
+            {
+                "log_level": LogLevel.warn,
+                "log_namespace": __name__,
+                "log_format": "{count} lines of the log were dropped here, because whoever takes it was too slow",
+                "log_time": now(),
+                "count": count,
+            }
+        )
+
+    return notice
+
+
+def text_line(event: LogEvent) -> str:
+    """Write an event as one line; line breaks in its text can't fake another event."""
+    return _text(event, formatEvent(event))
+
+
+def json_line(event: LogEvent) -> str:
+    """Write an event as a JSON object with its fields."""
+    return _json(event, formatEvent(event))
+
+
+def _text(event: LogEvent, message: str) -> str:
+    level = _level_of(event)
+    system = event.get("log_namespace") or "-"
+    message = message.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    identifier = f" [{of}]" if (of := requestid.current()) else ""
+    line = f"{_time(event)} {level.name if level else '-':<8} {system}: {message}{identifier}\n"
+    return line + _traceback(event)
+
+
+def _json(event: LogEvent, message: str) -> str:
+    level = _level_of(event)
+    fields: dict[str, Any] = {
+        "time": _time(event),
+        "level": level.name if level else None,
+        "logger": event.get("log_namespace"),
+        "message": message,
+    }
+    fields |= {
+        name: _value(value) for name, value in event.items() if not name.startswith("log_") and name not in _OWN_KEYS
+    }
+    if identifier := requestid.current():
+        fields["request_id"] = identifier
+    if traceback := _traceback(event):
+        fields["traceback"] = traceback
+    return json.dumps(fields) + "\n"
+
+
+def _level_of(event: LogEvent) -> Any:
+    """Return an event's level; ``twistd`` calls it critical that the last server's process id was left behind."""
+    level = event.get("log_level")
+    return LogLevel.warn if level is LogLevel.critical and _STALE in str(event.get("log_text", "")) else level
+
+
+def _time(event: LogEvent) -> str:
+    """Return when an event was, as RFC 3339 has it, to the millisecond."""
+    return datetime.fromtimestamp(event.get("log_time") or 0.0).astimezone().isoformat(timespec="milliseconds")
+
+
+def _value(value: object) -> object:
+    """Return a field's value as JSON has it: numbers as numbers, but for those that JSON has none of."""
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _traceback(event: LogEvent) -> str:
+    failure = event.get("log_failure")
+    return "" if failure is None else str(failure.getTraceback())
