@@ -16,35 +16,28 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 
 from scripts.soaking.samples import drawn, sample, slopes
+from scripts.torturing.fastconfig import fast_config
 from scripts.torturing.world import World, end_world, make_world, start_all
 from tests.functional.gate import basic
 from tests.functional.repositories import Repository, make_repository, push_commit
 from tests.functional.restoring import cachew_command
 from tests.functional.server import HOST
 
-CONFIG = """
-[git]
-ref-check-interval = "1s"
-snapshot-interval = "20s"
-bundle-interval = "20s"
-mirror-snapshot-interval = "40s"
-repack-interval = "60s"
-scrub-interval = "60s"
-snapshot-max-age = "60s"
-mirror-limit = "8MB"
-[[cache]]
-backend = "disk"
-limit = "16MB"
-min-free = "0"
-[pack-cache]
-limit = "5MB"
-min-free = "0"
-[limits]
-min-free = "0"
-[access]
-auth-ttl = "2s"
-public-grace = "4s"
-"""
+CONFIG = fast_config(
+    {
+        "ref-check-interval": "1s",
+        "snapshot-interval": "20s",
+        "bundle-interval": "20s",
+        "mirror-snapshot-interval": "40s",
+        "repack-interval": "60s",
+        "scrub-interval": "60s",
+        "snapshot-max-age": "60s",
+        "mirror-limit": "8MB",
+    },
+    disk="16MB",
+    packs="5MB",
+    rights=2,
+)
 """Everything that an hour's soak is to see often happens every minute, and nothing has room for all of it."""
 _EVERY = 5.0
 _TROUBLE = re.compile(r"Traceback|\bcritical\b|Unhandled error", re.IGNORECASE)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 
+from scripts.torturing.fastconfig import fast_config
 from scripts.torturing.hosted import (
     BIG,
     LFS_DATA,
@@ -36,32 +37,24 @@ from tests.functional.repositories import make_repository, push_commit
 from tests.functional.server import HOST
 from tests.functional.upstream import Upstream
 
-CONFIG = """
-[git]
-ref-check-interval = "0s"
-ref-check-timeout = "2s"
-fetch-wait = "5s"
-first-byte-timeout = "5s"
-idle-timeout = "5s"
-snapshot-interval = "3s"
-mirror-snapshot-interval = "5s"
-repack-interval = "7s"
-scrub-interval = "20s"
-snapshot-max-age = "3s"
-replica-timeout = "5s"
-[pack-cache]
-limit = "40MB"
-min-free = "0"
-[limits]
-min-free = "0"
-[access]
-auth-ttl = "1s"
-public-grace = "2s"
-[[cache]]
-backend = "disk"
-limit = "80MB"
-min-free = "0"
-"""
+CONFIG = fast_config(
+    {
+        "ref-check-interval": "0s",
+        "ref-check-timeout": "2s",
+        "fetch-wait": "5s",
+        "first-byte-timeout": "5s",
+        "idle-timeout": "5s",
+        "snapshot-interval": "3s",
+        "mirror-snapshot-interval": "5s",
+        "repack-interval": "7s",
+        "scrub-interval": "20s",
+        "snapshot-max-age": "3s",
+        "replica-timeout": "5s",
+    },
+    disk="80MB",
+    packs="40MB",
+    rights=1,
+)
 OBJECTS = "/api/v1/object/torture"
 LAG = 0.15
 """Seconds by which everything is late at the slow upstream."""

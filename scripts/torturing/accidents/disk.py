@@ -10,7 +10,7 @@ from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
-from scripts.torturing.accidents.kinds import accident, busy, skipped
+from scripts.torturing.accidents.kinds import accident, busy, pass_requests, skipped
 from scripts.torturing.replica import Replica
 from scripts.torturing.world import World
 
@@ -110,8 +110,7 @@ async def the_disk_is_full(world: World, rng: random.Random) -> None:
             file.write(bytes(2**20))
             file.flush()
     try:
-        async with busy(world, replica, rng):
-            pass
+        await pass_requests(world, rng, replica)
         await world.upload(replica)
     finally:
         ballast.unlink()
@@ -129,8 +128,7 @@ async def the_disk_is_read_only(world: World, rng: random.Random) -> None:
         _run("mount", "--bind", state, state)
         try:
             _run("mount", "-o", "remount,ro,bind", state)
-            async with busy(world, replica, rng):
-                pass
+            await pass_requests(world, rng, replica)
             await world.upload(replica)
         finally:
             _run("umount", "-l", state)

@@ -4,6 +4,7 @@ import random
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import wraps
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -22,6 +23,27 @@ def accident(function: Accident) -> Accident:
     """Make a function an accident, named as it is with hyphens."""
     ACCIDENTS[function.__name__.replace("_", "-")] = function
     return function
+
+
+def amid_requests(function: Callable[[World, random.Random, Replica], Awaitable[None]]) -> Accident:
+    """Make a function an accident that happens to one of the servers while clients ask it for things."""
+
+    @wraps(function)
+    async def happen(world: World, rng: random.Random) -> None:
+        replica = world.some(rng)
+        async with busy(world, replica, rng):
+            await function(world, rng, replica)
+
+    return accident(happen)
+
+
+async def pass_requests(world: World, rng: random.Random, replica: Replica | None = None) -> None:
+    """Have clients ask a server for things, and wait for their ends.
+
+    :param replica: which one; any when it is None.
+    """
+    async with busy(world, replica or world.some(rng), rng):
+        pass
 
 
 def skipped(why: str) -> None:

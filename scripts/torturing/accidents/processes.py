@@ -6,18 +6,16 @@ import resource
 import signal
 from contextlib import suppress
 
-from scripts.torturing.accidents.kinds import accident, busy
+from scripts.torturing.accidents.kinds import accident, amid_requests, busy, pass_requests
 from scripts.torturing.replica import Replica
 from scripts.torturing.world import World
 
 
-@accident
-async def kill_the_server(world: World, rng: random.Random) -> None:
+@amid_requests
+async def kill_the_server(world: World, rng: random.Random, replica: Replica) -> None:
     """The server alone is killed; its children go on until the next one finds them."""
-    replica = world.some(rng)
-    async with busy(world, replica, rng):
-        await replica.server.end(signal.SIGKILL)
-        await replica.start()
+    await replica.server.end(signal.SIGKILL)
+    await replica.start()
 
 
 @accident
@@ -50,14 +48,12 @@ async def stop_the_server_politely(world: World, rng: random.Random) -> None:
     await replica.start()
 
 
-@accident
-async def suspend_the_server(world: World, rng: random.Random) -> None:
+@amid_requests
+async def suspend_the_server(world: World, rng: random.Random, replica: Replica) -> None:
     """It stands still for a while, now and then for longer than its leases last."""
-    replica = world.some(rng)
-    async with busy(world, replica, rng):
-        replica.server.signal(signal.SIGSTOP)
-        await world.later(rng.choice((1, 1, 2, 7)) + rng.random())
-        replica.server.signal(signal.SIGCONT)
+    replica.server.signal(signal.SIGSTOP)
+    await world.later(rng.choice((1, 1, 2, 7)) + rng.random())
+    replica.server.signal(signal.SIGCONT)
 
 
 def _some_child(replica: Replica, rng: random.Random) -> int | None:
@@ -65,27 +61,25 @@ def _some_child(replica: Replica, rng: random.Random) -> int | None:
     return rng.choice(found) if found else None
 
 
-@accident
-async def kill_a_child(world: World, rng: random.Random) -> None:
+def _signal(pid: int | None, number: signal.Signals) -> None:
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+@amid_requests
+async def kill_a_child(world: World, rng: random.Random, replica: Replica) -> None:
     """One git process is killed, as the system does when memory runs out."""
-    replica = world.some(rng)
-    async with busy(world, replica, rng):
-        if (pid := _some_child(replica, rng)) is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    _signal(_some_child(replica, rng), signal.SIGKILL)
 
 
-@accident
-async def suspend_a_child(world: World, rng: random.Random) -> None:
+@amid_requests
+async def suspend_a_child(world: World, rng: random.Random, replica: Replica) -> None:
     """One git process stands still for a while."""
-    replica = world.some(rng)
-    async with busy(world, replica, rng):
-        pid = _some_child(replica, rng)
-        for number in (signal.SIGSTOP, signal.SIGCONT):
-            if pid is not None:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
-            await world.later(0.5 + rng.random())
+    pid = _some_child(replica, rng)
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        _signal(pid, number)
+        await world.later(0.5 + rng.random())
 
 
 @accident
@@ -96,8 +90,7 @@ async def descriptors_run_out(world: World, rng: random.Random) -> None:
     open_now = len(os.listdir(f"/proc/{replica.pid}/fd"))
     resource.prlimit(replica.pid, resource.RLIMIT_NOFILE, (open_now + rng.randrange(8), before[1]))
     try:
-        async with busy(world, replica, rng):
-            pass
+        await pass_requests(world, rng, replica)
     finally:
         resource.prlimit(replica.pid, resource.RLIMIT_NOFILE, before)
 
@@ -108,13 +101,11 @@ async def the_clock_jumps(world: World, rng: random.Random) -> None:
     replica = world.some(rng)
     far = [] if world.proxy is not None else [-86400.0, -3600.0, 3600.0, 86400.0]
     replica.clock.put(rng.choice((-600.0, -60.0, 0.0, 60.0, 600.0, *far)))
-    async with busy(world, replica, rng):
-        pass
+    await pass_requests(world, rng, replica)
 
 
 @accident
 async def pushes(world: World, rng: random.Random) -> None:
     """Nothing but daily life."""
     for _ in range(3):
-        async with busy(world, world.some(rng), rng):
-            pass
+        await pass_requests(world, rng)

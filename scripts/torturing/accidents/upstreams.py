@@ -3,7 +3,7 @@
 import random
 import shutil
 
-from scripts.torturing.accidents.kinds import accident, busy
+from scripts.torturing.accidents.kinds import accident, busy, pass_requests
 from scripts.torturing.hosted import PUBLIC, SLOW_HOST, Hosted
 from scripts.torturing.world import LAG, World
 from tests.functional.misbehaviour import Cut, Delay, Hang, Misbehaviour, Refuse, redirect
@@ -18,8 +18,7 @@ async def the_upstream_is_down(world: World, rng: random.Random) -> None:
     """Nobody listens there for a while."""
     upstream = _some(world, rng)
     await upstream.stop()
-    async with busy(world, world.some(rng), rng):
-        pass
+    await pass_requests(world, rng)
     await upstream.start()
 
 
@@ -30,8 +29,7 @@ def _some(world: World, rng: random.Random) -> Upstream:
 async def _misbehave(world: World, rng: random.Random, behaviour: Misbehaviour, kind: str | None = None) -> None:
     upstream = _some(world, rng)
     upstream.misbehave(behaviour, kind=kind)
-    async with busy(world, world.some(rng), rng):
-        pass
+    await pass_requests(world, rng)
     upstream.behave()
     world.upstreams[SLOW_HOST].behave()
     world.upstreams[SLOW_HOST].misbehave(Delay(LAG))
