@@ -1,5 +1,6 @@
 """What serves clones and fetches, each wait of which is a step (:mod:`tests.fakes.disturbance`)."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
@@ -8,6 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from cachew.mirrors.freshness import Answer
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.errors import ProcessFailed
@@ -15,6 +17,7 @@ from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
 from cachew.plumbing.process import Command
 from cachew.plumbing.streams import Source
 from cachew.upstream.client import UpstreamResponse
+from cachew.upstream.listing import Listing, RemoteRef
 from tests.fakes.disturbance import Sources, SteppedSource, Steps
 from tests.fakes.instances import only
 
@@ -23,6 +26,7 @@ OID = "a" * 40
 _CONTENT = b"PACK" + b"x" * 1000
 PACK = encode_all([b"packfile\n", b"\x01" + _CONTENT + sha1(_CONTENT).digest(), FLUSH])
 RESULT = "application/x-git-upload-pack-result"
+LISTING = Listing((RemoteRef("HEAD", OID, symref_target="refs/heads/main"), RemoteRef("refs/heads/main", OID)))
 FETCH = encode_all([b"command=fetch", b"object-format=sha1", DELIM, b"want " + OID.encode(), b"done", FLUSH])
 
 
@@ -45,6 +49,7 @@ class FakeChild:
         self.running = True
         self.failed = False
         self._waiters: list[Deferred[None]] = []
+        self._into: Callable[[int], int] | None = None
 
     @property
     def stdout(self) -> Source:
@@ -52,11 +57,17 @@ class FakeChild:
         return self
 
     async def read(self, size: int) -> bytes:
-        """Return what it writes next."""
-        data = await self._output.read(size)
+        """Return what it writes next; the end only, once it is diverted."""
+        while (data := await self._output.read(size)) and self._into is not None:
+            _through_a_pipe(data, self._into)
         if not data:
             self._end()
         return data
+
+    def divert(self, into: Callable[[int], int]) -> bytes:
+        """Have what it writes from now on taken out of a pipe."""
+        self._into = into
+        return b""
 
     def close(self) -> None:
         """End it."""
@@ -75,6 +86,16 @@ class FakeChild:
             waiter: Deferred[None] = Deferred()
             self._waiters.append(waiter)
             await waiter
+
+
+def _through_a_pipe(data: bytes, into: Callable[[int], int]) -> None:
+    taking, putting = os.pipe()
+    try:
+        os.write(putting, data)
+        into(taking)
+    finally:
+        os.close(taking)
+        os.close(putting)
 
 
 class FakeProcesses:
@@ -173,6 +194,16 @@ class FakeMirror:
     object_format: str = "sha1"
     lacks: bool = False
     verification: FakeVerification = field(default_factory=FakeVerification)
+    upstream_url: str = "https://git.example/org/repo"
+
+    @property
+    def repository(self) -> "FakeMirror":
+        """Return what knows where its history is cut off."""
+        return self
+
+    def shallow(self) -> tuple[str, ...]:
+        """Return where: nowhere."""
+        return ()
 
     @property
     def pack_source(self) -> str:
@@ -220,10 +251,40 @@ class FakeSupply:
 
 
 class FakeFreshness:
-    """Knows no refs."""
+    """Knows no refs before it is asked; lists those of an upstream then, after a while.
+
+    :param listing: what the upstream lists.
+    :param stale: whether it is the mirror's, because the upstream does not answer.
+    """
+
+    interval = 10.0
+
+    def __init__(self, steps: Steps, listing: Listing = LISTING, *, stale: bool = False) -> None:
+        self._steps, self._answer = steps, Answer(listing, stale=stale)
+        self.asked: list[object] = []
 
     def known(self, identity: Identity) -> None:
         """Return none."""
+
+    def asked_within(self, identity: Identity, seconds: float) -> bool:
+        """Whether the upstream was asked."""
+        return bool(self.asked)
+
+    def least(self, identity: Identity) -> str:
+        """Return the kind of listing that costs least."""
+        return "least"
+
+    async def refs(
+        self, identity: Identity, kind: object, authorization: str | None, *, interval: float | None = None
+    ) -> Answer:
+        """List refs of a kind."""
+        return await self.answer(identity, kind, authorization)
+
+    async def answer(self, identity: Identity, prefixes: object, authorization: str | None) -> Answer:
+        """List refs."""
+        self.asked.append(prefixes)
+        await self._steps.reach("refs are listed")
+        return self._answer
 
 
 class FakeRemotes:

@@ -15,6 +15,7 @@ from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.packcache import PackCache
+from cachew.web.access.guard import Right
 from cachew.web.packs import Packs
 from cachew.web.passthrough import PassThrough
 from cachew.web.uploadpack import UploadPack
@@ -46,9 +47,18 @@ class Fetches:
     """Two clients that fetch the same; one place for a backend."""
 
     def __init__(
-        self, steps: Steps, directory: Path, *, mirror: FakeMirror, backend: Sequence[bytes], limit: int
+        self,
+        steps: Steps,
+        directory: Path,
+        *,
+        mirror: FakeMirror,
+        backend: Sequence[bytes],
+        limit: int,
+        freshness: FakeFreshness | None = None,
     ) -> None:
         self._steps, self._directory = steps, directory
+        self.freshness = freshness or FakeFreshness(steps)
+        self.cloned: list[object] = []
         self.slots, self.background = Slots(limit=1), quiet(Background())
         self.upstream, self.processes = FakeUpstream(steps, PACK[:100], PACK[100:]), FakeProcesses(steps, *backend)
         (directory / "packs").mkdir(exist_ok=True)
@@ -62,25 +72,30 @@ class Fetches:
             backend=Backend(
                 processes=cast(Processes, self.processes), exec_path=Path("/"), slots=self.slots, home=directory
             ),
-            freshness=cast(Any, FakeFreshness()),
+            freshness=cast(Any, self.freshness),
             metrics=METRICS,
             **shared,
         )
         self.route = UploadPack(
             mirrors=cast(Any, FakeMirrors(mirror)),
-            freshness=cast(Any, FakeFreshness()),
+            freshness=cast(Any, self.freshness),
             supply=cast(Any, FakeSupply(steps)),
             packs=self.packs,
             passthrough=PassThrough(spools=directory / "spools", background=self.background, **shared),
             metrics=METRICS,
             in_thread=threads_of(steps),
-            body_limit=100_000,
+            body_limit=1 << 20,
             client_of=lambda request: "192.0.2.1",
-            bundle_uris=cast(Any, None),
+            bundle_uris=self._bundle_uris,
+            cloned=self.cloned.append,
             patience=1.0,
         )
         self.requests = [self._request() for _ in range(2)]
         self.descriptors = len(os.listdir("/proc/self/fd"))
+
+    async def _bundle_uris(self, request: Any, right: Right) -> bytes:
+        await self._steps.reach("bundles are listed")
+        return b"0000"
 
     def _request(self) -> Any:
         return FakeRequest(self._steps, method=b"POST", body=BytesSource(FETCH), git_protocol="version=2")
