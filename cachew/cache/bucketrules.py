@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import http.client
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import quote, urlsplit
@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 from twisted.logger import Logger
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.threads import Threads
 
 _NO_BODY = hashlib.sha256(b"").hexdigest()
@@ -124,21 +125,21 @@ class BucketRuleCheck:
 
     :param address: of the bucket.
     :param threads: where the store is asked.
-    :param now: the time of day, in seconds since the epoch.
+    :param clock: what time it is.
     :param timeout: seconds that the store has.
     """
 
     log = Logger()
 
-    def __init__(self, *, address: BucketAddress, threads: Threads, now: Callable[[], float], timeout: float) -> None:
+    def __init__(self, *, address: BucketAddress, threads: Threads, clock: Clock, timeout: float) -> None:
         self._address, self._threads = address, threads
-        self._now, self._timeout = now, timeout
+        self._clock, self._timeout = clock, timeout
 
     async def look(self) -> None:
         """Ask, and say what is missing; what can't be read is no reason to say anything."""
         bucket = self._address.bucket
         try:
-            there = await self._threads(ask, self._address, self._now(), self._timeout)
+            there = await self._threads(ask, self._address, self._clock.now(), self._timeout)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.log.debug("the rules of bucket {bucket} are not known: {error}", bucket=bucket, error=str(error))
             return

@@ -64,7 +64,7 @@ class Debts:
 
     :param authority: the last tier.
     :param nearer: those that have the objects.
-    :param clock: for the pauses between attempts.
+    :param reactor: for the pauses between attempts.
     :param pause: seconds until the first attempt.
     :param background: where they are made.
     :param copy: copies an object into tiers, and closes it.
@@ -78,7 +78,7 @@ class Debts:
         *,
         authority: Tier,
         nearer: Sequence[Tier],
-        clock: IReactorTime,
+        reactor: IReactorTime,
         pause: float,
         background: Background,
         copy: Callable[[Entry, Sequence[Tier]], Awaitable[None]],
@@ -86,7 +86,7 @@ class Debts:
     ) -> None:
         self._authority = authority
         self._nearer = nearer
-        self._clock = clock
+        self._reactor = reactor
         self._pause = pause
         self._background = background
         self._copy = copy
@@ -150,7 +150,7 @@ class Debts:
     async def _pay(self, name: Name) -> None:
         pause = self._pause
         while name in self._owed:
-            await deferLater(self._clock, pause)
+            await deferLater(self._reactor, pause)
             pause = min(pause * 2, LONGEST_DEBT_PAUSE)
             if (debt := self._owed.get(name)) is None:
                 return  # It was stored again meanwhile, or removed.

@@ -23,6 +23,7 @@ from cachew.cache.diskfile import CheckedRegion, Draft, Stamp
 from cachew.cache.diskstore import DiskStore, Found
 from cachew.cache.interface import ObjectInfo, Options, Stats, namespace_name, object_key
 from cachew.cache.record import Terms
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.disk import FULL, free_bytes
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable, TooLarge
 from cachew.plumbing.streams import FileSource, Source
@@ -212,7 +213,7 @@ class DiskCache:
     :param limit: bytes that its files may take, None for no bound.
     :param max_ttl: the longest that an object lives, in seconds; None for ever.
     :param min_free: bytes that the file system shall have left.
-    :param clock: gives the time, in seconds since the epoch.
+    :param clock: what time it is.
     :param free: tells the bytes that the file system of a directory has left.
     :param remembered: how many files' checks are kept in mind.
     :param read_ahead: bytes of an object up to which it is read through before it is given out for the first time.
@@ -228,7 +229,7 @@ class DiskCache:
         limit: int | None,
         max_ttl: float | None = None,
         min_free: int = 0,
-        clock: Callable[[], float],
+        clock: Clock,
         threads: Threads,
         free: Callable[[Path], int] = free_bytes,
         remembered: int = 65536,
@@ -281,7 +282,7 @@ class DiskCache:
     async def open(self, namespace: str, key: str) -> DiskEntry | None:
         """Open an object."""
         name = namespace_name(namespace), object_key(key)
-        now = self._clock()
+        now = self._clock.now()
         found = await made_in_thread(self.in_thread, lambda: self._store.find(*name, now), give_up=_close_found)
         if found is None or not await self._verified_ahead(name, found):
             return None
@@ -317,7 +318,7 @@ class DiskCache:
     async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
         """Return what is known of an object."""
         name = namespace_name(namespace), object_key(key)
-        now = self._clock()
+        now = self._clock.now()
         found = await made_in_thread(self.in_thread, lambda: self._store.find(*name, now), give_up=_close_found)
         if found is None:
             return None
@@ -330,7 +331,7 @@ class DiskCache:
         :param pace: awaited after each piece with the bytes that were read.
         """
         for name in await self.in_thread(self._store.names):
-            now = self._clock()
+            now = self._clock.now()
             look = partial(self._store.find, *name, now, use=False)
             found = await made_in_thread(self.in_thread, look, give_up=_close_found)
             if found is not None:
@@ -365,7 +366,7 @@ class DiskCache:
 
     async def make_room(self) -> None:
         """Remove objects until what is stored and what is being written fit."""
-        await self.in_thread(self._store.make_room, self._clock())
+        await self.in_thread(self._store.make_room, self._clock.now())
 
     async def append(self, draft: Draft, data: bytes) -> None:
         """Write the next bytes of a file."""
@@ -373,7 +374,7 @@ class DiskCache:
 
     async def publish(self, draft: Draft, terms: Terms) -> ObjectInfo:
         """Finish a file and make it visible."""
-        info, stamp = await self.in_thread(self._store.publish, draft, terms, self._clock())
+        info, stamp = await self.in_thread(self._store.publish, draft, terms, self._clock.now())
         self._checks.trust(stamp)
         return info
 
@@ -387,7 +388,7 @@ class DiskCache:
         return await self.in_thread(self._remove_visible, *name)
 
     def _remove_visible(self, namespace: str, key: str) -> bool:
-        found = self._store.find(namespace, key, self._clock())
+        found = self._store.find(namespace, key, self._clock.now())
         if found is None:
             return False
         found.file.close()
@@ -399,16 +400,16 @@ class DiskCache:
 
     async def stats(self) -> Stats:
         """Count the visible objects."""
-        return await self.in_thread(self._store.stats, self._clock())
+        return await self.in_thread(self._store.stats, self._clock.now())
 
     async def namespaces(self) -> list[str]:
         """Return the namespaces that have visible objects."""
-        return await self.in_thread(self._store.namespaces, self._clock())
+        return await self.in_thread(self._store.namespaces, self._clock.now())
 
     async def sweep(self) -> None:
         """Remove what has expired and what is over the bounds, and write the uses down."""
         await self.in_thread(self._store.look)
-        await self.in_thread(self._store.drop_expired, self._clock())
+        await self.in_thread(self._store.drop_expired, self._clock.now())
         await self.in_thread(self._store.flush)
         with suppress(StorageFull):
             await self.make_room()

@@ -14,6 +14,7 @@ from cachew.cache.content import Content, ContentSource, Usage
 from cachew.cache.eviction import excess, victims
 from cachew.cache.interface import ObjectInfo, Options, Stats, namespace_name, object_key
 from cachew.cache.record import Terms, live
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import StorageFull, TooLarge
 from cachew.plumbing.streams import Source
 
@@ -59,7 +60,7 @@ class MemoryWriter:
         *,
         terms: Terms,
         limit: int,
-        clock: Callable[[], float],
+        clock: Clock,
         content: Content,
         make_room: Callable[[int], None],
         publish: Callable[[ObjectInfo, Content], None],
@@ -86,7 +87,7 @@ class MemoryWriter:
         """Make the object visible."""
         if self._ended:
             raise RuntimeError("the writer has ended")
-        info = self._terms.record(self._ledger, self._clock()).info
+        info = self._terms.record(self._ledger, self._clock.now()).info
         self._ended = True
         self._content.settle()
         self._publish(info, self._content)
@@ -104,10 +105,10 @@ class MemoryCache:
 
     :param limit: bytes of content that it may hold, what is being written and read included.
     :param max_ttl: the longest that an object lives, in seconds; None for ever.
-    :param clock: gives the time, in seconds since the epoch.
+    :param clock: what time it is.
     """
 
-    def __init__(self, *, limit: int, max_ttl: float | None = None, clock: Callable[[], float]) -> None:
+    def __init__(self, *, limit: int, max_ttl: float | None = None, clock: Clock) -> None:
         self._limit = limit
         self._max_ttl = max_ttl
         self._clock = clock
@@ -131,7 +132,7 @@ class MemoryCache:
     def _use(self, namespace: str, key: str) -> _Object | None:
         name = namespace_name(namespace), object_key(key)
         found = self._objects.get(name)
-        if found is None or not live(found.info, self._clock()):
+        if found is None or not live(found.info, self._clock.now()):
             self._forget(name)
             return None
         self._objects.move_to_end(name)
@@ -188,7 +189,7 @@ class MemoryCache:
             raise StorageFull("the cache in memory is full of what is being written and read at the moment")
 
     def _drop_expired(self) -> None:
-        now = self._clock()
+        now = self._clock.now()
         for name in [name for name, held in self._objects.items() if not live(held.info, now)]:
             self._forget(name)
 
@@ -202,13 +203,13 @@ class MemoryCache:
 
     async def stats(self) -> Stats:
         """Count the visible objects."""
-        now = self._clock()
+        now = self._clock.now()
         sizes = [held.size for held in self._objects.values() if live(held.info, now)]
         return Stats(objects=len(sizes), size=sum(sizes), capacity=self._limit)
 
     async def namespaces(self) -> list[str]:
         """Return the namespaces that have visible objects."""
-        now = self._clock()
+        now = self._clock.now()
         return sorted({held.info.namespace for held in self._objects.values() if live(held.info, now)})
 
     async def sweep(self) -> None:

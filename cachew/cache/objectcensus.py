@@ -6,13 +6,13 @@ it was found so twice, a grace apart by this machine's own clock: the clocks of 
 never compared.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from cachew.cache.eviction import excess, victims
 from cachew.cache.interface import Stats
 from cachew.cache.manifest import CONTENTS, MANIFESTS, Manifest, manifest_path, name_in
 from cachew.plumbing.bucket import Bucket, Listed
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CorruptObject
 from cachew.plumbing.shared import Shared
 
@@ -33,10 +33,10 @@ class ObjectCensus:
 
     :param limit: bytes of visible objects that a sweep leaves; None for no bound.
     :param grace: seconds for which content that no manifest names is kept.
-    :param clock: gives the time, in seconds since the epoch.
+    :param clock: what time it is.
     """
 
-    def __init__(self, *, bucket: Bucket, limit: int | None, grace: float, clock: Callable[[], float]) -> None:
+    def __init__(self, *, bucket: Bucket, limit: int | None, grace: float, clock: Clock) -> None:
         self._bucket = bucket
         self._limit = limit
         self._grace = grace
@@ -55,7 +55,7 @@ class ObjectCensus:
         return sorted({seen.namespace for seen in self._live(await self._all())})
 
     def _live(self, all_seen: list[_Seen]) -> list[_Seen]:
-        now = self._clock()
+        now = self._clock.now()
         return [seen for seen in all_seen if seen.expires is None or now < seen.expires]
 
     async def _all(self) -> list[_Seen]:
@@ -111,7 +111,7 @@ class ObjectCensus:
         return True
 
     async def _remove_orphans(self, orphans: set[str]) -> None:
-        now = self._clock()
+        now = self._clock.now()
         self._orphans = {path: self._orphans.get(path, now) for path in orphans}
         for path in [path for path, since in self._orphans.items() if now - since >= self._grace]:
             await self._bucket.delete(path)

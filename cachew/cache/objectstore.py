@@ -7,7 +7,6 @@ is removed by :meth:`ObjectStoreCache.sweep`, after a grace in which readers may
 
 import threading
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Unpack
 
@@ -21,6 +20,7 @@ from cachew.cache.objectsource import ObjectSource
 from cachew.cache.record import Terms, live
 from cachew.plumbing.background import Background
 from cachew.plumbing.bucket import PART, Bucket, Upload
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError, Conflict, CorruptObject, StorageUnavailable, TooLarge
 
 _MOST_PARTS = 10_000
@@ -71,7 +71,7 @@ class ObjectStoreWriter:
         bucket: Bucket,
         terms: Terms,
         path: str,
-        clock: Callable[[], float],
+        clock: Clock,
         slides: bool,
         over: str | None = _ANYTHING,
     ) -> None:
@@ -105,7 +105,7 @@ class ObjectStoreWriter:
     async def commit(self) -> ObjectInfo:
         """Complete the upload, see that it is whole, and make it visible."""
         self._check()
-        now = self._clock()
+        now = self._clock.now()
         record = self._terms.record(self._ledger, now)
         await self._finish()
         manifest = Manifest(record, self._path, self._slides, now)
@@ -179,7 +179,7 @@ class ObjectStoreCache:
     :param bucket: where everything lies.
     :param max_ttl: the longest that an object lives unused, in seconds; None for ever.
     :param limit: bytes of visible objects that :meth:`sweep` leaves; None for no bound.
-    :param clock: gives the time, in seconds since the epoch.
+    :param clock: what time it is.
     :param grace: seconds for which content that nobody can see any more is kept for those who still read it.
     :param background: where uses are written down.
     """
@@ -192,7 +192,7 @@ class ObjectStoreCache:
         bucket: Bucket,
         max_ttl: float | None = None,
         limit: int | None = None,
-        clock: Callable[[], float],
+        clock: Clock,
         grace: float = 3600.0,
         background: Background | None = None,
     ) -> None:
@@ -220,7 +220,7 @@ class ObjectStoreCache:
         except CorruptObject as error:
             self.log.error("manifest of {name} ignored: {error}", name="/".join(name), error=str(error))
             return None
-        now = self._clock()
+        now = self._clock.now()
         if not live(manifest.info, now):
             return None
         refreshed = manifest.refreshed(now, self._max_ttl)

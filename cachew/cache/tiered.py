@@ -31,6 +31,7 @@ from cachew.cache.tieredwriter import TieredWriter, abort_all
 from cachew.cache.tiers import Tier
 from cachew.cache.validation import Name, Validation, same
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import StorageUnavailable, TooLarge
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.journal import Journal
@@ -45,8 +46,8 @@ class TieredCache:
     """A cache of several tiers that is one to its users: the nearest that has an object gives it.
 
     :param tiers: the nearest first; the last is the authority. One is enough.
-    :param clock: for waits and intervals.
-    :param wall_clock: gives the time, in seconds since the epoch.
+    :param reactor: for waits and intervals.
+    :param clock: what time it is.
     :param check_interval: seconds for which the authority's answer about an object holds.
     :param check_wait: seconds that a reader waits for that answer.
     :param retry_after: seconds for which a tier is left alone after a failure.
@@ -62,8 +63,8 @@ class TieredCache:
         self,
         *,
         tiers: Sequence[Cache],
-        clock: IReactorTime,
-        wall_clock: Callable[[], float],
+        reactor: IReactorTime,
+        clock: Clock,
         check_interval: float = 1.0,
         check_wait: float = 0.05,
         retry_after: float = RETRY_AFTER,
@@ -80,8 +81,8 @@ class TieredCache:
             Tier(cache=cache, name=name, clock=clock, retry_after=retry_after, metrics=metrics)
             for cache, name in zip(tiers, names, strict=True)
         ]
+        self._reactor = reactor
         self._clock = clock
-        self._wall_clock = wall_clock
         self._background = Background() if background is None else background
         self._filling: set[Name] = set()
         self._planned: set[Name] = set()
@@ -89,7 +90,7 @@ class TieredCache:
         self._debts = Debts(
             authority=self._authority,
             nearer=self._tiers[:-1],
-            clock=clock,
+            reactor=reactor,
             pause=retry_after,
             background=self._background,
             copy=self._copy,
@@ -99,7 +100,7 @@ class TieredCache:
             authority=self._authority,
             nearer=self._tiers[:-1],
             owed=self._debts.__contains__,
-            clock=clock,
+            reactor=reactor,
             interval=check_interval,
             wait=check_wait,
             background=self._background,
@@ -220,7 +221,7 @@ class TieredCache:
 
     async def _begin_copies(self, info: ObjectInfo, nearer: Sequence[Tier]) -> Copies:
         name = info.namespace, info.key
-        left = None if info.expires is None else info.expires - self._wall_clock()
+        left = None if info.expires is None else info.expires - self._clock.now()
         copies = Copies(info=info, ended=lambda: self._filling.discard(name))
         if name not in self._filling and (left is None or left > 0):
             self._filling.add(name)

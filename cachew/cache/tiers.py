@@ -7,10 +7,10 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.cache.interface import Cache, Entry, ObjectInfo, object_key
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable
 from cachew.plumbing.metrics import Metrics
 
@@ -34,7 +34,7 @@ class Tier:
 
     log = Logger()
 
-    def __init__(self, *, cache: Cache, name: str, clock: IReactorTime, retry_after: float, metrics: Metrics) -> None:
+    def __init__(self, *, cache: Cache, name: str, clock: Clock, retry_after: float, metrics: Metrics) -> None:
         self.cache, self.name = cache, name
         self._clock = clock
         self._retry_after = retry_after

@@ -27,7 +27,7 @@ class Validation:
     :param authority: the tier that is right.
     :param nearer: those that have copies.
     :param owed: whether the authority has yet to take an object, so that the nearer tiers are right.
-    :param clock: for the wait and the interval.
+    :param reactor: for the wait and the interval.
     :param interval: seconds for which the authority's answer about an object holds.
     :param wait: seconds that a reader waits for that answer.
     :param background: where answers are awaited that nobody waits for.
@@ -41,7 +41,7 @@ class Validation:
         authority: Tier,
         nearer: Sequence[Tier],
         owed: Callable[[Name], bool],
-        clock: IReactorTime,
+        reactor: IReactorTime,
         interval: float,
         wait: float,
         background: Background,
@@ -49,7 +49,7 @@ class Validation:
         self._authority = authority
         self._nearer = nearer
         self._owed = owed
-        self._clock = clock
+        self._reactor = reactor
         self._interval = interval
         self._wait = wait
         self._background = background
@@ -65,7 +65,7 @@ class Validation:
         if self._owed(name):
             return False
         asked, answer = self._answers.get(name, (float("-inf"), None))
-        if self._clock.seconds() < asked + self._interval and (answer is None or same(answer, copy)):
+        if self._reactor.seconds() < asked + self._interval and (answer is None or same(answer, copy)):
             return answer is None
         verdict: Deferred[bool] = Deferred.fromCoroutine(self._ask_about(name, copy))
         return await self._within(verdict)
@@ -86,7 +86,7 @@ class Validation:
 
     async def _ask(self, name: Name) -> ObjectInfo | None:
         answer = await self._authority.look(self._authority.cache.stat(*name))
-        self._answers[name] = self._clock.seconds(), answer
+        self._answers[name] = self._reactor.seconds(), answer
         self._answers.move_to_end(name)
         if len(self._answers) > _ANSWERS_KEPT:
             self._answers.popitem(last=False)
@@ -97,7 +97,7 @@ class Validation:
         if verdict.called:
             return await verdict
         first: Deferred[bool] = Deferred()
-        timer = self._clock.callLater(self._wait, first.callback, False)
+        timer = self._reactor.callLater(self._wait, first.callback, False)
 
         def came(result: bool) -> bool:
             if timer.active():

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError, Conflict, StorageUnavailable
 from cachew.plumbing.patience import ended_within
 from cachew.replicas.change import said, tell_damaged
@@ -78,7 +79,7 @@ class Lease:
         name: str,
         hold: Hold,
         version: str,
-        clock: IReactorTime,
+        clock: Clock,
         since: float,
         lost_after: float,
     ) -> None:
@@ -167,6 +168,7 @@ class Leases:
 
     :param records: where the leases lie.
     :param holder: this replica's name among its like, for the log of others; need not be unique.
+    :param reactor: gives the turns in which a lease is renewed.
     :param clock: for durations.
     :param duration: seconds without a sign of life after which a holder is taken for dead.
     :param unique: makes a text that was never made before.
@@ -179,12 +181,14 @@ class Leases:
         *,
         records: Records,
         holder: str,
-        clock: IReactorTime,
+        reactor: IReactorTime,
+        clock: Clock,
         duration: float = 60.0,
         unique: Callable[[], str],
     ) -> None:
         self._records = records
         self._holder = holder
+        self._reactor = reactor
         self._clock = clock
         self._duration = duration
         self._unique = unique
@@ -279,15 +283,15 @@ class Leases:
             await beating
             if not lost:
                 # Whoever waits for the end of this, like a server that goes, must not wait for a store that hangs.
-                await ended_within(self._clock, _RELEASE, lease.release())
+                await ended_within(self._reactor, _RELEASE, lease.release())
 
     async def _beat(self, lease: Lease, working: Deferred[Any], lost: list[LeaseLost]) -> None:
         try:
             while True:
-                await deferLater(self._clock, self._duration / 4)
+                await deferLater(self._reactor, self._duration / 4)
                 with suppress(StorageUnavailable):
                     # A storage that hangs must not keep the work going for longer than the lease is sure.
-                    await Deferred.fromCoroutine(lease.renew()).addTimeout(lease.left, self._clock)
+                    await Deferred.fromCoroutine(lease.renew()).addTimeout(lease.left, self._reactor)
         except CancelledError:
             return
         except TimeoutError:

@@ -1,9 +1,10 @@
 """What replicas tell each other about work that is done: counters, and when what was completed last."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Conflict
 from cachew.replicas.change import change, count_of, moment_of, said
 from cachew.replicas.interface import Records
@@ -37,10 +38,10 @@ class Progress:
     """How often replicas have done each task, and when last.
 
     :param records: where it is written.
-    :param clock: gives the time, in seconds since the epoch.
+    :param clock: what time it is.
     """
 
-    def __init__(self, *, records: Records, clock: Callable[[], float]) -> None:
+    def __init__(self, *, records: Records, clock: Clock) -> None:
         self._records, self._clock = records, clock
 
     async def count(self, name: str, by: int = 1) -> int:
@@ -65,7 +66,7 @@ class Progress:
         :param detail: of JSON's types.
         :raise Conflict: when another replica has completed it meanwhile.
         """
-        at = self._clock()
+        at = self._clock.now()
 
         def complete(last: Completion | None, damaged: bool) -> Mapping[str, Any]:
             if last is not None and (since is None or last.number != since.number):

@@ -5,12 +5,13 @@ itself only, and nobody waits. When the record is damaged or gone, whoever notic
 and the others take that: what was signed with another is void then, and has to be signed again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.logger import Logger
 
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError
 from cachew.replicas.change import change
 from cachew.replicas.interface import Records
@@ -28,26 +29,24 @@ class SharedSecret:
     :param records: where it lies.
     :param name: its record's name.
     :param own: 32 random bytes: the secret of all if this replica is the first, of this one alone while it must be.
-    :param seconds: a monotonic clock.
+    :param clock: what time it is.
     :param background: where it is looked for.
     """
 
     log = Logger()
 
-    def __init__(
-        self, *, records: Records, name: str, own: bytes, seconds: Callable[[], float], background: Background
-    ) -> None:
+    def __init__(self, *, records: Records, name: str, own: bytes, clock: Clock, background: Background) -> None:
         self._records = records
         self._name = name
         self._own = own
-        self._seconds, self._background = seconds, background
+        self._clock, self._background = clock, background
         self._found: bytes | None = None
         self._next = float("-inf")
 
     def __call__(self) -> bytes:
         """Return the secret, as far as it is known by now."""
-        if self._seconds() >= self._next:
-            self._next = self._seconds() + _LOOK_AGAIN
+        if self._clock.seconds() >= self._next:
+            self._next = self._clock.seconds() + _LOOK_AGAIN
             self._background.start(self.find(), "search for the replicas' secret")
         return self._own if self._found is None else self._found
 

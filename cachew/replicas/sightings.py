@@ -4,9 +4,10 @@ A moment that lies ahead was written by a replica whose clock is ahead: it count
 clock can be so far ahead.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from cachew.plumbing.clock import Clock
 from cachew.replicas.change import Change, change, moment_of, said
 from cachew.replicas.interface import CLOCKS_APART, Records, escaped
 
@@ -19,18 +20,18 @@ class Sightings:
 
     :param what: what is seen.
     :param records: where it is written.
-    :param now: the time in seconds since the epoch.
+    :param clock: what time it is.
     """
 
-    def __init__(self, *, what: str, records: Records, now: Callable[[], float]) -> None:
+    def __init__(self, *, what: str, records: Records, clock: Clock) -> None:
         self._what = what
         self._records = records
-        self._now = now
+        self._clock = clock
 
     async def last(self, name: str) -> float | None:
         """Return when something was seen last, in seconds since the epoch; None when it never was, or that is void."""
         at = said(await self._records.get(self._record(name)), self._read)
-        return None if at is None or at <= _NEVER else min(at, self._now())
+        return None if at is None or at <= _NEVER else min(at, self._clock.now())
 
     async def seen(self, name: str, at: float) -> None:
         """Write down that something was seen, unless it was seen later."""
@@ -46,7 +47,7 @@ class Sightings:
 
     def _read(self, fields: Mapping[str, Any]) -> float | None:
         at = moment_of(fields.get("at"))
-        return None if at is None or at > self._now() + CLOCKS_APART else at
+        return None if at is None or at > self._clock.now() + CLOCKS_APART else at
 
     def _record(self, name: str) -> str:
         return f"{self._what}/{escaped(name)}"

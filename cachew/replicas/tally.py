@@ -6,8 +6,9 @@ yesterday's count stays what it was.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError
 from cachew.replicas.interface import escaped
 from cachew.replicas.progress import Progress
@@ -23,20 +24,20 @@ class Tally:
 
     :param what: what is counted.
     :param progress: where the counters are.
-    :param now: the time of day, in seconds since the epoch.
+    :param clock: what time it is.
     """
 
-    def __init__(self, *, what: str, progress: Progress, now: Callable[[], float]) -> None:
+    def __init__(self, *, what: str, progress: Progress, clock: Clock) -> None:
         self._what = what
         self._progress = progress
-        self._now = now
+        self._clock = clock
         self._noted: Counter[_Count] = Counter()
         self._known: dict[_Count, int] = {}
         self._read: dict[_Count, float] = {}
         self._day = ""
 
     def _today(self, name: str) -> _Count:
-        return time.strftime("%Y-%m-%d", time.gmtime(self._now())), name
+        return time.strftime("%Y-%m-%d", time.gmtime(self._clock.now())), name
 
     def note(self, name: str) -> None:
         """Count one."""
@@ -63,7 +64,7 @@ class Tally:
     async def refresh(self, names: Iterable[str]) -> None:
         """Read today's counts of some names, unless they were read just now."""
         for count in [self._today(name) for name in names]:
-            if self._now() - self._read.get(count, float("-inf")) < _FRESH:
+            if self._clock.now() - self._read.get(count, float("-inf")) < _FRESH:
                 continue
             try:
                 self._learn(count, await self._progress.counted(self._record(count)))
@@ -75,7 +76,7 @@ class Tally:
             self._day = count[0]
             self._known.clear()
             self._read.clear()
-        self._known[count], self._read[count] = total, self._now()
+        self._known[count], self._read[count] = total, self._clock.now()
 
     def _record(self, count: _Count) -> str:
         day, name = count

@@ -14,10 +14,10 @@ from cachew.cache.memory import MemoryCache
 from cachew.cache.tiered import TieredCache
 from cachew.config.cachetiers import CacheTier, DiskTier, MemoryTier, S3Tier
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.journal import Journal
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.threads import Threads
-from cachew.plumbing.wallclock import WallClock
 from cachew.replicas.interface import Records
 from cachew.replicas.memory import MemoryRecords
 from cachew.replicas.progress import Progress
@@ -48,15 +48,15 @@ class StoreParts:
 
 def make_store(runtime: Runtime) -> StoreParts:
     """Make what is kept."""
-    settings, now = runtime.settings, runtime.clock.now
+    settings = runtime.settings
     records = make_records(settings.cache, runtime.store_threads)
-    progress = Progress(records=records, clock=now)
+    progress = Progress(records=records, clock=runtime.clock)
     return StoreParts(
         cache=make_cache(
             settings.cache,
             state=runtime.state,
-            clock=runtime.reactor,
-            wall=runtime.wall,
+            reactor=runtime.reactor,
+            clock=runtime.clock,
             threads=runtime.threads,
             store_threads=runtime.store_threads,
             background=runtime.background,
@@ -67,12 +67,12 @@ def make_store(runtime: Runtime) -> StoreParts:
             limit=(settings.pack_cache.limit or None) if settings.pack_cache.enabled else 0,
             min_free=settings.pack_cache.min_free,
             threads=runtime.threads,
-            clock=now,
+            clock=runtime.clock,
             on_damage=runtime.metrics.damage.labels("pack").inc,
         ),
         records=records,
         progress=progress,
-        clones=Tally(what="clones", progress=progress, now=now),
+        clones=Tally(what="clones", progress=progress, clock=runtime.clock),
     )
 
 
@@ -80,8 +80,8 @@ def make_cache(
     tiers: Sequence[CacheTier],
     *,
     state: Path,
-    clock: IReactorTime,
-    wall: WallClock,
+    reactor: IReactorTime,
+    clock: Clock,
     threads: Threads,
     store_threads: Threads,
     background: Background,
@@ -98,7 +98,7 @@ def make_cache(
         f"{number}-{tier.backend}": _tier(
             tier,
             state=state,
-            wall=wall,
+            clock=clock,
             threads=threads,
             store_threads=store_threads,
             background=background,
@@ -109,8 +109,8 @@ def make_cache(
     return TieredCache(
         tiers=list(caches.values()),
         names=list(caches),
+        reactor=reactor,
         clock=clock,
-        wall_clock=wall.seconds,
         background=background,
         metrics=metrics,
         debts=_debts_file(state, threads) if len(tiers) > 1 else None,
@@ -137,13 +137,11 @@ def make_records(tiers: Sequence[CacheTier], store_threads: Threads) -> Records:
     return ObjectStoreRecords(bucket=bucket_of(shared[-1], store_threads))
 
 
-def make_bucket_checks(
-    tiers: Sequence[CacheTier], threads: Threads, now: Callable[[], float]
-) -> "Sequence[BucketRuleCheck]":
+def make_bucket_checks(tiers: Sequence[CacheTier], threads: Threads, clock: Clock) -> "Sequence[BucketRuleCheck]":
     """Return what looks at the rules of each bucket whose credentials the config names.
 
     :param threads: for object stores.
-    :param now: the time of day.
+    :param clock: what time it is.
     """
     named = [tier for tier in tiers if isinstance(tier, S3Tier) and tier.access_key and tier.secret_key]
     if not named:
@@ -162,7 +160,7 @@ def make_bucket_checks(
                 path_style=tier.path_style,
             ),
             threads=threads,
-            now=now,
+            clock=clock,
             timeout=tier.timeout,
         )
         for tier in named
@@ -173,28 +171,28 @@ def _tier(
     tier: CacheTier,
     *,
     state: Path,
-    wall: WallClock,
+    clock: Clock,
     threads: Threads,
     store_threads: Threads,
     background: Background,
     on_damage: Callable[[], object],
 ) -> Cache:
     if isinstance(tier, MemoryTier):
-        return MemoryCache(limit=tier.limit, max_ttl=tier.max_ttl, clock=wall.seconds)
+        return MemoryCache(limit=tier.limit, max_ttl=tier.max_ttl, clock=clock)
     if isinstance(tier, DiskTier):
         return DiskCache(
             directory=tier.path or state / "cache",
             limit=tier.limit or None,
             max_ttl=tier.max_ttl,
             min_free=tier.min_free,
-            clock=wall.seconds,
+            clock=clock,
             threads=threads,
             on_damage=on_damage,
         )
-    return _object_store(tier, wall=wall, threads=store_threads, background=background)
+    return _object_store(tier, clock=clock, threads=store_threads, background=background)
 
 
-def _object_store(tier: S3Tier, *, wall: WallClock, threads: Threads, background: Background) -> Cache:
+def _object_store(tier: S3Tier, *, clock: Clock, threads: Threads, background: Background) -> Cache:
     # The library takes a tenth of a second to load, which only those need who have such a store.
     from cachew.cache.objectstore import ObjectStoreCache
 
@@ -202,7 +200,7 @@ def _object_store(tier: S3Tier, *, wall: WallClock, threads: Threads, background
         bucket=bucket_of(tier, threads),
         max_ttl=tier.max_ttl,
         limit=tier.limit or None,
-        clock=wall.seconds,
+        clock=clock,
         background=background,
     )
 

@@ -295,7 +295,7 @@ def _public_record(runtime: Runtime, records: Records) -> PublicRecord:
         in_thread=runtime.threads,
         background=runtime.background,
         elsewhere=Elsewhere(
-            sightings=Sightings(what="public", records=records, now=runtime.clock.now),
+            sightings=Sightings(what="public", records=records, clock=runtime.clock),
             clock=runtime.clock,
             grace=grace,
             background=runtime.background,

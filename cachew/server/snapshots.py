@@ -203,7 +203,8 @@ def _leases(runtime: Runtime, store: StoreParts) -> Leases:
     return Leases(
         records=store.records,
         holder=_replica(runtime.state),
-        clock=runtime.reactor,
+        reactor=runtime.reactor,
+        clock=runtime.clock,
         duration=runtime.settings.git.replica_timeout,
         unique=lambda: uuid.uuid4().hex,
     )
@@ -218,7 +219,7 @@ def _shared_work(
         work=upkeep.perform,
         own=frozenset({"repack"}),
         instance_of=mirrors.instances.id_of,
-        clock=runtime.wall,
+        clock=runtime.clock,
         metrics=runtime.metrics,
     )
 

@@ -133,7 +133,7 @@ def make_scrub(runtime: Runtime, store: StoreParts, mirrors: MirrorParts) -> Scr
 
 def _bucket_rules(runtime: Runtime) -> Sequence[IService]:
     """Return what looks at the rules of each bucket whose credentials the config names, at the start and daily."""
-    checks = make_bucket_checks(runtime.settings.cache, runtime.store_threads, runtime.clock.now)
+    checks = make_bucket_checks(runtime.settings.cache, runtime.store_threads, runtime.clock)
     clock = runtime.reactor
     return [
         Periodic(name="bucket rules", interval=_RULES_INTERVAL, work=one.look, reactor=clock, now=True)

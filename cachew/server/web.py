@@ -423,7 +423,7 @@ def _lfs_routes(
             records=store.records,
             name="lfs-grants",
             own=secrets.token_bytes(32),
-            seconds=runtime.reactor.seconds,
+            clock=runtime.clock,
             background=runtime.background,
         ),
         is_https=policy.is_https,

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.disk import free_bytes
 from cachew.plumbing.production import Followed, Received
@@ -87,7 +88,7 @@ class PackCache:
     :param limit: bytes that kept answers may take; None for no bound, 0 keeps and shares nothing.
     :param min_free: bytes that the file system must have left before anything is spooled.
     :param threads: runs blocking work.
-    :param clock: epoch seconds, for the order of use.
+    :param clock: what time it is.
     :param free_space: bytes left on a directory's file system.
     :param on_damage: called when a kept answer turned out to be damaged.
     """
@@ -101,7 +102,7 @@ class PackCache:
         limit: int | None,
         min_free: int,
         threads: InThread,
-        clock: Callable[[], float],
+        clock: Clock,
         free_space: Callable[[Path], int] = free_bytes,
         on_damage: Callable[[], object] = lambda: None,
     ) -> None:
@@ -170,7 +171,7 @@ class PackCache:
                 await self._checked.run(key, lambda: self._verify(key, kept))
             if kept.stamp is None or self._kept.get(key) is not kept:
                 return None
-            file, kept.stamp = packfiles.open_kept(self._path(key), kept.stamp, now=self._clock())
+            file, kept.stamp = packfiles.open_kept(self._path(key), kept.stamp, now=self._clock.now())
         except (OSError, Damaged) as failure:
             if isinstance(failure, OSError) and failure.errno in EXHAUSTED:
                 raise  # which says nothing about the file

@@ -8,9 +8,9 @@ can't be reached nothing is done by schedule, lest every replica do it.
 from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.interfaces import IReactorTime
 
 from cachew.mirrors.identity import Identity
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Conflict
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.percent import encoded
@@ -47,7 +47,7 @@ class SharedWork:
         work: Work,
         own: frozenset[str],
         instance_of: Callable[[Identity], str] = lambda identity: "",
-        clock: IReactorTime,
+        clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._leases = leases
@@ -78,7 +78,7 @@ class SharedWork:
 
     async def _attempt(self, identity: Identity, name: str, last: Run | None, is_due: IsDue) -> _Attempt:
         if name in self._own:
-            return await self._work(identity, name), Run(self._clock.seconds(), True)
+            return await self._work(identity, name), Run(self._clock.now(), True)
         record = record_of(identity, name)
 
         async def work() -> _Attempt:
@@ -101,7 +101,7 @@ class SharedWork:
             return last
         if completion.detail.get("instance", "") != self._instance_of(identity):
             return None
-        return learnt(last, completion.number, completion.at, self._clock.seconds())
+        return learnt(last, completion.number, completion.at, self._clock.now())
 
     async def _done(self, record: str, made: bool, since: Completion | None, instance: str) -> _Attempt:
         try:
@@ -111,7 +111,7 @@ class SharedWork:
             return None, None
         if made:
             await self._progress.count(f"made/{record}")
-        return made, Run(self._clock.seconds(), True, completion.number)
+        return made, Run(self._clock.now(), True, completion.number)
 
 
 def record_of(identity: Identity, name: str) -> str:

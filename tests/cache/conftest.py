@@ -9,7 +9,7 @@ from twisted.python.threadpool import ThreadPool
 
 from cachew.plumbing.threads import Threads
 from tests.fakes import objectservers
-from tests.fakes.wallclock import WallClock
+from tests.fakes.clock import FakeClock
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def threads() -> Iterator[Threads]:
 
 
 @pytest.fixture
-def clock() -> WallClock:
+def clock() -> FakeClock:
     """Return the time of day."""
-    return WallClock()
+    return FakeClock(now=1_700_000_000.0)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from twisted.logger import capturedLogs
 
 from cachew.cache.bucketrules import BucketAddress, BucketRuleCheck, removes_parts, signed_headers
 from cachew.plumbing.threads import Threads
+from tests.fakes.clock import FakeClock
 from tests.fakes.objectservers import ACCESS_KEY, BUCKET, SECRET_KEY, free_ports
 
 RULES = """<LifecycleConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Rule><ID>parts</ID>
@@ -69,7 +70,9 @@ async def test_a_missing_rule_is_told(moto: str, threads: Threads) -> None:
     """Until there is one; a store that does not say, or is not there, is no reason to say anything."""
 
     async def told(endpoint: str) -> list[str]:
-        check = BucketRuleCheck(address=address(endpoint), threads=threads, now=lambda: 1_800_000_000.0, timeout=10)
+        check = BucketRuleCheck(
+            address=address(endpoint), threads=threads, clock=FakeClock(now=1_800_000_000.0), timeout=10
+        )
         with capturedLogs() as logs:
             await check.look()
         return [event["bucket"] for event in logs if event["log_level"].name == "warn"]

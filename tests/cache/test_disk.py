@@ -15,12 +15,12 @@ from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailabl
 from cachew.plumbing.streams import FileSource, read_all
 from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, sha256, store
-from tests.fakes.wallclock import WallClock
+from tests.fakes.clock import FakeClock
 from tests.functional.loglines import listening
 
 
 @pytest.fixture
-def make(tmp_path: Path, clock: WallClock, threads: Threads) -> Callable[..., DiskCache]:
+def make(tmp_path: Path, clock: FakeClock, threads: Threads) -> Callable[..., DiskCache]:
     """Return a function that makes a cache over the same directory every time."""
 
     def make(**settings: object) -> DiskCache:
@@ -34,7 +34,7 @@ class TestDisk(CacheContract):
     """It keeps the contract."""
 
     @pytest_twisted.async_yield_fixture
-    async def subject(self, make: Callable[..., DiskCache], clock: WallClock) -> AsyncIterator[Subject]:
+    async def subject(self, make: Callable[..., DiskCache], clock: FakeClock) -> AsyncIterator[Subject]:
         """Give the cache."""
         cache = make()
         await cache.start()
@@ -46,7 +46,7 @@ class TestRestartedDisk(CacheContract):
     """It keeps the contract when nothing that it holds was written by this process."""
 
     @pytest_twisted.async_yield_fixture
-    async def subject(self, make: Callable[..., DiskCache], clock: WallClock) -> AsyncIterator[Subject]:
+    async def subject(self, make: Callable[..., DiskCache], clock: FakeClock) -> AsyncIterator[Subject]:
         """Give a cache that remembers no file as sound."""
         cache = make(remembered=0)
         await cache.start()
@@ -273,7 +273,7 @@ async def test_one_reading_restores_trust(make: Callable[..., DiskCache]) -> Non
 
 
 @pytest_twisted.ensureDeferred
-async def test_uses_survive_a_restart(make: Callable[..., DiskCache], clock: WallClock) -> None:
+async def test_uses_survive_a_restart(make: Callable[..., DiskCache], clock: FakeClock) -> None:
     """What was read last before a restart is not what goes first after it."""
     cache = make()
     await cache.start()
@@ -422,7 +422,7 @@ async def test_what_cannot_be_put_in_its_place_is_not_counted(make: Callable[...
 @pytest.mark.parametrize("what", ["read", "look", "delete", "store", "sweep"])
 @pytest.mark.parametrize("link", [False, True], ids=["directory", "link"])
 async def test_a_directory_in_an_object_s_place_is_a_miss(
-    make: Callable[..., DiskCache], tmp_path: Path, clock: WallClock, what: str, link: bool
+    make: Callable[..., DiskCache], tmp_path: Path, clock: FakeClock, what: str, link: bool
 ) -> None:
     """It is moved out of the way once, told once, counts for nothing, and stops neither readers nor writers."""
     cache = make()
@@ -473,7 +473,7 @@ async def test_a_vanished_file_takes_no_room(make: Callable[..., DiskCache], tmp
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_sweep_keeps_the_bounds(make: Callable[..., DiskCache], clock: WallClock) -> None:
+async def test_a_sweep_keeps_the_bounds(make: Callable[..., DiskCache], clock: FakeClock) -> None:
     """A limit that was lowered, or a file system that others fill, is heeded though nobody writes."""
     left = [100_000]
     cache = make(min_free=50_000, free=lambda directory: left[0])

@@ -11,8 +11,8 @@ from cachew.cache.memory import MemoryCache
 from cachew.plumbing.errors import StorageFull
 from cachew.plumbing.streams import PIECE, read_all
 from tests.contracts.cache import LIMIT, MAX_TTL, CacheContract, Subject
+from tests.fakes.clock import FakeClock
 from tests.fakes.settled import failure_of, value_of
-from tests.fakes.wallclock import WallClock
 
 BIG = bytes(93_000)
 
@@ -21,7 +21,7 @@ class TestMemory(CacheContract):
     """It keeps the contract."""
 
     @pytest.fixture
-    def subject(self, clock: WallClock) -> Subject:
+    def subject(self, clock: FakeClock) -> Subject:
         """Return the cache."""
         return Subject(MemoryCache(limit=LIMIT, max_ttl=MAX_TTL, clock=clock), clock)
 
@@ -31,7 +31,7 @@ def done(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def small_cache() -> MemoryCache:
-    return MemoryCache(limit=100_000, max_ttl=MAX_TTL, clock=lambda: 0.0)
+    return MemoryCache(limit=100_000, max_ttl=MAX_TTL, clock=FakeClock())
 
 
 def begun(cache: MemoryCache, key: str) -> Writer:
@@ -108,7 +108,7 @@ def test_an_upload_that_breaks_off_leaves_its_room(end: str) -> None:
 
 def test_small_writes_make_large_pieces() -> None:
     """An object that came in a hundred thousand writes is read in pieces as any other."""
-    cache = MemoryCache(limit=10_000_000, max_ttl=MAX_TTL, clock=lambda: 0.0)
+    cache = MemoryCache(limit=10_000_000, max_ttl=MAX_TTL, clock=FakeClock())
     writer = begun(cache, "key")
     for number in range(100_000):
         done(writer.write(b"%08d" % number))

@@ -29,9 +29,9 @@ from cachew.plumbing.streams import PIECE, FiledSource, read_all
 from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, store
 from tests.fakes.background import WatchedBackground
+from tests.fakes.clock import FakeClock
 from tests.fakes.faultyproxy import FaultyProxy
 from tests.fakes.objectservers import ACCESS_KEY, BUCKET, SECRET_KEY
-from tests.fakes.wallclock import WallClock
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,20 +47,18 @@ def s3(url: str, prefix: str, **settings: Any) -> Any:
     )
 
 
-def cache_over(raw: Any, clock: WallClock, threads: Threads, **settings: Any) -> ObjectStoreCache:
+def cache_over(raw: Any, clock: FakeClock, threads: Threads, **settings: Any) -> ObjectStoreCache:
     """Return a cache over a store."""
     return ObjectStoreCache(
         bucket=Bucket(store=raw, threads=threads), **{"max_ttl": MAX_TTL, "clock": clock, **settings}
     )
 
 
-def tiered_over(tiers: list[Cache], clock: WallClock) -> TieredCache:
+def tiered_over(tiers: list[Cache], clock: FakeClock) -> TieredCache:
     """Return tiers as one cache that asks the last one every time."""
     from twisted.internet import reactor
 
-    return TieredCache(
-        tiers=tiers, clock=cast(IReactorTime, reactor), wall_clock=clock, check_interval=0, check_wait=10
-    )
+    return TieredCache(tiers=tiers, reactor=cast(IReactorTime, reactor), clock=clock, check_interval=0, check_wait=10)
 
 
 class TestObjectStore(CacheContract):
@@ -68,7 +66,7 @@ class TestObjectStore(CacheContract):
 
     @pytest_twisted.async_yield_fixture(params=["in memory", "seaweedfs", "moto"])
     async def subject(
-        self, request: pytest.FixtureRequest, servers: dict[str, str], clock: WallClock, threads: Threads
+        self, request: pytest.FixtureRequest, servers: dict[str, str], clock: FakeClock, threads: Threads
     ) -> AsyncIterator[Subject]:
         """Give the cache."""
         if request.param == "in memory":
@@ -96,7 +94,7 @@ class TestTieredOverObjectStore(CacheContract):
         self,
         request: pytest.FixtureRequest,
         servers: dict[str, str],
-        clock: WallClock,
+        clock: FakeClock,
         threads: Threads,
         tmp_path: Path,
     ) -> AsyncIterator[Subject]:
@@ -138,7 +136,7 @@ async def in_regions(cache: Cache, key: str) -> bytes:
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("server", ["in memory", "seaweedfs"])
 async def test_large_objects_stream_both_ways(
-    servers: dict[str, str], clock: WallClock, threads: Threads, server: str
+    servers: dict[str, str], clock: FakeClock, threads: Threads, server: str
 ) -> None:
     """An object of many parts goes up in parts and comes down by parallel ranges, whole and by regions."""
     raw = MemoryStore() if server == "in memory" else s3(servers[server], uuid.uuid4().hex)
@@ -198,7 +196,7 @@ def unfinished(url: str, prefix: str) -> list[str]:
 @pytest.mark.parametrize("server", ["seaweedfs", "moto"])
 @pytest.mark.parametrize("when", ["written", "being written", "not yet written", "being committed"])
 async def test_an_aborted_upload_leaves_nothing_in_the_store(
-    servers: dict[str, str], clock: WallClock, crowd: Crowd, server: str, when: str
+    servers: dict[str, str], clock: FakeClock, crowd: Crowd, server: str, when: str
 ) -> None:
     """No object and no part of one, whatever was under way when the client went."""
     prefix = uuid.uuid4().hex
@@ -224,7 +222,7 @@ async def test_an_aborted_upload_leaves_nothing_in_the_store(
 
 
 @pytest_twisted.ensureDeferred
-async def test_use_puts_off_expiry(clock: WallClock, threads: Threads) -> None:
+async def test_use_puts_off_expiry(clock: FakeClock, threads: Threads) -> None:
     """An object without a time of its own lives as long as it is used, and is written down seldom."""
     background = WatchedBackground()
     cache = cache_over(MemoryStore(), clock, threads, background=background)
@@ -239,7 +237,7 @@ async def test_use_puts_off_expiry(clock: WallClock, threads: Threads) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_noting_a_use_never_undoes_a_write(clock: WallClock, threads: Threads) -> None:
+async def test_noting_a_use_never_undoes_a_write(clock: FakeClock, threads: Threads) -> None:
     """When an object is replaced while its use is written down, the replacement stays."""
     background = WatchedBackground()
     cache = cache_over(MemoryStore(), clock, threads, background=background)
@@ -257,7 +255,7 @@ async def test_noting_a_use_never_undoes_a_write(clock: WallClock, threads: Thre
 @pytest.mark.parametrize("server", ["in memory", "seaweedfs", "moto"])
 @pytest.mark.parametrize("there", [False, True])
 async def test_a_late_writer_replaces_nothing(
-    servers: dict[str, str], clock: WallClock, threads: Threads, server: str, there: bool
+    servers: dict[str, str], clock: FakeClock, threads: Threads, server: str, there: bool
 ) -> None:
     """What another replica has stored since an object was begun stays, and what came too late leaves nothing."""
     raw = MemoryStore() if server == "in memory" else s3(servers[server], uuid.uuid4().hex)
@@ -283,7 +281,7 @@ async def test_a_late_writer_replaces_nothing(
 @pytest.mark.parametrize("meanwhile", ["nothing", "use", "delete", "damage"])
 @pytest.mark.parametrize("there", [False, True])
 async def test_a_writer_that_nobody_was_before_stores(
-    servers: dict[str, str], clock: WallClock, threads: Threads, meanwhile: str, there: bool
+    servers: dict[str, str], clock: FakeClock, threads: Threads, meanwhile: str, there: bool
 ) -> None:
     """Also when what it replaces has been used, has gone or has been damaged since it was begun."""
     raw = s3(servers["seaweedfs"], uuid.uuid4().hex)
@@ -318,7 +316,7 @@ class RepeatingBucket(Bucket):
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("there", [False, True])
 async def test_a_commit_that_is_made_again_meets_its_own_trace(
-    servers: dict[str, str], clock: WallClock, threads: Threads, there: bool
+    servers: dict[str, str], clock: FakeClock, threads: Threads, there: bool
 ) -> None:
     """What a repeated put is refused for is nobody else's."""
     bucket = RepeatingBucket(store=s3(servers["seaweedfs"], uuid.uuid4().hex), threads=threads)
@@ -333,7 +331,7 @@ async def test_a_commit_that_is_made_again_meets_its_own_trace(
 
 
 @pytest_twisted.ensureDeferred
-async def test_sweep_removes_what_nobody_can_see(clock: WallClock, threads: Threads) -> None:
+async def test_sweep_removes_what_nobody_can_see(clock: FakeClock, threads: Threads) -> None:
     """Replaced and expired content goes after the grace, visible objects never, and a deleted one at once."""
     raw = MemoryStore()
     cache = cache_over(raw, clock, threads, grace=100)
@@ -358,7 +356,7 @@ async def test_sweep_removes_what_nobody_can_see(clock: WallClock, threads: Thre
 
 
 @pytest_twisted.ensureDeferred
-async def test_sweep_keeps_the_limit(clock: WallClock, threads: Threads) -> None:
+async def test_sweep_keeps_the_limit(clock: FakeClock, threads: Threads) -> None:
     """With a limit, what was used least lately goes, and what is kept for those who still read it doesn't count."""
     raw = MemoryStore()
     cache = cache_over(raw, clock, threads, limit=25, max_ttl=None, grace=100)
@@ -381,7 +379,7 @@ async def test_sweep_keeps_the_limit(clock: WallClock, threads: Threads) -> None
 @pytest.mark.parametrize("server", ["in memory", "seaweedfs"])
 @pytest.mark.parametrize("why", ["expired", "over the limit"])
 async def test_a_sweep_breaks_no_download_off(
-    servers: dict[str, str], clock: WallClock, threads: Threads, server: str, why: str
+    servers: dict[str, str], clock: FakeClock, threads: Threads, server: str, why: str
 ) -> None:
     """Who is in the midst of an object when a sweep removes it gets the rest of it."""
     raw = MemoryStore() if server == "in memory" else s3(servers[server], uuid.uuid4().hex)
@@ -407,7 +405,7 @@ async def test_a_sweep_breaks_no_download_off(
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
-async def test_damaged_content_is_never_served(clock: WallClock, threads: Threads, damage: str) -> None:
+async def test_damaged_content_is_never_served(clock: FakeClock, threads: Threads, damage: str) -> None:
     """Content that was changed, cut or removed behind our back fails its reader, and is a miss from then on."""
     raw = MemoryStore()
     cache = cache_over(raw, clock, threads)
@@ -426,7 +424,7 @@ async def test_damaged_content_is_never_served(clock: WallClock, threads: Thread
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_damaged_manifest_is_a_miss(clock: WallClock, threads: Threads) -> None:
+async def test_a_damaged_manifest_is_a_miss(clock: FakeClock, threads: Threads) -> None:
     """Whatever lies in a manifest's place, it is a miss unless it is that object's manifest."""
     raw = MemoryStore()
     cache = cache_over(raw, clock, threads)
@@ -445,7 +443,7 @@ async def test_a_damaged_manifest_is_a_miss(clock: WallClock, threads: Threads) 
 class Faulty:
     """A cache over SeaweedFS behind a faulty proxy, and the same cache past the proxy."""
 
-    def __init__(self, url: str, clock: WallClock, threads: Threads) -> None:
+    def __init__(self, url: str, clock: FakeClock, threads: Threads) -> None:
         from twisted.internet import reactor
 
         self.proxy = FaultyProxy(reactor=reactor, target=urlsplit(url).port or 0)
@@ -466,7 +464,7 @@ class Faulty:
 
 
 @pytest_twisted.async_yield_fixture
-async def faulty(seaweedfs: str, clock: WallClock, threads: Threads) -> AsyncIterator[Faulty]:
+async def faulty(seaweedfs: str, clock: FakeClock, threads: Threads) -> AsyncIterator[Faulty]:
     """Give the faulty store."""
     faulty = Faulty(seaweedfs, clock, threads)
     await faulty.start()

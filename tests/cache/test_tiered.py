@@ -23,7 +23,6 @@ from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject,
 from tests.fakes.background import WatchedBackground
 from tests.fakes.caches import UnreliableCache
 from tests.fakes.clock import FakeClock
-from tests.fakes.wallclock import WallClock
 
 COMBINATIONS = ["memory", "disk", "memory+disk", "disk+memory", "memory+memory", "disk+disk", "memory+memory+disk"]
 
@@ -39,7 +38,7 @@ class TestTiered(CacheContract):
 
     @pytest_twisted.async_yield_fixture(params=COMBINATIONS)
     async def subject(
-        self, request: pytest.FixtureRequest, tmp_path: Path, clock: WallClock, threads: Threads
+        self, request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock, threads: Threads
     ) -> AsyncIterator[Subject]:
         """Give a tiered cache that asks the authority every time and as long as it takes."""
         from twisted.internet import reactor
@@ -53,8 +52,8 @@ class TestTiered(CacheContract):
                 tiers.append(DiskCache(directory=path, limit=LIMIT, max_ttl=MAX_TTL, clock=clock, threads=threads))
         cache = TieredCache(
             tiers=tiers,
-            clock=cast(IReactorTime, reactor),
-            wall_clock=clock,
+            reactor=cast(IReactorTime, reactor),
+            clock=clock,
             check_interval=0,
             check_wait=10,
         )
@@ -68,21 +67,21 @@ class Tiers:
 
     def __init__(
         self,
-        wall_clock: WallClock,
+        clock: FakeClock,
         background: WatchedBackground,
         tiers: Sequence[Cache] = (),
         debts: Journal[Debt] | None = None,
     ) -> None:
-        self.clock = FakeClock()
+        self.clock = clock
         self.background = background
         self.near, self.middle, self.far = three = [
-            UnreliableCache(MemoryCache(limit=LIMIT, clock=wall_clock)) for _ in range(3)
+            UnreliableCache(MemoryCache(limit=LIMIT, clock=clock)) for _ in range(3)
         ]
         self.metrics = Metrics()
         self.cache = TieredCache(
             tiers=tiers or three,
-            clock=self.clock,
-            wall_clock=wall_clock,
+            reactor=self.clock,
+            clock=clock,
             check_interval=1,
             background=background,
             names=[] if tiers else ["near", "middle", "far"],
@@ -101,7 +100,7 @@ class Tiers:
 
 
 @pytest_twisted.async_yield_fixture
-async def tiers(clock: WallClock, background: WatchedBackground) -> AsyncIterator[Tiers]:
+async def tiers(clock: FakeClock, background: WatchedBackground) -> AsyncIterator[Tiers]:
     """Give the three."""
     tiers = Tiers(clock, background)
     yield tiers
@@ -109,7 +108,7 @@ async def tiers(clock: WallClock, background: WatchedBackground) -> AsyncIterato
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_nearer_tier_is_filled_by_the_reader(tiers: Tiers, clock: WallClock) -> None:
+async def test_a_nearer_tier_is_filled_by_the_reader(tiers: Tiers, clock: FakeClock) -> None:
     """Who reads an object from far away leaves copies in all nearer tiers, equal in all that is known of it."""
     info = await store(tiers.far, "key", LARGE, headers={"A": "b"}, etag="v1", ttl=100)
     clock.advance(50)
@@ -361,7 +360,7 @@ def _journal(path: Path, threads: Threads) -> Journal[Debt]:
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("damaged", [False, True])
 async def test_what_is_owed_outlives_the_server(
-    clock: WallClock, threads: Threads, tmp_path: Path, damaged: bool
+    clock: FakeClock, threads: Threads, tmp_path: Path, damaged: bool
 ) -> None:
     """An object that was accepted while the authority failed is served, and stored there, by the next server.
 
@@ -394,7 +393,7 @@ async def test_what_is_owed_outlives_the_server(
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("owed", [0, MOST_DEBTS])
 async def test_what_cannot_be_owed_is_not_accepted(
-    clock: WallClock, threads: Threads, tmp_path: Path, owed: int
+    clock: FakeClock, threads: Threads, tmp_path: Path, owed: int
 ) -> None:
     """While the authority fails, whoever stores what can't be written down, or too much, is told so."""
     near, far = MemoryCache(limit=LIMIT, clock=clock), UnreliableCache(MemoryCache(limit=LIMIT, clock=clock))
@@ -411,7 +410,7 @@ async def test_what_cannot_be_owed_is_not_accepted(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_debt_yields_to_what_another_stored_since(tiers: Tiers, clock: WallClock) -> None:
+async def test_a_debt_yields_to_what_another_stored_since(tiers: Tiers, clock: FakeClock) -> None:
     """What the authority got from elsewhere after the failed write is newer, and stays."""
     tiers.far.down = True
     await store(tiers.cache, "key", b"ours")
@@ -437,10 +436,10 @@ async def test_a_debt_that_is_gone_before_it_is_due_is_no_failure(tiers: Tiers) 
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_small_near_tier_passes_large_objects(clock: WallClock, background: WatchedBackground) -> None:
+async def test_a_small_near_tier_passes_large_objects(clock: FakeClock, background: WatchedBackground) -> None:
     """An object too large for a nearer tier is stored in the last; one too large for that is refused."""
     small, large = MemoryCache(limit=1000, clock=clock), MemoryCache(limit=LIMIT, clock=clock)
-    cache = TieredCache(tiers=[small, large], clock=FakeClock(), wall_clock=clock, background=background)
+    cache = TieredCache(tiers=[small, large], reactor=clock, clock=clock, background=background)
     await store(cache, "key", LARGE)
     assert await fetch(cache, "key") == LARGE
     await background.idle()
@@ -461,11 +460,11 @@ async def test_invalidate_leaves_the_authority(tiers: Tiers) -> None:
     assert not await tiers.cache.invalidate("ns", "key")
 
 
-def test_needs_a_tier(clock: WallClock) -> None:
+def test_needs_a_tier(clock: FakeClock) -> None:
     """A tiered cache without tiers is a mistake."""
     make: Callable[..., TieredCache] = TieredCache
     with pytest.raises(ValueError, match="at least one"):
-        make(tiers=[], clock=FakeClock(), wall_clock=clock)
+        make(tiers=[], reactor=clock, clock=clock)
 
 
 @pytest_twisted.ensureDeferred
@@ -515,22 +514,21 @@ async def test_trouble_is_told_until_it_is_over(tiers: Tiers) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_tier_that_cannot_be_started_is_started_later(
-    tmp_path: Path, clock: WallClock, threads: Threads
+    tmp_path: Path, clock: FakeClock, threads: Threads
 ) -> None:
     """A disk that is not there at the start makes its tier fail until it is; a cache of nothing else doesn't start."""
     directory = tmp_path / "disk"
     directory.write_text("in the way")
     disk = DiskCache(directory=directory, limit=LIMIT, clock=clock, threads=threads)
     with pytest.raises(StorageUnavailable):
-        await TieredCache(tiers=[disk], clock=FakeClock(), wall_clock=clock).start()
-    time = FakeClock()
+        await TieredCache(tiers=[disk], reactor=clock, clock=clock).start()
     cache = TieredCache(
-        tiers=[disk, MemoryCache(limit=LIMIT, clock=clock)], clock=time, wall_clock=clock, names=["disk", "memory"]
+        tiers=[disk, MemoryCache(limit=LIMIT, clock=clock)], reactor=clock, clock=clock, names=["disk", "memory"]
     )
     await cache.start()
     await store(cache, "key", b"data")
     assert cache.troubles == ["cache tier disk fails"]
-    time.advance(60)
+    clock.advance(60)
     assert await fetch(cache, "key") == b"data"
     await cache.probe()
     assert cache.troubles == ["cache tier disk fails"]

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from cachew.cache.interface import NO_HEADERS, Cache, Entry, ObjectInfo, Stats
 from cachew.plumbing.errors import BadRequest, CorruptObject, StorageUnavailable, TooLarge
 from cachew.plumbing.streams import PIECE, read_all
-from tests.fakes.wallclock import WallClock
+from tests.fakes.clock import FakeClock
 
 LIMIT = 6_000_000
 """Bytes that a bounded subject may hold."""
@@ -36,7 +36,7 @@ class Subject:
     """
 
     cache: Cache
-    clock: WallClock
+    clock: FakeClock
     bounded: bool = True
     keeps_on_invalidate: bool = False
     slides: bool = False
@@ -97,7 +97,7 @@ class CacheContract:
         info = await store(subject.cache, "key", data)
         assert (info.namespace, info.key, info.size) == ("ns", sha256(b"key"), len(data))
         assert info.etag == info.digest == sha256(data)
-        assert info.modified == subject.clock.now
+        assert info.modified == subject.clock.now()
         assert await subject.cache.stat("ns", "key") == info
         async with opened(subject.cache, "key") as entry:
             assert entry.info == info
@@ -278,7 +278,7 @@ class CacheContract:
     async def test_expires_by_its_own_time(self, subject: Subject) -> None:
         """An object with a time to live goes when that is over, from the counts too."""
         info = await store(subject.cache, "key", b"data", ttl=60)
-        assert info.expires == subject.clock.now + 60
+        assert info.expires == subject.clock.now() + 60
         subject.clock.advance(59)
         assert await fetch(subject.cache, "key") == b"data"
         subject.clock.advance(2)
@@ -293,7 +293,7 @@ class CacheContract:
     async def test_the_maximum_caps_the_time(self, subject: Subject, ttl: float | None) -> None:
         """No object lives longer unused than the cache allows, whatever was asked for."""
         info = await store(subject.cache, "key", b"data", ttl=ttl)
-        assert info.expires == subject.clock.now + MAX_TTL
+        assert info.expires == subject.clock.now() + MAX_TTL
         subject.clock.advance(MAX_TTL + 1)
         assert await missing(subject.cache, "key")
 

@@ -121,7 +121,7 @@ class RecordsContract:
     @pytest_twisted.ensureDeferred
     async def test_no_count_is_lost(self, records: Records) -> None:
         """Counting at once from several replicas loses nothing."""
-        progress = Progress(records=records, clock=lambda: 0.0)
+        progress = Progress(records=records, clock=FakeClock())
         assert await progress.counted("fetches") == 0
         await DeferredList([Deferred.fromCoroutine(progress.count("fetches")) for _ in range(5)])
         assert await progress.counted("fetches") == 5
@@ -133,7 +133,14 @@ class RecordsContract:
         await records.put("leases/work", fields, version=None)
         clocks, terms = [FakeClock(), FakeClock(), FakeClock()], itertools.count()
         replicas = [
-            Leases(records=records, holder="a", clock=clock, duration=DURATION, unique=lambda: str(next(terms)))
+            Leases(
+                records=records,
+                holder="a",
+                reactor=clock,
+                clock=clock,
+                duration=DURATION,
+                unique=lambda: str(next(terms)),
+            )
             for clock in clocks
         ]
 
@@ -155,7 +162,7 @@ class RecordsContract:
     async def test_a_damaged_completion_is_none(self, records: Records, fields: Fields) -> None:
         """Until one is written down in its place, whose number nobody has seen before."""
         await records.put("completions/work", fields, version=None)
-        progress = Progress(records=records, clock=lambda: NOW)
+        progress = Progress(records=records, clock=FakeClock(now=NOW))
         assert await progress.last("work") is None
         with capturedLogs() as events:
             done = await progress.completed("work", since=None, made=True)
@@ -170,7 +177,7 @@ class RecordsContract:
     async def test_a_damaged_counter_begins_anew(self, records: Records, fields: Fields) -> None:
         """Whoever counts at the same time, one replaces it and nothing that is counted then is lost."""
         await records.put("counters/clones", fields, version=None)
-        progress = Progress(records=records, clock=lambda: NOW)
+        progress = Progress(records=records, clock=FakeClock(now=NOW))
         assert await progress.counted("clones") == 0
         with capturedLogs() as events:
             await at_once([progress.count("clones") for _ in range(4)])
@@ -183,7 +190,7 @@ class RecordsContract:
         """Until the next one; voiding it makes it void for good, since it may be read rightly later."""
         for name in ("a", "b"):
             await records.put(f"public/{name}", fields, version=None)
-        sightings = Sightings(what="public", records=records, now=lambda: NOW)
+        sightings = Sightings(what="public", records=records, clock=FakeClock(now=NOW))
         assert await sightings.last("a") is None
         with capturedLogs() as events:
             await sightings.seen("a", NOW - 5)

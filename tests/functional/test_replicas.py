@@ -21,6 +21,7 @@ from cachew.plumbing.threads import Threads
 from cachew.replicas.objectstore import ObjectStoreRecords
 from cachew.replicas.progress import Progress
 from tests.fakes import objectservers
+from tests.fakes.clock import FakeClock
 from tests.fakes.faultyproxy import FaultyProxy
 from tests.functional import repositories
 from tests.functional.fleet import (
@@ -118,7 +119,7 @@ def progress(tmp_path: Path, store: str) -> Iterator[Progress]:
         secret_key=objectservers.SECRET_KEY,
     )
     threads: Any = Threads(reactor=reactor, pool=pool)  # type: ignore[arg-type]
-    yield Progress(records=ObjectStoreRecords(bucket=Bucket(store=where, threads=threads)), clock=lambda: 0.0)
+    yield Progress(records=ObjectStoreRecords(bucket=Bucket(store=where, threads=threads)), clock=FakeClock())
     pool.stop()
 
 

@@ -26,6 +26,7 @@ class Replica:
         self.leases = Leases(
             records=self.records,
             holder=name,
+            reactor=self.clock,
             clock=self.clock,
             duration=DURATION,
             unique=lambda: str(next(terms)),

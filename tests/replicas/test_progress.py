@@ -7,13 +7,13 @@ from cachew.plumbing.errors import Conflict
 from cachew.replicas.interface import Records, Versioned
 from cachew.replicas.memory import MemoryRecords
 from cachew.replicas.progress import Completion, Progress
-from tests.fakes.wallclock import WallClock
+from tests.fakes.clock import FakeClock
 
 
 @pytest_twisted.ensureDeferred
 async def test_tells_what_was_completed_last() -> None:
     """The last completion is known to every replica, with its number, its time and what was said of it."""
-    clock, records = WallClock(100.0), MemoryRecords()
+    clock, records = FakeClock(100.0), MemoryRecords()
     one, two = Progress(records=records, clock=clock), Progress(records=records, clock=clock)
     assert await two.last("snapshot/a") is None
     first = await one.completed("snapshot/a", since=None, commit="1234")
@@ -26,7 +26,7 @@ async def test_tells_what_was_completed_last() -> None:
 async def test_who_comes_too_late_completes_nothing() -> None:
     """What another replica has completed since the work was begun is not completed a second time."""
     records = MemoryRecords()
-    one, two = (Progress(records=records, clock=WallClock(at)) for at in (100.0, 200.0))
+    one, two = (Progress(records=records, clock=FakeClock(at)) for at in (100.0, 200.0))
     first = await two.completed("snapshot/a", since=None)
     with pytest.raises(Conflict):
         await one.completed("snapshot/a", since=None)
@@ -48,4 +48,4 @@ async def test_gives_up_when_others_never_rest() -> None:
 
     restless: Records = Restless()
     with pytest.raises(Conflict):
-        await Progress(records=restless, clock=WallClock()).count("n")
+        await Progress(records=restless, clock=FakeClock(now=1_700_000_000.0)).count("n")

@@ -98,8 +98,10 @@ async def test_a_task_goes_on_after_its_records_were_damaged(bucket: Bucket) -> 
     """The lease is to be had after its duration, and what is completed is written down."""
     clock, terms = FakeClock(), itertools.count()
     records = ObjectStoreRecords(bucket=bucket)
-    leases = Leases(records=records, holder="one", clock=clock, duration=60.0, unique=lambda: str(next(terms)))
-    progress = Progress(records=records, clock=lambda: 1000.0)
+    leases = Leases(
+        records=records, holder="one", reactor=clock, clock=clock, duration=60.0, unique=lambda: str(next(terms))
+    )
+    progress = Progress(records=records, clock=FakeClock(now=1000.0))
     for kind in ("leases", "completions"):
         await bucket.put(f"records/{kind}/work", b'{"value": {"holder": "tw')
 

@@ -18,7 +18,7 @@ FIRST, SECOND = b"1" * 32, b"2" * 32
 
 def replica(records: UnreliableRecords, own: bytes, clock: FakeClock) -> SharedSecret:
     """Return a replica's view of it."""
-    return SharedSecret(records=records, name="secret", own=own, seconds=clock.seconds, background=Background())
+    return SharedSecret(records=records, name="secret", own=own, clock=clock, background=Background())
 
 
 def test_the_first_replica_gives_it() -> None:

@@ -7,6 +7,7 @@ from cachew.plumbing.errors import Conflict
 from cachew.replicas.interface import CLOCKS_APART, Versioned
 from cachew.replicas.memory import MemoryRecords
 from cachew.replicas.sightings import Sightings
+from tests.fakes.clock import FakeClock
 
 NOW = 1000.0
 
@@ -15,7 +16,7 @@ NOW = 1000.0
 async def test_the_latest_counts() -> None:
     """Every replica learns the latest moment, whoever tells it and in whatever order."""
     records = MemoryRecords()
-    one, two = (Sightings(what="public", records=records, now=lambda: NOW) for _ in range(2))
+    one, two = (Sightings(what="public", records=records, clock=FakeClock(now=NOW)) for _ in range(2))
     assert await two.last("git.example/org/repo") is None
     await one.seen("git.example/org/repo", 100.0)
     await two.seen("git.example/org/repo", 90.0)
@@ -29,7 +30,7 @@ async def test_the_latest_counts() -> None:
 async def test_void_until_seen_again() -> None:
     """What was voided is as if it had never been seen, and what was never seen needs no record to be void."""
     records = MemoryRecords()
-    sightings = Sightings(what="public", records=records, now=lambda: NOW)
+    sightings = Sightings(what="public", records=records, clock=FakeClock(now=NOW))
     await sightings.void("a")
     assert await records.get("public/a") is None
     await sightings.seen("a", 100.0)
@@ -56,11 +57,11 @@ async def test_what_others_change_meanwhile() -> None:
                 await super().put(name, {"at": float(self.changes)}, version=version)
             return found
 
-    sightings = Sightings(what="public", records=Restless(3), now=lambda: NOW)
+    sightings = Sightings(what="public", records=Restless(3), clock=FakeClock(now=NOW))
     await sightings.seen("a", 100.0)
     assert await sightings.last("a") == 100.0
     with pytest.raises(Conflict):
-        await Sightings(what="public", records=Restless(100), now=lambda: NOW).seen("a", 200.0)
+        await Sightings(what="public", records=Restless(100), clock=FakeClock(now=NOW)).seen("a", 200.0)
 
 
 @pytest_twisted.ensureDeferred
@@ -68,8 +69,8 @@ async def test_a_moment_that_lies_ahead_is_the_present() -> None:
     """What a replica whose clock is ahead has written counts as seen now, and is not moved back by the others."""
     records = MemoryRecords()
     ahead = NOW + CLOCKS_APART
-    await Sightings(what="public", records=records, now=lambda: ahead).seen("a", ahead)
-    sightings = Sightings(what="public", records=records, now=lambda: NOW)
+    await Sightings(what="public", records=records, clock=FakeClock(now=ahead)).seen("a", ahead)
+    sightings = Sightings(what="public", records=records, clock=FakeClock(now=NOW))
     await sightings.seen("a", NOW)
     assert await sightings.last("a") == NOW
     found = await records.get("public/a")

@@ -6,17 +6,17 @@ import pytest_twisted
 from cachew.replicas.memory import MemoryRecords
 from cachew.replicas.progress import Progress
 from cachew.replicas.tally import Tally
+from tests.fakes.clock import FakeClock
 from tests.fakes.records import UnreliableRecords
-from tests.fakes.wallclock import WallClock
 
 NOON = 1_700_049_600.0
 DAY = 86400.0
 
 
 @pytest.fixture
-def clock() -> WallClock:
+def clock() -> FakeClock:
     """The time of day."""
-    return WallClock(NOON)
+    return FakeClock(NOON)
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def records() -> UnreliableRecords:
     return UnreliableRecords(MemoryRecords())
 
 
-def replica(records: UnreliableRecords, clock: WallClock) -> Tally:
+def replica(records: UnreliableRecords, clock: FakeClock) -> Tally:
     """Return a replica's tally."""
-    return Tally(what="clones", progress=Progress(records=records, clock=clock), now=clock)
+    return Tally(what="clones", progress=Progress(records=records, clock=clock), clock=clock)
 
 
 @pytest_twisted.ensureDeferred
-async def test_all_replicas_are_counted_together(records: UnreliableRecords, clock: WallClock) -> None:
+async def test_all_replicas_are_counted_together(records: UnreliableRecords, clock: FakeClock) -> None:
     """What one has noted counts there at once, elsewhere when it was added and read."""
     one, two = replica(records, clock), replica(records, clock)
     for tally in (one, one, two):
@@ -46,7 +46,7 @@ async def test_all_replicas_are_counted_together(records: UnreliableRecords, clo
 
 
 @pytest_twisted.ensureDeferred
-async def test_each_day_has_its_own_count(records: UnreliableRecords, clock: WallClock) -> None:
+async def test_each_day_has_its_own_count(records: UnreliableRecords, clock: FakeClock) -> None:
     """A new day begins at nothing; what was noted late yesterday counts for yesterday."""
     tally = replica(records, clock)
     tally.note("repo")
@@ -61,7 +61,7 @@ async def test_each_day_has_its_own_count(records: UnreliableRecords, clock: Wal
 
 
 @pytest_twisted.ensureDeferred
-async def test_nothing_is_lost_while_the_records_fail(records: UnreliableRecords, clock: WallClock) -> None:
+async def test_nothing_is_lost_while_the_records_fail(records: UnreliableRecords, clock: FakeClock) -> None:
     """It is added when they work again."""
     tally = replica(records, clock)
     tally.note("repo")

@@ -15,7 +15,7 @@ from tests.web.adminfront import FakeOperations, repositories
 
 def shell(operations: FakeOperations) -> Shell:
     clock = FakeClock()
-    leases = Leases(records=cast(Any, None), holder="a", clock=clock, unique=lambda: "")
+    leases = Leases(records=cast(Any, None), holder="a", reactor=clock, clock=clock, unique=lambda: "")
     return Shell(operations=cast(Any, operations), leases=leases, grammar=CASE_MATTERS, now=lambda: 1000.0)
 
 

@@ -22,6 +22,7 @@ from cachew.plumbing.threads import Threads
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.packfiles import remove, seal
+from tests.fakes.clock import FakeClock
 
 pytestmark = pytest.mark.timeout(30)
 T = TypeVar("T")
@@ -76,11 +77,20 @@ def producer() -> Producer:
     return Producer()
 
 
+class TickingClock(FakeClock):
+    """Each look at it is a second later than the one before."""
+
+    def now(self) -> float:
+        """Return the time of day."""
+        self.advance(1)
+        return super().now()
+
+
 @pytest.fixture
 def make(tmp_path: Path, disk: Disk) -> Callable[..., PackCache]:
     """Makes caches over the same directory."""
 
-    now = iter(range(1000, 100000))
+    clock = TickingClock(now=1000.0)
 
     def make(limit: int = 1 << 20, **more: Any) -> PackCache:
         cache = PackCache(
@@ -88,7 +98,7 @@ def make(tmp_path: Path, disk: Disk) -> Callable[..., PackCache]:
             limit=limit,
             min_free=1000,
             threads=at_once,
-            clock=lambda: next(now),
+            clock=clock,
             free_space=disk,
             **more,
         )
@@ -167,7 +177,7 @@ def test_asked_while_room_is_made(tmp_path: Path, producer: Producer) -> None:
             await making_room
         return function(*args, **kwargs)
 
-    settings: dict[str, Any] = {"limit": 1 << 20, "min_free": 0, "threads": in_thread, "clock": lambda: 0.0}
+    settings: dict[str, Any] = {"limit": 1 << 20, "min_free": 0, "threads": in_thread, "clock": FakeClock()}
     cache = PackCache(directory=tmp_path / "packs", **settings)
     opening = start(cache.open())
     making_room.callback(None)
@@ -392,7 +402,12 @@ def test_what_a_machine_lacks_for_a_while_keeps_no_client_from_his_answer(tmp_pa
         return function(*args, **kwargs)
 
     cache = PackCache(
-        directory=tmp_path / "packs", limit=1 << 20, min_free=0, threads=lacking, clock=lambda: 1.0, free_space=disk
+        directory=tmp_path / "packs",
+        limit=1 << 20,
+        min_free=0,
+        threads=lacking,
+        clock=FakeClock(now=1.0),
+        free_space=disk,
     )
     result(cache.open())
     with capturedLogs() as logs:
@@ -468,7 +483,7 @@ async def test_real_packs_in_real_threads(
 ) -> None:
     """Equal fetches at once cost one process, and the next one none; all get the same bytes."""
     threads = Threads(reactor=reactor, pool=pool)  # type: ignore[arg-type]
-    cache = PackCache(directory=tmp_path / "packs", limit=1 << 30, min_free=0, threads=threads, clock=lambda: 0.0)
+    cache = PackCache(directory=tmp_path / "packs", limit=1 << 30, min_free=0, threads=threads, clock=FakeClock())
     await cache.open()
     head = git("-C", str(repository), "rev-parse", "HEAD").encode()
     body = encode_all([b"command=fetch", DELIM, b"want " + head, b"done", FLUSH])

@@ -57,7 +57,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def cache(clock: FakeClock) -> MemoryCache:
     """Return an empty cache."""
-    return MemoryCache(limit=10_000_000, clock=clock.seconds)
+    return MemoryCache(limit=10_000_000, clock=clock)
 
 
 @pytest.fixture

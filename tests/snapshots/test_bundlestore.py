@@ -53,7 +53,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def cache(clock: FakeClock) -> MemoryCache:
     """Return an empty cache."""
-    return MemoryCache(limit=10_000_000, clock=clock.seconds)
+    return MemoryCache(limit=10_000_000, clock=clock)
 
 
 StoreOver = Callable[[Cache], BundleStore]
@@ -174,9 +174,9 @@ async def test_a_late_replica_leaves_the_list_of_another(
 ) -> None:
     """What was listed while a replica made its bundle stays listed, and that replica goes on from there."""
     shared = Bucket(store=MemoryStore(), threads=threads)
-    late = OvertakenCache(bucket=shared, max_ttl=DAY, clock=clock.seconds)
+    late = OvertakenCache(bucket=shared, max_ttl=DAY, clock=clock)
     lists = store_over(late)
-    others = store_over(ObjectStoreCache(bucket=shared, max_ttl=DAY, clock=clock.seconds))
+    others = store_over(ObjectStoreCache(bucket=shared, max_ttl=DAY, clock=clock))
     await others.update(IDENTITY)
     commit(work, {"README": "new\n"})
     mirror.pull(work)

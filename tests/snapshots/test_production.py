@@ -50,10 +50,10 @@ class Bench:
     def __init__(self, scratch: Path, *, limit: int = 1000, places: int = 2, shared: MemoryStore | None = None) -> None:
         self.clock = FakeClock()
         self.clock.advance(1_700_000_000)
-        self.cache: Cache = MemoryCache(limit=limit, clock=self.clock.seconds)
+        self.cache: Cache = MemoryCache(limit=limit, clock=self.clock)
         if shared is not None:
             bucket = Bucket(store=shared, threads=cast(Threads, at_once))
-            self.cache = ObjectStoreCache(bucket=bucket, clock=self.clock.seconds)
+            self.cache = ObjectStoreCache(bucket=bucket, clock=self.clock)
         self.scratch = scratch
         self.productions = Productions(
             cache=self.cache,
@@ -406,7 +406,7 @@ class Disturbed:
     def __init__(self, steps: Steps, scratch: Path) -> None:
         self._steps, self._scratch = steps, scratch
         self._clock, self._slots = FakeClock(), Slots(limit=1)
-        self._cache = SteppedCache(steps, MemoryCache(limit=1000, clock=self._clock.seconds))
+        self._cache = SteppedCache(steps, MemoryCache(limit=1000, clock=self._clock))
         self._productions = Productions(
             cache=cast(Cache, self._cache),
             scratch=scratch,

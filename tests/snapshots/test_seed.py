@@ -26,7 +26,7 @@ KEY = f"mirror:{INSTANCE.name}"
 @pytest.fixture
 def cache() -> MemoryCache:
     """Return an empty cache."""
-    return MemoryCache(limit=10_000_000, clock=FakeClock().seconds)
+    return MemoryCache(limit=10_000_000, clock=FakeClock())
 
 
 @pytest.fixture

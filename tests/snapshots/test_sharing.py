@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from cachew.mirrors.identity import Identity
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import StorageUnavailable, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.replicas.leases import Leases
@@ -34,11 +35,12 @@ class Replica:
         self.hold: Deferred[None] | None = None
         self.failure: Exception | None = None
         self.metrics = Metrics()
-        wall = FakeClock()
-        wall.seconds = self.now  # type: ignore[method-assign]
+        wall = Clock(seconds=clock.seconds, now=self.now)
         self.shared = SharedWork(
-            leases=Leases(records=records, holder=name, clock=clock, unique=lambda: f"{name} {len(self.made)}"),
-            progress=Progress(records=records, clock=self.now),
+            leases=Leases(
+                records=records, holder=name, reactor=clock, clock=clock, unique=lambda: f"{name} {len(self.made)}"
+            ),
+            progress=Progress(records=records, clock=wall),
             work=self.work,
             own=frozenset({"repack"}),
             clock=wall,

@@ -48,7 +48,7 @@ class Bench:
         self.pushed = ""
         self.clock = FakeClock()
         self.clock.advance(1_000_000)
-        cache = MemoryCache(limit=1000, clock=self.clock.seconds)
+        cache = MemoryCache(limit=1000, clock=self.clock)
         productions = Productions(cache=cache, scratch=scratch, slots=Slots(limit=1), clock=self.clock, threads=at_once)
         self.snapshots = Snapshots(
             cache=cache,

@@ -52,7 +52,7 @@ class Downloads:
         self._steps, self._directory = steps, directory
         self.background = quiet(Background())
         self.upstream = FakeUpstream(steps, *pieces, content_type="application/octet-stream")
-        memory = MemoryCache(limit=1 << 20, clock=lambda: 0.0)
+        memory = MemoryCache(limit=1 << 20, clock=FakeClock())
         self.objects = LfsObjects(
             cache=cast(Any, SteppedCache(steps, memory)),
             client=cast(Any, self.upstream),

@@ -26,7 +26,7 @@ from cachew.web.app import App
 from cachew.web.objects import ObjectRoutes
 from tests.contracts.cache import LARGE, fetch, missing, sha256, store
 from tests.fakes.caches import UnreliableCache
-from tests.fakes.wallclock import WallClock
+from tests.fakes.clock import FakeClock
 from tests.http.wire import RawClient
 
 KEY = sha256(b"k")
@@ -37,7 +37,7 @@ MOST = len(LARGE) + 1000
 class Api:
     """A server on loopback and a client of it."""
 
-    def __init__(self, cache: Any, clock: WallClock) -> None:
+    def __init__(self, cache: Any, clock: FakeClock) -> None:
         self.cache, self.clock = UnreliableCache(cache), clock
 
     async def start(self) -> None:
@@ -79,7 +79,7 @@ async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[A
 
     pool = ThreadPool(minthreads=0, maxthreads=4)
     pool.start()
-    clock = WallClock()
+    clock = FakeClock(now=1_700_000_000.0)
     cache: Any = MemoryCache(limit=10**8, max_ttl=3600, clock=clock)
     if request.param == "disk":
         threads = Threads(reactor=reactor, pool=pool)  # type: ignore[arg-type]

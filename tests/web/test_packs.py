@@ -19,6 +19,7 @@ from cachew.web.access.guard import Right
 from cachew.web.packs import Packs
 from cachew.web.passthrough import PassThrough
 from cachew.web.uploadpack import UploadPack
+from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
 from tests.fakes.gitserving import (
     FETCH,
@@ -63,7 +64,7 @@ class Fetches:
         self.upstream, self.processes = FakeUpstream(steps, PACK[:100], PACK[100:]), FakeProcesses(steps, *backend)
         (directory / "packs").mkdir(exist_ok=True)
         self.cache = PackCache(
-            directory=directory / "packs", limit=limit, min_free=0, threads=threads_of(steps), clock=lambda: 0.0
+            directory=directory / "packs", limit=limit, min_free=0, threads=threads_of(steps), clock=FakeClock()
         )
         self.cache._log = cast(Any, Silence())
         shared: dict[str, Any] = {"client": self.upstream, "remotes": FakeRemotes()}

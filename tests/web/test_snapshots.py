@@ -111,7 +111,7 @@ class Server:
 
     def __init__(self, reactor: Any, scratch: Path) -> None:
         self.reactor = reactor
-        self.cache = UnreliableCache(MemoryCache(limit=1_000_000, clock=reactor.seconds))
+        self.cache = UnreliableCache(MemoryCache(limit=1_000_000, clock=reactor))
         self.mirror: FakeMirror | None = FakeMirror()
         self.bundles, self.store = FakeBundles(self.cache), FakeStore(self.cache)
         self.background = Background()
