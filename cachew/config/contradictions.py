@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from cachew.config.cachetiers import DiskTier, S3Tier
 from cachew.config.credentialkinds import GitHubAppCredential, TokenCredential
 from cachew.config.endpoints import reach_of_shell
-from cachew.config.grammar import grammar_of
+from cachew.config.grammar import forge_of, grammar_of
+from cachew.config.namepatterns import is_pattern, pattern_of
 from cachew.config.rules import Asked, lets_in_without_token
 from cachew.config.settings import Settings
 from cachew.plumbing.errors import BadPath, UnknownPath
@@ -200,12 +201,14 @@ def _prefetch(settings: Settings) -> Iterator[Problem]:
         for place, name in enumerate(group.repositories):
             where = ("prefetch", index, "repositories", place)
             try:
-                host = grammar.from_decoded(name).host
+                host = pattern_of(name).host if is_pattern(name) else grammar.from_decoded(name).host
             except (BadPath, UnknownPath) as error:
                 yield Problem(where, f'"{name}" is no repository\'s name, such as "github.com/org/repo": {error}')
                 continue
             if host not in settings.upstreams and "*" not in settings.upstreams:
                 yield Problem(where, f'"{name}" is at a host that is not among the upstreams')
+            elif is_pattern(name) and forge_of(settings.upstreams, host) is None:
+                yield Problem(where, f'"{name}" needs to be told whose API the host has: upstreams."{host}".forge')
 
 
 def _limits(settings: Settings) -> Iterator[Problem]:

@@ -39,9 +39,13 @@ class PrefetchSettings(Section):
     """Repositories that are mirrored before anybody asks for them, and are kept up to date."""
 
     repositories: Annotated[Texts, AfterValidator(not_empty)] = key(
-        ..., "Their names as they stand after /git/: host/path.", example='["github.com/org/repo"]'
+        ...,
+        "Their names as they stand after /git/: host/path. A * in the last part stands for all of an owner's that the "
+        "host's API lists, ** on GitLab for those of groups in the group as well.",
+        example='["github.com/org/repo", "github.com/org/web-*"]',
     )
     interval: Duration = key("10m", "How often they are brought up to date.")
+    most: AtLeastOne = key(1000, "How many repositories one pattern may stand for.")
 
 
 class WebhookSettings(Section):

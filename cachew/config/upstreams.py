@@ -56,6 +56,12 @@ class Upstream(Section):
         "gitlab.com, bitbucket.org and codeberg.org.",
         example="true",
     )
+    forge: Literal["github", "gitlab", "gitea"] | None = key(
+        None,
+        "Whose API it has, for patterns in [[prefetch]]; gitea is Forgejo's too. Known of github.com, gitlab.com and "
+        "codeberg.org.",
+        example='"gitea"',
+    )
 
 
 class ProxySettings(Section):

@@ -162,6 +162,7 @@ def compose(runtime: Runtime) -> Parts:
             *shell(runtime, _namespace(runtime, store, mirrors, snapshots, operations)),
             *jobs(
                 runtime,
+                upstream=upstream,
                 store=store,
                 mirrors=mirrors,
                 snapshots=snapshots,

@@ -4,7 +4,7 @@ The mirrors are found last, because with them the server is ready. At the end wh
 work, then what it stood on.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from cachew.server.cache import StoreParts, make_bucket_checks
 from cachew.server.lifecycle import Step
 from cachew.server.manhole import Manhole
 from cachew.server.mirrors import MirrorParts
-from cachew.server.prefetch import Prefetch
+from cachew.server.prefetching import make_prefetching
 from cachew.server.runtime import Runtime
 from cachew.server.snapshots import SnapshotParts
 from cachew.server.statewatch import DIRECTORIES, StateWatch
@@ -71,6 +71,7 @@ def opening(
 def jobs(
     runtime: Runtime,
     *,
+    upstream: UpstreamParts,
     store: StoreParts,
     mirrors: MirrorParts,
     snapshots: SnapshotParts,
@@ -88,7 +89,7 @@ def jobs(
         Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=web.dashboard.sample, reactor=clock),
         Periodic(name="tidying", interval=_TIDY_INTERVAL, work=mirrors.tidying.tidy, reactor=clock, now=True),
         Periodic(name="scrub", interval=scrub.turn_interval, work=scrub.turn, reactor=clock),
-        *_prefetch(runtime, mirrors, operations),
+        *make_prefetching(runtime, upstream=upstream, bring=operations.bring, used=mirrors.tidying.used),
         Periodic(name="cache probe", interval=_PROBE_INTERVAL, work=store.cache.probe, reactor=clock),
         Periodic(
             name="condition check",
@@ -101,16 +102,6 @@ def jobs(
         Periodic(name="clone counts", interval=_COUNT_INTERVAL, work=store.clones.flush, reactor=clock),
         Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=store.cache.sweep, reactor=clock),
     ]
-
-
-def _prefetch(runtime: Runtime, mirrors: MirrorParts, operations: Operations) -> Iterator[IService]:
-    for group in runtime.settings.prefetch:
-        prefetch = Prefetch(
-            repositories=[runtime.grammar.from_decoded(name) for name in group.repositories],
-            bring=lambda identity: operations.act(identity, "fetch"),
-            used=mirrors.tidying.used,
-        )
-        yield Periodic(name="prefetch", interval=group.interval, work=prefetch.turn, reactor=runtime.reactor, now=True)
 
 
 def make_scrub(runtime: Runtime, store: StoreParts, mirrors: MirrorParts) -> Scrub:

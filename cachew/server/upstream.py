@@ -4,8 +4,10 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 from urllib.parse import urlsplit
+
+from treq.client import HTTPClient
 
 from cachew.config.credentialkinds import GitHubAppCredential
 from cachew.config.grammar import grammar_of
@@ -20,17 +22,22 @@ from cachew.replicas.notes import Notes
 from cachew.server.credentials import CredentialMaker
 from cachew.server.environment import Environment
 from cachew.server.runtime import Runtime
-from cachew.upstream.agent import make_agents
+from cachew.upstream.agent import Agents, make_agents
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import Timeouts, UpstreamClient
 from cachew.upstream.credentials import Credentials
+from cachew.upstream.forges import Forges
 from cachew.upstream.hosts import ANY, Hosts, origin
+from cachew.upstream.jsonapi import JsonApi
 from cachew.upstream.pinned_addresses import Pins
 from cachew.upstream.proxies import CredentialsFile, GitRoutes, Proxies, Proxy, no_credentials
 from cachew.upstream.redirects import Objection
 from cachew.upstream.remote import Remotes
 from cachew.upstream.spellings import Spellings
 
+_API_TIMEOUT = 30.0
+_API_LIMIT = 16 * 1024 * 1024
+"""Bytes; a page of a hundred repositories has about half a megabyte on GitHub."""
 _DOT_GIT = frozenset({"gitlab.com"})
 """Hosts that are known to serve repositories only below ``PATH.git``."""
 
@@ -39,6 +46,7 @@ _DOT_GIT = frozenset({"gitlab.com"})
 class UpstreamParts:
     """The way to upstreams.
 
+    :param forges: list the repositories of an owner.
     :param spellings: how they want repositories to be spelled.
     :param stop: closes the connections that are kept alive.
     :param follow: has them follow other settings.
@@ -47,6 +55,7 @@ class UpstreamParts:
     client: UpstreamClient
     credentials: Credentials
     remotes: Remotes
+    forges: Forges
     spellings: Spellings
     stop: Callable[[], Awaitable[object]]
     follow: Callable[[Settings], None]
@@ -122,7 +131,13 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
         credentials.replace(own.sources(new.credentials))
         remotes.relocate()
 
-    return UpstreamParts(client, credentials, remotes, spellings, agents.stop, follow)
+    forges = Forges(api=lambda url: _json_api(url, agents, reactor), credentials=credentials)
+    return UpstreamParts(client, credentials, remotes, forges, spellings, agents.stop, follow)
+
+
+def _json_api(url: str, agents: Agents, reactor: Any) -> JsonApi:
+    http = HTTPClient(agents.pooled)
+    return JsonApi(url=url, http=http, reactor=reactor, timeout=_API_TIMEOUT, limit=_API_LIMIT)
 
 
 def _urls(settings: Settings) -> Mapping[str, str | None]:

@@ -6,18 +6,16 @@ installation, which is good for an hour. Tokens are kept and renewed well before
 """
 
 import datetime
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from cachew.plumbing.clock import Clock
@@ -32,11 +30,9 @@ from cachew.plumbing.errors import (
 )
 from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
-from cachew.plumbing.streams import read_all
 from cachew.plumbing.threads import InThread
-from cachew.upstream.bodies import response_source
 from cachew.upstream.credentialsources import ANYONE, basic
-from cachew.upstream.failures import explain
+from cachew.upstream.jsonapi import JsonApi
 
 API = "https://api.github.com"
 
@@ -95,12 +91,10 @@ class GitHubApps:
         timeout: float = 10.0,
     ) -> None:
         self._apps = tuple(apps)
-        self._http = http
-        self._reactor = reactor
         self._clock = clock
         self._in_thread = in_thread
         self._api = api.rstrip("/")
-        self._timeout = timeout
+        self._questions = JsonApi(url=self._api, http=http, reactor=reactor, timeout=timeout, limit=_ANSWER_LIMIT)
         self._keys: dict[str, RSAPrivateKey] = {}
         self._proofs: Expiring[str, str] = Expiring(clock=clock, by_date=True, capacity=100)
         self._found: Expiring[tuple[str, str], str] = Expiring(clock=clock, by_date=True, capacity=10_000)
@@ -110,15 +104,20 @@ class GitHubApps:
         self._renewals: Shared[tuple[str, str], _Token] = Shared()
 
     async def header_for(self, url: str) -> str | None:
-        """Return the ``Authorization`` value for a repository's URL, None when no App is installed for it.
+        """Return the ``Authorization`` value for a URL, None when no App is installed there.
+
+        :param url: a repository's, or an owner's with a slash at its end.
 
         :raise CredentialUnavailable: when the API can't be asked about one of the Apps, or refuses it, and no other has
             an installation for this repository.
         """
-        parts = urlsplit(url).path.strip("/").removesuffix(".git").split("/")
-        if len(parts) < 2 or not all(_NAME.fullmatch(part) and part.strip(".") for part in parts[:2]):
+        path = urlsplit(url).path
+        parts = path.strip("/").removesuffix(".git").split("/")
+        if len(parts) < 2 and not path.endswith("/"):
             return None
-        where = await self._installation(parts[0].lower(), parts[1].lower())
+        if not all(_NAME.fullmatch(part) and part.strip(".") for part in parts[:2]):
+            return None
+        where = await self._installation(*map(str.lower, parts[:2]))
         if where is None:
             return None
         try:
@@ -136,12 +135,15 @@ class GitHubApps:
             self._given.forget(header)
             self._tokens.forget(given)
 
-    async def _installation(self, owner: str, name: str) -> tuple[App, str] | None:
-        """Find the App that is installed for a repository; what is wrong with one App is no matter of the others."""
+    async def _installation(self, owner: str, *name: str) -> tuple[App, str] | None:
+        """Find the App that is installed for a repository, or without a name for an owner.
+
+        What is wrong with one App is no matter of the others.
+        """
         failure: UpstreamError | None = None
         for app in self._apps:
             try:
-                found = app.installations.get(owner) or await self._look_up(app, f"{owner}/{name}")
+                found = app.installations.get(owner) or await self._look_up(app, "/".join((owner, *name)))
             except UpstreamError as error:
                 failure = failure or error
                 continue
@@ -159,16 +161,18 @@ class GitHubApps:
         return await self._lookups.run(key, lambda: self._ask_installation(app, repository))
 
     async def _ask_installation(self, app: App, repository: str) -> str:
-        try:
-            answer = await self._ask(app, "GET", f"/repos/{repository}/installation")
-        except UpstreamRefused as refusal:
-            if refusal.status != 404:
-                raise self._refused(app, refusal) from None
-            self._found.put((app.app_id, repository), "", _MISSING_FOR)
-            return ""
-        found = str(answer.get("id", ""))
-        self._found.put((app.app_id, repository), found, _FOUND_FOR)
-        return found
+        for kind in ("repos",) if "/" in repository else ("orgs", "users"):
+            try:
+                answer = await self._ask(app, "GET", f"/{kind}/{repository}/installation")
+            except UpstreamRefused as refusal:
+                if refusal.status != 404:
+                    raise self._refused(app, refusal) from None
+                continue
+            found = str(answer.get("id", ""))
+            self._found.put((app.app_id, repository), found, _FOUND_FOR)
+            return found
+        self._found.put((app.app_id, repository), "", _MISSING_FOR)
+        return ""
 
     async def _token(self, app: App, installation: str) -> _Token:
         key = (app.app_id, installation)
@@ -200,29 +204,8 @@ class GitHubApps:
         return UpstreamUnreachable(self._api, f"answered {refusal.status} to the GitHub App {app.app_id}")
 
     async def _ask(self, app: App, method: str, path: str) -> dict[str, Any]:
-        proof = await self._proof(app)
-        asking = Deferred.fromCoroutine(self._exchange(method, self._api + path, proof))
-
-        def too_slow(*_: object) -> NoReturn:
-            raise UpstreamTimeout(self._api, f"did not answer within {self._timeout:.0f} seconds")
-
-        answer: dict[str, Any] = await asking.addTimeout(self._timeout, self._reactor, too_slow)
-        return answer
-
-    async def _exchange(self, method: str, url: str, proof: str) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {proof}", "Accept": "application/vnd.github+json"}
-        try:
-            response = await self._http.request(method, url, headers=headers, unbuffered=True, allow_redirects=False)
-        except Exception as failure:
-            raise explain(self._api, failure) from failure
-        source = response_source(response, upstream=self._api, reactor=self._reactor, idle=self._timeout)
-        body = await read_all(source, _ANSWER_LIMIT)
-        if response.code not in (200, 201):
-            raise UpstreamRefused(self._api, status=response.code)
-        try:
-            answer = json.loads(body)
-        except ValueError:
-            answer = None
+        headers = {"Authorization": f"Bearer {await self._proof(app)}", "Accept": "application/vnd.github+json"}
+        answer = await self._questions.ask(method, path, headers)
         if not isinstance(answer, dict):
             raise UpstreamUnreachable(self._api, "its answer is not a JSON object")
         return answer

@@ -289,6 +289,18 @@ class Operations:
         }
         self._background.start(actions[action](), f"{action} of {identity.name}")
 
+    async def bring(self, identity: Identity) -> None:
+        """Have a repository mirrored, or its mirror fetched into, and wait for that.
+
+        :raise CachewError: when it can't be done.
+        """
+        mirror = self._mirrors.find(identity)
+        if mirror is not None and mirror.ready:
+            await self._fetch(identity)
+        else:
+            self._mirrors.try_again(identity)
+            await self._mirrors.made(identity)
+
     def mirrored_as(self, urls: Collection[str], paths: Collection[str]) -> Sequence[Identity]:
         """Return the mirrored repositories that have moved to one of the URLs, or have one of the paths."""
         addresses = {address_of(url).casefold() for url in urls} - {""}
