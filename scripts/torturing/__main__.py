@@ -39,6 +39,7 @@ async def _main(reactor: Any, options: argparse.Namespace) -> None:
     if failed:
         print(f"{done} accidents in {time.monotonic() - began:.0f} s, {failed + bool(wrong)} times something wrong")
         raise SystemExit(1)
+    print(f"at most: {rig.durations}")
     if not wrong:
         print(f"{done} accidents in {time.monotonic() - began:.0f} s, nothing wrong")
         return

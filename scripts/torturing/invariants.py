@@ -62,6 +62,7 @@ async def _in_time(world: World, until: float, check: Callable[[], Awaitable[Non
         try:
             return await check()
         except Late:
+            world.durations.note("RELIEF", RELIEF - (until - world.reactor.seconds()))
             if world.reactor.seconds() > until:
                 raise
         await world.later(_PAUSE)
@@ -86,8 +87,10 @@ async def _clone(world: World, replica: Replica, name: str, protocol: int) -> No
         done = await world.git.run("clone", "-q", url, there, protocol=protocol, config=config, check=False)
         if done.code:
             raise Late(f"the {what} failed: {done.err[-500:]}")
-        if world.reactor.seconds() - began > WAIT:
-            raise Broken(f"the {what} took {world.reactor.seconds() - began:.0f} s")
+        took = world.reactor.seconds() - began
+        world.durations.note("WAIT", took)
+        if took > WAIT:
+            raise Broken(f"the {what} took {took:.0f} s")
         if await _sound(world, there, name, what) != hosted.repository.commit():
             raise Late(f"the {what} is not where the upstream is")
         theirs = {ref: oid for ref, oid in hosted.repository.refs().items() if ref.startswith("refs/heads/")}
@@ -161,7 +164,7 @@ async def _objects(world: World) -> None:
 async def _mirrors_are_well(world: World, replica: Replica) -> None:
     """No mirror is in doubt for longer than it may be, and the public one, which was just cloned, is there again."""
     states: dict[str, str] = {}
-    decided_until = world.reactor.seconds() + DECIDED
+    began = world.reactor.seconds()
     while True:
         answer = await replica.ask("GET", "/admin/repositories", replica.token)
         if answer.status != 200:
@@ -169,7 +172,8 @@ async def _mirrors_are_well(world: World, replica: Replica) -> None:
         states = {one["name"]: one["state"] for one in json.loads(answer.body)["repositories"]}
         if "suspect" not in states.values():
             break
-        if world.reactor.seconds() > decided_until:
+        world.durations.note("DECIDED", world.reactor.seconds() - began)
+        if world.reactor.seconds() > began + DECIDED:
             raise Broken(f"{replica.name} has mirrors in doubt: {states}")
         await world.later(_PAUSE)
     if states.get(PUBLIC) not in ("ready", "fetching"):
@@ -191,12 +195,13 @@ def _log_is_quiet(replica: Replica) -> None:
 
 async def _nothing_is_left(world: World, replica: Replica) -> None:
     left: list[str] = []
-    until = world.reactor.seconds() + TIDY
-    while world.reactor.seconds() < until:
+    began = world.reactor.seconds()
+    while world.reactor.seconds() < began + TIDY:
         left = [_named(pid) for pid in replica.children()] + temporary_files(replica.state)
         if not left:
             break
         await world.later(_PAUSE)
+        world.durations.note("TIDY", world.reactor.seconds() - began)
     else:
         raise Broken(f"{replica.name} has left behind: {left}")
     open_now, resident = _taken(replica)

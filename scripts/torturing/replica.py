@@ -10,6 +10,7 @@ from typing import Any
 
 from cachew.server.statelock import MARK
 from scripts.torturing.bounds import READY
+from scripts.torturing.durations import Durations
 from tests.functional.daemon import Daemon
 from tests.functional.rawhttp import ask
 from tests.functional.replicas import SkewedClock
@@ -25,15 +26,20 @@ class Replica:
     :param place: an empty directory of its own.
     :param upstream: base URL of the upstream that every server has.
     :param config: the rest of its settings.
+    :param durations: where it is noted how long it takes to be ready.
     """
 
-    def __init__(self, *, reactor: Any, place: Path, upstream: str, config: str) -> None:
-        self.place, self.state = place, place / "state"
+    def __init__(self, *, reactor: Any, place: Path, upstream: str, config: str, durations: Durations) -> None:
+        self.place = place
+        self.state = place / "state"
         self.clock = SkewedClock(place / "clock")
         self.has_disk = _small_disk(self.state)
         self.server: Daemon = None  # type: ignore[assignment]
         self.said = 0
-        self._reactor, self._upstream, self._config = reactor, upstream, config
+        self._reactor = reactor
+        self._upstream = upstream
+        self._config = config
+        self._durations = durations
 
     @property
     def name(self) -> str:
@@ -67,7 +73,9 @@ class Replica:
         self.said = 0
         began = self._reactor.seconds()
         await self.server.start(self._reactor)
-        if self._reactor.seconds() - began > READY:
+        took = self._reactor.seconds() - began
+        self._durations.note("READY", took)
+        if took > READY:
             raise AssertionError(f"{self.name} was not ready within {READY:.0f} s")
 
     async def restart(self) -> None:

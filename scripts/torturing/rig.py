@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.torturing.accidents.all import ACCIDENTS
+from scripts.torturing.durations import Durations
 from scripts.torturing.invariants import everything_holds
 from scripts.torturing.world import World, end_world, make_repositories, make_world, start_all
 
@@ -21,7 +22,11 @@ class Rig:
     """
 
     def __init__(self, *, reactor: Any, seed: int, replicas: int, store: bool) -> None:
-        self._reactor, self._seed, self._replicas, self._store = reactor, seed, replicas, store
+        self.durations = Durations()
+        self._reactor = reactor
+        self._seed = seed
+        self._replicas = replicas
+        self._store = store
 
     @property
     def options(self) -> str:
@@ -36,7 +41,14 @@ class Rig:
         :return: how many there were, and what was wrong after the last, empty when nothing was.
         """
         with tempfile.TemporaryDirectory(prefix="cachew-torture-") as place:
-            world = await make_world(self._reactor, Path(place), self._seed, replicas=self._replicas, store=self._store)
+            world = await make_world(
+                self._reactor,
+                Path(place),
+                self._seed,
+                replicas=self._replicas,
+                store=self._store,
+                durations=self.durations,
+            )
             try:
                 return await self._happen(world, names, first, seconds or float("inf"))
             finally:

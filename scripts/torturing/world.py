@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 
+from scripts.torturing.durations import Durations
 from scripts.torturing.fastconfig import fast_config
 from scripts.torturing.hosted import (
     BIG,
@@ -80,6 +81,7 @@ class World:
     :param hosted: the repositories, by host and path.
     :param proxy: leads to the store that the servers share; None when they share none.
     :param objects: what servers have accepted and must still have.
+    :param durations: how long things took at most.
     :param pushed: what was pushed through servers to the public repository and acknowledged: branches and commits.
     """
 
@@ -93,6 +95,7 @@ class World:
     proxy: FaultyProxy | None = None
     objects: list[Object] = field(default_factory=list)
     pushed: dict[str, str] = field(default_factory=dict)
+    durations: Durations = field(default_factory=Durations)
     clones: int = 0
     resources: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -135,12 +138,20 @@ class World:
 
 
 async def make_world(
-    reactor: Any, place: Path, seed: int, *, config: str = CONFIG, replicas: int = 1, store: bool = False
+    reactor: Any,
+    place: Path,
+    seed: int,
+    *,
+    config: str = CONFIG,
+    replicas: int = 1,
+    store: bool = False,
+    durations: Durations | None = None,
 ) -> World:
     """Make upstreams without repositories, and servers that aren't started.
 
     :param config: the servers' settings, but for where they are and what they are in front of.
     :param store: whether they share an object store.
+    :param durations: where it is noted how long things take.
     """
     (place / "home").mkdir()
     authority = Authority(place)
@@ -150,7 +161,14 @@ async def make_world(
         upstreams[host] = Upstream(reactor=reactor, root=place / host, tls=tls)
         await upstreams[host].start()
     git = Git(reactor, place / "home", timeout=60)
-    world = World(reactor=reactor, place=place, rng=random.Random(seed), git=git, upstreams=upstreams)
+    world = World(
+        reactor=reactor,
+        place=place,
+        rng=random.Random(seed),
+        git=git,
+        upstreams=upstreams,
+        durations=durations or Durations(),
+    )
     config += _upstream_tables(upstreams, authority.path)
     if store:
         world.proxy = FaultyProxy(
@@ -160,7 +178,15 @@ async def make_world(
     for number in range(replicas):
         at = place / f"replica{number + 1}"
         at.mkdir()
-        world.replicas.append(Replica(reactor=reactor, place=at, upstream=world.upstream.url, config=config))
+        world.replicas.append(
+            Replica(
+                reactor=reactor,
+                place=at,
+                upstream=world.upstream.url,
+                config=config,
+                durations=world.durations,
+            )
+        )
     return world
 
 
