@@ -4,7 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool
 
-from cachew.config.types import BaseUrl, Bound, Duration, FilePath, ObjectPrefix, Secret, Section, Size, Text, key
+from cachew.config.types import (
+    BaseUrl,
+    Bound,
+    Count,
+    Duration,
+    FilePath,
+    ObjectPrefix,
+    Secret,
+    Section,
+    Size,
+    Text,
+    key,
+)
 
 
 class PackCacheSettings(Section):
@@ -13,6 +25,10 @@ class PackCacheSettings(Section):
     enabled: StrictBool = key(True, "Whether there is one; without, every answer is computed anew.")
     limit: Size = key("20GB", "What it may occupy; 0: no bound but min-free.")
     min_free: Size = key("5GB", "Free space that it leaves on its filesystem; 0: no bound.")
+    prepare: Count = key(
+        4,
+        "Packs made ahead for a new tip, of fetches that came at least twice for each of the last three tips; 0: none.",
+    )
 
 
 class MemoryTier(Section):

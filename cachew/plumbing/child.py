@@ -227,6 +227,12 @@ class Child(ProcessProtocol):
         pid: int | None = self.transport.pid
         return pid
 
+    def stand_back(self, niceness: int) -> None:
+        """Have it, and what it will start, get less of the processors than others (setpriority(2))."""
+        if (pid := self.pid) is not None:
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, pid, niceness)
+
     @property
     def failed(self) -> bool:
         """Whether it has ended with an exit status that says so, and nobody had ended it."""

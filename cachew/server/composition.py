@@ -11,12 +11,14 @@ from twisted.application.service import IService
 
 from cachew.config.settings import Settings
 from cachew.http.site import make_site
+from cachew.mirrors.instance import Instance
 from cachew.plumbing.budget import Budget
 from cachew.server.cache import StoreParts, make_store
 from cachew.server.environment import Environment
 from cachew.server.gauges import Gauges
 from cachew.server.lifecycle import Patience, Server
 from cachew.server.mirrors import MirrorParts, make_commands, make_mirrors
+from cachew.server.packs import make_packs
 from cachew.server.places import Places, make_places
 from cachew.server.reload import Reload
 from cachew.server.runtime import Runtime, make_runtime
@@ -67,6 +69,14 @@ def compose(runtime: Runtime) -> Parts:
     store = make_store(runtime)
     upstream = make_upstream(runtime, records=store.records)
     check = make_check(runtime, commands)
+    packs = make_packs(
+        runtime, store=store, serving=places.serving, find=lambda identity: mirrors.collection.ready(identity)
+    )
+
+    async def withdraw(instance: Instance) -> None:
+        packs.preparation.forget(instance)
+        await snapshots.withdraw(instance)
+
     mirrors = make_mirrors(
         runtime,
         remotes=upstream.remotes,
@@ -75,7 +85,8 @@ def compose(runtime: Runtime) -> Parts:
         records=store.records,
         seeder=make_seeder(runtime, store=store, check=check),
         withdraw=lambda name, since: snapshots.productions.withdraw(name, since),
-        withdraw_instance=lambda instance: snapshots.withdraw(instance),
+        withdraw_instance=withdraw,
+        grown=packs.preparation.grown,
     )
     snapshots = make_snapshots(
         runtime,
@@ -113,7 +124,7 @@ def compose(runtime: Runtime) -> Parts:
         store=store,
         mirrors=mirrors,
         snapshots=snapshots,
-        serving=places.serving,
+        mirrored=packs.mirrored,
         operations=operations,
         reload=lambda: reload(),
     )

@@ -98,6 +98,7 @@ def make_mirrors(
     seeder: Seeder,
     withdraw: Callable[[str, float], Coroutine[Any, Any, None]],
     withdraw_instance: Callable[[Instance], Coroutine[Any, Any, None]],
+    grown: Callable[[Identity], None],
 ) -> MirrorParts:
     """Make the mirrors.
 
@@ -105,6 +106,7 @@ def make_mirrors(
     :param records: what replicas share.
     :param seeder: fills new mirrors from mirror snapshots.
     :param withdraw_instance: removes what was made of an instance that has ended.
+    :param grown: told of each mirror that has fetched something.
     :param withdraw: removes what was made of a repository since a moment, because its mirror was damaged.
     """
     settings = runtime.settings
@@ -122,6 +124,10 @@ def make_mirrors(
             background=runtime.background,
         ),
     )
+
+    def has_grown(identity: Identity) -> None:
+        tidying.grown(identity)
+        grown(identity)
 
     def forgotten(identity: Identity) -> None:
         freshness.forget(identity)
@@ -143,7 +149,7 @@ def make_mirrors(
         seeder,
         indexes,
         listings,
-        on_grown=lambda identity: tidying.grown(identity),
+        on_grown=has_grown,
         on_forgotten=forgotten,
         on_damage=damaged,
         instances=instances,

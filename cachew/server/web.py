@@ -20,15 +20,14 @@ from cachew.mirrors.identity import ANY_HOST, Identity
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.budget import Budget
 from cachew.plumbing.errors import UpstreamError
-from cachew.plumbing.jobs import Slots
 from cachew.replicas.secret import SharedSecret
 from cachew.server.cache import StoreParts
 from cachew.server.mirrors import MirrorParts
 from cachew.server.runtime import Runtime
 from cachew.server.snapshots import SnapshotParts
 from cachew.server.upstream import UpstreamParts
-from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.lfsobjects import LfsObjects
+from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.upstream.useragent import NamedAgent
 from cachew.web.access.guard import ClientCredentials, TrustedNetworkGuard, UpstreamGuard
 from cachew.web.access.login import AdminAccess
@@ -91,13 +90,13 @@ def make_web(
     store: StoreParts,
     mirrors: MirrorParts,
     snapshots: SnapshotParts,
-    serving: Slots,
+    mirrored: MirrorPacks,
     operations: Operations,
     reload: Callable[[], Awaitable[Reloaded]],
 ) -> WebParts:
     """Make the routes.
 
-    :param serving: places for git processes that serve clients.
+    :param mirrored: has mirrors answer.
     :param operations: what those see and do who look after the server.
     :param reload: reads the config again and follows it.
     """
@@ -138,7 +137,7 @@ def make_web(
             _client_routes(runtime, policy),
             ObjectRoutes(cache=store.cache, limit=runtime.settings.limits.max_object or None),
         ],
-        git=_git_routes(runtime, upstream, store, mirrors, snapshots, serving, policy, access, credentials).handle,
+        git=_git_routes(runtime, upstream, store, mirrors, snapshots, mirrored, policy, access, credentials).handle,
         admit=admission.admit,
         decide=admission.decide if opa is not None else None,
         client_of=policy.client_of,
@@ -282,7 +281,7 @@ def _git_routes(
     store: StoreParts,
     mirrors: MirrorParts,
     snapshots: SnapshotParts,
-    serving: Slots,
+    mirrored: MirrorPacks,
     policy: Policy,
     access: AdminAccess,
     credentials: ClientCredentials,
@@ -300,7 +299,7 @@ def _git_routes(
         mirrors=mirrors.collection,
         freshness=mirrors.freshness,
         supply=mirrors.supply,
-        packs=_packs(runtime, upstream, store, mirrors, serving),
+        packs=_packs(runtime, upstream, store, mirrors, mirrored),
         passthrough=passthrough,
         metrics=runtime.metrics,
         body_limit=runtime.settings.git.max_request_body,
@@ -331,19 +330,12 @@ def _git_routes(
     )
 
 
-def _packs(runtime: Runtime, upstream: UpstreamParts, store: StoreParts, mirrors: MirrorParts, serving: Slots) -> Packs:
-    search_path = runtime.environment.search_path
-    backend = Backend(
-        processes=runtime.processes,
-        exec_path=runtime.git.exec_path,
-        slots=serving,
-        home=runtime.state / "home",
-        search_path=search_path,
-        silence=runtime.settings.git.serve_timeout,
-    )
+def _packs(
+    runtime: Runtime, upstream: UpstreamParts, store: StoreParts, mirrors: MirrorParts, mirrored: MirrorPacks
+) -> Packs:
     return Packs(
         cache=store.pack_cache,
-        backend=backend,
+        mirrored=mirrored,
         client=upstream.client,
         remotes=upstream.remotes,
         freshness=mirrors.freshness,

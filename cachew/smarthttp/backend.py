@@ -124,6 +124,7 @@ class Backend:
     :param home: an empty directory, which git takes for the user's home.
     :param search_path: the ``PATH`` of the children.
     :param silence: seconds after which a backend that gives nothing is given up, with all that it has started.
+    :param niceness: how much the children stand back behind other processes, up to 19 (nice(1)).
     """
 
     def __init__(
@@ -135,7 +136,9 @@ class Backend:
         home: Path,
         search_path: str = "/usr/local/bin:/usr/bin:/bin",
         silence: float | None = None,
+        niceness: int = 0,
     ) -> None:
+        self._niceness = niceness
         self._processes = processes
         self._exec_path = exec_path
         self._slots = slots
@@ -234,6 +237,9 @@ class Backend:
         except BaseException:
             self._slots.release(repository, long=long)
             raise
+        if self._niceness:
+            # It starts nothing before it has read the request, so all that it starts stands back with it.
+            child.stand_back(self._niceness)
         Deferred.fromCoroutine(child.wait()).addBoth(lambda _: self._slots.release(repository, long=long))
         return child
 

@@ -4,6 +4,9 @@ The first client's answer is spooled to disk while it is produced, equal request
 and later ones are sent from the file: eight equal clones take 1.3 s from the file, and 7.6 s from upload-pack. Keys
 are those of :func:`cachew.smarthttp.clientcommands.pack_key`, so they contain the repository's identity. Only whole
 packs are kept (:mod:`cachew.smarthttp.packcheck`); everything else is shared while it is under way.
+
+An answer can be made before anybody asks (:meth:`PackCache.prepare`). Such work has time: who asks for the same while
+nothing of it is there yet doesn't wait for it, but has it given up and produced for him.
 """
 
 from collections import OrderedDict
@@ -13,22 +16,26 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.disk import free_bytes
-from cachew.plumbing.production import Followed, Received
+from cachew.plumbing.production import Followed, Share
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import FileSource, Source, owned
 from cachew.plumbing.threads import InThread
 from cachew.smarthttp import packfiles
 from cachew.smarthttp.packfiles import Damaged, Stamp
+from cachew.smarthttp.packproduction import PackProduction
 
 T = TypeVar("T")
 Origin = Literal["file", "followed", "produced", "direct"]
+_AT_ONCE = 64 * 1024 * 1024
+"""Bytes of what is made ahead that are looked at in one turn; none of them is read."""
 
 
 @dataclass(frozen=True)
@@ -49,34 +56,6 @@ class _Kept:
     size: int
     stamp: Stamp | None
     """None until the file has been verified after a restart."""
-
-
-class _Answer(Received):
-    """An answer on its way.
-
-    :param keep: called when all of it is in the spool.
-    :param lost: called with what kept it from being kept.
-    """
-
-    def __init__(
-        self,
-        *,
-        source: Source,
-        path: Path,
-        keep: Callable[[Spool], Coroutine[Any, Any, None]],
-        lost: Callable[[Exception], object],
-    ) -> None:
-        super().__init__(source=source, spool=Spool(path=path))
-        self._keep, self._lost = keep, lost
-
-    async def whole(self) -> None:
-        """Keep it, if it is a whole pack."""
-        await self._keep(self.spool)
-
-    def broke_off(self, failure: Exception) -> None:
-        """Tell the log when it was whole; otherwise the failure is for the followers."""
-        if self.spool.state == "finished":
-            self._lost(failure)
 
 
 class PackCache:
@@ -114,7 +93,9 @@ class PackCache:
         self._clock = clock
         self._free_space = free_space
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._answers: Followed[str, _Answer] = Followed()
+        self._answers: Followed[str, PackProduction] = Followed()
+        self._ahead: Followed[str, PackProduction] = Followed()
+        self._preparing: dict[str, Deferred[bool]] = {}
         self._checked: Shared[str, None] = Shared()
         self._numbers = count(1)
         self.size = 0
@@ -130,7 +111,7 @@ class PackCache:
     @property
     def producing(self) -> int:
         """How many answers are under way."""
-        return self._answers.running
+        return self._answers.running + self._ahead.running
 
     async def open(self) -> None:
         """Take stock of what an earlier run has kept; it is verified when it is first asked for."""
@@ -140,6 +121,9 @@ class PackCache:
 
     async def stop(self) -> None:
         """Give up what is under way and wait for its end."""
+        for preparing in list(self._preparing.values()):
+            preparing.cancel()
+        await self._ahead.stop()
         await self._answers.stop()
 
     async def response(self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]]) -> Response:
@@ -148,7 +132,7 @@ class PackCache:
         :param produce: makes the answer; called at most once for all who ask at the same time. What it raises (that the
             mirror refused, for one) is raised here for each of them.
         """
-        if (under_way := self._answers.join(key)) is not None:
+        if (under_way := self._answers.join(key) or self._made_ahead(key)) is not None:
             return Response(under_way.source, "followed")
         # One that is over is still known while room is made for it; by then it is kept.
         if (kept := await self.get(key)) is not None:
@@ -157,6 +141,50 @@ class PackCache:
         if share is None:
             return Response(await produce(), "direct")
         return Response(share.source, "produced" if share.began else "followed")
+
+    def prepare(self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]]) -> Deferred[bool]:
+        """Make an answer that nobody has asked for yet.
+
+        :param produce: makes the answer; not called when it is there or under way.
+        :return: fires when that is over, with whether it is there; False when somebody who asked produces it himself,
+            and when this is cancelled.
+        """
+        if self.has(key) or key in self._answers or key in self._preparing:
+            return succeed(True)
+        preparing = self._preparing[key] = Deferred.fromCoroutine(self._make_ahead(key, produce))
+        preparing.addBoth(self._prepared, key)
+        return preparing
+
+    def has(self, key: str) -> bool:
+        """Say whether an answer is kept."""
+        return key in self._kept
+
+    async def _make_ahead(self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]]) -> bool:
+        share = await self._ahead.follow(key, lambda: self._begin(key, produce))
+        if share is None:
+            return False
+        try:
+            while await share.source.region(_AT_ONCE):
+                pass
+            return True
+        finally:
+            share.source.close()
+
+    def _prepared(self, result: bool | Failure, key: str) -> bool | Failure:
+        del self._preparing[key]
+        return False if isinstance(result, Failure) and result.check(CancelledError) else result
+
+    def _made_ahead(self, key: str) -> Share[PackProduction] | None:
+        """Follow an answer that is being made ahead, or give it up, if nothing of it is there yet."""
+        if (preparing := self._preparing.get(key)) is None:
+            return None
+        share = self._ahead.join(key)
+        if share is not None and share.production.spool.size:
+            return share
+        if share is not None:
+            share.source.close()
+        preparing.cancel()
+        return None
 
     async def get(self, key: str) -> FileSource | None:
         """Return a kept answer, or None.
@@ -212,14 +240,14 @@ class PackCache:
         self.size += size - (previous.size if previous else 0)
         self._kept[key] = _Kept(size, stamp)
 
-    async def _begin(self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]]) -> _Answer | None:
+    async def _begin(self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]]) -> PackProduction | None:
         """Begin the production for a key, unless there is no space for it."""
         if not await self._make_room():
             return None
         path = self._directory / f"{key}.{next(self._numbers)}.part"
         source = await produce()
         with owned(source):
-            return _Answer(
+            return PackProduction(
                 source=source,
                 path=path,
                 keep=lambda spool: self._keep(key, spool),

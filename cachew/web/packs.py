@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cachew.http.bodies import send
@@ -21,10 +20,8 @@ from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.refs import RefState, of_listing
-from cachew.plumbing.child import Child
 from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.errors import (
-    CachewError,
     SpoolFailed,
     UpstreamBusy,
     UpstreamError,
@@ -35,8 +32,8 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
 from cachew.plumbing.streams import FileSource, Source, WatchedSource, owned, read_start
 from cachew.replicas.tally import Tally
-from cachew.smarthttp.backend import Backend
-from cachew.smarthttp.clientcommands import Fetch, is_cheap, is_whole, mark, pack_key
+from cachew.smarthttp.clientcommands import Fetch, is_whole, mark, pack_key
+from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.wantedrefs import WithWantedRefs
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
@@ -51,15 +48,10 @@ Produce = Callable[[], Coroutine[Any, Any, Source]]
 _RESULT = b"application/x-git-upload-pack-result"
 _REQUEST = b"application/x-git-upload-pack-request"
 _REFUSAL_TEXT = 4096
-_REPLACED = "the mirror has been replaced"
 
 
 def _nothing() -> None:
     """Do nothing."""
-
-
-class MirrorRefused(CachewError):
-    """The mirror's upload-pack does not serve a request, for the request's sake or its own; nothing has been sent."""
 
 
 def _in_trouble(url: str, response: UpstreamResponse) -> UpstreamError:
@@ -70,18 +62,11 @@ def _in_trouble(url: str, response: UpstreamResponse) -> UpstreamError:
     return UpstreamUnreachable(url, reason)
 
 
-async def _doubt_if_it_fails(mirror: Mirror, child: Child) -> None:
-    """Have a mirror looked at whose upload-pack fails in the middle of an answer, whoever still wants that."""
-    await child.wait()
-    if child.failed:
-        mirror.verification.doubt(serving=False)
-
-
 class Packs:
     """Sends packs.
 
     :param cache: keeps and shares them.
-    :param backend: runs upload-pack on mirrors.
+    :param mirrored: has mirrors answer.
     :param client: asks upstreams.
     :param remotes: where the upstreams are.
     :param freshness: knows the refs of repositories that have no mirror yet.
@@ -96,7 +81,7 @@ class Packs:
         self,
         *,
         cache: PackCache,
-        backend: Backend,
+        mirrored: MirrorPacks,
         client: UpstreamClient,
         remotes: Remotes,
         freshness: Freshness,
@@ -106,7 +91,7 @@ class Packs:
     ) -> None:
         self._first = first
         self._cache = cache
-        self._backend = backend
+        self._mirrored = mirrored
         self._client = client
         self._shown = shown
         self._remotes = remotes
@@ -126,30 +111,11 @@ class Packs:
         :raise ProcessFailed: when it fails.
         """
         protocol = request.getHeader("git-protocol")
-
-        async def produce() -> Source:
-            response = await self._backend.upload_pack(
-                repository=mirror.identity.name,
-                directory=mirror.directory,
-                body=body.source(),
-                length=body.size,
-                protocol=protocol,
-                long=not is_cheap(command),
-            )
-            with owned(response.source):
-                refusal = await response.refusal()
-                if refusal is None and (mirror.instance, mirror.generation) != of_which:
-                    # Upload-pack may have opened what was put into the directory meanwhile.
-                    refusal = _REPLACED
-                if refusal is not None:
-                    raise MirrorRefused(refusal)
-            watch = Deferred.fromCoroutine(_doubt_if_it_fails(mirror, response.child))
-            watch.addErrback(lambda failure: self.log.failure("watching upload-pack failed", failure))
-            return response.source
-
-        of_which = mirror.instance, mirror.generation
-        key = self._key(f"{mirror.instance.name} {mirror.pack_source}", command, lambda: mirror.ref_state)
-        await self._send_shared(request, key, produce, "mirror", wanted)
+        self._mirrored.asked(mirror, command, body, protocol)
+        key = self._mirrored.key(mirror, command)
+        await self._send_shared(
+            request, key, lambda: self._mirrored.produce(mirror, command, body, protocol), "mirror", wanted
+        )
 
     async def serve_upstream(
         self, request: StreamingRequest, right: Right, mirror: Mirror, command: Fetch, body: Body, wanted: bytes = b""

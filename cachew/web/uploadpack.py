@@ -28,11 +28,12 @@ from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp import inwords, routing, wantedrefs
 from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
 from cachew.smarthttp.clientcommands import Fetch, GitCommand, Probe, V2Fetch, V2LsRefs, V2Other
+from cachew.smarthttp.mirrorpacks import MirrorRefused
 from cachew.smarthttp.request import protocol_version, read_command
 from cachew.smarthttp.routing import Route, Situation, decide
 from cachew.upstream.listing import Listing
 from cachew.web.access.guard import Right
-from cachew.web.packs import MirrorRefused, Packs
+from cachew.web.packs import Packs
 from cachew.web.passthrough import PassThrough, question_of
 from cachew.web.rendering import Renderings
 

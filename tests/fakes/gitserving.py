@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from cachew.mirrors.freshness import Answer
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.refs import RefState
 from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
 from cachew.plumbing.process import Command
@@ -204,6 +205,11 @@ class FakeMirror:
     def shallow(self) -> tuple[str, ...]:
         """Return where: nowhere."""
         return ()
+
+    @property
+    def ref_state(self) -> RefState:
+        """Return its refs, of which ``main`` is the default branch."""
+        return RefState(self.refs, "refs/heads/main")
 
     @property
     def pack_source(self) -> str:

@@ -14,6 +14,7 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp.backend import Backend
+from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.smarthttp.packcache import PackCache
 from cachew.web.access.guard import Right
 from cachew.web.packs import Packs
@@ -70,8 +71,10 @@ class Fetches:
         shared: dict[str, Any] = {"client": self.upstream, "remotes": FakeRemotes()}
         self.packs = Packs(
             cache=self.cache,
-            backend=Backend(
-                processes=cast(Processes, self.processes), exec_path=Path("/"), slots=self.slots, home=directory
+            mirrored=MirrorPacks(
+                backend=Backend(
+                    processes=cast(Processes, self.processes), exec_path=Path("/"), slots=self.slots, home=directory
+                )
             ),
             freshness=cast(Any, self.freshness),
             metrics=METRICS,

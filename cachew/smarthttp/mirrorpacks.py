@@ -1,0 +1,85 @@
+"""Answers of mirrors to fetches: the upload-pack that makes one, and the key under which it is kept."""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from cachew.http.collecting import Body
+from cachew.mirrors.mirror import Mirror
+from cachew.plumbing.child import Child
+from cachew.plumbing.errors import CachewError
+from cachew.plumbing.remembered import Remembered
+from cachew.plumbing.streams import Source, owned
+from cachew.smarthttp.backend import Backend
+from cachew.smarthttp.clientcommands import Fetch, is_cheap, mark, pack_key
+
+_REPLACED = "the mirror has been replaced"
+
+
+class MirrorRefused(CachewError):
+    """The mirror's upload-pack does not serve a request, for the request's sake or its own; nothing has been sent."""
+
+
+async def _doubt_if_it_fails(mirror: Mirror, child: Child) -> None:
+    """Have a mirror looked at whose upload-pack fails in the middle of an answer, whoever still wants that."""
+    await child.wait()
+    if child.failed:
+        mirror.verification.doubt(serving=False)
+
+
+class MirrorPacks:
+    """Answers fetches out of mirrors.
+
+    :param backend: runs upload-pack.
+    :param asked: told of each fetch that a client sends: the mirror, the command, its body and ``Git-Protocol`` header.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        backend: Backend,
+        asked: Callable[[Mirror, Fetch, Body, str | None], object] = lambda mirror, command, body, protocol: None,
+    ) -> None:
+        self._backend = backend
+        self.asked = asked
+        self._marks: Remembered[str] = Remembered()
+
+    def key(self, mirror: Mirror, command: Fetch) -> str:
+        """Return the key of an answer, which is one of the mirror's instance and of its present packs."""
+
+        def marks(prefix: str) -> str:
+            state = mirror.ref_state
+            return self._marks.of(state, prefix, lambda: mark(state.refs, prefix))
+
+        return pack_key(f"{mirror.instance.name} {mirror.pack_source}", command, marks)
+
+    async def produce(self, mirror: Mirror, command: Fetch, body: Body, protocol: str | None) -> Source:
+        """Return the answer as upload-pack makes it.
+
+        :param body: the request, of which the command was read.
+        :param protocol: the ``Git-Protocol`` header.
+        :raise MirrorRefused: when upload-pack says no.
+        :raise ProcessFailed: when it fails.
+        """
+        of_which = mirror.instance, mirror.generation
+        response = await self._backend.upload_pack(
+            repository=mirror.identity.name,
+            directory=mirror.directory,
+            body=body.source(),
+            length=body.size,
+            protocol=protocol,
+            long=not is_cheap(command),
+        )
+        with owned(response.source):
+            refusal = await response.refusal()
+            if refusal is None and (mirror.instance, mirror.generation) != of_which:
+                # Upload-pack may have opened what was put into the directory meanwhile.
+                refusal = _REPLACED
+            if refusal is not None:
+                raise MirrorRefused(refusal)
+        watch = Deferred.fromCoroutine(_doubt_if_it_fails(mirror, response.child))
+        watch.addErrback(lambda failure: self.log.failure("watching upload-pack failed", failure))
+        return response.source

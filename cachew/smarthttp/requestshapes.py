@@ -1,0 +1,187 @@
+"""Which fetches come again for each new tip, as those of CI do (pure).
+
+A shape is a fetch without its wants, together with the refs whose tips the wants were. Clients of a new tip send what
+clients of the last one have sent but for that id, so the request, and the key of its answer, can be told before
+anybody asks. What has haves, or names objects in another way, is one client's own and has no shape.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cachew.mirrors.refs import MIRRORED, RefState
+from cachew.plumbing.pktline import Packet, decode, encode_all
+from cachew.smarthttp.clientcommands import Fetch, Oids
+
+TIPS = 3
+"""The last tips for which a shape must have come."""
+TIMES = 2
+"""How often it must have come for each of them."""
+_MOST_SHAPES = 16
+"""Those of one repository that are remembered; the longest unused goes first."""
+_MOST_REFS = 2000
+"""The refs of a repository above which only its default branch is looked for among the wants."""
+_MOST_NAMED = 10
+_LARGEST = 2048
+"""Bytes of a request without its wants above which it is not remembered."""
+_OWN = frozenset({"shallow", "want-ref", "packfile-uris"})
+"""Arguments that say what one client has, or is answered with."""
+_WHO_ASKS = (b"agent=", b"session-id=")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A fetch without its wants.
+
+    :param protocol: the ``Git-Protocol`` header.
+    :param packets: the request without the wants.
+    :param at: how many of the packets precede the wants.
+    :param capabilities: what follows the first want in its line.
+    :param refs: the refs whose tips are wanted; a name that ends in a slash means all refs below it.
+    """
+
+    protocol: str | None
+    packets: tuple[Packet, ...] = field(repr=False)
+    at: int
+    capabilities: bytes
+    refs: tuple[str, ...]
+
+    def body(self, refs: Mapping[str, str]) -> bytes | None:
+        """Return the request for other tips, None when there are none."""
+        oids = _tips(self.refs, refs)
+        if not oids:
+            return None
+        wants: list[Packet] = [b"want " + oid.encode() + b"\n" for oid in sorted(oids)]
+        if self.capabilities:
+            wants[0] = wants[0][:-1] + self.capabilities  # type: ignore[index]
+        return encode_all((*self.packets[: self.at], *wants, *self.packets[self.at :]))
+
+
+def _tips(names: Sequence[str], refs: Mapping[str, str]) -> set[str]:
+    """Return the ids that refs have; none when one of the refs is no more."""
+    if names[-1].endswith("/"):
+        below = tuple(names)
+        return {oid for name, oid in refs.items() if name.startswith(below)}
+    oids = {refs.get(name, "") for name in names}
+    return set() if "" in oids else oids
+
+
+def shape_of(command: Fetch, body: bytes, protocol: str | None, state: RefState) -> Shape | None:
+    """Return a fetch's shape, None when it has none.
+
+    :param body: the request of which the command was read.
+    :param state: the mirror's refs.
+    """
+    if not may_have_shape(command):
+        return None
+    refs = _refs_of(set(command.wants), state)
+    if refs is None:
+        return None
+    shape = _without_wants(body, protocol, refs)
+    return shape if len(encode_all(shape.packets)) <= _LARGEST else None
+
+
+def may_have_shape(command: Fetch) -> bool:
+    """Say whether a fetch may come again for the next tip."""
+    return command.done and not command.haves and _OWN.isdisjoint(command.features)
+
+
+def _without_wants(body: bytes, protocol: str | None, refs: tuple[str, ...]) -> Shape:
+    packets: list[Packet] = []
+    at, capabilities = None, b""
+    for packet in decode(body):
+        if isinstance(packet, bytes) and packet.startswith(b"want "):
+            if at is None:
+                at, capabilities = len(packets), _after_id(packet)
+        elif not (isinstance(packet, bytes) and packet.startswith(_WHO_ASKS)):
+            packets.append(packet)
+    return Shape(protocol, tuple(packets), at or 0, capabilities, refs)
+
+
+def _after_id(want: bytes) -> bytes:
+    """Return what follows the id in a want line of protocol v0, without what only tells who asks."""
+    words = want.rstrip(b"\n").split(b" ")[2:]
+    kept = [word for word in words if not word.startswith(_WHO_ASKS)]
+    return b"".join(b" " + word for word in kept) + b"\n" if kept else b""
+
+
+def _refs_of(wants: set[str], state: RefState) -> tuple[str, ...] | None:
+    """Return the refs whose tips are wanted, those of whole name spaces where it is all of them."""
+    refs = state.refs
+    default = state.head or ""
+    if len(wants) == 1 and refs.get(default) in wants:
+        return (default,)
+    if len(refs) > _MOST_REFS:
+        return None
+    if wants == state.oids:
+        return MIRRORED
+    if len(wants) <= _MOST_NAMED:
+        names = {oid: name for name, oid in sorted(refs.items(), reverse=True) if oid in wants}
+        return tuple(sorted(names.values())) if len(names) == len(wants) else None
+    return MIRRORED[:1] if wants == _tips(MIRRORED[:1], refs) else None
+
+
+@dataclass
+class _Known:
+    shape: Shape
+    wanted: str
+    asked: int = 0
+    before: tuple[int, ...] = ()
+
+    def tip_moved(self, wanted: str) -> None:
+        self.before = (self.asked, *self.before)[:TIPS]
+        self.wanted, self.asked = wanted, 0
+
+    @property
+    def expected(self) -> bool:
+        return len(self.before) == TIPS and min(self.before) >= TIMES
+
+    @property
+    def unused(self) -> bool:
+        return len(self.before) == TIPS and not any(self.before)
+
+
+class RequestShapes:
+    """The shapes in which one repository was fetched for its last tips."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, tuple[str, ...]], _Known] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def note(self, command: Fetch, body: Iterable[bytes], protocol: str | None, state: Callable[[], RefState]) -> None:
+        """Take note of a fetch that came.
+
+        :param body: the request of which the command was read, in pieces.
+        :param state: gives the mirror's refs; called only for a shape that is not known.
+        """
+        for key, known in self._known.items():
+            if key[0] == command.shape and known.wanted == command.wanted:
+                known.asked += 1
+                self._known.move_to_end(key)
+                return
+        shape = shape_of(command, b"".join(body), protocol, state())
+        if shape is not None and (command.shape, shape.refs) not in self._known:
+            self._known[command.shape, shape.refs] = _Known(shape, command.wanted, asked=1)
+            if len(self._known) > _MOST_SHAPES:
+                self._known.popitem(last=False)
+
+    def moved(self, refs: Mapping[str, str]) -> list[Shape]:
+        """Take note of where the refs are now.
+
+        :return: the shapes that came often enough for each of the last tips, those first that came most.
+        """
+        expected = []
+        for key, known in list(self._known.items()):
+            oids = _tips(known.shape.refs, refs)
+            wanted = Oids(sorted(oids)).digest()
+            if not oids:
+                del self._known[key]
+            elif wanted != known.wanted:
+                known.tip_moved(wanted)
+                if known.unused:
+                    del self._known[key]
+                elif known.expected:
+                    expected.append(known)
+        return [known.shape for known in sorted(expected, key=lambda one: -sum(one.before))]
