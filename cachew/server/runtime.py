@@ -16,7 +16,6 @@ from cachew.plumbing.clock import Clock
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import PatientPool, Threads
-from cachew.plumbing.wallclock import WallClock
 from cachew.server.environment import Environment
 from cachew.server.installedgit import InstalledGit, installed_git
 from cachew.server.stateformat import check_format, mark_format
@@ -38,7 +37,6 @@ class Runtime:
     :param in_force: those that count now.
     :param reactor: the reactor; its clock is monotonic.
     :param git: the installed git.
-    :param wall: the time of day as a clock.
     :param store_pool: threads that calls to object stores may hold for long.
     """
 
@@ -47,7 +45,6 @@ class Runtime:
     environment: Environment
     git: InstalledGit
     reactor: Any
-    wall: WallClock
     metrics: Metrics
     pool: ThreadPool
     threads: Threads
@@ -100,7 +97,6 @@ def make_runtime(settings: Settings, reactor: Any, environment: Environment) -> 
         environment=environment,
         git=installed_git(environment.search_path),
         reactor=reactor,
-        wall=WallClock(clock=reactor, now=environment.clock.now),
         metrics=Metrics(),
         pool=pool,
         threads=Threads(reactor=reactor, pool=pool),

@@ -88,7 +88,8 @@ def make_snapshots(
         cache=store.cache,
         scratch=runtime.state / "scratch",
         slots=making,
-        clock=runtime.wall,
+        reactor=runtime.reactor,
+        clock=runtime.clock,
         threads=runtime.threads,
         timeout=runtime.settings.git.snapshot_timeout,
         estimates=estimates,
@@ -101,7 +102,7 @@ def make_snapshots(
         commands=commands,
         ready_mirror=mirrors.collection.made,
         upstream=mirrors.staleness,
-        clock=runtime.reactor,
+        clock=runtime.clock,
         ttl=runtime.settings.git.bundle_cache_ttl,
     )
     bundle_store = BundleStore(
@@ -111,7 +112,7 @@ def make_snapshots(
         processes=runtime.processes,
         commands=commands,
         ready_mirror=mirrors.collection.present,
-        clock=runtime.wall,
+        clock=runtime.clock,
     )
     upkeep = _upkeep(runtime, mirrors, archives, bundle_store)
     leases = _leases(runtime, store)
@@ -161,7 +162,7 @@ def _archives(
         processes=runtime.processes,
         commands=commands,
         threads=runtime.threads,
-        now=runtime.wall.seconds,
+        clock=runtime.clock,
         timeout=git.snapshot_timeout,
     )
     return Snapshots(
@@ -175,7 +176,7 @@ def _archives(
                 commands=commands,
                 threads=runtime.threads,
                 downloads=LfsDownloads(client=upstream.client, remotes=upstream.remotes, clock=runtime.clock),
-                clock=runtime.reactor,
+                reactor=runtime.reactor,
                 timeout=git.lfs_timeout,
             ),
         },
@@ -194,7 +195,7 @@ def _upkeep(runtime: Runtime, mirrors: MirrorParts, archives: Snapshots, bundle_
         find_mirror=mirrors.collection.ready,
         refresh=mirrors.staleness.refresh,
         chores={"repack": chores.repack, "bundles": chores.update_bundles},
-        clock=runtime.wall,
+        clock=runtime.clock,
         max_age=runtime.settings.git.snapshot_max_age,
     )
 
@@ -230,8 +231,8 @@ def _scheduler(runtime: Runtime, mirrors: MirrorParts, shared: SharedWork, estim
         repositories=lambda: [mirror.identity for mirror in mirrors.collection if mirror.ready],
         perform=shared.perform,
         slots=making_slots(runtime, queue_limit=1_000_000),
-        clock=runtime.wall,
-        steady=runtime.reactor.seconds,
+        reactor=runtime.reactor,
+        clock=runtime.clock,
         threads=runtime.threads,
         file=runtime.state / "schedule.json",
         seed=_replica(runtime.state),

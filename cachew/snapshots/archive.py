@@ -7,7 +7,7 @@ only files below ``.git/objects``.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 
 from cachew.mirrors.commands import GitCommands
 from cachew.plumbing import tarzst
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import NotCheckedOut, NotFound, ProcessFailed
 from cachew.plumbing.framewriter import FrameWriter, Sink
 from cachew.plumbing.process import Command, Processes
@@ -59,7 +60,7 @@ class Archiver:
     :param processes: runs git and tar.
     :param commands: makes git's argv and environment.
     :param threads: where frames are compressed and files looked at.
-    :param now: the time of day in epoch seconds.
+    :param clock: what time it is.
     :param timeout: seconds that writing the working tree may take.
     """
 
@@ -69,13 +70,13 @@ class Archiver:
         processes: Processes,
         commands: GitCommands,
         threads: InThread,
-        now: Callable[[], float],
+        clock: Clock,
         timeout: float = 1800.0,
     ) -> None:
         self._processes = processes
         self._commands = commands
         self._threads = threads
-        self._now = now
+        self._clock = clock
         self._timeout = timeout
 
     async def prepare(self, mirror: Mirror, variant: Variant, directory: Path) -> Prepared:
@@ -139,7 +140,7 @@ class Archiver:
             object_format=mirror.object_format,
             # Git asks for ever for the parents of a shallow commit when it clones such a repository partially.
             filter="" if (mirror.directory / packed.SHALLOW).exists() else variant.filter,
-            made=int(self._now()),
+            made=int(self._clock.now()),
         )
 
     async def _output(self, directory: Path, *words: str, check: bool = True) -> str:

@@ -9,12 +9,11 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Protocol
 
-from twisted.internet.interfaces import IReactorTime
-
 from cachew.cache.interface import Cache, Entry
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import BadRequest, NotFound, StorageUnavailable
 from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import PIECE, BytesSource
@@ -80,7 +79,7 @@ class Bundles:
         commands: GitCommands,
         ready_mirror: ReadyMirror,
         upstream: Upstream,
-        clock: IReactorTime,
+        clock: Clock,
         ttl: float = 7200.0,
         fetch_interval: float = 10.0,
     ) -> None:

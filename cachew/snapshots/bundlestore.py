@@ -7,12 +7,11 @@ it, and the next update begins a new one.
 import re
 from pathlib import Path
 
-from twisted.internet.interfaces import IReactorTime
-
 from cachew.cache.interface import Cache, Entry
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Conflict, CorruptObject
 from cachew.plumbing.process import Processes
 from cachew.plumbing.shared import Shared
@@ -50,7 +49,7 @@ class BundleStore:
         processes: Processes,
         commands: GitCommands,
         ready_mirror: ReadyMirror,
-        clock: IReactorTime,
+        clock: Clock,
     ) -> None:
         self._cache = cache
         self._productions = productions
@@ -106,7 +105,7 @@ class BundleStore:
         """Make the bundle that the list needs next and return the list with it; None when it needs none."""
         present = await self._intact(instance)
         require(mirror, instance)
-        step = next_step(present, branches(mirror.refs), int(self._clock.seconds()), renew=renew)
+        step = next_step(present, branches(mirror.refs), int(self._clock.now()), renew=renew)
         if step is None or not await self._holds_anything(mirror, step.revisions):
             return None
         if await self._bundles.is_cut(mirror, list(step.revisions)):

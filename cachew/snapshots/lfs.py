@@ -45,7 +45,7 @@ class LfsMaker:
     :param commands: makes its argv and environment.
     :param threads: where objects are verified and compressed.
     :param downloads: brings objects.
-    :param clock: ends a fetching that takes longer than ``timeout`` seconds.
+    :param reactor: ends a fetching that takes longer than ``timeout`` seconds.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class LfsMaker:
         commands: GitCommands,
         threads: InThread,
         downloads: LfsDownloads,
-        clock: IReactorTime,
+        reactor: IReactorTime,
         timeout: float = 1800.0,
     ) -> None:
         self._processes = processes
         self._commands = commands
         self._threads = threads
         self._downloads = downloads
-        self._clock, self._timeout = clock, timeout
+        self._reactor, self._timeout = reactor, timeout
 
     async def __call__(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
         """Make one.
@@ -116,7 +116,7 @@ class LfsMaker:
             raise StorageFull(f"there is no room for the LFS objects of {mirror.identity.name}")
         paths = {Wanted(pointer.oid, pointer.size): store / pointer.path for pointer in missing}
         work = Deferred.fromCoroutine(self._downloads.fetch(mirror.identity, list(paths), _keep_at(paths)))
-        work.addTimeout(self._timeout, self._clock, lambda *_: self._too_slow(mirror))
+        work.addTimeout(self._timeout, self._reactor, lambda *_: self._too_slow(mirror))
         await work
 
     def _too_slow(self, mirror: Mirror) -> NoReturn:

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from cachew.cache.interface import Cache
 from cachew.cache.storing import Storing
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.disk import disk_failure
 from cachew.plumbing.errors import CachewError, Conflict, MirrorGone, NotFound, ProcessFailed
 from cachew.plumbing.framewriter import Sink
@@ -44,7 +45,8 @@ class Means:
     :param cache: where it is stored.
     :param scratch: for work in progress.
     :param slots: bounds how much is made at once.
-    :param clock: dates it, and ends what takes longer than ``timeout`` seconds.
+    :param reactor: ends what takes longer than ``timeout`` seconds.
+    :param clock: dates it.
     :param estimates: says what will be long, and is told how long it was.
     :param stored: is told what was stored.
     """
@@ -52,7 +54,8 @@ class Means:
     cache: Cache
     scratch: Scratch
     slots: Slots
-    clock: IReactorTime
+    reactor: IReactorTime
+    clock: Clock
     timeout: float
     estimates: Estimates
     stored: StoredKeys
@@ -149,7 +152,7 @@ class StoredProduction(Production):
         :raise StorageUnavailable: when the disk keeps it from being made.
         """
         work = self._work = Deferred.fromCoroutine(self._produce())
-        work.addTimeout(self._means.timeout, self._means.clock)
+        work.addTimeout(self._means.timeout, self._means.reactor)
         if self.given_up:
             work.cancel()
         try:
@@ -214,7 +217,7 @@ class StoredProduction(Production):
             await storing.abort()
 
     async def _begin(self, storing: Storing, headers: Mapping[str, str]) -> Sink:
-        now, order = self._means.clock.seconds(), self._order
+        now, order = self._means.clock.now(), self._order
         creating = self._means.cache.create(
             NAMESPACE, order.key, headers=headers, ttl=order.ttl, modified=now, unless_replaced=True
         )

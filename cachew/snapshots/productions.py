@@ -7,6 +7,7 @@ from twisted.logger import Logger
 
 from cachew.cache.interface import Cache
 from cachew.mirrors.instance import Instance
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.production import Followed
 from cachew.plumbing.threads import InThread
@@ -24,7 +25,8 @@ class Productions:
     :param cache: where it is stored.
     :param scratch: a directory for work in progress, on the mirrors' file system.
     :param slots: bounds how much is made at once.
-    :param clock: dates it, and ends what takes longer than ``timeout`` seconds.
+    :param reactor: ends what takes longer than ``timeout`` seconds.
+    :param clock: dates it.
     :param threads: for work on files.
     :param estimates: says what will be long, and is told how long it was.
     """
@@ -37,7 +39,8 @@ class Productions:
         cache: Cache,
         scratch: Path,
         slots: Slots,
-        clock: IReactorTime,
+        reactor: IReactorTime,
+        clock: Clock,
         threads: InThread,
         timeout: float = 3600.0,
         estimates: Estimates | None = None,
@@ -50,6 +53,7 @@ class Productions:
             cache=cache,
             scratch=self._scratch,
             slots=slots,
+            reactor=reactor,
             clock=clock,
             timeout=timeout,
             estimates=estimates or Estimates(),

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import log_failure
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.jsonfile import replace_content
 from cachew.plumbing.periodic import Periodic
@@ -72,8 +73,8 @@ class Scheduler(Service):
     :param repositories: gives the repositories whose mirrors are ready.
     :param perform: does a task.
     :param slots: bounds how much is done at once; of its own, since what a task waits for may need others.
-    :param clock: the time of day.
-    :param steady: a clock in seconds that nobody puts forward or back.
+    :param reactor: gives the turns.
+    :param clock: tells what is due, and that the time of day was put forward or back.
     :param threads: for the file.
     :param file: what is remembered across restarts.
     :param seed: what is this replica's own.
@@ -89,8 +90,8 @@ class Scheduler(Service):
         repositories: Callable[[], Iterable[Identity]],
         perform: Perform,
         slots: Slots,
-        clock: IReactorTime,
-        steady: Callable[[], float],
+        reactor: IReactorTime,
+        clock: Clock,
         threads: InThread,
         file: Path,
         seed: str,
@@ -104,7 +105,6 @@ class Scheduler(Service):
         self._threads = threads
         self._file = file
         self._seed = seed
-        self._steady = steady
         self._is_long = is_long
         self._ahead: float | None = None
         self._runs: dict[Task, Run] = {}
@@ -113,7 +113,7 @@ class Scheduler(Service):
         self._running: dict[Task, Deferred[None]] = {}
         self._long: set[Task] = set()
         self._loaded = self._changed = False
-        self._turns = Periodic(name="schedule", interval=_turn(intervals), work=self.turn, reactor=clock, now=True)
+        self._turns = Periodic(name="schedule", interval=_turn(intervals), work=self.turn, reactor=reactor, now=True)
 
     def startService(self) -> None:
         """Begin to do what is due."""
@@ -175,7 +175,7 @@ class Scheduler(Service):
         names = [identity.name for identity in self._repositories()] if self._intervals.always.get(name) else []
         times = (self._last_success(Task(repository, name)) for repository in names)
         known = [at for at in times if at is not None]
-        return max(0.0, self._clock.seconds() - min(known)) if known else 0.0
+        return max(0.0, self._clock.now() - min(known)) if known else 0.0
 
     def _last_success(self, task: Task) -> float | None:
         run = self._runs.get(task)
@@ -192,8 +192,8 @@ class Scheduler(Service):
 
     def _now(self) -> float:
         """Return the time of day, after what is remembered was brought in line with it."""
-        now = self._clock.seconds()
-        ahead, self._ahead = self._ahead, now - self._steady()
+        now = self._clock.now()
+        ahead, self._ahead = self._ahead, now - self._clock.seconds()
         jump = 0.0 if ahead is None else self._ahead - ahead
         if abs(jump) >= _JUMP:
             way = "forward" if jump > 0 else "back"
@@ -204,7 +204,7 @@ class Scheduler(Service):
         return now
 
     def _due(self, task: Task, interval: float) -> IsDue:
-        return lambda run: schedule.is_due(task, interval, run, self._clock.seconds(), self._seed)
+        return lambda run: schedule.is_due(task, interval, run, self._clock.now(), self._seed)
 
     def _tasks(self, identities: Iterable[str]) -> dict[Task, float]:
         present = frozenset(identities)

@@ -8,11 +8,11 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import MirrorGone, NotFound
 from cachew.snapshots.bundle import tip_of
 from cachew.snapshots.mirror import FindMirror, Mirror
@@ -47,7 +47,7 @@ class Upkeep:
         find_mirror: FindMirror,
         refresh: Refresh,
         chores: Mapping[str, Chore],
-        clock: IReactorTime,
+        clock: Clock,
         max_age: float = 86400.0,
     ) -> None:
         self._snapshots = snapshots
@@ -80,7 +80,7 @@ class Upkeep:
         if mark is None:
             return False
         stored = await self._stored(mirror.instance, variant)
-        if not worth_making(stored, mark, self._clock.seconds(), self._max_age, current=current):
+        if not worth_making(stored, mark, self._clock.now(), self._max_age, current=current):
             return False
         try:
             await self._make(mirror.instance, variant)

@@ -18,6 +18,7 @@ from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.archive import Archiver
 from cachew.snapshots.variants import Variant
+from tests.fakes.clock import FakeClock
 from tests.functional.oddities import odd_repository
 from tests.snapshots.repositories import URL, BareMirror, Output, bare, commit, git
 
@@ -25,7 +26,7 @@ from tests.snapshots.repositories import URL, BareMirror, Output, bare, commit, 
 @pytest.fixture
 def archiver(processes: Processes, commands: GitCommands, threads: Threads) -> Archiver:
     """Return an archiver with real git and threads."""
-    return Archiver(processes=processes, commands=commands, threads=threads, now=lambda: 1700000000.0)
+    return Archiver(processes=processes, commands=commands, threads=threads, clock=FakeClock(now=1700000000.0))
 
 
 @pytest.fixture

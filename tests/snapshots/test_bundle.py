@@ -73,7 +73,7 @@ def bundles(
     """Return bundles of the mirror."""
     (tmp_path / "scratch").mkdir()
     productions = Productions(
-        cache=cache, scratch=tmp_path / "scratch", slots=Slots(limit=2), clock=clock, threads=threads
+        cache=cache, scratch=tmp_path / "scratch", slots=Slots(limit=2), reactor=clock, clock=clock, threads=threads
     )
 
     async def ready(identity: Identity) -> BareMirror:

@@ -76,7 +76,7 @@ def store_over(
 
     def over(cache: Cache) -> BundleStore:
         productions = Productions(
-            cache=cache, scratch=tmp_path / "scratch", slots=Slots(limit=2), clock=clock, threads=threads
+            cache=cache, scratch=tmp_path / "scratch", slots=Slots(limit=2), reactor=clock, clock=clock, threads=threads
         )
         bundles = Bundles(
             cache=cache,

@@ -147,7 +147,7 @@ def maker(
         commands=commands,
         threads=threads,
         downloads=LfsDownloads(client=client, remotes=remotes, clock=FakeClock()),
-        clock=clock,
+        reactor=clock,
         timeout=60.0,
     )
 

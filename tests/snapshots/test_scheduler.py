@@ -10,7 +10,6 @@ from twisted.internet.defer import Deferred
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import NotFound
 from cachew.plumbing.jobs import Slots
-from cachew.plumbing.wallclock import WallClock
 from cachew.snapshots.schedule import Run
 from cachew.snapshots.scheduler import TURN, Intervals, IsDue, Scheduler
 from tests.fakes.clock import FakeClock
@@ -31,8 +30,6 @@ class Bench:
         self.file, self.places = file, places
         self.clock = FakeClock()
         self.clock.advance(1_000_000)
-        self.jumped = 0.0
-        self.wall = WallClock(clock=self.clock, now=lambda: self.clock.seconds() + self.jumped)
         self.repositories = [ONE, TWO]
         self.done: list[tuple[str, str]] = []
         self.waiting: list[Deferred[None]] = []
@@ -48,8 +45,8 @@ class Bench:
             repositories=lambda: self.repositories,
             perform=self.perform,
             slots=Slots(limit=self.places, kept_short=1),
-            clock=self.wall,
-            steady=self.clock.seconds,
+            reactor=self.clock,
+            clock=self.clock,
             threads=at_once,
             file=self.file,
             seed="replica",
@@ -69,7 +66,7 @@ class Bench:
             await waiter
         if self.failure is not None:
             raise self.failure
-        return Run(self.wall.seconds(), True)
+        return Run(self.clock.now(), True)
 
     def pass_time(self, seconds: float) -> None:
         """Let turns come."""
@@ -108,12 +105,12 @@ def test_a_clock_that_jumps_changes_no_interval(bench: Bench, jump: float) -> No
     """Nothing is done again because of it, nor later than it would have been."""
     bench.scheduler.startService()
     bench.pass_time(0.5 * HOUR)
-    bench.jumped = jump
+    bench.clock.ahead = jump
     bench.pass_time(0.29 * HOUR)
     assert len(bench.done) == 2
     bench.pass_time(0.42 * HOUR)
     assert len(bench.done) == 4
-    bench.jumped = 0.0
+    bench.clock.ahead = 0.0
     bench.pass_time(0.5 * HOUR)
     assert len(bench.done) == 4
     bench.pass_time(0.75 * HOUR)
@@ -126,7 +123,7 @@ def test_a_clock_that_jumps_while_something_is_done(bench: Bench, jump: float) -
     """What ends after the jump is dated by the new time already."""
     bench.hold = True
     bench.scheduler.startService()
-    bench.jumped = jump
+    bench.clock.ahead = jump
     for waiter in bench.waiting:
         waiter.callback(None)
     bench.hold = False
@@ -139,10 +136,10 @@ def test_a_clock_that_jumps_while_something_is_done(bench: Bench, jump: float) -
 
 def test_a_clock_that_was_wrong_before_a_restart(bench: Bench) -> None:
     """What was done in the future counts as done now; it comes again after an interval."""
-    bench.jumped = 1000 * HOUR
+    bench.clock.ahead = 1000 * HOUR
     bench.scheduler.startService()
     bench.scheduler.stopService()
-    bench.jumped = 0.0
+    bench.clock.ahead = 0.0
     again = bench.new()
     again.startService()
     bench.pass_time(0.75 * HOUR)

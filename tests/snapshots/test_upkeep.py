@@ -49,7 +49,9 @@ class Bench:
         self.clock = FakeClock()
         self.clock.advance(1_000_000)
         cache = MemoryCache(limit=1000, clock=self.clock)
-        productions = Productions(cache=cache, scratch=scratch, slots=Slots(limit=1), clock=self.clock, threads=at_once)
+        productions = Productions(
+            cache=cache, scratch=scratch, slots=Slots(limit=1), reactor=self.clock, clock=self.clock, threads=at_once
+        )
         self.snapshots = Snapshots(
             cache=cache,
             productions=productions,

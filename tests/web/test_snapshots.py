@@ -36,6 +36,7 @@ from cachew.web.access.guard import TrustedNetworkGuard
 from cachew.web.app import App
 from cachew.web.snapshots import SnapshotRoutes
 from tests.fakes.caches import UnreliableCache
+from tests.fakes.clock import machine_clock
 from tests.fakes.instances import OneInstance, only
 
 IDENTITY = Identity("git.example", "org/repo")
@@ -111,7 +112,7 @@ class Server:
 
     def __init__(self, reactor: Any, scratch: Path) -> None:
         self.reactor = reactor
-        self.cache = UnreliableCache(MemoryCache(limit=1_000_000, clock=reactor))
+        self.cache = UnreliableCache(MemoryCache(limit=1_000_000, clock=machine_clock()))
         self.mirror: FakeMirror | None = FakeMirror()
         self.bundles, self.store = FakeBundles(self.cache), FakeStore(self.cache)
         self.background = Background()
@@ -120,7 +121,12 @@ class Server:
         self.asked: Deferred[None] = Deferred()
         self.mirror_gate: Deferred[None] | None = None
         self.productions = Productions(
-            cache=self.cache, scratch=scratch, slots=Slots(limit=2), clock=reactor, threads=at_once
+            cache=self.cache,
+            scratch=scratch,
+            slots=Slots(limit=2),
+            reactor=reactor,
+            clock=machine_clock(),
+            threads=at_once,
         )
         self.snapshots = Snapshots(
             cache=self.cache,
