@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("setup.cfg", "pyproject.toml", "LICENSE", "cachew", "twisted")
+SCRIPTS = ("serve", "setup", "test", "release", "docs")
 TOOLS = ("sh", "dirname", "id", "cat", "find", "sort", "sha256sum", "mkdir", "env")
 
 
@@ -101,7 +102,9 @@ def test_it_is_installed_under_a_name_of_its_own(installed: Path) -> None:
     assert run(*twistd, "--check", cwd=installed).stdout == "command line: no mistakes\n"
 
 
-@pytest.mark.parametrize("script", ["scripts/serve", "scripts/setup", "scripts/test", "scripts/release", ".ci/run"])
+@pytest.mark.parametrize(
+    "script", ["scripts/serve", "scripts/setup", "scripts/test", "scripts/release", "scripts/docs", ".ci/run"]
+)
 def test_scripts_are_executable_shell(script: str) -> None:
     """Each script is executable and is valid shell."""
     path = ROOT / script

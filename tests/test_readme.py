@@ -8,11 +8,13 @@ import click
 
 from cachew.cli.main import cachew
 from cachew.config.document import table
+from cachew.config.load import load
 from cachew.tap import Options
 from tests.exitcodes import exit_codes
 from tests.logevents import log_events
 
 ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
 def test_every_key_is_in_the_reference() -> None:
@@ -40,11 +42,38 @@ def test_every_command_is_in_the_reference() -> None:
     assert [name for name in own if f"`--{name}" not in page] == []
 
 
+def anchors(page: Path) -> set[str]:
+    """Return what links to a page's headings may name, as GitHub and Sphinx make it of them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_lead_somewhere() -> None:
-    """Every relative link in the README and the documents names a file that is there."""
-    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+    """Every relative link in the README and the pages names a file that is there, and a heading of it."""
+    for document in (ROOT / "README.md", *PAGES):
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", document.read_text()):
+            page = document.parent / target if target else document
+            assert page.exists(), f"{document.name} links to {target}"
+            assert not anchor or anchor in anchors(page), f"{document.name} links to {target}#{anchor}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    """What Sphinx would warn of: a page that no list of contents has, or one that isn't there."""
+    listed = re.findall(r"```{toctree}\n(?::[^\n]*\n)*\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.S)
+    assert sorted("".join(listed).split()) == sorted(page.stem for page in PAGES if page.stem != "index")
+
+
+def test_examples_of_configs_are_without_mistakes() -> None:
+    """Each block of TOML in the README and the pages can be read as a config."""
+    environ = dict.fromkeys(("S3_KEY", "S3_SECRET", "MONITORING_TOKEN"), "a-secret-of-some-length")
+    blocks = [
+        (page.name, block)
+        for page in (ROOT / "README.md", *PAGES)
+        for block in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.M | re.S)
+    ]
+    assert len(blocks) >= 10
+    for name, block in blocks:
+        assert load(block, file=name, environ=environ)
 
 
 def test_every_log_event_is_in_the_reference() -> None:

@@ -1,4 +1,4 @@
-"""The README's lines for developers with private repositories, as they stand there."""
+"""The page's lines for developers with private repositories, as they stand there."""
 
 import re
 from pathlib import Path
@@ -15,28 +15,28 @@ from tests.functional.server import HOST
 from tests.functional.upstream import Upstream
 
 TOKEN = marked("t0ken")
-_README = (Path(__file__).parents[2] / "README.md").read_text()
-_SECTION = _README.partition("### Private repositories")[2].partition("\n## ")[0]
+_PAGE = (Path(__file__).parents[2] / "docs" / "private.md").read_text()
+_SECTION = _PAGE.partition("## For developers")[2].partition("\n## ")[0]
 _BLOCK = re.findall(r"```sh\n(.*?)```", _SECTION, re.DOTALL)[0]
 SERVER, *WAYS = _BLOCK.splitlines()
 
 
 def ways(word: str) -> str:
-    """Return the README's line that has a word in it."""
+    """Return the page's line that has a word in it."""
     (line,) = (line for line in WAYS if word in line)
     return str(line)
 
 
 async def say(git: Git, url: str, line: str) -> None:
-    """Run a line of the README for another server, with a gh that knows the token."""
+    """Run a line of the page for another server, with a gh that knows the token."""
     bin_directory = git.home / "bin"
     bin_directory.mkdir()
     (bin_directory / "gh").write_text(f'#!/bin/sh\n[ "$*" = "auth token" ] && echo {TOKEN}\n')
     (bin_directory / "gh").chmod(0o755)
-    git.config["alias.readme"] = (
-        f"!{SERVER.replace('http://127.0.0.1:8080/git/github.com', f'{url}/git/{HOST}')}\n{line}\n:"
+    git.config["alias.page"] = (
+        f"!{SERVER.replace('https://cachew.example/git/github.com', f'{url}/git/{HOST}')}\n{line}\n:"
     )
-    await git.run("readme", environment={"TOKEN": TOKEN})
+    await git.run("page", environment={"TOKEN": TOKEN})
 
 
 @pytest_twisted.ensureDeferred
