@@ -41,16 +41,17 @@ from cachew.web.clientfiles import ClientRoutes
 from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
 from cachew.web.ensure import EnsureRefs
 from cachew.web.forgeevents import Places
-from cachew.web.git import GitRoutes, Guard
+from cachew.web.git import GitRoutes, Guard, Services
 from cachew.web.lfs import InstanceOf, LfsRoutes
 from cachew.web.lfsleave import LfsLeave
 from cachew.web.objects import ObjectRoutes
 from cachew.web.packs import CloneCount, Packs
-from cachew.web.passthrough import PassThrough
+from cachew.web.passthrough import PassThrough, Pushes
+from cachew.web.reflistings import RefListings
 from cachew.web.repositorypage import RepositoryPage
 from cachew.web.snapshots import SnapshotRoutes
 from cachew.web.status import Operations
-from cachew.web.uploadpack import UploadPack
+from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
 from cachew.web.webhook import WebhookRoutes
 
 _FEWEST_BODY_FILES = 16
@@ -295,25 +296,37 @@ def _git_routes(
         credentials=credentials,
     )
     artefacts = _snapshot_routes(runtime, mirrors, snapshots, policy)
-    upload_pack = UploadPack(
+    listings = RefListings(
         mirrors=mirrors.collection,
         freshness=mirrors.freshness,
+        passthrough=passthrough,
+        bundle_uris=artefacts.bundle_uris,
+        metrics=runtime.metrics,
+        in_thread=runtime.threads,
+    )
+    commands = CommandReader(limit=runtime.settings.git.max_request_body, in_thread=runtime.threads)
+    fetches = FetchAnswers(
+        mirrors=mirrors.collection,
         supply=mirrors.supply,
         packs=_packs(runtime, upstream, store, mirrors, mirrored),
-        passthrough=passthrough,
-        metrics=runtime.metrics,
-        body_limit=runtime.settings.git.max_request_body,
-        in_thread=runtime.threads,
-        bundle_uris=artefacts.bundle_uris,
+        listings=listings,
+        commands=commands,
         patience=runtime.settings.git.fetch_wait,
         client_of=policy.client_of,
-        cloned=CloneCount(metrics=runtime.metrics, tally=store.clones).note,
     )
-    return GitRoutes(
-        remotes=upstream.remotes,
-        guard=_guard(runtime, mirrors, credentials),
-        upload_pack=upload_pack,
-        passthrough=passthrough,
+    services = Services(
+        listings=listings,
+        upload_pack=UploadPack(
+            commands=commands,
+            listings=listings,
+            fetches=fetches,
+            cloned=CloneCount(metrics=runtime.metrics, tally=store.clones).note,
+        ),
+        pushes=Pushes(
+            passthrough=passthrough,
+            freshness=mirrors.freshness,
+            pushed=mirrors.staleness.pushed,
+        ),
         lfs=_lfs_routes(runtime, upstream, store, mirrors, passthrough, policy, credentials),
         artefacts=artefacts,
         ensure_refs=EnsureRefs(
@@ -322,11 +335,14 @@ def _git_routes(
             client_of=policy.client_of,
             patience=runtime.settings.git.fetch_wait,
         ),
-        freshness=mirrors.freshness,
+    )
+    return GitRoutes(
+        remotes=upstream.remotes,
+        guard=_guard(runtime, mirrors, credentials),
+        services=services,
         grammar=runtime.grammar,
         used=mirrors.tidying.used,
         is_ours=access.is_ours,
-        pushed=mirrors.staleness.pushed,
     )
 
 

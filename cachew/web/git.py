@@ -5,11 +5,11 @@ directory, a metrics label or a process exists for them.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from cachew.http.bodies import send
 from cachew.http.requests import StreamingRequest, text_of
-from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import Forbidden
 from cachew.plumbing.pktline import FLUSH, encode_all
@@ -21,7 +21,8 @@ from cachew.web.access.guard import Right
 from cachew.web.app import allow_methods
 from cachew.web.ensure import EnsureRefs
 from cachew.web.lfs import LfsRoutes
-from cachew.web.passthrough import PassThrough
+from cachew.web.passthrough import Pushes
+from cachew.web.reflistings import RefListings
 from cachew.web.snapshots import SnapshotRoutes
 from cachew.web.uploadpack import UploadPack
 
@@ -47,6 +48,26 @@ class Guard(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What can be asked of a repository.
+
+    :param listings: its refs.
+    :param upload_pack: clones and fetches.
+    :param pushes: pushes.
+    :param lfs: what lies below ``info/lfs/``.
+    :param artefacts: snapshots and bundles.
+    :param ensure_refs: ``ensure-refs``.
+    """
+
+    listings: RefListings
+    upload_pack: UploadPack
+    pushes: Pushes
+    lfs: LfsRoutes
+    artefacts: SnapshotRoutes
+    ensure_refs: EnsureRefs
+
+
 def _asked(request: StreamingRequest) -> str:
     return inwords.of_query(request.args, protocol_version(request.getHeader("git-protocol")))
 
@@ -56,13 +77,7 @@ class GitRoutes:
 
     :param remotes: which hosts are served.
     :param guard: who may read.
-    :param upload_pack: clones and fetches.
-    :param passthrough: pushes.
-    :param lfs: what lies below ``info/lfs/``.
-    :param artefacts: snapshots and bundles.
-    :param ensure_refs: ``ensure-refs``.
-    :param freshness: told at once when something may have been pushed.
-    :param pushed: called when a push is over.
+    :param services: who answers.
     :param used: called with every repository that is asked for.
     :param grammar: how repositories are named.
     :param is_ours: says of an ``Authorization`` that it is meant for this server and no upstream may see it.
@@ -73,13 +88,7 @@ class GitRoutes:
         *,
         remotes: Remotes,
         guard: Guard,
-        upload_pack: UploadPack,
-        passthrough: PassThrough,
-        lfs: LfsRoutes,
-        artefacts: SnapshotRoutes,
-        ensure_refs: EnsureRefs,
-        freshness: Freshness,
-        pushed: Callable[[Identity], object],
+        services: Services,
         used: Callable[[Identity], object] = lambda identity: None,
         is_ours: Callable[[str], bool] = lambda authorization: False,
         grammar: Grammar = CASE_MATTERS,
@@ -87,11 +96,7 @@ class GitRoutes:
         self._grammar = grammar
         self._remotes = remotes
         self._guard = guard
-        self._upload_pack = upload_pack
-        self._passthrough, self._lfs = passthrough, lfs
-        self._artefacts, self._ensure_refs = artefacts, ensure_refs
-        self._freshness = freshness
-        self._pushed = pushed
+        self._services = services
         self._used = used
         self._is_ours = is_ours
 
@@ -116,9 +121,9 @@ class GitRoutes:
             request.setHeader(b"Content-Type", b"application/x-git-upload-archive-result")
             await send(request, BytesSource(answer), length=len(answer))
         elif kind == "git-receive-pack":
-            await self._push(request, identity)
+            await self._services.pushes.handle(request, identity)
         elif kind == "lfs":
-            await self._lfs.handle(request, identity, operation)
+            await self._services.lfs.handle(request, identity, operation)
         else:
             await self._guarded(request, identity, operation)
 
@@ -131,14 +136,11 @@ class GitRoutes:
     async def _info_refs(self, request: StreamingRequest, identity: Identity) -> None:
         services = request.args.get(b"service", [])
         if services == [b"git-receive-pack"]:
-            status = await self._passthrough.stream(request, identity, "info/refs?service=git-receive-pack")
-            if status == 200:
-                # Git compares these refs with its own and may give up right here; then a pull follows at once.
-                self._freshness.changed(identity)
+            await self._services.pushes.info_refs(request, identity)
         elif services == [b"git-upload-archive"]:
             raise Forbidden(_NO_ARCHIVES)
         elif services == [b"git-upload-pack"]:
-            await self._upload_pack.info_refs(request, await self._guard.admit(request, identity))
+            await self._services.listings.info_refs(request, await self._guard.admit(request, identity))
         else:
             raise Forbidden(
                 "this server speaks git's smart HTTP only, with the services git-upload-pack and git-receive-pack; "
@@ -148,25 +150,8 @@ class GitRoutes:
     async def _guarded(self, request: StreamingRequest, identity: Identity, operation: str) -> None:
         right = await self._guard.admit(request, identity)
         if operation == "git-upload-pack":
-            await self._upload_pack.upload_pack(request, right)
+            await self._services.upload_pack.handle(request, right)
         elif operation == "ensure-refs":
-            await self._ensure_refs.handle(request, right)
+            await self._services.ensure_refs.handle(request, right)
         else:
-            await self._artefacts.handle(request, right, operation)
-
-    async def _push(self, request: StreamingRequest, identity: Identity) -> None:
-        # The pusher's next fetch may come as soon as he has read the last piece, so each makes older listings void.
-        accepted = False
-
-        def on_piece() -> None:
-            nonlocal accepted
-            accepted = True
-            self._freshness.changed(identity)
-
-        try:
-            await self._passthrough.stream(request, identity, "git-receive-pack", on_piece=on_piece)
-        finally:
-            # Whoever may not push must not make this server ask its upstreams.
-            if accepted:
-                self._freshness.changed(identity)
-                self._pushed(identity)
+            await self._services.artefacts.handle(request, right, operation)

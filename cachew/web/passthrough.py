@@ -8,11 +8,13 @@ import hashlib
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from cachew.http.bodies import send
 from cachew.http.collecting import Body
 from cachew.http.requests import StreamingRequest
+from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity, parse_path
 from cachew.plumbing.background import Background
 from cachew.plumbing.production import Followed, Received, Share
@@ -152,6 +154,51 @@ class PassThrough:
         with owned(upstream.source):
             self._spools.mkdir(parents=True, exist_ok=True)
             return _Response(upstream, self._spools / uuid.uuid4().hex)
+
+
+class Pushes:
+    """Passes pushes on, and has what they change be seen at once.
+
+    :param passthrough: the way to upstreams.
+    :param freshness: told as soon as something may have been pushed.
+    :param pushed: called when a push is over.
+    """
+
+    def __init__(self, *, passthrough: PassThrough, freshness: Freshness, pushed: Callable[[Identity], object]) -> None:
+        self._passthrough = passthrough
+        self._freshness = freshness
+        self._pushed = pushed
+
+    async def info_refs(self, request: StreamingRequest, identity: Identity) -> None:
+        """Answer ``GET …/info/refs?service=git-receive-pack``.
+
+        :raise UpstreamError: when the upstream does not.
+        """
+        status = await self._passthrough.stream(request, identity, "info/refs?service=git-receive-pack")
+        if status == HTTPStatus.OK:
+            # Git compares these refs with its own and may give up right here; then a pull follows at once.
+            self._freshness.changed(identity)
+
+    async def handle(self, request: StreamingRequest, identity: Identity) -> None:
+        """Answer ``POST …/git-receive-pack``.
+
+        :raise UpstreamError: when the upstream does not.
+        """
+        # The pusher's next fetch may come as soon as he has read the last piece, so each makes older listings void.
+        accepted = False
+
+        def on_piece() -> None:
+            nonlocal accepted
+            accepted = True
+            self._freshness.changed(identity)
+
+        try:
+            await self._passthrough.stream(request, identity, "git-receive-pack", on_piece=on_piece)
+        finally:
+            # Whoever may not push must not make this server ask its upstreams.
+            if accepted:
+                self._freshness.changed(identity)
+                self._pushed(identity)
 
 
 def question_of(request: StreamingRequest, right: Right, operation: str, *, body: Body | None) -> Question:

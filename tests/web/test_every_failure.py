@@ -20,8 +20,9 @@ from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
 from cachew.web.dashboard import DashboardRoutes
 from cachew.web.forgeevents import Places
-from cachew.web.git import GitRoutes
+from cachew.web.git import GitRoutes, Services
 from cachew.web.objects import ObjectRoutes
+from cachew.web.passthrough import Pushes
 from cachew.web.webhook import WebhookRoutes
 from tests.fakes.clock import FakeClock
 from tests.web.adminfront import Wire
@@ -133,13 +134,14 @@ def app_of(error: Exception, *, guarded: bool) -> App:
     git = GitRoutes(
         remotes=cast(Any, FailingGit(error, *(["of"] if guarded else []))),
         guard=cast(Any, FailingGit(error, *([] if guarded else ["admit", "credential"]))),
-        upload_pack=failing,
-        passthrough=failing,
-        lfs=failing,
-        artefacts=failing,
-        ensure_refs=failing,
-        freshness=failing,
-        pushed=failing.pushed,
+        services=Services(
+            listings=failing,
+            upload_pack=failing,
+            pushes=Pushes(passthrough=failing, freshness=failing, pushed=failing.pushed),
+            lfs=failing,
+            artefacts=failing,
+            ensure_refs=failing,
+        ),
     )
     return App(
         routes=[

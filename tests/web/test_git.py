@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import BadPath, Forbidden, MethodNotAllowed, UnknownPath, UpstreamRefused
 from cachew.web.access.guard import Right
-from cachew.web.git import GitRoutes
+from cachew.web.git import GitRoutes, Services
+from cachew.web.passthrough import Pushes
 from tests.fakes.disturbance import FakeRequest, Steps, disturbances
 from tests.fakes.gitserving import IDENTITY
 from tests.fakes.instances import right
@@ -35,13 +36,14 @@ class House:
         self.routes = GitRoutes(
             remotes=itself,
             guard=itself,
-            upload_pack=itself,
-            passthrough=itself,
-            lfs=cast(Any, Answers(self, "lfs")),
-            artefacts=cast(Any, Answers(self, "artefact")),
-            ensure_refs=cast(Any, Answers(self, "ensure")),
-            freshness=itself,
-            pushed=self.pushes.append,
+            services=Services(
+                listings=itself,
+                upload_pack=cast(Any, Answers(self, "fetch")),
+                pushes=Pushes(passthrough=itself, freshness=itself, pushed=self.pushes.append),
+                lfs=cast(Any, Answers(self, "lfs")),
+                artefacts=cast(Any, Answers(self, "artefact")),
+                ensure_refs=cast(Any, Answers(self, "ensure")),
+            ),
             used=self.used.append,
             is_ours=lambda authorization: authorization == OURS,
         )
@@ -62,9 +64,6 @@ class House:
 
     async def info_refs(self, request: Any, given: Right) -> None:
         await self.reach("listing")
-
-    async def upload_pack(self, request: Any, given: Right) -> None:
-        await self.reach("fetch")
 
     async def stream(
         self, request: Any, identity: Identity, operation: str, on_piece: Callable[[], object] | None = None

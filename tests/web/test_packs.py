@@ -19,7 +19,8 @@ from cachew.smarthttp.packcache import PackCache
 from cachew.web.access.guard import Right
 from cachew.web.packs import Packs
 from cachew.web.passthrough import PassThrough
-from cachew.web.uploadpack import UploadPack
+from cachew.web.reflistings import RefListings
+from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
 from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
 from tests.fakes.gitserving import (
@@ -80,19 +81,27 @@ class Fetches:
             metrics=METRICS,
             **shared,
         )
-        self.route = UploadPack(
-            mirrors=cast(Any, FakeMirrors(mirror)),
+        mirrors = cast(Any, FakeMirrors(mirror))
+        self.listings = RefListings(
+            mirrors=mirrors,
             freshness=cast(Any, self.freshness),
-            supply=cast(Any, FakeSupply(steps)),
-            packs=self.packs,
             passthrough=PassThrough(spools=directory / "spools", background=self.background, **shared),
+            bundle_uris=self._bundle_uris,
             metrics=METRICS,
             in_thread=threads_of(steps),
-            body_limit=1 << 20,
-            client_of=lambda request: "192.0.2.1",
-            bundle_uris=self._bundle_uris,
-            cloned=self.cloned.append,
+        )
+        self.commands = CommandReader(limit=1 << 20, in_thread=threads_of(steps))
+        fetches = FetchAnswers(
+            mirrors=mirrors,
+            supply=cast(Any, FakeSupply(steps)),
+            packs=self.packs,
+            listings=self.listings,
+            commands=self.commands,
             patience=1.0,
+            client_of=lambda request: "192.0.2.1",
+        )
+        self.route = UploadPack(
+            commands=self.commands, listings=self.listings, fetches=fetches, cloned=self.cloned.append
         )
         self.requests = [self._request() for _ in range(2)]
         self.descriptors = len(os.listdir("/proc/self/fd"))
@@ -105,7 +114,7 @@ class Fetches:
         return FakeRequest(self._steps, method=b"POST", body=BytesSource(FETCH), git_protocol="version=2")
 
     def work(self) -> Sequence[Coroutine[Any, Any, object]]:
-        return [self.route.upload_pack(request, right(IDENTITY)) for request in self.requests]
+        return [self.route.handle(request, right(IDENTITY)) for request in self.requests]
 
     def settle(self) -> None:
         """Nothing takes time."""
@@ -160,7 +169,7 @@ def test_a_client_that_leaves_before_the_refusal_is_known_frees_its_place(tmp_pa
     """Who leaves while upload-pack is still thinking leaves no backend and no place taken."""
     steps = Steps(slow=True)
     bench = Fetches(steps, tmp_path, mirror=FakeMirror(tmp_path), backend=(HEAD, PACK), limit=1 << 20)
-    client = Deferred.fromCoroutine(bench.route.upload_pack(bench.requests[0], right(IDENTITY)))
+    client = Deferred.fromCoroutine(bench.route.handle(bench.requests[0], right(IDENTITY)))
     while "backend.read" not in steps.names or steps.names.count("backend.read") < 2:
         assert steps.go_on()
     assert bench.slots.running == 1 and not client.called
@@ -175,7 +184,7 @@ def test_a_mirror_whose_upload_pack_fails_in_the_middle_is_looked_at(tmp_path: P
     steps = Steps(slow=True)
     mirror = FakeMirror(tmp_path)
     bench = Fetches(steps, tmp_path, mirror=mirror, backend=(HEAD, PACK), limit=1 << 20)
-    client = Deferred.fromCoroutine(bench.route.upload_pack(bench.requests[0], right(IDENTITY)))
+    client = Deferred.fromCoroutine(bench.route.handle(bench.requests[0], right(IDENTITY)))
     while not bench.processes.children:
         assert steps.go_on()
     bench.processes.children[0].failed = fails
@@ -194,7 +203,7 @@ def test_without_a_file_to_be_had_each_client_gets_an_answer_of_his_own(tmp_path
     bench.cache._directory = tmp_path / "a file"
     bench.cache._directory.touch()
     for request in bench.requests:
-        client = Deferred.fromCoroutine(bench.route.upload_pack(request, right(IDENTITY)))
+        client = Deferred.fromCoroutine(bench.route.handle(request, right(IDENTITY)))
         while steps.go_on():
             pass
         value_of(client)

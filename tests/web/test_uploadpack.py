@@ -89,7 +89,7 @@ class Asked(Fetches):
 
     def client(self, request: Any, may: Right | None = None) -> Coroutine[Any, Any, object]:
         """Return what a client waits for."""
-        ask = self.route.info_refs if self.question.body is None else self.route.upload_pack
+        ask = self.listings.info_refs if self.question.body is None else self.route.handle
         return ask(request, may or right(IDENTITY))
 
     def work(self) -> Sequence[Coroutine[Any, Any, object]]:
@@ -248,11 +248,11 @@ def test_a_long_request_is_read_in_a_thread_and_two_of_them_at_a_time(tmp_path: 
     clients = [Deferred.fromCoroutine(bench.client(bench.question.request(steps))) for _ in range(3)]
     most = 0
     while steps.go_on():
-        most = max(most, bench.route._long.running)
+        most = max(most, bench.commands._long.running)
     for client in clients:
         value_of(client)
     assert steps.names.count("thread read_command") == 3 and most == 2
-    assert bench.route._long.running == 0
+    assert bench.commands._long.running == 0
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from cachew.smarthttp.advertise import ls_refs_response
 from cachew.smarthttp.clientcommands import V2LsRefs
 from cachew.upstream.listing import Listing, RemoteRef
-from cachew.web.rendering import Renderings
+from cachew.web.reflistings import Renderings
 from tests.fakes.settled import value_of
 
 
