@@ -1,5 +1,6 @@
-"""The command as its user meets it: a process, its output, its exit status."""
+"""The command as its user meets it: its output, its exit status, and what it is as a process."""
 
+import io
 import json
 import os
 import socketserver
@@ -7,11 +8,14 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from cachew.cli.main import run
 from cachew.client.keys import digest
 from tests.fakes.archives import framed, git, make_upstream, member, snapshot_members, tar
 from tests.fakes.cachew_server import CachewServer, Stored, running_server
@@ -38,6 +42,24 @@ class Shell:
         }
 
     def __call__(self, *arguments: str, stdin: bytes = b"", status: int = 0) -> subprocess.CompletedProcess[bytes]:
+        """Run it here, with the streams, the directory and the environment that a process would have."""
+        out, err = (io.TextIOWrapper(io.BytesIO(), errors="backslashreplace") for _ in range(2))
+        with pytest.MonkeyPatch.context() as patch, _piped(stdin) as source:
+            patch.chdir(self.directory)
+            for name in {*os.environ} - {*self.environment}:
+                patch.delenv(name)
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            for name, stream in (("stdin", source), ("stdout", out), ("stderr", err)):
+                patch.setattr(sys, name, stream)
+            patch.setattr(time, "sleep", lambda seconds: None)
+            code = run(list(arguments))
+        told, complaints = (stream.detach().getvalue() for stream in (out, err))
+        assert code == status, complaints.decode()
+        return subprocess.CompletedProcess(arguments, code, told, complaints)
+
+    def process(self, *arguments: str, stdin: bytes = b"", status: int = 0) -> subprocess.CompletedProcess[bytes]:
+        """Run it as a process."""
         done = subprocess.run(
             [sys.executable, "-m", "cachew.cli.main", *arguments],
             cwd=self.directory,
@@ -48,6 +70,16 @@ class Shell:
         )
         assert done.returncode == status, done.stderr.decode()
         return done
+
+
+@contextmanager
+def _piped(data: bytes) -> Iterator[io.TextIOWrapper]:
+    """Return a pipe's end out of which data come."""
+    reading, writing = os.pipe()
+    with open(writing, "wb") as file:
+        file.write(data)
+    with open(reading) as source:
+        yield source
 
 
 @pytest.fixture
@@ -350,9 +382,16 @@ print(*(one.name for one in kept if not {"json", "quiet"} <= {param.name for par
 def test_completion_and_version(cachew: Shell) -> None:
     """The shell's completion knows the commands, and the version is told."""
     cachew.environment |= {"_CACHEW_COMPLETE": "bash_source"}
-    assert b"_CACHEW_COMPLETE=bash_complete" in cachew().stdout
+    assert b"_CACHEW_COMPLETE=bash_complete" in cachew.process().stdout
     del cachew.environment["_CACHEW_COMPLETE"]
-    assert cachew("--version").stdout.startswith(b"cachew ")
+    assert cachew.process("--version").stdout.startswith(b"cachew ")
+
+
+def test_as_a_process(cachew: Shell) -> None:
+    """What is piped in comes out of a pipe again, and a mistake is told by the exit status."""
+    cachew.process("put", "ns", "key", stdin=b"in")
+    assert cachew.process("get", "ns", "key").stdout == b"in"
+    assert b"No such option" in cachew.process("get", "--no-such-option", status=1).stderr
 
 
 def test_help_is_not_cut(cachew: Shell) -> None:

@@ -1,0 +1,132 @@
+"""What ``git-remote-cachew`` does for a new repository, and what it tells when that can't be done."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cachew.cli.remoteseed import Remote, prepare, tidy
+from cachew.client.gitdir import GitDirectory
+from cachew.client.helperoptions import HelperOptions
+from tests.fakes.archives import git, make_upstream, seekable, snapshot_members, tar
+from tests.fakes.cachew_server import CachewServer, Stored, running_server
+from tests.functional.gitcgi import git_environment
+
+PATH = "/git/git.example/org/repo"
+CONFIG = '[remote "origin"]\n\turl = cachew::{url}\n'
+
+
+@pytest.fixture
+def server() -> Iterator[CachewServer]:
+    """A server that has a snapshot of one repository."""
+    with running_server() as state:
+        yield state
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's empty home."""
+    for name, value in git_environment(tmp_path, {}).items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+def store(server: CachewServer, home: Path) -> None:
+    """Have the server keep a snapshot."""
+    upstream = make_upstream(home / "upstream")
+    git(upstream, "repack", "-a", "-d", "-q")
+    members = snapshot_members(upstream, home / "scratch", origin="https://git.example/org/repo")
+    server.objects[f"{PATH}/snapshot.tar.zst"] = Stored(seekable(tar(members)))
+
+
+def remote_of(home: Path, url: str, *, is_clone: bool = False) -> Remote:
+    """Make a repository with nothing but a remote."""
+    (home / "new").mkdir()
+    git(home / "new", "init", "-q")
+    directory = home / "new/.git"
+    with (directory / "config").open("a") as config:
+        config.write(CONFIG.format(url=url))
+    return Remote(GitDirectory(os.fsencode(directory)), "origin", url, is_clone=is_clone)
+
+
+def configured(home: Path, name: str) -> str:
+    """Return a setting of the new repository."""
+    return git(home / "new", "config", "--default", "", "--get", name).strip()
+
+
+@pytest.mark.parametrize("is_clone", [True, False])
+def test_a_new_repository_is_seeded(home: Path, server: CachewServer, is_clone: bool) -> None:
+    """With the objects and refs of the snapshot; git-lfs is told the plain address."""
+    store(server, home)
+    remote = remote_of(home, f"{server.url}{PATH}", is_clone=is_clone)
+    assert prepare(remote, HelperOptions(), seeds=True)
+    assert "refs/bundles/heads/trunk" in git(home / "new", "for-each-ref", "--format=%(refname)")
+    git(home / "new", "fsck", "--strict")
+    assert configured(home, "remote.origin.lfsurl") == f"{server.url}{PATH}/info/lfs"
+
+
+def test_an_address_of_git_lfs_that_is_there_stays(home: Path, server: CachewServer) -> None:
+    """What the user has written is his."""
+    remote = remote_of(home, f"{server.url}{PATH}")
+    git(home / "new", "config", "remote.origin.lfsurl", "https://lfs.example/")
+    assert not prepare(remote, HelperOptions(), seeds=False)
+    assert configured(home, "remote.origin.lfsurl") == "https://lfs.example/"
+
+
+def test_without_a_snapshot_git_goes_its_own_way(
+    home: Path, server: CachewServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Why is told once, without the credentials of the address; who wants to hear nothing hears nothing."""
+    address = f"{server.url}{PATH}".replace("://", "://bob:s3cr3t@")
+    remote = remote_of(home, address)
+    assert not prepare(remote, HelperOptions(), seeds=True)
+    said = capsys.readouterr().err
+    assert "is fetched without its snapshot" in said and "s3cr3t" not in said
+    quiet = HelperOptions()
+    quiet.note(b"option verbosity 0")
+    assert not prepare(remote, quiet, seeds=True)
+    assert capsys.readouterr().err == ""
+    assert not git(home / "new", "for-each-ref")
+
+
+@pytest.mark.parametrize("setting", ["fetch.fsckObjects", "transfer.fsckObjects"])
+def test_objects_that_are_to_be_checked_come_by_git(
+    home: Path, server: CachewServer, setting: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever has git look at every object that comes gets them by git."""
+    store(server, home)
+    remote = remote_of(home, f"{server.url}{PATH}")
+    git(home / "new", "config", setting, "true")
+    assert not prepare(remote, HelperOptions(), seeds=True)
+    assert "transfer.fsckObjects" in capsys.readouterr().err and not server.seen
+
+
+def test_the_filter_that_is_asked_for(home: Path, server: CachewServer) -> None:
+    """A clone without blobs is seeded with a snapshot without them."""
+    options = HelperOptions()
+    options.note(b"option filter blob:none")
+    prepare(remote_of(home, f"{server.url}{PATH}"), options, seeds=True)
+    assert server.seen[0].path.endswith("/snapshot.tar.zst?filter=blob:none")
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_a_mirror_has_no_other_refs_than_its_upstream(home: Path, server: CachewServer, mirror: bool) -> None:
+    """The refs of the snapshot go when git has fetched, but stay in other repositories."""
+    store(server, home)
+    remote = remote_of(home, f"{server.url}{PATH}")
+    assert prepare(remote, HelperOptions(), seeds=True)
+    if mirror:
+        git(home / "new", "config", "remote.origin.mirror", "true")
+    tidy(remote)
+    assert bool(git(home / "new", "for-each-ref", "refs/bundles")) != mirror
+
+
+def test_a_mirror_of_something_else(home: Path, server: CachewServer) -> None:
+    """Another remote that is a mirror's says nothing of this one."""
+    store(server, home)
+    remote = remote_of(home, f"{server.url}{PATH}")
+    assert prepare(remote, HelperOptions(), seeds=True)
+    git(home / "new", "config", "remote.other.mirror", "true")
+    tidy(remote)
+    assert git(home / "new", "for-each-ref", "refs/bundles")
