@@ -4,10 +4,9 @@ A host that answers 404 or 401 for all it has, or a credential that was revoked,
 that used to be served are refused one after the other, and none is served in between.
 """
 
-from collections.abc import Callable
-
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Voice
+from cachew.plumbing.clock import Clock
 
 SEVERAL = 3
 _WINDOW = 600.0
@@ -17,11 +16,11 @@ _MOST = 10_000
 class BadHours:
     """Tells whether a host or a credential is refused everything at the moment.
 
-    :param seconds: a monotonic clock.
+    :param clock: what time it is.
     """
 
-    def __init__(self, *, seconds: Callable[[], float]) -> None:
-        self._seconds = seconds
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
         self._refused: dict[tuple[str, Voice], dict[Identity, float]] = {}
 
     def served(self, identity: Identity, voice: Voice) -> None:
@@ -33,7 +32,7 @@ class BadHours:
 
         :return: all that were since one of the host was served to this voice, if they are several; else none.
         """
-        now = self._seconds()
+        now = self._clock.seconds()
         since = self._refused.get((identity.host, voice), {})
         since = {name: at for name, at in since.items() if now - at < _WINDOW and name != identity}
         if len(since) < _MOST:

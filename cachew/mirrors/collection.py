@@ -23,6 +23,7 @@ from cachew.mirrors.repository import GitRunner, Repository, Stock
 from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import Remote
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.disk import free_bytes
 from cachew.plumbing.errors import (
     BadPath,
@@ -66,8 +67,8 @@ class Mirrors:
     :param root: the directory that holds nothing but mirrors.
     :param remote: makes the way to a repository's upstream; raises ``UnknownPath`` for hosts that aren't admitted.
     :param git: how to run git.
-    :param clock: where intervals come from.
-    :param now: the time of day in epoch seconds.
+    :param reactor: bounds waits.
+    :param clock: what time it is.
     :param metrics: where fetches are counted.
     :param listings: the listings of all repositories that are at hand.
     :param background: where clones run.
@@ -93,8 +94,8 @@ class Mirrors:
         root: Path,
         remote: Callable[[Identity], Remote],
         git: GitRunner,
-        clock: IReactorTime,
-        now: Callable[[], float],
+        reactor: IReactorTime,
+        clock: Clock,
         metrics: Metrics,
         listings: Listings,
         background: Background,
@@ -115,8 +116,8 @@ class Mirrors:
         self._root = root
         self._remote = remote
         self._git = git
+        self._reactor = reactor
         self._clock = clock
-        self._now = now
         self._metrics = metrics
         self._background = background
         self._slots = slots
@@ -134,7 +135,7 @@ class Mirrors:
         self._attempts: dict[Identity, _Attempts] = {}
         self._left: dict[Identity, float] = {}
         self._clones: Shared[Identity, None] = Shared(keep=True)
-        self.first = FirstClones(clock=clock)
+        self.first = FirstClones(reactor=reactor)
         """What clients receive of repositories that have no mirror yet."""
         self._after_clients: set[Identity] = set()
 
@@ -187,8 +188,8 @@ class Mirrors:
             aside=self._root / _ASIDE,
             remote=self._remote(identity),
             git=self._git,
+            reactor=self._reactor,
             clock=self._clock,
-            now=self._now,
             metrics=self._metrics,
             listings=self._listings,
             on_grown=self._on_grown,

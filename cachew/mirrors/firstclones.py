@@ -97,11 +97,11 @@ class Serving:
 class FirstClones:
     """Who is served before a mirror is there, and what each of them has received.
 
-    :param clock: how long a client is waited for that has asked for refs.
+    :param reactor: how long a client is waited for that has asked for refs.
     """
 
-    def __init__(self, *, clock: IReactorTime) -> None:
-        self._clock = clock
+    def __init__(self, *, reactor: IReactorTime) -> None:
+        self._reactor = reactor
         self._clients: dict[Identity, _Clients] = {}
 
     def __len__(self) -> int:
@@ -113,7 +113,7 @@ class FirstClones:
         if clients.expected is not None and clients.expected.active():
             clients.expected.reset(_NEXT)
         else:
-            clients.expected = self._clock.callLater(_NEXT, self._changed, identity)
+            clients.expected = self._reactor.callLater(_NEXT, self._changed, identity)
 
     def began(self, instance: Instance, wants: Sequence[str] | None, find: Find) -> Serving:
         """Take notice that a client is being served by the upstream.
@@ -125,12 +125,12 @@ class FirstClones:
         clients.crowd |= clients.fetches > 0
         clients.fetches += 1
         clients.whole += wants is not None
-        clients.stalls_at = self._clock.seconds() + _FIRST_BYTE
+        clients.stalls_at = self._reactor.seconds() + _FIRST_BYTE
         if clients.expected is not None and clients.expected.active():
             clients.expected.cancel()
 
         def moved() -> None:
-            clients.stalls_at = self._clock.seconds() + _STALLED
+            clients.stalls_at = self._reactor.seconds() + _STALLED
 
         def ended() -> None:
             clients.fetches -= 1
@@ -144,7 +144,7 @@ class FirstClones:
 
     async def served(self, identity: Identity) -> None:
         """Wait until the clients have been served for whose sake a mirror is to be made."""
-        while (clients := self._clients.get(identity)) is not None and clients.at_it(self._clock.seconds()):
+        while (clients := self._clients.get(identity)) is not None and clients.at_it(self._reactor.seconds()):
             await self._wait(clients)
 
     async def received(self, instance: Instance, listed: frozenset[str]) -> Sequence[Find]:
@@ -155,7 +155,7 @@ class FirstClones:
         while (
             (clients := self._clients.get(instance.identity)) is not None
             and clients.whole
-            and clients.at_it(self._clock.seconds())
+            and clients.at_it(self._reactor.seconds())
         ):
             await self._wait(clients)
         if clients is None:
@@ -166,7 +166,7 @@ class FirstClones:
 
     async def _wait(self, clients: _Clients) -> None:
         """Wait until something has happened, or for as long as nothing may."""
-        await clients.waiting.wait().addTimeout(_LOOK, self._clock, lambda *_: None)
+        await clients.waiting.wait().addTimeout(_LOOK, self._reactor, lambda *_: None)
 
     def _of(self, identity: Identity) -> _Clients:
         if identity not in self._clients and len(self._clients) >= _MOST:

@@ -23,6 +23,7 @@ from cachew.mirrors.knowninstances import Entry, KnownInstances
 from cachew.mirrors.sharedinstances import SharedInstances
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError, Conflict, StorageUnavailable
 from cachew.plumbing.shared import Shared
 from cachew.upstream.listing import Listing
@@ -59,8 +60,8 @@ class Instances(KnownInstances):
     :param knows: whether a credential was let in before by an answer about the present instance.
     :param kept: what is kept of repositories.
     :param bad_hours: knows which hosts refuse everything.
-    :param clock: for intervals and waits.
-    :param now: the time of day, in epoch seconds.
+    :param reactor: bounds waits.
+    :param clock: what time it is.
     :param unique: makes ids that nobody can guess.
     :param new_ones: how many instances of one host may follow on earlier ones in a minute.
     :param background: where others are told what nobody waits for.
@@ -78,13 +79,13 @@ class Instances(KnownInstances):
         knows: Callable[[Identity, str | None], bool],
         kept: Kept,
         bad_hours: BadHours,
-        clock: IReactorTime,
-        now: Callable[[], float],
+        reactor: IReactorTime,
+        clock: Clock,
         unique: Callable[[], str],
         new_ones: Allowance,
         background: Background,
     ) -> None:
-        super().__init__(clock=clock)
+        super().__init__(reactor=reactor)
         self._journal = journal
         self._shared = shared
         self._voice_of = voice_of
@@ -92,7 +93,7 @@ class Instances(KnownInstances):
         self._knows = knows
         self._kept = kept
         self._bad_hours = bad_hours
-        self._now = now
+        self._clock = clock
         self._unique = unique
         self._new_ones = new_ones
         self._background = background
@@ -119,7 +120,7 @@ class Instances(KnownInstances):
         looking = Deferred.fromCoroutine(self._looks.run(identity.name, lambda: self._look(identity)))
         if identity.name in self._entries:
             certain = self._shared.age(identity.name) < float("inf") or self.is_public(identity)
-            looking.addTimeout(_AT_ONCE if certain else _AT_FIRST, self._clock)
+            looking.addTimeout(_AT_ONCE if certain else _AT_FIRST, self._reactor)
         with suppress(DeferredTimeout):
             await looking
 
@@ -288,7 +289,7 @@ class Instances(KnownInstances):
             if expected.id:
                 await self._replace(identity, State())
             return Verdict.ASIDE
-        state = rules.begun(self._unique(), voice, listing, self._now())
+        state = rules.begun(self._unique(), voice, listing, self._clock.now())
         if not await self._replace(identity, state):
             return None
         if expected is not None:

@@ -71,11 +71,11 @@ class Entry:
 class KnownInstances:
     """The present instances as far as this process knows them without asking.
 
-    :param clock: bounds waits.
+    :param reactor: bounds waits.
     """
 
-    def __init__(self, *, clock: IReactorTime) -> None:
-        self._clock = clock
+    def __init__(self, *, reactor: IReactorTime) -> None:
+        self._reactor = reactor
         self._entries: dict[str, Entry] = {}
 
     def current(self, identity: Named) -> Instance | None:
@@ -130,7 +130,7 @@ class KnownInstances:
         if entry is None or entry.doubt is None or not entry.doubt.pending:
             return
         with suppress(DeferredTimeout):
-            await entry.waiting.wait().addTimeout(seconds, self._clock)
+            await entry.waiting.wait().addTimeout(seconds, self._reactor)
 
     def _doubt(self, entry: Entry, voice: Voice, listing: Listing, number: int, *, mirrored: bool) -> None:
         """Withhold what is kept of a private one until it is known whether a listing is of the same repository.

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from twisted.internet.defer import DeferredLock
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.mirrors.coalescing import holding
 from cachew.mirrors.repository import Repository
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.threads import Threads
 
 _MANY_PACKS = 24
@@ -25,8 +25,7 @@ class Maintenance:
     :param name: the repository's, for the log.
     :param alone: holds the mirror's locks: one fetch, repack or archive at a time.
     :param find: gives the repository while it may be served from, else None.
-    :param clock: where intervals come from.
-    :param now: the time of day in epoch seconds.
+    :param clock: what time it is.
     :param threads: for blocking file work.
     :param keep_days: how long objects that lost their ref are kept.
     """
@@ -39,8 +38,7 @@ class Maintenance:
         name: str,
         alone: Callable[[], AbstractAsyncContextManager[None]],
         find: Callable[[], Repository | None],
-        clock: IReactorTime,
-        now: Callable[[], float],
+        clock: Clock,
         threads: Threads,
         keep_days: int,
     ) -> None:
@@ -48,7 +46,6 @@ class Maintenance:
         self._alone = alone
         self._find = find
         self._clock = clock
-        self._now = now
         self._threads = threads
         self._keep_days = keep_days
         self._turn = DeferredLock()
@@ -120,7 +117,7 @@ class Maintenance:
 
     async def _repack(self, repository: Repository) -> None:
         started, before = self._clock.seconds(), await self._threads(repository.size)
-        await repository.expire(self._now(), days=self._keep_days)
+        await repository.expire(self._clock.now(), days=self._keep_days)
         await repository.repack(full=True)
         self.log.info(
             "repacked {repository}, {before} bytes to {after}, in {seconds:.1f}s",

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.mirrors.firstclones import FirstClones
@@ -22,6 +21,7 @@ from cachew.mirrors.repository import GitRunner, Repository, worth_another_way
 from cachew.mirrors.setaside import without
 from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import Remote, Transfer
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError, CorruptObject, NotFound, ProcessFailed, Superseded
 from cachew.upstream.listing import Listing
 
@@ -69,7 +69,7 @@ class Making:
         standing: Standing,
         transfer: Transfer,
         git: GitRunner,
-        clock: IReactorTime,
+        clock: Clock,
         first: FirstClones,
     ) -> None:
         self._first = first

@@ -39,6 +39,7 @@ from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import Remote, Transfer
 from cachew.mirrors.verification import Verification
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError, CorruptObject, MirrorGone, NotFound, ProcessFailed, Superseded
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
@@ -62,8 +63,8 @@ class Mirror:
     :param aside: where new ones are made, on the same file system.
     :param remote: its upstream.
     :param git: how to run git.
-    :param clock: where intervals come from.
-    :param now: the time of day in epoch seconds.
+    :param reactor: bounds waits.
+    :param clock: what time it is.
     :param metrics: where fetches are counted.
     :param listings: the listings of all repositories that are at hand.
     :param on_grown: told when something has been fetched.
@@ -86,8 +87,8 @@ class Mirror:
         aside: Path,
         remote: Remote,
         git: GitRunner,
-        clock: IReactorTime,
-        now: Callable[[], float],
+        reactor: IReactorTime,
+        clock: Clock,
         metrics: Metrics,
         listings: Listings,
         on_grown: Callable[[Identity], object],
@@ -114,14 +115,14 @@ class Mirror:
         self._ended = self._comparing = False
         self._aside = aside
         self._git = git
+        self._reactor = reactor
         self._clock = clock
-        self._now = now
         self._metrics, self._background = metrics, background
         self._on_grown, self._on_damage = on_grown, on_damage
         self.damage: str | None = None
         self.damaged_at: float | None = None
         self._sound_at = 0.0
-        self._transfer = Transfer(remote=remote, now=now)
+        self._transfer = Transfer(remote=remote, clock=clock)
         self._making = Making(
             identity=identity,
             remote=remote,
@@ -130,7 +131,7 @@ class Mirror:
             transfer=self._transfer,
             git=git,
             clock=clock,
-            first=FirstClones(clock=clock) if first is None else first,
+            first=FirstClones(reactor=reactor) if first is None else first,
         )
         self._repository: Repository | None = None
         self._lock = DeferredLock()
@@ -140,7 +141,6 @@ class Mirror:
             alone=self.exclusive,
             find=self._served_from,
             clock=clock,
-            now=now,
             threads=git.threads,
             keep_days=keep_days,
         )
@@ -149,7 +149,7 @@ class Mirror:
             mirror=self,
             alone=self.maintenance.alone,
             undisturbed=self.maintenance.undisturbed,
-            clock=clock,
+            reactor=reactor,
             background=background,
             places=git.checks,
             metrics=metrics,
@@ -259,7 +259,7 @@ class Mirror:
         """Return the same as :meth:`missing`, and let others have their turn while very many are looked up."""
         found = self.missing(oids[:_AT_ONCE])
         for start in range(_AT_ONCE, len(oids), _AT_ONCE):
-            await deferLater(self._clock, 0)
+            await deferLater(self._reactor, 0)
             found += self.missing(oids[start : start + _AT_ONCE])
         return found
 
@@ -388,7 +388,7 @@ class Mirror:
         self._fetched()
         self._repository = self._repository_in_place(made.listing.object_format)
         self._repository.ledger.load()
-        self._sound_at = self._now()
+        self._sound_at = self._clock.now()
         self.set_aside.clear()
         self._put_aside(made.unfetched)
         self._has(made.listing)
@@ -397,7 +397,7 @@ class Mirror:
         self._step(Event.DONE)
 
     def _fetched(self) -> None:
-        self.last_fetch = self._now()
+        self.last_fetch = self._clock.now()
         self.last_error = None
         (self.directory / RECORD).touch()
 
@@ -658,7 +658,7 @@ class Mirror:
 
     async def examine(self, *, contents: bool) -> Found:
         """Look for damage."""
-        started = self._now()
+        started = self._clock.now()
         found = await self.repository.examine(self.upstream_url, contents=contents)
         if contents and not found:
             self._sound_at = started
@@ -685,7 +685,7 @@ class Mirror:
         self._on_damage(self, self._sound_at)
 
     def _damaged(self, damage: str, message: str) -> None:
-        self.damage, self.damaged_at = damage, self._now()
+        self.damage, self.damaged_at = damage, self._clock.now()
         self._metrics.damage.labels("mirror").inc()
         self.log.error(message, repository=self.identity.name, damage=damage)
 

@@ -8,9 +8,8 @@ more seldom each time. A tip is a name and an object id together: a ref that mov
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from twisted.internet.interfaces import IReactorTime
-
 from cachew.mirrors.refs import Tip, printable
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import ProcessFailed
 from cachew.upstream.listing import Listing, RemoteRef
 
@@ -31,7 +30,7 @@ class SetAside:
     :param clock: where pauses come from.
     """
 
-    def __init__(self, *, clock: IReactorTime) -> None:
+    def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._troubles: dict[Tip, _Trouble] = {}
 

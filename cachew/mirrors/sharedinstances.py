@@ -31,27 +31,27 @@ class SharedInstances:
     """The present instances as replicas know them together.
 
     :param records: where they lie.
-    :param clock: bounds how long the store is waited for.
+    :param reactor: bounds how long the store is waited for.
     :param patience: that many seconds.
     """
 
-    def __init__(self, *, records: Records, clock: IReactorTime, patience: float = 5.0) -> None:
+    def __init__(self, *, records: Records, reactor: IReactorTime, patience: float = 5.0) -> None:
         self._records = records
-        self._clock = clock
+        self._reactor = reactor
         self._patience = patience
         self._reads: OrderedDict[str, _Read] = OrderedDict()
 
     def age(self, name: str) -> float:
         """Return how many seconds ago a repository's record was read or written last."""
         read = self._reads.get(name)
-        return float("inf") if read is None else self._clock.seconds() - read.at
+        return float("inf") if read is None else self._reactor.seconds() - read.at
 
     async def read(self, name: str) -> State | None:
         """Return what the replicas know of a repository, None when nobody has ever known anything.
 
         :raise StorageUnavailable: when that can't be had.
         """
-        at = self._clock.seconds()
+        at = self._reactor.seconds()
         found = await self._within(lambda: self._records.get(_record(name)))
         self._note(name, found, at)
         return None if found is None else State.read(found.value) or State()
@@ -62,7 +62,7 @@ class SharedInstances:
         :raise Conflict: when they don't.
         :raise StorageUnavailable: when the store fails; it may have been written or not.
         """
-        at = self._clock.seconds()
+        at = self._reactor.seconds()
         read = self._reads.get(name)
         version = None if read is None else read.version
         put = await self._within(lambda: self._records.put(_record(name), state.fields(), version=version))
@@ -80,7 +80,7 @@ class SharedInstances:
 
         work: Deferred[Any] = Deferred.fromCoroutine(asked())
         try:
-            result: T = await work.addTimeout(self._patience, self._clock)
+            result: T = await work.addTimeout(self._patience, self._reactor)
         except DeferredTimeout:
             raise StorageUnavailable("the store of shared records does not answer") from None
         return result

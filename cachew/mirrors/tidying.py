@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 from twisted.internet.defer import DeferredLock
@@ -15,6 +14,7 @@ from cachew.mirrors.machine import SERVING, State
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.quota import Kept, superfluous
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.jsonfile import write_json
 from cachew.plumbing.threads import Threads
 
@@ -26,7 +26,7 @@ class Tidying:
     :param file: what is remembered across restarts.
     :param threads: for looking at files.
     :param background: where what has grown is looked at.
-    :param now: the time of day in epoch seconds.
+    :param clock: what time it is.
     :param limit: bytes that all mirrors may occupy; 0 for no bound.
     :param forget_after: seconds after which an unused mirror goes; 0 for never.
     """
@@ -40,14 +40,14 @@ class Tidying:
         file: Path,
         threads: Threads,
         background: Background,
-        now: Callable[[], float],
+        clock: Clock,
         limit: int,
         forget_after: float,
     ) -> None:
         self._mirrors = mirrors
         self._file = file
         self._threads = threads
-        self._now = now
+        self._clock = clock
         self.replace(limit=limit, forget_after=forget_after)
         self._background = background
         self._used: dict[str, float] = {}
@@ -67,7 +67,7 @@ class Tidying:
         """Note that somebody asks for a repository."""
         mirror = self._mirrors.find(identity)
         if mirror is not None and mirror.state is not State.EMPTY:
-            self._used[identity.name] = self._now()
+            self._used[identity.name] = self._clock.now()
             self._requests[identity.name] += 1
             self._changed = True
 
@@ -75,7 +75,7 @@ class Tidying:
         """Note that a repository's upstream has just said what its refs are."""
         mirror = self._mirrors.find(identity)
         if mirror is not None and mirror.state is not State.EMPTY:
-            self._checked[identity.name] = self._now()
+            self._checked[identity.name] = self._clock.now()
             self._changed = True
 
     def last_checked(self, identity: Identity) -> float | None:
@@ -146,13 +146,13 @@ class Tidying:
             if mirror.identity.name not in self._sizes:
                 self._sizes[mirror.identity.name] = await self._threads(mirror.repository.size)
         kept = [self._kept(mirror) for mirror in self._mirrors if mirror.identity.name in self._sizes]
-        for identity in superfluous(kept, self._now(), limit=self._limit, forget_after=forget_after):
+        for identity in superfluous(kept, self._clock.now(), limit=self._limit, forget_after=forget_after):
             self.log.info("forgetting the mirror of {repository}, which is used least", repository=identity.name)
             await self._mirrors.forget(identity)
 
     def _kept(self, mirror: Mirror) -> Kept:
         name = mirror.identity.name
-        return Kept(mirror.identity, self._sizes[name], self._used.get(name, mirror.last_fetch or self._now()))
+        return Kept(mirror.identity, self._sizes[name], self._used.get(name, mirror.last_fetch or self._clock.now()))
 
 
 def _read(file: Path) -> dict[str, float]:

@@ -5,7 +5,7 @@ By id wherever the upstream allows it, because then git asks for no listing: cac
 
 import re
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from twisted.logger import Logger
@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from cachew.mirrors.moved import Moved, change_of, near_of
 from cachew.mirrors.refs import Change, RefState, Tip, change, of_listing
 from cachew.mirrors.repository import Repository, about_what_was_asked, worth_another_way
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
 from cachew.upstream.listing import Listing
 
@@ -45,13 +46,13 @@ class Transfer:
     """Fetches from one upstream.
 
     :param remote: the upstream.
-    :param now: the time of day in epoch seconds.
+    :param clock: what time it is.
     """
 
     log = Logger()
 
-    def __init__(self, *, remote: Remote, now: Callable[[], float]) -> None:
-        self._remote, self._now = remote, now
+    def __init__(self, *, remote: Remote, clock: Clock) -> None:
+        self._remote, self._clock = remote, clock
 
     async def bring(
         self, repository: Repository, oids: Iterable[str], near: Collection[str] = ()
@@ -165,7 +166,7 @@ class Transfer:
     async def _apply(self, repository: Repository, step: Change) -> dict[Tip, ProcessFailed]:
         """Move refs, by halves where that can't be done at once."""
         try:
-            await repository.apply(step, self._now())
+            await repository.apply(step, self._clock.now())
         except ProcessFailed as error:
             halves = step.halves()
             if isinstance(error, ProcessTimedOut):
@@ -186,7 +187,7 @@ class Transfer:
         finally:
             absent = set(repository.objects.missing(oids))
             if came := [oid for oid in oids if oid not in absent]:
-                await repository.keep(came, self._now())
+                await repository.keep(came, self._clock.now())
 
     async def _fetch_in_parts(
         self, repository: Repository, url: str, oids: list[str], extra: Mapping[str, str]

@@ -65,7 +65,7 @@ class Verification:
     :param mirror: what is verified.
     :param alone: holds the mirror's locks.
     :param undisturbed: holds off whatever takes packs away.
-    :param clock: where intervals come from.
+    :param reactor: bounds waits, and tells how long ago what was.
     :param background: where looks go on that nobody waits for.
     :param places: bounds how many mirrors are read at a time.
     :param metrics: counts how looks ended.
@@ -80,14 +80,14 @@ class Verification:
         mirror: Patient,
         alone: Callable[[], AbstractAsyncContextManager[None]],
         undisturbed: Callable[[], AbstractAsyncContextManager[None]],
-        clock: IReactorTime,
+        reactor: IReactorTime,
         background: Background,
         places: Slots,
         metrics: Metrics,
     ) -> None:
         self._name, self._mirror = name, mirror
         self._alone, self._undisturbed = alone, undisturbed
-        self._clock = clock
+        self._reactor = reactor
         self._background = background
         self._places = places
         self._metrics = metrics
@@ -124,7 +124,7 @@ class Verification:
         :raise CachewError: when it was, and is given up.
         """
         await self._looks.run("look", self._look)
-        if self._failure_to_explain and self._clock.seconds() >= self._connected_again:
+        if self._failure_to_explain and self._reactor.seconds() >= self._connected_again:
             await self._looks.run("connected", self._check_connected)
 
     async def settled(self) -> None:
@@ -139,7 +139,7 @@ class Verification:
         """Wait until a doubt is settled, but no longer than what that takes for a mirror of ordinary size."""
         if not self.in_doubt:
             return
-        waiting = Deferred.fromCoroutine(self.settled()).addTimeout(VERDICT_WAIT, self._clock)
+        waiting = Deferred.fromCoroutine(self.settled()).addTimeout(VERDICT_WAIT, self._reactor)
         with suppress(DeferredTimeout):
             await waiting
 
@@ -172,12 +172,12 @@ class Verification:
             self._read_at = self._again = self._connected_again = float("-inf")
 
     def _is_due(self, repository: Examined, fresh: float | None) -> bool:
-        now = self._clock.seconds()
+        now = self._reactor.seconds()
         lately = now < self._again if fresh is None else now < self._read_at + fresh
         return not lately or bool(repository.changed())
 
     async def _read(self, *, contents: bool) -> None:
-        started = self._clock.seconds()
+        started = self._reactor.seconds()
         found = await self._mirror.examine(contents=contents)
         if found.objects:
             self._count("damaged")
@@ -189,17 +189,17 @@ class Verification:
         else:
             self._count("sound")
         if contents:
-            ended = self._clock.seconds()
+            ended = self._reactor.seconds()
             self._read_at = started
             self._again = ended + max(_SHORTEST_PAUSE, _REST * (ended - started))
 
     async def _check_connected(self) -> None:
         self._failure_to_explain = False
-        started = self._clock.seconds()
+        started = self._reactor.seconds()
         async with self._undisturbed():
             repository = self._mirror.examined()
             damage = await repository.disconnected() if repository is not None else None
-        ended = self._clock.seconds()
+        ended = self._reactor.seconds()
         self._connected_again = ended + max(_CONNECTED_PAUSE, _REST * (ended - started))
         if damage is None:
             return

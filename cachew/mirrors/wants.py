@@ -52,14 +52,14 @@ class Supply:
     """Gets wanted objects into mirrors.
 
     :param freshness: the ref gate.
-    :param clock: where the time limit comes from.
+    :param reactor: bounds the wait.
     :param wait: seconds that a client waits for a fetch.
     :param allowance: how many objects one client may have fetched by their ids.
     """
 
-    def __init__(self, *, freshness: Freshness, clock: IReactorTime, wait: float, allowance: Allowance) -> None:
+    def __init__(self, *, freshness: Freshness, reactor: IReactorTime, wait: float, allowance: Allowance) -> None:
         self._freshness = freshness
-        self._clock = clock
+        self._reactor = reactor
         self._wait = wait
         self._allowance = allowance
 
@@ -88,7 +88,7 @@ class Supply:
         if not missing:
             return []
         work = Deferred.fromCoroutine(self._get(mirror, missing, asker, told))
-        work.addTimeout(self._wait, self._clock)
+        work.addTimeout(self._wait, self._reactor)
         try:
             return await work
         except DeferredTimeout:

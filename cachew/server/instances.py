@@ -60,7 +60,7 @@ def make_instances(runtime: Runtime, *, remotes: Remotes, records: Records, surr
 
     :param records: what replicas share.
     """
-    clock = runtime.reactor
+    reactor, clock = runtime.reactor, runtime.clock
     upstreams_decide = runtime.settings.access.mode == "upstream"
 
     async def ask_anonymously(identity: Identity) -> None:
@@ -69,16 +69,16 @@ def make_instances(runtime: Runtime, *, remotes: Remotes, records: Records, surr
 
     return Instances(
         journal=InstanceJournal(path=runtime.state / "instances.jsonl", in_thread=runtime.threads),
-        shared=None if isinstance(records, MemoryRecords) else SharedInstances(records=records, clock=clock),
+        shared=None if isinstance(records, MemoryRecords) else SharedInstances(records=records, reactor=reactor),
         voice_of=_voices(remotes) if upstreams_decide else _servers_own,
         ask_anonymously=ask_anonymously,
         knows=lambda identity, credential: surroundings.verdicts().knows(identity, credential),
         kept=surroundings,
-        bad_hours=BadHours(seconds=clock.seconds),
+        bad_hours=BadHours(clock=clock),
+        reactor=reactor,
         clock=clock,
-        now=runtime.clock.now,
         unique=lambda: secrets.token_hex(16),
-        new_ones=Allowance(clock=runtime.clock, per_minute=_NEW_ONES),
+        new_ones=Allowance(clock=clock, per_minute=_NEW_ONES),
         background=runtime.background,
     )
 

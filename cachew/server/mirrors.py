@@ -200,7 +200,7 @@ def make_mirrors(
         file=runtime.state / "used.json",
         threads=runtime.threads,
         background=runtime.background,
-        now=runtime.clock.now,
+        clock=runtime.clock,
         limit=settings.git.mirror_limit,
         forget_after=settings.git.forget_after,
     )
@@ -222,7 +222,7 @@ def make_mirrors(
         freshness=freshness,
         supply=Supply(
             freshness=freshness,
-            clock=runtime.reactor,
+            reactor=runtime.reactor,
             wait=settings.git.fetch_wait,
             allowance=Allowance(clock=runtime.clock, per_minute=settings.limits.ids_per_minute),
         ),
@@ -273,8 +273,8 @@ def _collection(
             indexes=indexes,
             disliked=runtime.metrics.note_findings,
         ),
-        clock=runtime.reactor,
-        now=runtime.clock.now,
+        reactor=runtime.reactor,
+        clock=runtime.clock,
         metrics=runtime.metrics,
         listings=listings,
         background=runtime.background,

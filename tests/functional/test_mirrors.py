@@ -22,6 +22,7 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.upstream.listing import Listing, RemoteRef
+from tests.fakes.clock import machine_clock
 from tests.fakes.instances import OneInstance
 from tests.functional import repositories
 from tests.functional.repositories import Repository
@@ -83,8 +84,8 @@ class House:
             root=root,
             remote=lambda identity: self.remote,
             git=self.runner,
-            clock=reactor,
-            now=reactor.seconds,
+            reactor=reactor,
+            clock=machine_clock(),
             metrics=Metrics(),
             listings=Listings(limit=1_000_000),
             background=self.background,

@@ -21,7 +21,7 @@ class Counter:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.first = FirstClones(clock=self.clock)
+        self.first = FirstClones(reactor=self.clock)
 
     def served(self) -> Deferred[None]:
         """Wait for them."""

@@ -18,6 +18,7 @@ from cachew.mirrors.instance import (
     tips_of,
 )
 from cachew.upstream.listing import Listing, RemoteRef
+from tests.fakes.clock import FakeClock
 from tests.fakes.mirrorgit import listing, oid
 
 PRIVATE = State(id="1", voices=frozenset({Voice.OWN}), tips=(oid("1"),))
@@ -109,8 +110,8 @@ def test_tips_stay_where_most_of_them_do() -> None:
 
 def test_a_bad_hour_is_one_of_several_repositories() -> None:
     """Several that are refused one after the other tell of their host; one that is served in between ends that."""
-    now = [0.0]
-    hours = BadHours(seconds=lambda: now[0])
+    clock = FakeClock()
+    hours = BadHours(clock=clock)
     names = [Identity("git.example", f"org/{n}") for n in range(4)]
     assert hours.refused(names[0], Voice.OWN) == hours.refused(names[1], Voice.OWN) == []
     assert hours.refused(names[1], Voice.OWN) == [] == hours.refused(Identity("other.example", "x"), Voice.OWN)
@@ -118,5 +119,5 @@ def test_a_bad_hour_is_one_of_several_repositories() -> None:
     assert set(hours.refused(names[2], Voice.OWN)) == set(names[:3])
     hours.served(names[3], Voice.OWN)
     assert hours.refused(names[0], Voice.OWN) == hours.refused(names[1], Voice.OWN) == []
-    now[0] += 601
+    clock.advance(601)
     assert hours.refused(names[2], Voice.OWN) == []

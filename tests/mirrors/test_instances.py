@@ -57,14 +57,14 @@ class World:
         ids = iter(f"{self.path.name}{number}" for number in range(1000))
         made = Instances(
             journal=InstanceJournal(path=self.path, in_thread=directly),
-            shared=None if self.records is None else SharedInstances(records=self.records, clock=self.clock),
+            shared=None if self.records is None else SharedInstances(records=self.records, reactor=self.clock),
             voice_of=self._voice,
             ask_anonymously=self._ask,
             knows=lambda identity, credential: credential in self.known,
             kept=self,
-            bad_hours=BadHours(seconds=self.clock.seconds),
+            bad_hours=BadHours(clock=self.clock),
+            reactor=self.clock,
             clock=self.clock,
-            now=self.clock.seconds,
             unique=lambda: f"{next(ids)}{self.number}",
             new_ones=Allowance(clock=self.clock, per_minute=10),
             background=Background(),

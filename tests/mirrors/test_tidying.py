@@ -22,7 +22,7 @@ def test_those_who_come_while_it_is_made_use_it(tmp_path: Path) -> None:
         file=tmp_path / "used.json",
         threads=cast(Any, InlineThreads()),
         background=house.background,
-        now=house.clock.seconds,
+        clock=house.clock,
         limit=0,
         forget_after=0,
     )
@@ -49,7 +49,7 @@ def test_when_an_upstream_was_asked_outlives_a_restart(tmp_path: Path) -> None:
             file=tmp_path / "used.json",
             threads=cast(Any, InlineThreads()),
             background=house.background,
-            now=house.clock.seconds,
+            clock=house.clock,
             limit=0,
             forget_after=0,
         )
@@ -76,7 +76,7 @@ def test_what_is_forgotten_is_not_counted_any_more(tmp_path: Path) -> None:
         file=tmp_path / "used.json",
         threads=cast(Any, InlineThreads()),
         background=house.background,
-        now=house.clock.seconds,
+        clock=house.clock,
         limit=0,
         forget_after=0,
     )
@@ -100,7 +100,7 @@ def limited(house: MirrorHouse, file: Path, limit: int) -> Tidying:
         file=file,
         threads=cast(Any, InlineThreads()),
         background=house.background,
-        now=house.clock.seconds,
+        clock=house.clock,
         limit=limit,
         forget_after=0,
     )

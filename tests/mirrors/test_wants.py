@@ -51,7 +51,7 @@ class Shop:
         )
         self.supply = Supply(
             freshness=self.freshness,
-            clock=self.house.clock,
+            reactor=self.house.clock,
             wait=30,
             allowance=Allowance(clock=self.house.clock, per_minute=1500),
         )
