@@ -17,7 +17,9 @@ from cachew.cache.interface import ObjectInfo, Options, Stats, namespace_name, o
 from cachew.cache.manifest import Manifest, content_in, content_path, manifest_path
 from cachew.cache.objectcensus import ObjectCensus
 from cachew.cache.objectsource import ObjectSource
+from cachew.cache.presigned import Presigning
 from cachew.cache.record import Terms, live
+from cachew.cache.validation import same
 from cachew.plumbing.background import Background
 from cachew.plumbing.bucket import PART, Bucket, Upload
 from cachew.plumbing.clock import Clock
@@ -182,6 +184,7 @@ class ObjectStoreCache:
     :param clock: what time it is.
     :param grace: seconds for which content that nobody can see any more is kept for those who still read it.
     :param background: where uses are written down.
+    :param presigning: for what clients are given addresses in the store itself, None for nothing.
     """
 
     log = Logger()
@@ -195,8 +198,10 @@ class ObjectStoreCache:
         clock: Clock,
         grace: float = 3600.0,
         background: Background | None = None,
+        presigning: Presigning | None = None,
     ) -> None:
         self._bucket = bucket
+        self._presigning = presigning
         self._max_ttl = max_ttl
         self._clock = clock
         self._census = ObjectCensus(bucket=bucket, limit=limit, grace=grace, clock=clock)
@@ -245,6 +250,16 @@ class ObjectStoreCache:
         """Return what is known of an object."""
         manifest = await self._find(namespace, key)
         return None if manifest is None else manifest.info
+
+    async def presigned(self, info: ObjectInfo) -> str | None:
+        """Return an address at which clients can read an object in the store themselves."""
+        terms = self._presigning
+        if terms is None or info.size < terms.at_least:
+            return None
+        manifest = await self._find(info.namespace, info.key)
+        if manifest is None or not same(manifest.info, info):
+            return None
+        return await self._bucket.presigned(manifest.content, terms.lifetime)
 
     async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> ObjectStoreWriter:
         """Begin an object."""

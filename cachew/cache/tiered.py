@@ -27,6 +27,7 @@ from cachew.cache.interface import (
     namespace_name,
     object_key,
 )
+from cachew.cache.presigned import PresignedAddresses
 from cachew.cache.tieredwriter import TieredWriter, abort_all
 from cachew.cache.tiers import Tier
 from cachew.cache.validation import Name, Validation, same
@@ -81,6 +82,8 @@ class TieredCache:
             Tier(cache=cache, name=name, clock=clock, retry_after=retry_after, metrics=metrics)
             for cache, name in zip(tiers, names, strict=True)
         ]
+        self.presigned = PresignedAddresses(tiers=self._tiers, reactor=reactor, rest=retry_after).of
+        """Returns an address in storage that replicas share, at which clients can read an object themselves."""
         self._reactor = reactor
         self._clock = clock
         self._background = Background() if background is None else background

@@ -128,6 +128,12 @@ def _http(remote: Remote) -> Http:
     if authorization:
         remote.secrets.append(authorization)
     parts = urlsplit(remote.plain)
+
+    def elsewhere(url: str) -> Connections:
+        # What git is told of the server does not count there, and nobody is to know there who we are.
+        theirs = read(remote.git.values("--get-urlmatch", "http", url.partition("?")[0]), os.environ).anonymous()
+        return Connections(connect_timeout=_CONNECT, proxy=environment_proxy(theirs.proxy), tls=theirs.tls)
+
     return Http(
         server=f"{parts.scheme}://{parts.netloc}",
         authorization=authorization,
@@ -136,4 +142,5 @@ def _http(remote: Remote) -> Http:
         offers=lambda _, challenge: credentials.offers(remote.plain, challenge),
         learnt=remote.secrets.append,
         headers=settings.headers,
+        elsewhere=elsewhere,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from cachew.client import framed
 from cachew.client.decompress import decompressed
 from cachew.client.download import Download, Downloads
-from cachew.client.errors import ClientError, ObjectChanged
+from cachew.client.errors import ArchiveBroken, ClientError, DownloadCorrupt, ObjectChanged
 from cachew.client.extract import Unpack, extract
 from cachew.client.largefiles import LargeFiles
 from cachew.client.ranges import RangedDownload
@@ -61,6 +61,11 @@ class Archives:
                 return self._once(url, unpack, rules(), fresh_directory())
             except ObjectChanged as change:
                 self._downloads.progress.say(f"Starting over: {change}")
+            except (ArchiveBroken, DownloadCorrupt) as damage:
+                if not self._downloads.leave_store():
+                    raise
+                # The server looks at every block that it sends, and gets rid of what is damaged.
+                self._downloads.progress.say(f"Starting over with what the server itself has: {damage}")
         return self._once(url, unpack, rules(), fresh_directory())
 
     def _once(self, url: str, unpack: Unpack, rules: Rules, directory: Path) -> Extracted:

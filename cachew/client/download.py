@@ -12,8 +12,11 @@ from cachew.client.connections import Answer
 from cachew.client.errors import ObjectChanged, ServerUnreachable
 from cachew.client.http import Http, refusal
 from cachew.client.integrity import Integrity
+from cachew.client.location import WANTED_HEADER
 from cachew.client.progress import Progress
 from cachew.client.ranges import RETRIED, RangedDownload
+
+_FROM_HERE = {WANTED_HEADER: "no"}
 
 
 class Download(Protocol):
@@ -64,6 +67,13 @@ class Downloads:
         self.piece_size = piece_size
         self.attempts = attempts
         self.patience = patience
+        self.follows, self.came_from_store = True, False
+
+    def leave_store(self) -> bool:
+        """Follow the server to its store no longer, and say whether something came from there."""
+        self.follows = False
+        came, self.came_from_store = self.came_from_store, False
+        return came
 
     def open(self, url: str) -> Download:
         """Ask for an object.
@@ -80,7 +90,7 @@ class Downloads:
         ranges = known.status == 200 and known.headers.get("Accept-Ranges") == "bytes"
         if ranges and etag.startswith('"') and is_number(size) and int(size):
             return RangedDownload(self, url, etag=etag, size=int(size), headers=known.headers)
-        response = self._persistently(lambda: self.http.request("GET", url, patience=self.patience))
+        response = self._persistently(lambda: self.http.request("GET", url, headers=_FROM_HERE, patience=self.patience))
         if response.status != 200:
             with closing(response):
                 raise refusal(response, url)

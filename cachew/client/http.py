@@ -1,6 +1,7 @@
 """Requests to one cachew server.
 
-The authorization header goes to that server only; redirects are not followed, because they would carry it elsewhere.
+The authorization header goes to that server only; redirects are not followed, because they would carry it elsewhere
+(but see :mod:`cachew.client.location`).
 """
 
 import contextlib
@@ -34,6 +35,7 @@ class Http:
     :param offers: gives credentials for a URL and a challenge of the server's, when none is set.
     :param learnt: is told what no message may show.
     :param headers: what every request to the server carries besides.
+    :param elsewhere: makes the ways to other servers, with nothing that proves who we are; None for the same ones.
     """
 
     def __init__(
@@ -46,8 +48,11 @@ class Http:
         offers: "Callable[[str, str], Iterable[Offer]]" = lambda url, challenge: (),
         learnt: Callable[[str], object] = lambda secret: None,
         headers: Mapping[str, str] | None = None,
+        elsewhere: "Callable[[str], Connections] | None" = None,
     ) -> None:
         self.server = server
+        self._elsewhere = (lambda url: connections) if elsewhere is None else elsewhere
+        self._others: dict[str, Connections] = {}
         self._headers = dict(headers or {})
         self._offers, self._learnt = offers, learnt
         self._asking = threading.Lock()
@@ -112,7 +117,16 @@ class Http:
             raise BadUsage(f"the header {bad!r} can't be sent", "It holds a line break, or what no header can hold.")
         with self.reaching():
             timeout = patience or self._idle_timeout
-            return self._connections.request(method, url, headers=sent, body=body, timeout=timeout)
+            return self._ways(url).request(method, url, headers=sent, body=body, timeout=timeout)
+
+    def _ways(self, url: str) -> Connections:
+        if self.is_own(url):
+            return self._connections
+        place = urlsplit(url).netloc
+        with self._asking:
+            if place not in self._others:
+                self._others[place] = self._elsewhere(url)
+            return self._others[place]
 
     @contextlib.contextmanager
     def reaching(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 import ssl
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 _FALSE = ("false", "no", "off", "0")
@@ -29,6 +29,10 @@ class HttpSettings:
     authority: str = ""
     authorities: str = ""
     certificate: "tuple[str, str]" = ("", "")
+
+    def anonymous(self) -> "HttpSettings":
+        """Return the settings without what proves who the user is."""
+        return replace(self, authorization=None, headers={}, certificate=("", ""))
 
     def tls(self) -> ssl.SSLContext:
         """Make the settings of a TLS connection.

@@ -5,7 +5,6 @@ off is resumed where it broke. Parts are received straight into a ring of buffer
 memory for every part would cost more than receiving it, and is taken from the system only when something is there.
 """
 
-import re
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from cachew.client.connections import Answer, Headers
 from cachew.client.errors import ObjectChanged, ServerRefused, ServerUnreachable
 from cachew.client.http import Http, refusal
 from cachew.client.integrity import Integrity
+from cachew.client.location import Location
 from cachew.client.progress import Progress
 from cachew.client.workers import Job, Workers
 
@@ -24,7 +24,6 @@ RETRIED = frozenset({429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed."""
 _AHEAD = 2
 _STEP = 512 * 1024
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class Terms(Protocol):
@@ -35,6 +34,8 @@ class Terms(Protocol):
     connections: int
     piece_size: int
     attempts: int
+    follows: bool
+    came_from_store: bool
 
     def wait_after(self, failures: int) -> None:
         """Wait longer after every failure in a row."""
@@ -57,6 +58,7 @@ class RangedDownload:
         self._terms = terms
         self._url = url
         self._etag = etag
+        self._location = Location(terms.http, url, etag=etag, size=size, follows=terms.follows)
         self._integrity = Integrity(size=size, etag=etag) if whole else Integrity(size=None, etag="")
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -84,6 +86,7 @@ class RangedDownload:
         ahead = self._terms.connections + _AHEAD
         room = max(end - start for start, end in bounds)
         ring = [memoryview(mmap(-1, room)) for _ in range(min(ahead + lasting, len(bounds)))]
+        self._location.expect(bounds[-1][1] - bounds[0][0])
         workers, pending = Workers(self._terms.connections, "download"), deque[Job[memoryview]]()
         integrity = self._integrity
         self._terms.progress.begin("Downloading", bounds[-1][1] - bounds[0][0])
@@ -102,6 +105,7 @@ class RangedDownload:
                 yield part
             integrity.verify()
         finally:
+            self._terms.came_from_store |= self._location.was_elsewhere
             self.close()
             workers.close()
             integrity.close()
@@ -133,14 +137,18 @@ class RangedDownload:
                 final = isinstance(error, ServerRefused) and error.status not in RETRIED
                 if final or self._stopped.is_set() or failures >= self._terms.attempts:
                     raise
+                self._location.tell_broken()
             self._terms.wait_after(failures)
 
     def _received(self, view: memoryview, start: int) -> Iterator[int]:
         end = start + len(view)
-        headers = {"Range": f"bytes={start}-{end - 1}", "If-Match": self._etag}
-        with closing(self._terms.http.request("GET", self._url, headers=headers)) as answer:
-            self._check(answer, start, end)
-            if not start:
+        answer, is_right = self._location.get(start, end)
+        with closing(answer):
+            if not is_right:
+                self._check(answer, start, end)
+            if self._location.said is not None:
+                self._adopt(self._location.said)
+            elif not start:
                 self._adopt(answer.headers)
             with self._under_way(answer), self._terms.http.reaching():
                 while view:
@@ -169,11 +177,8 @@ class RangedDownload:
         self.headers = self._said.replaced(ours)
 
     def _check(self, answer: Answer, start: int, end: int) -> None:
-        if answer.status == 206:
-            match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-            right = match is not None and tuple(map(int, match.groups())) == (start, end - 1, self.size)
-            if right and answer.headers.get("ETag", self._etag) == self._etag:
-                return
+        if self._location.is_right(answer, start, end) and answer.headers.get("ETag", self._etag) == self._etag:
+            return
         if answer.status in (200, 206, 404, 412, 416):
             raise ObjectChanged("the object changed on the server during the download", "Run the command again.")
         raise refusal(answer, self._url)

@@ -50,7 +50,9 @@ class Seeding:
         """
         try:
             return self._once(url)
-        except ObjectChanged:
+        except (ObjectChanged, ArchiveBroken) as error:
+            if isinstance(error, ArchiveBroken) and not self._downloads.leave_store():
+                raise
             return self._once(url)
 
     def _once(self, url: str) -> dict[bytes, bytes]:

@@ -9,6 +9,7 @@ from cachew.config.types import (
     Bound,
     Count,
     Duration,
+    DurationOrZero,
     FilePath,
     ObjectPrefix,
     Secret,
@@ -68,6 +69,12 @@ class S3Tier(Section):
     )
     max_ttl: Duration = key("168h", "The longest that an object is kept.")
     timeout: Duration = key("30s", "How long the store may be silent.")
+    redirect: DurationOrZero = key(
+        "0s",
+        "How long the addresses in the store are good to which clients are redirected, who must reach it; 0s: none.",
+        example='"5m"',
+    )
+    redirect_from: Size = key("8MB", "The smallest object that is fetched from there.")
 
 
 CacheTier = Annotated[MemoryTier | DiskTier | S3Tier, Field(discriminator="backend")]

@@ -19,6 +19,9 @@ from cachew.plumbing.percent import decoded_text
 _ROUTES = ("", "git", "api", "admin", "metrics", "webhook", "client", "_liveness", "_readiness")
 """The first segments of the paths that are served."""
 
+_LONGEST_ADDRESS = 3600.0
+"""Seconds for which an address in a store may be good."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -128,6 +131,9 @@ def _cache(settings: Settings) -> Iterator[Problem]:
             seen[path] = index
         if isinstance(tier, S3Tier) and (tier.access_key is None) != (tier.secret_key is None):
             yield Problem(("cache", index, "access-key"), "access-key and secret-key are set both or neither")
+        if isinstance(tier, S3Tier) and tier.redirect and not 1 <= tier.redirect <= _LONGEST_ADDRESS:
+            message = "must be between 1s and 1h, for which the store keeps what has been replaced, or 0s"
+            yield Problem(("cache", index, "redirect"), message)
 
 
 def _absolute(path: PurePath) -> PurePath:

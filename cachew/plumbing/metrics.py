@@ -12,6 +12,7 @@ _FETCH_STEPS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600)
 _CLONE_STEPS = (0.5, 1, 5, 15, 60, 300, 1200, 3600, 7200)
 _SOURCES = ("memory", "mirror", "packcache", "upstream")
 _TASKS = ("snapshot", "lfs-snapshot", "mirror", "bundles", "repack")
+_REDIRECTED = ("snapshot", "lfs-snapshot", "bundle", "object")
 _STATUSES = ("200", "403", "404", "500", "502", "503", "504", "gone")
 """What routes are expected to answer; others come when they come."""
 
@@ -137,6 +138,18 @@ class Metrics:
             ["tier"],
             registry=registry,
         )
+        self.redirected_bytes = Counter(
+            "cachew_redirected_bytes_total",
+            "Bytes that clients were sent to the object store for, by what they asked for",
+            ["what"],
+            registry=registry,
+        )
+        self.presigned = Counter(
+            "cachew_presigned_addresses_total",
+            "Addresses in the object store that clients were given, by what they asked for",
+            ["what"],
+            registry=registry,
+        )
         self.clones = Counter("cachew_clones_total", "Clones served by this replica", ["repository"], registry=registry)
         self.scheduled = Counter(
             "cachew_scheduled_work_total",
@@ -159,6 +172,8 @@ class Metrics:
             (self.fetches, ("ok", "failed", "cloned", "clone-failed")),
             (self.mirror_checks, ("sound", "mended", "damaged")),
             (self.damage, ("mirror", "pack", "object")),
+            (self.redirected_bytes, _REDIRECTED),
+            (self.presigned, (*_REDIRECTED, "bundle-list")),
             (self.mirror_seeds, ("restored", "discarded", "failed")),
         )
         for metric, values in known:

@@ -11,6 +11,7 @@ from cachew.cache.debts import Debt
 from cachew.cache.disk import DiskCache
 from cachew.cache.interface import Cache
 from cachew.cache.memory import MemoryCache
+from cachew.cache.presigned import Presigning
 from cachew.cache.tiered import TieredCache
 from cachew.config.cachetiers import CacheTier, DiskTier, MemoryTier, S3Tier
 from cachew.plumbing.background import Background
@@ -196,12 +197,14 @@ def _object_store(tier: S3Tier, *, clock: Clock, threads: Threads, background: B
     # The library takes a tenth of a second to load, which only those need who have such a store.
     from cachew.cache.objectstore import ObjectStoreCache
 
+    presigning = Presigning(tier.redirect, tier.redirect_from) if tier.redirect else None
     return ObjectStoreCache(
         bucket=bucket_of(tier, threads),
         max_ttl=tier.max_ttl,
         limit=tier.limit or None,
         clock=clock,
         background=background,
+        presigning=presigning,
     )
 
 

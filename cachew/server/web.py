@@ -51,6 +51,7 @@ from cachew.web.reflistings import RefListings
 from cachew.web.repositorypage import RepositoryPage
 from cachew.web.snapshots import SnapshotRoutes
 from cachew.web.status import Operations
+from cachew.web.storeredirects import StoreRedirects
 from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
 from cachew.web.webhook import WebhookRoutes
 
@@ -108,6 +109,11 @@ def make_web(
     credentials = ClientCredentials(_credential_headers(runtime.settings))
     opa = _external_decision(runtime, opa_connections, credentials)
     webhooks = _webhook_routes(runtime, operations)
+    redirects = StoreRedirects(
+        presigned=store.cache.presigned,
+        metrics=runtime.metrics,
+        is_credential=lambda name: name in credentials.all_names() or policy.looks_at(name),
+    )
     admission = Admission(policy=policy, access=access, external=opa)
     dashboard = DashboardRoutes(
         access=access,
@@ -136,9 +142,15 @@ def make_web(
             ),
             webhooks,
             _client_routes(runtime, policy),
-            ObjectRoutes(cache=store.cache, limit=runtime.settings.limits.max_object or None),
+            ObjectRoutes(
+                cache=store.cache,
+                redirects=redirects,
+                limit=runtime.settings.limits.max_object or None,
+            ),
         ],
-        git=_git_routes(runtime, upstream, store, mirrors, snapshots, mirrored, policy, access, credentials).handle,
+        git=_git_routes(
+            runtime, upstream, store, mirrors, snapshots, mirrored, policy, access, credentials, redirects
+        ).handle,
         admit=admission.admit,
         decide=admission.decide if opa is not None else None,
         client_of=policy.client_of,
@@ -286,6 +298,7 @@ def _git_routes(
     policy: Policy,
     access: AdminAccess,
     credentials: ClientCredentials,
+    redirects: StoreRedirects,
 ) -> GitRoutes:
     passthrough = PassThrough(
         client=upstream.client,
@@ -295,7 +308,7 @@ def _git_routes(
         shown=mirrors.presented.to_read,
         credentials=credentials,
     )
-    artefacts = _snapshot_routes(runtime, mirrors, snapshots, policy)
+    artefacts = _snapshot_routes(runtime, mirrors, snapshots, policy, redirects)
     listings = RefListings(
         mirrors=mirrors.collection,
         freshness=mirrors.freshness,
@@ -362,7 +375,7 @@ def _packs(
 
 
 def _snapshot_routes(
-    runtime: Runtime, mirrors: MirrorParts, snapshots: SnapshotParts, policy: Policy
+    runtime: Runtime, mirrors: MirrorParts, snapshots: SnapshotParts, policy: Policy, redirects: StoreRedirects
 ) -> SnapshotRoutes:
     return SnapshotRoutes(
         snapshots=snapshots.archives,
@@ -375,6 +388,7 @@ def _snapshot_routes(
         check_staleness=mirrors.staleness.check,
         requested=snapshots.scheduler.want,
         warm=snapshots.scheduler.warm,
+        redirects=redirects,
         is_https=policy.is_https,
     )
 

@@ -100,27 +100,28 @@ def branches(refs: Mapping[str, str]) -> dict[str, str]:
     return {name: oid for name, oid in refs.items() if name.startswith("refs/heads/")}
 
 
-def pairs(bundles: Iterable[Listed], address: str) -> list[str]:
+def pairs(bundles: Iterable[Listed], addresses: Mapping[str, str]) -> list[str]:
     """Return the list as lines of ``key=value``: the answer to the ``bundle-uri`` command (gitprotocol-v2(5)).
 
     Keys are in lower case, as git's own server sends them, because its client compares them letter by letter.
 
-    :param address: as for :func:`render`.
+    :param addresses: as for :func:`render`.
     """
     lines = ["bundle.version=1", "bundle.mode=all", "bundle.heuristic=creationToken"]
     for bundle in bundles:
-        lines.append(f"bundle.{bundle.name}.uri={address}{bundle.name}")
+        lines.append(f"bundle.{bundle.name}.uri={addresses[bundle.name]}")
         lines.append(f"bundle.{bundle.name}.creationtoken={bundle.token}")
     return lines
 
 
-def render(bundles: Iterable[Listed], address: str) -> str:
+def render(bundles: Iterable[Listed], addresses: Mapping[str, str]) -> str:
     """Return the list as git reads it.
 
-    :param address: what comes before a bundle's name in its address; absolute, because git before 2.40 takes a
-        relative one for a file of its own.
+    :param addresses: of the bundles by their names; absolute, because git before 2.40 takes a relative one for a file
+        of its own.
     """
     lines = ["[bundle]", "\tversion = 1", "\tmode = all", "\theuristic = creationToken"]
     for bundle in bundles:
-        lines += [f'[bundle "{bundle.name}"]', f"\turi = {address}{bundle.name}", f"\tcreationToken = {bundle.token}"]
+        uri = addresses[bundle.name]
+        lines += [f'[bundle "{bundle.name}"]', f"\turi = {uri}", f"\tcreationToken = {bundle.token}"]
     return "\n".join(lines) + "\n"

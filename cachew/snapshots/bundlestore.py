@@ -7,7 +7,7 @@ it, and the next update begins a new one.
 import re
 from pathlib import Path
 
-from cachew.cache.interface import Cache, Entry
+from cachew.cache.interface import Cache, Entry, ObjectInfo
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
@@ -70,6 +70,10 @@ class BundleStore:
         if not _NAME.fullmatch(name):
             return None
         return await self._cache.open(NAMESPACE, _bundle_key(instance, name))
+
+    async def stat(self, instance: Instance, name: str) -> ObjectInfo | None:
+        """Return what is known of a bundle that is listed, None when it is gone."""
+        return await self._cache.stat(NAMESPACE, _bundle_key(instance, name))
 
     async def keys(self, instance: Instance) -> list[str]:
         """Return the keys of a list and of all that it lists."""

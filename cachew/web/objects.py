@@ -22,6 +22,7 @@ from cachew.plumbing.streams import PIECE, BytesSource, Source
 from cachew.web.app import OBJECTS, allow_methods
 from cachew.web.forms import header
 from cachew.web.objectheaders import last_modified, returned, storable, time_to_live, uploaded_tag
+from cachew.web.storeredirects import StoreRedirects
 
 _RESERVED = frozenset({"git", "lfs"})
 
@@ -31,11 +32,20 @@ class ObjectRoutes:
 
     :param cache: where the objects are.
     :param limit: the most bytes of one object.
+    :param redirects: sends clients to the store for what is large.
     :param reserved: namespaces that cachew itself stores in; nobody gets at them here.
     """
 
-    def __init__(self, *, cache: Cache, limit: int | None = None, reserved: frozenset[str] = _RESERVED) -> None:
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        redirects: StoreRedirects,
+        limit: int | None = None,
+        reserved: frozenset[str] = _RESERVED,
+    ) -> None:
         self._cache = cache
+        self._redirects = redirects
         self._limit = limit
         self._reserved = reserved
         self._turns: WeakValueDictionary[tuple[str, str], Slots] = WeakValueDictionary()
@@ -68,6 +78,10 @@ class ObjectRoutes:
             decision = _decide(request, entry.info)
             if decision.status not in (200, 206):
                 return b""
+            address = await self._redirects.address(request, entry.info, decision)
+            if address is not None:
+                await self._redirects.send(request, address, decision, "object")
+                return None
             await send(request, entry.source(decision.start, decision.length), length=decision.length)
         finally:
             entry.close()

@@ -5,7 +5,8 @@ side, for the next client.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -32,7 +33,7 @@ from cachew.plumbing.errors import (
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource, Source, owned
 from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles, parse_base, tip_of
-from cachew.snapshots.bundlelist import pairs, render
+from cachew.snapshots.bundlelist import Listed, pairs, render
 from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.mirror import FindMirror, Mirror, ReadyMirror
 from cachew.snapshots.production import StoredProduction, with_its_mirror
@@ -41,6 +42,7 @@ from cachew.snapshots.variants import LFS, Variant, check_branch, from_query
 from cachew.web.access.guard import Right
 from cachew.web.access.policy import origin_of
 from cachew.web.app import allow_methods
+from cachew.web.storeredirects import StoreRedirects
 
 BUNDLE_URL_HEADER = "X-Cachew-Bundle-Url"
 HEAD_HEADER = "X-Cachew-Head"
@@ -66,6 +68,7 @@ class SnapshotRoutes:
     :param requested: called with what was asked for, so that it goes on being made.
     :param is_https: whether a request came over HTTPS.
     :param warm: begins to make something in the background, unless that failed just now.
+    :param redirects: sends clients to the store for what is large.
     """
 
     log = Logger()
@@ -83,6 +86,7 @@ class SnapshotRoutes:
         check_staleness: Callable[[Identity], object],
         requested: Callable[[Identity, str], object],
         warm: Callable[[Identity, str], object],
+        redirects: StoreRedirects,
         is_https: Callable[[Any], bool] = lambda request: bool(request.isSecure()),
     ) -> None:
         self._is_https = is_https
@@ -94,6 +98,7 @@ class SnapshotRoutes:
         self._background = background
         self._requested = requested
         self._warm = warm
+        self._redirects = redirects
         self._operations: Mapping[str, Callable[[Any, Right], Awaitable[None]]] = {
             "snapshot.tar.zst": self._snapshot,
             "lfs-snapshot.tar.zst": self._lfs_snapshot,
@@ -154,7 +159,7 @@ class SnapshotRoutes:
             self._check_staleness(right.identity)
             more = self._bundle_header(instance, variant, entry.info, prepare=True)
             right.require(instance)
-        await self._serve(request, entry, more)
+        await self._serve(request, entry, more, what=variant.kind, still=lambda: right.require(instance))
 
     async def _cached(self, instance: Instance, variant: Variant) -> Entry | None:
         identity = instance.identity
@@ -188,7 +193,7 @@ class SnapshotRoutes:
         with owned(entry):
             self._check_staleness(identity)
             right.require(instance)
-        await self._serve(request, entry, {})
+        await self._serve(request, entry, {}, what=variant.kind, still=lambda: right.require(instance))
 
     async def _bundle(self, request: StreamingRequest, right: Right) -> None:
         query = query_of(request)
@@ -196,17 +201,20 @@ class SnapshotRoutes:
         if ref:
             check_branch(ref)
         if request.method == b"HEAD":
-            entry = await self._bundles.kept(self._mirror_of_bundles(await right.settled(self._patience)), base, ref)
+            mirror = self._mirror_of_bundles(await right.settled(self._patience))
+            entry, instance = await self._bundles.kept(mirror, base, ref), mirror.instance
         else:
-            entry = await self._found(right, base, ref)
+            entry, instance = await self._found(right, base, ref)
         if entry is None:
             request.setResponseCode(204)
             return
-        await self._serve(request, entry, {"Content-Type": BUNDLE_TYPE})
+        more = {"Content-Type": BUNDLE_TYPE}
+        await self._serve(request, entry, more, what="bundle", still=lambda: right.require(instance))
 
-    async def _found(self, right: Right, base: str, ref: str) -> Entry | None:
+    async def _found(self, right: Right, base: str, ref: str) -> tuple[Entry | None, Instance]:
         """Find or make a bundle, of the repository to which the request has a right when that is done.
 
+        :return: the bundle, None when there is nothing to bundle, and the instance that it is of.
         :raise CachewError: when there is none.
         """
         for _ in range(_TRIES):
@@ -220,7 +228,7 @@ class SnapshotRoutes:
                 continue
             right = await right.renewed()
             if right.instance == instance:
-                return entry
+                return entry, instance
             if entry is not None:
                 entry.close()
         raise Busy(f"{right.identity.name} is becoming another repository, try again")
@@ -240,20 +248,33 @@ class SnapshotRoutes:
                 raise NotFound(f"{identity.name} has no such bundle")
             with owned(entry):
                 right.require(instance)
-            await self._serve(request, entry, {"Content-Type": BUNDLE_TYPE})
+            more = {"Content-Type": BUNDLE_TYPE}
+            await self._serve(request, entry, more, what="bundle", still=lambda: right.require(instance))
             return
         listed = () if instance is None else await self._bundle_store.listed(instance)
         if not listed:
             if request.method != b"HEAD":
                 self._warm(identity, "bundles")
             raise NotFound(f"no bundles of {identity.name} are cached")
-        body = render(listed, self._bundle_address(request, identity)).encode()
+        body = render(listed, await self._bundle_addresses(request, right, listed)).encode()
         decision = decide(request, etag=hashlib.sha256(body).hexdigest(), modified=listed[-1].token, size=len(body))
         part = BytesSource(body[decision.start : decision.end])
         await answer_as_decided(request, decision, part, {"Content-Type": _LIST_TYPE})
 
-    def _bundle_address(self, request: StreamingRequest, identity: Identity) -> str:
-        return f"{origin_of(request, self._is_https)}/git/{identity.name}/bundle-list?bundle="
+    async def _bundle_addresses(
+        self, request: StreamingRequest, right: Right, listed: Sequence[Listed]
+    ) -> dict[str, str]:
+        """Return where the bundles of a list are fetched: git follows no redirects there, so those in the store are."""
+        own = f"{origin_of(request, self._is_https)}/git/{right.identity.name}/bundle-list?bundle="
+        addresses = {bundle.name: f"{own}{bundle.name}" for bundle in listed}
+        if right.instance is None or request.method == b"HEAD":
+            return addresses
+        in_store = {}
+        for name in addresses:
+            info = await self._bundle_store.stat(right.instance, name)
+            if info is not None and (address := await self._redirects.listed(info)) is not None:
+                in_store[name] = address
+        return addresses | in_store if right.present.is_current(right.instance) else addresses
 
     async def bundle_uris(self, request: StreamingRequest, right: Right) -> bytes:
         """Return the answer to protocol v2's ``bundle-uri``: the same list, for clients that ask while cloning."""
@@ -261,7 +282,7 @@ class SnapshotRoutes:
         listed = () if right.instance is None else await self._bundle_store.listed(right.instance)
         if not listed:
             self._warm(identity, "bundles")
-        lines = pairs(listed, self._bundle_address(request, identity))
+        lines = pairs(listed, await self._bundle_addresses(request, right, listed))
         return encode_all([*(f"{line}\n".encode() for line in lines), FLUSH])
 
     async def _make(self, request: StreamingRequest, right: Right, instance: Instance, variant: Variant) -> None:
@@ -274,7 +295,7 @@ class SnapshotRoutes:
             entry = await self._snapshots.open(instance, variant)
             if entry is None:
                 raise
-            await self._serve(request, entry, {})
+            await self._serve(request, entry, {}, what=variant.kind, still=lambda: right.require(instance))
             return
         with owned(source):
             right.require(instance)
@@ -282,11 +303,30 @@ class SnapshotRoutes:
                 request.setHeader(name.encode(), value.encode())
         await send(request, source)
 
-    async def _serve(self, request: StreamingRequest, entry: Entry, more: Mapping[str, str]) -> None:
-        try:
-            await answer_with(request, entry.info, entry, more)
-        finally:
-            entry.close()
+    async def _serve(
+        self,
+        request: StreamingRequest,
+        entry: Entry,
+        more: Mapping[str, str],
+        *,
+        what: str,
+        still: Callable[[], object],
+    ) -> None:
+        """Send a stored object, or say where in the store it is.
+
+        :param still: raises when the client may not have it any more.
+        """
+        with closing(entry):
+            info = entry.info
+            decision = decide(request, etag=info.etag, modified=info.modified, size=info.size)
+            address = await self._redirects.address(request, info, decision)
+            still()
+            if address is None:
+                await answer_with(request, info, entry, more)
+                return
+            for name, value in {**_described(info), **more, **decision.headers}.items():
+                request.setHeader(name.encode(), value.encode())
+            await self._redirects.send(request, address, decision, what)
 
     def _bundle_header(
         self, instance: Instance, variant: Variant, info: ObjectInfo, *, prepare: bool
@@ -330,11 +370,15 @@ async def answer_with(
     :param more: headers besides those that are stored.
     """
     decision = decide(request, etag=info.etag, modified=info.modified, size=info.size)
-    stored = {name: info.headers[name] for name in _RELAYED if name in info.headers}
     source: Source = BytesSource(b"")
     if entry is not None and decision.length:
         source = entry.source(decision.start, decision.length)
-    await answer_as_decided(request, decision, source, {"Content-Type": ARCHIVE_TYPE, **stored, **more})
+    await answer_as_decided(request, decision, source, {**_described(info), **more})
+
+
+def _described(info: ObjectInfo) -> dict[str, str]:
+    stored = {name: info.headers[name] for name in _RELAYED if name in info.headers}
+    return {"Content-Type": ARCHIVE_TYPE, **stored}
 
 
 def decide(request: StreamingRequest, *, etag: str, modified: float, size: int) -> Decision:

@@ -2,12 +2,16 @@
 
 import json
 import threading
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.error import HTTPError
+from urllib.parse import parse_qsl, urlsplit
+from urllib.request import Request, urlopen
 
 import obstore
 import pytest
@@ -15,6 +19,7 @@ import pytest_twisted
 from obstore.store import MemoryStore
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.threadpool import ThreadPool
 
 from cachew.cache.disk import DiskCache
@@ -22,6 +27,7 @@ from cachew.cache.interface import Cache, object_key
 from cachew.cache.manifest import manifest_path
 from cachew.cache.memory import MemoryCache
 from cachew.cache.objectstore import ObjectStoreCache
+from cachew.cache.presigned import Presigning
 from cachew.cache.tiered import TieredCache
 from cachew.plumbing.bucket import Bucket, s3_store
 from cachew.plumbing.errors import CachewError, Conflict, CorruptObject, StorageUnavailable
@@ -552,3 +558,55 @@ async def test_an_upload_that_fails_is_never_visible(faulty: Faulty, how: str) -
     with pytest.raises(StorageUnavailable):
         await writer.abort()
     assert await fetch(faulty.sound, "key") == b"old"
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("server", ["seaweedfs", "moto"])
+async def test_addresses_in_the_store(servers: dict[str, str], server: str, clock: FakeClock, threads: Threads) -> None:
+    """Large objects have an address at which anybody reads them, whole or in part, as long as they are the same."""
+    raw, prefix = s3(servers[server], uuid.uuid4().hex), "k" * 64
+    cache = cache_over(raw, clock, threads, presigning=Presigning(300, 10))
+    await store(cache, prefix, b"small")
+    await store(cache, "large", b"0123456789")
+    small, large = await cache.stat("ns", prefix), await cache.stat("ns", "large")
+    assert small is not None and large is not None
+    assert await cache.presigned(small) is None
+    address = await cache.presigned(large)
+    assert address is not None and urlsplit(address).netloc == urlsplit(servers[server]).netloc
+    assert await threads(read, address) == (200, b"0123456789")
+    assert await threads(read, address, "bytes=2-4") == (206, b"234")
+    await store(cache, "large", b"other content")
+    assert await cache.presigned(large) is None
+    assert await threads(read, address) == (200, b"0123456789")
+    await cache.delete("ns", "large")
+    assert await cache.presigned(large) is None
+    assert await cache_over(raw, clock, threads).presigned(small) is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_addresses_expire(servers: dict[str, str], clock: FakeClock, threads: Threads) -> None:
+    """The store refuses an address that is too old, or that was changed."""
+    from twisted.internet import reactor
+
+    raw = s3(servers["seaweedfs"], uuid.uuid4().hex)
+    cache = cache_over(raw, clock, threads, presigning=Presigning(1, 1))
+    await store(cache, "key", b"data")
+    info = await cache.stat("ns", "key")
+    assert info is not None
+    address = await cache.presigned(info)
+    assert address is not None
+    asked = dict(parse_qsl(urlsplit(address).query))
+    began = datetime.strptime(asked["X-Amz-Date"], "%Y%m%dT%H%M%S%z").timestamp()
+    ends = began + int(asked["X-Amz-Expires"])
+    assert await threads(read, address.replace("X-Amz-Expires=1", "X-Amz-Expires=9000")) == (403, b"")
+    await deferLater(cast(IReactorTime, reactor), max(0.0, ends + 1 - time.time()))
+    assert await threads(read, address) == (403, b"")
+
+
+def read(address: str, span: str = "bytes=0-") -> tuple[int, bytes]:
+    """Read a range of what lies at an address, as somebody whom the store doesn't know; the whole of it by default."""
+    try:
+        with urlopen(Request(address, headers={} if span == "bytes=0-" else {"Range": span}), timeout=10) as answer:
+            return answer.status, answer.read()
+    except HTTPError as error:
+        return error.code, b""

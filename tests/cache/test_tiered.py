@@ -6,12 +6,12 @@ from typing import cast
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from cachew.cache.debts import MOST_DEBTS, Debt
 from cachew.cache.disk import DiskCache
-from cachew.cache.interface import Cache
+from cachew.cache.interface import Cache, ObjectInfo
 from cachew.cache.memory import MemoryCache
 from cachew.cache.tiered import TieredCache
 from cachew.plumbing.errors import CorruptObject, StorageUnavailable, TooLarge
@@ -538,3 +538,31 @@ async def test_a_tier_that_cannot_be_started_is_started_later(
     await store(cache, "key", b"new")
     assert await fetch(disk, "key") == b"new"
     await cache.stop()
+
+
+class Presigning(MemoryCache):
+    """A store of which clients may read for themselves, when it gets round to saying where."""
+
+    gate: Deferred[None] | None = None
+
+    async def presigned(self, info: ObjectInfo) -> str | None:
+        """Return an address."""
+        await (self.gate or succeed(None))
+        return f"https://store.example/{info.key}"
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_waits_long_for_an_address(clock: FakeClock) -> None:
+    """A store that does not say where an object is is not waited for, and not asked again for a while."""
+    far = Presigning(limit=LIMIT, clock=clock)
+    cache = TieredCache(tiers=[MemoryCache(limit=LIMIT, clock=clock), far], reactor=clock, clock=clock)
+    info = await store(cache, "key", b"data")
+    assert await cache.presigned(info) == f"https://store.example/{info.key}"
+    far.gate = Deferred()
+    asking = Deferred.fromCoroutine(cache.presigned(info))
+    clock.advance(0.6)
+    assert await asking is None
+    far.gate = None
+    assert await cache.presigned(info) is None
+    clock.advance(5)
+    assert await cache.presigned(info) is not None

@@ -168,6 +168,10 @@ def test_reports_everything_at_once() -> None:
         ),
         ("[git]\nfetch-wait = '1h'", "git.fetch-wait: must not be longer than fetch-timeout"),
         ("[git]\nsnapshot-max-age = '1m'", "git.snapshot-max-age: must not be shorter than snapshot-interval"),
+        (
+            "[[cache]]\nbackend = 's3'\nbucket = 'b'\nredirect = '2h'",
+            "cache[0].redirect: must be between 1s and 1h, for which the store keeps what has been replaced, or 0s",
+        ),
         ("state = '${NOPE}'", "state: the environment variable NOPE is not set (write $$ for a single $)"),
         ("limits.threads = 0", "limits.threads: must be at least 1"),
         ("listen = ['tcp:1', 'tcp:1']", "listen: must not name an endpoint twice"),

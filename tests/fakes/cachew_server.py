@@ -25,6 +25,7 @@ class Stored:
     :param cuts: one for each of the next GETs: the bytes after which the connection breaks, None for no break.
     :param statuses: one for each of the next GETs: a status to answer instead, None for the usual.
     :param short: one for each of the next partial answers: how many bytes it has, in order, whatever it says.
+    :param elsewhere: where clients are redirected that say that they follow.
     :param before: called before each GET is answered, with the number of GETs so far.
     :param after: called after each GET with the number of GETs so far.
     """
@@ -37,6 +38,7 @@ class Stored:
     cuts: list[int | None] = field(default_factory=list)
     statuses: list[int | None] = field(default_factory=list)
     short: list[int] = field(default_factory=list)
+    elsewhere: str = ""
     before: Callable[[int], object] = lambda _: None
     after: Callable[[int], object] = lambda _: None
     gets: int = 0
@@ -174,6 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._chunked(stored, cut)
         elif match is not None and match != stored.tag:
             self._answer(412)
+        elif stored.elsewhere and self.headers.get("X-Cachew-Redirect", "").isdigit():
+            self._answer(307, {"Location": stored.elsewhere, "ETag": stored.tag, **stored.late_headers})
         else:
             self._ranged(stored, cut)
 

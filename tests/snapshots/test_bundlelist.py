@@ -69,7 +69,7 @@ def test_a_damaged_list_is_noticed(data: bytes) -> None:
 
 def test_the_text_is_a_git_config_file() -> None:
     """Version, mode, heuristic, and for each bundle its address and token."""
-    text = render([Listed(1, "1-aa"), Listed(2, "2-bb")], "bundle-list?bundle=")
+    text = render([Listed(1, "1-aa"), Listed(2, "2-bb")], {"1-aa": "http://x/1", "2-bb": "bundle-list?bundle=2-bb"})
     parsed = configparser.ConfigParser(delimiters=("=",), allow_no_value=False)
     parsed.read_string(text.replace("\t", ""))
     assert dict(parsed["bundle"]) == {"version": "1", "mode": "all", "heuristic": "creationToken"}

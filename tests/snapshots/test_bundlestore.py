@@ -242,7 +242,8 @@ async def test_stock_git_clones_from_the_list(
     root, address = web
     for name, data in (await contents(store)).items():
         (root / name).write_bytes(data)
-    (root / "bundle-list").write_text(render(await store.listed(INSTANCE), f"{address}/bundle-list?bundle="))
+    listed = await store.listed(INSTANCE)
+    (root / "bundle-list").write_text(render(listed, {one.name: f"{address}/{one.name}" for one in listed}))
     git(tmp_path, "clone", "-q", f"--bundle-uri={address}/bundle-list", f"file://{work}", "clone")
     assert git(tmp_path / "clone", "rev-parse", "refs/bundles/main") == new
 

@@ -152,7 +152,7 @@ def app_of(error: Exception, *, guarded: bool) -> App:
                 access=access, operations=failing, version="1", attempts=Allowance(clock=FakeClock(), per_minute=10)
             ),
             webhooks,
-            ObjectRoutes(cache=failing, limit=None),
+            ObjectRoutes(cache=failing, redirects=failing, limit=None),
         ],
         git=git.handle,
         metrics=Metrics(),

@@ -17,6 +17,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from cachew.cache.disk import DiskCache
+from cachew.cache.interface import ObjectInfo
 from cachew.cache.memory import MemoryCache
 from cachew.http.site import make_site
 from cachew.plumbing.metrics import Metrics
@@ -24,6 +25,7 @@ from cachew.plumbing.streams import PIECE
 from cachew.plumbing.threads import Threads
 from cachew.web.app import App
 from cachew.web.objects import ObjectRoutes
+from cachew.web.storeredirects import StoreRedirects
 from tests.contracts.cache import LARGE, fetch, missing, sha256, store
 from tests.fakes.caches import UnreliableCache
 from tests.fakes.clock import FakeClock
@@ -40,6 +42,10 @@ class Api:
     def __init__(self, cache: Any, clock: FakeClock) -> None:
         self.cache, self.clock = UnreliableCache(cache), clock
 
+    async def presigned(self, info: ObjectInfo) -> str | None:
+        """Give the address of objects of one size."""
+        return "https://store.example/x?signature=1" if info.size == 5000 else None
+
     async def start(self) -> None:
         """Listen."""
         from twisted.internet import reactor
@@ -47,8 +53,10 @@ class Api:
         async def git(request: Any) -> bytes:
             return b""
 
-        routes = ObjectRoutes(cache=self.cache, limit=MOST)
-        app = App(routes=[routes], git=git, metrics=Metrics(), clock=reactor, version="0")
+        metrics = Metrics()
+        redirects = StoreRedirects(presigned=self.presigned, metrics=metrics)
+        routes = ObjectRoutes(cache=self.cache, redirects=redirects, limit=MOST)
+        app = App(routes=[routes], git=git, metrics=metrics, clock=reactor, version="0")
         self.site = make_site(app, reactor=reactor)
         self.port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(self.site)
         self.number = self.port.getHost().port
@@ -429,3 +437,17 @@ async def test_small_answers_announce_their_length(api: Api) -> None:
             assert body == b""
         elif status != 304:
             assert b"Content-Length: %d\r\n" % len(body) in head + b"\r\n", head
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_follows_is_sent_to_the_store(api: Api) -> None:
+    """A large object comes from its store to clients that say so; others, whose token it must not see, get it here."""
+    await store(api.cache.cache, "k", b"large" * 1000)
+    follows = {"X-Cachew-Redirect": "99999999"}
+    status, headers, body = await api.ask("GET", f"object/ns/{KEY}", headers=follows, allow_redirects=False)
+    assert (status, headers["location"], body) == (307, "https://store.example/x?signature=1", b"")
+    for shown in ({"Authorization": "Bearer x"}, {"X-Cachew-Redirect": "no"}, {"X-Cachew-Redirect": "-1"}):
+        status, _, body = await api.ask("GET", f"object/ns/{KEY}", headers=shown, allow_redirects=False)
+        assert (status, len(body)) == (200, 5000)
+    await store(api.cache.cache, "k", b"small")
+    assert (await api.ask("GET", f"object/ns/{KEY}", headers=follows, allow_redirects=False))[0] == 200

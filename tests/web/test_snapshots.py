@@ -18,6 +18,7 @@ from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
+from cachew.cache.interface import ObjectInfo
 from cachew.cache.memory import MemoryCache
 from cachew.http.site import make_site
 from cachew.mirrors.identity import Identity, parse_path
@@ -35,6 +36,7 @@ from cachew.snapshots.variants import LFS, NAMESPACE, SNAPSHOT, Variant
 from cachew.web.access.guard import TrustedNetworkGuard
 from cachew.web.app import App
 from cachew.web.snapshots import SnapshotRoutes
+from cachew.web.storeredirects import StoreRedirects
 from tests.fakes.caches import UnreliableCache
 from tests.fakes.clock import machine_clock
 from tests.fakes.instances import OneInstance, only
@@ -106,6 +108,10 @@ class FakeStore:
         """Open a bundle."""
         return await self.cache.open(NAMESPACE, "the bundle") if name == "1-aa" else None
 
+    async def stat(self, instance: Instance, name: str) -> ObjectInfo | None:
+        """Look at a bundle."""
+        return await self.cache.stat(NAMESPACE, "the bundle") if name == "1-aa" else None
+
 
 class Server:
     """The routes on a loopback port, with everything behind them in the test's hand."""
@@ -135,6 +141,10 @@ class Server:
             ready_mirror=self.ready,
         )
         self.https = False
+        self.metrics, self.elsewhere = Metrics(), ""
+        self.presigning: Deferred[None] | None = None
+        self.waiting: list[Deferred[None]] = [Deferred(), Deferred()]
+        self.instances = OneInstance()
         self.routes = SnapshotRoutes(
             snapshots=self.snapshots,
             bundles=self.bundles,  # type: ignore[arg-type]
@@ -146,10 +156,18 @@ class Server:
             check_staleness=lambda identity: self.calls.append(("stale?", identity.name)),
             requested=self.requested,
             warm=lambda identity, name: self.calls.append(("warm", name)),
+            redirects=StoreRedirects(presigned=self.presigned, metrics=self.metrics),
             is_https=lambda request: self.https,
         )
         self.port: Any = None
         self.agent = Agent(reactor)
+
+    async def presigned(self, info: ObjectInfo) -> str | None:
+        """Give the address in a store, when there is to be one."""
+        if self.presigning is not None:
+            self.waiting.pop().callback(None)
+            await self.presigning
+        return f"{self.elsewhere}{info.size}" if self.elsewhere else None
 
     def requested(self, identity: Identity, name: str) -> None:
         """Note that a client asks."""
@@ -185,10 +203,10 @@ class Server:
 
         async def git(request: Any) -> None:
             path = parse_path(request.raw_path)
-            right = await TrustedNetworkGuard(instances=OneInstance()).admit(request, path.identity)
+            right = await TrustedNetworkGuard(instances=self.instances).admit(request, path.identity)
             await self.routes.handle(request, right, path.operation)
 
-        app = App(routes=(), git=git, metrics=Metrics(), clock=self.reactor, version="1")
+        app = App(routes=(), git=git, metrics=self.metrics, clock=self.reactor, version="1")
         site = make_site(app, reactor=self.reactor)
         self.port = await TCP4ServerEndpoint(self.reactor, 0, interface="127.0.0.1").listen(site)
         self.site = site
@@ -216,7 +234,9 @@ class Server:
         for name, value in headers.items():
             fields.setRawHeaders(name.replace("_", "-"), [value])
         client = treq.client.HTTPClient(self.agent)
-        return await client.request(method, self.address + BASE + path, headers=fields, unbuffered=True)
+        return await client.request(
+            method, self.address + BASE + path, headers=fields, unbuffered=True, allow_redirects=False
+        )
 
 
 def head_of(port: int, path: str) -> Message:

@@ -87,6 +87,11 @@ class Policy:
         """Say whether an ``Authorization`` is the token of a rule."""
         return any(is_bearer(authorization, rule.token) for rule in self._rules if rule.token is not None)
 
+    def looks_at(self, name: str) -> bool:
+        """Say whether a rule asks for a header, by its lower-case name."""
+        said = (rule.header.partition(":")[0] for rule in self._rules if rule.header is not None)
+        return name in (one.strip().lower() for one in said)
+
     def asked(self, request: StreamingRequest) -> Asked:
         """Return what there is to judge of a request.
 
