@@ -4,19 +4,23 @@ Nothing is decided here. Each part is made by a module of its own, out of its se
 before it, so that the order of the lines is the direction in which everything depends.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prometheus_client.registry import Collector
 from twisted.application.service import IService
 
 from cachew.config.settings import Settings
 from cachew.http.site import make_site
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.budget import Budget
+from cachew.server.announcement import Announcement
 from cachew.server.cache import StoreParts, make_store
 from cachew.server.environment import Environment
-from cachew.server.gauges import Gauges
-from cachew.server.lifecycle import Patience, Server
+from cachew.server.gauges import OpenGauges, ServerGauges, StoreGauges, WorkGauges
+from cachew.server.lifecycle import Patience, Phases, Server
+from cachew.server.listeners import Listeners
 from cachew.server.mirrors import MirrorParts, make_commands, make_mirrors
 from cachew.server.packs import make_packs
 from cachew.server.places import Places, make_places
@@ -148,7 +152,7 @@ def compose(runtime: Runtime) -> Parts:
         restore=web.token.look,
         threads=runtime.threads,
     )
-    server = Server(
+    listeners = Listeners(
         reactor=runtime.reactor,
         endpoints=runtime.settings.listen,
         site=make_site(
@@ -159,8 +163,16 @@ def compose(runtime: Runtime) -> Parts:
             bodies=web.bodies,
             client_of=web.client_of,
         ),
-        pool=runtime.pool,
+    )
+    announcement = Announcement(
+        listeners=listeners,
+        public_url=runtime.settings.public_url,
+        login_code=web.access.new_login_code,
+        reload=reload,
+    )
+    phases = Phases(
         opening=[
+            announcement.announce,
             runtime.environment.log.open,
             *opening(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots),
             operations.count,
@@ -183,10 +195,15 @@ def compose(runtime: Runtime) -> Parts:
                 operations=operations,
             ),
         ],
+        hang_up=announcement.renew,
+    )
+    server = Server(
+        reactor=runtime.reactor,
+        listeners=listeners,
+        pool=runtime.pool,
+        phases=phases,
         patience=Patience(runtime.settings.shutdown_readiness_delay, runtime.settings.shutdown_timeout),
         on_failure=runtime.environment.on_failed_start,
-        reload=reload,
-        public_url=runtime.settings.public_url,
         watchdog=Watchdog(
             reactor=runtime.reactor,
             clock=runtime.clock,
@@ -195,9 +212,9 @@ def compose(runtime: Runtime) -> Parts:
             stall_report=runtime.settings.stall_report,
             metrics=runtime.metrics,
         ),
-        login_path=lambda: f"/admin/login?code={web.access.new_login_code()}",
     )
-    runtime.metrics.registry.register(_gauges(runtime, operations, places, mirrors, snapshots, web.bodies.budget))
+    for gauges in _gauges(runtime, operations, places, mirrors, snapshots, web.bodies.budget):
+        runtime.metrics.registry.register(gauges)
     return Parts(
         runtime=runtime,
         upstream=upstream,
@@ -245,29 +262,34 @@ def _gauges(
     mirrors: MirrorParts,
     snapshots: SnapshotParts,
     bodies: Budget,
-) -> Gauges:
-    return Gauges(
-        places={
-            "serve": places.serving,
-            "fetch": places.fetching,
-            "by-id": places.by_id,
-            "clone": places.cloning,
-            "make": places.making,
-            "check": places.checking,
-        },
-        processes=runtime.processes,
-        indexes=mirrors.indexes,
-        listings=mirrors.listings,
-        bodies=bodies,
-        descriptors=runtime.environment.descriptors,
-        log_dropped=runtime.environment.log_dropped,
-        caches=operations.caches,
-        state=runtime.state,
-        ages=lambda: {
-            "check": operations.oldest_check(),
-            "snapshot": snapshots.scheduler.oldest(SNAPSHOT),
-            "mirror-snapshot": snapshots.scheduler.oldest(MIRROR),
-        },
-        is_ready=lambda: not operations.unready(),
-        version=runtime.environment.version,
-    )
+) -> Sequence[Collector]:
+    return [
+        ServerGauges(
+            version=runtime.environment.version,
+            is_ready=lambda: not operations.unready(),
+            log_dropped=runtime.environment.log_dropped,
+            ages=lambda: {
+                "check": operations.oldest_check(),
+                "snapshot": snapshots.scheduler.oldest(SNAPSHOT),
+                "mirror-snapshot": snapshots.scheduler.oldest(MIRROR),
+            },
+        ),
+        WorkGauges(
+            places={
+                "serve": places.serving,
+                "fetch": places.fetching,
+                "by-id": places.by_id,
+                "clone": places.cloning,
+                "make": places.making,
+                "check": places.checking,
+            },
+            processes=runtime.processes,
+        ),
+        OpenGauges(
+            descriptors=runtime.environment.descriptors,
+            indexes=mirrors.indexes,
+            listings=mirrors.listings,
+            bodies=bodies,
+        ),
+        StoreGauges(caches=operations.caches, state=runtime.state),
+    ]

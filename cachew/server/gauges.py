@@ -16,61 +16,34 @@ from cachew.plumbing.process import Processes
 from cachew.web.status import CacheStatus
 
 
-class Gauges(Collector):
-    """Reads the running server.
+class ServerGauges(Collector):
+    """Reads what the server is and how it is.
 
-    :param places: where work waits for its turn, by the kind of work.
-    :param processes: the children.
-    :param indexes: what is open of the mirrors' pack indexes.
-    :param bodies: what request bodies may hold.
-    :param listings: the ref listings that are at hand.
-    :param descriptors: how many files and connections may be open at once.
-    :param caches: returns what is stored, as far as that is known without waiting.
-    :param log_dropped: how many lines of the log were dropped.
-    :param state: the state directory, whose filesystem's free space is shown.
-    :param ages: how long ago the longest neglected repository was checked, snapshotted, …, in seconds by what it was.
-    :param is_ready: whether traffic is wanted.
     :param version: cachew's.
+    :param is_ready: whether traffic is wanted.
+    :param log_dropped: how many lines of the log were dropped.
+    :param ages: how long ago the longest neglected repository was checked, snapshotted, …, in seconds by what it was.
     """
 
     def __init__(
         self,
         *,
-        places: Mapping[str, Slots],
-        processes: Processes,
-        indexes: OpenIndexes,
-        bodies: Budget,
-        listings: Listings,
-        descriptors: int,
-        log_dropped: Callable[[], int],
-        caches: Callable[[], Sequence[CacheStatus]],
-        state: Path,
-        ages: Callable[[], Mapping[str, float]],
-        is_ready: Callable[[], bool],
         version: str,
+        is_ready: Callable[[], bool],
+        log_dropped: Callable[[], int],
+        ages: Callable[[], Mapping[str, float]],
     ) -> None:
-        self._places = places
-        self._processes = processes
-        self._caches = caches
-        self._indexes = indexes
-        self._listings = listings
-        self._bodies = bodies
-        self._descriptors = descriptors
-        self._log_dropped = log_dropped
-        self._state = state
-        self._ages = ages
-        self._is_ready = is_ready
         self._version = version
+        self._is_ready = is_ready
+        self._log_dropped = log_dropped
+        self._ages = ages
 
     def collect(self) -> Iterator[Metric]:
-        """Read everything."""
+        """Read it."""
         build = GaugeMetricFamily("cachew_build_info", "Always 1; the label tells the version", labels=["version"])
         build.add_metric([self._version], 1)
         yield build
         yield GaugeMetricFamily("cachew_ready", "Whether traffic is wanted (1) or not (0)", value=self._is_ready())
-        yield from self._work()
-        yield from self._open()
-        yield from self._held()
         yield CounterMetricFamily(
             "cachew_log_dropped_lines",
             "Lines of the log that nobody took in time",
@@ -84,9 +57,21 @@ class Gauges(Collector):
         for what, seconds in self._ages().items():
             age.add_metric([what], seconds)
         yield age
-        yield from self._stores()
 
-    def _work(self) -> Iterator[Metric]:
+
+class WorkGauges(Collector):
+    """Reads what is being done.
+
+    :param places: where work waits for its turn, by the kind of work.
+    :param processes: the children.
+    """
+
+    def __init__(self, *, places: Mapping[str, Slots], processes: Processes) -> None:
+        self._places = places
+        self._processes = processes
+
+    def collect(self) -> Iterator[Metric]:
+        """Read it."""
         running = GaugeMetricFamily("cachew_work_running", "Work under way, by its kind", labels=["kind"])
         waiting = GaugeMetricFamily("cachew_work_waiting", "Work that waits for a place, by its kind", labels=["kind"])
         limit = GaugeMetricFamily("cachew_work_limit", "Places for work, by its kind", labels=["kind"])
@@ -98,6 +83,27 @@ class Gauges(Collector):
         started = self._processes.started
         yield CounterMetricFamily("cachew_processes_started", "Child processes started", value=started)
         yield GaugeMetricFamily("cachew_processes", "Child processes that run", value=self._processes.running)
+
+
+class OpenGauges(Collector):
+    """Reads what is open and held in memory, of what there is only so much.
+
+    :param descriptors: how many files and connections may be open at once.
+    :param indexes: what is open of the mirrors' pack indexes.
+    :param listings: the ref listings that are at hand.
+    :param bodies: what request bodies may hold.
+    """
+
+    def __init__(self, *, descriptors: int, indexes: OpenIndexes, listings: Listings, bodies: Budget) -> None:
+        self._descriptors = descriptors
+        self._indexes = indexes
+        self._listings = listings
+        self._bodies = bodies
+
+    def collect(self) -> Iterator[Metric]:
+        """Read it."""
+        yield from self._open()
+        yield from self._held()
 
     def _open(self) -> Iterator[Metric]:
         limit = self._descriptors
@@ -117,7 +123,20 @@ class Gauges(Collector):
             "cachew_request_bodies_refused", "Requests told to come back later for it", value=bodies.refused
         )
 
-    def _stores(self) -> Iterator[Metric]:
+
+class StoreGauges(Collector):
+    """Reads how full everything is.
+
+    :param caches: returns what is stored, as far as that is known without waiting.
+    :param state: the state directory, whose filesystem's free space is shown.
+    """
+
+    def __init__(self, *, caches: Callable[[], Sequence[CacheStatus]], state: Path) -> None:
+        self._caches = caches
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        """Read it."""
         size = GaugeMetricFamily("cachew_store_bytes", "What a store holds", labels=["store"])
         limit = GaugeMetricFamily("cachew_store_limit_bytes", "What a store may hold; 0: no bound", labels=["store"])
         objects = GaugeMetricFamily("cachew_store_objects", "Objects in a store", labels=["store"])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest_twisted
 from prometheus_client import generate_latest
+from prometheus_client.registry import Collector
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.listings import Listings
@@ -12,7 +13,7 @@ from cachew.plumbing.budget import Budget
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
-from cachew.server.gauges import Gauges
+from cachew.server.gauges import OpenGauges, ServerGauges, StoreGauges, WorkGauges
 from cachew.web.status import CacheStatus
 
 
@@ -21,22 +22,22 @@ async def test_the_moment_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
     """Queues, children, stores, free space and readiness are what they are when the metrics are read."""
     metrics, slots = Metrics(), Slots(limit=1)
     ready: list[bool] = []
-    metrics.registry.register(
-        Gauges(
-            places={"fetch": slots},
-            processes=Processes(reactor=None),
-            indexes=OpenIndexes(most_maps=5),
-            bodies=Budget(limit=900, share=300, files=3),
-            listings=Listings(limit=800),
+    collectors: list[Collector] = [
+        ServerGauges(version="1.2", is_ready=lambda: bool(ready), log_dropped=lambda: 7, ages=lambda: {"check": 12.5}),
+        WorkGauges(places={"fetch": slots}, processes=Processes(reactor=None)),
+        OpenGauges(
             descriptors=700,
-            log_dropped=lambda: 7,
+            indexes=OpenIndexes(most_maps=5),
+            listings=Listings(limit=800),
+            bodies=Budget(limit=900, share=300, files=3),
+        ),
+        StoreGauges(
             caches=lambda: [CacheStatus(name="packs", objects=2, size=30, capacity=400)],
             state=tmp_path,
-            ages=lambda: {"check": 12.5},
-            is_ready=lambda: bool(ready),
-            version="1.2",
-        )
-    )
+        ),
+    ]
+    for collector in collectors:
+        metrics.registry.register(collector)
     await slots.acquire("a")
     waiting = Deferred.fromCoroutine(slots.acquire("b"))
     text = generate_latest(metrics.registry).decode().splitlines()

@@ -12,7 +12,8 @@ from twisted.web.resource import Resource
 
 from cachew.http.site import make_site
 from cachew.plumbing.metrics import Metrics
-from cachew.server.lifecycle import Patience, Server, in_words
+from cachew.server.lifecycle import Patience, Phases, Server
+from cachew.server.listeners import Listeners, in_words
 from cachew.server.watchdog import Watchdog
 from tests.fakes.settled import value_of
 
@@ -68,14 +69,10 @@ def test_a_storage_that_hangs_keeps_no_server_alive(steps: int) -> None:
 
     server = Server(
         reactor=reactor,
-        endpoints=[],
-        site=make_site(Resource(), reactor=reactor),
+        listeners=Listeners(reactor=reactor, endpoints=[], site=make_site(Resource(), reactor=reactor)),
         pool=cast(Any, NoPool()),
-        opening=[],
-        closing=[*[hang] * steps, last],
-        jobs=[HungJob()],
+        phases=Phases(opening=[], jobs=[HungJob()], closing=[*[hang] * steps, last], hang_up=last),
         patience=Patience(readiness_delay=0, shutdown=0),
-        login_path=lambda: "",
         watchdog=Watchdog(
             reactor=reactor, clock=reactor, notify=notices.append, patience=0, stall_report=0, metrics=Metrics()
         ),
