@@ -24,7 +24,14 @@ class GitSettings(Section):
     bundle_interval: DurationOrZero = key(
         "1h", "How often the bundle lists for ``git clone --bundle-uri`` are brought up to date; 0s: on request only."
     )
-    mirror_snapshot_interval: DurationOrZero = key("2h", "How often mirror snapshots are made; 0s: never.")
+    mirror_snapshot_interval: DurationOrZero = key(
+        "2h", "How often mirror snapshots are made for other replicas, where an object store is shared; 0s: never."
+    )
+    artefacts_for: DurationOrZero = key(
+        "24h",
+        "How long after a whole clone, or a request for a snapshot or a bundle, snapshots and bundle lists of a "
+        "repository go on being made; 0s: of every repository for ever.",
+    )
     scrub_interval: DurationOrZero = key(
         "24h", "How often all that is kept is read and verified: mirrors, packs, cached objects; 0s: never."
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cachew.config.gitsettings import GitSettings
+from cachew.config.cachetiers import S3Tier
 from cachew.config.settings import Settings
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import GitCommands
@@ -125,7 +125,7 @@ def make_snapshots(
         await withdrawal.withdraw(instance)
 
     def follow(new: Settings) -> None:
-        scheduler.replace(_intervals(new.git))
+        scheduler.replace(_intervals(new))
         upkeep.keep_for(new.git.snapshot_max_age)
 
     return SnapshotParts(
@@ -227,7 +227,7 @@ def _shared_work(
 
 def _scheduler(runtime: Runtime, mirrors: MirrorParts, shared: SharedWork, estimates: Estimates) -> Scheduler:
     return Scheduler(
-        intervals=_intervals(runtime.settings.git),
+        intervals=_intervals(runtime.settings),
         repositories=lambda: [mirror.identity for mirror in mirrors.collection if mirror.ready],
         perform=shared.perform,
         slots=making_slots(runtime, queue_limit=1_000_000),
@@ -240,17 +240,21 @@ def _scheduler(runtime: Runtime, mirrors: MirrorParts, shared: SharedWork, estim
     )
 
 
-def _intervals(git: GitSettings) -> Intervals:
+def _intervals(settings: Settings) -> Intervals:
+    git, shared = settings.git, any(isinstance(tier, S3Tier) for tier in settings.cache)
     return Intervals(
         always={
             SNAPSHOT: git.snapshot_interval,
-            MIRROR: git.mirror_snapshot_interval,
+            # It is there for other replicas; this one has the mirror.
+            MIRROR: git.mirror_snapshot_interval if shared else 0.0,
             LFS: git.snapshot_interval if git.lfs_snapshots else 0.0,
             "bundles": git.bundle_interval,
             "repack": git.repack_interval,
         },
         wanted=git.snapshot_interval,
         forget=git.snapshot_max_age,
+        while_asked=frozenset({SNAPSHOT, LFS, "bundles"}),
+        asked_for=git.artefacts_for,
     )
 
 

@@ -13,6 +13,7 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
+from cachew.mirrors.identity import Identity
 from cachew.plumbing.lag import LagWatch
 from cachew.plumbing.periodic import Periodic
 from cachew.plumbing.scrubbing import Scrub
@@ -82,6 +83,11 @@ def jobs(
 ) -> Sequence[IService]:
     """Return what runs while the server is ready."""
     clock = runtime.reactor
+
+    def used(identity: Identity) -> None:
+        mirrors.tidying.used(identity)
+        snapshots.scheduler.asked(identity)
+
     return [
         snapshots.scheduler,
         Periodic(name="look at the state directory", interval=_WATCH_INTERVAL, work=watch.look, reactor=clock),
@@ -89,7 +95,7 @@ def jobs(
         Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=web.dashboard.sample, reactor=clock),
         Periodic(name="tidying", interval=_TIDY_INTERVAL, work=mirrors.tidying.tidy, reactor=clock, now=True),
         Periodic(name="scrub", interval=scrub.turn_interval, work=scrub.turn, reactor=clock),
-        *make_prefetching(runtime, upstream=upstream, bring=operations.bring, used=mirrors.tidying.used),
+        *make_prefetching(runtime, upstream=upstream, bring=operations.bring, used=used),
         Periodic(name="cache probe", interval=_PROBE_INTERVAL, work=store.cache.probe, reactor=clock),
         Periodic(
             name="condition check",

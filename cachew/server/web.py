@@ -333,7 +333,7 @@ def _git_routes(
             commands=commands,
             listings=listings,
             fetches=fetches,
-            cloned=CloneCount(metrics=runtime.metrics, tally=store.clones).note,
+            cloned=CloneCount(metrics=runtime.metrics, tally=store.clones, asked=snapshots.scheduler.asked).note,
         ),
         pushes=Pushes(
             passthrough=passthrough,
@@ -377,6 +377,10 @@ def _packs(
 def _snapshot_routes(
     runtime: Runtime, mirrors: MirrorParts, snapshots: SnapshotParts, policy: Policy, redirects: StoreRedirects
 ) -> SnapshotRoutes:
+    def requested(identity: Identity, name: str) -> None:
+        snapshots.scheduler.asked(identity)
+        snapshots.scheduler.want(identity, name)
+
     return SnapshotRoutes(
         snapshots=snapshots.archives,
         bundles=snapshots.bundles,
@@ -386,7 +390,7 @@ def _snapshot_routes(
         patience=runtime.settings.git.fetch_wait,
         background=runtime.background,
         check_staleness=mirrors.staleness.check,
-        requested=snapshots.scheduler.want,
+        requested=requested,
         warm=snapshots.scheduler.warm,
         redirects=redirects,
         is_https=policy.is_https,

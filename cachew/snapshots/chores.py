@@ -26,13 +26,14 @@ class Chores:
     async def repack(self, identity: Identity) -> bool:
         """Join the packs of a mirror.
 
-        :return: whether there is a mirror.
+        :return: whether there were any to be joined.
         """
         mirror = self._find_mirror(identity)
         # A single pack has nothing to be joined with, and what it holds has been fetched or repacked as a whole.
-        if mirror is not None and mirror.repository.pack_count() > 1:
-            await mirror.maintenance.repack()
-        return mirror is not None
+        if mirror is None or mirror.repository.pack_count() <= 1:
+            return False
+        await mirror.maintenance.repack()
+        return True
 
     async def update_bundles(self, identity: Identity) -> bool:
         """Bring a repository's bundle list up to date.

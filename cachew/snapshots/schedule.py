@@ -7,7 +7,7 @@ period by an amount of its own, always the same one.
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from cachew.replicas.interface import CLOCKS_APART
 
@@ -47,16 +47,23 @@ class Memory:
 
     :param runs: the last run of each task.
     :param wanted: when each task was asked for last, for those that are done only while somebody asks.
+    :param asked: when each repository was asked for last.
     """
 
     runs: Mapping[Task, Run] = field(default_factory=dict)
     wanted: Mapping[Task, float] = field(default_factory=dict)
+    asked: Mapping[str, float] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        """Return it as JSON."""
-        runs = [[task.repository, task.name, asdict(run)] for task, run in self.runs.items()]
-        wanted = [[task.repository, task.name, at] for task, at in self.wanted.items()]
-        return json.dumps({"runs": runs, "wanted": wanted}).encode()
+        """Return it as JSON, made in small pieces: in a thread it holds nobody up, however much it is."""
+        runs = (
+            json.dumps([task.repository, task.name, {"at": run.at, "succeeded": run.succeeded, "number": run.number}])
+            for task, run in self.runs.items()
+        )
+        wanted = (json.dumps([task.repository, task.name, at]) for task, at in self.wanted.items())
+        asked = (f"{json.dumps(repository)}: {at!r}" for repository, at in self.asked.items())
+        parts = f'"runs": [{", ".join(runs)}]', f'"wanted": [{", ".join(wanted)}]', f'"asked": {{{", ".join(asked)}}}'
+        return f"{{{', '.join(parts)}}}".encode()
 
     @classmethod
     def decode(cls, data: bytes) -> "Memory":
@@ -67,7 +74,9 @@ class Memory:
         try:
             document = json.loads(data)
             runs = {Task(repository, name): Run(**run) for repository, name, run in document["runs"]}
-            return cls(runs, {Task(repository, name): float(at) for repository, name, at in document["wanted"]})
+            wanted = {Task(repository, name): float(at) for repository, name, at in document["wanted"]}
+            asked = {str(repository): float(at) for repository, at in document.get("asked", {}).items()}
+            return cls(runs, wanted, asked)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a schedule's memory: {error}") from error
 
@@ -78,9 +87,14 @@ def due(tasks: Mapping[Task, float], runs: Mapping[Task, Run], now: float, seed:
     :param tasks: every task, to its interval in seconds; 0 switches it off.
     :param seed: what is this replica's own.
     """
-    late = {task: now - _next(task, interval, runs.get(task), seed) for task, interval in tasks.items() if interval > 0}
+    late = {task: now - at for task, at in next_times(tasks, runs, seed).items()}
     overdue = [task for task in late if late[task] >= 0]
     return sorted(overdue, key=lambda task: (-late[task], task.repository, task.name))
+
+
+def next_times(tasks: Mapping[Task, float], runs: Mapping[Task, Run], seed: str) -> dict[Task, float]:
+    """Return when tasks are to be done next, but for those that are switched off; see :func:`due`."""
+    return {task: _next(task, interval, runs.get(task), seed) for task, interval in tasks.items() if interval > 0}
 
 
 def is_due(task: Task, interval: float, last: Run | None, now: float, seed: str) -> bool:
@@ -147,13 +161,15 @@ def worth_making(stored: Stored | None, mark: str, now: float, max_age: float, *
 def shifted(memory: Memory, seconds: float) -> Memory:
     """Return what is remembered after the clock was put forward (or back, when negative)."""
     runs = {task: replace(run, at=run.at + seconds) for task, run in memory.runs.items()}
-    return Memory(runs, {task: at + seconds for task, at in memory.wanted.items()})
+    asked = {repository: at + seconds for repository, at in memory.asked.items()}
+    return Memory(runs, {task: at + seconds for task, at in memory.wanted.items()}, asked)
 
 
 def not_ahead(memory: Memory, now: float) -> Memory:
     """Return what is remembered, with what a clock that was wrong has dated in the future as if it were of now."""
     runs = {task: replace(run, at=min(run.at, now)) for task, run in memory.runs.items()}
-    return Memory(runs, {task: min(at, now) for task, at in memory.wanted.items()})
+    asked = {repository: min(at, now) for repository, at in memory.asked.items()}
+    return Memory(runs, {task: min(at, now) for task, at in memory.wanted.items()}, asked)
 
 
 def still_wanted(wanted: Mapping[Task, float], now: float, max_age: float) -> dict[Task, float]:

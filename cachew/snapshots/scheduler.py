@@ -5,7 +5,7 @@ remembered of it, in a file that outlives restarts. When the machine's clock is 
 goes with it: nothing is made too early, or not for as long as it was wrong.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -39,6 +40,13 @@ _MOST_BEGUN = 100
 """Tasks that are being done or wait for a place, of long ones and of short ones."""
 _MOST_LOOKED_AT = 1000
 
+_AT_ONCE = 500
+"""Repositories that are looked at before others have their turn: a few milliseconds."""
+
+_BETWEEN_FORGETTING = 600.0
+_BETWEEN_WRITING = 60.0
+"""Seconds between two times at which the memory is written: a crash forgets what was done in between."""
+
 _JUMP = 2.0
 """Seconds from which the clock was not merely adjusted."""
 
@@ -59,11 +67,15 @@ class Intervals:
     :param always: name of a task to its interval in seconds, for every repository; 0 switches it off.
     :param wanted: the interval of a task that is done only while somebody asks for it.
     :param forget: seconds after which a task that nobody asked for is done no more.
+    :param while_asked: those of ``always`` that are done only of repositories that somebody has asked for lately.
+    :param asked_for: how lately, in seconds; 0 does them of every repository.
     """
 
     always: Mapping[str, float]
     wanted: float
     forget: float
+    while_asked: frozenset[str] = frozenset()
+    asked_for: float = 0.0
 
 
 class Scheduler(Service):
@@ -101,7 +113,7 @@ class Scheduler(Service):
         self._repositories = repositories
         self._perform = perform
         self._slots = slots
-        self._clock = clock
+        self._clock, self._reactor = clock, reactor
         self._threads = threads
         self._file = file
         self._seed = seed
@@ -110,6 +122,10 @@ class Scheduler(Service):
         self._runs: dict[Task, Run] = {}
         self._succeeded: dict[Task, float] = {}
         self._wanted: dict[Task, float] = {}
+        self._asked: dict[str, float] = {}
+        self._earliest: dict[str, float] = {}
+        """When anything of a repository can be due, as long as nothing is known that changes it."""
+        self._forgotten_at = self._written_at = float("-inf")
         self._running: dict[Task, Deferred[None]] = {}
         self._long: set[Task] = set()
         self._loaded = self._changed = False
@@ -131,11 +147,13 @@ class Scheduler(Service):
         for work in running:
             work.cancel()
         await DeferredList(running)
+        self._written_at = float("-inf")
         await self._remember()
 
     def replace(self, intervals: Intervals) -> None:
         """Do things so often from now on."""
         self._intervals = intervals
+        self._earliest.clear()
         self._turns.replace(_turn(intervals))
 
     async def turn(self) -> None:
@@ -144,23 +162,52 @@ class Scheduler(Service):
         now = self._now()
         identities = {identity.name: identity for identity in self._repositories()}
         self._wanted = schedule.still_wanted(self._wanted, now, self._intervals.forget)
-        self._runs = schedule.still_known(self._runs, identities, now, self._intervals.forget)
-        tasks = self._tasks(identities)
+        self._forget_what_is_gone(identities, now)
+        names = [name for name in identities if self._earliest.get(name, 0.0) <= now]
+        tasks: dict[Task, float] = {}
+        for start in range(0, len(names), _AT_ONCE):
+            if start:
+                await deferLater(self._reactor, 0)
+            tasks.update(self._tasks(names[start : start + _AT_ONCE], now))
         due = schedule.due(tasks, self._runs, now, self._seed)
         for task in islice((task for task in due if task not in self._running), _MOST_LOOKED_AT):
             self._begin(task, identities[task.repository], self._due(task, tasks[task]))
         await self._remember()
 
+    def _forget_what_is_gone(self, identities: Collection[str], now: float) -> None:
+        if self._clock.seconds() - self._forgotten_at < _BETWEEN_FORGETTING:
+            return
+        self._forgotten_at = self._clock.seconds()
+        self._runs = schedule.still_known(self._runs, identities, now, self._intervals.forget)
+        keep = max(self._intervals.forget, self._intervals.asked_for)
+        self._asked = {name: at for name, at in self._asked.items() if now - at < keep}
+        self._earliest = {name: at for name, at in self._earliest.items() if name in identities}
+
+    def asked(self, identity: Identity) -> None:
+        """Note that somebody asks for a repository in a way in which what is made of it is of use."""
+        before = self._asked.get(identity.name, float("-inf"))
+        self._asked[identity.name] = now = self._now()
+        if now - before >= self._intervals.asked_for:
+            self._earliest.pop(identity.name, None)
+        self._changed = True
+
+    def _is_asked(self, repository: str, now: float) -> bool:
+        lately = self._intervals.asked_for
+        return not lately or now - self._asked.get(repository, float("-inf")) < lately
+
     def want(self, identity: Identity, name: str) -> None:
         """Note that somebody asked for a task, so that it goes on being done."""
         if name not in self._intervals.always:
             self._wanted[Task(identity.name, name)] = self._now()
+            self._earliest.pop(identity.name, None)
             self._changed = True
 
     def forget(self, identity: Identity) -> None:
         """Know nothing any more of what was done for a repository: its name stands for another one now."""
         self._runs = {task: run for task, run in self._runs.items() if task.repository != identity.name}
         self._succeeded = {task: at for task, at in self._succeeded.items() if task.repository != identity.name}
+        self._asked.pop(identity.name, None)
+        self._earliest.pop(identity.name, None)
         self._changed = True
 
     def last(self, identity: Identity, name: str) -> Run | None:
@@ -198,19 +245,29 @@ class Scheduler(Service):
         if abs(jump) >= _JUMP:
             way = "forward" if jump > 0 else "back"
             self.log.warn("the clock was put {way} by {seconds:.0f} seconds", way=way, seconds=abs(jump))
-            moved = schedule.shifted(Memory(self._runs, self._wanted), jump)
-            self._runs, self._wanted = dict(moved.runs), dict(moved.wanted)
+            moved = schedule.shifted(Memory(self._runs, self._wanted, self._asked), jump)
+            self._runs, self._wanted, self._asked = dict(moved.runs), dict(moved.wanted), dict(moved.asked)
+            self._earliest.clear()
             self._changed = True
         return now
 
     def _due(self, task: Task, interval: float) -> IsDue:
         return lambda run: schedule.is_due(task, interval, run, self._clock.now(), self._seed)
 
-    def _tasks(self, identities: Iterable[str]) -> dict[Task, float]:
-        present = frozenset(identities)
-        always = {Task(name, what): interval for name in present for what, interval in self._intervals.always.items()}
-        wanted = {task: self._intervals.wanted for task in self._wanted if task.repository in present}
-        return always | wanted
+    def _tasks(self, names: Sequence[str], now: float) -> dict[Task, float]:
+        """Return the tasks of some repositories, and note when the next of each can be due."""
+        tasks = {
+            Task(name, what): interval
+            for name in names
+            for what, interval in self._intervals.always.items()
+            if what not in self._intervals.while_asked or self._is_asked(name, now)
+        }
+        present = frozenset(names)
+        tasks |= {task: self._intervals.wanted for task in self._wanted if task.repository in present}
+        self._earliest |= dict.fromkeys(names, float("inf"))
+        for task, at in schedule.next_times(tasks, self._runs, self._seed).items():
+            self._earliest[task.repository] = min(at, self._earliest[task.repository])
+        return tasks
 
     def _begin(self, task: Task, identity: Identity, is_due: IsDue) -> None:
         """Begin a task, unless very many like it have begun: long ones that wait keep no short one from it."""
@@ -244,6 +301,7 @@ class Scheduler(Service):
             self._succeeded[task] = last.at
         if run is not None and run is not last:
             self._runs[task] = run if run.succeeded else replace(run, at=now)
+            self._earliest.pop(task.repository, None)
             self._changed = True
 
     async def _recall(self) -> None:
@@ -252,13 +310,18 @@ class Scheduler(Service):
         known = schedule.not_ahead(await self._threads(remembered, self._file), self._now())
         self._runs = {**known.runs, **self._runs}
         self._wanted = {**known.wanted, **self._wanted}
+        self._asked = {**known.asked, **self._asked}
         self._loaded = True
 
     async def _remember(self) -> None:
-        if self._changed:
-            self._changed = False
+        if self._changed and self._clock.seconds() - self._written_at >= _BETWEEN_WRITING:
+            self._changed, self._written_at = False, self._clock.seconds()
             runs = schedule.of_repositories(self._runs, (identity.name for identity in self._repositories()))
-            await self._threads(replace_content, self._file, Memory(runs, dict(self._wanted)).encode())
+            await self._threads(_write, self._file, Memory(runs, dict(self._wanted), dict(self._asked)))
+
+
+def _write(file: Path, memory: Memory) -> None:
+    replace_content(file, memory.encode())
 
 
 def _turn(intervals: Intervals) -> float:

@@ -237,13 +237,22 @@ class CloneCount:
 
     :param metrics: what this server counts.
     :param tally: what all replicas count together.
+    :param asked: told of each repository that was asked for as a whole.
     """
 
-    def __init__(self, *, metrics: Metrics, tally: Tally) -> None:
+    def __init__(
+        self, *, metrics: Metrics, tally: Tally, asked: Callable[[Identity], object] = lambda identity: None
+    ) -> None:
         self._metrics = metrics
         self._tally = tally
+        self._asked = asked
 
-    def note(self, identity: Identity) -> None:
-        """Count a clone of a repository."""
+    def note(self, identity: Identity, whole: bool) -> None:
+        """Count a clone of a repository.
+
+        :param whole: whether all of it was asked for.
+        """
         self._metrics.clones.labels(identity.name).inc()
         self._tally.note(identity.name)
+        if whole:
+            self._asked(identity)

@@ -186,6 +186,7 @@ class SnapshotRoutes:
             await self._head(request, right, variant)
             return
         identity, instance = right.identity, (await right.settled(self._patience)).instance
+        self._requested(identity, LFS)
         entry = None if instance is None else await self._snapshots.open(instance, variant)
         if instance is None or entry is None:
             self._warm(identity, variant.name)
@@ -241,6 +242,7 @@ class SnapshotRoutes:
 
     async def _bundle_list(self, request: StreamingRequest, right: Right) -> None:
         name = query_of(request).get("bundle")
+        self._requested(right.identity, "bundles")
         identity, instance = right.identity, (await right.settled(self._patience)).instance
         if name is not None:
             entry = None if instance is None else await self._bundle_store.open(instance, name)
@@ -279,6 +281,7 @@ class SnapshotRoutes:
     async def bundle_uris(self, request: StreamingRequest, right: Right) -> bytes:
         """Return the answer to protocol v2's ``bundle-uri``: the same list, for clients that ask while cloning."""
         identity = right.identity
+        self._requested(identity, "bundles")
         listed = () if right.instance is None else await self._bundle_store.listed(right.instance)
         if not listed:
             self._warm(identity, "bundles")

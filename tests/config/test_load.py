@@ -126,7 +126,10 @@ def test_reports_everything_at_once() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[git]\nfetch_wait = '3s'", 'git.fetch_wait: unknown key; did you mean "fetch-wait"? allowed here: bundle-'),
+        (
+            "[git]\nfetch_wait = '3s'",
+            'git.fetch_wait: unknown key; did you mean "fetch-wait"? allowed here: artefacts-',
+        ),
         ("[gti]", 'gti: unknown key; did you mean "git"? allowed here: access, admin, cache, credentials, git,'),
         ("[git]\nfetch-wait = '0s'", 'git.fetch-wait: must be more than "0s"'),
         ("[git]\nfetch-wait = '1 day'", 'git.fetch-wait: "1 day" is not a duration; write for example "90s"'),

@@ -32,6 +32,7 @@ ref-check-interval = "100ms"
 replica-timeout = "2s"
 lfs-snapshots = false
 repack-interval = "0s"
+artefacts-for = "0s"
 """
 
 

@@ -111,7 +111,7 @@ async def test_stock_git_takes_the_bundles_of_a_warm_mirror(upstream: Upstream, 
 async def test_bundles_are_made_though_snapshots_are_not(upstream: Upstream, start: Start) -> None:
     """``snapshot-interval = "0s"`` switches off the snapshots, and the bundle lists go on being made."""
     repositories.make_repository(upstream.path("org/repo"), commits=3)
-    cachew = await start('[git]\nsnapshot-interval = "0s"\nbundle-interval = "200ms"')
+    cachew = await start('[git]\nsnapshot-interval = "0s"\nbundle-interval = "200ms"\nartefacts-for = "0s"')
     with listening() as log:
         await cachew.mirrored("org/repo")
         await log.seen("made bundle:git.example/org/repo")

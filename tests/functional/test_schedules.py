@@ -22,6 +22,7 @@ snapshot-interval = "200ms"
 bundle-interval = "0s"
 mirror-snapshot-interval = "0s"
 repack-interval = "0s"
+artefacts-for = "0s"
 """
 
 

@@ -9,12 +9,37 @@ from cachew.plumbing.lag import LagWatch, ProcessorWait
 from tests.fakes.clock import FakeClock
 
 
+def busy() -> None:
+    """Do something for some milliseconds."""
+    until = time.thread_time() + 0.004
+    while time.thread_time() < until:
+        pass
+
+
+def test_an_idle_reactor_is_left_alone() -> None:
+    """Where nothing goes on it is called ever more seldom, and fifty times a second as soon as something does."""
+    clock, lags = FakeClock(), list[float]()
+    watch = LagWatch(reactor=clock, observe=lambda waited, own: lags.append(waited + own))
+    watch.startService()
+    clock.pump([0.01] * 1000)
+    assert len(lags) < 60
+    busy()
+    clock.advance(0.32)
+    before = len(lags)
+    for _ in range(10):
+        busy()
+        clock.advance(0.02)
+    assert len(lags) == before + 10
+    watch.stopService()
+
+
 def test_lag() -> None:
     """Every turn tells how long it has been due."""
     clock, lags = FakeClock(), list[float]()
     watch = LagWatch(reactor=clock, observe=lambda waited, own: lags.append(waited + own))
     watch.startService()
     for passed in (0.02, 0.023, 0.001, 0.11):
+        busy()
         clock.advance(passed)
     watch.stopService()
     clock.advance(1)

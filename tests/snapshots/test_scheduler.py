@@ -26,8 +26,8 @@ async def at_once(function: Callable[..., Any], *args: Any) -> Any:
 class Bench:
     """A scheduler of two repositories; what it does ends when the test says so."""
 
-    def __init__(self, file: Path, *, places: int = 2) -> None:
-        self.file, self.places = file, places
+    def __init__(self, file: Path, *, places: int = 2, asked_for: float = 0.0) -> None:
+        self.file, self.places, self.asked_for = file, places, asked_for
         self.clock = FakeClock()
         self.clock.advance(1_000_000)
         self.repositories = [ONE, TWO]
@@ -41,7 +41,13 @@ class Bench:
     def new(self) -> Scheduler:
         """Make a scheduler, as after a restart."""
         return Scheduler(
-            intervals=Intervals(always={"snapshot": HOUR, "repack": 0}, wanted=HOUR, forget=10 * HOUR),
+            intervals=Intervals(
+                always={"snapshot": HOUR, "repack": 0},
+                wanted=HOUR,
+                forget=10 * HOUR,
+                while_asked=frozenset({"snapshot"}),
+                asked_for=self.asked_for,
+            ),
             repositories=lambda: self.repositories,
             perform=self.perform,
             slots=Slots(limit=self.places, kept_short=1),
@@ -236,4 +242,61 @@ def test_very_many_long_tasks_keep_no_short_one_waiting(bench: Bench) -> None:
     bench.scheduler.warm(Identity("git.example", "small"), "snapshot")
     bench.waiting.pop().callback(None)
     assert [path for path, _ in bench.done][2:] == ["small"]
+    bench.scheduler.stopService()
+
+
+def test_only_what_is_asked_for(tmp_path: Path) -> None:
+    """Artefacts are made of a repository for as long as it was asked for lately, across restarts, and no longer."""
+    bench = Bench(tmp_path / "schedule.json", asked_for=3 * HOUR)
+    bench.scheduler.startService()
+    bench.pass_time(2 * HOUR)
+    assert bench.done == []
+    bench.scheduler.asked(ONE)
+    bench.pass_time(2 * TURN)
+    assert bench.done == [("one", "snapshot")]
+    bench.scheduler.stopService()
+    again = bench.scheduler = bench.new()
+    again.startService()
+    bench.pass_time(10 * HOUR)
+    assert 2 <= len(bench.done) <= 4 and ("two", "snapshot") not in bench.done
+    before = len(bench.done)
+    again.asked(ONE)
+    bench.pass_time(2 * TURN)
+    assert len(bench.done) == before + 1
+    again.stopService()
+
+
+def test_what_was_asked_for_goes_with_its_instance(tmp_path: Path) -> None:
+    """Another repository of the name has to be asked for itself."""
+    bench = Bench(tmp_path / "schedule.json", asked_for=3 * HOUR)
+    bench.scheduler.startService()
+    bench.scheduler.asked(ONE)
+    bench.scheduler.forget(ONE)
+    bench.pass_time(HOUR)
+    assert bench.done == []
+    bench.scheduler.stopService()
+
+
+def test_very_many_repositories_take_turns_with_others(bench: Bench) -> None:
+    """The reactor has its turn after some hundreds of repositories."""
+    bench.repositories = [Identity("git.example", f"r{number}") for number in range(1200)]
+    bench.hold = True
+    bench.scheduler.startService()
+    assert bench.done == []
+    bench.clock.advance(0)
+    bench.clock.advance(0)
+    assert len(bench.done) == bench.places
+    bench.scheduler.stopService()
+
+
+def test_the_memory_is_written_once_a_minute(bench: Bench) -> None:
+    """However much is done; and when the scheduler stops."""
+    bench.scheduler.startService()
+    written = bench.file.stat().st_ino
+    for _ in range(3):
+        bench.scheduler.want(ONE, "snapshot main")
+        bench.pass_time(TURN)
+    assert bench.file.stat().st_ino == written
+    bench.pass_time(2 * TURN)
+    assert bench.file.stat().st_ino != written
     bench.scheduler.stopService()

@@ -101,7 +101,10 @@ class Fetches:
             client_of=lambda request: "192.0.2.1",
         )
         self.route = UploadPack(
-            commands=self.commands, listings=self.listings, fetches=fetches, cloned=self.cloned.append
+            commands=self.commands,
+            listings=self.listings,
+            fetches=fetches,
+            cloned=lambda identity, whole: self.cloned.append(identity),
         )
         self.requests = [self._request() for _ in range(2)]
         self.descriptors = len(os.listdir("/proc/self/fd"))
