@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-from cachew.plumbing.budget import Budget
+from cachew.plumbing.budget import Account, Budget
 from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.errors import BadRequest, StorageFull, StorageUnavailable, TooLarge, UnsupportedEncoding
 from cachew.plumbing.streams import PIECE, BytesSource, FileSource, Source
@@ -125,13 +125,13 @@ class HeldBody:
 
     :param data: its bytes.
     :param digest: its SHA-256 in hex.
-    :param release: called when it goes.
+    :param release: called when it goes, if anything is to be.
     """
 
-    def __init__(self, data: bytes, *, digest: str, release: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, data: bytes, *, digest: str, release: Callable[[], object] | None = None) -> None:
         self._data = data
         self.size, self.digest = len(data), digest
-        self._finalizer = weakref.finalize(self, release)
+        self._finalizer = None if release is None else weakref.finalize(self, release)
 
     def source(self) -> Source:
         """Return a stream over it."""
@@ -144,7 +144,8 @@ class HeldBody:
     def close(self) -> None:
         """Forget it."""
         self._data = b""
-        self._finalizer()
+        if self._finalizer is not None:
+            self._finalizer()
 
 
 class FiledBody:
@@ -226,47 +227,60 @@ class _Collection:
 
     def __init__(self, directory: Path | None, budget: Budget, owner: str) -> None:
         self._directory, self._budget = directory, budget
-        self._account = budget.account(owner)
+        self._owner = owner
+        self._account: Account | None = None
         self._held = bytearray()
         self._file: BinaryIO | None = None
         self._size = 0
         self._hash = hashlib.sha256()
 
     def require(self, length: int) -> None:
-        self._account.require(max(0, length - FREE))
+        if length > FREE:
+            self._counted().require(length - FREE)
 
     def write(self, data: bytes) -> None:
         before, self._size = self._size, self._size + len(data)
-        self._account.take(max(0, self._size - FREE) - max(0, before - FREE))
         self._hash.update(data)
+        if self._size <= FREE:
+            self._held += data
+            return
+        account = self._counted()
+        account.take(self._size - max(FREE, before))
         if self._file is None and self._fits_memory(len(data)):
-            self._account.note_memory(len(data))
+            account.note_memory(len(data))
             self._held += data
         else:
-            self._file = self._file or self._opened()
+            self._file = self._file or self._opened(account)
             _append(self._file, data)
 
+    def _counted(self) -> Account:
+        """Return what the body takes out of the budget, where it is more than is free."""
+        if self._account is None:
+            self._account = self._budget.account(self._owner)
+            self._account.note_memory(len(self._held))
+        return self._account
+
     def _fits_memory(self, more: int) -> bool:
-        if self._size <= FREE:
-            return True
         return self._size <= IN_MEMORY and self._budget.in_memory + more <= MEMORY_FOR_ALL
 
-    def _opened(self) -> BinaryIO:
+    def _opened(self, account: Account) -> BinaryIO:
         """Make the file, with what has come so far."""
-        self._account.take_file()
+        account.take_file()
         file = _nameless_file(self._directory)
         try:
             _append(file, self._held)
         except BaseException:
             file.close()
             raise
-        self._account.note_memory(-len(self._held))
+        account.note_memory(-len(self._held))
         self._held = bytearray()
         return file
 
     def body(self) -> Body:
         """Give what was collected to whoever refers to it from now on."""
         digest = self._hash.hexdigest()
+        if self._account is None:
+            return HeldBody(bytes(self._held), digest=digest)
         if self._file is not None:
             return FiledBody(self._file, size=self._size, digest=digest, release=self._account.close)
         return HeldBody(bytes(self._held), digest=digest, release=self._account.close)
@@ -276,7 +290,8 @@ class _Collection:
         self._held = bytearray()
         if self._file is not None:
             self._file.close()
-        self._account.close()
+        if self._account is not None:
+            self._account.close()
 
 
 def _nameless_file(directory: Path | None) -> BinaryIO:

@@ -11,7 +11,7 @@ tags are asked for when somebody wants them, and now and then behind.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -145,7 +145,7 @@ class Freshness:
     :param on_listing: called with each new listing of heads and tags or of everything, and its start.
     :param on_part: called with each new listing of a part of them, after what it was bounded to.
     :param on_verdict: called with each repository, credential and refusal, or None when the upstream served it.
-    :param on_changed: called with each repository that has just changed.
+    :param on_changed: each is called with each repository that has just changed.
     :param hearing: takes notice of whatever upstreams say before anything is done with it, if anybody does.
     :param shown: says whose credential ref checks show for a client.
     :param shown_alone: says whose is shown for listings of other kinds.
@@ -166,7 +166,7 @@ class Freshness:
         on_listing: Callable[[Identity, Listing, float], None],
         on_part: Callable[[Identity, Kind, Listing, float], None] = lambda *part: None,
         on_verdict: Callable[[Identity, str | None, UpstreamRefused | None], None] = lambda *verdict: None,
-        on_changed: Callable[[Identity], object] = lambda identity: None,
+        on_changed: Sequence[Callable[[Identity], object]] = (),
         listings: Listings,
         hearing: Hearing | None = None,
         shown: Shown = as_it_is,
@@ -349,7 +349,8 @@ class Freshness:
                 kept.void = True
         if self._asking[identity]:
             self._changed[identity] = self._number
-        self._on_changed(identity)
+        for told in self._on_changed:
+            told(identity)
 
     @property
     def changes_remembered(self) -> int:

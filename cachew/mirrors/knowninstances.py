@@ -90,7 +90,8 @@ class KnownInstances:
 
     def is_current(self, instance: Instance) -> bool:
         """Whether an instance is the present one of its repository."""
-        return bool(instance.id) and self.current(instance.identity) == instance
+        entry = self._entries.get(instance.identity.name)
+        return entry is not None and bool(instance.id) and entry.state.id == instance.id
 
     def readable(self, identity: Named) -> Instance | None:
         """Return the instance of which somebody whom the upstream lets read may have what is kept.

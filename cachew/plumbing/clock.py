@@ -16,13 +16,7 @@ class Clock:
     """
 
     def __init__(self, *, seconds: Callable[[], float], now: Callable[[], float]) -> None:
-        self._seconds = seconds
-        self._now = now
-
-    def seconds(self) -> float:
-        """Return monotonic seconds: for ages, pauses and limits within one run of the server."""
-        return self._seconds()
-
-    def now(self) -> float:
-        """Return the seconds since the epoch: for what is shown, or outlives a restart."""
-        return self._now()
+        self.seconds = seconds
+        """Returns monotonic seconds: for ages, pauses and limits within one run of the server."""
+        self.now = now
+        """Returns the seconds since the epoch: for what is shown, or outlives a restart."""

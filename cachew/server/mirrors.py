@@ -167,10 +167,6 @@ def make_mirrors(
         eras=instances,
     )
 
-    def changed(identity: Identity) -> None:
-        verdicts.changed(identity)
-        collection.try_again(identity)
-
     presented = _presented(runtime, remotes, following)
     freshness = Freshness(
         remotes=remotes,
@@ -182,7 +178,7 @@ def make_mirrors(
         on_listing=listed,
         on_part=following.listed_in_part,
         on_verdict=verdicts.record,
-        on_changed=changed,
+        on_changed=[verdicts.changed, collection.try_again],
         listings=listings,
         hearing=instances,
         shown=presented.to_check,

@@ -95,7 +95,7 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
         ignores_case=lambda url: _ignores_case(runtime.in_force.now.upstreams, url),
     )
     spellings = Spellings(
-        fixed=lambda url: fixed_suffix(runtime.in_force.now.upstreams, hosts)(url),
+        fixed=fixed_suffix(settings.upstreams, hosts),
         path=runtime.state / "spellings.json",
         shared=Notes(what="spelling", records=records),
         reactor=reactor,
@@ -126,6 +126,7 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
 
     def follow(new: Settings) -> None:
         hosts.replace(upstreams=_urls(new), others=_apis(new))
+        spellings.replace(fixed=fixed_suffix(new.upstreams, hosts))
         runtime.metrics.begin_hosts(hosts.labels)
         proxies.replace(**_ways(new, runtime.threads))
         credentials.replace(own.sources(new.credentials))

@@ -14,11 +14,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import overload
+from urllib.parse import quote
 
 from cachew.plumbing.pktline import Packet, encode_all
 
 _LONGEST = 32
 _RECORD = 1 + _LONGEST
+_NAMED = 3
+"""Names that are told in the log."""
+_LONGEST_WORD = 100
 
 
 class Oids(Sequence[str]):
@@ -85,6 +89,10 @@ class Oids(Sequence[str]):
 class Probe:
     """A lone flush packet, which git sends ahead of a large request; its answer is empty."""
 
+    def in_words(self) -> str:
+        """Return what is asked for, for the log."""
+        return "probe"
+
 
 @dataclass(frozen=True)
 class V2LsRefs:
@@ -101,6 +109,10 @@ class V2LsRefs:
     agent: str | None = None
     object_format: str = "sha1"
     unknown: tuple[str, ...] = ()
+
+    def in_words(self) -> str:
+        """Return what is asked for, for the log."""
+        return " ".join(["ls-refs", *_some(self.prefixes)])
 
 
 @dataclass(frozen=True)
@@ -128,6 +140,15 @@ class _Objects:
     shape: str = field(repr=False)
     limits: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
 
+    version = 0
+
+    def in_words(self) -> str:
+        """Return what is asked for, for the log."""
+        words = ["fetch", f"v{self.version}", f"wants={len(self.wants)}", f"haves={self.haves}"]
+        words += [f"want-ref={name}" for name in _some(getattr(self, "want_refs", ()))]
+        words += [f"{name}={in_one_word(value)}" for name, value in self.limits]
+        return " ".join(words if self.done else [*words, "negotiates"])
+
 
 @dataclass(frozen=True)
 class V2Fetch(_Objects):
@@ -147,6 +168,10 @@ class V2Other:
 
     name: str
 
+    def in_words(self) -> str:
+        """Return what is asked for, for the log."""
+        return in_one_word(self.name)
+
 
 @dataclass(frozen=True)
 class V0Request(_Objects):
@@ -156,8 +181,6 @@ class V0Request(_Objects):
     """
 
     capabilities: frozenset[str] = frozenset()
-
-    version = 0
 
 
 Fetch = V2Fetch | V0Request
@@ -213,3 +236,16 @@ def mark(refs: Mapping[str, str], prefix: str) -> str:
         if name.startswith(prefix):
             digest.update(f"{refs[name]} {name}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def in_one_word(text: str | bytes) -> str:
+    """Return something of a stranger's for the log: of bounded length, and no line breaks in it."""
+    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    return quote(data[:_LONGEST_WORD], safe="/:=,@+")
+
+
+def _some(names: Iterable[str]) -> list[str]:
+    """Return the first names for the log, and how many there are besides."""
+    known = list(names)
+    more = [f"+{len(known) - _NAMED}"] if len(known) > _NAMED else []
+    return [*map(in_one_word, known[:_NAMED]), *more]

@@ -71,7 +71,7 @@ class Spellings:
         in_thread: InThread,
         background: Background,
     ) -> None:
-        self._fixed = fixed
+        self.replace(fixed=fixed)
         self._path = path
         self._shared = shared
         self._reactor = reactor
@@ -80,6 +80,19 @@ class Spellings:
         self._found: OrderedDict[str, dict[str, str]] = OrderedDict()
         self._looked: Expiring[str, bool] = Expiring(clock=clock, capacity=_MOST)
         self._dirty = self._writing = False
+
+    def replace(self, *, fixed: Callable[[str], str | None]) -> None:
+        """Go by what another config says from now on."""
+        self._config = fixed
+        self._said: dict[str, str | None] = {}
+
+    def _fixed(self, url: str) -> str | None:
+        """Return what the config says of a URL, which is found out once."""
+        if url not in self._said:
+            if len(self._said) >= _MOST:
+                self._said.clear()
+            self._said[url] = self._config(url)
+        return self._said[url]
 
     def load(self) -> None:
         """Read the file, if there is one."""

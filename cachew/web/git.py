@@ -4,7 +4,7 @@ A path that breaks a rule, a host that is not served and a method that does not 
 directory, a metrics label or a process exists for them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import Forbidden
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource
-from cachew.smarthttp import inwords
+from cachew.smarthttp.clientcommands import in_one_word
 from cachew.smarthttp.request import protocol_version
 from cachew.upstream.remote import Remotes
 from cachew.web.access.guard import Right
@@ -34,6 +34,7 @@ _METHODS: dict[str, tuple[str, ...]] = {
     "ensure-refs": ("POST",),
     "lfs": ("GET", "POST", "PUT", "DELETE"),
 }
+_TOLD = (b"service", b"base", b"ref", b"filter")
 _READ = ("GET",)
 _NO_ARCHIVES = "this server makes no archives; clone with --depth=1 and run git archive there"
 
@@ -68,8 +69,14 @@ class Services:
     ensure_refs: EnsureRefs
 
 
-def _asked(request: StreamingRequest) -> str:
-    return inwords.of_query(request.args, protocol_version(request.getHeader("git-protocol")))
+def query_in_words(arguments: Mapping[bytes, list[bytes]], version: int) -> str:
+    """Return what a request's query asks for, for the log.
+
+    :param arguments: the query's fields.
+    :param version: the protocol's, which counts for ref listings.
+    """
+    words = [f"{key.decode()}={in_one_word(arguments[key][0])}" for key in _TOLD if arguments.get(key)]
+    return " ".join([*words, f"v{version}"] if b"service" in arguments else words)
 
 
 class GitRoutes:
@@ -109,7 +116,8 @@ class GitRoutes:
         identity, operation = path.identity, path.operation
         self._remotes.of(identity)
         kind = "lfs" if operation.startswith("info/lfs/") else operation
-        request.outcome.route, request.outcome.shape = f"git {kind}", _asked(request)
+        request.outcome.route = f"git {kind}"
+        request.outcome.shape = query_in_words(request.args, protocol_version(request.getHeader("git-protocol")))
         allow_methods(request, *_METHODS.get(kind, _READ))
         self._withhold(request)
         self._used(identity)

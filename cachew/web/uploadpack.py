@@ -19,7 +19,7 @@ from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.wants import Asker, Supply
 from cachew.plumbing.errors import ProcessFailed, UnsupportedMediaType
 from cachew.plumbing.jobs import Slots
-from cachew.smarthttp import inwords, routing, wantedrefs
+from cachew.smarthttp import routing, wantedrefs
 from cachew.smarthttp.clientcommands import Fetch, GitCommand, V2Fetch, is_whole
 from cachew.smarthttp.mirrorpacks import MirrorRefused
 from cachew.smarthttp.request import read_command
@@ -206,7 +206,7 @@ class UploadPack:
         :raise CachewError: when neither the mirror nor the upstream can.
         """
         body, command = await self._commands.read(request, right.identity)
-        request.outcome.shape = inwords.of_command(command)
+        request.outcome.shape = command.in_words()
         right = await right.renewed()
         if not isinstance(command, Fetch):
             await self._listings.answer(request, right, body, command)

@@ -28,6 +28,7 @@ from tests.functional.upstream import Upstream
 LIMITS = {"ls-refs": 24, "kept pack": 28, "cached snapshot": 32, "push": 32}
 """The most modules that each journey may pass."""
 
+_TIMERS = frozenset({"plumbing.lag", "server.watchdog"})
 _WALKS = 3
 _REPOSITORY = "org/repo"
 _PUSHER = basic("user", "password")
@@ -48,10 +49,9 @@ class Journey:
 
     def note(self, frame: FrameType, event: str, argument: object) -> None:
         """Take one event of the profiler (``sys.setprofile``)."""
-        file = frame.f_code.co_filename
-        if event != "call" or not file.startswith(_ROOT):
+        module = _module(frame)
+        if event != "call" or module is None or _rings_by_itself(frame):
             return
-        module = file.removeprefix(_ROOT).strip("/").removesuffix(".py").replace("/", ".")
         if module not in self.modules:
             self.modules.append(module)
         self.moves += module != self._last and bool(self._last)
@@ -65,6 +65,23 @@ class Journey:
             yield
         finally:
             sys.setprofile(None)
+
+
+def _module(frame: FrameType) -> str | None:
+    """Return which module of cachew a frame is of, None for others."""
+    file = frame.f_code.co_filename
+    if not file.startswith(_ROOT):
+        return None
+    return file.removeprefix(_ROOT).strip("/").removesuffix(".py").replace("/", ".")
+
+
+def _rings_by_itself(frame: FrameType | None) -> bool:
+    """Say whether something is done for a timer that rings every second or so, whatever requests there are."""
+    while frame is not None:
+        if _module(frame) in _TIMERS:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def what_all_passed(walked: Sequence[Journey]) -> Journey:

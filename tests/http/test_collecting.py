@@ -67,6 +67,17 @@ def test_a_small_body_is_in_memory(tmp_path: Path, descriptors: int) -> None:
     body.close()
 
 
+def test_what_is_free_counts_against_nothing(tmp_path: Path) -> None:
+    """A body that is no longer than is free takes nothing out of the budget; a longer one takes what is beyond."""
+    store = store_of(tmp_path)
+    small, larger = (value_of(collecting(store, sent(LARGE[:FREE], LARGE[FREE:size]))) for size in (FREE, FREE + 1))
+    assert (store.budget.used, store.budget.in_memory) == (1, FREE + 1)
+    assert (text_of(small), text_of(larger)) == (LARGE[:FREE], LARGE[: FREE + 1])
+    larger.close()
+    assert (store.budget.used, store.budget.in_memory) == (0, 0)
+    small.close()
+
+
 def test_a_large_body_is_spooled(tmp_path: Path, descriptors: int) -> None:
     """What is beyond 1 MiB lies in a file that has no name and goes with the last who reads it."""
     store = store_of(tmp_path)

@@ -68,7 +68,7 @@ class Gate:
             on_listing=lambda identity, found, started: self.told.append(found),
             listings=self.listings,
             on_verdict=lambda identity, authorization, refusal: self.verdicts.append(refusal),
-            on_changed=self.changes.append,
+            on_changed=[self.changes.append],
             on_part=lambda identity, kind, found, started: self.parts.append((kind, found)),
             hearing=hearing,
         )

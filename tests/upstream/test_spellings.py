@@ -172,6 +172,21 @@ def test_a_request_begins_as_its_client_has_spelled_it(upstream: Any, client: Up
     assert upstream.seen[0].url == "git.example/org/repo.git/info/lfs/objects/batch"
 
 
+def test_what_the_config_says_is_found_out_once_until_it_changes(tmp_path: Path) -> None:
+    """The config is asked once about a URL; another config counts at once."""
+    asked: list[str] = []
+
+    def fixed(url: str) -> str:
+        asked.append(url)
+        return ".git"
+
+    found = kept(tmp_path / "spellings.json")
+    found.replace(fixed=fixed)
+    assert found.of(URL) == (".git",) and found.knows(URL, "lfs") and asked == [URL]
+    found.replace(fixed=lambda url: None)
+    assert found.of(URL) == ("", ".git") and not found.knows(URL)
+
+
 def test_who_leaves_while_replicas_are_asked_leaves_nothing(clock: FakeClock) -> None:
     """A body that was handed over is closed, also when the request is given up before it is sent."""
 

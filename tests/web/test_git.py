@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import BadPath, Forbidden, MethodNotAllowed, UnknownPath, UpstreamRefused
 from cachew.web.access.guard import Right
-from cachew.web.git import GitRoutes, Services
+from cachew.web.git import GitRoutes, Services, query_in_words
 from cachew.web.passthrough import Pushes
 from tests.fakes.disturbance import FakeRequest, Steps, disturbances
 from tests.fakes.gitserving import IDENTITY
@@ -216,3 +216,13 @@ def test_a_push_that_ends_anywhere_is_told(slow: bool) -> None:
     """Whether its client leaves or anything fails, at whichever await: what may have been accepted is looked for."""
     found = [f"{disturbance}: {left}" for disturbance, left in disturbances(Push, slow=slow) if left]
     assert not found, "\n".join(found)
+
+
+def test_what_a_query_asks_for_is_told_in_one_line() -> None:
+    """Only fields that say what is asked for are told, and in one line."""
+    assert query_in_words({b"service": [b"git-upload-pack"], b"token": [b"hush"]}, 2) == "service=git-upload-pack v2"
+    assert (
+        query_in_words({b"base": [b"b" * 40], b"ref": [b"refs/heads/x\ny"]}, 0)
+        == f"base={'b' * 40} ref=refs/heads/x%0Ay"
+    )
+    assert query_in_words({}, 2) == ""

@@ -63,12 +63,14 @@ class Policy:
         return lets_in_without_token(self._rules, asked, trust_loopback=self._trust_loopback)
 
     def client_of(self, request: StreamingRequest) -> str:
-        """Return the client's address in words, for the log."""
-        try:
-            address = self._address(request)
-        except BadRequest:
-            address = None
-        return str(address or request.remote_address)
+        """Return the client's address in words, for the log; a request's is found out once."""
+        if not request.client:
+            try:
+                address = self._address(request)
+            except BadRequest:
+                address = None
+            request.client = str(address or request.remote_address)
+        return request.client
 
     def is_https(self, request: StreamingRequest) -> bool:
         """Say whether the client came over HTTPS: to this server, or to a listed proxy that says so."""

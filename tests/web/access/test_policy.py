@@ -37,6 +37,7 @@ class Asked:
         self.peer = kind("TCP", peer, 1) if isinstance(peer, str) else peer
         self.secure = False
         self.remote_address = getattr(self.peer, "host", None) or "unix"
+        self.client = ""
 
     def getClientAddress(self) -> Any:
         return self.peer
