@@ -134,7 +134,7 @@ def makeService(options: Options) -> IService:
         home=os.environ.get("HOME", ""),
         cores=len(os.sched_getaffinity(0)),
         descriptors=descriptors.now,
-        clock=Clock(seconds=time.monotonic, now=time.time),
+        clock=_machine_clock(),
         version=version(),
         log=options.log,
         log_dropped=_dropped_lines,
@@ -155,6 +155,10 @@ def makeService(options: Options) -> IService:
     gc.collect()
     gc.freeze()
     return service
+
+
+def _machine_clock() -> Clock:
+    return Clock(seconds=time.monotonic, now=time.time)
 
 
 def _in_words(error: Exception) -> str:
@@ -295,7 +299,7 @@ def _choose_log_observer(options: Options) -> None:
     open_log = _log_opener(parent.get("logfile"), foreground=bool(parent.get("nodaemon")))
 
     def opened() -> ILogObserver:
-        log = open_log(drop_notice(form, time.time))
+        log = open_log(drop_notice(form, _machine_clock()))
         _logs.append(log)
         options.log.write_to(log.queue, form)
         return options.log

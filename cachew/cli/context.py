@@ -77,12 +77,13 @@ class Context:
     @cached_property
     def progress(self) -> "BarProgress | LineProgress":
         """Who shows progress."""
+        from cachew.cli.machineclock import machine_clock
         from cachew.cli.progress import LineProgress, choose_progress
 
         if self.quiet:
             # Kept open: it is needed to the end of the process.
-            return LineProgress(stream=open(os.devnull, "w"), seconds=time.monotonic)
-        return choose_progress(sys.stderr, seconds=time.monotonic)
+            return LineProgress(stream=open(os.devnull, "w"), clock=machine_clock())
+        return choose_progress(sys.stderr, clock=machine_clock())
 
     @property
     def threads(self) -> int:

@@ -1,11 +1,11 @@
 """``cachew doctor``: what is wrong with the way to the server."""
 
 import shutil
-import time
 
 import click
 
 from cachew.cli.context import Context
+from cachew.cli.machineclock import machine_clock
 
 
 @click.command(short_help="Say what is wrong with the way to the server.")
@@ -21,7 +21,13 @@ def doctor(context: Context) -> int:
     git = context.git()
     if context.url is None and (named := servers(git.listed(Path("/")))):
         context.url = named[0]
-    diagnosis = Diagnosis(http=context.http(), git=git, find=shutil.which, now=time.time, version=version())
+    diagnosis = Diagnosis(
+        http=context.http(),
+        git=git,
+        find=shutil.which,
+        clock=machine_clock(),
+        version=version(),
+    )
     failed = False
     for finding in diagnosis.findings():
         failed = failed or not finding.good

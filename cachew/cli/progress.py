@@ -1,9 +1,10 @@
 """Shows progress: a bar on a terminal, plain lines elsewhere."""
 
 import threading
-from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TextIO
+
+from cachew.plumbing.clock import Clock
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -25,12 +26,12 @@ class LineProgress:
     """Plain lines, at most one a second, and with a known total at most one for every tenth of it.
 
     :param stream: where they go.
-    :param seconds: a clock that only goes forward.
+    :param clock: what time it is.
     """
 
-    def __init__(self, *, stream: TextIO, seconds: Callable[[], float]) -> None:
+    def __init__(self, *, stream: TextIO, clock: Clock) -> None:
         self._stream = stream
-        self._seconds = seconds
+        self._clock = clock
         self._lock = threading.Lock()
         self._label = ""
         self._total: int | None = None
@@ -42,13 +43,13 @@ class LineProgress:
         """Start counting."""
         with self._lock:
             self._label, self._total, self._done, self._shown = label, total, 0, 0
-            self._started = self._last = self._seconds()
+            self._started = self._last = self._clock.seconds()
 
     def advance(self, count: int) -> None:
         """Count, and write a line when it is time."""
         with self._lock:
             self._done += count
-            now = self._seconds()
+            now = self._clock.seconds()
             tenths = self._done * 10 // self._total if self._total else self._shown + 1
             if now - self._last >= 1 and tenths > self._shown:
                 self._last, self._shown = now, tenths
@@ -57,7 +58,7 @@ class LineProgress:
     def finish(self) -> None:
         """Write how much it was."""
         with self._lock:
-            self._write(self._line(self._seconds()))
+            self._write(self._line(self._clock.seconds()))
 
     def say(self, text: str) -> None:
         """Write a line."""
@@ -130,8 +131,8 @@ class BarProgress:
         self.say(f"warning: {text}")
 
 
-def choose_progress(stream: TextIO, *, seconds: Callable[[], float]) -> "BarProgress | LineProgress":
+def choose_progress(stream: TextIO, *, clock: Clock) -> "BarProgress | LineProgress":
     """Return what fits the stream."""
     if stream.isatty() and find_spec("rich") is not None:
         return BarProgress(stream=stream)
-    return LineProgress(stream=stream, seconds=seconds)
+    return LineProgress(stream=stream, clock=clock)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
+from cachew.cli.machineclock import machine_clock
 from cachew.cli.proxies import environment_proxy
 from cachew.cli.secrets import masked, secrets_of
 from cachew.client.connections import Connections
@@ -100,7 +101,7 @@ def _seed(remote: Remote, options: HelperOptions) -> None:
     settings = git.values("--get-regexp", r"^(fetch|transfer)\.fsckobjects$|^extensions\.objectformat$")
     if any(name.endswith("fsckobjects") and value.lower() in _TRUE for name, value in settings):
         raise ClientError("objects are to be checked as they come (transfer.fsckObjects)")
-    progress = GitProgress(stream=sys.stderr, seconds=time.monotonic, shown=options.progress)
+    progress = GitProgress(stream=sys.stderr, clock=machine_clock(), shown=options.progress)
     downloads = Downloads(
         http=_http(remote), progress=progress, pause=time.sleep, piece_size=_PIECE, attempts=_ATTEMPTS
     )

@@ -11,6 +11,7 @@ from cachew.client.errors import ClientError
 from cachew.client.gitcommand import Git
 from cachew.client.gitsetup import ALLOWED, FAST, servers
 from cachew.client.http import Http
+from cachew.plumbing.clock import Clock
 
 _OLDEST = (2, 31)
 _ANYWHERE = Path("/")
@@ -39,7 +40,7 @@ class Diagnosis:
     :param http: the server.
     :param git: the git program.
     :param find: tells where a program is, None when it is nowhere.
-    :param now: the time of day in epoch seconds.
+    :param clock: what time it is.
     :param version: this client's.
     """
 
@@ -49,13 +50,13 @@ class Diagnosis:
         http: Http,
         git: Git,
         find: Callable[[str], str | None],
-        now: Callable[[], float],
+        clock: Clock,
         version: str,
     ) -> None:
         self._http = http
         self._git = git
         self._find = find
-        self._now = now
+        self._clock = clock
         self._version = version
 
     def findings(self) -> Iterator[Finding]:
@@ -93,16 +94,16 @@ class Diagnosis:
         same = version == self._version
         advice = "" if same else f"Install the client that the server hands out: {self._http.server}/client/install.sh."
         yield Finding("versions", same, f"server {version}, client {self._version}", advice)
-        yield from self._clock(headers.get("Date", ""))
+        yield from self._time_difference(headers.get("Date", ""))
 
     def _readiness(self) -> Finding:
         with closing(self._http.request("GET", f"{self._http.server}/_readiness")) as answer:
             good = answer.status == 200
         return Finding("readiness", good, "ready" if good else "not ready", "" if good else "Try again in a moment.")
 
-    def _clock(self, date: str) -> Iterator[Finding]:
+    def _time_difference(self, date: str) -> Iterator[Finding]:
         try:
-            ahead = self._now() - parsedate_to_datetime(date).timestamp()
+            ahead = self._clock.now() - parsedate_to_datetime(date).timestamp()
         except (TypeError, ValueError):
             return
         good = abs(ahead) <= _SKEW

@@ -1,8 +1,9 @@
 """Progress as git shows its own: one line on standard error that is written over and over."""
 
 import threading
-from collections.abc import Callable
 from typing import TextIO
+
+from cachew.plumbing.clock import Clock
 
 _MIB = 1024 * 1024
 
@@ -11,13 +12,13 @@ class GitProgress:
     """Shows how much has come.
 
     :param stream: where it goes.
-    :param seconds: a clock that only goes forward.
+    :param clock: what time it is.
     :param shown: whether anything is shown.
     """
 
-    def __init__(self, *, stream: TextIO, seconds: Callable[[], float], shown: bool) -> None:
+    def __init__(self, *, stream: TextIO, clock: Clock, shown: bool) -> None:
         self._stream = stream
-        self._seconds = seconds
+        self._clock = clock
         self._shown = shown
         self._lock = threading.Lock()
         self._total = self._done = 0
@@ -27,7 +28,7 @@ class GitProgress:
     def begin(self, label: str, total: "int | None") -> None:
         """Count on: the parts of one archive are one transfer."""
         with self._lock:
-            self._begun = self._begun or self._seconds()
+            self._begun = self._begun or self._clock.seconds()
             self._total += total or 0
 
     def advance(self, count: int) -> None:
@@ -56,7 +57,7 @@ class GitProgress:
         """Leave it to git to talk."""
 
     def _line(self) -> str:
-        rate = self._done / max(self._seconds() - self._begun, 0.001)
+        rate = self._done / max(self._clock.seconds() - self._begun, 0.001)
         done = f"{self._done / _MIB:.2f} MiB | {rate / _MIB:.2f} MiB/s"
         return f"Receiving snapshot: {min(self._percent, 100):3d}% {done}"
 

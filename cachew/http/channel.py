@@ -46,18 +46,18 @@ class Channel(Outgoing):
 
     :param site: makes the requests and is told when the connection ends.
     :param limits: the bounds.
-    :param clock: where time comes from.
+    :param reactor: gives the timers.
     :param refusal: what this connection is turned away with, None when it is served.
     """
 
     log = Logger()
 
-    def __init__(self, *, site: Any, limits: Limits, clock: IReactorTime, refusal: HeadRefused | None = None) -> None:
+    def __init__(self, *, site: Any, limits: Limits, reactor: IReactorTime, refusal: HeadRefused | None = None) -> None:
         self.site = self.factory = site
         self._limits, self._refusal = limits, refusal
-        super().__init__(clock=clock, timeout=limits.write_timeout, sender=site.sender)
-        self._alarm = Alarm(clock)
-        self._clock = clock
+        super().__init__(reactor=reactor, timeout=limits.write_timeout, sender=site.sender)
+        self._alarm = Alarm(reactor)
+        self._reactor = reactor
         self._abandoned: tuple[Any, Failure] | None = None
         self._phase = Phase.HEAD
         self._head = HeadReader(limits)
@@ -117,7 +117,7 @@ class Channel(Outgoing):
         """Tell the request whose client has gone meanwhile, after whoever sent the region has heard of its end."""
         abandoned, self._abandoned = self._abandoned, None
         if abandoned is not None:
-            self._clock.callLater(0, _tell_lost, *abandoned)
+            self._reactor.callLater(0, _tell_lost, *abandoned)
 
     def _advance(self) -> None:
         """Work through pending input; requests that end while they begin make this a loop, not a recursion."""

@@ -18,11 +18,11 @@ from cachew.plumbing.streams import AnyRegion
 class Alarm:
     """At most one pending call; setting it anew forgets the old one.
 
-    :param clock: where time comes from.
+    :param reactor: gives the timers.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = reactor
         self._call: IDelayedCall | None = None
 
     @property
@@ -33,7 +33,7 @@ class Alarm:
     def set(self, seconds: float, function: Callable[[], object]) -> None:
         """Call ``function`` in so many seconds instead of whatever was pending."""
         self.clear()
-        self._call = self._clock.callLater(seconds, self._ring, function)
+        self._call = self._reactor.callLater(seconds, self._ring, function)
 
     def clear(self) -> None:
         """Forget the pending call, if any."""
@@ -51,7 +51,7 @@ class StallWatch:
 
     Slow is no reason: a client on a thin line may take hours. Only one that takes nothing is stalled.
 
-    :param clock: where time comes from.
+    :param reactor: gives the timers.
     :param timeout: seconds without movement.
     :param position: anything that compares unequal once output has moved.
     :param stalled: called once, then the watch is off.
@@ -62,12 +62,12 @@ class StallWatch:
     def __init__(
         self,
         *,
-        clock: IReactorTime,
+        reactor: IReactorTime,
         timeout: float,
         position: Callable[[], object],
         stalled: Callable[[], object],
     ) -> None:
-        self._alarm = Alarm(clock)
+        self._alarm = Alarm(reactor)
         self._timeout = timeout
         self._position = position
         self._stalled = stalled
@@ -101,20 +101,20 @@ class StallWatch:
 class Outgoing(Protocol):
     """What requests and bodies write to; the transport's one push producer.
 
-    :param clock: where time comes from.
+    :param reactor: gives the timers.
     :param timeout: seconds after which a client that takes nothing of the output is dropped.
     :param sender: sends regions of files, None where that is not to be had.
     """
 
     transport: Any
 
-    def __init__(self, *, clock: IReactorTime, timeout: float, sender: FileSender | None) -> None:
+    def __init__(self, *, reactor: IReactorTime, timeout: float, sender: FileSender | None) -> None:
         self.open = True
         self._sender = sender
         self._transfer: Transfer | None = None
         self.taken = 0
         """Bytes that the socket has taken of the last region."""
-        self._stall = StallWatch(clock=clock, timeout=timeout, position=self._position, stalled=self.abort)
+        self._stall = StallWatch(reactor=reactor, timeout=timeout, position=self._position, stalled=self.abort)
         self._producer: Any = None
         self._output_full = False
         self._resumes = 0

@@ -94,13 +94,13 @@ class StreamingSite(server.Site):
         """Make the channel of a new connection; one over the limits is answered 503, a flood of those not at all."""
         address = address_in_words(addr)
         if not self._retiring and self._census.admit(address):
-            channel = Channel(site=self, limits=self._limits, clock=self.reactor)
+            channel = Channel(site=self, limits=self._limits, reactor=self.reactor)
             self._counted[channel] = address
             return channel
         if len(self._refused) >= _TURNED_AWAY_AT_ONCE:
             return None
         refusal = HeadRefused(503, "too many connections, try again later", [(b"Retry-After", b"5")])
-        channel = Channel(site=self, limits=self._limits, clock=self.reactor, refusal=refusal)
+        channel = Channel(site=self, limits=self._limits, reactor=self.reactor, refusal=refusal)
         self._refused.add(channel)
         return channel
 

@@ -17,6 +17,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from zope.interface import implementer
 
 from cachew.plumbing import requestid
+from cachew.plumbing.clock import Clock
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
 """The names of levels, least first."""
@@ -140,10 +141,10 @@ class EventLog:
         return list(reversed(self._happened.get(name, ())))
 
 
-def drop_notice(form: str, now: Callable[[], float]) -> Callable[[int], str]:
+def drop_notice(form: str, clock: Clock) -> Callable[[int], str]:
     """Return what makes the line that tells how many others were dropped, in the log's form.
 
-    :param now: the time of day, in seconds since the epoch.
+    :param clock: what time it is.
     """
     line = json_line if form == "json" else text_line
 
@@ -153,7 +154,7 @@ def drop_notice(form: str, now: Callable[[], float]) -> Callable[[int], str]:
                 "log_level": LogLevel.warn,
                 "log_namespace": __name__,
                 "log_format": "{count} lines of the log were dropped here, because whoever takes it was too slow",
-                "log_time": now(),
+                "log_time": clock.now(),
                 "count": count,
             }
         )

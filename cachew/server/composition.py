@@ -112,8 +112,8 @@ def compose(runtime: Runtime) -> Parts:
         background=runtime.background,
         threads=runtime.threads,
         metrics=runtime.metrics,
-        clock=runtime.reactor,
-        now=runtime.clock.now,
+        reactor=runtime.reactor,
+        clock=runtime.clock,
         fetch=mirrors.staleness.fetch,
         make=snapshots.archives.make,
         forget=mirrors.forget,
@@ -240,7 +240,7 @@ def _namespace(
         operations=operations,
         leases=snapshots.leases,
         grammar=runtime.grammar,
-        now=runtime.clock.now,
+        clock=runtime.clock,
     )
     return {
         **functions.names(),

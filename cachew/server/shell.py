@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cachew.mirrors.identity import Grammar
+from cachew.plumbing.clock import Clock
 from cachew.replicas.leases import Leases, Watching
 from cachew.web.status import CacheStatus, Operations
 from cachew.web.statuses import RepositoryStatus
@@ -58,14 +59,14 @@ class Shell:
     :param operations: the server.
     :param leases: what replicas work on.
     :param grammar: how repositories are named.
-    :param now: the time of day in epoch seconds.
+    :param clock: what time it is.
     """
 
-    def __init__(self, *, operations: Operations, leases: Leases, grammar: Grammar, now: Callable[[], float]) -> None:
+    def __init__(self, *, operations: Operations, leases: Leases, grammar: Grammar, clock: Clock) -> None:
         self._operations = operations
         self._leases = leases
         self._grammar = grammar
-        self._now = now
+        self._clock = clock
 
     def names(self) -> Mapping[str, Any]:
         """Return them by their names."""
@@ -105,7 +106,7 @@ class Shell:
             return (
                 f"{identity.name} is not mirrored: the first request for it has it mirrored, and the upstream answers."
             )
-        return why(status, self._now())
+        return why(status, self._clock.now())
 
 
 def why(status: RepositoryStatus, now: float) -> str:

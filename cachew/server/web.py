@@ -157,7 +157,7 @@ def make_web(
         is_https=policy.is_https,
         hsts=runtime.settings.hsts,
         metrics=runtime.metrics,
-        clock=runtime.reactor,
+        clock=runtime.clock,
         version=runtime.environment.version,
         own_url=runtime.settings.public_url or "",
     )
@@ -214,7 +214,7 @@ def _admin_access(runtime: Runtime, policy: Policy, token: TokenFile) -> AdminAc
         token=token,
         host_names=_own_names(runtime.settings),
         lifetime=admin.session,
-        clock=runtime.reactor,
+        clock=runtime.clock,
         trusted=policy.trusted,
         is_rules_token=policy.is_token,
         is_https=policy.is_https,
@@ -237,7 +237,7 @@ def _external_decision(
     return ExternalDecision(
         url=access.opa_url,
         http=HTTPClient(NamedAgent(agent, runtime.user_agent)),
-        clock=runtime.reactor,
+        reactor=runtime.reactor,
         timeout=access.opa_timeout,
         withheld=credentials.all_names,
     )
@@ -444,7 +444,7 @@ def _lfs_routes(
         credentials=credentials,
         instance_of=_instance_of(mirrors),
         in_thread=runtime.threads,
-        now=runtime.clock.now,
+        clock=runtime.clock,
         key=SharedSecret(
             records=store.records,
             name="lfs-grants",

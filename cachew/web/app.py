@@ -13,7 +13,6 @@ from typing import Any, Protocol, cast
 
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES
@@ -23,6 +22,7 @@ from werkzeug.routing import PathConverter
 
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing import requestid
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import BadRequest, MethodNotAllowed, NotFound
 from cachew.plumbing.metrics import Metrics
 from cachew.web.failures import Answer, answer_to
@@ -108,7 +108,7 @@ class App(Resource):
         routes: Iterable[Routes],
         git: Handler,
         metrics: Metrics,
-        clock: IReactorTime,
+        clock: Clock,
         version: str,
         admit: Callable[[Any], object] = lambda request: None,
         decide: Callable[[Any], Awaitable[object]] | None = None,

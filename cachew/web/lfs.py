@@ -15,6 +15,7 @@ from cachew.http.bodies import send
 from cachew.http.conditional import evaluate
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import Identity
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Forbidden, TooLarge, UpstreamUnreachable
 from cachew.plumbing.streams import BytesSource, Source, owned, read_all
 from cachew.smarthttp.lfsgrant import Grant, holder_of, seal, unseal
@@ -53,7 +54,7 @@ class LfsRoutes:
     :param credentials: says what of a request is its client's credential.
     :param instance_of: gives the id of a repository's instance, given who asks.
     :param in_thread: for work on long texts.
-    :param now: the time of day, in seconds since the epoch.
+    :param clock: what time it is.
     :param key: gives the secret with which grants are made.
     :param is_https: whether a request came over HTTPS.
     """
@@ -69,7 +70,7 @@ class LfsRoutes:
         credentials: ClientCredentials = AUTHORIZATION_ALONE,
         instance_of: InstanceOf,
         in_thread: Callable[..., Awaitable[Any]],
-        now: Callable[[], float],
+        clock: Clock,
         key: Callable[[], bytes],
         is_https: Callable[[Any], bool],
     ) -> None:
@@ -81,7 +82,7 @@ class LfsRoutes:
         self._credentials = credentials
         self._instance_of = instance_of
         self._in_thread = in_thread
-        self._now = now
+        self._clock = clock
         self._key = key
         self._is_https = is_https
 
@@ -127,7 +128,7 @@ class LfsRoutes:
         origin: str,
     ) -> UpstreamResponse:
         with owned(answer.source):
-            home, now, key = self._remotes.of(identity).url, self._now(), self._key()
+            home, now, key = self._remotes.of(identity).url, self._clock.now(), self._key()
         try:
             text = await read_all(answer.source, _ANSWER_LIMIT)
         except TooLarge as failure:
@@ -158,7 +159,7 @@ class LfsRoutes:
             instance=instance,
             credential=credential,
             oid=oid,
-            now=self._now(),
+            now=self._clock.now(),
         )
         await self._leave.require(identity, instance, credential, grant.wanted)
         order = self._order(identity, grant, credential)

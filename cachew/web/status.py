@@ -16,6 +16,7 @@ from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.tidying import Tidying
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError, NotFound
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
@@ -101,8 +102,8 @@ class Operations:
     :param background: work that nobody waits for.
     :param threads: for looking at files.
     :param metrics: what has been counted.
-    :param clock: how long a store is waited for.
-    :param now: the time of day in epoch seconds.
+    :param reactor: bounds how long a store is waited for.
+    :param clock: what time it is.
     :param fetch: brings a repository's mirror to where its upstream is now.
     :param make: makes an archive of a repository now.
     :param forget: gives up all that is kept of a repository.
@@ -125,8 +126,8 @@ class Operations:
         background: Background,
         threads: Threads,
         metrics: Metrics,
-        clock: IReactorTime,
-        now: Callable[[], float],
+        reactor: IReactorTime,
+        clock: Clock,
         fetch: Callable[[Identity], Coroutine[Any, Any, object]],
         make: Callable[[Identity, Variant], Coroutine[Any, Any, object]],
         forget: Callable[[Identity], Coroutine[Any, Any, object]],
@@ -144,12 +145,12 @@ class Operations:
         self._background = background
         self._threads = threads
         self._metrics = metrics
-        self._now = now
+        self._clock = clock
         self._forget, self._keeps = forget, keeps
         self._fetch = fetch
         self._make = make
-        self._clock = clock
-        self._started = now()
+        self._reactor = reactor
+        self._started = clock.now()
         self._url_of = url_of
         self._statuses = Statuses(
             mirrors=mirrors,
@@ -158,8 +159,8 @@ class Operations:
             usage=usage,
             clones=clones,
             background=background,
+            reactor=reactor,
             clock=clock,
-            now=now,
         )
         self._counting: Shared[str, None] = Shared(keep=True)
         self._counted: CacheStatus | None = None
@@ -170,7 +171,7 @@ class Operations:
 
     async def overview(self) -> Overview:
         """Return the state of the server as a whole."""
-        now = self._now()
+        now = self._clock.now()
         return Overview(
             now=now,
             started=self._started,
@@ -220,7 +221,7 @@ class Operations:
     async def _soon(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Return what work gives, None when it fails or takes long: a page is shown though a store hangs."""
         with suppress(CachewError, DeferredTimeout):
-            return await Deferred.fromCoroutine(work).addTimeout(_PATIENCE, self._clock)
+            return await Deferred.fromCoroutine(work).addTimeout(_PATIENCE, self._reactor)
         return None
 
     def _packs(self) -> CacheStatus:
@@ -231,7 +232,7 @@ class Operations:
         found = []
         for what, began in self._background.under_way:
             kind, _, name = what.partition(" of ")
-            found.append((kind, name, self._now() - began))
+            found.append((kind, name, self._clock.now() - began))
         return found
 
     async def repositories(self) -> Sequence[RepositoryStatus]:

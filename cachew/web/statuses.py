@@ -3,7 +3,7 @@
 All of it is at hand, whatever it is of: no file is looked at for it and no ref, so that a page costs what it shows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -19,6 +19,7 @@ from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.tidying import Tidying
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError
 from cachew.replicas.tally import Tally
 from cachew.snapshots.store import Snapshots
@@ -112,8 +113,8 @@ class Statuses:
     :param usage: knows when repositories were asked for.
     :param clones: counts clones of all replicas.
     :param background: where the other replicas' counts are read.
-    :param clock: how long a store is waited for.
-    :param now: the time of day in epoch seconds.
+    :param reactor: bounds how long a store is waited for.
+    :param clock: what time it is.
     """
 
     def __init__(
@@ -125,15 +126,15 @@ class Statuses:
         usage: Tidying,
         clones: Tally,
         background: Background,
-        clock: IReactorTime,
-        now: Callable[[], float],
+        reactor: IReactorTime,
+        clock: Clock,
     ) -> None:
         self._mirrors = mirrors
         self._freshness = freshness
         self._snapshots = snapshots
         self._usage, self._clones = usage, clones
         self._background = background
-        self._clock, self._now = clock, now
+        self._reactor, self._clock = reactor, clock
         self._sums, self._summed_at = Page(), float("-inf")
 
     async def all(self) -> Sequence[RepositoryStatus]:
@@ -142,7 +143,7 @@ class Statuses:
         mirrors = _in_order(self._mirrors)
         for start in range(0, len(mirrors), _AT_ONCE):
             if start:
-                await deferLater(self._clock, 0)
+                await deferLater(self._reactor, 0)
             statuses += await self._of(mirrors[start : start + _AT_ONCE])
         return statuses
 
@@ -167,7 +168,7 @@ class Statuses:
         self._summed_at = self._clock.seconds()
         for start in range(0, len(mirrors), _IN_ONE_TURN):
             if start:
-                await deferLater(self._clock, 0)
+                await deferLater(self._reactor, 0)
             some = mirrors[start : start + _IN_ONE_TURN]
             ready += sum(mirror.ready for mirror in some)
             troubled += sum(bool(mirror.last_error or self._freshness.failure(mirror.identity)) for mirror in some)
@@ -188,14 +189,14 @@ class Statuses:
         """Return what is known of its snapshot, None when that takes long: a page is shown though a store hangs."""
         with suppress(CachewError, DeferredTimeout):
             asking = Deferred.fromCoroutine(self._snapshots.stat(mirror.instance, Variant()))
-            return await asking.addTimeout(_PATIENCE, self._clock)
+            return await asking.addTimeout(_PATIENCE, self._reactor)
         return None
 
     def _last_checked(self, mirror: Mirror) -> float | None:
         """Return when the upstream last said what its refs are: of what is known, the latest."""
         identity = mirror.identity
         known = (
-            self._freshness.checked(identity, self._now()),
+            self._freshness.checked(identity, self._clock.now()),
             self._usage.last_checked(identity),
             mirror.last_fetch,
         )
@@ -205,7 +206,7 @@ class Statuses:
         """Return how many seconds ago that upstream was asked last which was asked longest ago; 0 when none was."""
         asked = [self._last_checked(mirror) for mirror in self._mirrors.known() if mirror.ready]
         known = [at for at in asked if at is not None]
-        return max(0.0, self._now() - min(known)) if known else 0.0
+        return max(0.0, self._clock.now() - min(known)) if known else 0.0
 
     def _status(self, mirror: Mirror, info: ObjectInfo | None) -> RepositoryStatus:
         identity, summary = mirror.identity, mirror.summary

@@ -3,6 +3,7 @@
 import io
 
 from cachew.cli.progress import BarProgress, LineProgress, choose_progress, size_text
+from tests.fakes.clock import FakeClock
 
 
 class Terminal(io.StringIO):
@@ -10,15 +11,6 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-class Seconds:
-    """A clock that is set by hand."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_sizes() -> None:
@@ -30,11 +22,11 @@ def test_sizes() -> None:
 
 def test_lines_are_few() -> None:
     """With a known size there is at most a line a second and a tenth."""
-    stream, seconds = io.StringIO(), Seconds()
-    progress = LineProgress(stream=stream, seconds=seconds)
+    stream, clock = io.StringIO(), FakeClock()
+    progress = LineProgress(stream=stream, clock=clock)
     progress.begin("Downloading", 1000)
     for _ in range(100):
-        seconds.now += 0.125
+        clock.advance(0.125)
         progress.advance(10)
     progress.finish()
     lines = stream.getvalue().splitlines()
@@ -45,11 +37,11 @@ def test_lines_are_few() -> None:
 
 def test_lines_without_a_size() -> None:
     """Without a size there is at most a line a second."""
-    stream, seconds = io.StringIO(), Seconds()
-    progress = LineProgress(stream=stream, seconds=seconds)
+    stream, clock = io.StringIO(), FakeClock()
+    progress = LineProgress(stream=stream, clock=clock)
     progress.begin("Downloading", None)
     for _ in range(30):
-        seconds.now += 0.125
+        clock.advance(0.125)
         progress.advance(1000)
     assert stream.getvalue().splitlines() == [
         "Downloading: 8.0 kB, 8.0 kB/s",
@@ -61,7 +53,7 @@ def test_lines_without_a_size() -> None:
 def test_a_terminal_gets_a_bar() -> None:
     """On a terminal there is a bar; what is said meanwhile stands above it."""
     stream = Terminal()
-    progress = choose_progress(stream, seconds=Seconds())
+    progress = choose_progress(stream, clock=FakeClock())
     assert isinstance(progress, BarProgress)
     progress.say("before")
     progress.begin("Downloading", 1000)
@@ -76,4 +68,4 @@ def test_a_terminal_gets_a_bar() -> None:
 
 def test_elsewhere_there_are_lines() -> None:
     """What is no terminal gets lines."""
-    assert isinstance(choose_progress(io.StringIO(), seconds=Seconds()), LineProgress)
+    assert isinstance(choose_progress(io.StringIO(), clock=FakeClock()), LineProgress)

@@ -7,6 +7,7 @@ import pytest
 
 from cachew.client.gitprogress import GitProgress
 from cachew.client.httpsettings import read, without_credentials
+from tests.fakes.clock import FakeClock
 
 
 def test_headers_are_gits() -> None:
@@ -46,7 +47,7 @@ def test_progress_looks_like_gits() -> None:
     """One line that is written over, once for each hundredth, and ended; nothing when nothing is to be shown."""
     for shown in (True, False):
         stream = io.StringIO()
-        progress = GitProgress(stream=stream, seconds=lambda: 1.0, shown=shown)
+        progress = GitProgress(stream=stream, clock=FakeClock(now=1.0), shown=shown)
         progress.begin("Downloading", 2 * 1024 * 1024)
         for _ in range(4):
             progress.advance(512 * 1024)

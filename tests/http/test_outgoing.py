@@ -34,7 +34,7 @@ def test_stall() -> None:
     """Output that moves ever so little is slow; output that doesn't move for the whole time is stalled, once."""
     clock, stalled, position = FakeClock(), list[float](), [0]
     watch = StallWatch(
-        clock=clock, timeout=40, position=lambda: position[0], stalled=lambda: stalled.append(clock.seconds())
+        reactor=clock, timeout=40, position=lambda: position[0], stalled=lambda: stalled.append(clock.seconds())
     )
     watch.start()
     for _ in range(10):
@@ -50,7 +50,7 @@ def test_stall() -> None:
 def test_stopped_watch() -> None:
     """A watch that was stopped tells nothing."""
     clock, stalled = FakeClock(), list[bool]()
-    watch = StallWatch(clock=clock, timeout=4, position=lambda: 0, stalled=lambda: stalled.append(True))
+    watch = StallWatch(reactor=clock, timeout=4, position=lambda: 0, stalled=lambda: stalled.append(True))
     watch.start()
     clock.pump([1, 1])
     watch.stop()

@@ -74,7 +74,7 @@ class Downloads:
             leave=leave,
             instance_of=no_instance,
             in_thread=threads_of(steps),
-            now=lambda: 0.0,
+            clock=FakeClock(),
             key=lambda: KEY,
             is_https=lambda request: False,
             **shared,

@@ -28,7 +28,7 @@ from cachew.web.objects import ObjectRoutes
 from cachew.web.storeredirects import StoreRedirects
 from tests.contracts.cache import LARGE, fetch, missing, sha256, store
 from tests.fakes.caches import UnreliableCache
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, machine_clock
 from tests.http.wire import RawClient
 
 KEY = sha256(b"k")
@@ -56,7 +56,7 @@ class Api:
         metrics = Metrics()
         redirects = StoreRedirects(presigned=self.presigned, metrics=metrics)
         routes = ObjectRoutes(cache=self.cache, redirects=redirects, limit=MOST)
-        app = App(routes=[routes], git=git, metrics=metrics, clock=reactor, version="0")
+        app = App(routes=[routes], git=git, metrics=metrics, clock=machine_clock(), version="0")
         self.site = make_site(app, reactor=reactor)
         self.port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(self.site)
         self.number = self.port.getHost().port

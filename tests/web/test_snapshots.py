@@ -206,7 +206,7 @@ class Server:
             right = await TrustedNetworkGuard(instances=self.instances).admit(request, path.identity)
             await self.routes.handle(request, right, path.operation)
 
-        app = App(routes=(), git=git, metrics=self.metrics, clock=self.reactor, version="1")
+        app = App(routes=(), git=git, metrics=self.metrics, clock=machine_clock(), version="1")
         site = make_site(app, reactor=self.reactor)
         self.port = await TCP4ServerEndpoint(self.reactor, 0, interface="127.0.0.1").listen(site)
         self.site = site

@@ -64,8 +64,8 @@ class Town:
             usage=cast(Any, Silent()),
             clones=cast(Any, Silent()),
             background=Background(),
-            clock=self.clock,
-            now=lambda: 1000.0,
+            reactor=self.clock,
+            clock=FakeClock(now=1000.0),
         )
 
     def page(self, matching: str = "", first: int = 0) -> Page:

@@ -13,9 +13,8 @@ from hmac import compare_digest
 from ipaddress import ip_address
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
-
 from cachew.http.requests import StreamingRequest
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Forbidden, Unauthorized
 from cachew.web.forms import cookie, header
 
@@ -58,7 +57,7 @@ class AdminAccess:
         token: Callable[[], str],
         host_names: Collection[str],
         lifetime: float,
-        clock: IReactorTime,
+        clock: Clock,
         trusted: Callable[[Any], bool] = lambda request: False,
         is_rules_token: Callable[[str], bool] = lambda authorization: False,
         is_https: Callable[[Any], bool] = lambda request: bool(request.isSecure()),

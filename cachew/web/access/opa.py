@@ -27,7 +27,7 @@ class ExternalDecision:
 
     :param url: the decision's address, e.g. ``http://127.0.0.1:8181/v1/data/cachew/authz/allow``.
     :param http: a treq client, which asks it.
-    :param clock: where the time limit comes from.
+    :param reactor: bounds the wait.
     :param timeout: seconds that a decision may take.
     :param withheld: returns the lower-case names of headers that are credentials somewhere.
     """
@@ -39,14 +39,14 @@ class ExternalDecision:
         *,
         url: str,
         http: Any,
-        clock: IReactorTime,
+        reactor: IReactorTime,
         timeout: float,
         withheld: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         self._withheld = withheld
         self._url = url
         self._http = http
-        self._clock = clock
+        self._reactor = reactor
         self._timeout = timeout
 
     async def require(self, asked: Asked, peer: str) -> None:
@@ -58,7 +58,7 @@ class ExternalDecision:
         """
         work = Deferred.fromCoroutine(self._ask(_input(asked, peer, {*_WITHHELD, *self._withheld()})))
         try:
-            allowed = await work.addTimeout(self._timeout, self._clock)
+            allowed = await work.addTimeout(self._timeout, self._reactor)
         except (DeferredTimeout, Exception) as error:
             self.log.error("the policy server gives no decision: {error}", error=error or type(error).__name__)
             raise Busy("the policy server gives no decision") from None

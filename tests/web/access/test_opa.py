@@ -42,7 +42,7 @@ class Agent:
 def decide(agent: Agent) -> CachewError | None:
     """Return what a request is refused with, None when it is let through."""
     clock = FakeClock()
-    opa = ExternalDecision(url="http://opa/v1/data/allow", http=agent, clock=clock, timeout=1)
+    opa = ExternalDecision(url="http://opa/v1/data/allow", http=agent, reactor=clock, timeout=1)
     outcome: list[Any] = []
     deferred = Deferred.fromCoroutine(opa.require(ASKED, "10.0.0.7:4711"))
     deferred.addBoth(lambda result: outcome.append(result and result.value))
