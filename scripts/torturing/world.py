@@ -3,8 +3,9 @@
 import contextlib
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -81,6 +82,7 @@ class World:
     :param hosted: the repositories, by host and path.
     :param proxy: leads to the store that the servers share; None when they share none.
     :param objects: what servers have accepted and must still have.
+    :param numbers: what uploads are called by.
     :param durations: how long things took at most.
     :param pushed: what was pushed through servers to the public repository and acknowledged: branches and commits.
     """
@@ -94,6 +96,7 @@ class World:
     hosted: dict[str, Hosted] = field(default_factory=dict)
     proxy: FaultyProxy | None = None
     objects: list[Object] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=count)
     pushed: dict[str, str] = field(default_factory=dict)
     durations: Durations = field(default_factory=Durations)
     clones: int = 0
@@ -114,7 +117,8 @@ class World:
         :param shared: whether the store is well.
         """
         body = self.rng.randbytes(self.rng.randrange(1, 300_000))
-        one = Object(f"{len(self.objects):08d}", body, replica, shared and self.proxy is not None)
+        # One that is refused, or that others are sent beside, must not lie under the name of another.
+        one = Object(f"{next(self.numbers):08d}", body, replica, shared and self.proxy is not None)
         answer = await replica.ask("POST", f"{OBJECTS}/{one.key}", replica.token, body=body)
         if answer.status == 200:
             self.objects.append(one)
