@@ -221,6 +221,7 @@ class DiskCache:
     """
 
     log = Logger()
+    adopts_spools = True
 
     def __init__(
         self,
@@ -362,7 +363,9 @@ class DiskCache:
             if self._limit is not None and size > self._limit:
                 raise TooLarge(self._limit, "object")
             await self.in_thread(self._store.admit, size)
-        return DiskWriter(cache=self, draft=self._store.draft(size), terms=terms, limit=self._limit)
+        return DiskWriter(
+            cache=self, draft=self._store.draft(size, options.get("spool")), terms=terms, limit=self._limit
+        )
 
     async def make_room(self) -> None:
         """Remove objects until what is stored and what is being written fit."""

@@ -5,7 +5,9 @@ same file, so that a rename makes both visible at once and a lost index costs no
 Everything here blocks and is called in threads.
 """
 
+import errno
 import os
+import shutil
 import struct
 import threading
 from hashlib import blake2b
@@ -63,10 +65,13 @@ class Draft:
 
     :param path: where it lies until it is published.
     :param expected: how many bytes it will have, 0 when that is not known.
+    :param spool: a file that has the same bytes when this one is sealed, and becomes this one then; it is copied where
+        it can't be renamed.
     """
 
-    def __init__(self, path: Path, *, expected: int = 0) -> None:
+    def __init__(self, path: Path, *, expected: int = 0, spool: Path | None = None) -> None:
         self._path = path
+        self._spool = spool
         self._expected = expected
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
@@ -94,7 +99,10 @@ class Draft:
     def append(self, data: bytes) -> None:
         """Write the next bytes; when that fails none of them are there, and it may be done again."""
         with self._lock:
-            self._write(data)
+            if self._spool is None:
+                self._write(data)
+            elif self._ended:
+                raise RuntimeError("the writer has ended")
             self._ledger.update(data)
 
     def _write(self, data: bytes) -> None:
@@ -113,11 +121,31 @@ class Draft:
         :raise CorruptObject: when the content is not the promised one.
         """
         with self._lock:
+            if self._spool is not None:
+                self._adopt(self._spool)
             self._opened()
             record = terms.record(self._ledger, now)
             encoded = record.encode()
             self._write(encoded + _FOOTER.pack(_MAGIC, len(encoded), _check(encoded)))
             return record
+
+    def _adopt(self, spool: Path) -> None:
+        """Make the spool this file.
+
+        :raise CorruptObject: when it has not as many bytes as were told.
+        """
+        if self._ended:
+            raise RuntimeError("the writer has ended")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.rename(spool, self._path)
+        except OSError as failure:
+            if failure.errno != errno.EXDEV:
+                raise
+            shutil.copyfile(spool, self._path)
+        self._spool, self._file = None, self._path.open("r+b", buffering=0)
+        if self._file.seek(0, os.SEEK_END) != self._ledger.size:
+            raise CorruptObject("a spool has not the bytes that were told")
 
     def flush(self) -> None:
         """See what was written to the disk. Not to be done again when it fails: the system may have dropped it."""
@@ -140,7 +168,7 @@ class Draft:
     def discard(self) -> None:
         """Remove the file, unless it was published."""
         with self._lock:
-            if not self._ended and self._file is not None:
+            if not self._ended and (self._file is not None or self._spool is not None):
                 self._path.unlink(missing_ok=True)
             self._end()
 

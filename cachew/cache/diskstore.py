@@ -135,12 +135,13 @@ class DiskStore:
             if self._excess(size) > self._index.size:
                 raise StorageFull("the disk has no room for that much, whatever is removed from the disk cache")
 
-    def draft(self, size: int | None = None) -> Draft:
+    def draft(self, size: int | None = None, spool: Path | None = None) -> Draft:
         """Begin a file.
 
         :param size: how long it will be, None when that is not known.
+        :param spool: a file that will have the same bytes, and is taken instead.
         """
-        draft = Draft(self._directory / "partial" / uuid.uuid4().hex, expected=size or 0)
+        draft = Draft(self._directory / "partial" / uuid.uuid4().hex, expected=size or 0, spool=spool)
         with self._drafts_lock:
             self._drafts.add(draft)
         return draft

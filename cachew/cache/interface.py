@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
 
@@ -66,6 +67,8 @@ class Options(TypedDict, total=False):
     :param etag: its entity tag without quotes; the SHA-256 of the content when None.
     :param digest: the SHA-256 that the content has to have, in hex; anything goes when None.
     :param modified: when the content was first stored, for a copy from another cache; the present when None.
+    :param spool: a file of the caller's to which he writes the same bytes, and which is whole when the object is
+        committed: a cache on the same file system may take it for its own instead of writing all of it again.
     :param unless_replaced: whether it is stored only if nobody has stored another in its place since it was begun;
         storage that replicas share MUST heed it, also when this process has stood still for a while.
     """
@@ -77,6 +80,7 @@ class Options(TypedDict, total=False):
     digest: str | None
     modified: float | None
     unless_replaced: bool
+    spool: Path
 
 
 class Entry(Protocol):
@@ -177,6 +181,13 @@ class Cache(Protocol):
 
     async def sweep(self) -> None:
         """Remove what has expired and what nobody can see any more; to be called now and then."""
+
+
+@runtime_checkable
+class Adopting(Protocol):
+    """A cache that takes a caller's spool for its own (:class:`Options`), which only one can do."""
+
+    adopts_spools: bool
 
 
 @runtime_checkable

@@ -16,6 +16,7 @@ from cachew.cache.backfill import Copies, FarEntry, copy
 from cachew.cache.debts import Debt, Debts
 from cachew.cache.failover import NearEntry
 from cachew.cache.interface import (
+    Adopting,
     Cache,
     Entry,
     ObjectInfo,
@@ -272,6 +273,8 @@ class TieredCache:
         for tier in self._tiers:
             try:
                 writers.append((tier, await tier.ask(tier.cache.create(*name, **options))))
+                if isinstance(tier.cache, Adopting):
+                    options.pop("spool", None)
             except StorageUnavailable as error:
                 reason = error
                 writers.append((tier, None))

@@ -185,16 +185,16 @@ class LfsObjects:
 
     async def _begin(self, order: Order) -> _Download:
         response = await self._ask(order)
-        storing = Storing()
+        storing, spool = Storing(), Spool(path=self._spools / uuid.uuid4().hex)
         with owned(response.source):
             creating = self._cache.create(
                 NAMESPACE, order.key, headers={"Content-Type": CONTENT_TYPE}, etag=order.wanted.oid,
-                digest=order.wanted.oid,
+                digest=order.wanted.oid, spool=spool.path,
             )  # fmt: skip
             await storing.begin(creating)
             return _Download(
                 source=Verified(response.source, order.wanted, response.url),
-                spool=Spool(path=self._spools / uuid.uuid4().hex),
+                spool=spool,
                 storing=storing,
                 size=order.wanted.size,
                 lost=lambda failure: self._log_failure(order.key, failure),

@@ -219,7 +219,13 @@ class StoredProduction(Production):
     async def _begin(self, storing: Storing, headers: Mapping[str, str]) -> Sink:
         now, order = self._means.clock.now(), self._order
         creating = self._means.cache.create(
-            NAMESPACE, order.key, headers=headers, ttl=order.ttl, modified=now, unless_replaced=True
+            NAMESPACE,
+            order.key,
+            headers=headers,
+            ttl=order.ttl,
+            modified=now,
+            unless_replaced=True,
+            spool=self.spool.path,
         )
         await storing.begin(creating)
         self.headers = {**headers, "Last-Modified": formatdate(int(now), usegmt=True)}

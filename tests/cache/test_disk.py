@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest_twisted
 
 from cachew.cache.disk import DiskCache
 from cachew.cache.interface import object_key
+from cachew.cache.tiered import TieredCache
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable, TooLarge
 from cachew.plumbing.streams import FileSource, read_all
 from cachew.plumbing.threads import Threads
@@ -558,3 +560,67 @@ async def test_a_cache_that_is_removed_under_the_server_counts_anew(
     await store(cache, "other", b"more")
     assert not await missing(cache, "other")
     await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_adopts_a_spool(make: Callable[..., DiskCache], tmp_path: Path, elsewhere: bool) -> None:
+    """A spool becomes the object's file, for those who hold it too; one on another file system is copied."""
+    memory = Path(tempfile.mkdtemp(dir="/dev/shm" if elsewhere else tmp_path))
+    spool = memory / "spool"
+    spool.write_bytes(LARGE)
+    inode = spool.stat().st_ino
+    cache = make()
+    await cache.start()
+    writer = await cache.create("ns", "key", spool=spool)
+    await writer.write(LARGE[:1000])
+    await writer.write(LARGE[1000:])
+    assert list((tmp_path / "cache" / "partial").iterdir()) == []
+    with spool.open("rb") as held:
+        info = await writer.commit()
+        assert held.read(len(LARGE)) == LARGE
+    assert info.digest == sha256(LARGE) and await fetch(cache, "key") == LARGE
+    (file,) = files(tmp_path)
+    assert elsewhere or (file.stat().st_ino == inode and not spool.exists())
+    shutil.rmtree(memory)
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("fate", ["gone", "shorter", "longer", "aborted"])
+async def test_a_spool_that_is_not_what_was_told(make: Callable[..., DiskCache], tmp_path: Path, fate: str) -> None:
+    """It is not stored, nothing is left of it, and one that was given up is the caller's still."""
+    spool = tmp_path / "spool"
+    spool.write_bytes({"shorter": LARGE[:-1], "longer": LARGE + b"x"}.get(fate, LARGE))
+    cache = make()
+    await cache.start()
+    writer = await cache.create("ns", "key", spool=spool)
+    await writer.write(LARGE)
+    if fate == "gone":
+        spool.unlink()
+    if fate != "aborted":
+        with pytest.raises((StorageUnavailable, CorruptObject)):
+            await writer.commit()
+    await writer.abort()
+    assert await missing(cache, "key") and files(tmp_path) == []
+    assert list((tmp_path / "cache" / "partial").iterdir()) == []
+    assert spool.exists() == (fate == "aborted")
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_of_two_tiers_adopts_a_spool(clock: FakeClock, threads: Threads, tmp_path: Path) -> None:
+    """The nearest does, and the other one writes its own file."""
+    near, far = (
+        DiskCache(directory=tmp_path / name, clock=clock, threads=threads, limit=LIMIT) for name in ("near", "far")
+    )
+    tiered = TieredCache(tiers=[near, far], reactor=clock, clock=clock)
+    await tiered.start()
+    spool = tmp_path / "spool"
+    spool.write_bytes(LARGE)
+    writer = await tiered.create("ns", "key", spool=spool)
+    await writer.write(LARGE)
+    await writer.commit()
+    assert await fetch(near, "key") == LARGE and await fetch(far, "key") == LARGE
+    assert not spool.exists()
+    await tiered.stop()
