@@ -77,6 +77,7 @@ class Mirrors:
     :param listed: asks for heads and tags; the remotes by default.
     :param seed: fills a new mirror from a mirror snapshot, or None where there are none.
     :param on_ready: called with each mirror that was made.
+    :param on_changed: called with each repository of which people see something else than before.
     :param on_grown: called with each repository whose mirror was made or has fetched something.
     :param on_forgotten: called with each repository whose mirror was forgotten, and of which nothing is to be kept.
     :param on_damage: called with each that was damaged, and the time from which on what was made of it may be so too.
@@ -105,6 +106,7 @@ class Mirrors:
         seed: Seed | None = None,
         on_ready: Callable[[Mirror], None] = lambda mirror: None,
         on_grown: Callable[[Identity], object] = lambda identity: None,
+        on_changed: Callable[[Identity], object] = lambda identity: None,
         on_forgotten: Callable[[Identity], object] = lambda identity: None,
         on_damage: Callable[[Mirror, float], object] = lambda mirror, since: None,
         discovered: bool = True,
@@ -123,6 +125,7 @@ class Mirrors:
         self._slots = slots
         self._listings = listings
         self._on_grown = on_grown
+        self._on_changed = on_changed
         self._on_forgotten = on_forgotten
         self._seed = seed
         self._on_ready = on_ready
@@ -148,6 +151,11 @@ class Mirrors:
         """Return those that there are, without a look at the disk, where one may have gone."""
         return [mirror for mirror in self._mirrors.values() if mirror.state is not State.EMPTY]
 
+    def known_as(self, identity: Identity) -> Mirror | None:
+        """Return a repository's mirror, or what failed to become one, without a look at the disk; None for neither."""
+        mirror = self._mirrors.get(identity)
+        return mirror if mirror is not None and (mirror.state is not State.EMPTY or mirror.last_error) else None
+
     def find(self, identity: Identity) -> Mirror | None:
         """Return the repository's mirror if it is known, ready or not."""
         mirror = self._mirrors.get(identity)
@@ -162,6 +170,7 @@ class Mirrors:
         name = mirror.identity.name
         self.log.error("the mirror of {repository} was removed from the disk", repository=name)
         del self._mirrors[mirror.identity]
+        self._on_changed(mirror.identity)
         self._count()
         self._background.start(mirror.abandon(), f"end of the removed mirror of {name}")
 
@@ -199,6 +208,7 @@ class Mirrors:
             list_refs=None if self._listed is None else partial(self._listed, identity),
             predecessor=predecessor,
             first=self.first,
+            on_changed=self._on_changed,
         )
 
     def _damaged(self, mirror: Mirror, since: float) -> None:
@@ -212,6 +222,7 @@ class Mirrors:
         empty = [i for i, m in self._mirrors.items() if m.state is State.EMPTY and i not in self._clones]
         for identity in empty[: max(0, len(empty) - _EMPTY_KEPT)]:
             del self._mirrors[identity]
+            self._on_changed(identity)
             self._attempts.pop(identity, None)
             self._drop_metrics(identity)
 
@@ -286,6 +297,7 @@ class Mirrors:
                     raise found
                 await mirror.take_up(found)
                 self._mirrors[mirror.identity] = mirror
+                self._on_changed(mirror.identity)
 
     @contextmanager
     def _not_served(self, identity: Identity) -> Iterator[None]:
@@ -392,6 +404,9 @@ class Mirrors:
         except Exception as failure:
             attempts = self._attempts.setdefault(identity, _Attempts())
             attempts.count, attempts.failure = attempts.count + 1, failure
+            if not isinstance(failure, NotFound):
+                mirror.last_error = str(failure)
+                self._on_changed(identity)
             pause = min(_LAST_RETRY, _FIRST_RETRY * 2 ** (attempts.count - 1))
             attempts.again_at = self._clock.seconds() + pause * random.uniform(0.5, 1.0)
             raise
@@ -422,6 +437,7 @@ class Mirrors:
         if mirror is not None and mirror.instance == instance:
             mirror.end()
             self._mirrors[instance.identity] = self._new(instance.identity, mirror)
+            self._on_changed(instance.identity)
             self._left[instance.identity] = self._clock.seconds()
             self._attempts.pop(instance.identity, None)
             self._count()

@@ -146,6 +146,7 @@ class Freshness:
     :param on_part: called with each new listing of a part of them, after what it was bounded to.
     :param on_verdict: called with each repository, credential and refusal, or None when the upstream served it.
     :param on_changed: each is called with each repository that has just changed.
+    :param on_asked: called with each repository whose upstream was asked, and what came of it.
     :param hearing: takes notice of whatever upstreams say before anything is done with it, if anybody does.
     :param shown: says whose credential ref checks show for a client.
     :param shown_alone: says whose is shown for listings of other kinds.
@@ -167,6 +168,7 @@ class Freshness:
         on_part: Callable[[Identity, Kind, Listing, float], None] = lambda *part: None,
         on_verdict: Callable[[Identity, str | None, UpstreamRefused | None], None] = lambda *verdict: None,
         on_changed: Sequence[Callable[[Identity], object]] = (),
+        on_asked: Callable[[Identity, Listing | UpstreamError], object] = lambda *asked: None,
         listings: Listings,
         hearing: Hearing | None = None,
         shown: Shown = as_it_is,
@@ -179,6 +181,7 @@ class Freshness:
         self._fallback, self._refs_of = fallback, refs_of or self._counted
         self._on_listing, self._on_part = on_listing, on_part
         self._on_verdict = on_verdict
+        self._on_asked = on_asked
         self._hearing = HearsNothing() if hearing is None else hearing
         self._shown, self._shown_alone = shown, shown_alone
         self._listings, self._on_changed = listings, on_changed
@@ -421,7 +424,10 @@ class Freshness:
         identity = question[0]
         self._asking[identity] += 1
         try:
-            return await self._ask_upstream(question, authorization, shown)
+            outcome = await self._ask_upstream(question, authorization, shown)
+            if outcome.result is not None:
+                self._on_asked(identity, outcome.result)
+            return outcome
         finally:
             self._asking[identity] -= 1
             if not self._asking[identity]:

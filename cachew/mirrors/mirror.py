@@ -68,6 +68,7 @@ class Mirror:
     :param metrics: where fetches are counted.
     :param listings: the listings of all repositories that are at hand.
     :param on_grown: told when something has been fetched.
+    :param on_changed: told when what people see of it has changed.
     :param background: where it is looked at when it is in doubt.
     :param on_damage: called when it was damaged, with the time from which on what was made of it may be damaged too.
     :param standing: knows the repository's present instance.
@@ -99,6 +100,7 @@ class Mirror:
         on_damage: "Callable[[Mirror, float], object]" = lambda mirror, since: None,
         keep_days: int = 7,
         first: FirstClones | None = None,
+        on_changed: Callable[[Identity], object] = lambda identity: None,
     ) -> None:
         self.identity = identity
         self.directory = directory
@@ -119,6 +121,7 @@ class Mirror:
         self._clock = clock
         self._metrics, self._background = metrics, background
         self._on_grown, self._on_damage = on_grown, on_damage
+        self._on_changed = on_changed
         self.damage: str | None = None
         self.damaged_at: float | None = None
         self._sound_at = 0.0
@@ -153,6 +156,7 @@ class Mirror:
             background=background,
             places=git.checks,
             metrics=metrics,
+            on_changed=self._changed,
         )
         self.set_aside = SetAside(clock=clock)
         self._level: Listing | None = None
@@ -277,6 +281,10 @@ class Mirror:
 
     def _step(self, event: Event) -> None:
         self.state = step(self.state, event)
+        self._changed()
+
+    def _changed(self) -> None:
+        self._on_changed(self.identity)
 
     # --- coming into being --------------------------------------------------------------------------------------------
 
@@ -345,7 +353,8 @@ class Mirror:
                 self._settle_in(aside, await self._fill(aside, seed))
             except BaseException as error:
                 self._step(Event.FAILED)
-                self.last_error = str(error)
+                # What has no refs yet is empty, which is nothing to be mended.
+                self.last_error = None if isinstance(error, NotFound) else str(error)
                 self._metrics.fetches.labels("clone-failed").inc()
                 raise
             finally:
@@ -537,6 +546,7 @@ class Mirror:
             raise
         finally:
             work.close()
+            self._changed()
         self._fetched()
         self._on_grown(self.identity)
         seconds = self._clock.seconds() - started
@@ -734,6 +744,7 @@ class Mirror:
         if predecessor is not None:
             await predecessor.stop()
         async with self.maintenance.alone(), _after(predecessor):
+            self.last_error = None
             self._step(Event.FORGOTTEN)
             await self._discard()
         self.log.info("forgot the mirror of {repository}", repository=self.identity.name)

@@ -69,6 +69,7 @@ class Verification:
     :param background: where looks go on that nobody waits for.
     :param places: bounds how many mirrors are read at a time.
     :param metrics: counts how looks ended.
+    :param on_changed: told when it comes to be in doubt, or no longer is.
     """
 
     log = Logger()
@@ -84,6 +85,7 @@ class Verification:
         background: Background,
         places: Slots,
         metrics: Metrics,
+        on_changed: Callable[[], object] = lambda: None,
     ) -> None:
         self._name, self._mirror = name, mirror
         self._alone, self._undisturbed = alone, undisturbed
@@ -91,6 +93,7 @@ class Verification:
         self._background = background
         self._places = places
         self._metrics = metrics
+        self._on_changed = on_changed
         self._looks: Shared[str, None] = Shared(keep=True)
         self._seen: Examined | None = None
         self._read_at = self._again = self._connected_again = float("-inf")
@@ -115,6 +118,7 @@ class Verification:
         self._failure_to_explain |= failed
         if not serving or repository.changed():
             self.in_doubt = True
+            self._on_changed()
         if not self.looking:
             self._background.start(self.look(), f"check of {self._name}")
 
@@ -165,6 +169,7 @@ class Verification:
         finally:
             # It is sound, or mended, or gone; or it could not be read, which proves nothing.
             self.in_doubt = False
+            self._on_changed()
 
     def _meet(self, repository: Examined) -> None:
         if repository is not self._seen:

@@ -1,7 +1,7 @@
 """A bound on concurrent work, with a queue that is fair between keys."""
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from twisted.internet.defer import Deferred
@@ -35,6 +35,7 @@ class Slots:
     :param per_key: how many places one key may hold; None for as many as the above leaves it.
     :param kept_short: how many places long work can't take; one at least is left to it.
     :param reactor: tells when work has become long; None where that is known before, or doesn't matter.
+    :param seconds: a monotonic clock, for how long work has been going on or has waited.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Slots:
         per_key: int | None = None,
         kept_short: int = 0,
         reactor: IReactorTime | None = None,
+        seconds: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.limit = limit
         self.queue_limit = queue_limit
@@ -55,9 +57,25 @@ class Slots:
         self._kept_short, self._reactor = kept_short, reactor
         self._fair = max(1, limit // 2)
         self._most = per_key or (limit - 1 if limit >= _PLENTY else limit)
+        self._seconds = seconds
         self._held: Counter[str] = Counter()
-        self._queues: OrderedDict[_Turns, deque[Deferred[None]]] = OrderedDict()
+        self._began: dict[str, list[float]] = {}
+        self._asked: dict[Deferred[float], tuple[str, float]] = {}
+        self._queues: OrderedDict[_Turns, deque[Deferred[float]]] = OrderedDict()
         self._handing_on = False
+
+    @property
+    def under_way(self) -> list[tuple[str, int, float]]:
+        """Whose work is under way, how many pieces, and for how many seconds the longest."""
+        now = self._seconds()
+        return [(key, len(began), now - began[0]) for key, began in self._began.items()]
+
+    @property
+    def queue(self) -> list[tuple[str, int, float]]:
+        """Whose work waits, how many pieces, and for how many seconds the longest."""
+        now, waiting = self._seconds(), Counter(key for key, _ in self._asked.values())
+        first = dict(reversed(self._asked.values()))
+        return [(key, count, now - first[key]) for key, count in waiting.items()]
 
     @asynccontextmanager
     async def take(self, key: str, *, long: bool = False) -> AsyncIterator[None]:
@@ -67,7 +85,7 @@ class Slots:
         :param long: whether the work is known to be long.
         :raise Busy: when ``queue_limit`` others wait already, or half as many of the same key.
         """
-        await self.acquire(key, long=long)
+        began = await self.acquire(key, long=long)
         becoming = None
         if self._reactor is not None and self._kept_short and not long:
             becoming = self._reactor.callLater(LONG, self._became_long)
@@ -78,24 +96,25 @@ class Slots:
                 long = not becoming.active()
                 if not long:
                     becoming.cancel()
-            self.release(key, long=long)
+            self.release(key, long=long, began=began)
 
-    async def acquire(self, key: str, *, long: bool = False) -> None:
+    async def acquire(self, key: str, *, long: bool = False) -> float:
         """Wait for a place; the caller owes a :meth:`release`.
 
+        :return: when the place was taken, which tells it from others of the same key.
         :raise Busy: when ``queue_limit`` others wait already, or half as many of the same key.
         """
         turns = key, long
         if not self._handing_on and turns not in self._queues and self._may_take(turns):
-            self._hold(turns)
-            return
+            return self._hold(turns)
         own = sum(len(self._queues.get((key, any_length), ())) for any_length in (False, True))
         if self.waiting >= self.queue_limit or own >= (self.queue_limit + 1) // 2:
             raise Busy()
-        turn: Deferred[None] = Deferred(lambda gone: self._forget(turns, gone))
+        turn: Deferred[float] = Deferred(lambda gone: self._forget(turns, gone))
         self._queues.setdefault(turns, deque()).append(turn)
+        self._asked[turn] = key, self._seconds()
         self.waiting += 1
-        await turn
+        return await turn
 
     def _became_long(self) -> None:
         self._long += 1
@@ -121,32 +140,38 @@ class Slots:
         """Say whether there is no more long work than there may be."""
         return not turns[1] or self._long < self._most_long
 
-    def _hold(self, turns: _Turns) -> None:
+    def _hold(self, turns: _Turns) -> float:
         key, long = turns
+        began = self._seconds()
+        self._began.setdefault(key, []).append(began)
         self.running += 1
         self._held[key] += 1
         self._long += long
+        return began
 
-    def _forget(self, turns: _Turns, turn: Deferred[None]) -> None:
+    def _forget(self, turns: _Turns, turn: Deferred[float]) -> None:
         queue = self._queues[turns]
         queue.remove(turn)
+        del self._asked[turn]
         self.waiting -= 1
         if not queue:
             del self._queues[turns]
             # Others may have held back for the sake of who has left.
             self._hand_on()
 
-    def release(self, key: str, *, long: bool = False) -> None:
+    def release(self, key: str, *, long: bool = False, began: float | None = None) -> None:
         """Hand the place to whoever is next.
 
         :param key: whose it was.
         :param long: whether it was for long work.
+        :param began: when it was taken; the longest ago by default.
         """
+        self._began[key].remove(self._began[key][0] if began is None else began)
         self.running -= 1
         self._long -= long
         self._held[key] -= 1
         if not self._held[key]:
-            del self._held[key]
+            del self._held[key], self._began[key]
         self._hand_on()
 
     def _hand_on(self) -> None:
@@ -168,8 +193,8 @@ class Slots:
     def _give(self, turns: _Turns) -> None:
         queue = self._queues.pop(turns)
         turn = queue.popleft()
+        del self._asked[turn]
         self.waiting -= 1
         if queue:
             self._queues[turns] = queue
-        self._hold(turns)
-        turn.callback(None)
+        turn.callback(self._hold(turns))

@@ -5,9 +5,8 @@ or JSON; the level from which on events are logged can be changed while running.
 """
 
 import json
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from math import isfinite
@@ -18,11 +17,10 @@ from zope.interface import implementer
 
 from cachew.plumbing import requestid
 from cachew.plumbing.clock import Clock
+from cachew.plumbing.happenings import Happenings, repository_of
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
 """The names of levels, least first."""
-KEPT = 100
-"""Events of one repository."""
 
 _CHATTER = ("log_legacy", "twisted.conch.", "twisted.internet.", "twisted.web.")
 """Who speaks at the level of information about what only they care for: factories that start and stop, ports."""
@@ -30,22 +28,6 @@ _STALE = "Removing stale pidfile"
 _OWN_KEYS = frozenset({"message", "time", "system", "isError", "why", "format", "printed", "failure"})
 _LINES = 1000
 _LONGEST_LINE = 4000
-_REPOSITORIES = 5000
-_LONGEST = 2000
-
-
-@dataclass(frozen=True)
-class Happening:
-    """Something that happened to a repository.
-
-    :param at: when, in seconds since the epoch.
-    :param level: the log's level.
-    :param text: what, in full.
-    """
-
-    at: float
-    level: str
-    text: str
 
 
 @implementer(ILogObserver)
@@ -61,7 +43,8 @@ class EventLog:
         self._form = "text"
         self._lines: deque[str] = deque(maxlen=_LINES)
         self._last = 0
-        self._happened: OrderedDict[str, deque[Happening]] = OrderedDict()
+        self.happenings = Happenings()
+        """What happened to each repository lately."""
 
     @property
     def level(self) -> str:
@@ -99,11 +82,11 @@ class EventLog:
         if level is None:
             return
         logged = self._takes(event, level)
-        happened = level >= LogLevel.info and isinstance(event.get("repository"), str)
-        if logged or happened:
+        name = repository_of(event) if level >= LogLevel.info else ""
+        if logged or name:
             message = formatEvent(event)
-            if happened:
-                self._note(event["repository"], Happening(event.get("log_time") or 0.0, level.name, message[:_LONGEST]))
+            if name:
+                self.happenings.note(name, event.get("log_time") or 0.0, level.name, message)
             if logged:
                 self._write(event, message)
 
@@ -111,13 +94,6 @@ class EventLog:
         if level is LogLevel.info and (event.get("log_namespace") or "").startswith(_CHATTER):
             level = LogLevel.debug
         return bool(level >= self._least)
-
-    def _note(self, name: str, happening: Happening) -> None:
-        kept = self._happened.pop(name, None) or deque(maxlen=KEPT)
-        kept.append(happening)
-        self._happened[name] = kept
-        while len(self._happened) > _REPOSITORIES:
-            self._happened.popitem(last=False)
 
     def _write(self, event: LogEvent, message: str) -> None:
         line = _text(event, message)
@@ -135,10 +111,6 @@ class EventLog:
         first = self._last - len(self._lines)
         known = number if 0 <= number <= self._last else 0
         return list(islice(self._lines, max(0, known - first), None)), self._last
-
-    def of(self, name: str) -> Sequence[Happening]:
-        """Return the last events of a repository, the last first; of those least heard of there are none."""
-        return list(reversed(self._happened.get(name, ())))
 
 
 def drop_notice(form: str, clock: Clock) -> Callable[[int], str]:

@@ -13,6 +13,7 @@ from twisted.application.service import IService
 
 from cachew.config.settings import Settings
 from cachew.http.site import make_site
+from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.budget import Budget
 from cachew.server.announcement import Announcement
@@ -31,6 +32,7 @@ from cachew.server.snapshots import SnapshotParts, make_check, make_seeder, make
 from cachew.server.startup import closing, jobs, make_directories, make_scrub, opening, shell
 from cachew.server.statewatch import StateWatch
 from cachew.server.upstream import UpstreamParts, make_upstream
+from cachew.server.views import make_views
 from cachew.server.watchdog import Notifier, Watchdog
 from cachew.server.web import WebParts, limits_of, make_web
 from cachew.snapshots.variants import MIRROR, SNAPSHOT
@@ -81,6 +83,7 @@ def compose(runtime: Runtime) -> Parts:
         packs.preparation.forget(instance)
         await snapshots.withdraw(instance)
 
+    views = make_views(runtime)
     mirrors = make_mirrors(
         runtime,
         remotes=upstream.remotes,
@@ -91,6 +94,8 @@ def compose(runtime: Runtime) -> Parts:
         withdraw=lambda name, since: snapshots.productions.withdraw(name, since),
         withdraw_instance=withdraw,
         grown=packs.preparation.grown,
+        on_changed=lambda identity: operations.changed(identity),
+        on_asked=lambda identity, result: asked(identity, result),
     )
     snapshots = make_snapshots(
         runtime,
@@ -108,7 +113,7 @@ def compose(runtime: Runtime) -> Parts:
         snapshots=snapshots.archives,
         cache=store.cache,
         pack_cache=store.pack_cache,
-        slots=places.serving,
+        places=places.by_kind(),
         background=runtime.background,
         threads=runtime.threads,
         metrics=runtime.metrics,
@@ -122,6 +127,11 @@ def compose(runtime: Runtime) -> Parts:
         clones=store.clones,
         url_of=lambda identity: upstream.remotes.of(identity).address,
     )
+
+    def asked(identity: Identity, result: object) -> None:
+        operations.changed(identity)
+        views.asked(identity, result)
+
     web = make_web(
         runtime,
         upstream=upstream,
@@ -131,6 +141,7 @@ def compose(runtime: Runtime) -> Parts:
         mirrored=packs.mirrored,
         operations=operations,
         reload=lambda: reload(),
+        views=views,
     )
     scrub = make_scrub(runtime, store, mirrors)
     reload = Reload(
@@ -174,10 +185,12 @@ def compose(runtime: Runtime) -> Parts:
         opening=[
             announcement.announce,
             runtime.environment.log.open,
+            views.traffic.load,
             *opening(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots),
             operations.count,
         ],
         closing=[
+            views.traffic.save,
             *closing(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots, web=web),
             runtime.environment.log.close,
         ],
@@ -189,7 +202,7 @@ def compose(runtime: Runtime) -> Parts:
                 store=store,
                 mirrors=mirrors,
                 snapshots=snapshots,
-                web=web,
+                views=views,
                 watch=watch,
                 scrub=scrub,
                 operations=operations,
@@ -275,14 +288,7 @@ def _gauges(
             },
         ),
         WorkGauges(
-            places={
-                "serve": places.serving,
-                "fetch": places.fetching,
-                "by-id": places.by_id,
-                "clone": places.cloning,
-                "make": places.making,
-                "check": places.checking,
-            },
+            places=places.by_kind(),
             processes=runtime.processes,
         ),
         OpenGauges(

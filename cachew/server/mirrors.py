@@ -21,6 +21,7 @@ from cachew.mirrors.staleness import Staleness
 from cachew.mirrors.tidying import Tidying
 from cachew.mirrors.wants import Supply
 from cachew.plumbing.allowance import Allowance
+from cachew.plumbing.errors import UpstreamError
 from cachew.replicas.interface import Records
 from cachew.replicas.sightings import Sightings
 from cachew.server.instances import Surroundings, make_instances
@@ -99,6 +100,8 @@ def make_mirrors(
     withdraw: Callable[[str, float], Coroutine[Any, Any, None]],
     withdraw_instance: Callable[[Instance], Coroutine[Any, Any, None]],
     grown: Callable[[Identity], None],
+    on_changed: Callable[[Identity], object],
+    on_asked: Callable[[Identity, Listing | UpstreamError], object],
 ) -> MirrorParts:
     """Make the mirrors.
 
@@ -107,6 +110,8 @@ def make_mirrors(
     :param seeder: fills new mirrors from mirror snapshots.
     :param withdraw_instance: removes what was made of an instance that has ended.
     :param grown: told of each mirror that has fetched something.
+    :param on_changed: told of repositories of which people see something else than before.
+    :param on_asked: told what upstreams say of their refs.
     :param withdraw: removes what was made of a repository since a moment, because its mirror was damaged.
     """
     settings = runtime.settings
@@ -149,6 +154,7 @@ def make_mirrors(
         seeder,
         indexes,
         listings,
+        on_changed=on_changed,
         on_grown=has_grown,
         on_forgotten=forgotten,
         on_damage=damaged,
@@ -179,6 +185,7 @@ def make_mirrors(
         on_part=following.listed_in_part,
         on_verdict=verdicts.record,
         on_changed=[verdicts.changed, collection.try_again],
+        on_asked=on_asked,
         listings=listings,
         hearing=instances,
         shown=presented.to_check,
@@ -247,6 +254,7 @@ def _collection(
     indexes: OpenIndexes,
     listings: Listings,
     *,
+    on_changed: Callable[[Identity], object],
     on_grown: Callable[[Identity], None],
     on_forgotten: Callable[[Identity], None],
     on_damage: Callable[[Mirror, float], None],
@@ -279,6 +287,7 @@ def _collection(
         listed=listed,
         seed=seeder.restore,
         on_ready=index_behind(runtime.background),
+        on_changed=on_changed,
         on_grown=on_grown,
         on_forgotten=on_forgotten,
         on_damage=on_damage,

@@ -1,5 +1,6 @@
 """How much of each kind of work goes on at a time, and what of it is kept for short work."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cachew.plumbing.jobs import Slots
@@ -21,13 +22,26 @@ class Places:
     making: Slots
     checking: Slots
 
+    def by_kind(self) -> Mapping[str, Slots]:
+        """Return them by the kind of work, as metrics and pages call it."""
+        return {
+            "serve": self.serving,
+            "fetch": self.fetching,
+            "by-id": self.by_id,
+            "clone": self.cloning,
+            "make": self.making,
+            "check": self.checking,
+        }
+
 
 def make_places(runtime: Runtime) -> Places:
     """Make the places for work."""
     git = runtime.settings.git
     return Places(
         serving=serving_slots(
-            limit=git.max_processes or 2 * runtime.environment.cores + 4, queue_limit=git.queue_limit
+            limit=git.max_processes or 2 * runtime.environment.cores + 4,
+            queue_limit=git.queue_limit,
+            seconds=runtime.reactor.seconds,
         ),
         fetching=_slots(runtime, git.max_fetches),
         by_id=_slots(runtime, git.max_fetches),
@@ -38,17 +52,24 @@ def make_places(runtime: Runtime) -> Places:
             queue_limit=_ANY_NUMBER,
             kept_short=_kept_short(_CHECKS),
             reactor=runtime.reactor,
+            seconds=runtime.reactor.seconds,
         ),
     )
 
 
-def serving_slots(limit: int, *, queue_limit: int) -> Slots:
+def serving_slots(limit: int, *, queue_limit: int, seconds: Callable[[], float] = lambda: 0.0) -> Slots:
     """Make places for git processes that serve clients.
 
     No repository holds more than half of them, and some are for what costs little, whoever has the others.
     """
     half = max(1, limit // 2) if limit > 2 else None
-    return Slots(limit=limit, queue_limit=queue_limit, per_key=half, kept_short=_kept_short(limit))
+    return Slots(
+        limit=limit,
+        queue_limit=queue_limit,
+        per_key=half,
+        kept_short=_kept_short(limit),
+        seconds=seconds,
+    )
 
 
 def making_slots(runtime: Runtime, *, queue_limit: int) -> Slots:
@@ -60,13 +81,20 @@ def making_slots(runtime: Runtime, *, queue_limit: int) -> Slots:
         per_key=max(1, limit - 1),
         kept_short=_kept_short(limit),
         reactor=runtime.reactor,
+        seconds=runtime.reactor.seconds,
     )
 
 
 def _slots(runtime: Runtime, limit: int) -> Slots:
     """Make places for work of which nobody knows how long it takes; what takes minutes leaves some to others."""
     queue_limit = runtime.settings.git.queue_limit
-    return Slots(limit=limit, queue_limit=queue_limit, kept_short=_kept_short(limit), reactor=runtime.reactor)
+    return Slots(
+        limit=limit,
+        queue_limit=queue_limit,
+        kept_short=_kept_short(limit),
+        reactor=runtime.reactor,
+        seconds=runtime.reactor.seconds,
+    )
 
 
 def _kept_short(limit: int) -> int:

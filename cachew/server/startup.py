@@ -27,10 +27,11 @@ from cachew.server.runtime import Runtime
 from cachew.server.snapshots import SnapshotParts
 from cachew.server.statewatch import DIRECTORIES, StateWatch
 from cachew.server.upstream import UpstreamParts
+from cachew.server.views import ViewParts
 from cachew.server.web import WebParts
 from cachew.web.status import Operations
 
-_DASHBOARD_STEP = 10.0
+_TRAFFIC_STEP = 10.0
 _SWEEP_INTERVAL = 300.0
 _PROBE_INTERVAL = 15.0
 _COUNT_INTERVAL = 30.0
@@ -76,7 +77,7 @@ def jobs(
     store: StoreParts,
     mirrors: MirrorParts,
     snapshots: SnapshotParts,
-    web: WebParts,
+    views: ViewParts,
     watch: StateWatch,
     scrub: Scrub,
     operations: Operations,
@@ -92,7 +93,7 @@ def jobs(
         snapshots.scheduler,
         Periodic(name="look at the state directory", interval=_WATCH_INTERVAL, work=watch.look, reactor=clock),
         LagWatch(reactor=clock, observe=runtime.metrics.note_reactor_lag),
-        Periodic(name="dashboard", interval=_DASHBOARD_STEP, work=web.dashboard.sample, reactor=clock),
+        Periodic(name="traffic", interval=_TRAFFIC_STEP, work=views.traffic.sample, reactor=clock),
         Periodic(name="tidying", interval=_TIDY_INTERVAL, work=mirrors.tidying.tidy, reactor=clock, now=True),
         Periodic(name="scrub", interval=scrub.turn_interval, work=scrub.turn, reactor=clock),
         *make_prefetching(runtime, upstream=upstream, bring=operations.bring, used=used),

@@ -16,8 +16,8 @@ from cachew.config.inforce import Reloaded
 from cachew.config.settings import Settings
 from cachew.http.collecting import BodyStore
 from cachew.http.limits import Limits
+from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import ANY_HOST, Identity
-from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.budget import Budget
 from cachew.plumbing.errors import UpstreamError
 from cachew.replicas.secret import SharedSecret
@@ -26,6 +26,7 @@ from cachew.server.mirrors import MirrorParts
 from cachew.server.runtime import Runtime
 from cachew.server.snapshots import SnapshotParts
 from cachew.server.upstream import UpstreamParts
+from cachew.server.views import ViewParts, make_pages
 from cachew.smarthttp.lfsobjects import LfsObjects
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.upstream.useragent import NamedAgent
@@ -38,7 +39,6 @@ from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
 from cachew.web.clientarchive import client_archive
 from cachew.web.clientfiles import ClientRoutes
-from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
 from cachew.web.ensure import EnsureRefs
 from cachew.web.forgeevents import Places
 from cachew.web.git import GitRoutes, Guard, Services
@@ -48,7 +48,6 @@ from cachew.web.objects import ObjectRoutes
 from cachew.web.packs import CloneCount, Packs
 from cachew.web.passthrough import PassThrough, Pushes
 from cachew.web.reflistings import RefListings
-from cachew.web.repositorypage import RepositoryPage
 from cachew.web.snapshots import SnapshotRoutes
 from cachew.web.status import Operations
 from cachew.web.storeredirects import StoreRedirects
@@ -78,7 +77,6 @@ class WebParts:
     app: App
     access: AdminAccess
     token: TokenFile
-    dashboard: DashboardRoutes
     bodies: BodyStore
     client_of: Callable[[Any], str]
     opa_connections: HTTPConnectionPool
@@ -95,12 +93,14 @@ def make_web(
     mirrored: MirrorPacks,
     operations: Operations,
     reload: Callable[[], Awaitable[Reloaded]],
+    views: ViewParts,
 ) -> WebParts:
     """Make the routes.
 
     :param mirrored: has mirrors answer.
     :param operations: what those see and do who look after the server.
     :param reload: reads the config again and follows it.
+    :param views: what is remembered to be shown.
     """
     policy = _policy(runtime)
     token = TokenFile(runtime.settings.admin.token_file, runtime.state)
@@ -115,12 +115,8 @@ def make_web(
         is_credential=lambda name: name in credentials.all_names() or policy.looks_at(name),
     )
     admission = Admission(policy=policy, access=access, external=opa)
-    dashboard = DashboardRoutes(
-        access=access,
-        operations=operations,
-        version=runtime.environment.version,
-        attempts=Allowance(clock=runtime.clock, per_minute=LOGINS_PER_MINUTE),
-        client_of=policy.client_of,
+    git = _git_routes(
+        runtime, upstream, store, mirrors, snapshots, mirrored, policy, access, credentials, redirects, views
     )
     app = App(
         routes=[
@@ -132,14 +128,7 @@ def make_web(
                 grammar=runtime.grammar,
                 reload=reload,
             ),
-            dashboard,
-            RepositoryPage(
-                access=access,
-                operations=operations,
-                events=runtime.environment.log.of,
-                render=dashboard.render,
-                grammar=runtime.grammar,
-            ),
+            *make_pages(runtime, views=views, operations=operations, access=access, policy=policy),
             webhooks,
             _client_routes(runtime, policy),
             ObjectRoutes(
@@ -148,9 +137,7 @@ def make_web(
                 limit=runtime.settings.limits.max_object or None,
             ),
         ],
-        git=_git_routes(
-            runtime, upstream, store, mirrors, snapshots, mirrored, policy, access, credentials, redirects
-        ).handle,
+        git=git.handle,
         admit=admission.admit,
         decide=admission.decide if opa is not None else None,
         client_of=policy.client_of,
@@ -173,7 +160,6 @@ def make_web(
         app=app,
         access=access,
         token=token,
-        dashboard=dashboard,
         bodies=_bodies(runtime),
         client_of=policy.client_of,
         opa_connections=opa_connections,
@@ -299,6 +285,7 @@ def _git_routes(
     access: AdminAccess,
     credentials: ClientCredentials,
     redirects: StoreRedirects,
+    views: ViewParts,
 ) -> GitRoutes:
     passthrough = PassThrough(
         client=upstream.client,
@@ -308,6 +295,12 @@ def _git_routes(
         shown=mirrors.presented.to_read,
         credentials=credentials,
     )
+
+    def used(identity: Identity, request: StreamingRequest) -> None:
+        mirrors.tidying.used(identity)
+        if mirrors.collection.known_as(identity) is not None:
+            views.clients.note(identity.name, policy.client_of(request))
+
     artefacts = _snapshot_routes(runtime, mirrors, snapshots, policy, redirects)
     listings = RefListings(
         mirrors=mirrors.collection,
@@ -354,7 +347,7 @@ def _git_routes(
         guard=_guard(runtime, mirrors, credentials),
         services=services,
         grammar=runtime.grammar,
-        used=mirrors.tidying.used,
+        used=used,
         is_ours=access.is_ours,
     )
 

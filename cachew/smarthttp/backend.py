@@ -8,6 +8,7 @@ upstream would have served.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -218,8 +219,9 @@ class Backend:
         if version := protocol_version(protocol):
             environment["GIT_PROTOCOL"] = f"version={version}"
         try:
-            await self._slots.acquire(repository, long=long)
-            child = self._start(repository, environment, source, long=long)
+            began = await self._slots.acquire(repository, long=long)
+            release = partial(self._slots.release, repository, long=long, began=began)
+            child = self._start(environment, source, release)
         except BaseException:
             source.close()
             raise
@@ -230,17 +232,17 @@ class Backend:
             raise
         return BackendResponse(head.status, head.headers, Answer(child=child, rest=head.rest), child)
 
-    def _start(self, repository: str, environment: Mapping[str, str], body: Source, *, long: bool) -> Child:
+    def _start(self, environment: Mapping[str, str], body: Source, release: Callable[[], None]) -> Child:
         command = Command((str(self._exec_path / "git-http-backend"),), environment)
         try:
             child = self._processes.start(command, stdin=body, silence=self._silence)
         except BaseException:
-            self._slots.release(repository, long=long)
+            release()
             raise
         if self._niceness:
             # It starts nothing before it has read the request, so all that it starts stands back with it.
             child.stand_back(self._niceness)
-        Deferred.fromCoroutine(child.wait()).addBoth(lambda _: self._slots.release(repository, long=long))
+        Deferred.fromCoroutine(child.wait()).addBoth(lambda _: release())
         return child
 
     async def _head(self, child: Child) -> Head:

@@ -5,25 +5,30 @@ The way to it begins at ``/``, where whoever opens the server's address is told 
 
 import gzip
 import hashlib
-import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from klein import Klein
+from twisted.web.http import SEE_OTHER
 from werkzeug.http import parse_accept_header
 
 from cachew.http.conditional import evaluate
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import Forbidden, TooOften, Unauthorized
-from cachew.plumbing.units import format_size
-from cachew.web.access.login import AdminAccess, Session
+from cachew.upstream.outages import Outage
+from cachew.web.access.login import AdminAccess
 from cachew.web.app import allow_methods
 from cachew.web.forms import form_field, header, query_field
-from cachew.web.history import History, polyline
-from cachew.web.status import ACTIONS, Operations
+from cachew.web.pages import Pages
+from cachew.web.repositorylist import BUSY_STATES, STATES, Choice
+from cachew.web.status import Operations
 from cachew.web.statuses import PAGE
+from cachew.web.traffic import HOUR, SPANS, Span
+from cachew.web.trafficcharts import view
+from cachew.web.trafficcounts import TrafficHistory
 
 _ENTRANCE = b"""This is cachew, a git caching server. Point git at it:
 
@@ -34,7 +39,6 @@ The dashboard is at /admin/, health at /_liveness and /_readiness.
 LOGINS_PER_MINUTE = 10
 """How often one client address may send a token to log in."""
 _GZIP_LEVEL = 1
-_BUSY_STATES = frozenset({"cloning", "restoring", "fetching", "suspect"})
 
 
 class DashboardRoutes:
@@ -42,10 +46,11 @@ class DashboardRoutes:
 
     :param access: who may see them.
     :param operations: the server.
-    :param version: cachew's, to show.
+    :param pages: renders them.
+    :param traffic: what clients were answered in the last day.
+    :param outages: returns which upstreams do not answer.
     :param attempts: how often each client may try to log in.
     :param client_of: tells a request's client.
-    :param nonce: makes the unguessable word that allows a page's own script and style.
     """
 
     def __init__(
@@ -53,21 +58,19 @@ class DashboardRoutes:
         *,
         access: AdminAccess,
         operations: Operations,
-        version: str,
+        pages: Pages,
+        traffic: TrafficHistory,
+        outages: Callable[[], Sequence[Outage]],
         attempts: Allowance,
         client_of: Callable[[Any], str] = lambda request: request.remote_address,
-        nonce: Callable[[], str] = secrets.token_urlsafe,
     ) -> None:
         self._access = access
         self._operations = operations
-        self._version = version
-        self._attempts, self._client_of = attempts, client_of
-        self._nonce = nonce
-        self._history = History()
-        self._templates = Environment(
-            loader=PackageLoader("cachew.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-        )
-        self._templates.filters |= {"size": _size, "ago": ago, "number": "{:,}".format}
+        self._pages = pages
+        self._traffic = traffic
+        self._outages = outages
+        self._attempts = attempts
+        self._client_of = client_of
 
     def mount(self, app: Klein) -> None:
         """Register the routes."""
@@ -78,15 +81,11 @@ class DashboardRoutes:
         app.route("/admin/login")(self.login)
         app.route("/admin/logout")(self.logout)
 
-    async def sample(self) -> None:
-        """End a step of the curves; to be run at equal intervals."""
-        self._history.note(self._operations.served())
-
     async def entrance(self, request: StreamingRequest) -> bytes:
         """Tell whoever opens the server's address what this is and where to go."""
         allow_methods(request, "GET")
         if "text/html" in header(request, "Accept"):
-            return self.render(request, "entrance.html", None)
+            return self._pages.render(request, "entrance.html", None)
         request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
         return _ENTRANCE
 
@@ -98,7 +97,7 @@ class DashboardRoutes:
         except Unauthorized:
             request.redirect(b"/admin/login")
             return b""
-        return self.render(request, "dashboard.html", session, ages=True, **await self._facts(request))
+        return self._pages.render(request, "dashboard.html", session, ages=True, **await self._facts(request))
 
     async def live(self, request: StreamingRequest) -> bytes:
         """Return the part of the page that changes, unless the browser shows it already.
@@ -108,7 +107,7 @@ class DashboardRoutes:
         """
         allow_methods(request, "GET")
         session = self._access.require(request)
-        part = self.render(request, "live.html", session, ages=False, **await self._facts(request))
+        part = self._pages.render(request, "live.html", session, ages=False, **await self._facts(request))
         request.setHeader(b"Vary", b"Accept-Encoding")
         if parse_accept_header(header(request, "Accept-Encoding"))["gzip"]:
             request.setHeader(b"Content-Encoding", b"gzip")
@@ -130,58 +129,77 @@ class DashboardRoutes:
             return self._logged_in(
                 request, self._access.redeem(code), "That link was used already, or is older than an hour."
             )
-        return self.render(request, "login.html", None, message="")
+        return self._pages.render(request, "login.html", None, message="")
 
     async def logout(self, request: StreamingRequest) -> bytes:
         """Log a browser out."""
         allow_methods(request, "POST")
-        if self._access.require(request) is None:
+        if self._access.require(request, csrf=await form_field(request, "csrf")) is None:
             raise Forbidden("only a browser that is logged in can be logged out")
         self._access.close_session(request)
+        request.setResponseCode(SEE_OTHER)
+        request.setHeader(b"Location", b"/admin/login")
         return b"logged out\n"
 
     def _logged_in(self, request: StreamingRequest, good: bool, complaint: str) -> bytes:
         if not good:
-            return self.render(request, "login.html", None, message=complaint)
+            return self._pages.render(request, "login.html", None, message=complaint)
         self._access.open_session(request)
         # Not a redirect: a browser that came from elsewhere would follow it without the new cookie.
-        return self.render(request, "welcome.html", None)
-
-    def render(self, request: StreamingRequest, template: str, session: Session | None, **facts: Any) -> bytes:
-        """Render a page, whose own script and style are all that may run."""
-        nonce = self._nonce()
-        policy = (
-            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
-            "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-        )
-        request.setHeader(b"Content-Security-Policy", policy.encode())
-        request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
-        request.setHeader(b"Cache-Control", b"no-store")
-        # Under "no-referrer" browsers send a form with "Origin: null", as if another site had.
-        request.setHeader(b"Referrer-Policy", b"same-origin")
-        csrf = session.csrf if session is not None else ""
-        page = self._templates.get_template(template).render(
-            nonce=nonce, csrf=csrf, version=self._version, actions=ACTIONS, **facts
-        )
-        return page.encode()
+        return self._pages.render(request, "welcome.html", None)
 
     async def _facts(self, request: StreamingRequest) -> dict[str, Any]:
         overview = await self._operations.overview()
-        matching, first = query_field(request, "name"), query_field(request, "first")
-        page = await self._operations.page(matching, int(first) if first.isdecimal() and len(first) < 10 else 0)
+        span = SPANS.get(query_field(request, "span"), HOUR)
+        page = await self._operations.page(chosen(request))
         served = sorted(overview.served.items(), key=lambda item: -item[1])
         return {
             "overview": overview,
             "page": page,
-            "matching": matching,
+            "link": Link(page.choice, span).to,
             "step": PAGE,
+            "states": STATES,
             "unready": self._operations.unready(),
+            "outages": [outage for outage in self._outages() if outage.host in page.hosts],
             "served": shares(served),
-            "total": sum(count for _, count in served),
-            "curve": polyline(self._history.totals(), width=280, height=56),
-            "peak": max(self._history.totals(), default=0),
-            "busy_states": _BUSY_STATES,
+            "traffic": view(span, self._traffic.steps(span)),
+            "spans": SPANS.values(),
+            "busy_states": BUSY_STATES,
         }
+
+
+@dataclass(frozen=True)
+class Link:
+    """Makes the addresses of the same page with something else chosen.
+
+    :param choice: which repositories are shown.
+    :param span: which time.
+    """
+
+    choice: Choice
+    span: Span
+
+    def to(self, **changed: object) -> str:
+        """Return an address; whatever is chosen anew begins with the first page."""
+        first = self.choice.first if "span" in changed else 0
+        fields: dict[str, object] = {**asdict(self.choice), "first": first, "span": self.span.name} | changed
+        fields["name"] = fields.pop("matching")
+        if fields["span"] == HOUR.name:
+            del fields["span"]
+        words = urlencode({name: value for name, value in fields.items() if value})
+        return f"/admin/?{words}" if words else "/admin/"
+
+
+def chosen(request: StreamingRequest) -> Choice:
+    """Return which repositories a request wants to see."""
+    first, state = query_field(request, "first"), query_field(request, "state")
+    return Choice(
+        matching=query_field(request, "name"),
+        state=state if state in STATES else "",
+        host=query_field(request, "host"),
+        sort=query_field(request, "sort"),
+        first=int(first) if first.isascii() and first.isdecimal() and len(first) < 10 else 0,
+    )
 
 
 def _unless_known(request: StreamingRequest, body: bytes) -> bytes:
@@ -205,27 +223,3 @@ def shares(served: list[tuple[str, int]]) -> list[dict[str, Any]]:
         segments.append({"source": source, "count": count, "start": round(start, 3), "width": round(width, 3)})
         start += width
     return segments
-
-
-def ago(then: float | None, now: float | None) -> str:
-    """Return how long ago something was, as HTML.
-
-    :param then: when it was, None for never.
-    :param now: None when the page's script is to fill the age in.
-    """
-    if then is None:
-        return "never"
-    return f'<time data-at="{round(then)}">{"" if now is None else age(then, now)}</time>'
-
-
-def age(then: float, now: float) -> str:
-    """Return the time between in the one unit that suits: ``12 s``, ``5 min``, ``3 h``, ``2 d``."""
-    seconds = max(0, round(now - then))
-    for limit, divisor, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds // divisor} {unit}"
-    return f"{seconds // 86400} d"
-
-
-def _size(size: int | None) -> str:
-    return "—" if size is None else format_size(size)

@@ -85,7 +85,7 @@ class GitRoutes:
     :param remotes: which hosts are served.
     :param guard: who may read.
     :param services: who answers.
-    :param used: called with every repository that is asked for.
+    :param used: called with every repository that is asked for, and the request that does.
     :param grammar: how repositories are named.
     :param is_ours: says of an ``Authorization`` that it is meant for this server and no upstream may see it.
     """
@@ -96,7 +96,7 @@ class GitRoutes:
         remotes: Remotes,
         guard: Guard,
         services: Services,
-        used: Callable[[Identity], object] = lambda identity: None,
+        used: Callable[[Identity, StreamingRequest], object] = lambda identity, request: None,
         is_ours: Callable[[str], bool] = lambda authorization: False,
         grammar: Grammar = CASE_MATTERS,
     ) -> None:
@@ -120,7 +120,7 @@ class GitRoutes:
         request.outcome.shape = query_in_words(request.args, protocol_version(request.getHeader("git-protocol")))
         allow_methods(request, *_METHODS.get(kind, _READ))
         self._withhold(request)
-        self._used(identity)
+        self._used(identity, request)
         if kind == "info/refs":
             await self._info_refs(request, identity)
         elif kind == "git-upload-archive":

@@ -9,14 +9,14 @@ from twisted.logger import Logger
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import CASE_MATTERS, Grammar
 from cachew.plumbing.errors import BadRequest, NotFound, Unauthorized
-from cachew.plumbing.logs import Happening
+from cachew.plumbing.happenings import Happening
 from cachew.web.access.login import AdminAccess, Session
 from cachew.web.app import allow_methods
 from cachew.web.forms import form_fields, query_field
+from cachew.web.pages import Pages
+from cachew.web.repositoryclients import ClientUse
+from cachew.web.repositorylist import BUSY_STATES
 from cachew.web.status import ACTIONS, Operations
-
-Render = Callable[..., bytes]
-"""Renders a template for a request and its session; see :class:`cachew.web.dashboard.DashboardRoutes`."""
 
 
 class RepositoryPage:
@@ -25,7 +25,8 @@ class RepositoryPage:
     :param access: who may see it.
     :param operations: the server.
     :param events: returns what happened to a repository lately, the last first.
-    :param render: renders a template.
+    :param clients: returns who asked for one lately, the last first.
+    :param pages: renders it.
     :param grammar: how repositories are named.
     """
 
@@ -37,13 +38,15 @@ class RepositoryPage:
         access: AdminAccess,
         operations: Operations,
         events: Callable[[str], Sequence[Happening]],
-        render: Render,
+        clients: Callable[[str], Sequence[ClientUse]],
+        pages: Pages,
         grammar: Grammar = CASE_MATTERS,
     ) -> None:
         self._access = access
         self._operations = operations
         self._events = events
-        self._render = render
+        self._clients = clients
+        self._pages = pages
         self._grammar = grammar
 
     def mount(self, app: Klein) -> None:
@@ -63,9 +66,10 @@ class RepositoryPage:
         return await self._shown(request, session, query_field(request, "name"), "")
 
     async def _act(self, request: StreamingRequest) -> bytes:
-        fields = await form_fields(request, "name", "action", "csrf", "sure")
+        fields = await form_fields(request, "name", "action", "csrf", "sure", "fetch")
         session = self._access.require(request, csrf=fields["csrf"])
-        name, action = fields["name"], fields["action"]
+        # A button in a list of many says whose it is by itself.
+        name, action = (fields["fetch"], "fetch") if fields["fetch"] else (fields["name"], fields["action"])
         if action not in ACTIONS:
             raise NotFound(f"no such action; there are {', '.join(ACTIONS)}")
         if action == "forget" and not fields["sure"]:
@@ -73,21 +77,23 @@ class RepositoryPage:
         identity = self._grammar.from_decoded(name)
         await self._operations.act(identity, action)
         self.log.info("{action} of {repository} asked for", action=action, repository=identity.name)
-        return await self._shown(request, session, name, f"{action} has begun")
+        return await self._shown(request, session, name, f"{action} of {identity.name} has begun")
 
     async def _shown(self, request: StreamingRequest, session: Session | None, name: str, notice: str) -> bytes:
         if not name:
             raise BadRequest("name which repository: ?name=host/path")
         identity = self._grammar.from_decoded(name)
         status: Any = await self._operations.repository(identity)
-        overview = await self._operations.overview()
-        return self._render(
+        return self._pages.render(
             request,
             "repository.html",
             session,
             one=status,
-            now=overview.now,
+            now=self._operations.now(),
+            kept=await self._operations.artefacts(identity),
             events=self._events(identity.name),
-            work=[work for work in overview.work if work.repository == identity.name],
+            clients=self._clients(identity.name),
+            work=[work for work in self._operations.work() if work.repository == identity.name],
+            busy_states=BUSY_STATES,
             notice=notice,
         )

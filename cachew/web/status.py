@@ -14,6 +14,7 @@ from cachew.cache.tiered import TieredCache
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.tidying import Tidying
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
@@ -27,11 +28,14 @@ from cachew.smarthttp.packcache import PackCache
 from cachew.snapshots.store import Snapshots
 from cachew.snapshots.variants import Variant
 from cachew.web.forgeevents import address_of
-from cachew.web.statuses import PAGE, Page, RepositoryStatus, Statuses
+from cachew.web.repositorylist import Choice
+from cachew.web.statuses import PAGE, ArtefactStatus, Page, RepositoryStatus, Statuses
 
 T = TypeVar("T")
 
 _PATIENCE = 1.0
+_SERVE = "serve"
+"""What serving clients is called among the kinds of work."""
 
 ACTIONS = ("fetch", "snapshot", "repack", "scrub", "forget")
 """What can be asked for a repository."""
@@ -57,12 +61,16 @@ class WorkStatus:
     """A piece of work under way.
 
     :param kind: ``fetch``, ``snapshot``, ``serve``, …
-    :param began: seconds since the epoch.
+    :param began: when it began, or began to wait, in seconds since the epoch; of several, the first.
+    :param count: how many pieces of it there are.
+    :param waits: whether it waits for its turn.
     """
 
     kind: str
     repository: str
     began: float
+    count: int = 1
+    waits: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +106,7 @@ class Operations:
     :param snapshots: what has been made of mirrors.
     :param cache: where that is.
     :param pack_cache: kept packs.
-    :param slots: the places of serving processes.
+    :param places: where work waits for its turn, by its kind.
     :param background: work that nobody waits for.
     :param threads: for looking at files.
     :param metrics: what has been counted.
@@ -122,7 +130,7 @@ class Operations:
         snapshots: Snapshots,
         cache: TieredCache,
         pack_cache: PackCache,
-        slots: Slots,
+        places: Mapping[str, Slots],
         background: Background,
         threads: Threads,
         metrics: Metrics,
@@ -141,7 +149,7 @@ class Operations:
         self._freshness = freshness
         self._cache = cache
         self._pack_cache = pack_cache
-        self._slots = slots
+        self._places = places
         self._background = background
         self._threads = threads
         self._metrics = metrics
@@ -177,10 +185,14 @@ class Operations:
             started=self._started,
             served=self.served(),
             caches=[await self._store(), self._packs()],
-            work=[WorkStatus(kind=kind, repository=name, began=began) for kind, name, began in self._work()],
-            waiting=self._slots.waiting,
+            work=self.work(),
+            waiting=self._places[_SERVE].waiting,
             troubles=self.troubles(),
         )
+
+    def now(self) -> float:
+        """Return the time of day in epoch seconds."""
+        return self._clock.now()
 
     def troubles(self) -> Sequence[str]:
         """Return what does not work though the server serves."""
@@ -228,12 +240,24 @@ class Operations:
         cache = self._pack_cache
         return CacheStatus(name="packs", objects=len(cache), size=cache.size, capacity=cache.limit)
 
-    def _work(self) -> list[tuple[str, str, float]]:
-        found = []
-        for what, began in self._background.under_way:
+    def work(self) -> Sequence[WorkStatus]:
+        """Return what is done for repositories, and what waits to be; the oldest first."""
+        now = self._clock.now()
+        waiting = [
+            WorkStatus(kind=kind, repository=name, began=now - seconds, count=count, waits=True)
+            for kind, slots in self._places.items()
+            for name, count, seconds in slots.queue
+        ]
+        waits = {(work.kind, work.repository) for work in waiting}
+        running = [
+            WorkStatus(kind=_SERVE, repository=name, began=now - seconds, count=count)
+            for name, count, seconds in self._places[_SERVE].under_way
+        ]
+        for what, seconds in self._background.under_way:
             kind, _, name = what.partition(" of ")
-            found.append((kind, name, self._clock.now() - began))
-        return found
+            if "/" in name and (kind, name) not in waits:
+                running.append(WorkStatus(kind=kind, repository=name, began=now - seconds))
+        return sorted([*running, *waiting], key=lambda work: work.began)
 
     async def repositories(self) -> Sequence[RepositoryStatus]:
         """Return every repository that is mirrored or about to be, in the order of their names."""
@@ -244,18 +268,28 @@ class Operations:
 
         :raise NotFound: when it is not mirrored, nor about to be.
         """
+        return await self._statuses.one(self._found(identity))
+
+    def _found(self, identity: Identity) -> Mirror:
         mirror = self._mirrors.find(identity)
         if mirror is None:
             raise NotFound(f"{identity.name} is not mirrored")
-        return await self._statuses.one(mirror)
+        return mirror
 
-    async def page(self, matching: str = "", first: int = 0, count: int = PAGE) -> Page:
-        """Return some of them, and what is known of all.
+    async def artefacts(self, identity: Identity) -> Sequence[ArtefactStatus]:
+        """Return what is kept that was made of a repository's mirror.
 
-        :param matching: what is part of their names, in whatever case.
-        :param first: how many of these are left out.
+        :raise NotFound: when it is not mirrored, nor about to be.
         """
-        return await self._statuses.page(matching, first, count)
+        return await self._statuses.artefacts(self._found(identity))
+
+    async def page(self, choice: Choice, count: int = PAGE) -> Page:
+        """Return some of them, and what is known of all."""
+        return await self._statuses.page(choice, count)
+
+    def changed(self, identity: Identity) -> None:
+        """Take notice that people would see something else of a repository than before."""
+        self._statuses.changed(identity)
 
     def oldest_check(self) -> float:
         """Return how many seconds ago that upstream was asked last which was asked longest ago; 0 when none was."""

@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from cachew.cache.interface import ObjectInfo
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.tidying import Tidying
 from cachew.plumbing.background import Background
@@ -23,16 +24,14 @@ from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError
 from cachew.replicas.tally import Tally
 from cachew.snapshots.store import Snapshots
-from cachew.snapshots.variants import Variant
+from cachew.snapshots.variants import LFS, MIRROR, SNAPSHOT, Variant
+from cachew.web.repositorylist import STATES, Choice, RepositoryList
 
 _MOST_NAMED = 20
 """Refs of a repository that are named one by one."""
 _PATIENCE = 1.0
 _AT_ONCE = 50
-_IN_ONE_TURN = 500
-_GOOD_FOR = 5.0
-"""Seconds for which sums over all repositories are good."""
-PAGE = 50
+PAGE = 25
 """Repositories on a page."""
 
 
@@ -83,25 +82,41 @@ class RepositoryStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ArtefactStatus:
+    """An archive that was made of a mirror.
+
+    :param kind: ``snapshot``, ``lfs-snapshot`` or ``mirror``.
+    :param size: its bytes.
+    :param made: when, in seconds since the epoch.
+    """
+
+    kind: str
+    size: int
+    made: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """Some repositories, and what is known of all.
 
     :param rows: these.
-    :param first: how many were left out before them.
+    :param choice: what was asked for, with as many left out as were.
     :param matching: how many there are of the kind that was asked for.
     :param known: how many there are.
     :param ready: how many of these serve.
-    :param troubled: with how many something is wrong.
     :param mirrored: bytes that their mirrors occupy.
+    :param states: how many are in which state; one may be in several.
+    :param hosts: their upstreams.
     """
 
     rows: Sequence[RepositoryStatus] = ()
-    first: int = 0
+    choice: Choice = field(default_factory=Choice)
     matching: int = 0
     known: int = 0
     ready: int = 0
-    troubled: int = 0
     mirrored: int = 0
+    states: Mapping[str, int] = field(default_factory=dict)
+    hosts: Sequence[str] = ()
 
 
 class Statuses:
@@ -135,7 +150,7 @@ class Statuses:
         self._usage, self._clones = usage, clones
         self._background = background
         self._reactor, self._clock = reactor, clock
-        self._sums, self._summed_at = Page(), float("-inf")
+        self._list = RepositoryList(mirrors=mirrors, freshness=freshness, usage=usage, reactor=reactor)
 
     async def all(self) -> Sequence[RepositoryStatus]:
         """Return all in the order of their names; others have their turn meanwhile."""
@@ -151,44 +166,48 @@ class Statuses:
         """Return one."""
         return (await self._of([mirror]))[0]
 
-    async def page(self, matching: str, first: int, count: int) -> Page:
+    async def page(self, choice: Choice, count: int) -> Page:
         """Return some; see :meth:`cachew.web.status.Operations.page`."""
-        mirrors, wanted = _in_order(self._mirrors), matching.casefold()
-        sums = await self._summed(mirrors)
-        meant = [mirror for mirror in mirrors if wanted in mirror.identity.name.casefold()] if wanted else mirrors
-        first = max(0, min(first, len(meant) - 1) // count * count)
-        rows = await self._of(meant[first : first + count])
-        return replace(sums, rows=rows, first=first, matching=len(meant), known=len(mirrors))
+        await self._list.refresh()
+        meant, sums = self._list.chosen(choice), self._list.sums
+        first = max(0, min(choice.first, len(meant) - 1) // count * count)
+        return Page(
+            rows=await self._of(meant[first : first + count]),
+            choice=replace(choice, first=first),
+            matching=len(meant),
+            known=sums.known,
+            ready=sums.ready,
+            mirrored=sums.mirrored,
+            states={state: sums.states[state] for state in STATES},
+            hosts=sorted(host for host, number in sums.hosts.items() if number > 0),
+        )
 
-    async def _summed(self, mirrors: Sequence[Mirror]) -> Page:
-        """Return what is known of all; of very many it is found out in several turns, and not for every page."""
-        if self._clock.seconds() - self._summed_at < _GOOD_FOR and len(mirrors) > _IN_ONE_TURN:
-            return self._sums
-        ready = troubled = mirrored = 0
-        self._summed_at = self._clock.seconds()
-        for start in range(0, len(mirrors), _IN_ONE_TURN):
-            if start:
-                await deferLater(self._reactor, 0)
-            some = mirrors[start : start + _IN_ONE_TURN]
-            ready += sum(mirror.ready for mirror in some)
-            troubled += sum(bool(mirror.last_error or self._freshness.failure(mirror.identity)) for mirror in some)
-            mirrored += sum(_size(mirror) or 0 for mirror in some)
-        self._sums = Page(ready=ready, troubled=troubled, mirrored=mirrored)
-        return self._sums
+    def changed(self, identity: Identity) -> None:
+        """Take notice that people would see something else of a repository than before."""
+        self._list.changed(identity)
 
     async def _of(self, mirrors: Sequence[Mirror]) -> list[RepositoryStatus]:
         # Nobody waits for the other replicas' counts: the next look shows them.
         counting = self._clones.refresh([mirror.identity.name for mirror in mirrors])
         self._background.start(counting, "reading clone counts of repositories")
         infos: list[ObjectInfo | None] = await gatherResults(
-            [Deferred.fromCoroutine(self._snapshot(mirror)) for mirror in mirrors], consumeErrors=True
+            [Deferred.fromCoroutine(self._stat(mirror, Variant())) for mirror in mirrors], consumeErrors=True
         )
         return [self._status(mirror, info) for mirror, info in zip(mirrors, infos, strict=True)]
 
-    async def _snapshot(self, mirror: Mirror) -> ObjectInfo | None:
-        """Return what is known of its snapshot, None when that takes long: a page is shown though a store hangs."""
+    async def artefacts(self, mirror: Mirror) -> Sequence[ArtefactStatus]:
+        """Return what is kept that was made of a mirror."""
+        kinds = (SNAPSHOT, LFS, MIRROR)
+        infos: list[ObjectInfo | None] = await gatherResults(
+            [Deferred.fromCoroutine(self._stat(mirror, Variant(kind))) for kind in kinds], consumeErrors=True
+        )
+        found = zip(kinds, infos, strict=True)
+        return [ArtefactStatus(kind=kind, size=info.size, made=info.modified) for kind, info in found if info]
+
+    async def _stat(self, mirror: Mirror, variant: Variant) -> ObjectInfo | None:
+        """Return what is known of an archive, None when that takes long: a page is shown though a store hangs."""
         with suppress(CachewError, DeferredTimeout):
-            asking = Deferred.fromCoroutine(self._snapshots.stat(mirror.instance, Variant()))
+            asking = Deferred.fromCoroutine(self._snapshots.stat(mirror.instance, variant))
             return await asking.addTimeout(_PATIENCE, self._reactor)
         return None
 

@@ -219,6 +219,7 @@ class MirrorHouse:
         self.metrics, self.listings = Metrics(), Listings(limit=1_000_000)
         self.forgotten: list[Identity] = []
         self.grown: list[Identity] = []
+        self.watchers: list[Callable[[Identity], object]] = []
         self.root = root
         self.ready: list[Mirror] = []
         self.damaged: list[tuple[Mirror, float]] = []
@@ -241,6 +242,7 @@ class MirrorHouse:
             listings=self.listings,
             on_grown=self.grown.append,
             on_forgotten=self.forgotten.append,
+            on_changed=lambda identity: [told(identity) for told in self.watchers],
             background=self.background,
             slots=Slots(limit=2),
             standing=self.standing,

@@ -132,5 +132,5 @@ async def test_an_event_is_put_into_words_once() -> None:
     (line,) = file.getvalue().splitlines()
     assert line.endswith("cachew.test: h/r: well")
     assert log.after(0)[0] == [line]
-    assert [event.text for event in log.of("h/r")] == ["h/r: well"]
+    assert [event.text for event in log.happenings.of("h/r")] == ["h/r: well"]
     assert what.times == 1

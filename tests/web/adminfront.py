@@ -1,6 +1,7 @@
 """The admin routes on connections in memory, over operations that only remember what they were asked."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,16 +13,22 @@ from cachew.http.site import make_site
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import NotFound
-from cachew.plumbing.logs import EventLog, Happening
+from cachew.plumbing.happenings import Happening
+from cachew.plumbing.logs import EventLog
 from cachew.plumbing.metrics import Metrics
+from cachew.upstream.outages import Outage
 from cachew.web.access.login import AdminAccess
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
 from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
 from cachew.web.forgeevents import Places
+from cachew.web.pages import Pages
+from cachew.web.repositoryclients import ClientUse
+from cachew.web.repositorylist import Choice
 from cachew.web.repositorypage import RepositoryPage
 from cachew.web.status import CacheStatus, Overview, WorkStatus
-from cachew.web.statuses import PAGE, Page, RepositoryStatus
+from cachew.web.statuses import PAGE, ArtefactStatus, Page, RepositoryStatus
+from cachew.web.traffic import Counts, Span
 from cachew.web.webhook import WebhookRoutes
 from tests.fakes.clock import FakeClock
 
@@ -50,7 +57,7 @@ class FakeOperations:
     """A server with nothing behind it."""
 
     def __init__(self) -> None:
-        self.reason, self.now = "", NOW
+        self.reason, self.time = "", NOW
         self.acts: list[tuple[str, str]] = []
         self.pushes: list[str] = []
         self.unmirrored = False
@@ -77,7 +84,7 @@ class FakeOperations:
 
     async def overview(self) -> Overview:
         return Overview(
-            now=self.now,
+            now=self.time,
             started=NOW - 93_000,
             served=self.counts,
             troubles=self.failing,
@@ -86,25 +93,49 @@ class FakeOperations:
                 CacheStatus(name="s3 cachew", objects=640, size=412_000_000_000, capacity=0),
                 CacheStatus(name="pack cache", objects=1893, size=17_900_000_000, capacity=20_000_000_000),
             ],
-            work=[
-                WorkStatus(kind="fetch", repository="github.com/torvalds/linux", began=NOW - 14),
-                WorkStatus(kind="snapshot", repository="gitlab.com/gitlab-org/gitlab", began=NOW - 75),
-            ],
+            work=self.work(),
             waiting=3,
         )
 
     async def repositories(self) -> Sequence[RepositoryStatus]:
         return self.known
 
-    async def page(self, matching: str = "", first: int = 0, count: int = PAGE) -> Page:
-        meant = [one for one in self.known if matching.casefold() in one.name]
+    def now(self) -> float:
+        return self.time
+
+    def work(self) -> Sequence[WorkStatus]:
+        return [
+            WorkStatus(kind="snapshot", repository="gitlab.com/gitlab-org/gitlab", began=NOW - 75),
+            WorkStatus(kind="serve", repository="github.com/python/cpython", began=NOW - 20, count=3),
+            WorkStatus(kind="fetch", repository="github.com/torvalds/linux", began=NOW - 14),
+            WorkStatus(kind="make", repository="codeberg.org/forgejo/forgejo", began=NOW - 3, waits=True),
+        ]
+
+    async def artefacts(self, identity: Identity) -> Sequence[ArtefactStatus]:
+        return [
+            ArtefactStatus(kind="snapshot", size=1_930_000_000, made=NOW - 1800),
+            ArtefactStatus(kind="mirror", size=5_610_000_000, made=NOW - 5400),
+        ]
+
+    async def page(self, choice: Choice, count: int = PAGE) -> Page:
+        def is_meant(one: RepositoryStatus) -> bool:
+            kinds = {one.state, *(["error"] if one.error else []), *(["stale"] if one.stale else [])}
+            host = one.name.partition("/")[0]
+            named = choice.matching.casefold() in one.name
+            return named and choice.state in ("", *kinds) and choice.host in ("", host)
+
+        meant = sorted(filter(is_meant, self.known), key=lambda one: not one.error)
+        first = choice.first
         return Page(
             rows=meant[first : first + count],
-            first=first,
+            choice=choice,
             matching=len(meant),
             known=len(self.known),
             ready=sum(one.state in ("ready", "fetching") for one in self.known),
-            troubled=sum(bool(one.error) for one in self.known),
+            states=Counter(
+                [*("error" for one in self.known if one.error), *("stale" for one in self.known if one.stale)]
+            ),
+            hosts=sorted({one.name.partition("/")[0] for one in self.known}),
             mirrored=sum(one.size or 0 for one in self.known),
         )
 
@@ -119,6 +150,32 @@ class FakeOperations:
     async def pushed(self, identity: Identity) -> bool:
         self.pushes.append(identity.name)
         return not self.unmirrored and (self.mirrored is None or identity.name in self.mirrored)
+
+
+class FakeTraffic:
+    """A day of which only what is asked for is made up."""
+
+    def __init__(self) -> None:
+        self.busy = False
+
+    def steps(self, span: Span) -> list[Counts]:
+        count = span.minutes // span.step
+        return [_step(number, span.step) for number in range(count)] if self.busy else [Counts()] * count
+
+
+def _step(number: int, minutes: int) -> Counts:
+    """Return a step with more in the middle than at its ends, and nothing at one time."""
+    if number in (20, 21):
+        return Counts()
+    asked = minutes * (40 + 3 * (number % 7) + (90 if 30 < number < 48 else 0))
+    return Counts(
+        requests=asked,
+        hits=asked * 19 // 20,
+        misses=asked // 20,
+        cached=asked * 2_400_000,
+        relayed=asked * 310_000,
+        durations=(asked // 2, asked // 4, asked // 8, 0, asked // 16, 0, number % 5, 0, 0, 0, 0, 0, 0, 0, 0),
+    )
 
 
 @dataclass
@@ -144,6 +201,9 @@ class AdminFront:
         self.operations = FakeOperations()
         self.threaded = 0
         operations = cast(Any, self.operations)
+        self.outages: list[Outage] = []
+        self.traffic = FakeTraffic()
+        pages = Pages(version="1.2")
         self.access = AdminAccess(
             token=lambda: TOKEN,
             host_names=["cachew.example"],
@@ -154,7 +214,9 @@ class AdminFront:
         self.dashboard = DashboardRoutes(
             access=self.access,
             operations=operations,
-            version="1.2",
+            pages=pages,
+            traffic=cast(Any, self.traffic),
+            outages=lambda: self.outages,
             attempts=Allowance(clock=self.clock, per_minute=LOGINS_PER_MINUTE),
         )
         self.reloaded = Reloaded()
@@ -169,11 +231,13 @@ class AdminFront:
             operations=operations, secrets=secrets or {}, places=Places(PLACES), in_thread=self._in_thread
         )
         self.events: dict[str, list[Happening]] = {}
+        self.clients: dict[str, list[ClientUse]] = {}
         page = RepositoryPage(
             access=self.access,
             operations=operations,
             events=lambda name: self.events.get(name, []),
-            render=self.dashboard.render,
+            clients=lambda name: self.clients.get(name, []),
+            pages=pages,
         )
         self.app = App(
             routes=[admin, self.dashboard, page, webhooks],

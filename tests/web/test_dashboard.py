@@ -2,11 +2,14 @@
 
 import gzip
 import re
+from dataclasses import replace
 
 import pytest
 
-from cachew.web.dashboard import age, ago, shares
-from cachew.web.statuses import RepositoryStatus
+from cachew.upstream.outages import Outage
+from cachew.web.dashboard import shares
+from cachew.web.pages import age, ago, counted
+from cachew.web.statuses import PAGE, RepositoryStatus
 from tests.web.adminfront import NOW, TOKEN, AdminFront, Response, repositories
 
 
@@ -56,17 +59,17 @@ def test_shows_repositories_with_their_state() -> None:
     front = AdminFront()
     front.operations.known = repositories()
     html = page(front)
-    row = html.partition('data-name="github.com/torvalds/linux"')[2].partition("</tr>")[0]
+    row = html.partition(">github.com/torvalds/linux</a>")[2].partition("</tr>")[0]
     for shown in ("fetching", "stale", "3 s", "61 s", "30 min", "1.9 GB", "5.8 GB", "11,876", "e8f897f4afef"):
         assert shown in row
-    assert re.findall(r'data-action="(\w+)"', row) == ["fetch", "snapshot", "repack", "forget"]
+    assert 'name="fetch" value="github.com/torvalds/linux"' in row
     assert "connection refused; served from the mirror" in html
 
 
 def test_shows_the_server() -> None:
     """Requests by source, stores and running work are shown."""
     html = page(AdminFront())
-    for shown in ("16,444", "pack cache", "2,930", "81 GB of 250 GB", "gitlab.com/gitlab-org/gitlab", "25 h", "ready"):
+    for shown in ("9,120", "pack cache", "2,930", "81 GB of 250 GB", "gitlab.com/gitlab-org/gitlab", "25 h", "ready"):
         assert shown in html
 
 
@@ -114,7 +117,7 @@ def test_nothing_is_sent_twice() -> None:
     browser = front.log_in()
     first = front.ask("/admin/live", headers=browser)
     known = browser | {"If-None-Match": first.header("ETag")}
-    front.operations.now += 3600
+    front.operations.time += 3600
     again = front.ask("/admin/live", headers=known)
     assert (first.status, again.status, again.body) == (200, 304, b"")
     assert again.header("ETag") == first.header("ETag")
@@ -150,7 +153,7 @@ def test_a_long_list_is_compressed() -> None:
     small = front.ask("/admin/live", headers=browser | {"Accept-Encoding": "gzip, deflate, br"})
     assert small.header("Content-Encoding") == "gzip"
     assert gzip.decompress(small.body) == plain.body
-    assert int(small.header("Content-Length")) == len(small.body) < len(plain.body) / 8
+    assert int(small.header("Content-Length")) == len(small.body) < len(plain.body) / 6
     assert small.header("ETag") != plain.header("ETag")
 
 
@@ -161,22 +164,100 @@ def test_what_is_not_compressed(target: str, accepted: str) -> None:
     """Who does not take gzip is not sent it, and a page with a secret in it tells nothing by its length."""
     front = AdminFront()
     response = front.ask(target, headers=front.log_in() | {"Accept-Encoding": accepted})
-    assert response.header("Content-Encoding") == "" and b"Repositories" in response.body
+    assert response.header("Content-Encoding") == "" and b"No repository is mirrored" in response.body
 
 
-def test_curves_grow_with_the_samples() -> None:
-    """Each sample ends a step of the curve."""
+def test_tells_which_upstream_does_not_answer() -> None:
+    """An upstream of repositories here that does not answer leads the page, with since when and why; others don't."""
     front = AdminFront()
+    front.operations.known = repositories()
+    front.outages = [
+        Outage("gitlab.com", NOW - 3000, NOW - 9, "<b>timed out</b>"),
+        Outage("nobody.example", NOW - 10, NOW, "no such host"),
+    ]
+    html = page(front)
+    assert "Upstream gitlab.com does not answer since 2027-01-15 07:10 UTC" in html
+    assert "&lt;b&gt;timed out&lt;/b&gt;" in html and "nobody.example" not in html
+    front.outages = []
+    assert "<strong>Upstream" not in page(front)
 
-    async def sample(*counts: int) -> None:
-        for count in counts:
-            front.operations.counts = {"mirror": count}
-            await front.dashboard.sample()
 
-    sampling = sample(100, 150, 250)
-    with pytest.raises(StopIteration):
-        sampling.send(None)
-    assert 'points="0.0,0.0 140.0,28.0 280.0,0.0"' in page(front)
+def test_errors_come_first_and_can_be_shown_alone() -> None:
+    """The page counts repositories with an error and leads to them; the choice is kept by every other link."""
+    front = AdminFront()
+    front.operations.known = repositories()
+    html = page(front)
+    assert "1 repository with an error" in html and 'href="/admin/?state=error"' in html
+    alone = page(front, "/admin/?state=error&span=day&name=deploy")
+    assert re.findall(r'name="fetch" value="([^"]+)"', alone) == ["git.example:8443/infra/tools/deploy"]
+    for kept in ("state=error", "span=day", "name=deploy"):
+        assert kept in next(link for link in re.findall(r'href="([^"]+)"', alone) if "sort=size" in link)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("name=nosuch", "with “nosuch” in its name is mirrored"),
+        ("state=suspect", "is in the state “suspect”"),
+        ("host=git.example&name=x&state=error", "with “x” in its name of git.example is in the state “error”"),
+    ],
+)
+def test_an_empty_result_says_so(query: str, said: str) -> None:
+    """A choice that leaves nothing is told in a sentence, with a way back."""
+    front = AdminFront()
+    front.operations.known = [RepositoryStatus(name="git.example/org/repo", state="ready")]
+    html = re.sub(r"\s+", " ", page(front, f"/admin/?{query}"))
+    assert f"No repository {said}" in html and "Show all 1" in html
+
+
+@pytest.mark.parametrize("span", ["hour", "day"])
+def test_traffic_is_drawn_with_axes(span: str) -> None:
+    """Requests, bytes by where they came from and response times are drawn on the server, each with its scale."""
+    front = AdminFront()
+    front.traffic.busy = True
+    html = page(front, f"/admin/?span={span}")
+    for shown in (f"traffic of the last {span}", "Hit rate", " %</dd>", "Saved", "p95", "from upstreams", "now</span>"):
+        assert shown in html, shown
+    assert html.count("<figure") == 3 and html.count("<polyline") >= 2 and html.count("v-") > 100
+    assert ("24 h ago" if span == "day" else "60 min ago") in html
+
+
+def test_nothing_is_drawn_of_no_traffic() -> None:
+    """Without requests the numbers are 0 or not known, not made up."""
+    html = page(AdminFront())
+    assert "<dd>0</dd>" in html and html.count("<dd>—</dd>") == 3 and "<polyline" not in html
+
+
+def test_a_log_out_needs_no_script() -> None:
+    """The form's token logs the browser out and leads to the login; without it nothing happens."""
+    front = AdminFront()
+    browser = front.log_in()
+    (csrf, *_) = re.findall(r'name="csrf" value="([^"]+)"', front.ask("/admin/", headers=browser).body.decode())
+    assert front.ask("/admin/logout", "POST", headers=browser, body=b"csrf=x").status == 403
+    answer = front.ask("/admin/logout", "POST", headers=browser, body=f"csrf={csrf}".encode())
+    assert (answer.status, answer.header("Location")) == (303, "/admin/login")
+    assert front.ask("/admin/", headers=browser).status == 302
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "said"),
+    [(0, "clone", "no clones"), (1, "repository", "1 repository"), (1200, "repository", "1,200 repositories")],
+)
+def test_numbers_have_their_plural(number: int, what: str, said: str) -> None:
+    """One is one, and none is none."""
+    assert counted(number, what) == said
+
+
+def test_a_page_of_many_is_small() -> None:
+    """Of 300 repositories the page has some, in fewer than 50 kB, script and style included."""
+    front = AdminFront()
+    front.traffic.busy = True
+    front.operations.known = [
+        replace(repositories()[number % 5], name=f"github.com/organisation-{number}/a-repository-of-some-length")
+        for number in range(300)
+    ]
+    body = front.ask("/admin/", headers=front.log_in()).body
+    assert body.count(b'name="fetch"') == PAGE and len(body) <= 50_000
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from cachew.web.dashboard import DashboardRoutes
 from cachew.web.forgeevents import Places
 from cachew.web.git import GitRoutes, Services
 from cachew.web.objects import ObjectRoutes
+from cachew.web.pages import Pages
 from cachew.web.passthrough import Pushes
 from cachew.web.webhook import WebhookRoutes
 from tests.fakes.clock import FakeClock
@@ -149,7 +150,12 @@ def app_of(error: Exception, *, guarded: bool) -> App:
                 access=access, operations=failing, metrics=Metrics(), event_log=EventLog(), reload=failing.pushed
             ),
             DashboardRoutes(
-                access=access, operations=failing, version="1", attempts=Allowance(clock=FakeClock(), per_minute=10)
+                access=access,
+                operations=failing,
+                pages=Pages(version="1"),
+                traffic=failing,
+                outages=failing.pushed,
+                attempts=Allowance(clock=FakeClock(), per_minute=10),
             ),
             webhooks,
             ObjectRoutes(cache=failing, redirects=failing, limit=None),

@@ -44,7 +44,7 @@ class House:
                 artefacts=cast(Any, Answers(self, "artefact")),
                 ensure_refs=cast(Any, Answers(self, "ensure")),
             ),
-            used=self.used.append,
+            used=lambda identity, request: self.used.append(identity),
             is_ours=lambda authorization: authorization == OURS,
         )
 

@@ -5,8 +5,11 @@ from urllib.parse import urlencode
 
 from twisted.logger import Logger, LogPublisher
 
-from cachew.plumbing.logs import KEPT, EventLog, Happening
+from cachew.plumbing.happenings import KEPT, Happening, Happenings
+from cachew.plumbing.logs import EventLog
+from cachew.web.repositoryclients import RepositoryClients
 from cachew.web.statuses import RepositoryStatus
+from tests.fakes.clock import FakeClock
 from tests.web.adminfront import NOW, AdminFront
 
 NAME = "dev.azure.com/org/My%20Project/_git/repo"
@@ -65,13 +68,52 @@ def test_strangers_are_led_to_the_login() -> None:
 def test_the_last_events_of_each_repository_are_kept() -> None:
     """Events about a repository are kept with their time and level, the last first, a hundred of each."""
     events = EventLog()
-    log = Logger("cachew.test", observer=LogPublisher(events))
+    log, happened = Logger("cachew.test", observer=LogPublisher(events)), events.happenings.of
     for number in range(KEPT + 5):
         log.info("fetched {repository} {number}", repository="h/r", number=number)
     log.error("{repository} failed", repository="h/other")
     log.debug("{repository} in detail", repository="h/other")
     log.info("nothing of a repository")
-    assert [event.text for event in events.of("h/r")][:2] == [f"fetched h/r {KEPT + 4}", f"fetched h/r {KEPT + 3}"]
-    assert len(events.of("h/r")) == KEPT
-    assert [(event.level, event.text) for event in events.of("h/other")] == [("error", "h/other failed")]
-    assert events.of("h/none") == []
+    assert [event.text for event in happened("h/r")][:2] == [f"fetched h/r {KEPT + 4}", f"fetched h/r {KEPT + 3}"]
+    assert len(happened("h/r")) == KEPT
+    assert [(event.level, event.text) for event in happened("h/other")] == [("error", "h/other failed")]
+    assert happened("h/none") == []
+
+
+def test_work_behind_and_what_is_made_are_events_of_their_repository() -> None:
+    """What a log line names as work of a repository, or as made of it, is on its page, whatever the field's name."""
+    events = EventLog()
+    log = Logger("cachew.test", observer=LogPublisher(events))
+    log.warn("{what} failed: {error}", what="fetch of h/o/r", error="x" * 9000)
+    log.info("made {key}", key="snapshot:h/o/r ref=refs/heads/x")
+    log.info("made {key}", key="0123")
+    log.warn("{what} failed", what="fitting of all mirrors")
+    made, failed = events.happenings.of("h/o/r")
+    assert made.text == "made snapshot:h/o/r ref=refs/heads/x" and len(failed.text) > 9000
+
+
+def test_what_is_said_again_is_counted() -> None:
+    """A check every few seconds is one event with the time of the last; texts have one bound together."""
+    happenings = Happenings()
+    for second in range(5):
+        happenings.note("h/r", second, "info", "asked")
+    happenings.note("h/r", 5, "warn", "asked")
+    assert [(event.at, event.count) for event in happenings.of("h/r")] == [(5, 1), (4, 5)]
+    for number in range(2500):
+        happenings.note(f"h/{number}", 0, "error", f"{number} " + "x" * 15_990)
+    assert happenings.of("h/r") == [] and happenings.of("h/400") == [] and len(happenings.of("h/2499")) == 1
+
+
+def test_who_asked_is_shown() -> None:
+    """The last clients are listed with how often and when they asked; of very many the last twenty are known."""
+    clock = FakeClock(NOW)
+    clients = RepositoryClients(clock=clock)
+    for number in (*range(30), 29):
+        clients.note(NAME, f"10.0.0.{number}")
+        clock.advance(1)
+    assert [(use.client, use.requests) for use in clients.of(NAME)[:2]] == [("10.0.0.29", 2), ("10.0.0.28", 1)]
+    assert len(clients.of(NAME)) == 20
+    site = front()
+    site.clients[NAME] = list(clients.of(NAME))
+    text = site.ask(PAGE, headers=site.log_in()).body.decode()
+    assert "10.0.0.29" in text and "2 requests" in text and "1 request " in text

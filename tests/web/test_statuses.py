@@ -13,10 +13,12 @@ from cachew.mirrors.machine import State
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.setaside import SetAside
 from cachew.plumbing.background import Background
+from cachew.plumbing.errors import StorageFull, UpstreamError, UpstreamTimeout
+from cachew.web.repositorylist import SORTS, Choice
 from cachew.web.statuses import Page, Statuses
 from tests.fakes.clock import FakeClock
-from tests.fakes.mirrorgit import MirrorHouse, listing, oid
-from tests.fakes.settled import value_of
+from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, listing, oid
+from tests.fakes.settled import failure_of, value_of
 
 OTHER = Identity("git.example", "org/other")
 
@@ -37,6 +39,21 @@ class Silent:
         """Read nothing."""
 
 
+class Gate(Silent):
+    """A ref gate that remembers about whom it was asked, and some failures.
+
+    :ivar failing: repositories whose upstream does not answer.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.failing: set[str] = set()
+
+    def failure(self, identity: Identity) -> UpstreamError | None:
+        self.asked.append(identity.name)
+        return UpstreamTimeout("https://git.example", "hangs") if identity.name in self.failing else None
+
+
 class Snapshots:
     """Counts what is asked of the cache."""
 
@@ -54,12 +71,10 @@ class Town:
     def __init__(self, root: Path, count: int) -> None:
         self.house = MirrorHouse(root / "mirrors")
         self.clock, self.snapshots = FakeClock(), Snapshots()
-        for number in range(count):
-            mirror = self.house.mirrors.obtain(Identity("git.example", f"org/{number:04}"))
-            mirror.state = State.CLONING
+        self.freshness = Gate()
         self.statuses = Statuses(
             mirrors=self.house.mirrors,
-            freshness=cast(Any, Silent()),
+            freshness=cast(Any, self.freshness),
             snapshots=cast(Any, self.snapshots),
             usage=cast(Any, Silent()),
             clones=cast(Any, Silent()),
@@ -67,10 +82,24 @@ class Town:
             reactor=self.clock,
             clock=FakeClock(now=1000.0),
         )
+        self.house.watchers.append(self.statuses.changed)
+        for number in range(count):
+            self.add(Identity("git.example", f"org/{number:04}"))
 
-    def page(self, matching: str = "", first: int = 0) -> Page:
+    def add(self, identity: Identity, error: str | None = None) -> None:
+        """Have another one, which may have failed."""
+        mirror = self.house.mirrors.obtain(identity)
+        mirror.state, mirror.last_error = State.CLONING, error
+        self.statuses.changed(identity)
+
+    def names(self, **chosen: Any) -> list[str]:
+        """Return what a page shows."""
+        return [row.name.removeprefix("git.example/org/") for row in self.page(**chosen).rows]
+
+    def page(self, matching: str = "", first: int = 0, **more: str) -> Page:
         """Return a page."""
-        asked = Deferred.fromCoroutine(self.statuses.page(matching, first, 50))
+        choice = Choice(matching=matching, first=first, **more)
+        asked = Deferred.fromCoroutine(self.statuses.page(choice, 50))
         self.clock.pump([0.001] * 20)
         return value_of(asked)
 
@@ -85,15 +114,74 @@ def test_a_page_asks_for_what_it_shows(town: Town) -> None:
     """Of twelve hundred repositories fifty are looked at."""
     page = town.page(first=100)
     assert [row.name for row in page.rows] == [f"git.example/org/{number:04}" for number in range(100, 150)]
-    assert (page.first, page.matching, page.known, page.ready) == (100, 1200, 1200, 0)
+    assert (page.choice.first, page.matching, page.known, page.ready) == (100, 1200, 1200, 0)
     assert len(town.snapshots.asked) == 50
 
 
 def test_a_page_of_those_that_are_meant(town: Town) -> None:
     """Whoever looks for a name gets those that have it; a page beyond the last is the last."""
     page = town.page("ORG/11", 500)
-    assert (page.first, page.matching, len(page.rows)) == (50, 100, 50)
+    assert (page.choice.first, page.matching, len(page.rows)) == (50, 100, 50)
     assert town.page("nothing").rows == [] and town.page("nothing", 50).matching == 0
+
+
+def test_what_is_broken_comes_first(tmp_path: Path) -> None:
+    """Repositories with an error lead the list, whatever they are called, then those that are not up to date."""
+    town = Town(tmp_path, 3)
+    town.add(Identity("git.example", "org/zebra"), "no space left")
+    assert town.names() == ["zebra", "0000", "0001", "0002"]
+    town.freshness.failing = {"git.example/org/0002"}
+    assert town.names() == ["zebra", "0000", "0001", "0002"]
+    town.statuses.changed(Identity("git.example", "org/0002"))
+    assert town.names() == ["0002", "zebra", "0000", "0001"]
+
+
+def test_only_what_has_changed_is_looked_at(town: Town) -> None:
+    """A page after the first looks at what it shows, and at what has changed since."""
+    town.page()
+    town.freshness.asked.clear()
+    town.page()
+    assert len(town.freshness.asked) == 50
+    town.add(Identity("git.example", "org/0700"), "broken")
+    town.freshness.asked.clear()
+    page = town.page()
+    assert len(town.freshness.asked) == 51
+    assert page.rows[0].name == "git.example/org/0700" and page.states["error"] == 1
+
+
+def test_a_choice_by_state_and_upstream(tmp_path: Path) -> None:
+    """The list is narrowed to a state, which may be that of an error, and to an upstream; each is counted."""
+    town = Town(tmp_path, 2)
+    town.add(Identity("other.example", "a/b"), "refused")
+    assert town.names(state="error") == ["other.example/a/b"]
+    assert town.names(state="cloning", host="git.example") == ["0000", "0001"]
+    assert town.names(state="ready") == []
+    page = town.page()
+    assert page.hosts == ["git.example", "other.example"]
+    assert (page.states["cloning"], page.states["error"], page.states["ready"]) == (3, 1, 0)
+
+
+def test_columns_are_sorted_both_ways(tmp_path: Path) -> None:
+    """By name, and by what a mirror has; a column that there is not sorts as if none were named."""
+    town = Town(tmp_path, 2)
+    value_of(town.house.made())
+    assert town.names(sort="refs") == ["repo", "0000", "0001"]
+    assert town.names(sort="-refs") == ["0000", "0001", "repo"]
+    assert town.names(sort="-name") == ["repo", "0001", "0000"]
+    for sort in (*SORTS, *(f"-{name}" for name in SORTS), "other", "-"):
+        assert sorted(town.names(sort=sort)) == ["0000", "0001", "repo"]
+
+
+def test_what_could_not_be_mirrored_is_shown_until_it_is_forgotten(tmp_path: Path) -> None:
+    """A clone that fails is what an operator looks for; the next attempt, or forgetting it, takes it off the list."""
+    town = Town(tmp_path, 0)
+    town.house.free = 0
+    assert isinstance(failure_of(town.house.made()), StorageFull)
+    (row,) = town.page(state="error").rows
+    assert (row.name, row.state, row.requests) == ("git.example/org/repo", "empty", 0)
+    assert "bytes left" in row.error
+    value_of(Deferred.fromCoroutine(town.house.mirrors.forget(REPOSITORY)))
+    assert town.names() == []
 
 
 def test_all_of_them_take_several_turns(town: Town) -> None:
@@ -102,7 +190,7 @@ def test_all_of_them_take_several_turns(town: Town) -> None:
     assert not asked.called and len(town.snapshots.asked) == 50
     town.clock.pump([0.001] * 24)
     assert len(value_of(asked)) == 1200
-    assert not Deferred.fromCoroutine(town.statuses.page("", 0, 50)).called
+    assert not Deferred.fromCoroutine(town.statuses.page(Choice(), 50)).called
 
 
 def test_what_is_shown_of_a_mirror(tmp_path: Path) -> None:

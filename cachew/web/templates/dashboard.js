@@ -1,9 +1,9 @@
 "use strict";
-const live = document.getElementById("live");
 const filter = document.getElementById("filter");
 const notice = document.getElementById("notice");
 const csrf = document.querySelector("meta[name=csrf]").content;
 let quiet;
+let typed;
 let shown = "";
 
 function tell(text) {
@@ -12,19 +12,8 @@ function tell(text) {
   quiet = setTimeout(() => { notice.textContent = ""; }, 6000);
 }
 
-let first = new URLSearchParams(location.search).get("first") || "0";
-let typed;
-
-function query() {
-  const words = new URLSearchParams();
-  if (filter.value.trim()) { words.set("name", filter.value.trim()); }
-  if (first !== "0") { words.set("first", first); }
-  return words.size ? `?${words}` : "";
-}
-
-function turn(to) {
-  first = to;
-  history.replaceState(null, "", `/admin/${query()}`);
+function turn(query) {
+  history.replaceState(null, "", `/admin/${query}`);
   return refresh();
 }
 
@@ -35,27 +24,31 @@ function age(seconds) {
 }
 
 function grow(now) {
-  for (const time of live.querySelectorAll("time")) {
+  for (const time of document.querySelectorAll("time")) {
     time.textContent = age(Math.max(0, Math.round(now - time.dataset.at)));
   }
 }
 
 function place(element) {
-  return element && element.dataset && element.dataset.action
-    ? `button[data-action="${CSS.escape(element.dataset.action)}"][data-repository="${CSS.escape(element.dataset.repository)}"]`
-    : null;
+  if (element?.form?.id === "act") { return `button[value="${CSS.escape(element.value)}"]`; }
+  return element?.closest("#overview, #list") && element.hasAttribute("href")
+    ? `a[href="${CSS.escape(element.getAttribute("href"))}"]` : null;
 }
 
 function show(html, etag) {
   const focused = place(document.activeElement);
-  live.innerHTML = html;
+  const fresh = document.createElement("template");
+  fresh.innerHTML = html;
+  for (const id of ["overview", "list"]) {
+    document.getElementById(id).replaceChildren(...fresh.content.getElementById(id).childNodes);
+  }
   shown = etag;
-  if (focused) { live.querySelector(focused)?.focus(); }
+  if (focused) { document.querySelector(focused)?.focus(); }
 }
 
 async function refresh() {
   try {
-    const response = await fetch(`/admin/live${query()}`, { cache: "no-store", headers: { "If-None-Match": shown } });
+    const response = await fetch(`/admin/live${location.search}`, { cache: "no-store", headers: { "If-None-Match": shown } });
     if (response.status === 401) { location.assign("/admin/login"); return; }
     const unchanged = response.status === 304;
     if (!response.ok && !unchanged) { throw new Error(await response.text()); }
@@ -67,28 +60,36 @@ async function refresh() {
 }
 
 async function act(button) {
-  const { action, repository } = button.dataset;
-  if (action === "forget" && !confirm(`Remove the mirror of ${repository}?`)) { return; }
+  const { name: action, value: repository } = button;
   button.disabled = true;
-  // A repository's name is percent-encoded already.
-  const response = await fetch(`/admin/repositories/${repository}/${action}`, {
+  const path = repository.split("/").map(encodeURIComponent).join("/");
+  const response = await fetch(`/admin/repositories/${path}/${action}`, {
     method: "POST", headers: { "X-CSRF-Token": csrf },
   });
   tell(response.ok ? `${action} of ${repository} has begun` : await response.text());
   await refresh();
 }
 
-live.addEventListener("click", (event) => {
-  const button = event.target.closest("button[data-action]");
-  if (button) { act(button).catch((error) => tell(error.message)); }
+function choose() {
+  const words = new URLSearchParams(location.search);
+  for (const name of ["name", "state", "host"]) {
+    const value = filter.elements[name].value.trim();
+    if (value) { words.set(name, value); } else { words.delete(name); }
+  }
+  words.delete("first");
+  return turn(words.size ? `?${words}` : "");
+}
+
+document.querySelector("main").addEventListener("click", (event) => {
+  const button = event.target.closest("button[form=act]");
+  const link = event.target.closest("a[data-turn]");
+  if (button) { event.preventDefault(); act(button).catch((error) => tell(error.message)); }
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) { return; }
+  event.preventDefault();
+  const chosen = new URL(link.href).searchParams;
+  for (const name of ["name", "state", "host"]) { filter.elements[name].value = chosen.get(name) ?? ""; }
+  turn(link.search);
 });
-live.addEventListener("click", (event) => {
-  const link = event.target.closest("a[data-first]");
-  if (link) { event.preventDefault(); turn(link.dataset.first); }
-});
-filter.addEventListener("input", () => { clearTimeout(typed); typed = setTimeout(() => turn("0"), 200); });
-document.getElementById("logout")?.addEventListener("click", async () => {
-  await fetch("/admin/logout", { method: "POST", headers: { "X-CSRF-Token": csrf } });
-  location.assign("/admin/login");
-});
+filter.addEventListener("input", () => { clearTimeout(typed); typed = setTimeout(choose, 200); });
+filter.addEventListener("submit", (event) => { event.preventDefault(); choose(); });
 setInterval(() => { if (!document.hidden) { refresh(); } }, 5000);

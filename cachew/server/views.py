@@ -1,0 +1,93 @@
+"""What the pages for people remember of what goes on: events, clients, outages, traffic; and the pages themselves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.allowance import Allowance
+from cachew.plumbing.clock import Clock
+from cachew.plumbing.happenings import Happenings
+from cachew.server.runtime import Runtime
+from cachew.upstream.listing import Listing
+from cachew.upstream.outages import Outages
+from cachew.web.access.login import AdminAccess
+from cachew.web.access.policy import Policy
+from cachew.web.app import Routes
+from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
+from cachew.web.pages import Pages
+from cachew.web.repositoryclients import RepositoryClients
+from cachew.web.repositorypage import RepositoryPage
+from cachew.web.status import Operations
+from cachew.web.trafficcounts import TrafficHistory
+from cachew.web.trafficfile import TrafficFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewParts:
+    """What is remembered to be shown.
+
+    :param happenings: what happened to each repository lately.
+    :param clients: who asked for each.
+    :param outages: which upstreams do not answer.
+    :param traffic: what clients were answered in the last day.
+    """
+
+    happenings: Happenings
+    clock: Clock
+    clients: RepositoryClients
+    outages: Outages
+    traffic: TrafficHistory
+
+    def asked(self, identity: Identity, result: object) -> None:
+        """Take notice of what came of asking a repository's upstream for its refs."""
+        if isinstance(result, Listing):
+            # Why it failed is in the log.
+            self.happenings.note(identity.name, self.clock.now(), "info", "the upstream was asked for its refs")
+        self.outages.note(identity.host, result)
+
+
+def make_views(runtime: Runtime) -> ViewParts:
+    """Make what remembers."""
+    clock = runtime.clock
+    return ViewParts(
+        happenings=runtime.environment.log.happenings,
+        clock=clock,
+        clients=RepositoryClients(clock=clock),
+        outages=Outages(clock=clock),
+        traffic=TrafficHistory(
+            metrics=runtime.metrics,
+            file=TrafficFile(path=runtime.state / "traffic.sqlite", threads=runtime.threads),
+            clock=clock,
+        ),
+    )
+
+
+def make_pages(
+    runtime: Runtime, *, views: ViewParts, operations: Operations, access: AdminAccess, policy: Policy
+) -> Sequence[Routes]:
+    """Make the pages.
+
+    :param operations: what is shown, and done, of the server.
+    :param access: who may see them.
+    :param policy: tells who a client is.
+    """
+    pages = Pages(version=runtime.environment.version)
+    return [
+        DashboardRoutes(
+            access=access,
+            operations=operations,
+            pages=pages,
+            traffic=views.traffic,
+            outages=views.outages.current,
+            attempts=Allowance(clock=runtime.clock, per_minute=LOGINS_PER_MINUTE),
+            client_of=policy.client_of,
+        ),
+        RepositoryPage(
+            access=access,
+            operations=operations,
+            events=views.happenings.of,
+            clients=views.clients.of,
+            pages=pages,
+            grammar=runtime.grammar,
+        ),
+    ]

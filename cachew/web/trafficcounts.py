@@ -1,0 +1,96 @@
+"""Reads the traffic off the metrics, keeps its history and writes that down once a minute."""
+
+import sqlite3
+from collections.abc import Iterator
+
+from prometheus_client import Counter, Histogram
+from twisted.logger import Logger
+
+from cachew.plumbing.clock import Clock
+from cachew.plumbing.metrics import Metrics
+from cachew.web.traffic import BOUNDS, Counts, Span, Traffic
+from cachew.web.trafficfile import TrafficFile
+
+_OURS = frozenset({"memory", "mirror", "packcache", "cache", "made"})
+"""Where answers come from that no upstream had to give."""
+_PUSHES = "git git-receive-pack"
+
+
+class TrafficHistory:
+    """The history of what clients were answered.
+
+    :param metrics: what has been counted.
+    :param file: where it is kept across restarts.
+    :param clock: tells the time of day.
+    """
+
+    log = Logger()
+
+    def __init__(self, *, metrics: Metrics, file: TrafficFile, clock: Clock) -> None:
+        self._metrics = metrics
+        self._file = file
+        self._clock = clock
+        self._traffic = Traffic()
+        self._saved = int(clock.now() // 60)
+
+    async def load(self) -> None:
+        """Recall what an earlier run has counted."""
+        self._traffic.recall(await self._file.read())
+
+    async def sample(self) -> None:
+        """Read what has been counted; to be run every few seconds."""
+        now = self._clock.now()
+        self._traffic.note(now, counted(self._metrics))
+        if int(now // 60) != self._saved:
+            self._saved = int(now // 60)
+            await self.save()
+
+    async def save(self) -> None:
+        """Write down what has changed."""
+        self._traffic.note(self._clock.now(), counted(self._metrics))
+        try:
+            await self._file.write(self._traffic.unsaved())
+        except (sqlite3.Error, OSError) as error:
+            self.log.warn("the traffic of the last minutes could not be written down: {error}", error=str(error))
+
+    def steps(self, span: Span) -> list[Counts]:
+        """Return the steps of a span that ends now, the oldest first."""
+        now = self._clock.now()
+        self._traffic.note(now, counted(self._metrics))
+        return self._traffic.steps(now, span)
+
+
+def counted(metrics: Metrics) -> Counts:
+    """Return what has been counted of requests for repositories since the start."""
+    served = dict(_by_label(metrics.served, "source"))
+    sent = dict(_by_label(metrics.response_bytes, "source"))
+    durations = _durations(metrics.request_seconds)
+    return Counts(
+        requests=sum(durations),
+        hits=sum(count for source, count in served.items() if source != "upstream"),
+        misses=served.get("upstream", 0),
+        cached=sum(count for source, count in sent.items() if source in _OURS),
+        relayed=sent.get("upstream", 0),
+        durations=durations,
+    )
+
+
+def _by_label(metric: Counter, label: str) -> Iterator[tuple[str, int]]:
+    for family in metric.collect():
+        for sample in family.samples:
+            if sample.name.endswith("_total"):
+                yield sample.labels[label], int(sample.value)
+
+
+def _durations(metric: Histogram) -> tuple[int, ...]:
+    """Return how many requests took how long: of those that read repositories."""
+    up_to = [0] * (len(BOUNDS) + 1)
+    places = {**{bound: place for place, bound in enumerate(BOUNDS)}, float("inf"): len(BOUNDS)}
+    for family in metric.collect():
+        for sample in family.samples:
+            route = sample.labels.get("route", "")
+            if sample.name.endswith("_bucket") and route.startswith("git ") and route != _PUSHES:
+                place = places.get(float(sample.labels["le"]))
+                if place is not None:
+                    up_to[place] += int(sample.value)
+    return tuple(count - before for count, before in zip(up_to, [0, *up_to], strict=False))
