@@ -242,7 +242,8 @@ class SnapshotRoutes:
 
     async def _bundle_list(self, request: StreamingRequest, right: Right) -> None:
         name = query_of(request).get("bundle")
-        self._requested(right.identity, "bundles")
+        if request.method != b"HEAD":
+            self._requested(right.identity, "bundles")
         identity, instance = right.identity, (await right.settled(self._patience)).instance
         if name is not None:
             entry = None if instance is None else await self._bundle_store.open(instance, name)

@@ -477,7 +477,7 @@ async def test_a_bundle_is_sent(server: Server) -> None:
 async def test_a_missing_lfs_snapshot_is_404_at_once(server: Server) -> None:
     """It is begun in the background; when it is there it is sent."""
     assert (await server.ask("/lfs-snapshot.tar.zst")).status == 404
-    assert server.calls == [("warm", LFS)]
+    assert server.calls == [("requested", LFS), ("warm", LFS)]
     await server.keep(f"lfs-snapshot:{NAME}", b"objects")
     assert (await server.ask("/lfs-snapshot.tar.zst")).body == b"objects"
 
@@ -487,7 +487,7 @@ async def test_an_lfs_snapshot_of_a_branch_is_one_of_its_own(server: Server) -> 
     """It is made of that branch, and sent when it is there; HEAD's is another."""
     path, name = "/lfs-snapshot.tar.zst?ref=refs/heads/x", "lfs-snapshot ref=refs/heads/x"
     assert (await server.ask(path)).status == 404
-    assert server.calls == [("warm", name)]
+    assert server.calls == [("requested", LFS), ("warm", name)]
     await server.keep(f"lfs-snapshot:{NAME} ref=refs/heads/x", b"the branch's objects")
     assert (await server.ask(path)).body == b"the branch's objects"
     assert (await server.ask("/lfs-snapshot.tar.zst")).status == 404
@@ -497,7 +497,7 @@ async def test_an_lfs_snapshot_of_a_branch_is_one_of_its_own(server: Server) -> 
 async def test_a_bundle_list_names_addresses_that_work(server: Server) -> None:
     """Each address is on the server as the client sees it, and leads to the bundle."""
     assert (await server.ask("/bundle-list")).status == 404
-    assert server.calls == [("warm", "bundles")]
+    assert server.calls == [("requested", "bundles"), ("warm", "bundles")]
     server.store.bundles = (Listed(1, "1-aa"),)
     await server.keep("the bundle", b"# v2 git bundle")
     text = (await server.ask("/bundle-list")).body.decode()
