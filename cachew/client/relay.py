@@ -6,8 +6,14 @@ moved by the kernel from then on. Every fetch waits for this module's imports, s
 """
 
 import os
-import signal
-from types import FrameType
+
+TYPE_CHECKING = False  # what typing says, which takes as long to import as everything else
+if TYPE_CHECKING:
+    import signal
+    from types import FrameType
+else:
+    # Without the enumerations of the public module, which take longer to import than Python to start.
+    import _signal as signal
 
 _PIECE = 64 * 1024
 _MUCH = 1024 * 1024
@@ -64,7 +70,7 @@ class Relay:
         os.dup2(2, 1)
         for number in _PASSED_ON:
             # What nohup or a shell's background has had ignored stays so.
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._stop)
         # Git waits for the end of our output, which the process that has started us holds open until we end.
         signal.signal(signal.SIGCHLD, self._child_ended)

@@ -45,9 +45,12 @@ END
 mkdir "$new/bin"
 chmod 755 "$new"
 
+# Every fetch waits for the helper's start, which looks for libraries only when it needs one.
 for name in cachew git-remote-cachew; do
+    flags=
+    [ "$name" = cachew ] || flags=" -ES"
     cat >"$new/bin/$name" <<END
-#!$python
+#!$python$flags
 import sys
 sys.path.insert(0, "$place")
 from cachew.cli.standalone import main

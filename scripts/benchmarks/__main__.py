@@ -21,6 +21,7 @@ from scripts.benchmarks.curves import curves
 from scripts.benchmarks.curves import svg as curves_svg
 from scripts.benchmarks.figures import Findings
 from scripts.benchmarks.growth import growth
+from scripts.benchmarks.helper import helped
 from scripts.benchmarks.nginxgit import missing_commands
 from scripts.benchmarks.report import as_json, table
 from scripts.benchmarks.repositories import FULL, QUICK
@@ -45,6 +46,7 @@ GROUPS: Mapping[str, Callable[[Options], Findings]] = {
     "refs": _staged(listings),
     "slow": _staged(slow_readers),
     "snapshot": _staged(snapshots),
+    "helper": _staged(helped),
     "store": store,
     "growth": growth,
 }

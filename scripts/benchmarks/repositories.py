@@ -14,6 +14,7 @@ from pathlib import Path
 from scripts.benchmarks.history import Shape, stream
 
 FULL: Mapping[str, Shape] = {
+    "five-mb": Shape(commits=1_500, changed=2, files=500, lines=60, edited=20, branches=3, tags=5),
     "small": Shape(commits=200, files=100),
     "medium": Shape(commits=50_000, changed=2, files=2_000, lines=80, edited=28, branches=20, tags=100, behind=100),
     "many-refs": Shape(commits=1_000, files=100, branches=40_000, tags=10_000),
@@ -21,6 +22,7 @@ FULL: Mapping[str, Shape] = {
     "large": Shape(commits=60_000, changed=3, files=6_000, lines=120, edited=38, branches=10, tags=100),
 }
 QUICK: Mapping[str, Shape] = {
+    "five-mb": Shape(commits=1_500, changed=2, files=500, lines=60, edited=20, branches=3, tags=5),
     "small": Shape(commits=50, files=20),
     "medium": Shape(commits=2_000, changed=2, files=300, edited=20, branches=5, tags=10, behind=100),
     "many-refs": Shape(commits=200, files=20, branches=2_000, tags=500),

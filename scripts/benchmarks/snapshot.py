@@ -95,7 +95,7 @@ def restoring(stage: Stage, repository: Repository, url: str, findings: Findings
     peer = stage.peer.url(repository.name)
     main = shlex.quote("import sys; from cachew.cli.main import main; sys.exit(main())")
     cachew = f"PYTHONPATH={shlex.quote(str(ROOT))} {sys.executable} -c {main}"
-    helped = f"PATH={shlex.quote(str(helper(stage)))}:$PATH"
+    helped = f"PATH={shlex.quote(str(helper(stage.work / 'bin')))}:$PATH"
     commands = {
         "cachew": f"{cachew} --url {stage.cachew.address} git restore {stage.cachew.url(repository.name)} DIR",
         "helper": f"{helped} git clone -q cachew::{stage.cachew.url(repository.name)} DIR",
@@ -119,12 +119,11 @@ def restoring(stage: Stage, repository: Repository, url: str, findings: Findings
     findings.at_most(name, "helper, of the time of cachew", ratio(wall, series["cachew"].wall), 1.5)
 
 
-def helper(stage: Stage) -> Path:
-    """Make ``git-remote-cachew`` of these sources, and return its directory."""
-    directory = stage.work / "bin"
+def helper(directory: Path) -> Path:
+    """Make ``git-remote-cachew`` of these sources as ``install.sh`` does, and return its directory."""
     directory.mkdir(exist_ok=True)
     script = directory / "git-remote-cachew"
-    lines = (f"#!{sys.executable}", "import sys", f"sys.path.insert(0, {str(ROOT)!r})")
+    lines = (f"#!{sys.executable} -ES", "import sys", f"sys.path.insert(0, {str(ROOT)!r})")
     script.write_text("\n".join([*lines, "from cachew.cli.remote import main", "main()", ""]))
     script.chmod(0o755)
     return directory
