@@ -1,5 +1,6 @@
 """What operators install is in order, as far as the programs that read it are here."""
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -86,11 +87,69 @@ def test_proxies_pass_on_what_counts() -> None:
 def test_replicas_get_each_repository_by_its_name() -> None:
     """The proxy's map gives every request for one repository the same name, whatever is asked of it."""
     text = (CONTRIB / "docker" / "nginx-replicas.conf").read_text()
-    (pattern,) = re.findall(r"~(\^/git/\S+) \$host/\$path", text)
+    (pattern,) = re.findall(r"~(\^/git/\S+) \$git_host/\$git_path", text)
     expression = re.compile(pattern.replace("(?<", "(?P<"))
     for path in (
         "/git/h/o/r.git/info/refs", "/git/h/o/r/git-upload-pack", "/git/h/o/r/snapshot.tar.zst",
         "/git/h/o/r.git/info/lfs/objects/batch", "/git/h/o/r/bundle-list", "/git/h/o/r/ensure-refs",
     ):  # fmt: skip
         found = expression.match(path)
-        assert found is not None and (found["host"], found["path"]) == ("h", "o/r"), path
+        assert found is not None and (found["git_host"], found["git_path"]) == ("h", "o/r"), path
+
+
+def rendered() -> dict[tuple[str, str], Any]:
+    """What the chart makes of its example, by kind and name."""
+    documents = yaml.safe_load_all((CONTRIB / "helm" / "rendered.yaml").read_text())
+    return {(one["kind"], one["metadata"]["name"]): one for one in documents}
+
+
+def test_the_rendered_chart_is_that_of_the_sources() -> None:
+    """What ``scripts/chart`` has written is of the chart and the values as they are."""
+    files = [CONTRIB / "helm" / "example-values.yaml", *(CONTRIB / "helm" / "cachew").rglob("*")]
+    names = sorted(path.relative_to(ROOT).as_posix() for path in files if path.is_file())
+    digest = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in names)).hexdigest()
+    assert digest in (CONTRIB / "helm" / "rendered.yaml").read_text().splitlines()[1]
+
+
+def test_the_chart_runs_what_there_is() -> None:
+    """Its config is one without mistakes, its probes ask what there is, and its pods may do little."""
+    found = rendered()
+    (pods,) = (one["spec"]["template"]["spec"] for (kind, _), one in found.items() if kind == "StatefulSet")
+    (container,) = pods["containers"]
+    environ = {one["name"]: one["value"] for one in container["env"]}
+    settings = load(found["ConfigMap", "cachew"]["data"]["cachew.toml"], environ=environ)
+    assert (str(settings.state), str(settings.admin.token_file)) == ("/var/lib/cachew", "/etc/cachew-admin/token")
+    assert settings.shutdown_readiness_delay + settings.shutdown_timeout < pods["terminationGracePeriodSeconds"]
+    mounted = {one["mountPath"] for one in container["volumeMounts"]}
+    files = {"/etc/cachew/cachew.toml", "/etc/cachew-admin", "/etc/cachew/github-app"}
+    assert mounted == {"/var/lib/cachew", "/tmp", *files}
+    asked = [container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")]
+    assert asked == ["/_readiness", "/_liveness", "/_readiness"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] and pods["securityContext"]["runAsNonRoot"]
+    assert "requiredDuringSchedulingIgnoredDuringExecution" in pods["affinity"]["podAntiAffinity"]
+    assert found["PodDisruptionBudget", "cachew"]["spec"]["maxUnavailable"] == 1
+
+
+def test_the_ingress_sends_each_repository_to_one_pod() -> None:
+    """The first group of the path's expression is the repository's name, whatever is asked of it."""
+    ingress = rendered()["Ingress", "cachew"]
+    assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/upstream-hash-by"] == "$1"
+    first, other = (one["path"] for one in ingress["spec"]["rules"][0]["http"]["paths"])
+    for asked in ("/info/refs", ".git/git-upload-pack", "/snapshot.tar.zst", "/bundle-list", "/info/lfs/objects/batch"):
+        found = re.match(first, f"/git/h/o/r{asked}")
+        assert found is not None and found[1] == "h/o/r", asked
+    assert re.match(other, "/api/v1/stats")
+
+
+def test_the_debian_package_is_that_of_the_unit() -> None:
+    """Its scripts are valid, its config is one without mistakes, and it owns what the unit runs and what it purges."""
+    debian = CONTRIB / "debian"
+    for script in ("postinst", "prerm", "postrm"):
+        assert run("sh", "-n", debian / script).returncode == 0
+    settings = load((debian / "cachew.toml").read_text(), environ={})
+    assert str(settings.state) == "/var/lib/cachew"
+    unit = (CONTRIB / "systemd" / "cachew.service").read_text()
+    assert "/opt/cachew/bin/twistd" in unit and "home=$root/opt/cachew" in (ROOT / "scripts" / "deb").read_text()
+    (conffile,) = (debian / "conffiles").read_text().split()
+    assert f"--config {conffile} " in unit
+    assert "rm -rf /var/lib/cachew /etc/cachew\n" in (debian / "postrm").read_text()

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("setup.cfg", "pyproject.toml", "LICENSE", "cachew", "twisted")
-SCRIPTS = ("serve", "setup", "test", "release", "docs")
+SCRIPTS = ("serve", "setup", "test", "release", "docs", "deb", "contrib")
 TOOLS = ("sh", "dirname", "id", "cat", "find", "sort", "sha256sum", "mkdir", "env")
 
 
