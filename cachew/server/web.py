@@ -37,6 +37,7 @@ from cachew.web.access.policy import Admission, Policy
 from cachew.web.access.tokenfile import TokenFile
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
+from cachew.web.bundleroutes import BundleRoutes
 from cachew.web.clientarchive import client_archive
 from cachew.web.clientfiles import ClientRoutes
 from cachew.web.ensure import EnsureRefs
@@ -48,9 +49,9 @@ from cachew.web.objects import ObjectRoutes
 from cachew.web.packs import CloneCount, Packs
 from cachew.web.passthrough import PassThrough, Pushes
 from cachew.web.reflistings import RefListings
-from cachew.web.snapshots import SnapshotRoutes
+from cachew.web.snapshots import Demand, InstanceAccess, SnapshotRoutes
 from cachew.web.status import Operations
-from cachew.web.storeredirects import StoreRedirects
+from cachew.web.storedanswers import StoreRedirects
 from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
 from cachew.web.webhook import WebhookRoutes
 
@@ -301,12 +302,12 @@ def _git_routes(
         if mirrors.collection.known_as(identity) is not None:
             views.clients.note(identity.name, policy.client_of(request))
 
-    artefacts = _snapshot_routes(runtime, mirrors, snapshots, policy, redirects)
+    archives, bundles = _snapshot_routes(runtime, mirrors, snapshots, policy, redirects)
     listings = RefListings(
         mirrors=mirrors.collection,
         freshness=mirrors.freshness,
         passthrough=passthrough,
-        bundle_uris=artefacts.bundle_uris,
+        bundle_uris=bundles.bundle_uris,
         metrics=runtime.metrics,
         in_thread=runtime.threads,
     )
@@ -334,7 +335,8 @@ def _git_routes(
             pushed=mirrors.staleness.pushed,
         ),
         lfs=_lfs_routes(runtime, upstream, store, mirrors, passthrough, policy, credentials),
-        artefacts=artefacts,
+        snapshots=archives,
+        bundles=bundles,
         ensure_refs=EnsureRefs(
             mirrors=mirrors.collection,
             supply=mirrors.supply,
@@ -369,25 +371,38 @@ def _packs(
 
 def _snapshot_routes(
     runtime: Runtime, mirrors: MirrorParts, snapshots: SnapshotParts, policy: Policy, redirects: StoreRedirects
-) -> SnapshotRoutes:
+) -> tuple[SnapshotRoutes, BundleRoutes]:
     def requested(identity: Identity, name: str) -> None:
         snapshots.scheduler.asked(identity)
         snapshots.scheduler.want(identity, name)
 
-    return SnapshotRoutes(
-        snapshots=snapshots.archives,
-        bundles=snapshots.bundles,
-        bundle_store=snapshots.bundle_store,
+    access = InstanceAccess(
         find_mirror=mirrors.collection.ready,
         ready_mirror=mirrors.collection.made,
         patience=runtime.settings.git.fetch_wait,
-        background=runtime.background,
-        check_staleness=mirrors.staleness.check,
+    )
+    demand = Demand(
         requested=requested,
         warm=snapshots.scheduler.warm,
+        check_staleness=mirrors.staleness.check,
+    )
+    archives = SnapshotRoutes(
+        snapshots=snapshots.archives,
+        bundles=snapshots.bundles,
+        background=runtime.background,
+        access=access,
+        demand=demand,
+        redirects=redirects,
+    )
+    bundles = BundleRoutes(
+        bundles=snapshots.bundles,
+        bundle_store=snapshots.bundle_store,
+        access=access,
+        demand=demand,
         redirects=redirects,
         is_https=policy.is_https,
     )
+    return archives, bundles
 
 
 def _instance_of(mirrors: MirrorParts) -> InstanceOf:

@@ -17,7 +17,7 @@ from cachew.plumbing.streams import BytesSource
 from cachew.plumbing.threads import InThread
 from cachew.web.access.policy import origin_of
 from cachew.web.app import allow_methods
-from cachew.web.snapshots import answer_as_decided
+from cachew.web.storedanswers import answer_as_decided
 
 _ARCHIVE_TYPE = "application/zip"
 _SCRIPT_TYPE = "text/x-shellscript; charset=utf-8"

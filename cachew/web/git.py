@@ -19,6 +19,7 @@ from cachew.smarthttp.request import protocol_version
 from cachew.upstream.remote import Remotes
 from cachew.web.access.guard import Right
 from cachew.web.app import allow_methods
+from cachew.web.bundleroutes import BundleRoutes
 from cachew.web.ensure import EnsureRefs
 from cachew.web.lfs import LfsRoutes
 from cachew.web.passthrough import Pushes
@@ -57,7 +58,8 @@ class Services:
     :param upload_pack: clones and fetches.
     :param pushes: pushes.
     :param lfs: what lies below ``info/lfs/``.
-    :param artefacts: snapshots and bundles.
+    :param snapshots: snapshots.
+    :param bundles: bundles and lists of them.
     :param ensure_refs: ``ensure-refs``.
     """
 
@@ -65,7 +67,8 @@ class Services:
     upload_pack: UploadPack
     pushes: Pushes
     lfs: LfsRoutes
-    artefacts: SnapshotRoutes
+    snapshots: SnapshotRoutes
+    bundles: BundleRoutes
     ensure_refs: EnsureRefs
 
 
@@ -161,5 +164,7 @@ class GitRoutes:
             await self._services.upload_pack.handle(request, right)
         elif operation == "ensure-refs":
             await self._services.ensure_refs.handle(request, right)
+        elif self._services.bundles.answers(operation):
+            await self._services.bundles.handle(request, right, operation)
         else:
-            await self._services.artefacts.handle(request, right, operation)
+            await self._services.snapshots.handle(request, right, operation)

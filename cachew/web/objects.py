@@ -22,7 +22,7 @@ from cachew.plumbing.streams import PIECE, BytesSource, Source
 from cachew.web.app import OBJECTS, allow_methods
 from cachew.web.forms import header
 from cachew.web.objectheaders import last_modified, returned, storable, time_to_live, uploaded_tag
-from cachew.web.storeredirects import StoreRedirects
+from cachew.web.storedanswers import StoreRedirects
 
 _RESERVED = frozenset({"git", "lfs"})
 

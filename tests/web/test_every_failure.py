@@ -140,7 +140,8 @@ def app_of(error: Exception, *, guarded: bool) -> App:
             upload_pack=failing,
             pushes=Pushes(passthrough=failing, freshness=failing, pushed=failing.pushed),
             lfs=failing,
-            artefacts=failing,
+            snapshots=failing,
+            bundles=failing,
             ensure_refs=failing,
         ),
     )

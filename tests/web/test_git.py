@@ -41,7 +41,8 @@ class House:
                 upload_pack=cast(Any, Answers(self, "fetch")),
                 pushes=Pushes(passthrough=itself, freshness=itself, pushed=self.pushes.append),
                 lfs=cast(Any, Answers(self, "lfs")),
-                artefacts=cast(Any, Answers(self, "artefact")),
+                snapshots=cast(Any, Answers(self, "artefact")),
+                bundles=cast(Any, Answers(self, "artefact")),
                 ensure_refs=cast(Any, Answers(self, "ensure")),
             ),
             used=lambda identity, request: self.used.append(identity),
@@ -85,6 +86,9 @@ class Answers:
 
     def __init__(self, house: House, name: str) -> None:
         self._house, self._name = house, name
+
+    def answers(self, operation: str) -> bool:
+        return operation.startswith("bundle")
 
     async def handle(self, request: Any, of: object, operation: str = "") -> None:
         await self._house.reach(f"{self._name} {operation}".strip())

@@ -25,7 +25,7 @@ from cachew.plumbing.streams import PIECE
 from cachew.plumbing.threads import Threads
 from cachew.web.app import App
 from cachew.web.objects import ObjectRoutes
-from cachew.web.storeredirects import StoreRedirects
+from cachew.web.storedanswers import StoreRedirects
 from tests.contracts.cache import LARGE, fetch, missing, sha256, store
 from tests.fakes.caches import UnreliableCache
 from tests.fakes.clock import FakeClock, machine_clock

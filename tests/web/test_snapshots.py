@@ -35,8 +35,9 @@ from cachew.snapshots.store import COMMIT_HEADER, Snapshots
 from cachew.snapshots.variants import LFS, NAMESPACE, SNAPSHOT, Variant
 from cachew.web.access.guard import TrustedNetworkGuard
 from cachew.web.app import App
-from cachew.web.snapshots import SnapshotRoutes
-from cachew.web.storeredirects import StoreRedirects
+from cachew.web.bundleroutes import BundleRoutes
+from cachew.web.snapshots import Demand, InstanceAccess, SnapshotRoutes
+from cachew.web.storedanswers import StoreRedirects
 from tests.fakes.caches import UnreliableCache
 from tests.fakes.clock import machine_clock
 from tests.fakes.instances import OneInstance, only
@@ -145,19 +146,25 @@ class Server:
         self.presigning: Deferred[None] | None = None
         self.waiting: list[Deferred[None]] = [Deferred(), Deferred()]
         self.instances = OneInstance()
-        self.routes = SnapshotRoutes(
-            snapshots=self.snapshots,
-            bundles=self.bundles,  # type: ignore[arg-type]
+        shared: dict[str, Any] = {
+            "bundles": self.bundles,
+            "access": InstanceAccess(
+                find_mirror=lambda identity: self.mirror,  # type: ignore[arg-type, return-value]
+                ready_mirror=self.ready,
+                patience=1.0,
+            ),
+            "demand": Demand(
+                requested=self.requested,
+                warm=lambda identity, name: self.calls.append(("warm", name)),
+                check_staleness=lambda identity: self.calls.append(("stale?", identity.name)),
+            ),
+            "redirects": StoreRedirects(presigned=self.presigned, metrics=self.metrics),
+        }
+        self.routes = SnapshotRoutes(snapshots=self.snapshots, background=self.background, **shared)
+        self.bundle_routes = BundleRoutes(
             bundle_store=self.store,  # type: ignore[arg-type]
-            ready_mirror=self.ready,
-            patience=1.0,
-            find_mirror=lambda identity: self.mirror,  # type: ignore[arg-type, return-value]
-            background=self.background,
-            check_staleness=lambda identity: self.calls.append(("stale?", identity.name)),
-            requested=self.requested,
-            warm=lambda identity, name: self.calls.append(("warm", name)),
-            redirects=StoreRedirects(presigned=self.presigned, metrics=self.metrics),
             is_https=lambda request: self.https,
+            **shared,
         )
         self.port: Any = None
         self.agent = Agent(reactor)
@@ -204,7 +211,8 @@ class Server:
         async def git(request: Any) -> None:
             path = parse_path(request.raw_path)
             right = await TrustedNetworkGuard(instances=self.instances).admit(request, path.identity)
-            await self.routes.handle(request, right, path.operation)
+            of_bundles = self.bundle_routes.answers(path.operation)
+            await (self.bundle_routes if of_bundles else self.routes).handle(request, right, path.operation)
 
         app = App(routes=(), git=git, metrics=self.metrics, clock=machine_clock(), version="1")
         site = make_site(app, reactor=self.reactor)
