@@ -72,7 +72,7 @@ def make_instances(runtime: Runtime, *, remotes: Remotes, records: Records, surr
         shared=None if isinstance(records, MemoryRecords) else SharedInstances(records=records, reactor=reactor),
         voice_of=_voices(remotes) if upstreams_decide else _servers_own,
         ask_anonymously=ask_anonymously,
-        knows=lambda identity, credential: surroundings.verdicts().knows(identity, credential),
+        knows=lambda identity, credential: surroundings.verdicts().memory.knows(identity, credential),
         kept=surroundings,
         bad_hours=BadHours(clock=clock),
         reactor=reactor,

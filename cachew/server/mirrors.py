@@ -33,7 +33,8 @@ from cachew.upstream.presented_credential import ClientsOwn, ServersOwn
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.remote import Remotes
 from cachew.upstream.replica_verdicts import Elsewhere
-from cachew.upstream.verdicts import Terms, Verdicts
+from cachew.upstream.verdictmemory import Terms
+from cachew.upstream.verdicts import Verdicts
 
 _FEWEST_MAPS = 16
 _MOST_MAPS = 1024
@@ -183,8 +184,8 @@ def make_mirrors(
         refs_of=following.refs_of,
         on_listing=listed,
         on_part=following.listed_in_part,
-        on_verdict=verdicts.record,
-        on_changed=[verdicts.changed, collection.try_again],
+        on_verdict=verdicts.memory.record,
+        on_changed=[verdicts.memory.changed, collection.try_again],
         on_asked=on_asked,
         listings=listings,
         hearing=instances,

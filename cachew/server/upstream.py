@@ -24,14 +24,14 @@ from cachew.server.environment import Environment
 from cachew.server.runtime import Runtime
 from cachew.upstream.agent import Agents, make_agents
 from cachew.upstream.backoff import Backoff
-from cachew.upstream.client import Timeouts, UpstreamClient
+from cachew.upstream.client import UpstreamBounds, UpstreamClient
 from cachew.upstream.credentials import Credentials
 from cachew.upstream.forges import Forges
 from cachew.upstream.hosts import ANY, Hosts, origin
 from cachew.upstream.jsonapi import JsonApi
 from cachew.upstream.pinned_addresses import Pins
 from cachew.upstream.proxies import CredentialsFile, GitRoutes, Proxies, Proxy, no_credentials
-from cachew.upstream.redirects import Objection
+from cachew.upstream.redirects import Objection, Redirects
 from cachew.upstream.remote import Remotes
 from cachew.upstream.spellings import Spellings
 
@@ -106,19 +106,21 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
     client = UpstreamClient(
         reactor=reactor,
         agents=agents,
-        hosts=hosts,
-        objection=lambda source, target: redirect_objection(runtime.in_force.now, hosts)(source, target),
-        may_see=credentials.may_see,
+        redirects=Redirects(
+            hosts,
+            objection=lambda source, target: redirect_objection(runtime.in_force.now, hosts)(source, target),
+            may_see=credentials.may_see,
+        ),
         spellings=spellings,
         backoff=Backoff(clock=runtime.clock, random=random.random),
         metrics=runtime.metrics,
-        timeouts=Timeouts(
+        bounds=UpstreamBounds(
             connect=settings.git.connect_timeout,
             check=settings.git.ref_check_timeout,
             first_byte=settings.git.first_byte_timeout,
             idle=settings.git.idle_timeout,
+            listing=settings.git.max_listing,
         ),
-        listing_limit=settings.git.max_listing,
     )
     pins = Pins(reactor=reactor, hosts=hosts, timeout=settings.git.connect_timeout)
     routes = GitRoutes(proxies=proxies, pins=pins)

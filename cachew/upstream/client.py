@@ -21,34 +21,32 @@ from cachew.upstream.backoff import Backoff
 from cachew.upstream.decoding import codings_of
 from cachew.upstream.exchange import Exchange, raw
 from cachew.upstream.forwarding import Forwarded, Forwarding
-from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities, Listing
-from cachew.upstream.redirects import MaySee, Moves, Objection, Redirects, no_objection, same_origin, split_operation
+from cachew.upstream.redirects import Moves, Redirects, same_origin, split_operation
 from cachew.upstream.refcheck import RefCheck, RefChecks
 from cachew.upstream.spellings import Spellings
 from cachew.upstream.storage import follow_storage, may_hold, name_of
-
-LISTING_LIMIT = 256 * 1024 * 1024
-"""The largest ref listing, in bytes after decompression, that is read."""
 
 _AS_IT_IS = (b"Accept-Encoding", b"identity")
 """What is passed on is neither inflated nor deflated for it."""
 
 
 @dataclass(frozen=True)
-class Timeouts:
-    """How long upstreams are waited for, in seconds.
+class UpstreamBounds:
+    """How long upstreams are waited for, in seconds, and how much is read of them.
 
     :param connect: for a connection.
     :param check: for a whole ref check.
     :param first_byte: for the head of a forwarded request's response, once the request has been sent.
     :param idle: for the next piece of a response.
+    :param listing: the largest ref listing, in bytes after decompression.
     """
 
     connect: float = 10.0
     check: float = 10.0
     first_byte: float = 60.0
     idle: float = 60.0
+    listing: int = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -74,14 +72,11 @@ class UpstreamClient:
 
     :param reactor: where time comes from.
     :param agents: how requests are sent.
-    :param hosts: says where redirects may lead, together with the following two.
-    :param objection: why what was asked for at one URL must not come from another, None when it may.
-    :param may_see: whether a credential that is shown at one place of a host may be shown at another.
+    :param redirects: judges where upstreams redirect to.
     :param spellings: how upstreams want repositories to be spelled.
     :param backoff: says when an upstream is to be left alone.
     :param metrics: counts requests.
-    :param timeouts: how long upstreams are waited for.
-    :param listing_limit: the largest ref listing, in bytes after decompression.
+    :param bounds: how long upstreams are waited for, and how much is read of them.
     """
 
     def __init__(
@@ -89,21 +84,23 @@ class UpstreamClient:
         *,
         reactor: Any,
         agents: Agents,
-        hosts: Hosts,
-        objection: Objection = no_objection,
-        may_see: MaySee = lambda credential, url: True,
+        redirects: Redirects,
         spellings: Spellings,
         backoff: Backoff,
         metrics: Metrics,
-        timeouts: Timeouts = Timeouts(),
-        listing_limit: int = LISTING_LIMIT,
+        bounds: UpstreamBounds = UpstreamBounds(),
     ) -> None:
         self._reactor = reactor
         self._backoff = backoff
-        self._timeouts = timeouts
-        self._redirects = redirects = Redirects(hosts, objection, may_see)
+        self._bounds = bounds
+        self._redirects = redirects
         self._exchange = Exchange(
-            reactor=reactor, agents=agents, redirects=redirects, metrics=metrics, idle=timeouts.idle, label=hosts.label
+            reactor=reactor,
+            agents=agents,
+            redirects=redirects,
+            metrics=metrics,
+            idle=bounds.idle,
+            label=redirects.hosts.label,
         )
         moves = Moves()
         self._checks = RefChecks(
@@ -111,8 +108,8 @@ class UpstreamClient:
             redirects=redirects,
             moves=moves,
             spellings=spellings,
-            seconds=timeouts.check,
-            limit=listing_limit,
+            seconds=bounds.check,
+            limit=bounds.listing,
         )
         self._forwarding = Forwarding(exchange=self._exchange, redirects=redirects, moves=moves, spellings=spellings)
 
@@ -138,13 +135,13 @@ class UpstreamClient:
         :raise UpstreamRefused: when it answers 401, 403, 404, 410 or 451.
         :raise UpstreamBusy: when it answers 429 or 5xx, or has done so and is still to be left alone.
         :raise UpstreamUnreachable: when there is no answer, or none that is git's.
-        :raise UpstreamTimeout: when it takes longer than ``timeouts.check``.
+        :raise UpstreamTimeout: when it takes longer than ``bounds.check``.
         """
         scope = (url, sha256((authorization or "").encode("utf-8", "surrogateescape")).digest())
         self._backoff.check(scope, url)
         work = Deferred.fromCoroutine(self._checks.run(RefCheck(url, prefixes, authorization, known, before)))
         try:
-            result = await work.addTimeout(self._timeouts.check, self._reactor, lambda *_: self._too_slow(url))
+            result = await work.addTimeout(self._bounds.check, self._reactor, lambda *_: self._too_slow(url))
         except UpstreamBusy as busy:
             self._backoff.busy(scope, status=busy.status, retry_after=busy.retry_after)
             raise
@@ -153,7 +150,7 @@ class UpstreamClient:
 
     def _too_slow(self, url: str) -> NoReturn:
         self._exchange.timed_out(url)
-        raise UpstreamTimeout(url, f"did not answer a ref check within {self._timeouts.check:.0f} seconds")
+        raise UpstreamTimeout(url, f"did not answer a ref check within {self._bounds.check:.0f} seconds")
 
     # forwarding
 
@@ -178,11 +175,11 @@ class UpstreamClient:
         :param length: the body's length in bytes; None sends it chunked.
         :param credential: what to prove oneself with, see :mod:`cachew.upstream.presented_credential`.
         :param written: how the client has spelled the repository: ``.git``, or nothing.
-        :param first_byte_timeout: seconds, instead of ``timeouts.first_byte``.
+        :param first_byte_timeout: seconds, instead of ``bounds.first_byte``.
         :raise UpstreamUnreachable: when there is no answer, or a redirect that can't be followed.
         :raise UpstreamTimeout: when the answer does not begin in time.
         """
-        seconds = self._timeouts.first_byte if first_byte_timeout is None else first_byte_timeout
+        seconds = self._bounds.first_byte if first_byte_timeout is None else first_byte_timeout
         base = split_operation(url)[0]
         response, final = await self._forwarding.send(
             Forwarded(method, url, headers, body, length, credential, written, seconds)
@@ -221,7 +218,7 @@ class UpstreamClient:
             href,
             [*http.for_storage(headers), _AS_IT_IS],
             self._redirects.shown(credential, home, href),
-            seconds=self._timeouts.first_byte,
+            seconds=self._bounds.first_byte,
             follow=lambda url, to: follow_storage(current=url, location=to, home=home, redirects=self._redirects),
         )
         name, received = name_of(final), raw(response.headers)

@@ -30,6 +30,7 @@ from cachew.upstream.credentials import Credentials
 from cachew.upstream.credentialsources import StaticToken
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.lfsdownloads import LfsDownloads
+from cachew.upstream.redirects import Redirects
 from cachew.upstream.remote import Remotes
 from tests.fakes.clock import FakeClock
 from tests.fakes.spellings import spelled_as_asked
@@ -135,7 +136,7 @@ def maker(
     client = UpstreamClient(
         reactor=reactor,
         agents=Agents(agent, agent, HTTPConnectionPool(reactor)),
-        hosts=hosts,
+        redirects=Redirects(hosts),
         spellings=spelled_as_asked(reactor),
         backoff=Backoff(clock=FakeClock(), random=lambda: 0.0),
         metrics=Metrics(),

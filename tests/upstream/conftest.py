@@ -14,8 +14,9 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
 from cachew.upstream.agent import Agents
 from cachew.upstream.backoff import Backoff
-from cachew.upstream.client import Timeouts, UpstreamClient
+from cachew.upstream.client import UpstreamBounds, UpstreamClient
 from cachew.upstream.hosts import Hosts
+from cachew.upstream.redirects import Redirects
 from cachew.upstream.spellings import Spellings
 from cachew.upstream.useragent import NamedAgent
 from tests.fakes.clock import FakeClock
@@ -122,10 +123,9 @@ def client(upstream: Upstream, clock: FakeClock, hosts: Hosts, spellings: Spelli
     return UpstreamClient(
         reactor=clock,
         agents=Agents(agent, agent, HTTPConnectionPool(clock)),
-        hosts=hosts,
+        redirects=Redirects(hosts),
         spellings=spellings,
         backoff=Backoff(clock=clock, random=lambda: 0.0),
         metrics=Metrics(),
-        timeouts=Timeouts(check=10, first_byte=20, idle=30),
-        listing_limit=10_000,
+        bounds=UpstreamBounds(check=10, first_byte=20, idle=30, listing=10_000),
     )

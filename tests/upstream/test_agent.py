@@ -26,10 +26,11 @@ from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource, read_all
 from cachew.upstream.agent import Agents, CheckedEndpoint, make_agents
 from cachew.upstream.backoff import Backoff
-from cachew.upstream.client import Timeouts, UpstreamClient
+from cachew.upstream.client import UpstreamBounds, UpstreamClient
 from cachew.upstream.failures import explain
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities
+from cachew.upstream.redirects import Redirects
 from tests.fakes.clock import machine_clock
 from tests.fakes.spellings import spelled_as_asked
 
@@ -133,7 +134,10 @@ def pools() -> Iterator[list[Agents]]:
 
 
 def client_for(
-    pools: list[Agents], upstreams: dict[str, str | None], timeouts: Timeouts | None = None, ca_file: Path | None = None
+    pools: list[Agents],
+    upstreams: dict[str, str | None],
+    bounds: UpstreamBounds | None = None,
+    ca_file: Path | None = None,
 ) -> UpstreamClient:
     """Return a client with real connections."""
     from twisted.internet import reactor
@@ -148,11 +152,11 @@ def client_for(
     return UpstreamClient(
         reactor=reactor,
         agents=agents,
-        hosts=hosts,
+        redirects=Redirects(hosts),
         spellings=spelled_as_asked(reactor),
         backoff=backoff,
         metrics=Metrics(),
-        timeouts=timeouts or Timeouts(),
+        bounds=bounds or UpstreamBounds(),
     )
 
 
@@ -249,7 +253,7 @@ async def test_silent_response(ports: Ports, pools: list[Agents]) -> None:
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")  # type: ignore[union-attr]
 
     url = f"http://127.0.0.1:{ports.tcp(Factory.forProtocol(Stops))}"
-    client = client_for(pools, {"git.example": url}, Timeouts(idle=0.1))
+    client = client_for(pools, {"git.example": url}, UpstreamBounds(idle=0.1))
     response = await client.forward(b"GET", f"{url}/r/info/lfs/x", [])
     with pytest.raises(UpstreamTimeout, match="sent nothing"):
         await read_all(response.source, 1000)

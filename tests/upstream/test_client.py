@@ -18,6 +18,7 @@ from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities
+from cachew.upstream.redirects import Redirects
 from tests.fakes.clock import FakeClock
 from tests.fakes.parsing import head_target
 from tests.fakes.settled import failure_of
@@ -503,7 +504,7 @@ def test_a_client_that_leaves_while_a_host_is_looked_up(clock: FakeClock, hosts:
         reactor=clock,
         agents=Agents(agent, agent, cast(Any, None)),
         spellings=spelled_as_asked(FakeClock()),
-        hosts=hosts,
+        redirects=Redirects(hosts),
         backoff=Backoff(clock=clock, random=lambda: 0.0),
         metrics=Metrics(),
     )

@@ -13,6 +13,7 @@ from cachew.plumbing.streams import BytesSource, read_all
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.hosts import Hosts
+from cachew.upstream.redirects import Redirects
 from cachew.upstream.spellings import Spellings
 from tests.fakes.clock import FakeClock
 from tests.fakes.settled import value_of
@@ -222,7 +223,7 @@ def client_with(clock: FakeClock, spellings: Spellings) -> UpstreamClient:
     return UpstreamClient(
         reactor=clock,
         agents=cast(Any, None),
-        hosts=Hosts(upstreams={"git.example": None}),
+        redirects=Redirects(Hosts(upstreams={"git.example": None})),
         spellings=spellings,
         backoff=Backoff(clock=clock, random=lambda: 0.0),
         metrics=Metrics(),

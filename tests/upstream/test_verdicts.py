@@ -170,7 +170,7 @@ def test_a_denial_does_not_outlive_a_push(world: World, authorization: str | Non
     outcome = world.admit(authorization)
     world.upstream.refuse(404)
     assert outcome[0].status == 404
-    world.verdicts.changed(REPOSITORY)
+    world.verdicts.memory.changed(REPOSITORY)
     outcome = world.admit(authorization)
     assert outcome == []
     world.upstream.allow()
@@ -180,7 +180,7 @@ def test_a_denial_does_not_outlive_a_push(world: World, authorization: str | Non
 def test_a_question_from_before_a_push_is_no_answer_after_it(world: World) -> None:
     """Whoever comes after a push shares no question from before, and its refusal is not kept for him."""
     before = world.admit()
-    world.verdicts.changed(REPOSITORY)
+    world.verdicts.memory.changed(REPOSITORY)
     after = world.admit()
     assert len(world.upstream.asked) == 2
     world.upstream.refuse(404)
@@ -325,10 +325,10 @@ def test_damaged_record(world: World, content: str) -> None:
 
 def test_recorded_verdicts(world: World) -> None:
     """What another request learned from the upstream counts as a verdict."""
-    world.verdicts.record_allow(REPOSITORY, "mine")
-    assert world.verdicts.allows(REPOSITORY, "mine") and not world.verdicts.allows(REPOSITORY, None)
+    world.verdicts.memory.record_allow(REPOSITORY, "mine")
+    assert world.verdicts.memory.allows(REPOSITORY, "mine") and not world.verdicts.memory.allows(REPOSITORY, None)
     assert world.admit("mine") == [None]
-    world.verdicts.record_deny(REPOSITORY, "mine", UpstreamRefused(URL, status=401))
+    world.verdicts.memory.record(REPOSITORY, "mine", UpstreamRefused(URL, status=401))
     assert world.admit("mine")[0].status == 401
     assert world.upstream.asked == []
 
@@ -378,7 +378,7 @@ def test_a_new_replica_knows_what_is_public(world: World, down: bool) -> None:
         world.upstream.fail()
     world.clock.advance(0.05)
     assert outcome == [None]
-    assert not world.verdicts.allows(REPOSITORY, None)
+    assert not world.verdicts.memory.allows(REPOSITORY, None)
 
 
 def test_a_new_replica_is_told_by_the_upstream_first(world: World) -> None:

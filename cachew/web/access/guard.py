@@ -183,7 +183,7 @@ class UpstreamGuard:
             identity=identity,
             instance=self._instances.readable(identity) if may else None,
             # A credential goes nowhere where it isn't needed.
-            authorization=None if self._verdicts.allows(identity, None) else authorization,
+            authorization=None if self._verdicts.memory.allows(identity, None) else authorization,
             era=self._instances.era(identity),
             present=self._instances,
             give=partial(self.admit, request, identity),

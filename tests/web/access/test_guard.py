@@ -79,7 +79,7 @@ class World:
             metrics=Metrics(),
             fallback=lambda identity: Listing(refs=()),
             on_listing=lambda *listing: None,
-            on_verdict=self.verdicts.record,
+            on_verdict=self.verdicts.memory.record,
             listings=Listings(limit=1_000_000),
             shown=shown,
         )
