@@ -5,7 +5,7 @@ pack, the mirror is made of the very bytes. Nobody waits any longer when a secon
 nothing comes any more.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass, field
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -147,7 +147,7 @@ class FirstClones:
         while (clients := self._clients.get(identity)) is not None and clients.at_it(self._reactor.seconds()):
             await self._wait(clients)
 
-    async def received(self, instance: Instance, listed: frozenset[str]) -> Sequence[Find]:
+    async def received(self, instance: Instance, listed: Set[str]) -> Sequence[Find]:
         """Return the whole packs that clients have received of an instance, after waiting for those under way.
 
         :param listed: what the server itself was listed: what only a client may have is not for the mirror.

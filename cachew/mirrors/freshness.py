@@ -44,6 +44,7 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
 from cachew.upstream.listing import Listing
+from cachew.upstream.manyrefs import ManyRefs
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remote import Remotes
 
@@ -318,7 +319,8 @@ class Freshness:
         for question in self._questions(identity):
             kept = self._kept(question)
             if kept is not None and isinstance(kept.result, Listing):
-                left -= kept.result.oids()
+                listed = kept.result.oids()
+                left = {oid for oid in left if oid not in listed}
         return left
 
     def checked(self, identity: Identity, now: float) -> float | None:
@@ -461,7 +463,7 @@ class Freshness:
         credential: str | None = None
         try:
             credential = await shown(identity, begun.authorization)
-            result = await self._remotes.of(identity).list(kind, credential, self._listing_before(question))
+            result = await self._remotes.of(identity).list(kind, credential, self._like(question))
         except UpstreamError as error:
             result = error
         took = self._clock.seconds() - begun.started
@@ -502,7 +504,7 @@ class Freshness:
             return whole.result, Verdict.GOES_ON
         verdict = Verdict.ASIDE if whole.aside else Verdict.PRIVATELY if whole.alone else Verdict.GOES_ON
         others = tuple(ref for ref in listing.refs if not is_mirrored(ref.name))
-        return replace(whole.result, refs=(*whole.result.filtered(kind).refs, *others), lines={}), verdict
+        return replace(whole.result, refs=(*whole.result.filtered(kind).refs, *others)), verdict
 
     async def _recognised(self, question: Question, begun: _Outcome, listing: Listing) -> bool:
         """Whether some refs are certainly of the same repository: by what they have, or by a few that seldom move."""
@@ -516,7 +518,7 @@ class Freshness:
             others = await self._remotes.of(identity).list(names, begun.shown, None)
         except UpstreamError:
             return False
-        joined = replace(listing, refs=(*listing.refs, *others.refs), lines={})
+        joined = replace(listing, refs=(*listing.refs, *others.refs))
         return await self._hearing.listed_in_part(identity, begun.shown, joined, begun.number)
 
     def _taken(self, question: Question, outcome: _Outcome, listing: Listing) -> _Outcome:
@@ -563,6 +565,13 @@ class Freshness:
     def _listing_before(self, question: Question) -> Listing | None:
         kept = self._kept(question)
         return kept.result if kept is not None and isinstance(kept.result, Listing) else None
+
+    def _like(self, question: Question) -> Listing | None:
+        """Return a listing that is likely to be like the next one: what is the same in both is not read again."""
+        before, mirrored = self._listing_before(question), self._fallback(question[0])
+        if before is not None or mirrored is None or not isinstance(mirrored.refs, ManyRefs):
+            return before
+        return mirrored.filtered(question[1])
 
     def _drop_contradicted(self, identity: Identity, kind: Kind, number: int, listing: Listing) -> None:
         """Forget an older listing of everything, or of heads and tags, that the newest one proves wrong.

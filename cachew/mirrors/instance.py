@@ -6,13 +6,14 @@ so that it can't be reached any more once the instance has ended. Whether one go
 upstream has said to whom; doubts are decided against serving what is kept.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from cachew.mirrors.identity import Identity
 from cachew.upstream.listing import Listing
+from cachew.upstream.refviews import OidsOfRefs
 
 MOST_TIPS = 48
 """Object ids by which an instance is recognised where there is no mirror."""
@@ -191,10 +192,11 @@ def tips_of(listing: Listing) -> tuple[str, ...]:
     What sorts first is the same in another listing of nearly the same refs.
     """
     head = listing.head_oid
-    others = sorted(listing.oids())[: MOST_TIPS - 1]
+    oids = listing.oids()
+    others = oids.first(MOST_TIPS - 1) if isinstance(oids, OidsOfRefs) else sorted(oids)[: MOST_TIPS - 1]
     return tuple(dict.fromkeys([*([head] if head else []), *others]))
 
 
-def overlap(tips: Iterable[str], oids: frozenset[str]) -> int:
+def overlap(tips: Iterable[str], oids: Set[str]) -> int:
     """Return how many of the tips are among the ids."""
     return sum(tip in oids for tip in tips)

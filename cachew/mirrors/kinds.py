@@ -9,7 +9,8 @@ Of a repository with very many refs a client gets what it asks for and no more: 
 
 from collections.abc import Iterable, Sequence
 
-from cachew.upstream.listing import Listing
+from cachew.upstream.listing import Listing, RemoteRef
+from cachew.upstream.manyrefs import ManyRefs
 
 Kind = tuple[str, ...] | None
 """The ref prefixes that bound a listing; None lists all refs."""
@@ -76,13 +77,22 @@ def contradict(newer: Listing, of_kind: Kind, older: Listing, of_its_kind: Kind)
         else (older, of_its_kind, newer, of_kind)
     )
     told = many.by_name
-    for ref in few.refs:
+    for ref in _unlike(few, many):
         if holds(many_kind, ref.name):
             other = told.get(ref.name)
             if other is None or (other.oid, other.symref_target) != (ref.oid, ref.symref_target):
                 return True
     known = few.by_name
     return any(name in told and name not in known and holds(many_kind, name) for name in few_kind or ())
+
+
+def _unlike(few: Listing, many: Listing) -> Iterable[RemoteRef]:
+    """Return the refs of the one listing, but for those that are certainly the same in the other."""
+    if not isinstance(few.refs, ManyRefs) or not isinstance(many.refs, ManyRefs):
+        return few.refs
+    names, _ = few.refs.differences(many.refs)
+    head = [] if few.refs.head is None else [few.refs.head]
+    return [*head, *(few.by_name[name] for name in names)]
 
 
 def witnesses(listing: Listing) -> tuple[str, ...]:

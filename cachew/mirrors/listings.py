@@ -1,7 +1,7 @@
 """The ref listings of all repositories that are at hand, within one budget of bytes.
 
-A listing of a hundred thousand refs takes fifty megabytes in the form in which questions are answered from it. What was
-used least lately goes first, whoever it is of; a mirror's own refs are then kept packed, a twentieth of the size. What
+A listing of a hundred thousand refs takes ten megabytes in the form in which questions are answered from it. What was
+used least lately goes first, whoever it is of; a mirror's own refs are then kept packed, a part of the size. What
 clients make up by asking for ever other prefixes takes half of the budget at most.
 """
 
@@ -14,7 +14,8 @@ from typing import Any
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.refs import of_listing
-from cachew.upstream.listing import Listing, RemoteRef
+from cachew.upstream.listing import Listing, RemoteRef, oid_width
+from cachew.upstream.manyrefs import ManyRefs, many_refs
 
 _LEAST = 1000
 """Bytes that anything kept is taken for, whatever it is."""
@@ -24,6 +25,8 @@ _OWN = "own"
 
 def weight_of(listing: Listing) -> int:
     """Return about how many bytes a listing takes with all that is made of it to answer from."""
+    if isinstance(listing.refs, ManyRefs):
+        return _LEAST + listing.refs.weight
     return _LEAST + sum(_PER_REF + 2 * len(ref.name) + 2 * len(ref.peeled or "") for ref in listing.refs)
 
 
@@ -198,4 +201,4 @@ def unpack(packed: bytes) -> Listing:
     object_format, protocol = first.split("\0")
     fields = (line.split("\0") for line in lines)
     refs = tuple(RemoteRef(name, oid or None, target or None, peeled or None) for name, oid, target, peeled in fields)
-    return Listing(refs, object_format, int(protocol))
+    return Listing(many_refs(refs, oid_width(object_format)), object_format, int(protocol))

@@ -557,7 +557,7 @@ class Mirror:
     def recognises(self, listing: Listing) -> bool:
         """Whether any of its refs has an object that is listed, so that it is of the same repository."""
         refs = self.ref_state.refs
-        if any(refs.get(ref.name, "") == ref.oid for ref in listing.refs):
+        if any(refs.get(ref.name, "") == ref.oid for ref in listing.refs[:_FEW]):
             return True
         return not self.ref_state.oids.isdisjoint(listing.oids())
 
@@ -565,9 +565,10 @@ class Mirror:
         brought = frozenset[str]() if self.recognises(listing) else await self._compare(listing)
         allowed = self.set_aside.allowed(listing, self.listing, also_due=True)
         before = self.ref_state
-        failed = await self._transfer.follow(self.repository, of_listing(allowed), brought=brought)
-        tips = ((ref.name, ref.oid) for ref in allowed.refs if ref.oid is not None)
-        self.set_aside.there(tip for tip in tips if tip not in failed)
+        failed = await self._transfer.follow(self.repository, of_listing(allowed), brought=brought, known=before)
+        if self.set_aside:
+            tips = ((ref.name, ref.oid) for ref in allowed.refs if ref.oid is not None)
+            self.set_aside.there(tip for tip in tips if tip not in failed)
         self._put_aside(failed)
         self._has(listing)
         if failed and not change(before, self.ref_state):
@@ -605,7 +606,7 @@ class Mirror:
         """
         self._comparing = True
         try:
-            wanted = of_listing(self.set_aside.allowed(listing, self.listing, also_due=True)).oids
+            wanted = set(of_listing(self.set_aside.allowed(listing, self.listing, also_due=True)).oids)
             absent = self.repository.objects.missing(wanted)
             bad = await self._transfer.bring(self.repository, absent)
             self._put_aside({(ref.name, ref.oid): bad[ref.oid] for ref in listing.refs if ref.oid in bad})

@@ -5,13 +5,17 @@ one and the difference, and so is what was derived of it.
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from cachew.mirrors.kinds import MANY_REFS, Kind, is_mirrored
 from cachew.mirrors.listings import weight_of
 from cachew.mirrors.refs import MIRRORED, Change, RefState, mirrored_part, of_listing, valid_name, with_moved
-from cachew.upstream.listing import Listing, RemoteRef
+from cachew.upstream.listing import Listing, Prefixes, RemoteRef
+from cachew.upstream.manyrefs import ManyRefs
+from cachew.upstream.refblocks import NotOrdinary
+from cachew.upstream.refviews import TipsByName
 
 HEAD = "HEAD"
 _FEW_MOVED = 100
@@ -32,7 +36,7 @@ def moved_in_part(present: Listing, kind: Kind, listing: Listing) -> dict[str, R
     found: dict[str, RemoteRef | None] = {
         name: None for name in kind or () if name in refs and is_mirrored(name) and name not in listing.by_name
     }
-    for ref in listing.refs:
+    for ref in _unlike(refs, kind, listing):
         mirrored = ref.name.startswith(MIRRORED) and ref.oid
         if mirrored and refs.get(ref.name) != ref.oid and valid_name(ref.name):
             found[ref.name] = ref
@@ -40,6 +44,14 @@ def moved_in_part(present: Listing, kind: Kind, listing: Listing) -> dict[str, R
     if head is not None and head.oid is not None:
         found |= _with_head(present, head, found)
     return found
+
+
+def _unlike(refs: Mapping[str, str], kind: Kind, listing: Listing) -> Iterable[RemoteRef]:
+    """Return what is listed, but for what is certainly the same where there is very much."""
+    if not isinstance(listing.refs, ManyRefs) or not isinstance(refs, TipsByName):
+        return listing.refs
+    _, listed = refs.many.within(Prefixes(kind or ("",))).differences(listing.refs)
+    return [listing.by_name[name] for name in listed]
 
 
 def _with_head(present: Listing, head: RemoteRef, found: Moved) -> dict[str, RemoteRef | None]:
@@ -91,16 +103,19 @@ def near_of(step: Change, present: RefState, lacking: Collection[str]) -> frozen
 
 def with_refs(listing: Listing, moved: Moved) -> Listing:
     """Return a listing with some refs as they are now, and what had been derived of it before."""
+    changes = {**moved, **_head_after(listing.by_name, moved)}
+    if isinstance(listing.refs, ManyRefs):
+        with suppress(NotOrdinary):
+            return replace(listing, refs=listing.refs.changed(changes))
     by_name = dict(listing.by_name)
     refs = list(listing.refs)
-    changes = {**moved, **_head_after(by_name, moved)}
     for name, ref in changes.items():
         _place(refs, name, ref, there=name in by_name)
         if ref is None:
             by_name.pop(name, None)
         else:
             by_name[name] = ref
-    after = replace(listing, refs=tuple(refs), lines={})
+    after = replace(listing, refs=tuple(refs))
     state = with_moved(of_listing(listing), moved, by_name.get(HEAD), by_name)
     after.derived(by_name, {mirrored_part: state, weight_of: listing.once(weight_of)})
     return after

@@ -6,11 +6,14 @@ is part of the name, so that age needs no record.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from cachew.upstream.listing import Listing, RemoteRef
+from cachew.upstream.manyrefs import ManyRefs
+from cachew.upstream.refblocks import LONGEST, SUSPICIOUS
+from cachew.upstream.refviews import OidsOfRefs, TipsByName
 
 HIDDEN = "refs/cachew/"
 MIRRORED = ("refs/heads/", "refs/tags/")
@@ -18,11 +21,7 @@ Tip = tuple[str, str]
 """A ref's full name and the object id that it has."""
 _DAY = 86400
 _MAX_NAME = 2000
-_MAX_PART = 250
-"""Longer names are no file names any more once git has put ``.lock`` after them."""
 _FORBIDDEN_BYTES = bytes({*range(0x0A), *range(0x0B, 0x21), *b"\x7f~^:?*[\\"})
-_SUSPICIOUS = (b"..", b"@{", b"//", b"/.", b"/\n", b"\n/", b"\n.", b".\n", b"\n\n", b".lock/", b".lock\n")
-"""What a text of names, each between two newlines, holds when one of them may not be valid; an empty one counts."""
 _FORBIDDEN = re.compile(r"\.\.|@\{|[\x00-\x20\x7f~^:?*\[\\]")
 
 
@@ -40,8 +39,10 @@ class RefState:
     peeled: str | None = field(default=None, compare=False)
 
     @cached_property
-    def oids(self) -> frozenset[str]:
-        """All object ids that refs have."""
+    def oids(self) -> Set[str]:
+        """All object ids that refs have; of very many refs, those too that their annotated tags lead to."""
+        if isinstance(self.refs, TipsByName):
+            return OidsOfRefs(self.refs.many)
         return frozenset(self.refs.values())
 
     @property
@@ -59,11 +60,13 @@ def of_listing(listing: Listing) -> RefState:
 
 def mirrored_part(listing: Listing) -> RefState:
     """Find it; see :func:`of_listing`, which does so once."""
+    head = listing.by_name.get("HEAD")
+    target = None if head is None else head.symref_target
+    if isinstance(listing.refs, ManyRefs) and not (target is not None and is_outside(target)):
+        return _state(TipsByName(listing.refs.within(MIRRORED)), head, listing.by_name)
     refs = {ref.name: ref.oid for ref in listing.refs if ref.oid and ref.name.startswith(MIRRORED)}
     for name in invalid_names(refs):
         del refs[name]
-    head = listing.by_name.get("HEAD")
-    target = None if head is None else head.symref_target
     if head is not None and target is not None and head.oid and is_outside(target):
         refs[target] = head.oid
     _drop_impossible(refs)
@@ -157,14 +160,21 @@ def change(present: RefState, wanted: RefState) -> Change:
 
     Deletions come first when applied, so that ``refs/heads/a`` can give way to ``refs/heads/a/b``.
     """
-    updates = {name: oid for name, oid in wanted.refs.items() if present.refs.get(name) != oid}
-    deletions = tuple(name for name in present.refs if name not in wanted.refs)
-    kept = set(wanted.refs.values())
-    left = {name: present.refs[name] for name in (*updates, *deletions) if name in present.refs}
-    abandoned = {oid for oid in left.values() if oid not in kept}
+    before, after = _differing(present.refs, wanted.refs)
+    updates = {name: oid for name, oid in after.items() if before.get(name) != oid}
+    deletions = tuple(name for name in before if name not in after)
+    left = {name: before[name] for name in (*updates, *deletions) if name in before}
+    abandoned = {oid for oid in left.values() if oid not in wanted.oids}
     passed = abandoned & {oid for name, oid in left.items() if name.startswith("refs/heads/") and name in updates}
     head = wanted.head if wanted.head and wanted.head != present.head else None
     return Change(updates, deletions, tuple(sorted(abandoned)), tuple(sorted(passed)), head)
+
+
+def _differing(present: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return both without what is certainly the same in both, where they are very many."""
+    if isinstance(present, TipsByName) and isinstance(wanted, TipsByName):
+        return present.many.differences(wanted.many)
+    return present, wanted
 
 
 def hidden_name(oid: str, now: float) -> str:
@@ -197,6 +207,8 @@ def packed_refs(listing: Listing) -> bytes:
     """
     state = of_listing(listing)
     lines = [b"# pack-refs with: peeled fully-peeled sorted \n"]
+    if isinstance(state.refs, TipsByName):
+        return b"".join([*lines, *(_packed_line(ref) for ref in state.refs.many)])
     for name in sorted(state.refs, key=lambda name: name.encode(errors="surrogateescape")):
         lines.append(f"{state.refs[name]} {name}\n".encode(errors="surrogateescape"))
         listed = listing.by_name.get(name)
@@ -204,6 +216,11 @@ def packed_refs(listing: Listing) -> bytes:
         if peeled:
             lines.append(f"^{peeled}\n".encode())
     return b"".join(lines)
+
+
+def _packed_line(ref: RemoteRef) -> bytes:
+    peeled = f"^{ref.peeled}\n" if ref.peeled else ""
+    return f"{ref.oid} {ref.name}\n{peeled}".encode(errors="surrogateescape")
 
 
 def valid_name(name: str) -> bool:
@@ -214,7 +231,7 @@ def valid_name(name: str) -> bool:
     if _FORBIDDEN.search(name) or name.endswith(("/", ".")) or _length(name) > _MAX_NAME:
         return False
     return all(
-        part and not part.startswith(".") and not part.endswith(".lock") and _length(part) <= _MAX_PART
+        part and not part.startswith(".") and not part.endswith(".lock") and _length(part) <= LONGEST
         for part in name.split("/")
     )
 
@@ -230,8 +247,8 @@ def invalid_names(names: Collection[str]) -> list[str]:
         text.isascii()
         and text.count(b"\n") == len(names) + 1
         and len(text.translate(None, _FORBIDDEN_BYTES)) == len(text)
-        and not any(part in text for part in _SUSPICIOUS)
-        and max(map(len, names), default=0) <= _MAX_PART
+        and not any(part in text for part in SUSPICIOUS)
+        and max(map(len, names), default=0) <= LONGEST
     )
     if ordinary:
         return []

@@ -53,6 +53,7 @@ from cachew.plumbing.sharedlock import SharedLock
 from cachew.plumbing.streams import FileSource, owned
 from cachew.plumbing.threads import Threads
 from cachew.upstream.listing import Listing, RemoteRef
+from cachew.upstream.manyrefs import many_refs
 
 _QUICK = 120.0
 _MANY_REFS = 1000
@@ -424,7 +425,7 @@ class Repository:
 
     async def write_new_refs(self, listing: Listing) -> None:
         """Write the refs of a repository that has none yet."""
-        (self.directory / "packed-refs").write_bytes(packed_refs(listing))
+        await self._git.threads(lambda: (self.directory / "packed-refs").write_bytes(packed_refs(listing)))
         self._forms = {}
         head = of_listing(listing).head
         if head:
@@ -534,7 +535,7 @@ class Repository:
             found = next((ref for ref in refs if ref.name == head.symref_target), None)
             if found is not None:
                 head = replace(head, oid=found.oid, peeled=found.peeled)
-        return Listing(refs=(head, *refs), object_format=self.object_format)
+        return Listing(refs=many_refs((head, *refs), self._digits), object_format=self.object_format)
 
     def take_stock(self, upstream_url: str) -> Stock:
         """Take up what an earlier run has left, after removing what a killed git did (blocking).

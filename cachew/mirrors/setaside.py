@@ -8,10 +8,12 @@ more seldom each time. A tip is a name and an object id together: a ref that mov
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from cachew.mirrors.moved import with_refs
 from cachew.mirrors.refs import Tip, printable
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import ProcessFailed
 from cachew.upstream.listing import Listing, RemoteRef
+from cachew.upstream.manyrefs import ManyRefs
 
 _FIRST_PAUSE = 60.0
 _LAST_PAUSE = 3600.0
@@ -72,8 +74,9 @@ class SetAside:
     def keep_only(self, listing: Listing) -> None:
         """Forget the tips that the upstream has no more."""
         if self._troubles:
-            listed = {(ref.name, ref.oid) for ref in listing.refs}
-            self._troubles = {tip: trouble for tip, trouble in self._troubles.items() if tip in listed}
+            listed = listing.by_name
+            there = {tip for tip in self._troubles if (ref := listed.get(tip[0])) is not None and ref.oid == tip[1]}
+            self._troubles = {tip: trouble for tip, trouble in self._troubles.items() if tip in there}
 
     def allowed(self, listing: Listing, before: Listing, *, also_due: bool) -> Listing:
         """Return what of a listing is to be followed.
@@ -89,6 +92,8 @@ class SetAside:
 def without(listing: Listing, tips: Iterable[Tip], before: Listing) -> Listing:
     """Return a listing in which certain tips are replaced by what was there before, or left out."""
     out = set(tips)
+    if isinstance(listing.refs, ManyRefs):
+        return with_refs(listing, _instead(listing, out, before))
     kept = []
     for ref in listing.refs:
         if ref.oid is None or (ref.name, ref.oid) not in out:
@@ -96,7 +101,14 @@ def without(listing: Listing, tips: Iterable[Tip], before: Listing) -> Listing:
         elif (old := before.by_name.get(ref.name)) is not None and old.oid is not None:
             kept.append(old)
     names = {ref.name: ref for ref in kept}
-    return replace(listing, refs=tuple(_head_of(ref, names, listing) for ref in kept), lines={})
+    return replace(listing, refs=tuple(_head_of(ref, names, listing) for ref in kept))
+
+
+def _instead(listing: Listing, out: Iterable[Tip], before: Listing) -> dict[str, RemoteRef | None]:
+    """Return what takes the place of those tips that are listed; None for nothing."""
+    listed = [name for name, oid in out if (ref := listing.by_name.get(name)) is not None and ref.oid == oid]
+    former = {name: before.by_name.get(name) for name in listed}
+    return {name: ref if ref is not None and ref.oid is not None else None for name, ref in former.items()}
 
 
 def _head_of(ref: RemoteRef, names: Mapping[str, RemoteRef], listing: Listing) -> RemoteRef:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from twisted.logger import Logger
 
+from cachew.mirrors.kinds import MANY_REFS
 from cachew.mirrors.moved import Moved, change_of, near_of
 from cachew.mirrors.refs import Change, RefState, Tip, change, of_listing
 from cachew.mirrors.repository import Repository, about_what_was_asked, worth_another_way
@@ -114,21 +115,29 @@ class Transfer:
         return bad
 
     async def follow(
-        self, repository: Repository, wanted: RefState, *, brought: Collection[str] = ()
+        self,
+        repository: Repository,
+        wanted: RefState,
+        *,
+        brought: Collection[str] = (),
+        known: RefState | None = None,
     ) -> dict[Tip, ProcessFailed]:
         """Bring the repository's refs to where they should be, and first the objects.
 
         :param brought: objects that have come just now, with all that they reach.
+        :param known: what the repository's refs are; they are looked at where they are few, or that is not known.
         :return: the tips that can't be had, or that no ref can be moved to, each with the reason; all other refs are
             where they should be.
         :raise CachewError: when the upstream fails; the refs are then as they were, or nearer to it.
         """
-        present = of_listing(await repository.read_listing(peeled=False))
+        present = known
+        if present is None or len(present.refs) <= MANY_REFS:
+            present = of_listing(await repository.read_listing(peeled=False))
         step = change(present, wanted)
         needed = set(step.updates.values())
         if wanted.head_commit is not None:
             needed.add(wanted.head_commit)
-        needed -= set(present.refs.values())
+        needed = {oid for oid in needed if oid not in present.oids}
         lacking = set(repository.objects.missing(needed))
         if (there := needed.difference(lacking, brought)) and not await repository.connected(there):
             lacking = needed
@@ -136,6 +145,8 @@ class Transfer:
         failed = {(name, oid): bad[oid] for name, oid in step.updates.items() if oid in bad}
         if wanted.head in bad:
             failed["HEAD", wanted.head] = bad[wanted.head]
+        if not failed:
+            return await self._apply(repository, step)
         possible = {name: oid for name, oid in wanted.refs.items() if (name, oid) not in failed}
         kept = {name: oid for name, oid in present.refs.items() if name in wanted.refs}
         head = present.head if wanted.head in bad else wanted.head

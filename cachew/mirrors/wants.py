@@ -5,7 +5,7 @@ wants is nearly always the tip of one; only what no ref brings is fetched by its
 what one client may ask for.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred
@@ -115,7 +115,7 @@ class Supply:
         :raise TooOften: when it is more than the client may.
         """
         known = self._freshness.known(mirror.identity)
-        listed = frozenset[str]() if known is None else known.oids()
+        listed: Set[str] = frozenset() if known is None else known.oids()
         alone = [oid for oid in missing if oid not in listed and not mirror.asked_for(oid)]
         if len(alone) > MOST_IDS:
             raise TooMany(
@@ -145,7 +145,8 @@ class Supply:
         _require_fresh(answer, mirror)
         asked = {name for name in refs if name.startswith("refs/") and not is_mirrored(name)}
         others = (await self._others(mirror, asked, asker)) if asked else {}
-        known = {name: ref.oid or "" for name, ref in answer.listing.by_name.items()} | others
+        listed = answer.listing.by_name
+        known = {name: listed[name].oid or "" for name in refs if name in listed} | others
         resolved = {name: known.get(name, "") for name in refs}
         needed = [*wanted, *filter(None, resolved.values())]
         failures: list[CachewError] = []

@@ -10,6 +10,7 @@ from typing import Protocol
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
 from cachew.smarthttp.clientcommands import V2LsRefs
 from cachew.upstream.listing import Prefixes
+from cachew.upstream.manyrefs import ManyRefs
 
 AGENT = "cachew"
 """What the server calls itself to git clients."""
@@ -123,6 +124,12 @@ def ls_refs_response(refs: Iterable[Ref], command: V2LsRefs) -> bytes:
 
     :param refs: the listing, in any order; an unborn HEAD is told to clients that ask for it.
     """
+    if isinstance(refs, ManyRefs) and command.peel and command.symrefs:
+        # They are kept as the lines that say just that.
+        some = refs.within(Prefixes(command.prefixes or [""]))
+        head = [] if some.head is None or not _can_be_told(some.head, command) else [some.head]
+        lines = encode_all(_packet(_ls_refs_line(ref, command)) for ref in head)
+        return b"".join([lines, *(block.data for block in some.blocks), FLUSH.value])
     match = Prefixes(command.prefixes or [""]).match
     chosen = _in_order(ref for ref in refs if match(ref.name) and _can_be_told(ref, command))
     return encode_all([*(_packet(_ls_refs_line(ref, command)) for ref in chosen), FLUSH])

@@ -17,6 +17,7 @@ from typing import overload
 from urllib.parse import quote
 
 from cachew.plumbing.pktline import Packet, encode_all
+from cachew.upstream.refviews import TipsByName
 
 _LONGEST = 32
 _RECORD = 1 + _LONGEST
@@ -232,6 +233,10 @@ def _looked_at(command: Fetch) -> list[str]:
 def mark(refs: Mapping[str, str], prefix: str) -> str:
     """Return a digest of the refs below a prefix."""
     digest = sha256()
+    if isinstance(refs, TipsByName):
+        for block in refs.many.within([prefix]).blocks:
+            digest.update(block.digest)
+        return digest.hexdigest()
     for name in sorted(refs):
         if name.startswith(prefix):
             digest.update(f"{refs[name]} {name}\n".encode("utf-8", "surrogateescape"))

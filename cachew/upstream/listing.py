@@ -8,13 +8,17 @@ gitprotocol-v2(5).
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, Special, encode_all
+from cachew.upstream.manyrefs import MANY, ManyRefs
+from cachew.upstream.refviews import OidsOfRefs, RefsByName
+from cachew.upstream.remoteref import RemoteRef as RemoteRef
+from cachew.upstream.remoteref import text_of as text_of
 
 
 class Prefixes:
@@ -32,6 +36,9 @@ class Prefixes:
             if not self._sorted or not prefix.startswith(self._sorted[-1]):
                 self._sorted.append(prefix)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sorted)
+
     def match(self, name: str) -> bool:
         """Say whether a name begins with one of them."""
         position = bisect_right(self._sorted, name)
@@ -45,8 +52,6 @@ AGENT = "git/2.39.5-cachew"
 
 REF_NAME = rb"[^\x00-\x20\x7f~^:?*\[\\]+"
 _LINE = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}|unborn) (" + REF_NAME + rb")((?: [^ ]+)*)")
-_MANY = 1000
-"""From how many refs on it pays to keep the lines that told them."""
 _FORMATS = {"sha1": 40, "sha256": 64}
 
 
@@ -69,50 +74,36 @@ class RemoteError(CachewError):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteRef:
-    """One ref of an upstream.
-
-    :param name: its full name; bytes that are not UTF-8 are kept as surrogate escapes.
-    :param oid: the object id it has, in hex; None for an unborn branch.
-    :param symref_target: the ref it points to when it is symbolic.
-    :param peeled: the id of what an annotated tag points to.
-    """
-
-    name: str
-    oid: str | None
-    symref_target: str | None = None
-    peeled: str | None = None
-
-
 @dataclass(frozen=True)
 class Listing:
     """The refs of an upstream at one moment, in the upstream's order.
 
-    :param refs: the refs.
+    :param refs: the refs; :class:`~cachew.upstream.manyrefs.ManyRefs` where they are very many.
     :param object_format: ``sha1`` or ``sha256``.
     :param protocol: the version of the protocol that told them.
     :param base: where the repository has moved to, empty where it is at its own address.
-    :param lines: the packets that told them, if they are many: most will come again in the next listing.
     """
 
-    refs: tuple[RemoteRef, ...]
+    refs: Sequence[RemoteRef]
     object_format: str = "sha1"
     protocol: int = 2
     base: str = field(default="", compare=False)
-    lines: Mapping[Packet, RemoteRef] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
-    def by_name(self) -> dict[str, RemoteRef]:
+    def by_name(self) -> Mapping[str, RemoteRef]:
         """The refs by full name."""
+        if isinstance(self.refs, ManyRefs):
+            return RefsByName(self.refs)
         return {ref.name: ref for ref in self.refs}
 
     @cached_property
-    def _oids(self) -> frozenset[str]:
+    def _oids(self) -> Set[str]:
+        if isinstance(self.refs, ManyRefs):
+            return OidsOfRefs(self.refs)
         found = {ref.oid for ref in self.refs} | {ref.peeled for ref in self.refs}
         return frozenset(oid for oid in found if oid is not None)
 
-    def oids(self) -> frozenset[str]:
+    def oids(self) -> Set[str]:
         """Return every object id in the listing, those of peeled tags too."""
         return self._oids
 
@@ -123,7 +114,7 @@ class Listing:
             made[make] = make(self)
         return made[make]
 
-    def derived(self, by_name: dict[str, RemoteRef], made: "Mapping[Callable[[Listing], Any], Any]") -> None:
+    def derived(self, by_name: Mapping[str, RemoteRef], made: "Mapping[Callable[[Listing], Any], Any]") -> None:
         """Take over what is known of it already, because it hardly differs from another one.
 
         :param by_name: the refs by full name.
@@ -148,7 +139,11 @@ class Listing:
         wanted = tuple(prefixes or ())
         if not wanted:
             return self
-        match = Prefixes(wanted).match
+        kept = Prefixes(wanted)
+        if isinstance(self.refs, ManyRefs):
+            some = self.refs.within(kept)
+            return self if some is self.refs else replace(self, refs=some if len(some) >= MANY else tuple(some))
+        match = kept.match
         refs = tuple(ref for ref in self.refs if match(ref.name))
         return self if len(refs) == len(self.refs) else replace(self, refs=refs)
 
@@ -198,15 +193,12 @@ class LsRefsParser:
     """Reads an ``ls-refs`` response, packet by packet.
 
     :param object_format: what the upstream's capabilities said.
-    :param before: an earlier listing, whose lines need no second reading.
     """
 
-    def __init__(self, object_format: str = "sha1", before: Listing | None = None) -> None:
+    def __init__(self, object_format: str = "sha1") -> None:
         self._format = object_format
         self._width = oid_width(object_format)
-        self._refs: list[RemoteRef] = []
-        self._lines: dict[Packet, RemoteRef] = {}
-        self._known = before.lines if before is not None and before.object_format == object_format else self._lines
+        self.refs: list[RemoteRef] = []
         self.done = False
 
     def take(self, packet: Packet) -> None:
@@ -220,11 +212,7 @@ class LsRefsParser:
         if packet is FLUSH:
             self.done = True
             return
-        ref = self._known.get(packet)
-        if ref is None:
-            ref = self._read(packet)
-        self._lines[packet] = ref
-        self._refs.append(ref)
+        self.refs.append(self._read(packet))
 
     def _read(self, packet: Packet) -> RemoteRef:
         line = payload_of(packet)
@@ -254,8 +242,7 @@ class LsRefsParser:
         """
         if not self.done:
             raise MalformedListing("the ref listing broke off")
-        lines = self._lines if len(self._refs) >= _MANY else {}
-        return Listing(tuple(self._refs), self._format, 2, lines=lines)
+        return Listing(tuple(self.refs), self._format, 2)
 
 
 def payload_of(packet: Packet) -> bytes:
@@ -279,11 +266,6 @@ def oid_width(object_format: str) -> int:
     if object_format not in _FORMATS:
         raise MalformedListing(f"unknown object format {object_format[:20]!r}")
     return _FORMATS[object_format]
-
-
-def text_of(data: bytes) -> str:
-    """Decode a name so that any bytes survive the way back."""
-    return data.decode("utf-8", "surrogateescape")
 
 
 def printable(data: bytes) -> str:

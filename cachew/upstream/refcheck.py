@@ -3,9 +3,8 @@
 An upstream that is known to speak protocol v2 is asked for them at once, any other first for what it speaks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from twisted.web.iweb import IResponse
 
@@ -18,7 +17,7 @@ from cachew.plumbing.errors import (
     UpstreamRefused,
     UpstreamUnreachable,
 )
-from cachew.plumbing.pktline import Decoder, Packet
+from cachew.plumbing.pktline import Decoder
 from cachew.plumbing.streams import PIECE, Source, read_start
 from cachew.upstream import headers as http
 from cachew.upstream.advertisement import AdvertisementParser
@@ -27,7 +26,6 @@ from cachew.upstream.failures import explain_answer
 from cachew.upstream.listing import (
     Capabilities,
     Listing,
-    LsRefsParser,
     MalformedListing,
     NotGit,
     RemoteError,
@@ -35,6 +33,7 @@ from cachew.upstream.listing import (
 )
 from cachew.upstream.presented_credential import headers_of
 from cachew.upstream.redirects import CODES, Moves, Redirects, split_operation
+from cachew.upstream.refstream import LsRefsReader
 from cachew.upstream.refusals import failure_of
 from cachew.upstream.spellings import Spellings, base_of
 
@@ -43,8 +42,8 @@ _REFUSAL_TEXT = 4096
 _INFO_REFS = "/info/refs?service=git-upload-pack"
 
 
-class _Parser(Protocol):
-    def take(self, packet: Packet) -> None: ...
+Feed = Callable[[bytes], object]
+"""Takes the pieces of a response as they come."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +148,15 @@ class RefChecks:
         base = split_operation(final)[0]
         asked, moved = base_of(url)[0], base_of(base)[0]
         self._moves.note(asked, authorization, asked if moved == asked else base)
-        parser = AdvertisementParser()
-        await self._read(url, response, "application/x-git-upload-pack-advertisement", parser)
+        parser, decoder = AdvertisementParser(), Decoder()
+
+        def feed(piece: bytes) -> None:
+            for packet in decoder.feed(piece):
+                parser.take(packet)
+
+        await self._read(url, response, "application/x-git-upload-pack-advertisement", feed)
+        if decoder.rest:
+            raise MalformedListing("it broke off within a packet")
         capabilities, listing = parser.result()
         if listing is None and "ls-refs" not in capabilities.features:
             raise MalformedListing("it speaks protocol v2 without ls-refs")
@@ -166,18 +172,21 @@ class RefChecks:
             *headers_of(authorization),
         ]
         response = await self._exchange.ask(base + "/git-upload-pack", headers, body, seconds=self._seconds)
-        parser = LsRefsParser(capabilities.object_format, check.before)
-        await self._read(base, response, "application/x-git-upload-pack-result", parser)
-        return parser.result()
+        reader = LsRefsReader(capabilities.object_format, check.before)
+        await self._read(base, response, "application/x-git-upload-pack-result", reader.feed)
+        try:
+            return reader.result()
+        except BadRequest as failure:
+            raise MalformedListing(str(failure)) from failure
 
-    async def _read(self, url: str, response: IResponse, media_type: str, parser: _Parser) -> None:
+    async def _read(self, url: str, response: IResponse, media_type: str, feed: Feed) -> None:
         source = self._exchange.body_of(url, response)
         try:
             received = raw(response.headers)
             await _require_success(url, response.code, received, source)
             if http.media_type(received) != media_type:
                 raise NotGit(f"its content type is {http.media_type(received)[:80] or 'missing'!r}")
-            await _parse(source, parser, self._limit)
+            await _parse(source, feed, self._limit)
         finally:
             source.close()
 
@@ -201,19 +210,16 @@ async def _require_success(url: str, status: int, headers: http.RawHeaders, sour
     raise failure_of(url, status, headers, await read_start(source, _REFUSAL_TEXT))
 
 
-async def _parse(source: Source, parser: _Parser, limit: int) -> None:
-    decoder, total = Decoder(), 0
+async def _parse(source: Source, feed: Feed, limit: int) -> None:
+    total = 0
     while piece := await source.read(PIECE):
         total += len(piece)
         if total > limit:
             raise TooLarge(limit, "its ref listing")
         try:
-            for packet in decoder.feed(piece):
-                parser.take(packet)
+            feed(piece)
         except BadRequest as failure:
             raise MalformedListing(str(failure)) from failure
-    if decoder.rest:
-        raise MalformedListing("it broke off within a packet")
 
 
 def _headers(accept: str) -> http.RawHeaders:

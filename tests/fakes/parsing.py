@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 
-from cachew.plumbing.pktline import Packet
+from cachew.plumbing.pktline import Packet, encode_all
 from cachew.smarthttp.clientcommands import GitCommand
 from cachew.smarthttp.request import read_command
 from cachew.upstream.advertisement import AdvertisementParser
-from cachew.upstream.listing import Capabilities, Listing, LsRefsParser, MalformedListing
+from cachew.upstream.listing import Capabilities, Listing, MalformedListing
+from cachew.upstream.refstream import LsRefsReader
 
 
 def parse_command(body: bytes, protocol: str | None) -> GitCommand:
@@ -14,12 +15,11 @@ def parse_command(body: bytes, protocol: str | None) -> GitCommand:
     return read_command((body,), protocol)
 
 
-def parse_ls_refs(packets: Iterable[Packet], object_format: str = "sha1") -> Listing:
+def parse_ls_refs(packets: Iterable[Packet], object_format: str = "sha1", before: Listing | None = None) -> Listing:
     """Parse a whole ``ls-refs`` response."""
-    parser = LsRefsParser(object_format)
-    for packet in packets:
-        parser.take(packet)
-    return parser.result()
+    reader = LsRefsReader(object_format, before)
+    reader.feed(encode_all(packets))
+    return reader.result()
 
 
 def parse_v0_advertisement(packets: Iterable[Packet]) -> Listing:

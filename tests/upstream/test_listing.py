@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachew.plumbing.pktline import DELIM, FLUSH, Packet, decode
+from cachew.plumbing.pktline import DELIM, FLUSH, decode
 from cachew.upstream.advertisement import AdvertisementParser
 from cachew.upstream.listing import (
     Capabilities,
     Listing,
-    LsRefsParser,
     MalformedListing,
     Prefixes,
     RemoteError,
@@ -44,38 +43,6 @@ def test_ls_refs_attributes() -> None:
     )
     assert listing.oids() == {A, B, C}
     assert (head_target(listing), listing.head_oid, listing.empty) == ("refs/heads/main", A, False)
-
-
-def many(moved: str = A) -> list[Packet]:
-    return [line(f"{moved if number == 500 else A} refs/heads/b{number}") for number in range(1000)]
-
-
-def parse_after(before: Listing, packets: list[Packet], object_format: str = "sha1") -> Listing:
-    parser = LsRefsParser(object_format, before)
-    for packet in packets:
-        parser.take(packet)
-    return parser.result()
-
-
-def test_lines_of_the_listing_before() -> None:
-    """Of many refs only those that have changed are made anew, and the listing says what its own lines say."""
-    first = parse_ls_refs([*many(), FLUSH])
-    second = parse_after(first, [*many(moved=B)[1:], line(f"{C} refs/heads/new"), FLUSH])
-    assert second.refs == parse_ls_refs([*many(moved=B)[1:], line(f"{C} refs/heads/new"), FLUSH]).refs
-    made = [ref.name for ref in second.refs if all(ref is not one for one in first.refs)]
-    assert made == ["refs/heads/b500", "refs/heads/new"]
-    assert parse_after(second.filtered(["refs/heads/b9"]), [*many()[:10], FLUSH]).refs[9] is second.refs[8]
-
-
-def test_lines_of_another_format() -> None:
-    """What was right in a listing of another object format is wrong in this one."""
-    with pytest.raises(MalformedListing):
-        parse_after(parse_ls_refs([*many(), FLUSH]), [*many(), FLUSH], "sha256")
-
-
-def test_lines_of_few_refs_are_not_kept() -> None:
-    """A thousand small repositories cost no more memory for it."""
-    assert not parse_ls_refs([*many()[1:], FLUSH]).lines
 
 
 def test_unborn() -> None:

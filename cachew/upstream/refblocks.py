@@ -1,0 +1,191 @@
+"""About a thousand refs as the lines that told them (pure).
+
+A line is a packet of protocol v2 with its length: ``003dOID NAME[ symref-target:NAME][ peeled:OID]`` and a newline. So
+a ref takes no more memory than the upstream took to tell it, and two listings share the blocks that are equal.
+Only what is quite ordinary is kept so: names in order, all below ``refs/``, that git surely takes.
+"""
+
+import re
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+from itertools import accumulate
+from operator import lt
+
+from cachew.upstream.remoteref import RemoteRef, bytes_of, text_of
+
+_NAME = rb"refs/[^\x00-\x20\x7f~^:?*\[\\]+"
+_OID = {40: rb"[0-9a-f]{40}", 64: rb"[0-9a-f]{64}"}
+_LINES = {
+    width: re.compile(
+        rb"([0-9a-f]{4})("
+        + oid
+        + rb") ("
+        + _NAME
+        + rb")((?: symref-target:"
+        + _NAME
+        + rb")?(?: peeled:"
+        + oid
+        + rb")?)\n"
+    )
+    for width, oid in _OID.items()
+}
+SUSPICIOUS = (b"..", b"@{", b"//", b"/.", b"/\n", b"\n/", b"\n.", b".\n", b"\n\n", b".lock/", b".lock\n")
+"""What a text of names, each between two newlines, holds when one of them may not be valid; an empty one counts."""
+LONGEST = 250
+"""Bytes of a part of a name beyond which it is no file name any more once git has put ``.lock`` after it."""
+_KEY = 16
+"""Digits of an object id that are looked up first."""
+_PEELED = b" peeled:"
+_SYMREF = b" symref-target:"
+
+
+class NotOrdinary(Exception):
+    """Refs that can't be kept as lines."""
+
+
+class RefBlock:
+    """Some refs in the order of their names.
+
+    :param data: their lines.
+    :param width: digits of an object id.
+    :raise NotOrdinary: when they can't be kept so.
+    """
+
+    __slots__ = ("_digest", "data", "directories", "first", "keys", "last", "starts", "width")
+
+    def __init__(self, data: bytes, width: int) -> None:
+        lines = _LINES[width].findall(data)
+        names = [name for _, _, name, _ in lines]
+        sizes = [int(size, 16) for size, _, _, _ in lines]
+        told = [width + 6 + len(name) + len(more) for _, _, name, more in lines]
+        if sizes != told or sum(sizes) != len(data) or not all(map(lt, names, names[1:])) or not _valid(names):
+            raise NotOrdinary
+        self.data, self.width = data, width
+        self.starts = array("I", accumulate(sizes, initial=0))
+        self.first, self.last = names[0], names[-1]
+        peeled = [more[-width:] for _, _, _, more in lines if _PEELED in more]
+        self.keys = array("Q", sorted({int(oid[:_KEY], 16) for oid in (*(line[1] for line in lines), *peeled)}))
+        self.directories = _directories(names)
+        self._digest = b""
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __iter__(self) -> Iterator[RemoteRef]:
+        for _, oid, name, more in _LINES[self.width].findall(self.data):
+            yield _ref(oid, name, more)
+
+    def tips(self) -> Iterator[tuple[str, str]]:
+        """Yield each ref's name and object id."""
+        for _, oid, name, _ in _LINES[self.width].findall(self.data):
+            yield text_of(name), oid.decode("ascii")
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes."""
+        return 500 + len(self.data) + 4 * len(self.starts) + 8 * len(self.keys) + 2 * sum(map(len, self.directories))
+
+    @property
+    def digest(self) -> bytes:
+        """A digest of all that it tells, made at the first time."""
+        self._digest = self._digest or sha256(self.data).digest()
+        return self._digest
+
+    def name(self, index: int) -> bytes:
+        """Return a ref's name."""
+        begin, end = self.starts[index] + 5 + self.width, self.starts[index + 1] - 1
+        space = self.data.find(b" ", begin, end)
+        return self.data[begin : end if space < 0 else space]
+
+    def ref(self, index: int) -> RemoteRef:
+        """Return a ref."""
+        match = _LINES[self.width].fullmatch(self.data, self.starts[index], self.starts[index + 1])
+        assert match is not None
+        return _ref(match[2], match[3], match[4])
+
+    def position(self, name: bytes) -> int:
+        """Return how many names come before one."""
+        return bisect_left(range(len(self)), name, key=self.name)
+
+    def position_after(self, name: bytes) -> int:
+        """Return how many names come before one or are the same."""
+        return bisect_right(range(len(self)), name, key=self.name)
+
+    def names(self) -> list[bytes]:
+        """Return all names."""
+        return [name for _, _, name, _ in _LINES[self.width].findall(self.data)]
+
+    def find(self, name: bytes) -> RemoteRef | None:
+        """Return the ref of a name, None where there is none."""
+        index = self.position(name)
+        return self.ref(index) if index < len(self) and self.name(index) == name else None
+
+    def oid_of(self, key: int) -> str:
+        """Return the object id that begins with a key that is among the block's."""
+        match = re.search(rb"(?:[0-9a-f]{4}|:)(%016x[0-9a-f]{%d})[ \n]" % (key, self.width - _KEY), self.data)
+        assert match is not None
+        return match[1].decode("ascii")
+
+    def has(self, key: int, oid: bytes) -> bool:
+        """Whether a ref has an object id, or an annotated tag leads to it.
+
+        :param key: what the id begins with.
+        """
+        index = bisect_left(self.keys, key)
+        if index == len(self.keys) or self.keys[index] != key:
+            return False
+        return re.search(rb"(?:^|\n)[0-9a-f]{4}%b | peeled:%b\n" % (oid, oid), self.data) is not None
+
+    def part(self, begin: int, end: int) -> "RefBlock":
+        """Return the refs between two positions."""
+        return RefBlock(self.data[self.starts[begin] : self.starts[end]], self.width)
+
+    def lines(self) -> list[bytes]:
+        """Return the lines."""
+        return [self.data[begin:end] for begin, end in zip(self.starts, self.starts[1:], strict=False)]
+
+
+def key_of(oid: str) -> int:
+    """Return what an object id begins with, as a number; -1 for what is none."""
+    try:
+        return int(oid[:_KEY], 16)
+    except ValueError:
+        return -1
+
+
+def line_of(ref: RemoteRef) -> bytes:
+    """Return the line that tells a ref."""
+    if ref.oid is None:
+        raise NotOrdinary
+    target = b"" if ref.symref_target is None else _SYMREF + bytes_of(ref.symref_target)
+    peeled = b"" if ref.peeled is None else _PEELED + ref.peeled.encode()
+    line = b"%b %b%b%b\n" % (ref.oid.encode(), bytes_of(ref.name), target, peeled)
+    return b"%04x%b" % (len(line) + 4, line)
+
+
+def _ref(oid: bytes, name: bytes, more: bytes) -> RemoteRef:
+    if not more:
+        return RemoteRef(text_of(name), oid.decode("ascii"))
+    targeted, _, peeled = more.partition(_PEELED)
+    target = text_of(targeted.removeprefix(_SYMREF)) or None
+    return RemoteRef(text_of(name), oid.decode("ascii"), target, peeled.decode("ascii") or None)
+
+
+def _valid(names: Sequence[bytes]) -> bool:
+    """Whether git surely takes names that hold no forbidden byte; such as it takes nevertheless may be refused."""
+    text = b"\n".join((b"", *names, b""))
+    return bool(names) and max(map(len, names)) <= LONGEST and not any(part in text for part in SUSPICIOUS)
+
+
+def _directories(names: Iterable[bytes]) -> frozenset[bytes]:
+    """Return all that names lie below."""
+    found = {name.rpartition(b"/")[0] for name in names}
+    todo = list(found)
+    while todo:
+        above = todo.pop().rpartition(b"/")[0]
+        if above and above not in found:
+            found.add(above)
+            todo.append(above)
+    return frozenset(found)

@@ -1,0 +1,117 @@
+"""What dictionaries and sets of very many refs would answer, without there being any (pure)."""
+
+from collections.abc import Iterable, Iterator, Mapping, Set
+
+from cachew.upstream.manyrefs import HEAD, ManyRefs
+from cachew.upstream.refblocks import key_of
+from cachew.upstream.remoteref import RemoteRef
+
+
+class RefsByName(Mapping[str, RemoteRef]):
+    """Refs by their full names.
+
+    :param refs: these.
+    """
+
+    def __init__(self, refs: ManyRefs) -> None:
+        self._refs = refs
+
+    def __getitem__(self, name: str) -> RemoteRef:
+        if (found := self._refs.find(name)) is None:
+            raise KeyError(name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._refs.find(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return (ref.name for ref in self._refs)
+
+    def __len__(self) -> int:
+        return len(self._refs)
+
+
+class TipsByName(Mapping[str, str]):
+    """Object ids by the full names of the refs that have them, HEAD left out.
+
+    :param refs: these.
+    """
+
+    def __init__(self, refs: ManyRefs) -> None:
+        self.many = ManyRefs(None, refs.blocks)
+
+    def __getitem__(self, name: str) -> str:
+        found = None if name == HEAD else self.many.find(name)
+        if found is None or found.oid is None:
+            raise KeyError(name)
+        return found.oid
+
+    def __eq__(self, other: object) -> bool:
+        return self.many == other.many if isinstance(other, TipsByName) else super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self.many.tips())
+
+    def __len__(self) -> int:
+        return len(self.many)
+
+    def values(self) -> "list[str]":  # type: ignore[override]
+        """Return the object ids."""
+        return [oid for _, oid in self.many.tips()]
+
+    def items(self) -> "list[tuple[str, str]]":  # type: ignore[override]
+        """Return names and object ids."""
+        return list(self.many.tips())
+
+
+class OidsOfRefs(Set[str]):
+    """The object ids that refs have, and those that tags among them lead to.
+
+    :param refs: these.
+    """
+
+    def __init__(self, refs: ManyRefs) -> None:
+        self.many = refs
+        head = refs.head
+        self._heads = frozenset() if head is None else frozenset(filter(None, (head.oid, head.peeled)))
+
+    @classmethod
+    def _from_iterable(cls, oids: Iterable[str]) -> frozenset[str]:  # type: ignore[override]
+        return frozenset(oids)
+
+    def __contains__(self, oid: object) -> bool:
+        if not isinstance(oid, str):
+            return False
+        key, sought = key_of(oid), oid.encode("ascii", "replace")
+        return oid in self._heads or (key >= 0 and any(block.has(key, sought) for block in self.many.blocks))
+
+    def __iter__(self) -> Iterator[str]:
+        found = set(self._heads)
+        for ref in self.many:
+            found.update(filter(None, (ref.oid, ref.peeled)))
+        return iter(found)
+
+    def __len__(self) -> int:
+        return len(self._heads) + sum(len(block.keys) for block in self.many.blocks)
+
+    def isdisjoint(self, other: Iterable[object]) -> bool:
+        """Whether none of other object ids is among these."""
+        if not isinstance(other, OidsOfRefs):
+            return not any(oid in self for oid in other)
+        keys = self._keys()
+        # What begins alike is nearly always the same.
+        return keys.isdisjoint(other._keys()) or frozenset(self).isdisjoint(frozenset(other))
+
+    def _keys(self) -> set[int]:
+        found = {key_of(oid) for oid in self._heads}
+        for block in self.many.blocks:
+            found.update(block.keys)
+        return found
+
+    def first(self, count: int) -> list[str]:
+        """Return so many of those that sort first."""
+        found = {*self._heads, *self.many.first_oids(count)}
+        # Ids that begin alike, which nobody has but who made them so, are told apart the long way.
+        return sorted(found if len(found) >= count else self)[:count]

@@ -1,0 +1,130 @@
+"""Very many refs, kept as lines: whatever is found out of them is what would be found out of refs one by one."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+
+from cachew.mirrors.instance import tips_of
+from cachew.mirrors.kinds import MIRRORED_KIND, contradict
+from cachew.mirrors.listings import pack, unpack, weight_of
+from cachew.mirrors.moved import moved_in_part, with_refs
+from cachew.mirrors.refs import change, of_listing, packed_refs
+from cachew.mirrors.setaside import without
+from cachew.smarthttp.advertise import ls_refs_response
+from cachew.smarthttp.clientcommands import V2LsRefs, mark
+from cachew.upstream.listing import Listing, RemoteRef
+from cachew.upstream.manyrefs import ManyRefs, many_refs
+
+CHANCE = random.Random(7)
+
+
+def some_oid() -> str:
+    """Make an object id."""
+    return f"{CHANCE.getrandbits(160):040x}"
+
+
+def listing_of(oids: Mapping[str, str], head: str = "refs/heads/b00001") -> Listing:
+    """Make a listing, one by one."""
+    refs = [RemoteRef(name, oids[name], None, some_oid() if "/v" in name else None) for name in sorted(oids)]
+    return Listing((RemoteRef("HEAD", oids.get(head), head), *refs))
+
+
+def in_lines(listing: Listing) -> Listing:
+    """Return the same, as lines."""
+    many = replace(listing, refs=many_refs(listing.refs, 40))
+    assert isinstance(many.refs, ManyRefs)
+    return many
+
+
+OIDS = {f"refs/heads/b{number:05}": some_oid() for number in range(2500)} | {
+    f"refs/tags/v{number}": some_oid() for number in range(300)
+}
+PLAIN = listing_of(OIDS)
+MANY = in_lines(PLAIN)
+
+
+def later() -> Listing:
+    """Make a later listing, one by one."""
+    oids = dict(OIDS)
+    for name in CHANCE.sample(sorted(OIDS), 6):
+        oids[name] = some_oid()
+    for name in CHANCE.sample(sorted(OIDS), 4):
+        del oids[name]
+    oids |= {f"refs/heads/new/{number}": some_oid() for number in range(3)}
+    peeled = {ref.name: ref.peeled for ref in PLAIN.refs}
+    made = listing_of(oids, CHANCE.choice(["refs/heads/b00001", "refs/heads/b00002"]))
+    refs = [replace(ref, peeled=peeled.get(ref.name)) for ref in made.refs]
+    return replace(made, refs=tuple(refs))
+
+
+def test_what_must_change() -> None:
+    """The step from one to the other, and the file of refs."""
+    assert packed_refs(MANY) == packed_refs(PLAIN) and not change(of_listing(MANY), of_listing(MANY))
+    for _ in range(20):
+        plain = later()
+        found, expected = (
+            change(of_listing(MANY), of_listing(in_lines(plain))),
+            change(of_listing(PLAIN), of_listing(plain)),
+        )
+        assert (dict(found.updates), found.head) == (dict(expected.updates), expected.head)
+        assert sorted(found.deletions) == sorted(expected.deletions)
+        assert (found.abandoned, found.passed) == (expected.abandoned, expected.passed)
+        assert change(of_listing(PLAIN), of_listing(in_lines(plain))).updates == expected.updates
+        assert of_listing(in_lines(plain)) != of_listing(MANY) and of_listing(in_lines(PLAIN)) == of_listing(MANY)
+
+
+def test_what_has_moved_in_a_part() -> None:
+    """What a part that was listed shows to be elsewhere, and the listing that is made of that."""
+    for kind in (("HEAD", "refs/heads/"), ("refs/tags/v1", "refs/tags/v2"), ("HEAD",), MIRRORED_KIND):
+        plain = later()
+        part, many_part = plain.filtered(kind), in_lines(plain).filtered(kind)
+        found = moved_in_part(MANY, kind, many_part)
+        assert found == moved_in_part(PLAIN, kind, part)
+        after = with_refs(MANY, found)
+        assert isinstance(after.refs, ManyRefs) and tuple(after.refs) == tuple(with_refs(PLAIN, found).refs)
+
+
+def test_a_ref_where_others_lie_below() -> None:
+    """What git could not keep beside the others is sorted out one by one."""
+    moved = {"refs/heads/b00001/below": RemoteRef("refs/heads/b00001/below", some_oid())}
+    assert with_refs(MANY, moved).refs == with_refs(PLAIN, moved).refs
+    assert dict(of_listing(with_refs(MANY, moved)).refs) == dict(of_listing(with_refs(PLAIN, moved)).refs)
+
+
+def test_two_moments() -> None:
+    """Whether two listings contradict each other."""
+    kinds = (("HEAD", "refs/heads/"), MIRRORED_KIND)
+    plain = later()
+    for older, of_its_kind in ((PLAIN, kinds[1]), (PLAIN.filtered(kinds[0]), kinds[0])):
+        for newer, of_kind in ((plain.filtered(kinds[0]), kinds[0]), (PLAIN.filtered(kinds[0]), kinds[0])):
+            expected = contradict(newer, of_kind, older, of_its_kind)
+            assert contradict(in_lines(newer), of_kind, in_lines(older), of_its_kind) == expected
+            assert expected == (newer.refs[0] != PLAIN.refs[0] or len(newer.refs) != 2501)
+
+
+def test_tips_that_are_set_aside() -> None:
+    """What is followed instead of tips that can't be had."""
+    plain = later()
+    out = {(ref.name, ref.oid) for ref in plain.refs if ref.oid is not None and OIDS.get(ref.name) != ref.oid}
+    assert tuple(without(in_lines(plain), out, MANY).refs) == without(plain, out, PLAIN).refs
+    assert without(in_lines(plain), set(), MANY) == in_lines(plain)
+
+
+def test_what_is_kept_and_told() -> None:
+    """By what a repository is recognised, what is packed and unpacked, what a client is told."""
+    assert tips_of(MANY) == tips_of(PLAIN)
+    assert unpack(pack(MANY)) == MANY and weight_of(MANY) < weight_of(PLAIN) / 3
+    for command in (
+        V2LsRefs(prefixes=(), peel=True, symrefs=True),
+        V2LsRefs(prefixes=("refs/tags/", "HEAD", "refs/heads/b0000"), peel=True, symrefs=True),
+        V2LsRefs(prefixes=("refs/",), peel=False, symrefs=True),
+    ):
+        assert ls_refs_response(MANY.refs, command) == ls_refs_response(PLAIN.refs, command)
+
+
+def test_marks() -> None:
+    """Refs below a prefix have the mark of those that are the same, and no other."""
+    here, there = of_listing(MANY).refs, of_listing(in_lines(PLAIN)).refs
+    moved = of_listing(with_refs(MANY, {"refs/tags/v1": RemoteRef("refs/tags/v1", some_oid())})).refs
+    assert mark(here, "refs/tags/") == mark(there, "refs/tags/") != mark(moved, "refs/tags/")
+    assert mark(here, "refs/") != mark(moved, "refs/") and mark(here, "refs/heads/") == mark(moved, "refs/heads/")

@@ -1,0 +1,233 @@
+"""Very many refs: read as they come, compared with those before, and asked as if they were in dictionaries."""
+
+import random
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from cachew.plumbing.pktline import FLUSH, Packet, encode_all
+from cachew.upstream.listing import Listing, LsRefsParser, MalformedListing, RemoteError, RemoteRef
+from cachew.upstream.manyrefs import ManyRefs, many_refs
+from cachew.upstream.refblocks import line_of
+from cachew.upstream.refstream import LsRefsReader
+from cachew.upstream.refviews import OidsOfRefs, TipsByName
+
+HEAD = RemoteRef("HEAD", f"{7:040x}", "refs/heads/b00007")
+
+
+def refs_of(count: int, odd: str = "refs/tags/v") -> dict[str, RemoteRef]:
+    """Make refs by their names, some of which lie below others' directories, and annotated tags."""
+    found = {}
+    for number in range(count):
+        name = f"refs/heads/b{number:05}" if number % 3 else f"refs/heads/team/{number % 7}/{number:05}"
+        found[name] = RemoteRef(name, f"{number:040x}")
+    for number in range(50):
+        found[f"{odd}{number}"] = RemoteRef(f"{odd}{number}", f"{number:020x}{1:020x}", None, f"{number:040x}")
+    return found
+
+
+def told(refs: Mapping[str, RemoteRef], head: RemoteRef | None = HEAD) -> bytes:
+    """Return the response that tells refs."""
+    ordered = sorted(refs.values(), key=lambda ref: ref.name.encode("utf-8", "surrogateescape"))
+    first = [] if head is None else [f"{head.oid} HEAD symref-target:{head.symref_target}\n".encode()]
+    return b"".join([encode_all(first), *map(line_of, ordered), FLUSH.value])
+
+
+def read(response: bytes, before: Listing | None = None, size: int = 50_000) -> Listing:
+    """Read a response in pieces."""
+    reader = LsRefsReader(before=before)
+    for start in range(0, len(response), size):
+        reader.feed(response[start : start + size])
+    return reader.result()
+
+
+def one_by_one(response: bytes) -> Sequence[RemoteRef]:
+    """Return what a response says, read packet by packet."""
+    from cachew.plumbing.pktline import decode
+
+    parser = LsRefsParser()
+    for packet in decode(response):
+        parser.take(packet)
+    return parser.result().refs
+
+
+@pytest.mark.parametrize("size", [1, 777, 65536, 10**9])
+def test_pieces_of_any_size(size: int) -> None:
+    """However a response is cut up, the listing says what its lines say, in their order."""
+    response = told(refs_of(3000 if size > 1 else 1200))
+    listing = read(response, size=size)
+    assert isinstance(listing.refs, ManyRefs) and tuple(listing.refs) == one_by_one(response)
+
+
+def test_blocks_are_shared_where_nothing_has_changed() -> None:
+    """Of a listing like the one before only what differs is kept anew, wherever refs come, move or go."""
+    chance = random.Random(5)
+    refs = refs_of(4000)
+    before = read(told(refs))
+    for _ in range(30):
+        for name in chance.sample(sorted(refs), 3):
+            del refs[name]
+        for name in chance.sample(sorted(refs), 3):
+            refs[name] = RemoteRef(name, f"{chance.getrandbits(160):040x}")
+        new = f"refs/heads/b{chance.randrange(10**5):05}-{chance.randrange(10**9)}"
+        refs[new] = RemoteRef(new, f"{chance.getrandbits(160):040x}")
+        response = told(refs)
+        after = read(response, before, chance.choice([999, 30_000, 10**9]))
+        assert isinstance(after.refs, ManyRefs) and isinstance(before.refs, ManyRefs)
+        assert tuple(after.refs) == one_by_one(response) and after == read(response)
+        assert len(set(after.refs.blocks).difference(before.refs.blocks)) <= 7
+        gone, come = before.refs.differences(after.refs)
+        both = dict(before.refs.tips()), dict(after.refs.tips())
+        assert {**gone, **{name: oid for name, oid in both[0].items() if both[1].get(name) == oid}} == both[0]
+        assert {**come, **{name: oid for name, oid in both[1].items() if both[0].get(name) == oid}} == both[1]
+        before = after
+
+
+def test_a_listing_that_is_the_same() -> None:
+    """Nothing of it is kept twice."""
+    response = told(refs_of(3000))
+    first = read(response)
+    second = read(response, first, 12_345)
+    assert isinstance(first.refs, ManyRefs) and isinstance(second.refs, ManyRefs)
+    assert all(one is other for one, other in zip(first.refs.blocks, second.refs.blocks, strict=True))
+    assert first == second and hash(first.refs) == hash(second.refs)
+
+
+def test_long_runs_that_come_and_go() -> None:
+    """Whole blocks that are no more, and more new refs than a block has, are read right."""
+    refs = refs_of(4000)
+    first = read(told(refs))
+    fewer = {name: ref for name, ref in refs.items() if not name.startswith("refs/heads/b00")}
+    second = read(told(fewer), first)
+    assert tuple(second.refs) == one_by_one(told(fewer))
+    third = read(told(refs), second)
+    assert tuple(third.refs) == one_by_one(told(refs))
+    assert tuple(read(told({}), third).refs) == (HEAD,)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: [*lines[:100], lines[101], lines[100], *lines[102:]],
+        lambda lines: [*lines[:100], lines[100], *lines[100:]],
+        lambda lines: [
+            *lines,
+            line_of(RemoteRef("refs/zz", f"{1:040x}")),
+            line_of(RemoteRef("refs/zz/a", f"{1:040x}")),
+        ],
+        lambda lines: [*lines, line_of(RemoteRef("refs/zz/a..b", f"{1:040x}"))],
+        lambda lines: [*lines, line_of(RemoteRef(f"refs/zz/{'x' * 300}", f"{1:040x}"))],
+        lambda lines: [*lines, encode_all([f"{1:040x} refs/zz new:attribute\n".encode()])],
+        lambda lines: [*lines, encode_all([f"{1:040x} refs/zz".encode()])],
+    ],
+)
+def test_what_is_not_ordinary_is_read_ref_by_ref(change: object) -> None:
+    """Names out of order or twice, one below the other, such as git may not take, unknown attributes, no newline."""
+    assert callable(change)
+    lines = [line_of(ref) for _, ref in sorted(refs_of(2000).items())]
+    response = b"".join([*change(lines), b"0000"])
+    for before in (None, read(b"".join([*lines, b"0000"]))):
+        listing = read(response, before)
+        assert isinstance(listing.refs, tuple) and listing.refs == one_by_one(response)
+
+
+def test_a_new_ref_above_others() -> None:
+    """Where a listing is like the one before, it is noticed all the same that git could not keep both."""
+    refs = refs_of(3000)
+    before = read(told(refs))
+    refs["refs/heads/team"] = RemoteRef("refs/heads/team", f"{1:040x}")
+    assert isinstance(read(told(refs), before).refs, tuple)
+
+
+@pytest.mark.parametrize("broken", [b"", b"000", b"00zz", b"0003", b"0000extra", b"003d"])
+def test_a_response_that_is_none(broken: bytes) -> None:
+    """Whatever stands in the place of the end is refused, after few refs and after many."""
+    for count in (0, 2000):
+        lines = b"".join(line_of(ref) for _, ref in sorted(refs_of(count).items()))
+        with pytest.raises(Exception) as raised:
+            read(lines + broken)
+        assert type(raised.value).__name__ in ("MalformedListing", "BadRequest")
+
+
+def test_an_error_at_the_end_of_many() -> None:
+    """An ERR packet is told though very many refs came before."""
+    lines = b"".join(line_of(ref) for _, ref in sorted(refs_of(2000).items()))
+    packets: list[Packet] = [b"ERR no more\n"]
+    with pytest.raises(RemoteError, match="no more"):
+        read(lines + encode_all(packets))
+
+
+def test_another_object_format() -> None:
+    """What was right in a listing of another object format is wrong in this one."""
+    response = told(refs_of(2000))
+    reader = LsRefsReader("sha256", read(response))
+    with pytest.raises(MalformedListing):
+        reader.feed(response)
+
+
+def test_few_are_no_lines() -> None:
+    """A thousand small repositories cost no more for it."""
+    assert isinstance(read(told(refs_of(900))).refs, tuple)
+
+
+def test_questions_are_answered_as_by_dictionaries() -> None:
+    """By name, by object id, by prefix and by place, what is there and what is not."""
+    refs = refs_of(3000)
+    listing = read(told(refs))
+    names = {**refs, "HEAD": HEAD}
+    assert dict(listing.by_name) == names and len(listing.by_name) == len(listing.refs) == len(names)
+    assert listing.by_name.get("refs/heads/b") is listing.by_name.get("refs/zz") is listing.by_name.get("") is None
+    assert listing.refs[0] == HEAD and listing.refs[-1].name == "refs/tags/v9" and len(listing.refs[-4:]) == 4
+    oids = {ref.oid for ref in names.values()} | {ref.peeled for ref in refs.values() if ref.peeled}
+    known = listing.oids()
+    assert set(known) == oids and all(oid in known for oid in sorted(filter(None, oids))[::50])
+    assert "f" * 40 not in known and "refs/heads/b00001" not in known and f"{3:039x}" not in known
+    assert isinstance(known, OidsOfRefs) and known.first(20) == sorted(filter(None, oids))[:20]
+    assert not known.isdisjoint({HEAD.oid}) and known.isdisjoint({"f" * 40})
+    for prefixes in (
+        ["refs/tags/"],
+        ["refs/heads/b0001", "refs/heads/b02", "HEAD"],
+        ["refs/heads/b00001"],
+        ["x"],
+        ["H"],
+    ):
+        assert list(listing.filtered(prefixes).refs) == [
+            ref for ref in listing.refs if ref.name.startswith(tuple(prefixes))
+        ]
+    assert listing.filtered(["HEAD", "refs/"]) is listing
+    assert isinstance(listing.refs, ManyRefs)
+    tips = TipsByName(listing.refs)
+    assert dict(tips) == dict(tips.items()) == {name: ref.oid for name, ref in refs.items()}
+    assert sorted(tips.values()) == sorted(tips[name] for name in tips) and "HEAD" not in tips
+    assert tips == TipsByName(listing.refs) and tips != {} and tips == dict(tips)
+
+
+def test_some_that_have_moved() -> None:
+    """Refs that move, come or go are so at once, and all that was elsewhere is the very same."""
+    refs = refs_of(4000)
+    found = read(told(refs)).refs
+    assert isinstance(found, ManyRefs)
+    new = RemoteRef("refs/heads/team/new", f"{9:040x}")
+    after = found.changed(
+        {"refs/heads/b00001": RemoteRef("refs/heads/b00001", "c" * 40), new.name: new, "refs/tags/v1": None}
+    )
+    refs |= {"refs/heads/b00001": RemoteRef("refs/heads/b00001", "c" * 40), new.name: new}
+    del refs["refs/tags/v1"]
+    assert tuple(after) == one_by_one(told(refs))
+    assert len(set(after.blocks).difference(found.blocks)) <= 3
+
+
+def test_a_ref_takes_little_memory() -> None:
+    """Less than 150 bytes each."""
+    found = read(told(refs_of(5000))).refs
+    assert isinstance(found, ManyRefs) and found.weight / len(found) < 150
+
+
+def test_refs_from_elsewhere() -> None:
+    """Refs that no response told are kept alike, where they are very many and ordinary."""
+    refs = refs_of(3000)
+    listed = [HEAD, *(refs[name] for name in sorted(refs))]
+    assert many_refs(listed, 40) == read(told(refs)).refs
+    above = RemoteRef("refs/heads/team", f"{1:040x}")
+    assert many_refs([*listed[:-50], above], 40) == [*listed[:-50], above]
+    assert many_refs(listed[:10], 40) == listed[:10]
