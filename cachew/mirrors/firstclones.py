@@ -17,6 +17,8 @@ from cachew.plumbing.waiters import Waiters
 
 _NEXT = 1.0
 """Seconds within which a client that has asked for refs asks for objects, if it does."""
+_OF_ONE_CLIENT = 2
+"""How often one client asks for refs: first for what can be asked for."""
 _STALLED = 3.0
 """Seconds without a byte after which what a client is sent is no longer waited for, once it has begun to come."""
 _FIRST_BYTE = 60.0
@@ -45,6 +47,7 @@ class _Clients:
     """Those of one repository.
 
     :param expected: ends the wait for a client that has asked for refs.
+    :param asked: how often refs were asked for since that wait began.
     :param fetches: how many are being served.
     :param whole: how many of them with a whole pack.
     :param crowd: whether there were several who wanted different things.
@@ -52,6 +55,7 @@ class _Clients:
     """
 
     expected: IDelayedCall | None = None
+    asked: int = 0
     fetches: int = 0
     whole: int = 0
     crowd: bool = False
@@ -112,8 +116,18 @@ class FirstClones:
         clients = self._of(identity)
         if clients.expected is not None and clients.expected.active():
             clients.expected.reset(_NEXT)
+            clients.asked += 1
         else:
+            clients.asked = 1
             clients.expected = self._reactor.callLater(_NEXT, self._changed, identity)
+
+    def only_listed(self, identity: Identity) -> None:
+        """Take notice that the client that has asked for refs wants no objects; it asked twice, as git does."""
+        clients = self._clients.get(identity)
+        if clients is not None and clients.asked <= _OF_ONE_CLIENT and clients.expected is not None:
+            if clients.expected.active():
+                clients.expected.cancel()
+            self._changed(identity)
 
     def began(self, instance: Instance, wants: Sequence[str] | None, find: Find) -> Serving:
         """Take notice that a client is being served by the upstream.

@@ -193,6 +193,9 @@ class RefListings:
         await self.tell(request, body, _ADVERTISEMENT)
 
     async def _ls_refs(self, request: StreamingRequest, right: Right, body: Body, command: V2LsRefs) -> None:
+        if not command.prefixes:
+            # Only ``git ls-remote`` asks for all there is: who clones names what is to be cloned.
+            self._mirrors.first.only_listed(right.identity)
         answer = await self._freshness.answer(right.identity, command.prefixes, right.authorization)
         right = await self._still(right, answer)
         if answer.listing.empty or answer.listing.object_format != command.object_format:

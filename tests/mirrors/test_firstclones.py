@@ -118,3 +118,16 @@ def test_what_stalls_is_not_waited_for(counter: Counter) -> None:
     counter.clock.advance(1)
     assert served.called and value_of(received) == []
     client.ended()
+
+
+def test_a_client_that_wants_no_objects_is_not_waited_for(counter: Counter) -> None:
+    """As soon as that is known the mirror is made, unless another one has asked for refs as well."""
+    for others, goes_on in ((0, True), (1, False)):
+        for _ in range(2 + others):
+            counter.first.asked(REPOSITORY)
+        served = counter.served()
+        counter.first.only_listed(REPOSITORY)
+        assert served.called is goes_on
+        counter.clock.advance(1.0)
+        assert served.called and len(counter.first) == 0
+    counter.first.only_listed(REPOSITORY)
