@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("setup.cfg", "pyproject.toml", "LICENSE", "cachew", "twisted")
@@ -126,3 +127,15 @@ def test_setup_names_what_is_missing_when_it_cannot_install_it(tmp_path: Path) -
     library = " libnowhere7" if Path("/etc/debian_version").exists() else ""
     assert f"git git-lfs tar zstd chromium{library};" in " ".join(result.stderr.split())
     assert not (tree / ".venv").exists()
+
+
+def test_the_workflow_runs_scripts_that_there_are() -> None:
+    """What runs at the code host is what anybody can run, and each job that publishes waits for the checks."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "check.yml").read_text())
+    runs = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    named = {word for line in runs for word in line.split() if word.startswith("scripts/")}
+    assert {f"scripts/{name}" for name in ("test", "docs", "contrib", "deb", "release")} == named
+    assert all((ROOT / name).stat().st_mode & 0o111 for name in named)
+    needed = [name for name, job in workflow["jobs"].items() if name not in ("release", "publish")]
+    assert sorted(workflow["jobs"]["release"]["needs"]) == sorted(needed)
+    assert workflow["jobs"]["publish"]["needs"] == "release"

@@ -25,7 +25,12 @@ class Authority:
         self.path.write_bytes(own.public_bytes(serialization.Encoding.PEM))
 
     def server_options(self, *names: str) -> CertificateOptions:
-        """Return the TLS settings of a server.
+        """Return the TLS settings of a server; see :meth:`server_pem`."""
+        options: CertificateOptions = PrivateCertificate.loadPEM(self.server_pem(*names)).options()
+        return options
+
+    def server_pem(self, *names: str) -> bytes:
+        """Return the certificate and the key of a server.
 
         :param names: the host names and addresses it answers for; by default those of the loopback interface.
         """
@@ -33,11 +38,9 @@ class Authority:
         entries = [general_name(name) for name in names or ("localhost", "127.0.0.1")]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
         certificate = self._certificate(subject, key, x509.SubjectAlternativeName(entries))
-        text = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        options: CertificateOptions = PrivateCertificate.loadPEM(text).options()
-        return options
 
     def _certificate(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType
