@@ -193,6 +193,12 @@ class Leases:
         self._duration = duration
         self._unique = unique
         self._watched: OrderedDict[str, _Watched] = OrderedDict()
+        self._held: dict[str, float] = {}
+
+    @property
+    def held(self) -> Mapping[str, float]:
+        """The leases that this replica has, and since when, in seconds since the epoch."""
+        return self._held
 
     @property
     def watched(self) -> int:
@@ -269,6 +275,7 @@ class Leases:
         lease = await self.acquire(name)
         if lease is None:
             return None
+        self._held[name] = self._clock.now()
         working = Deferred.fromCoroutine(work())
         lost: list[LeaseLost] = []
         beating = Deferred.fromCoroutine(self._beat(lease, working, lost))
@@ -279,6 +286,7 @@ class Leases:
                 raise lost[0] from None
             raise
         finally:
+            self._held.pop(name, None)
             beating.cancel()
             await beating
             if not lost:

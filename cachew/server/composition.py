@@ -19,6 +19,7 @@ from cachew.plumbing.budget import Budget
 from cachew.server.announcement import Announcement
 from cachew.server.cache import StoreParts, make_store
 from cachew.server.environment import Environment
+from cachew.server.fleet import make_fleet
 from cachew.server.gauges import OpenGauges, ServerGauges, StoreGauges, WorkGauges
 from cachew.server.lifecycle import Patience, Phases, Server
 from cachew.server.listeners import Listeners
@@ -132,6 +133,7 @@ def compose(runtime: Runtime) -> Parts:
         operations.changed(identity)
         views.asked(identity, result)
 
+    fleet = make_fleet(runtime, store=store, snapshots=snapshots, operations=operations, views=views)
     web = make_web(
         runtime,
         upstream=upstream,
@@ -142,6 +144,7 @@ def compose(runtime: Runtime) -> Parts:
         operations=operations,
         reload=lambda: reload(),
         views=views,
+        fleet=fleet,
     )
     scrub = make_scrub(runtime, store, mirrors)
     reload = Reload(
@@ -186,6 +189,7 @@ def compose(runtime: Runtime) -> Parts:
             announcement.announce,
             runtime.environment.log.open,
             views.traffic.load,
+            web.sessions.begin,
             *opening(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots),
             operations.count,
         ],
@@ -203,6 +207,8 @@ def compose(runtime: Runtime) -> Parts:
                 mirrors=mirrors,
                 snapshots=snapshots,
                 views=views,
+                fleet=fleet,
+                sessions=web.sessions,
                 watch=watch,
                 scrub=scrub,
                 operations=operations,

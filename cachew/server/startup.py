@@ -18,6 +18,7 @@ from cachew.plumbing.lag import LagWatch
 from cachew.plumbing.periodic import Periodic
 from cachew.plumbing.scrubbing import Scrub
 from cachew.replicas.conditions import ConditionCheck
+from cachew.replicas.fleet import BEAT, Fleet
 from cachew.server.cache import StoreParts, make_bucket_checks
 from cachew.server.lifecycle import Step
 from cachew.server.manhole import Manhole
@@ -29,6 +30,7 @@ from cachew.server.statewatch import DIRECTORIES, StateWatch
 from cachew.server.upstream import UpstreamParts
 from cachew.server.views import ViewParts
 from cachew.server.web import WebParts
+from cachew.web.access.sessions import Sessions
 from cachew.web.status import Operations
 
 _TRAFFIC_STEP = 10.0
@@ -78,6 +80,8 @@ def jobs(
     mirrors: MirrorParts,
     snapshots: SnapshotParts,
     views: ViewParts,
+    fleet: Fleet,
+    sessions: Sessions,
     watch: StateWatch,
     scrub: Scrub,
     operations: Operations,
@@ -93,6 +97,8 @@ def jobs(
         snapshots.scheduler,
         Periodic(name="look at the state directory", interval=_WATCH_INTERVAL, work=watch.look, reactor=clock),
         LagWatch(reactor=clock, observe=runtime.metrics.note_reactor_lag),
+        Periodic(name="fleet", interval=BEAT, work=fleet.beat, reactor=clock, now=True),
+        Periodic(name="sessions", interval=BEAT, work=sessions.share, reactor=clock),
         Periodic(name="traffic", interval=_TRAFFIC_STEP, work=views.traffic.sample, reactor=clock),
         Periodic(name="tidying", interval=_TIDY_INTERVAL, work=mirrors.tidying.tidy, reactor=clock, now=True),
         Periodic(name="scrub", interval=scrub.turn_interval, work=scrub.turn, reactor=clock),

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cachew.config.cachetiers import S3Tier
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.happenings import Happenings
+from cachew.replicas.fleet import Fleet
 from cachew.server.runtime import Runtime
 from cachew.upstream.listing import Listing
 from cachew.upstream.outages import Outages
@@ -14,6 +16,7 @@ from cachew.web.access.login import AdminAccess
 from cachew.web.access.policy import Policy
 from cachew.web.app import Routes
 from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
+from cachew.web.fleetpage import FleetPage
 from cachew.web.pages import Pages
 from cachew.web.repositoryclients import RepositoryClients
 from cachew.web.repositorypage import RepositoryPage
@@ -63,13 +66,14 @@ def make_views(runtime: Runtime) -> ViewParts:
 
 
 def make_pages(
-    runtime: Runtime, *, views: ViewParts, operations: Operations, access: AdminAccess, policy: Policy
+    runtime: Runtime, *, views: ViewParts, operations: Operations, access: AdminAccess, policy: Policy, fleet: Fleet
 ) -> Sequence[Routes]:
     """Make the pages.
 
     :param operations: what is shown, and done, of the server.
     :param access: who may see them.
     :param policy: tells who a client is.
+    :param fleet: the replicas.
     """
     pages = Pages(version=runtime.environment.version)
     return [
@@ -89,5 +93,11 @@ def make_pages(
             clients=views.clients.of,
             pages=pages,
             grammar=runtime.grammar,
+        ),
+        FleetPage(
+            access=access,
+            fleet=fleet,
+            shared=any(isinstance(tier, S3Tier) for tier in runtime.settings.cache),
+            pages=pages,
         ),
     ]

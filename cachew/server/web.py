@@ -1,5 +1,6 @@
 """The routes, and who is let in to them."""
 
+import hmac
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,6 +21,7 @@ from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import ANY_HOST, Identity
 from cachew.plumbing.budget import Budget
 from cachew.plumbing.errors import UpstreamError
+from cachew.replicas.fleet import Fleet
 from cachew.replicas.secret import SharedSecret
 from cachew.server.cache import StoreParts
 from cachew.server.mirrors import MirrorParts
@@ -34,6 +36,7 @@ from cachew.web.access.guard import ClientCredentials, TrustedNetworkGuard, Upst
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.opa import ExternalDecision
 from cachew.web.access.policy import Admission, Policy
+from cachew.web.access.sessions import Sessions
 from cachew.web.access.tokenfile import TokenFile
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
@@ -68,6 +71,7 @@ class WebParts:
 
     :param app: the root resource.
     :param access: who may administer.
+    :param sessions: of browsers that are logged in.
     :param token: the admin token.
     :param bodies: where request bodies are collected.
     :param client_of: names a request's client.
@@ -77,6 +81,7 @@ class WebParts:
 
     app: App
     access: AdminAccess
+    sessions: Sessions
     token: TokenFile
     bodies: BodyStore
     client_of: Callable[[Any], str]
@@ -95,6 +100,7 @@ def make_web(
     operations: Operations,
     reload: Callable[[], Awaitable[Reloaded]],
     views: ViewParts,
+    fleet: Fleet,
 ) -> WebParts:
     """Make the routes.
 
@@ -102,10 +108,12 @@ def make_web(
     :param operations: what those see and do who look after the server.
     :param reload: reads the config again and follows it.
     :param views: what is remembered to be shown.
+    :param fleet: the replicas.
     """
     policy = _policy(runtime)
     token = TokenFile(runtime.settings.admin.token_file, runtime.state)
-    access = _admin_access(runtime, policy, token)
+    sessions = _sessions(runtime, store, token)
+    access = _admin_access(runtime, policy, token, sessions)
     opa_connections = HTTPConnectionPool(runtime.reactor)
     credentials = ClientCredentials(_credential_headers(runtime.settings))
     opa = _external_decision(runtime, opa_connections, credentials)
@@ -129,7 +137,7 @@ def make_web(
                 grammar=runtime.grammar,
                 reload=reload,
             ),
-            *make_pages(runtime, views=views, operations=operations, access=access, policy=policy),
+            *make_pages(runtime, views=views, operations=operations, access=access, policy=policy, fleet=fleet),
             webhooks,
             _client_routes(runtime, policy),
             ObjectRoutes(
@@ -160,6 +168,7 @@ def make_web(
         follow=follow,
         app=app,
         access=access,
+        sessions=sessions,
         token=token,
         bodies=_bodies(runtime),
         client_of=policy.client_of,
@@ -195,12 +204,36 @@ def _policy(runtime: Runtime) -> Policy:
     )
 
 
-def _admin_access(runtime: Runtime, policy: Policy, token: TokenFile) -> AdminAccess:
+def _sessions(runtime: Runtime, store: StoreParts, token: TokenFile) -> Sessions:
     admin = runtime.settings.admin
+    shared = SharedSecret(
+        records=store.records,
+        name="admin-sessions/secret",
+        own=secrets.token_bytes(32),
+        clock=runtime.clock,
+        background=runtime.background,
+    )
+
+    def key() -> bytes:
+        # A token that the operator has given to all replicas signs along: with a new one all log in again, and who
+        # can read the store alone can't make himself a session.
+        return hmac.digest(shared(), token().encode() if admin.token_file else b"", "sha256")
+
+    return Sessions(
+        key=key,
+        find_key=shared.find,
+        lifetime=admin.session,
+        clock=runtime.clock,
+        records=store.records,
+        background=runtime.background,
+    )
+
+
+def _admin_access(runtime: Runtime, policy: Policy, token: TokenFile, sessions: Sessions) -> AdminAccess:
     return AdminAccess(
         token=token,
         host_names=_own_names(runtime.settings),
-        lifetime=admin.session,
+        sessions=sessions,
         clock=runtime.clock,
         trusted=policy.trusted,
         is_rules_token=policy.is_token,

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing.units import format_size
-from cachew.web.access.login import Session
+from cachew.web.access.sessions import Session
 from cachew.web.status import ACTIONS
 
 

@@ -10,7 +10,8 @@ from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import CASE_MATTERS, Grammar
 from cachew.plumbing.errors import BadRequest, NotFound, Unauthorized
 from cachew.plumbing.happenings import Happening
-from cachew.web.access.login import AdminAccess, Session
+from cachew.web.access.login import AdminAccess
+from cachew.web.access.sessions import Session
 from cachew.web.app import allow_methods
 from cachew.web.forms import form_fields, query_field
 from cachew.web.pages import Pages

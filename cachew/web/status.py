@@ -28,7 +28,7 @@ from cachew.smarthttp.packcache import PackCache
 from cachew.snapshots.store import Snapshots
 from cachew.snapshots.variants import Variant
 from cachew.web.forgeevents import address_of
-from cachew.web.repositorylist import Choice
+from cachew.web.repositorylist import Choice, Sums
 from cachew.web.statuses import PAGE, ArtefactStatus, Page, RepositoryStatus, Statuses
 
 T = TypeVar("T")
@@ -172,6 +172,15 @@ class Operations:
         )
         self._counting: Shared[str, None] = Shared(keep=True)
         self._counted: CacheStatus | None = None
+
+    @property
+    def started(self) -> float:
+        """When the server was started, in seconds since the epoch."""
+        return self._started
+
+    async def sums(self) -> Sums:
+        """Return what is known of all repositories together."""
+        return await self._statuses.sums()
 
     def unready(self) -> str:
         """Return why the server does not want traffic, empty when it does."""

@@ -25,7 +25,7 @@ from cachew.plumbing.errors import CachewError
 from cachew.replicas.tally import Tally
 from cachew.snapshots.store import Snapshots
 from cachew.snapshots.variants import LFS, MIRROR, SNAPSHOT, Variant
-from cachew.web.repositorylist import STATES, Choice, RepositoryList
+from cachew.web.repositorylist import STATES, Choice, RepositoryList, Sums
 
 _MOST_NAMED = 20
 """Refs of a repository that are named one by one."""
@@ -181,6 +181,11 @@ class Statuses:
             states={state: sums.states[state] for state in STATES},
             hosts=sorted(host for host, number in sums.hosts.items() if number > 0),
         )
+
+    async def sums(self) -> Sums:
+        """Return what is known of all."""
+        await self._list.refresh()
+        return self._list.sums
 
     def changed(self, identity: Identity) -> None:
         """Take notice that people would see something else of a repository than before."""

@@ -12,15 +12,22 @@ from cachew.config.inforce import Reloaded
 from cachew.http.site import make_site
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.allowance import Allowance
+from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import NotFound
 from cachew.plumbing.happenings import Happening
 from cachew.plumbing.logs import EventLog
 from cachew.plumbing.metrics import Metrics
+from cachew.replicas.fleet import Fleet
+from cachew.replicas.interface import Records
+from cachew.replicas.memory import MemoryRecords
 from cachew.upstream.outages import Outage
 from cachew.web.access.login import AdminAccess
+from cachew.web.access.sessions import Sessions
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
 from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
+from cachew.web.fleetpage import FleetPage
 from cachew.web.forgeevents import Places
 from cachew.web.pages import Pages
 from cachew.web.repositoryclients import ClientUse
@@ -202,12 +209,13 @@ class AdminFront:
         self.threaded = 0
         operations = cast(Any, self.operations)
         self.outages: list[Outage] = []
+        self.records = MemoryRecords()
         self.traffic = FakeTraffic()
         pages = Pages(version="1.2")
         self.access = AdminAccess(
             token=lambda: TOKEN,
             host_names=["cachew.example"],
-            lifetime=3600,
+            sessions=sessions_of(self.clock),
             clock=self.clock,
             trusted=lambda request: trusted,
         )
@@ -239,14 +247,22 @@ class AdminFront:
             clients=lambda name: self.clients.get(name, []),
             pages=pages,
         )
+        self.report: dict[str, Any] = {"version": "1.2", "started": NOW - 93_000, "numbers": {"mirrors ready": 4}}
+        self.fleet = Fleet(
+            records=self.records, name="host-1:/state", report=self._report, clock=self.clock, reactor=self.clock
+        )
+        fleet = FleetPage(access=self.access, fleet=self.fleet, shared=True, pages=pages)
         self.app = App(
-            routes=[admin, self.dashboard, page, webhooks],
+            routes=[admin, self.dashboard, page, fleet, webhooks],
             git=lambda request: b"",
             metrics=self.metrics,
             clock=self.clock,
             version="1.2",
         )
         self.site = make_site(self.app, reactor=self.clock)
+
+    async def _report(self) -> dict[str, Any]:
+        return self.report
 
     async def _reload(self) -> Reloaded:
         return self.reloaded
@@ -282,6 +298,22 @@ class AdminFront:
         """Log a browser in and return the headers that it sends from then on."""
         response = self.ask(f"/admin/login?code={self.access.new_login_code()}")
         return {"Cookie": response.header("Set-Cookie").partition(";")[0]}
+
+
+def sessions_of(clock: Clock, *, records: Records | None = None, lifetime: float = 3600) -> Sessions:
+    """Return the sessions of a replica that shares a secret with all others."""
+
+    async def find() -> None:
+        """Find nothing."""
+
+    return Sessions(
+        key=lambda: b"what replicas share",
+        find_key=find,
+        lifetime=lifetime,
+        clock=clock,
+        records=records or MemoryRecords(),
+        background=Background(),
+    )
 
 
 def _unchunked(content: bytes) -> bytes:

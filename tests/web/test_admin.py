@@ -102,7 +102,7 @@ def test_shows_the_server_as_a_whole() -> None:
     """The overview is JSON, with requests by source, stores and running work."""
     found = AdminFront().ask("/admin/overview", headers=BEARER).json()
     assert found["served"]["mirror"] == 4210
-    assert [work["kind"] for work in found["work"]] == ["fetch", "snapshot"]
+    assert [work["kind"] for work in found["work"]] == ["snapshot", "serve", "fetch", "make"]
 
 
 @pytest.mark.parametrize("action", ["fetch", "snapshot", "repack", "forget"])

@@ -130,7 +130,7 @@ def app_of(error: Exception, *, guarded: bool) -> App:
     """Make every route, each of whose parts fails."""
     failing: Any = Failing(error)
     clock = FakeClock()
-    access = AdminAccess(token=lambda: "t", host_names=[], lifetime=60, clock=clock, trusted=lambda request: True)
+    access = AdminAccess(token=lambda: "t", host_names=[], sessions=failing, clock=clock, trusted=lambda request: True)
     webhooks = WebhookRoutes(operations=failing, secrets={"gitlab": "s"}, places=Places({}), in_thread=failing.call)
     git = GitRoutes(
         remotes=cast(Any, FailingGit(error, *(["of"] if guarded else []))),

@@ -8,7 +8,6 @@ names that are its own, so that no page elsewhere can point a name of theirs at 
 import hashlib
 import secrets
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from hmac import compare_digest
 from ipaddress import ip_address
 from typing import Any
@@ -16,26 +15,14 @@ from typing import Any
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Forbidden, Unauthorized
+from cachew.web.access.sessions import Session, Sessions
 from cachew.web.forms import cookie, header
 
 COOKIE = "cachew-admin"
 _LOCAL_NAMES = frozenset({"localhost"})
 _SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS")
-_MOST_SESSIONS = 100
 CODE_LIFETIME = 3600.0
 """Seconds for which a login code is good."""
-
-
-@dataclass(frozen=True)
-class Session:
-    """A browser that is logged in.
-
-    :param csrf: what its actions must carry in ``X-CSRF-Token``.
-    :param expires: when it ends, by the clock of the access that made it.
-    """
-
-    csrf: str
-    expires: float
 
 
 class AdminAccess:
@@ -43,7 +30,7 @@ class AdminAccess:
 
     :param token: gives the admin token.
     :param host_names: names by which browsers may address this server, beside localhost and addresses.
-    :param lifetime: how long a browser's session lasts, in seconds.
+    :param sessions: of browsers that are logged in.
     :param clock: where time comes from.
     :param trusted: whether the operator's policy admits a request without the admin token.
     :param is_rules_token: whether an ``Authorization`` is a token that the policy knows.
@@ -56,7 +43,7 @@ class AdminAccess:
         *,
         token: Callable[[], str],
         host_names: Collection[str],
-        lifetime: float,
+        sessions: Sessions,
         clock: Clock,
         trusted: Callable[[Any], bool] = lambda request: False,
         is_rules_token: Callable[[str], bool] = lambda authorization: False,
@@ -65,12 +52,11 @@ class AdminAccess:
     ) -> None:
         self._token = token
         self.answer_to(host_names)
-        self._lifetime = lifetime
+        self._sessions = sessions
         self._clock = clock
         self._trusted = trusted
         self._random = random
         self._is_rules_token, self._is_https = is_rules_token, is_https
-        self._sessions: dict[str, Session] = {}
         self._codes: dict[str, float] = {}
 
     def answer_to(self, host_names: Collection[str]) -> None:
@@ -102,8 +88,7 @@ class AdminAccess:
 
     def session_of(self, request: StreamingRequest) -> Session | None:
         """Return the session whose cookie a request carries."""
-        session = self._sessions.get(_digest(cookie(request, COOKIE)))
-        return session if session is not None and session.expires > self._clock.seconds() else None
+        return self._sessions.find(cookie(request, COOKIE))
 
     def check_own_site(self, request: StreamingRequest) -> None:
         """Refuse a browser that asks for a name that is not ours, or acts on behalf of another site.
@@ -146,19 +131,13 @@ class AdminAccess:
         """
         return self._codes.pop(_digest(code), 0.0) > self._clock.seconds()
 
-    def open_session(self, request: StreamingRequest) -> Session:
+    def open_session(self, request: StreamingRequest) -> None:
         """Log the request's browser in: its response sets the cookie."""
-        now = self._clock.seconds()
-        live = [(key, session) for key, session in self._sessions.items() if session.expires > now]
-        self._sessions = dict(live[-_MOST_SESSIONS + 1 :])
-        name = self._random()
-        session = self._sessions[_digest(name)] = Session(self._random(), now + self._lifetime)
-        _set_cookie(request, name, int(self._lifetime), secure=self._is_https(request))
-        return session
+        _set_cookie(request, self._sessions.open(), int(self._sessions.lifetime), secure=self._is_https(request))
 
     def close_session(self, request: StreamingRequest) -> None:
         """Log the request's browser out."""
-        self._sessions.pop(_digest(cookie(request, COOKIE)), None)
+        self._sessions.end(cookie(request, COOKIE))
         _set_cookie(request, "", 0, secure=self._is_https(request))
 
     def _is_own_name(self, name: str) -> bool:

@@ -82,7 +82,7 @@ def test_a_session_ends() -> None:
     front.clock.advance(2)
     assert front.ask("/admin/repositories", headers=browser).status == 401
     browser = front.log_in()
-    assert front.ask("/admin/logout", "POST", headers=browser | csrf(front, browser)).status == 200
+    assert front.ask("/admin/logout", "POST", headers=browser | csrf(front, browser)).status == 303
     assert front.ask("/admin/repositories", headers=browser).status == 401
 
 
