@@ -31,6 +31,7 @@ from cachew.snapshots.scheduler import Intervals, Scheduler
 from cachew.snapshots.seed import MirrorCheck, MirrorMaker, Seeder
 from cachew.snapshots.sharing import SharedWork
 from cachew.snapshots.store import SnapshotMaker, Snapshots
+from cachew.snapshots.taskhistory import TaskHistory
 from cachew.snapshots.upkeep import Upkeep
 from cachew.snapshots.variants import LFS, MIRROR, SNAPSHOT
 from cachew.snapshots.withdrawal import Withdrawal
@@ -232,10 +233,12 @@ def _scheduler(runtime: Runtime, mirrors: MirrorParts, shared: SharedWork, estim
         perform=shared.perform,
         slots=making_slots(runtime, queue_limit=1_000_000),
         reactor=runtime.reactor,
-        clock=runtime.clock,
-        threads=runtime.threads,
-        file=runtime.state / "schedule.json",
-        seed=_replica(runtime.state),
+        history=TaskHistory(
+            clock=runtime.clock,
+            threads=runtime.threads,
+            file=runtime.state / "schedule.json",
+            seed=_replica(runtime.state),
+        ),
         is_long=estimates.is_long,
     )
 

@@ -18,7 +18,7 @@ from cachew.replicas.interface import escaped
 from cachew.replicas.leases import Leases
 from cachew.replicas.progress import Completion, Progress
 from cachew.snapshots.schedule import Run, learnt
-from cachew.snapshots.scheduler import IsDue
+from cachew.snapshots.taskhistory import IsDue
 
 Work = Callable[[Identity, str], Awaitable[bool]]
 """Does a task; says whether anything was made."""

@@ -21,7 +21,7 @@ from cachew.snapshots.schedule import (
     still_wanted,
     worth_making,
 )
-from cachew.snapshots.scheduler import remembered
+from cachew.snapshots.taskhistory import remembered
 
 HOUR = 3600.0
 TASK, OTHER = Task("git.example/one", "snapshot"), Task("git.example/two", "snapshot")

@@ -11,7 +11,8 @@ from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import NotFound
 from cachew.plumbing.jobs import Slots
 from cachew.snapshots.schedule import Run
-from cachew.snapshots.scheduler import TURN, Intervals, IsDue, Scheduler
+from cachew.snapshots.scheduler import TURN, Intervals, Scheduler
+from cachew.snapshots.taskhistory import IsDue, TaskHistory
 from tests.fakes.clock import FakeClock
 
 ONE, TWO = Identity("git.example", "one"), Identity("git.example", "two")
@@ -52,10 +53,7 @@ class Bench:
             perform=self.perform,
             slots=Slots(limit=self.places, kept_short=1),
             reactor=self.clock,
-            clock=self.clock,
-            threads=at_once,
-            file=self.file,
-            seed="replica",
+            history=TaskHistory(clock=self.clock, threads=at_once, file=self.file, seed="replica"),
             is_long=lambda repository, name: "huge" in repository,
         )
 

@@ -1,0 +1,195 @@
+"""How the schedule's tasks were done last and who has asked for them, in a file that outlives restarts.
+
+When the machine's clock is put forward or back, what is remembered goes with it: nothing is due too early, or not for
+as long as the clock was wrong.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from cachew.plumbing.clock import Clock
+from cachew.plumbing.jsonfile import replace_content
+from cachew.plumbing.threads import InThread
+from cachew.snapshots import schedule
+from cachew.snapshots.schedule import Memory, Run, Task
+
+_BETWEEN_FORGETTING = 600.0
+_BETWEEN_WRITING = 60.0
+"""Seconds between two times at which the memory is written: a crash forgets what was done in between."""
+
+_JUMP = 2.0
+"""Seconds from which the clock was not merely adjusted."""
+
+_NEVER = float("-inf")
+
+IsDue = Callable[[Run | None], bool]
+"""Whether a task is to be done, given how it was done last."""
+
+
+class TaskHistory:
+    """Remembers what was done and asked for, and hence knows what is due.
+
+    :param clock: tells what is due, and that the time of day was put forward or back.
+    :param threads: for the file.
+    :param file: what is remembered across restarts.
+    :param seed: what is this replica's own.
+    """
+
+    log = Logger()
+
+    def __init__(self, *, clock: Clock, threads: InThread, file: Path, seed: str) -> None:
+        self._clock = clock
+        self._threads = threads
+        self._file = file
+        self._seed = seed
+        self._ahead: float | None = None
+        self._runs: dict[Task, Run] = {}
+        self._succeeded: dict[Task, float] = {}
+        self._asked: dict[str, float] = {}
+        self.wanted: dict[Task, float] = {}
+        """When somebody asked for each task, for those that are done only while somebody asks."""
+        self.earliest: dict[str, float] = {}
+        """When anything of a repository can be due, as long as nothing is known that changes it."""
+        self._forgotten_at = self._written_at = _NEVER
+        self._loaded = self._changed = False
+
+    def now(self) -> float:
+        """Return the time of day, after what is remembered was brought in line with it."""
+        now = self._clock.now()
+        ahead, self._ahead = self._ahead, now - self._clock.seconds()
+        jump = 0.0 if ahead is None else self._ahead - ahead
+        if abs(jump) >= _JUMP:
+            way = "forward" if jump > 0 else "back"
+            self.log.warn("the clock was put {way} by {seconds:.0f} seconds", way=way, seconds=abs(jump))
+            moved = schedule.shifted(Memory(self._runs, self.wanted, self._asked), jump)
+            self._runs, self.wanted, self._asked = dict(moved.runs), dict(moved.wanted), dict(moved.asked)
+            self.earliest.clear()
+            self._changed = True
+        return now
+
+    def last(self, task: Task) -> Run | None:
+        """Return how a task was done last."""
+        return self._runs.get(task)
+
+    def since_success(self, tasks: Iterable[Task]) -> float:
+        """Return how many seconds ago the task succeeded for which that is longest ago; 0 where none ever did."""
+        known = []
+        for task in tasks:
+            run = self._runs.get(task)
+            at = run.at if run is not None and run.succeeded else self._succeeded.get(task)
+            if at is not None:
+                known.append(at)
+        return max(0.0, self._clock.now() - min(known)) if known else 0.0
+
+    def asked_within(self, repository: str, seconds: float, now: float) -> bool:
+        """Whether anybody has asked for a repository lately."""
+        return now - self._asked.get(repository, _NEVER) < seconds
+
+    def ask(self, repository: str, lately: float) -> None:
+        """Note that somebody asks for a repository.
+
+        :param lately: seconds for which tasks are done because of it.
+        """
+        now = self.now()
+        if not self.asked_within(repository, lately, now):
+            self.earliest.pop(repository, None)
+        self._asked[repository] = now
+        self._changed = True
+
+    def want(self, task: Task) -> None:
+        """Note that somebody asks for a task."""
+        self.wanted[task] = self.now()
+        self.earliest.pop(task.repository, None)
+        self._changed = True
+
+    def note(self, task: Task, run: Run | None, last: Run | None) -> None:
+        """Note how a task was done.
+
+        :param run: how; None when that is not to be remembered.
+        :param last: what was known of it when it was begun.
+        """
+        # What is dated by the new time already must not be moved by a jump that nobody has noticed yet.
+        now = self.now()
+        if last is not None and last.succeeded:
+            self._succeeded[task] = last.at
+        if run is not None and run is not last:
+            self._runs[task] = run if run.succeeded else replace(run, at=now)
+            self.earliest.pop(task.repository, None)
+            self._changed = True
+
+    def forget(self, repository: str) -> None:
+        """Know nothing any more of what was done for a repository."""
+        self._runs = {task: run for task, run in self._runs.items() if task.repository != repository}
+        self._succeeded = {task: at for task, at in self._succeeded.items() if task.repository != repository}
+        self._asked.pop(repository, None)
+        self.earliest.pop(repository, None)
+        self._changed = True
+
+    def forget_old(self, repositories: Collection[str], now: float, *, forget: float, asked_for: float) -> None:
+        """Know nothing any more of repositories that are gone, and of what nobody has asked for since.
+
+        :param forget: seconds since when.
+        :param asked_for: seconds for which tasks are done because somebody has asked for a repository.
+        """
+        self.wanted = schedule.still_wanted(self.wanted, now, forget)
+        if self._clock.seconds() - self._forgotten_at < _BETWEEN_FORGETTING:
+            return
+        self._forgotten_at = self._clock.seconds()
+        self._runs = schedule.still_known(self._runs, repositories, now, forget)
+        keep = max(forget, asked_for)
+        self._asked = {name: at for name, at in self._asked.items() if now - at < keep}
+        self.earliest = {name: at for name, at in self.earliest.items() if name in repositories}
+
+    def due(self, tasks: Mapping[Task, float], now: float) -> list[Task]:
+        """Return the tasks that are to be done now, the longest overdue first.
+
+        :param tasks: every task, to its interval in seconds; 0 switches it off.
+        """
+        return schedule.due(tasks, self._runs, now, self._seed)
+
+    def is_due(self, task: Task, interval: float) -> IsDue:
+        """Return what tells whether a task is to be done."""
+        return lambda run: schedule.is_due(task, interval, run, self._clock.now(), self._seed)
+
+    def plan(self, repositories: Collection[str], tasks: Mapping[Task, float]) -> None:
+        """Note when the next of the tasks of some repositories can be due."""
+        self.earliest |= dict.fromkeys(repositories, float("inf"))
+        for task, at in schedule.next_times(tasks, self._runs, self._seed).items():
+            self.earliest[task.repository] = min(at, self.earliest[task.repository])
+
+    async def recall(self) -> None:
+        """Read the file, once."""
+        if self._loaded:
+            return
+        known = schedule.not_ahead(await self._threads(remembered, self._file), self.now())
+        self._runs = {**known.runs, **self._runs}
+        self.wanted = {**known.wanted, **self.wanted}
+        self._asked = {**known.asked, **self._asked}
+        self._loaded = True
+
+    async def remember(self, repositories: Iterable[str], *, at_once: bool = False) -> None:
+        """Write the file if anything has changed, and it was not written just now.
+
+        :param repositories: those that there are.
+        :param at_once: whether it is written in any case.
+        """
+        lately = self._clock.seconds() - self._written_at < _BETWEEN_WRITING
+        if self._changed and (at_once or not lately):
+            self._changed, self._written_at = False, self._clock.seconds()
+            runs = schedule.of_repositories(self._runs, repositories)
+            await self._threads(_write, self._file, Memory(runs, dict(self.wanted), dict(self._asked)))
+
+
+def _write(file: Path, memory: Memory) -> None:
+    replace_content(file, memory.encode())
+
+
+def remembered(path: Path) -> Memory:
+    """Read the schedule's memory (blocking); what is missing or damaged is empty: then everything is due."""
+    try:
+        return Memory.decode(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return Memory()
