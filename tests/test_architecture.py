@@ -1,6 +1,8 @@
 """``docs/architecture.md`` speaks of what is there."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,3 +37,11 @@ def test_every_module_in_the_text_is_there() -> None:
     """The text names no module that has been moved or removed."""
     named = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)+\.py)`", PAGE))
     assert [path for path in sorted(named) if not any((ROOT / root / path).is_file() for root in ("cachew", ""))] == []
+
+
+def test_a_server_imports_what_its_config_uses() -> None:
+    """What few configs ask for (an SSH server, GitHub Apps, object stores, pages) is imported with them."""
+    program = "import cachew.tap, cachew.server.composition, sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    seldom = {"jinja2", "jwt", "twisted.conch", "obstore", "unittest", "cachew.client.http"}
+    assert seldom.intersection(run.stdout.split()) == set()

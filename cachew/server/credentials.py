@@ -18,7 +18,6 @@ from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.upstream.credentials import CredentialSource
 from cachew.upstream.credentialsources import CredentialCommand, NetrcFile, StaticToken, TokenFile
-from cachew.upstream.githubapp import App, GitHubApps
 
 
 class CredentialMaker:
@@ -63,6 +62,10 @@ class CredentialMaker:
 
     def _github_apps(self, settings: Sequence[Credential]) -> list[tuple[str, CredentialSource]]:
         """Join the Apps for one place, so that one's fallback does not hide another's own installation."""
+        if not any(isinstance(setting, GitHubAppCredential) for setting in settings):
+            return []
+        from cachew.upstream.githubapp import App, GitHubApps  # which brings JSON Web Tokens
+
         places: dict[tuple[str, str], list[App]] = {}
         for setting in settings:
             if isinstance(setting, GitHubAppCredential):

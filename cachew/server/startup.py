@@ -21,7 +21,6 @@ from cachew.replicas.conditions import ConditionCheck
 from cachew.replicas.fleet import BEAT, Fleet
 from cachew.server.cache import StoreParts, make_bucket_checks
 from cachew.server.lifecycle import Step
-from cachew.server.manhole import Manhole
 from cachew.server.mirrors import MirrorParts
 from cachew.server.prefetching import make_prefetching
 from cachew.server.runtime import Runtime
@@ -153,6 +152,8 @@ def shell(runtime: Runtime, namespace: Mapping[str, Any]) -> Sequence[IService]:
     manhole = runtime.settings.manhole
     if manhole.listen is None or manhole.authorized_keys is None:
         return []
+    from cachew.server.manhole import Manhole  # an SSH server, which few want
+
     return [
         Manhole(
             reactor=runtime.reactor,

@@ -3,15 +3,17 @@
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing.units import format_size
 from cachew.web.access.sessions import Session
 from cachew.web.status import ACTIONS
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 class Pages:
@@ -24,10 +26,15 @@ class Pages:
     def __init__(self, *, version: str, nonce: Callable[[], str] = secrets.token_urlsafe) -> None:
         self._version = version
         self._nonce = nonce
-        self._templates = Environment(
+
+    @cached_property
+    def _templates(self) -> "Environment":
+        from jinja2 import Environment, PackageLoader, StrictUndefined  # which only people who look at pages need
+
+        templates = Environment(
             loader=PackageLoader("cachew.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
-        self._templates.filters |= {
+        templates.filters |= {
             "size": size,
             "ago": ago,
             "number": "{:,}".format,
@@ -37,6 +44,7 @@ class Pages:
             "duration": duration,
             "decoded": unquote,
         }
+        return templates
 
     def render(self, request: StreamingRequest, template: str, session: Session | None, **facts: Any) -> bytes:
         """Render a page, whose own script and style are all that may run."""
