@@ -66,6 +66,7 @@ class SharedSecret:
                 self.log.warn("this replica signs for itself alone: {error}", error=str(error))
         else:
             self._found = _secret(agreed)
+            self._next = self._clock.seconds() + _LOOK_AGAIN
 
 
 def _secret(fields: Mapping[str, Any]) -> bytes | None:

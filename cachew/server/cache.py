@@ -1,5 +1,6 @@
 """What is kept: the cache of one tier or several, kept packs, and the records that replicas share."""
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from cachew.plumbing.threads import Threads
 from cachew.replicas.interface import Records
 from cachew.replicas.memory import MemoryRecords
 from cachew.replicas.progress import Progress
+from cachew.replicas.secret import SharedSecret
 from cachew.replicas.tally import Tally
 from cachew.server.runtime import Runtime
 from cachew.smarthttp.packcache import PackCache
@@ -38,6 +40,7 @@ class StoreParts:
     :param records: what replicas share.
     :param progress: what of the schedule was done, by any replica.
     :param clones: how often repositories are cloned, from any replica.
+    :param grant_secret: what grants are signed with.
     """
 
     cache: TieredCache
@@ -45,6 +48,7 @@ class StoreParts:
     records: Records
     progress: Progress
     clones: Tally
+    grant_secret: SharedSecret
 
 
 def make_store(runtime: Runtime) -> StoreParts:
@@ -74,6 +78,13 @@ def make_store(runtime: Runtime) -> StoreParts:
         records=records,
         progress=progress,
         clones=Tally(what="clones", progress=progress, clock=runtime.clock),
+        grant_secret=SharedSecret(
+            records=records,
+            name="lfs-grants",
+            own=secrets.token_bytes(32),
+            clock=runtime.clock,
+            background=runtime.background,
+        ),
     )
 
 

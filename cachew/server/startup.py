@@ -39,6 +39,7 @@ _COUNT_INTERVAL = 30.0
 _CONDITIONS_INTERVAL = 60.0
 _RULES_INTERVAL = 86_400.0
 _LAST_COUNT = 2.0
+_SECRET_WAIT = 1.0
 _WATCH_INTERVAL = 5.0
 _TIDY_INTERVAL = 600.0
 
@@ -57,6 +58,12 @@ def opening(
     async def start_store_threads() -> None:
         runtime.store_pool.start()
 
+    async def find_secret() -> None:
+        # So that the first grant is one that the other replicas take. A store that is silent holds nobody up.
+        search = Deferred.fromCoroutine(store.grant_secret.find()).addTimeout(_SECRET_WAIT, runtime.reactor)
+        with suppress(DeferredTimeout):
+            await search
+
     return [
         runtime.sender.start,
         load_public,
@@ -65,6 +72,7 @@ def opening(
         mirrors.tidying.load,
         start_store_threads,
         store.cache.start,
+        find_secret,
         store.pack_cache.open,
         snapshots.productions.start,
         mirrors.collection.discover,

@@ -486,13 +486,7 @@ def _lfs_routes(
         instance_of=_instance_of(mirrors),
         in_thread=runtime.threads,
         clock=runtime.clock,
-        key=SharedSecret(
-            records=store.records,
-            name="lfs-grants",
-            own=secrets.token_bytes(32),
-            clock=runtime.clock,
-            background=runtime.background,
-        ),
+        key=store.grant_secret,
         is_https=policy.is_https,
     )
 

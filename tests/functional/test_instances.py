@@ -179,11 +179,6 @@ class World:
 
     async def warm(self, *servers: Cachew) -> None:
         """Have servers keep all that there can be of the repositories, and read it."""
-        batch = next(route for route in self.cases[0].old.routes() if route.name == "lfs batch")
-        for cachew in servers:
-            # Replicas look for the key of their grants when the first one is asked for.
-            await send(reactor, cachew, self.cases[0].old, batch, ALICE)
-            await cachew.quiet()
         await self.each(lambda case: self._be_public(case, servers))
         await self.each(lambda case: self._warm(case, servers))
         for cachew in servers:

@@ -163,9 +163,11 @@ async def stored_snapshot(cachew: Cachew) -> Response:
 async def test_clones_are_counted_together(
     start: Start, git: Git, repository: Repository, store: str, tmp_path: Path
 ) -> None:
-    """Each replica shows what all have served today; who fetches what is new since counts for nothing."""
+    """Each replica shows what all have served today, fetches of what is new left out; their grants are good at once."""
     config = UNSCHEDULED + tiers(store, tmp_path.name)
     replicas = [await start(config, state=name) for name in ("one", "two")]
+    one, two = (cachew.parts.store.grant_secret for cachew in replicas)
+    assert one() == two(), "the first grant of a new replica is good with the others"
     for number, cachew in enumerate((replicas[0], replicas[0], replicas[1])):
         original, replacement = cachew.instead_of
         through = {f"url.{replacement}.insteadOf": original}
