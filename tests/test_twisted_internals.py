@@ -17,7 +17,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.web._newclient import HTTPClientParser, TransportProxyProducer
 from zope.interface import implementer
 
-from cachew.plumbing.child import WideProcess
+from cachew.plumbing.wideprocess import WideProcess
 from cachew.upstream.agent import SystemAndFile
 
 
@@ -104,14 +104,14 @@ def test_trust_roots_add_certificates_to_contexts() -> None:
 
 
 def test_processes_read_their_pipes_by_a_reader_of_our_own() -> None:
-    """``cachew.plumbing.child``: a process makes its readers by processReaderFactory, and doRead reads from fd."""
+    """``plumbing/wideprocess.py``: a process makes its readers by processReaderFactory, and doRead reads from fd."""
     assert issubclass(WideProcess, Process) and issubclass(WideProcess.processReaderFactory, ProcessReader)
     assert Process.processReaderFactory is ProcessReader
     assert callable(ProcessReader.doRead) and callable(ProcessReader.dataReceived)
 
 
 def test_processes_are_spawned_by_a_method_of_our_own() -> None:
-    """``cachew.plumbing.child``: Twisted tries _trySpawnInsteadOfFork first, with the arguments that ours takes."""
+    """``plumbing/wideprocess.py``: Twisted tries _trySpawnInsteadOfFork first, with the arguments that ours takes."""
     assert "_trySpawnInsteadOfFork" in Process._fork.__code__.co_names
     ours, theirs = (inspect.signature(kind._trySpawnInsteadOfFork) for kind in (WideProcess, Process))
     assert list(ours.parameters) == list(theirs.parameters)

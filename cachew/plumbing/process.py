@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cachew.plumbing.activity import NOTHING_KNOWN, work_of_session
-from cachew.plumbing.child import Child, Command, Completed, WideProcess
+from cachew.plumbing.child import Child, Command, Completed
 from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.errors import Busy, ProcessFailed, ProcessTimedOut, TooLarge
 from cachew.plumbing.streams import PIECE, BytesSource, Source
+from cachew.plumbing.wideprocess import WideProcess
 
 __all__ = ["Child", "Command", "Completed", "Processes"]
 

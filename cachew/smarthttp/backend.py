@@ -63,7 +63,7 @@ class Answer:
     def divert(self, into: Callable[[int], int]) -> bytes:
         """Have the rest taken out of the backend's pipe; see :class:`~cachew.plumbing.streams.PipedSource`."""
         ready, self._ready = self._ready, b""
-        return ready + self._child.divert(into)
+        return ready + self._child.output.divert(into)
 
     async def _next(self, size: int) -> bytes:
         try:

@@ -24,8 +24,9 @@ from cachew.plumbing.errors import (
     UpstreamError,
     UpstreamUnreachable,
 )
+from cachew.plumbing.followed import Followed
 from cachew.plumbing.metrics import Metrics
-from cachew.plumbing.production import Followed, Received
+from cachew.plumbing.production import Received
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import Source, owned
 from cachew.upstream.client import UpstreamClient, UpstreamResponse

@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.disk import free_bytes
-from cachew.plumbing.production import Followed, Share
+from cachew.plumbing.followed import Followed, Share
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import FileSource, Source, owned

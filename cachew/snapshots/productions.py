@@ -8,8 +8,8 @@ from twisted.logger import Logger
 from cachew.cache.interface import Cache
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.clock import Clock
+from cachew.plumbing.followed import Followed
 from cachew.plumbing.jobs import Slots
-from cachew.plumbing.production import Followed
 from cachew.plumbing.threads import InThread
 from cachew.snapshots.estimates import Estimates
 from cachew.snapshots.order import Order, title_of

@@ -17,7 +17,8 @@ from cachew.http.requests import StreamingRequest
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity, parse_path
 from cachew.plumbing.background import Background
-from cachew.plumbing.production import Followed, Received, Share
+from cachew.plumbing.followed import Followed, Share
+from cachew.plumbing.production import Received
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import BytesSource, Source, owned
 from cachew.upstream.client import UpstreamClient, UpstreamResponse

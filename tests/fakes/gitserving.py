@@ -57,6 +57,11 @@ class FakeChild:
         """What it writes."""
         return self
 
+    @property
+    def output(self) -> "FakeChild":
+        """The pipe that it writes to."""
+        return self
+
     async def read(self, size: int) -> bytes:
         """Return what it writes next; the end only, once it is diverted."""
         while (data := await self._output.read(size)) and self._into is not None:

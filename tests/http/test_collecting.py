@@ -16,7 +16,8 @@ from cachew.http.collecting import FREE, IN_MEMORY, Body, BodyStore, copy_inflat
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing.budget import Budget
 from cachew.plumbing.errors import BadRequest, Busy, StorageUnavailable, TooLarge, UnsupportedEncoding
-from cachew.plumbing.streams import PIECE, PushSource, Source, read_all
+from cachew.plumbing.pushsource import PushSource
+from cachew.plumbing.streams import PIECE, Source, read_all
 from tests.fakes.settled import failure_of, value_of
 from tests.http.wire import Signal, serving
 

@@ -13,11 +13,13 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.plumbing.activity import NOTHING_KNOWN, work_of_session
-from cachew.plumbing.child import PIPE_SIZE, Child
+from cachew.plumbing.child import Child
+from cachew.plumbing.childoutput import PIPE_SIZE
 from cachew.plumbing.errors import Busy, ProcessFailed, ProcessTimedOut, TooLarge
 from cachew.plumbing.process import Command, Processes
+from cachew.plumbing.pushsource import PushSource
 from cachew.plumbing.spool import Spool
-from cachew.plumbing.streams import PIECE, BytesSource, PushSource, Source, read_all
+from cachew.plumbing.streams import PIECE, BytesSource, Source, read_all
 from tests.fakes.clock import FakeClock
 from tests.fakes.descriptors import exhausted
 
@@ -385,7 +387,7 @@ async def test_a_child_that_gives_nothing_is_given_up(
     child = processes.start(sh(script), silence=0.3)
     spool = Spool(path=tmp_path / "spool")
     if diverted:
-        spool.write(child.divert(spool.take))
+        spool.write(child.output.divert(spool.take))
     with pytest.raises(ProcessTimedOut, match=r"gave nothing for 0.3 seconds"):
         while await child.stdout.read(PIECE):
             pass
@@ -466,7 +468,7 @@ async def test_diverted(processes: Processes, tmp_path: Path) -> None:
     assert await line(child.stdout) == b"first"
     spool = Spool(path=tmp_path / "spool")
     following = Deferred.fromCoroutine(read_all(spool.follow(), 2 * len(data)))
-    spool.write(child.divert(spool.take))
+    spool.write(child.output.divert(spool.take))
     assert await child.stdout.read(PIECE) == b""
     spool.finish()
     assert await following == data
@@ -479,7 +481,7 @@ async def test_diverted_after_a_pause(processes: Processes, tmp_path: Path) -> N
     child = processes.start(sh(f"head -c {8 * PIPE_SIZE} /dev/zero"))
     await paused(child)
     spool = Spool(path=tmp_path / "spool")
-    spool.write(child.divert(spool.take))
+    spool.write(child.output.divert(spool.take))
     assert await child.stdout.read(PIECE) == b""
     assert spool.size == 8 * PIPE_SIZE
     spool.finish()
@@ -494,7 +496,7 @@ async def test_diverted_and_then_silent(processes: Processes, tmp_path: Path) ->
         child = processes.start(sh(f"head -c {count} /dev/zero; exec cat"), stdin=stdin)
         spool = Spool(path=tmp_path / "spool")
         follower = spool.follow()
-        spool.write(child.divert(spool.take))
+        spool.write(child.output.divert(spool.take))
         come = 0
         while come < count:
             come += len(await follower.read(count))
@@ -514,7 +516,7 @@ async def test_diverted_into_a_full_disk(processes: Processes) -> None:
         return os.write(full, os.read(pipe, PIECE))
 
     child = processes.start(sh("exec cat /dev/zero"))
-    child.divert(take)
+    child.output.divert(take)
     with pytest.raises(OSError, match="No space left"):
         await child.stdout.read(PIECE)
     assert (await child.wait()).signal is not None
@@ -526,7 +528,7 @@ async def test_diverted_and_failing(processes: Processes, tmp_path: Path) -> Non
     """A child that fails after its output was diverted fails its reader."""
     spool = Spool(path=tmp_path / "spool")
     child = processes.start(sh("echo something; exit 3"))
-    spool.write(child.divert(spool.take))
+    spool.write(child.output.divert(spool.take))
     with pytest.raises(ProcessFailed, match="exit 3"):
         await child.stdout.read(PIECE)
     assert spool.size == len("something\n")

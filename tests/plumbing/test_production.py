@@ -9,7 +9,8 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.plumbing.errors import SpoolFailed
-from cachew.plumbing.production import Followed, Production, Received, Share
+from cachew.plumbing.followed import Followed, Share
+from cachew.plumbing.production import Production, Received
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import BytesSource, read_all
 from tests.cleanliness import FlushLoggedErrors
