@@ -108,6 +108,14 @@ class StreamingRequest(server.Request):
         return address_in_words(self.getClientAddress())
 
     @property
+    def has_left(self) -> bool:
+        """Whether all of an answer was sent to a client that then closed at once: it has what it asked for."""
+        announced = self.responseHeaders.getRawHeaders(b"content-length") or []
+        if not self.startedWriting or len(announced) != 1 or not announced[0].isdigit():
+            return False
+        return self.method == b"HEAD" or bool(self.sentLength >= int(announced[0]))
+
+    @property
     def fields(self) -> Fields:
         """The headers, names in lower case, several values of one name joined with a comma.
 

@@ -39,7 +39,7 @@ from cachew.web.access.policy import Admission, Policy
 from cachew.web.access.sessions import Sessions
 from cachew.web.access.tokenfile import TokenFile
 from cachew.web.admin import AdminRoutes
-from cachew.web.app import App
+from cachew.web.app import App, OwnAddress
 from cachew.web.bundleroutes import BundleRoutes
 from cachew.web.clientarchive import client_archive
 from cachew.web.clientfiles import ClientRoutes
@@ -49,7 +49,7 @@ from cachew.web.git import GitRoutes, Guard, Services
 from cachew.web.lfs import InstanceOf, LfsRoutes
 from cachew.web.lfsleave import LfsLeave
 from cachew.web.objects import ObjectRoutes
-from cachew.web.packs import CloneCount, Packs
+from cachew.web.packs import CloneCount, Packs, UpstreamPacks
 from cachew.web.passthrough import PassThrough, Pushes
 from cachew.web.reflistings import RefListings
 from cachew.web.snapshots import Demand, InstanceAccess, SnapshotRoutes
@@ -123,7 +123,6 @@ def make_web(
         metrics=runtime.metrics,
         is_credential=lambda name: name in credentials.all_names() or policy.looks_at(name),
     )
-    admission = Admission(policy=policy, access=access, external=opa)
     git = _git_routes(
         runtime, upstream, store, mirrors, snapshots, mirrored, policy, access, credentials, redirects, views
     )
@@ -147,15 +146,14 @@ def make_web(
             ),
         ],
         git=git.handle,
-        admit=admission.admit,
-        decide=admission.decide if opa is not None else None,
-        client_of=policy.client_of,
-        is_https=policy.is_https,
-        hsts=runtime.settings.hsts,
         metrics=runtime.metrics,
         clock=runtime.clock,
         version=runtime.environment.version,
-        own_url=runtime.settings.public_url or "",
+        admission=Admission(policy=policy, access=access, external=opa),
+        address=OwnAddress(
+            url=(runtime.settings.public_url or "").rstrip("/"),
+            hsts=int(runtime.settings.hsts),
+        ),
     )
 
     def follow(new: Settings) -> None:
@@ -393,12 +391,14 @@ def _packs(
     return Packs(
         cache=store.pack_cache,
         mirrored=mirrored,
-        client=upstream.client,
-        remotes=upstream.remotes,
-        freshness=mirrors.freshness,
+        upstream=UpstreamPacks(
+            client=upstream.client,
+            remotes=upstream.remotes,
+            freshness=mirrors.freshness,
+            shown=mirrors.presented.to_read,
+            first=mirrors.collection.first,
+        ),
         metrics=runtime.metrics,
-        shown=mirrors.presented.to_read,
-        first=mirrors.collection.first,
     )
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from contextvars import copy_context
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Protocol, cast
 
@@ -25,7 +26,8 @@ from cachew.plumbing import requestid
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import BadRequest, MethodNotAllowed, NotFound
 from cachew.plumbing.metrics import Metrics
-from cachew.web.failures import Answer, answer_to
+from cachew.web.failures import Answer, answer_to, write_head
+from cachew.web.unrestricted import Unrestricted
 
 Handler = Callable[..., Awaitable[object] | object]
 
@@ -59,6 +61,18 @@ class Routes(Protocol):
         """Register the routes with ``app.route(path)(coroutine_function)``."""
 
 
+@dataclass(frozen=True)
+class OwnAddress:
+    """Where clients find this server.
+
+    :param url: without a slash at its end; empty for where each request says.
+    :param hsts: seconds for which browsers shall come back over HTTPS only; 0 tells them nothing.
+    """
+
+    url: str = ""
+    hsts: int = 0
+
+
 class _AnyText(PathConverter):
     """The rest of a path, whatever characters are in it."""
 
@@ -87,16 +101,11 @@ class App(Resource):
 
     :param routes: what is mounted.
     :param git: answers whatever lies below ``/git/``; it reads ``request.raw_path`` itself.
-    :param admit: called before any route, raises what the client is refused with.
-    :param decide: awaited after that, but for the health probes; raises what the client is refused with.
-    :param client_of: names a request's client for the log.
-    :param is_https: whether a request came over HTTPS.
-    :param hsts: seconds for which browsers shall come back over HTTPS only; 0 tells them nothing.
     :param metrics: where requests are counted.
     :param clock: for how long requests take.
     :param version: shown in the ``Server`` header.
-    :param own_url: where clients find this server, empty for where each request says.
-    :param make_id: makes the id of a request that comes without one.
+    :param admission: who is let in to any route.
+    :param address: where clients find this server.
     """
 
     isLeaf = True
@@ -110,24 +119,14 @@ class App(Resource):
         metrics: Metrics,
         clock: Clock,
         version: str,
-        admit: Callable[[Any], object] = lambda request: None,
-        decide: Callable[[Any], Awaitable[object]] | None = None,
-        client_of: Callable[[Any], str] = lambda request: request.remote_address,
-        is_https: Callable[[Any], bool] = lambda request: bool(request.isSecure()),
-        hsts: float = 0,
-        make_id: Callable[[], str] = lambda: token_hex(8),
-        own_url: str = "",
+        admission: Unrestricted | None = None,
+        address: OwnAddress | None = None,
     ) -> None:
         super().__init__()
-        self._make_id = make_id
-        self._own_url = own_url.rstrip("/")
-        self._decide = decide
-        self._is_https = is_https
-        self._hsts = int(hsts)
         self._metrics = metrics
         self._clock = clock
-        self._admit = admit
-        self._client_of = client_of
+        self._admission = admission or Unrestricted()
+        self._address = address or OwnAddress()
         self._server = f"cachew/{version}".encode()
         klein = _Router()
         klein.route("/git/", branch=True)(git)
@@ -148,19 +147,19 @@ class App(Resource):
         self._begin(request)
         try:
             _check_target(request)
-            self._admit(request)
+            self._admission.admit(request)
         except Exception as error:
             return self._refuse(request, error)
-        if self._decide is None or request.outcome.route in _HEALTH:
+        if not self._admission.decides or request.outcome.route in _HEALTH:
             return self._klein.render(request)
-        deciding = Deferred.fromCoroutine(self._render_decided(request, self._decide))
+        deciding = Deferred.fromCoroutine(self._render_decided(request))
         request.notifyFinish().addErrback(lambda gone: deciding.cancel())
         deciding.addErrback(lambda failure: failure.trap(CancelledError) and None)
         return NOT_DONE_YET
 
-    async def _render_decided(self, request: StreamingRequest, decide: Callable[[Any], Awaitable[object]]) -> None:
+    async def _render_decided(self, request: StreamingRequest) -> None:
         try:
-            await decide(request)
+            await self._admission.decide(request)
         except CancelledError:
             raise
         except Exception as error:
@@ -173,16 +172,16 @@ class App(Resource):
             request.finish()
 
     def _begin(self, request: StreamingRequest) -> None:
-        identifier = requestid.chosen(_shown_id(request), self._make_id)
+        identifier = requestid.chosen(_shown_id(request), lambda: token_hex(8))
         requestid.begin(identifier)
         request.outcome.id = identifier
-        request.own_url = self._own_url
+        request.own_url = self._address.url
         request.setHeader(requestid.HEADER.encode(), identifier.encode())
         request.setHeader(b"Server", self._server)
         for name, value in _DEFAULT_HEADERS:
             request.setHeader(name, value)
-        if self._hsts and self._is_https(request):
-            request.setHeader(b"Strict-Transport-Security", b"max-age=%d" % self._hsts)
+        if self._address.hsts and self._admission.is_https(request):
+            request.setHeader(b"Strict-Transport-Security", b"max-age=%d" % self._address.hsts)
         first = request.postpath[0].decode("latin-1") if request.postpath else ""
         if first in self._known:
             request.outcome.route = first or "root"
@@ -192,7 +191,7 @@ class App(Resource):
 
     def _ended(self, result: object, request: StreamingRequest, began: float) -> None:
         outcome = request.outcome
-        complete = not isinstance(result, Failure) or _has_left(request)
+        complete = not isinstance(result, Failure) or request.has_left
         status = str(request.code) if complete else "gone"
         seconds = self._clock.seconds() - began
         self._metrics.requests.labels(outcome.route, status).inc()
@@ -208,7 +207,7 @@ class App(Resource):
             bytes=request.sentLength,
             seconds=seconds,
             source=outcome.source or outcome.route,
-            client=self._client_of(request),
+            client=self._admission.client_of(request),
             shape=outcome.shape,
             shown_shape=f" ({outcome.shape})" if outcome.shape else "",
         )
@@ -221,13 +220,13 @@ class App(Resource):
     def _refuse(self, request: StreamingRequest, error: Exception) -> bytes:
         answer = answer_to(error)
         self._note(request, answer, Failure(error))
-        return _write_head(request, answer)
+        return write_head(request, answer)
 
     async def _tell(self, request: StreamingRequest, failure: Failure) -> bytes | None:
         answer = answer_to(cast(BaseException, failure.value))
         self._note(request, answer, failure)
         if not request.startedWriting:
-            return _write_head(request, answer)
+            return write_head(request, answer)
         # Too late for a status: only a broken connection tells the client that what it has is not whole.
         gone = request.notifyFinish()
         request.abort()
@@ -245,14 +244,6 @@ class App(Resource):
             return
         elif answer.status >= 500 or request.startedWriting:
             self.log.warn("{path}: {error}", path=loggable_path(request), error=str(failure.value))
-
-
-def _has_left(request: StreamingRequest) -> bool:
-    """Say whether all of an answer was sent to a client that then closed at once: it has what it asked for."""
-    announced = request.responseHeaders.getRawHeaders(b"content-length") or []
-    if not request.startedWriting or len(announced) != 1 or not announced[0].isdigit():
-        return False
-    return request.method == b"HEAD" or bool(request.sentLength >= int(announced[0]))
 
 
 def loggable_path(request: StreamingRequest) -> str:
@@ -301,31 +292,9 @@ def _check_target(request: StreamingRequest) -> None:
         raise NotFound("not found")
 
 
-def _write_head(request: StreamingRequest, answer: Answer) -> bytes:
-    request.setResponseCode(answer.status)
-    # A handler may have said things about a body that is not sent now.
-    for stale in (b"ETag", b"Last-Modified", b"Content-Range", b"Accept-Ranges", b"Content-Encoding"):
-        request.responseHeaders.removeHeader(stale)
-    for name in {name for name, _ in answer.headers}:
-        request.responseHeaders.removeHeader(name)
-    for name, value in answer.headers:
-        request.responseHeaders.addRawHeader(name, value)
-    body = answer.body + _reference(request, answer)
-    request.setHeader(b"Content-Length", str(len(body)).encode())
-    return body
-
-
 def _shown_id(request: StreamingRequest) -> str:
     values = request.requestHeaders.getRawHeaders(requestid.HEADER.encode(), [])
     return str(values[0].decode("latin-1")) if len(values) == 1 else ""
-
-
-def _reference(request: StreamingRequest, answer: Answer) -> bytes:
-    """Return the line by which an operator finds in the log what git's user has seen, where that was this server's."""
-    theirs = answer.status < 500 and answer.status not in (403, 429)
-    if theirs or not answer.own or not request.outcome.route.startswith("git"):
-        return b""
-    return f"request {request.outcome.id}\n".encode()
 
 
 def _announced(answer: object, request: StreamingRequest) -> object:

@@ -58,10 +58,6 @@ class BundleRoutes:
             "bundle-list": self._bundle_list,
         }
 
-    def answers(self, operation: str) -> bool:
-        """Say whether an operation is one of bundles."""
-        return operation in self._operations
-
     async def handle(self, request: StreamingRequest, right: Right, operation: str) -> None:
         """Answer one request, whose client may read the repository.
 

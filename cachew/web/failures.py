@@ -1,4 +1,4 @@
-"""The one table from what went wrong to what the client is told (pure)."""
+"""The one table from what went wrong to what the client is told."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
+from cachew.http.requests import StreamingRequest
 from cachew.plumbing import errors
 from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.disk import FULL
@@ -161,3 +162,29 @@ _EXTRA_HEADERS: tuple[tuple[type[Exception], Callable[..., Headers]], ...] = (
     (errors.CorruptObject, lambda error: ((b"Retry-After", b"1"),)),
     (errors.Conflict, lambda error: ((b"Retry-After", b"1"),)),
 )
+
+
+def write_head(request: StreamingRequest, answer: Answer) -> bytes:
+    """Begin to tell a client of a failure.
+
+    :return: the body.
+    """
+    request.setResponseCode(answer.status)
+    # A handler may have said things about a body that is not sent now.
+    for stale in (b"ETag", b"Last-Modified", b"Content-Range", b"Accept-Ranges", b"Content-Encoding"):
+        request.responseHeaders.removeHeader(stale)
+    for name in {name for name, _ in answer.headers}:
+        request.responseHeaders.removeHeader(name)
+    for name, value in answer.headers:
+        request.responseHeaders.addRawHeader(name, value)
+    body = answer.body + _reference(request, answer)
+    request.setHeader(b"Content-Length", str(len(body)).encode())
+    return body
+
+
+def _reference(request: StreamingRequest, answer: Answer) -> bytes:
+    """Return the line by which an operator finds in the log what git's user has seen, where that was this server's."""
+    theirs = answer.status < 500 and answer.status not in (403, 429)
+    if theirs or not answer.own or not request.outcome.route.startswith("git"):
+        return b""
+    return f"request {request.outcome.id}\n".encode()

@@ -36,6 +36,7 @@ _METHODS: dict[str, tuple[str, ...]] = {
     "lfs": ("GET", "POST", "PUT", "DELETE"),
 }
 _TOLD = (b"service", b"base", b"ref", b"filter")
+_OF_BUNDLES = frozenset({"snapshot.bundle", "bundle-list"})
 _READ = ("GET",)
 _NO_ARCHIVES = "this server makes no archives; clone with --depth=1 and run git archive there"
 
@@ -164,7 +165,7 @@ class GitRoutes:
             await self._services.upload_pack.handle(request, right)
         elif operation == "ensure-refs":
             await self._services.ensure_refs.handle(request, right)
-        elif self._services.bundles.answers(operation):
+        elif operation in _OF_BUNDLES:
             await self._services.bundles.handle(request, right, operation)
         else:
             await self._services.snapshots.handle(request, right, operation)

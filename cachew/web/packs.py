@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from cachew.http.bodies import send
 from cachew.http.collecting import Body
 from cachew.http.requests import StreamingRequest
-from cachew.mirrors.firstclones import FirstClones, Serving
+from cachew.mirrors.firstclones import Find, FirstClones, Serving
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
@@ -62,17 +62,116 @@ def _in_trouble(url: str, response: UpstreamResponse) -> UpstreamError:
     return UpstreamUnreachable(url, reason)
 
 
+class UpstreamPacks:
+    """Has upstreams answer fetches.
+
+    :param client: asks them.
+    :param remotes: where they are.
+    :param freshness: knows the refs of repositories that have no mirror yet.
+    :param shown: says whose credential upstreams are shown.
+    :param first: is told what clients receive of repositories that have no mirror yet, if anybody is.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: UpstreamClient,
+        remotes: Remotes,
+        freshness: Freshness,
+        shown: Shown = as_it_is,
+        first: FirstClones | None = None,
+    ) -> None:
+        self._client = client
+        self._remotes = remotes
+        self._freshness = freshness
+        self._shown = shown
+        self._first = first
+        self._marks: Remembered[str] = Remembered()
+        self._process = uuid.uuid4().hex
+
+    def key(self, right: Right, mirror: Mirror, command: Fetch, agent: str | None) -> str:
+        """Return under which key an answer is kept.
+
+        :param agent: the client's ``User-Agent``.
+        """
+
+        def marks(prefix: str) -> str:
+            known = self._freshness.known(right.identity)
+            found = of_listing(known) if known is not None else RefState()
+            return self._marks.of(found, prefix, lambda: mark(found.refs, prefix))
+
+        return pack_key(f"{self._of_whom(right, mirror)} {agent_key(agent)}".rstrip(), command, marks)
+
+    def _of_whom(self, right: Right, mirror: Mirror) -> str:
+        """Return what tells the upstream's answers that may be shared from others."""
+        if right.instance is not None:
+            return f"{right.instance.name} {mirror.pack_source}"
+        # As long as it is not certain which repository it is, each client's answers are its own.
+        shown = hashlib.sha256(repr(right.authorization).encode("utf-8", "surrogateescape")).hexdigest()
+        return f"{right.identity.name} {self._process} {right.era} {shown}"
+
+    async def produce(
+        self,
+        request: StreamingRequest,
+        right: Right,
+        mirror: Mirror,
+        command: Fetch,
+        body: Body,
+        kept: Find,
+    ) -> Source:
+        """Return an upstream's pack.
+
+        :param right: what the request may read.
+        :param kept: gives the pack once it is kept.
+        :raise UpstreamError: when there is none.
+        """
+        serving = self._serving(right, mirror, command, kept)
+        try:
+            source = await self._ask(request, right, body)
+        except BaseException:
+            serving.ended()
+            raise
+        return WatchedSource(source, serving.moved, serving.ended)
+
+    def _serving(self, right: Right, mirror: Mirror, command: Fetch, kept: Find) -> Serving:
+        """Tell what a client is about to receive, if that may be of use for a mirror."""
+        if self._first is None or mirror.ready or right.instance is None:
+            return Serving(_nothing, _nothing)
+        wants = command.wants if is_whole(command) else None
+        return self._first.began(right.instance, wants, kept)
+
+    async def _ask(self, request: StreamingRequest, right: Right, body: Body) -> Source:
+        identity = right.identity
+        protocol, agent = request.getHeader("git-protocol"), request.getHeader("user-agent")
+        url = self._remotes.of(identity).url
+        headers = [(b"Content-Type", _REQUEST), (b"Accept", _RESULT)]
+        if protocol is not None:
+            headers.append((b"Git-Protocol", protocol.encode("latin-1")))
+        if agent is not None:
+            headers.append((b"User-Agent", agent.encode("latin-1")))
+        credential = await self._shown(identity, right.authorization)
+        response = await self._client.forward(
+            b"POST", f"{url}/git-upload-pack", headers, body.source(), body.size, credential=credential
+        )
+        with owned(response.source):
+            kept = {name.lower(): value for name, value in response.headers}
+            if response.status != HTTPStatus.OK and not 400 <= response.status < 500:
+                raise _in_trouble(url, response)
+            if response.status != HTTPStatus.OK:
+                words = await read_start(response.source, _REFUSAL_TEXT)
+                raise UpstreamRefused(url, status=response.status, headers=response.headers, body=words)
+            if kept.get(b"content-type", b"").split(b";")[0].strip() != _RESULT or b"content-encoding" in kept:
+                raise UpstreamUnreachable(url, "its answer to a fetch is not git's")
+        return response.source
+
+
 class Packs:
     """Sends packs.
 
     :param cache: keeps and shares them.
     :param mirrored: has mirrors answer.
-    :param client: asks upstreams.
-    :param remotes: where the upstreams are.
-    :param freshness: knows the refs of repositories that have no mirror yet.
+    :param upstream: has upstreams answer.
     :param metrics: counts where packs came from.
-    :param shown: says whose credential upstreams are shown.
-    :param first: is told what clients receive of repositories that have no mirror yet, if anybody is.
     """
 
     log = Logger()
@@ -82,23 +181,13 @@ class Packs:
         *,
         cache: PackCache,
         mirrored: MirrorPacks,
-        client: UpstreamClient,
-        remotes: Remotes,
-        freshness: Freshness,
+        upstream: UpstreamPacks,
         metrics: Metrics,
-        shown: Shown = as_it_is,
-        first: FirstClones | None = None,
     ) -> None:
-        self._first = first
         self._cache = cache
         self._mirrored = mirrored
-        self._client = client
-        self._shown = shown
-        self._remotes = remotes
-        self._freshness = freshness
+        self._upstream = upstream
         self._metrics = metrics
-        self._marks: Remembered[str] = Remembered()
-        self._process = uuid.uuid4().hex
 
     async def serve(
         self, request: StreamingRequest, mirror: Mirror, command: Fetch, body: Body, wanted: bytes = b""
@@ -129,25 +218,14 @@ class Packs:
 
         :raise UpstreamError: when there is none.
         """
-        protocol, agent = request.getHeader("git-protocol"), request.getHeader("user-agent")
-        identity, asked = right.identity, False
+        asked = False
 
         async def produce() -> Source:
             nonlocal asked
             asked = True
-            serving = self._serving(right, mirror, command, key)
-            try:
-                source = await self._ask_upstream(identity, body, protocol, agent, right.authorization)
-            except BaseException:
-                serving.ended()
-                raise
-            return WatchedSource(source, serving.moved, serving.ended)
+            return await self._upstream.produce(request, right, mirror, command, body, lambda: self._cache.get(key))
 
-        def listed() -> RefState:
-            known = self._freshness.known(identity)
-            return of_listing(known) if known is not None else RefState()
-
-        key = self._key(self._of_whom(right, mirror), command, listed, agent_key(agent))
+        key = self._upstream.key(right, mirror, command, request.getHeader("user-agent"))
         try:
             await self._send_shared(request, key, produce, "upstream", wanted)
         except (UpstreamRefused, UpstreamBusy):
@@ -155,52 +233,6 @@ class Packs:
                 raise
             # It was another client's credential that is no good, or has spent its rate.
             await self._send(request, Response(await produce(), "direct"), "upstream", wanted)
-
-    def _serving(self, right: Right, mirror: Mirror, command: Fetch, key: str) -> Serving:
-        """Tell what a client is about to receive, if that may be of use for a mirror."""
-        if self._first is None or mirror.ready or right.instance is None:
-            return Serving(_nothing, _nothing)
-        wants = command.wants if is_whole(command) else None
-        return self._first.began(right.instance, wants, lambda: self._cache.get(key))
-
-    def _of_whom(self, right: Right, mirror: Mirror) -> str:
-        """Return what tells the upstream's answers that may be shared from others."""
-        if right.instance is not None:
-            return f"{right.instance.name} {mirror.pack_source}"
-        # As long as it is not certain which repository it is, each client's answers are its own.
-        shown = hashlib.sha256(repr(right.authorization).encode("utf-8", "surrogateescape")).hexdigest()
-        return f"{right.identity.name} {self._process} {right.era} {shown}"
-
-    def _key(self, of_which: str, command: Fetch, find_refs: Callable[[], RefState], agent: str = "") -> str:
-        def marks(prefix: str) -> str:
-            found = find_refs()
-            return self._marks.of(found, prefix, lambda: mark(found.refs, prefix))
-
-        return pack_key(f"{of_which} {agent}".rstrip(), command, marks)
-
-    async def _ask_upstream(
-        self, identity: Identity, body: Body, protocol: str | None, agent: str | None, authorization: str | None
-    ) -> Source:
-        url = self._remotes.of(identity).url
-        headers = [(b"Content-Type", _REQUEST), (b"Accept", _RESULT)]
-        if protocol is not None:
-            headers.append((b"Git-Protocol", protocol.encode("latin-1")))
-        if agent is not None:
-            headers.append((b"User-Agent", agent.encode("latin-1")))
-        credential = await self._shown(identity, authorization)
-        response = await self._client.forward(
-            b"POST", f"{url}/git-upload-pack", headers, body.source(), body.size, credential=credential
-        )
-        with owned(response.source):
-            kept = {name.lower(): value for name, value in response.headers}
-            if response.status != HTTPStatus.OK and not 400 <= response.status < 500:
-                raise _in_trouble(url, response)
-            if response.status != HTTPStatus.OK:
-                words = await read_start(response.source, _REFUSAL_TEXT)
-                raise UpstreamRefused(url, status=response.status, headers=response.headers, body=words)
-            if kept.get(b"content-type", b"").split(b";")[0].strip() != _RESULT or b"content-encoding" in kept:
-                raise UpstreamUnreachable(url, "its answer to a fetch is not git's")
-        return response.source
 
     async def _send_shared(
         self, request: StreamingRequest, key: str, produce: Produce, producer: str, wanted: bytes

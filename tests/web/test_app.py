@@ -12,6 +12,7 @@ from cachew.http.site import make_site
 from cachew.plumbing.errors import Forbidden, MethodNotAllowed, UpstreamTimeout
 from cachew.plumbing.metrics import Metrics
 from cachew.web.app import App, allow_methods, route_path
+from cachew.web.unrestricted import Unrestricted
 from tests.fakes.clock import FakeClock
 from tests.web.adminfront import Wire
 
@@ -65,6 +66,22 @@ async def git(request: Any) -> bytes:
     return b"git " + bytes(request.uri)
 
 
+class Visitors(Unrestricted):
+    """Are let in by what a test says.
+
+    :param admit: does so.
+    """
+
+    def __init__(self, admit: Callable[[Any], object] = lambda request: None) -> None:
+        self._admit = admit
+
+    def admit(self, request: Any) -> None:
+        self._admit(request)
+
+    def client_of(self, request: Any) -> str:
+        return "client"
+
+
 class Front:
     """An app on a connection in memory."""
 
@@ -77,8 +94,7 @@ class Front:
             metrics=self.metrics,
             clock=self.clock,
             version="1.2",
-            client_of=lambda request: "client",
-            **arguments,
+            admission=Visitors(**arguments),
         )
         self.app.log = Logger("cachew.web.app", observer=cast(ILogObserver, self.events.append))
         self.transport = Wire()

@@ -87,9 +87,6 @@ class Answers:
     def __init__(self, house: House, name: str) -> None:
         self._house, self._name = house, name
 
-    def answers(self, operation: str) -> bool:
-        return operation.startswith("bundle")
-
     async def handle(self, request: Any, of: object, operation: str = "") -> None:
         await self._house.reach(f"{self._name} {operation}".strip())
 

@@ -17,7 +17,7 @@ from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.smarthttp.packcache import PackCache
 from cachew.web.access.guard import Right
-from cachew.web.packs import Packs
+from cachew.web.packs import Packs, UpstreamPacks
 from cachew.web.passthrough import PassThrough
 from cachew.web.reflistings import RefListings
 from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
@@ -77,9 +77,8 @@ class Fetches:
                     processes=cast(Processes, self.processes), exec_path=Path("/"), slots=self.slots, home=directory
                 )
             ),
-            freshness=cast(Any, self.freshness),
+            upstream=UpstreamPacks(freshness=cast(Any, self.freshness), **shared),
             metrics=METRICS,
-            **shared,
         )
         mirrors = cast(Any, FakeMirrors(mirror))
         self.listings = RefListings(

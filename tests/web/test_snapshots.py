@@ -211,7 +211,7 @@ class Server:
         async def git(request: Any) -> None:
             path = parse_path(request.raw_path)
             right = await TrustedNetworkGuard(instances=self.instances).admit(request, path.identity)
-            of_bundles = self.bundle_routes.answers(path.operation)
+            of_bundles = path.operation.startswith(("bundle", "snapshot.bundle"))
             await (self.bundle_routes if of_bundles else self.routes).handle(request, right, path.operation)
 
         app = App(routes=(), git=git, metrics=self.metrics, clock=machine_clock(), version="1")

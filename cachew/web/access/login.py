@@ -35,7 +35,6 @@ class AdminAccess:
     :param trusted: whether the operator's policy admits a request without the admin token.
     :param is_rules_token: whether an ``Authorization`` is a token that the policy knows.
     :param is_https: whether a request came over HTTPS.
-    :param random: makes unguessable text.
     """
 
     def __init__(
@@ -48,14 +47,12 @@ class AdminAccess:
         trusted: Callable[[Any], bool] = lambda request: False,
         is_rules_token: Callable[[str], bool] = lambda authorization: False,
         is_https: Callable[[Any], bool] = lambda request: bool(request.isSecure()),
-        random: Callable[[], str] = secrets.token_urlsafe,
     ) -> None:
         self._token = token
         self.answer_to(host_names)
         self._sessions = sessions
         self._clock = clock
         self._trusted = trusted
-        self._random = random
         self._is_rules_token, self._is_https = is_rules_token, is_https
         self._codes: dict[str, float] = {}
 
@@ -119,7 +116,7 @@ class AdminAccess:
 
     def new_login_code(self) -> str:
         """Return a code that logs one browser in, once and within an hour."""
-        code, now = self._random(), self._clock.seconds()
+        code, now = secrets.token_urlsafe(), self._clock.seconds()
         self._codes = {old: until for old, until in self._codes.items() if until > now}
         self._codes[_digest(code)] = now + CODE_LIFETIME
         return code

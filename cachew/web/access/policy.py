@@ -20,6 +20,7 @@ from cachew.plumbing.errors import BadRequest, Forbidden
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.opa import ExternalDecision
 from cachew.web.app import route_path
+from cachew.web.unrestricted import Unrestricted
 
 
 class Policy:
@@ -164,7 +165,7 @@ def _tells(name: str) -> bool:
     return name in _MARKS or name.startswith(_FAMILIES) or _ADDRESS.search(name) is not None
 
 
-class Admission:
+class Admission(Unrestricted):
     """Applies what the operator has laid down for all routes.
 
     :param policy: the rules.
@@ -176,6 +177,19 @@ class Admission:
         self._policy = policy
         self._access = access
         self._external = external
+
+    @property
+    def decides(self) -> bool:  # type: ignore[override]
+        """Whether there is an external decision."""
+        return self._external is not None
+
+    def client_of(self, request: StreamingRequest) -> str:
+        """Name a request's client as the policy knows it."""
+        return self._policy.client_of(request)
+
+    def is_https(self, request: StreamingRequest) -> bool:
+        """Say whether the client came over HTTPS."""
+        return self._policy.is_https(request)
 
     def admit(self, request: StreamingRequest) -> None:
         """Apply the rules.

@@ -17,6 +17,7 @@ from cachew.plumbing.errors import Busy, CachewError, Forbidden
 from cachew.plumbing.metrics import Metrics
 from cachew.web.access.opa import ExternalDecision
 from cachew.web.app import App
+from cachew.web.unrestricted import Unrestricted
 from tests.fakes.clock import FakeClock
 from tests.web.adminfront import Wire
 
@@ -86,14 +87,16 @@ def test_credentials_are_not_told() -> None:
     ]
 
 
-class Front:
+class Front(Unrestricted):
     """An app whose requests wait for a decision."""
+
+    decides = True
 
     def __init__(self) -> None:
         self.waiting: list[Deferred[None]] = []
         self.served: list[str] = []
         clock = FakeClock()
-        app = App(routes=[self], git=self.serve, metrics=Metrics(), clock=clock, version="0", decide=self.decide)
+        app = App(routes=[self], git=self.serve, metrics=Metrics(), clock=clock, version="0", admission=self)
         self.site = make_site(app, reactor=clock)
 
     def mount(self, app: Klein) -> None:
