@@ -62,7 +62,7 @@ def test_compose_configures_what_there_is_to_configure() -> None:
 def test_the_image_starts_what_is_there() -> None:
     """The image is no root's, has an init, a health check and a volume, and configures by keys that exist."""
     text = (CONTRIB / "docker" / "Dockerfile").read_text()
-    for needed in ("USER cachew", "/usr/bin/tini", "HEALTHCHECK", "VOLUME /var/lib/cachew", "git-lfs", "twistd"):
+    for needed in ("USER 10001", "/usr/bin/tini", "HEALTHCHECK", "VOLUME /var/lib/cachew", "git-lfs", "twistd"):
         assert needed in text
     (line,) = re.findall(r"^ENV (.*)$", text, re.M)
     settings = load("", environ=dict(word.split("=", 1) for word in line.split()))

@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("setup.cfg", "pyproject.toml", "LICENSE", "cachew", "twisted")
-SCRIPTS = ("serve", "setup", "test", "release", "docs", "deb", "contrib")
+SCRIPTS = ("serve", "setup", "test", "release", "docs", "deb", "contrib", "roots")
 TOOLS = ("sh", "dirname", "id", "cat", "find", "sort", "sha256sum", "mkdir", "env")
 
 

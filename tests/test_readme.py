@@ -93,3 +93,17 @@ def test_every_exit_code_is_in_the_reference() -> None:
     rows = re.findall(r"^\| ([0-9, +]+) \| ((?:`[^`]+`(?:, )?)+) \| \S", table, re.M)
     told = {(int(code), program) for code, programs in rows for program in re.findall("`([^`]+)`", programs)}
     assert told == exit_codes()
+
+
+def test_transcripts_are_of_the_scenes() -> None:
+    """Each scene has been played in each release as it stands, and its transcript is on the page."""
+    page = (ROOT / "docs" / "transcripts.md").read_text()
+    scenes = sorted((ROOT / "scripts" / "rooting" / "scenes").glob("*.sh"))
+    assert scenes
+    for scene in scenes:
+        for release in ("bookworm", "trixie"):
+            name = f"transcripts/{release}-{scene.stem}.txt"
+            assert f"```{{literalinclude}} {name}\n" in page
+            lines = iter((ROOT / "docs" / name).read_text().splitlines())
+            missing = [line for line in scene.read_text().splitlines() if line not in lines]
+            assert not missing, f"play {scene.name} again: scripts/roots -s {scene.stem} {release}"
