@@ -245,7 +245,7 @@ class Mirrors:
     def _scan(self) -> list[Identity]:
         self._root.mkdir(parents=True, exist_ok=True)
         remove_tree(self._root / _ASIDE)
-        found = []
+        found: dict[Identity, None] = {}
         for path in sorted(self._root.glob("*/*")):
             try:
                 identity = self._settled(path)
@@ -255,9 +255,9 @@ class Mirrors:
             if identity is None:
                 self.log.warn("removing {path}: it is no mirror", path=str(path))
                 remove_tree(path)
-            elif identity not in found:
-                found.append(identity)
-        return found
+            else:
+                found[identity] = None
+        return list(found)
 
     def _settled(self, directory: Path) -> Identity | None:
         """Return whose mirror a directory is, after moving it to where that one's is looked for.

@@ -30,6 +30,8 @@ _SAFE = {
 FSCK_SAYS_OF_REFS = 8
 """The bit of fsck's exit status that says: HEAD outside of the branches, a branch that names no commit. Both occur."""
 
+_URL = "\0"
+"""Stands for what no URL is."""
 _ALL = 2**31 - 1
 """The depth that means: as far as the upstream goes (git-fetch(1), ``--unshallow``)."""
 _UNCHECKED = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "fetch.fsckObjects", "GIT_CONFIG_VALUE_0": "false"}
@@ -66,6 +68,7 @@ class GitCommands:
 
     def __init__(self, settings: GitSettings) -> None:
         self._settings = settings
+        self._config_texts: dict[str, str] = {}
 
     @property
     def user_agent(self) -> str:
@@ -217,6 +220,16 @@ class GitCommands:
     def fsck(self, directory: Path) -> Command:
         """Verify that everything the refs reach is there."""
         return self.git(directory, "fsck", "--connectivity-only", "--no-dangling", "--no-progress")
+
+    def config(self, upstream_url: str, object_format: str) -> str:
+        """Return the text of a mirror's config file; all but the URL is put together once, not for each mirror."""
+        if object_format not in self._config_texts:
+            sha256 = object_format == "sha256"
+            core = {"core.repositoryformatversion": "1" if sha256 else "0", "core.bare": "true"}
+            if sha256:
+                core["extensions.objectFormat"] = "sha256"
+            self._config_texts[object_format] = config_text(core | self.configuration(_URL))
+        return self._config_texts[object_format].replace(_quoted(_URL), _quoted(upstream_url))
 
     def configuration(self, upstream_url: str) -> dict[str, str]:
         """Return the configuration stored in a mirror: how it is served and kept. No credential is ever in it."""

@@ -126,7 +126,7 @@ class Ledger:
         with self._lock:
             seen = dict(self._seen)
         names = {*summed_files(self._directory), *seen}
-        found = ((name, stamp_of(self._directory / name)) for name in names)
+        found = ((name, stamp_of(f"{self._root}/{name}")) for name in names)
         return sorted(name for name, now in found if now != seen.get(name) and not (now is None and is_derived(name)))
 
     def verify(self, names: Iterable[str] | None = None) -> list[str]:

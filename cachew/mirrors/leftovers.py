@@ -17,9 +17,9 @@ def remove_leftovers(directory: Path) -> None:
     for entry in os.scandir(directory):
         if entry.name.endswith(".lock") or entry.name == "packed-refs.new":
             remove(Path(entry))
-    for place, _, names in os.walk(directory / "refs"):
+    for place, _, names in os.walk(f"{directory}/refs"):
         _remove(place, (name for name in names if name.endswith(".lock")))
-    for place, _, names in os.walk(directory / "objects"):
+    for place, _, names in os.walk(f"{directory}/objects"):
         _remove(place, (name for name in names if name.startswith(_TEMPORARY) or name.endswith((".keep", ".lock"))))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from twisted.internet.defer import DeferredLock
 
 from cachew.mirrors import findings, packedrefs, receivedpack
-from cachew.mirrors.commands import FSCK_SAYS_OF_REFS, GitCommands, config_text
+from cachew.mirrors.commands import FSCK_SAYS_OF_REFS, GitCommands
 from cachew.mirrors.examination import Found, examine, remove_derived, rewrite
 from cachew.mirrors.fewrefs import few_refs, remove_left
 from cachew.mirrors.findings import FindingsReader
@@ -176,11 +176,7 @@ class Repository:
         self._forms = {}
 
     def _config(self, upstream_url: str) -> str:
-        sha256 = self.object_format == "sha256"
-        core = {"core.repositoryformatversion": "1" if sha256 else "0", "core.bare": "true"}
-        if sha256:
-            core["extensions.objectFormat"] = "sha256"
-        return config_text(core | self._git.commands.configuration(upstream_url))
+        return self._git.commands.config(upstream_url, self.object_format)
 
     async def fetch_objects(
         self, url: str, oids: Iterable[str], extra: Mapping[str, str], near: Collection[str] = ()
