@@ -5,23 +5,19 @@ from the first byte at its own speed, on disk instead of in memory. The file can
 is complete, or dropped; followers read on either way, because they hold the file and not its name.
 """
 
-import errno
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from twisted.internet.defer import Deferred
 
 from cachew.plumbing.errors import SpoolFailed
-from cachew.plumbing.streams import PIECE, FiledSource, Region
+from cachew.plumbing.spoolfile import SpoolFile
+from cachew.plumbing.streams import FiledSource, Region
 from cachew.plumbing.waiters import Waiters
 
 _FOLLOWED = 128 * 1024
 """The most that a follower reads at a time, in bytes: hundreds of slow ones hold two such pieces each."""
-
-_TAKEN = 4 * 1024 * 1024
-"""The most that is taken out of a pipe at a time, in bytes; pipes hold less."""
 
 _WORTH_WAKING = 1024 * 1024
 """How much has to come out of a pipe before followers are woken while more waits in it, in bytes: waking a crowd for
@@ -37,18 +33,14 @@ class Spool:
     :meth:`keep` or :meth:`discard`.
 
     :param path: the file to write; it must not exist yet.
-    :param headers: what the writer knows about the bytes, for the followers.
     """
 
-    def __init__(self, *, path: Path, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *, path: Path) -> None:
         self.path = path
-        self.headers: Mapping[str, str] = dict(headers or {})
-        self.size = 0
+        self._file = SpoolFile(path)
         self._told = 0
         self.state: State = "open"
         self._reason: Exception | None = None
-        self._file: int | None = None
-        self._released = False
         self._followers: set[_Follower] = set()
         self._idle = Waiters()
 
@@ -57,12 +49,10 @@ class Spool:
         """How many follow and have not closed."""
         return len(self._followers)
 
-    def _opened(self) -> int:
-        if self._file is None:
-            if self._released:
-                raise SpoolFailed("the spool is gone")
-            self._file = _made(self.path)
-        return self._file
+    @property
+    def size(self) -> int:
+        """How many bytes have been written."""
+        return self._file.size
 
     def write(self, data: bytes) -> None:
         """Append data and wake the followers.
@@ -73,7 +63,7 @@ class Spool:
         if self.state != "open":
             raise SpoolFailed("the spool has ended")
         try:
-            self._append(memoryview(data))
+            self._file.append(memoryview(data))
         except OSError as failure:
             self.fail(failure)
             raise
@@ -94,7 +84,7 @@ class Spool:
             raise SpoolFailed("the spool has ended")
         before = self.size
         try:
-            self._splice(pipe)
+            self._file.splice(pipe)
         except BlockingIOError:
             self._wake()
             raise
@@ -105,50 +95,32 @@ class Spool:
             self._wake()
         return self.size - before
 
-    def _splice(self, pipe: int) -> None:
-        try:
-            self.size += os.splice(pipe, self._opened(), _TAKEN, offset_dst=self.size, flags=os.SPLICE_F_NONBLOCK)
-        except OSError as failure:
-            if failure.errno != errno.EINVAL:
-                raise
-            # The file system can't (splice(2)).
-            self._append(memoryview(os.read(pipe, PIECE)))
-
-    def _append(self, data: memoryview) -> None:
-        file = self._opened()
-        while data:
-            count = os.pwrite(file, data, self.size)
-            self.size += count
-            data = data[count:]
-
     def finish(self) -> None:
         """The writer is done: followers reach the end."""
         if self.state == "open":
-            self._opened()
-            self._end("finished")
+            self._file.descriptor()
+            self.state = "finished"
+            self._wake()
 
     def fail(self, reason: Exception) -> None:
         """The writer broke off: followers get what there is, then :class:`SpoolFailed`."""
         if self.state == "open":
             self._reason = reason
-            self._end("failed")
-
-    def _end(self, state: State) -> None:
-        self.state = state
-        self._wake()
-        self._tidy()
+            self.state = "failed"
+            self._wake()
 
     def _wake(self) -> None:
         self._told = self.size
         for follower in list(self._followers):
             follower.wake()
+        self._tidy()
 
     def follow(self, offset: int = 0) -> FiledSource:
         """Return a source from ``offset`` to the end that the writer will reach.
 
         :raise SpoolFailed: when the spool has been released and closed.
         """
-        self._opened()
+        self._file.descriptor()
         follower = _Follower(self, offset)
         self._followers.add(follower)
         return follower
@@ -156,12 +128,9 @@ class Spool:
     def when_idle(self) -> Deferred[None]:
         """Return a Deferred that fires as soon as nobody follows."""
         idle = self._idle.wait()
-        self._announce_idle()
-        return idle
-
-    def _announce_idle(self) -> None:
         if not self._followers:
             self._idle.wake()
+        return idle
 
     def keep(self, target: Path) -> None:
         """Rename the finished file to ``target``; its followers read on.
@@ -171,56 +140,41 @@ class Spool:
         if self.state != "finished":
             raise SpoolFailed("an unfinished spool can't be kept")
         os.replace(self.path, target)
-        self._release()
+        self._file.released = True
+        self._tidy()
 
     def discard(self) -> None:
         """Remove the file; its followers, and the writer if it goes on, keep what they have open.
 
         :raise OSError: when it can't be removed; the spool lets go of it all the same.
         """
-        if not self._released:
+        if not self._file.released:
             try:
                 self.path.unlink(missing_ok=True)
             finally:
-                self._release()
-
-    def _release(self) -> None:
-        self._released = True
-        self._tidy()
+                self._file.released = True
+                self._tidy()
 
     def _tidy(self) -> None:
-        if self._released and not self._followers and self.state != "open" and self._file is not None:
-            file, self._file = self._file, None
-            os.close(file)
+        if self._file.released and not self._followers and self.state != "open":
+            self._file.close()
 
     def written(self, offset: int, limit: int) -> Region | None:
-        """Return where up to ``limit`` bytes that have been written at ``offset`` lie, None when there are none yet."""
-        count = min(limit, self.size - offset)
-        return Region(self._opened(), offset, count) if count > 0 else None
+        """Return where up to ``limit`` bytes that have been written at ``offset`` lie, None when there are none yet.
 
-    def check(self) -> None:
-        """Raise what ended the writer early.
-
-        :raise SpoolFailed: when the writer failed.
+        :raise SpoolFailed: when there are none and the writer has failed.
         """
-        if self.state == "failed":
+        count = min(limit, self.size - offset)
+        if count <= 0 and self.state == "failed":
             raise SpoolFailed(f"the response broke off: {self._reason}") from self._reason
+        return Region(self._file.descriptor(), offset, count) if count > 0 else None
 
     def forget(self, follower: "_Follower") -> None:
         """Count a follower out."""
         self._followers.discard(follower)
         self._tidy()
-        self._announce_idle()
-
-
-def _made(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    try:
-        return os.open(path, flags, 0o600)
-    except FileNotFoundError:
-        # Somebody has removed the directory.
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return os.open(path, flags, 0o600)
+        if not self._followers:
+            self._idle.wake()
 
 
 class _Follower:
@@ -251,7 +205,6 @@ class _Follower:
             if region := self._spool.written(self._offset, limit):
                 self._offset += region.length
                 return region
-            self._spool.check()
             if self._spool.state == "finished":
                 return None
             self._more = Deferred()

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.periodic import Periodic
-from cachew.snapshots.schedule import Run, Task
+from cachew.snapshots.schedule import Task
 from cachew.snapshots.taskhistory import TaskHistory
 from cachew.snapshots.taskruns import IsLong, Perform, TaskRuns
 
@@ -159,10 +159,6 @@ class Scheduler(Service):
     def forget(self, identity: Identity) -> None:
         """Know nothing any more of what was done for a repository: its name stands for another one now."""
         self._history.forget(identity.name)
-
-    def last(self, identity: Identity, name: str) -> Run | None:
-        """Return how a task was done last."""
-        return self._history.last(Task(identity.name, name))
 
     def oldest(self, name: str) -> float:
         """Return how many seconds ago a task succeeded for the repository for which that is longest ago.

@@ -1,0 +1,79 @@
+"""The file of a spool: made when it is first needed, written at its end, and open for as long as anybody needs it."""
+
+import errno
+import os
+from pathlib import Path
+
+from cachew.plumbing.errors import SpoolFailed
+from cachew.plumbing.streams import PIECE
+
+_TAKEN = 4 * 1024 * 1024
+"""The most that is taken out of a pipe at a time, in bytes; pipes hold less."""
+
+
+class SpoolFile:
+    """A file that grows.
+
+    :param path: where it is made; nothing may be there yet.
+    :ivar size: how many bytes it has.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self.size = 0
+        self.released = False
+        """Whether its name is another's, or gone: it is never made again."""
+
+    def descriptor(self) -> int:
+        """Return the open file.
+
+        :raise SpoolFailed: when it has been released and closed.
+        :raise OSError: when it can't be made.
+        """
+        if self._descriptor is None:
+            if self.released:
+                raise SpoolFailed("the spool is gone")
+            self._descriptor = _made(self._path)
+        return self._descriptor
+
+    def append(self, data: memoryview) -> None:
+        """Write data at its end.
+
+        :raise OSError: when the disk fails.
+        """
+        file = self.descriptor()
+        while data:
+            count = os.pwrite(file, data, self.size)
+            self.size += count
+            data = data[count:]
+
+    def splice(self, pipe: int) -> None:
+        """Move what waits in a pipe to its end.
+
+        :raise BlockingIOError: when nothing waits.
+        :raise OSError: when the disk fails.
+        """
+        try:
+            self.size += os.splice(pipe, self.descriptor(), _TAKEN, offset_dst=self.size, flags=os.SPLICE_F_NONBLOCK)
+        except OSError as failure:
+            if failure.errno != errno.EINVAL:
+                raise
+            # The file system can't (splice(2)).
+            self.append(memoryview(os.read(pipe, PIECE)))
+
+    def close(self) -> None:
+        """Close it, if it was opened."""
+        if self._descriptor is not None:
+            file, self._descriptor = self._descriptor, None
+            os.close(file)
+
+
+def _made(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        # Somebody has removed the directory.
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(path, flags, 0o600)
