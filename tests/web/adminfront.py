@@ -111,12 +111,14 @@ class FakeOperations:
         return self.time
 
     def work(self) -> Sequence[WorkStatus]:
-        return [
+        found = [
             WorkStatus(kind="snapshot", repository="gitlab.com/gitlab-org/gitlab", began=NOW - 75),
             WorkStatus(kind="serve", repository="github.com/python/cpython", began=NOW - 20, count=3),
             WorkStatus(kind="fetch", repository="github.com/torvalds/linux", began=NOW - 14),
             WorkStatus(kind="make", repository="codeberg.org/forgejo/forgejo", began=NOW - 3, waits=True),
         ]
+        known = [one.name for one in self.known]
+        return [work for work in found if not known or work.repository in known]
 
     async def artefacts(self, identity: Identity) -> Sequence[ArtefactStatus]:
         return [
