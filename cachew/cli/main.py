@@ -23,7 +23,7 @@ from cachew.cli.secrets import masked, secrets_of
 from cachew.plumbing.errors import CachewError
 
 _WHOLE = hasattr(click, "Choice")
-"""Whether all of click is here: a client without it has no ``admin`` and no options of single commands for output."""
+"""Whether all of click is here: a client without it has no ``admin`` and no ``migrate-config``."""
 _GROUPS = {
     "Repositories": ("git", "doctor"),
     "Directories": ("save", "restore"),
@@ -155,7 +155,7 @@ if _WHOLE:
 
     cachew.add_command(admin)
     cachew.add_command(migrate_config)
-    _with_output_options(cachew)
+_with_output_options(cachew)
 
 
 def run(arguments: list[str] | None = None) -> int:

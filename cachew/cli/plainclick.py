@@ -98,6 +98,8 @@ class Parameter:
         self.required = not is_option and not self.many and "default" not in said
         self.metavar = said.get("metavar") or (self.name.upper() if not self.is_flag else "")
         self.help = said.get("help") or ""
+        self.callback: Callable[[Any, Any, Any], object] = said.get("callback") or (lambda run, parameter, value: None)
+        self.is_passed = bool(said.get("expose_value", True))
         self._type = said.get("type") or str
 
     def converted(self, text: Any) -> Any:
@@ -114,10 +116,11 @@ class Command:
 
     def __init__(self, name: "str | None", function: Callable[..., Any], said: "dict[str, Any]") -> None:
         self.name = name or function.__name__.replace("_", "-")
-        self.parameters: list[Parameter] = list(reversed(getattr(function, "declared", [])))
+        self.params: list[Parameter] = list(reversed(getattr(function, "declared", [])))
         self.help = (function.__doc__ or "").replace("\b", "")
         self._function = function
-        self._lenient = bool((said.get("context_settings") or {}).get("ignore_unknown_options"))
+        self.context_settings: dict[str, Any] = said.get("context_settings") or {}
+        self._lenient = bool(self.context_settings.get("ignore_unknown_options"))
 
     def run(self, words: "list[str]", context: Context, prefix: str) -> Any:
         """Understand the arguments and do it."""
@@ -125,6 +128,8 @@ class Command:
 
     def invoke(self, values: "dict[str, Any]", context: Context) -> Any:
         """Do it."""
+        for one in (one for one in self.params if not one.is_passed):
+            one.callback(context, one, values.pop(one.name, one.default))
         wanted = (context,) if getattr(self._function, "takes_run", False) else ()
         return self._function(*wanted, **values)
 
@@ -148,14 +153,14 @@ class Command:
             else:
                 self._option(word, rest, values, plain)
         left = self._arguments(plain, values) if interspersed else plain
-        for one in self.parameters:
+        for one in self.params:
             if one.options and one.name not in values and (one.default is not None or not one.is_flag):
                 values.setdefault(one.name, () if one.many else one.default)
         return values, left
 
     def _option(self, word: str, rest: "list[str]", values: "dict[str, Any]", plain: "list[str]") -> None:
         name, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
-        one = next((one for one in self.parameters if name in one.options), None)
+        one = next((one for one in self.params if name in one.options), None)
         if one is None:
             if not self._lenient:
                 raise UsageError(f"No such option: {name}")
@@ -172,7 +177,7 @@ class Command:
         values[one.name] = (*values.get(one.name, ()), converted) if one.many else converted
 
     def _arguments(self, plain: "list[str]", values: "dict[str, Any]") -> "list[str]":
-        for one in (one for one in self.parameters if not one.options):
+        for one in (one for one in self.params if not one.options):
             if one.many:
                 values[one.name] = tuple(map(one.converted, plain))
                 plain = []
@@ -187,9 +192,9 @@ class Command:
         return plain
 
     def _usage(self, prefix: str) -> str:
-        arguments = " ".join(one.metavar for one in self.parameters if not one.options)
+        arguments = " ".join(one.metavar for one in self.params if not one.options)
         shown = [f"Usage: {prefix} [OPTIONS] {arguments}".rstrip(), "", *map(_indented, self.help.strip().split("\n"))]
-        options = [one for one in self.parameters if one.options and one.help]
+        options = [one for one in self.params if one.options and one.help]
         shown += ["", "Options:"] if options else []
         shown += [f"  {', '.join(one.options)} {one.metavar}".rstrip() + f"  {one.help}" for one in options]
         return "\n".join([*shown, *self.more()])
@@ -205,7 +210,7 @@ class Group(Command):
     def __init__(self, name: "str | None", function: Callable[..., Any], said: "dict[str, Any]") -> None:
         super().__init__(name, function, said)
         self.commands: dict[str, Command] = {}
-        self._environment = (said.get("context_settings") or {}).get("auto_envvar_prefix", "")
+        self._environment = self.context_settings.get("auto_envvar_prefix", "")
 
     def add_command(self, command: Command) -> None:
         """Take a command."""
@@ -224,7 +229,7 @@ class Group(Command):
     def run(self, words: "list[str]", context: Context, prefix: str) -> Any:
         """Run the command that the words name."""
         values, left = self.understood(words, prefix, interspersed=False)
-        for one in self.parameters:
+        for one in self.params:
             said = os.environ.get(f"{self._environment}_{one.name.upper()}") if self._environment else None
             if said and not values.get(one.name):
                 values[one.name] = said.lower() in ("1", "true", "yes", "on") if one.is_flag else said
@@ -272,6 +277,11 @@ def option(*names: str, **said: Any) -> Callable[[Callable[..., Any]], Callable[
 def argument(name: str, **said: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare an argument."""
     return lambda function: _declare(function, Parameter((name,), False, said))
+
+
+def Option(names: "list[str]", **said: Any) -> Parameter:
+    """Make an option."""
+    return Parameter(tuple(names), True, said)
 
 
 def pass_obj(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -358,7 +358,12 @@ def _git_routes(
             commands=commands,
             listings=listings,
             fetches=fetches,
-            cloned=CloneCount(metrics=runtime.metrics, tally=store.clones, asked=snapshots.scheduler.asked).note,
+            cloned=CloneCount(
+                metrics=runtime.metrics,
+                tally=store.clones,
+                asked=snapshots.scheduler.asked,
+                wanted=snapshots.scheduler.want,
+            ).note,
         ),
         pushes=Pushes(
             passthrough=passthrough,

@@ -195,8 +195,18 @@ def is_whole(command: Fetch) -> bool:
 
     Clients of v0 say that they know how to deepen by date, whether they do it or not.
     """
+    return command.done and not command.haves and not _left_out(command)
+
+
+def filter_of_all(command: Fetch) -> str:
+    """Return the filter of a clone for which nothing else is left out; empty for anything else."""
+    alone = command.done and not command.haves and _left_out(command) == {"filter"}
+    return dict(command.limits).get("filter", "") if alone else ""
+
+
+def _left_out(command: Fetch) -> frozenset[str]:
     said = command.capabilities & _KNOWN if isinstance(command, V0Request) else frozenset()
-    return command.done and not command.haves and _LESS.isdisjoint(command.features - said)
+    return _LESS & (command.features - said)
 
 
 def is_cheap(command: Fetch) -> bool:

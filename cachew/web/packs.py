@@ -36,6 +36,7 @@ from cachew.smarthttp.clientcommands import Fetch, is_whole, mark, pack_key
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.wantedrefs import WithWantedRefs
+from cachew.snapshots.variants import FILTERS, Variant
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.headers import retry_after
 from cachew.upstream.presented_credential import Shown, as_it_is
@@ -270,20 +271,30 @@ class CloneCount:
     :param metrics: what this server counts.
     :param tally: what all replicas count together.
     :param asked: told of each repository that was asked for as a whole.
+    :param wanted: told of snapshots that would have been of use, by what the schedule calls them.
     """
 
     def __init__(
-        self, *, metrics: Metrics, tally: Tally, asked: Callable[[Identity], object] = lambda identity: None
+        self,
+        *,
+        metrics: Metrics,
+        tally: Tally,
+        asked: Callable[[Identity], object] = lambda identity: None,
+        wanted: Callable[[Identity, str], object] = lambda identity, name: None,
     ) -> None:
+        self._wanted = wanted
         self._metrics = metrics
         self._tally = tally
         self._asked = asked
 
-    def note(self, identity: Identity, whole: bool) -> None:
+    def note(self, identity: Identity, whole: bool, chosen: str = "") -> None:
         """Count a clone of a repository.
 
         :param whole: whether all of it was asked for.
+        :param chosen: the filter for which everything else was.
         """
+        if chosen in FILTERS:
+            self._wanted(identity, Variant(filter=chosen).name)
         self._metrics.clones.labels(identity.name).inc()
         self._tally.note(identity.name)
         if whole:

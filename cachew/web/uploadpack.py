@@ -20,7 +20,7 @@ from cachew.mirrors.wants import Asker, Supply
 from cachew.plumbing.errors import ProcessFailed, UnsupportedMediaType
 from cachew.plumbing.jobs import Slots
 from cachew.smarthttp import routing, wantedrefs
-from cachew.smarthttp.clientcommands import Fetch, GitCommand, V2Fetch, is_whole
+from cachew.smarthttp.clientcommands import Fetch, GitCommand, V2Fetch, filter_of_all, is_whole
 from cachew.smarthttp.mirrorpacks import MirrorRefused
 from cachew.smarthttp.request import read_command
 from cachew.smarthttp.routing import Route, Situation, decide
@@ -183,8 +183,8 @@ class UploadPack:
     :param commands: reads requests.
     :param listings: answers those that want no objects.
     :param fetches: answers those that do.
-    :param cloned: told of each repository that was fetched by a client that had nothing of it, and whether he asked
-        for all of it.
+    :param cloned: told of each repository that was fetched by a client that had nothing of it, whether he asked for
+        all of it, and by which filter for the rest.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class UploadPack:
         commands: CommandReader,
         listings: RefListings,
         fetches: FetchAnswers,
-        cloned: Callable[[Identity, bool], object] = lambda identity, whole: None,
+        cloned: Callable[[Identity, bool, str], object] = lambda identity, whole, chosen: None,
     ) -> None:
         self._commands = commands
         self._listings = listings
@@ -213,7 +213,7 @@ class UploadPack:
             return
         await self._fetches.serve(request, right, body, command)
         if command.done and not command.haves:
-            self._cloned(right.identity, is_whole(command))
+            self._cloned(right.identity, is_whole(command), filter_of_all(command))
 
 
 def _require_media_type(given: str | None) -> None:

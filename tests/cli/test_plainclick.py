@@ -22,6 +22,7 @@ class Program:
     def __init__(self, library: ModuleType) -> None:
         self.library: Any = library
         self.calls: list[dict[str, Any]] = []
+        self.noted: list[tuple[str | None, bool]] = []
         self.root = self._root()
 
     def _root(self) -> Any:
@@ -65,9 +66,15 @@ class Program:
             """Say LEVEL."""
             calls.append({"level": level})
 
+        put.params.append(
+            library.Option(["--quiet"], is_flag=True, expose_value=False, callback=self._note, help="Say little.")
+        )
         root.add_command(clone)
         root.add_command(inner)
         return root
+
+    def _note(self, context: Any, parameter: Any, value: bool) -> None:
+        self.noted.append((context.obj.url, value))
 
     def run(self, *words: str) -> Any:
         """Run it."""
@@ -195,3 +202,13 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
     """Whoever only types the name learns what there is."""
     assert Program(plainclick).run() == 0
     assert "Commands:" in capsys.readouterr().out
+
+
+@LIBRARY
+def test_an_option_that_only_tells(library: ModuleType, file: str) -> None:
+    """What is told by an option goes to its callback and not to the function."""
+    program = Program(library)
+    program.run("--url", "u", "put", "x", file, "--quiet")
+    program.run("put", "x", file)
+    assert program.noted == [("u", True), (None, False)]
+    assert all("quiet" not in call for call in program.calls)

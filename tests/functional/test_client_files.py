@@ -89,6 +89,7 @@ async def test_any_python_runs_it(upstream: Upstream, start: Start, git: Git) ->
     (git.home / "cachew.pyz").write_bytes(await fetched(cachew, "cachew.pyz"))
     for number, python in enumerate(pythons()):
         words = ("-I", "-S", "cachew.pyz", "--url", cachew.url, "git", "restore", "https://git.example/org/repo")
-        await program(git, python, *words, f"restored{number}")
+        told = await program(git, python, *words, f"restored{number}", "--quiet")
+        assert (told.out, told.err) == ("", "")
         assert (await git.run("-C", f"restored{number}", "rev-parse", "HEAD")).out == repository.commit()
         assert (await git.run("-C", f"restored{number}", "status", "--porcelain")).out == ""

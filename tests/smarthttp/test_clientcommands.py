@@ -3,7 +3,7 @@
 import pytest
 
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
-from cachew.smarthttp.clientcommands import V0Request, V2Fetch, mark, pack_key
+from cachew.smarthttp.clientcommands import V0Request, V2Fetch, filter_of_all, mark, pack_key
 from tests.fakes.parsing import parse_command
 
 A, B = "a" * 40, "b" * 40
@@ -77,3 +77,20 @@ def test_refs_count_where_they_are_looked_at() -> None:
     assert key(tags) == key(tags, NEW_HEAD) != key(tags, NEW_TAG)
     assert key(shallow) != key(shallow, NEW_HEAD)
     assert key(v0("include-tag")) != key(v0("include-tag"), NEW_TAG)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "chosen"),
+    [
+        (("filter blob:none", "done"), "blob:none"),
+        (("filter blob:none", "ofs-delta", "thin-pack", "done"), "blob:none"),
+        (("done",), ""),
+        (("filter blob:none",), ""),
+        (("filter blob:none", "deepen 1", "done"), ""),
+        (("filter blob:none", "deepen-since 5", "done"), ""),
+        (("filter blob:none", f"have {A}", "done"), ""),
+    ],
+)
+def test_a_filter_that_alone_leaves_something_out(arguments: tuple[str, ...], chosen: str) -> None:
+    """Only of a clone whose depth is whole does the filter say which snapshot would have been of use."""
+    assert filter_of_all(fetch(f"want {A}", *arguments)) == chosen
