@@ -8,9 +8,11 @@ directory has changed or an object is missing.
 import contextlib
 import os
 import re
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
+from cachew.mirrors.packcommits import parents_at
 from cachew.mirrors.packindex import OpenIndexes, PackIndex
 
 _HEX = re.compile("[0-9a-fA-F]+")
@@ -43,6 +45,28 @@ class ObjectIndex:
         if absent and self._reread():
             absent = self._absent(absent)
         return absent
+
+    def ancestors(self, oids: Iterable[str], most: int) -> set[str]:
+        """Return the last commits that lead to some others, these included, as far as packs tell it at once.
+
+        :param most: how many are looked at.
+        """
+        if self._stamp() != self._seen:
+            self._reread()
+        found = dict.fromkeys(oids)
+        left = deque(found)
+        while left and len(found) < most:
+            for parent in self._parents(left.popleft()):
+                if parent not in found:
+                    found[parent] = None
+                    left.append(parent)
+        return set(found)
+
+    def _parents(self, oid: str) -> tuple[str, ...]:
+        for pack in self._packs.values() if self._is_oid(oid) else ():
+            if (offset := pack.offset(bytes.fromhex(oid))) is not None:
+                return parents_at(pack.path.with_suffix(".pack"), offset, oid) or ()
+        return ()
 
     def close(self) -> None:
         """Forget the packs."""

@@ -16,6 +16,8 @@ from cachew.plumbing.descriptors import EXHAUSTED
 _MAGIC = b"\xfftOc\x00\x00\x00\x02"
 _FANOUT_END = 8 + 256 * 4
 _SMALL = 256 * 1024
+_LARGE = 1 << 31
+"""Marks an offset that is no offset but the place of one of eight bytes."""
 
 Content = mmap.mmap | bytes
 
@@ -42,7 +44,16 @@ class PackIndex:
         except (FileNotFoundError, ValueError):
             # It went, or was damaged, while it was closed.
             return False
-        return _holds(content, oid, self.hash_size)
+        return _position(content, oid, self.hash_size) is not None
+
+    def offset(self, oid: bytes) -> int | None:
+        """Return where in the pack an object is, None when it is not there."""
+        try:
+            content = self._opened.content_of(self)
+        except (FileNotFoundError, ValueError):
+            return None
+        position = _position(content, oid, self.hash_size)
+        return None if position is None else _offset(content, position, self.hash_size)
 
     def close(self) -> None:
         """Give back what it holds open."""
@@ -147,7 +158,20 @@ def _count(content: Content) -> int:
     return count
 
 
-def _holds(content: Content, oid: bytes, size: int) -> bool:
+def _offset(content: Content, position: int, size: int) -> int | None:
+    """Return an entry of the table of offsets, or of that of large ones, to which the former then refers."""
+    count = _count(content)
+    offsets = _FANOUT_END + count * (size + 4)
+    try:
+        (offset,) = struct.unpack_from(">I", content, offsets + 4 * position)
+        if offset & _LARGE:
+            (offset,) = struct.unpack_from(">Q", content, offsets + 4 * count + 8 * (offset ^ _LARGE))
+    except struct.error:
+        return None
+    return int(offset)
+
+
+def _position(content: Content, oid: bytes, size: int) -> int | None:
     first = oid[0]
     low: int = struct.unpack_from(">I", content, 8 + 4 * (first - 1))[0] if first else 0
     high: int = struct.unpack_from(">I", content, 8 + 4 * first)[0]
@@ -157,9 +181,9 @@ def _holds(content: Content, oid: bytes, size: int) -> bool:
         start = _FANOUT_END + middle * size
         found = content[start : start + size]
         if found == oid:
-            return True
+            return middle
         if found < oid:
             low = middle + 1
         else:
             high = middle
-    return False
+    return None

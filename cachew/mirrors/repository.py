@@ -60,6 +60,8 @@ _MANY_REFS = 1000
 """From so many refs on they are written at once, not each into a file of its own."""
 _NOT_STARTED = 127
 _FEW_REFS = 50
+_JUST_BEFORE = 100
+"""Commits among which the old tip of a branch is looked for without a process: so many a push has at most, mostly."""
 _LISTING_LIMIT = 512 * 1024 * 1024
 _NO_USE = (
     "unable to access", "Authentication failed", "could not read Username", "could not read Password",
@@ -249,11 +251,19 @@ class Repository:
         :param present: what heads and tags have.
         :raise ProcessFailed: when that can't be told.
         """
-        wanted = sorted(oids)
+        wanted, present = sorted(oids), set(present)
+        if not present.isdisjoint(self._just_before(wanted)):
+            return True
         if wanted and await self._meets(wanted[0], sorted(present)[:_FEW_REFS]):
             return True
         new = await self._roots("--stdin", stdin="".join(f"{oid}\n" for oid in wanted).encode())
         return bool(new) and not new.isdisjoint(await self._roots("--branches", "--tags"))
+
+    def _just_before(self, oids: Collection[str]) -> set[str]:
+        """Return the last ancestors of commits, without a process; none where history is cut or there are too many."""
+        if len(oids) > _FEW_REFS or self.shallow():
+            return set()
+        return self.objects.ancestors(oids, _JUST_BEFORE)
 
     async def _meets(self, oid: str, others: Iterable[str]) -> bool:
         """Whether a commit has an ancestor in common with others, which costs little where they are near."""
@@ -454,6 +464,8 @@ class Repository:
         if not change.passed:
             return set()
         new = {oid for name, oid in change.updates.items() if name.startswith("refs/heads/")}
+        if self._just_before(new).issuperset(change.passed):
+            return set(change.passed)
         script = "".join([*(f"{oid}\n" for oid in change.passed), *(f"^{oid}\n" for oid in new)]).encode()
         command = self._git.commands.git(self.directory, "rev-list", "--stdin")
         try:

@@ -1,0 +1,28 @@
+"""How many processes a push costs."""
+
+import pytest
+import pytest_twisted
+
+from tests.functional import repositories
+from tests.functional.conftest import Start
+from tests.functional.gitclient import Git
+from tests.functional.upstream import Upstream
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("branches", [["main"], ["main", "topic"]])
+async def test_a_push_costs_a_fetch_and_a_ref(upstream: Upstream, git: Git, start: Start, branches: list[str]) -> None:
+    """What it brings is fetched, and its ref moved; that the old tip leads to it is read without a process."""
+    repository = repositories.make_repository(upstream.path("org/repo"), commits=20, branches=branches)
+    cachew = await start('[git]\nref-check-interval = "0s"')
+    git.instead_of(*cachew.instead_of)
+    mirror = await cachew.mirrored("org/repo")
+    await cachew.quiet()
+    before = cachew.parts.runtime.processes.started
+    pushed = repositories.push_commit(repository, "main", "pushed")
+    await git.run("ls-remote", "https://git.example/org/repo")
+    await cachew.quiet()
+    assert cachew.parts.runtime.processes.started - before == 2
+    assert mirror.refs["refs/heads/main"] == pushed
+    hidden = mirror.repository.directory / "refs" / "cachew"
+    assert [path for path in hidden.rglob("*") if path.is_file()] == []

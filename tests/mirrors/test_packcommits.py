@@ -1,0 +1,73 @@
+"""Commits that are read out of packs."""
+
+from pathlib import Path
+
+import pytest
+
+from cachew.mirrors.objects import ObjectIndex
+from cachew.mirrors.packindex import OpenIndexes
+from tests.functional import repositories
+from tests.functional.repositories import Repository
+
+
+def index_of(repository: Repository, object_format: str = "sha1") -> ObjectIndex:
+    return ObjectIndex(directory=repository.path, object_format=object_format, opened=OpenIndexes())
+
+
+def packed(repository: Repository) -> Repository:
+    """Put its objects into one pack, none as a delta."""
+    repository.git("repack", "-adfq", "--window=0")
+    return repository
+
+
+def newest(repository: Repository, count: int) -> set[str]:
+    return set(repository.git("rev-list", f"--max-count={count}", "main").split())
+
+
+@pytest.mark.parametrize("object_format", ["sha1", "sha256"])
+@pytest.mark.parametrize("most", [1, 5, 100])
+def test_the_last_commits(tmp_path: Path, object_format: str, most: int) -> None:
+    """They are those that git names, no more than are asked for, down to the first."""
+    repository = packed(repositories.make_repository(tmp_path / "repo", commits=12, object_format=object_format))
+    objects = index_of(repository, object_format)
+    assert objects.ancestors([repository.commit()], most) == newest(repository, most)
+    objects.close()
+
+
+def test_a_merge(tmp_path: Path) -> None:
+    """All parents of a commit are followed, in several packs."""
+    repository = packed(repositories.make_repository(tmp_path / "repo", commits=3))
+    first = repository.commit()
+    repositories.push_commit(repository, "main", "one")
+    tree = repository.git("rev-parse", "main^{tree}")
+    identity = ("-c", "user.name=A", "-c", "user.email=a@git.example")
+    merge = repository.git(*identity, "commit-tree", "-p", "main", "-p", first, "-m", "merge", tree)
+    repository.git("update-ref", "refs/heads/main", merge)
+    repository.git("repack", "-q", "-d", "--window=0")
+    objects = index_of(repository)
+    assert objects.ancestors([merge], 100) == newest(repository, 100)
+    objects.close()
+
+
+@pytest.mark.parametrize("damage", ["content", "gone", "short"])
+def test_what_is_damaged_leads_nowhere(tmp_path: Path, damage: str) -> None:
+    """A commit that is not what it is called has no parents that anybody hears of."""
+    repository = packed(repositories.make_repository(tmp_path / "repo", commits=1))
+    (pack,) = (repository.path / "objects" / "pack").glob("*.pack")
+    content = pack.read_bytes()
+    pack.chmod(0o644)
+    spoiled = {"content": content[:12] + bytes(255 - byte for byte in content[12:]), "short": content[:12], "gone": b""}
+    pack.write_bytes(spoiled[damage])
+    objects = index_of(repository)
+    assert objects.ancestors([repository.refs()["refs/heads/main"]], 100) == {repository.refs()["refs/heads/main"]}
+    objects.close()
+
+
+def test_what_is_no_commit_here(tmp_path: Path) -> None:
+    """Objects that are absent, or no commits, have no ancestors but themselves."""
+    repository = packed(repositories.make_repository(tmp_path / "repo", commits=2))
+    tree = repository.git("rev-parse", "main^{tree}")
+    objects = index_of(repository)
+    for oid in (tree, "1" * 40, "no id"):
+        assert objects.ancestors([oid], 100) == {oid}
+    objects.close()
