@@ -97,7 +97,7 @@ class StreamingRequest(server.Request):
     outcome: Outcome
     prepath: list[bytes]
     postpath: list[bytes]
-    client = ""
+    attributed_to = ""
     """Whom the request is put down to, as soon as somebody has found that out."""
     own_url = ""
     """Where clients find this server, without a slash at the end; empty where only the request tells."""

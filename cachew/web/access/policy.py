@@ -65,13 +65,13 @@ class Policy:
 
     def client_of(self, request: StreamingRequest) -> str:
         """Return the client's address in words, for the log; a request's is found out once."""
-        if not request.client:
+        if not request.attributed_to:
             try:
                 address = self._address(request)
             except BadRequest:
                 address = None
-            request.client = str(address or request.remote_address)
-        return request.client
+            request.attributed_to = str(address or request.remote_address)
+        return request.attributed_to
 
     def is_https(self, request: StreamingRequest) -> bool:
         """Say whether the client came over HTTPS: to this server, or to a listed proxy that says so."""

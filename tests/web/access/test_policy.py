@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.web.resource import Resource
 
 from cachew.config.rules import Network, Verdict
+from cachew.http.site import make_site
 from cachew.mirrors.identity import Grammar
 from cachew.plumbing.errors import BadRequest, Forbidden
 from cachew.web.access.policy import Policy
+from tests.fakes.clock import FakeClock
+from tests.web.adminfront import Wire
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Asked:
         self.peer = kind("TCP", peer, 1) if isinstance(peer, str) else peer
         self.secure = False
         self.remote_address = getattr(self.peer, "host", None) or "unix"
-        self.client = ""
+        self.attributed_to = ""
 
     def getClientAddress(self) -> Any:
         return self.peer
@@ -221,6 +225,26 @@ def test_a_listed_proxy_says_who_the_client_is(forwarded: str, address: str) -> 
     """The client is the last address that is no listed proxy's; what stands before it anybody may have written."""
     rules = policy(proxies=("172.16.0.0/16",))
     assert rules.client_of(Request(peer="172.16.0.7", x_forwarded_for=forwarded)) == address
+
+
+@pytest.mark.parametrize(("proxy", "client"), [("172.16.0.0/16", "10.1.2.3"), ("10.0.0.0/8", "172.16.0.7")])
+def test_a_request_of_the_server_has_its_clients_address(proxy: str, client: str) -> None:
+    """What is told of a request as it comes over a connection is an address in words, however often it is asked for."""
+    told: list[str] = []
+    rules = policy(proxies=(proxy,))
+
+    class Told(Resource):
+        isLeaf = True
+
+        def render(self, request: Any) -> bytes:
+            told.extend([rules.client_of(request), rules.client_of(request)])
+            return b""
+
+    wire = Wire(peerAddress=IPv4Address("TCP", "172.16.0.7", 1))
+    channel: Any = make_site(Told(), reactor=FakeClock()).buildProtocol(wire.getPeer())
+    channel.makeConnection(wire)
+    channel.dataReceived(b"GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 10.1.2.3\r\nConnection: close\r\n\r\n")
+    assert told == [client, client]
 
 
 def test_an_unlisted_proxy_is_not_believed() -> None:
