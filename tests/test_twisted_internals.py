@@ -81,7 +81,7 @@ def test_a_paused_producer_is_resumed_once_all_has_left(streaming: bool) -> None
 
 
 def test_bodies_of_responses_have_a_transport_behind_their_transport() -> None:
-    """``cachew.upstream.bodies``: what a body's protocol gets wraps the connection in _producer."""
+    """``cachew.upstream.responsebodies``: what a body's protocol gets wraps the connection in _producer."""
     connection = Producer()
     assert TransportProxyProducer(cast(Any, connection))._producer is connection
     parser = HTTPClientParser(cast(Any, None), lambda rest: None)

@@ -97,7 +97,7 @@ class Blocks:
         return cls(size, base64.b64decode(text, validate=True))
 
 
-class Ledger:
+class ContentDigest:
     """Takes content piece by piece and has its size and digests in the end."""
 
     def __init__(self) -> None:

@@ -20,11 +20,11 @@ from twisted.logger import Logger
 
 from cachew.cache.blocks import BLOCK
 from cachew.cache.diskfile import CheckedRegion, Draft, Stamp
-from cachew.cache.diskstore import DiskStore, Found
-from cachew.cache.interface import ObjectInfo, Options, Stats, namespace_name, object_key
-from cachew.cache.record import Terms
+from cachew.cache.diskstore import DiskStore, FoundObject
+from cachew.cache.interface import ObjectInfo, ObjectOptions, Stats, namespace_name, object_key
+from cachew.cache.objectrecord import WriteTerms
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.disk import FULL, free_bytes
+from cachew.plumbing.diskspace import FULL, free_bytes
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable, TooLarge
 from cachew.plumbing.streams import FileSource, Source
 from cachew.plumbing.threads import Threads, made_in_thread
@@ -67,7 +67,7 @@ class _Checks:
             self._seen.popitem(last=False)
 
 
-def _is_sound(found: Found, numbers: Iterable[int] | None = None) -> bool:
+def _is_sound(found: FoundObject, numbers: Iterable[int] | None = None) -> bool:
     """Read blocks of an object, all of them if none are named, and say whether they are what was stored (blocking)."""
     blocks = found.record.blocks
     # Of its own, because who is cancelled closes the other one meanwhile.
@@ -97,7 +97,7 @@ class CheckedSource:
     def __init__(
         self,
         *,
-        found: Found,
+        found: FoundObject,
         region: CheckedRegion,
         offset: int,
         length: int,
@@ -140,7 +140,7 @@ class CheckedSource:
         self._region.close()
 
 
-def _close_found(found: Found | None) -> None:
+def _close_found(found: FoundObject | None) -> None:
     if found is not None:
         found.file.close()
 
@@ -148,7 +148,7 @@ def _close_found(found: Found | None) -> None:
 class DiskEntry:
     """An object of a :class:`DiskCache`, opened."""
 
-    def __init__(self, *, found: Found, checks: _Checks, threads: Threads, damaged: Callable[[], None]) -> None:
+    def __init__(self, *, found: FoundObject, checks: _Checks, threads: Threads, damaged: Callable[[], None]) -> None:
         self._found = found
         self._checks = checks
         self._threads = threads
@@ -181,7 +181,7 @@ class DiskEntry:
 class DiskWriter:
     """An object on its way into a :class:`DiskCache`."""
 
-    def __init__(self, *, cache: "DiskCache", draft: Draft, terms: Terms, limit: int | None) -> None:
+    def __init__(self, *, cache: "DiskCache", draft: Draft, terms: WriteTerms, limit: int | None) -> None:
         self._cache = cache
         self._draft = draft
         self._terms = terms
@@ -292,7 +292,7 @@ class DiskCache:
             found=found, checks=self._checks, threads=self._threads, damaged=lambda: self._drop_damaged(name, stamp)
         )
 
-    async def _verified_ahead(self, name: tuple[str, str], found: Found) -> bool:
+    async def _verified_ahead(self, name: tuple[str, str], found: FoundObject) -> bool:
         """Read an object that nobody has checked before anything of it is given out; a damaged one is removed.
 
         Of a large one that would take too long: it is checked while it is read.
@@ -341,7 +341,7 @@ class DiskCache:
                 finally:
                     found.file.close()
 
-    async def _scrub(self, name: tuple[str, str], found: Found, pace: Callable[[int], Awaitable[object]]) -> None:
+    async def _scrub(self, name: tuple[str, str], found: FoundObject, pace: Callable[[int], Awaitable[object]]) -> None:
         count = found.record.blocks.count
         for first in range(0, count, _BLOCKS_AT_ONCE):
             numbers = range(first, min(first + _BLOCKS_AT_ONCE, count))
@@ -351,13 +351,13 @@ class DiskCache:
             await pace(len(numbers) * BLOCK)
         self._checks.trust(found.stamp)
 
-    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> DiskWriter:
+    async def create(self, namespace: str, key: str, **options: Unpack[ObjectOptions]) -> DiskWriter:
         """Begin an object.
 
         :raise TooLarge: when it is known to be larger than the whole cache.
         :raise StorageFull: when it is known that there is no making room for it.
         """
-        terms = Terms.checked(namespace, key, max_ttl=self._max_ttl, **options)
+        terms = WriteTerms.checked(namespace, key, max_ttl=self._max_ttl, **options)
         size = options.get("size")
         if size is not None:
             if self._limit is not None and size > self._limit:
@@ -375,7 +375,7 @@ class DiskCache:
         """Write the next bytes of a file."""
         await self.in_thread(self._store.append, draft, data)
 
-    async def publish(self, draft: Draft, terms: Terms) -> ObjectInfo:
+    async def publish(self, draft: Draft, terms: WriteTerms) -> ObjectInfo:
         """Finish a file and make it visible."""
         info, stamp = await self.in_thread(self._store.publish, draft, terms, self._clock.now())
         self._checks.trust(stamp)

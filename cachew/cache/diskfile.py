@@ -14,8 +14,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
-from cachew.cache.blocks import Blocks, Ledger
-from cachew.cache.record import Record, Terms
+from cachew.cache.blocks import Blocks, ContentDigest
+from cachew.cache.objectrecord import ObjectRecord, WriteTerms
 from cachew.plumbing.errors import CorruptObject
 
 _FOOTER = struct.Struct(">8sQ16s")
@@ -37,7 +37,7 @@ def stamp_of(file: BinaryIO | Path) -> Stamp:
     return status.st_ino, status.st_mtime_ns, status.st_size, status.st_ctime_ns
 
 
-def read_record(file: BinaryIO) -> Record:
+def read_record(file: BinaryIO) -> ObjectRecord:
     """Read the record of an open file.
 
     :raise CorruptObject: when the file is not whole.
@@ -52,7 +52,7 @@ def read_record(file: BinaryIO) -> Record:
     encoded = os.pread(file.fileno(), length, start - length)
     if _check(encoded) != check:
         raise CorruptObject("the record of a stored object is damaged")
-    record, _ = Record.decode(encoded)
+    record, _ = ObjectRecord.decode(encoded)
     if record.info.size != start - length:
         raise CorruptObject("a stored object has not the size that its record says")
     return record
@@ -75,7 +75,7 @@ class Draft:
         self._expected = expected
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
-        self._ledger = Ledger()
+        self._ledger = ContentDigest()
         self._ended = False
 
     @property
@@ -115,7 +115,7 @@ class Draft:
             file.truncate()
             raise
 
-    def seal(self, terms: Terms, now: float) -> Record:
+    def seal(self, terms: WriteTerms, now: float) -> ObjectRecord:
         """Write record and footer; when that fails it may be done again.
 
         :raise CorruptObject: when the content is not the promised one.

@@ -20,8 +20,8 @@ from cachew.cache.diskfile import Draft, Stamp, read_record, stamp_of
 from cachew.cache.diskindex import DiskIndex, Row
 from cachew.cache.eviction import excess, victims
 from cachew.cache.interface import ObjectInfo, Stats
-from cachew.cache.record import Record, Terms, live
-from cachew.plumbing.disk import FULL, free_bytes
+from cachew.cache.objectrecord import ObjectRecord, WriteTerms, live
+from cachew.plumbing.diskspace import FULL, free_bytes
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable
 
 T = TypeVar("T")
@@ -32,11 +32,11 @@ _FREED_AT_ONCE = 4 * 1024 * 1024
 """Bytes that go at least when a disk is full, so that not every piece of a file has others removed for it."""
 
 
-class Found(NamedTuple):
+class FoundObject(NamedTuple):
     """An object's open file."""
 
     file: BinaryIO
-    record: Record
+    record: ObjectRecord
     stamp: Stamp
 
 
@@ -184,7 +184,7 @@ class DiskStore:
         with self._drafts_lock:
             self._drafts.discard(draft)
 
-    def publish(self, draft: Draft, terms: Terms, now: float) -> tuple[ObjectInfo, Stamp]:
+    def publish(self, draft: Draft, terms: WriteTerms, now: float) -> tuple[ObjectInfo, Stamp]:
         """Finish a file and put it where readers find it.
 
         :raise CorruptObject: when the content is not the promised one.
@@ -242,7 +242,7 @@ class DiskStore:
                 self.remove(row.namespace, row.key)
             return len(expired)
 
-    def find(self, namespace: str, key: str, now: float, *, use: bool = True) -> Found | None:
+    def find(self, namespace: str, key: str, now: float, *, use: bool = True) -> FoundObject | None:
         """Open an object's file; one that is damaged or has expired is removed instead.
 
         :param use: whether this is a use of it.
@@ -269,7 +269,7 @@ class DiskStore:
             return None
         if use:
             self._use(namespace, key, now)
-        return Found(file, record, stamp)
+        return FoundObject(file, record, stamp)
 
     def _use(self, namespace: str, key: str, now: float) -> None:
         with self._lock:

@@ -57,7 +57,7 @@ class Stats:
     capacity: int
 
 
-class Options(TypedDict, total=False):
+class ObjectOptions(TypedDict, total=False):
     """What may be said of an object when it is begun; nothing of it has to be.
 
     :param headers: to be stored and given back.
@@ -155,7 +155,7 @@ class Cache(Protocol):
     async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
         """Return what is known of an object, without its content. Counts as a use; an expired one MUST NOT be given."""
 
-    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> Writer:
+    async def create(self, namespace: str, key: str, **options: Unpack[ObjectOptions]) -> Writer:
         """Begin an object. Of several writers under one key the last to commit wins.
 
         :param options: what else is known of it.
@@ -185,7 +185,7 @@ class Cache(Protocol):
 
 @runtime_checkable
 class Adopting(Protocol):
-    """A cache that takes a caller's spool for its own (:class:`Options`), which only one can do."""
+    """A cache that takes a caller's spool for its own (:class:`ObjectOptions`), which only one can do."""
 
     adopts_spools: bool
 

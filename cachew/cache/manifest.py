@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, replace
 
 from cachew.cache.interface import ObjectInfo
-from cachew.cache.record import Record
+from cachew.cache.objectrecord import ObjectRecord
 from cachew.plumbing.errors import CorruptObject
 
 MANIFESTS = "manifests"
@@ -55,7 +55,7 @@ class Manifest:
     :param used: when a use was last written down, in seconds since the epoch.
     """
 
-    record: Record
+    record: ObjectRecord
     content: str
     slides: bool
     used: float
@@ -75,7 +75,7 @@ class Manifest:
 
         :raise CorruptObject: when it is not that, or belongs to another object.
         """
-        record, fields = Record.decode(data)
+        record, fields = ObjectRecord.decode(data)
         content, slides, used = fields.get("content"), fields.get("slides"), fields.get("used")
         if not isinstance(content, str) or not isinstance(slides, bool) or not isinstance(used, int | float):
             raise CorruptObject("a manifest is damaged")

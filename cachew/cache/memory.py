@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Unpack
 
-from cachew.cache.blocks import Ledger
+from cachew.cache.blocks import ContentDigest
 from cachew.cache.content import Content, ContentSource, Usage
 from cachew.cache.eviction import excess, victims
-from cachew.cache.interface import ObjectInfo, Options, Stats, namespace_name, object_key
-from cachew.cache.record import Terms, live
+from cachew.cache.interface import ObjectInfo, ObjectOptions, Stats, namespace_name, object_key
+from cachew.cache.objectrecord import WriteTerms, live
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import StorageFull, TooLarge
 from cachew.plumbing.streams import Source
@@ -58,7 +58,7 @@ class MemoryWriter:
     def __init__(
         self,
         *,
-        terms: Terms,
+        terms: WriteTerms,
         limit: int,
         clock: Clock,
         content: Content,
@@ -70,7 +70,7 @@ class MemoryWriter:
         self._clock = clock
         self._publish = publish
         self._content, self._make_room = content, make_room
-        self._ledger = Ledger()
+        self._ledger = ContentDigest()
         self._ended = False
 
     async def write(self, data: bytes) -> None:
@@ -154,9 +154,9 @@ class MemoryCache:
         found = self._use(namespace, key)
         return None if found is None else found.info
 
-    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> MemoryWriter:
+    async def create(self, namespace: str, key: str, **options: Unpack[ObjectOptions]) -> MemoryWriter:
         """Begin an object."""
-        terms = Terms.checked(namespace, key, max_ttl=self._max_ttl, **options)
+        terms = WriteTerms.checked(namespace, key, max_ttl=self._max_ttl, **options)
         return MemoryWriter(
             terms=terms,
             limit=self._limit,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from cachew.cache.eviction import excess, victims
 from cachew.cache.interface import Stats
 from cachew.cache.manifest import CONTENTS, MANIFESTS, Manifest, manifest_path, name_in
-from cachew.plumbing.bucket import Bucket, Listed
+from cachew.plumbing.bucket import Bucket, ListedObject
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CorruptObject
 from cachew.plumbing.shared import Shared
@@ -70,7 +70,7 @@ class ObjectCensus:
                 self._seen[listed.path] = seen
         return list(self._seen.values())
 
-    async def _look(self, listed: Listed) -> _Seen | None:
+    async def _look(self, listed: ListedObject) -> _Seen | None:
         name, found = name_in(listed.path), await self._bucket.get(listed.path)
         if name is None or found is None:
             return None

@@ -12,13 +12,13 @@ from typing import Unpack
 
 from twisted.logger import Logger
 
-from cachew.cache.blocks import Ledger
-from cachew.cache.interface import ObjectInfo, Options, Stats, namespace_name, object_key
+from cachew.cache.blocks import ContentDigest
+from cachew.cache.interface import ObjectInfo, ObjectOptions, Stats, namespace_name, object_key
 from cachew.cache.manifest import Manifest, content_in, content_path, manifest_path
 from cachew.cache.objectcensus import ObjectCensus
+from cachew.cache.objectrecord import WriteTerms, live
 from cachew.cache.objectsource import ObjectSource
 from cachew.cache.presigned import Presigning
-from cachew.cache.record import Terms, live
 from cachew.cache.validation import same
 from cachew.plumbing.background import Background
 from cachew.plumbing.bucket import PART, Bucket, Upload
@@ -71,7 +71,7 @@ class ObjectStoreWriter:
         self,
         *,
         bucket: Bucket,
-        terms: Terms,
+        terms: WriteTerms,
         path: str,
         clock: Clock,
         slides: bool,
@@ -83,7 +83,7 @@ class ObjectStoreWriter:
         self._clock = clock
         self._slides = slides
         self._over = over
-        self._ledger = Ledger()
+        self._ledger = ContentDigest()
         self._upload: Upload | None = None
         # A cancelled call goes on in its thread, or begins only then; the upload is never used by two at once.
         self._lock = threading.Lock()
@@ -261,9 +261,9 @@ class ObjectStoreCache:
             return None
         return await self._bucket.presigned(manifest.content, terms.lifetime)
 
-    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> ObjectStoreWriter:
+    async def create(self, namespace: str, key: str, **options: Unpack[ObjectOptions]) -> ObjectStoreWriter:
         """Begin an object."""
-        terms = Terms.checked(namespace, key, max_ttl=self._max_ttl, **options)
+        terms = WriteTerms.checked(namespace, key, max_ttl=self._max_ttl, **options)
         over: str | None = _ANYTHING
         if options.get("unless_replaced"):
             found = await self._bucket.get(manifest_path(terms.namespace, terms.key))

@@ -20,7 +20,7 @@ from cachew.cache.interface import (
     Cache,
     Entry,
     ObjectInfo,
-    Options,
+    ObjectOptions,
     Scrubbed,
     Stats,
     Writer,
@@ -259,7 +259,7 @@ class TieredCache:
 
     # Writing
 
-    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> Writer:
+    async def create(self, namespace: str, key: str, **options: Unpack[ObjectOptions]) -> Writer:
         """Begin an object in every tier that takes it.
 
         :raise TooLarge: when it is known that the last tier can't hold it.

@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cachew.cli.progress import BarProgress, LineProgress
-    from cachew.client.archive import Archives
+    from cachew.cli.progressbar import BarProgress, LineProgress
+    from cachew.client.archives import Archives
     from cachew.client.connections import Connections
-    from cachew.client.credentials import GitCredentials
     from cachew.client.download import Downloads
     from cachew.client.gitcommand import Git
+    from cachew.client.gitcredentials import GitCredentials
     from cachew.client.http import Http
-    from cachew.client.objects import Objects
+    from cachew.client.objectapi import Objects
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 _CONNECTIONS = 6
@@ -78,7 +78,7 @@ class Context:
     def progress(self) -> "BarProgress | LineProgress":
         """Who shows progress."""
         from cachew.cli.machineclock import machine_clock
-        from cachew.cli.progress import LineProgress, choose_progress
+        from cachew.cli.progressbar import LineProgress, choose_progress
 
         if self.quiet:
             # Kept open: it is needed to the end of the process.
@@ -120,7 +120,7 @@ class Context:
 
     def objects(self) -> "Objects":
         """Return the object API."""
-        from cachew.client.objects import Objects
+        from cachew.client.objectapi import Objects
 
         return Objects(http=self.http())
 
@@ -132,7 +132,7 @@ class Context:
 
     def archives(self, downloads: "Downloads") -> "Archives":
         """Return what fetches archives."""
-        from cachew.client.archive import Archives
+        from cachew.client.archives import Archives
 
         return Archives(downloads=downloads, threads=self.threads)
 
@@ -141,7 +141,7 @@ class Context:
 
         :raise BadUsage: when there is none.
         """
-        from cachew.client.errors import BadUsage
+        from cachew.client.clienterrors import BadUsage
         from cachew.client.gitcommand import Git
 
         program = shutil.which("git")
@@ -161,7 +161,7 @@ class Context:
 
 
 def _connections() -> "Connections":
-    from cachew.cli.proxies import environment_proxy
+    from cachew.cli.environmentproxy import environment_proxy
     from cachew.client.connections import Connections
 
     return Connections(proxy=environment_proxy())

@@ -29,8 +29,8 @@ def git_clone(context: Context, arguments: tuple[str, ...]) -> None:
     configuration is changed, and the clone's origin is URL.
     """
     from cachew.client.addresses import insteadof_prefix, parse_repository
+    from cachew.client.clienterrors import BadUsage
     from cachew.client.clonearguments import repository_of
-    from cachew.client.errors import BadUsage
 
     url = repository_of(arguments)
     if url is None:
@@ -69,7 +69,7 @@ def git_setup(context: Context, server: str, hosts: tuple[str, ...], fast: bool,
     import shutil
 
     from cachew.client.addresses import parse_server
-    from cachew.client.errors import BadUsage
+    from cachew.client.clienterrors import BadUsage
     from cachew.client.gitsetup import HOSTS, is_host, settings
 
     where = parse_server(server)
@@ -118,7 +118,7 @@ def _with_settings(pairs: list[tuple[str, str]]) -> dict[str, str]:
     """Return this environment with more git settings, and the place of the helper on its PATH."""
     import shutil
 
-    from cachew.client.errors import BadUsage
+    from cachew.client.clienterrors import BadUsage
 
     count = os.environ.get("GIT_CONFIG_COUNT", "0")
     first = int(count) if count.isdigit() else 0

@@ -16,8 +16,8 @@ import click
 
 from cachew.cli.context import DEFAULT_URL, Context
 from cachew.cli.doctor import doctor
-from cachew.cli.git import git
-from cachew.cli.objects import delete, get, namespaces, put, stat, stats
+from cachew.cli.gitcommands import git
+from cachew.cli.objectcommands import delete, get, namespaces, put, stat, stats
 from cachew.cli.saved import restore, save
 from cachew.cli.secrets import masked, secrets_of
 from cachew.plumbing.errors import CachewError
@@ -150,7 +150,7 @@ def _noted(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
 for command in (git, doctor, save, restore, get, put, stat, delete, namespaces, stats):
     cachew.add_command(command)
 if _WHOLE:
-    from cachew.cli.admin import admin
+    from cachew.cli.admincommands import admin
     from cachew.cli.migrate import migrate_config
 
     cachew.add_command(admin)

@@ -78,9 +78,9 @@ def _prepare(
     if not seeds and not directory.lacks_lfs_address(os.fsencode(name)):
         return _nothing
     _find_libraries()
-    from cachew.cli.remoteseed import Remote, prepare, tidy
+    from cachew.cli.remoteseed import RemoteRepository, prepare, tidy
 
-    remote = Remote(directory, name, url, is_clone=command == b"clone")
+    remote = RemoteRepository(directory, name, url, is_clone=command == b"clone")
     return (lambda: tidy(remote)) if prepare(remote, options, seeds=seeds) else _nothing
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
+from cachew.cli.environmentproxy import environment_proxy
 from cachew.cli.machineclock import machine_clock
-from cachew.cli.proxies import environment_proxy
 from cachew.cli.secrets import masked, secrets_of
+from cachew.client.clienterrors import ClientError
 from cachew.client.connections import Connections
-from cachew.client.credentials import GitCredentials
 from cachew.client.download import Downloads
-from cachew.client.errors import ClientError
+from cachew.client.gitcredentials import GitCredentials
 from cachew.client.gitdir import GitDirectory
 from cachew.client.gitprogress import GitProgress
 from cachew.client.helperoptions import HelperOptions
@@ -30,7 +30,7 @@ _TRUE = ("true", "yes", "on", "1", "")
 
 
 @dataclass
-class Remote:
+class RemoteRepository:
     """A repository on a server, as git names it, and the repository that is fetched into.
 
     :param directory: of that one.
@@ -52,7 +52,7 @@ class Remote:
         self.secrets = [self.authorization] if self.authorization else []
 
 
-def prepare(remote: Remote, options: HelperOptions, *, seeds: bool) -> bool:
+def prepare(remote: RemoteRepository, options: HelperOptions, *, seeds: bool) -> bool:
     """Let git-lfs know the plain address, and seed the repository when that is to be done.
 
     Whatever fails is told, and git's own way goes on.
@@ -75,7 +75,7 @@ def prepare(remote: Remote, options: HelperOptions, *, seeds: bool) -> bool:
         return False
 
 
-def tidy(remote: Remote) -> None:
+def tidy(remote: RemoteRepository) -> None:
     """Remove ``refs/bundles/*`` from a mirror, which is to have the refs of its upstream and no others.
 
     Git says that it is one only after it has fetched.
@@ -88,7 +88,7 @@ def tidy(remote: Remote) -> None:
     remote.git.run(HERE, "update-ref", "--stdin", stdin=listed, check=False)
 
 
-def _tell_lfs(remote: Remote) -> None:
+def _tell_lfs(remote: RemoteRepository) -> None:
     """Write down where LFS objects are, for git-lfs does not know the scheme of our addresses."""
     known = dict(remote.git.values("--local", "--get-regexp", r"^remote\..*\.(url|lfsurl)$"))
     if f"remote.{remote.name}.url" in known and f"remote.{remote.name}.lfsurl" not in known:
@@ -96,7 +96,7 @@ def _tell_lfs(remote: Remote) -> None:
         remote.git.run(HERE, "config", "--local", f"remote.{remote.name}.lfsurl", address, check=False)
 
 
-def _seed(remote: Remote, options: HelperOptions) -> None:
+def _seed(remote: RemoteRepository, options: HelperOptions) -> None:
     git = remote.git
     settings = git.values("--get-regexp", r"^(fetch|transfer)\.fsckobjects$|^extensions\.objectformat$")
     if any(name.endswith("fsckobjects") and value.lower() in _TRUE for name, value in settings):
@@ -121,7 +121,7 @@ def _seed(remote: Remote, options: HelperOptions) -> None:
         git.run(HERE, "update-ref", "--stdin", stdin=lines)
 
 
-def _http(remote: Remote) -> Http:
+def _http(remote: RemoteRepository) -> Http:
     settings = read(remote.git.values("--get-urlmatch", "http", remote.plain), os.environ)
     home = os.environ.get("HOME")
     credentials = GitCredentials(git=remote.git, home=Path(home) if home else None, user=remote.user)

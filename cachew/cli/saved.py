@@ -53,7 +53,7 @@ def save(
     zstd_threads: int,
 ) -> None:
     """Archive DIRECTORY, or PATHS within it, and upload it."""
-    from cachew.client.errors import BadUsage
+    from cachew.client.clienterrors import BadUsage
     from cachew.client.keys import check_duration
     from cachew.client.pack import check_paths, packed
 
@@ -84,7 +84,7 @@ def restore(
 
     Exits with 0 when it was there, 2 when it was not, 1 when something failed.
     """
-    from cachew.client.errors import NotCached
+    from cachew.client.clienterrors import NotCached
     from cachew.client.extract import choose_unpacker
     from cachew.client.merge import DirectoryRestore
 

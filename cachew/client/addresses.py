@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from cachew.client.errors import BadUsage
+from cachew.client.clienterrors import BadUsage
 from cachew.plumbing.percent import decoded, encoded, lower
 
 _SCP_FORM = re.compile(r"(?:[^@/:]+@)?([A-Za-z0-9.-]+):(?!//)(.+)")

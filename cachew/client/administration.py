@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
-from cachew.client.errors import ClientError, NotCached
+from cachew.client.clienterrors import ClientError, NotCached
 from cachew.client.http import Http, refusal
 
 Document = Mapping[str, Any]

@@ -5,9 +5,9 @@ Symbolic links may point anywhere, as those of real trees do; they are only neve
 
 import unicodedata
 
-from cachew.client.errors import ArchiveRefused
+from cachew.client.clienterrors import ArchiveRefused
 from cachew.client.filesums import FileSum
-from cachew.client.tarheader import Entry, Kind
+from cachew.client.tarheader import EntryKind, TarEntry
 from cachew.client.tarscan import normal_path, show
 
 
@@ -23,16 +23,16 @@ class DirectoryRules:
         self._safe_parent = b""
         self.closed_directories: dict[bytes, int] = {}
 
-    def judge(self, entry: Entry) -> Entry | None:
+    def judge(self, entry: TarEntry) -> TarEntry | None:
         """Refuse what leaves the directory; take set-id bits off; leave the root as it is."""
         if not entry.path:
-            if entry.kind is not Kind.DIRECTORY:
+            if entry.kind is not EntryKind.DIRECTORY:
                 raise ArchiveRefused("its root is not a directory")
             return None
         self._refuse_through_link(entry.path)
-        if entry.kind is Kind.SYMLINK:
+        if entry.kind is EntryKind.SYMLINK:
             self._add_link(entry.path)
-        if entry.kind is Kind.HARDLINK:
+        if entry.kind is EntryKind.HARDLINK:
             target = normal_path(entry.target)
             self._refuse_through_link(target)
             return entry._replace(target=target, mode=entry.mode & 0o777)
@@ -50,9 +50,9 @@ class DirectoryRules:
         """Nothing: what is in the files is their owner's affair."""
         return None
 
-    def _mode(self, entry: Entry) -> int:
+    def _mode(self, entry: TarEntry) -> int:
         mode = entry.mode & 0o777
-        if entry.kind is not Kind.DIRECTORY:
+        if entry.kind is not EntryKind.DIRECTORY:
             return mode
         # Files must get into a directory before it is closed to its owner; whoever cares closes it afterwards.
         if mode & 0o700 != 0o700:
@@ -94,6 +94,6 @@ class DirectoryRules:
         )
 
 
-def with_mode(entry: Entry, mode: int) -> Entry:
+def with_mode(entry: TarEntry, mode: int) -> TarEntry:
     """Return the entry with other permissions."""
     return entry if entry.mode == mode else entry._replace(mode=mode)

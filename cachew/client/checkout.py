@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from cachew.client.addresses import RepositoryAddress, same_repository
-from cachew.client.errors import ArchiveBroken
+from cachew.client.clienterrors import ArchiveBroken
 from cachew.client.gitcommand import Git
 from cachew.client.gitconfig import branch_of, config_text, plain_origin
 from cachew.client.gitindex import refreshed

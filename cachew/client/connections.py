@@ -51,7 +51,7 @@ class Headers(Mapping[str, str]):
         return Headers((self._fields | new).values())
 
 
-class Answer:
+class ServerResponse:
     """A server's answer, its body still to be read.
 
     :param response: what ``http.client`` has read of it.
@@ -133,7 +133,7 @@ class Connections:
 
     def request(
         self, method: str, url: str, *, headers: Mapping[str, str], body: Body | None, timeout: float
-    ) -> Answer:
+    ) -> ServerResponse:
         """Send a request and return its answer.
 
         :param timeout: seconds that may pass without a byte of it.
@@ -162,7 +162,7 @@ class Connections:
         headers: dict[str, str],
         body: Body | None,
         timeout: float,
-    ) -> Answer:
+    ) -> ServerResponse:
         if connection.sock is None:
             connection.connect()
         peer = connection.sock
@@ -175,7 +175,7 @@ class Connections:
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.request(method, target, body, headers)
         response = connection.getresponse()
-        return Answer(response, peer, lambda whole: self._give(server, connection, whole=whole))
+        return ServerResponse(response, peer, lambda whole: self._give(server, connection, whole=whole))
 
     def _take(self, server: SplitResult) -> HTTPConnection:
         while True:

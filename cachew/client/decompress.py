@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import BinaryIO, cast
 
 from cachew.client import frames, zstd
-from cachew.client.errors import ArchiveBroken
+from cachew.client.clienterrors import ArchiveBroken
 from cachew.client.workers import Job, Workers
 
 

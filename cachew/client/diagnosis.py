@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from cachew.client.errors import ClientError
+from cachew.client.clienterrors import ClientError
 from cachew.client.gitcommand import Git
 from cachew.client.gitsetup import ALLOWED, FAST, servers
 from cachew.client.http import Http

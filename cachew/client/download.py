@@ -8,13 +8,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Protocol
 
-from cachew.client.connections import Answer
-from cachew.client.errors import ObjectChanged, ServerUnreachable
+from cachew.client.clienterrors import ObjectChanged, ServerUnreachable
+from cachew.client.connections import ServerResponse
 from cachew.client.http import Http, refusal
 from cachew.client.integrity import Integrity
 from cachew.client.location import WANTED_HEADER
-from cachew.client.progress import Progress
 from cachew.client.ranges import RETRIED, RangedDownload
+from cachew.client.transferprogress import TransferProgress
 
 _FROM_HERE = {WANTED_HEADER: "no"}
 
@@ -53,7 +53,7 @@ class Downloads:
         self,
         *,
         http: Http,
-        progress: Progress,
+        progress: TransferProgress,
         pause: Callable[[float], object],
         connections: int = 6,
         piece_size: int = 4 * 1024 * 1024,
@@ -100,7 +100,7 @@ class Downloads:
         """Wait longer after every failure in a row."""
         self.pause(min(0.25 * 2**failures, 5.0))
 
-    def _persistently(self, ask: Callable[[], Answer]) -> Answer:
+    def _persistently(self, ask: Callable[[], ServerResponse]) -> ServerResponse:
         for failures in range(1, self.attempts):
             try:
                 response = ask()
@@ -126,7 +126,7 @@ class StreamedDownload:
     :param answer: what the server answered, unread.
     """
 
-    def __init__(self, downloads: Downloads, answer: Answer) -> None:
+    def __init__(self, downloads: Downloads, answer: ServerResponse) -> None:
         self.headers: Mapping[str, str] = answer.headers
         self._downloads = downloads
         self._answer = answer

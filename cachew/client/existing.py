@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 
 from cachew.client.addresses import RepositoryAddress, parse_repository, same_repository
-from cachew.client.errors import BadUsage, ClientError, ExtractionFailed
-from cachew.client.exchange import exchange
+from cachew.client.clienterrors import BadUsage, ClientError, ExtractionFailed
+from cachew.client.directoryswap import exchange
 from cachew.client.gitcommand import Git
 
 _UNDER_WAY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_LOG", "rebase-merge", "rebase-apply")

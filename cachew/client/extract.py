@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from cachew.client.errors import ExtractionFailed, full_disk, tar_failed
+from cachew.client.clienterrors import ExtractionFailed, full_disk, tar_failed
 from cachew.client.tarscan import TarScanner
 
 PIPE = 1024 * 1024

@@ -8,7 +8,7 @@ as streams. See RFC 8878, sections 3.1.1 and 3.1.2.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cachew.client.errors import ArchiveBroken
+from cachew.client.clienterrors import ArchiveBroken
 
 WHOLE_LIMIT = 16 * 1024 * 1024
 """The largest content, in bytes, of a frame that is handed out whole."""
@@ -47,7 +47,7 @@ def stored(data: memoryview, *, size: int) -> list[memoryview] | None:
     :param size: the bytes of its content.
     :raise ArchiveBroken: when it is not one frame, or has not that size.
     """
-    reader = _Reader([data])
+    reader = _ExactReader([data])
     if int.from_bytes(reader.take(4), "little") != _MAGIC:
         raise ArchiveBroken("the archive is not zstd-compressed")
     _, content_size, has_checksum = _header(reader)
@@ -68,7 +68,7 @@ def split(pieces: Iterable[bytes | memoryview]) -> Iterator[WholeFrame | Streame
 
     :raise ArchiveBroken: when the stream is not zstd or ends within a frame.
     """
-    reader = _Reader(pieces)
+    reader = _ExactReader(pieces)
     while not reader.at_end():
         magic = int.from_bytes(reader.take(4), "little")
         if magic >> 4 == _SKIPPABLE:
@@ -79,7 +79,7 @@ def split(pieces: Iterable[bytes | memoryview]) -> Iterator[WholeFrame | Streame
             raise ArchiveBroken("the archive is not zstd-compressed")
 
 
-def _frame(reader: "_Reader") -> WholeFrame | StreamedFrame:
+def _frame(reader: "_ExactReader") -> WholeFrame | StreamedFrame:
     header, content_size, has_checksum = _header(reader)
     parts = _blocks(reader, header, has_checksum)
     if content_size is None or content_size > WHOLE_LIMIT:
@@ -95,7 +95,7 @@ def _frame(reader: "_Reader") -> WholeFrame | StreamedFrame:
     return WholeFrame(b"".join(collected), content_size)
 
 
-def _header(reader: "_Reader") -> tuple[bytes, int | None, bool]:
+def _header(reader: "_ExactReader") -> tuple[bytes, int | None, bool]:
     descriptor = reader.take(1)
     flags = descriptor[0]
     if flags & 0x08 or flags & 0x03:
@@ -109,7 +109,7 @@ def _header(reader: "_Reader") -> tuple[bytes, int | None, bool]:
     return _MAGIC.to_bytes(4, "little") + descriptor + rest, content_size, bool(flags & 0x04)
 
 
-def _blocks(reader: "_Reader", header: bytes, has_checksum: bool) -> Iterator[bytes]:
+def _blocks(reader: "_ExactReader", header: bytes, has_checksum: bool) -> Iterator[bytes]:
     yield header
     last = False
     while not last:
@@ -129,7 +129,7 @@ def _block(header: bytes) -> tuple[bool, int]:
     return bool(word & 1), 1 if kind == 1 else size
 
 
-class _Reader:
+class _ExactReader:
     """Takes exact numbers of bytes from pieces of any size."""
 
     def __init__(self, pieces: Iterable[bytes | memoryview]) -> None:

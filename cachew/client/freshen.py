@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 from cachew.client.addresses import RepositoryAddress
 from cachew.client.checkout import Checkout
-from cachew.client.errors import BadUsage, ClientError, GitFailed
+from cachew.client.clienterrors import BadUsage, ClientError, GitFailed
 from cachew.client.http import Http
-from cachew.client.progress import Progress
+from cachew.client.transferprogress import TransferProgress
 
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _REF = re.compile(r"refs/[^\x00-\x20\x7f~^:?*\[\\]+")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedRefs:
     """What a checkout must have.
 
     :param refs: full names to object ids; an empty id means whatever the upstream has.
@@ -39,7 +39,7 @@ class Wanted:
         return [*(oid for oid in self.refs.values() if oid), *self.commits]
 
 
-def parse_wanted(refs: Sequence[str], commits: Sequence[str]) -> Wanted:
+def parse_wanted(refs: Sequence[str], commits: Sequence[str]) -> WantedRefs:
     """Read ``NAME=SHA`` arguments; a name without ``refs/`` is a branch.
 
     :raise BadUsage: when one is malformed.
@@ -57,7 +57,7 @@ def parse_wanted(refs: Sequence[str], commits: Sequence[str]) -> Wanted:
     for commit in lowered:
         if not _OID.fullmatch(commit):
             raise BadUsage(f"{commit!r} is not a full commit id", "Write all of its 40 (or 64) hex digits.")
-    return Wanted(parsed, lowered)
+    return WantedRefs(parsed, lowered)
 
 
 class Freshener:
@@ -68,12 +68,12 @@ class Freshener:
     :param patience: seconds that the server may take to fetch.
     """
 
-    def __init__(self, *, http: Http, progress: Progress, patience: float = 900.0) -> None:
+    def __init__(self, *, http: Http, progress: TransferProgress, patience: float = 900.0) -> None:
         self._http = http
         self._progress = progress
         self._patience = patience
 
-    def satisfy(self, checkout: Checkout, address: RepositoryAddress, *, origin: str, wanted: Wanted) -> None:
+    def satisfy(self, checkout: Checkout, address: RepositoryAddress, *, origin: str, wanted: WantedRefs) -> None:
         """Fetch through the server until everything wanted is here, and fast-forward the branch.
 
         :param origin: the URL of the remote that is called so.
@@ -128,7 +128,7 @@ class Freshener:
         )
         self._progress.say(f"{what}: {branch} is checked out")
 
-    def _ensure(self, address: RepositoryAddress, wanted: Wanted) -> dict[str, str]:
+    def _ensure(self, address: RepositoryAddress, wanted: WantedRefs) -> dict[str, str]:
         value = {"refs": dict(wanted.refs), "commits": list(wanted.commits)}
         answer = self._http.json("POST", address.artefact("ensure-refs"), value=value, patience=self._patience)
         refs, missing = (answer.get("refs"), answer.get("missing_commits")) if isinstance(answer, dict) else ({}, [])

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from cachew.client.errors import GitFailed
+from cachew.client.clienterrors import GitFailed
 
 _QUIET_SETTINGS = {
     "core.hooksPath": "/dev/null",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cachew.client.errors import BadUsage
+from cachew.client.clienterrors import BadUsage
 
 _MAGIC = re.compile(r"[*?\[{\\]")
 _PIECE = 1024 * 1024

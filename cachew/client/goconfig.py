@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cachew.client.errors import BadUsage
+from cachew.client.clienterrors import BadUsage
 
 _GIT = ("snapshot-interval", "snapshot-max-age", "mirror-snapshot-interval", "repack-interval", "bundle-cache-ttl")
 _CLONE = {

@@ -14,11 +14,11 @@ from http.client import IncompleteRead
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from cachew.client.connections import BROKEN, Answer, Body, Connections
-from cachew.client.errors import BadUsage, ClientError, NotCached, ServerRefused, ServerUnreachable
+from cachew.client.clienterrors import BadUsage, ClientError, NotCached, ServerRefused, ServerUnreachable
+from cachew.client.connections import BROKEN, Body, Connections, ServerResponse
 
 if TYPE_CHECKING:
-    from cachew.client.credentials import Offer
+    from cachew.client.gitcredentials import Offer
 
 _ERROR_TEXT = 4096
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -68,7 +68,7 @@ class Http:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         patience: float | None = None,
-    ) -> Answer:
+    ) -> ServerResponse:
         """Send a request and return its answer, whatever its status, with the body still to be read.
 
         :param url: an absolute URL.
@@ -82,7 +82,7 @@ class Http:
             return self._let_in(send, url, answer)
         return answer
 
-    def _let_in(self, send: Callable[[str | None], Answer], url: str, answer: Answer) -> Answer:
+    def _let_in(self, send: Callable[[str | None], ServerResponse], url: str, answer: ServerResponse) -> ServerResponse:
         """Send a request again with one credential after the other, until one is good; that is used from then on."""
         with self._asking:
             if self.authorization is not None:
@@ -108,7 +108,7 @@ class Http:
         body: Body | None,
         patience: float | None,
         authorization: str | None,
-    ) -> Answer:
+    ) -> ServerResponse:
         sent = {"Accept-Encoding": "identity", "User-Agent": "cachew-client"}
         sent |= {**(self._headers if self.is_own(url) else {}), **(headers or {})}
         if authorization is not None:
@@ -183,7 +183,7 @@ def _fits(name: str, value: str) -> bool:
     return bool(_FIELD_NAME.fullmatch(name)) and plain and all(ord(c) < 0x100 for c in value)
 
 
-def refusal(answer: Answer, url: str) -> ServerRefused:
+def refusal(answer: ServerResponse, url: str) -> ServerRefused:
     """Turn an answer that is not a success into an error, with the start of the server's own words."""
     try:
         text = answer.read(_ERROR_TEXT).decode("utf-8", "replace")
@@ -196,7 +196,7 @@ def refusal(answer: Answer, url: str) -> ServerRefused:
     return ServerRefused(message, status=answer.status, advice=_advice(answer, words))
 
 
-def _advice(answer: Answer, words: str) -> str:
+def _advice(answer: ServerResponse, words: str) -> str:
     if "[[credentials]]" in words:
         return "Whoever runs the server has to give it a credential for this repository; until then clone with git."
     if answer.status == 403 and "the namespace" in words:

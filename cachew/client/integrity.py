@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections import deque
 
-from cachew.client.errors import DownloadCorrupt
+from cachew.client.clienterrors import DownloadCorrupt
 from cachew.client.workers import Job, Workers
 
 _SHA256 = re.compile(r'"([0-9a-f]{64})"')

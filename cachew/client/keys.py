@@ -4,7 +4,7 @@ import hashlib
 import re
 from datetime import datetime
 
-from cachew.client.errors import BadUsage
+from cachew.client.clienterrors import BadUsage
 
 _NAMESPACE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|ms|m|s|us|µs|ns))+")

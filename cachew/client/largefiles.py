@@ -8,8 +8,8 @@ has just made of the same archive.
 import os
 from contextlib import suppress
 
-from cachew.client.errors import ExtractionFailed, no_space_advice
-from cachew.client.tarheader import Entry
+from cachew.client.clienterrors import ExtractionFailed, no_space_advice
+from cachew.client.tarheader import TarEntry
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -38,9 +38,9 @@ class LargeFiles:
     def __init__(self, directory: os.PathLike[str]) -> None:
         self._directory = directory
         self._file = -1
-        self._entry: Entry | None = None
+        self._entry: TarEntry | None = None
 
-    def begin(self, entry: Entry) -> bool:
+    def begin(self, entry: TarEntry) -> bool:
         """Begin a file when it is large, and tell whether it is.
 
         :raise ExtractionFailed: when that does not go.
@@ -84,7 +84,7 @@ class LargeFiles:
             os.close(self._file)
             self._file = -1
 
-    def _created(self, entry: Entry) -> int:
+    def _created(self, entry: TarEntry) -> int:
         *parents, name = entry.path.split(b"/")
         place = os.open(self._directory, _DIRECTORY)
         try:

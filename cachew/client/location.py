@@ -9,8 +9,8 @@ import re
 import threading
 from urllib.parse import urlsplit
 
-from cachew.client.connections import Answer, Headers
-from cachew.client.errors import BadUsage, ServerUnreachable
+from cachew.client.clienterrors import BadUsage, ServerUnreachable
+from cachew.client.connections import Headers, ServerResponse
 from cachew.client.http import Http
 
 WANTED_HEADER = "X-Cachew-Redirect"
@@ -45,7 +45,7 @@ class Location:
         """Note how many bytes will be fetched from now on; what is fetched before is too little to go elsewhere."""
         self._unclaimed, self._follows = count, self._may_follow
 
-    def get(self, start: int, end: int) -> "tuple[Answer, bool]":
+    def get(self, start: int, end: int) -> "tuple[ServerResponse, bool]":
         """Ask for a range.
 
         :return: the answer, and whether it is known to be the one that was asked for: a store's always is.
@@ -79,13 +79,13 @@ class Location:
                 self._failures += 1
                 self._follows = self._follows and self._failures < _MOST_FAILURES
 
-    def is_right(self, answer: Answer, start: int, end: int) -> bool:
+    def is_right(self, answer: ServerResponse, start: int, end: int) -> bool:
         """Tell whether an answer is the range that was asked for, of an object of this size."""
         match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
         right = match is not None and tuple(map(int, match.groups())) == (start, end - 1, self._size)
         return answer.status == 206 and right
 
-    def _ask(self, start: int, end: int, *, redirect: bool) -> Answer:
+    def _ask(self, start: int, end: int, *, redirect: bool) -> ServerResponse:
         headers = {"Range": f"bytes={start}-{end - 1}", "If-Match": self._etag}
         if redirect:
             with self._lock:
@@ -93,7 +93,7 @@ class Location:
                 self._unclaimed = 0
         return self._http.request("GET", self._url, headers=headers)
 
-    def _from_store(self, address: str, start: int, end: int) -> "Answer | None":
+    def _from_store(self, address: str, start: int, end: int) -> "ServerResponse | None":
         try:
             answer = self._http.request("GET", address, headers={"Range": f"bytes={start}-{end - 1}"})
         except (ServerUnreachable, BadUsage):

@@ -8,9 +8,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cachew.client.archive import Archives
 from cachew.client.archiverules import DirectoryRules
-from cachew.client.errors import ExtractionFailed
+from cachew.client.archives import Archives
+from cachew.client.clienterrors import ExtractionFailed
 from cachew.client.extract import Unpack, folds_case
 from cachew.client.staging import Staging
 

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from cachew.client import zstd
-from cachew.client.errors import BadUsage, ClientError
+from cachew.client.clienterrors import BadUsage, ClientError
 
 _FRAME = 8 * 1024 * 1024
 _LEVEL = 3

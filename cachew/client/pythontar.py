@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from cachew.client.errors import ExtractionFailed, no_space_advice
+from cachew.client.clienterrors import ExtractionFailed, no_space_advice
 
 _PIECE = 1024 * 1024
 # Debian 12's Python has no filters yet, and later ones must be told not to use any.

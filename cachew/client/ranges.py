@@ -12,12 +12,12 @@ from contextlib import closing, contextmanager
 from mmap import mmap
 from typing import Protocol
 
-from cachew.client.connections import Answer, Headers
-from cachew.client.errors import ObjectChanged, ServerRefused, ServerUnreachable
+from cachew.client.clienterrors import ObjectChanged, ServerRefused, ServerUnreachable
+from cachew.client.connections import Headers, ServerResponse
 from cachew.client.http import Http, refusal
 from cachew.client.integrity import Integrity
 from cachew.client.location import Location
-from cachew.client.progress import Progress
+from cachew.client.transferprogress import TransferProgress
 from cachew.client.workers import Job, Workers
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
@@ -26,11 +26,11 @@ _AHEAD = 2
 _STEP = 512 * 1024
 
 
-class Terms(Protocol):
+class DownloadTerms(Protocol):
     """How to download (:class:`cachew.client.download.Downloads`)."""
 
     http: Http
-    progress: Progress
+    progress: TransferProgress
     connections: int
     piece_size: int
     attempts: int
@@ -50,7 +50,9 @@ class RangedDownload:
     :param whole: whether all of it will be asked for, so that length and digest can be checked.
     """
 
-    def __init__(self, terms: Terms, url: str, *, etag: str, size: int, headers: Headers, whole: bool = True) -> None:
+    def __init__(
+        self, terms: DownloadTerms, url: str, *, etag: str, size: int, headers: Headers, whole: bool = True
+    ) -> None:
         self.headers: Mapping[str, str] = headers
         self.size = size
         self.is_whole = whole
@@ -62,7 +64,7 @@ class RangedDownload:
         self._integrity = Integrity(size=size, etag=etag) if whole else Integrity(size=None, etag="")
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        self._answers: set[Answer] = set()
+        self._answers: set[ServerResponse] = set()
 
     @property
     def is_digested(self) -> bool:
@@ -162,7 +164,7 @@ class RangedDownload:
                         raise ObjectChanged("the download was given up")
 
     @contextmanager
-    def _under_way(self, answer: Answer) -> Iterator[None]:
+    def _under_way(self, answer: ServerResponse) -> Iterator[None]:
         with self._lock:
             self._answers.add(answer)
         try:
@@ -176,7 +178,7 @@ class RangedDownload:
         ours = [(name, value) for name, value in headers.items() if name.lower().startswith("x-cachew-")]
         self.headers = self._said.replaced(ours)
 
-    def _check(self, answer: Answer, start: int, end: int) -> None:
+    def _check(self, answer: ServerResponse, start: int, end: int) -> None:
         if self._location.is_right(answer, start, end) and answer.headers.get("ETag", self._etag) == self._etag:
             return
         if answer.status in (200, 206, 404, 412, 416):

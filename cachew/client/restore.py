@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cachew.client.addresses import RepositoryAddress, insteadof_prefix
-from cachew.client.archive import Archives, Extracted
-from cachew.client.bundle import BUNDLE_HEADER, Bundles, default_branch
+from cachew.client.archives import Archives, Extracted
 from cachew.client.checkout import Checkout
-from cachew.client.errors import ArchiveBroken, ClientError, FileDamaged, NotCached, ServerRefused
+from cachew.client.clienterrors import ArchiveBroken, ClientError, FileDamaged, NotCached, ServerRefused
+from cachew.client.deltabundle import BUNDLE_HEADER, DeltaBundles, default_branch
 from cachew.client.existing import ExistingCheckout
 from cachew.client.extract import Unpack, folds_case
-from cachew.client.freshen import Freshener, Wanted
+from cachew.client.freshen import Freshener, WantedRefs
 from cachew.client.gitcommand import Git
 from cachew.client.gitconfig import rewritten
-from cachew.client.lfs import LfsObjects
-from cachew.client.progress import Progress
+from cachew.client.lfssnapshots import LfsSnapshots
 from cachew.client.snapshotrules import CONFIG, SnapshotRules
 from cachew.client.staging import Staging, check_target, has_content, publish
+from cachew.client.transferprogress import TransferProgress
 from cachew.client.workers import Workers
 
 _NOT_SERVED = "is not among the configured upstreams"
@@ -43,7 +43,7 @@ class RestoreRequest:
 
     address: RepositoryAddress
     directory: Path
-    wanted: Wanted
+    wanted: WantedRefs
     use_bundle: bool = True
     lfs: bool = False
     force: bool = False
@@ -66,11 +66,11 @@ class GitRestore:
         *,
         archives: Archives,
         unpack: Unpack,
-        bundles: Bundles,
+        bundles: DeltaBundles,
         freshener: Freshener,
-        lfs: LfsObjects,
+        lfs: LfsSnapshots,
         git: Git,
-        progress: Progress,
+        progress: TransferProgress,
     ) -> None:
         self._archives = archives
         self._unpack = unpack

@@ -8,9 +8,9 @@ and what is really free is looked at again on the way, since others write too.
 import os
 from collections.abc import Callable
 
-from cachew.client.errors import ExtractionFailed
+from cachew.client.clienterrors import ExtractionFailed
 from cachew.client.filesums import FileSum
-from cachew.client.tarheader import Entry, Kind
+from cachew.client.tarheader import EntryKind, TarEntry
 from cachew.client.tarscan import Rules
 
 _BLOCK = 4096
@@ -82,13 +82,13 @@ class FittingRules:
     def __init__(self, rules: Rules, room: Room) -> None:
         self._rules, self._room = rules, room
 
-    def judge(self, entry: Entry) -> Entry | None:
+    def judge(self, entry: TarEntry) -> TarEntry | None:
         """Judge as the rules do.
 
         :raise ExtractionFailed: when what is let through does not fit.
         """
         kept = self._rules.judge(entry)
-        if kept is not None and kept.kind is Kind.FILE:
+        if kept is not None and kept.kind is EntryKind.FILE:
             self._room.announce(kept.size)
         return kept
 

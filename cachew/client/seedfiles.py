@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from mmap import ACCESS_READ, mmap
 
-from cachew.client.errors import ArchiveBroken, ExtractionFailed, no_space_advice
+from cachew.client.clienterrors import ArchiveBroken, ExtractionFailed, no_space_advice
 from cachew.client.gitdir import GitDirectory
 from cachew.client.largefiles import write_all
-from cachew.client.packindex import PackIndex
-from cachew.client.tarheader import Entry
+from cachew.client.packcontents import PackContents
+from cachew.client.tarheader import TarEntry
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PACK = re.compile(rb"pack-[0-9a-f]+\.pack")
@@ -35,7 +35,7 @@ class SeedFiles:
         self._put: list[bytes] = []
         self.directory = os.path.join(repository.objects, b"tmp_objdir-cachew-%d" % os.getpid())
 
-    def begin(self, entry: Entry) -> bool:
+    def begin(self, entry: TarEntry) -> bool:
         """Begin a file.
 
         :raise ExtractionFailed: when that does not go.
@@ -104,7 +104,7 @@ class SeedFiles:
         wanted = set(oids)
         size = len(next(iter(wanted), b"")) // 2
         names = self._names()
-        indexes = [PackIndex(_mapped(self._aside(name)), size=size) for name in names if name.endswith(b".idx")]
+        indexes = [PackContents(_mapped(self._aside(name)), size=size) for name in names if name.endswith(b".idx")]
         loose = {name.replace(b"/", b"") for name in names}
         missing = (oid for oid in wanted if oid not in loose)
         return next((oid for oid in missing if not any(unhexlify(oid) in index for index in indexes)), None)

@@ -11,9 +11,9 @@ from contextlib import closing
 from itertools import takewhile
 
 from cachew.client import framed
+from cachew.client.clienterrors import ArchiveBroken, ClientError, NotCached, ObjectChanged
 from cachew.client.connections import Headers
 from cachew.client.download import Downloads, is_number
-from cachew.client.errors import ArchiveBroken, ClientError, NotCached, ObjectChanged
 from cachew.client.gitdir import GitDirectory
 from cachew.client.http import refusal
 from cachew.client.ranges import RangedDownload

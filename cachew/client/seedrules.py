@@ -6,10 +6,10 @@ judges it all the same). Refs are kept for reading only; they become ``refs/bund
 
 import re
 
-from cachew.client.errors import ArchiveRefused
+from cachew.client.clienterrors import ArchiveRefused
 from cachew.client.filesums import FileSum, sum_of
 from cachew.client.snapshotrules import SnapshotRules
-from cachew.client.tarheader import Entry, Kind
+from cachew.client.tarheader import EntryKind, TarEntry
 
 _WANTED = re.compile(
     rb"""\.git/(?: packed-refs | shallow | refs/heads/.+
@@ -38,7 +38,7 @@ class SeedRules:
         self._within = False
         self.complete = False
 
-    def judge(self, entry: Entry) -> "Entry | None":
+    def judge(self, entry: TarEntry) -> "TarEntry | None":
         """Keep what is wanted; the repository's part of an archive is over when something else comes after refs."""
         kept = self._rules.judge(entry)
         inside = entry.path.startswith(b".git/") or entry.path == b".git"
@@ -46,7 +46,7 @@ class SeedRules:
             self._within = True
         elif self._within and not inside:
             self.complete = True
-        if kept is None or kept.kind is not Kind.FILE or not _WANTED.fullmatch(kept.path):
+        if kept is None or kept.kind is not EntryKind.FILE or not _WANTED.fullmatch(kept.path):
             return None
         return kept
 

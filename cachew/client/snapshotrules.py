@@ -9,9 +9,9 @@ objects, refs, reflogs, HEAD, the index. The client writes the rest itself. In t
 import re
 
 from cachew.client.archiverules import DirectoryRules, with_mode
-from cachew.client.errors import ArchiveRefused
+from cachew.client.clienterrors import ArchiveRefused
 from cachew.client.filesums import FileSum, sum_of
-from cachew.client.tarheader import Entry, Kind
+from cachew.client.tarheader import EntryKind, TarEntry
 from cachew.client.tarscan import normal_path, show
 
 CONFIG = b".git/config"
@@ -43,7 +43,7 @@ class SnapshotRules:
     def __init__(self, *, folds_case: bool = False) -> None:
         self._directory = DirectoryRules(folds_case=folds_case)
 
-    def judge(self, entry: Entry) -> Entry | None:
+    def judge(self, entry: TarEntry) -> TarEntry | None:
         """Judge by the place: data within ``.git``, anything harmless in the working tree."""
         parts = entry.path.split(b"/")
         inside = parts[0] == b".git"
@@ -67,11 +67,11 @@ class SnapshotRules:
         """Git's own checksum, of whatever has one."""
         return sum_of(path)
 
-    def _git_data(self, entry: Entry) -> Entry | None:
-        if entry.kind in (Kind.SYMLINK, Kind.HARDLINK):
+    def _git_data(self, entry: TarEntry) -> TarEntry | None:
+        if entry.kind in (EntryKind.SYMLINK, EntryKind.HARDLINK):
             raise ArchiveRefused(f"{show(entry.path)} is a link within .git")
         name = entry.path.removeprefix(b".git").removeprefix(b"/")
-        if entry.kind is Kind.DIRECTORY:
+        if entry.kind is EntryKind.DIRECTORY:
             return with_mode(entry, 0o755) if not name or _DIRECTORIES.fullmatch(name) else None
         if not name:
             raise ArchiveRefused(".git is not a directory")
@@ -79,25 +79,25 @@ class SnapshotRules:
             return None
         return with_mode(entry, 0o444 if name.startswith(b"objects/") else 0o644)
 
-    def _working_tree(self, entry: Entry) -> Entry:
-        if entry.kind is Kind.SYMLINK and entry.path.lower() == b".gitmodules":
+    def _working_tree(self, entry: TarEntry) -> TarEntry:
+        if entry.kind is EntryKind.SYMLINK and entry.path.lower() == b".gitmodules":
             raise ArchiveRefused(".gitmodules is a link")
-        if entry.kind is Kind.HARDLINK and entry.target.split(b"/")[0] == b".git":
+        if entry.kind is EntryKind.HARDLINK and entry.target.split(b"/")[0] == b".git":
             raise ArchiveRefused(f"{show(entry.path)} is a link into .git")
-        if entry.kind is Kind.FILE:
+        if entry.kind is EntryKind.FILE:
             return with_mode(entry, 0o755 if entry.mode & 0o100 else 0o644)
-        return with_mode(entry, 0o755) if entry.kind is Kind.DIRECTORY else entry
+        return with_mode(entry, 0o755) if entry.kind is EntryKind.DIRECTORY else entry
 
 
 class LfsRules:
     """The rules for ``lfs-snapshot.tar.zst``: LFS objects under their own names and nothing else."""
 
-    def judge(self, entry: Entry) -> Entry | None:
+    def judge(self, entry: TarEntry) -> TarEntry | None:
         """Refuse everything but ``lfs/objects/aa/bb/aabb…`` and the directories above."""
         path = normal_path(entry.path)
-        if entry.kind is Kind.DIRECTORY and (not path or _LFS_DIRECTORY.fullmatch(path)):
+        if entry.kind is EntryKind.DIRECTORY and (not path or _LFS_DIRECTORY.fullmatch(path)):
             return with_mode(entry, 0o755) if path else None
-        match = _LFS_OBJECT.fullmatch(path) if entry.kind is Kind.FILE else None
+        match = _LFS_OBJECT.fullmatch(path) if entry.kind is EntryKind.FILE else None
         if not match or not match[3].startswith(match[1] + match[2]):
             raise ArchiveRefused(f"{show(entry.path)} is not an LFS object")
         return with_mode(entry, 0o644)

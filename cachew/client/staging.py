@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
-from cachew.client.errors import BadUsage, ExtractionFailed, no_space_advice
+from cachew.client.clienterrors import BadUsage, ExtractionFailed, no_space_advice
 
 _LOCK = "cachew-lock"
 

@@ -11,7 +11,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
-from cachew.client.errors import ArchiveBroken
+from cachew.client.clienterrors import ArchiveBroken
 
 BLOCK = 512
 _LAYOUT = struct.Struct("100s8s8s8s12s12s8s1s100s6s2s32s32s8s8s155s12s")
@@ -21,7 +21,7 @@ _OCTAL_LIMIT = 8**11
 _LONG_NAME = b"././@LongLink"
 
 
-class Kind(Enum):
+class EntryKind(Enum):
     """The kinds of entry that may be extracted, with their type flags."""
 
     FILE = b"0"
@@ -30,7 +30,7 @@ class Kind(Enum):
     DIRECTORY = b"5"
 
 
-class Entry(NamedTuple):
+class TarEntry(NamedTuple):
     """One entry of an archive.
 
     :param path: relative, its parts joined by single slashes, empty for the root.
@@ -41,7 +41,7 @@ class Entry(NamedTuple):
     """
 
     path: bytes
-    kind: Kind
+    kind: EntryKind
     mode: int
     size: int
     mtime: int
@@ -73,10 +73,10 @@ def parse(block: bytes) -> RawHeader:
     return RawHeader(name, _number(mode), _number(size), _number(mtime), flag, _text(target))
 
 
-def build(entry: Entry) -> bytes:
+def build(entry: TarEntry) -> bytes:
     """Write the header blocks of an entry."""
-    name = b"./" + entry.path + (b"/" if entry.kind is Kind.DIRECTORY else b"")
-    target = b"./" + entry.target if entry.kind is Kind.HARDLINK else entry.target
+    name = b"./" + entry.path + (b"/" if entry.kind is EntryKind.DIRECTORY else b"")
+    target = b"./" + entry.target if entry.kind is EntryKind.HARDLINK else entry.target
     blocks = b""
     if len(name) > 100:
         blocks += _long(b"L", name)

@@ -11,9 +11,9 @@ from enum import Enum
 from typing import Protocol
 
 from cachew.client import tarheader
-from cachew.client.errors import ArchiveBroken, ArchiveRefused, FileDamaged
+from cachew.client.clienterrors import ArchiveBroken, ArchiveRefused, FileDamaged
 from cachew.client.filesums import FileSum
-from cachew.client.tarheader import BLOCK, Entry, Kind, RawHeader
+from cachew.client.tarheader import BLOCK, EntryKind, RawHeader, TarEntry
 from cachew.client.workers import Workers
 
 EXTENSION_LIMIT = 1024 * 1024
@@ -21,8 +21,8 @@ EXTENSION_LIMIT = 1024 * 1024
 CAPTURE_LIMIT = 256 * 1024
 """The longest file, in bytes, whose content is kept for rules that ask for it."""
 _ZERO = bytes(BLOCK)
-_KINDS = {b"0": Kind.FILE, b"\0": Kind.FILE, b"7": Kind.FILE}
-_KINDS |= {b"1": Kind.HARDLINK, b"2": Kind.SYMLINK, b"5": Kind.DIRECTORY}
+_KINDS = {b"0": EntryKind.FILE, b"\0": EntryKind.FILE, b"7": EntryKind.FILE}
+_KINDS |= {b"1": EntryKind.HARDLINK, b"2": EntryKind.SYMLINK, b"5": EntryKind.DIRECTORY}
 _DEVICES = {b"3": "a character device", b"4": "a block device", b"6": "a fifo"}
 _SIZE_LIMIT = 2**62
 
@@ -30,7 +30,7 @@ _SIZE_LIMIT = 2**62
 class Rules(Protocol):
     """What of an archive may be extracted."""
 
-    def judge(self, entry: Entry) -> Entry | None:
+    def judge(self, entry: TarEntry) -> TarEntry | None:
         """Return the entry as it is to be extracted, or None to leave it out.
 
         :raise ArchiveRefused: to refuse the whole archive.
@@ -49,7 +49,7 @@ class Rules(Protocol):
 class Aside(Protocol):
     """Whoever writes large files."""
 
-    def begin(self, entry: Entry) -> bool:
+    def begin(self, entry: TarEntry) -> bool:
         """Take a file, or leave it to the stream."""
 
     def write(self, content: memoryview) -> None:
@@ -220,33 +220,33 @@ class TarScanner:
             self._expect(entry.size, _Body.DROP)
         return None
 
-    def _kept(self, entry: Entry) -> bytes | None:
-        self._path, self._sum = entry.path, self._rules.sum_of(entry.path) if entry.kind is Kind.FILE else None
+    def _kept(self, entry: TarEntry) -> bytes | None:
+        self._path, self._sum = entry.path, self._rules.sum_of(entry.path) if entry.kind is EntryKind.FILE else None
         if self._sum is not None and not entry.size:
             raise FileDamaged(show(entry.path))
-        alone = entry.kind is Kind.FILE and self._aside is not None and self._rules.stands_alone(entry.path)
+        alone = entry.kind is EntryKind.FILE and self._aside is not None and self._rules.stands_alone(entry.path)
         if alone and self._aside is not None and self._aside.begin(entry):
             self._expect(entry.size, _Body.ASIDE)
             return None
         self._expect(entry.size, _Body.EMIT)
         return tarheader.build(entry)
 
-    def _described(self, header: RawHeader) -> Entry:
+    def _described(self, header: RawHeader) -> TarEntry:
         name = self._extensions.get(b"path", header.name)
         kind = _KINDS.get(header.flag)
         if kind is None:
             raise ArchiveRefused(f"{show(name)} is {_DEVICES.get(header.flag, 'of an unknown type')}")
         if header.flag == b"\0" and name.endswith(b"/"):
-            kind = Kind.DIRECTORY
+            kind = EntryKind.DIRECTORY
         size = _decimal(self._extensions[b"size"]) if b"size" in self._extensions else header.size
-        if kind is not Kind.FILE and size:
+        if kind is not EntryKind.FILE and size:
             raise ArchiveRefused(f"{show(name)} is no file and has content")
         target = b""
-        if kind in (Kind.HARDLINK, Kind.SYMLINK):
+        if kind in (EntryKind.HARDLINK, EntryKind.SYMLINK):
             target = self._extensions.get(b"linkpath", header.target)
             if not target or b"\0" in target:
                 raise ArchiveRefused(f"{show(name)} is a link to nothing")
-        return Entry(normal_path(name), kind, header.mode & 0o7777, size, header.mtime, target)
+        return TarEntry(normal_path(name), kind, header.mode & 0o7777, size, header.mtime, target)
 
 
 def normal_path(name: bytes) -> bytes:

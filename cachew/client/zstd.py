@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from cachew.client.errors import ArchiveBroken, BadUsage
+from cachew.client.clienterrors import ArchiveBroken, BadUsage
 
 _OUTPUT = 1024 * 1024
 _library: Any

@@ -14,7 +14,7 @@ Forge = Literal["github", "gitlab", "gitea"]
 _FORGES: dict[str, Forge] = {"github.com": "github", "gitlab.com": "gitlab", "codeberg.org": "gitea"}
 
 
-class Upstream(Protocol):
+class NamedHost(Protocol):
     """A host, as far as its names matter."""
 
     @property
@@ -30,7 +30,7 @@ class Upstream(Protocol):
         """Whether case makes no difference there, None for what is known of the host."""
 
 
-def grammar_of(upstreams: Mapping[str, Upstream]) -> Grammar:
+def grammar_of(upstreams: Mapping[str, NamedHost]) -> Grammar:
     """Return the rules by which repositories are named.
 
     :param upstreams: the config's ``[upstreams]``.
@@ -40,7 +40,7 @@ def grammar_of(upstreams: Mapping[str, Upstream]) -> Grammar:
     return Grammar(known | {name: ignores for name, ignores in said.items() if ignores is not None})
 
 
-def forge_of(upstreams: Mapping[str, Upstream], host: str) -> Forge | None:
+def forge_of(upstreams: Mapping[str, NamedHost], host: str) -> Forge | None:
     """Return whose API a host has, None where that is not known.
 
     :param upstreams: the config's ``[upstreams]``.
@@ -51,7 +51,7 @@ def forge_of(upstreams: Mapping[str, Upstream], host: str) -> Forge | None:
     return said.forge or _FORGES.get(urlsplit(said.url).hostname or "" if said.url else host)
 
 
-def _ignores_case(upstream: Upstream) -> bool | None:
+def _ignores_case(upstream: NamedHost) -> bool | None:
     if upstream.ignore_case is None and upstream.url and (urlsplit(upstream.url).hostname or "") in IGNORE_CASE:
         return True
     return upstream.ignore_case

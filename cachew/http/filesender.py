@@ -27,7 +27,7 @@ _NICENESS = 10
 """How far these threads stand back for the reactor's, whose work is short and is waited for."""
 
 
-class Transfer:
+class RegionTransfer:
     """A region on its way.
 
     :param connection: the descriptor of a non-blocking stream socket.
@@ -117,7 +117,7 @@ class FileSender:
         """Whether anything can be sent."""
         return any(thread.is_alive() for thread in self._threads)
 
-    def send(self, transfer: Transfer) -> Deferred[None]:
+    def send(self, transfer: RegionTransfer) -> Deferred[None]:
         """Begin a transfer, which is closed in the end.
 
         :return: fires when the socket has taken everything; fails with :class:`OSError` when the connection is gone or
@@ -140,15 +140,15 @@ class _SendingThread(threading.Thread):
         self._epoll = select.epoll()
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._bell, select.EPOLLIN)
-        self._begun: deque[tuple[Transfer, Deferred[None]]] = deque()
-        self._given_up: deque[Transfer] = deque()
-        self._open: dict[int, tuple[Transfer, Deferred[None]]] = {}
+        self._begun: deque[tuple[RegionTransfer, Deferred[None]]] = deque()
+        self._given_up: deque[RegionTransfer] = deque()
+        self._open: dict[int, tuple[RegionTransfer, Deferred[None]]] = {}
         self._finishing = False
         self.load = 0
 
     # In the reactor's thread.
 
-    def begin(self, transfer: Transfer) -> Deferred[None]:
+    def begin(self, transfer: RegionTransfer) -> Deferred[None]:
         """Take a transfer."""
         ended: Deferred[None] = Deferred(lambda _: self._give_up(transfer))
         self.load += 1
@@ -156,7 +156,7 @@ class _SendingThread(threading.Thread):
         self._ring()
         return ended
 
-    def _give_up(self, transfer: Transfer) -> None:
+    def _give_up(self, transfer: RegionTransfer) -> None:
         self.load -= 1
         self._given_up.append(transfer)
         self._ring()
@@ -205,7 +205,7 @@ class _SendingThread(threading.Thread):
         while self._given_up:
             self._close(self._given_up.popleft())
 
-    def _register(self, transfer: Transfer, ended: Deferred[None]) -> None:
+    def _register(self, transfer: RegionTransfer, ended: Deferred[None]) -> None:
         """Watch a transfer's socket; one that can't be watched fails alone."""
         try:
             self._epoll.register(transfer, select.EPOLLOUT)
@@ -214,7 +214,7 @@ class _SendingThread(threading.Thread):
         else:
             self._open[transfer.fileno()] = transfer, ended
 
-    def _advance(self, transfer: Transfer, ended: Deferred[None]) -> None:
+    def _advance(self, transfer: RegionTransfer, ended: Deferred[None]) -> None:
         try:
             done = transfer.advance()
         except BlockingIOError:
@@ -225,11 +225,11 @@ class _SendingThread(threading.Thread):
             if done:
                 self._end(transfer, ended, None)
 
-    def _end(self, transfer: Transfer, ended: Deferred[None], failure: Exception | None) -> None:
+    def _end(self, transfer: RegionTransfer, ended: Deferred[None], failure: Exception | None) -> None:
         self._close(transfer)
         self._reactor.callFromThread(self._tell, ended, failure)
 
-    def _close(self, transfer: Transfer) -> None:
+    def _close(self, transfer: RegionTransfer) -> None:
         """Forget a transfer; one that is given up may have ended already."""
         if self._open.pop(transfer.fileno(), None) is not None:
             with suppress(OSError):

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IAddress, IConsumer, IDelayedCall, IPush
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
-from cachew.http.filesender import FileSender, Transfer
+from cachew.http.filesender import FileSender, RegionTransfer
 from cachew.plumbing.streams import AnyRegion
 
 
@@ -46,7 +46,7 @@ class Alarm:
         function()
 
 
-class StallWatch:
+class OutputWatch:
     """Tells when output that is under way has not moved at all for some time.
 
     Slow is no reason: a client on a thin line may take hours. Only one that takes nothing is stalled.
@@ -111,10 +111,10 @@ class Outgoing(Protocol):
     def __init__(self, *, reactor: IReactorTime, timeout: float, sender: FileSender | None) -> None:
         self.open = True
         self._sender = sender
-        self._transfer: Transfer | None = None
+        self._transfer: RegionTransfer | None = None
         self.taken = 0
         """Bytes that the socket has taken of the last region."""
-        self._stall = StallWatch(reactor=reactor, timeout=timeout, position=self._position, stalled=self.abort)
+        self._stall = OutputWatch(reactor=reactor, timeout=timeout, position=self._position, stalled=self.abort)
         self._producer: Any = None
         self._output_full = False
         self._resumes = 0
@@ -171,7 +171,7 @@ class Outgoing(Protocol):
         assert self._sender is not None
         self.taken = 0
         before, after = (b"%x\r\n" % region.length, b"\r\n") if chunked else (b"", b"")
-        self._transfer = Transfer(self.transport.fileno(), region, before=before, after=after)
+        self._transfer = RegionTransfer(self.transport.fileno(), region, before=before, after=after)
         self._stall.start()
         try:
             await self._sender.send(self._transfer)

@@ -15,16 +15,16 @@ from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.leftovers import remove_tree
 from cachew.mirrors.listings import Listings
-from cachew.mirrors.machine import State
+from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.record import Record, read
+from cachew.mirrors.mirrorrecord import MirrorRecord, read
 from cachew.mirrors.repository import GitRunner, Repository, Stock
 from cachew.mirrors.standing import Standing
-from cachew.mirrors.transfer import Remote
+from cachew.mirrors.transfer import MirrorRemote
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.disk import free_bytes
+from cachew.plumbing.diskspace import free_bytes
 from cachew.plumbing.errors import (
     BadPath,
     CachewError,
@@ -93,7 +93,7 @@ class Mirrors:
         self,
         *,
         root: Path,
-        remote: Callable[[Identity], Remote],
+        remote: Callable[[Identity], MirrorRemote],
         git: GitRunner,
         reactor: IReactorTime,
         clock: Clock,
@@ -145,16 +145,16 @@ class Mirrors:
     def __iter__(self) -> Iterator[Mirror]:
         for mirror in list(self._mirrors.values()):
             self._let_go_if_removed(mirror)
-        return iter([mirror for mirror in self._mirrors.values() if mirror.state is not State.EMPTY])
+        return iter([mirror for mirror in self._mirrors.values() if mirror.state is not MirrorState.EMPTY])
 
     def known(self) -> list[Mirror]:
         """Return those that there are, without a look at the disk, where one may have gone."""
-        return [mirror for mirror in self._mirrors.values() if mirror.state is not State.EMPTY]
+        return [mirror for mirror in self._mirrors.values() if mirror.state is not MirrorState.EMPTY]
 
     def known_as(self, identity: Identity) -> Mirror | None:
         """Return a repository's mirror, or what failed to become one, without a look at the disk; None for neither."""
         mirror = self._mirrors.get(identity)
-        return mirror if mirror is not None and (mirror.state is not State.EMPTY or mirror.last_error) else None
+        return mirror if mirror is not None and (mirror.state is not MirrorState.EMPTY or mirror.last_error) else None
 
     def find(self, identity: Identity) -> Mirror | None:
         """Return the repository's mirror if it is known, ready or not."""
@@ -219,7 +219,7 @@ class Mirrors:
 
     def _drop_empty(self) -> None:
         """Names that never became mirrors must not fill the memory."""
-        empty = [i for i, m in self._mirrors.items() if m.state is State.EMPTY and i not in self._clones]
+        empty = [i for i, m in self._mirrors.items() if m.state is MirrorState.EMPTY and i not in self._clones]
         for identity in empty[: max(0, len(empty) - _EMPTY_KEPT)]:
             del self._mirrors[identity]
             self._on_changed(identity)
@@ -318,7 +318,7 @@ class Mirrors:
     def want(self, identity: Identity) -> None:
         """Have the repository mirrored, in the background, unless it is or has just failed to be."""
         mirror = self.obtain(identity)
-        if mirror.state is not State.EMPTY or identity in self._clones:
+        if mirror.state is not MirrorState.EMPTY or identity in self._clones:
             return
         if self._discovered and self._may_try(identity):
             self._background.start(self.made(identity), f"clone of {identity.name}")
@@ -395,7 +395,7 @@ class Mirrors:
         identity = mirror.identity
         try:
             async with self._slots.take(identity.name):
-                if mirror.state is not State.EMPTY:
+                if mirror.state is not MirrorState.EMPTY:
                     return
                 await self._check_room(identity)
                 await mirror.clone(self._seed)
@@ -427,7 +427,7 @@ class Mirrors:
     def shares(self, instance: Instance, listing: Listing) -> bool | None:
         """Whether the refs of an instance's mirror have anything that is listed; None when it has no mirror."""
         mirror = self._mirrors.get(instance.identity)
-        if mirror is None or mirror.instance != instance or mirror.state is State.EMPTY:
+        if mirror is None or mirror.instance != instance or mirror.state is MirrorState.EMPTY:
             return None
         return mirror.recognises(listing)
 
@@ -461,7 +461,7 @@ class Mirrors:
         now = self._clock.seconds()
         for identity, since in list(self._left.items()):
             mirror = self._mirrors.get(identity)
-            if mirror is not None and mirror.state is not State.EMPTY:
+            if mirror is not None and mirror.state is not MirrorState.EMPTY:
                 del self._left[identity]
             elif now - since >= _LEFT:
                 del self._left[identity]
@@ -498,9 +498,9 @@ async def _at_once(size: int) -> None:
     """Read on."""
 
 
-def _look_at(mirrors: Iterable[Mirror]) -> list[tuple[Record, Repository, Stock] | Exception | None]:
+def _look_at(mirrors: Iterable[Mirror]) -> list[tuple[MirrorRecord, Repository, Stock] | Exception | None]:
     """See what is at the places of mirrors (blocking)."""
-    found: list[tuple[Record, Repository, Stock] | Exception | None] = []
+    found: list[tuple[MirrorRecord, Repository, Stock] | Exception | None] = []
     for mirror in mirrors:
         try:
             found.append(mirror.look())

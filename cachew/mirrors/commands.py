@@ -39,7 +39,7 @@ _UNCHECKED = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "fetch.fsckObjects", 
 
 
 @dataclass(frozen=True)
-class GitSettings:
+class CommandSettings:
     """What the operator may tune in the git commands.
 
     :param path: ``PATH`` for the children.
@@ -66,7 +66,7 @@ class GitCommands:
     :param settings: the operator's choices.
     """
 
-    def __init__(self, settings: GitSettings) -> None:
+    def __init__(self, settings: CommandSettings) -> None:
         self._settings = settings
         self._config_texts: dict[str, str] = {}
 

@@ -13,14 +13,14 @@ from cachew.mirrors.checksums import is_derived
 from cachew.mirrors.ledger import Ledger
 from cachew.mirrors.refs import HIDDEN, of_listing, packed_refs
 from cachew.mirrors.shape import OBJECTS, misshapen
-from cachew.plumbing.disk import remove
+from cachew.plumbing.diskspace import remove
 from cachew.upstream.listing import Listing
 
 _HEADER = b"# pack-refs with: \n"
 
 
 @dataclass(frozen=True)
-class Found:
+class DamagedFiles:
     """What is damaged, by its files' names.
 
     :param objects: what can only be had from elsewhere.
@@ -40,7 +40,7 @@ class Found:
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def examine(directory: Path, ledger: Ledger, *, config: str, digits: int, contents: bool) -> Found:
+def examine(directory: Path, ledger: Ledger, *, config: str, digits: int, contents: bool) -> DamagedFiles:
     """Find out what is damaged of what git gives a checksum or a form.
 
     :param config: what the configuration has to be.
@@ -50,14 +50,14 @@ def examine(directory: Path, ledger: Ledger, *, config: str, digits: int, conten
     """
     bad = ledger.verify() if contents else ledger.verify(ledger.unverified())
     shape = misshapen(directory, config=config, digits=digits)
-    return Found(
+    return DamagedFiles(
         objects=(*(name for name in bad if not is_derived(name)), *(name for name in shape if name in OBJECTS)),
         derived=tuple(name for name in bad if is_derived(name)),
         shape=tuple(name for name in shape if name not in OBJECTS),
     )
 
 
-def remove_derived(directory: Path, found: Found) -> None:
+def remove_derived(directory: Path, found: DamagedFiles) -> None:
     """Remove what git makes again."""
     for name in found.derived:
         remove(directory / name)

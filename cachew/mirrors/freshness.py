@@ -46,7 +46,7 @@ from cachew.plumbing.shared import Shared
 from cachew.upstream.listing import Listing
 from cachew.upstream.manyrefs import ManyRefs
 from cachew.upstream.presented_credential import Shown, as_it_is
-from cachew.upstream.remote import Remotes
+from cachew.upstream.remotes import Remotes
 
 _LONG = 0.5
 """Seconds after which a failure was waited for."""

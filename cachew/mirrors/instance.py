@@ -55,7 +55,7 @@ class Trouble(Enum):
 
 
 @dataclass(frozen=True)
-class State:
+class InstanceState:
     """What is known of the present instance of a repository.
 
     :param id: its id; empty when the last one has ended and none has begun since.
@@ -93,7 +93,7 @@ class State:
         }
 
     @classmethod
-    def read(cls, fields: Mapping[str, Any]) -> "State | None":
+    def read(cls, fields: Mapping[str, Any]) -> "InstanceState | None":
         """Read what :meth:`fields` gave; None when it is something else."""
         try:
             return cls(
@@ -126,7 +126,7 @@ class Verdict(Enum):
     """It answers a question from before the present instance began; only a new one tells anything."""
 
 
-def judge(state: State | None, voice: Voice, related: bool | None) -> Verdict:
+def judge(state: InstanceState | None, voice: Voice, related: bool | None) -> Verdict:
     """Decide what a listing means.
 
     :param state: what is known; None when nothing ever was.
@@ -142,14 +142,14 @@ def judge(state: State | None, voice: Voice, related: bool | None) -> Verdict:
     return Verdict.DOUBT if related is None else Verdict.GOES_ON
 
 
-def _to_somebody(state: State, related: bool | None) -> Verdict:
+def _to_somebody(state: InstanceState, related: bool | None) -> Verdict:
     """Decide what it means that the upstream serves somebody what everybody could have until now."""
     if state.trouble is Trouble.REFUSED:
         return Verdict.BEGINS
     return Verdict.PRIVATELY if related and state.trouble is Trouble.NONE else Verdict.ASIDE
 
 
-def gone_on(state: State, voice: Voice, listing: Listing) -> State:
+def gone_on(state: InstanceState, voice: Voice, listing: Listing) -> InstanceState:
     """Return what is known of an instance that goes on with a listing."""
     # Where a client is redirected to is its own matter.
     personal = voice is Voice.CLIENT
@@ -158,14 +158,14 @@ def gone_on(state: State, voice: Voice, listing: Listing) -> State:
     return replace(state, voices=voices, tips=tips, trouble=Trouble.NONE, base=base)
 
 
-def begun(id: str, voice: Voice, listing: Listing, now: float) -> State:
+def begun(id: str, voice: Voice, listing: Listing, now: float) -> InstanceState:
     """Return what is known of an instance that begins with a listing."""
     voices = frozenset({voice} - {Voice.CLIENT})
     base = listing.base if voices else ""
-    return State(id, voices, listing.object_format, tips_of(listing), Trouble.NONE, base, now)
+    return InstanceState(id, voices, listing.object_format, tips_of(listing), Trouble.NONE, base, now)
 
 
-def refused(state: State, voice: Voice, trouble: Trouble) -> State | None:
+def refused(state: InstanceState, voice: Voice, trouble: Trouble) -> InstanceState | None:
     """Return what is known after a voice was refused; None when that says nothing of the instance.
 
     :param trouble: what to make of it.
@@ -174,7 +174,7 @@ def refused(state: State, voice: Voice, trouble: Trouble) -> State | None:
     return replace(state, trouble=trouble) if state.id and tells and state.trouble is not trouble else None
 
 
-def merged(own: State, told: State) -> State:
+def merged(own: InstanceState, told: InstanceState) -> InstanceState:
     """Return what is known of an instance of which another replica knows something else.
 
     That somebody was refused is never forgotten but for the finding that it was the host's trouble.

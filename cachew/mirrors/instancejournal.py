@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from cachew.mirrors.instance import State
+from cachew.mirrors.instance import InstanceState
 from cachew.plumbing.journal import Journal
 from cachew.plumbing.threads import InThread
 
 
-class InstanceJournal(Journal[State]):
+class InstanceJournal(Journal[InstanceState]):
     """The instances that are written down, by the repository's name: nobody is served by one that isn't.
 
     :param path: the file.
@@ -20,13 +20,13 @@ class InstanceJournal(Journal[State]):
             path=path,
             in_thread=in_thread,
             read=_read,
-            write=State.fields,
+            write=InstanceState.fields,
             lost="every repository begins a new instance",
         )
 
 
-def _read(fields: Any) -> State:
-    state = State.read(fields)
+def _read(fields: Any) -> InstanceState:
+    state = InstanceState.read(fields)
     if state is None:
         raise ValueError("not what is known of an instance")
     return state

@@ -17,9 +17,9 @@ from twisted.logger import Logger
 from cachew.mirrors import instance as rules
 from cachew.mirrors.badhours import BadHours
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.instance import Instance, State, Trouble, Verdict, Voice, judge
+from cachew.mirrors.instance import Instance, InstanceState, Trouble, Verdict, Voice, judge
 from cachew.mirrors.instancejournal import InstanceJournal
-from cachew.mirrors.knowninstances import Entry, KnownInstances
+from cachew.mirrors.knowninstances import KnownInstance, KnownInstances
 from cachew.mirrors.sharedinstances import SharedInstances
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.background import Background
@@ -40,7 +40,7 @@ _AT_FIRST = 2.0
 _TIPS_AGAIN = 600.0
 
 
-class Kept(Protocol):
+class KeptHistory(Protocol):
     """What is kept of repositories, as far as it tells whether a listing is of the same one."""
 
     def shares(self, instance: Instance, listing: Listing) -> bool | None:
@@ -77,7 +77,7 @@ class Instances(KnownInstances):
         voice_of: Callable[[Identity, str | None], Awaitable[Voice]],
         ask_anonymously: Callable[[Identity], Awaitable[object]],
         knows: Callable[[Identity, str | None], bool],
-        kept: Kept,
+        kept: KeptHistory,
         bad_hours: BadHours,
         reactor: IReactorTime,
         clock: Clock,
@@ -104,7 +104,7 @@ class Instances(KnownInstances):
         """Recall what an earlier run knew."""
         for name, state in (await self._journal.load()).items():
             identity = Identity.from_name(name)
-            self._entries.setdefault(identity.name, Entry(identity, state))
+            self._entries.setdefault(identity.name, KnownInstance(identity, state))
 
     async def stop(self) -> None:
         """Break off the questions to the other replicas."""
@@ -143,7 +143,7 @@ class Instances(KnownInstances):
         elif found is not None and found.id in self._void:
             # It was ended here while the store could not be reached.
             with suppress(Conflict):
-                await self._shared.write(identity.name, State() if entry is None else entry.state)
+                await self._shared.write(identity.name, InstanceState() if entry is None else entry.state)
         elif found is not None and entry is not None and entry.state.id == found.id:
             self._suspect(entry, rules.merged(entry.state, found))
         elif found is not None:
@@ -210,7 +210,7 @@ class Instances(KnownInstances):
                     return verdict
         return Verdict.ASIDE
 
-    def _related(self, entry: Entry, voice: Voice, listing: Listing) -> bool | None:
+    def _related(self, entry: KnownInstance, voice: Voice, listing: Listing) -> bool | None:
         """Whether a listing shares history with the present instance; None when only a fetch can tell."""
         state = entry.state
         if state.base and not listing.base and voice is not Voice.CLIENT:
@@ -225,7 +225,7 @@ class Instances(KnownInstances):
         # Without a voice of its own the server makes no mirror that could tell.
         return None if shares is not None or state.voices else False
 
-    async def _note(self, entry: Entry, verdict: Verdict, voice: Voice, listing: Listing, number: int) -> None:
+    async def _note(self, entry: KnownInstance, verdict: Verdict, voice: Voice, listing: Listing, number: int) -> None:
         if verdict is Verdict.DOUBT:
             mirrored = self._kept.shares(Instance(entry.identity, entry.state.id), listing) is not None
             self._doubt(entry, voice, listing, number, mirrored=mirrored)
@@ -236,7 +236,7 @@ class Instances(KnownInstances):
                 entry.era += 1
             await self._go_on(entry, voice, listing)
 
-    async def _go_on(self, entry: Entry, voice: Voice, listing: Listing) -> None:
+    async def _go_on(self, entry: KnownInstance, voice: Voice, listing: Listing) -> None:
         before, after = entry.state, rules.gone_on(entry.state, voice, listing)
         entry.state = after
         if (before.voices, before.trouble, before.base) != (after.voices, after.trouble, after.base):
@@ -245,7 +245,7 @@ class Instances(KnownInstances):
             entry.tips_kept = self._clock.seconds()
             self._background.start(self._keep(entry), f"note of {entry.identity.name}")
 
-    async def _keep(self, entry: Entry) -> None:
+    async def _keep(self, entry: KnownInstance) -> None:
         """Write down what is known of an instance that goes on; a store that fails is told the next time."""
         name = entry.identity.name
         await self._write_down(name, entry.state)
@@ -256,7 +256,7 @@ class Instances(KnownInstances):
         except StorageUnavailable as error:
             self.log.warn("other replicas are not told of {repository}: {error}", repository=name, error=error)
 
-    async def _told(self, entry: Entry) -> bool:
+    async def _told(self, entry: KnownInstance) -> bool:
         """Tell the other replicas; False when they know something else, which is then known here, too."""
         try:
             if self._shared is not None:
@@ -266,7 +266,7 @@ class Instances(KnownInstances):
             return False
         return True
 
-    async def _write_down(self, name: str, state: State) -> None:
+    async def _write_down(self, name: str, state: InstanceState) -> None:
         try:
             await self._journal.note(name, state)
         except OSError as error:
@@ -275,7 +275,7 @@ class Instances(KnownInstances):
     # --- beginnings and ends ------------------------------------------------------------------------------------------
 
     async def _begin(
-        self, identity: Identity, expected: State | None, voice: Voice, listing: Listing, number: int
+        self, identity: Identity, expected: InstanceState | None, voice: Voice, listing: Listing, number: int
     ) -> Verdict | None:
         """Begin a new instance in the place of another, unless that is no longer the present one.
 
@@ -287,7 +287,7 @@ class Instances(KnownInstances):
             return None
         if expected is not None and self._new_ones.take(identity.host, 1):
             if expected.id:
-                await self._replace(identity, State())
+                await self._replace(identity, InstanceState())
             return Verdict.ASIDE
         state = rules.begun(self._unique(), voice, listing, self._clock.now())
         if not await self._replace(identity, state):
@@ -302,7 +302,7 @@ class Instances(KnownInstances):
         )  # fmt: skip
         return Verdict.GOES_ON
 
-    async def _replace(self, identity: Identity, state: State) -> bool:
+    async def _replace(self, identity: Identity, state: InstanceState) -> bool:
         """Put a state in the place of the one that the replicas know; False when they know another one by now."""
         if self._shared is not None:
             try:
@@ -313,11 +313,11 @@ class Instances(KnownInstances):
         await self._become(identity, state)
         return True
 
-    async def _become(self, identity: Identity, state: State) -> None:
+    async def _become(self, identity: Identity, state: InstanceState) -> None:
         entry = self._entries.get(identity.name)
         before = None if entry is None else entry.state
         if entry is None:
-            entry = self._entries[identity.name] = Entry(identity, state)
+            entry = self._entries[identity.name] = KnownInstance(identity, state)
         entry.state = state
         if before is not None and before.id != state.id:
             entry.era += 1
@@ -345,12 +345,12 @@ class Instances(KnownInstances):
             if (one := self._entries.get(other.name)) is not None and one.state.trouble is Trouble.REFUSED:
                 await self._suspend(one, Trouble.HOST)
 
-    async def _suspend(self, entry: Entry, trouble: Trouble) -> None:
+    async def _suspend(self, entry: KnownInstance, trouble: Trouble) -> None:
         if entry.state.trouble is Trouble.NONE or trouble is Trouble.HOST:
             self._suspect(entry, replace(entry.state, trouble=trouble))
             await self._keep(entry)
 
-    def _suspect(self, entry: Entry, state: State) -> None:
+    def _suspect(self, entry: KnownInstance, state: InstanceState) -> None:
         """Take over what is known of an instance; once somebody was refused who used to be served, all ask anew."""
         before, entry.state = entry.state, state
         if state.trouble is Trouble.REFUSED is not before.trouble:
@@ -373,10 +373,10 @@ class Instances(KnownInstances):
             self._void.add(entry.state.id)
         try:
             for _ in range(_TRIES):
-                if await self._replace(identity, State()):
+                if await self._replace(identity, InstanceState()):
                     break
         except CachewError:
-            await self._become(identity, State())
+            await self._become(identity, InstanceState())
             raise
 
     # --- what fetches tell --------------------------------------------------------------------------------------------

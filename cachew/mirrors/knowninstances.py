@@ -6,24 +6,15 @@ Nothing here asks anybody or waits for anything but the end of a doubt; :mod:`ca
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
 from cachew.mirrors import instance as rules
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.instance import Instance, State, Trouble, Voice
+from cachew.mirrors.instance import Instance, InstanceState, Trouble, Voice
 from cachew.plumbing.waiters import Waiters
 from cachew.upstream.listing import Listing
-
-
-class Named(Protocol):
-    """A repository's identity, as far as it matters to who only asks."""
-
-    @property
-    def name(self) -> str:
-        """Its one name."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +38,7 @@ class Doubt:
 
 
 @dataclass
-class Entry:
+class KnownInstance:
     """What this process knows of one repository.
 
     :param state: of its instance.
@@ -59,7 +50,7 @@ class Entry:
     """
 
     identity: Identity
-    state: State
+    state: InstanceState
     era: int = 0
     floor: int = 0
     evidence: int = 0
@@ -76,14 +67,14 @@ class KnownInstances:
 
     def __init__(self, *, reactor: IReactorTime) -> None:
         self._reactor = reactor
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, KnownInstance] = {}
 
-    def current(self, identity: Named) -> Instance | None:
+    def current(self, identity: Identity) -> Instance | None:
         """Return the present instance, None while there is none."""
         entry = self._entries.get(identity.name)
         return None if entry is None or not entry.state.id else Instance(entry.identity, entry.state.id)
 
-    def id_of(self, identity: Named) -> str:
+    def id_of(self, identity: Identity) -> str:
         """Return the present instance's id, empty while there is none."""
         instance = self.current(identity)
         return "" if instance is None else instance.id
@@ -93,7 +84,7 @@ class KnownInstances:
         entry = self._entries.get(instance.identity.name)
         return entry is not None and bool(instance.id) and entry.state.id == instance.id
 
-    def readable(self, identity: Named) -> Instance | None:
+    def readable(self, identity: Identity) -> Instance | None:
         """Return the instance of which somebody whom the upstream lets read may have what is kept.
 
         :return: None while there is none, or while it is in doubt whether a private one is still the same.
@@ -103,29 +94,29 @@ class KnownInstances:
             return None
         return self.current(identity)
 
-    def readable_to_all(self, identity: Named) -> Instance | None:
+    def readable_to_all(self, identity: Identity) -> Instance | None:
         """Return the same where nobody is asked who may read: not what the upstream has refused since."""
         entry = self._entries.get(identity.name)
         if entry is None or entry.state.trouble is Trouble.REFUSED:
             return None
         return self.readable(identity)
 
-    def is_public(self, identity: Named) -> bool:
+    def is_public(self, identity: Identity) -> bool:
         """Whether the present instance is one that the upstream has served to everybody, and not refused since."""
         entry = self._entries.get(identity.name)
         return entry is not None and entry.state.public and entry.state.trouble is Trouble.NONE
 
-    def era(self, identity: Named) -> int:
+    def era(self, identity: Identity) -> int:
         """Return the number of the present era; verdicts are of the one in which they were given."""
         entry = self._entries.get(identity.name)
         return 0 if entry is None else entry.era
 
-    def counts(self, identity: Named, era: int) -> bool:
+    def counts(self, identity: Identity, era: int) -> bool:
         """Whether a verdict of an era still counts."""
         entry = self._entries.get(identity.name)
         return entry is None or era >= entry.floor
 
-    async def settled(self, identity: Named, seconds: float) -> None:
+    async def settled(self, identity: Identity, seconds: float) -> None:
         """Wait until it is no longer in doubt whether a repository is the same, but no longer than so many seconds."""
         entry = self._entries.get(identity.name)
         if entry is None or entry.doubt is None or not entry.doubt.pending:
@@ -133,7 +124,7 @@ class KnownInstances:
         with suppress(DeferredTimeout):
             await entry.waiting.wait().addTimeout(seconds, self._reactor)
 
-    def _doubt(self, entry: Entry, voice: Voice, listing: Listing, number: int, *, mirrored: bool) -> None:
+    def _doubt(self, entry: KnownInstance, voice: Voice, listing: Listing, number: int, *, mirrored: bool) -> None:
         """Withhold what is kept of a private one until it is known whether a listing is of the same repository.
 
         :param mirrored: whether there is a mirror, so that its next fetch will tell.
@@ -148,7 +139,7 @@ class KnownInstances:
         if not entry.state.public:
             entry.floor = entry.era
 
-    def _resolve(self, entry: Entry, floor: int) -> None:
+    def _resolve(self, entry: KnownInstance, floor: int) -> None:
         entry.doubt, entry.floor = None, floor
         entry.waiting.wake()
 
@@ -159,12 +150,12 @@ class KnownInstances:
             entry.doubt = replace(entry.doubt, pending=False)
             entry.waiting.wake()
 
-    def _disprove(self, entry: Entry) -> None:
+    def _disprove(self, entry: KnownInstance) -> None:
         """Withhold what is kept of one that is known to have ended, though that can't be written down yet."""
         if entry.doubt is not None:
             entry.doubt = replace(entry.doubt, unrelated=True)
 
-    def _void_verdicts(self, entry: Entry) -> None:
+    def _void_verdicts(self, entry: KnownInstance) -> None:
         """Have everybody's right asked for anew."""
         entry.era += 1
         entry.floor = entry.era

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from cachew.plumbing.disk import remove
+from cachew.plumbing.diskspace import remove
 
 _TEMPORARY = ("tmp_", ".tmp-")
 

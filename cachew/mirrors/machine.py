@@ -6,7 +6,7 @@ A mirror serves in READY and FETCHING only. Everything else is answered by the u
 from enum import Enum, auto
 
 
-class State(Enum):
+class MirrorState(Enum):
     """Where a mirror is in its life."""
 
     EMPTY = "empty"
@@ -16,11 +16,11 @@ class State(Enum):
     FETCHING = "fetching"
 
 
-SERVING = frozenset({State.READY, State.FETCHING})
+SERVING = frozenset({MirrorState.READY, MirrorState.FETCHING})
 """The states in which requests may be answered from the mirror."""
 
 
-class Event(Enum):
+class MirrorEvent(Enum):
     """What happens to a mirror."""
 
     FOUND = auto()
@@ -32,20 +32,20 @@ class Event(Enum):
     FORGOTTEN = auto()
 
 
-_TABLE: dict[tuple[State, Event], State] = {
-    (State.EMPTY, Event.FOUND): State.READY,
-    (State.EMPTY, Event.CLONE): State.CLONING,
-    (State.EMPTY, Event.RESTORE): State.RESTORING,
-    (State.CLONING, Event.DONE): State.READY,
-    (State.CLONING, Event.FAILED): State.EMPTY,
-    (State.RESTORING, Event.DONE): State.READY,
-    (State.RESTORING, Event.FAILED): State.EMPTY,
-    (State.RESTORING, Event.CLONE): State.CLONING,
-    (State.READY, Event.FETCH): State.FETCHING,
-    (State.FETCHING, Event.DONE): State.READY,
-    (State.FETCHING, Event.FAILED): State.READY,
-    (State.READY, Event.FORGOTTEN): State.EMPTY,
-    (State.EMPTY, Event.FORGOTTEN): State.EMPTY,
+_TABLE: dict[tuple[MirrorState, MirrorEvent], MirrorState] = {
+    (MirrorState.EMPTY, MirrorEvent.FOUND): MirrorState.READY,
+    (MirrorState.EMPTY, MirrorEvent.CLONE): MirrorState.CLONING,
+    (MirrorState.EMPTY, MirrorEvent.RESTORE): MirrorState.RESTORING,
+    (MirrorState.CLONING, MirrorEvent.DONE): MirrorState.READY,
+    (MirrorState.CLONING, MirrorEvent.FAILED): MirrorState.EMPTY,
+    (MirrorState.RESTORING, MirrorEvent.DONE): MirrorState.READY,
+    (MirrorState.RESTORING, MirrorEvent.FAILED): MirrorState.EMPTY,
+    (MirrorState.RESTORING, MirrorEvent.CLONE): MirrorState.CLONING,
+    (MirrorState.READY, MirrorEvent.FETCH): MirrorState.FETCHING,
+    (MirrorState.FETCHING, MirrorEvent.DONE): MirrorState.READY,
+    (MirrorState.FETCHING, MirrorEvent.FAILED): MirrorState.READY,
+    (MirrorState.READY, MirrorEvent.FORGOTTEN): MirrorState.EMPTY,
+    (MirrorState.EMPTY, MirrorEvent.FORGOTTEN): MirrorState.EMPTY,
 }
 
 
@@ -53,7 +53,7 @@ class ImpossibleTransition(ValueError):
     """An event came in a state that has no place for it."""
 
 
-def step(state: State, event: Event) -> State:
+def step(state: MirrorState, event: MirrorEvent) -> MirrorState:
     """Return the state after ``event``.
 
     :raise ImpossibleTransition: when the table has no such row.

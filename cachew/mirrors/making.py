@@ -15,12 +15,12 @@ from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.leftovers import remove_leftovers, remove_tree
-from cachew.mirrors.record import Record, read
+from cachew.mirrors.mirrorrecord import MirrorRecord, read
 from cachew.mirrors.refs import Tip, of_listing
 from cachew.mirrors.repository import GitRunner, Repository, worth_another_way
 from cachew.mirrors.setaside import without
 from cachew.mirrors.standing import Standing
-from cachew.mirrors.transfer import Remote, Transfer
+from cachew.mirrors.transfer import MirrorRemote, Transfer
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError, CorruptObject, NotFound, ProcessFailed, Superseded
 from cachew.upstream.listing import Listing
@@ -64,7 +64,7 @@ class Making:
         self,
         *,
         identity: Identity,
-        remote: Remote,
+        remote: MirrorRemote,
         list_refs: Callable[[], Awaitable[Listing]],
         standing: Standing,
         transfer: Transfer,
@@ -227,7 +227,7 @@ def _wanted(listing: Listing) -> set[str]:
     return {*state.refs.values(), *filter(None, [state.head_commit])}
 
 
-def _record(directory: Path) -> Record | None:
+def _record(directory: Path) -> MirrorRecord | None:
     try:
         return read(directory)
     except OSError:

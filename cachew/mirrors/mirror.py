@@ -20,23 +20,23 @@ from twisted.logger import Logger
 
 from cachew.mirrors.byid import ById
 from cachew.mirrors.coalescing import Rounds, holding
-from cachew.mirrors.examination import Found
+from cachew.mirrors.examination import DamagedFiles
 from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.kinds import MIRRORED_KIND, Kind
 from cachew.mirrors.leftovers import remove_tree
 from cachew.mirrors.listings import Listings, OwnListing, Summary
-from cachew.mirrors.machine import SERVING, Event, State, step
+from cachew.mirrors.machine import SERVING, MirrorEvent, MirrorState, step
 from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.making import Made, Making, Seed
+from cachew.mirrors.mirrorrecord import RECORD, MirrorRecord, read
 from cachew.mirrors.moved import HEAD, Moved, moved_in_part, overlaid, with_refs
-from cachew.mirrors.record import RECORD, Record, read
 from cachew.mirrors.refs import RefState, Tip, change, of_listing, printable
 from cachew.mirrors.repository import GitRunner, Repository, Stock
 from cachew.mirrors.setaside import SetAside
 from cachew.mirrors.standing import Standing
-from cachew.mirrors.transfer import Remote, Transfer
+from cachew.mirrors.transfer import MirrorRemote, Transfer
 from cachew.mirrors.verification import Verification
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
@@ -86,7 +86,7 @@ class Mirror:
         identity: Identity,
         directory: Path,
         aside: Path,
-        remote: Remote,
+        remote: MirrorRemote,
         git: GitRunner,
         reactor: IReactorTime,
         clock: Clock,
@@ -105,7 +105,7 @@ class Mirror:
         self.identity = identity
         self.directory = directory
         self.remote = remote
-        self.state = State.EMPTY
+        self.state = MirrorState.EMPTY
         self._own = OwnListing(identity=identity, listings=listings)
         self.last_fetch: float | None = None
         self.last_error: str | None = None
@@ -279,7 +279,7 @@ class Mirror:
     def _served_from(self) -> Repository | None:
         return self._repository if self.ready else None
 
-    def _step(self, event: Event) -> None:
+    def _step(self, event: MirrorEvent) -> None:
         self.state = step(self.state, event)
         self._changed()
 
@@ -295,7 +295,7 @@ class Mirror:
         """
         await self.take_up(await self._git.threads(self.look))
 
-    def look(self) -> tuple[Record, Repository, Stock] | None:
+    def look(self) -> tuple[MirrorRecord, Repository, Stock] | None:
         """See what is at its place (blocking): all of it at once, because of thousands of mirrors each turn counts.
 
         :return: None when it is of another instance: of use only when the mirror of the present one is made.
@@ -312,7 +312,7 @@ class Mirror:
         repository = self._repository_in_place(record.object_format)
         return record, repository, repository.take_stock(self.upstream_url)
 
-    async def take_up(self, found: tuple[Record, Repository, Stock] | None) -> None:
+    async def take_up(self, found: tuple[MirrorRecord, Repository, Stock] | None) -> None:
         """Serve what was found at its place.
 
         :raise CachewError: when it is not usable; the caller discards it.
@@ -324,7 +324,7 @@ class Mirror:
         self._has(stock.listing or await repository.read_listing())
         self.last_fetch = stock.fetched
         self._repository = repository
-        self._step(Event.FOUND)
+        self._step(MirrorEvent.FOUND)
         if stock.changed or not stock.known:
             # What an earlier version has left was never verified, but goes on serving until that is done.
             self.verification.doubt(serving=not stock.changed, failed=False)
@@ -344,15 +344,15 @@ class Mirror:
         if predecessor is not None:
             await predecessor.stop()
         async with self.exclusive(), _after(predecessor):
-            if self.state is not State.EMPTY or self._ended:
+            if self.state is not MirrorState.EMPTY or self._ended:
                 return
             if predecessor is not None:
                 predecessor.hand_over()
-            self._step(Event.RESTORE if seed else Event.CLONE)
+            self._step(MirrorEvent.RESTORE if seed else MirrorEvent.CLONE)
             try:
                 self._settle_in(aside, await self._fill(aside, seed))
             except BaseException as error:
-                self._step(Event.FAILED)
+                self._step(MirrorEvent.FAILED)
                 # What has no refs yet is empty, which is nothing to be mended.
                 self.last_error = None if isinstance(error, NotFound) else str(error)
                 self._metrics.fetches.labels("clone-failed").inc()
@@ -366,7 +366,9 @@ class Mirror:
         self.log.info("mirrored {repository} in {seconds:.1f}s", repository=self.identity.name, seconds=seconds)
 
     async def _fill(self, aside: Path, seed: Seed | None) -> Made:
-        made = await self._making.fill(aside, seed=seed, donor=self.directory, cloning=lambda: self._step(Event.CLONE))
+        made = await self._making.fill(
+            aside, seed=seed, donor=self.directory, cloning=lambda: self._step(MirrorEvent.CLONE)
+        )
         if self._ended or not self._standing.is_current(made.instance):
             raise Superseded(f"{self.identity.name} has become another repository while it was mirrored")
         return made
@@ -386,7 +388,7 @@ class Mirror:
         if there is not None and there.identity != self.identity:
             raise NotFound(f"{self.identity.name} can't be mirrored: its directory is that of {there.identity.name}")
         self.instance = made.instance
-        Record(self.identity, made.listing.object_format, self.instance.id, self.generation).write(aside)
+        MirrorRecord(self.identity, made.listing.object_format, self.instance.id, self.generation).write(aside)
         self.directory.parent.mkdir(parents=True, exist_ok=True)
         in_the_way = self._place_aside()
         with contextlib.suppress(FileNotFoundError):
@@ -403,7 +405,7 @@ class Mirror:
         self._has(made.listing)
         if self._listed_at < made.listed_at:
             self._listed_at, self._target = made.listed_at, None
-        self._step(Event.DONE)
+        self._step(MirrorEvent.DONE)
 
     def _fetched(self) -> None:
         self.last_fetch = self._clock.now()
@@ -523,13 +525,13 @@ class Mirror:
             await self._fetch(self._take_up_part(moved))
 
     async def _fetch(self, work: Coroutine[Any, Any, None]) -> None:
-        self._step(Event.FETCH)
+        self._step(MirrorEvent.FETCH)
         done = False
         try:
             await self._timed(self._git.fetches, work)
             done = True
         finally:
-            self._step(Event.DONE if done else Event.FAILED)
+            self._step(MirrorEvent.DONE if done else MirrorEvent.FAILED)
 
     async def _fetch_ids(self, ids: list[str]) -> None:
         if self.ready and (absent := self.missing(ids)):
@@ -667,7 +669,7 @@ class Mirror:
         """Return the repository on disk, None while there is none."""
         return self._repository
 
-    async def examine(self, *, contents: bool) -> Found:
+    async def examine(self, *, contents: bool) -> DamagedFiles:
         """Look for damage."""
         started = self._clock.now()
         found = await self.repository.examine(self.upstream_url, contents=contents)
@@ -675,14 +677,14 @@ class Mirror:
             self._sound_at = started
         return found
 
-    async def mend(self, found: Found) -> None:
+    async def mend(self, found: DamagedFiles) -> None:
         """Mend what can be mended in its place; what was made of it meanwhile is withdrawn."""
         self._damaged(str(found), "the mirror of {repository} was damaged and is mended: {damage}")
         await self.repository.mend(found, self.listing, self.upstream_url)
         # What could not be followed was not the upstream's fault.
         self.set_aside.clear()
         self.generation = uuid.uuid4().hex
-        Record(self.identity, self.object_format, self.instance.id, self.generation).write(self.directory)
+        MirrorRecord(self.identity, self.object_format, self.instance.id, self.generation).write(self.directory)
         self._on_damage(self, self._sound_at)
         if found.derived:
             self._background.start(self.maintenance.index_packs(), f"indexing of {self.identity.name}")
@@ -691,7 +693,7 @@ class Mirror:
         """Set a damaged mirror aside; a new one is made."""
         self._damaged(reason, "the mirror of {repository} is damaged and is made anew: {damage}")
         self.last_error = f"it was damaged and is made anew: {reason}"
-        self._step(Event.FORGOTTEN)
+        self._step(MirrorEvent.FORGOTTEN)
         await self._discard()
         self._on_damage(self, self._sound_at)
 
@@ -746,7 +748,7 @@ class Mirror:
             await predecessor.stop()
         async with self.maintenance.alone(), _after(predecessor):
             self.last_error = None
-            self._step(Event.FORGOTTEN)
+            self._step(MirrorEvent.FORGOTTEN)
             await self._discard()
         self.log.info("forgot the mirror of {repository}", repository=self.identity.name)
 

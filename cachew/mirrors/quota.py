@@ -7,7 +7,7 @@ from cachew.mirrors.identity import Identity
 
 
 @dataclass(frozen=True)
-class Kept:
+class MirrorUse:
     """A mirror on disk.
 
     :param identity: which.
@@ -20,7 +20,7 @@ class Kept:
     used: float
 
 
-def superfluous(mirrors: Iterable[Kept], now: float, *, limit: int, forget_after: float) -> list[Identity]:
+def superfluous(mirrors: Iterable[MirrorUse], now: float, *, limit: int, forget_after: float) -> list[Identity]:
     """Return the mirrors that should go, the one least recently used first.
 
     :param limit: bytes that all may occupy; 0 for no bound. The one used last always stays.

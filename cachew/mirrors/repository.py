@@ -16,14 +16,14 @@ from twisted.internet.defer import DeferredLock
 
 from cachew.mirrors import findings, packedrefs, receivedpack
 from cachew.mirrors.commands import FSCK_SAYS_OF_REFS, GitCommands
-from cachew.mirrors.examination import Found, examine, remove_derived, rewrite
+from cachew.mirrors.examination import DamagedFiles, examine, remove_derived, rewrite
 from cachew.mirrors.fewrefs import few_refs, remove_left
 from cachew.mirrors.findings import FindingsReader
 from cachew.mirrors.ledger import Ledger, Stamp, stamp_of
 from cachew.mirrors.leftovers import remove_graph, remove_leftovers
-from cachew.mirrors.objects import ObjectIndex
+from cachew.mirrors.mirrorrecord import RECORD
+from cachew.mirrors.objectindex import ObjectIndex
 from cachew.mirrors.packindex import OpenIndexes
-from cachew.mirrors.record import RECORD
 from cachew.mirrors.refs import (
     HIDDEN,
     Change,
@@ -616,7 +616,7 @@ class Repository:
             await pace(size or 0)
         return True
 
-    async def examine(self, upstream_url: str, *, contents: bool) -> Found:
+    async def examine(self, upstream_url: str, *, contents: bool) -> DamagedFiles:
         """Find out what is damaged; see :func:`cachew.mirrors.examination.examine`."""
         config, digits = self._config(upstream_url), self._digits
         forms = self._forms_now()
@@ -631,7 +631,7 @@ class Repository:
     def _digits(self) -> int:
         return 64 if self.object_format == "sha256" else 40
 
-    async def mend(self, found: Found, listing: Listing, upstream_url: str) -> None:
+    async def mend(self, found: DamagedFiles, listing: Listing, upstream_url: str) -> None:
         """Remove what git can make again, and write anew what is known.
 
         :param listing: what the refs should be.

@@ -20,7 +20,7 @@ _LAST_PAUSE = 3600.0
 
 
 @dataclass(frozen=True)
-class _Trouble:
+class _TipTrouble:
     reason: str
     pause: float
     again_at: float
@@ -34,7 +34,7 @@ class SetAside:
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
-        self._troubles: dict[Tip, _Trouble] = {}
+        self._troubles: dict[Tip, _TipTrouble] = {}
 
     def __len__(self) -> int:
         return len(self._troubles)
@@ -60,7 +60,7 @@ class SetAside:
         for tip, failure in tips.items():
             known = self._troubles.get(tip)
             pause = _FIRST_PAUSE if known is None else min(_LAST_PAUSE, 2 * known.pause)
-            self._troubles[tip] = _Trouble(str(failure), pause, now + pause)
+            self._troubles[tip] = _TipTrouble(str(failure), pause, now + pause)
 
     def there(self, tips: Iterable[Tip]) -> None:
         """Forget tips that could be had."""

@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
-from cachew.mirrors.instance import State
+from cachew.mirrors.instance import InstanceState
 from cachew.plumbing.errors import StorageUnavailable
-from cachew.replicas.interface import Records, Versioned, escaped
+from cachew.replicas.records import Records, Versioned, escaped
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class SharedInstances:
         read = self._reads.get(name)
         return float("inf") if read is None else self._reactor.seconds() - read.at
 
-    async def read(self, name: str) -> State | None:
+    async def read(self, name: str) -> InstanceState | None:
         """Return what the replicas know of a repository, None when nobody has ever known anything.
 
         :raise StorageUnavailable: when that can't be had.
@@ -54,9 +54,9 @@ class SharedInstances:
         at = self._reactor.seconds()
         found = await self._within(lambda: self._records.get(_record(name)))
         self._note(name, found, at)
-        return None if found is None else State.read(found.value) or State()
+        return None if found is None else InstanceState.read(found.value) or InstanceState()
 
-    async def write(self, name: str, state: State) -> None:
+    async def write(self, name: str, state: InstanceState) -> None:
         """Let the replicas know something else, if they still know what was read last.
 
         :raise Conflict: when they don't.

@@ -12,7 +12,7 @@ from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError, UpstreamError, UpstreamRefused, UpstreamUnreachable
 from cachew.upstream.listing import Listing
-from cachew.upstream.remote import Remotes
+from cachew.upstream.remotes import Remotes
 
 
 class Staleness:
@@ -105,7 +105,7 @@ class Staleness:
     # what bundles ask of an upstream
 
     async def tip(self, identity: Identity, ref: str) -> str | None:
-        """Ask the upstream now which commit a branch is at; see :class:`cachew.snapshots.bundle.Upstream`."""
+        """Ask the upstream now which commit a branch is at; see :class:`cachew.snapshots.bundle.BranchCheck`."""
         answer = await self._ask(identity, interval=0)
         if answer.stale:
             raise UpstreamError(self._remotes.of(identity).url, "does not answer")

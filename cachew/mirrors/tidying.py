@@ -10,9 +10,9 @@ from twisted.logger import Logger
 from cachew.mirrors.coalescing import holding
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.machine import SERVING, State
+from cachew.mirrors.machine import SERVING, MirrorState
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.quota import Kept, superfluous
+from cachew.mirrors.quota import MirrorUse, superfluous
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.jsonfile import write_json
@@ -66,7 +66,7 @@ class Tidying:
     def used(self, identity: Identity) -> None:
         """Note that somebody asks for a repository."""
         mirror = self._mirrors.find(identity)
-        if mirror is not None and mirror.state is not State.EMPTY:
+        if mirror is not None and mirror.state is not MirrorState.EMPTY:
             self._used[identity.name] = self._clock.now()
             self._requests[identity.name] += 1
             self._changed = True
@@ -74,7 +74,7 @@ class Tidying:
     def checked(self, identity: Identity) -> None:
         """Note that a repository's upstream has just said what its refs are."""
         mirror = self._mirrors.find(identity)
-        if mirror is not None and mirror.state is not State.EMPTY:
+        if mirror is not None and mirror.state is not MirrorState.EMPTY:
             self._checked[identity.name] = self._clock.now()
             self._changed = True
 
@@ -150,9 +150,11 @@ class Tidying:
             self.log.info("forgetting the mirror of {repository}, which is used least", repository=identity.name)
             await self._mirrors.forget(identity)
 
-    def _kept(self, mirror: Mirror) -> Kept:
+    def _kept(self, mirror: Mirror) -> MirrorUse:
         name = mirror.identity.name
-        return Kept(mirror.identity, self._sizes[name], self._used.get(name, mirror.last_fetch or self._clock.now()))
+        return MirrorUse(
+            mirror.identity, self._sizes[name], self._used.get(name, mirror.last_fetch or self._clock.now())
+        )
 
 
 def _read(file: Path) -> dict[str, float]:

@@ -28,7 +28,7 @@ _MOST_AT_FIRST = 12
 _MOST_FAILURES = 256
 
 
-class Remote(Protocol):
+class MirrorRemote(Protocol):
     """How a mirror reaches its upstream, with the server's own credentials."""
 
     url: str
@@ -52,7 +52,7 @@ class Transfer:
 
     log = Logger()
 
-    def __init__(self, *, remote: Remote, clock: Clock) -> None:
+    def __init__(self, *, remote: MirrorRemote, clock: Clock) -> None:
         self._remote, self._clock = remote, clock
 
     async def bring(

@@ -15,7 +15,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cachew.mirrors.examination import Found
+from cachew.mirrors.examination import DamagedFiles
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError, CorruptObject
 from cachew.plumbing.jobs import Slots
@@ -48,10 +48,10 @@ class Patient(Protocol):
     def examined(self) -> Examined | None:
         """Return its repository, None while there is none."""
 
-    async def examine(self, *, contents: bool) -> Found:
+    async def examine(self, *, contents: bool) -> DamagedFiles:
         """Look for damage."""
 
-    async def mend(self, found: Found) -> None:
+    async def mend(self, found: DamagedFiles) -> None:
         """Mend what can be mended in its place."""
 
     async def lose(self, reason: str) -> None:

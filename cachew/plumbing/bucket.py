@@ -25,7 +25,7 @@ _PARTS_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedObject:
     """An object in a listing.
 
     :param path: its name.
@@ -135,13 +135,13 @@ class Bucket:
         except FileNotFoundError:
             return
 
-    async def listing(self, prefix: str) -> list[Listed]:
+    async def listing(self, prefix: str) -> list[ListedObject]:
         """Return what lies below a prefix."""
         return await self.call(self._list, prefix)
 
-    def _list(self, prefix: str) -> list[Listed]:
+    def _list(self, prefix: str) -> list[ListedObject]:
         return [
-            Listed(meta["path"], meta["size"], meta["e_tag"] or "")
+            ListedObject(meta["path"], meta["size"], meta["e_tag"] or "")
             for piece in obstore.list(self._store, prefix)
             for meta in piece
         ]

@@ -56,7 +56,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Region:
+class FramePart:
     """A part of a file that goes into a frame.
 
     :param path: the file; it is never followed when it is a symbolic link.
@@ -84,13 +84,13 @@ class Region:
             os.close(descriptor)
 
 
-Segment = Union[bytes, memoryview, Region]  # noqa: UP007 (the client runs on Python 3.9 too)
+Segment = Union[bytes, memoryview, FramePart]  # noqa: UP007 (the client runs on Python 3.9 too)
 """What a frame is made of."""
 
 
 def segment_size(segment: Segment) -> int:
     """Return how many bytes of content a segment has."""
-    return segment.length if isinstance(segment, Region) else len(segment)
+    return segment.length if isinstance(segment, FramePart) else len(segment)
 
 
 def into_frames(segments: Iterable[Segment], limit: int = FRAME_SIZE) -> Iterator[list[Segment]]:
@@ -113,10 +113,10 @@ def into_frames(segments: Iterable[Segment], limit: int = FRAME_SIZE) -> Iterato
 def _cut(segment: Segment, size: int) -> tuple[Segment, Segment | None]:
     if segment_size(segment) <= size:
         return segment, None
-    if not isinstance(segment, Region):
+    if not isinstance(segment, FramePart):
         return segment[:size], segment[size:]
-    rest = Region(segment.path, segment.offset + size, segment.length - size)
-    return Region(segment.path, segment.offset, size), rest
+    rest = FramePart(segment.path, segment.offset + size, segment.length - size)
+    return FramePart(segment.path, segment.offset, size), rest
 
 
 def encode_table(frames: Sequence[tuple[int, int]]) -> bytes:

@@ -10,7 +10,7 @@ from typing import IO, cast
 
 import zstandard
 
-from cachew.plumbing.tarzst import Region, Segment
+from cachew.plumbing.tarzst import FramePart, Segment
 
 _PIECE = 256 * 1024
 
@@ -51,7 +51,7 @@ class Workspace:
         :raise EOFError: when a file is shorter than its region.
         """
         for segment in segments:
-            if isinstance(segment, Region):
+            if isinstance(segment, FramePart):
                 self._put_region(segment)
             else:
                 self.put(segment)
@@ -63,7 +63,7 @@ class Workspace:
         stream.flush(zstandard.FLUSH_FRAME)
         self.length = self._frame.tell()
 
-    def _put_region(self, region: Region) -> None:
+    def _put_region(self, region: FramePart) -> None:
         with memoryview(self._content) as whole, whole[self.size : self.size + region.length] as target:
             region.read_into(target)
         self.size += region.length

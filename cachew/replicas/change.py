@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from twisted.logger import Logger
 
 from cachew.plumbing.errors import Conflict
-from cachew.replicas.interface import Records, Versioned
+from cachew.replicas.records import Records, Versioned
 
 _LATEST = 1e11
 """Seconds since the epoch that no clock shows: the year 5138."""

@@ -7,7 +7,7 @@ every lease, so all of them make everything, and counts are lost; nobody would n
 from twisted.logger import Logger
 
 from cachew.plumbing.errors import CachewError, Conflict
-from cachew.replicas.interface import Records
+from cachew.replicas.records import Records
 
 _PROBE = "probe"
 

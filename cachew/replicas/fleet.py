@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError
 from cachew.replicas.change import change, moment_of, said
-from cachew.replicas.interface import Records, escaped
+from cachew.replicas.records import Records, escaped
 
 BEAT = 30.0
 """Seconds between two reports of a replica."""

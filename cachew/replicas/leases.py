@@ -21,7 +21,7 @@ from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError, Conflict, StorageUnavailable
 from cachew.plumbing.patience import ended_within
 from cachew.replicas.change import said, tell_damaged
-from cachew.replicas.interface import Records, Versioned
+from cachew.replicas.records import Records, Versioned
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class _Watched:
+class _WatchedLease:
     """A lease of another replica: its version, since when it has that, and when it was last asked for."""
 
     version: str
@@ -192,7 +192,7 @@ class Leases:
         self._clock = clock
         self._duration = duration
         self._unique = unique
-        self._watched: OrderedDict[str, _Watched] = OrderedDict()
+        self._watched: OrderedDict[str, _WatchedLease] = OrderedDict()
         self._held: dict[str, float] = {}
 
     @property
@@ -247,7 +247,7 @@ class Leases:
         now = self._clock.seconds()
         watched = self._watched.pop(name, None)
         if watched is None or watched.version != found.version:
-            watched = _Watched(found.version, now, now)
+            watched = _WatchedLease(found.version, now, now)
         self._watched[name] = replace(watched, asked=now)
         self._forget_unwatched(now)
         return now - watched.since >= self._duration

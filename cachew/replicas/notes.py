@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cachew.replicas.change import change
-from cachew.replicas.interface import Records, escaped
+from cachew.replicas.records import Records, escaped
 
 _TRIES = 5
 

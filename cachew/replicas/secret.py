@@ -14,7 +14,7 @@ from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError
 from cachew.replicas.change import change
-from cachew.replicas.interface import Records
+from cachew.replicas.records import Records
 
 _LOOK_AGAIN = 30.0
 """Seconds after which whoever uses the secret has it looked up again."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from cachew.plumbing.clock import Clock
 from cachew.replicas.change import Change, change, moment_of, said
-from cachew.replicas.interface import CLOCKS_APART, Records, escaped
+from cachew.replicas.records import CLOCKS_APART, Records, escaped
 
 _TRIES = 5
 _NEVER = 0.0

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError
-from cachew.replicas.interface import escaped
-from cachew.replicas.progress import Progress
+from cachew.replicas.completions import TaskCompletions
+from cachew.replicas.records import escaped
 
 _MOST_NOTED = 10_000
 _FRESH = 60.0
@@ -27,7 +27,7 @@ class Tally:
     :param clock: what time it is.
     """
 
-    def __init__(self, *, what: str, progress: Progress, clock: Clock) -> None:
+    def __init__(self, *, what: str, progress: TaskCompletions, clock: Clock) -> None:
         self._what = what
         self._progress = progress
         self._clock = clock

@@ -17,25 +17,25 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.budget import Budget
 from cachew.server.announcement import Announcement
-from cachew.server.cache import StoreParts, make_store
+from cachew.server.cacheparts import StoreParts, make_store
 from cachew.server.environment import Environment
-from cachew.server.fleet import make_fleet
+from cachew.server.fleetparts import make_fleet
 from cachew.server.gauges import OpenGauges, ServerGauges, StoreGauges, WorkGauges
 from cachew.server.lifecycle import Patience, Phases, Server
 from cachew.server.listeners import Listeners
-from cachew.server.mirrors import MirrorParts, make_commands, make_mirrors
-from cachew.server.packs import make_packs
+from cachew.server.mirrorparts import MirrorParts, make_commands, make_mirrors
+from cachew.server.packparts import make_packs
 from cachew.server.places import Places, make_places
 from cachew.server.reload import Reload
 from cachew.server.runtime import Runtime, make_runtime
 from cachew.server.shell import Shell
-from cachew.server.snapshots import SnapshotParts, make_check, make_seeder, make_snapshots
+from cachew.server.snapshotparts import SnapshotParts, make_check, make_seeder, make_snapshots
 from cachew.server.startup import closing, jobs, make_directories, make_scrub, opening, shell
 from cachew.server.statewatch import StateWatch
-from cachew.server.upstream import UpstreamParts, make_upstream
+from cachew.server.upstreamparts import UpstreamParts, make_upstream
 from cachew.server.views import make_views
 from cachew.server.watchdog import Notifier, Watchdog
-from cachew.server.web import WebParts, limits_of, make_web
+from cachew.server.webparts import WebParts, limits_of, make_web
 from cachew.snapshots.variants import MIRROR, SNAPSHOT
 from cachew.web.status import Operations
 

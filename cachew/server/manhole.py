@@ -92,7 +92,7 @@ class Interpreter(ManholeInterpreter):
         super().displayhook(Deferred.fromCoroutine(obj) if inspect.iscoroutine(obj) else obj)
 
 
-class Shell(ColoredManhole):
+class ManholeShell(ColoredManhole):
     """A shell that somebody has opened."""
 
     log = Logger()
@@ -109,7 +109,7 @@ class Shell(ColoredManhole):
         self.log.info("manhole: a shell was closed")
 
 
-class Session(TerminalSession):
+class ShellSession(TerminalSession):
     """What a client may do with its terminal: also have none, resize it, and end its input."""
 
     height, width = 24, 80
@@ -197,8 +197,8 @@ class Manhole(Service):
     def _factory(self) -> Any:
         # Conch's own annotations of these attributes are narrower than what it takes.
         realm: Any = TerminalRealm()
-        realm.sessionFactory = Session
-        realm.chainedProtocolFactory = lambda: ServerProtocol(Shell, dict(self._namespace))
+        realm.sessionFactory = ShellSession
+        realm.chainedProtocolFactory = lambda: ServerProtocol(ManholeShell, dict(self._namespace))
         factory: Any = ConchFactory(Portal(realm, [SSHPublicKeyChecker(self._keys)]))
         factory.noisy = False
         factory.protocol = Transport

@@ -13,7 +13,7 @@ from cachew.plumbing.errors import UnknownPath
 from cachew.plumbing.periodic import Periodic
 from cachew.server.prefetch import NamedByPattern, Prefetch
 from cachew.server.runtime import Runtime
-from cachew.server.upstream import UpstreamParts
+from cachew.server.upstreamparts import UpstreamParts
 from cachew.upstream.forges import Forge, forge_at
 from cachew.upstream.hosts import origin
 

@@ -19,16 +19,16 @@ from cachew.plumbing.periodic import Periodic
 from cachew.plumbing.scrubbing import Scrub
 from cachew.replicas.conditions import ConditionCheck
 from cachew.replicas.fleet import BEAT, Fleet
-from cachew.server.cache import StoreParts, make_bucket_checks
+from cachew.server.cacheparts import StoreParts, make_bucket_checks
 from cachew.server.lifecycle import Step
-from cachew.server.mirrors import MirrorParts
+from cachew.server.mirrorparts import MirrorParts
 from cachew.server.prefetching import make_prefetching
 from cachew.server.runtime import Runtime
-from cachew.server.snapshots import SnapshotParts
+from cachew.server.snapshotparts import SnapshotParts
 from cachew.server.statewatch import DIRECTORIES, StateWatch
-from cachew.server.upstream import UpstreamParts
+from cachew.server.upstreamparts import UpstreamParts
 from cachew.server.views import ViewParts
-from cachew.server.web import WebParts
+from cachew.server.webparts import WebParts
 from cachew.web.access.sessions import Sessions
 from cachew.web.status import Operations
 

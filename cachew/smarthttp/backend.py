@@ -18,7 +18,7 @@ from cachew.plumbing.errors import BadRequest, ProcessFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Command, Processes
 from cachew.plumbing.streams import PIECE, BytesSource, Source
-from cachew.smarthttp.cgi import Head, HeadParser
+from cachew.smarthttp.cgi import CgiHead, HeadParser
 from cachew.smarthttp.request import protocol_version
 
 REQUEST_BUFFER = 10 * 1024 * 1024
@@ -27,7 +27,7 @@ _ERROR = b"ERR "
 _SHALLOW_INFO = b"0011shallow-info\n"
 
 
-class Answer:
+class BackendAnswer:
     """The body of a backend's answer: a source whose beginning can be looked at first.
 
     :param child: whose output it is.
@@ -93,7 +93,7 @@ class BackendResponse:
 
     status: int
     headers: tuple[tuple[str, str], ...]
-    source: Answer
+    source: BackendAnswer
     child: Child
 
     async def refusal(self) -> str | None:
@@ -230,7 +230,7 @@ class Backend:
         except BaseException:
             child.stdout.close()
             raise
-        return BackendResponse(head.status, head.headers, Answer(child=child, rest=head.rest), child)
+        return BackendResponse(head.status, head.headers, BackendAnswer(child=child, rest=head.rest), child)
 
     def _start(self, environment: Mapping[str, str], body: Source, release: Callable[[], None]) -> Child:
         command = Command((str(self._exec_path / "git-http-backend"),), environment)
@@ -245,7 +245,7 @@ class Backend:
         Deferred.fromCoroutine(child.wait()).addBoth(lambda _: release())
         return child
 
-    async def _head(self, child: Child) -> Head:
+    async def _head(self, child: Child) -> CgiHead:
         parser = HeadParser()
         head = None
         try:

@@ -12,7 +12,7 @@ _END = re.compile(rb"\r?\n\r?\n")
 
 
 @dataclass(frozen=True)
-class Head:
+class CgiHead:
     """A complete header.
 
     :param status: the HTTP status; 200 when the program names none.
@@ -31,7 +31,7 @@ class HeadParser:
     def __init__(self) -> None:
         self._data = b""
 
-    def feed(self, data: bytes) -> Head | None:
+    def feed(self, data: bytes) -> CgiHead | None:
         """Take a piece and return the header once it is complete.
 
         :raise BadRequest: when it is malformed or too long.
@@ -47,7 +47,7 @@ class HeadParser:
         if not re.fullmatch(r"[2-5][0-9][0-9]( .*)?", status):
             raise BadRequest(f"the program answered with status {status[:20]!r}")
         headers = tuple(field for field in fields if field[0] != "status")
-        return Head(int(status[:3]), headers, self._data[end.end() :])
+        return CgiHead(int(status[:3]), headers, self._data[end.end() :])
 
 
 def _field(line: bytes) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 
 from cachew.plumbing.errors import Forbidden, Unauthorized
-from cachew.upstream.lfsbatch import Wanted
+from cachew.upstream.lfsbatch import WantedObject
 
 _LONGEST = 7 * 1024
 _CONTEXT = b"cachew: one download of one LFS object\0"
@@ -37,7 +37,7 @@ class Grant:
     repository: str
     instance: str
     holder: str
-    wanted: Wanted
+    wanted: WantedObject
     expires: float
     href: str
     headers: tuple[tuple[str, str], ...]
@@ -98,7 +98,9 @@ def unseal(
     if now >= expires or of != instance:
         raise Forbidden(f"the grant has expired; {_AGAIN}")
     _require_holder(holder, credential, key)
-    return Grant(name, of, holder, Wanted(oid, size), expires, href, tuple((one, other) for one, other in headers))
+    return Grant(
+        name, of, holder, WantedObject(oid, size), expires, href, tuple((one, other) for one, other in headers)
+    )
 
 
 def _require_holder(holder: str, credential: str | None, key: bytes) -> None:

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from cachew.cache.interface import Cache, Entry
 from cachew.cache.storing import Storing
 from cachew.plumbing.background import Background
-from cachew.plumbing.disk import free_bytes
+from cachew.plumbing.diskspace import free_bytes
 from cachew.plumbing.errors import (
     CachewError,
     CorruptObject,
@@ -30,7 +30,7 @@ from cachew.plumbing.production import Received
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import Source, owned
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
-from cachew.upstream.lfsbatch import Wanted
+from cachew.upstream.lfsbatch import WantedObject
 from cachew.upstream.lfscontent import Verified
 
 NAMESPACE = "lfs"
@@ -39,7 +39,7 @@ CONTENT_TYPE = "application/octet-stream"
 
 
 @dataclass(frozen=True)
-class Order:
+class LfsOrder:
     """What is to be downloaded, and how.
 
     :param host: the upstream's host.
@@ -50,7 +50,7 @@ class Order:
     """
 
     host: str
-    wanted: Wanted
+    wanted: WantedObject
     href: str
     headers: tuple[tuple[bytes, bytes], ...]
     home: str
@@ -132,7 +132,7 @@ class LfsObjects:
         self._metrics = metrics
         self._downloads: Followed[_Key, _Download] = Followed(start=background.start)
 
-    async def kept(self, order: Order) -> Entry | None:
+    async def kept(self, order: LfsOrder) -> Entry | None:
         """Open an object that is kept; None when it isn't, or is not of the size that it should be."""
         try:
             entry = await self._cache.open(NAMESPACE, order.key)
@@ -146,11 +146,11 @@ class LfsObjects:
             self._metrics.lfs_objects.labels("cache").inc()
         return entry
 
-    def fits(self, order: Order) -> bool:
+    def fits(self, order: LfsOrder) -> bool:
         """Say whether there is room for receiving an object; otherwise each client has to be sent it on its own."""
         return free_bytes(self._spools) >= self._min_free + order.wanted.size
 
-    async def receive(self, order: Order) -> Source:
+    async def receive(self, order: LfsOrder) -> Source:
         """Return an object as the upstream sends it, for one client, and keep nothing.
 
         :raise UpstreamError: when it isn't to be had.
@@ -159,7 +159,7 @@ class LfsObjects:
         response = await self._ask(order)
         return Verified(response.source, order.wanted, response.url)
 
-    async def follow(self, order: Order, offset: int) -> Source:
+    async def follow(self, order: LfsOrder, offset: int) -> Source:
         """Return an object from a byte on while it is received, for this client and all who ask meanwhile.
 
         :raise UpstreamError: when it isn't to be had.
@@ -184,7 +184,7 @@ class LfsObjects:
                 self._metrics.lfs_objects.labels("upstream" if mine else "shared").inc()
                 return share.source
 
-    async def _begin(self, order: Order) -> _Download:
+    async def _begin(self, order: LfsOrder) -> _Download:
         response = await self._ask(order)
         storing, spool = Storing(), Spool(path=self._spools / uuid.uuid4().hex)
         with owned(response.source):
@@ -201,7 +201,7 @@ class LfsObjects:
                 lost=lambda failure: self._log_failure(order.key, failure),
             )
 
-    async def _ask(self, order: Order) -> UpstreamResponse:
+    async def _ask(self, order: LfsOrder) -> UpstreamResponse:
         response = await self._client.download(order.href, order.headers, home=order.home)
         if response.length not in (None, order.wanted.size):
             response.source.close()

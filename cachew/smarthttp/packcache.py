@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.descriptors import EXHAUSTED
-from cachew.plumbing.disk import free_bytes
+from cachew.plumbing.diskspace import free_bytes
 from cachew.plumbing.followed import Followed, Share
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.spool import Spool
@@ -52,7 +52,7 @@ class Response:
 
 
 @dataclass
-class _Kept:
+class _KeptPack:
     size: int
     stamp: Stamp | None
     """None until the file has been verified after a restart."""
@@ -92,7 +92,7 @@ class PackCache:
         self._threads = threads
         self._clock = clock
         self._free_space = free_space
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: OrderedDict[str, _KeptPack] = OrderedDict()
         self._answers: Followed[str, PackProduction] = Followed()
         self._ahead: Followed[str, PackProduction] = Followed()
         self._preparing: dict[str, Deferred[bool]] = {}
@@ -229,7 +229,7 @@ class PackCache:
                     await self._drop_damaged(key, failure)
             await pace(kept.size)
 
-    async def _verify(self, key: str, kept: _Kept) -> None:
+    async def _verify(self, key: str, kept: _KeptPack) -> None:
         kept.stamp = await self._threads(packfiles.verify, self._path(key), key=key)
 
     def _path(self, key: str) -> Path:
@@ -238,7 +238,7 @@ class PackCache:
     def _add(self, key: str, size: int, stamp: Stamp | None) -> None:
         previous = self._kept.pop(key, None)
         self.size += size - (previous.size if previous else 0)
-        self._kept[key] = _Kept(size, stamp)
+        self._kept[key] = _KeptPack(size, stamp)
 
     async def _begin(self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]]) -> PackProduction | None:
         """Begin the production for a key, unless there is no space for it."""

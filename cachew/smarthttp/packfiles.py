@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from cachew.plumbing import disk
+from cachew.plumbing import diskspace
 from cachew.plumbing.errors import CachewError
 from cachew.smarthttp.packcheck import NotWhole, is_sound, outline
 
@@ -44,7 +44,7 @@ class Stamp:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundPack:
     """A kept answer found at start; whether it is right is not known yet."""
 
     key: str
@@ -144,20 +144,20 @@ def open_kept(path: Path, stamp: Stamp, *, now: float) -> tuple[BinaryIO, Stamp]
     return file, _stamp(file, stamp.size)
 
 
-def scan(directory: Path) -> list[Found]:
+def scan(directory: Path) -> list[FoundPack]:
     """Make the directory if need be, remove what was never finished, and list the rest, least recently used first."""
     directory.mkdir(parents=True, exist_ok=True)
     found = []
     for path in directory.iterdir():
         if path.suffix != SUFFIX:
-            disk.remove(path)
+            diskspace.remove(path)
             continue
         status = path.stat()
-        found.append(Found(path.name.removesuffix(SUFFIX), status.st_size, status.st_atime))
+        found.append(FoundPack(path.name.removesuffix(SUFFIX), status.st_size, status.st_atime))
     return sorted(found, key=lambda each: each.used)
 
 
 def remove(paths: Iterable[Path]) -> None:
     """Remove files, those that are gone already too."""
     for path in paths:
-        disk.remove(path)
+        diskspace.remove(path)

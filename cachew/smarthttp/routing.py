@@ -18,7 +18,7 @@ MIRROR_FEATURES = frozenset({
 """What a mirror's upload-pack understands in a fetch."""
 
 
-class Kind(Enum):
+class RouteKind(Enum):
     """Who answers."""
 
     MEMORY = "memory"
@@ -35,7 +35,7 @@ class Route:
     :attr:`Situation.fetch_tried` set.
     """
 
-    kind: Kind
+    kind: RouteKind
     reason: str
 
 
@@ -75,9 +75,9 @@ def decide(operation: str, command: GitCommand | None, situation: Situation) -> 
     if operation == "info/refs":
         return _listing(situation)
     if operation != "git-upload-pack" or command is None:
-        return Route(Kind.UPSTREAM, f"{operation} is the upstream's")
+        return Route(RouteKind.UPSTREAM, f"{operation} is the upstream's")
     if isinstance(command, Probe):
-        return Route(Kind.MEMORY, "a probe")
+        return Route(RouteKind.MEMORY, "a probe")
     if isinstance(command, V2LsRefs):
         return _ls_refs(command, situation)
     if isinstance(command, V2Other):
@@ -88,41 +88,41 @@ def decide(operation: str, command: GitCommand | None, situation: Situation) -> 
 def _listing(situation: Situation) -> Route:
     if not situation.ready:
         # What the upstream announces is what it will be asked, as long as it is the one that answers.
-        return Route(Kind.UPSTREAM, "the mirror is not ready")
+        return Route(RouteKind.UPSTREAM, "the mirror is not ready")
     if not (situation.listed and situation.has_refs):
-        return Route(Kind.UPSTREAM, "no refs are known")
-    return Route(Kind.MEMORY, "refs are known")
+        return Route(RouteKind.UPSTREAM, "no refs are known")
+    return Route(RouteKind.MEMORY, "refs are known")
 
 
 def _ls_refs(command: V2LsRefs, situation: Situation) -> Route:
     if command.unknown:
-        return Route(Kind.UPSTREAM, "unknown arguments")
+        return Route(RouteKind.UPSTREAM, "unknown arguments")
     if not (situation.listed and situation.has_refs):
-        return Route(Kind.UPSTREAM, "no refs are known")
+        return Route(RouteKind.UPSTREAM, "no refs are known")
     if situation.ready and command.object_format != situation.object_format:
-        return Route(Kind.UPSTREAM, "another object format")
-    return Route(Kind.MEMORY, "refs are known")
+        return Route(RouteKind.UPSTREAM, "another object format")
+    return Route(RouteKind.MEMORY, "refs are known")
 
 
 def _other(command: V2Other, situation: Situation) -> Route:
     if not situation.ready:
-        return Route(Kind.UPSTREAM, "the mirror is not ready")
+        return Route(RouteKind.UPSTREAM, "the mirror is not ready")
     if command.name not in situation.backend_commands or situation.refused:
-        return Route(Kind.UPSTREAM, f"the mirror does not serve {command.name[:40]!r}")
-    return Route(Kind.MIRROR, f"the mirror serves {command.name}")
+        return Route(RouteKind.UPSTREAM, f"the mirror does not serve {command.name[:40]!r}")
+    return Route(RouteKind.MIRROR, f"the mirror serves {command.name}")
 
 
 def _fetch(command: Fetch, situation: Situation) -> Route:
     if not situation.ready:
-        return Route(Kind.UPSTREAM, "the mirror is not ready")
+        return Route(RouteKind.UPSTREAM, "the mirror is not ready")
     if command.object_format != situation.object_format:
-        return Route(Kind.UPSTREAM, "another object format")
+        return Route(RouteKind.UPSTREAM, "another object format")
     if foreign := command.features - situation.features:
-        return Route(Kind.UPSTREAM, f"the mirror does not know {min(foreign)[:40]!r}")
+        return Route(RouteKind.UPSTREAM, f"the mirror does not know {min(foreign)[:40]!r}")
     if situation.refused:
-        return Route(Kind.UPSTREAM, "the mirror refused")
+        return Route(RouteKind.UPSTREAM, "the mirror refused")
     if situation.wants_present:
-        return Route(Kind.MIRROR, "all wants are in the mirror")
+        return Route(RouteKind.MIRROR, "all wants are in the mirror")
     if situation.fetch_tried:
-        return Route(Kind.UPSTREAM, "wants are missing after a fetch")
-    return Route(Kind.WAIT, "wants are missing")
+        return Route(RouteKind.UPSTREAM, "wants are missing after a fetch")
+    return Route(RouteKind.WAIT, "wants are missing")

@@ -18,10 +18,10 @@ from cachew.plumbing.errors import BadRequest, NotFound, StorageUnavailable
 from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import PIECE, BytesSource
 from cachew.snapshots import packed
-from cachew.snapshots.mirror import Mirror, ReadyMirror, require
 from cachew.snapshots.order import Begin, Order
-from cachew.snapshots.production import StoredProduction, with_its_mirror
 from cachew.snapshots.productions import Productions
+from cachew.snapshots.sourcemirror import ReadyMirror, SourceMirror, require
+from cachew.snapshots.storedproduction import StoredProduction, with_its_mirror
 from cachew.snapshots.variants import NAMESPACE
 
 BUNDLE_TYPE = "application/x-git-bundle"
@@ -31,7 +31,7 @@ _MOST_REMEMBERED = 10_000
 _OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-class Upstream(Protocol):
+class BranchCheck(Protocol):
     """What is asked of a repository's upstream."""
 
     async def tip(self, identity: Identity, ref: str) -> str | None:
@@ -78,7 +78,7 @@ class Bundles:
         processes: Processes,
         commands: GitCommands,
         ready_mirror: ReadyMirror,
-        upstream: Upstream,
+        upstream: BranchCheck,
         clock: Clock,
         ttl: float = 7200.0,
         fetch_interval: float = 10.0,
@@ -120,7 +120,7 @@ class Bundles:
             raise NotFound(f"{identity.name} has nothing newer than {base}")
         return await self._bundle(mirror, base, tip, ref)
 
-    async def kept(self, mirror: Mirror, base: str, ref: str = "") -> Entry | None:
+    async def kept(self, mirror: SourceMirror, base: str, ref: str = "") -> Entry | None:
         """Open the bundle that :meth:`find` would give if it has been made already; nothing is made or fetched.
 
         :return: None when the upstream has just said that ``base`` is the tip.
@@ -135,7 +135,7 @@ class Bundles:
             raise NotFound(f"no bundle of {mirror.identity.name} from {base} is cached")
         return entry
 
-    async def prepare(self, mirror: Mirror, base: str, ref: str = "") -> None:
+    async def prepare(self, mirror: SourceMirror, base: str, ref: str = "") -> None:
         """Make a bundle that will probably be asked for, unless it is there or would be empty.
 
         :param mirror: what it is made of, as it is.
@@ -148,7 +148,7 @@ class Bundles:
         if worth and not await self.is_cut(mirror, revisions):
             await self._productions.run(self._order(mirror, base, tip, ref)).ended()
 
-    async def _bundle(self, mirror: Mirror, base: str, tip: str, ref: str) -> Entry:
+    async def _bundle(self, mirror: SourceMirror, base: str, tip: str, ref: str) -> Entry:
         key = _key(mirror.instance, base, tip)
         if (entry := await self._cache.open(NAMESPACE, key)) is not None:
             return entry
@@ -177,7 +177,7 @@ class Bundles:
         key = self._made.get(asked)
         return None if key is None else await self._cache.open(NAMESPACE, key)
 
-    def _order(self, mirror: Mirror, base: str, tip: str, ref: str) -> Order:
+    def _order(self, mirror: SourceMirror, base: str, tip: str, ref: str) -> Order:
         instance = mirror.instance
 
         async def make(directory: Path, begin: Begin) -> None:
@@ -194,7 +194,7 @@ class Bundles:
             mirror=lambda: self._ready_mirror(identity),
         )
 
-    async def write(self, mirror: Mirror, instance: Instance, revisions: list[str], begin: Begin) -> None:
+    async def write(self, mirror: SourceMirror, instance: Instance, revisions: list[str], begin: Begin) -> None:
         """Write a bundle.
 
         :param instance: of which repository it is to be.
@@ -216,7 +216,7 @@ class Bundles:
             child.stdout.close()
             await child.wait()
 
-    async def is_cut(self, mirror: Mirror, revisions: list[str]) -> bool:
+    async def is_cut(self, mirror: SourceMirror, revisions: list[str]) -> bool:
         """Say whether a bundle would hold a commit whose parents are missing: git makes such ones and rejects them.
 
         :param revisions: as for :meth:`write`.
@@ -230,17 +230,17 @@ class Bundles:
         done = await self._processes.run(command, stdin=script, timeout=_QUICK, limit=_HISTORY_LIMIT)
         return not cut.isdisjoint(done.stdout.split())
 
-    async def _head_names(self, mirror: Mirror) -> list[str]:
+    async def _head_names(self, mirror: SourceMirror) -> list[str]:
         command = self._commands.git(mirror.directory, "symbolic-ref", "-q", "HEAD")
         done = await self._processes.run(command, timeout=_QUICK, check=False)
         branch = done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
         return ["HEAD", branch] if branch else ["HEAD"]
 
-    async def _knows(self, mirror: Mirror, commit: str) -> bool:
+    async def _knows(self, mirror: SourceMirror, commit: str) -> bool:
         command = self._commands.git(mirror.directory, "cat-file", "-e", f"{commit}^{{commit}}")
         return (await self._processes.run(command, timeout=_QUICK, check=False)).code == 0
 
-    async def _contains(self, mirror: Mirror, base: str, tip: str) -> bool:
+    async def _contains(self, mirror: SourceMirror, base: str, tip: str) -> bool:
         command = self._commands.git(mirror.directory, "merge-base", "--is-ancestor", tip, base)
         return (await self._processes.run(command, timeout=_QUICK, check=False)).code == 0
 
@@ -254,7 +254,7 @@ class Bundles:
         await self._upstream.fetch(identity)
 
 
-def tip_of(mirror: Mirror, ref: str) -> str | None:
+def tip_of(mirror: SourceMirror, ref: str) -> str | None:
     """Return the commit that a mirror's branch is at; an empty ``ref`` is HEAD's."""
     return mirror.refs.get(ref) if ref else mirror.head_commit
 

@@ -15,7 +15,7 @@ MOST_DELTAS = 12
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedBundle:
     """One bundle of a list.
 
     :param token: its creation token, larger than those before it.
@@ -34,7 +34,7 @@ class BundleList:
     :param tips: the branches as they are when all bundles are applied.
     """
 
-    bundles: tuple[Listed, ...] = ()
+    bundles: tuple[ListedBundle, ...] = ()
     tips: Mapping[str, str] = field(default_factory=dict)
 
     def encode(self) -> bytes:
@@ -50,7 +50,7 @@ class BundleList:
         """
         try:
             document = json.loads(data)
-            bundles = tuple(Listed(int(token), str(name)) for token, name in document["bundles"])
+            bundles = tuple(ListedBundle(int(token), str(name)) for token, name in document["bundles"])
             return cls(bundles, {str(name): str(oid) for name, oid in document["tips"].items()})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a bundle list: {error}") from error
@@ -65,7 +65,7 @@ class Step:
     :param after: the list with it.
     """
 
-    listed: Listed
+    listed: ListedBundle
     revisions: tuple[str, ...]
     after: BundleList
 
@@ -83,7 +83,7 @@ def next_step(present: BundleList, tips: Mapping[str, str], now: int, *, renew: 
         return None
     full = renew or not present.bundles or len(present.bundles) > MOST_DELTAS
     token = max([now, *(bundle.token + 1 for bundle in present.bundles)])
-    listed = Listed(token, f"{token}-{_digest(tips)}")
+    listed = ListedBundle(token, f"{token}-{_digest(tips)}")
     if full:
         return Step(listed, tuple(sorted(tips)), BundleList((listed,), dict(tips)))
     left_out = tuple(f"^{oid}" for oid in sorted(set(present.tips.values())))
@@ -100,7 +100,7 @@ def branches(refs: Mapping[str, str]) -> dict[str, str]:
     return {name: oid for name, oid in refs.items() if name.startswith("refs/heads/")}
 
 
-def pairs(bundles: Iterable[Listed], addresses: Mapping[str, str]) -> list[str]:
+def pairs(bundles: Iterable[ListedBundle], addresses: Mapping[str, str]) -> list[str]:
     """Return the list as lines of ``key=value``: the answer to the ``bundle-uri`` command (gitprotocol-v2(5)).
 
     Keys are in lower case, as git's own server sends them, because its client compares them letter by letter.
@@ -114,7 +114,7 @@ def pairs(bundles: Iterable[Listed], addresses: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def render(bundles: Iterable[Listed], addresses: Mapping[str, str]) -> str:
+def render(bundles: Iterable[ListedBundle], addresses: Mapping[str, str]) -> str:
     """Return the list as git reads it.
 
     :param addresses: of the bundles by their names; absolute, because git before 2.40 takes a relative one for a file

@@ -17,10 +17,10 @@ from cachew.plumbing.process import Processes
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.streams import read_all
 from cachew.snapshots.bundle import Bundles
-from cachew.snapshots.bundlelist import BundleList, Listed, branches, next_step
-from cachew.snapshots.mirror import Mirror, ReadyMirror, require
+from cachew.snapshots.bundlelist import BundleList, ListedBundle, branches, next_step
 from cachew.snapshots.order import Begin, Order
 from cachew.snapshots.productions import Productions
+from cachew.snapshots.sourcemirror import ReadyMirror, SourceMirror, require
 from cachew.snapshots.variants import NAMESPACE
 
 _LIST_LIMIT = 64 * 1024 * 1024
@@ -58,7 +58,7 @@ class BundleStore:
         self._ready_mirror, self._clock = ready_mirror, clock
         self._updates: Shared[Identity, bool] = Shared()
 
-    async def listed(self, instance: Instance) -> tuple[Listed, ...]:
+    async def listed(self, instance: Instance) -> tuple[ListedBundle, ...]:
         """Return the bundles that a client can have now, the full one first; none when there is no full one."""
         return (await self._intact(instance)).bundles
 
@@ -105,7 +105,7 @@ class BundleStore:
             await writer.abort()
         return True
 
-    async def _extended(self, instance: Instance, mirror: Mirror, renew: bool) -> BundleList | None:
+    async def _extended(self, instance: Instance, mirror: SourceMirror, renew: bool) -> BundleList | None:
         """Make the bundle that the list needs next and return the list with it; None when it needs none."""
         present = await self._intact(instance)
         require(mirror, instance)
@@ -127,7 +127,7 @@ class BundleStore:
         await self._productions.run(order).ended()
         return step.after
 
-    async def _holds_anything(self, mirror: Mirror, revisions: tuple[str, ...]) -> bool:
+    async def _holds_anything(self, mirror: SourceMirror, revisions: tuple[str, ...]) -> bool:
         """Whether there is a commit between what is left out and what is held: git makes no empty bundle."""
         script = "".join(f"{revision}\n" for revision in revisions).encode("utf-8", "surrogateescape")
         command = self._commands.git(mirror.directory, "rev-list", "--max-count=1", "--stdin")

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cachew.plumbing.tarzst import Region, Segment
+from cachew.plumbing.tarzst import FramePart, Segment
 
 BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * tarfile.BLOCKSIZE)
@@ -54,7 +54,7 @@ def segments(listed: Iterable[Member]) -> Iterator[Segment]:
             continue
         yield header(member.name, state.st_size, int(state.st_mtime))
         if state.st_size:
-            yield Region(member.path, 0, state.st_size)
+            yield FramePart(member.path, 0, state.st_size)
         if padding := -state.st_size % BLOCK:
             yield bytes(padding)
 

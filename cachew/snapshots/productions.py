@@ -13,9 +13,9 @@ from cachew.plumbing.jobs import Slots
 from cachew.plumbing.threads import InThread
 from cachew.snapshots.estimates import Estimates
 from cachew.snapshots.order import Order, title_of
-from cachew.snapshots.production import Means, StoredProduction
 from cachew.snapshots.scratch import Scratch
 from cachew.snapshots.storedkeys import StoredKeys, of_instance
+from cachew.snapshots.storedproduction import Means, StoredProduction
 from cachew.snapshots.variants import NAMESPACE
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from cachew.replicas.interface import CLOCKS_APART
+from cachew.replicas.records import CLOCKS_APART
 
 _JITTER = 0.2
 _RETRY = 0.1

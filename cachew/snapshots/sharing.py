@@ -14,9 +14,9 @@ from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Conflict
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.percent import encoded
-from cachew.replicas.interface import escaped
+from cachew.replicas.completions import Completion, TaskCompletions
 from cachew.replicas.leases import Leases
-from cachew.replicas.progress import Completion, Progress
+from cachew.replicas.records import escaped
 from cachew.snapshots.schedule import Run, learnt
 from cachew.snapshots.taskhistory import IsDue
 
@@ -43,7 +43,7 @@ class SharedWork:
         self,
         *,
         leases: Leases,
-        progress: Progress,
+        progress: TaskCompletions,
         work: Work,
         own: frozenset[str],
         instance_of: Callable[[Identity], str] = lambda identity: "",

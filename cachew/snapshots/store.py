@@ -9,10 +9,10 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.framewriter import Sink
 from cachew.snapshots.archive import Archiver
-from cachew.snapshots.mirror import Mirror, ReadyMirror, require
 from cachew.snapshots.order import Begin, Order
-from cachew.snapshots.production import StoredProduction, with_its_mirror
 from cachew.snapshots.productions import Productions
+from cachew.snapshots.sourcemirror import ReadyMirror, SourceMirror, require
+from cachew.snapshots.storedproduction import StoredProduction, with_its_mirror
 from cachew.snapshots.variants import NAMESPACE, Variant
 
 COMMIT_HEADER = "X-Cachew-Snapshot-Commit"
@@ -23,7 +23,7 @@ ARCHIVE_TYPE = "application/zstd"
 class Maker(Protocol):
     """Makes the archives of one kind."""
 
-    async def __call__(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
+    async def __call__(self, mirror: SourceMirror, variant: Variant, directory: Path, begin: Begin) -> None:
         """Make one.
 
         :param directory: an empty directory on the mirror's file system.
@@ -109,7 +109,7 @@ class SnapshotMaker:
     def __init__(self, *, archiver: Archiver) -> None:
         self._archiver = archiver
 
-    async def __call__(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
+    async def __call__(self, mirror: SourceMirror, variant: Variant, directory: Path, begin: Begin) -> None:
         """Make one."""
         prepared = await self._archiver.prepare(mirror, variant, directory)
         sink = await begin({"Content-Type": ARCHIVE_TYPE, COMMIT_HEADER: prepared.clone.commit})

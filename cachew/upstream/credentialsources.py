@@ -43,7 +43,7 @@ class StaticToken:
         return self._header
 
 
-class TokenFile:
+class TokenCredentialFile:
     """A token in a file of its own.
 
     :param path: the file; white space around the token doesn't count.

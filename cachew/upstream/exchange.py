@@ -17,12 +17,12 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import BytesSource, Source
 from cachew.upstream import headers as http
 from cachew.upstream.agent import Agents
-from cachew.upstream.bodies import SourceBody, Watch, response_source
+from cachew.upstream.connectionfailures import explain, may_be_stale
 from cachew.upstream.decoding import codings_of, decoded
-from cachew.upstream.failures import explain, may_be_stale
 from cachew.upstream.hosts import OTHER
 from cachew.upstream.presented_credential import headers_of
 from cachew.upstream.redirects import CODES, MOST, Redirects, same_origin, split_operation
+from cachew.upstream.responsebodies import SourceBody, Watch, response_source
 from cachew.upstream.storage import name_of
 
 _TOO_MANY = 429

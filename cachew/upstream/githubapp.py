@@ -46,7 +46,7 @@ _ANSWER_LIMIT = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class App:
+class GitHubApp:
     """One GitHub App.
 
     :param app_id: its id or client id.
@@ -82,7 +82,7 @@ class GitHubApps:
     def __init__(
         self,
         *,
-        apps: Sequence[App],
+        apps: Sequence[GitHubApp],
         http: Any,
         reactor: IReactorTime,
         clock: Clock,
@@ -135,7 +135,7 @@ class GitHubApps:
             self._given.forget(header)
             self._tokens.forget(given)
 
-    async def _installation(self, owner: str, *name: str) -> tuple[App, str] | None:
+    async def _installation(self, owner: str, *name: str) -> tuple[GitHubApp, str] | None:
         """Find the App that is installed for a repository, or without a name for an owner.
 
         What is wrong with one App is no matter of the others.
@@ -153,14 +153,14 @@ class GitHubApps:
             raise _unavailable(failure) from failure
         return next(((app, app.fallback) for app in self._apps if app.fallback), None)
 
-    async def _look_up(self, app: App, repository: str) -> str:
+    async def _look_up(self, app: GitHubApp, repository: str) -> str:
         key = (app.app_id, repository)
         known = self._found.get(key)
         if known is not None:
             return known
         return await self._lookups.run(key, lambda: self._ask_installation(app, repository))
 
-    async def _ask_installation(self, app: App, repository: str) -> str:
+    async def _ask_installation(self, app: GitHubApp, repository: str) -> str:
         for kind in ("repos",) if "/" in repository else ("orgs", "users"):
             try:
                 answer = await self._ask(app, "GET", f"/{kind}/{repository}/installation")
@@ -174,7 +174,7 @@ class GitHubApps:
         self._found.put((app.app_id, repository), "", _MISSING_FOR)
         return ""
 
-    async def _token(self, app: App, installation: str) -> _Token:
+    async def _token(self, app: GitHubApp, installation: str) -> _Token:
         key = (app.app_id, installation)
         kept = self._tokens.get(key)
         if kept is not None and self._clock.now() < kept.renew_at:
@@ -186,7 +186,7 @@ class GitHubApps:
                 raise
             return kept
 
-    async def _renew(self, app: App, installation: str) -> _Token:
+    async def _renew(self, app: GitHubApp, installation: str) -> _Token:
         try:
             answer = await self._ask(app, "POST", f"/app/installations/{installation}/access_tokens")
             expires = datetime.datetime.fromisoformat(answer["expires_at"]).timestamp()
@@ -199,18 +199,18 @@ class GitHubApps:
         self._tokens.put((app.app_id, installation), token, life - min(30.0, life / 10))
         return token
 
-    def _refused(self, app: App, refusal: UpstreamRefused) -> UpstreamUnreachable:
+    def _refused(self, app: GitHubApp, refusal: UpstreamRefused) -> UpstreamUnreachable:
         # a refusal of the server's own proof must never look like a refusal of the client's credential
         return UpstreamUnreachable(self._api, f"answered {refusal.status} to the GitHub App {app.app_id}")
 
-    async def _ask(self, app: App, method: str, path: str) -> dict[str, Any]:
+    async def _ask(self, app: GitHubApp, method: str, path: str) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {await self._proof(app)}", "Accept": "application/vnd.github+json"}
         answer = await self._questions.ask(method, path, headers)
         if not isinstance(answer, dict):
             raise UpstreamUnreachable(self._api, "its answer is not a JSON object")
         return answer
 
-    async def _proof(self, app: App) -> str:
+    async def _proof(self, app: GitHubApp) -> str:
         kept = self._proofs.get(app.app_id)
         if kept is not None:
             return kept
@@ -225,7 +225,7 @@ class GitHubApps:
         self._proofs.put(app.app_id, proof, _PROOF_FOR - 60)
         return proof
 
-    def _sign(self, app: App, claims: dict[str, Any]) -> str:
+    def _sign(self, app: GitHubApp, claims: dict[str, Any]) -> str:
         key = self._keys.get(app.app_id)
         if key is None:
             loaded = load_pem_private_key(app.key_file.read_bytes(), password=None)

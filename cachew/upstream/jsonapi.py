@@ -9,8 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from cachew.plumbing.errors import UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.streams import read_all
-from cachew.upstream.bodies import response_source
-from cachew.upstream.failures import explain
+from cachew.upstream.connectionfailures import explain
+from cachew.upstream.responsebodies import response_source
 
 
 class JsonApi:

@@ -27,7 +27,7 @@ _SHA256 = (None, "", "sha256")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedObject:
     """An object as a client asks for it.
 
     :param oid: its SHA-256, 64 hex digits in lower case.
@@ -42,7 +42,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Download:
+class LfsDownload:
     """An object that the upstream lets the client download.
 
     :param href: where the upstream has it.
@@ -50,7 +50,7 @@ class Download:
     :param seconds: how long that is good for, at most :data:`LONGEST`.
     """
 
-    wanted: Wanted
+    wanted: WantedObject
     href: str
     headers: tuple[tuple[str, str], ...]
     seconds: float
@@ -75,7 +75,7 @@ def is_oid(text: str) -> bool:
     return _OID.fullmatch(text) is not None
 
 
-def wanted_in(body: bytes) -> frozenset[Wanted]:
+def wanted_in(body: bytes) -> frozenset[WantedObject]:
     """Return what a batch request wants to download by the basic transfer; nothing when it is any other request."""
     request = _document(body)
     transfers = request.get("transfers")
@@ -85,7 +85,7 @@ def wanted_in(body: bytes) -> frozenset[Wanted]:
     return frozenset(wanted for one in _objects(request) if (wanted := _wanted(one)) is not None)
 
 
-def asking_for(*wanted: Wanted) -> bytes:
+def asking_for(*wanted: WantedObject) -> bytes:
     """Return a batch request for downloads."""
     return json.dumps(
         {
@@ -97,7 +97,7 @@ def asking_for(*wanted: Wanted) -> bytes:
     ).encode()
 
 
-def allows(body: bytes, wanted: Wanted, *, now: float) -> bool:
+def allows(body: bytes, wanted: WantedObject, *, now: float) -> bool:
     """Say whether the answer to a batch request lets an object be downloaded.
 
     :param now: the time of day, in seconds since the epoch.
@@ -105,7 +105,7 @@ def allows(body: bytes, wanted: Wanted, *, now: float) -> bool:
     return wanted in downloads_in(body, now=now)
 
 
-def downloads_in(body: bytes, *, now: float) -> dict[Wanted, Download]:
+def downloads_in(body: bytes, *, now: float) -> dict[WantedObject, LfsDownload]:
     """Return what the answer to a batch request lets be downloaded.
 
     :param now: the time of day, in seconds since the epoch.
@@ -118,7 +118,7 @@ def downloads_in(body: bytes, *, now: float) -> dict[Wanted, Download]:
 
 
 def take_over(
-    body: bytes, *, wanted: frozenset[Wanted], now: float, address_of: Callable[[Download], Address | None]
+    body: bytes, *, wanted: frozenset[WantedObject], now: float, address_of: Callable[[LfsDownload], Address | None]
 ) -> bytes | None:
     """Change the addresses in the answer to a batch request.
 
@@ -154,14 +154,14 @@ def _objects(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [one for one in objects if isinstance(one, dict)] if isinstance(objects, list) else []
 
 
-def _wanted(entry: Mapping[str, Any]) -> Wanted | None:
+def _wanted(entry: Mapping[str, Any]) -> WantedObject | None:
     oid, size = entry.get("oid"), entry.get("size")
     if not isinstance(oid, str) or not is_oid(oid) or type(size) is not int or not 0 <= size < 2**63:
         return None
-    return Wanted(oid, size)
+    return WantedObject(oid, size)
 
 
-def _download(entry: Mapping[str, Any], now: float) -> Download | None:
+def _download(entry: Mapping[str, Any], now: float) -> LfsDownload | None:
     wanted, actions = _wanted(entry), entry.get("actions")
     action = actions.get("download") if isinstance(actions, dict) and not entry.get("error") else None
     if wanted is None or not isinstance(action, dict) or not isinstance(href := action.get("href"), str):
@@ -169,7 +169,7 @@ def _download(entry: Mapping[str, Any], now: float) -> Download | None:
     headers, seconds = _headers(action.get("header")), _seconds(action, now)
     if headers is None or seconds is None or seconds <= 0:
         return None
-    return Download(wanted, href, headers, min(seconds, LONGEST))
+    return LfsDownload(wanted, href, headers, min(seconds, LONGEST))
 
 
 def _headers(given: object) -> tuple[tuple[str, str], ...] | None:

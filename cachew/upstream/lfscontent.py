@@ -4,7 +4,7 @@ import hashlib
 
 from cachew.plumbing.errors import CorruptObject
 from cachew.plumbing.streams import Source
-from cachew.upstream.lfsbatch import Wanted
+from cachew.upstream.lfsbatch import WantedObject
 
 
 class Verified:
@@ -15,7 +15,7 @@ class Verified:
     :param name: where they come from, for messages.
     """
 
-    def __init__(self, source: Source, wanted: Wanted, name: str) -> None:
+    def __init__(self, source: Source, wanted: WantedObject, name: str) -> None:
         self._source = source
         self._wanted = wanted
         self._name = name

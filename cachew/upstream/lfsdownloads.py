@@ -15,9 +15,9 @@ from cachew.plumbing.errors import UpstreamBusy, UpstreamRefused, UpstreamUnreac
 from cachew.plumbing.streams import Source, owned, read_all, read_start
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.headers import of_refusal, retry_after
-from cachew.upstream.lfsbatch import MEDIA_TYPE, Download, Wanted, asking_for, downloads_in
+from cachew.upstream.lfsbatch import MEDIA_TYPE, LfsDownload, WantedObject, asking_for, downloads_in
 from cachew.upstream.lfscontent import Verified
-from cachew.upstream.remote import Named, Remote, Remotes
+from cachew.upstream.remotes import LocatedRepository, Remote, Remotes
 
 BATCH = "info/lfs/objects/batch"
 BATCH_HEADERS = [(b"Accept", MEDIA_TYPE.encode()), (b"Content-Type", MEDIA_TYPE.encode())]
@@ -28,7 +28,7 @@ _AT_ONCE = 4
 _ANSWER_LIMIT = 16 * 1024 * 1024
 _REFUSAL_TEXT = 4096
 
-Keep = Callable[[Wanted, Source], Awaitable[None]]
+Keep = Callable[[WantedObject, Source], Awaitable[None]]
 """Takes an object, whose source ends only when it is what its id says."""
 
 
@@ -45,7 +45,7 @@ class LfsDownloads:
         self._remotes = remotes
         self._clock = clock
 
-    async def fetch(self, repository: Named, wanted: Sequence[Wanted], keep: Keep) -> None:
+    async def fetch(self, repository: LocatedRepository, wanted: Sequence[WantedObject], keep: Keep) -> None:
         """Download objects.
 
         :param wanted: which.
@@ -62,7 +62,7 @@ class LfsDownloads:
             what = f"answered {refused.status} to this server's own download of LFS objects"
             raise UpstreamUnreachable(remote.url, what) from refused
 
-    async def _fetch_batch(self, remote: Remote, wanted: Sequence[Wanted], keep: Keep) -> None:
+    async def _fetch_batch(self, remote: Remote, wanted: Sequence[WantedObject], keep: Keep) -> None:
         answer, credential = await remote.post(BATCH, BATCH_HEADERS, asking_for(*wanted))
         text = await answer_to_batch(remote.url, answer, _ANSWER_LIMIT)
         allowed = downloads_in(text, now=self._clock.now())
@@ -74,7 +74,7 @@ class LfsDownloads:
         pending = iter([allowed[one] for one in wanted])
         await _all_of([self._work(remote, credential, pending, keep) for _ in range(_AT_ONCE)])
 
-    async def _work(self, remote: Remote, credential: str | None, pending: Iterator[Download], keep: Keep) -> None:
+    async def _work(self, remote: Remote, credential: str | None, pending: Iterator[LfsDownload], keep: Keep) -> None:
         for download in pending:
             headers = [(name.encode(), value.encode()) for name, value in download.headers]
             response = await self._client.download(download.href, headers, home=remote.url, credential=credential)

@@ -153,7 +153,7 @@ class Pinned(Protocol):
         """Return what tells a git child."""
 
 
-class GitRoutes:
+class GitConnections:
     """Tells git children how to reach their upstream: through its proxy, or at the addresses that were judged.
 
     :param proxies: the proxies.

@@ -21,8 +21,8 @@ from cachew.plumbing.pktline import Decoder
 from cachew.plumbing.streams import PIECE, Source, read_start
 from cachew.upstream import headers as http
 from cachew.upstream.advertisement import AdvertisementParser
+from cachew.upstream.connectionfailures import explain_answer
 from cachew.upstream.exchange import Exchange, raw
-from cachew.upstream.failures import explain_answer
 from cachew.upstream.listing import (
     Capabilities,
     Listing,

@@ -27,7 +27,7 @@ class LsRefsReader:
     def __init__(self, object_format: str = "sha1", before: Listing | None = None) -> None:
         self._format, self._width = object_format, oid_width(object_format)
         known = before.refs if before is not None and before.object_format == object_format else None
-        self._lines = _Lines(self._width, known.blocks if isinstance(known, ManyRefs) else ())
+        self._lines = _RefLines(self._width, known.blocks if isinstance(known, ManyRefs) else ())
         self._first = b""
         """What has come before the lines: of HEAD, if there is one."""
         self._head: RemoteRef | None = None
@@ -111,7 +111,7 @@ def length_of(packet: bytes) -> int | None:
     return length
 
 
-class _Lines:
+class _RefLines:
     """Cuts lines into blocks, the same as before where they are the same.
 
     :param width: digits of an object id.

@@ -17,7 +17,7 @@ _LOOK_AGAIN = 10.0
 """Seconds after which what nobody had seen to be public is looked for again."""
 
 
-class Sightings(Protocol):
+class SightingRecords(Protocol):
     """Where replicas write down what they saw; may fail with :class:`CachewError`."""
 
     async def last(self, name: str) -> float | None:
@@ -43,7 +43,7 @@ class Elsewhere:
     def __init__(
         self,
         *,
-        sightings: Sightings,
+        sightings: SightingRecords,
         clock: Clock,
         grace: float,
         background: Background,

@@ -36,7 +36,7 @@ _PATIENCE = 1.0
 """Seconds for which the other replicas are asked before a spelling is tried."""
 
 
-class Shared(Protocol):
+class SharedSpellings(Protocol):
     """Where replicas write down what they found out; may fail with :class:`CachewError`."""
 
     async def read(self, name: str) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Spellings:
         *,
         fixed: Callable[[str], str | None],
         path: Path | None,
-        shared: Shared,
+        shared: SharedSpellings,
         reactor: IReactorTime,
         clock: Clock,
         in_thread: InThread,

@@ -20,7 +20,7 @@ _CHANGE_COUNTS = 3600.0
 """Seconds, longer than any question to an upstream takes."""
 
 
-class Named(Protocol):
+class NamedRepository(Protocol):
     """A repository's identity, as far as it matters here."""
 
     @property
@@ -42,7 +42,7 @@ class Eras(Protocol):
 
 
 @dataclass(frozen=True)
-class Terms:
+class VerdictTerms:
     """How long verdicts hold, in seconds.
 
     :param allow: a permission, "public" included.
@@ -63,7 +63,7 @@ class Terms:
     capacity: int = 10_000
 
 
-USUAL_TERMS = Terms()
+USUAL_TERMS = VerdictTerms()
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,9 @@ class VerdictMemory:
     :param eras: knows which verdicts are about what a name no longer stands for; None where names stay.
     """
 
-    def __init__(self, *, clock: Clock, public: PublicRecord, key: bytes, terms: Terms, eras: Eras | None) -> None:
+    def __init__(
+        self, *, clock: Clock, public: PublicRecord, key: bytes, terms: VerdictTerms, eras: Eras | None
+    ) -> None:
         self._public = public
         self._secret = key
         self._terms = terms
@@ -95,19 +97,19 @@ class VerdictMemory:
         self._changed: Expiring[str, int] = Expiring(clock=clock, capacity=terms.capacity)
         self._number = 0
 
-    def allows(self, repository: Named, authorization: str | None) -> bool:
+    def allows(self, repository: NamedRepository, authorization: str | None) -> bool:
         """Whether a valid verdict lets this credential, or everybody, read a repository."""
         return self._counts(self._allowed, repository, authorization) or self._counts(self._allowed, repository, None)
 
-    def knows(self, repository: Named, authorization: str | None) -> bool:
+    def knows(self, repository: NamedRepository, authorization: str | None) -> bool:
         """Whether this credential was let in before, when the name stood for what it stands for now."""
         return self._counts(self._known, repository, authorization)
 
-    def _counts(self, verdicts: Expiring[bytes, int], repository: Named, authorization: str | None) -> bool:
+    def _counts(self, verdicts: Expiring[bytes, int], repository: NamedRepository, authorization: str | None) -> bool:
         era = verdicts.get(self.key(repository, authorization))
         return era is not None and (self._eras is None or self._eras.counts(repository, era))
 
-    def failure(self, repository: Named, authorization: str | None) -> UpstreamError | None:
+    def failure(self, repository: NamedRepository, authorization: str | None) -> UpstreamError | None:
         """Return what the upstream has failed with or refused since the repository changed last."""
         failed = self._failed.get(self.key(repository, authorization))
         return _clone(failed.failure) if failed is not None and failed.asked > self.last_change(repository) else None
@@ -117,15 +119,15 @@ class VerdictMemory:
         self._number += 1
         return self._number
 
-    def changed(self, repository: Named) -> None:
+    def changed(self, repository: NamedRepository) -> None:
         """Note that something was pushed to a repository, or is said to have been: it may have come into being."""
         self._changed.put(repository.name, self.ask(), _CHANGE_COUNTS)
 
-    def last_change(self, repository: Named) -> int:
+    def last_change(self, repository: NamedRepository) -> int:
         """Return the place of a repository's last change, 0 when none is known."""
         return self._changed.get(repository.name) or 0
 
-    def record(self, repository: Named, authorization: str | None, refusal: UpstreamRefused | None) -> None:
+    def record(self, repository: NamedRepository, authorization: str | None, refusal: UpstreamRefused | None) -> None:
         """Note what the upstream has just said to a credential on another occasion.
 
         :param refusal: None when it served the credential; one that is not about rights says nothing.
@@ -135,7 +137,7 @@ class VerdictMemory:
         elif refusal.status in ABOUT_RIGHTS:
             self.record_deny(repository, authorization, refusal, self.ask())
 
-    def record_allow(self, repository: Named, authorization: str | None) -> None:
+    def record_allow(self, repository: NamedRepository, authorization: str | None) -> None:
         """Note that the upstream has just served this credential; None means that it serves everybody."""
         key = self.key(repository, authorization)
         self._failed.forget(key)
@@ -145,7 +147,9 @@ class VerdictMemory:
         if authorization is None:
             self._public.note(repository.name)
 
-    def record_deny(self, repository: Named, authorization: str | None, refusal: UpstreamRefused, asked: int) -> None:
+    def record_deny(
+        self, repository: NamedRepository, authorization: str | None, refusal: UpstreamRefused, asked: int
+    ) -> None:
         """Note that the upstream has refused this credential; None means that the repository is not public.
 
         :param asked: the place of the question.
@@ -157,7 +161,9 @@ class VerdictMemory:
         if authorization is None:
             self._public.forget(repository.name)
 
-    def record_failure(self, repository: Named, authorization: str | None, failure: UpstreamError, asked: int) -> None:
+    def record_failure(
+        self, repository: NamedRepository, authorization: str | None, failure: UpstreamError, asked: int
+    ) -> None:
         """Note that the upstream could not be asked: clients come back when it told them to.
 
         :param asked: the place of the question.
@@ -166,7 +172,7 @@ class VerdictMemory:
         seconds = self._terms.fail if told is None else min(self._terms.fail, max(told, _SHORTEST))
         self._failed.put(self.key(repository, authorization), _Failed(_clone(failure), asked), seconds)
 
-    def key(self, repository: Named, authorization: str | None) -> bytes:
+    def key(self, repository: NamedRepository, authorization: str | None) -> bytes:
         """Return what stands for a credential, or its absence, at a repository."""
         said = b"-" if authorization is None else b"+" + authorization.encode("utf-8", "surrogateescape")
         return hmac.digest(self._secret, repository.name.encode() + b"\0" + said, "sha256")

@@ -17,7 +17,7 @@ from cachew.plumbing.errors import UpstreamError, UpstreamRefused
 from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared, first_of
 from cachew.upstream.publicrecord import PublicRecord
-from cachew.upstream.verdictmemory import USUAL_TERMS, Eras, Named, Terms, VerdictMemory
+from cachew.upstream.verdictmemory import USUAL_TERMS, Eras, NamedRepository, VerdictMemory, VerdictTerms
 
 Probe = Callable[..., Awaitable[bool]]
 """``probe(repository, authorization)``: asks the upstream; says whether its answer is one about the repository that the
@@ -44,7 +44,7 @@ class Verdicts:
         probe: Probe,
         public: PublicRecord,
         key: bytes,
-        terms: Terms = USUAL_TERMS,
+        terms: VerdictTerms = USUAL_TERMS,
         eras: Eras | None = None,
     ) -> None:
         self.memory = VerdictMemory(clock=clock, public=public, key=key, terms=terms, eras=eras)
@@ -57,7 +57,7 @@ class Verdicts:
         self._private: Expiring[str, bool] = Expiring(clock=clock, capacity=terms.capacity)
         self._checks: Shared[tuple[bytes, int], None] = Shared(keep=True)
 
-    async def admit(self, repository: Named, authorization: str | None) -> bool:
+    async def admit(self, repository: NamedRepository, authorization: str | None) -> bool:
         """Let a request pass, or say why not.
 
         :param repository: what it wants to read.
@@ -81,11 +81,11 @@ class Verdicts:
             return await self._check_or_learn(repository, authorization)
         return True
 
-    def _was_public(self, repository: Named) -> bool:
+    def _was_public(self, repository: NamedRepository) -> bool:
         seen = self._public.was_public(repository.name)
         return seen and (self._eras is None or self._eras.is_public(repository))
 
-    async def _check_or_learn(self, repository: Named, authorization: str | None) -> bool:
+    async def _check_or_learn(self, repository: NamedRepository, authorization: str | None) -> bool:
         try:
             await self._check(repository, authorization)
         except UpstreamRefused:
@@ -97,11 +97,11 @@ class Verdicts:
             return True
         return self.memory.allows(repository, authorization)
 
-    def might_be_public(self, repository: Named) -> bool:
+    def might_be_public(self, repository: NamedRepository) -> bool:
         """Whether it is neither known to be public nor was found not to be in the last hour."""
         return not (self.memory.allows(repository, None) or self._private.get(repository.name))
 
-    async def find_out_whether_public(self, repository: Named) -> None:
+    async def find_out_whether_public(self, repository: NamedRepository) -> None:
         """Ask the upstream whether it serves a repository to everybody.
 
         Clients that always show a credential would otherwise each be asked about, and a repository that everybody may
@@ -111,7 +111,7 @@ class Verdicts:
         with suppress(UpstreamError):
             await self._check(repository, None)
 
-    async def _public_for_all_we_know(self, repository: Named) -> bool:
+    async def _public_for_all_we_know(self, repository: NamedRepository) -> bool:
         answer = Deferred.fromCoroutine(self._check(repository, None))
         try:
             await answer.addTimeout(self._terms.public_wait, self._reactor)
@@ -121,14 +121,14 @@ class Verdicts:
             return self._was_public(repository)
         return self.memory.allows(repository, None)
 
-    async def _check(self, repository: Named, authorization: str | None) -> None:
+    async def _check(self, repository: NamedRepository, authorization: str | None) -> None:
         if (failure := self.memory.failure(repository, authorization)) is not None:
             raise failure
         # Whoever comes after a change does not share the answer to a question from before.
         key = self.memory.key(repository, authorization), self.memory.last_change(repository)
         await self._checks.run(key, lambda: self._ask(repository, authorization))
 
-    async def _ask(self, repository: Named, authorization: str | None) -> None:
+    async def _ask(self, repository: NamedRepository, authorization: str | None) -> None:
         asked = self.memory.ask()
         try:
             lets_in = await self._probe(repository, authorization)

@@ -26,7 +26,7 @@ from cachew.plumbing import requestid
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import BadRequest, MethodNotAllowed, NotFound
 from cachew.plumbing.metrics import Metrics
-from cachew.web.failures import Answer, answer_to, write_head
+from cachew.web.failures import FailureResponse, answer_to, write_head
 from cachew.web.unrestricted import Unrestricted
 
 Handler = Callable[..., Awaitable[object] | object]
@@ -234,7 +234,7 @@ class App(Resource):
             await gone
         return None
 
-    def _note(self, request: StreamingRequest, answer: Answer, failure: Failure) -> None:
+    def _note(self, request: StreamingRequest, answer: FailureResponse, failure: Failure) -> None:
         if answer.status >= 500 or request.startedWriting:
             self._metrics.failures.labels(type(failure.value).__name__).inc()
         if answer.unexpected:

@@ -11,9 +11,9 @@ from cachew.plumbing.errors import Busy, NotFound, Superseded, UnknownPath
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource, owned
 from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles, parse_base
-from cachew.snapshots.bundlelist import Listed, pairs, render
+from cachew.snapshots.bundlelist import ListedBundle, pairs, render
 from cachew.snapshots.bundlestore import BundleStore
-from cachew.snapshots.mirror import Mirror
+from cachew.snapshots.sourcemirror import SourceMirror
 from cachew.snapshots.variants import check_branch
 from cachew.web.access.guard import Right
 from cachew.web.access.policy import origin_of
@@ -106,7 +106,7 @@ class BundleRoutes:
                 entry.close()
         raise Busy(f"{right.identity.name} is becoming another repository, try again")
 
-    def _mirror(self, right: Right) -> Mirror:
+    def _mirror(self, right: Right) -> SourceMirror:
         mirror = None if right.instance is None else self._access.mirror(right.instance)
         if mirror is None:
             raise NotFound(f"no bundle of {right.identity.name} is cached")
@@ -136,7 +136,7 @@ class BundleRoutes:
         await answer_as_decided(request, decision, part, {"Content-Type": _LIST_TYPE})
 
     async def _bundle_addresses(
-        self, request: StreamingRequest, right: Right, listed: Sequence[Listed]
+        self, request: StreamingRequest, right: Right, listed: Sequence[ListedBundle]
     ) -> dict[str, str]:
         """Return where the bundles of a list are fetched: git follows no redirects there, so those in the store are."""
         own = f"{origin_of(request, self._is_https)}/git/{right.identity.name}/bundle-list?bundle="

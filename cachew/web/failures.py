@@ -12,7 +12,7 @@ from werkzeug.routing import RequestRedirect
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing import errors
 from cachew.plumbing.descriptors import EXHAUSTED
-from cachew.plumbing.disk import FULL
+from cachew.plumbing.diskspace import FULL
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -52,7 +52,7 @@ _NOT_RELAYED = frozenset({b"set-cookie", b"content-length", b"transfer-encoding"
 
 
 @dataclass(frozen=True)
-class Answer:
+class FailureResponse:
     """A response that tells of a failure.
 
     :param status: its status code.
@@ -69,7 +69,7 @@ class Answer:
     own: bool = False
 
 
-def answer_to(error: BaseException) -> Answer:
+def answer_to(error: BaseException) -> FailureResponse:
     """Return what a client is told when its request ends in ``error``."""
     if isinstance(error, errors.UpstreamRefused):
         return _relayed(error)
@@ -94,25 +94,27 @@ def answer_to(error: BaseException) -> Answer:
     if isinstance(error, OSError):
         return _text(503, f"the server's storage fails: {error.strerror}", ((b"Retry-After", b"5"),))
     if status is None:
-        return Answer(500, b"internal error; the server's log has the details\n", _TEXT, unexpected=True, own=True)
+        return FailureResponse(
+            500, b"internal error; the server's log has the details\n", _TEXT, unexpected=True, own=True
+        )
     return _text(status, str(error), _extra_headers(error, status))
 
 
 _TEXT: Headers = ((b"Content-Type", b"text/plain; charset=utf-8"),)
 
 
-def _text(status: int, message: str, headers: Headers = ()) -> Answer:
-    return Answer(status, f"{message}\n".encode("utf-8", "replace"), (*_TEXT, *headers), own=True)
+def _text(status: int, message: str, headers: Headers = ()) -> FailureResponse:
+    return FailureResponse(status, f"{message}\n".encode("utf-8", "replace"), (*_TEXT, *headers), own=True)
 
 
-def _relayed(error: errors.UpstreamRefused) -> Answer:
+def _relayed(error: errors.UpstreamRefused) -> FailureResponse:
     headers = tuple((name, value) for name, value in error.headers if name.lower() not in _NOT_RELAYED)
     if not error.body:
         headers = tuple((name, value) for name, value in headers if name.lower() not in _OF_THE_BODY)
         return _text(error.status, f"the upstream answered {_in_words(error.status)}", headers)
     if not any(name.lower() == b"content-type" for name, _ in headers):
         headers += _TEXT
-    return Answer(error.status, error.body, headers)
+    return FailureResponse(error.status, error.body, headers)
 
 
 def _in_words(status: int) -> str:
@@ -164,7 +166,7 @@ _EXTRA_HEADERS: tuple[tuple[type[Exception], Callable[..., Headers]], ...] = (
 )
 
 
-def write_head(request: StreamingRequest, answer: Answer) -> bytes:
+def write_head(request: StreamingRequest, answer: FailureResponse) -> bytes:
     """Begin to tell a client of a failure.
 
     :return: the body.
@@ -182,7 +184,7 @@ def write_head(request: StreamingRequest, answer: Answer) -> bytes:
     return body
 
 
-def _reference(request: StreamingRequest, answer: Answer) -> bytes:
+def _reference(request: StreamingRequest, answer: FailureResponse) -> bytes:
     """Return the line by which an operator finds in the log what git's user has seen, where that was this server's."""
     theirs = answer.status < 500 and answer.status not in (403, 429)
     if theirs or not answer.own or not request.outcome.route.startswith("git"):

@@ -26,7 +26,7 @@ _FORM_FIELDS = 20
 
 
 @dataclass(frozen=True)
-class Event:
+class ForgeEvent:
     """A change of a repository at its forge.
 
     :param urls: where it is by the forge's own words, the former place too when it has moved.
@@ -48,7 +48,7 @@ def form_payload(body: bytes) -> bytes:
         raise BadRequest("the form has no field 'payload'") from None
 
 
-def read_event(body: bytes, *, name: str, instance: str = "") -> Event | None:
+def read_event(body: bytes, *, name: str, instance: str = "") -> ForgeEvent | None:
     """Read an event.
 
     :param body: JSON.
@@ -70,7 +70,7 @@ def read_event(body: bytes, *, name: str, instance: str = "") -> Event | None:
         urls = [f"{instance.rstrip('/')}/{path}" for path in paths]
     if not urls and not paths:
         raise _unreadable()
-    return Event(tuple(dict.fromkeys(urls)), tuple(dict.fromkeys(paths)))
+    return ForgeEvent(tuple(dict.fromkeys(urls)), tuple(dict.fromkeys(paths)))
 
 
 def _unreadable() -> BadRequest:
@@ -145,7 +145,7 @@ class _Place:
     base: str
 
 
-class Places:
+class ForgeHosts:
     """By which addresses hosts are known to their forges.
 
     :param names: host as clients write it to the addresses it has: host names, or base URLs.

@@ -16,7 +16,7 @@ from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp.clientcommands import in_one_word
 from cachew.smarthttp.request import protocol_version
-from cachew.upstream.remote import Remotes
+from cachew.upstream.remotes import Remotes
 from cachew.web.access.guard import Right
 from cachew.web.app import allow_methods
 from cachew.web.bundleroutes import BundleRoutes

@@ -19,13 +19,13 @@ from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Forbidden, TooLarge, UpstreamUnreachable
 from cachew.plumbing.streams import BytesSource, Source, owned, read_all
 from cachew.smarthttp.lfsgrant import Grant, holder_of, seal, unseal
-from cachew.smarthttp.lfsobjects import CONTENT_TYPE, LfsObjects, Order
+from cachew.smarthttp.lfsobjects import CONTENT_TYPE, LfsObjects, LfsOrder
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.headers import media_type
-from cachew.upstream.lfsbatch import MEDIA_TYPE, Address, Download, Wanted, is_oid, take_over, wanted_in
+from cachew.upstream.lfsbatch import MEDIA_TYPE, Address, LfsDownload, WantedObject, is_oid, take_over, wanted_in
 from cachew.upstream.presented_credential import headers_of
 from cachew.upstream.redirects import same_origin
-from cachew.upstream.remote import Remotes
+from cachew.upstream.remotes import Remotes
 from cachew.web.access.guard import AUTHORIZATION_ALONE, ClientCredentials
 from cachew.web.access.policy import origin_of
 from cachew.web.app import allow_methods
@@ -124,7 +124,7 @@ class LfsRoutes:
         identity: Identity,
         instance: str,
         credential: str | None,
-        wanted: frozenset[Wanted],
+        wanted: frozenset[WantedObject],
         origin: str,
     ) -> UpstreamResponse:
         with owned(answer.source):
@@ -172,15 +172,15 @@ class LfsRoutes:
             if entry is not None:
                 entry.close()
 
-    def _order(self, identity: Identity, grant: Grant, credential: str | None) -> Order:
+    def _order(self, identity: Identity, grant: Grant, credential: str | None) -> LfsOrder:
         home = self._remotes.of(identity).url
         headers = [(name.encode(), value.encode()) for name, value in grant.headers]
         named = {name.lower() for name, _ in headers}
         if same_origin(grant.href, home):
             headers += [(name, value) for name, value in headers_of(credential) if name.lower() not in named]
-        return Order(identity.host, grant.wanted, grant.href, tuple(headers), home)
+        return LfsOrder(identity.host, grant.wanted, grant.href, tuple(headers), home)
 
-    async def _answer(self, request: StreamingRequest, order: Order, entry: Entry | None) -> None:
+    async def _answer(self, request: StreamingRequest, order: LfsOrder, entry: Entry | None) -> None:
         whole = entry is None and not self._objects.fits(order)
         fields = {} if whole else request.fields
         decision = evaluate(
@@ -226,7 +226,7 @@ class _Desk:
     key: bytes
     may_hold: Callable[..., bool]
 
-    def address_of(self, download: Download) -> Address | None:
+    def address_of(self, download: LfsDownload) -> Address | None:
         if not self.may_hold(download.href, home=self.home):
             return None
         expires = self.now + download.seconds

@@ -14,9 +14,9 @@ from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.streams import BytesSource
 from cachew.upstream.client import UpstreamClient
-from cachew.upstream.lfsbatch import Wanted, allows, asking_for
+from cachew.upstream.lfsbatch import WantedObject, allows, asking_for
 from cachew.upstream.lfsdownloads import BATCH, BATCH_HEADERS, answer_to_batch
-from cachew.upstream.remote import Remotes
+from cachew.upstream.remotes import Remotes
 
 _ANSWER_LIMIT = 64 * 1024
 
@@ -55,7 +55,7 @@ class LfsLeave:
         """
         self._given.put(self._key(identity, instance, credential), True, self._ttl)
 
-    async def require(self, identity: Identity, instance: str, credential: str | None, wanted: Wanted) -> None:
+    async def require(self, identity: Identity, instance: str, credential: str | None, wanted: WantedObject) -> None:
         """Let a download begin that its upstream would still allow.
 
         :param wanted: the object.
@@ -69,7 +69,7 @@ class LfsLeave:
         await self._asked.run(key + wanted.oid.encode(), lambda: self._ask(identity, credential, wanted))
         self.given(identity, instance, credential)
 
-    async def _ask(self, identity: Identity, credential: str | None, wanted: Wanted) -> None:
+    async def _ask(self, identity: Identity, credential: str | None, wanted: WantedObject) -> None:
         home, question = self._remotes.of(identity).url, asking_for(wanted)
         response = await self._client.forward(
             b"POST",

@@ -40,7 +40,7 @@ from cachew.snapshots.variants import FILTERS, Variant
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.headers import retry_after
 from cachew.upstream.presented_credential import Shown, as_it_is
-from cachew.upstream.remote import Remotes
+from cachew.upstream.remotes import Remotes
 from cachew.upstream.useragent import agent_key
 from cachew.web.access.guard import Right
 

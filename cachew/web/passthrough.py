@@ -23,7 +23,7 @@ from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import BytesSource, Source, owned
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.presented_credential import Shown, as_it_is
-from cachew.upstream.remote import Remotes
+from cachew.upstream.remotes import Remotes
 from cachew.upstream.useragent import agent_key
 from cachew.web.access.guard import AUTHORIZATION_ALONE, ClientCredentials, Right
 
@@ -123,7 +123,7 @@ class PassThrough:
                 response = await change(response)
         with owned(response.source):
             _begin(request, response.status, list(response.headers))
-        source = _Watched(response.source, on_piece) if response.status == 200 else response.source
+        source = _WatchedSource(response.source, on_piece) if response.status == 200 else response.source
         await send(request, source, length=response.length)
         return response.status
 
@@ -225,7 +225,7 @@ def _body_of(request: StreamingRequest) -> Source | None:
     return body
 
 
-class _Watched:
+class _WatchedSource:
     """A source that says when a piece passes."""
 
     def __init__(self, source: Source, on_piece: Callable[[], object]) -> None:

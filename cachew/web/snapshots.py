@@ -28,9 +28,9 @@ from cachew.plumbing.errors import (
 )
 from cachew.plumbing.streams import Source, owned
 from cachew.snapshots.bundle import Bundles, tip_of
-from cachew.snapshots.mirror import FindMirror, Mirror, ReadyMirror
-from cachew.snapshots.production import StoredProduction, with_its_mirror
+from cachew.snapshots.sourcemirror import FindMirror, ReadyMirror, SourceMirror
 from cachew.snapshots.store import COMMIT_HEADER, Snapshots
+from cachew.snapshots.storedproduction import StoredProduction, with_its_mirror
 from cachew.snapshots.variants import LFS, Variant, from_query
 from cachew.web.access.guard import Right
 from cachew.web.app import allow_methods
@@ -88,7 +88,7 @@ class InstanceAccess:
             raise Busy(f"it is not certain whether {right.identity.name} is still the same repository, try again")
         return right.instance
 
-    def mirror(self, instance: Instance) -> Mirror | None:
+    def mirror(self, instance: Instance) -> SourceMirror | None:
         """Return an instance's mirror if it is ready."""
         mirror = self._find_mirror(instance.identity)
         return mirror if mirror is not None and mirror.instance == instance else None

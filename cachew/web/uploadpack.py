@@ -134,7 +134,7 @@ class FetchAnswers:
         asker = Asker(self._client_of(request), right.authorization)
         route = await self._route(mirror, asker, command, covered=right.covers(mirror))
         right = await right.renewed()
-        if route.kind is routing.Kind.MIRROR and right.covers(mirror):
+        if route.kind is routing.RouteKind.MIRROR and right.covers(mirror):
             try:
                 await self._packs.serve(request, mirror, command, body, wanted)
                 return
@@ -163,7 +163,7 @@ class FetchAnswers:
         present = covered and not await mirror.lacking(command.wants)
         situation = Situation(ready=covered, object_format=mirror.object_format, wants_present=present)
         route = decide("git-upload-pack", command, situation)
-        if route.kind is routing.Kind.WAIT:
+        if route.kind is routing.RouteKind.WAIT:
             missing = await self._supply.missing(mirror, command.wants, asker)
             situation = replace(situation, ready=mirror.ready, wants_present=not missing, fetch_tried=True)
             route = decide("git-upload-pack", command, situation)

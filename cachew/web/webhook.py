@@ -20,7 +20,7 @@ from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import BadPath, BadRequest, Forbidden, NotFound
 from cachew.plumbing.jobs import Slots
 from cachew.web.app import allow_methods
-from cachew.web.forgeevents import Event, Places, address_of, form_payload, read_event
+from cachew.web.forgeevents import ForgeEvent, ForgeHosts, address_of, form_payload, read_event
 from cachew.web.forms import header
 
 LARGEST_BODY = 25 * 1024 * 1024
@@ -73,7 +73,7 @@ class WebhookRoutes:
         *,
         operations: Told,
         secrets: Mapping[str, str | None],
-        places: Places,
+        places: ForgeHosts,
         grammar: Grammar = CASE_MATTERS,
         in_thread: Callable[..., Awaitable[Any]],
     ) -> None:
@@ -84,7 +84,7 @@ class WebhookRoutes:
         self._slots = Slots(limit=_AT_A_TIME, queue_limit=100)
         self._unknown: dict[str, None] = {}
 
-    def replace(self, *, secrets: Mapping[str, str | None], places: Places) -> None:
+    def replace(self, *, secrets: Mapping[str, str | None], places: ForgeHosts) -> None:
         """Go by these secrets and addresses from the next event on."""
         self._secrets = {forge: secret.encode() for forge, secret in secrets.items() if secret}
         self._places = places
@@ -120,7 +120,7 @@ class WebhookRoutes:
 
     # --- checking and reading -----------------------------------------------------------------------------------------
 
-    async def _checked(self, request: StreamingRequest, forge: str, body: Body, secret: bytes) -> Event | None:
+    async def _checked(self, request: StreamingRequest, forge: str, body: Body, secret: bytes) -> ForgeEvent | None:
         is_form = header(request, "Content-Type").partition(";")[0].strip().lower() == _FORM
         if forge != "gitlab":
             given = next(filter(None, (header(request, name) for name in _SIGNATURE_HEADERS[forge])), "")
@@ -129,13 +129,13 @@ class WebhookRoutes:
         name = next(filter(None, (header(request, name) for name in _EVENT_HEADERS[forge])), "")
         instance = header(request, "X-Gitlab-Instance") if forge == "gitlab" else ""
 
-        def read() -> Event | None:
+        def read() -> ForgeEvent | None:
             text = b"".join(body.pieces())
             # A proxy may have taken the form's content type away.
             payload = form_payload(text) if is_form or text.startswith(b"payload=") else text
             return read_event(payload, name=name, instance=instance)
 
-        event: Event | None = await self._work(body, read)
+        event: ForgeEvent | None = await self._work(body, read)
         return event
 
     async def _work(self, body: Body, function: Callable[..., Any], *args: Any) -> Any:
@@ -147,7 +147,7 @@ class WebhookRoutes:
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
-    async def _tell(self, event: Event) -> list[Identity]:
+    async def _tell(self, event: ForgeEvent) -> list[Identity]:
         identities = self._identities(event)
         if not identities and not event.paths:
             raise BadRequest("the event names no repository that there can be")
@@ -159,7 +159,7 @@ class WebhookRoutes:
         others = self._operations.mirrored_as(event.urls, event.paths if strange else ())
         return [identity for identity in others if await self._operations.pushed(identity)]
 
-    def _identities(self, event: Event) -> list[Identity]:
+    def _identities(self, event: ForgeEvent) -> list[Identity]:
         found: dict[Identity, None] = {}
         for url in event.urls:
             for name in self._places.names(url) or [address_of(url)]:
@@ -167,7 +167,7 @@ class WebhookRoutes:
                     found[self._grammar.from_name(name)] = None
         return list(found)
 
-    def _note_unknown(self, forge: str, event: Event) -> None:
+    def _note_unknown(self, forge: str, event: ForgeEvent) -> None:
         """Say once of each repository that no mirror is of it."""
         name = next(filter(None, (*map(address_of, event.urls), *event.paths)), "what can't be named")[:200]
         if name not in self._unknown:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from cachew.cache.blocks import BLOCK, Blocks, Ledger
+from cachew.cache.blocks import BLOCK, Blocks, ContentDigest
 from cachew.cache.objectsource import PARALLEL_FROM, ObjectSource
 
 _MANY = 64
@@ -27,7 +27,7 @@ class HeldStore:
 
     def blocks(self) -> Blocks:
         """Return the digests of the content."""
-        ledger = Ledger()
+        ledger = ContentDigest()
         ledger.update(self.content)
         return ledger.blocks()
 

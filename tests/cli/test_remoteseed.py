@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cachew.cli.remoteseed import Remote, prepare, tidy
+from cachew.cli.remoteseed import RemoteRepository, prepare, tidy
 from cachew.client.gitdir import GitDirectory
 from cachew.client.helperoptions import HelperOptions
 from tests.fakes.archives import git, make_upstream, seekable, snapshot_members, tar
@@ -40,14 +40,14 @@ def store(server: CachewServer, home: Path) -> None:
     server.objects[f"{PATH}/snapshot.tar.zst"] = Stored(seekable(tar(members)))
 
 
-def remote_of(home: Path, url: str, *, is_clone: bool = False) -> Remote:
+def remote_of(home: Path, url: str, *, is_clone: bool = False) -> RemoteRepository:
     """Make a repository with nothing but a remote."""
     (home / "new").mkdir()
     git(home / "new", "init", "-q")
     directory = home / "new/.git"
     with (directory / "config").open("a") as config:
         config.write(CONFIG.format(url=url))
-    return Remote(GitDirectory(os.fsencode(directory)), "origin", url, is_clone=is_clone)
+    return RemoteRepository(GitDirectory(os.fsencode(directory)), "origin", url, is_clone=is_clone)
 
 
 def configured(home: Path, name: str) -> str:

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from cachew.client.archive import Archives
-from cachew.client.bundle import Bundles
+from cachew.client.archives import Archives
 from cachew.client.connections import Connections
+from cachew.client.deltabundle import DeltaBundles
 from cachew.client.download import Downloads
 from cachew.client.extract import choose_unpacker
 from cachew.client.freshen import Freshener
 from cachew.client.gitcommand import Git
 from cachew.client.http import Http
-from cachew.client.lfs import LfsObjects
+from cachew.client.lfssnapshots import LfsSnapshots
 from cachew.client.restore import GitRestore
 from tests.fakes.cachew_server import CachewServer, running_server
 from tests.fakes.client_parts import Parts, Watcher
@@ -43,9 +43,9 @@ def parts(server: CachewServer) -> Iterator[Parts]:
     restore = GitRestore(
         archives=archives,
         unpack=unpack,
-        bundles=Bundles(downloads=downloads),
+        bundles=DeltaBundles(downloads=downloads),
         freshener=Freshener(http=http, progress=progress),
-        lfs=LfsObjects(archives=archives, unpack=unpack, progress=progress),
+        lfs=LfsSnapshots(archives=archives, unpack=unpack, progress=progress),
         git=git,
         progress=progress,
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from cachew.client.addresses import insteadof_prefix, parse_repository, parse_server, same_repository
-from cachew.client.errors import BadUsage
+from cachew.client.clienterrors import BadUsage
 
 SERVER = "http://cachew.example"
 

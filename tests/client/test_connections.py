@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
+from cachew.client.clienterrors import ServerUnreachable
 from cachew.client.connections import BROKEN, Connections, Headers
-from cachew.client.errors import ServerUnreachable
 from cachew.client.http import Http
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
+from cachew.client.clienterrors import DownloadCorrupt, NotCached, ObjectChanged, ServerRefused, ServerUnreachable
 from cachew.client.download import StreamedDownload, is_number
-from cachew.client.errors import DownloadCorrupt, NotCached, ObjectChanged, ServerRefused, ServerUnreachable
 from cachew.client.http import refusal
 from cachew.client.ranges import RangedDownload
 from tests.fakes.cachew_server import Stored

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cachew.client.archiverules import DirectoryRules
-from cachew.client.errors import ArchiveBroken, ArchiveRefused, ExtractionFailed
+from cachew.client.clienterrors import ArchiveBroken, ArchiveRefused, ExtractionFailed
 from cachew.client.extract import Unpack, choose_unpacker, extract
 from cachew.client.tarscan import TarScanner
 from tests.fakes.archives import member, tar

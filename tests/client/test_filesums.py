@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cachew.client.errors import FileDamaged
+from cachew.client.clienterrors import FileDamaged
 from cachew.client.filesums import sum_of
 from cachew.client.largefiles import LargeFiles
 from cachew.client.snapshotrules import SnapshotRules

@@ -6,7 +6,7 @@ import pytest
 import zstandard
 
 from cachew.client import frames
-from cachew.client.errors import ArchiveBroken, DownloadCorrupt
+from cachew.client.clienterrors import ArchiveBroken, DownloadCorrupt
 from cachew.client.framed import contents, grouped, known_frames
 from cachew.client.ranges import RangedDownload
 from cachew.plumbing.tarzst import Frame, encode_table

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cachew.client import frames
+from cachew.client.clienterrors import ArchiveBroken
 from cachew.client.decompress import decompressed
-from cachew.client.errors import ArchiveBroken
 from tests.fakes.archives import framed
 
 CONTENT = os.urandom(150_000) + b"a" * 400_000

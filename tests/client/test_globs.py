@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cachew.client.errors import BadUsage
+from cachew.client.clienterrors import BadUsage
 from cachew.client.globs import hash_files, matches
 
 FILES = ["go.sum", "a/go.sum", "a/b/go.sum", "a/b/.hidden/go.sum", "a/x.py", "a/y.txt", "b/x1.c", "b/x^.c", "b/[z].c"]

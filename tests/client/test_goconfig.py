@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cachew.cli.main import run
-from cachew.client.errors import BadUsage
+from cachew.client.clienterrors import BadUsage
 from cachew.client.goconfig import migrated, read_hcl
 from cachew.config.cachetiers import DiskTier, S3Tier
 from cachew.config.credentialkinds import GitHubAppCredential

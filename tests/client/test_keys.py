@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from cachew.client.errors import BadUsage
+from cachew.client.clienterrors import BadUsage
 from cachew.client.keys import check_duration, check_namespace, digest, platform_prefix, prefixed
 
 NOW = datetime(2026, 1, 2, 3, 4)

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from cachew.client.errors import ExtractionFailed
+from cachew.client.clienterrors import ExtractionFailed
 from cachew.client.largefiles import LEAST, LargeFiles
 from cachew.client.snapshotrules import LfsRules, SnapshotRules
-from cachew.client.tarheader import Entry, Kind
+from cachew.client.tarheader import EntryKind, TarEntry
 from cachew.client.tarscan import TarScanner
 from tests.fakes.archives import member, tar, trailed
 
 PATH = b".git/objects/pack/pack-1.pack"
 
 
-def entry(path: bytes = PATH, size: int = LEAST, mode: int = 0o444) -> Entry:
+def entry(path: bytes = PATH, size: int = LEAST, mode: int = 0o444) -> TarEntry:
     """Return the entry of a file."""
-    return Entry(path, Kind.FILE, mode, size, 1_600_000_000)
+    return TarEntry(path, EntryKind.FILE, mode, size, 1_600_000_000)
 
 
 def test_writes_a_file(tmp_path: Path) -> None:

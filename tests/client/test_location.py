@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cachew.client.clienterrors import DownloadCorrupt
 from cachew.client.connections import Connections
-from cachew.client.errors import DownloadCorrupt
 from cachew.client.extract import choose_unpacker
 from cachew.client.gitdir import GitDirectory
 from cachew.client.http import Http

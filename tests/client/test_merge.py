@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from cachew.client.errors import ArchiveRefused, BadUsage, ClientError, DownloadCorrupt, NotCached
+from cachew.client.clienterrors import ArchiveRefused, BadUsage, ClientError, DownloadCorrupt, NotCached
 from cachew.client.extract import choose_unpacker
 from cachew.client.merge import DirectoryRestore
 from cachew.client.pack import check_paths, packed

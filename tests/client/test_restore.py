@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from cachew.client.addresses import parse_repository
-from cachew.client.errors import (
+from cachew.client.clienterrors import (
     ArchiveBroken,
     ArchiveRefused,
     BadUsage,
@@ -24,8 +24,8 @@ from cachew.client.errors import (
     ObjectChanged,
     ServerRefused,
 )
-from cachew.client.exchange import _exchange_by_renaming, exchange
-from cachew.client.freshen import Wanted, parse_wanted
+from cachew.client.directoryswap import _exchange_by_renaming, exchange
+from cachew.client.freshen import WantedRefs, parse_wanted
 from cachew.client.restore import RestoreRequest
 from tests.fakes.archives import commit, framed, git, make_upstream, member, seekable, snapshot_members, tar, trailed
 from tests.fakes.cachew_server import Stored
@@ -34,7 +34,7 @@ from tests.fakes.client_parts import Parts
 UPSTREAM = "https://git.example/org/repo"
 BASE = "/git/git.example/org/repo"
 SNAPSHOT = f"{BASE}/snapshot.tar.zst"
-NOTHING = Wanted({}, [])
+NOTHING = WantedRefs({}, [])
 
 
 class World:
@@ -57,7 +57,7 @@ class World:
         self.parts.server.objects[SNAPSHOT] = stored
         return stored
 
-    def restore(self, url: str = UPSTREAM, wanted: Wanted = NOTHING, **options: Any) -> None:
+    def restore(self, url: str = UPSTREAM, wanted: WantedRefs = NOTHING, **options: Any) -> None:
         """Restore."""
         address = parse_repository(url, server=self.parts.server.url)
         self.parts.restore.restore(RestoreRequest(address, self.target, wanted, **options))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cachew.client.errors import ExtractionFailed
+from cachew.client.clienterrors import ExtractionFailed
 from cachew.client.extract import choose_unpacker
 from cachew.client.room import FittingRules, Room
 from cachew.client.snapshotrules import SnapshotRules

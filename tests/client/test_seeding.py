@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cachew.client.errors import ClientError
+from cachew.client.clienterrors import ClientError
 from cachew.client.gitdir import GitDirectory
 from cachew.client.seeding import Seeding, parts_of
 from cachew.plumbing.tarzst import FRAME_SIZE, Frame

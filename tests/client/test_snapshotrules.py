@@ -2,16 +2,16 @@
 
 import pytest
 
-from cachew.client.errors import ArchiveRefused
+from cachew.client.clienterrors import ArchiveRefused
 from cachew.client.snapshotrules import LfsRules, SnapshotRules, passes_for_dot_git
-from cachew.client.tarheader import Entry, Kind
+from cachew.client.tarheader import EntryKind, TarEntry
 
 OID = "ab" * 20
 
 
-def entry(path: str, kind: Kind = Kind.FILE, mode: int = 0o644, target: str = "") -> Entry:
+def entry(path: str, kind: EntryKind = EntryKind.FILE, mode: int = 0o644, target: str = "") -> TarEntry:
     """Return an entry."""
-    return Entry(path.encode(), kind, mode, 0, 0, target.encode())
+    return TarEntry(path.encode(), kind, mode, 0, 0, target.encode())
 
 
 @pytest.mark.parametrize(
@@ -79,26 +79,26 @@ def test_leaves_out_what_git_would_obey(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "kind", "target"),
     [
-        (".git", Kind.SYMLINK, "elsewhere"),
-        (".git", Kind.FILE, ""),
-        (".git/HEAD", Kind.SYMLINK, "../x"),
-        (".git/objects", Kind.SYMLINK, "/var/objects"),
-        (".git/index", Kind.HARDLINK, "a"),
-        ("a", Kind.HARDLINK, ".git/HEAD"),
-        (".GIT/config", Kind.FILE, ""),
-        (".Git", Kind.DIRECTORY, ""),
-        (".g\u200cit/config", Kind.FILE, ""),
-        ("git~1/config", Kind.FILE, ""),
-        (".git ./config", Kind.FILE, ""),
-        (".git::$INDEX_ALLOCATION/config", Kind.FILE, ""),
-        (".git\\config", Kind.FILE, ""),
-        ("sub/.git/config", Kind.FILE, ""),
-        ("sub/.git", Kind.FILE, ""),
-        (".git/refs/.git/config", Kind.FILE, ""),
-        (".gitmodules", Kind.SYMLINK, "x"),
+        (".git", EntryKind.SYMLINK, "elsewhere"),
+        (".git", EntryKind.FILE, ""),
+        (".git/HEAD", EntryKind.SYMLINK, "../x"),
+        (".git/objects", EntryKind.SYMLINK, "/var/objects"),
+        (".git/index", EntryKind.HARDLINK, "a"),
+        ("a", EntryKind.HARDLINK, ".git/HEAD"),
+        (".GIT/config", EntryKind.FILE, ""),
+        (".Git", EntryKind.DIRECTORY, ""),
+        (".g\u200cit/config", EntryKind.FILE, ""),
+        ("git~1/config", EntryKind.FILE, ""),
+        (".git ./config", EntryKind.FILE, ""),
+        (".git::$INDEX_ALLOCATION/config", EntryKind.FILE, ""),
+        (".git\\config", EntryKind.FILE, ""),
+        ("sub/.git/config", EntryKind.FILE, ""),
+        ("sub/.git", EntryKind.FILE, ""),
+        (".git/refs/.git/config", EntryKind.FILE, ""),
+        (".gitmodules", EntryKind.SYMLINK, "x"),
     ],
 )
-def test_refuses(path: str, kind: Kind, target: str) -> None:
+def test_refuses(path: str, kind: EntryKind, target: str) -> None:
     """Links within .git, repositories within the repository and disguises of .git refuse the archive."""
     with pytest.raises(ArchiveRefused):
         SnapshotRules().judge(entry(path, kind, target=target))
@@ -106,7 +106,7 @@ def test_refuses(path: str, kind: Kind, target: str) -> None:
 
 def test_links_point_where_they_like() -> None:
     """Links of the working tree are content, wherever they point."""
-    kept = SnapshotRules().judge(entry("link", Kind.SYMLINK, target="../../etc/passwd"))
+    kept = SnapshotRules().judge(entry("link", EntryKind.SYMLINK, target="../../etc/passwd"))
     assert kept is not None
     assert kept.target == b"../../etc/passwd"
 
@@ -114,7 +114,7 @@ def test_links_point_where_they_like() -> None:
 def test_refuses_to_write_into_git_through_a_link() -> None:
     """A link of the working tree is no way into .git."""
     rules = SnapshotRules()
-    rules.judge(entry("link", Kind.SYMLINK, target=".git"))
+    rules.judge(entry("link", EntryKind.SYMLINK, target=".git"))
     with pytest.raises(ArchiveRefused):
         rules.judge(entry("link/config"))
 
@@ -122,14 +122,14 @@ def test_refuses_to_write_into_git_through_a_link() -> None:
 @pytest.mark.parametrize(
     ("path", "kind", "mode", "expected"),
     [
-        ("run", Kind.FILE, 0o4755, 0o755),
-        ("run", Kind.FILE, 0o666, 0o644),
-        ("dir", Kind.DIRECTORY, 0o3777, 0o755),
-        (".git/HEAD", Kind.FILE, 0o777, 0o644),
-        (f".git/objects/pack/pack-{OID}.pack", Kind.FILE, 0o777, 0o444),
+        ("run", EntryKind.FILE, 0o4755, 0o755),
+        ("run", EntryKind.FILE, 0o666, 0o644),
+        ("dir", EntryKind.DIRECTORY, 0o3777, 0o755),
+        (".git/HEAD", EntryKind.FILE, 0o777, 0o644),
+        (f".git/objects/pack/pack-{OID}.pack", EntryKind.FILE, 0o777, 0o444),
     ],
 )
-def test_chooses_modes(path: str, kind: Kind, mode: int, expected: int) -> None:
+def test_chooses_modes(path: str, kind: EntryKind, mode: int, expected: int) -> None:
     """Permissions are those that git would give."""
     kept = SnapshotRules().judge(entry(path, kind, mode))
     assert kept is not None
@@ -147,9 +147,9 @@ def test_lfs_objects() -> None:
     oid = "0123" + "ef" * 30
     assert LfsRules().judge(entry(f"lfs/objects/01/23/{oid}")) is not None
     for path in ("", "lfs", "lfs/objects", "lfs/objects/01", "lfs/objects/01/23"):
-        LfsRules().judge(entry(path, Kind.DIRECTORY))
+        LfsRules().judge(entry(path, EntryKind.DIRECTORY))
     for bad in ("config", "hooks/post-checkout", f"lfs/objects/ff/23/{oid}", f"lfs/objects/01/23/{oid[:-1]}", "lfs"):
         with pytest.raises(ArchiveRefused):
             LfsRules().judge(entry(bad))
     with pytest.raises(ArchiveRefused):
-        LfsRules().judge(entry(f"lfs/objects/01/23/{oid}", Kind.SYMLINK, target="/etc/passwd"))
+        LfsRules().judge(entry(f"lfs/objects/01/23/{oid}", EntryKind.SYMLINK, target="/etc/passwd"))

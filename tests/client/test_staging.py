@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cachew.client.errors import BadUsage, ExtractionFailed
+from cachew.client.clienterrors import BadUsage, ExtractionFailed
 from cachew.client.staging import Staging, check_target, has_content, publish, remove_leftovers
 
 KILLED = """

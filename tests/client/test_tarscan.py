@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from cachew.client import tarheader
 from cachew.client.archiverules import DirectoryRules
-from cachew.client.errors import ArchiveBroken, ArchiveRefused
-from cachew.client.tarheader import Entry, Kind
+from cachew.client.clienterrors import ArchiveBroken, ArchiveRefused
+from cachew.client.tarheader import EntryKind, TarEntry
 from cachew.client.tarscan import TarScanner, normal_path
 from tests.fakes.archives import member, tar
 from tests.fakes.hostile import HOSTILE
@@ -103,7 +103,7 @@ def test_refuses_global_renames() -> None:
 
 def test_refuses_links_with_content() -> None:
     """A link cannot hide entries in what one reader takes for content and another does not."""
-    header = bytearray(tarheader.build(Entry(b"l", Kind.SYMLINK, 0o777, 512, 0, b"t")))
+    header = bytearray(tarheader.build(TarEntry(b"l", EntryKind.SYMLINK, 0o777, 512, 0, b"t")))
     with pytest.raises(ArchiveRefused):
         scan(bytes(header) + bytes(1536))
 
@@ -142,6 +142,6 @@ def test_folds_case_where_the_file_system_does() -> None:
 
 def test_writes_great_sizes() -> None:
     """Files of more than 8 GiB have a header that tar understands."""
-    entry = Entry(b"big", Kind.FILE, 0o644, 2**40, 1_700_000_000)
+    entry = TarEntry(b"big", EntryKind.FILE, 0o644, 2**40, 1_700_000_000)
     assert tarheader.parse(tarheader.build(entry)).size == 2**40
     assert tarfile.TarInfo.frombuf(tarheader.build(entry), "utf-8", "strict").size == 2**40

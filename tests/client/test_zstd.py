@@ -7,7 +7,7 @@ import pytest
 import zstandard
 
 from cachew.client import zstd
-from cachew.client.errors import ArchiveBroken
+from cachew.client.clienterrors import ArchiveBroken
 
 CONTENT = b"content " * 10_000 + os.urandom(5_000)
 

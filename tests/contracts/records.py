@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import capturedLogs, formatEvent
 
 from cachew.plumbing.errors import BadRequest, Conflict
-from cachew.replicas.interface import CLOCKS_APART, Records
+from cachew.replicas.completions import TaskCompletions
 from cachew.replicas.leases import Lease, Leases
-from cachew.replicas.progress import Progress
+from cachew.replicas.records import CLOCKS_APART, Records
 from cachew.replicas.sightings import Sightings
 from tests.fakes.clock import FakeClock
 
@@ -121,7 +121,7 @@ class RecordsContract:
     @pytest_twisted.ensureDeferred
     async def test_no_count_is_lost(self, records: Records) -> None:
         """Counting at once from several replicas loses nothing."""
-        progress = Progress(records=records, clock=FakeClock())
+        progress = TaskCompletions(records=records, clock=FakeClock())
         assert await progress.counted("fetches") == 0
         await DeferredList([Deferred.fromCoroutine(progress.count("fetches")) for _ in range(5)])
         assert await progress.counted("fetches") == 5
@@ -162,7 +162,7 @@ class RecordsContract:
     async def test_a_damaged_completion_is_none(self, records: Records, fields: Fields) -> None:
         """Until one is written down in its place, whose number nobody has seen before."""
         await records.put("completions/work", fields, version=None)
-        progress = Progress(records=records, clock=FakeClock(now=NOW))
+        progress = TaskCompletions(records=records, clock=FakeClock(now=NOW))
         assert await progress.last("work") is None
         with capturedLogs() as events:
             done = await progress.completed("work", since=None, made=True)
@@ -177,7 +177,7 @@ class RecordsContract:
     async def test_a_damaged_counter_begins_anew(self, records: Records, fields: Fields) -> None:
         """Whoever counts at the same time, one replaces it and nothing that is counted then is lost."""
         await records.put("counters/clones", fields, version=None)
-        progress = Progress(records=records, clock=FakeClock(now=NOW))
+        progress = TaskCompletions(records=records, clock=FakeClock(now=NOW))
         assert await progress.counted("clones") == 0
         with capturedLogs() as events:
             await at_once([progress.count("clones") for _ in range(4)])

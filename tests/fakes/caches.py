@@ -4,7 +4,7 @@ from typing import Unpack
 
 from twisted.internet.defer import Deferred
 
-from cachew.cache.interface import Cache, Entry, ObjectInfo, Options, Stats, Writer
+from cachew.cache.interface import Cache, Entry, ObjectInfo, ObjectOptions, Stats, Writer
 from cachew.plumbing.errors import CorruptObject, StorageUnavailable
 from cachew.plumbing.streams import Source
 
@@ -60,7 +60,7 @@ class UnreliableCache:
         await self._ask("stat")
         return await self.cache.stat(namespace, key)
 
-    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> Writer:
+    async def create(self, namespace: str, key: str, **options: Unpack[ObjectOptions]) -> Writer:
         """Create."""
         await self._ask("create")
         return _Writer(self, await self.cache.create(namespace, key, **options))

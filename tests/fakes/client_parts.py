@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from cachew.client.archive import Archives
+from cachew.client.archives import Archives
 from cachew.client.download import Downloads
 from cachew.client.gitcommand import Git
 from cachew.client.http import Http

@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.collection import Mirrors
-from cachew.mirrors.commands import GitCommands, GitSettings
+from cachew.mirrors.commands import CommandSettings, GitCommands
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.making import Seed
@@ -231,7 +231,7 @@ class MirrorHouse:
             remote=lambda identity: self.remote,
             git=GitRunner(
                 processes=cast(Any, self.git),
-                commands=GitCommands(GitSettings(path="/bin", home=root)),
+                commands=GitCommands(CommandSettings(path="/bin", home=root)),
                 threads=cast(Any, InlineThreads()),
                 fetches=self.fetches,
                 by_id=self.by_id,

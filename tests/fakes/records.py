@@ -6,7 +6,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from cachew.plumbing.errors import StorageUnavailable
-from cachew.replicas.interface import Records, Versioned
+from cachew.replicas.records import Records, Versioned
 
 
 class UnreliableRecords:

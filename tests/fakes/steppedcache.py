@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from cachew.cache.interface import Cache, Entry, ObjectInfo, Options, Writer
+from cachew.cache.interface import Cache, Entry, ObjectInfo, ObjectOptions, Writer
 from cachew.plumbing.streams import Source
 from tests.fakes.disturbance import Steps
 
@@ -23,7 +23,7 @@ class SteppedCache:
         entry = await self._cache.open(namespace, key)
         return None if entry is None else self.hold(SteppedEntry(self, entry))
 
-    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> "SteppedWriter":
+    async def create(self, namespace: str, key: str, **options: Unpack[ObjectOptions]) -> "SteppedWriter":
         """Begin an object."""
         await self.steps.reach("cache.create")
         writer = SteppedWriter(self.steps, await self._cache.create(namespace, key, **options))

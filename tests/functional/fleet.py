@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 
-from cachew.replicas.progress import Completion, Progress
+from cachew.replicas.completions import Completion, TaskCompletions
 from tests.functional import repositories
 from tests.functional.gitclient import Git, Run
 from tests.functional.rawhttp import ask
@@ -107,7 +107,7 @@ class Completions:
     :param apart: seconds by which the servers' clocks differ from the true time, or twice as many, or none.
     """
 
-    def __init__(self, progress: Progress, task: str, apart: float = 0.0) -> None:
+    def __init__(self, progress: TaskCompletions, task: str, apart: float = 0.0) -> None:
         self._progress, self._name, self._apart = progress, CHECKS.format(task=task), apart
         self._found: dict[int, Completion] = {}
 

@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from cachew.client.archiverules import DirectoryRules
-from cachew.client.errors import ArchiveBroken, ArchiveRefused, ExtractionFailed
+from cachew.client.clienterrors import ArchiveBroken, ArchiveRefused, ExtractionFailed
 from cachew.client.extract import choose_unpacker, extract
 from cachew.client.tarscan import TarScanner
 from cachew.http.conditional import evaluate

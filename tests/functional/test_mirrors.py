@@ -9,10 +9,10 @@ import pytest_twisted
 from twisted.python.threadpool import ThreadPool
 
 from cachew.mirrors.collection import Mirrors
-from cachew.mirrors.commands import GitCommands, GitSettings
+from cachew.mirrors.commands import CommandSettings, GitCommands
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.listings import Listings
-from cachew.mirrors.machine import State
+from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.repository import GitRunner
 from cachew.plumbing.background import Background
@@ -76,7 +76,7 @@ class House:
         home.mkdir(exist_ok=True)
         self.runner = GitRunner(
             processes=self.processes,
-            commands=GitCommands(GitSettings(path="/usr/bin:/bin", home=home)),
+            commands=GitCommands(CommandSettings(path="/usr/bin:/bin", home=home)),
             threads=Threads(reactor=reactor, pool=self.pool),
         )
         self.remote = LocalRemote(f"{upstream.url}org/repo", repository)
@@ -129,7 +129,7 @@ def mirrored(mirror: Mirror) -> Repository:
 async def test_a_mirror_is_the_upstream(house: House, repository: Repository) -> None:
     """A new mirror has the upstream's heads, tags and HEAD, is whole, and holds no hook and no credential."""
     mirror = await house.mirrors.made(REPOSITORY)
-    assert mirror.state is State.READY
+    assert mirror.state is MirrorState.READY
     assert mirror.refs == repository.refs()
     mirrored(mirror).git("fsck", "--strict")
     assert mirror.head_commit == repository.commit("HEAD")

@@ -18,8 +18,8 @@ from cachew.cache.interface import object_key
 from cachew.cache.manifest import manifest_path
 from cachew.plumbing.bucket import Bucket, s3_store
 from cachew.plumbing.threads import Threads
-from cachew.replicas.objectstore import ObjectStoreRecords
-from cachew.replicas.progress import Progress
+from cachew.replicas.completions import TaskCompletions
+from cachew.replicas.objectstorerecords import ObjectStoreRecords
 from tests.fakes import objectservers
 from tests.fakes.clock import FakeClock
 from tests.fakes.faultyproxy import FaultyProxy
@@ -107,7 +107,7 @@ async def fleet(
 
 
 @pytest.fixture
-def progress(tmp_path: Path, store: str) -> Iterator[Progress]:
+def progress(tmp_path: Path, store: str) -> Iterator[TaskCompletions]:
     """What the servers have told each other."""
     pool = ThreadPool(0, 2)
     pool.start()
@@ -119,11 +119,11 @@ def progress(tmp_path: Path, store: str) -> Iterator[Progress]:
         secret_key=objectservers.SECRET_KEY,
     )
     threads: Any = Threads(reactor=reactor, pool=pool)  # type: ignore[arg-type]
-    yield Progress(records=ObjectStoreRecords(bucket=Bucket(store=where, threads=threads)), clock=FakeClock())
+    yield TaskCompletions(records=ObjectStoreRecords(bucket=Bucket(store=where, threads=threads)), clock=FakeClock())
     pool.stop()
 
 
-async def all_counted(servers: list[ServerProcess], progress: Progress) -> bool:
+async def all_counted(servers: list[ServerProcess], progress: TaskCompletions) -> bool:
     """Whether what was made was counted once, but for the last, which may not have been counted yet."""
     counted, made = await progress.counted("made/snapshot/git.example/org/repo"), len(logged(servers, MADE))
     return counted in (made - 1, made)
@@ -139,7 +139,7 @@ def repository(upstream: Upstream) -> Repository:
 @pytest.mark.timeout(120)
 @pytest_twisted.ensureDeferred
 async def test_three_servers_are_one(
-    repository: Repository, git: Git, fleet: list[ServerProcess], stopping: GitThatStops, progress: Progress
+    repository: Repository, git: Git, fleet: list[ServerProcess], stopping: GitThatStops, progress: TaskCompletions
 ) -> None:
     """Each has its mirror, one of them makes each snapshot, another one when that one is killed, and all agree."""
     await start_all(fleet)
@@ -170,7 +170,7 @@ async def test_three_servers_are_one(
 @pytest.mark.timeout(120)
 @pytest_twisted.ensureDeferred
 async def test_one_that_stands_still_is_replaced_and_goes_on(
-    repository: Repository, git: Git, fleet: list[ServerProcess], stopping: GitThatStops, progress: Progress
+    repository: Repository, git: Git, fleet: list[ServerProcess], stopping: GitThatStops, progress: TaskCompletions
 ) -> None:
     """What it was making it neither stores nor counts when it awakes; then it is one of them again."""
     await start_all(fleet)
@@ -206,7 +206,7 @@ async def test_one_that_is_killed_while_it_stores_is_followed(
     git: Git,
     fleet: list[ServerProcess],
     proxies: list[FaultyProxy],
-    progress: Progress,
+    progress: TaskCompletions,
     stored: bool,
 ) -> None:
     """Another one makes the snapshot if it has not reached the store; otherwise that one is served by all."""
@@ -241,7 +241,7 @@ async def test_one_that_is_killed_while_it_stores_is_followed(
 @pytest.mark.timeout(120)
 @pytest_twisted.ensureDeferred
 async def test_clocks_that_disagree_and_jump(
-    repository: Repository, git: Git, fleet: list[ServerProcess], clocks: list[SkewedClock], progress: Progress
+    repository: Repository, git: Git, fleet: list[ServerProcess], clocks: list[SkewedClock], progress: TaskCompletions
 ) -> None:
     """Each commit's snapshot is made once, and in each interval one; beyond ten minutes at least the former holds."""
     for clock, ahead in zip(clocks, (-APART, 0.0, APART), strict=True):

@@ -11,7 +11,7 @@ import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThread
 
-from cachew.http.filesender import FileSender, Transfer
+from cachew.http.filesender import FileSender, RegionTransfer
 from cachew.plumbing.streams import MemoryRegion, Region
 
 pytestmark = pytest.mark.timeout(30)
@@ -63,7 +63,7 @@ async def test_whole(sender: FileSender, pair: Pair, file: int) -> None:
     """A region arrives with what goes before and after it, though all descriptors but the socket's are closed."""
     ours, theirs = pair
     copy, before = os.dup(file), open_descriptors()
-    sent = sender.send(Transfer(ours.fileno(), Region(copy, 5, 7 * MIB), before=b"<<", after=b">>"))
+    sent = sender.send(RegionTransfer(ours.fileno(), Region(copy, 5, 7 * MIB), before=b"<<", after=b">>"))
     os.close(copy)
     assert await receive(theirs, 7 * MIB + 4) == b"<<" + os.pread(file, 7 * MIB, 5) + b">>"
     await sent
@@ -76,7 +76,7 @@ async def test_out_of_memory(sender: FileSender, pair: Pair) -> None:
     ours, theirs = pair
     data, before = os.urandom(MIB) * 8, open_descriptors()
     region = MemoryRegion(memoryview(data)[5 : 7 * MIB])
-    sent = sender.send(Transfer(ours.fileno(), region, before=b"<<", after=b">>"))
+    sent = sender.send(RegionTransfer(ours.fileno(), region, before=b"<<", after=b">>"))
     assert await receive(theirs, 7 * MIB - 1) == b"<<" + data[5 : 7 * MIB] + b">>"
     await sent
     assert (region.read(), open_descriptors()) == (data[5 : 7 * MIB], before)
@@ -85,12 +85,12 @@ async def test_out_of_memory(sender: FileSender, pair: Pair) -> None:
 @pytest_twisted.ensureDeferred
 async def test_slow_reader_holds_up_nobody(sender: FileSender, pair: Pair, file: int) -> None:
     """A reader that takes nothing holds up no other one; its transfer tells how far it has come."""
-    slow = Transfer(pair[0].fileno(), Region(file, 0, 8 * MIB))
+    slow = RegionTransfer(pair[0].fileno(), Region(file, 0, 8 * MIB))
     slow_ended = sender.send(slow)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with ours, theirs:
-        fast_ended = sender.send(Transfer(ours.fileno(), Region(file, 0, 8 * MIB)))
+        fast_ended = sender.send(RegionTransfer(ours.fileno(), Region(file, 0, 8 * MIB)))
         await receive(theirs, 8 * MIB)
         await fast_ended
     assert 0 < slow.sent < 8 * MIB and not slow_ended.called
@@ -104,7 +104,7 @@ async def test_given_up(sender: FileSender, pair: Pair, file: int) -> None:
     """A transfer that is cancelled lets go of its descriptors; the reader sees the end once the socket is closed."""
     ours, theirs = pair
     before = open_descriptors()
-    ended = sender.send(Transfer(ours.fileno(), Region(file, 0, 8 * MIB)))
+    ended = sender.send(RegionTransfer(ours.fileno(), Region(file, 0, 8 * MIB)))
     ended.cancel()
     with pytest.raises(CancelledError):
         await ended
@@ -118,7 +118,7 @@ async def test_given_up(sender: FileSender, pair: Pair, file: int) -> None:
 async def test_reader_leaves(sender: FileSender, pair: Pair, file: int) -> None:
     """When the other end is closed, the transfer fails."""
     ours, theirs = pair
-    ended = sender.send(Transfer(ours.fileno(), Region(file, 0, 8 * MIB)))
+    ended = sender.send(RegionTransfer(ours.fileno(), Region(file, 0, 8 * MIB)))
     await receive(theirs, MIB)
     theirs.close()
     with pytest.raises(OSError):
@@ -128,7 +128,7 @@ async def test_reader_leaves(sender: FileSender, pair: Pair, file: int) -> None:
 @pytest_twisted.ensureDeferred
 async def test_file_too_short(sender: FileSender, pair: Pair, file: int) -> None:
     """A file with less than the region fails the transfer."""
-    ended = sender.send(Transfer(pair[0].fileno(), Region(file, 8 * MIB - 10, 20)))
+    ended = sender.send(RegionTransfer(pair[0].fileno(), Region(file, 8 * MIB - 10, 20)))
     with pytest.raises(EOFError):
         await ended
 
@@ -141,7 +141,7 @@ async def test_stop(pair: Pair, file: int) -> None:
     before = open_descriptors()
     sender = FileSender(reactor=reactor, threads=2)
     await sender.start()
-    ended = [sender.send(Transfer(pair[0].fileno(), Region(file, 0, 8 * MIB))) for _ in range(3)]
+    ended = [sender.send(RegionTransfer(pair[0].fileno(), Region(file, 0, 8 * MIB))) for _ in range(3)]
     await sender.stop()
     assert not sender.running
     for one in ended:
@@ -171,9 +171,9 @@ async def test_a_socket_that_cannot_be_watched_fails_alone(sender: FileSender, p
     ours, theirs = pair
     refused = Unwatchable()
     with pytest.raises(OSError, match="Bad file descriptor"):
-        await sender.send(cast(Transfer, refused))
+        await sender.send(cast(RegionTransfer, refused))
     assert refused.closed
-    sent = sender.send(Transfer(ours.fileno(), Region(file, 0, MIB)))
+    sent = sender.send(RegionTransfer(ours.fileno(), Region(file, 0, MIB)))
     assert await receive(theirs, MIB) == os.pread(file, MIB, 0)
     await sent
 
@@ -185,7 +185,7 @@ async def test_without_a_thread_nothing_is_held(pair: Pair, file: int) -> None:
     before = open_descriptors()
     assert not sender.running
     with pytest.raises(CancelledError):
-        await sender.send(Transfer(pair[0].fileno(), Region(file, 0, MIB)))
+        await sender.send(RegionTransfer(pair[0].fileno(), Region(file, 0, MIB)))
     assert open_descriptors() == before
 
 
@@ -193,7 +193,7 @@ def test_a_transfer_without_a_descriptor_holds_none(pair: Pair, file: int) -> No
     """When the second descriptor of a transfer can't be had, the first is closed again."""
     before = open_descriptors()
     with pytest.raises(OSError, match="Bad file descriptor"):
-        Transfer(pair[0].fileno(), Region(1 << 20, 0, MIB))
+        RegionTransfer(pair[0].fileno(), Region(1 << 20, 0, MIB))
     with pytest.raises(OSError, match="non-socket"):
-        Transfer(file, Region(file, 0, MIB))
+        RegionTransfer(file, Region(file, 0, MIB))
     assert open_descriptors() == before

@@ -1,7 +1,7 @@
 """What bounds a connection: the count of connections, and the timers of each."""
 
 from cachew.http.limits import Limits
-from cachew.http.outgoing import Alarm, StallWatch
+from cachew.http.outgoing import Alarm, OutputWatch
 from cachew.http.site import Census
 from tests.fakes.clock import FakeClock
 
@@ -33,7 +33,7 @@ def test_alarm_is_moved() -> None:
 def test_stall() -> None:
     """Output that moves ever so little is slow; output that doesn't move for the whole time is stalled, once."""
     clock, stalled, position = FakeClock(), list[float](), [0]
-    watch = StallWatch(
+    watch = OutputWatch(
         reactor=clock, timeout=40, position=lambda: position[0], stalled=lambda: stalled.append(clock.seconds())
     )
     watch.start()
@@ -50,7 +50,7 @@ def test_stall() -> None:
 def test_stopped_watch() -> None:
     """A watch that was stopped tells nothing."""
     clock, stalled = FakeClock(), list[bool]()
-    watch = StallWatch(reactor=clock, timeout=4, position=lambda: 0, stalled=lambda: stalled.append(True))
+    watch = OutputWatch(reactor=clock, timeout=4, position=lambda: 0, stalled=lambda: stalled.append(True))
     watch.start()
     clock.pump([1, 1])
     watch.stop()

@@ -16,7 +16,7 @@ from cachew.http.requests import Fields, StreamingRequest, parse_query, text_of
 from cachew.http.site import make_site
 from cachew.plumbing.errors import BadRequest, BodyTimedOut, ClientGone, TooLarge
 from cachew.plumbing.streams import read_all
-from cachew.server.web import limits_of
+from cachew.server.webparts import limits_of
 from tests.fakes.clock import FakeClock
 from tests.http.wire import RawClient, Server, Signal, patient, serving
 

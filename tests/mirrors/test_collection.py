@@ -7,8 +7,8 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.mirrors.identity import Grammar, Identity
-from cachew.mirrors.machine import State
-from cachew.mirrors.record import RECORD, Record, read
+from cachew.mirrors.machine import MirrorState
+from cachew.mirrors.mirrorrecord import RECORD, MirrorRecord, read
 from cachew.plumbing.errors import CorruptObject, MirrorGone, NotFound, ProcessFailed, StorageFull, UpstreamUnreachable
 from tests.cleanliness import FlushLoggedErrors
 from tests.fakes.archives import trailed
@@ -148,7 +148,7 @@ def test_a_restart(house: MirrorHouse) -> None:
     (house.root / "git.example/file").touch()
     misplaced = house.root / "git.example/other.git"
     misplaced.mkdir()
-    Record(REPOSITORY, "sha1", only(REPOSITORY).id, "1").write(misplaced)
+    MirrorRecord(REPOSITORY, "sha1", only(REPOSITORY).id, "1").write(misplaced)
     again = MirrorHouse(house.root)
     discover(again)
     found = again.mirrors.find(REPOSITORY)
@@ -193,7 +193,7 @@ def test_mirrors_with_names_of_other_rules_are_moved(house: MirrorHouse) -> None
     other.directory.rename(old)
     shouted = house.root / Identity("git.example", "Org/Repo").directory_name
     mirror.directory.rename(shouted)
-    Record(Identity("git.example", "Org/Repo"), "sha1", only(REPOSITORY).id, "1").write(shouted)
+    MirrorRecord(Identity("git.example", "Org/Repo"), "sha1", only(REPOSITORY).id, "1").write(shouted)
     again = MirrorHouse(house.root, grammar=Grammar({"git.example": True}))
     discover(again)
     assert {each.identity: each.directory for each in again.mirrors} == {
@@ -201,7 +201,7 @@ def test_mirrors_with_names_of_other_rules_are_moved(house: MirrorHouse) -> None
     }  # fmt: skip
     assert not old.exists() and not shouted.exists()
     shouted.mkdir()
-    Record(Identity("git.example", "Org/Repo"), "sha1", only(REPOSITORY).id, "1").write(shouted)
+    MirrorRecord(Identity("git.example", "Org/Repo"), "sha1", only(REPOSITORY).id, "1").write(shouted)
     last = MirrorHouse(house.root, grammar=Grammar({"git.example": True}))
     discover(last)
     assert len(list(last.mirrors)) == 2 and not shouted.exists()
@@ -225,7 +225,7 @@ def test_names_without_mirrors_do_not_pile_up(house: MirrorHouse) -> None:
         house.mirrors.obtain(Identity("git.example", f"org/{number}"))
     known = [number for number in range(3000) if house.mirrors.find(Identity("git.example", f"org/{number}"))]
     assert len(known) <= 1001 and house.mirrors.find(REPOSITORY) is mirror
-    assert list(house.mirrors) == [mirror] and mirror.state is State.READY
+    assert list(house.mirrors) == [mirror] and mirror.state is MirrorState.READY
 
 
 def test_nothing_is_mirrored_before_it_is_known_what_is_there(house: MirrorHouse) -> None:

@@ -3,12 +3,12 @@
 import subprocess
 from pathlib import Path
 
-from cachew.mirrors.commands import GitCommands, GitSettings, config_text
+from cachew.mirrors.commands import CommandSettings, GitCommands, config_text
 
 
 def commands(tmp_path: Path, **ca_files: Path) -> GitCommands:
     return GitCommands(
-        GitSettings(
+        CommandSettings(
             path="/usr/bin:/bin",
             home=tmp_path,
             ca_files={f"https://{name}.example/": path for name, path in ca_files.items()},
@@ -33,7 +33,7 @@ def test_each_upstream_has_its_own_authority(tmp_path: Path) -> None:
 
 def test_a_silent_upstream_is_given_up(tmp_path: Path) -> None:
     """Git waits for an upstream that says nothing as long as the settings say, in whole seconds."""
-    made = GitCommands(GitSettings(path="/usr/bin:/bin", home=tmp_path, silence=1.5))
+    made = GitCommands(CommandSettings(path="/usr/bin:/bin", home=tmp_path, silence=1.5))
     assert config(made, "http.lowSpeedTime", "https://one.example/a") == "2"
     assert config(made, "http.lowSpeedLimit", "https://one.example/a") == "1"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest_twisted
 from twisted.python.threadpool import ThreadPool
 
-from cachew.mirrors.commands import GitCommands, GitSettings
+from cachew.mirrors.commands import CommandSettings, GitCommands
 from cachew.mirrors.fewrefs import few_refs, remove_left
 from cachew.mirrors.repository import GitRunner, Repository
 from cachew.plumbing.process import Processes
@@ -25,7 +25,7 @@ async def runner(tmp_path: Path) -> AsyncIterator[GitRunner]:
     pool.start()
     processes = Processes(reactor=reactor)
     threads = Threads(reactor=reactor, pool=pool)  # type: ignore[arg-type]
-    commands = GitCommands(GitSettings(path="/usr/bin:/bin", home=tmp_path))
+    commands = GitCommands(CommandSettings(path="/usr/bin:/bin", home=tmp_path))
     yield GitRunner(processes=processes, commands=commands, threads=threads)
     await processes.stop()
     pool.stop()

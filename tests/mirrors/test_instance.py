@@ -6,7 +6,7 @@ from cachew.mirrors.badhours import BadHours
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import (
     MOST_TIPS,
-    State,
+    InstanceState,
     Trouble,
     Verdict,
     Voice,
@@ -21,15 +21,15 @@ from cachew.upstream.listing import Listing, RemoteRef
 from tests.fakes.clock import FakeClock
 from tests.fakes.mirrorgit import listing, oid
 
-PRIVATE = State(id="1", voices=frozenset({Voice.OWN}), tips=(oid("1"),))
-PUBLIC = State(id="1", voices=frozenset({Voice.ANONYMOUS}), tips=(oid("1"),))
+PRIVATE = InstanceState(id="1", voices=frozenset({Voice.OWN}), tips=(oid("1"),))
+PUBLIC = InstanceState(id="1", voices=frozenset({Voice.ANONYMOUS}), tips=(oid("1"),))
 
 
 @pytest.mark.parametrize(
     ("state", "voice", "related", "verdict"),
     [
         (None, Voice.OWN, True, Verdict.BEGINS),
-        (State(), Voice.ANONYMOUS, True, Verdict.BEGINS),
+        (InstanceState(), Voice.ANONYMOUS, True, Verdict.BEGINS),
         (PRIVATE, Voice.ANONYMOUS, True, Verdict.BEGINS),
         (PRIVATE, Voice.CLIENT, True, Verdict.GOES_ON),
         (PRIVATE, Voice.CLIENT, None, Verdict.DOUBT),
@@ -42,7 +42,9 @@ PUBLIC = State(id="1", voices=frozenset({Voice.ANONYMOUS}), tips=(oid("1"),))
         (PUBLIC, Voice.OWN, False, Verdict.ASIDE),
     ],
 )
-def test_what_a_listing_means(state: State | None, voice: Voice, related: bool | None, verdict: Verdict) -> None:
+def test_what_a_listing_means(
+    state: InstanceState | None, voice: Voice, related: bool | None, verdict: Verdict
+) -> None:
     """A private one that turns public and one of another history begin; what one is shown of a public one is his."""
     assert judge(state, voice, related) is verdict
 
@@ -81,12 +83,12 @@ def test_whose_refusal_says_something() -> None:
 
 def test_what_is_known_survives_writing() -> None:
     """A state is read as it was written, and anything else is none."""
-    state = State(
+    state = InstanceState(
         "1", frozenset(Voice) - {Voice.CLIENT}, "sha256", (oid("1"),), Trouble.HOST, "https://git.example/moved", 7.0
     )
-    assert State.read(state.fields()) == state
+    assert InstanceState.read(state.fields()) == state
     for damaged in ({}, {**state.fields(), "trouble": "x"}, {**state.fields(), "voices": 1}):
-        assert State.read(damaged) is None
+        assert InstanceState.read(damaged) is None
 
 
 def test_another_replicas_knowledge_takes_nothing_away() -> None:

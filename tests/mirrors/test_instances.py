@@ -17,7 +17,7 @@ from cachew.mirrors.sharedinstances import SharedInstances
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import StorageUnavailable
-from cachew.replicas.memory import MemoryRecords
+from cachew.replicas.memoryrecords import MemoryRecords
 from cachew.upstream.listing import Listing
 from tests.fakes.clock import FakeClock
 from tests.fakes.mirrorgit import REPOSITORY, listing

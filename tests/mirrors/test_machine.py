@@ -2,11 +2,11 @@
 
 import pytest
 
-from cachew.mirrors.machine import SERVING, Event, ImpossibleTransition, State, step
+from cachew.mirrors.machine import SERVING, ImpossibleTransition, MirrorEvent, MirrorState, step
 
 
-def after(*events: Event) -> State:
-    state = State.EMPTY
+def after(*events: MirrorEvent) -> MirrorState:
+    state = MirrorState.EMPTY
     for event in events:
         state = step(state, event)
     return state
@@ -14,23 +14,35 @@ def after(*events: Event) -> State:
 
 def test_lives() -> None:
     """Mirrors are cloned, restored or found, fetch, and end."""
-    assert after(Event.CLONE, Event.DONE) is after(Event.FOUND) is State.READY
-    assert after(Event.RESTORE, Event.CLONE, Event.DONE) is after(Event.RESTORE, Event.DONE) is State.READY
-    assert after(Event.CLONE, Event.FAILED) is after(Event.RESTORE, Event.FAILED) is State.EMPTY
-    assert after(Event.FOUND, Event.FETCH, Event.FAILED) is State.READY
-    assert after(Event.FOUND, Event.FORGOTTEN) is after(Event.FORGOTTEN) is State.EMPTY
+    assert after(MirrorEvent.CLONE, MirrorEvent.DONE) is after(MirrorEvent.FOUND) is MirrorState.READY
+    assert (
+        after(MirrorEvent.RESTORE, MirrorEvent.CLONE, MirrorEvent.DONE)
+        is after(MirrorEvent.RESTORE, MirrorEvent.DONE)
+        is MirrorState.READY
+    )
+    assert (
+        after(MirrorEvent.CLONE, MirrorEvent.FAILED)
+        is after(MirrorEvent.RESTORE, MirrorEvent.FAILED)
+        is MirrorState.EMPTY
+    )
+    assert after(MirrorEvent.FOUND, MirrorEvent.FETCH, MirrorEvent.FAILED) is MirrorState.READY
+    assert after(MirrorEvent.FOUND, MirrorEvent.FORGOTTEN) is after(MirrorEvent.FORGOTTEN) is MirrorState.EMPTY
 
 
 def test_only_whole_mirrors_serve() -> None:
     """A mirror serves while it is ready or fetching, and never else."""
-    assert {State.READY, State.FETCHING} == SERVING
+    assert {MirrorState.READY, MirrorState.FETCHING} == SERVING
 
 
 @pytest.mark.parametrize(
     ("state", "event"),
-    [(State.EMPTY, Event.FETCH), (State.READY, Event.CLONE), (State.CLONING, Event.FORGOTTEN)],
+    [
+        (MirrorState.EMPTY, MirrorEvent.FETCH),
+        (MirrorState.READY, MirrorEvent.CLONE),
+        (MirrorState.CLONING, MirrorEvent.FORGOTTEN),
+    ],
 )
-def test_what_has_no_place(state: State, event: Event) -> None:
+def test_what_has_no_place(state: MirrorState, event: MirrorEvent) -> None:
     """An event without a row in the table is a mistake and says so."""
     with pytest.raises(ImpossibleTransition, match=event.name):
         step(state, event)

@@ -7,7 +7,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.kinds import Kind
-from cachew.mirrors.machine import State
+from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.errors import (
     NotFound,
@@ -53,7 +53,7 @@ def test_a_clone_that_fails_leaves_nothing(house: MirrorHouse, step: str) -> Non
     house.git.failures[step] = [ProcessFailed(f"git {step}", 128, "fatal: no"), refused("no")]
     assert isinstance(failure_of(house.made()), ProcessFailed)
     mirror = house.mirrors.obtain(REPOSITORY)
-    assert mirror.state is State.EMPTY and not mirror.ready and mirror.refs == {}
+    assert mirror.state is MirrorState.EMPTY and not mirror.ready and mirror.refs == {}
     assert "no" in (mirror.last_error or "") and house.left() == []
 
 
@@ -157,7 +157,7 @@ def test_all_join_one_fetch(house: MirrorHouse, mirror: Mirror) -> None:
     value_of(first)
     assert [value_of(each) for each in wanted] == [[]] * 4
     assert house.git.scripts == [[oid("2")], [oid("3")]]
-    assert mirror.state is State.READY and not mirror.fetching
+    assert mirror.state is MirrorState.READY and not mirror.fetching
 
 
 def test_one_may_leave(house: MirrorHouse, mirror: Mirror) -> None:
@@ -193,7 +193,7 @@ def test_a_listing_that_can_not_be_followed_keeps_no_ids_away(house: MirrorHouse
     house.git.release()
     assert value_of(third) == []
     assert isinstance(failure_of(second), ProcessFailed)
-    assert mirror.refs == {"refs/heads/main": oid("1")} and mirror.state is State.READY
+    assert mirror.refs == {"refs/heads/main": oid("1")} and mirror.state is MirrorState.READY
 
 
 # --- a lane for what is asked for by id -------------------------------------------------------------------------------
@@ -523,7 +523,7 @@ def test_forgetting_waits_for_the_fetch(house: MirrorHouse, mirror: Mirror) -> N
     house.git.release()
     value_of(gone)
     assert value_of(wanted) == [oid("2")] and value_of(late) == [oid("3")]
-    assert mirror.state is State.EMPTY and house.left() == []
+    assert mirror.state is MirrorState.EMPTY and house.left() == []
 
 
 def test_forgetting_twice_while_it_is_cloned_again(house: MirrorHouse, mirror: Mirror) -> None:
@@ -540,7 +540,7 @@ def test_forgetting_twice_while_it_is_cloned_again(house: MirrorHouse, mirror: M
     house.git.release()
     value_of(more)
     assert isinstance(failure_of(again), UpstreamUnreachable)
-    assert mirror.state is State.EMPTY and house.left() == []
+    assert mirror.state is MirrorState.EMPTY and house.left() == []
 
 
 def test_a_mirror_whose_directory_has_gone(house: MirrorHouse, mirror: Mirror) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cachew.mirrors.objects import ObjectIndex
+from cachew.mirrors.objectindex import ObjectIndex
 from cachew.mirrors.packindex import OpenIndexes
 from tests.functional import repositories
 from tests.functional.repositories import Repository

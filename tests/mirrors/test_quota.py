@@ -3,10 +3,10 @@
 import pytest
 
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.quota import Kept, superfluous
+from cachew.mirrors.quota import MirrorUse, superfluous
 
 A, B, C = (Identity("git.example", name) for name in "abc")
-THREE = [Kept(B, 40, 200.0), Kept(A, 30, 100.0), Kept(C, 50, 300.0)]
+THREE = [MirrorUse(B, 40, 200.0), MirrorUse(A, 30, 100.0), MirrorUse(C, 50, 300.0)]
 
 
 @pytest.mark.parametrize(

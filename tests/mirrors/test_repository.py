@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.python.threadpool import ThreadPool
 
-from cachew.mirrors.commands import GitCommands, GitSettings
+from cachew.mirrors.commands import CommandSettings, GitCommands
 from cachew.mirrors.leftovers import remove_leftovers
 from cachew.mirrors.refs import RefState, change, of_listing
 from cachew.mirrors.repository import GitRunner, Repository, worth_another_way
@@ -31,7 +31,7 @@ AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@example")
 
 
 def git_settings(tmp_path: Path) -> GitCommands:
-    return GitCommands(GitSettings(path="/usr/bin:/bin", home=tmp_path))
+    return GitCommands(CommandSettings(path="/usr/bin:/bin", home=tmp_path))
 
 
 @pytest_twisted.async_yield_fixture

@@ -6,7 +6,7 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.machine import State
+from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.tidying import Tidying
 from cachew.plumbing.errors import NotFound
@@ -139,7 +139,7 @@ def test_a_mirror_in_doubt_takes_room_too(tmp_path: Path) -> None:
         tidying.used(mirror.identity)
     one.verification.in_doubt = True
     value_of(Deferred.fromCoroutine(tidying.tidy()))
-    assert one.state is State.EMPTY and two.ready
+    assert one.state is MirrorState.EMPTY and two.ready
 
 
 def test_many_that_grow_at_once_are_looked_at_together(tmp_path: Path) -> None:

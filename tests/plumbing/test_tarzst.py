@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachew.plumbing import tarzst
-from cachew.plumbing.tarzst import BadSeekTable, Frame, Region
+from cachew.plumbing.tarzst import BadSeekTable, Frame, FramePart
 from cachew.plumbing.workspace import Workspace
 
 
@@ -98,6 +98,6 @@ def test_segments_are_cut_into_frames_of_one_size(sizes: list[int], limit: int) 
     """Every frame but the last is full, and together they are the stream."""
     whole = [bytes([n]) * size for n, size in enumerate(sizes)]
     frames = list(tarzst.into_frames(whole, limit))
-    parts = [part for frame in frames for part in frame if not isinstance(part, Region)]
+    parts = [part for frame in frames for part in frame if not isinstance(part, FramePart)]
     assert b"".join(parts) == b"".join(whole)
     assert all(sum(map(tarzst.segment_size, frame)) == limit for frame in frames[:-1])

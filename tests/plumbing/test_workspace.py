@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachew.plumbing import tarzst
-from cachew.plumbing.tarzst import Region, Segment
+from cachew.plumbing.tarzst import FramePart, Segment
 from cachew.plumbing.workspace import Workspace
 
 SIZE = 700_000
@@ -53,18 +53,18 @@ def test_files_and_bytes_make_one_frame(tmp_path: Path) -> None:
     data = os.urandom(SIZE)
     (tmp_path / "file").write_bytes(data)
     content = b"head" + data[100:600_100] + b"tail"
-    assert made(Workspace(SIZE), [b"head", Region(tmp_path / "file", 100, 600_000), b"tail"]) == content
+    assert made(Workspace(SIZE), [b"head", FramePart(tmp_path / "file", 100, 600_000), b"tail"]) == content
 
 
 def test_a_file_that_shrank_fails_the_frame(tmp_path: Path) -> None:
     """A frame never ends early without saying so."""
     (tmp_path / "file").write_bytes(b"short")
     with pytest.raises(EOFError):
-        Workspace(SIZE).compress([Region(tmp_path / "file", 0, 6)], 1)
+        Workspace(SIZE).compress([FramePart(tmp_path / "file", 0, 6)], 1)
 
 
 def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     """What was a file when it was listed and is a link now is not read."""
     (tmp_path / "link").symlink_to("/etc/passwd")
     with pytest.raises(OSError, match="symbolic links"):
-        Workspace(SIZE).compress([Region(tmp_path / "link", 0, 6)], 1)
+        Workspace(SIZE).compress([FramePart(tmp_path / "link", 0, 6)], 1)

@@ -11,9 +11,9 @@ from twisted.logger import capturedLogs, formatEvent
 from cachew.plumbing.bucket import Bucket, s3_store
 from cachew.plumbing.threads import Threads
 from cachew.replicas.conditions import ConditionCheck
-from cachew.replicas.interface import Records
-from cachew.replicas.memory import MemoryRecords
-from cachew.replicas.objectstore import ObjectStoreRecords
+from cachew.replicas.memoryrecords import MemoryRecords
+from cachew.replicas.objectstorerecords import ObjectStoreRecords
+from cachew.replicas.records import Records
 from tests.fakes.faultyproxy import FaultyProxy
 from tests.fakes.objectservers import ACCESS_KEY, BUCKET, SECRET_KEY
 from tests.fakes.records import UnreliableRecords

@@ -5,7 +5,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from cachew.replicas.fleet import BEAT, Fleet
-from cachew.replicas.memory import MemoryRecords
+from cachew.replicas.memoryrecords import MemoryRecords
 from tests.fakes.clock import FakeClock
 from tests.fakes.records import UnreliableRecords
 from tests.fakes.settled import failure_of, value_of

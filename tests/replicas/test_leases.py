@@ -8,7 +8,7 @@ import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.replicas.leases import Lease, LeaseLost, Leases
-from cachew.replicas.memory import MemoryRecords
+from cachew.replicas.memoryrecords import MemoryRecords
 from tests.fakes.clock import FakeClock
 from tests.fakes.records import UnreliableRecords
 from tests.fakes.settled import value_of

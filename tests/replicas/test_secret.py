@@ -7,7 +7,7 @@ import pytest_twisted
 from twisted.logger import capturedLogs
 
 from cachew.plumbing.background import Background
-from cachew.replicas.memory import MemoryRecords
+from cachew.replicas.memoryrecords import MemoryRecords
 from cachew.replicas.secret import SharedSecret
 from tests.contracts.records import replaced
 from tests.fakes.clock import FakeClock

@@ -4,8 +4,8 @@ import pytest
 import pytest_twisted
 
 from cachew.plumbing.errors import Conflict
-from cachew.replicas.interface import CLOCKS_APART, Versioned
-from cachew.replicas.memory import MemoryRecords
+from cachew.replicas.memoryrecords import MemoryRecords
+from cachew.replicas.records import CLOCKS_APART, Versioned
 from cachew.replicas.sightings import Sightings
 from tests.fakes.clock import FakeClock
 

@@ -3,8 +3,8 @@
 import pytest
 import pytest_twisted
 
-from cachew.replicas.memory import MemoryRecords
-from cachew.replicas.progress import Progress
+from cachew.replicas.completions import TaskCompletions
+from cachew.replicas.memoryrecords import MemoryRecords
 from cachew.replicas.tally import Tally
 from tests.fakes.clock import FakeClock
 from tests.fakes.records import UnreliableRecords
@@ -27,7 +27,7 @@ def records() -> UnreliableRecords:
 
 def replica(records: UnreliableRecords, clock: FakeClock) -> Tally:
     """Return a replica's tally."""
-    return Tally(what="clones", progress=Progress(records=records, clock=clock), clock=clock)
+    return Tally(what="clones", progress=TaskCompletions(records=records, clock=clock), clock=clock)
 
 
 @pytest_twisted.ensureDeferred
@@ -55,7 +55,7 @@ async def test_each_day_has_its_own_count(records: UnreliableRecords, clock: Fak
     tally.note("repo")
     await tally.flush()
     assert tally.today("repo") == 1
-    progress = Progress(records=records, clock=clock)
+    progress = TaskCompletions(records=records, clock=clock)
     assert await progress.counted("clones/2023-11-15/repo") == 1
     assert await progress.counted("clones/2023-11-16/repo") == 1
 
@@ -72,4 +72,4 @@ async def test_nothing_is_lost_while_the_records_fail(records: UnreliableRecords
     records.down = False
     await tally.flush()
     await tally.flush()
-    assert await Progress(records=records, clock=clock).counted("clones/2023-11-15/repo") == 1
+    assert await TaskCompletions(records=records, clock=clock).counted("clones/2023-11-15/repo") == 1

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachew.plumbing.errors import BadRequest
-from cachew.smarthttp.cgi import MAX_HEADER, Head, HeadParser
+from cachew.smarthttp.cgi import MAX_HEADER, CgiHead, HeadParser
 
 pytestmark = pytest.mark.timeout(20)
 WHOLE = b"Status: 404 Not Found\r\nContent-Type: text/plain\r\nX-Empty:\r\n\r\nbody\r\n\r\nmore"
-HEAD = Head(404, (("content-type", "text/plain"), ("x-empty", "")), b"body\r\n\r\nmore")
+HEAD = CgiHead(404, (("content-type", "text/plain"), ("x-empty", "")), b"body\r\n\r\nmore")
 
 
 @given(st.integers(1, len(WHOLE) - 1))
@@ -27,7 +27,7 @@ def test_any_split(at: int) -> None:
 
 def test_bare_newlines_and_no_status() -> None:
     """Lines may end without a carriage return, and the status is 200 unless it is named."""
-    assert HeadParser().feed(b"A: b\nC:  d e \n\n") == Head(200, (("a", "b"), ("c", "d e")), b"")
+    assert HeadParser().feed(b"A: b\nC:  d e \n\n") == CgiHead(200, (("a", "b"), ("c", "d e")), b"")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cachew.plumbing.errors import Forbidden, Unauthorized
 from cachew.smarthttp.lfsgrant import Grant, holder_of, seal, unseal
-from cachew.upstream.lfsbatch import Wanted
+from cachew.upstream.lfsbatch import WantedObject
 
 OID, KEY, NOW = "a" * 64, b"k" * 32, 1000.0
 ALICE, BOB = "Basic alice", "Basic bob\ncookie: o=1"
@@ -19,7 +19,7 @@ GRANT = Grant(
     "git.example/org/repo",
     "one",
     holder_of(ALICE, KEY),
-    Wanted(OID, 5),
+    WantedObject(OID, 5),
     NOW + 10,
     "https://storage.example.com/x",
     (("A", "b"),),

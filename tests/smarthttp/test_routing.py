@@ -4,7 +4,7 @@ import pytest
 
 from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
 from cachew.smarthttp.clientcommands import GitCommand, Probe, V2LsRefs, V2Other
-from cachew.smarthttp.routing import Kind, Situation, decide
+from cachew.smarthttp.routing import RouteKind, Situation, decide
 from tests.fakes.parsing import parse_command
 
 pytestmark = pytest.mark.timeout(10)
@@ -14,7 +14,7 @@ MISSING = Situation(ready=True)
 CLONING = Situation(ready=False)
 EMPTY = Situation(ready=True, has_refs=False)
 UNLISTED = Situation(ready=True, listed=False)
-MEMORY, MIRROR, UPSTREAM, WAIT = Kind.MEMORY, Kind.MIRROR, Kind.UPSTREAM, Kind.WAIT
+MEMORY, MIRROR, UPSTREAM, WAIT = RouteKind.MEMORY, RouteKind.MIRROR, RouteKind.UPSTREAM, RouteKind.WAIT
 
 
 def fetch(*arguments: str, object_format: str = "sha1") -> GitCommand:
@@ -68,7 +68,7 @@ V0_STRANGE = parse_command(encode_all([f"want {A} push-options".encode(), FLUSH]
         ("git-upload-pack", fetch(f"want {A}", "invented-tomorrow"), READY, UPSTREAM),
     ],
 )  # fmt: skip
-def test_routes(operation: str, command: GitCommand | None, situation: Situation, kind: Kind) -> None:
+def test_routes(operation: str, command: GitCommand | None, situation: Situation, kind: RouteKind) -> None:
     """Each request goes to whoever has what it wants, with a reason."""
     route = decide(operation, command, situation)
     assert route.kind is kind, route

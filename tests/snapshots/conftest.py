@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from twisted.python.threadpool import ThreadPool
 
-from cachew.mirrors.commands import GitCommands, GitSettings
+from cachew.mirrors.commands import CommandSettings, GitCommands
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from tests.snapshots.repositories import BareMirror, Output, bare, commit, git
@@ -56,7 +56,7 @@ def processes() -> Processes:
 def commands(tmp_path: Path) -> GitCommands:
     """Return the git commands with an empty home."""
     (tmp_path / "home").mkdir()
-    return GitCommands(GitSettings(path=os.environ["PATH"], home=tmp_path / "home"))
+    return GitCommands(CommandSettings(path=os.environ["PATH"], home=tmp_path / "home"))
 
 
 @pytest.fixture

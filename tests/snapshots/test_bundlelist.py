@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachew.snapshots.bundlelist import MOST_DELTAS, BundleList, Listed, branches, next_step, render
+from cachew.snapshots.bundlelist import MOST_DELTAS, BundleList, ListedBundle, branches, next_step, render
 
 ONE, TWO = {"refs/heads/main": "a" * 40}, {"refs/heads/main": "b" * 40}
 
@@ -40,7 +40,7 @@ def test_nothing_new_needs_no_bundle() -> None:
 
 def test_a_long_list_begins_anew() -> None:
     """After many deltas, or when it is wanted, comes a full bundle, and tokens go on growing."""
-    bundles = tuple(Listed(5000 + n, str(n)) for n in range(MOST_DELTAS + 1))
+    bundles = tuple(ListedBundle(5000 + n, str(n)) for n in range(MOST_DELTAS + 1))
     step = next_step(BundleList(bundles, ONE), TWO, 1000)
     assert step is not None
     assert step.after.bundles == (step.listed,)
@@ -51,10 +51,10 @@ def test_a_long_list_begins_anew() -> None:
 
 
 @given(
-    st.lists(st.builds(Listed, st.integers(0, 2**40), st.text(max_size=5)), max_size=4).map(tuple),
+    st.lists(st.builds(ListedBundle, st.integers(0, 2**40), st.text(max_size=5)), max_size=4).map(tuple),
     st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=4),
 )
-def test_a_list_is_remembered(bundles: tuple[Listed, ...], tips: dict[str, str]) -> None:
+def test_a_list_is_remembered(bundles: tuple[ListedBundle, ...], tips: dict[str, str]) -> None:
     """What was written down is read again."""
     whole = BundleList(bundles, tips)
     assert BundleList.decode(whole.encode()) == whole
@@ -69,7 +69,9 @@ def test_a_damaged_list_is_noticed(data: bytes) -> None:
 
 def test_the_text_is_a_git_config_file() -> None:
     """Version, mode, heuristic, and for each bundle its address and token."""
-    text = render([Listed(1, "1-aa"), Listed(2, "2-bb")], {"1-aa": "http://x/1", "2-bb": "bundle-list?bundle=2-bb"})
+    text = render(
+        [ListedBundle(1, "1-aa"), ListedBundle(2, "2-bb")], {"1-aa": "http://x/1", "2-bb": "bundle-list?bundle=2-bb"}
+    )
     parsed = configparser.ConfigParser(delimiters=("=",), allow_no_value=False)
     parsed.read_string(text.replace("\t", ""))
     assert dict(parsed["bundle"]) == {"version": "1", "mode": "all", "heuristic": "creationToken"}

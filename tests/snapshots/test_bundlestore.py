@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 from obstore.store import MemoryStore
 
-from cachew.cache.interface import Cache, Options
+from cachew.cache.interface import Cache, ObjectOptions
 from cachew.cache.memory import MemoryCache
 from cachew.cache.objectstore import ObjectStoreCache, ObjectStoreWriter
 from cachew.mirrors.commands import GitCommands
@@ -161,7 +161,7 @@ class OvertakenCache(ObjectStoreCache):
 
     overtake: Callable[[], Awaitable[object]]
 
-    async def create(self, namespace: str, key: str, **options: Unpack[Options]) -> ObjectStoreWriter:
+    async def create(self, namespace: str, key: str, **options: Unpack[ObjectOptions]) -> ObjectStoreWriter:
         """Begin an object."""
         if key.startswith("bundle:"):
             await self.overtake()

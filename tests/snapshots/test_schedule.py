@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachew.plumbing.jsonfile import replace_content
-from cachew.replicas.interface import CLOCKS_APART
+from cachew.replicas.records import CLOCKS_APART
 from cachew.snapshots.schedule import (
     Memory,
     Run,

@@ -12,9 +12,9 @@ from cachew.mirrors.identity import Identity
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import StorageUnavailable, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
+from cachew.replicas.completions import TaskCompletions
 from cachew.replicas.leases import Leases
-from cachew.replicas.memory import MemoryRecords
-from cachew.replicas.progress import Progress
+from cachew.replicas.memoryrecords import MemoryRecords
 from cachew.snapshots.schedule import Run, Task, is_due
 from cachew.snapshots.sharing import SharedWork, record_of
 from tests.fakes.clock import FakeClock
@@ -40,7 +40,7 @@ class Replica:
             leases=Leases(
                 records=records, holder=name, reactor=clock, clock=clock, unique=lambda: f"{name} {len(self.made)}"
             ),
-            progress=Progress(records=records, clock=wall),
+            progress=TaskCompletions(records=records, clock=wall),
             work=self.work,
             own=frozenset({"repack"}),
             clock=wall,

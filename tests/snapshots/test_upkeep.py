@@ -12,9 +12,9 @@ from cachew.cache.memory import MemoryCache
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import NotFound, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
-from cachew.snapshots.mirror import Mirror
 from cachew.snapshots.order import Begin
 from cachew.snapshots.productions import Productions
+from cachew.snapshots.sourcemirror import SourceMirror
 from cachew.snapshots.store import COMMIT_HEADER, REFS_HEADER, Snapshots
 from cachew.snapshots.upkeep import Upkeep, refs_mark
 from cachew.snapshots.variants import Variant
@@ -95,7 +95,7 @@ class Bench:
         self.chores.append(identity.name)
         return True
 
-    async def make(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
+    async def make(self, mirror: SourceMirror, variant: Variant, directory: Path, begin: Begin) -> None:
         """Make an archive."""
         if self.failure is not None:
             raise self.failure

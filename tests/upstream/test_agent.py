@@ -27,7 +27,7 @@ from cachew.plumbing.streams import BytesSource, read_all
 from cachew.upstream.agent import Agents, CheckedEndpoint, make_agents
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import UpstreamBounds, UpstreamClient
-from cachew.upstream.failures import explain
+from cachew.upstream.connectionfailures import explain
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities
 from cachew.upstream.redirects import Redirects

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from cachew.plumbing.errors import CredentialUnavailable, UpstreamUnreachable
 from cachew.plumbing.process import Processes
 from cachew.upstream.credentials import Credentials, CredentialSource, covers
-from cachew.upstream.credentialsources import CredentialCommand, NetrcFile, StaticToken, TokenFile, basic
+from cachew.upstream.credentialsources import CredentialCommand, NetrcFile, StaticToken, TokenCredentialFile, basic
 from tests.cleanliness import state_of
 from tests.fakes.clock import FakeClock
 
@@ -135,7 +135,7 @@ def test_bearer() -> None:
 def test_token_file(tmp_path: Path) -> None:
     """A token file is read anew each time; without a usable token it says so."""
     path = tmp_path / "token"
-    source = TokenFile(path=path, in_thread=directly)
+    source = TokenCredentialFile(path=path, in_thread=directly)
     with pytest.raises(UpstreamUnreachable, match="No such file"):
         now(source.header_for(URL))
     for token in ("one", "two"):

@@ -17,7 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from cachew.plumbing.errors import CredentialUnavailable, UpstreamTimeout, UpstreamUnreachable
 from cachew.upstream.credentialsources import basic
-from cachew.upstream.githubapp import App, GitHubApps
+from cachew.upstream.githubapp import GitHubApp, GitHubApps
 from tests.fakes.clock import FakeClock
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -90,7 +90,7 @@ async def directly(function: Any, *args: Any) -> Any:
     return function(*args)
 
 
-def apps_of(api: Api, clock: FakeClock, *apps: App) -> GitHubApps:
+def apps_of(api: Api, clock: FakeClock, *apps: GitHubApp) -> GitHubApps:
     return GitHubApps(
         apps=apps,
         http=StubTreq(api),
@@ -116,14 +116,14 @@ def token(apps: GitHubApps, url: str = "https://github.com/org/repo") -> str | N
 
 def test_installation_is_found(api: Api, clock: FakeClock, key_file: Path) -> None:
     """An App finds its installation and gets its token, once for many uses."""
-    apps = apps_of(api, clock, App("1", key_file))
+    apps = apps_of(api, clock, GitHubApp("1", key_file))
     assert token(apps) == token(apps) == token(apps, "https://github.com/Org/Repo.git") == "token2-77"
     assert api.asked == ["1 /repos/org/repo/installation", "1 /app/installations/77/access_tokens"]
 
 
 def test_token_is_renewed(api: Api, clock: FakeClock, key_file: Path) -> None:
     """A token is renewed ten minutes before it expires, with a fresh proof; when that fails the old one still goes."""
-    apps = apps_of(api, clock, App("1", key_file))
+    apps = apps_of(api, clock, GitHubApp("1", key_file))
     first = token(apps)
     clock.advance(2999)
     assert token(apps) == first
@@ -136,7 +136,7 @@ def test_token_is_renewed(api: Api, clock: FakeClock, key_file: Path) -> None:
 
 def test_expired_token_is_not_used(api: Api, clock: FakeClock, key_file: Path) -> None:
     """An expired token is never used, whatever the API does."""
-    apps = apps_of(api, clock, App("1", key_file, {"org": "5"}))
+    apps = apps_of(api, clock, GitHubApp("1", key_file, {"org": "5"}))
     token(apps)
     clock.advance(3600)
     api.status = 503
@@ -147,20 +147,20 @@ def test_expired_token_is_not_used(api: Api, clock: FakeClock, key_file: Path) -
 def test_several_apps(api: Api, clock: FakeClock, key_file: Path) -> None:
     """The first App that is installed for the repository gives the token."""
     api.installed["2"] = {"other/repo": 88}
-    apps = apps_of(api, clock, App("1", key_file), App("2", key_file))
+    apps = apps_of(api, clock, GitHubApp("1", key_file), GitHubApp("2", key_file))
     found = token(apps, "https://github.com/other/repo")
     assert found is not None and found.endswith("-88")
 
 
 def test_configured_installation(api: Api, clock: FakeClock, key_file: Path) -> None:
     """A configured installation needs no look-up."""
-    token(apps_of(api, clock, App("1", key_file, {"org": "5"})))
+    token(apps_of(api, clock, GitHubApp("1", key_file, {"org": "5"})))
     assert api.asked == ["1 /app/installations/5/access_tokens"]
 
 
 def test_not_installed(api: Api, clock: FakeClock, key_file: Path) -> None:
     """Where no App is installed there is no credential, which is remembered for a while."""
-    apps = apps_of(api, clock, App("1", key_file))
+    apps = apps_of(api, clock, GitHubApp("1", key_file))
     assert token(apps, "https://github.com/x/y") is None
     assert token(apps, "https://github.com/x/y") is None
     assert len(api.asked) == 1
@@ -171,7 +171,7 @@ def test_not_installed(api: Api, clock: FakeClock, key_file: Path) -> None:
 
 def test_fallback(api: Api, clock: FakeClock, key_file: Path) -> None:
     """Where no App is installed the fallback installation's token is used."""
-    apps = apps_of(api, clock, App("1", key_file, fallback="9"))
+    apps = apps_of(api, clock, GitHubApp("1", key_file, fallback="9"))
     found = token(apps, "https://github.com/x/y")
     assert found is not None and found.endswith("-9")
 
@@ -179,7 +179,7 @@ def test_fallback(api: Api, clock: FakeClock, key_file: Path) -> None:
 @pytest.mark.parametrize("path", ["", "org", "org/%2e", "../repo", "org/a b"])
 def test_no_repository(api: Api, clock: FakeClock, key_file: Path, path: str) -> None:
     """The API is not asked about what can't be a repository."""
-    assert token(apps_of(api, clock, App("1", key_file)), f"https://github.com/{path}") is None
+    assert token(apps_of(api, clock, GitHubApp("1", key_file)), f"https://github.com/{path}") is None
     assert api.asked == []
 
 
@@ -187,16 +187,16 @@ def test_refused_app(api: Api, clock: FakeClock, key_file: Path) -> None:
     """A refusal of the App is the server's trouble and never looks like a refusal of the client."""
     api.status = 401
     with pytest.raises(UpstreamUnreachable, match="answered 401 to the GitHub App 1"):
-        token(apps_of(api, clock, App("1", key_file)))
+        token(apps_of(api, clock, GitHubApp("1", key_file)))
 
 
 def test_api_hangs(api: Api, clock: FakeClock, key_file: Path) -> None:
     """An API that does not answer is given up after its time."""
     api.silent = True
     failures: list[Any] = []
-    Deferred.fromCoroutine(apps_of(api, clock, App("1", key_file)).header_for("https://github.com/o/r")).addErrback(
-        failures.append
-    )
+    Deferred.fromCoroutine(
+        apps_of(api, clock, GitHubApp("1", key_file)).header_for("https://github.com/o/r")
+    ).addErrback(failures.append)
     clock.advance(9)
     assert not failures
     clock.advance(2)
@@ -210,7 +210,7 @@ def test_bad_key(api: Api, clock: FakeClock, tmp_path: Path, content: bytes | No
     if content:
         path.write_bytes(content)
     with pytest.raises(UpstreamUnreachable, match=r"bad\.pem"):
-        token(apps_of(api, clock, App("1", path)))
+        token(apps_of(api, clock, GitHubApp("1", path)))
 
 
 def second_app_of(api: Api) -> None:
@@ -223,14 +223,14 @@ def test_one_apps_trouble_is_no_others(api: Api, clock: FakeClock, key_file: Pat
     """An App whose API refuses or fails keeps no repository from the App that is installed for it."""
     second_app_of(api)
     api.troubled["1"] = status
-    apps = apps_of(api, clock, App("1", key_file), App("2", key_file))
+    apps = apps_of(api, clock, GitHubApp("1", key_file), GitHubApp("2", key_file))
     assert token(apps, "https://github.com/org/repo") == "token3-88"
 
 
 def test_one_apps_missing_key_is_no_others(api: Api, clock: FakeClock, key_file: Path, tmp_path: Path) -> None:
     """A key that is gone keeps no repository from the App that is installed for it."""
     second_app_of(api)
-    apps = apps_of(api, clock, App("1", tmp_path / "gone.pem"), App("2", key_file))
+    apps = apps_of(api, clock, GitHubApp("1", tmp_path / "gone.pem"), GitHubApp("2", key_file))
     assert token(apps, "https://github.com/org/repo") == "token2-88"
 
 
@@ -238,14 +238,14 @@ def test_where_an_app_can_not_be_asked_about_nothing_is_certain(api: Api, clock:
     """A repository may be that App's when no other has it; then its credential can't be had, which is said."""
     second_app_of(api)
     api.troubled["1"] = 503
-    apps = apps_of(api, clock, App("1", key_file), App("2", key_file))
+    apps = apps_of(api, clock, GitHubApp("1", key_file), GitHubApp("2", key_file))
     with pytest.raises(CredentialUnavailable, match="answered 503 to the GitHub App 1"):
         token(apps, "https://github.com/other/repo")
 
 
 def test_a_refused_token_is_asked_for_anew(api: Api, clock: FakeClock, key_file: Path) -> None:
     """What an upstream has refused is forgotten, and nothing else."""
-    apps = apps_of(api, clock, App("1", key_file))
+    apps = apps_of(api, clock, GitHubApp("1", key_file))
     first = token(apps, "https://github.com/org/repo")
     apps.forget("https://github.com/org/repo", basic("x-access-token", "another"))
     assert token(apps, "https://github.com/org/repo") == first
@@ -256,7 +256,7 @@ def test_a_refused_token_is_asked_for_anew(api: Api, clock: FakeClock, key_file:
 def test_short_lived_tokens_are_kept_for_half_their_life(api: Api, clock: FakeClock, key_file: Path) -> None:
     """A token that lives for five minutes is not asked for with every request."""
     api.life = 300.0
-    apps = apps_of(api, clock, App("1", key_file))
+    apps = apps_of(api, clock, GitHubApp("1", key_file))
     first = token(apps, "https://github.com/org/repo")
     clock.advance(140)
     assert token(apps, "https://github.com/org/repo") == first

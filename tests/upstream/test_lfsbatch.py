@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachew.upstream.lfsbatch import LONGEST, USUAL, Address, Download, Wanted, take_over, wanted_in
+from cachew.upstream.lfsbatch import LONGEST, USUAL, Address, LfsDownload, WantedObject, take_over, wanted_in
 
 OID, OTHER = "a" * 64, "b" * 64
 NOW = 1_700_000_000.0
 REQUEST = {"operation": "download", "transfers": ["lfs-standalone-file", "basic"], "objects": [{"oid": OID, "size": 5}]}
-WANTED = frozenset({Wanted(OID, 5)})
+WANTED = frozenset({WantedObject(OID, 5)})
 
 
 def entry(action: dict[str, object] | None = None, **more: object) -> dict[str, object]:
@@ -21,11 +21,11 @@ def entry(action: dict[str, object] | None = None, **more: object) -> dict[str, 
     return {"oid": OID, "size": 5, "actions": {"download": download}} | more
 
 
-def taken(answer: object, wanted: frozenset[Wanted] = WANTED) -> tuple[Any, list[Download]]:
+def taken(answer: object, wanted: frozenset[WantedObject] = WANTED) -> tuple[Any, list[LfsDownload]]:
     """Return the changed answer, None when it stays, and what could be taken over."""
-    seen: list[Download] = []
+    seen: list[LfsDownload] = []
 
-    def address_of(download: Download) -> Address:
+    def address_of(download: LfsDownload) -> Address:
         seen.append(download)
         return Address("https://cachew.example/x", {"X-Cachew-Grant": "g"}, True)
 
@@ -60,7 +60,9 @@ def test_anything_else_is_not(body: bytes) -> None:
 def test_an_address_is_changed() -> None:
     """The address and what to show there are ours, all else is the upstream's."""
     answer, (download,) = taken({"transfer": "basic", "objects": [entry(), {"oid": OTHER, "size": 1}], "more": 1})
-    assert download == Download(Wanted(OID, 5), "https://storage.example.com/x?sig=1", (("X-Key", "v"),), USUAL)
+    assert download == LfsDownload(
+        WantedObject(OID, 5), "https://storage.example.com/x?sig=1", (("X-Key", "v"),), USUAL
+    )
     action = {"href": "https://cachew.example/x", "header": {"X-Cachew-Grant": "g"}, "expires_in": USUAL}
     changed = {"oid": OID, "size": 5, "actions": {"download": action}, "authenticated": True}
     assert answer == {"transfer": "basic", "objects": [changed, {"oid": OTHER, "size": 1}], "more": 1}

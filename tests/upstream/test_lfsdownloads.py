@@ -13,20 +13,20 @@ from cachew.plumbing.errors import CorruptObject, UpstreamBusy, UpstreamRedirect
 from cachew.plumbing.streams import Source, read_all
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.hosts import Hosts
-from cachew.upstream.lfsbatch import MEDIA_TYPE, Wanted
+from cachew.upstream.lfsbatch import MEDIA_TYPE, WantedObject
 from cachew.upstream.lfsdownloads import LfsDownloads
-from cachew.upstream.remote import Remotes
+from cachew.upstream.remotes import Remotes
 from cachew.upstream.spellings import Spellings
 from tests.fakes.clock import FakeClock
 from tests.fakes.settled import failure_of, value_of
 from tests.fakes.spellings import spellings as nothing_known
 from tests.upstream.conftest import Upstream
-from tests.upstream.test_remote import Own
+from tests.upstream.test_remotes import Own
 
 IDENTITY = Identity("git.example", "org/repo")
 HOME = "https://git.example/org/repo"
 BATCH = "git.example/org/repo.git/info/lfs/objects/batch"
-CONTENT = {Wanted(hashlib.sha256(data).hexdigest(), len(data)): data for data in (b"one", b"two")}
+CONTENT = {WantedObject(hashlib.sha256(data).hexdigest(), len(data)): data for data in (b"one", b"two")}
 ONE, TWO = CONTENT
 
 
@@ -40,20 +40,20 @@ class Downloading:
     """Downloads from the scripted upstream, and keeps what comes."""
 
     def __init__(self, upstream: Upstream, client: UpstreamClient, hosts: Hosts) -> None:
-        self.upstream, self.own, self.kept = upstream, Own(), dict[Wanted, bytes]()
+        self.upstream, self.own, self.kept = upstream, Own(), dict[WantedObject, bytes]()
         remotes = Remotes(url_for=hosts.url_for, client=client, credentials=self.own)
         self._downloads = LfsDownloads(client=client, remotes=remotes, clock=FakeClock())
 
-    def allow(self, *wanted: Wanted, **said: Any) -> None:
+    def allow(self, *wanted: WantedObject, **said: Any) -> None:
         """Answer a batch request."""
         actions = {"download": {"href": f"{HOME}.git/info/lfs/storage/x", **said}}
         objects = [{"oid": one.oid, "size": one.size, "actions": actions} for one in wanted]
         self.upstream.say(200, json.dumps({"objects": objects}).encode(), **{"Content-Type": MEDIA_TYPE})
 
-    def fetch(self, *wanted: Wanted) -> Deferred[None]:
+    def fetch(self, *wanted: WantedObject) -> Deferred[None]:
         """Download objects."""
 
-        async def keep(one: Wanted, source: Source) -> None:
+        async def keep(one: WantedObject, source: Source) -> None:
             self.kept[one] = await read_all(source, 100)
 
         return Deferred.fromCoroutine(self._downloads.fetch(IDENTITY, wanted, keep))

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from cachew.plumbing.errors import UpstreamTimeout, UpstreamUnreachable
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.pinned_addresses import Pins
-from cachew.upstream.remote import joined
+from cachew.upstream.remotes import joined
 from tests.fakes.clock import FakeClock
 from tests.fakes.settled import failure_of, value_of
 

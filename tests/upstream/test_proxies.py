@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from cachew.plumbing.errors import CredentialUnavailable
-from cachew.upstream.proxies import CredentialsFile, GitRoutes, Proxies, Proxy, no_credentials
+from cachew.upstream.proxies import CredentialsFile, GitConnections, Proxies, Proxy, no_credentials
 from tests.fakes.settled import failure_of, value_of
 
 DEFAULT = Proxy("http://proxy.example:3128", no_credentials)
@@ -89,7 +89,7 @@ class Pins:
 
 def test_git_is_told_of_the_proxy_or_of_addresses() -> None:
     """Through a proxy there are no addresses to be told."""
-    routes = GitRoutes(proxies=Proxies(default=DEFAULT, direct=["near.example"]), pins=Pins())
+    routes = GitConnections(proxies=Proxies(default=DEFAULT, direct=["near.example"]), pins=Pins())
     far = value_of(Deferred.fromCoroutine(routes.git_environment("https://github.com/o/r")))
     assert far["GIT_CONFIG_KEY_0"] == "http.proxy" and far["GIT_CONFIG_VALUE_0"] == "http://proxy.example:3128"
     near = value_of(Deferred.fromCoroutine(routes.git_environment("https://near.example/o/r")))

@@ -19,8 +19,8 @@ from cachew.plumbing.happenings import Happening
 from cachew.plumbing.logs import EventLog
 from cachew.plumbing.metrics import Metrics
 from cachew.replicas.fleet import Fleet
-from cachew.replicas.interface import Records
-from cachew.replicas.memory import MemoryRecords
+from cachew.replicas.memoryrecords import MemoryRecords
+from cachew.replicas.records import Records
 from cachew.upstream.outages import Outage
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.sessions import Sessions
@@ -28,7 +28,7 @@ from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
 from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
 from cachew.web.fleetpage import FleetPage
-from cachew.web.forgeevents import Places
+from cachew.web.forgeevents import ForgeHosts
 from cachew.web.pages import Pages
 from cachew.web.repositoryclients import ClientUse
 from cachew.web.repositorylist import Choice
@@ -238,7 +238,7 @@ class AdminFront:
             reload=self._reload,
         )
         webhooks = WebhookRoutes(
-            operations=operations, secrets=secrets or {}, places=Places(PLACES), in_thread=self._in_thread
+            operations=operations, secrets=secrets or {}, places=ForgeHosts(PLACES), in_thread=self._in_thread
         )
         self.events: dict[str, list[Happening]] = {}
         self.clients: dict[str, list[ClientUse]] = {}

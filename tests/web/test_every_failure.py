@@ -19,7 +19,7 @@ from cachew.web.access.login import AdminAccess
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
 from cachew.web.dashboard import DashboardRoutes
-from cachew.web.forgeevents import Places
+from cachew.web.forgeevents import ForgeHosts
 from cachew.web.git import GitRoutes, Services
 from cachew.web.objects import ObjectRoutes
 from cachew.web.pages import Pages
@@ -131,7 +131,7 @@ def app_of(error: Exception, *, guarded: bool) -> App:
     failing: Any = Failing(error)
     clock = FakeClock()
     access = AdminAccess(token=lambda: "t", host_names=[], sessions=failing, clock=clock, trusted=lambda request: True)
-    webhooks = WebhookRoutes(operations=failing, secrets={"gitlab": "s"}, places=Places({}), in_thread=failing.call)
+    webhooks = WebhookRoutes(operations=failing, secrets={"gitlab": "s"}, places=ForgeHosts({}), in_thread=failing.call)
     git = GitRoutes(
         remotes=cast(Any, FailingGit(error, *(["of"] if guarded else []))),
         guard=cast(Any, FailingGit(error, *([] if guarded else ["admit", "credential"]))),

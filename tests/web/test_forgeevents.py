@@ -5,19 +5,19 @@ import json
 import pytest
 
 from cachew.plumbing.errors import BadRequest
-from cachew.web.forgeevents import Event, Places, address_of, form_payload, read_event
+from cachew.web.forgeevents import ForgeEvent, ForgeHosts, address_of, form_payload, read_event
 
 URL = "https://git.example/o/now.git"
 
 
-def read(name: str = "push", instance: str = "", **event: object) -> Event | None:
+def read(name: str = "push", instance: str = "", **event: object) -> ForgeEvent | None:
     return read_event(json.dumps(event).encode(), name=name, instance=instance)
 
 
 def test_every_address_of_a_repository_counts() -> None:
     """A forge writes several URLs, which need not lie at one address."""
     repository = {"clone_url": URL, "html_url": "http://public.example/o/now", "full_name": "o/now"}
-    assert read(repository=repository) == Event((URL, "http://public.example/o/now"), ("o/now",))
+    assert read(repository=repository) == ForgeEvent((URL, "http://public.example/o/now"), ("o/now",))
 
 
 @pytest.mark.parametrize(
@@ -32,15 +32,17 @@ def test_a_renamed_repository_has_both_names(changes: object, former: str) -> No
     """GitHub tells of a renaming or transfer with the former name, under which the mirror is."""
     repository = {"clone_url": URL, "full_name": "o/now"}
     event = read("repository", repository=repository, changes=changes, action="renamed")
-    assert event == Event((URL, f"https://git.example/{former}"), ("o/now", former))
+    assert event == ForgeEvent((URL, f"https://git.example/{former}"), ("o/now", former))
 
 
 def test_a_renamed_project_has_both_names() -> None:
     """GitLab's system hook tells paths only; the address comes from a header, or nobody knows it."""
     event = {"event_name": "project_transfer", "path_with_namespace": "g/now", "old_path_with_namespace": "f/before"}
     told = read("System Hook", "https://gitlab.example/", **event)
-    assert told == Event(("https://gitlab.example/g/now", "https://gitlab.example/f/before"), ("g/now", "f/before"))
-    assert read("System Hook", **event) == Event((), ("g/now", "f/before"))
+    assert told == ForgeEvent(
+        ("https://gitlab.example/g/now", "https://gitlab.example/f/before"), ("g/now", "f/before")
+    )
+    assert read("System Hook", **event) == ForgeEvent((), ("g/now", "f/before"))
 
 
 @pytest.mark.parametrize("name", ["ping", "issues", "", "merge request hook", "system hook push"])
@@ -87,7 +89,7 @@ def test_addresses(url: str, address: str) -> None:
 
 def test_places() -> None:
     """A host is found by each of its names, below the path that it has there."""
-    places = Places({"a.example": ["a.example", "https://code.example/git/"], "b.example": ["code.example"]})
+    places = ForgeHosts({"a.example": ["a.example", "https://code.example/git/"], "b.example": ["code.example"]})
     assert places.names("https://code.example/git/o/r.git") == ["a.example/o/r", "b.example/git/o/r"]
     assert places.names("https://code.example/github/o/r") == ["b.example/github/o/r"]
     assert places.names("https://elsewhere.example/o/r") == []

@@ -13,8 +13,8 @@ from cachew.cache.memory import MemoryCache
 from cachew.plumbing.background import Background
 from cachew.plumbing.metrics import Metrics
 from cachew.smarthttp.lfsgrant import Grant, seal
-from cachew.smarthttp.lfsobjects import CONTENT_TYPE, NAMESPACE, LfsObjects, Order
-from cachew.upstream.lfsbatch import Wanted
+from cachew.smarthttp.lfsobjects import CONTENT_TYPE, NAMESPACE, LfsObjects, LfsOrder
+from cachew.upstream.lfsbatch import WantedObject
 from cachew.web.lfs import GRANT_HEADER, LfsRoutes
 from cachew.web.lfsleave import LfsLeave
 from cachew.web.passthrough import PassThrough
@@ -27,7 +27,7 @@ from tests.fakes.steppedcache import SteppedCache
 from tests.web.test_packs import SLOW
 
 DATA = b"begin" + b"x" * 300_000 + b"end"
-WANTED = Wanted(sha256(DATA).hexdigest(), len(DATA))
+WANTED = WantedObject(sha256(DATA).hexdigest(), len(DATA))
 KEY = b"k" * 32
 METRICS = Metrics()
 HREF = "https://git.example/objects/1"
@@ -106,7 +106,7 @@ class Downloads:
 
 async def keep(cache: MemoryCache) -> None:
     """Store the object."""
-    key = Order(IDENTITY.host, WANTED, HREF, (), FakeRemotes.url).key
+    key = LfsOrder(IDENTITY.host, WANTED, HREF, (), FakeRemotes.url).key
     writer = await cache.create(NAMESPACE, key, headers={"Content-Type": CONTENT_TYPE})
     await writer.write(DATA)
     await writer.commit()

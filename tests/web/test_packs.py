@@ -14,8 +14,8 @@ from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import BytesSource
-from cachew.replicas.memory import MemoryRecords
-from cachew.replicas.progress import Progress
+from cachew.replicas.completions import TaskCompletions
+from cachew.replicas.memoryrecords import MemoryRecords
 from cachew.replicas.tally import Tally
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.mirrorpacks import MirrorPacks
@@ -222,7 +222,7 @@ def test_a_partial_clone_asks_for_the_snapshot_without_blobs() -> None:
     """What would have been of use to it is made by the schedule from then on; other filters have no snapshot."""
     wanted: list[tuple[str, str]] = []
     clock = FakeClock()
-    progress = Progress(records=MemoryRecords(), clock=clock)
+    progress = TaskCompletions(records=MemoryRecords(), clock=clock)
     count = CloneCount(
         metrics=Metrics(),
         tally=Tally(what="clones", progress=progress, clock=clock),

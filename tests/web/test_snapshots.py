@@ -27,10 +27,10 @@ from cachew.plumbing.background import Background
 from cachew.plumbing.errors import MirrorGone, NotFound, ProcessFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
-from cachew.snapshots.bundlelist import Listed
-from cachew.snapshots.mirror import Mirror
+from cachew.snapshots.bundlelist import ListedBundle
 from cachew.snapshots.order import Begin
 from cachew.snapshots.productions import Productions
+from cachew.snapshots.sourcemirror import SourceMirror
 from cachew.snapshots.store import COMMIT_HEADER, Snapshots
 from cachew.snapshots.variants import LFS, NAMESPACE, SNAPSHOT, Variant
 from cachew.web.access.guard import TrustedNetworkGuard
@@ -80,7 +80,7 @@ class FakeBundles:
         self.prepared: list[tuple[str, str]] = []
         self.found: list[tuple[str, str]] = []
 
-    async def prepare(self, mirror: Mirror, base: str, ref: str = "") -> None:
+    async def prepare(self, mirror: SourceMirror, base: str, ref: str = "") -> None:
         """Note it."""
         self.prepared.append((base, ref))
 
@@ -99,9 +99,9 @@ class FakeStore:
 
     def __init__(self, cache: UnreliableCache) -> None:
         self.cache = cache
-        self.bundles: tuple[Listed, ...] = ()
+        self.bundles: tuple[ListedBundle, ...] = ()
 
-    async def listed(self, instance: Instance) -> tuple[Listed, ...]:
+    async def listed(self, instance: Instance) -> tuple[ListedBundle, ...]:
         """Return the list."""
         return self.bundles
 
@@ -188,7 +188,7 @@ class Server:
             await self.mirror_gate
         return self.mirror
 
-    async def make(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
+    async def make(self, mirror: SourceMirror, variant: Variant, directory: Path, begin: Begin) -> None:
         """Make a snapshot of ten bytes in two halves."""
         if variant.ref == "refs/heads/none":
             raise NotFound("no commit on refs/heads/none")
@@ -506,7 +506,7 @@ async def test_a_bundle_list_names_addresses_that_work(server: Server) -> None:
     """Each address is on the server as the client sees it, and leads to the bundle."""
     assert (await server.ask("/bundle-list")).status == 404
     assert server.calls == [("requested", "bundles"), ("warm", "bundles")]
-    server.store.bundles = (Listed(1, "1-aa"),)
+    server.store.bundles = (ListedBundle(1, "1-aa"),)
     await server.keep("the bundle", b"# v2 git bundle")
     text = (await server.ask("/bundle-list")).body.decode()
     address = text.split("uri = ")[1].split("\n")[0]
@@ -517,7 +517,7 @@ async def test_a_bundle_list_names_addresses_that_work(server: Server) -> None:
 @pytest_twisted.ensureDeferred
 async def test_behind_a_tls_proxy_addresses_are_https(server: Server) -> None:
     """Addresses have the scheme that the client used; a host that is none leaves them relative."""
-    server.store.bundles = (Listed(1, "1-aa"),)
+    server.store.bundles = (ListedBundle(1, "1-aa"),)
     server.https = True
     text = (await server.ask("/bundle-list")).body.decode()
     assert f"uri = {server.address.replace('http', 'https')}{BASE}/" in text

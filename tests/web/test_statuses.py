@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from cachew.cache.interface import ObjectInfo
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
-from cachew.mirrors.machine import State
+from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.setaside import SetAside
 from cachew.plumbing.background import Background
@@ -89,7 +89,7 @@ class Town:
     def add(self, identity: Identity, error: str | None = None) -> None:
         """Have another one, which may have failed."""
         mirror = self.house.mirrors.obtain(identity)
-        mirror.state, mirror.last_error = State.CLONING, error
+        mirror.state, mirror.last_error = MirrorState.CLONING, error
         self.statuses.changed(identity)
 
     def names(self, **chosen: Any) -> list[str]:

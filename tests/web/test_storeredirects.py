@@ -8,7 +8,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from cachew.mirrors.instance import Instance
-from cachew.snapshots.bundlelist import Listed
+from cachew.snapshots.bundlelist import ListedBundle
 from cachew.snapshots.store import COMMIT_HEADER
 from cachew.snapshots.variants import NAMESPACE
 from tests.fakes.instances import OneInstance
@@ -113,7 +113,7 @@ async def test_a_repository_that_becomes_another_meanwhile(server: Server) -> No
     """An address that comes after the instance has ended is given to nobody."""
     server.instances = ended = Replaced()
     server.presigning, waiting = Deferred(), list(server.waiting)
-    server.store.bundles = (Listed(1, "1-aa"),)
+    server.store.bundles = (ListedBundle(1, "1-aa"),)
     await server.keep("the bundle", b"# v2 git bundle")
     asked = [Deferred.fromCoroutine(server.ask(path)) for path in ("/snapshot.tar.zst", "/bundle-list")]
     await gatherResults(waiting)
@@ -127,7 +127,7 @@ async def test_a_repository_that_becomes_another_meanwhile(server: Server) -> No
 @pytest_twisted.ensureDeferred
 async def test_a_bundle_list_names_the_store(server: Server) -> None:
     """Git follows no redirects to bundles, so the list has the addresses themselves."""
-    server.store.bundles = (Listed(1, "1-aa"),)
+    server.store.bundles = (ListedBundle(1, "1-aa"),)
     await server.keep("the bundle", b"# v2 git bundle")
     text = (await server.ask("/bundle-list")).body.decode()
     assert f"uri = {STORE}15\n" in text

@@ -17,7 +17,7 @@ from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError
 from cachew.replicas.change import change, moment_of
-from cachew.replicas.interface import CLOCKS_APART, Records
+from cachew.replicas.records import CLOCKS_APART, Records
 
 _ENDED = "admin-sessions/ended"
 _MOST_ENDED = 1000

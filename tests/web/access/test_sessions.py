@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet.defer import Deferred
 
-from cachew.replicas.memory import MemoryRecords
+from cachew.replicas.memoryrecords import MemoryRecords
 from cachew.web.access.sessions import Sessions
 from tests.fakes.clock import FakeClock
 from tests.fakes.records import UnreliableRecords

@@ -1,0 +1,79 @@
+"""``cachew git …``: repositories."""
+
+import os
+from pathlib import Path
+
+import click
+
+from cachew.cli.context import Context
+from cachew.cli.gitclient import git_clone, git_setup, git_unsetup
+
+
+@click.group()
+def git() -> None:
+    """Clone and restore repositories from snapshots, and send git by way of a server."""
+
+
+for command in (git_clone, git_setup, git_unsetup):
+    git.add_command(command)
+
+
+@git.command("restore", short_help="Check a repository out from its snapshot.")
+@click.argument("url")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--ref",
+    "refs",
+    metavar="NAME=SHA",
+    multiple=True,
+    help="A ref that must be at least there: refs/heads/main=SHA, or main= for whatever is upstream.",
+)
+@click.option("--commit", "commits", metavar="SHA", multiple=True, help="A commit that must be there.")
+@click.option("--no-bundle", is_flag=True, help="Leave the checkout at the snapshot's commit.")
+@click.option("--lfs", is_flag=True, help="Fetch the LFS objects of the checkout too.")
+@click.option("--force", is_flag=True, help="Replace a checkout of the repository though it has changes of its own.")
+@click.pass_obj
+def git_restore(
+    context: Context,
+    url: str,
+    directory: Path,
+    refs: tuple[str, ...],
+    commits: tuple[str, ...],
+    no_bundle: bool,
+    lfs: bool,
+    force: bool,
+) -> None:
+    """Make DIRECTORY a checkout of the repository at URL, much faster than git clone does.
+
+    URL is the upstream's (https://github.com/org/repo) or the server's
+    (http://cachew.example/git/github.com/org/repo). A failure leaves nothing behind.
+
+    A clean checkout of the same repository at DIRECTORY is replaced in one step; its ignored files, config and hooks
+    stay.
+    """
+    from cachew.client.addresses import parse_repository
+    from cachew.client.deltabundle import DeltaBundles
+    from cachew.client.extract import choose_unpacker
+    from cachew.client.freshen import Freshener, parse_wanted
+    from cachew.client.gitcredentials import GitCredentials
+    from cachew.client.lfssnapshots import LfsSnapshots
+    from cachew.client.restore import GitRestore, RestoreRequest
+
+    address = parse_repository(url, server=context.server)
+    wanted = parse_wanted(refs, commits)
+    program, home = context.git(), os.environ.get("HOME")
+    http = context.http(address.server, credentials=GitCredentials(git=program, home=Path(home) if home else None))
+    downloads = context.downloads(http)
+    archives = context.archives(downloads)
+    unpack = choose_unpacker(context.tar, exact_modes=False)
+    restore = GitRestore(
+        archives=archives,
+        unpack=unpack,
+        bundles=DeltaBundles(downloads=downloads),
+        freshener=Freshener(http=http, progress=context.progress),
+        lfs=LfsSnapshots(archives=archives, unpack=unpack, progress=context.progress),
+        git=program,
+        progress=context.progress,
+    )
+    restore.restore(RestoreRequest(address, directory, wanted, use_bundle=not no_bundle, lfs=lfs, force=force))
+    context.show({"directory": str(directory)}, [])

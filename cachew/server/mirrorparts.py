@@ -1,0 +1,324 @@
+"""The mirrors, the ref gate in front of them, and who may read them as their upstreams say."""
+
+import secrets
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from cachew.config.settings import Settings
+from cachew.mirrors.collection import Listed, Mirrors
+from cachew.mirrors.commands import CommandSettings, GitCommands
+from cachew.mirrors.following import Following, index_behind
+from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.instance import Instance
+from cachew.mirrors.instances import Instances
+from cachew.mirrors.listings import Listings
+from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.packindex import OpenIndexes
+from cachew.mirrors.repository import GitRunner
+from cachew.mirrors.staleness import Staleness
+from cachew.mirrors.tidying import Tidying
+from cachew.mirrors.wants import Supply
+from cachew.plumbing.allowance import Allowance
+from cachew.plumbing.errors import UpstreamError
+from cachew.replicas.records import Records
+from cachew.replicas.sightings import Sightings
+from cachew.server.instanceparts import Surroundings, make_instances
+from cachew.server.places import Places
+from cachew.server.runtime import Runtime
+from cachew.snapshots.seed import Seeder
+from cachew.upstream.listing import Listing
+from cachew.upstream.presented_credential import ClientsOwn, ServersOwn
+from cachew.upstream.publicrecord import PublicRecord
+from cachew.upstream.remotes import Remotes
+from cachew.upstream.replica_verdicts import Elsewhere
+from cachew.upstream.verdictmemory import VerdictTerms
+from cachew.upstream.verdicts import Verdicts
+
+_FEWEST_MAPS = 16
+_MOST_MAPS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class MirrorParts:
+    """The mirrors and what is asked about their upstreams.
+
+    :param instances: knows which instance every repository is of now.
+    :param collection: the mirrors themselves.
+    :param freshness: the ref gate.
+    :param supply: brings what clients want into mirrors.
+    :param verdicts: what upstreams said of who may read.
+    :param public: what was public lately.
+    :param presented: whose credential upstreams are shown.
+    :param staleness: compares mirrors with their upstreams on behalf of nobody in particular.
+    :param tidying: forgets mirrors that are not used.
+    :param indexes: the mirrors' pack indexes that are open.
+    :param forget: gives up all that is kept of a repository.
+    :param listings: the ref listings that are at hand.
+    :param follow: has them follow other settings.
+    """
+
+    instances: Instances
+    collection: Mirrors
+    freshness: Freshness
+    supply: Supply
+    verdicts: Verdicts
+    public: PublicRecord
+    presented: ClientsOwn | ServersOwn
+    staleness: Staleness
+    tidying: Tidying
+    forget: Callable[[Identity], Coroutine[Any, Any, None]]
+    indexes: OpenIndexes
+    listings: Listings
+    follow: Callable[[Settings], None]
+
+
+def make_commands(runtime: Runtime) -> GitCommands:
+    """Make what knows how git is called."""
+    settings = runtime.settings
+    return GitCommands(
+        CommandSettings(
+            path=runtime.environment.search_path,
+            home=runtime.state / "home",
+            threads=settings.git.pack_threads,
+            window_memory=str(settings.git.pack_window_memory),
+            silence=max(settings.git.first_byte_timeout, settings.git.idle_timeout),
+            user_agent=runtime.user_agent,
+            ca_files={u.url or f"https://{name}/": u.ca_file for name, u in settings.upstreams.items() if u.ca_file},
+        )
+    )
+
+
+def make_mirrors(
+    runtime: Runtime,
+    *,
+    remotes: Remotes,
+    commands: GitCommands,
+    places: Places,
+    records: Records,
+    seeder: Seeder,
+    withdraw: Callable[[str, float], Coroutine[Any, Any, None]],
+    withdraw_instance: Callable[[Instance], Coroutine[Any, Any, None]],
+    grown: Callable[[Identity], None],
+    on_changed: Callable[[Identity], object],
+    on_asked: Callable[[Identity, Listing | UpstreamError], object],
+) -> MirrorParts:
+    """Make the mirrors.
+
+    :param remotes: the ways to upstreams.
+    :param records: what replicas share.
+    :param seeder: fills new mirrors from mirror snapshots.
+    :param withdraw_instance: removes what was made of an instance that has ended.
+    :param grown: told of each mirror that has fetched something.
+    :param on_changed: told of repositories of which people see something else than before.
+    :param on_asked: told what upstreams say of their refs.
+    :param withdraw: removes what was made of a repository since a moment, because its mirror was damaged.
+    """
+    settings = runtime.settings
+    listings = Listings(limit=settings.limits.listings)
+    indexes = OpenIndexes(most_maps=_maps_within(runtime.environment.descriptors))
+    instances = make_instances(
+        runtime,
+        remotes=remotes,
+        records=records,
+        surroundings=Surroundings(
+            mirrors=lambda: collection,
+            freshness=lambda: freshness,
+            verdicts=lambda: verdicts,
+            withdraw=withdraw_instance,
+            background=runtime.background,
+        ),
+    )
+
+    def has_grown(identity: Identity) -> None:
+        tidying.grown(identity)
+        grown(identity)
+
+    def forgotten(identity: Identity) -> None:
+        freshness.forget(identity)
+        tidying.forget(identity)
+
+    def listed(identity: Identity, listing: Listing, started: float) -> None:
+        tidying.checked(identity)
+        following.listed(identity, listing, started)
+
+    def damaged(mirror: Mirror, since: float) -> None:
+        name = mirror.identity.name
+        runtime.background.start(withdraw(name, since), f"withdrawal of {name}")
+
+    collection = _collection(
+        runtime,
+        remotes,
+        commands,
+        places,
+        seeder,
+        indexes,
+        listings,
+        on_changed=on_changed,
+        on_grown=has_grown,
+        on_forgotten=forgotten,
+        on_damage=damaged,
+        instances=instances,
+        listed=lambda identity: staleness.listing(identity),
+    )
+    following = Following(mirrors=collection, background=runtime.background)
+    public = _public_record(runtime, records)
+    verdicts = Verdicts(
+        reactor=runtime.reactor,
+        clock=runtime.clock,
+        probe=lambda identity, authorization: freshness.probe(identity, authorization),
+        public=public,
+        key=secrets.token_bytes(32),
+        terms=VerdictTerms(allow=settings.access.auth_ttl),
+        eras=instances,
+    )
+
+    presented = _presented(runtime, remotes, following)
+    freshness = Freshness(
+        remotes=remotes,
+        clock=runtime.clock,
+        interval=settings.git.ref_check_interval,
+        metrics=runtime.metrics,
+        fallback=following.listing,
+        refs_of=following.refs_of,
+        on_listing=listed,
+        on_part=following.listed_in_part,
+        on_verdict=verdicts.memory.record,
+        on_changed=[verdicts.memory.changed, collection.try_again],
+        on_asked=on_asked,
+        listings=listings,
+        hearing=instances,
+        shown=presented.to_check,
+        shown_alone=presented.to_read,
+    )
+    staleness = Staleness(
+        freshness=freshness,
+        mirrors=collection,
+        remotes=remotes,
+        background=runtime.background,
+        is_public=instances.is_public,
+    )
+    tidying = Tidying(
+        mirrors=collection,
+        file=runtime.state / "used.json",
+        threads=runtime.threads,
+        background=runtime.background,
+        clock=runtime.clock,
+        limit=settings.git.mirror_limit,
+        forget_after=settings.git.forget_after,
+    )
+
+    async def forget(identity: Identity) -> None:
+        try:
+            await instances.end(identity)
+        finally:
+            await collection.forget(identity)
+
+    def follow(new: Settings) -> None:
+        freshness.keep_for(new.git.ref_check_interval)
+        tidying.replace(limit=new.git.mirror_limit, forget_after=new.git.forget_after)
+
+    return MirrorParts(
+        instances=instances,
+        forget=forget,
+        collection=collection,
+        freshness=freshness,
+        supply=Supply(
+            freshness=freshness,
+            reactor=runtime.reactor,
+            wait=settings.git.fetch_wait,
+            allowance=Allowance(clock=runtime.clock, per_minute=settings.limits.ids_per_minute),
+        ),
+        verdicts=verdicts,
+        public=public,
+        presented=presented,
+        staleness=staleness,
+        tidying=tidying,
+        indexes=indexes,
+        listings=listings,
+        follow=follow,
+    )
+
+
+def _maps_within(descriptors: int) -> int:
+    """Return how many pack indexes may be mapped: most descriptors are for clients and what serves them."""
+    return max(_FEWEST_MAPS, min(_MOST_MAPS, descriptors // 8))
+
+
+def _collection(
+    runtime: Runtime,
+    remotes: Remotes,
+    commands: GitCommands,
+    places: Places,
+    seeder: Seeder,
+    indexes: OpenIndexes,
+    listings: Listings,
+    *,
+    on_changed: Callable[[Identity], object],
+    on_grown: Callable[[Identity], None],
+    on_forgotten: Callable[[Identity], None],
+    on_damage: Callable[[Mirror, float], None],
+    instances: Instances,
+    listed: Listed,
+) -> Mirrors:
+    git = runtime.settings.git
+    return Mirrors(
+        root=runtime.state / "mirrors",
+        remote=remotes.of,
+        git=GitRunner(
+            processes=runtime.processes,
+            commands=commands,
+            threads=runtime.threads,
+            fetch_timeout=git.fetch_timeout,
+            clone_timeout=git.clone_timeout,
+            fetches=places.fetching,
+            by_id=places.by_id,
+            checks=places.checking,
+            indexes=indexes,
+            disliked=runtime.metrics.note_findings,
+        ),
+        reactor=runtime.reactor,
+        clock=runtime.clock,
+        metrics=runtime.metrics,
+        listings=listings,
+        background=runtime.background,
+        slots=places.cloning,
+        standing=instances,
+        listed=listed,
+        seed=seeder.restore,
+        on_ready=index_behind(runtime.background),
+        on_changed=on_changed,
+        on_grown=on_grown,
+        on_forgotten=on_forgotten,
+        on_damage=on_damage,
+        discovered=False,
+        min_free=runtime.settings.limits.min_free,
+        grammar=runtime.grammar,
+    )
+
+
+def _public_record(runtime: Runtime, records: Records) -> PublicRecord:
+    grace = runtime.settings.access.public_grace
+    return PublicRecord(
+        path=runtime.state / "public.json",
+        clock=runtime.clock,
+        grace=grace,
+        in_thread=runtime.threads,
+        background=runtime.background,
+        elsewhere=Elsewhere(
+            sightings=Sightings(what="public", records=records, clock=runtime.clock),
+            clock=runtime.clock,
+            grace=grace,
+            background=runtime.background,
+        ),
+    )
+
+
+def _presented(runtime: Runtime, remotes: Remotes, following: Following) -> ClientsOwn | ServersOwn:
+    async def own(identity: Identity) -> str | None:
+        return await remotes.of(identity).authorization()
+
+    if runtime.settings.access.mode == "trusted-network":
+        return ServersOwn(own=own)
+    return ClientsOwn(own=own, mirrored=following.is_mirrored)

@@ -1,0 +1,296 @@
+"""The way to one repository's upstream, and what is known of it.
+
+What the upstream can do, and where a redirect has led, is learned once and remembered, so that a ref check is one
+request.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from cachew.plumbing import requestid
+from cachew.plumbing.errors import (
+    CredentialUnavailable,
+    UnknownPath,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamUnreachable,
+)
+from cachew.plumbing.streams import BytesSource, owned
+from cachew.upstream.client import UpstreamClient, UpstreamResponse
+from cachew.upstream.headers import RawHeaders
+from cachew.upstream.listing import Capabilities, Listing
+from cachew.upstream.proxies import Pinned
+
+_REMEMBERED = 10_000
+_ABOUT_CREDENTIALS = (401, 403, 404)
+_MIRRORED = ("HEAD", "refs/heads/", "refs/tags/")
+
+
+class ServerCredentials(Protocol):
+    """The server's own credentials by URL."""
+
+    async def header_for(self, url: str) -> str | None:
+        """Return an ``Authorization`` value, None where there is none."""
+
+    async def git_environment(self, url: str) -> Mapping[str, str]:
+        """Return what gives a git child the same."""
+
+    async def renewed(self, url: str, refused: str) -> str | None:
+        """Return another one than that which the upstream has just refused, None when there is no other."""
+
+
+class Remote:
+    """One repository's upstream.
+
+    :param url: where it is.
+    :param client: the HTTP client.
+    :param credentials: the server's own; used for mirrors, never for clients.
+    :param pins: where git may connect to; None for wherever a name leads.
+    """
+
+    def __init__(
+        self, *, url: str, client: UpstreamClient, credentials: ServerCredentials, pins: Pinned | None = None
+    ) -> None:
+        self.url = url
+        self._client = client
+        self._credentials = credentials
+        self._pins = pins
+        self._capabilities: Capabilities | None = None
+        self._base = url
+
+    def relocate(self, url: str) -> None:
+        """Take notice of where it is; what was known of another place counts no more."""
+        if url != self.url:
+            self.url = self._base = url
+            self._capabilities = None
+
+    @property
+    def address(self) -> str:
+        """Where it was found last, after redirects."""
+        return self._base
+
+    async def list(
+        self, prefixes: tuple[str, ...] | None, authorization: str | None, before: Listing | None = None
+    ) -> Listing:
+        """List refs with the given credential.
+
+        :param prefixes: which; None for all.
+        :param before: the listing of the time before, if there is one.
+        :raise UpstreamError: as :meth:`cachew.upstream.client.UpstreamClient.list_refs`.
+        """
+        return (await self._ask(prefixes, authorization, before))[0]
+
+    async def _ask(
+        self, prefixes: tuple[str, ...] | None, authorization: str | None, before: Listing | None = None
+    ) -> tuple[Listing, Capabilities]:
+        try:
+            return await self._ask_once(prefixes, authorization, before)
+        except UpstreamRefused as refused:
+            # A token that was revoked, a password that was changed: what is kept of the server's own is renewed once.
+            if authorization is None or refused.status not in _ABOUT_CREDENTIALS:
+                raise
+            renewed = await self._credentials.renewed(self.url, authorization)
+            if renewed is None:
+                raise
+        return await self._ask_once(prefixes, renewed, before)
+
+    async def _ask_once(
+        self, prefixes: tuple[str, ...] | None, authorization: str | None, before: Listing | None
+    ) -> tuple[Listing, Capabilities]:
+        known = self._capabilities
+        try:
+            listing, capabilities = await self._client.list_refs(
+                self.url, prefixes=prefixes, authorization=authorization, known=known, before=before
+            )
+        except UpstreamUnreachable:
+            self._capabilities = None
+            raise
+        except UpstreamRefused as refused:
+            if refused.status not in (401, 403):
+                self._capabilities = None
+            raise
+        self._capabilities = capabilities
+        base = capabilities.base_url or self.url
+        if base.removesuffix(".git") != self.url.removesuffix(".git"):
+            listing = replace(listing, base=base)
+        return listing, capabilities
+
+    async def authorization(self) -> str | None:
+        """Return the server's own credential for this repository, None when it has none or none is needed.
+
+        :raise CredentialUnavailable: when it can't be had at present and the upstream doesn't serve everybody.
+        """
+        try:
+            return await self._credentials.header_for(self.url)
+        except CredentialUnavailable:
+            if await self._serves_everybody():
+                return None
+            raise
+
+    async def _serves_everybody(self) -> bool:
+        try:
+            await self._ask_once(("HEAD",), None, None)
+        except UpstreamError:
+            return False
+        return True
+
+    async def list_refs(self) -> Listing:
+        """List HEAD, heads and tags with the server's own credential.
+
+        :raise UpstreamUnreachable: also when that is refused: a refusal is relayed to clients, who would take it for
+            their own credential's.
+        """
+        own = await self.authorization()
+        try:
+            listing, capabilities = await self._ask(_MIRRORED, own)
+        except UpstreamRefused as refused:
+            whose = "to this server's own credential" if own else "and this server has no credential for it"
+            reason = f"answered {refused.status} {whose}; see [[credentials]] in its config"
+            raise UpstreamUnreachable(self.url, reason) from refused
+        self._base = capabilities.base_url or self.url
+        return listing
+
+    async def post(self, operation: str, headers: RawHeaders, question: bytes) -> tuple[UpstreamResponse, str | None]:
+        """Post a question with the server's own credential, which is renewed once when it is refused.
+
+        :param operation: what comes after the repository's URL, without the first slash.
+        :return: the answer, and the credential that it was given to.
+        :raise UpstreamError: when there is none.
+        """
+        own = await self.authorization()
+        answer = await self._post(operation, headers, question, own)
+        if own is None or answer.status not in _ABOUT_CREDENTIALS:
+            return answer, own
+        with owned(answer.source):
+            renewed = await self._credentials.renewed(self.url, own)
+        if renewed is None:
+            return answer, own
+        answer.source.close()
+        return await self._post(operation, headers, question, renewed), renewed
+
+    async def _post(
+        self, operation: str, headers: RawHeaders, question: bytes, credential: str | None
+    ) -> UpstreamResponse:
+        return await self._client.forward(
+            b"POST",
+            f"{self.url}/{operation}",
+            headers,
+            BytesSource(question),
+            len(question),
+            credential=credential,
+            written=".git",
+        )
+
+    async def fetch_url(self) -> str:
+        """Return the URL that git fetches from, after redirects that were allowed.
+
+        Where a client was redirected is its own matter; it is only a reason to ask with the server's credential.
+
+        :raise UpstreamError: when that is refused or fails.
+        """
+        known = self._capabilities
+        if known is not None and (known.base_url or self.url) != self._base:
+            await self.list_refs()
+        return self._base
+
+    async def git_environment(self) -> Mapping[str, str]:
+        """Return the server's credential for a git child's environment, and where :meth:`fetch_url` led last.
+
+        :raise UpstreamError: when either can't be had, or the upstream's name leads to no public address.
+        """
+        pins = {} if self._pins is None else await self._pins.git_environment(self._base)
+        # What is for one address replaces what was said before it for all of them, unless that comes first.
+        return joined(_request_id(), joined(pins, await self._own_environment()))
+
+    async def _own_environment(self) -> Mapping[str, str]:
+        try:
+            return await self._credentials.git_environment(self._base)
+        except CredentialUnavailable:
+            if await self._serves_everybody():
+                return {}
+            raise
+
+
+def _request_id() -> Mapping[str, str]:
+    """Return what has a git child show the id of the request that it works for."""
+    identifier = requestid.current()
+    if not identifier:
+        return {}
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "http.extraHeader",
+        "GIT_CONFIG_VALUE_0": f"{requestid.HEADER}: {identifier}",
+    }
+
+
+def joined(one: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str]:
+    """Join two environments that each bring git configuration (git-config(1), ``GIT_CONFIG_COUNT``)."""
+    first, second = int(one.get("GIT_CONFIG_COUNT", "0")), int(other.get("GIT_CONFIG_COUNT", "0"))
+    if not first or not second:
+        return {**one, **other}
+    both = {**one, **{name: value for name, value in other.items() if not name.startswith("GIT_CONFIG_")}}
+    for number in range(second):
+        both[f"GIT_CONFIG_KEY_{first + number}"] = other[f"GIT_CONFIG_KEY_{number}"]
+        both[f"GIT_CONFIG_VALUE_{first + number}"] = other[f"GIT_CONFIG_VALUE_{number}"]
+    return both | {"GIT_CONFIG_COUNT": str(first + second)}
+
+
+class Remotes:
+    """The ways to all upstreams, by repository.
+
+    :param url_for: host and path to URL; raises ``UnknownPath`` for a host that isn't admitted.
+    :param pins: where git may connect to; None for wherever a name leads.
+    """
+
+    def __init__(
+        self,
+        *,
+        url_for: Callable[[str, str], str],
+        client: UpstreamClient,
+        credentials: ServerCredentials,
+        pins: Pinned | None = None,
+    ) -> None:
+        self._url_for = url_for
+        self._client = client
+        self._credentials = credentials
+        self._pins = pins
+        self._remotes: dict[tuple[str, str], Remote] = {}
+        self._held: WeakKeyDictionary[Remote, tuple[str, str]] = WeakKeyDictionary()
+
+    def relocate(self) -> None:
+        """Look again where everything is, for those too who hold a way already; hosts may have come, moved or gone."""
+        self._remotes.clear()
+        for remote, key in list(self._held.items()):
+            with suppress(UnknownPath):
+                remote.relocate(self._url_for(*key))
+
+    def of(self, repository: "LocatedRepository") -> Remote:
+        """Return the way to a repository's upstream.
+
+        :raise UnknownPath: when its host isn't admitted.
+        """
+        key = (repository.host, repository.path)
+        remote = self._remotes.get(key)
+        if remote is None:
+            if len(self._remotes) >= _REMEMBERED:
+                del self._remotes[next(iter(self._remotes))]
+            remote = self._remotes[key] = Remote(
+                url=self._url_for(*key), client=self._client, credentials=self._credentials, pins=self._pins
+            )
+            self._held[remote] = key
+        return remote
+
+
+class LocatedRepository(Protocol):
+    """A repository's identity, as far as its upstream matters."""
+
+    @property
+    def host(self) -> str:
+        """Its host."""
+
+    @property
+    def path(self) -> str:
+        """Its path."""
