@@ -337,8 +337,9 @@ class Freshness:
 
     def failure(self, identity: Identity) -> UpstreamError | None:
         """Return why the upstream could not say what its heads and tags are when last asked; None if it could."""
-        kept = self._newest(identity)
-        return kept.result if kept is not None and isinstance(kept.result, UpstreamError) else None
+        kept = [one for kind in _OF_ALL if (one := self._kept((identity, kind))) is not None]
+        newest = max(kept, key=lambda one: one.number, default=None)
+        return newest.result if newest is not None and isinstance(newest.result, UpstreamError) else None
 
     def _newest(self, identity: Identity) -> _Outcome | None:
         return self._kept((identity, MIRRORED_KIND)) or self._kept((identity, EVERYTHING))

@@ -26,7 +26,7 @@ BUSY_STATES = frozenset({"cloning", "restoring", "fetching", "suspect"})
 """Those in which something is done."""
 SORTS = ("name", "state", "checked", "fetched", "refs", "size", "requests", "used")
 """What can be sorted by; otherwise what is broken comes first."""
-_IN_ONE_TURN = 200
+_IN_ONE_TURN = 100
 
 
 @dataclass(frozen=True, slots=True)
