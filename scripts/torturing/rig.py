@@ -3,6 +3,7 @@
 import random
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from scripts.torturing.accidents.all import ACCIDENTS
 from scripts.torturing.durations import Durations
 from scripts.torturing.invariants import everything_holds
 from scripts.torturing.world import World, end_world, make_repositories, make_world, start_all
+
+_LATE_LINES = 1.0
+"""Seconds until what servers have just written to their logs has come."""
 
 
 class Rig:
@@ -70,11 +74,13 @@ class Rig:
                 await ACCIDENTS[name](world, rng)
                 await everything_holds(world, rng)
         except AssertionError as broken:
-            self._keep_logs(world)
+            traceback.print_exc()
+            await self._keep_logs(world)
             return done, str(broken) or type(broken).__name__
         return done, ""
 
-    def _keep_logs(self, world: World) -> None:
+    async def _keep_logs(self, world: World) -> None:
+        await world.later(_LATE_LINES)
         for replica in world.replicas:
             file = Path(tempfile.gettempdir()) / f"cachew-torture-{self._seed}-{replica.name}.log"
             file.write_text(replica.server.output if replica.server is not None else "")
@@ -88,6 +94,7 @@ async def shortest(rig: Rig, names: Sequence[str]) -> Sequence[str]:
         print(f"trying the last {length} alone", flush=True)
         _, wrong = await rig.torture(names[-length:])
         if wrong:
+            print(f"wrong: {wrong}", flush=True)
             return names[-length:]
         length *= 2
     return names
