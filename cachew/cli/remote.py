@@ -95,7 +95,9 @@ def _find_libraries() -> None:
 def _git_command() -> bytes:
     """Return which command of git's this process serves, empty where the system does not tell.
 
-    Git runs helpers by ``git remote-cachew``, so it is our parent's parent.
+    Git runs helpers by ``git remote-cachew``, so it is our parent's parent. It says the same to us for all that talks
+    to a server by protocol v2 (``option progress``, ``option verbosity``, ``stateless-connect``) and exports nothing
+    that would tell; when it asks for a pack it has decided already what it has.
     """
     try:
         with open(f"/proc/{os.getppid()}/stat", "rb") as file:
