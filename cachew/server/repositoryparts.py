@@ -1,0 +1,225 @@
+"""What answers for repositories: clones and fetches, pushes, snapshots, LFS."""
+
+import secrets
+from contextlib import suppress
+
+from cachew.http.requests import StreamingRequest
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.errors import UpstreamError
+from cachew.server.accessparts import make_guard
+from cachew.server.cacheparts import StoreParts
+from cachew.server.mirrorparts import MirrorParts
+from cachew.server.runtime import Runtime
+from cachew.server.snapshotparts import SnapshotParts
+from cachew.server.upstreamparts import UpstreamParts
+from cachew.server.views import ViewParts
+from cachew.smarthttp.lfsobjects import LfsObjects
+from cachew.smarthttp.mirrorpacks import MirrorPacks
+from cachew.web.access.guard import ClientCredentials
+from cachew.web.access.login import AdminAccess
+from cachew.web.access.policy import Policy
+from cachew.web.bundleroutes import BundleRoutes
+from cachew.web.ensure import EnsureRefs
+from cachew.web.git import GitRoutes, Services
+from cachew.web.lfs import InstanceOf, LfsRoutes
+from cachew.web.lfsleave import LfsLeave
+from cachew.web.packs import CloneCount, Packs, UpstreamPacks
+from cachew.web.passthrough import PassThrough, Pushes
+from cachew.web.reflistings import RefListings
+from cachew.web.snapshots import Demand, InstanceAccess, SnapshotRoutes
+from cachew.web.storedanswers import StoreRedirects
+from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
+
+_DOUBT = 2.0
+"""Seconds for which it is waited until it is no longer in doubt whether a repository is the same."""
+
+
+def make_git_routes(
+    runtime: Runtime,
+    upstream: UpstreamParts,
+    store: StoreParts,
+    mirrors: MirrorParts,
+    snapshots: SnapshotParts,
+    mirrored: MirrorPacks,
+    policy: Policy,
+    access: AdminAccess,
+    credentials: ClientCredentials,
+    redirects: StoreRedirects,
+    views: ViewParts,
+) -> GitRoutes:
+    """Make what answers for repositories."""
+    passthrough = PassThrough(
+        client=upstream.client,
+        remotes=upstream.remotes,
+        spools=runtime.state / "spools",
+        background=runtime.background,
+        shown=mirrors.presented.to_read,
+        credentials=credentials,
+    )
+
+    def used(identity: Identity, request: StreamingRequest) -> None:
+        mirrors.tidying.used(identity)
+        if mirrors.collection.known_as(identity) is not None:
+            views.clients.note(identity.name, policy.client_of(request))
+
+    archives, bundles = _snapshot_routes(runtime, mirrors, snapshots, policy, redirects)
+    listings = RefListings(
+        mirrors=mirrors.collection,
+        freshness=mirrors.freshness,
+        passthrough=passthrough,
+        bundle_uris=bundles.bundle_uris,
+        metrics=runtime.metrics,
+        in_thread=runtime.threads,
+    )
+    commands = CommandReader(limit=runtime.settings.git.max_request_body, in_thread=runtime.threads)
+    fetches = FetchAnswers(
+        mirrors=mirrors.collection,
+        supply=mirrors.supply,
+        packs=_packs(runtime, upstream, store, mirrors, mirrored),
+        listings=listings,
+        commands=commands,
+        patience=runtime.settings.git.fetch_wait,
+        client_of=policy.client_of,
+    )
+    services = Services(
+        listings=listings,
+        upload_pack=UploadPack(
+            commands=commands,
+            listings=listings,
+            fetches=fetches,
+            cloned=CloneCount(
+                metrics=runtime.metrics,
+                tally=store.clones,
+                asked=snapshots.scheduler.asked,
+                wanted=snapshots.scheduler.want,
+            ).note,
+        ),
+        pushes=Pushes(
+            passthrough=passthrough,
+            freshness=mirrors.freshness,
+            pushed=mirrors.staleness.pushed,
+        ),
+        lfs=_lfs_routes(runtime, upstream, store, mirrors, passthrough, policy, credentials),
+        snapshots=archives,
+        bundles=bundles,
+        ensure_refs=EnsureRefs(
+            mirrors=mirrors.collection,
+            supply=mirrors.supply,
+            client_of=policy.client_of,
+            patience=runtime.settings.git.fetch_wait,
+        ),
+    )
+    return GitRoutes(
+        remotes=upstream.remotes,
+        guard=make_guard(runtime, mirrors, credentials),
+        services=services,
+        grammar=runtime.grammar,
+        used=used,
+        is_ours=access.is_ours,
+    )
+
+
+def _packs(
+    runtime: Runtime, upstream: UpstreamParts, store: StoreParts, mirrors: MirrorParts, mirrored: MirrorPacks
+) -> Packs:
+    return Packs(
+        cache=store.pack_cache,
+        mirrored=mirrored,
+        upstream=UpstreamPacks(
+            client=upstream.client,
+            remotes=upstream.remotes,
+            freshness=mirrors.freshness,
+            shown=mirrors.presented.to_read,
+            first=mirrors.collection.first,
+        ),
+        metrics=runtime.metrics,
+    )
+
+
+def _snapshot_routes(
+    runtime: Runtime, mirrors: MirrorParts, snapshots: SnapshotParts, policy: Policy, redirects: StoreRedirects
+) -> tuple[SnapshotRoutes, BundleRoutes]:
+    def requested(identity: Identity, name: str) -> None:
+        snapshots.scheduler.asked(identity)
+        snapshots.scheduler.want(identity, name)
+
+    access = InstanceAccess(
+        find_mirror=mirrors.collection.ready,
+        ready_mirror=mirrors.collection.made,
+        patience=runtime.settings.git.fetch_wait,
+    )
+    demand = Demand(
+        requested=requested,
+        warm=snapshots.scheduler.warm,
+        check_staleness=mirrors.staleness.check,
+    )
+    archives = SnapshotRoutes(
+        snapshots=snapshots.archives,
+        bundles=snapshots.bundles,
+        background=runtime.background,
+        access=access,
+        demand=demand,
+        redirects=redirects,
+    )
+    bundles = BundleRoutes(
+        bundles=snapshots.bundles,
+        bundle_store=snapshots.bundle_store,
+        access=access,
+        demand=demand,
+        redirects=redirects,
+        is_https=policy.is_https,
+    )
+    return archives, bundles
+
+
+def _instance_of(mirrors: MirrorParts) -> InstanceOf:
+    """Return what gives the id of a repository's instance to those who hand out leave that is good for that alone."""
+
+    async def instance_of(identity: Identity, credential: str | None) -> str:
+        instances = mirrors.instances
+        await instances.look(identity)
+        if instances.current(identity) is None:
+            with suppress(UpstreamError):
+                await mirrors.verdicts.admit(identity, credential)
+        await instances.settled(identity, _DOUBT)
+        found = instances.readable(identity)
+        return "" if found is None else found.id
+
+    return instance_of
+
+
+def _lfs_routes(
+    runtime: Runtime,
+    upstream: UpstreamParts,
+    store: StoreParts,
+    mirrors: MirrorParts,
+    passthrough: PassThrough,
+    policy: Policy,
+    credentials: ClientCredentials,
+) -> LfsRoutes:
+    return LfsRoutes(
+        objects=LfsObjects(
+            cache=store.cache,
+            client=upstream.client,
+            spools=runtime.state / "spools",
+            min_free=runtime.settings.limits.min_free,
+            background=runtime.background,
+            metrics=runtime.metrics,
+        ),
+        client=upstream.client,
+        passthrough=passthrough,
+        remotes=upstream.remotes,
+        leave=LfsLeave(
+            client=upstream.client,
+            remotes=upstream.remotes,
+            clock=runtime.clock,
+            ttl=runtime.settings.access.auth_ttl,
+            key=secrets.token_bytes(32),
+        ),
+        credentials=credentials,
+        instance_of=_instance_of(mirrors),
+        in_thread=runtime.threads,
+        clock=runtime.clock,
+        key=store.grant_secret,
+        is_https=policy.is_https,
+    )
