@@ -16,6 +16,7 @@ from cachew.http.site import make_site
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.budget import Budget
+from cachew.replicas.fleet import Fleet
 from cachew.server.announcement import Announcement
 from cachew.server.cacheparts import StoreParts, make_store
 from cachew.server.environment import Environment
@@ -45,6 +46,7 @@ class Parts:
     """All parts of a server, put together.
 
     :param operations: what those see and do who look after it.
+    :param fleet: the replicas.
     :param server: starts and stops it.
     """
 
@@ -55,6 +57,7 @@ class Parts:
     snapshots: SnapshotParts
     web: WebParts
     operations: Operations
+    fleet: Fleet
     server: Server
 
 
@@ -242,6 +245,7 @@ def compose(runtime: Runtime) -> Parts:
         snapshots=snapshots,
         web=web,
         operations=operations,
+        fleet=fleet,
         server=server,
     )
 

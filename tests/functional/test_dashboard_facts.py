@@ -1,11 +1,13 @@
 """What the pages for people tell of a real server in front of a real upstream."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest_twisted
 
 from tests.functional.conftest import Start
+from tests.functional.replicas import tiers
 from tests.functional.repositories import make_repository
 from tests.functional.server import HOST, UNSCHEDULED, Cachew
 from tests.functional.upstream import Upstream
@@ -67,3 +69,25 @@ async def test_the_pages_tell_what_happens(upstream: Upstream, start: Start) -> 
     await server.stop()
     again = await start(config)
     assert requests is not None and f"Requests {requests[1]} Hit rate" in await page(again, "/admin/")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_login_counts_on_every_replica(upstream: Upstream, start: Start, store: str, tmp_path: Path) -> None:
+    """Who logs in at one replica is logged in at the other, sees both there, and is logged out of both."""
+    config = UNSCHEDULED + tiers(store, tmp_path.name)
+    one, two = [await start(config, state=name) for name in ("one", "two")]
+    for replica in (one, two):
+        await replica.quiet()
+        await replica.parts.fleet.beat()
+    answer = await one.raw("POST", "/admin/login", data={"token": one.token})
+    cookie = {"Cookie": answer.headers.getRawHeaders("set-cookie")[0].partition(";")[0]}
+    seen = await two.raw("GET", "/admin/fleet", headers=cookie)
+    text = await seen.text()
+    assert seen.code == 200 and "2 replicas" in text and f"{one.state}" in text and "(this one)" in text
+    (token, *_) = re.findall(r'name="csrf" value="([^"]+)"', text)
+    left = await two.raw("POST", "/admin/logout", headers=cookie, data={"csrf": token}, allow_redirects=False)
+    await two.quiet()
+    await one.parts.web.sessions.share()
+    assert left.code == 303
+    for replica in (one, two):
+        assert (await replica.raw("GET", "/admin/repositories", headers=cookie)).code == 401

@@ -253,3 +253,23 @@ def test_whoever_leaves_is_not_counted_as_long(passed: float) -> None:
     for other in others:
         other.end.callback(None)
     assert slots.running == 0 and not clock.getDelayedCalls()
+
+
+def test_it_is_told_who_works_and_who_waits_and_for_how_long() -> None:
+    """Of each key: how many pieces, and the age of the oldest that still goes on, whichever of them have ended."""
+    clock, started = FakeClock(), list[str]()
+    slots = Slots(limit=2, seconds=clock.seconds)
+    first = Worker(slots, "a", started)
+    clock.advance(5)
+    second = Worker(slots, "a", started)
+    clock.advance(5)
+    waiting = [Worker(slots, key, started) for key in "bcb"]
+    clock.advance(1)
+    assert slots.under_way == [("a", 2, 11)] and sorted(slots.queue) == [("b", 2, 1), ("c", 1, 1)]
+    first.end.callback(None)
+    assert ("a", 1, 6) in slots.under_way
+    waiting[1].done.cancel()
+    second.end.callback(None)
+    for worker in (waiting[0], waiting[2]):
+        worker.end.callback(None)
+    assert (slots.under_way, slots.queue, slots.running) == ([], [], 0)

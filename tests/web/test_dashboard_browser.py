@@ -159,6 +159,11 @@ async def test_it_is_readable_on_every_screen(scheme: str) -> None:
         for width in (1400, 390):
             looks_right(page, width)
         can_be_used_by_all(page)
+        page.get_by_role("link", name="Fleet").click()
+        looks_right(page, 390)
+        if scheme == "light":
+            can_be_used_by_all(page)
+        page.go_back()
         page.get_by_role("button", name="Forget").click()
         assert page.evaluate("document.querySelector('[name=sure]').validity.valueMissing")
         page.get_by_role("button", name="Repack").click()
