@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.mirrors.firstclones import FirstClones
+from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.leftovers import remove_tree
@@ -19,7 +20,7 @@ from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.mirrorrecord import MirrorRecord, read
-from cachew.mirrors.repository import GitRunner, Repository, Stock
+from cachew.mirrors.repository import Repository, Stock
 from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import MirrorRemote
 from cachew.plumbing.background import Background

@@ -117,7 +117,7 @@ class Maintenance:
 
     async def _repack(self, repository: Repository) -> None:
         started, before = self._clock.seconds(), await self._threads(repository.size)
-        await repository.expire(self._clock.now(), days=self._keep_days)
+        await repository.refs.expire(self._clock.now(), days=self._keep_days)
         await repository.repack(full=True)
         self.log.info(
             "repacked {repository}, {before} bytes to {after}, in {seconds:.1f}s",

@@ -12,12 +12,14 @@ from typing import Any
 from twisted.logger import Logger
 
 from cachew.mirrors.firstclones import FirstClones
+from cachew.mirrors.gitfailures import worth_another_way
+from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.leftovers import remove_leftovers, remove_tree
 from cachew.mirrors.mirrorrecord import MirrorRecord, read
 from cachew.mirrors.refs import Tip, of_listing
-from cachew.mirrors.repository import GitRunner, Repository, worth_another_way
+from cachew.mirrors.repository import Repository
 from cachew.mirrors.setaside import without
 from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import MirrorRemote, Transfer
@@ -136,7 +138,7 @@ class Making:
         possible = without(listing, unfetched, Listing(refs=()))
         if not of_listing(possible).refs:
             raise next(iter(bad.values()))
-        await repository.write_new_refs(possible)
+        await repository.refs.write_new(possible)
         return unfetched
 
     async def _create(self, repository: Repository) -> None:
@@ -151,9 +153,9 @@ class Making:
             if response is None:
                 continue
             try:
-                await repository.take_pack(response)
+                await repository.intake.take_pack(response)
                 absent = set(repository.objects.missing(wanted))
-                if not await repository.connected(wanted - absent):
+                if not await repository.history.connected(wanted - absent):
                     raise CorruptObject("what a client received is not all that its wants reach")
             except (CachewError, OSError) as error:
                 message = "what a client has received of {repository} is of no use, it is cloned: {error}"
@@ -163,7 +165,7 @@ class Making:
                 return
             if absent:
                 absent_tips = {(ref.name, ref.oid) for ref in listing.refs if ref.oid in absent}
-                await repository.write_new_refs(without(listing, absent_tips, Listing(refs=())))
+                await repository.refs.write_new(without(listing, absent_tips, Listing(refs=())))
 
     async def _take_from(self, donor: Path, repository: Repository, wanted: set[str]) -> None:
         """Fetch what the refs reach out of the mirror of another instance, after that has got the rest."""
@@ -175,7 +177,7 @@ class Making:
             await self._git.threads(remove_leftovers, donor)
             old.configure(self._remote.url)
             bad = await self._transfer.bring(old, old.objects.missing(wanted))
-            await repository.take(donor, wanted.difference(bad))
+            await repository.intake.take(donor, wanted.difference(bad))
         except (ProcessFailed, OSError) as error:
             message = "the earlier mirror of {repository} is of no use, it is cloned: {error}"
             self.log.info(message, repository=self._identity.name, error=str(error))
@@ -198,11 +200,11 @@ class Making:
         """Bring what was restored to where the upstream is; say whether that was possible."""
         try:
             repository.configure(self._remote.url)
-            present = of_listing(await repository.read_listing(by_git=True))
+            present = of_listing(await repository.refs.read(by_git=True))
             if present.oids.isdisjoint(listing.oids()):
                 wanted = _wanted(listing)
                 bad = await self._transfer.bring(repository, repository.objects.missing(wanted))
-                related = await repository.shares_history(wanted.difference(bad), present.oids)
+                related = await repository.history.shared(wanted.difference(bad), present.oids)
                 await self._standing.compared(instance, listing, related=related)
                 if not related:
                     return False

@@ -22,6 +22,7 @@ from cachew.mirrors.byid import ById
 from cachew.mirrors.coalescing import Rounds, holding
 from cachew.mirrors.examination import DamagedFiles
 from cachew.mirrors.firstclones import FirstClones
+from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.kinds import MIRRORED_KIND, Kind
@@ -33,7 +34,7 @@ from cachew.mirrors.making import Made, Making, Seed
 from cachew.mirrors.mirrorrecord import RECORD, MirrorRecord, read
 from cachew.mirrors.moved import HEAD, Moved, moved_in_part, overlaid, with_refs
 from cachew.mirrors.refs import RefState, Tip, change, of_listing, printable
-from cachew.mirrors.repository import GitRunner, Repository, Stock
+from cachew.mirrors.repository import Repository, Stock
 from cachew.mirrors.setaside import SetAside
 from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import MirrorRemote, Transfer
@@ -321,7 +322,7 @@ class Mirror:
             return
         record, repository, stock = found
         self.instance, self.generation = Instance(self.identity, record.instance), record.generation
-        self._has(stock.listing or await repository.read_listing())
+        self._has(stock.listing or await repository.refs.read())
         self.last_fetch = stock.fetched
         self._repository = repository
         self._step(MirrorEvent.FOUND)
@@ -614,7 +615,7 @@ class Mirror:
             self._put_aside({(ref.name, ref.oid): bad[ref.oid] for ref in listing.refs if ref.oid in bad})
             if bad and wanted.issubset(bad):
                 raise next(iter(bad.values()))
-            related = await self.repository.shares_history(wanted.difference(bad), self.ref_state.oids)
+            related = await self.repository.history.shared(wanted.difference(bad), self.ref_state.oids)
             await self._standing.compared(self.instance, listing, related=related)
         except BaseException:
             self._standing.undecided(self.instance)

@@ -10,10 +10,11 @@ from typing import Protocol
 
 from twisted.logger import Logger
 
+from cachew.mirrors.gitfailures import about_what_was_asked, worth_another_way
 from cachew.mirrors.kinds import MANY_REFS
 from cachew.mirrors.moved import Moved, change_of, near_of
 from cachew.mirrors.refs import Change, RefState, Tip, change, of_listing
-from cachew.mirrors.repository import Repository, about_what_was_asked, worth_another_way
+from cachew.mirrors.repository import Repository
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
 from cachew.upstream.listing import Listing
@@ -69,7 +70,7 @@ class Transfer:
             return {}
         url, extra = await self._remote.fetch_url(), await self._remote.git_environment()
         try:
-            await repository.fetch_objects(url, missing, extra, near)
+            await repository.intake.fetch_objects(url, missing, extra, near)
         except ProcessFailed as error:
             if not about_what_was_asked(error):
                 raise
@@ -82,7 +83,7 @@ class Transfer:
     async def _by_name(self, repository: Repository, url: str, oids: list[str], extra: Mapping[str, str]) -> list[str]:
         """Fetch all refs and return which of the object ids have not come so."""
         try:
-            await repository.fetch_refs(url, extra)
+            await repository.intake.fetch_refs(url, extra)
         except ProcessFailed as error:
             if not about_what_was_asked(error):
                 raise
@@ -101,7 +102,7 @@ class Transfer:
                 bad |= dict.fromkeys(part, first)
                 continue
             try:
-                await repository.fetch_objects(url, part, extra)
+                await repository.intake.fetch_objects(url, part, extra)
                 came = True
             except ProcessFailed as error:
                 if not about_what_was_asked(error):
@@ -132,14 +133,14 @@ class Transfer:
         """
         present = known
         if present is None or len(present.refs) <= MANY_REFS:
-            present = of_listing(await repository.read_listing(peeled=False))
+            present = of_listing(await repository.refs.read(peeled=False))
         step = change(present, wanted)
         needed = set(step.updates.values())
         if wanted.head_commit is not None:
             needed.add(wanted.head_commit)
         needed = {oid for oid in needed if oid not in present.oids}
         lacking = set(repository.objects.missing(needed))
-        if (there := needed.difference(lacking, brought)) and not await repository.connected(there):
+        if (there := needed.difference(lacking, brought)) and not await repository.history.connected(there):
             lacking = needed
         bad = await self.bring(repository, lacking, near_of(step, present, lacking) if lacking is not needed else ())
         failed = {(name, oid): bad[oid] for name, oid in step.updates.items() if oid in bad}
@@ -165,7 +166,7 @@ class Transfer:
             needed.add(step.head)
         lacking = set(repository.objects.missing(needed))
         there = needed - lacking
-        if there and (there := there - present.oids) and not await repository.connected(there):
+        if there and (there := there - present.oids) and not await repository.history.connected(there):
             lacking = needed
         bad = await self.bring(repository, lacking, near_of(step, present, lacking) if lacking is not needed else ())
         failed = {(name, oid): bad[oid] for name, oid in step.updates.items() if oid in bad}
@@ -177,7 +178,7 @@ class Transfer:
     async def _apply(self, repository: Repository, step: Change) -> dict[Tip, ProcessFailed]:
         """Move refs, by halves where that can't be done at once."""
         try:
-            await repository.apply(step, self._clock.now())
+            await repository.refs.apply(step, self._clock.now())
         except ProcessFailed as error:
             halves = step.halves()
             if isinstance(error, ProcessTimedOut):
@@ -198,7 +199,7 @@ class Transfer:
         finally:
             absent = set(repository.objects.missing(oids))
             if came := [oid for oid in oids if oid not in absent]:
-                await repository.keep(came, self._clock.now())
+                await repository.refs.keep(came, self._clock.now())
 
     async def _fetch_in_parts(
         self, repository: Repository, url: str, oids: list[str], extra: Mapping[str, str]
@@ -208,7 +209,7 @@ class Transfer:
         while parts and tries:
             part, tries = parts.popleft(), tries - 1
             try:
-                await repository.fetch_objects(url, part, extra)
+                await repository.intake.fetch_objects(url, part, extra)
             except ProcessFailed as error:
                 # What somebody asked for and nobody has is no failure of the mirror's.
                 if not worth_another_way(error) or (len(oids) == 1 and _REFUSAL not in error.stderr):

@@ -10,13 +10,13 @@ from cachew.mirrors.collection import Listed, Mirrors
 from cachew.mirrors.commands import CommandSettings, GitCommands
 from cachew.mirrors.following import Following, index_behind
 from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.instances import Instances
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.packindex import OpenIndexes
-from cachew.mirrors.repository import GitRunner
 from cachew.mirrors.staleness import Staleness
 from cachew.mirrors.tidying import Tidying
 from cachew.mirrors.wants import Supply

@@ -17,8 +17,9 @@ from twisted.logger import Logger
 
 from cachew.cache.interface import Cache, Entry
 from cachew.mirrors.commands import GitCommands, config_text
+from cachew.mirrors.gitfailures import run_check
 from cachew.mirrors.instance import Instance
-from cachew.mirrors.repository import pack_indexes, run_check
+from cachew.mirrors.repository import pack_indexes
 from cachew.plumbing import tarzst
 from cachew.plumbing.errors import Busy, CachewError, CorruptObject, NotFound, ProcessTimedOut, StorageUnavailable
 from cachew.plumbing.framewriter import FrameWriter

@@ -253,7 +253,7 @@ class Statuses:
             stale=failure is not None or (known is not None and mirror.ready and mirror.behind(known)),
             error=mirror.last_error or str(failure or ""),
             set_aside=dict(islice(mirror.set_aside.reasons.items(), _MOST_NAMED)),
-            findings=dict(mirror.repository.findings()) if mirror.ready else {},
+            findings=dict(mirror.repository.intake.findings()) if mirror.ready else {},
         )
 
 

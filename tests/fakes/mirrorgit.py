@@ -8,11 +8,11 @@ from twisted.internet.defer import Deferred
 
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import CommandSettings, GitCommands
+from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.repository import GitRunner
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.jobs import Slots

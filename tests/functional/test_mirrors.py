@@ -10,11 +10,11 @@ from twisted.python.threadpool import ThreadPool
 
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import CommandSettings, GitCommands
+from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.repository import GitRunner
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError, NotFound
 from cachew.plumbing.jobs import Slots

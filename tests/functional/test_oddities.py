@@ -62,7 +62,7 @@ async def test_everything_odd_at_once(upstream: Upstream, git: Git, start: Start
     cachew = await start(CONFIG)
     git.instead_of(*cachew.instead_of)
     mirror = await cachew.mirrored("org/repo")
-    assert not mirror.set_aside and mirror.repository.findings()["hasDotgit"] == 2
+    assert not mirror.set_aside and mirror.repository.intake.findings()["hasDotgit"] == 2
     for name, url in (("direct", f"{upstream.url}org/repo"), ("clone", URL)):
         await git.run("clone", "-q", url, name, protocol=protocol)
     await same(git, "direct", "clone")

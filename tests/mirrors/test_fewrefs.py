@@ -8,7 +8,8 @@ from twisted.python.threadpool import ThreadPool
 
 from cachew.mirrors.commands import CommandSettings, GitCommands
 from cachew.mirrors.fewrefs import few_refs, remove_left
-from cachew.mirrors.repository import GitRunner, Repository
+from cachew.mirrors.gitrunner import GitRunner
+from cachew.mirrors.repository import Repository
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from tests.functional import repositories
@@ -38,12 +39,12 @@ async def test_what_comes_is_in_the_mirror(runner: GitRunner, tmp_path: Path) ->
     repository = Repository(directory=tmp_path / "repo.git", object_format="sha1", git=runner)
     await repository.create("http://git.example/org/repo")
     url, old = f"file://{upstream.path}", upstream.commit()
-    await repository.fetch_objects(url, [old], FILE)
+    await repository.intake.fetch_objects(url, [old], FILE)
     repositories.push_commit(upstream)
     before = sorted(path.name for path in repository.directory.iterdir())
-    await repository.fetch_objects(url, [upstream.commit()], FILE, near=[old])
+    await repository.intake.fetch_objects(url, [upstream.commit()], FILE, near=[old])
     assert repository.objects.missing([upstream.commit()]) == []
-    assert await repository.connected([upstream.commit()])
+    assert await repository.history.connected([upstream.commit()])
     assert sorted(path.name for path in repository.directory.iterdir()) == before
     assert repositories.Repository(repository.directory).git("for-each-ref") == ""
 
@@ -55,12 +56,12 @@ async def test_a_history_that_becomes_shallow_meanwhile(runner: GitRunner, tmp_p
     repository = Repository(directory=tmp_path / "repo.git", object_format="sha1", git=runner)
     await repository.create("http://git.example/org/repo")
     old = whole.commit()
-    await repository.fetch_objects(f"file://{whole.path}", [old], FILE)
+    await repository.intake.fetch_objects(f"file://{whole.path}", [old], FILE)
     for _ in range(3):
         repositories.push_commit(whole)
     cut, tip = tmp_path / "cut.git", whole.commit()
     whole.git("clone", "-q", "--bare", "--depth=1", f"file://{whole.path}", str(cut))
-    await repository.fetch_objects(f"file://{cut}", [tip], FILE, near=[old])
+    await repository.intake.fetch_objects(f"file://{cut}", [tip], FILE, near=[old])
     assert repository.shallow() == (tip,)
     assert not (repository.directory / "shallow").is_symlink()
 

@@ -13,16 +13,15 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.python.threadpool import ThreadPool
 
 from cachew.mirrors.commands import CommandSettings, GitCommands
+from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.leftovers import remove_leftovers
 from cachew.mirrors.refs import RefState, change, of_listing
-from cachew.mirrors.repository import GitRunner, Repository, worth_another_way
+from cachew.mirrors.repository import Repository
 from cachew.plumbing.child import Command, Completed
-from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
+from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.upstream.listing import Listing, RemoteRef
-from tests.fakes.mirrorgit import FakeGit, InlineThreads, oid
-from tests.fakes.settled import failure_of, value_of
 from tests.functional import repositories
 from tests.functional.oddities import odd_repository
 
@@ -68,13 +67,13 @@ async def test_odd_names_come_and_go(runner: GitRunner, tmp_path: Path) -> None:
     repository, _, commit = await made(runner, tmp_path / "repo.git")
     odd = names(b"caf\xe9", "a\u2028b".encode(), "a\u0085b".encode(), b"top", b"q'\"$x", "\u00e9".encode())
     state = RefState(dict.fromkeys(odd, commit), odd[0])
-    await repository.apply(change(RefState(), state), 0.0)
-    assert of_listing(await repository.read_listing()) == state
+    await repository.refs.apply(change(RefState(), state), 0.0)
+    assert of_listing(await repository.refs.read()) == state
     below = RefState(dict.fromkeys(names(b"top/one", b"top/two"), commit), "refs/heads/top/one")
-    await repository.apply(change(state, below), 0.0)
-    assert of_listing(await repository.read_listing()) == below
-    await repository.apply(change(below, RefState(state.refs, commit)), 0.0)
-    assert of_listing(await repository.read_listing()) == RefState(state.refs, commit)
+    await repository.refs.apply(change(state, below), 0.0)
+    assert of_listing(await repository.refs.read()) == below
+    await repository.refs.apply(change(below, RefState(state.refs, commit)), 0.0)
+    assert of_listing(await repository.refs.read()) == RefState(state.refs, commit)
 
 
 @pytest_twisted.ensureDeferred
@@ -82,8 +81,8 @@ async def test_new_refs_in_one_file(runner: GitRunner, tmp_path: Path) -> None:
     """A listing written at once is what git reads; a HEAD that git would not take is left alone."""
     repository, plain, commit = await made(runner, tmp_path / "repo.git")
     refs = tuple(RemoteRef(name, commit) for name in names(b"z", b"caf\xe9", b"a/b", b"a.b"))
-    await repository.write_new_refs(Listing(refs=(RemoteRef("HEAD", commit, "refs/heads/x..y"), *refs)))
-    listed = await repository.read_listing()
+    await repository.refs.write_new(Listing(refs=(RemoteRef("HEAD", commit, "refs/heads/x..y"), *refs)))
+    listed = await repository.refs.read()
     assert {ref.name for ref in listed.refs} == {"HEAD", *(ref.name for ref in refs)}
     plain.git("fsck", "--strict")
 
@@ -106,11 +105,11 @@ async def test_refs_are_read_without_a_look_at_each_object(runner: GitRunner, tm
     """Where nobody asks what tags lead to, refs are listed though not one of their objects can be opened."""
     repository, plain, commit = await made(runner, tmp_path / "repo.git")
     plain.git(*AUTHOR, "tag", "-a", "-m", "a tag", "v1", commit)
-    await repository.apply(change(RefState(), RefState({"refs/heads/main": commit}, "refs/heads/main")), 0.0)
-    whole = of_listing(await repository.read_listing())
+    await repository.refs.apply(change(RefState(), RefState({"refs/heads/main": commit}, "refs/heads/main")), 0.0)
+    whole = of_listing(await repository.refs.read())
     (tmp_path / "repo.git" / "objects").rename(tmp_path / "objects")
     (tmp_path / "repo.git" / "objects").mkdir()
-    assert of_listing(await repository.read_listing(peeled=False)) == whole
+    assert of_listing(await repository.refs.read(peeled=False)) == whole
     assert whole.refs == {"refs/heads/main": commit, "refs/tags/v1": plain.git("rev-parse", "v1").strip()}
 
 
@@ -128,20 +127,20 @@ async def test_very_many_refs_are_one_file(runner: GitRunner, tmp_path: Path) ->
     tag = plain.git("rev-parse", "v1").strip()
     second = plain.git(*AUTHOR, "commit-tree", f"{commit}^{{tree}}", "-m", "second").strip()
     few = RefState({"refs/heads/main": commit, "refs/heads/top": commit, "refs/tags/v1": tag}, "refs/heads/main")
-    await repository.apply(change(RefState(), few), 0.0)
+    await repository.refs.apply(change(RefState(), few), 0.0)
     odd = names(b"caf\xe9", "a\u2028b".encode(), b"top/below")
     many = {f"refs/heads/b{number}": second for number in range(3000)}
     tags = {f"refs/tags/t{number}": tag for number in range(100)}
     wanted = RefState(many | tags | dict.fromkeys(odd, commit) | {"refs/heads/main": second}, "refs/heads/main")
-    await repository.apply(change(few, wanted), 0.0)
-    assert of_listing(await repository.read_listing()) == wanted
+    await repository.refs.apply(change(few, wanted), 0.0)
+    assert of_listing(await repository.refs.read()) == wanted
     assert {found.name for found in loose(path)} <= {"main", "v1", commit, tag}
     assert plain.git("rev-parse", "t99^{}").strip() == commit
     again = RefState(dict.fromkeys(many, commit) | {"refs/heads/main": commit}, "refs/heads/main")
-    await repository.apply(change(wanted, again), 0.0)
-    assert of_listing(await repository.read_listing()) == again
+    await repository.refs.apply(change(wanted, again), 0.0)
+    assert of_listing(await repository.refs.read()) == again
     plain.git("pack-refs", "--all")
-    assert of_listing(await repository.read_listing()) == again
+    assert of_listing(await repository.refs.read()) == again
     plain.git("fsck", "--strict")
 
 
@@ -157,24 +156,24 @@ async def test_very_many_refs_that_go_at_once_go_in_one_write(runner: GitRunner,
     kept = {"refs/heads/main": commit, "refs/tags/t7": tag}
     odd = dict.fromkeys(names(b"caf\xe9", "a\u2028b".encode()), commit)
     full = RefState(many | tags | odd | kept | {"refs/tags/v1": tag}, "refs/heads/main")
-    await repository.apply(change(RefState(), full), 0.0)
+    await repository.refs.apply(change(RefState(), full), 0.0)
     # These are loose, one of them packed as well, with a value of long ago.
     second = plain.git(*AUTHOR, "commit-tree", f"{commit}^{{tree}}", "-m", "second").strip()
     loose_too = {"refs/heads/b5": second, "refs/heads/loose/below": second}
     for name, value in loose_too.items():
         plain.git("update-ref", name, value)
     full = RefState({**full.refs, **loose_too}, full.head)
-    assert of_listing(await repository.read_listing()) == full
+    assert of_listing(await repository.refs.read()) == full
     scripts = Scripts(runner.processes, told)
     watched = Repository(directory=path, object_format="sha1", git=replace(runner, processes=cast(Processes, scripts)))
-    await watched.apply(change(full, RefState(kept, "refs/heads/main")), 0.0)
-    assert of_listing(await repository.read_listing()) == RefState(kept, "refs/heads/main")
+    await watched.refs.apply(change(full, RefState(kept, "refs/heads/main")), 0.0)
+    assert of_listing(await repository.refs.read()) == RefState(kept, "refs/heads/main")
     assert sorted(told) == sorted(f"delete {name}" for name in (*loose_too, "refs/tags/v1"))
     assert loose(path) == [] and plain.git("for-each-ref", "refs/cachew").split()[0] == second
     assert plain.git("rev-parse", "refs/tags/t7^{}").strip() == commit
     plain.git("fsck", "--strict")
-    await repository.apply(change(RefState(kept, "refs/heads/main"), full), 0.0)
-    assert of_listing(await repository.read_listing()) == full
+    await repository.refs.apply(change(RefState(kept, "refs/heads/main"), full), 0.0)
+    assert of_listing(await repository.refs.read()) == full
 
 
 @pytest_twisted.ensureDeferred
@@ -186,7 +185,7 @@ async def test_very_many_kept_tips_expire_in_one_write(runner: GitRunner, tmp_pa
     (path / "packed-refs").write_text(f"# pack-refs with: peeled fully-peeled sorted \n{hidden}")
     scripts = Scripts(runner.processes, told)
     watched = Repository(directory=path, object_format="sha1", git=replace(runner, processes=cast(Processes, scripts)))
-    assert await watched.expire(30 * DAY, days=7) == 2000
+    assert await watched.refs.expire(30 * DAY, days=7) == 2000
     assert told == [] and plain.refs() == {}
 
 
@@ -198,10 +197,10 @@ async def test_very_many_refs_of_which_one_is_bad(runner: GitRunner, tmp_path: P
     many = {f"refs/heads/b{number}": commit for number in range(1000)}
     for bad in (tree, "1" * 40):
         with pytest.raises(ProcessFailed, match="refs/heads/bad"):
-            await repository.apply(change(RefState(), RefState(many | {"refs/heads/bad": bad})), 0.0)
-        assert of_listing(await repository.read_listing()).refs == {}
-    await repository.apply(change(RefState(), RefState(many | {"refs/tags/tree": tree})), 0.0)
-    assert len(of_listing(await repository.read_listing()).refs) == 1001
+            await repository.refs.apply(change(RefState(), RefState(many | {"refs/heads/bad": bad})), 0.0)
+        assert of_listing(await repository.refs.read()).refs == {}
+    await repository.refs.apply(change(RefState(), RefState(many | {"refs/tags/tree": tree})), 0.0)
+    assert len(of_listing(await repository.refs.read()).refs) == 1001
 
 
 @pytest_twisted.ensureDeferred
@@ -211,8 +210,8 @@ async def test_very_many_refs_while_git_holds_the_lock(runner: GitRunner, tmp_pa
     repository, _, commit = await made(runner, path)
     (path / "packed-refs.lock").touch()
     many = RefState({f"refs/heads/b{number}": commit for number in range(1000)})
-    await repository.apply(change(RefState(), many), 0.0)
-    assert of_listing(await repository.read_listing()).refs == many.refs
+    await repository.refs.apply(change(RefState(), many), 0.0)
+    assert of_listing(await repository.refs.read()).refs == many.refs
     assert (path / "packed-refs.lock").exists() and len(loose(path)) == 1000
 
 
@@ -222,12 +221,12 @@ async def test_what_lost_its_ref_stays_for_its_days(runner: GitRunner, tmp_path:
     repository, plain, first = await made(runner, tmp_path / "repo.git")
     second = plain.git(*AUTHOR, "commit-tree", f"{first}^{{tree}}", "-m", "second").strip()
     before, after = RefState({"refs/heads/main": first}), RefState({"refs/heads/main": second})
-    await repository.apply(change(RefState(), before), 0.0)
+    await repository.refs.apply(change(RefState(), before), 0.0)
     await repository.repack(full=True)
-    await repository.apply(change(before, after), 10 * DAY)
-    await repository.keep([], 10 * DAY)
+    await repository.refs.apply(change(before, after), 10 * DAY)
+    await repository.refs.keep([], 10 * DAY)
     for days, missing in ((17, []), (18, [first])):
-        expired = await repository.expire(days * DAY, days=7)
+        expired = await repository.refs.expire(days * DAY, days=7)
         await repository.repack(full=True)
         plain.git("prune", "--expire=now")
         assert expired == len(missing) and repository.objects.missing([first, second]) == missing
@@ -242,11 +241,11 @@ async def test_a_killed_git_leaves_no_lock(runner: GitRunner, tmp_path: Path) ->
     state = RefState({"refs/heads/main": commit})
     (repository.directory / "packed-refs.lock").touch()
     (repository.directory / "packed-refs.new").touch()
-    await repository.apply(change(RefState(), state), 0.0)
+    await repository.refs.apply(change(RefState(), state), 0.0)
     with pytest.raises(ProcessFailed):
-        await repository.apply(change(state, RefState()), 0.0)
-    await repository.apply(change(state, RefState()), 0.0)
-    assert of_listing(await repository.read_listing()).refs == {}
+        await repository.refs.apply(change(state, RefState()), 0.0)
+    await repository.refs.apply(change(state, RefState()), 0.0)
+    assert of_listing(await repository.refs.read()).refs == {}
 
 
 def test_leftovers_and_nothing_else(tmp_path: Path) -> None:
@@ -270,34 +269,6 @@ def test_leftovers_and_nothing_else(tmp_path: Path) -> None:
     remove_leftovers(tmp_path / "nowhere")
 
 
-def test_leftovers_stay_while_another_writes(tmp_path: Path) -> None:
-    """What a failed command left is removed when no other command writes there: its files look just the same."""
-    git = FakeGit()
-    fake: Any = git
-    threads: Any = InlineThreads()
-    runner = GitRunner(processes=fake, commands=git_settings(tmp_path), threads=threads)
-    repository = Repository(directory=tmp_path / "repo.git", object_format="sha1", git=runner)
-    value_of(Deferred.fromCoroutine(repository.create("http://git.example/org/repo")))
-    git.holding = {"fetch", "multi-pack-index"}
-    fetch = Deferred.fromCoroutine(repository.fetch_objects("http://git.example/", [oid("1")], {}))
-    index = Deferred.fromCoroutine(repository.index_packs())
-    temporary = repository.directory / "objects/pack/tmp_pack_x"
-    temporary.touch()
-    git.held.pop(1).errback(ProcessFailed("git multi-pack-index", 1, "killed"))
-    assert isinstance(failure_of(index), ProcessFailed) and temporary.exists()
-    git.release()
-    value_of(fetch)
-    assert not temporary.exists()
-
-
-def test_when_another_way_is_worth_it() -> None:
-    """A refusal may be got round; silence may not."""
-    assert worth_another_way(ProcessFailed("git fetch", 128, "fatal: remote error: upload-pack: not our ref 1"))
-    assert not worth_another_way(ProcessTimedOut("git fetch", None, "not our ref"))
-    for words in ("fatal: unable to access 'http://x/': Could not resolve host: x", "fatal: Authentication failed for"):
-        assert not worth_another_way(ProcessFailed("git fetch", 128, words))
-
-
 @pytest_twisted.ensureDeferred
 async def test_what_fsck_dislikes_is_taken_and_counted(runner: GitRunner, tmp_path: Path) -> None:
     """A fetch takes every object that git takes, also what git can't be told to only warn of."""
@@ -308,12 +279,12 @@ async def test_what_fsck_dislikes_is_taken_and_counted(runner: GitRunner, tmp_pa
     await repository.create("http://git.example/org/repo")
     extra = {"GIT_ALLOW_PROTOCOL": "file"}
     plain = {oid for name, oid in odd.refs.items() if b"nul-in-header" not in name}
-    await repository.fetch_objects(f"file://{odd.path}", plain, extra)
+    await repository.intake.fetch_objects(f"file://{odd.path}", plain, extra)
     assert told["hasDotgit"] == 2 and told["nulInCommit"] == 1 and told["gitattributesLineLength"] == 1
-    assert repository.findings() == told
-    await repository.fetch_objects(f"file://{odd.path}", odd.refs.values(), extra)
+    assert repository.intake.findings() == told
+    await repository.intake.fetch_objects(f"file://{odd.path}", odd.refs.values(), extra)
     assert repository.objects.missing(odd.refs.values()) == []
-    assert await repository.connected(odd.refs.values())
+    assert await repository.history.connected(odd.refs.values())
 
 
 @pytest_twisted.ensureDeferred
@@ -330,7 +301,7 @@ async def test_many_fetches_at_once_of_a_shallow_upstream(runner: GitRunner, tmp
     await repository.create("http://git.example/org/repo")
     tips = [repositories.Repository(cut).git("rev-parse", branch).strip() for branch in branches]
     extra = {"GIT_ALLOW_PROTOCOL": "file"}
-    fetches = [Deferred.fromCoroutine(repository.fetch_objects(f"file://{cut}", [tip], extra)) for tip in tips]
+    fetches = [Deferred.fromCoroutine(repository.intake.fetch_objects(f"file://{cut}", [tip], extra)) for tip in tips]
     await gatherResults(fetches)
     assert sorted(repository.shallow()) == sorted(tips) and repository.objects.missing(tips) == []
     assert not list((tmp_path / "repo.git").glob("*.lock"))
@@ -352,7 +323,7 @@ async def test_an_upstream_that_is_shallow_no_more(runner: GitRunner, tmp_path: 
 
     async def followed() -> int:
         tip = whole.commit()
-        await repository.fetch_objects(there, [tip], extra)
+        await repository.intake.fetch_objects(there, [tip], extra)
         return int(here.git("rev-list", "--count", tip))
 
     def pushed(*words: str) -> None:
@@ -396,13 +367,13 @@ async def test_head_outside_of_the_branches(runner: GitRunner, tmp_path: Path, t
     else:
         plain.git("symbolic-ref", "HEAD", target)
     repository = Repository(directory=plain.path, object_format="sha1", git=runner)
-    state = of_listing(await repository.read_listing())
+    state = of_listing(await repository.refs.read())
     assert state.head_commit == commit and state.head == (target or commit)
     assert ("refs/meta/config" in state.refs) == (target == "refs/meta/config")
     assert await repository.disconnected() is None
     away = RefState({"refs/heads/main": commit}, "refs/heads/main")
-    await repository.apply(change(state, away), 10 * DAY)
-    assert of_listing(await repository.read_listing()) == away
+    await repository.refs.apply(change(state, away), 10 * DAY)
+    assert of_listing(await repository.refs.read()) == away
     assert await repository.disconnected() is None
 
 
@@ -410,8 +381,8 @@ async def test_head_outside_of_the_branches(runner: GitRunner, tmp_path: Path, t
 async def test_a_tip_without_its_history(runner: GitRunner, tmp_path: Path) -> None:
     """That a commit is there says nothing of what it reaches."""
     repository, plain, commit = await made(runner, tmp_path / "bare.git")
-    assert await repository.connected([commit])
+    assert await repository.history.connected([commit])
     text = f"tree {'1' * 40}\nauthor A <a@example> 0 +0000\ncommitter A <a@example> 0 +0000\n\nm\n"
     broken = plain.git("hash-object", "-t", "commit", "-w", "--stdin", "--literally", stdin=text.encode())
     assert repository.objects.missing([broken]) == []
-    assert not await repository.connected([commit, broken])
+    assert not await repository.history.connected([commit, broken])

@@ -1,0 +1,166 @@
+"""How objects come into a repository.
+
+They are fetched from its upstream, or out of another repository on this machine, or are in a pack that a client has
+received already.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from cachew.mirrors import findings, receivedpack
+from cachew.mirrors.fewrefs import few_refs
+from cachew.mirrors.findings import FindingsReader
+from cachew.mirrors.gitfailures import met_another, told_of_upstream
+from cachew.mirrors.gitrunner import GitRunner
+from cachew.mirrors.gitwork import GitWork
+from cachew.mirrors.history import shallow_of
+from cachew.mirrors.objectindex import ObjectIndex
+from cachew.plumbing.child import Command
+from cachew.plumbing.errors import (
+    ProcessFailed,
+    ProcessTimedOut,
+)
+from cachew.plumbing.sharedlock import SharedLock
+from cachew.plumbing.streams import FileSource, owned
+
+_FSCK = "fsck error"
+_FINDINGS = "findings.json"
+
+
+class Intake:
+    """Brings objects into one repository; its refs stay as they are.
+
+    :param directory: the bare repository.
+    :param object_format: ``sha1`` or ``sha256``.
+    :param git: how to run git.
+    :param work: where its commands run.
+    """
+
+    def __init__(self, *, directory: Path, object_format: str, git: GitRunner, work: GitWork) -> None:
+        self._directory = directory
+        self._object_format = object_format
+        self._git = git
+        self._work = work
+        self._findings: Counter[str] | None = None
+        self._fetching = SharedLock()
+
+    async def fetch_objects(
+        self, url: str, oids: Iterable[str], extra: Mapping[str, str], near: Collection[str] = ()
+    ) -> None:
+        """Fetch objects by id; refs stay as they are.
+
+        :param near: tips that have nearly all that is behind these; none where that is not known, and git looks at all
+            refs there are.
+        :raise FetchFailed: when git says no.
+        """
+        script = "".join(f"{oid}\n" for oid in oids).encode()
+        # A history that was cut off at the upstream may go further there by now.
+        deepen = bool(shallow_of(self._directory))
+        with self._known_to_git(() if deepen else near) as place, told_of_upstream(url):
+            await self._fetch(
+                lambda extra: self._git.commands.fetch(place, url, extra=extra, deepen=deepen), extra, script
+            )
+
+    def _known_to_git(self, tips: Collection[str]) -> AbstractContextManager[Path]:
+        return few_refs(self._directory, tips) if tips else nullcontext(self._directory)
+
+    async def fetch_refs(self, url: str, extra: Mapping[str, str]) -> None:
+        """Fetch all mirrored refs by their names, to a place below the hidden ones.
+
+        :raise FetchFailed: when git says no.
+        """
+        with told_of_upstream(url):
+            await self._fetch(
+                lambda extra: self._git.commands.fetch_refs(self._directory, url, extra=extra), extra, b""
+            )
+
+    async def take(self, donor: Path, oids: Iterable[str]) -> None:
+        """Fetch those of the objects that another repository on this machine has, with what they reach.
+
+        :raise ProcessFailed: when git says no.
+        """
+        wanted = sorted(oids)
+        other = ObjectIndex(directory=donor, object_format=self._object_format, opened=self._git.indexes)
+        try:
+            absent = set(await self._git.threads(other.missing, wanted))
+        finally:
+            other.close()
+        script = "".join(f"{oid}\n" for oid in wanted if oid not in absent).encode()
+        if script:
+            await self._fetch(
+                lambda extra: self._git.commands.fetch(self._directory, str(donor), extra=extra),
+                {"GIT_ALLOW_PROTOCOL": "file"},
+                script,
+            )
+
+    async def take_pack(self, response: FileSource) -> None:
+        """Take the pack that a response of upload-pack carries, and close that.
+
+        :raise ProcessFailed: when git does not take it.
+        :raise CorruptObject: when it carries none.
+        """
+        place, digits = self._directory / "objects" / "pack", 64 if self._object_format == "sha256" else 40
+        with owned(response):
+            pack = await self._git.threads(receivedpack.extract, response.file, response.length, place, digits // 2)
+        reader = FindingsReader()
+        command = self._git.commands.index_pack(self._directory, pack)
+        await self._work.write(command, seconds=self._git.fetch_timeout, on_stderr=reader.feed, replaced=False)
+        if reader.counts:
+            self._git.disliked(reader.counts)
+            await self._git.threads(self._note_findings, reader.counts)
+
+    async def _fetch(
+        self, command: Callable[[Mapping[str, str]], Command], extra: Mapping[str, str], script: bytes
+    ) -> None:
+        """Fetch what git itself takes, and count what it has to say of that."""
+        reader = FindingsReader()
+        try:
+            await self._run_fetch(command(extra), script, reader)
+        except ProcessFailed as error:
+            # There are findings that git can't be told to only warn of.
+            if isinstance(error, ProcessTimedOut) or _FSCK not in error.stderr:
+                raise
+            await self._run_fetch(command(self._git.commands.unchecked(extra)), script, FindingsReader())
+        if reader.counts:
+            self._git.disliked(reader.counts)
+            await self._git.threads(self._note_findings, reader.counts)
+
+    async def _run_fetch(self, command: Command, script: bytes, reader: FindingsReader) -> None:
+        """Fetch, again where another fetch has changed meanwhile which commits are cut off: git lets one of them fail.
+
+        At last no other goes on beside it.
+        """
+        for side_by_side in (True, True, False):
+            try:
+                async with self._fetching.together() if side_by_side else self._fetching.alone():
+                    await self._work.write(
+                        command,
+                        seconds=self._git.fetch_timeout,
+                        stdin=script,
+                        on_stderr=reader.feed,
+                        replaced=False,
+                        waits=True,
+                    )
+                return
+            except ProcessFailed as error:
+                if not side_by_side or not met_another(error):
+                    raise
+                reader.counts.clear()
+
+    def _note_findings(self, counts: Mapping[str, int]) -> None:
+        aside = self._directory / f"{_FINDINGS}.new"
+        found = self.findings() + Counter(counts)
+        aside.write_bytes(findings.encode(found))
+        aside.replace(self._directory / _FINDINGS)
+        self._findings = found
+
+    def findings(self) -> Counter[str]:
+        """Return how often git disliked an object that came, by what it disliked."""
+        if self._findings is None:
+            try:
+                self._findings = findings.decode((self._directory / _FINDINGS).read_bytes())
+            except OSError:
+                self._findings = Counter()
+        return self._findings

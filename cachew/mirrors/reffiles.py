@@ -1,0 +1,198 @@
+"""The refs of a repository: how they are read, moved all at once, and kept alive when the upstream gave them up."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from cachew.mirrors import packedrefs
+from cachew.mirrors.gitrunner import GitRunner
+from cachew.mirrors.gitwork import LISTING_LIMIT, QUICK, GitWork
+from cachew.mirrors.history import History
+from cachew.mirrors.refs import (
+    HIDDEN,
+    Change,
+    expired,
+    hidden_name,
+    is_outside,
+    of_listing,
+    packed_refs,
+    update_script,
+    valid_name,
+)
+from cachew.mirrors.reftree import read_refs
+from cachew.plumbing.errors import (
+    ProcessFailed,
+    TooLarge,
+)
+from cachew.upstream.listing import Listing, RemoteRef, oid_width
+from cachew.upstream.manyrefs import many_refs
+
+_MANY_REFS = 1000
+"""From so many refs on they are written at once, not each into a file of its own."""
+_BLANK = " \t\r\n"
+_REF_FORMAT = "%(objectname) %(*objectname) %(refname)"
+_UNPEELED_FORMAT = "%(objectname)  %(refname)"
+
+
+class RefFiles:
+    """The refs of one repository, and its HEAD.
+
+    :param directory: the bare repository.
+    :param object_format: ``sha1`` or ``sha256``.
+    :param git: how to run git.
+    :param work: where its commands run.
+    :param history: what its commits reach.
+    """
+
+    def __init__(self, *, directory: Path, object_format: str, git: GitRunner, work: GitWork, history: History) -> None:
+        self._directory = directory
+        self._object_format = object_format
+        self._git = git
+        self._work = work
+        self._history = history
+
+    async def write_new(self, listing: Listing) -> None:
+        """Write the refs of a repository that has none yet."""
+        await self._git.threads(lambda: (self._directory / "packed-refs").write_bytes(packed_refs(listing)))
+        self._work.look_anew()
+        head = of_listing(listing).head
+        if head:
+            await self.set_head(head)
+
+    async def set_head(self, head: str) -> None:
+        """Point HEAD at a ref or an object; a ref name that git would not take is left alone."""
+        if head.startswith("refs/") and not valid_name(head):
+            return
+        await self._work.write(self._git.commands.set_head(self._directory, head), seconds=QUICK)
+
+    async def apply(self, change: Change, now: float) -> None:
+        """Bring the refs to where ``change`` says; what loses its ref is kept under a hidden one."""
+        reached = await self._reached(change)
+        hidden = {hidden_name(oid, now): oid for oid in change.abandoned if oid not in reached}
+        if change.deletions:
+            # First, so that ``a`` can give way to ``a/b``; git does not do that in one transaction.
+            await self._update(hidden, change.deletions)
+            hidden = {}
+        if change.updates or hidden:
+            await self._update({**hidden, **change.updates}, ())
+        if change.head:
+            await self.set_head(change.head)
+
+    async def _reached(self, change: Change) -> set[str]:
+        """Return those tips that branches moved on from and that the branches' new tips still reach.
+
+        An upstream that is pushed to all day would otherwise leave a hidden ref for every push.
+        """
+        if not change.passed:
+            return set()
+        new = {oid for name, oid in change.updates.items() if name.startswith("refs/heads/")}
+        if self._history.just_before(new).issuperset(change.passed):
+            return set(change.passed)
+        script = "".join([*(f"{oid}\n" for oid in change.passed), *(f"^{oid}\n" for oid in new)]).encode()
+        command = self._git.commands.git(self._directory, "rev-list", "--stdin")
+        try:
+            done = await self._work.run(command, stdin=script, timeout=QUICK, limit=LISTING_LIMIT)
+        except (ProcessFailed, TooLarge):
+            return set()
+        return set(change.passed).difference(done.stdout.decode().split())
+
+    async def keep(self, oids: Iterable[str], now: float) -> None:
+        """Keep objects alive under hidden refs."""
+        await self._update({hidden_name(oid, now): oid for oid in oids}, ())
+
+    async def _update(self, updates: Mapping[str, str], deletions: Collection[str]) -> None:
+        if len(updates) + len(deletions) >= _MANY_REFS:
+            done = await self._pack(updates, deletions)
+            updates = {name: oid for name, oid in updates.items() if name not in done}
+            deletions = [name for name in deletions if name not in done]
+        script = update_script(updates, deletions)
+        if script:
+            await self._work.write(self._git.commands.update_refs(self._directory), seconds=QUICK, stdin=script)
+
+    async def _pack(self, refs: Mapping[str, str], deletions: Collection[str]) -> set[str]:
+        """Write and delete very many refs at once.
+
+        :return: the names of those that are done; the others are loose refs.
+        :raise ProcessFailed: when one of them can't name what it should, as git would refuse it.
+        """
+        types, peeled = await self._types(set(refs.values())) if refs else ({}, {})
+        for name, oid in refs.items():
+            if oid not in types or (name.startswith("refs/heads/") and types[oid] != "commit"):
+                raise ProcessFailed("git update-ref", 128, f"fatal: {name} can't be {types.get(oid, 'missing')} {oid}")
+        async with self._work.writing():
+            return await self._git.threads(packedrefs.rewrite, self._directory, refs, peeled, deletions=deletions)
+
+    async def _types(self, oids: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the types of objects that are here, and what the tags among them lead to."""
+        asked = list(oids)
+        script = "".join(f"{oid}\n{oid}^{{}}\n" for oid in asked).encode()
+        command = self._git.commands.git(self._directory, "cat-file", "--batch-check=%(objectname) %(objecttype)")
+        done = await self._work.run(command, stdin=script, timeout=QUICK, limit=LISTING_LIMIT)
+        lines = done.stdout.decode().split("\n")[:-1]
+        types, peeled = {}, {}
+        for oid, own, led in zip(asked, lines[::2], lines[1::2], strict=True):
+            found, _, kind = own.partition(" ")
+            if found == oid and kind != "missing":
+                types[oid] = kind
+                if kind == "tag" and not led.endswith(" missing"):
+                    peeled[oid] = led.partition(" ")[0]
+        return types, peeled
+
+    async def read(self, *, peeled: bool = True, by_git: bool = False) -> Listing:
+        """List the mirrored refs and HEAD as the upstream would.
+
+        No process is needed for that, unless somebody has to say what annotated tags lead to that are no packed refs.
+
+        :param peeled: whether it is asked what annotated tags lead to, for which git looks at every ref's object.
+        :param by_git: whether git is asked in any case, which fails where it can't work with the repository.
+        """
+        listing = None if by_git else await self._git.threads(self.read_files, peeled=peeled)
+        return await self._listed_by_git(peeled=peeled) if listing is None else listing
+
+    def read_files(self, *, peeled: bool) -> Listing | None:
+        """List the refs without a process (blocking); None when only git can tell."""
+        head = self._head()
+        refs = read_refs(self._directory, _places(head), peeled=peeled)
+        return None if refs is None else self._listed(head, refs)
+
+    async def _listed_by_git(self, *, peeled: bool) -> Listing:
+        head = self._head()
+        words = ("for-each-ref", f"--format={_REF_FORMAT if peeled else _UNPEELED_FORMAT}", *_places(head))
+        return self._listed(head, tuple(_parse_ref(line) for line in _lines(await self._work.output(*words))))
+
+    def _listed(self, head: RemoteRef, refs: tuple[RemoteRef, ...]) -> Listing:
+        if head.symref_target is not None:
+            found = next((ref for ref in refs if ref.name == head.symref_target), None)
+            if found is not None:
+                head = replace(head, oid=found.oid, peeled=found.peeled)
+        return Listing(refs=many_refs((head, *refs), oid_width(self._object_format)), object_format=self._object_format)
+
+    def _head(self) -> RemoteRef:
+        text = (self._directory / "HEAD").read_bytes().decode(errors="surrogateescape").strip(_BLANK)
+        if not text.startswith("ref:"):
+            return RemoteRef(name="HEAD", oid=text, symref_target=None, peeled=None)
+        return RemoteRef(name="HEAD", oid=None, symref_target=text.removeprefix("ref:").strip(_BLANK), peeled=None)
+
+    async def expire(self, now: float, *, days: int) -> int:
+        """Delete the hidden refs that are older than ``days`` days; return how many."""
+        output = await self._work.output("for-each-ref", "--format=%(refname)", HIDDEN)
+        old = expired(_lines(output), now, days=days)
+        if old:
+            await self._update({}, old)
+        return len(old)
+
+
+def _places(head: RemoteRef) -> list[str]:
+    """Return below which names the refs are that are listed."""
+    outside = [head.symref_target] if head.symref_target and is_outside(head.symref_target) else []
+    return ["refs/heads/", "refs/tags/", *outside]
+
+
+def _lines(output: bytes) -> list[str]:
+    """Split at newlines only: a ref's name may hold what Unicode takes for the end of a line."""
+    return [line for line in output.decode(errors="surrogateescape").split("\n") if line]
+
+
+def _parse_ref(line: str) -> RemoteRef:
+    oid, peeled, name = line.split(" ", 2)
+    return RemoteRef(name=name, oid=oid, symref_target=None, peeled=peeled or None)

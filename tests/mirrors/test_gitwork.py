@@ -1,0 +1,102 @@
+"""Git at work on one repository."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from cachew.mirrors.commands import CommandSettings, GitCommands
+from cachew.mirrors.gitrunner import GitRunner
+from cachew.mirrors.gitwork import GitWork
+from cachew.mirrors.ledger import Ledger
+from cachew.mirrors.repository import Repository
+from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
+from tests.fakes.mirrorgit import FakeGit, InlineThreads, oid
+from tests.fakes.settled import failure_of, value_of
+
+
+def git_settings(tmp_path: Path) -> GitCommands:
+    return GitCommands(CommandSettings(path="/usr/bin:/bin", home=tmp_path))
+
+
+def test_leftovers_stay_while_another_writes(tmp_path: Path) -> None:
+    """What a failed command left is removed when no other command writes there: its files look just the same."""
+    git = FakeGit()
+    fake: Any = git
+    threads: Any = InlineThreads()
+    runner = GitRunner(processes=fake, commands=git_settings(tmp_path), threads=threads)
+    repository = Repository(directory=tmp_path / "repo.git", object_format="sha1", git=runner)
+    value_of(Deferred.fromCoroutine(repository.create("http://git.example/org/repo")))
+    git.holding = {"fetch", "multi-pack-index"}
+    fetch = Deferred.fromCoroutine(repository.intake.fetch_objects("http://git.example/", [oid("1")], {}))
+    index = Deferred.fromCoroutine(repository.index_packs())
+    temporary = repository.directory / "objects/pack/tmp_pack_x"
+    temporary.touch()
+    git.held.pop(1).errback(ProcessFailed("git multi-pack-index", 1, "killed"))
+    assert isinstance(failure_of(index), ProcessFailed) and temporary.exists()
+    git.release()
+    value_of(fetch)
+    assert not temporary.exists()
+
+
+class Worked:
+    """A directory in which a fake git works."""
+
+    def __init__(self, directory: Path) -> None:
+        self.git, self.told, threads = FakeGit(), list[ProcessFailed](), InlineThreads()
+        fake: Any = self.git
+        inline: Any = threads
+        self.runner = GitRunner(processes=fake, commands=git_settings(directory), threads=inline)
+        ledger = Ledger(directory=directory, object_format="sha1")
+        self.work = GitWork(directory=directory, ledger=ledger, git=self.runner, failed=self.told.append)
+        self.command = self.runner.commands.git(directory, "pack-refs", "--all")
+        for name in ("config", "HEAD", "packed-refs"):
+            (directory / name).write_text(name)
+
+    def write(self) -> Deferred[None]:
+        """Run a command that writes."""
+        return Deferred.fromCoroutine(self.work.write(self.command, seconds=1.0))
+
+
+@pytest.fixture
+def worked(tmp_path: Path) -> Worked:
+    """A directory of its own."""
+    return Worked(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("failure", "heard"),
+    [
+        (ProcessFailed("git pack-refs", 128, "fatal: bad ref"), True),
+        (ProcessFailed("git pack-refs", None, "killed"), False),
+        (ProcessFailed("git pack-refs", 127, "no such file"), False),
+        (ProcessTimedOut("git pack-refs", None, ""), False),
+        (ProcessFailed("git pack-refs", 128, "fatal: shallow file has changed since we read it"), False),
+    ],
+)
+def test_what_is_taken_for_a_sign_of_damage(worked: Worked, failure: ProcessFailed, heard: bool) -> None:
+    """Git's own verdict is; that it was killed, could not be started or met another git is not."""
+    worked.git.failures["pack-refs"] = [failure]
+    assert failure_of(worked.write()) is failure
+    assert worked.told == ([failure] if heard else [])
+
+
+def test_what_others_write_is_noticed(worked: Worked, tmp_path: Path) -> None:
+    """Whoever writes to the configuration, HEAD or the refs is noticed, but for git itself while it works."""
+    assert worked.work.changed() == ""
+    (tmp_path / "HEAD").write_text("another")
+    assert worked.work.changed() == "HEAD"
+    worked.work.look_anew()
+    assert worked.work.changed() == ""
+    worked.git.holding = {"pack-refs"}
+    under_way = worked.write()
+    (tmp_path / "packed-refs").write_text("others")
+    assert worked.work.busy and worked.work.changed() == ""
+    worked.git.release()
+    value_of(under_way)
+    assert not worked.work.busy and worked.work.changed() == ""
+    before = worked.work.forms()
+    (tmp_path / "config").write_text("spoilt")
+    worked.work.look_anew(before)
+    assert worked.work.changed() == "config"
