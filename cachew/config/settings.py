@@ -23,6 +23,7 @@ from cachew.config.types import (
     DurationOrZero,
     FilePath,
     HostName,
+    HttpUrl,
     Secret,
     Section,
     Size,
@@ -101,6 +102,19 @@ class ManholeSettings(Section):
     )
 
 
+class TracingSettings(Section):
+    """Traces of requests, from the client through git processes, upstream requests and store calls, by OpenTelemetry.
+    Needs the extra otel."""
+
+    endpoint: HttpUrl | None = key(
+        None,
+        "Where traces are sent, by OTLP over HTTP; unset: there are none.",
+        example='"http://127.0.0.1:4318/v1/traces"',
+    )
+    service_name: Text = key("cachew", "What this server is called in them.")
+    one_in: AtLeastOne = key(1, "Of how many requests one is traced; who sends a traceparent decides that himself.")
+
+
 class Settings(Section):
     """The whole config file."""
 
@@ -140,3 +154,4 @@ class Settings(Section):
     webhook: WebhookSettings = key({}, "Push events.")
     limits: LimitSettings = key({}, "Limits.")
     manhole: ManholeSettings = key({}, "A shell inside the server.")
+    tracing: TracingSettings = key({}, "Traces of requests.")

@@ -13,6 +13,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import ObjectStore, S3Store
 from twisted.logger import Logger
 
+from cachew.plumbing import tracing
 from cachew.plumbing.errors import Conflict, StorageUnavailable
 from cachew.plumbing.threads import Threads
 
@@ -68,7 +69,8 @@ class Bucket:
         :raise StorageUnavailable: when the store fails in any other way.
         """
         try:
-            return await self._threads(function, *args, **kwargs)
+            with tracing.spanning(f"store {getattr(function, '__name__', 'call')}", leaves=True):
+                return await self._threads(function, *args, **kwargs)
         except FileNotFoundError:
             raise
         except (AlreadyExistsError, PreconditionError) as error:

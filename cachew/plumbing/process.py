@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cachew.plumbing import tracing
 from cachew.plumbing.activity import NOTHING_KNOWN, work_of_session
 from cachew.plumbing.child import Child, Command, Completed
 from cachew.plumbing.descriptors import EXHAUSTED
@@ -69,13 +70,14 @@ class Processes:
             if stdin is not None:
                 stdin.close()
             raise Busy("the server is stopping")
+        span = tracing.begin(command.name)
         child = Child(
             reactor=self._reactor,
             command=command,
             stdin=stdin,
             grace=self._grace,
             silence=silence,
-            ended=self._children.discard,
+            ended=lambda child: self._ended(child, span),
         )
         self._children.add(child)
         self.started += 1
@@ -83,12 +85,17 @@ class Processes:
             self._spawn(child, command.argv, piped=stdin is not None)
         except OSError as failure:
             self._children.discard(child)
+            span.end(failed=failure.strerror or type(failure).__name__)
             if stdin is not None:
                 stdin.close()
             if failure.errno in _FOR_NOW:
                 raise Busy(f"{command.name} can't be started: {failure.strerror}") from failure
             raise ProcessFailed(command.name, 127, failure.strerror or str(failure)) from failure
         return child
+
+    def _ended(self, child: Child, span: tracing.Span) -> None:
+        self._children.discard(child)
+        span.end()
 
     def _spawn(self, child: Child, argv: tuple[str, ...], *, piped: bool) -> None:
         env = {**child.command.env, **self._mark}

@@ -33,6 +33,7 @@ from cachew.server.shell import Shell
 from cachew.server.snapshotparts import SnapshotParts, make_check, make_seeder, make_snapshots
 from cachew.server.startup import closing, jobs, make_directories, make_scrub, opening, shell
 from cachew.server.statewatch import StateWatch
+from cachew.server.telemetry import make_telemetry
 from cachew.server.upstreamparts import UpstreamParts, make_upstream
 from cachew.server.views import make_views
 from cachew.server.watchdog import Notifier, Watchdog
@@ -169,11 +170,12 @@ def compose(runtime: Runtime) -> Parts:
         restore=web.token.look,
         threads=runtime.threads,
     )
+    telemetry = make_telemetry(runtime.settings.tracing, version=runtime.environment.version, threads=runtime.threads)
     listeners = Listeners(
         reactor=runtime.reactor,
         endpoints=runtime.settings.listen,
         site=make_site(
-            web.app,
+            telemetry.root(web.app),
             reactor=runtime.reactor,
             limits=limits_of(runtime.settings, runtime.environment.descriptors),
             sender=runtime.sender,
@@ -198,6 +200,7 @@ def compose(runtime: Runtime) -> Parts:
         ],
         closing=[
             views.traffic.save,
+            telemetry.close,
             *closing(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots, web=web),
             runtime.environment.log.close,
         ],

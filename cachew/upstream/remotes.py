@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from cachew.plumbing import requestid
+from cachew.plumbing import requestid, tracing
 from cachew.plumbing.errors import (
     CredentialUnavailable,
     UnknownPath,
@@ -215,15 +215,13 @@ class Remote:
 
 
 def _request_id() -> Mapping[str, str]:
-    """Return what has a git child show the id of the request that it works for."""
+    """Return what has a git child show the id of the request that it works for, and go on with its trace."""
     identifier = requestid.current()
-    if not identifier:
-        return {}
-    return {
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "http.extraHeader",
-        "GIT_CONFIG_VALUE_0": f"{requestid.HEADER}: {identifier}",
-    }
+    shown = {**({requestid.HEADER: identifier} if identifier else {}), **tracing.current().headers()}
+    said = {} if not shown else {"GIT_CONFIG_COUNT": str(len(shown))}
+    for number, (name, value) in enumerate(shown.items()):
+        said |= {f"GIT_CONFIG_KEY_{number}": "http.extraHeader", f"GIT_CONFIG_VALUE_{number}": f"{name}: {value}"}
+    return said
 
 
 def joined(one: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str]:

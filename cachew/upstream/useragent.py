@@ -5,12 +5,16 @@ client carries the client's own, and whatever else leaves here gets the server's
 can be without one.
 """
 
+from functools import partial
+from urllib.parse import urlsplit
+
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from cachew.plumbing import requestid
+from cachew.plumbing import requestid, tracing
 
 _GIT = "git/"
 
@@ -52,4 +56,28 @@ class NamedAgent:
             sent.addRawHeader(b"User-Agent", self._name)
         if identifier := requestid.current():
             sent.setRawHeaders(requestid.HEADER, [identifier])
-        return self._agent.request(method, uri, sent, bodyProducer)
+        if tracing.current() is tracing.UNTRACED:
+            return self._agent.request(method, uri, sent, bodyProducer)
+        return self._traced(method, uri, sent, bodyProducer)
+
+    def _traced(
+        self, method: bytes, uri: bytes, headers: Headers, producer: IBodyProducer | None
+    ) -> Deferred[IResponse]:
+        """Send a request as a part of the current span, which the other server may go on with."""
+        parts = urlsplit(uri.decode("latin-1"))
+        facts = {"http.request.method": method.decode("latin-1"), "server.address": parts.hostname or ""}
+        span = tracing.begin("upstream request", leaves=True, **facts, **{"url.path": parts.path})
+        for header, value in span.headers().items():
+            headers.setRawHeaders(header, [value])
+        answering = self._agent.request(method, uri, headers, producer)
+        return answering.addCallbacks(partial(_answered, span), partial(_failed, span))
+
+
+def _answered(span: tracing.Span, response: IResponse) -> IResponse:
+    span.end(facts={"http.response.status_code": response.code})
+    return response
+
+
+def _failed(span: tracing.Span, failure: Failure) -> Failure:
+    span.end(failed=type(failure.value).__name__)
+    return failure
