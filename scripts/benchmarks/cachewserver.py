@@ -6,7 +6,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,9 @@ mode = "trusted-network"
 trust-loopback = true
 """
 _PATIENCE = 300.0
+
+_TOGETHER = 50
+"""Repositories that are mirrored at a time."""
 
 
 def config(*, state: Path, port: int, upstream: str, more: str = "", git: str = "") -> str:
@@ -165,6 +168,26 @@ class Cachew:
             if len(proc.tree(self.roots[0])) > 1:
                 quiet_since = time.monotonic()
             time.sleep(0.05)
+
+    def mirror_all(self, repositories: Sequence[str]) -> None:
+        """Have all of them mirrored, and wait until nothing is done for them any more.
+
+        :raise RuntimeError: when that doesn't come about.
+        """
+        for start in range(0, len(repositories), _TOGETHER):
+            some = {f"{_HOST}/{repository}" for repository in repositories[start : start + _TOGETHER]}
+            for name in some - self._ready():
+                self._ask(f"/git/{name}/info/refs?service=git-upload-pack")
+            self._wait(lambda some=some: some <= self._ready(), "not all are mirrored")
+        self.wait_until_idle()
+
+    def _ready(self) -> set[str]:
+        found = self._json("/admin/repositories")["repositories"]
+        return {str(one["name"]) for one in found if one["state"] == "ready"}
+
+    def look(self) -> None:
+        """Look at the dashboard."""
+        self._ask("/admin/")
 
     def wait_until_idle(self) -> None:
         """Wait until no work goes on in the background."""

@@ -1,4 +1,4 @@
-"""Draws growth: CPU for a change over the number of refs, the server's beside its peer's, axes logarithmic (pure)."""
+"""Draws growth: CPU for a change over refs or commits, the server's beside its peer's, axes logarithmic (pure)."""
 
 import math
 import re
@@ -13,14 +13,14 @@ text{font:13px system-ui,sans-serif;fill:#24292f}.small{font-size:11px;fill:#576
 polyline{fill:none;stroke-width:2}.cachew{stroke:#0969da}.nginx{stroke:#cf222e}
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.small{fill:#8d96a0}.axis{stroke:#30363d}.cachew{stroke:#4493f8}}
 """
-_OF_REFS = re.compile(r"(.+), (\d+) refs")
+_STEP = re.compile(r"(.+), (\d+) (refs|commits)")
 
 
 @dataclass(frozen=True)
 class Curve:
     """What one thing costs one server.
 
-    :param points: the number of refs, and seconds of CPU.
+    :param points: the number of refs or commits, and seconds of CPU.
     """
 
     what: str
@@ -32,9 +32,9 @@ def curves(group: Mapping[str, Any]) -> list[Curve]:
     """Return the curves of stored results, as :func:`scripts.benchmarks.report.as_json` gives them."""
     found: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for row in group["rows"]:
-        match = _OF_REFS.fullmatch(row["scenario"])
+        match = _STEP.fullmatch(row["scenario"])
         if match is not None and row["cpu"]:
-            found.setdefault((match[1], row["server"]), []).append((int(match[2]), row["cpu"]))
+            found.setdefault((f"{match[1]}, {match[3]}", row["server"]), []).append((int(match[2]), row["cpu"]))
     return [Curve(what, server, tuple(sorted(points))) for (what, server), points in found.items()]
 
 
@@ -43,17 +43,18 @@ def svg(drawn: Sequence[Curve]) -> str:
     panels = list(dict.fromkeys(curve.what for curve in drawn))
     width, height = _GAP + (_WIDTH + _GAP) * max(1, len(panels)), _TOP + _HEIGHT + 50
     seconds = [cpu for curve in drawn for _, cpu in curve.points]
-    refs = [count for curve in drawn for count, _ in curve.points]
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-        f' role="img" aria-label="CPU over refs">\n<style>{_STYLE}</style>',
-        '<text x="12" y="22">CPU seconds of a server for one change, over the number of refs</text>',
+        f' role="img" aria-label="CPU over refs and commits">\n<style>{_STYLE}</style>',
+        '<text x="12" y="22">CPU seconds of a server for one change, over the number of refs or commits</text>',
         '<text class="small" x="12" y="40">less is better; both axes logarithmic; blue: cachew, red: nginx</text>',
     ]
     if seconds:
-        place = _Place(min(refs), max(refs), min(seconds) / 2, max(seconds) * 2)
         for number, what in enumerate(panels):
-            body += _panel(what, [curve for curve in drawn if curve.what == what], place, number)
+            shown = [curve for curve in drawn if curve.what == what]
+            counts = [count for curve in shown for count, _ in curve.points]
+            place = _Place(min(counts), max(counts), min(seconds) / 2, max(seconds) * 2)
+            body += _panel(what, shown, place, number)
     return "\n".join([*body, "</svg>"]) + "\n"
 
 

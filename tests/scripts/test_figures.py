@@ -68,11 +68,14 @@ def test_growth_is_drawn_as_curves() -> None:
     found = Findings("growth")
     for refs in (1000, 100_000):
         found.add(f"no-op fetch, {refs} refs", [Series("cachew", [0.1], [0.02]), Series("nginx", [0.1], [0.01])])
+    for commits in (8, 80):
+        found.add(f"no-op fetch, {commits} commits", [Series("cachew", [0.1], [0.02])])
     drawn = curves.curves(json.loads(json.dumps(as_json(found))))
     assert [(one.what, one.server, [count for count, _ in one.points]) for one in drawn] == [
-        ("no-op fetch", "cachew", [1000, 100_000]),
-        ("no-op fetch", "nginx", [1000, 100_000]),
+        ("no-op fetch, refs", "cachew", [1000, 100_000]),
+        ("no-op fetch, refs", "nginx", [1000, 100_000]),
+        ("no-op fetch, commits", "cachew", [8, 80]),
     ]
     root = ElementTree.fromstring(curves.svg(drawn))
-    assert len(root.findall("{*}polyline")) == 2
+    assert len(root.findall("{*}polyline")) == 3
     assert ElementTree.fromstring(curves.svg([])).findall("{*}polyline") == []
