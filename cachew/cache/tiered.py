@@ -5,16 +5,17 @@ authority has the same object; when it has another one or none the copy is remov
 bounded while, then the copy is served and the answer is used when it comes. A tier that fails is as good as empty.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Unpack
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, Unpack
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cachew.cache.backfill import Copies, FarEntry, copy
 from cachew.cache.debts import Debt, Debts
 from cachew.cache.failover import NearEntry
+from cachew.cache.filling import Filling
 from cachew.cache.interface import (
     Adopting,
     Cache,
@@ -31,73 +32,82 @@ from cachew.cache.interface import (
 from cachew.cache.presigned import PresignedAddresses
 from cachew.cache.tieredwriter import TieredWriter, abort_all
 from cachew.cache.tiers import Tier
-from cachew.cache.validation import Name, Validation, same
+from cachew.cache.validation import Validation, same
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import StorageUnavailable, TooLarge
-from cachew.plumbing.jobs import Slots
 from cachew.plumbing.journal import Journal
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import owned
 
-RETRY_AFTER = 5.0
-"""Seconds for which a tier that has failed is left alone."""
+T = TypeVar("T")
+
+_log = Logger()
+
+
+@dataclass(frozen=True)
+class TierTimes:
+    """How long tiers are believed, waited for and left alone, in seconds.
+
+    :param check_interval: for which the authority's answer about an object holds.
+    :param check_wait: that a reader waits for that answer.
+    :param retry_after: for which a tier is left alone after a failure.
+    """
+
+    check_interval: float = 1.0
+    check_wait: float = 0.05
+    retry_after: float = 5.0
+
+
+def numbered(caches: Iterable[Cache]) -> dict[str, Cache]:
+    """Return tiers under names made of their numbers and kinds."""
+    return {f"{number}-{type(cache).__name__}": cache for number, cache in enumerate(caches, 1)}
 
 
 class TieredCache:
     """A cache of several tiers that is one to its users: the nearest that has an object gives it.
 
-    :param tiers: the nearest first; the last is the authority. One is enough.
+    :param tiers: the nearest first, by what the log and the metrics call them; the last is the authority. One is
+        enough.
     :param reactor: for waits and intervals.
     :param clock: what time it is.
-    :param check_interval: seconds for which the authority's answer about an object holds.
-    :param check_wait: seconds that a reader waits for that answer.
-    :param retry_after: seconds for which a tier is left alone after a failure.
+    :param times: how long tiers are believed, waited for and left alone.
     :param background: where copies are made and answers are awaited that nobody waits for.
-    :param names: what the log and the metrics call the tiers.
     :param metrics: where hits, misses and failures are counted.
     :param debts: where it is written down what the last tier could not take yet.
     """
 
-    log = Logger()
-
     def __init__(
         self,
         *,
-        tiers: Sequence[Cache],
+        tiers: Mapping[str, Cache],
         reactor: IReactorTime,
         clock: Clock,
-        check_interval: float = 1.0,
-        check_wait: float = 0.05,
-        retry_after: float = RETRY_AFTER,
+        times: TierTimes = TierTimes(),
         background: Background | None = None,
-        names: Sequence[str] = (),
         metrics: Metrics | None = None,
         debts: Journal[Debt] | None = None,
     ) -> None:
         if not tiers:
             raise ValueError("a tiered cache has at least one tier")
-        names = names or [f"{number}-{type(cache).__name__}" for number, cache in enumerate(tiers, 1)]
         metrics = metrics or Metrics()
+        self.tiers = list(tiers.values())
         self._tiers = [
-            Tier(cache=cache, name=name, clock=clock, retry_after=retry_after, metrics=metrics)
-            for cache, name in zip(tiers, names, strict=True)
+            Tier(cache=cache, name=name, clock=clock, retry_after=times.retry_after, metrics=metrics)
+            for name, cache in tiers.items()
         ]
-        self.presigned = PresignedAddresses(tiers=self._tiers, reactor=reactor, rest=retry_after).of
+        self.presigned = PresignedAddresses(tiers=self._tiers, reactor=reactor, rest=times.retry_after).of
         """Returns an address in storage that replicas share, at which clients can read an object themselves."""
-        self._reactor = reactor
-        self._clock = clock
+        self._authority = self._tiers[-1]
         self._background = Background() if background is None else background
-        self._filling: set[Name] = set()
-        self._planned: set[Name] = set()
-        self._slots = Slots(limit=2)
+        self._filling = Filling(tiers=self._tiers, clock=clock, background=self._background)
         self._debts = Debts(
             authority=self._authority,
             nearer=self._tiers[:-1],
             reactor=reactor,
-            pause=retry_after,
+            pause=times.retry_after,
             background=self._background,
-            copy=self._copy,
+            copy=self._filling.copy,
             journal=debts,
         )
         self._validation = Validation(
@@ -105,14 +115,10 @@ class TieredCache:
             nearer=self._tiers[:-1],
             owed=self._debts.__contains__,
             reactor=reactor,
-            interval=check_interval,
-            wait=check_wait,
+            interval=times.check_interval,
+            wait=times.check_wait,
             background=self._background,
         )
-
-    @property
-    def _authority(self) -> Tier:
-        return self._tiers[-1]
 
     async def start(self) -> None:
         """Start every tier; one that can't be started fails until :meth:`probe` has started it.
@@ -153,9 +159,9 @@ class TieredCache:
                 continue
             tier.count("hit")
             if tier is not self._authority:
-                entry = self._near(entry, self._tiers[number + 1 :])
-            return self._far(entry, self._tiers[:number]) if number else entry
-        self._unless_all_fail()
+                entry = _read_on(entry, self._tiers[number + 1 :])
+            return self._filling.entry(entry, self._tiers[:number]) if number else entry
+        _unless_all_fail(self._tiers)
         return None
 
     async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
@@ -168,17 +174,8 @@ class TieredCache:
             info = await tier.stat(*name)
             if info is not None and (tier is self._authority or not await self._validation.outdated(name, info)):
                 return info
-        self._unless_all_fail()
+        _unless_all_fail(self._tiers)
         return None
-
-    def _unless_all_fail(self) -> None:
-        if all(tier.resting for tier in self._tiers):
-            raise StorageUnavailable("every cache tier fails")
-
-    @property
-    def tiers(self) -> list[Cache]:
-        """The tiers, the nearest first."""
-        return [tier.cache for tier in self._tiers]
 
     @property
     def troubles(self) -> list[str]:
@@ -189,75 +186,6 @@ class TieredCache:
         """Ask every tier something, so that trouble is noticed, and its end, though nobody reads or writes."""
         probes = [Deferred.fromCoroutine(tier.probe()) for tier in self._tiers]
         await DeferredList(probes)
-
-    def _near(self, entry: Entry, farther: Sequence[Tier]) -> Entry:
-        info = entry.info
-
-        async def open_farther() -> Entry | None:
-            for tier in farther:
-                other = await tier.open(info.namespace, info.key)
-                if other is not None and info.digest and same(other.info, info):
-                    name = f"{info.namespace}/{info.key}"
-                    self.log.info("reading {name} on from tier {tier}", name=name, tier=tier.name)
-                    return other
-                if other is not None:
-                    other.close()
-            return None
-
-        return NearEntry(entry=entry, farther=open_farther)
-
-    # Copies from farther to nearer tiers
-
-    def _far(self, entry: Entry, nearer: Sequence[Tier]) -> Entry:
-        info = entry.info
-        name = info.namespace, info.key
-
-        async def begin(info: ObjectInfo) -> Copies:
-            return await self._begin_copies(info, nearer)
-
-        return FarEntry(
-            entry=entry,
-            wanted=lambda: name not in self._filling and name not in self._planned,
-            begin=begin,
-            fill=lambda: self._plan(name, nearer),
-            background=self._background,
-        )
-
-    async def _begin_copies(self, info: ObjectInfo, nearer: Sequence[Tier]) -> Copies:
-        name = info.namespace, info.key
-        left = None if info.expires is None else info.expires - self._clock.now()
-        copies = Copies(info=info, ended=lambda: self._filling.discard(name))
-        if name not in self._filling and (left is None or left > 0):
-            self._filling.add(name)
-            try:
-                await copies.begin(nearer, left)
-            except BaseException:
-                await copies.end()
-                raise
-            return copies
-        return Copies(info=info, ended=lambda: None)
-
-    def _plan(self, name: Name, nearer: Sequence[Tier]) -> None:
-        self._planned.add(name)
-        self._background.start(self._fill(name, nearer), f"copying {'/'.join(name)} into nearer cache tiers")
-
-    async def _fill(self, name: Name, nearer: Sequence[Tier]) -> None:
-        try:
-            async with self._slots.take("/".join(name)):
-                for tier in self._tiers[len(nearer) :]:
-                    entry = None if name in self._filling else await tier.open(*name)
-                    if entry is not None:
-                        await self._copy(entry, nearer)
-                        return
-        finally:
-            self._planned.discard(name)
-
-    async def _copy(self, entry: Entry, nearer: Sequence[Tier]) -> None:
-        with owned(entry):
-            copies = await self._begin_copies(entry.info, nearer)
-        await copy(entry, copies)
-
-    # Writing
 
     async def create(self, namespace: str, key: str, **options: Unpack[ObjectOptions]) -> Writer:
         """Begin an object in every tier that takes it.
@@ -292,8 +220,6 @@ class TieredCache:
         self._validation.forget(name)
         await (self._debts.settle(name) if in_last else self._debts.add(info))
 
-    # The rest
-
     async def delete(self, namespace: str, key: str) -> bool:
         """Remove an object from every tier.
 
@@ -315,21 +241,11 @@ class TieredCache:
 
     async def stats(self) -> Stats:
         """Count the objects of the last tier that answers."""
-        for tier in reversed(self._tiers):
-            try:
-                return await tier.ask(tier.cache.stats())
-            except StorageUnavailable:
-                continue
-        raise StorageUnavailable("every cache tier fails")
+        return await _last_that_answers(self._tiers, lambda tier: tier.cache.stats())
 
     async def namespaces(self) -> list[str]:
         """Return the namespaces of the last tier that answers."""
-        for tier in reversed(self._tiers):
-            try:
-                return await tier.ask(tier.cache.namespaces())
-            except StorageUnavailable:
-                continue
-        raise StorageUnavailable("every cache tier fails")
+        return await _last_that_answers(self._tiers, lambda tier: tier.cache.namespaces())
 
     async def scrub(self, pace: Callable[[int], Awaitable[object]]) -> None:
         """Read all that tiers on disks have; what is damaged is removed. Object stores see to their disks themselves.
@@ -347,3 +263,35 @@ class TieredCache:
                 await tier.ask(tier.cache.sweep())
             except StorageUnavailable:
                 continue
+
+
+def _read_on(entry: Entry, farther: Sequence[Tier]) -> Entry:
+    """Return an object that is read on from a farther tier when it turns out to be damaged."""
+    info = entry.info
+
+    async def open_farther() -> Entry | None:
+        for tier in farther:
+            other = await tier.open(info.namespace, info.key)
+            if other is not None and info.digest and same(other.info, info):
+                name = f"{info.namespace}/{info.key}"
+                _log.info("reading {name} on from tier {tier}", name=name, tier=tier.name)
+                return other
+            if other is not None:
+                other.close()
+        return None
+
+    return NearEntry(entry=entry, farther=open_farther)
+
+
+def _unless_all_fail(tiers: Sequence[Tier]) -> None:
+    if all(tier.resting for tier in tiers):
+        raise StorageUnavailable("every cache tier fails")
+
+
+async def _last_that_answers(tiers: Sequence[Tier], ask: Callable[[Tier], Coroutine[Any, Any, T]]) -> T:
+    for tier in reversed(tiers):
+        try:
+            return await tier.ask(ask(tier))
+        except StorageUnavailable:
+            continue
+    raise StorageUnavailable("every cache tier fails")

@@ -119,8 +119,7 @@ def make_cache(
         for number, tier in enumerate(tiers, 1)
     }
     return TieredCache(
-        tiers=list(caches.values()),
-        names=list(caches),
+        tiers=caches,
         reactor=reactor,
         clock=clock,
         background=background,

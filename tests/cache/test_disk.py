@@ -12,7 +12,7 @@ import pytest_twisted
 
 from cachew.cache.disk import DiskCache
 from cachew.cache.interface import object_key
-from cachew.cache.tiered import TieredCache
+from cachew.cache.tiered import TieredCache, numbered
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable, TooLarge
 from cachew.plumbing.streams import FileSource, read_all
 from cachew.plumbing.threads import Threads
@@ -614,7 +614,7 @@ async def test_one_of_two_tiers_adopts_a_spool(clock: FakeClock, threads: Thread
     near, far = (
         DiskCache(directory=tmp_path / name, clock=clock, threads=threads, limit=LIMIT) for name in ("near", "far")
     )
-    tiered = TieredCache(tiers=[near, far], reactor=clock, clock=clock)
+    tiered = TieredCache(tiers=numbered([near, far]), reactor=clock, clock=clock)
     await tiered.start()
     spool = tmp_path / "spool"
     spool.write_bytes(LARGE)

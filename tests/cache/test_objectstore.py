@@ -28,7 +28,7 @@ from cachew.cache.manifest import manifest_path
 from cachew.cache.memory import MemoryCache
 from cachew.cache.objectstore import ObjectStoreCache
 from cachew.cache.presigned import Presigning
-from cachew.cache.tiered import TieredCache
+from cachew.cache.tiered import TieredCache, TierTimes, numbered
 from cachew.plumbing.bucket import Bucket, s3_store
 from cachew.plumbing.errors import CachewError, Conflict, CorruptObject, StorageUnavailable
 from cachew.plumbing.streams import PIECE, FiledSource, read_all
@@ -64,7 +64,12 @@ def tiered_over(tiers: list[Cache], clock: FakeClock) -> TieredCache:
     """Return tiers as one cache that asks the last one every time."""
     from twisted.internet import reactor
 
-    return TieredCache(tiers=tiers, reactor=cast(IReactorTime, reactor), clock=clock, check_interval=0, check_wait=10)
+    return TieredCache(
+        tiers=numbered(tiers),
+        reactor=cast(IReactorTime, reactor),
+        clock=clock,
+        times=TierTimes(check_interval=0, check_wait=10),
+    )
 
 
 class TestObjectStore(CacheContract):

@@ -13,7 +13,7 @@ from cachew.cache.debts import MOST_DEBTS, Debt
 from cachew.cache.disk import DiskCache
 from cachew.cache.interface import Cache, ObjectInfo
 from cachew.cache.memory import MemoryCache
-from cachew.cache.tiered import TieredCache
+from cachew.cache.tiered import TieredCache, TierTimes, numbered
 from cachew.plumbing.errors import CorruptObject, StorageUnavailable, TooLarge
 from cachew.plumbing.journal import Journal
 from cachew.plumbing.metrics import Metrics
@@ -51,11 +51,10 @@ class TestTiered(CacheContract):
                 path = tmp_path / str(number)
                 tiers.append(DiskCache(directory=path, limit=LIMIT, max_ttl=MAX_TTL, clock=clock, threads=threads))
         cache = TieredCache(
-            tiers=tiers,
+            tiers=numbered(tiers),
             reactor=cast(IReactorTime, reactor),
             clock=clock,
-            check_interval=0,
-            check_wait=10,
+            times=TierTimes(check_interval=0, check_wait=10),
         )
         await cache.start()
         yield Subject(cache, clock, keeps_on_invalidate=True)
@@ -79,12 +78,11 @@ class Tiers:
         ]
         self.metrics = Metrics()
         self.cache = TieredCache(
-            tiers=tiers or three,
+            tiers=numbered(tiers) if tiers else dict(zip(["near", "middle", "far"], three, strict=True)),
             reactor=self.clock,
             clock=clock,
-            check_interval=1,
+            times=TierTimes(check_interval=1),
             background=background,
-            names=[] if tiers else ["near", "middle", "far"],
             metrics=self.metrics,
             debts=debts,
         )
@@ -439,7 +437,7 @@ async def test_a_debt_that_is_gone_before_it_is_due_is_no_failure(tiers: Tiers) 
 async def test_a_small_near_tier_passes_large_objects(clock: FakeClock, background: WatchedBackground) -> None:
     """An object too large for a nearer tier is stored in the last; one too large for that is refused."""
     small, large = MemoryCache(limit=1000, clock=clock), MemoryCache(limit=LIMIT, clock=clock)
-    cache = TieredCache(tiers=[small, large], reactor=clock, clock=clock, background=background)
+    cache = TieredCache(tiers=numbered([small, large]), reactor=clock, clock=clock, background=background)
     await store(cache, "key", LARGE)
     assert await fetch(cache, "key") == LARGE
     await background.idle()
@@ -521,9 +519,9 @@ async def test_a_tier_that_cannot_be_started_is_started_later(
     directory.write_text("in the way")
     disk = DiskCache(directory=directory, limit=LIMIT, clock=clock, threads=threads)
     with pytest.raises(StorageUnavailable):
-        await TieredCache(tiers=[disk], reactor=clock, clock=clock).start()
+        await TieredCache(tiers={"disk": disk}, reactor=clock, clock=clock).start()
     cache = TieredCache(
-        tiers=[disk, MemoryCache(limit=LIMIT, clock=clock)], reactor=clock, clock=clock, names=["disk", "memory"]
+        tiers={"disk": disk, "memory": MemoryCache(limit=LIMIT, clock=clock)}, reactor=clock, clock=clock
     )
     await cache.start()
     await store(cache, "key", b"data")
@@ -555,7 +553,7 @@ class Presigning(MemoryCache):
 async def test_nobody_waits_long_for_an_address(clock: FakeClock) -> None:
     """A store that does not say where an object is is not waited for, and not asked again for a while."""
     far = Presigning(limit=LIMIT, clock=clock)
-    cache = TieredCache(tiers=[MemoryCache(limit=LIMIT, clock=clock), far], reactor=clock, clock=clock)
+    cache = TieredCache(tiers=numbered([MemoryCache(limit=LIMIT, clock=clock), far]), reactor=clock, clock=clock)
     info = await store(cache, "key", b"data")
     assert await cache.presigned(info) == f"https://store.example/{info.key}"
     far.gate = Deferred()
