@@ -1,25 +1,24 @@
 """All mirrors of this server: found at start, made on demand, at most one per repository."""
 
-import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from cachew.mirrors.cloneattempts import CloneAttempts
 from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.mirrors.instance import Instance
-from cachew.mirrors.leftovers import remove_tree
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.mirrorrecord import MirrorRecord, read
+from cachew.mirrors.mirrorrecord import MirrorRecord
+from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.repository import Repository, Stock
 from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import MirrorRemote
@@ -27,7 +26,6 @@ from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.diskspace import free_bytes
 from cachew.plumbing.errors import (
-    BadPath,
     CachewError,
     MirrorGone,
     NotFound,
@@ -41,9 +39,6 @@ from cachew.plumbing.shared import Shared
 from cachew.plumbing.waiters import Waiters
 from cachew.upstream.listing import Listing
 
-_ASIDE = ".aside"
-_FIRST_RETRY = 10.0
-_LAST_RETRY = 600.0
 _EMPTY_KEPT = 1000
 _TRIES = 3
 _AT_ONCE = 50
@@ -53,13 +48,6 @@ _LEFT = 3600.0
 
 Listed = Callable[[Identity], Awaitable[Listing]]
 """Asks a repository's upstream for its heads and tags, and has them taken notice of."""
-
-
-@dataclass
-class _Attempts:
-    count: int = 0
-    again_at: float = 0.0
-    failure: Exception | None = None
 
 
 class Mirrors:
@@ -115,8 +103,7 @@ class Mirrors:
         free: Callable[[Path], int] = free_bytes,
         grammar: Grammar = CASE_MATTERS,
     ) -> None:
-        self._grammar = grammar
-        self._root = root
+        self._root = MirrorRoot(path=root, grammar=grammar)
         self._remote = remote
         self._git = git
         self._reactor = reactor
@@ -136,7 +123,7 @@ class Mirrors:
         self._discovered = discovered
         self._waiting = Waiters()
         self._mirrors: dict[Identity, Mirror] = {}
-        self._attempts: dict[Identity, _Attempts] = {}
+        self._attempts = CloneAttempts(clock=clock)
         self._left: dict[Identity, float] = {}
         self._clones: Shared[Identity, None] = Shared(keep=True)
         self.first = FirstClones(reactor=reactor)
@@ -194,8 +181,8 @@ class Mirrors:
     def _new(self, identity: Identity, predecessor: Mirror | None = None) -> Mirror:
         return Mirror(
             identity=identity,
-            directory=self._root / identity.directory_name,
-            aside=self._root / _ASIDE,
+            directory=self._root.place_of(identity),
+            aside=self._root.aside,
             remote=self._remote(identity),
             git=self._git,
             reactor=self._reactor,
@@ -224,14 +211,14 @@ class Mirrors:
         for identity in empty[: max(0, len(empty) - _EMPTY_KEPT)]:
             del self._mirrors[identity]
             self._on_changed(identity)
-            self._attempts.pop(identity, None)
+            self._attempts.forget(identity)
             self._drop_metrics(identity)
 
     # --- at start -----------------------------------------------------------------------------------------------------
 
     async def discover(self) -> None:
         """Open every mirror on disk; whatever else lies under the root is removed."""
-        found = await self._git.threads(self._scan)
+        found = await self._git.threads(self._root.scan)
         for start in range(0, len(found), _AT_ONCE):
             await self._open(found[start : start + _AT_ONCE])
         self._count()
@@ -242,49 +229,6 @@ class Mirrors:
         """Wait until it is known what is on disk."""
         if not self._discovered:
             await self._waiting.wait()
-
-    def _scan(self) -> list[Identity]:
-        self._root.mkdir(parents=True, exist_ok=True)
-        remove_tree(self._root / _ASIDE)
-        found: dict[Identity, None] = {}
-        for path in sorted(self._root.glob("*/*")):
-            try:
-                identity = self._settled(path)
-            except OSError as error:
-                self.log.warn("leaving {path} alone: {error}", path=str(path), error=str(error))
-                continue
-            if identity is None:
-                self.log.warn("removing {path}: it is no mirror", path=str(path))
-                remove_tree(path)
-            else:
-                found[identity] = None
-        return list(found)
-
-    def _settled(self, directory: Path) -> Identity | None:
-        """Return whose mirror a directory is, after moving it to where that one's is looked for.
-
-        Names have followed other rules, and the config may say now that a host ignores case.
-
-        :return: None when it is no mirror, or not the only one of its repository.
-        :raise OSError: when it can't be read or moved.
-        """
-        record = read(directory)
-        if record is None:
-            return None
-        try:
-            identity = self._grammar.normal(record.identity)
-        except BadPath:
-            return None
-        place = self._root / identity.directory_name
-        if place != directory:
-            if place.exists():
-                return None
-            if identity != record.identity:
-                replace(record, identity=identity).write(directory)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            directory.rename(place)
-            self.log.info("{path} is now {place}", path=str(directory), place=str(place))
-        return identity
 
     async def _open(self, identities: Iterable[Identity]) -> None:
         mirrors = []
@@ -321,7 +265,7 @@ class Mirrors:
         mirror = self.obtain(identity)
         if mirror.state is not MirrorState.EMPTY or identity in self._clones:
             return
-        if self._discovered and self._may_try(identity):
+        if self._discovered and self._attempts.may_begin(identity):
             self._background.start(self.made(identity), f"clone of {identity.name}")
 
     def want_after(self, identity: Identity) -> None:
@@ -353,8 +297,8 @@ class Mirrors:
             await mirror.verification.settled()
             if mirror.ready:
                 return mirror
-            if identity not in self._clones and not self._may_try(identity):
-                raise self._failed(mirror)
+            if identity not in self._clones and not self._attempts.may_begin(identity):
+                raise self._attempts.error(identity, url=mirror.upstream_url, reason=mirror.last_error)
             with suppress(Superseded):
                 await self._clones.run(identity, partial(self._clone, mirror))
                 if self.obtain(identity) is mirror:
@@ -375,22 +319,9 @@ class Mirrors:
             raise MirrorGone(f"{identity.name} is not mirrored any more")
         return mirror
 
-    def _may_try(self, identity: Identity) -> bool:
-        attempts = self._attempts.get(identity)
-        return attempts is None or self._clock.seconds() >= attempts.again_at
-
     def try_again(self, identity: Identity) -> None:
         """Have the next attempt made as soon as it is wanted: what it failed for may be over."""
-        self._attempts.pop(identity, None)
-
-    def _failed(self, mirror: Mirror) -> CachewError:
-        """Return what the last attempt failed with."""
-        failure = self._attempts[mirror.identity].failure
-        if isinstance(failure, StorageFull):
-            return StorageFull(str(failure))
-        if isinstance(failure, NotFound):
-            return NotFound(str(failure))
-        return UpstreamUnreachable(mirror.upstream_url, f"could not be mirrored: {mirror.last_error or failure}")
+        self._attempts.forget(identity)
 
     async def _clone(self, mirror: Mirror) -> None:
         identity = mirror.identity
@@ -403,15 +334,12 @@ class Mirrors:
         except Superseded:
             raise
         except Exception as failure:
-            attempts = self._attempts.setdefault(identity, _Attempts())
-            attempts.count, attempts.failure = attempts.count + 1, failure
+            self._attempts.note(identity, failure)
             if not isinstance(failure, NotFound):
                 mirror.last_error = str(failure)
                 self._on_changed(identity)
-            pause = min(_LAST_RETRY, _FIRST_RETRY * 2 ** (attempts.count - 1))
-            attempts.again_at = self._clock.seconds() + pause * random.uniform(0.5, 1.0)
             raise
-        self._attempts.pop(identity, None)
+        self._attempts.forget(identity)
         self._count()
         self._on_ready(mirror)
         self._on_grown(identity)
@@ -419,7 +347,7 @@ class Mirrors:
     async def _check_room(self, identity: Identity) -> None:
         if not self._min_free:
             return
-        free = await self._git.threads(self._free, self._root)
+        free = await self._git.threads(self._free, self._root.path)
         if free < self._min_free:
             raise StorageFull(f"{identity.name} is not mirrored: the disk has only {free} bytes left")
 
@@ -440,7 +368,7 @@ class Mirrors:
             self._mirrors[instance.identity] = self._new(instance.identity, mirror)
             self._on_changed(instance.identity)
             self._left[instance.identity] = self._clock.seconds()
-            self._attempts.pop(instance.identity, None)
+            self._attempts.forget(instance.identity)
             self._count()
 
     async def scrub(self, pace: Callable[[int], Awaitable[object]]) -> None:
@@ -479,7 +407,7 @@ class Mirrors:
         mirror = self._mirrors.get(identity)
         if mirror is not None:
             await mirror.forget()
-            self._attempts.pop(identity, None)
+            self._attempts.forget(identity)
             self._count()
         self._drop_metrics(identity)
         self._on_forgotten(identity)

@@ -32,11 +32,12 @@ from cachew.mirrors.machine import SERVING, MirrorEvent, MirrorState, step
 from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.making import Made, Making, Seed
 from cachew.mirrors.mirrorrecord import RECORD, MirrorRecord, read
-from cachew.mirrors.moved import HEAD, Moved, moved_in_part, overlaid, with_refs
+from cachew.mirrors.moved import Moved, moved_in_part, with_refs
 from cachew.mirrors.refs import RefState, Tip, change, of_listing, printable
 from cachew.mirrors.repository import Repository, Stock
 from cachew.mirrors.setaside import SetAside
 from cachew.mirrors.standing import Standing
+from cachew.mirrors.target import Target
 from cachew.mirrors.transfer import MirrorRemote, Transfer
 from cachew.mirrors.verification import Verification
 from cachew.plumbing.background import Background
@@ -45,7 +46,7 @@ from cachew.plumbing.errors import CachewError, CorruptObject, MirrorGone, NotFo
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.sharedlock import SharedLock
-from cachew.upstream.listing import Listing, RemoteRef
+from cachew.upstream.listing import Listing
 
 Told = Callable[[CachewError], object]
 """Is told why a fetch failed."""
@@ -162,9 +163,7 @@ class Mirror:
         self.set_aside = SetAside(clock=clock)
         self._level: Listing | None = None
         """The listing that was found not to differ last: the next one is the same object until something changes."""
-        self._target: Listing | None = None
-        self._parts: dict[str, tuple[RemoteRef | None, float]] = {}
-        self._listed_at = float("-inf")
+        self._target = Target()
         self._packs_lock = SharedLock()
         self._by_id = ById(lock=self._packs_lock, fetch=self._fetch_ids)
 
@@ -404,8 +403,7 @@ class Mirror:
         self.set_aside.clear()
         self._put_aside(made.unfetched)
         self._has(made.listing)
-        if self._listed_at < made.listed_at:
-            self._listed_at, self._target = made.listed_at, None
+        self._target.reached(made.listed_at)
         self._step(MirrorEvent.DONE)
 
     def _fetched(self) -> None:
@@ -430,12 +428,8 @@ class Mirror:
         :param listed_at: when the listing was asked for, by the mirror's clock; an older one never undoes a newer.
         :raise CachewError: when the fetch fails.
         """
-        if listed_at < self._listed_at:
-            return
-        self._parts = {name: part for name, part in self._parts.items() if part[1] > listed_at}
-        newer = {name: ref for name, (ref, _) in self._parts.items()}
-        self._listed_at, self._target = listed_at, overlaid(listing, newer)
-        await self._rounds.run()
+        if self._target.all(listing, listed_at):
+            await self._rounds.run()
 
     def moved(self, kind: Kind, listing: Listing) -> Moved:
         """Return what the mirror differs in from what the upstream listed of some refs.
@@ -455,29 +449,14 @@ class Mirror:
         :param listed_at: when they were asked for, by the mirror's clock; an older listing never undoes a newer.
         :raise CachewError: when the fetch fails.
         """
-        if listed_at < self._listed_at:
-            return
-        for name, ref in moved.items():
-            if name not in self._parts or self._parts[name][1] <= listed_at:
-                self._parts[name] = ref, listed_at
-        await self._rounds.run()
+        if self._target.some(moved, listed_at):
+            await self._rounds.run()
 
     def _pending(self) -> Moved:
         """Return which refs that were listed alone the mirror does not have yet."""
-        if not self._parts or not self.ready:
+        if not self._target.has_parts or not self.ready:
             return {}
-        present, refs = self.listing.by_name, self.refs
-        head = present.get(HEAD)
-        pending: dict[str, RemoteRef | None] = {}
-        for name, (ref, _) in self._parts.items():
-            if name == HEAD:
-                there = head is not None and ref is not None and head.symref_target == ref.symref_target
-                there = there and (ref is None or ref.symref_target is not None or (head and head.oid) == ref.oid)
-            else:
-                there = refs.get(name) == (None if ref is None else ref.oid)
-            if not there:
-                pending[name] = ref
-        return self._not_set_aside(pending)
+        return self._not_set_aside(self._target.pending(self.listing, self.refs))
 
     async def followed(self) -> None:
         """Wait for the fetch under way towards the upstream's refs, if there is one; its failure is that of others."""
@@ -519,7 +498,7 @@ class Mirror:
         return self._rounds.under_way
 
     async def _round(self) -> None:
-        target, self._target = self._target, None
+        target = self._target.take()
         if target is not None and self.ready and self.behind(target):
             await self._fetch(self._take_up(target))
         if moved := self._pending():

@@ -1,0 +1,60 @@
+"""Attempts to mirror a repository that failed: when the next one may be made, and what is said until then."""
+
+import random
+from dataclasses import dataclass
+
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.clock import Clock
+from cachew.plumbing.errors import CachewError, NotFound, StorageFull, UpstreamUnreachable
+
+_FIRST_RETRY = 10.0
+_LAST_RETRY = 600.0
+
+
+@dataclass
+class _FailedAttempt:
+    failure: Exception
+    again_at: float
+    count: int = 1
+
+
+class CloneAttempts:
+    """Leaves what could not be mirrored alone for longer and longer.
+
+    :param clock: gives the pauses.
+    """
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._failed: dict[Identity, _FailedAttempt] = {}
+
+    def may_begin(self, identity: Identity) -> bool:
+        """Say whether an attempt may be made now."""
+        failed = self._failed.get(identity)
+        return failed is None or self._clock.seconds() >= failed.again_at
+
+    def note(self, identity: Identity, failure: Exception) -> None:
+        """Note that an attempt has failed; replicas that failed together don't try again together."""
+        before = self._failed.get(identity)
+        count = 1 if before is None else before.count + 1
+        pause = min(_LAST_RETRY, _FIRST_RETRY * 2 ** (count - 1))
+        self._failed[identity] = _FailedAttempt(
+            failure, self._clock.seconds() + pause * random.uniform(0.5, 1.0), count
+        )
+
+    def forget(self, identity: Identity) -> None:
+        """Let the next attempt be made as soon as it is wanted."""
+        self._failed.pop(identity, None)
+
+    def error(self, identity: Identity, *, url: str, reason: str | None) -> CachewError:
+        """Return what is told of a repository that is left alone.
+
+        :param url: its upstream's.
+        :param reason: what is known of the failure in words.
+        """
+        failure = self._failed[identity].failure
+        if isinstance(failure, StorageFull):
+            return StorageFull(str(failure))
+        if isinstance(failure, NotFound):
+            return NotFound(str(failure))
+        return UpstreamUnreachable(url, f"could not be mirrored: {reason or failure}")
