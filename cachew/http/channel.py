@@ -55,7 +55,7 @@ class Channel(Outgoing):
     def __init__(self, *, site: Any, limits: Limits, reactor: IReactorTime, refusal: HeadRefused | None = None) -> None:
         self.site = self.factory = site
         self._limits, self._refusal = limits, refusal
-        super().__init__(reactor=reactor, timeout=limits.write_timeout, sender=site.sender)
+        super().__init__(reactor=reactor, timeout=limits.write_timeout, sender=site.sender, stalled=self.abort)
         self._alarm = Alarm(reactor)
         self._reactor = reactor
         self._abandoned: tuple[Any, Failure] | None = None

@@ -104,24 +104,28 @@ class Outgoing(Protocol):
     :param reactor: gives the timers.
     :param timeout: seconds after which a client that takes nothing of the output is dropped.
     :param sender: sends regions of files, None where that is not to be had.
+    :param stalled: called when a client is to be dropped.
     """
 
     transport: Any
 
-    def __init__(self, *, reactor: IReactorTime, timeout: float, sender: FileSender | None) -> None:
+    def __init__(
+        self,
+        *,
+        reactor: IReactorTime,
+        timeout: float,
+        sender: FileSender | None,
+        stalled: Callable[[], object],
+    ) -> None:
         self.open = True
         self._sender = sender
         self._transfer: RegionTransfer | None = None
         self.taken = 0
         """Bytes that the socket has taken of the last region."""
-        self._stall = OutputWatch(reactor=reactor, timeout=timeout, position=self._position, stalled=self.abort)
+        self._stall = OutputWatch(reactor=reactor, timeout=timeout, position=self._position, stalled=stalled)
         self._producer: Any = None
         self._output_full = False
         self._resumes = 0
-
-    def abort(self) -> None:
-        """Break the connection off at once."""
-        raise NotImplementedError
 
     def _drained(self) -> None:
         """Take note that all output has left."""

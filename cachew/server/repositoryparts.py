@@ -3,7 +3,6 @@
 import secrets
 from contextlib import suppress
 
-from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import UpstreamError
 from cachew.server.accessparts import make_guard
@@ -26,6 +25,7 @@ from cachew.web.lfsleave import LfsLeave
 from cachew.web.packs import CloneCount, Packs, UpstreamPacks
 from cachew.web.passthrough import PassThrough, Pushes
 from cachew.web.reflistings import RefListings
+from cachew.web.repositoryclients import RepositoryUse
 from cachew.web.snapshots import Demand, InstanceAccess, SnapshotRoutes
 from cachew.web.storedanswers import StoreRedirects
 from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
@@ -56,11 +56,6 @@ def make_git_routes(
         shown=mirrors.presented.to_read,
         credentials=credentials,
     )
-
-    def used(identity: Identity, request: StreamingRequest) -> None:
-        mirrors.tidying.used(identity)
-        if mirrors.collection.known_as(identity) is not None:
-            views.clients.note(identity.name, policy.client_of(request))
 
     archives, bundles = _snapshot_routes(runtime, mirrors, snapshots, policy, redirects)
     listings = RefListings(
@@ -114,7 +109,12 @@ def make_git_routes(
         guard=make_guard(runtime, mirrors, credentials),
         services=services,
         grammar=runtime.grammar,
-        used=used,
+        used=RepositoryUse(
+            clients=views.clients,
+            tidying=mirrors.tidying,
+            mirrors=mirrors.collection,
+            client_of=policy.client_of,
+        ).note,
         is_ours=access.is_ours,
     )
 

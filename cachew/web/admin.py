@@ -11,13 +11,14 @@ from twisted.logger import Logger
 from cachew.config.inforce import Reloaded
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import CASE_MATTERS, Grammar
-from cachew.plumbing.errors import BadRequest, Busy, NotFound
+from cachew.plumbing.errors import BadRequest, Busy
 from cachew.plumbing.logs import EventLog
 from cachew.plumbing.metrics import Metrics
 from cachew.web.access.login import AdminAccess
+from cachew.web.actions import RepositoryActions
 from cachew.web.app import allow_methods
 from cachew.web.forms import header, query_field, said
-from cachew.web.status import ACTIONS, Operations
+from cachew.web.status import Operations
 
 
 class AdminRoutes:
@@ -45,6 +46,7 @@ class AdminRoutes:
     ) -> None:
         self._reload = reload
         self._grammar = grammar
+        self._actions = RepositoryActions(operations=operations, grammar=grammar)
         self._access = access
         self._operations = operations
         self._metrics = metrics
@@ -139,11 +141,7 @@ class AdminRoutes:
         allow_methods(request, "POST")
         self._access.require(request)
         path, _, action = rest.rpartition("/")
-        if action not in ACTIONS:
-            raise NotFound(f"no such action; there are {', '.join(ACTIONS)}")
-        identity = self._grammar.from_decoded(path)
-        await self._operations.act(identity, action)
-        self.log.info("{action} of {repository} asked for", action=action, repository=identity.name)
+        identity = await self._actions.begin(path, action)
         request.setResponseCode(202)
         return json_body(request, {"repository": identity.name, "action": action})
 

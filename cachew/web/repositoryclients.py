@@ -1,9 +1,14 @@
 """Who has asked for each repository lately, and how often."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from cachew.http.requests import StreamingRequest
+from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.tidying import Tidying
 from cachew.plumbing.clock import Clock
 
 KEPT = 20
@@ -51,3 +56,32 @@ class RepositoryClients:
     def of(self, name: str) -> Sequence[ClientUse]:
         """Return a repository's clients, who asked last first."""
         return list(reversed(self._clients.get(name, {}).values()))
+
+
+class RepositoryUse:
+    """Takes note of who asks for which repository.
+
+    :param clients: remembers whose requests they were.
+    :param tidying: remembers when and how often.
+    :param mirrors: says which repositories there are.
+    :param client_of: tells a request's client.
+    """
+
+    def __init__(
+        self,
+        *,
+        clients: RepositoryClients,
+        tidying: Tidying,
+        mirrors: Mirrors,
+        client_of: Callable[[Any], str],
+    ) -> None:
+        self._clients = clients
+        self._tidying = tidying
+        self._mirrors = mirrors
+        self._client_of = client_of
+
+    def note(self, identity: Identity, request: StreamingRequest) -> None:
+        """Take notice of a request for a repository."""
+        self._tidying.used(identity)
+        if self._mirrors.known_as(identity) is not None:
+            self._clients.note(identity.name, self._client_of(request))

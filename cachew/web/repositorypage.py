@@ -8,16 +8,17 @@ from twisted.logger import Logger
 
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import CASE_MATTERS, Grammar
-from cachew.plumbing.errors import BadRequest, NotFound, Unauthorized
+from cachew.plumbing.errors import BadRequest, Unauthorized
 from cachew.plumbing.happenings import Happening
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.sessions import Session
+from cachew.web.actions import RepositoryActions
 from cachew.web.app import allow_methods
 from cachew.web.forms import form_fields, query_field
 from cachew.web.pages import Pages
 from cachew.web.repositoryclients import ClientUse
 from cachew.web.repositorylist import BUSY_STATES
-from cachew.web.status import ACTIONS, Operations
+from cachew.web.status import Operations
 
 
 class RepositoryPage:
@@ -49,6 +50,7 @@ class RepositoryPage:
         self._clients = clients
         self._pages = pages
         self._grammar = grammar
+        self._actions = RepositoryActions(operations=operations, grammar=grammar)
 
     def mount(self, app: Klein) -> None:
         """Register the route."""
@@ -71,13 +73,7 @@ class RepositoryPage:
         session = self._access.require(request, csrf=fields["csrf"])
         # A button in a list of many says whose it is by itself.
         name, action = (fields["fetch"], "fetch") if fields["fetch"] else (fields["name"], fields["action"])
-        if action not in ACTIONS:
-            raise NotFound(f"no such action; there are {', '.join(ACTIONS)}")
-        if action == "forget" and not fields["sure"]:
-            raise BadRequest("forget removes all that is kept of a repository; say that you are sure")
-        identity = self._grammar.from_decoded(name)
-        await self._operations.act(identity, action)
-        self.log.info("{action} of {repository} asked for", action=action, repository=identity.name)
+        identity = await self._actions.begin(name, action, sure=bool(fields["sure"]))
         return await self._shown(request, session, name, f"{action} of {identity.name} has begun")
 
     async def _shown(self, request: StreamingRequest, session: Session | None, name: str, notice: str) -> bytes:
