@@ -130,11 +130,12 @@ class Making:
         self, repository: Repository, instance: Instance, listing: Listing, donor: Path
     ) -> Mapping[Tip, ProcessFailed]:
         await self._create(repository)
-        wanted = _wanted(listing)
+        wanted = await self._git.threads(_wanted, listing)
         await self._take_from(donor, repository, wanted)
-        await self._take_received(repository, instance, listing)
-        bad = await self._transfer.bring(repository, repository.objects.missing(wanted))
-        unfetched = {(ref.name, ref.oid): bad[ref.oid] for ref in listing.refs if ref.oid in bad}
+        await self._take_received(repository, instance, listing, wanted)
+        absent = await self._git.threads(repository.objects.missing, wanted)
+        bad = await self._transfer.bring(repository, absent)
+        unfetched = {(ref.name, ref.oid): bad[ref.oid] for ref in listing.refs if ref.oid in bad} if bad else {}
         possible = without(listing, unfetched, Listing(refs=()))
         if not of_listing(possible).refs:
             raise next(iter(bad.values()))
@@ -145,16 +146,17 @@ class Making:
         await self._git.threads(remove_tree, repository.directory)
         await repository.create(self._remote.url)
 
-    async def _take_received(self, repository: Repository, instance: Instance, listing: Listing) -> None:
+    async def _take_received(
+        self, repository: Repository, instance: Instance, listing: Listing, wanted: set[str]
+    ) -> None:
         """Take what clients have received, with refs to it, so that only the rest is fetched."""
-        wanted = _wanted(listing)
         for find in await self._first.received(instance, listing.oids()):
             response = await find()
             if response is None:
                 continue
             try:
                 await repository.intake.take_pack(response)
-                absent = set(repository.objects.missing(wanted))
+                absent = set(await self._git.threads(repository.objects.missing, wanted))
                 if not await repository.history.connected(wanted - absent):
                     raise CorruptObject("what a client received is not all that its wants reach")
             except (CachewError, OSError) as error:
