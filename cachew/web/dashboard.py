@@ -26,7 +26,7 @@ from cachew.web.pages import Pages
 from cachew.web.repositorylist import BUSY_STATES, STATES, Choice
 from cachew.web.status import Operations
 from cachew.web.statuses import PAGE
-from cachew.web.traffic import HOUR, SPANS, Span
+from cachew.web.traffic import HOUR, SPANS, TrafficWindow
 from cachew.web.trafficcharts import view
 from cachew.web.trafficcounts import TrafficHistory
 
@@ -177,7 +177,7 @@ class Link:
     """
 
     choice: Choice
-    span: Span
+    span: TrafficWindow
 
     def to(self, **changed: object) -> str:
         """Return an address; whatever is chosen anew begins with the first page."""

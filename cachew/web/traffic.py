@@ -67,7 +67,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Span:
+class TrafficWindow:
     """A time to look back on.
 
     :param name: what it is called.
@@ -87,7 +87,7 @@ class Span:
         return [f"{first} {unit} ago", *others, "now"]
 
 
-HOUR, DAY = Span("hour", 60, 1), Span("day", 24 * 60, 15)
+HOUR, DAY = TrafficWindow("hour", 60, 1), TrafficWindow("day", 24 * 60, 15)
 SPANS = {span.name: span for span in (HOUR, DAY)}
 
 
@@ -127,7 +127,7 @@ class Traffic:
         unsaved, self._unsaved = self._unsaved, set()
         return [(minute, self._minutes[minute]) for minute in sorted(unsaved) if minute in self._minutes]
 
-    def steps(self, now: float, span: Span) -> list[Counts]:
+    def steps(self, now: float, span: TrafficWindow) -> list[Counts]:
         """Return the steps of a span that ends now, the oldest first."""
         end = _minute(now) + 1
         # Steps are cut where the clock cuts them, lest each minute moves them all.

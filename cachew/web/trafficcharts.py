@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cachew.web import charts
 from cachew.web.charts import Chart
 from cachew.web.pages import counted, duration, size
-from cachew.web.traffic import Counts, Span, total
+from cachew.web.traffic import Counts, TrafficWindow, total
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,14 +20,14 @@ class TrafficView:
     :param charts: of requests, of bytes and of durations.
     """
 
-    span: Span
+    span: TrafficWindow
     sum: Counts
     median: float | None
     slow: float | None
     charts: Sequence[Chart]
 
 
-def view(span: Span, steps: Sequence[Counts]) -> TrafficView:
+def view(span: TrafficWindow, steps: Sequence[Counts]) -> TrafficView:
     """Return what is shown of a span's steps, the oldest first."""
     whole = total(steps)
     median, slow = whole.percentile(0.5), whole.percentile(0.95)
@@ -40,7 +40,7 @@ def view(span: Span, steps: Sequence[Counts]) -> TrafficView:
     )
 
 
-def _requests(span: Span, steps: Sequence[Counts]) -> Chart:
+def _requests(span: TrafficWindow, steps: Sequence[Counts]) -> Chart:
     counts = [step.requests for step in steps]
     most = max(counts, default=0)
     each = "a minute" if span.step == 1 else f"in {span.step} minutes"

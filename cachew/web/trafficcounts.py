@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.metrics import Metrics
-from cachew.web.traffic import BOUNDS, Counts, Span, Traffic
+from cachew.web.traffic import BOUNDS, Counts, Traffic, TrafficWindow
 from cachew.web.trafficfile import TrafficFile
 
 _OURS = frozenset({"memory", "mirror", "packcache", "cache", "made"})
@@ -53,7 +53,7 @@ class TrafficHistory:
         except (sqlite3.Error, OSError) as error:
             self.log.warn("the traffic of the last minutes could not be written down: {error}", error=str(error))
 
-    def steps(self, span: Span) -> list[Counts]:
+    def steps(self, span: TrafficWindow) -> list[Counts]:
         """Return the steps of a span that ends now, the oldest first."""
         now = self._clock.now()
         self._traffic.note(now, counted(self._metrics))

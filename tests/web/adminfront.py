@@ -35,7 +35,7 @@ from cachew.web.repositorylist import Choice
 from cachew.web.repositorypage import RepositoryPage
 from cachew.web.status import CacheStatus, Overview, WorkStatus
 from cachew.web.statuses import PAGE, ArtefactStatus, Page, RepositoryStatus
-from cachew.web.traffic import Counts, Span
+from cachew.web.traffic import Counts, TrafficWindow
 from cachew.web.webhook import WebhookRoutes
 from tests.fakes.clock import FakeClock
 
@@ -167,7 +167,7 @@ class FakeTraffic:
     def __init__(self) -> None:
         self.busy = False
 
-    def steps(self, span: Span) -> list[Counts]:
+    def steps(self, span: TrafficWindow) -> list[Counts]:
         count = span.minutes // span.step
         return [_step(number, span.step) for number in range(count)] if self.busy else [Counts()] * count
 
