@@ -1,6 +1,5 @@
 """Lets two directories change places in one step."""
 
-import ctypes
 import errno
 import os
 from pathlib import Path
@@ -26,6 +25,8 @@ def exchange(first: Path, second: Path) -> None:
 
 
 def _exchange_at_once(first: Path, second: Path) -> None:
+    import ctypes  # which only those wait for who replace something
+
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

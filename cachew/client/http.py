@@ -5,7 +5,6 @@ The authorization header goes to that server only; redirects are not followed, b
 """
 
 import contextlib
-import json
 import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -161,6 +160,8 @@ class Http:
         :param expected: statuses of answers that are no refusal.
         :raise ServerRefused: when the status is another one.
         """
+        import json  # which those who only download need not wait for
+
         body = None if value is None else json.dumps(value).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
         with contextlib.closing(self.request(method, url, headers=headers, body=body, patience=patience)) as answer:
