@@ -75,9 +75,12 @@ async def test_clients_fetch_there(upstream: Upstream, start: Start, store: str,
     await (await cachew.get("org/repo/snapshot.tar.zst")).content()
     await cachew.parts.snapshots.bundle_store.update(mirror.identity)
     await cachew.quiet()
-    tip = repositories.push_commit(repository, "main", "since then")
+    base, tip = repository.commit(), repositories.push_commit(repository, "main", "since then")
     clones, address = Clones(git, install_helper(tmp_path / "bin")), f"{cachew.url}/git/git.example/org/repo"
     await cachew.post("org/repo/ensure-refs", {"refs": {"refs/heads/main": tip}})
+    # A bundle that is only being made comes from the server, so this one is made before.
+    await (await cachew.get(f"org/repo/snapshot.bundle?base={base}", allow_redirects=False)).content()
+    await cachew.quiet()
     await cachew_command(reactor, git, "git", "restore", address, "restored")
     assert gone(cachew, "snapshot") > 0 and gone(cachew, "bundle") > 0
     before = gone(cachew, "snapshot")
