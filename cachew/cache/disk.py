@@ -6,11 +6,8 @@ this process, they get the file, which leaves by ``sendfile``. All but large obj
 first byte, so that a damaged one is as good as absent.
 """
 
-import errno
-import os
 import sqlite3
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,14 +16,14 @@ from typing import ParamSpec, TypeVar, Unpack
 from twisted.logger import Logger
 
 from cachew.cache.blocks import BLOCK
-from cachew.cache.diskfile import CheckedRegion, Draft, Stamp
+from cachew.cache.diskentry import BlockChecks, DiskEntry, close_found, is_sound
+from cachew.cache.diskfile import Draft, Stamp
 from cachew.cache.diskstore import DiskStore, FoundObject
 from cachew.cache.interface import ObjectInfo, ObjectOptions, Stats, namespace_name, object_key
 from cachew.cache.objectrecord import WriteTerms
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.diskspace import FULL, free_bytes
-from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable, TooLarge
-from cachew.plumbing.streams import FileSource, Source
+from cachew.plumbing.errors import StorageFull, StorageUnavailable, TooLarge
 from cachew.plumbing.threads import Threads, made_in_thread
 
 P = ParamSpec("P")
@@ -36,146 +33,9 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PRIMARY = 0xFF
 """The bits of SQLite's error code that say what went wrong; the rest says where."""
 _ROOM_EVERY = 64 * 1024 * 1024
-_NOTHING: set[int] = set()
 _READ_AHEAD = 32 * 1024 * 1024
 """Bytes that are read and checked in some hundredths of a second."""
 _BLOCKS_AT_ONCE = 8
-
-
-class _Checks:
-    """Which files are known to be sound, and which blocks of others; the oldest are forgotten and checked again."""
-
-    def __init__(self, remembered: int) -> None:
-        self._remembered = remembered
-        self._seen: OrderedDict[Stamp, set[int] | None] = OrderedDict()
-
-    def trust(self, stamp: Stamp) -> None:
-        self._remember(stamp, None)
-
-    def trusted(self, stamp: Stamp) -> bool:
-        return self._seen.get(stamp, _NOTHING) is None
-
-    def note(self, stamp: Stamp, number: int, count: int) -> None:
-        seen = self._seen.get(stamp, _NOTHING)
-        if seen is not None:
-            seen = seen | {number}
-            self._remember(stamp, None if len(seen) == count else seen)
-
-    def _remember(self, stamp: Stamp, seen: set[int] | None) -> None:
-        self._seen[stamp] = seen
-        if len(self._seen) > self._remembered:
-            self._seen.popitem(last=False)
-
-
-def _is_sound(found: FoundObject, numbers: Iterable[int] | None = None) -> bool:
-    """Read blocks of an object, all of them if none are named, and say whether they are what was stored (blocking)."""
-    blocks = found.record.blocks
-    # Of its own, because who is cancelled closes the other one meanwhile.
-    descriptor = os.dup(found.file.fileno())
-    try:
-        for number in range(blocks.count) if numbers is None else numbers:
-            begin, end = blocks.bounds(number)
-            blocks.verify(number, os.pread(descriptor, end - begin, begin))
-    except CorruptObject:
-        return False
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        return False
-    finally:
-        os.close(descriptor)
-    return True
-
-
-class CheckedSource:
-    """A stream over a region of a file that gives out only blocks that were found sound.
-
-    :param checked: told of each block found sound.
-    :param damaged: called in a thread when one is not.
-    """
-
-    def __init__(
-        self,
-        *,
-        found: FoundObject,
-        region: CheckedRegion,
-        offset: int,
-        length: int,
-        threads: Threads,
-        checked: Callable[[int], None],
-        damaged: Callable[[], None],
-    ) -> None:
-        self._region, self._threads = region, threads
-        self._checked, self._damaged = checked, damaged
-        self._numbers = iter(found.record.blocks.covering(offset, length))
-        self._skip, self._left = offset % BLOCK, length
-        self._ready = memoryview(b"")
-        self._closed = False
-
-    async def read(self, size: int) -> bytes:
-        """Return the next bytes."""
-        if not self._ready and self._left and not self._closed:
-            await self._next_block()
-        if self._closed:
-            return b""
-        piece, self._ready = self._ready[:size], self._ready[size:]
-        self._left -= len(piece)
-        return bytes(piece)
-
-    async def _next_block(self) -> None:
-        number = next(self._numbers)
-        try:
-            data = await self._threads(self._region.read, number)
-        except CorruptObject:
-            await self._threads(self._damaged)
-            raise
-        self._ready = memoryview(data)[self._skip : self._skip + self._left]
-        self._skip = 0
-        if data:
-            self._checked(number)
-
-    def close(self) -> None:
-        """Give the stream up."""
-        self._closed = True
-        self._region.close()
-
-
-def _close_found(found: FoundObject | None) -> None:
-    if found is not None:
-        found.file.close()
-
-
-class DiskEntry:
-    """An object of a :class:`DiskCache`, opened."""
-
-    def __init__(self, *, found: FoundObject, checks: _Checks, threads: Threads, damaged: Callable[[], None]) -> None:
-        self._found = found
-        self._checks = checks
-        self._threads = threads
-        self._damaged = damaged
-        self.info = found.record.info
-
-    def source(self, offset: int = 0, length: int | None = None) -> Source:
-        """Return a stream over a part of the content."""
-        rest = max(self.info.size - offset, 0)
-        length = rest if length is None else min(length, rest)
-        file = os.fdopen(os.dup(self._found.file.fileno()), "rb", buffering=0)
-        stamp, blocks = self._found.stamp, self._found.record.blocks
-        if self._checks.trusted(stamp):
-            return FileSource(file, offset, length)
-        return CheckedSource(
-            found=self._found,
-            region=CheckedRegion(file, blocks),
-            offset=offset,
-            length=length,
-            threads=self._threads,
-            checked=lambda number: self._checks.note(stamp, number, blocks.count),
-            damaged=self._damaged,
-        )
-
-    def close(self) -> None:
-        """Close the file."""
-        self._found.file.close()
 
 
 class DiskWriter:
@@ -245,7 +105,7 @@ class DiskCache:
         self._clock = clock
         self._threads = threads
         self._store = DiskStore(directory=directory, limit=limit, min_free=min_free, free=free)
-        self._checks = _Checks(remembered)
+        self._checks = BlockChecks(remembered)
 
     async def in_thread(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what blocks in a thread.
@@ -284,7 +144,7 @@ class DiskCache:
         """Open an object."""
         name = namespace_name(namespace), object_key(key)
         now = self._clock.now()
-        found = await made_in_thread(self.in_thread, lambda: self._store.find(*name, now), give_up=_close_found)
+        found = await made_in_thread(self.in_thread, lambda: self._store.find(*name, now), give_up=close_found)
         if found is None or not await self._verified_ahead(name, found):
             return None
         stamp = found.stamp
@@ -300,7 +160,7 @@ class DiskCache:
         if found.record.info.size > self._read_ahead or self._checks.trusted(found.stamp):
             return True
         try:
-            sound = await self.in_thread(_is_sound, found)
+            sound = await self.in_thread(is_sound, found)
         except BaseException:
             found.file.close()
             raise
@@ -320,7 +180,7 @@ class DiskCache:
         """Return what is known of an object."""
         name = namespace_name(namespace), object_key(key)
         now = self._clock.now()
-        found = await made_in_thread(self.in_thread, lambda: self._store.find(*name, now), give_up=_close_found)
+        found = await made_in_thread(self.in_thread, lambda: self._store.find(*name, now), give_up=close_found)
         if found is None:
             return None
         found.file.close()
@@ -334,7 +194,7 @@ class DiskCache:
         for name in await self.in_thread(self._store.names):
             now = self._clock.now()
             look = partial(self._store.find, *name, now, use=False)
-            found = await made_in_thread(self.in_thread, look, give_up=_close_found)
+            found = await made_in_thread(self.in_thread, look, give_up=close_found)
             if found is not None:
                 try:
                     await self._scrub(name, found, pace)
@@ -345,7 +205,7 @@ class DiskCache:
         count = found.record.blocks.count
         for first in range(0, count, _BLOCKS_AT_ONCE):
             numbers = range(first, min(first + _BLOCKS_AT_ONCE, count))
-            if not await self.in_thread(_is_sound, found, numbers):
+            if not await self.in_thread(is_sound, found, numbers):
                 await self.in_thread(self._drop_damaged, name, found.stamp)
                 return
             await pace(len(numbers) * BLOCK)
