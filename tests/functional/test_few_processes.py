@@ -1,6 +1,5 @@
 """How many processes a push costs."""
 
-import pytest
 import pytest_twisted
 
 from tests.functional import repositories
@@ -10,10 +9,9 @@ from tests.functional.upstream import Upstream
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("branches", [["main"], ["main", "topic"]])
-async def test_a_push_costs_a_fetch_and_a_ref(upstream: Upstream, git: Git, start: Start, branches: list[str]) -> None:
+async def test_a_push_costs_a_fetch_and_a_ref(upstream: Upstream, git: Git, start: Start) -> None:
     """What it brings is fetched, and its ref moved; that the old tip leads to it is read without a process."""
-    repository = repositories.make_repository(upstream.path("org/repo"), commits=20, branches=branches)
+    repository = repositories.make_repository(upstream.path("org/repo"), commits=20)
     cachew = await start('[git]\nref-check-interval = "0s"')
     git.instead_of(*cachew.instead_of)
     mirror = await cachew.mirrored("org/repo")
