@@ -22,6 +22,7 @@ from scripts.benchmarks.curves import svg as curves_svg
 from scripts.benchmarks.figures import Findings
 from scripts.benchmarks.growth import growth
 from scripts.benchmarks.helper import helped
+from scripts.benchmarks.links import links
 from scripts.benchmarks.nginxgit import missing_commands
 from scripts.benchmarks.report import as_json, table
 from scripts.benchmarks.repositories import FULL, QUICK
@@ -49,6 +50,7 @@ GROUPS: Mapping[str, Callable[[Options], Findings]] = {
     "helper": _staged(helped),
     "store": store,
     "growth": growth,
+    "link": links,
 }
 
 
