@@ -28,6 +28,7 @@ from cachew.snapshots.estimates import Estimates
 from cachew.snapshots.lfsarchive import LfsMaker
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.scheduler import Intervals, Scheduler
+from cachew.snapshots.scratch import Scratch
 from cachew.snapshots.seed import MirrorCheck, MirrorMaker, Seeder
 from cachew.snapshots.sharing import SharedWork
 from cachew.snapshots.store import SnapshotMaker, Snapshots
@@ -87,11 +88,10 @@ def make_snapshots(
     estimates = Estimates(size=_sizes(mirrors.collection))
     productions = Productions(
         cache=store.cache,
-        scratch=runtime.state / "scratch",
+        scratch=Scratch(path=runtime.state / "scratch", threads=runtime.threads),
         slots=making,
         reactor=runtime.reactor,
         clock=runtime.clock,
-        threads=runtime.threads,
         timeout=runtime.settings.git.snapshot_timeout,
         estimates=estimates,
     )

@@ -1,7 +1,5 @@
 """Everything that is being made of mirrors, and what was stored of it lately."""
 
-from pathlib import Path
-
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -10,7 +8,6 @@ from cachew.mirrors.instance import Instance
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.followed import Followed
 from cachew.plumbing.jobs import Slots
-from cachew.plumbing.threads import InThread
 from cachew.snapshots.estimates import Estimates
 from cachew.snapshots.order import Order, title_of
 from cachew.snapshots.scratch import Scratch
@@ -23,11 +20,10 @@ class Productions:
     """Everything that is being made.
 
     :param cache: where it is stored.
-    :param scratch: a directory for work in progress, on the mirrors' file system.
+    :param scratch: for work in progress.
     :param slots: bounds how much is made at once.
     :param reactor: ends what takes longer than ``timeout`` seconds.
     :param clock: dates it.
-    :param threads: for work on files.
     :param estimates: says what will be long, and is told how long it was.
     """
 
@@ -37,21 +33,20 @@ class Productions:
         self,
         *,
         cache: Cache,
-        scratch: Path,
+        scratch: Scratch,
         slots: Slots,
         reactor: IReactorTime,
         clock: Clock,
-        threads: InThread,
         timeout: float = 3600.0,
         estimates: Estimates | None = None,
     ) -> None:
         self._cache = cache
-        self._scratch = Scratch(path=scratch, threads=threads)
+        self._scratch = scratch
         self._stored = StoredKeys()
         self._productions: Followed[str, StoredProduction] = Followed()
         self._means = Means(
             cache=cache,
-            scratch=self._scratch,
+            scratch=scratch,
             slots=slots,
             reactor=reactor,
             clock=clock,

@@ -17,6 +17,7 @@ from cachew.plumbing.streams import read_all
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.bundle import Bundles, parse_base
 from cachew.snapshots.productions import Productions
+from cachew.snapshots.scratch import Scratch
 from tests.fakes.clock import FakeClock
 from tests.snapshots.repositories import IDENTITY, INSTANCE, BareMirror, commit, git
 
@@ -73,7 +74,11 @@ def bundles(
     """Return bundles of the mirror."""
     (tmp_path / "scratch").mkdir()
     productions = Productions(
-        cache=cache, scratch=tmp_path / "scratch", slots=Slots(limit=2), reactor=clock, clock=clock, threads=threads
+        cache=cache,
+        scratch=Scratch(path=tmp_path / "scratch", threads=threads),
+        slots=Slots(limit=2),
+        reactor=clock,
+        clock=clock,
     )
 
     async def ready(identity: Identity) -> BareMirror:

@@ -24,6 +24,7 @@ from cachew.snapshots.bundle import Bundles
 from cachew.snapshots.bundlelist import render
 from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.productions import Productions
+from cachew.snapshots.scratch import Scratch
 from tests.fakes.clock import FakeClock
 from tests.snapshots.repositories import IDENTITY, INSTANCE, BareMirror, commit, git
 
@@ -76,7 +77,11 @@ def store_over(
 
     def over(cache: Cache) -> BundleStore:
         productions = Productions(
-            cache=cache, scratch=tmp_path / "scratch", slots=Slots(limit=2), reactor=clock, clock=clock, threads=threads
+            cache=cache,
+            scratch=Scratch(path=tmp_path / "scratch", threads=threads),
+            slots=Slots(limit=2),
+            reactor=clock,
+            clock=clock,
         )
         bundles = Bundles(
             cache=cache,

@@ -26,6 +26,7 @@ from cachew.plumbing.threads import Threads
 from cachew.snapshots.estimates import LARGE, Estimates
 from cachew.snapshots.order import Begin, Order
 from cachew.snapshots.productions import Productions
+from cachew.snapshots.scratch import Scratch
 from cachew.snapshots.variants import NAMESPACE
 from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import Steps, nothing_left
@@ -57,11 +58,10 @@ class Bench:
         self.scratch = scratch
         self.productions = Productions(
             cache=self.cache,
-            scratch=scratch,
+            scratch=Scratch(path=scratch, threads=at_once),
             slots=Slots(limit=places, kept_short=1),
             reactor=self.clock,
             clock=self.clock,
-            threads=at_once,
             timeout=60,
             estimates=Estimates(size=lambda name: LARGE if "huge" in name else 0),
         )
@@ -410,11 +410,10 @@ class Disturbed:
         self._cache = SteppedCache(steps, MemoryCache(limit=1000, clock=self._clock))
         self._productions = Productions(
             cache=cast(Cache, self._cache),
-            scratch=scratch,
+            scratch=Scratch(path=scratch, threads=threads_of(steps)),
             slots=self._slots,
             reactor=self._clock,
             clock=self._clock,
-            threads=threads_of(steps),
             timeout=60,
         )
         self._productions.log = cast(Any, Silence())

@@ -14,6 +14,7 @@ from cachew.plumbing.errors import NotFound, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.snapshots.order import Begin
 from cachew.snapshots.productions import Productions
+from cachew.snapshots.scratch import Scratch
 from cachew.snapshots.sourcemirror import SourceMirror
 from cachew.snapshots.store import COMMIT_HEADER, REFS_HEADER, Snapshots
 from cachew.snapshots.upkeep import Upkeep, refs_mark
@@ -50,7 +51,11 @@ class Bench:
         self.clock.advance(1_000_000)
         cache = MemoryCache(limit=1000, clock=self.clock)
         productions = Productions(
-            cache=cache, scratch=scratch, slots=Slots(limit=1), reactor=self.clock, clock=self.clock, threads=at_once
+            cache=cache,
+            scratch=Scratch(path=scratch, threads=at_once),
+            slots=Slots(limit=1),
+            reactor=self.clock,
+            clock=self.clock,
         )
         self.snapshots = Snapshots(
             cache=cache,

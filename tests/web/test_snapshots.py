@@ -30,6 +30,7 @@ from cachew.plumbing.metrics import Metrics
 from cachew.snapshots.bundlelist import ListedBundle
 from cachew.snapshots.order import Begin
 from cachew.snapshots.productions import Productions
+from cachew.snapshots.scratch import Scratch
 from cachew.snapshots.sourcemirror import SourceMirror
 from cachew.snapshots.store import COMMIT_HEADER, Snapshots
 from cachew.snapshots.variants import LFS, NAMESPACE, SNAPSHOT, Variant
@@ -129,11 +130,10 @@ class Server:
         self.mirror_gate: Deferred[None] | None = None
         self.productions = Productions(
             cache=self.cache,
-            scratch=scratch,
+            scratch=Scratch(path=scratch, threads=at_once),
             slots=Slots(limit=2),
             reactor=reactor,
             clock=machine_clock(),
-            threads=at_once,
         )
         self.snapshots = Snapshots(
             cache=self.cache,
