@@ -19,6 +19,8 @@ from cachew.plumbing.streams import FiledSource
 K = TypeVar("K")
 P = TypeVar("P", bound=Production)
 
+_log = Logger()
+
 
 @dataclass(frozen=True)
 class Share(Generic[P]):
@@ -47,10 +49,8 @@ class Followed(Generic[K, P]):
     :param start: runs what goes on behind; by default whatever it fails with is logged.
     """
 
-    log = Logger()
-
     def __init__(self, *, start: Callable[[Coroutine[Any, Any, None], str], object] | None = None) -> None:
-        self._start = start or self._start_alone
+        self._start = start or _start_alone
         self._beginning: dict[K, _Beginning[P]] = {}
         self._running: dict[K, P] = {}
         self._going: set[P] = set()
@@ -145,18 +145,7 @@ class Followed(Generic[K, P]):
                 result.give_up()
             self._run(key, result)
         for turn, share in shares.items():
-            self._hand_over(turn, share, failure)
-
-    def _hand_over(self, turn: Deferred[Share[P] | None], share: Share[P] | None, failure: Failure | None) -> None:
-        # Those who had their turn before may have made this one leave.
-        if share is not None and (failure is not None or turn.called):
-            share.source.close()
-        if turn.called:
-            return
-        if failure is not None:
-            turn.errback(failure)
-        else:
-            turn.callback(share)
+            _hand_over(turn, share, failure)
 
     def _run(self, key: K, production: P) -> None:
         if not (production.spool.followers or production.worth_finishing()):
@@ -175,9 +164,6 @@ class Followed(Generic[K, P]):
             self._going.discard(production)
             production.settle()
 
-    def _start_alone(self, work: Coroutine[Any, Any, None], what: str) -> None:
-        Deferred.fromCoroutine(work).addErrback(lambda failure: self.log.failure("{what} failed", failure, what=what))
-
     async def settled(self) -> None:
         """Wait until everything that is under way now has ended, well or badly."""
         for production in list(self._going):
@@ -191,3 +177,19 @@ class Followed(Generic[K, P]):
         for production in list(self._going):
             production.give_up()
         await self.settled()
+
+
+def _hand_over(turn: Deferred[Share[P] | None], share: Share[P] | None, failure: Failure | None) -> None:
+    # Those who had their turn before may have made this one leave.
+    if share is not None and (failure is not None or turn.called):
+        share.source.close()
+    if turn.called:
+        return
+    if failure is not None:
+        turn.errback(failure)
+    else:
+        turn.callback(share)
+
+
+def _start_alone(work: Coroutine[Any, Any, None], what: str) -> None:
+    Deferred.fromCoroutine(work).addErrback(lambda failure: _log.failure("{what} failed", failure, what=what))

@@ -85,7 +85,7 @@ class Productions:
     def give_up(self, key: str) -> None:
         """Break off what is being made under a key, unless a client is waiting for it."""
         production = self.running(key)
-        if production is not None and not production.followed:
+        if production is not None and not production.spool.followers:
             production.give_up()
 
     async def withdraw(self, owner: str, since: float) -> None:

@@ -84,11 +84,6 @@ class StoredProduction(Production):
         self._has_begun = False
         self._beginning = Waiters()
 
-    @property
-    def followed(self) -> bool:
-        """Whether anybody is taking its bytes."""
-        return self.spool.followers > 0
-
     async def begun(self) -> None:
         """Wait until :attr:`headers` are known.
 
