@@ -45,6 +45,7 @@ def scenario(
     """Run a command of stock git against the servers by turns, after something has changed."""
     series = {server: Series(server.name) for server in stage.servers}
     sent: list[int] = []
+    turns = stage.cachew.turns()
     for number in range(stage.options.rounds(5)):
         for server in stage.servers:
             say(f"{name}: {server.name}, run {number + 1}")
@@ -65,3 +66,4 @@ def scenario(
     notes = f"upstream sent {sum(sent) / len(sent) / 1000:.1f} kB"
     findings.add(name, list(series.values()), cachew=notes)
     findings.facts[f"{name}, bytes"] = sum(sent) // len(sent)
+    findings.at_most(name, "longest turn of the reactor", stage.cachew.turns().since(turns).latest, 0.05, "s")
