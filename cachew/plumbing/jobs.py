@@ -1,12 +1,13 @@
 """A bound on concurrent work, with a queue that is fair between keys."""
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Busy
 
 _PLENTY = 4
@@ -35,7 +36,7 @@ class Slots:
     :param per_key: how many places one key may hold; None for as many as the above leaves it.
     :param kept_short: how many places long work can't take; one at least is left to it.
     :param reactor: tells when work has become long; None where that is known before, or doesn't matter.
-    :param seconds: a monotonic clock, for how long work has been going on or has waited.
+    :param clock: for how long work has been going on or has waited; None where nobody asks.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Slots:
         per_key: int | None = None,
         kept_short: int = 0,
         reactor: IReactorTime | None = None,
-        seconds: Callable[[], float] = lambda: 0.0,
+        clock: Clock | None = None,
     ) -> None:
         self.limit = limit
         self.queue_limit = queue_limit
@@ -57,7 +58,7 @@ class Slots:
         self._kept_short, self._reactor = kept_short, reactor
         self._fair = max(1, limit // 2)
         self._most = per_key or (limit - 1 if limit >= _PLENTY else limit)
-        self._seconds = seconds
+        self._seconds = (lambda: 0.0) if clock is None else clock.seconds
         self._held: Counter[str] = Counter()
         self._began: dict[str, list[float]] = {}
         self._asked: dict[Deferred[float], tuple[str, float]] = {}

@@ -1,8 +1,9 @@
 """How much of each kind of work goes on at a time, and what of it is kept for short work."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.jobs import Slots
 from cachew.server.runtime import Runtime
 
@@ -41,7 +42,7 @@ def make_places(runtime: Runtime) -> Places:
         serving=serving_slots(
             limit=git.max_processes or 2 * runtime.environment.cores + 4,
             queue_limit=git.queue_limit,
-            seconds=runtime.reactor.seconds,
+            clock=runtime.clock,
         ),
         fetching=_slots(runtime, git.max_fetches),
         by_id=_slots(runtime, git.max_fetches),
@@ -52,12 +53,12 @@ def make_places(runtime: Runtime) -> Places:
             queue_limit=_ANY_NUMBER,
             kept_short=_kept_short(_CHECKS),
             reactor=runtime.reactor,
-            seconds=runtime.reactor.seconds,
+            clock=runtime.clock,
         ),
     )
 
 
-def serving_slots(limit: int, *, queue_limit: int, seconds: Callable[[], float] = lambda: 0.0) -> Slots:
+def serving_slots(limit: int, *, queue_limit: int, clock: Clock | None = None) -> Slots:
     """Make places for git processes that serve clients.
 
     No repository holds more than half of them, and some are for what costs little, whoever has the others.
@@ -68,7 +69,7 @@ def serving_slots(limit: int, *, queue_limit: int, seconds: Callable[[], float] 
         queue_limit=queue_limit,
         per_key=half,
         kept_short=_kept_short(limit),
-        seconds=seconds,
+        clock=clock,
     )
 
 
@@ -81,7 +82,7 @@ def making_slots(runtime: Runtime, *, queue_limit: int) -> Slots:
         per_key=max(1, limit - 1),
         kept_short=_kept_short(limit),
         reactor=runtime.reactor,
-        seconds=runtime.reactor.seconds,
+        clock=runtime.clock,
     )
 
 
@@ -93,7 +94,7 @@ def _slots(runtime: Runtime, limit: int) -> Slots:
         queue_limit=queue_limit,
         kept_short=_kept_short(limit),
         reactor=runtime.reactor,
-        seconds=runtime.reactor.seconds,
+        clock=runtime.clock,
     )
 
 

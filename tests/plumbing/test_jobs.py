@@ -258,7 +258,7 @@ def test_whoever_leaves_is_not_counted_as_long(passed: float) -> None:
 def test_it_is_told_who_works_and_who_waits_and_for_how_long() -> None:
     """Of each key: how many pieces, and the age of the oldest that still goes on, whichever of them have ended."""
     clock, started = FakeClock(), list[str]()
-    slots = Slots(limit=2, seconds=clock.seconds)
+    slots = Slots(limit=2, clock=clock)
     first = Worker(slots, "a", started)
     clock.advance(5)
     second = Worker(slots, "a", started)

@@ -14,7 +14,8 @@ from tests.plumbing.test_jobs import Worker
 def runtime() -> Any:
     """Return what the places are made for."""
     git = SimpleNamespace(max_processes=0, max_fetches=8, max_clones=4, snapshot_concurrency=2, queue_limit=1000)
-    return SimpleNamespace(settings=SimpleNamespace(git=git), environment=SimpleNamespace(cores=2), reactor=FakeClock())
+    environment, clock = SimpleNamespace(cores=2), FakeClock()
+    return SimpleNamespace(settings=SimpleNamespace(git=git), environment=environment, reactor=clock, clock=clock)
 
 
 def test_one_repository_never_holds_all_places_for_making() -> None:
