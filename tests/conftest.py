@@ -12,6 +12,7 @@ import pytest
 import pytest_twisted
 from hypothesis import settings
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import globalLogBeginner, globalLogPublisher
 
 from tests.cleanliness import FlushLoggedErrors, Watch
@@ -65,8 +66,16 @@ def pytest_timeout_cancel_timer(item: pytest.Item) -> bool:
     return True
 
 
+@pytest.fixture(autouse=True, scope="session")
+def reactor_runs() -> None:
+    """Start the reactor before the first test: the descriptors that it opens for itself are nobody's leak."""
+    from twisted.internet import reactor
+
+    run_reactor_until(deferLater(reactor, 0))
+
+
 @pytest.fixture(autouse=True)
-def leaves_nothing_behind() -> Iterator[Watch]:
+def leaves_nothing_behind(reactor_runs: None) -> Iterator[Watch]:
     """Fail a test that leaves a timer, a socket, a child process or an unexpected logged failure behind."""
     from twisted.internet import reactor  # pytest-twisted has installed the reactor only by now
 
