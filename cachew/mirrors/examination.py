@@ -13,7 +13,7 @@ from cachew.mirrors.checksums import is_derived
 from cachew.mirrors.ledger import Ledger
 from cachew.mirrors.refs import HIDDEN, of_listing, packed_refs
 from cachew.mirrors.shape import OBJECTS, misshapen
-from cachew.plumbing.diskspace import remove
+from cachew.plumbing.diskspace import put_in_place, remove
 from cachew.upstream.listing import Listing
 
 _HEADER = b"# pack-refs with: \n"
@@ -73,18 +73,9 @@ def rewrite(directory: Path, listing: Listing, *, digits: int) -> None:
     lines += [b"%s %s\n" % (oid, name) for name, oid in sorted(hidden.items())]
     remove(directory / "refs")
     (directory / "refs" / "heads").mkdir(parents=True, exist_ok=True)
-    _replace(directory / "packed-refs", _HEADER + b"".join(lines))
+    put_in_place(directory / "packed-refs", _HEADER + b"".join(lines))
     head = (of_listing(listing).head or "refs/heads/main").encode(errors="surrogateescape")
-    _replace(directory / "HEAD", (b"ref: %s\n" if head.startswith(b"refs/") else b"%s\n") % head)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    aside = path.with_name(f"{path.name}.new")
-    for place in (aside, path):
-        if place.is_dir():
-            remove(place)
-    aside.write_bytes(content)
-    aside.replace(path)
+    put_in_place(directory / "HEAD", (b"ref: %s\n" if head.startswith(b"refs/") else b"%s\n") % head)
 
 
 def _hidden(directory: Path, oid: re.Pattern[bytes]) -> Iterator[tuple[bytes, bytes]]:

@@ -18,6 +18,7 @@ from cachew.mirrors.gitwork import GitWork
 from cachew.mirrors.history import shallow_of
 from cachew.mirrors.objectindex import ObjectIndex
 from cachew.plumbing.child import Command
+from cachew.plumbing.diskspace import put_in_place
 from cachew.plumbing.errors import (
     ProcessFailed,
     ProcessTimedOut,
@@ -150,10 +151,8 @@ class Intake:
                 reader.counts.clear()
 
     def _note_findings(self, counts: Mapping[str, int]) -> None:
-        aside = self._directory / f"{_FINDINGS}.new"
         found = self.findings() + Counter(counts)
-        aside.write_bytes(findings.encode(found))
-        aside.replace(self._directory / _FINDINGS)
+        put_in_place(self._directory / _FINDINGS, findings.encode(found))
         self._findings = found
 
     def findings(self) -> Counter[str]:

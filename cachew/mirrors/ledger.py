@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cachew.mirrors.checksums import fits, holds, is_derived, summed_files
+from cachew.plumbing.diskspace import put_in_place
 
 LEDGER = "verified.json"
 Stamp = tuple[int, int, int, int]
@@ -85,10 +86,8 @@ class Ledger:
         """Write it down; where that can't be done the files are verified again after a restart."""
         with self._lock:
             text = json.dumps(self._seen)
-        aside = self._directory / f"{LEDGER}.{threading.get_ident()}.lock"
         with suppress(OSError):
-            aside.write_text(text)
-            aside.replace(self._directory / LEDGER)
+            put_in_place(self._directory / LEDGER, text.encode(), aside=f".{threading.get_ident()}.lock")
 
     def names(self) -> list[str]:
         """Return the files that there are and those that should be."""

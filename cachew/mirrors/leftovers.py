@@ -15,7 +15,7 @@ def remove_leftovers(directory: Path) -> None:
     if not directory.is_dir():
         return
     for entry in os.scandir(directory):
-        if entry.name.endswith(".lock") or entry.name == "packed-refs.new":
+        if entry.name.endswith((".lock", ".new")):
             remove(Path(entry))
     for place, _, names in os.walk(f"{directory}/refs"):
         _remove(place, (name for name in names if name.endswith(".lock")))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cachew.mirrors.identity import Identity
+from cachew.plumbing.diskspace import put_in_place
 from cachew.plumbing.errors import BadPath
 
 RECORD = "cachew.json"
@@ -34,7 +35,7 @@ class MirrorRecord:
             "instance": self.instance,
             "generation": self.generation,
         }
-        (directory / RECORD).write_text(json.dumps(document))
+        put_in_place(directory / RECORD, json.dumps(document).encode())
 
 
 def read(directory: Path) -> MirrorRecord | None:

@@ -23,6 +23,7 @@ from cachew.mirrors.mirrorrecord import RECORD
 from cachew.mirrors.objectindex import ObjectIndex
 from cachew.mirrors.reffiles import RefFiles
 from cachew.plumbing.child import Command
+from cachew.plumbing.diskspace import put_in_place
 from cachew.plumbing.errors import (
     CachewError,
     ProcessFailed,
@@ -91,12 +92,11 @@ class Repository:
 
     def configure(self, upstream_url: str) -> None:
         """Write the whole configuration anew, whatever stood there."""
-        aside, text = self.directory / "config.new", self._config(upstream_url)
+        text = self._config(upstream_url)
         with suppress(OSError, ValueError):
             if (self.directory / "config").read_text() == text:
                 return
-        aside.write_text(text)
-        aside.replace(self.directory / "config")
+        put_in_place(self.directory / "config", text.encode())
         self.work.look_anew()
 
     def _config(self, upstream_url: str) -> str:

@@ -1,5 +1,6 @@
 """How much room there is, and what it means when there is none."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -22,6 +23,25 @@ def remove(path: Path) -> None:
         if not path.is_dir() or path.is_symlink():
             raise
         shutil.rmtree(path)
+
+
+def put_in_place(path: Path, content: bytes, *, aside: str = ".new") -> None:
+    """Replace a file, or whatever lies in its place, by one that is whole; a failure leaves nothing behind.
+
+    :param aside: what is added to its name while it is written.
+    :raise OSError: when it can't be written.
+    """
+    beside = path.with_name(f"{path.name}{aside}")
+    for place in (beside, path):
+        if place.is_dir():
+            remove(place)
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
 
 
 def free_bytes(directory: Path) -> int:

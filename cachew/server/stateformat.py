@@ -5,13 +5,13 @@ is older than marks, or empty.
 """
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.logger import Logger
 
+from cachew.plumbing.diskspace import put_in_place
 from cachew.plumbing.errors import CachewError
 
 FORMAT = 1
@@ -82,9 +82,7 @@ def mark_format(state: Path, version: str) -> None:
         return
     try:
         if (state / MARK).is_dir():
-            (state / MARK).rmdir()
-        beside = state / f".{MARK}.new"
-        beside.write_text(own.text(), encoding="ascii")
-        os.replace(beside, state / MARK)
+            (state / MARK).rmdir()  # what somebody keeps in it is not ours
+        put_in_place(state / MARK, own.text().encode("ascii"))
     except OSError as error:
         _log.warn("can't write the mark of the state directory: {error}", error=str(error))

@@ -1,0 +1,56 @@
+"""Files that are put in place of others, and what is removed."""
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cachew.plumbing.diskspace import put_in_place, remove
+
+
+@contextmanager
+def full_after(size: int) -> Iterator[None]:
+    """Let no file grow beyond some bytes while the block runs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_file_is_put_in_place_of_whatever_lies_there(tmp_path: Path) -> None:
+    """Of nothing, of a file, of a directory, and with a directory where it is written first."""
+    path = tmp_path / "file"
+    for content in (b"1", b"2"):
+        put_in_place(path, content)
+        assert path.read_bytes() == content
+    path.unlink()
+    for directory in (path / "deep", tmp_path / "file.new"):
+        directory.mkdir(parents=True)
+    put_in_place(path, b"3")
+    assert path.read_bytes() == b"3" and os.listdir(tmp_path) == ["file"]
+
+
+def test_what_can_not_be_written_leaves_nothing(tmp_path: Path) -> None:
+    """The file is as it was."""
+    path = tmp_path / "file"
+    put_in_place(path, b"before")
+    with full_after(10), pytest.raises(OSError, match="too large"):
+        put_in_place(path, b"a" * 20, aside=".lock")
+    assert path.read_bytes() == b"before" and os.listdir(tmp_path) == ["file"]
+
+
+def test_whatever_lies_there_is_removed(tmp_path: Path) -> None:
+    """A file, a directory, a link to one, nothing."""
+    (tmp_path / "directory" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "directory")
+    (tmp_path / "file").touch()
+    for name in ("link", "file", "none"):
+        remove(tmp_path / name)
+    assert os.listdir(tmp_path) == ["directory"]
+    remove(tmp_path / "directory")
+    assert os.listdir(tmp_path) == []
