@@ -44,6 +44,9 @@ T = TypeVar("T")
 
 _log = Logger()
 
+RETRY_AFTER = 5.0
+"""Seconds for which a tier that has failed is left alone."""
+
 
 @dataclass(frozen=True)
 class TierTimes:
@@ -56,7 +59,7 @@ class TierTimes:
 
     check_interval: float = 1.0
     check_wait: float = 0.05
-    retry_after: float = 5.0
+    retry_after: float = RETRY_AFTER
 
 
 def numbered(caches: Iterable[Cache]) -> dict[str, Cache]:
