@@ -66,7 +66,10 @@ class DiskIndex:
         self._inode = 0
 
     def open(self) -> None:
-        """Open the database; one that is damaged is made anew, and what is no file is moved out of its way."""
+        """Open the database; one that is damaged is made anew, and what is no file is moved out of its way.
+
+        :raise StorageUnavailable: when another process has it open.
+        """
         if self._path.is_dir():
             aside = self._path.with_name(f"{self._path.name}.was-a-directory-{uuid.uuid4().hex[:8]}")
             self._path.rename(aside)
@@ -74,8 +77,10 @@ class DiskIndex:
             self.log.error(message, path=str(self._path), aside=str(aside))
         try:
             self._connect()
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
             self.close()
+            if "locked" in str(error):
+                raise StorageUnavailable("another process has the disk cache open") from error
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{self._path}{suffix}").unlink(missing_ok=True)
             self._connect()
@@ -89,7 +94,10 @@ class DiskIndex:
             return False
 
     def _connect(self) -> None:
-        self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        self._database = sqlite3.connect(self._path, timeout=1, isolation_level=None, check_same_thread=False)
+        # Held by this process alone, it needs no memory shared through a file, which would end the process when
+        # somebody cuts that short (https://www.sqlite.org/wal.html#noshm).
+        self._database.execute("PRAGMA locking_mode=EXCLUSIVE")
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
         if self._database.execute("PRAGMA quick_check").fetchone() != ("ok",):

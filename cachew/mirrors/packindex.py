@@ -1,15 +1,16 @@
 """Pack indexes, version 2 (gitformat-pack(5)), searched without a process.
 
-A large one is mapped, which costs a descriptor for as long as it stays so; a small one is read, which costs memory. All
-mirrors of a server share what may be open at once: the least recently used are closed, and opened again when asked.
+A large one stays open, which costs a descriptor; a small one is read, which costs memory. None is mapped: a file that
+somebody cuts short under a map ends the process (mmap(2), SIGBUS). All mirrors of a server share what may be open at
+once: the least recently used are closed, and opened again when asked.
 """
 
-import mmap
 import os
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from cachew.plumbing.descriptors import EXHAUSTED
 
@@ -19,7 +20,35 @@ _SMALL = 256 * 1024
 _LARGE = 1 << 31
 """Marks an offset that is no offset but the place of one of eight bytes."""
 
-Content = mmap.mmap | bytes
+
+class LargeIndex:
+    """The content of an open file, of which parts are read when they are wanted.
+
+    :param file: the file; it is closed with this.
+    :param size: its bytes.
+    """
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        """Return some bytes; fewer where the file has been cut short or can't be read."""
+        start, stop, _ = part.indices(self._size)
+        try:
+            return os.pread(self._file.fileno(), max(stop - start, 0), start)
+        except OSError:
+            return b""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+Content = LargeIndex | bytes
 
 
 class PackIndex:
@@ -63,23 +92,23 @@ class PackIndex:
 class OpenIndexes:
     """What is open of the pack indexes of all mirrors.
 
-    :param most_maps: how many may be mapped, each of which holds a descriptor.
+    :param most_files: how many may stay open, each of which holds a descriptor.
     :param most_bytes: bytes that those that were read may take.
     :param small: bytes up to which an index is read.
     """
 
-    def __init__(self, *, most_maps: int = 256, most_bytes: int = 64 * 1024 * 1024, small: int = _SMALL) -> None:
-        self.most_maps = most_maps
+    def __init__(self, *, most_files: int = 256, most_bytes: int = 64 * 1024 * 1024, small: int = _SMALL) -> None:
+        self.most_files = most_files
         self._most_bytes = most_bytes
         self._small = small
-        self._maps: OrderedDict[PackIndex, mmap.mmap] = OrderedDict()
+        self._files: OrderedDict[PackIndex, LargeIndex] = OrderedDict()
         self._read: OrderedDict[PackIndex, bytes] = OrderedDict()
         self._bytes = 0
 
     @property
-    def maps(self) -> int:
-        """How many are mapped now."""
-        return len(self._maps)
+    def files(self) -> int:
+        """How many stay open now."""
+        return len(self._files)
 
     @property
     def size(self) -> int:
@@ -87,8 +116,8 @@ class OpenIndexes:
         return self._bytes
 
     def __iter__(self) -> Iterator[PackIndex]:
-        """Go through those that are mapped, the least recently used first."""
-        return iter(list(self._maps))
+        """Go through those that stay open, the least recently used first."""
+        return iter(list(self._files))
 
     def content_of(self, index: PackIndex) -> Content:
         """Return an index's content, which is good until the next call.
@@ -96,9 +125,9 @@ class OpenIndexes:
         :raise FileNotFoundError: when its file is gone.
         :raise ValueError: when it is no version 2 index.
         """
-        if index in self._maps:
-            self._maps.move_to_end(index)
-            return self._maps[index]
+        if index in self._files:
+            self._files.move_to_end(index)
+            return self._files[index]
         if index in self._read:
             self._read.move_to_end(index)
             return self._read[index]
@@ -107,12 +136,12 @@ class OpenIndexes:
             self._read[index] = content
             self._bytes += len(content)
         else:
-            self._maps[index] = content
+            self._files[index] = content
         self._trim(index)
         return content
 
     def _open(self, index: PackIndex) -> Content:
-        # Others may have taken all descriptors. A map takes two for a moment, a reader one.
+        # Others may have taken all descriptors. One that is read gives its own back.
         small: int | None = self._small
         while True:
             try:
@@ -120,52 +149,67 @@ class OpenIndexes:
             except OSError as error:
                 if error.errno not in EXHAUSTED or small is None:
                     raise
-            if self._maps:
-                self.close(next(iter(self._maps)))
+            if self._files:
+                self.close(next(iter(self._files)))
             else:
                 small = None
 
     def _trim(self, newest: PackIndex) -> None:
-        while len(self._maps) > self.most_maps:
-            self.close(next(iter(self._maps)))
+        while len(self._files) > self.most_files:
+            self.close(next(iter(self._files)))
         while self._bytes > self._most_bytes and (oldest := next(iter(self._read))) is not newest:
             self.close(oldest)
 
     def close(self, index: PackIndex) -> None:
         """Close one, if it is open."""
-        mapped = self._maps.pop(index, None)
-        if mapped is not None:
-            mapped.close()
+        open_file = self._files.pop(index, None)
+        if open_file is not None:
+            open_file.close()
         self._bytes -= len(self._read.pop(index, b""))
 
 
 def _open(path: Path, hash_size: int, small: int | None) -> Content:
-    with path.open("rb") as file:
+    file = path.open("rb")
+    content: Content = b""
+    try:
         size = os.fstat(file.fileno()).st_size
         if size < _FANOUT_END:
             raise ValueError(f"{path.name} is too short for a pack index")
-        read = small is None or size <= small
-        content: Content = file.read(size) if read else mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ)
-    if content[:8] == _MAGIC and len(content) >= _FANOUT_END + _count(content) * hash_size:
+        content = file.read(size) if small is None or size <= small else LargeIndex(file, size)
+        if content[:8] != _MAGIC or len(content) < _FANOUT_END + _count(content) * hash_size:
+            content = b""
+            raise ValueError(f"{path.name} is no version 2 pack index")
         return content
-    if isinstance(content, mmap.mmap):
-        content.close()
-    raise ValueError(f"{path.name} is no version 2 pack index")
+    except struct.error as error:
+        content = b""
+        raise ValueError(f"{path.name} can't be read") from error
+    finally:
+        if not isinstance(content, LargeIndex):
+            file.close()
 
 
 def _count(content: Content) -> int:
-    count: int = struct.unpack_from(">I", content, _FANOUT_END - 4)[0]
-    return count
+    return _number(content, _FANOUT_END - 4)
+
+
+def _number(content: Content, offset: int) -> int:
+    """Return four bytes as a number.
+
+    :raise struct.error: when they aren't there.
+    """
+    number: int = struct.unpack(">I", content[offset : offset + 4])[0]
+    return number
 
 
 def _offset(content: Content, position: int, size: int) -> int | None:
     """Return an entry of the table of offsets, or of that of large ones, to which the former then refers."""
-    count = _count(content)
-    offsets = _FANOUT_END + count * (size + 4)
     try:
-        (offset,) = struct.unpack_from(">I", content, offsets + 4 * position)
+        count = _count(content)
+        offsets = _FANOUT_END + count * (size + 4)
+        offset = _number(content, offsets + 4 * position)
         if offset & _LARGE:
-            (offset,) = struct.unpack_from(">Q", content, offsets + 4 * count + 8 * (offset ^ _LARGE))
+            place = offsets + 4 * count + 8 * (offset ^ _LARGE)
+            (offset,) = struct.unpack(">Q", content[place : place + 8])
     except struct.error:
         return None
     return int(offset)
@@ -173,9 +217,11 @@ def _offset(content: Content, position: int, size: int) -> int | None:
 
 def _position(content: Content, oid: bytes, size: int) -> int | None:
     first = oid[0]
-    low: int = struct.unpack_from(">I", content, 8 + 4 * (first - 1))[0] if first else 0
-    high: int = struct.unpack_from(">I", content, 8 + 4 * first)[0]
-    high = min(high, _count(content))
+    try:
+        low = _number(content, 8 + 4 * (first - 1)) if first else 0
+        high = min(_number(content, 8 + 4 * first), _count(content))
+    except struct.error:
+        return None
     while low < high:
         middle = (low + high) // 2
         start = _FANOUT_END + middle * size

@@ -109,9 +109,9 @@ class OpenGauges(Collector):
         limit = self._descriptors
         yield GaugeMetricFamily("cachew_descriptors", "Files, pipes and connections that are open", value=open_now())
         yield GaugeMetricFamily("cachew_descriptors_limit", "How many of them may be", value=limit)
-        maps, most = self._indexes.maps, self._indexes.most_maps
-        yield GaugeMetricFamily("cachew_pack_indexes_mapped", "Pack indexes that are mapped", value=maps)
-        yield GaugeMetricFamily("cachew_pack_indexes_mapped_limit", "How many of them may be", value=most)
+        files, most = self._indexes.files, self._indexes.most_files
+        yield GaugeMetricFamily("cachew_pack_indexes_open", "Pack indexes that stay open", value=files)
+        yield GaugeMetricFamily("cachew_pack_indexes_open_limit", "How many of them may be", value=most)
         yield GaugeMetricFamily("cachew_listings_bytes", "Memory of ref listings, about", value=self._listings.size)
         yield GaugeMetricFamily("cachew_listings_limit_bytes", "What it may be", value=self._listings.limit)
 

@@ -36,8 +36,8 @@ from cachew.upstream.replica_verdicts import Elsewhere
 from cachew.upstream.verdictmemory import VerdictTerms
 from cachew.upstream.verdicts import Verdicts
 
-_FEWEST_MAPS = 16
-_MOST_MAPS = 1024
+_FEWEST_INDEXES = 16
+_MOST_INDEXES = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def make_mirrors(
     """
     settings = runtime.settings
     listings = Listings(limit=settings.limits.listings)
-    indexes = OpenIndexes(most_maps=_maps_within(runtime.environment.descriptors))
+    indexes = OpenIndexes(most_files=_files_within(runtime.environment.descriptors))
     instances = make_instances(
         runtime,
         remotes=remotes,
@@ -241,9 +241,9 @@ def make_mirrors(
     )
 
 
-def _maps_within(descriptors: int) -> int:
-    """Return how many pack indexes may be mapped: most descriptors are for clients and what serves them."""
-    return max(_FEWEST_MAPS, min(_MOST_MAPS, descriptors // 8))
+def _files_within(descriptors: int) -> int:
+    """Return how many pack indexes may stay open: most descriptors are for clients and what serves them."""
+    return max(_FEWEST_INDEXES, min(_MOST_INDEXES, descriptors // 8))
 
 
 def _collection(

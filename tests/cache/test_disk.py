@@ -1,5 +1,6 @@
 """The cache in a directory: the contract, and what a disk can do to it."""
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -133,13 +134,46 @@ async def test_unfinished_files_are_removed_at_start(make: Callable[..., DiskCac
     writer = await cache.create("ns", "key")
     await writer.write(LARGE)
     assert list((tmp_path / "cache" / "partial").iterdir())
+    await cache.stop()
     other = make()
     await other.start()
     assert await missing(other, "key")
     assert not list((tmp_path / "cache" / "partial").iterdir())
     await writer.abort()
-    await cache.stop()
     await other.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_files_of_the_index_that_are_cut_short_under_the_server(
+    make: Callable[..., DiskCache], tmp_path: Path
+) -> None:
+    """Whichever it is, the process goes on, and what is stored then is there: none of them is mapped."""
+    cache = make()
+    await cache.start()
+    for number in range(50):
+        await store(cache, f"key {number}", b"data")
+    for path in sorted((tmp_path / "cache").glob("index.sqlite?*")):
+        os.truncate(path, 0)
+    for number in range(50):
+        with contextlib.suppress(StorageUnavailable):
+            await store(cache, f"other {number}", b"data")
+    await store(cache, "key", b"data")
+    assert await fetch(cache, "key") == b"data"
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_index_that_another_process_has_open_is_left_alone(
+    make: Callable[..., DiskCache], tmp_path: Path
+) -> None:
+    """The second cache of a directory fails in clear words, and the first goes on."""
+    cache = make()
+    await cache.start()
+    with pytest.raises(StorageUnavailable, match="another process has the disk cache open"):
+        await make().start()
+    await store(cache, "key", b"data")
+    assert await fetch(cache, "key") == b"data"
+    await cache.stop()
 
 
 @pytest_twisted.ensureDeferred

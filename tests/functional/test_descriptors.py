@@ -33,7 +33,7 @@ async def test_the_soft_limit_is_raised_to_the_hard_one(upstream: Upstream, tmp_
         assert "up to 3000 files and connections may be open (the soft limit was 100)" in daemon.output
         metrics = (await ask(reactor, daemon.url, "GET", "/metrics")).body.decode().splitlines()
         assert "cachew_descriptors_limit 3000.0" in metrics
-        assert "cachew_pack_indexes_mapped_limit 375.0" in metrics
+        assert "cachew_pack_indexes_open_limit 375.0" in metrics
     finally:
         await daemon.end(signal.SIGTERM)
 

@@ -49,7 +49,7 @@ def test_what_is_no_id_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_large_index(tmp_path: Path) -> None:
-    """A large index is mapped and found in like a small one; closing it gives its descriptor back."""
+    """A large index stays open and is found in like a small one; closing it gives its descriptor back."""
     _, index, ids = packed(tmp_path / "repo.git", opened=OpenIndexes(small=0))
     before = descriptors()
     assert index.missing(ids) == []
@@ -58,9 +58,23 @@ def test_a_large_index(tmp_path: Path) -> None:
     assert descriptors() == before
 
 
+@pytest.mark.parametrize("kept", [0, 6, 1000, 1040, 5000])
+def test_a_large_index_that_is_cut_short_while_it_is_open(tmp_path: Path, kept: int) -> None:
+    """Nothing is found in what has gone, and the process goes on: reading it through a map would end it."""
+    repository, index, ids = packed(tmp_path / "repo.git", opened=OpenIndexes(small=0))
+    assert index.missing(ids) == []
+    (path,) = (repository.path / "objects/pack").glob("*.idx")
+    path.chmod(0o600)
+    os.truncate(path, min(kept, path.stat().st_size - 100))
+    assert set(index.missing(ids)) <= set(ids)
+    if kept < 1040:
+        assert index.missing(ids) == ids
+    index.close()
+
+
 def test_descriptors_do_not_grow_with_the_mirrors_in_use(tmp_path: Path) -> None:
-    """However many mirrors there are, only so many indexes stay mapped; the others are opened again when asked."""
-    opened = OpenIndexes(most_maps=4, small=0)
+    """However many mirrors there are, only so many indexes stay open; the others are opened again when asked."""
+    opened = OpenIndexes(most_files=4, small=0)
     _, first, ids = packed(tmp_path / "0.git", opened=opened)
     mirrors = [first]
     for number in range(1, 30):
@@ -69,10 +83,10 @@ def test_descriptors_do_not_grow_with_the_mirrors_in_use(tmp_path: Path) -> None
     before = descriptors()
     for _ in range(2):
         assert [mirror.missing([*ids, "1" * 40]) for mirror in mirrors] == [["1" * 40]] * 30
-        assert descriptors() == before + 4 and opened.maps == 4
+        assert descriptors() == before + 4 and opened.files == 4
     for mirror in mirrors:
         mirror.close()
-    assert descriptors() == before and opened.maps == 0
+    assert descriptors() == before and opened.files == 0
 
 
 def test_memory_of_small_indexes_does_not_grow_with_the_mirrors_in_use(tmp_path: Path) -> None:
@@ -86,19 +100,19 @@ def test_memory_of_small_indexes_does_not_grow_with_the_mirrors_in_use(tmp_path:
 
 
 def test_without_a_descriptor_left_other_indexes_give_theirs(tmp_path: Path) -> None:
-    """When the process has no descriptor left, mapped indexes are closed for the one that is asked."""
+    """When the process has no descriptor left, open indexes are closed for the one that is asked."""
     opened = OpenIndexes(small=0)
     _, one, ids = packed(tmp_path / "one.git", opened=opened)
     _, other, _ = packed(tmp_path / "other.git", opened=opened)
     assert one.missing(ids) == [] and other.missing(ids) == []
     with exhausted(lambda: opened.close(next(iter(opened)))):
         assert one.missing(ids) == [] and other.missing(ids) == []
-        assert opened.maps < 2
+        assert opened.files < 2
 
 
 def test_a_pack_that_goes_while_its_index_is_closed(tmp_path: Path) -> None:
     """A pack that was removed, or damaged, while its index was not open holds nothing any more."""
-    opened = OpenIndexes(most_maps=1, small=0)
+    opened = OpenIndexes(most_files=1, small=0)
     _, one, ids = packed(tmp_path / "one.git", opened=opened)
     _, other, _ = packed(tmp_path / "other.git", opened=opened)
     assert one.missing(ids) == [] and other.missing(ids) == []
