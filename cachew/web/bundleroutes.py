@@ -7,7 +7,7 @@ from typing import Any
 from cachew.cache.interface import Entry
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.instance import Instance
-from cachew.plumbing.errors import Busy, NotFound, Superseded, UnknownPath
+from cachew.plumbing.errors import Busy, NotFound, Superseded
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource, owned
 from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles, parse_base
@@ -17,9 +17,8 @@ from cachew.snapshots.sourcemirror import SourceMirror
 from cachew.snapshots.variants import check_branch
 from cachew.web.access.guard import Right
 from cachew.web.access.policy import origin_of
-from cachew.web.app import allow_methods
 from cachew.web.snapshots import Demand, InstanceAccess
-from cachew.web.storedanswers import StoreRedirects, answer_again, answer_as_decided, decide, query_of, serve
+from cachew.web.storedanswers import StoreRedirects, answer_as_decided, answer_one_of, decide, query_of, serve
 
 _LIST_TYPE = "text/plain; charset=utf-8"
 _MORE = {"Content-Type": BUNDLE_TYPE}
@@ -63,11 +62,7 @@ class BundleRoutes:
 
         :raise CachewError: whatever kept it from being answered.
         """
-        allow_methods(request, "GET")
-        answer = self._operations.get(operation)
-        if answer is None:
-            raise UnknownPath("no such operation on a repository")
-        await answer_again(request, right, answer)
+        await answer_one_of(self._operations, operation, request, right)
 
     async def _bundle(self, request: StreamingRequest, right: Right) -> None:
         query = query_of(request)

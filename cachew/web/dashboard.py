@@ -17,9 +17,10 @@ from werkzeug.http import parse_accept_header
 from cachew.http.conditional import evaluate
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing.allowance import Allowance
-from cachew.plumbing.errors import Forbidden, TooOften, Unauthorized
+from cachew.plumbing.errors import Forbidden, TooOften
 from cachew.upstream.outages import Outage
 from cachew.web.access.login import AdminAccess
+from cachew.web.access.sessions import Session
 from cachew.web.app import allow_methods
 from cachew.web.forms import form_field, header, query_field
 from cachew.web.pages import Pages
@@ -92,11 +93,9 @@ class DashboardRoutes:
     async def page(self, request: StreamingRequest) -> bytes:
         """Show the dashboard, or the way to it."""
         allow_methods(request, "GET")
-        try:
-            session = self._access.require(request)
-        except Unauthorized:
-            request.redirect(b"/admin/login")
-            return b""
+        return await self._access.or_login(request, self._shown)
+
+    async def _shown(self, request: StreamingRequest, session: Session | None) -> bytes:
         return self._pages.render(request, "dashboard.html", session, ages=True, **await self._facts(request))
 
     async def live(self, request: StreamingRequest) -> bytes:

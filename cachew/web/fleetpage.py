@@ -7,10 +7,11 @@ from typing import Any
 from klein import Klein
 
 from cachew.http.requests import StreamingRequest
-from cachew.plumbing.errors import CachewError, Unauthorized
+from cachew.plumbing.errors import CachewError
 from cachew.replicas.change import count_of, moment_of
 from cachew.replicas.fleet import SILENT, Fleet, Replica
 from cachew.web.access.login import AdminAccess
+from cachew.web.access.sessions import Session
 from cachew.web.app import allow_methods
 from cachew.web.pages import Pages
 
@@ -93,11 +94,9 @@ class FleetPage:
     async def page(self, request: StreamingRequest) -> bytes:
         """Show all replicas, this one first; this one alone when the store fails."""
         allow_methods(request, "GET")
-        try:
-            session = self._access.require(request)
-        except Unauthorized:
-            request.redirect(b"/admin/login")
-            return b""
+        return await self._access.or_login(request, self._shown)
+
+    async def _shown(self, request: StreamingRequest, session: Session | None) -> bytes:
         present, trouble, others = await self._fleet.present(), "", list[Replica]()
         try:
             others += await self._fleet.others()

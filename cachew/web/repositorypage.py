@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import CASE_MATTERS, Grammar
-from cachew.plumbing.errors import BadRequest, Unauthorized
+from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.happenings import Happening
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.sessions import Session
@@ -61,12 +61,9 @@ class RepositoryPage:
         allow_methods(request, "GET", "POST")
         if request.method == b"POST":
             return await self._act(request)
-        try:
-            session = self._access.require(request)
-        except Unauthorized:
-            request.redirect(b"/admin/login")
-            return b""
-        return await self._shown(request, session, query_field(request, "name"), "")
+        return await self._access.or_login(
+            request, lambda request, session: self._shown(request, session, query_field(request, "name"), "")
+        )
 
     async def _act(self, request: StreamingRequest) -> bytes:
         fields = await form_fields(request, "name", "action", "csrf", "sure", "fetch")

@@ -24,7 +24,6 @@ from cachew.plumbing.errors import (
     NotFound,
     SpoolFailed,
     StorageUnavailable,
-    UnknownPath,
 )
 from cachew.plumbing.streams import Source, owned
 from cachew.snapshots.bundle import Bundles, tip_of
@@ -33,8 +32,7 @@ from cachew.snapshots.store import COMMIT_HEADER, Snapshots
 from cachew.snapshots.storedproduction import StoredProduction, with_its_mirror
 from cachew.snapshots.variants import LFS, Variant, from_query
 from cachew.web.access.guard import Right
-from cachew.web.app import allow_methods
-from cachew.web.storedanswers import StoreRedirects, answer_again, answer_with, query_of, serve
+from cachew.web.storedanswers import StoreRedirects, answer_one_of, answer_with, query_of, serve
 
 BUNDLE_URL_HEADER = "X-Cachew-Bundle-Url"
 HEAD_HEADER = "X-Cachew-Head"
@@ -133,11 +131,7 @@ class SnapshotRoutes:
 
         :raise CachewError: whatever kept it from being answered.
         """
-        allow_methods(request, "GET")
-        answer = self._operations.get(operation)
-        if answer is None:
-            raise UnknownPath("no such operation on a repository")
-        await answer_again(request, right, answer)
+        await answer_one_of(self._operations, operation, request, right)
 
     async def _snapshot(self, request: StreamingRequest, right: Right) -> None:
         variant = from_query(query_of(request))

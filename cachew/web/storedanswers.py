@@ -15,11 +15,12 @@ from cachew.cache.interface import Entry, ObjectInfo
 from cachew.http.bodies import send
 from cachew.http.conditional import Decision, evaluate
 from cachew.http.requests import StreamingRequest
-from cachew.plumbing.errors import BadRequest, CorruptObject, Superseded
+from cachew.plumbing.errors import BadRequest, CorruptObject, Superseded, UnknownPath
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import BytesSource, Source, owned
 from cachew.snapshots.store import ARCHIVE_TYPE, COMMIT_HEADER
 from cachew.web.access.guard import Right
+from cachew.web.app import allow_methods
 
 WANTED_HEADER = "X-Cachew-Redirect"
 """How many bytes a client that follows redirects will fetch from the address that it is given."""
@@ -100,13 +101,21 @@ def _number(request: StreamingRequest) -> int | None:
     return int(values[0]) if len(values) == 1 and values[0].isdigit() and len(values[0]) < _DIGITS else None
 
 
-async def answer_again(
-    request: StreamingRequest, right: Right, answer: Callable[[StreamingRequest, Right], Awaitable[None]]
+async def answer_one_of(
+    operations: Mapping[str, Callable[[StreamingRequest, Right], Awaitable[None]]],
+    operation: str,
+    request: StreamingRequest,
+    right: Right,
 ) -> None:
     """Answer with what is stored, once more where it turns out damaged, or of another repository by now.
 
+    :param operations: what answers each operation.
     :raise CachewError: whatever kept it from being answered.
     """
+    allow_methods(request, "GET")
+    answer = operations.get(operation)
+    if answer is None:
+        raise UnknownPath("no such operation on a repository")
     headers = request.responseHeaders.copy()
     for _ in range(_TRIES):
         request.outcome.source = "cache"

@@ -7,7 +7,7 @@ names that are its own, so that no page elsewhere can point a name of theirs at 
 
 import hashlib
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from hmac import compare_digest
 from ipaddress import ip_address
 from typing import Any
@@ -82,6 +82,21 @@ class AdminAccess:
             if not compare_digest(given.encode(), session.csrf.encode()):
                 raise Forbidden("the page is out of date, load it again")
         return session
+
+    async def or_login(
+        self, request: StreamingRequest, show: Callable[[StreamingRequest, Session | None], Awaitable[bytes]]
+    ) -> bytes:
+        """Show a page to whom may administer, and to a browser that isn't logged in the way to that.
+
+        :param show: is given the request and the browser's session, if it is one.
+        :raise Forbidden: when a browser was led here by another site.
+        """
+        try:
+            session = self.require(request)
+        except Unauthorized:
+            request.redirect(b"/admin/login")
+            return b""
+        return await show(request, session)
 
     def session_of(self, request: StreamingRequest) -> Session | None:
         """Return the session whose cookie a request carries."""
