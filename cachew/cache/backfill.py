@@ -64,7 +64,7 @@ class Copies:
                 await tier.ask(writer.write(data))
             except CachewError:
                 self._writers.remove((tier, writer))
-                await _abandon(writer)
+                await abandon(writer)
         self._size += len(data)
 
     async def end(self) -> None:
@@ -78,12 +78,13 @@ class Copies:
                 except CachewError:
                     continue
                 finally:
-                    await _abandon(writer)
+                    await abandon(writer)
         finally:
             self._ended()
 
 
-async def _abandon(writer: Writer) -> None:
+async def abandon(writer: Writer) -> None:
+    """Forget what a writer has written, also where its storage fails."""
     try:
         await writer.abort()
     except CachewError:

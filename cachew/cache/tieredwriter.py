@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
+from cachew.cache.backfill import abandon
 from cachew.cache.interface import ObjectInfo, Writer
 from cachew.cache.tiers import Tier
-from cachew.plumbing.errors import CachewError, StorageUnavailable, TooLarge
+from cachew.plumbing.errors import StorageUnavailable, TooLarge
 
 T = TypeVar("T")
 
@@ -65,7 +66,7 @@ class TieredWriter:
 
     async def _drop(self, tier: Tier, writer: Writer) -> None:
         self._writers.remove((tier, writer))
-        await _abort(writer)
+        await abandon(writer)
 
     async def commit(self) -> ObjectInfo:
         """Make the object visible, in the last tier first.
@@ -106,7 +107,7 @@ class TieredWriter:
 async def abort_all(writers: Iterable[Writer]) -> None:
     """Forget what several writers have written, also where a storage fails."""
     for writer in writers:
-        await _abort(writer)
+        await abandon(writer)
 
 
 async def _noting(tier: Tier, work: Coroutine[Any, Any, T]) -> T:
@@ -116,11 +117,3 @@ async def _noting(tier: Tier, work: Coroutine[Any, Any, T]) -> T:
     except StorageUnavailable as error:
         tier.failed(error)
         raise
-
-
-async def _abort(writer: Writer) -> None:
-    try:
-        await writer.abort()
-    except CachewError:
-        # Its storage is failing; what is left there is removed when that starts again.
-        return

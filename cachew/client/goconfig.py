@@ -62,7 +62,7 @@ def read_hcl(text: str) -> dict[str, Any]:
         read: dict[str, Any] = _plain(hcl2.loads(f"{text}\n", serialization_options=options))
         return read
     except LarkError as error:
-        raise BadUsage(f"This is no HCL: {str(error).splitlines()[0]}") from None
+        raise BadUsage(f"This is no HCL: {str(error).partition(chr(10))[0]}") from None
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ _READ = 4096
 _LONGEST = 64 * 1024
 """Bytes of a commit above which it isn't read."""
 _COMMIT = 1
+_PARENT = re.compile(rb"parent ([0-9a-f]+)\n")
 _PARENTS = re.compile(rb"tree [0-9a-f]+\n((?:parent [0-9a-f]+\n)*)")
 
 
@@ -30,7 +31,7 @@ def parents_at(pack: Path, offset: int, oid: str) -> tuple[str, ...] | None:
     if content is None or _oid_of(content, len(oid)) != oid:
         return None
     found = _PARENTS.match(content)
-    return None if found is None else tuple(line.split()[1].decode() for line in found[1].splitlines())
+    return None if found is None else tuple(parent.decode() for parent in _PARENT.findall(found[1]))
 
 
 def _commit_at(pack: Path, offset: int) -> bytes | None:
