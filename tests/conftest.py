@@ -12,7 +12,6 @@ import pytest
 import pytest_twisted
 from hypothesis import settings
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import globalLogBeginner, globalLogPublisher
 
 from tests.cleanliness import FlushLoggedErrors, Watch
@@ -71,7 +70,9 @@ def reactor_runs() -> None:
     """Start the reactor before the first test: the descriptors that it opens for itself are nobody's leak."""
     from twisted.internet import reactor
 
-    run_reactor_until(deferLater(reactor, 0))
+    running: Deferred[None] = Deferred()
+    reactor.callWhenRunning(running.callback, None)
+    run_reactor_until(running)
 
 
 @pytest.fixture(autouse=True)

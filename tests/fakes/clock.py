@@ -1,7 +1,5 @@
 """Time at a test's command, and the machine's own where a test needs real processes."""
 
-import time
-
 from twisted.internet.task import Clock as FakeReactorTime
 
 from cachew.plumbing.clock import Clock
@@ -24,8 +22,3 @@ class FakeClock(FakeReactorTime, Clock):
     def put_forward(self, seconds: float) -> None:
         """Set the time of day alone; back when negative."""
         self.ahead += seconds
-
-
-def machine_clock() -> Clock:
-    """Return a clock that goes as the machine's."""
-    return Clock(seconds=time.monotonic, now=time.time)

@@ -20,6 +20,7 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Command, Completed
 from cachew.upstream.listing import Listing, RemoteRef
 from tests.fakes.clock import FakeClock
+from tests.fakes.inlinethreads import InlineThreads
 from tests.fakes.instances import OneInstance
 
 P = ParamSpec("P")
@@ -41,11 +42,12 @@ def listing(*refs: str, head: str | None = "refs/heads/main", **heads: str) -> L
     return Listing(refs=(*top, *(RemoteRef(name, value) for name, value in names.items())))
 
 
-class InlineThreads:
-    """Runs blocking work at once."""
+def git_settings(home: Path) -> GitCommands:
+    """Return the commands for git as it is installed.
 
-    async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return function(*args, **kwargs)
+    :param home: where git looks for the user's settings.
+    """
+    return GitCommands(CommandSettings(path="/usr/bin:/bin", home=home))
 
 
 class FakeGit:

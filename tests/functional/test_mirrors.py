@@ -8,6 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.python.threadpool import ThreadPool
 
+from cachew.cli.machineclock import machine_clock
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import CommandSettings, GitCommands
 from cachew.mirrors.gitrunner import GitRunner
@@ -22,7 +23,6 @@ from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
 from cachew.upstream.listing import Listing, RemoteRef
-from tests.fakes.clock import machine_clock
 from tests.fakes.instances import OneInstance
 from tests.functional import repositories
 from tests.functional.repositories import Repository

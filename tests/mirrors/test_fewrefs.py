@@ -1,35 +1,15 @@
 """Fetches for which git is told of a few of the refs."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_twisted
-from twisted.python.threadpool import ThreadPool
 
-from cachew.mirrors.commands import CommandSettings, GitCommands
 from cachew.mirrors.fewrefs import few_refs, remove_left
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.repository import Repository
-from cachew.plumbing.process import Processes
-from cachew.plumbing.threads import Threads
 from tests.functional import repositories
 
 FILE = {"GIT_ALLOW_PROTOCOL": "file"}
-
-
-@pytest_twisted.async_yield_fixture
-async def runner(tmp_path: Path) -> AsyncIterator[GitRunner]:
-    """Runs git for real."""
-    from twisted.internet import reactor
-
-    pool = ThreadPool(0, 2)
-    pool.start()
-    processes = Processes(reactor=reactor)
-    threads = Threads(reactor=reactor, pool=pool)  # type: ignore[arg-type]
-    commands = GitCommands(CommandSettings(path="/usr/bin:/bin", home=tmp_path))
-    yield GitRunner(processes=processes, commands=commands, threads=threads)
-    await processes.stop()
-    pool.stop()
 
 
 @pytest_twisted.ensureDeferred

@@ -6,18 +6,14 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from cachew.mirrors.commands import CommandSettings, GitCommands
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.gitwork import GitWork
 from cachew.mirrors.ledger import Ledger
 from cachew.mirrors.repository import Repository
 from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
-from tests.fakes.mirrorgit import FakeGit, InlineThreads, oid
+from tests.fakes.inlinethreads import InlineThreads
+from tests.fakes.mirrorgit import FakeGit, git_settings, oid
 from tests.fakes.settled import failure_of, value_of
-
-
-def git_settings(tmp_path: Path) -> GitCommands:
-    return GitCommands(CommandSettings(path="/usr/bin:/bin", home=tmp_path))
 
 
 def test_leftovers_stay_while_another_writes(tmp_path: Path) -> None:

@@ -1,9 +1,7 @@
 """Which instance a name stands for now, with upstreams, replicas and the clock in the test's hand."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -20,17 +18,13 @@ from cachew.plumbing.errors import StorageUnavailable
 from cachew.replicas.memoryrecords import MemoryRecords
 from cachew.upstream.listing import Listing
 from tests.fakes.clock import FakeClock
+from tests.fakes.inlinethreads import InlineThreads
 from tests.fakes.mirrorgit import REPOSITORY, listing
 from tests.fakes.records import UnreliableRecords
 from tests.fakes.settled import failure_of, value_of
 
 OWN, ALICE, BOB = "the server's", "alice's", "bob's"
 OTHERS = [Identity("git.example", f"org/{number}") for number in range(20)]
-
-
-async def directly(function: Callable[..., Any], *args: Any) -> Any:
-    """Run a function at once."""
-    return function(*args)
 
 
 class World:
@@ -56,7 +50,7 @@ class World:
         """Start, or start again."""
         ids = iter(f"{self.path.name}{number}" for number in range(1000))
         made = Instances(
-            journal=InstanceJournal(path=self.path, in_thread=directly),
+            journal=InstanceJournal(path=self.path, in_thread=InlineThreads()),
             shared=None if self.records is None else SharedInstances(records=self.records, reactor=self.clock),
             voice_of=self._voice,
             ask_anonymously=self._ask,

@@ -2,7 +2,6 @@
 
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -10,9 +9,7 @@ from typing import Any, cast
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.python.threadpool import ThreadPool
 
-from cachew.mirrors.commands import CommandSettings, GitCommands
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.leftovers import remove_leftovers
 from cachew.mirrors.refs import RefState, change, of_listing
@@ -20,31 +17,12 @@ from cachew.mirrors.repository import Repository
 from cachew.plumbing.child import Command, Completed
 from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.process import Processes
-from cachew.plumbing.threads import Threads
 from cachew.upstream.listing import Listing, RemoteRef
 from tests.functional import repositories
 from tests.functional.oddities import odd_repository
 
 DAY = 86400.0
 AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@example")
-
-
-def git_settings(tmp_path: Path) -> GitCommands:
-    return GitCommands(CommandSettings(path="/usr/bin:/bin", home=tmp_path))
-
-
-@pytest_twisted.async_yield_fixture
-async def runner(tmp_path: Path) -> AsyncIterator[GitRunner]:
-    """Runs git for real."""
-    from twisted.internet import reactor
-
-    pool = ThreadPool(0, 2)
-    pool.start()
-    processes = Processes(reactor=reactor)
-    threads = Threads(reactor=reactor, pool=pool)  # type: ignore[arg-type]
-    yield GitRunner(processes=processes, commands=git_settings(tmp_path), threads=threads)
-    await processes.stop()
-    pool.stop()
 
 
 async def made(runner: GitRunner, path: Path) -> tuple[Repository, repositories.Repository, str]:

@@ -10,7 +10,8 @@ from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.tidying import Tidying
 from cachew.plumbing.errors import NotFound
-from tests.fakes.mirrorgit import REPOSITORY, InlineThreads, MirrorHouse, listing, oid
+from tests.fakes.inlinethreads import InlineThreads
+from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, listing, oid
 from tests.fakes.settled import failure_of, value_of
 
 

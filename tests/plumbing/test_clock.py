@@ -1,7 +1,8 @@
 """The one clock."""
 
+from cachew.cli.machineclock import machine_clock
 from cachew.plumbing.clock import Clock
-from tests.fakes.clock import FakeClock, machine_clock
+from tests.fakes.clock import FakeClock
 
 
 def test_both_times_come_from_where_they_are_told() -> None:

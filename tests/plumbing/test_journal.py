@@ -1,22 +1,16 @@
 """What is written down of names by changes."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_twisted
 
 from cachew.plumbing.journal import Journal
-
-
-async def directly(function: Callable[..., Any], *args: Any) -> Any:
-    """Run at once what would run in a thread."""
-    return function(*args)
+from tests.fakes.inlinethreads import InlineThreads
 
 
 def _journal(path: Path) -> Journal[int]:
-    return Journal(path=path, in_thread=directly, read=int, write=str, lost="nothing is known")
+    return Journal(path=path, in_thread=InlineThreads(), read=int, write=str, lost="nothing is known")
 
 
 @pytest_twisted.ensureDeferred

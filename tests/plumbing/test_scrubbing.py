@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from cachew.plumbing.errors import StorageUnavailable
 from cachew.plumbing.scrubbing import Pace, Scrub
 from tests.fakes.clock import FakeClock
-from tests.fakes.mirrorgit import InlineThreads
+from tests.fakes.inlinethreads import InlineThreads
 from tests.fakes.settled import value_of
 
 DAY = 86400.0

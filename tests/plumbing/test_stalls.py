@@ -3,8 +3,9 @@
 import threading
 from typing import Any
 
+from cachew.cli.machineclock import machine_clock
 from cachew.plumbing.stalls import StallWatch, where
-from tests.fakes.clock import FakeClock, machine_clock
+from tests.fakes.clock import FakeClock
 
 
 class Watched:

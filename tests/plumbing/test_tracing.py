@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from cachew.plumbing import tracing
 from cachew.plumbing.bucket import Bucket
 from cachew.plumbing.tracing import Fact, Span
-from tests.fakes.mirrorgit import InlineThreads
+from tests.fakes.inlinethreads import InlineThreads
 
 
 class Recorded:

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from cachew.server.statelock import StateInUse, StateLock
 from cachew.server.statewatch import DIRECTORIES, StateWatch
-from tests.fakes.mirrorgit import InlineThreads
+from tests.fakes.inlinethreads import InlineThreads
 from tests.fakes.settled import value_of
 
 

@@ -20,6 +20,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from cachew.cli.machineclock import machine_clock
 from cachew.plumbing.errors import UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.pktline import FLUSH, encode_all
@@ -31,7 +32,6 @@ from cachew.upstream.connectionfailures import explain
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities
 from cachew.upstream.redirects import Redirects
-from tests.fakes.clock import machine_clock
 from tests.fakes.spellings import spelled_as_asked
 
 BIG = 8 * 1024 * 1024

@@ -17,12 +17,9 @@ from cachew.upstream.credentials import Credentials, CredentialSource, covers
 from cachew.upstream.credentialsources import CredentialCommand, NetrcFile, StaticToken, TokenCredentialFile, basic
 from tests.cleanliness import state_of
 from tests.fakes.clock import FakeClock
+from tests.fakes.inlinethreads import InlineThreads
 
 URL = "https://git.example/org/repo"
-
-
-async def directly(function: Any, *args: Any) -> Any:
-    return function(*args)
 
 
 def now(coroutine: Any) -> Any:
@@ -135,7 +132,7 @@ def test_bearer() -> None:
 def test_token_file(tmp_path: Path) -> None:
     """A token file is read anew each time; without a usable token it says so."""
     path = tmp_path / "token"
-    source = TokenCredentialFile(path=path, in_thread=directly)
+    source = TokenCredentialFile(path=path, in_thread=InlineThreads())
     with pytest.raises(UpstreamUnreachable, match="No such file"):
         now(source.header_for(URL))
     for token in ("one", "two"):
@@ -149,7 +146,7 @@ def test_token_file(tmp_path: Path) -> None:
 def test_netrc(tmp_path: Path) -> None:
     """The host's own entry of a netrc is used, the default never; its errors don't quote it."""
     path = tmp_path / "netrc"
-    source = NetrcFile(path=path, in_thread=directly)
+    source = NetrcFile(path=path, in_thread=InlineThreads())
     path.write_text("machine git.example login me password p4ss\ndefault login any password any\n")
     assert now(source.header_for(URL)) == basic("me", "p4ss")
     assert now(source.header_for("https://other.example/x")) is None

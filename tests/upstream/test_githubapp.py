@@ -19,6 +19,7 @@ from cachew.plumbing.errors import CredentialUnavailable, UpstreamTimeout, Upstr
 from cachew.upstream.credentialsources import basic
 from cachew.upstream.githubapp import GitHubApp, GitHubApps
 from tests.fakes.clock import FakeClock
+from tests.fakes.inlinethreads import InlineThreads
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EPOCH = 1_700_000_000.0
@@ -86,17 +87,13 @@ def key_file(tmp_path: Path) -> Path:
     return path
 
 
-async def directly(function: Any, *args: Any) -> Any:
-    return function(*args)
-
-
 def apps_of(api: Api, clock: FakeClock, *apps: GitHubApp) -> GitHubApps:
     return GitHubApps(
         apps=apps,
         http=StubTreq(api),
         reactor=clock,
         clock=clock,
-        in_thread=directly,
+        in_thread=InlineThreads(),
         api="https://api.example",
     )
 

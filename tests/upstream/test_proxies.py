@@ -1,13 +1,13 @@
 """Which proxy leads where, and what it is shown."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 
 from cachew.plumbing.errors import CredentialUnavailable
 from cachew.upstream.proxies import CredentialsFile, GitConnections, Proxies, Proxy, no_credentials
+from tests.fakes.inlinethreads import InlineThreads
 from tests.fakes.settled import failure_of, value_of
 
 DEFAULT = Proxy("http://proxy.example:3128", no_credentials)
@@ -54,14 +54,10 @@ def test_an_upstream_s_own_proxy_comes_first() -> None:
     assert found == [OTHER, None, DEFAULT]
 
 
-async def directly(function: Any) -> Any:
-    return function()
-
-
 def test_credentials_are_read_each_time(tmp_path: Path) -> None:
     """A password that was changed in the file counts from the next connection on."""
     file = tmp_path / "password"
-    proxy = Proxy("http://proxy.example:3128", CredentialsFile(file, directly))
+    proxy = Proxy("http://proxy.example:3128", CredentialsFile(file, InlineThreads()))
     file.write_text("me:pass\n")
     assert value_of(Deferred.fromCoroutine(proxy.authorization())) == b"Basic bWU6cGFzcw=="
     file.write_text("me:p@ss:/w%rd")
@@ -75,7 +71,9 @@ def test_credentials_that_can_not_be_had(tmp_path: Path, content: str | None) ->
     file = tmp_path / "password"
     if content is not None:
         file.write_text(content)
-    failure = failure_of(Deferred.fromCoroutine(Proxy("http://p:1", CredentialsFile(file, directly)).authorization()))
+    failure = failure_of(
+        Deferred.fromCoroutine(Proxy("http://p:1", CredentialsFile(file, InlineThreads())).authorization())
+    )
     assert isinstance(failure, CredentialUnavailable) and "the proxy's credentials file" in str(failure)
     assert "c:d" not in str(failure)
 

@@ -16,6 +16,7 @@ from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.replica_verdicts import Elsewhere
 from cachew.upstream.verdicts import Verdicts
 from tests.fakes.clock import FakeClock
+from tests.fakes.inlinethreads import InlineThreads
 from tests.fakes.sightings import FakeSightings
 
 URL = "https://git.example/r"
@@ -70,7 +71,7 @@ class World:
             path=self.path,
             clock=self.clock,
             grace=3600,
-            in_thread=directly,
+            in_thread=InlineThreads(),
             background=Background(),
             elsewhere=Elsewhere(
                 sightings=self.sightings,
@@ -105,10 +106,6 @@ class World:
         outcome = self.admit()
         self.upstream.allow()
         assert outcome == [None]
-
-
-async def directly(function: Any, *args: Any) -> Any:
-    return function(*args)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from cachew.cache.disk import DiskCache
 from cachew.cache.interface import ObjectInfo
 from cachew.cache.memory import MemoryCache
+from cachew.cli.machineclock import machine_clock
 from cachew.http.site import make_site
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import PIECE
@@ -28,7 +29,7 @@ from cachew.web.objects import ObjectRoutes
 from cachew.web.storedanswers import StoreRedirects
 from tests.contracts.cache import LARGE, fetch, missing, sha256, store
 from tests.fakes.caches import UnreliableCache
-from tests.fakes.clock import FakeClock, machine_clock
+from tests.fakes.clock import FakeClock
 from tests.http.wire import RawClient
 
 KEY = sha256(b"k")

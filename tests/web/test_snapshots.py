@@ -20,6 +20,7 @@ from twisted.web.http_headers import Headers
 
 from cachew.cache.interface import ObjectInfo
 from cachew.cache.memory import MemoryCache
+from cachew.cli.machineclock import machine_clock
 from cachew.http.site import make_site
 from cachew.mirrors.identity import Identity, parse_path
 from cachew.mirrors.instance import Instance
@@ -40,7 +41,6 @@ from cachew.web.bundleroutes import BundleRoutes
 from cachew.web.snapshots import Demand, InstanceAccess, SnapshotRoutes
 from cachew.web.storedanswers import StoreRedirects
 from tests.fakes.caches import UnreliableCache
-from tests.fakes.clock import machine_clock
 from tests.fakes.instances import OneInstance, only
 
 IDENTITY = Identity("git.example", "org/repo")

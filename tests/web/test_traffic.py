@@ -14,7 +14,7 @@ from cachew.web.trafficcharts import view
 from cachew.web.trafficcounts import TrafficHistory, counted
 from cachew.web.trafficfile import TrafficFile
 from tests.fakes.clock import FakeClock
-from tests.fakes.mirrorgit import InlineThreads
+from tests.fakes.inlinethreads import InlineThreads
 from tests.fakes.settled import value_of
 
 NOW = 1_800_000_000.0

@@ -23,6 +23,7 @@ from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.verdicts import Verdicts
 from cachew.web.access.guard import TrustedNetworkGuard, UpstreamGuard
 from tests.fakes.clock import FakeClock
+from tests.fakes.inlinethreads import InlineThreads
 from tests.fakes.instances import OneInstance
 from tests.fakes.sightings import alone
 
@@ -60,7 +61,7 @@ class World:
             path=directory / "public.json",
             clock=self.clock,
             grace=3600,
-            in_thread=directly,
+            in_thread=InlineThreads(),
             background=Background(),
             elsewhere=alone(self.clock),
         )
@@ -110,10 +111,6 @@ class World:
     async def _admit(self, identity: Identity, authorization: str | None) -> str:
         await self.guard.admit(request_with(authorization), identity)
         return "served"
-
-
-async def directly(function: Any, *args: Any) -> Any:
-    return function(*args)
 
 
 def request_with(authorization: str | None) -> Any:
