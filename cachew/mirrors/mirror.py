@@ -539,7 +539,8 @@ class Mirror:
     def recognises(self, listing: Listing) -> bool:
         """Whether any of its refs has an object that is listed, so that it is of the same repository."""
         refs = self.ref_state.refs
-        if any(refs.get(ref.name, "") == ref.oid for ref in listing.refs[:_FEW]):
+        first = (listing.refs[place] for place in range(min(_FEW, len(listing.refs))))
+        if any(refs.get(ref.name, "") == ref.oid for ref in first):
             return True
         return not self.ref_state.oids.isdisjoint(listing.oids())
 

@@ -65,7 +65,7 @@ class ObjectIndex:
     def _parents(self, oid: str) -> tuple[str, ...]:
         for pack in self._packs.values() if self._is_oid(oid) else ():
             if (offset := pack.offset(bytes.fromhex(oid))) is not None:
-                return parents_at(pack.path.with_suffix(".pack"), offset, oid) or ()
+                return parents_at(pack.path.with_suffix(".pack"), offset, oid, pack.offset) or ()
         return ()
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from twisted.internet.defer import Deferred
 
@@ -24,6 +25,7 @@ from cachew.smarthttp.request import protocol_version
 REQUEST_BUFFER = 10 * 1024 * 1024
 """The request size, in bytes, that http-backend accepts of its own accord."""
 _ERROR = b"ERR "
+_NO_SEARCH = {"pack.window": "0"}
 _SHALLOW_INFO = b"0011shallow-info\n"
 
 
@@ -156,8 +158,12 @@ class Backend:
         length: int | None = None,
         protocol: str | None,
         long: bool = False,
+        search: bool = True,
     ) -> BackendResponse:
-        """Answer ``POST …/git-upload-pack``; see :meth:`serve`."""
+        """Answer ``POST …/git-upload-pack``; see :meth:`serve`.
+
+        :param search: whether deltas are looked for besides those that the repository's packs have.
+        """
         return await self.serve(
             repository=repository,
             directory=directory,
@@ -169,6 +175,7 @@ class Backend:
             length=length,
             protocol=protocol,
             long=long,
+            settings={} if search else _NO_SEARCH,
         )
 
     async def info_refs(self, *, repository: str, directory: Path, protocol: str | None) -> BackendResponse:
@@ -197,6 +204,7 @@ class Backend:
         length: int | None = None,
         protocol: str | None,
         long: bool = False,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> BackendResponse:
         """Start a backend and wait for its header; its place is free again when it has ended.
 
@@ -206,11 +214,12 @@ class Backend:
         :param length: bytes of a body that streams, None when that isn't known.
         :param protocol: the client's ``Git-Protocol`` header.
         :param long: whether it is likely to take long, so that what is not must find a place beside it.
+        :param settings: further configuration for git.
         :raise Busy: when too many wait for a place.
         :raise ProcessFailed: when the backend ends before its header is complete.
         """
         source, length = (BytesSource(body), len(body)) if isinstance(body, bytes) else (body, length)
-        environment = self._environment(directory, method, length) | {
+        environment = self._environment(directory, method, length, settings) | {
             "PATH_INFO": path_info,
             "REQUEST_METHOD": method,
             "QUERY_STRING": query,
@@ -257,13 +266,14 @@ class Backend:
             raise ProcessFailed(child.command.name, 0, "it ended before its header")
         return head
 
-    def _environment(self, directory: Path, method: str, length: int | None) -> dict[str, str]:
+    def _environment(self, directory: Path, method: str, length: int | None, more: Mapping[str, str]) -> dict[str, str]:
         settings = {
             "safe.directory": str(directory),
             "http.receivepack": "false",
             "http.getanyfile": "false",
             # Clients tell theirs when an upstream has asked for it; upload-pack refuses what it would not ask for.
             "transfer.advertiseSID": str(method == "POST").lower(),
+            **more,
         }
         environment = {
             "PATH": self._search_path,

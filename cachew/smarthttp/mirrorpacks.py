@@ -72,6 +72,8 @@ class MirrorPacks:
             length=body.size,
             protocol=protocol,
             long=not is_cheap(command),
+            # The deltas of its packs have been looked for already: in a tree of files once more hardly finds any.
+            search=not is_cheap(command),
         )
         with owned(response.source):
             refusal = await response.refusal()

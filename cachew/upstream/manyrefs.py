@@ -117,9 +117,9 @@ class ManyRefs(Sequence[RemoteRef]):
     def differences(self, other: "ManyRefs") -> tuple[dict[str, str], dict[str, str]]:
         """Return name and object id of those of these and of the other refs that are not certainly in both."""
         here, there = {block.data for block in self.blocks}, {block.data for block in other.blocks}
-        own = {name: oid for block in self.blocks if block.data not in there for name, oid in block.tips()}
-        others = {name: oid for block in other.blocks if block.data not in here for name, oid in block.tips()}
-        return own, others
+        left = [block for block in self.blocks if block.data not in there]
+        right = [block for block in other.blocks if block.data not in here]
+        return _tips_unlike(left, right), _tips_unlike(right, left)
 
     def changed(self, changes: Mapping[str, RemoteRef | None]) -> "ManyRefs":
         """Return them with some as they are now, None for what is no more.
@@ -210,6 +210,12 @@ def _with_lines(block: RefBlock, changes: Mapping[bytes, RemoteRef | None]) -> l
     if sum(map(len, ordered)) <= 2 * SIZE:
         return [RefBlock(b"".join(ordered), block.width)] if ordered else []
     return list(_blocks_of(ordered, block.width))
+
+
+def _tips_unlike(blocks: Iterable[RefBlock], others: Iterable[RefBlock]) -> dict[str, str]:
+    """Return name and object id of the refs whose lines are not among other ones."""
+    lines = frozenset[bytes]().union(*(block.data.split(b"\n") for block in others))
+    return {name: oid for block in blocks for name, oid in block.tips_unless(lines)}
 
 
 def _count_beginning(block: RefBlock, begin: int, prefix: bytes) -> int:

@@ -8,7 +8,7 @@ Only what is quite ordinary is kept so: names in order, all below ``refs/``, tha
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from hashlib import sha256
 from itertools import accumulate
 from operator import lt
@@ -37,6 +37,9 @@ LONGEST = 250
 """Bytes of a part of a name beyond which it is no file name any more once git has put ``.lock`` after it."""
 _KEY = 16
 """Digits of an object id that are looked up first."""
+_SIZE = 4
+"""Digits of a line's length, with which it begins."""
+_NEWLINE = ord("\n")
 _PEELED = b" peeled:"
 _SYMREF = b" symref-target:"
 
@@ -82,6 +85,12 @@ class RefBlock:
         for _, oid, name, _ in _LINES[self.width].findall(self.data):
             yield text_of(name), oid.decode("ascii")
 
+    def tips_unless(self, lines: Set[bytes]) -> Iterator[tuple[str, str]]:
+        """Yield the name and object id of each ref whose line, without its newline, is not among some."""
+        others = b"".join(line + b"\n" for line in self.data.split(b"\n")[:-1] if line not in lines)
+        for _, oid, name, _ in _LINES[self.width].findall(others):
+            yield text_of(name), oid.decode("ascii")
+
     @property
     def weight(self) -> int:
         """About how many bytes it takes."""
@@ -124,9 +133,9 @@ class RefBlock:
 
     def oid_of(self, key: int) -> str:
         """Return the object id that begins with a key that is among the block's."""
-        match = re.search(rb"(?:[0-9a-f]{4}|:)(%016x[0-9a-f]{%d})[ \n]" % (key, self.width - _KEY), self.data)
-        assert match is not None
-        return match[1].decode("ascii")
+        place = self._place_of(b"%016x" % key)
+        assert place >= 0
+        return self.data[place : place + self.width].decode("ascii")
 
     def has(self, key: int, oid: bytes) -> bool:
         """Whether a ref has an object id, or an annotated tag leads to it.
@@ -136,7 +145,16 @@ class RefBlock:
         index = bisect_left(self.keys, key)
         if index == len(self.keys) or self.keys[index] != key:
             return False
-        return re.search(rb"(?:^|\n)[0-9a-f]{4}%b | peeled:%b\n" % (oid, oid), self.data) is not None
+        return len(oid) == self.width and self._place_of(oid) >= 0
+
+    def _place_of(self, digits: bytes) -> int:
+        """Return where an object id is told that begins with some digits, which names may hold too; -1 for nowhere."""
+        place = self.data.find(digits)
+        while place >= 0:
+            if place == _SIZE or self.data[place - _SIZE - 1] == _NEWLINE or self.data.endswith(_PEELED, 0, place):
+                return place
+            place = self.data.find(digits, place + 1)
+        return -1
 
     def part(self, begin: int, end: int) -> "RefBlock":
         """Return the refs between two positions."""

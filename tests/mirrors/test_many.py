@@ -128,3 +128,14 @@ def test_marks() -> None:
     moved = of_listing(with_refs(MANY, {"refs/tags/v1": RemoteRef("refs/tags/v1", some_oid())})).refs
     assert mark(here, "refs/tags/") == mark(there, "refs/tags/") != mark(moved, "refs/tags/")
     assert mark(here, "refs/") != mark(moved, "refs/") and mark(here, "refs/heads/") == mark(moved, "refs/heads/")
+
+
+def test_an_id_that_is_part_of_a_name() -> None:
+    """What a ref is called is no object id that it has."""
+    name, peeled = some_oid(), some_oid()
+    named = {f"refs/heads/{name}": some_oid(), f"refs/heads/0000{name}": some_oid()}
+    tag = RemoteRef("refs/tags/t", some_oid(), None, peeled)
+    plain = replace(listing_of(OIDS | named), refs=(*listing_of(OIDS | named).refs[:-300], tag))
+    oids = of_listing(in_lines(plain)).oids
+    assert name not in oids and f"{name[4:]}aaaa" not in oids
+    assert all(oid in oids for oid in (*named.values(), peeled, tag.oid, plain.refs[1].oid))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cachew.mirrors.objectindex import ObjectIndex
+from cachew.mirrors.packcommits import _patched
 from cachew.mirrors.packindex import OpenIndexes
 from tests.functional import repositories
 from tests.functional.repositories import Repository
@@ -32,6 +33,30 @@ def test_the_last_commits(tmp_path: Path, object_format: str, most: int) -> None
     objects = index_of(repository, object_format)
     assert objects.ancestors([repository.commit()], most) == newest(repository, most)
     objects.close()
+
+
+@pytest.mark.parametrize("by_offset", ["true", "false"])
+@pytest.mark.parametrize("object_format", ["sha1", "sha256"])
+def test_commits_that_are_stored_as_deltas(tmp_path: Path, object_format: str, by_offset: str) -> None:
+    """They are read like others, whether a delta says how far before or by which name what it is one of is stored."""
+    repository = repositories.make_repository(tmp_path / "repo", commits=0, object_format=object_format)
+    for number in range(6):
+        words = "".join(f"{line * line:x}\n" for line in range(200))
+        repositories.push_commit(repository, "main", f"{number} {words}")
+    repository.git("-c", f"repack.useDeltaBaseOffset={by_offset}", "repack", "-adfq")
+    (pack,) = (repository.path / "objects" / "pack").glob("*.idx")
+    told = repository.git("verify-pack", "-v", str(pack)).splitlines()
+    assert sum(len(line.split()) == 7 and line.split()[1] == "commit" for line in told) >= 4
+    objects = index_of(repository, object_format)
+    assert objects.ancestors([repository.commit()], 100) == newest(repository, 100)
+    objects.close()
+
+
+@pytest.mark.parametrize("delta", [b"\x03", b"\x03\x05\x91", b"\x03\x05\x02abc", b"\x03\x05\x90\x09"])
+def test_a_delta_that_makes_no_sense(delta: bytes) -> None:
+    """It is refused, whatever it lacks."""
+    with pytest.raises(IndexError):
+        _patched(b"abc", [delta])
 
 
 def test_a_merge(tmp_path: Path) -> None:

@@ -55,6 +55,26 @@ async def test_fetch(backend: Backend, slots: Slots, repository: Path, git: Any)
 
 
 @pytest_twisted.ensureDeferred
+async def test_deltas_are_not_looked_for_where_that_is_not_wanted(backend: Backend, tmp_path: Path, git: Any) -> None:
+    """Two files that are nearly the same go as they are packed, whole, which takes no time to find out."""
+    work, noise = tmp_path / "alike", "".join(f"{number * number:x}" for number in range(5000))
+    git("init", "-q", "-b", "main", str(work))
+    for name in ("one", "two"):
+        (work / name).write_text(name + noise)
+    git("-C", str(work), "add", ".")
+    git("-C", str(work), "commit", "-q", "-m", "both")
+    body = fetch(f"want {git('-C', str(work), 'rev-parse', 'HEAD')}", "deepen 1", "done")
+
+    async def size(*, search: bool) -> int:
+        answer = await backend.upload_pack(
+            repository="r", directory=work / ".git", body=body, protocol="version=2", search=search
+        )
+        return len(await read_all(answer.source, 1 << 20))
+
+    assert await size(search=True) < 0.6 * await size(search=False)
+
+
+@pytest_twisted.ensureDeferred
 async def test_streamed_body(backend: Backend, repository: Path, git: Any) -> None:
     """A body of unknown length is passed on as it comes."""
     head = git("-C", str(repository), "rev-parse", "HEAD")
