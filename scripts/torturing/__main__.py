@@ -5,7 +5,6 @@ fails says what was wrong and how to see it again: with all the accidents up to 
 """
 
 import argparse
-import random
 import sys
 import time
 from collections.abc import Sequence
@@ -15,37 +14,49 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from scripts.torturing.accidents.all import ACCIDENTS
-from scripts.torturing.rig import Rig, shortest
+from scripts.torturing.rig import Chosen, Rig, numbers, sequence, shortest
 
 
-def _chosen(options: argparse.Namespace) -> list[str]:
-    if options.replay:
-        return list(options.replay.split(","))
-    rng = random.Random(options.seed)
-    names = options.only or sorted(ACCIDENTS)
-    return [rng.choice(names) for _ in range(options.rounds)]
+def _chosen(options: argparse.Namespace) -> list[Chosen]:
+    kinds = options.only or sorted(ACCIDENTS)
+    if not options.replay:
+        return sequence(options.seed, kinds, options.rounds)
+    first = sequence(options.seed, kinds, max(options.replay))
+    return [first[number - 1] for number in options.replay]
+
+
+def _numbers(text: str) -> list[int]:
+    """Return the numbers of accidents that are to happen again.
+
+    :raise ValueError: when one is none.
+    """
+    found = [int(number) for number in text.split(",")]
+    if min(found) < 1:
+        raise ValueError("the first accident is number 1")
+    return found
 
 
 async def _main(reactor: Any, options: argparse.Namespace) -> None:
-    names = _chosen(options)
+    chosen = _chosen(options)
     began, failed = time.monotonic(), 0
     rig = Rig(reactor=reactor, seed=options.seed, replicas=options.replicas, store=not options.no_store)
-    done, wrong = await rig.torture(names, options.seconds)
-    while wrong and options.keep_going and done < len(names):
+    done, wrong = await rig.torture(chosen, options.seconds)
+    while wrong and options.keep_going and done < len(chosen):
         print(f"wrong after {done} accidents: {wrong}", flush=True)
         failed += 1
-        more, wrong = await rig.torture(names[done:], options.seconds, first=done)
+        more, wrong = await rig.torture(chosen[done:], options.seconds)
         done += more
+    print(f"at most: {rig.durations}")
     if failed:
         print(f"{done} accidents in {time.monotonic() - began:.0f} s, {failed + bool(wrong)} times something wrong")
         raise SystemExit(1)
-    print(f"at most: {rig.durations}")
     if not wrong:
         print(f"{done} accidents in {time.monotonic() - began:.0f} s, nothing wrong")
         return
     print(f"wrong after {done} accidents: {wrong}")
-    replay = await shortest(rig, names[:done])
-    print(f"again: scripts/torture --seed {options.seed} {rig.options} --replay {','.join(replay)}")
+    replay = numbers(await shortest(rig, chosen[:done]))
+    only = "".join(f" --only {kind}" for kind in options.only or ())
+    print(f"again: scripts/torture --seed {options.seed} {rig.options}{only} --replay {replay}")
     raise SystemExit(1)
 
 
@@ -59,7 +70,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--no-store", action="store_true", help="they share no object store")
     parser.add_argument("--only", action="append", choices=sorted(ACCIDENTS), help="only this kind; may be repeated")
     parser.add_argument("--keep-going", action="store_true", help="begin anew after something wrong, with the next")
-    parser.add_argument("--replay", help="exactly these, separated by commas")
+    parser.add_argument("--replay", type=_numbers, help="exactly these of the seed's, by number, separated by commas")
     options = parser.parse_args(words)
     react(lambda reactor: Deferred.fromCoroutine(_main(reactor, options)))
 

@@ -10,6 +10,8 @@ from tests.functional.upstream import Upstream
 TLS_HOST, SLOW_HOST = "tls.example", "slow.example"
 PUBLIC, BIG, PRIVATE = f"{HOST}/org/public", f"{HOST}/org/big", f"{HOST}/org/private"
 SECURE, SLOW = f"{TLS_HOST}/org/secure", f"{SLOW_HOST}/org/slow"
+LONG = f"{HOST}/org/long"
+"""One of many small commits, whose pack has a large index."""
 READER, PUSHER, OWN = basic("alice", "s3cret"), basic("pusher", "s3cret"), basic("x-access-token", "0wn")
 LFS_DATA = b"an object of LFS" * 5000
 

@@ -91,7 +91,7 @@ async def _clone(world: World, replica: Replica, name: str, protocol: int) -> No
         world.durations.note("WAIT", took)
         if took > WAIT:
             raise Broken(f"the {what} took {took:.0f} s")
-        if await _sound(world, there, name, what) != hosted.repository.commit():
+        if await checkout_is_sound(world, there, name, what) != hosted.repository.commit():
             raise Late(f"the {what} is not where the upstream is")
         theirs = {ref: oid for ref, oid in hosted.repository.refs().items() if ref.startswith("refs/heads/")}
         listed = await world.git.run("for-each-ref", "--format=%(refname) %(objectname)", "refs/remotes", cwd=there)
@@ -102,8 +102,12 @@ async def _clone(world: World, replica: Replica, name: str, protocol: int) -> No
         shutil.rmtree(there, ignore_errors=True)
 
 
-async def _sound(world: World, there: Path, name: str, what: str) -> str:
-    """Return a checkout's commit, after its objects and its files were found to be as they should."""
+async def checkout_is_sound(world: World, there: Path, name: str, what: str) -> str:
+    """Return a checkout's commit, after its objects and its files were found to be as they should.
+
+    :raise Broken: when something of it is damaged.
+    :raise Late: when it is at a commit which the repository was never at.
+    """
     checked = await world.git.run("fsck", "--strict", cwd=there, check=False)
     if checked.code:
         raise Broken(f"the {what} is damaged: {checked.err[-500:]}")
@@ -123,7 +127,7 @@ async def _restore(world: World, replica: Replica, name: str) -> None:
         done = await cachew_command(world.reactor, world.git, *words, check=False)
         if done.code:
             raise Late(f"the restore of {name} from {replica.name} failed: {done.err[-500:]}")
-        await _sound(world, there, name, f"restore of {name} from {replica.name}")
+        await checkout_is_sound(world, there, name, f"restore of {name} from {replica.name}")
     finally:
         shutil.rmtree(there, ignore_errors=True)
 

@@ -17,6 +17,7 @@ from scripts.torturing.fastconfig import fast_config
 from scripts.torturing.hosted import (
     BIG,
     LFS_DATA,
+    LONG,
     OWN,
     PRIVATE,
     PUBLIC,
@@ -225,7 +226,7 @@ timeout = "3s"
 def make_repositories(world: World, seed: int) -> None:
     """Make what the upstreams have."""
     shapes = {PUBLIC: (30, 10, 500), BIG: (20, 200, 20_000), PRIVATE: (10, 10, 500), SECURE: (10, 10, 500)}
-    shapes[SLOW] = (10, 10, 500)
+    shapes |= {SLOW: (10, 10, 500), LONG: (3500, 10, 100)}
     for number, (name, (commits, files, size)) in enumerate(shapes.items()):
         host, _, path = name.partition("/")
         upstream = world.upstreams[host]

@@ -33,6 +33,6 @@ SECONDS = 45.0
 async def test_a_short_run_finds_nothing_wrong() -> None:
     """After each of a few accidents everything holds that docs/reliability.md promises."""
     rig = Rig(reactor=reactor, seed=1, replicas=1, store=False)
-    done, wrong = await rig.torture(ACCIDENTS, SECONDS)
+    done, wrong = await rig.torture(list(enumerate(ACCIDENTS)), SECONDS)
     assert not wrong, f"after {ACCIDENTS[:done]}: {wrong}"
     assert done >= 1

@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from scripts.torturing.accidents.kinds import accident, busy, pass_requests, skipped
@@ -123,15 +124,26 @@ async def the_disk_is_read_only(world: World, rng: random.Random) -> None:
     if not replica.has_disk:
         skipped(_ONLY_ROOT)
         return
-    state = str(replica.state)
     async with busy(world, replica, rng):
-        _run("mount", "--bind", state, state)
-        try:
-            _run("mount", "-o", "remount,ro,bind", state)
+        with _read_only(replica.state, replica.place / "read-only"):
             await pass_requests(world, rng, replica)
             await world.upload(replica)
-        finally:
-            _run("umount", "-l", state)
+
+
+@contextmanager
+def _read_only(state: Path, beside: Path) -> Iterator[None]:
+    """Lay a read-only view of a directory over it, made beside it, where nobody has a file open for writing."""
+    beside.mkdir(exist_ok=True)
+    with ExitStack() as mounted:
+        _mount(mounted, "--bind", str(state), str(beside))
+        _run("mount", "-o", "remount,ro,bind", str(beside))
+        _mount(mounted, "--bind", str(beside), str(state))
+        yield
+
+
+def _mount(mounted: ExitStack, *words: str) -> None:
+    _run("mount", *words)
+    mounted.callback(_run, "umount", "-l", words[-1])
 
 
 def _run(*words: str) -> None:

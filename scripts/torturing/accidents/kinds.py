@@ -3,17 +3,21 @@
 import random
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import wraps
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from scripts.torturing.hosted import BIG, PRIVATE, PUBLIC, PUSHER, READER, SECURE, SLOW
+from scripts.torturing.hosted import BIG, LONG, PRIVATE, PUBLIC, PUSHER, READER, SECURE, SLOW
+from scripts.torturing.invariants import checkout_is_sound
 from scripts.torturing.replica import Replica
 from scripts.torturing.world import World
+from tests.functional.gitclient import Result
 from tests.functional.restoring import cachew_command
 
+Checkout = tuple[str, str]
+"""The name of a repository, and where in the users' home it was checked out."""
 Accident = Callable[[World, random.Random], Awaitable[None]]
 ACCIDENTS: dict[str, Accident] = {}
 """All of them by name."""
@@ -53,37 +57,53 @@ def skipped(why: str) -> None:
 
 @asynccontextmanager
 async def busy(world: World, replica: Replica, rng: random.Random) -> AsyncIterator[None]:
-    """Have clients of every kind ask a server for things, whose ends nobody has to like, and let a part of it pass."""
+    """Have clients of every kind ask a server for things, and let a part of it pass.
+
+    How they end is left to what happens meanwhile; but who was told that he has something must have it as it should be.
+    """
     world.push()
-    ends: list[Deferred[object]] = [Deferred.fromCoroutine(command) for command in _commands(world, replica, rng)]
-    for end in ends:
-        end.addErrback(lambda _: None)
+    home = world.place / "home"
+    ends = [Deferred.fromCoroutine(client) for client in _clients(world, replica, rng)]
     await world.later(rng.random() * 0.5)
     try:
         yield
     finally:
-        for end in ends:
-            await end
-        for left in (world.place / "home").glob("busy*"):
+        found = [await end for end in ends]
+        for name, there in filter(None, found):
+            await checkout_is_sound(world, home / there, name, f"checkout of {name} that {replica.name} gave meanwhile")
+        for left in home.glob("busy*"):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _commands(world: World, replica: Replica, rng: random.Random) -> list[Coroutine[Any, Any, object]]:
-    git, name = world.git, rng.choice((PUBLIC, BIG, PRIVATE, SECURE, SLOW))
+def _clients(world: World, replica: Replica, rng: random.Random) -> list[Coroutine[Any, Any, Checkout | None]]:
+    git, name = world.git, rng.choice((PUBLIC, BIG, LONG, PRIVATE, SECURE, SLOW))
     url, there = f"{replica.url}/git/{name}", f"busy{rng.random()}"
     shown = {f"http.{replica.url}/.extraHeader": f"Authorization: {READER}"} if name == PRIVATE else {}
-    found: list[Coroutine[Any, Any, object]] = [
-        git.run("clone", "-q", url, there, check=False, config=shown, protocol=rng.choice((0, 2))),
-        git.run("clone", "-q", "--depth=1", url, f"{there}s", check=False, config=shown),
-        git.run("ls-remote", url, check=False, config=shown),
-        world.upload(replica),
+    whole = git.run("clone", "-q", url, there, check=False, config=shown, protocol=rng.choice((0, 2)))
+    shallow = git.run("clone", "-q", "--depth=1", url, f"{there}s", check=False, config=shown)
+    found = [
+        _checked_out(whole, (name, there)),
+        _checked_out(shallow, (name, f"{there}s")),
+        _checked_out(git.run("ls-remote", url, check=False, config=shown)),
+        _upload(world, replica),
     ]
     if rng.random() < 0.5:
         found.append(_push(world, replica, rng))
     if rng.random() < 0.3:
         words = ("--url", replica.url, "git", "restore", f"https://{PUBLIC}", f"{there}r")
-        found.append(cachew_command(world.reactor, git, *words, check=False))
+        restored = cachew_command(world.reactor, git, *words, check=False)
+        found.append(_checked_out(restored, (PUBLIC, f"{there}r")))
     return found
+
+
+async def _checked_out(command: Coroutine[Any, Any, Result], checkout: Checkout | None = None) -> Checkout | None:
+    """Return the checkout that a command has made, None when it made none or did not succeed."""
+    return checkout if (await command).code == 0 else None
+
+
+async def _upload(world: World, replica: Replica) -> None:
+    with suppress(Exception):  # whatever a server that is being tortured does to a connection
+        await world.upload(replica)
 
 
 async def _push(world: World, replica: Replica, rng: random.Random) -> None:
