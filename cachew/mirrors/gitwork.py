@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
 
 from cachew.mirrors.gitfailures import NOT_STARTED, met_another
 from cachew.mirrors.gitrunner import GitRunner
@@ -33,6 +34,8 @@ class GitWork:
     :param git: how to run git.
     :param failed: told when git fails here, whatever the reason may be.
     """
+
+    log = Logger()
 
     def __init__(
         self, *, directory: Path, ledger: Ledger, git: GitRunner, failed: Callable[[ProcessFailed], object]
@@ -139,7 +142,10 @@ class GitWork:
         await self._door.acquire()
         try:
             if self._untidy and not self._writers:
-                self._untidy = False
                 await self._git.threads(remove_leftovers, self._directory)
+                self._untidy = False
+        except OSError as error:
+            # As git could not either; whoever writes next tries again, which the disk must let him first.
+            self.log.info("{directory}: leftovers stay for now: {error}", directory=self._directory, error=str(error))
         finally:
             self._door.release()

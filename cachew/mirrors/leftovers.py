@@ -11,21 +11,28 @@ _TEMPORARY = ("tmp_", ".tmp-")
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove the locks and temporary files that a killed git leaves; nothing else may be writing there."""
+    """Remove the locks and temporary files that a killed git leaves; nothing else may be writing there.
+
+    :raise OSError: when one of them can't be removed.
+    """
     if not directory.is_dir():
         return
     for entry in os.scandir(directory):
         if entry.name.endswith((".lock", ".new")):
             remove(Path(entry))
-    for place, _, names in os.walk(f"{directory}/refs"):
-        _remove(place, (name for name in names if name.endswith(".lock")))
-    for place, _, names in os.walk(f"{directory}/objects"):
-        _remove(place, (name for name in names if name.startswith(_TEMPORARY) or name.endswith((".keep", ".lock"))))
+    for place, below, names in os.walk(f"{directory}/refs"):
+        _remove(place, (name for name in (*below, *names) if name.endswith(".lock")))
+    for place, below, names in os.walk(f"{directory}/objects"):
+        _remove(place, (name for name in (*below, *names) if _is_leftover(name)))
+
+
+def _is_leftover(name: str) -> bool:
+    return name.startswith(_TEMPORARY) or name.endswith((".keep", ".lock"))
 
 
 def _remove(place: str, names: Iterable[str]) -> None:
     for name in names:
-        Path(place, name).unlink(missing_ok=True)
+        remove(Path(place, name))
 
 
 def remove_graph(directory: Path) -> None:

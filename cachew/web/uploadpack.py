@@ -17,6 +17,7 @@ from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.wants import Asker, Supply
+from cachew.plumbing.diskspace import disk_failure
 from cachew.plumbing.errors import ProcessFailed, UnsupportedMediaType
 from cachew.plumbing.jobs import Slots
 from cachew.smarthttp import routing, wantedrefs
@@ -132,7 +133,7 @@ class FetchAnswers:
         if not mirror.intact() or not mirror.ready:
             await mirror.verification.settled_soon()
         asker = Asker(self._client_of(request), right.authorization)
-        route = await self._route(mirror, asker, command, covered=right.covers(mirror))
+        route = await self._possible_route(mirror, asker, command, covered=right.covers(mirror))
         right = await right.renewed()
         if route.kind is routing.RouteKind.MIRROR and right.covers(mirror):
             try:
@@ -154,6 +155,15 @@ class FetchAnswers:
         command = await self._commands.parsed(request, right.identity, body)
         assert isinstance(command, Fetch)
         return command
+
+    async def _possible_route(self, mirror: Mirror, asker: Asker, command: Fetch, *, covered: bool) -> Route:
+        """Decide who answers: the upstream, when the disk keeps the mirror from having what is wanted."""
+        try:
+            return await self._route(mirror, asker, command, covered=covered)
+        except OSError as error:
+            if disk_failure(error, mirror.identity.name) is None:
+                raise
+            return Route(routing.RouteKind.UPSTREAM, f"the mirror's disk: {error}")
 
     async def _route(self, mirror: Mirror, asker: Asker, command: Fetch, *, covered: bool) -> Route:
         """Decide who answers.

@@ -1,5 +1,8 @@
 """Git at work on one repository."""
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from cachew.mirrors.gitwork import GitWork
 from cachew.mirrors.ledger import Ledger
 from cachew.mirrors.repository import Repository
 from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
-from tests.fakes.inlinethreads import InlineThreads
+from tests.fakes.inlinethreads import InlineThreads, P, T
 from tests.fakes.mirrorgit import FakeGit, git_settings, oid
 from tests.fakes.settled import failure_of, value_of
 
@@ -36,13 +39,24 @@ def test_leftovers_stay_while_another_writes(tmp_path: Path) -> None:
     assert not temporary.exists()
 
 
+class FailingThreads(InlineThreads):
+    """Runs blocking work at once, or fails instead."""
+
+    failure: OSError | None = None
+
+    async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self.failure is not None:
+            raise self.failure
+        return await super().__call__(function, *args, **kwargs)
+
+
 class Worked:
     """A directory in which a fake git works."""
 
     def __init__(self, directory: Path) -> None:
-        self.git, self.told, threads = FakeGit(), list[ProcessFailed](), InlineThreads()
+        self.git, self.told, self.threads = FakeGit(), list[ProcessFailed](), FailingThreads()
         fake: Any = self.git
-        inline: Any = threads
+        inline: Any = self.threads
         self.runner = GitRunner(processes=fake, commands=git_settings(directory), threads=inline)
         ledger = Ledger(directory=directory, object_format="sha1")
         self.work = GitWork(directory=directory, ledger=ledger, git=self.runner, failed=self.told.append)
@@ -76,6 +90,21 @@ def test_what_is_taken_for_a_sign_of_damage(worked: Worked, failure: ProcessFail
     worked.git.failures["pack-refs"] = [failure]
     assert failure_of(worked.write()) is failure
     assert worked.told == ([failure] if heard else [])
+
+
+def test_leftovers_that_cannot_be_removed_are_removed_later(worked: Worked, tmp_path: Path) -> None:
+    """On a disk that was read-only for a while; what is told is why git failed."""
+    failure = ProcessFailed("git pack-refs", 128, "fatal: read-only file system")
+    temporary = tmp_path / "objects/pack/tmp_pack_x"
+    temporary.mkdir(parents=True)
+    worked.git.failures["pack-refs"] = [failure]
+    worked.threads.failure = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    assert failure_of(worked.write()) is failure and temporary.exists()
+    value_of(worked.write())
+    assert temporary.exists()
+    worked.threads.failure = None
+    value_of(worked.write())
+    assert not temporary.exists()
 
 
 def test_what_others_write_is_noticed(worked: Worked, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Who answers clones and fetches, with clients that leave and parts that fail at any moment."""
 
+import errno
+import os
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -186,6 +188,32 @@ def test_what_is_kept_of_another_repository_answers_nobody(tmp_path: Path, quest
     body, request = asked(bench, another(Instance(IDENTITY, "1" * 32)))
     assert (body, request.outcome.source) == (FROM_UPSTREAM, "upstream")
     assert not bench.processes.children
+
+
+class Unreadable(FakeMirror):
+    """A mirror on a disk that fails."""
+
+    errno: int
+
+    async def lacking(self, oids: Sequence[str]) -> list[str]:
+        raise OSError(self.errno, os.strerror(self.errno))
+
+
+@pytest.mark.parametrize(
+    ("code", "answered"), [(errno.EROFS, True), (errno.ENOSPC, True), (errno.EIO, True), (errno.EMFILE, False)]
+)
+def test_what_the_disk_keeps_the_mirror_from_is_the_upstreams(tmp_path: Path, code: int, answered: bool) -> None:
+    """Without a descriptor left there is nothing to ask the upstream with either: the client is told to come again."""
+    mirror = Unreadable(tmp_path)
+    mirror.errno = code
+    bench = Asked(Steps(slow=True), tmp_path, QUESTIONS["a fetch by name"], mirror=mirror)
+    request = bench.question.request(bench._steps)
+    client = finished(bench, bench.client(request))
+    if answered:
+        value_of(client)
+        assert b"".join(request.written).endswith(FROM_UPSTREAM) and request.outcome.source == "upstream"
+    else:
+        assert isinstance(failure_of(client), OSError) and not request.written
 
 
 @pytest.mark.parametrize("question", ["a listing of v0", "ls-refs"])
