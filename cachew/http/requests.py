@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
@@ -190,6 +190,16 @@ class StreamingRequest(server.Request):
             return b"".join(body.pieces())
         finally:
             body.close()
+
+    def answer(self, body: bytes) -> None:
+        """Send a body that is in memory and short: at once, though the client should be slow to take it.
+
+        :raise CancelledError: when the client went away.
+        """
+        if getattr(self, "channel", None) is None:
+            raise CancelledError()
+        self.setHeader(b"Content-Length", b"%d" % len(body))
+        self.write(body)
 
     def processingFailed(self, reason: Failure) -> Failure:
         """Answer 500, or break the connection off when an answer has begun."""

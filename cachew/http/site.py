@@ -109,7 +109,7 @@ class StreamingSite(server.Site):
         self._refused.discard(channel)
         if (address := self._counted.pop(channel, None)) is not None:
             self._census.leave(address)
-        if not self._counted and not self._refused:
+        if self._retiring and not self._counted and not self._refused:
             self._emptied.wake()
 
     def retire(self) -> Deferred[None]:

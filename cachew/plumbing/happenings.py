@@ -1,9 +1,8 @@
 """What happened to each repository lately: checks, fetches, what was made, what went wrong."""
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 KEPT = 100
 """Events of one repository."""
@@ -56,18 +55,3 @@ class Happenings:
     def of(self, name: str) -> Sequence[Happening]:
         """Return a repository's events, the last first."""
         return list(reversed(self._events.get(name, ())))
-
-
-def repository_of(event: Mapping[str, Any]) -> str:
-    """Return which repository an event of the log is about, empty for none."""
-    name = event.get("repository")
-    if isinstance(name, str):
-        return name
-    for field, before in (("what", " of "), ("key", ":")):
-        # Work behind is called "fetch of host/path", what is made "snapshot:host/path ref=…".
-        text = event.get(field)
-        if isinstance(text, str):
-            name = text.partition(before)[2].partition(" ")[0]
-            if "/" in name:
-                return name
-    return ""

@@ -2,11 +2,17 @@
 
 One observer does all of that, so that an event is put into words once, whoever wants to know of it. Its lines are text
 or JSON; the level from which on events are logged can be changed while running.
+
+Lines say for which request something was done: an id that is also in its answer and in what is sent upstream. It is of
+the context in which a request is answered (:mod:`contextvars`), so coroutines that its handler awaits or starts have it
+too. What many wait for has the id of the request that began it.
 """
 
 import json
+import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from itertools import islice
 from math import isfinite
@@ -15,9 +21,8 @@ from typing import Any
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from cachew.plumbing import requestid
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.happenings import Happenings, repository_of
+from cachew.plumbing.happenings import Happenings
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
 """The names of levels, least first."""
@@ -28,6 +33,29 @@ _STALE = "Removing stale pidfile"
 _OWN_KEYS = frozenset({"message", "time", "system", "isError", "why", "format", "printed", "failure"})
 _LINES = 1000
 _LONGEST_LINE = 4000
+
+REQUEST_ID = "X-Request-Id"
+"""The header that has a request's id."""
+_ACCEPTED_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~+/=:@-]{0,127}")
+_request_id: ContextVar[str] = ContextVar("request id", default="")
+
+
+def request_id() -> str:
+    """Return the id of the request that this is done for, empty where it is for none."""
+    return _request_id.get()
+
+
+def begin_request(identifier: str) -> None:
+    """Have what follows in this context be done for a request."""
+    _request_id.set(identifier)
+
+
+def chosen_id(shown: str, make: Callable[[], str]) -> str:
+    """Return the id that a client or a proxy has given a request; one that is made, where that can't be one.
+
+    :param shown: the header's value.
+    """
+    return shown if _ACCEPTED_ID.fullmatch(shown) else make()
 
 
 @implementer(ILogObserver)
@@ -113,6 +141,21 @@ class EventLog:
         return list(islice(self._lines, max(0, known - first), None)), self._last
 
 
+def repository_of(event: Mapping[str, Any]) -> str:
+    """Return which repository an event of the log is about, empty for none."""
+    name = event.get("repository")
+    if isinstance(name, str):
+        return name
+    for field, before in (("what", " of "), ("key", ":")):
+        # Work behind is called "fetch of host/path", what is made "snapshot:host/path ref=…".
+        text = event.get(field)
+        if isinstance(text, str):
+            name = text.partition(before)[2].partition(" ")[0]
+            if "/" in name:
+                return name
+    return ""
+
+
 def drop_notice(form: str, clock: Clock) -> Callable[[int], str]:
     """Return what makes the line that tells how many others were dropped, in the log's form.
 
@@ -148,7 +191,7 @@ def _text(event: LogEvent, message: str) -> str:
     level = _level_of(event)
     system = event.get("log_namespace") or "-"
     message = message.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-    identifier = f" [{of}]" if (of := requestid.current()) else ""
+    identifier = f" [{of}]" if (of := _request_id.get()) else ""
     line = f"{_time(event)} {level.name if level else '-':<8} {system}: {message}{identifier}\n"
     return line + _traceback(event)
 
@@ -164,7 +207,7 @@ def _json(event: LogEvent, message: str) -> str:
     fields |= {
         name: _value(value) for name, value in event.items() if not name.startswith("log_") and name not in _OWN_KEYS
     }
-    if identifier := requestid.current():
+    if identifier := _request_id.get():
         fields["request_id"] = identifier
     if traceback := _traceback(event):
         fields["traceback"] = traceback

@@ -1,7 +1,7 @@
 """One trace from a client's request to all that is done for it: processes, requests to upstreams, calls to the store.
 
 The span of a request is of the context in which it is answered (:mod:`contextvars`), like its id
-(:mod:`cachew.plumbing.requestid`). What many wait for is part of the trace of the request that began it. Where there is
+(:mod:`cachew.plumbing.logs`). What many wait for is part of the trace of the request that began it. Where there is
 none, as when nothing is traced, all of this does nothing.
 """
 

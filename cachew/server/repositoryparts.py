@@ -22,13 +22,13 @@ from cachew.web.ensure import EnsureRefs
 from cachew.web.git import GitRoutes, Services
 from cachew.web.lfs import InstanceOf, LfsRoutes
 from cachew.web.lfsleave import LfsLeave
-from cachew.web.packs import CloneCount, Packs, UpstreamPacks
+from cachew.web.packs import Packs, UpstreamPacks
 from cachew.web.passthrough import PassThrough, Pushes
 from cachew.web.reflistings import RefListings
 from cachew.web.repositoryclients import RepositoryUse
 from cachew.web.snapshots import Demand, InstanceAccess, SnapshotRoutes
 from cachew.web.storedanswers import StoreRedirects
-from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
+from cachew.web.uploadpack import CloneCount, CommandReader, FetchAnswers, UploadPack
 
 _DOUBT = 2.0
 """Seconds for which it is waited until it is no longer in doubt whether a repository is the same."""

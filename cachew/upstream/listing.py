@@ -129,7 +129,7 @@ class Listing:
         head = self.by_name.get("HEAD")
         return None if head is None else head.oid
 
-    @property
+    @cached_property
     def empty(self) -> bool:
         """Whether the repository has no ref that names an object."""
         return not self._oids

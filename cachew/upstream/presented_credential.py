@@ -10,24 +10,11 @@ nothing else, and otherwise that value, which may be empty, and a line ``name: v
 has a line break in it.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from cachew.plumbing.errors import UpstreamError
 from cachew.upstream.headers import RawHeaders
-
-AUTHORIZATION = "authorization"
-
-
-def credential_of(header: Callable[[str], str | None], names: Collection[str]) -> str | None:
-    """Return what a request shows, None when that is nothing.
-
-    :param header: returns a header's text, one character for each byte, None or nothing when there is none.
-    :param names: lower-case names of further headers that are credentials.
-    """
-    authorization = header(AUTHORIZATION)
-    others = [f"{name}: {value}" for name in sorted({*names} - {AUTHORIZATION}) if (value := header(name))]
-    return "\n".join([authorization or "", *others]) if others else authorization
 
 
 def headers_of(credential: str | None) -> RawHeaders:

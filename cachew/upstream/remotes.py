@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from cachew.plumbing import requestid, tracing
+from cachew.plumbing import tracing
 from cachew.plumbing.errors import (
     CredentialUnavailable,
     UnknownPath,
@@ -18,6 +18,7 @@ from cachew.plumbing.errors import (
     UpstreamRefused,
     UpstreamUnreachable,
 )
+from cachew.plumbing.logs import REQUEST_ID, request_id
 from cachew.plumbing.streams import BytesSource, owned
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.headers import RawHeaders
@@ -216,8 +217,8 @@ class Remote:
 
 def _request_id() -> Mapping[str, str]:
     """Return what has a git child show the id of the request that it works for, and go on with its trace."""
-    identifier = requestid.current()
-    shown = {**({requestid.HEADER: identifier} if identifier else {}), **tracing.current().headers()}
+    identifier = request_id()
+    shown = {**({REQUEST_ID: identifier} if identifier else {}), **tracing.current().headers()}
     said = {} if not shown else {"GIT_CONFIG_COUNT": str(len(shown))}
     for number, (name, value) in enumerate(shown.items()):
         said |= {f"GIT_CONFIG_KEY_{number}": "http.extraHeader", f"GIT_CONFIG_VALUE_{number}": f"{name}: {value}"}

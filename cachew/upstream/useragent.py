@@ -14,7 +14,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from cachew.plumbing import requestid, tracing
+from cachew.plumbing import tracing
+from cachew.plumbing.logs import REQUEST_ID, request_id
 
 _GIT = "git/"
 
@@ -54,8 +55,8 @@ class NamedAgent:
         sent = Headers() if headers is None else headers.copy()
         if not sent.hasHeader(b"User-Agent"):
             sent.addRawHeader(b"User-Agent", self._name)
-        if identifier := requestid.current():
-            sent.setRawHeaders(requestid.HEADER, [identifier])
+        if identifier := request_id():
+            sent.setRawHeaders(REQUEST_ID, [identifier])
         if tracing.current() is tracing.UNTRACED:
             return self._agent.request(method, uri, sent, bodyProducer)
         return self._traced(method, uri, sent, bodyProducer)

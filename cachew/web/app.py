@@ -22,9 +22,9 @@ from twisted.web.server import NOT_DONE_YET
 from werkzeug.routing import PathConverter
 
 from cachew.http.requests import StreamingRequest
-from cachew.plumbing import requestid
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import BadRequest, MethodNotAllowed, NotFound
+from cachew.plumbing.logs import REQUEST_ID, begin_request, chosen_id
 from cachew.plumbing.metrics import Metrics
 from cachew.web.failures import FailureResponse, answer_to, write_head
 from cachew.web.unrestricted import Unrestricted
@@ -172,11 +172,11 @@ class App(Resource):
             request.finish()
 
     def _begin(self, request: StreamingRequest) -> None:
-        identifier = requestid.chosen(_shown_id(request), lambda: token_hex(8))
-        requestid.begin(identifier)
+        identifier = chosen_id(_shown_id(request), lambda: token_hex(8))
+        begin_request(identifier)
         request.outcome.id = identifier
         request.own_url = self._address.url
-        request.setHeader(requestid.HEADER.encode(), identifier.encode())
+        request.setHeader(REQUEST_ID.encode(), identifier.encode())
         request.setHeader(b"Server", self._server)
         for name, value in _DEFAULT_HEADERS:
             request.setHeader(name, value)
@@ -214,7 +214,7 @@ class App(Resource):
 
     async def _failed(self, request: StreamingRequest, failure: Failure) -> bytes | None:
         # What failed may have been begun for others.
-        requestid.begin(request.outcome.id)
+        begin_request(request.outcome.id)
         return await self._tell(request, failure)
 
     def _refuse(self, request: StreamingRequest, error: Exception) -> bytes:
@@ -293,7 +293,7 @@ def _check_target(request: StreamingRequest) -> None:
 
 
 def _shown_id(request: StreamingRequest) -> str:
-    values = request.requestHeaders.getRawHeaders(requestid.HEADER.encode(), [])
+    values = request.requestHeaders.getRawHeaders(REQUEST_ID.encode(), [])
     return str(values[0].decode("latin-1")) if len(values) == 1 else ""
 
 

@@ -17,7 +17,6 @@ from cachew.http.collecting import Body
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.firstclones import Find, FirstClones, Serving
 from cachew.mirrors.freshness import Freshness
-from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.refs import RefState, of_listing
 from cachew.plumbing.descriptors import EXHAUSTED
@@ -31,12 +30,10 @@ from cachew.plumbing.errors import (
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
 from cachew.plumbing.streams import FileSource, Source, WatchedSource, owned, read_start
-from cachew.replicas.tally import Tally
 from cachew.smarthttp.clientcommands import Fetch, is_whole, mark, pack_key
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.wantedrefs import WithWantedRefs
-from cachew.snapshots.variants import FILTERS, Variant
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.headers import retry_after
 from cachew.upstream.presented_credential import Shown, as_it_is
@@ -207,6 +204,25 @@ class Packs:
             request, key, lambda: self._mirrored.produce(mirror, command, body, protocol), "mirror", wanted
         )
 
+    async def serve_kept(self, request: StreamingRequest, mirror: Mirror, command: Fetch, body: Body) -> bool:
+        """Answer a fetch with a pack that was made of the same mirror before, if there is one.
+
+        :return: whether there was.
+        """
+        pack = await self._cache.get(self._mirrored.key(mirror, command))
+        if pack is None:
+            return False
+        with owned(pack):
+            self._mirrored.asked(mirror, command, body, request.getHeader("git-protocol"))
+        try:
+            await self._send(request, Response(pack, "file"), "mirror", b"")
+        except OSError as failure:
+            if request.startedWriting or failure.errno in EXHAUSTED:
+                raise
+            self.log.warn("a kept pack can't be read: {reason}", reason=str(failure))
+            return False
+        return True
+
     async def serve_upstream(
         self, request: StreamingRequest, right: Right, mirror: Mirror, command: Fetch, body: Body, wanted: bytes = b""
     ) -> None:
@@ -263,39 +279,3 @@ class Packs:
             request.setHeader(b"Content-Type", _RESULT)
             request.setHeader(b"Cache-Control", b"no-cache, max-age=0, must-revalidate")
         await send(request, source, length=length)
-
-
-class CloneCount:
-    """Counts clones that were served.
-
-    :param metrics: what this server counts.
-    :param tally: what all replicas count together.
-    :param asked: told of each repository that was asked for as a whole.
-    :param wanted: told of snapshots that would have been of use, by what the schedule calls them.
-    """
-
-    def __init__(
-        self,
-        *,
-        metrics: Metrics,
-        tally: Tally,
-        asked: Callable[[Identity], object] = lambda identity: None,
-        wanted: Callable[[Identity, str], object] = lambda identity, name: None,
-    ) -> None:
-        self._wanted = wanted
-        self._metrics = metrics
-        self._tally = tally
-        self._asked = asked
-
-    def note(self, identity: Identity, whole: bool, chosen: str = "") -> None:
-        """Count a clone of a repository.
-
-        :param whole: whether all of it was asked for.
-        :param chosen: the filter for which everything else was.
-        """
-        if chosen in FILTERS:
-            self._wanted(identity, Variant(filter=chosen).name)
-        self._metrics.clones.labels(identity.name).inc()
-        self._tally.note(identity.name)
-        if whole:
-            self._asked(identity)

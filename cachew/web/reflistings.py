@@ -38,6 +38,8 @@ _NEXT = 1.0
 """Seconds within which a client of protocol v2 asks for the refs after it has asked for the capabilities."""
 _STALE = b'110 - "response is stale"'
 _REMEMBERED = 128 * 1024 * 1024
+_SHORT = 64 * 1024
+"""Bytes of an answer that are sent whatever the client takes."""
 _FEW = 1000
 """Refs that are rendered at once."""
 _AT_A_TIME = 2
@@ -162,7 +164,10 @@ class RefListings:
         request.outcome.source = "memory"
         request.setHeader(b"Content-Type", content_type)
         request.setHeader(b"Cache-Control", b"no-cache, max-age=0, must-revalidate")
-        await send(request, BytesSource(body), length=len(body))
+        if len(body) <= _SHORT:
+            request.answer(body)
+        else:
+            await send(request, BytesSource(body), length=len(body))
 
     async def _pass(self, request: StreamingRequest, right: Right, body: Body | None) -> None:
         self._metrics.served.labels("upstream").inc()

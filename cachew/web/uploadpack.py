@@ -20,11 +20,14 @@ from cachew.mirrors.wants import Asker, Supply
 from cachew.plumbing.diskspace import disk_failure
 from cachew.plumbing.errors import ProcessFailed, UnsupportedMediaType
 from cachew.plumbing.jobs import Slots
+from cachew.plumbing.metrics import Metrics
+from cachew.replicas.tally import Tally
 from cachew.smarthttp import routing, wantedrefs
 from cachew.smarthttp.clientcommands import Fetch, GitCommand, V2Fetch, filter_of_all, is_whole
 from cachew.smarthttp.mirrorpacks import MirrorRefused
 from cachew.smarthttp.request import read_command
 from cachew.smarthttp.routing import Route, Situation, decide
+from cachew.snapshots.variants import FILTERS, Variant
 from cachew.web.access.guard import Right
 from cachew.web.packs import Packs
 from cachew.web.reflistings import RefListings
@@ -118,6 +121,8 @@ class FetchAnswers:
         :param body: the request's, of which the command was read.
         :raise CachewError: when neither the mirror nor the upstream can.
         """
+        if await self._serve_kept(request, right, body, command):
+            return
         await self._listings.mirror(right)
         wanted = b""
         if isinstance(command, V2Fetch) and command.want_refs:
@@ -149,6 +154,18 @@ class FetchAnswers:
             reason=route.reason,
         )
         await self._packs.serve_upstream(request, right, mirror, command, body, wanted)
+
+    async def _serve_kept(self, request: StreamingRequest, right: Right, body: Body, command: Fetch) -> bool:
+        """Answer with a kept pack, which what it was made of has all objects for, as long as nobody has changed that.
+
+        :return: whether there was one that this client may have.
+        """
+        mirror = self._mirrors.obtain(right.identity)
+        if isinstance(command, V2Fetch) and command.want_refs:
+            return False
+        if not right.covers(mirror) or not mirror.intact() or not mirror.ready:
+            return False
+        return await self._packs.serve_kept(request, mirror, command, body)
 
     async def _wants(self, request: StreamingRequest, right: Right, body: Body) -> Fetch:
         """Read what a fetch wants whose refs have been replaced by what they are."""
@@ -185,6 +202,42 @@ class FetchAnswers:
         )
         # Whoever sends nonsense makes upload-pack refuse, before the first byte; others are served meanwhile.
         mirror.verification.doubt(serving=isinstance(error, MirrorRefused))
+
+
+class CloneCount:
+    """Counts clones that were served.
+
+    :param metrics: what this server counts.
+    :param tally: what all replicas count together.
+    :param asked: told of each repository that was asked for as a whole.
+    :param wanted: told of snapshots that would have been of use, by what the schedule calls them.
+    """
+
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        tally: Tally,
+        asked: Callable[[Identity], object] = lambda identity: None,
+        wanted: Callable[[Identity, str], object] = lambda identity, name: None,
+    ) -> None:
+        self._wanted = wanted
+        self._metrics = metrics
+        self._tally = tally
+        self._asked = asked
+
+    def note(self, identity: Identity, whole: bool, chosen: str = "") -> None:
+        """Count a clone of a repository.
+
+        :param whole: whether all of it was asked for.
+        :param chosen: the filter for which everything else was.
+        """
+        if chosen in FILTERS:
+            self._wanted(identity, Variant(filter=chosen).name)
+        self._metrics.clones.labels(identity.name).inc()
+        self._tally.note(identity.name)
+        if whole:
+            self._asked(identity)
 
 
 class UploadPack:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from cachew.upstream.presented_credential import credential_of, headers_of
+from cachew.upstream.presented_credential import headers_of
+from cachew.web.access.guard import credential_of
 
 
 def of(headers: Mapping[str, str], *names: str) -> str | None:

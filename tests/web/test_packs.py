@@ -8,20 +8,16 @@ from typing import Any, cast
 import pytest
 from twisted.internet.defer import Deferred
 
-from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import BytesSource
-from cachew.replicas.completions import TaskCompletions
-from cachew.replicas.memoryrecords import MemoryRecords
-from cachew.replicas.tally import Tally
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.smarthttp.packcache import PackCache
 from cachew.web.access.guard import Right
-from cachew.web.packs import CloneCount, Packs, UpstreamPacks
+from cachew.web.packs import Packs, UpstreamPacks
 from cachew.web.passthrough import PassThrough
 from cachew.web.reflistings import RefListings
 from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
@@ -216,18 +212,3 @@ def test_without_a_file_to_be_had_each_client_gets_an_answer_of_his_own(tmp_path
         assert b"".join(request.written).endswith(PACK)
     bench.cache._directory.unlink()
     assert bench.left() == []
-
-
-def test_a_partial_clone_asks_for_the_snapshot_without_blobs() -> None:
-    """What would have been of use to it is made by the schedule from then on; other filters have no snapshot."""
-    wanted: list[tuple[str, str]] = []
-    clock = FakeClock()
-    progress = TaskCompletions(records=MemoryRecords(), clock=clock)
-    count = CloneCount(
-        metrics=Metrics(),
-        tally=Tally(what="clones", progress=progress, clock=clock),
-        wanted=lambda identity, name: wanted.append((identity.name, name)),
-    )
-    for chosen in ("blob:none", "tree:0", ""):
-        count.note(Identity("git.example", "org/repo"), False, chosen)
-    assert wanted == [("git.example/org/repo", "snapshot filter=blob:none")]

@@ -10,12 +10,19 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.errors import UnsupportedMediaType, UpstreamUnreachable
+from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource
+from cachew.replicas.completions import TaskCompletions
+from cachew.replicas.memoryrecords import MemoryRecords
+from cachew.replicas.tally import Tally
 from cachew.upstream.listing import Listing
 from cachew.web.access.guard import Right
+from cachew.web.uploadpack import CloneCount
+from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
 from tests.fakes.gitserving import FETCH, IDENTITY, OID, PACK, FakeFreshness, FakeMirror
 from tests.fakes.instances import right
@@ -305,3 +312,18 @@ def test_a_mirror_that_is_not_there_yet_is_made_after_the_answer(tmp_path: Path)
     """The first client of a repository is answered by the upstream, and the mirror made behind."""
     bench = Asked(Steps(slow=True), tmp_path, Question(None, 0), mirror=FakeMirror(tmp_path, ready=False))
     assert asked(bench)[0] == FROM_UPSTREAM
+
+
+def test_a_partial_clone_asks_for_the_snapshot_without_blobs() -> None:
+    """What would have been of use to it is made by the schedule from then on; other filters have no snapshot."""
+    wanted: list[tuple[str, str]] = []
+    clock = FakeClock()
+    progress = TaskCompletions(records=MemoryRecords(), clock=clock)
+    count = CloneCount(
+        metrics=Metrics(),
+        tally=Tally(what="clones", progress=progress, clock=clock),
+        wanted=lambda identity, name: wanted.append((identity.name, name)),
+    )
+    for chosen in ("blob:none", "tree:0", ""):
+        count.note(Identity("git.example", "org/repo"), False, chosen)
+    assert wanted == [("git.example/org/repo", "snapshot filter=blob:none")]

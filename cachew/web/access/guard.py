@@ -16,7 +16,6 @@ from cachew.mirrors.instance import Instance
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import Superseded
-from cachew.upstream.presented_credential import credential_of
 from cachew.upstream.verdicts import Verdicts
 from cachew.web.access.login import COOKIE
 
@@ -41,6 +40,9 @@ class Present(Protocol):
 
     async def settled(self, identity: Identity, seconds: float) -> None:
         """Wait until it is no longer in doubt whether a repository is the same."""
+
+
+AUTHORIZATION = "authorization"
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,19 @@ class ClientCredentials:
         return credential_of(lambda name: shown(request, name), self.at(host))
 
 
+def credential_of(header: Callable[[str], str | None], names: Collection[str]) -> str | None:
+    """Return what a request shows, None when that is nothing.
+
+    It is one text, as :mod:`cachew.upstream.presented_credential` has it.
+
+    :param header: returns a header's text, one character for each byte, None or nothing when there is none.
+    :param names: lower-case names of further headers that are credentials.
+    """
+    authorization = header(AUTHORIZATION)
+    others = [f"{name}: {value}" for name in sorted({*names} - {AUTHORIZATION}) if (value := header(name))]
+    return "\n".join([authorization or "", *others]) if others else authorization
+
+
 def shown(request: StreamingRequest, name: str) -> str | None:
     """Return the text of one header of a request without what is this server's own, None when there is none.
 
@@ -175,7 +190,8 @@ class UpstreamGuard:
         """
         authorization = self._credentials.of(request, identity.host)
         await self._instances.look(identity)
-        may = await self._verdicts.admit(identity, authorization)
+        memory = self._verdicts.memory
+        may = memory.allows(identity, authorization) or await self._verdicts.admit(identity, authorization)
         if authorization is not None and self._verdicts.might_be_public(identity):
             looking = self._verdicts.find_out_whether_public(identity)
             self._background.start(looking, f"public or not, of {identity.name}")
@@ -183,7 +199,7 @@ class UpstreamGuard:
             identity=identity,
             instance=self._instances.readable(identity) if may else None,
             # A credential goes nowhere where it isn't needed.
-            authorization=None if self._verdicts.memory.allows(identity, None) else authorization,
+            authorization=None if memory.allows(identity, None) else authorization,
             era=self._instances.era(identity),
             present=self._instances,
             give=partial(self.admit, request, identity),
