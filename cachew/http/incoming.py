@@ -161,13 +161,14 @@ class IncomingBody:
         high_water: int,
     ) -> None:
         self._framing = framing_for(length)
-        self._source = PushSource(pause=pause, resume=resume, stop=resume, high_water=high_water)
+        self._source = (
+            None if self._framing.ended else PushSource(pause=pause, resume=resume, stop=resume, high_water=high_water)
+        )
+        """Where it comes from; None where there is none."""
         self._expected = expected
         self._broken = False
         self.received = 0
         self.dropped = 0
-        if self._framing.ended:
-            self._source.finish()
 
     @property
     def ended(self) -> bool:
@@ -196,6 +197,8 @@ class IncomingBody:
         :raise BodyTimedOut: when it came too slowly.
         :raise ClientGone: when the client went away.
         """
+        if self._source is None:
+            return b""
         expected, self._expected = self._expected, None
         if expected is not None and not self._source.closed:
             expected()
@@ -203,7 +206,8 @@ class IncomingBody:
 
     def close(self) -> None:
         """Give the body up; what still comes of it is dropped."""
-        self._source.close()
+        if self._source is not None:
+            self._source.close()
 
     def take(self, data: bytes) -> bytes:
         """Take bytes off the wire.
@@ -211,6 +215,8 @@ class IncomingBody:
         :return: what lies after the body's end.
         :raise BadRequest: when the body is malformed; its reader gets the same.
         """
+        if self._source is None:
+            return data
         self._expected = None
         self.received += len(data)
         body, rest = self._framing.take(data)
@@ -224,4 +230,5 @@ class IncomingBody:
     def fail(self, reason: Exception) -> None:
         """Break the body off; unless all of it has come, its reader gets ``reason``."""
         self._broken = self._broken or not self.ended
-        self._source.fail(reason)
+        if self._source is not None:
+            self._source.fail(reason)

@@ -10,9 +10,14 @@ from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError, UpstreamError, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.remembered import Expiring
 from cachew.upstream.listing import Listing
 from cachew.upstream.remotes import Remotes
+
+_REMEMBERED = 10_000
+"""Repositories of which it is remembered that their mirrors are level."""
 
 
 class Staleness:
@@ -23,6 +28,7 @@ class Staleness:
     :param remotes: the ways to upstreams.
     :param background: where checks run.
     :param is_public: whether everybody may read a repository, as far as its upstream has said.
+    :param clock: tells for how long what the upstream said is good.
     """
 
     log = Logger()
@@ -35,17 +41,23 @@ class Staleness:
         remotes: Remotes,
         background: Background,
         is_public: Callable[[Identity], bool],
+        clock: Clock,
     ) -> None:
         self._freshness = freshness
+        self._clock = clock
         self._is_public = is_public
         self._mirrors = mirrors
         self._remotes = remotes
         self._background = background
         self._checking: set[Identity] = set()
+        self._level: Expiring[str, bool] = Expiring(clock=clock, capacity=_REMEMBERED)
 
     def check(self, identity: Identity) -> None:
-        """See whether a repository whose snapshot was just sent is behind; a mirror that is missing is made."""
-        if identity not in self._checking:
+        """See whether a repository whose snapshot was just sent is behind; a mirror that is missing is made.
+
+        One that was seen not to be is not looked at again for as long as what the upstream said then is good.
+        """
+        if identity not in self._checking and not self._level.get(identity.name):
             self._checking.add(identity)
             self._background.start(self._check(identity), f"ref check of {identity.name}")
 
@@ -57,8 +69,13 @@ class Staleness:
                 return
             before = mirror.listing
             answer = await self._ask(identity)
-            if not answer.stale and (mirror.behind(answer.listing) or mirror.listing != before):
+            if answer.stale:
+                return
+            if mirror.behind(answer.listing) or mirror.listing != before:
                 self.log.info("refs stale for snapshot request, fetching in background", repository=identity.name)
+            else:
+                good_for = self._freshness.interval - (self._clock.seconds() - answer.started)
+                self._level.put(identity.name, True, good_for)
         finally:
             self._checking.discard(identity)
 
@@ -114,6 +131,7 @@ class Staleness:
 
     async def fetch(self, identity: Identity) -> None:
         """Ask the upstream now for its refs and bring the mirror there, if there is one."""
+        self._level.forget(identity.name)
         mirror = self._mirrors.ready(identity)
         if mirror is None:
             return

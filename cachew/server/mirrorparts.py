@@ -198,6 +198,7 @@ def make_mirrors(
         remotes=remotes,
         background=runtime.background,
         is_public=instances.is_public,
+        clock=runtime.clock,
     )
     tidying = Tidying(
         mirrors=collection,

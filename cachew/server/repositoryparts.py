@@ -139,17 +139,13 @@ def _packs(
 def _snapshot_routes(
     runtime: Runtime, mirrors: MirrorParts, snapshots: SnapshotParts, policy: Policy, redirects: StoreRedirects
 ) -> tuple[SnapshotRoutes, BundleRoutes]:
-    def requested(identity: Identity, name: str) -> None:
-        snapshots.scheduler.asked(identity)
-        snapshots.scheduler.want(identity, name)
-
     access = InstanceAccess(
         find_mirror=mirrors.collection.ready,
         ready_mirror=mirrors.collection.made,
         patience=runtime.settings.git.fetch_wait,
     )
     demand = Demand(
-        requested=requested,
+        requested=snapshots.scheduler.requested,
         warm=snapshots.scheduler.warm,
         check_staleness=mirrors.staleness.check,
     )

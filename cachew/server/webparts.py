@@ -8,6 +8,7 @@ from typing import Any
 from twisted.web.client import HTTPConnectionPool
 
 import cachew
+from cachew.cache.presigned import Presigns
 from cachew.config.inforce import Reloaded
 from cachew.config.settings import Settings
 from cachew.http.collecting import BodyStore
@@ -105,9 +106,9 @@ def make_web(
     opa = make_external_decision(runtime, opa_connections, credentials)
     webhooks = _webhook_routes(runtime, operations)
     redirects = StoreRedirects(
-        presigned=store.cache.presigned,
+        presigned=store.cache.presigned if any(isinstance(tier, Presigns) for tier in store.cache.tiers) else None,
         metrics=runtime.metrics,
-        is_credential=lambda name: name in credentials.all_names() or policy.looks_at(name),
+        are_credentials=(credentials.is_named, policy.looks_at),
     )
     git = make_git_routes(
         runtime, upstream, store, mirrors, snapshots, mirrored, policy, access, credentials, redirects, views

@@ -130,8 +130,10 @@ class Scheduler(Service):
 
     def _tasks_of(self, names: Sequence[str], now: float) -> dict[Task, float]:
         """Return the tasks of some repositories, and note when the next of each can be due."""
-        intervals = self._intervals
-        asked = {name for name in names if self._is_asked(name, now)} if intervals.while_asked else frozenset()
+        intervals, lately = self._intervals, self._intervals.asked_for
+        asked = frozenset(names) if intervals.while_asked and not lately else frozenset()
+        if intervals.while_asked and lately:
+            asked = frozenset(name for name in names if self._history.asked_within(name, lately, now))
         tasks = {
             Task(name, what): interval
             for name in names
@@ -143,13 +145,14 @@ class Scheduler(Service):
         self._history.plan(names, tasks)
         return tasks
 
-    def _is_asked(self, repository: str, now: float) -> bool:
-        lately = self._intervals.asked_for
-        return not lately or self._history.asked_within(repository, lately, now)
-
     def asked(self, identity: Identity) -> None:
         """Note that somebody asks for a repository in a way in which what is made of it is of use."""
         self._history.ask(identity.name, self._intervals.asked_for)
+
+    def requested(self, identity: Identity, name: str) -> None:
+        """Note that somebody asks for what a task makes."""
+        self.asked(identity)
+        self.want(identity, name)
 
     def want(self, identity: Identity, name: str) -> None:
         """Note that somebody asked for a task, so that it goes on being done."""

@@ -73,14 +73,14 @@ class Services:
     ensure_refs: EnsureRefs
 
 
-def query_in_words(arguments: Mapping[bytes, list[bytes]], version: int) -> str:
+def query_in_words(arguments: Mapping[bytes, list[bytes]], protocol: str | None) -> str:
     """Return what a request's query asks for, for the log.
 
     :param arguments: the query's fields.
-    :param version: the protocol's, which counts for ref listings.
+    :param protocol: the ``Git-Protocol`` header, which counts for ref listings.
     """
     words = [f"{key.decode()}={in_one_word(arguments[key][0])}" for key in _TOLD if arguments.get(key)]
-    return " ".join([*words, f"v{version}"] if b"service" in arguments else words)
+    return " ".join([*words, f"v{protocol_version(protocol)}"] if b"service" in arguments else words)
 
 
 class GitRoutes:
@@ -121,7 +121,7 @@ class GitRoutes:
         self._remotes.of(identity)
         kind = "lfs" if operation.startswith("info/lfs/") else operation
         request.outcome.route = f"git {kind}"
-        request.outcome.shape = query_in_words(request.args, protocol_version(request.getHeader("git-protocol")))
+        request.outcome.shape = query_in_words(request.args, request.getHeader("git-protocol"))
         allow_methods(request, *_METHODS.get(kind, _READ))
         self._withhold(request)
         self._used(identity, request)

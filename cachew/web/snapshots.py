@@ -26,7 +26,7 @@ from cachew.plumbing.errors import (
     StorageUnavailable,
 )
 from cachew.plumbing.streams import Source, owned
-from cachew.snapshots.bundle import Bundles, tip_of
+from cachew.snapshots.bundle import Bundles
 from cachew.snapshots.sourcemirror import FindMirror, ReadyMirror, SourceMirror
 from cachew.snapshots.store import COMMIT_HEADER, Snapshots
 from cachew.snapshots.storedproduction import StoredProduction, with_its_mirror
@@ -229,8 +229,10 @@ class SnapshotRoutes:
         mirror, commit = self._access.mirror(instance), info.headers.get(COMMIT_HEADER)
         if mirror is None or not commit:
             return {}
-        head = {HEAD_HEADER: _quoted(mirror.head_ref)} if mirror.head_ref and not variant.ref else {}
-        if tip_of(mirror, variant.ref) in (None, commit):
+        named = None if variant.ref else mirror.head_ref
+        head = {HEAD_HEADER: _quoted(named)} if named else {}
+        tip = mirror.refs.get(variant.ref) if variant.ref else mirror.head_commit
+        if tip in (None, commit):
             return head
         if prepare:
             what = f"bundle of {identity.name}"

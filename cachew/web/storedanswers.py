@@ -6,7 +6,7 @@ there who show no credential and state no condition, which their libraries might
 header that they know better, as this project's own client does.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import closing
 
 from twisted.logger import Logger
@@ -38,21 +38,21 @@ _log = Logger()
 class StoreRedirects:
     """Answers requests for stored objects with addresses in the store.
 
-    :param presigned: gives an address of an object, None where there is none.
-    :param is_credential: says which other headers are credentials, by their lower-case names.
+    :param presigned: gives an address of an object, None where there is none; None where no store gives any.
+    :param are_credentials: each says of which other headers it knows that they are, by their lower-case names.
     :param metrics: counts what need not pass through here.
     """
 
     def __init__(
         self,
         *,
-        presigned: Callable[[ObjectInfo], Awaitable[str | None]],
+        presigned: Callable[[ObjectInfo], Awaitable[str | None]] | None,
         metrics: Metrics,
-        is_credential: Callable[[str], bool] = lambda name: False,
+        are_credentials: Iterable[Callable[[str], bool]] = (),
     ) -> None:
         self._presigned = presigned
         self._metrics = metrics
-        self._is_credential = is_credential
+        self._are_credentials = tuple(are_credentials)
 
     async def address(self, request: StreamingRequest, info: ObjectInfo, decision: Decision) -> str | None:
         """Return where a client is to fetch what it asks for, None when it is to have it from here.
@@ -61,15 +61,15 @@ class StoreRedirects:
 
         :param decision: how the request would be answered.
         """
-        if request.method != b"GET" or decision.status not in (200, 206) or not self._may_be_sent(request):
+        if self._presigned is None or request.method != b"GET" or decision.status not in (200, 206):
             return None
-        return await self._presigned(info)
+        return await self._presigned(info) if self._may_be_sent(request) else None
 
     def _may_be_sent(self, request: StreamingRequest) -> bool:
         names = {name.lower() for name in request.fields}
         if WANTED_HEADER.lower() in names:
             return _number(request) is not None
-        return not names & _KEPT_HERE and not any(map(self._is_credential, names))
+        return not names & _KEPT_HERE and not any(says(name) for says in self._are_credentials for name in names)
 
     async def send(self, request: StreamingRequest, address: str, decision: Decision, what: str) -> None:
         """Answer with an address.
@@ -90,7 +90,7 @@ class StoreRedirects:
 
     async def listed(self, info: ObjectInfo) -> str | None:
         """Return the address of an object for a list of what can be fetched."""
-        address = await self._presigned(info)
+        address = None if self._presigned is None else await self._presigned(info)
         if address is not None:
             self._metrics.presigned.labels("bundle-list").inc()
         return address
@@ -155,7 +155,7 @@ async def serve(
         address = await redirects.address(request, info, decision)
         still()
         if address is None:
-            await answer_with(request, info, entry, more)
+            await _send_decided(request, info, decision, entry, more)
             return
         for name, value in {**_described(info), **more, **decision.headers}.items():
             request.setHeader(name.encode(), value.encode())
@@ -171,6 +171,12 @@ async def answer_with(
     :param more: headers besides those that are stored.
     """
     decision = decide(request, etag=info.etag, modified=info.modified, size=info.size)
+    await _send_decided(request, info, decision, entry, more)
+
+
+async def _send_decided(
+    request: StreamingRequest, info: ObjectInfo, decision: Decision, entry: Entry | None, more: Mapping[str, str]
+) -> None:
     source: Source = BytesSource(b"")
     if entry is not None and decision.length:
         source = entry.source(decision.start, decision.length)

@@ -221,9 +221,12 @@ def test_a_push_that_ends_anywhere_is_told(slow: bool) -> None:
 
 def test_what_a_query_asks_for_is_told_in_one_line() -> None:
     """Only fields that say what is asked for are told, and in one line."""
-    assert query_in_words({b"service": [b"git-upload-pack"], b"token": [b"hush"]}, 2) == "service=git-upload-pack v2"
     assert (
-        query_in_words({b"base": [b"b" * 40], b"ref": [b"refs/heads/x\ny"]}, 0)
+        query_in_words({b"service": [b"git-upload-pack"], b"token": [b"hush"]}, "version=2")
+        == "service=git-upload-pack v2"
+    )
+    assert (
+        query_in_words({b"base": [b"b" * 40], b"ref": [b"refs/heads/x\ny"]}, None)
         == f"base={'b' * 40} ref=refs/heads/x%0Ay"
     )
-    assert query_in_words({}, 2) == ""
+    assert query_in_words({}, "version=2") == ""

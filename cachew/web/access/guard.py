@@ -121,6 +121,10 @@ class ClientCredentials:
         """Return their lower-case names for any host."""
         return frozenset().union(*self._names.values())
 
+    def is_named(self, name: str) -> bool:
+        """Whether a header, by its lower-case name, is a credential at any host."""
+        return any(name in named for named in self._names.values())
+
     def of(self, request: StreamingRequest, host: str) -> str | None:
         """Return a request's credential at a host, None when it shows none.
 
