@@ -29,24 +29,23 @@ from cachew.server.packparts import make_packs
 from cachew.server.places import Places, make_places
 from cachew.server.reload import Reload
 from cachew.server.runtime import Runtime, make_runtime
-from cachew.server.shell import Shell
 from cachew.server.snapshotparts import SnapshotParts, make_check, make_seeder, make_snapshots
 from cachew.server.startup import closing, jobs, make_directories, make_scrub, opening, shell
 from cachew.server.statewatch import StateWatch
+from cachew.server.statusparts import StatusParts, make_status, shell_names
 from cachew.server.telemetry import make_telemetry
 from cachew.server.upstreamparts import UpstreamParts, make_upstream
 from cachew.server.views import make_views
 from cachew.server.watchdog import Notifier, Watchdog
 from cachew.server.webparts import WebParts, limits_of, make_web
 from cachew.snapshots.variants import MIRROR, SNAPSHOT
-from cachew.web.status import Operations
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """All parts of a server, put together.
 
-    :param operations: what those see and do who look after it.
+    :param status: what those see and do who look after it.
     :param fleet: the replicas.
     :param server: starts and stops it.
     """
@@ -57,7 +56,7 @@ class Parts:
     mirrors: MirrorParts
     snapshots: SnapshotParts
     web: WebParts
-    operations: Operations
+    status: StatusParts
     fleet: Fleet
     server: Server
 
@@ -99,7 +98,7 @@ def compose(runtime: Runtime) -> Parts:
         withdraw=lambda name, since: snapshots.productions.withdraw(name, since),
         withdraw_instance=withdraw,
         grown=packs.preparation.grown,
-        on_changed=lambda identity: operations.changed(identity),
+        on_changed=lambda identity: status.briefs.changed(identity),
         on_asked=lambda identity, result: asked(identity, result),
     )
     snapshots = make_snapshots(
@@ -111,33 +110,21 @@ def compose(runtime: Runtime) -> Parts:
         mirrors=mirrors,
         check=check,
     )
-    operations = Operations(
+    status = make_status(
+        runtime,
+        upstream=upstream,
+        store=store,
+        mirrors=mirrors,
+        snapshots=snapshots,
+        places=places,
         unready=lambda: server.unready or watch.trouble,
-        mirrors=mirrors.collection,
-        freshness=mirrors.freshness,
-        snapshots=snapshots.archives,
-        cache=store.cache,
-        pack_cache=store.pack_cache,
-        places=places.by_kind(),
-        background=runtime.background,
-        threads=runtime.threads,
-        metrics=runtime.metrics,
-        reactor=runtime.reactor,
-        clock=runtime.clock,
-        fetch=mirrors.staleness.fetch,
-        make=snapshots.archives.make,
-        forget=mirrors.forget,
-        keeps=mirrors.instances.keeps,
-        usage=mirrors.tidying,
-        clones=store.clones,
-        url_of=lambda identity: upstream.remotes.of(identity).address,
     )
 
     def asked(identity: Identity, result: object) -> None:
-        operations.changed(identity)
+        status.briefs.changed(identity)
         views.asked(identity, result)
 
-    fleet = make_fleet(runtime, store=store, snapshots=snapshots, operations=operations, views=views)
+    fleet = make_fleet(runtime, store=store, snapshots=snapshots, status=status, views=views)
     web = make_web(
         runtime,
         upstream=upstream,
@@ -145,7 +132,7 @@ def compose(runtime: Runtime) -> Parts:
         mirrors=mirrors,
         snapshots=snapshots,
         mirrored=packs.mirrored,
-        operations=operations,
+        status=status,
         reload=lambda: reload(),
         views=views,
         fleet=fleet,
@@ -196,7 +183,7 @@ def compose(runtime: Runtime) -> Parts:
             views.traffic.load,
             web.sessions.begin,
             *opening(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots),
-            operations.count,
+            status.stores.count,
         ],
         closing=[
             views.traffic.save,
@@ -205,7 +192,10 @@ def compose(runtime: Runtime) -> Parts:
             runtime.environment.log.close,
         ],
         jobs=[
-            *shell(runtime, _namespace(runtime, store, mirrors, snapshots, operations)),
+            *shell(
+                runtime,
+                shell_names(runtime, store=store, mirrors=mirrors, snapshots=snapshots, status=status),
+            ),
             *jobs(
                 runtime,
                 upstream=upstream,
@@ -217,7 +207,7 @@ def compose(runtime: Runtime) -> Parts:
                 sessions=web.sessions,
                 watch=watch,
                 scrub=scrub,
-                operations=operations,
+                work=status.work,
             ),
         ],
         hang_up=announcement.renew,
@@ -238,7 +228,7 @@ def compose(runtime: Runtime) -> Parts:
             metrics=runtime.metrics,
         ),
     )
-    for gauges in _gauges(runtime, operations, places, mirrors, snapshots, web.bodies.budget):
+    for gauges in _gauges(runtime, status, places, mirrors, snapshots, web.bodies.budget):
         runtime.metrics.registry.register(gauges)
     return Parts(
         runtime=runtime,
@@ -247,7 +237,7 @@ def compose(runtime: Runtime) -> Parts:
         mirrors=mirrors,
         snapshots=snapshots,
         web=web,
-        operations=operations,
+        status=status,
         fleet=fleet,
         server=server,
     )
@@ -259,31 +249,9 @@ def _follow_level(runtime: Runtime, new: Settings) -> None:
         runtime.environment.log.level = new.log_level
 
 
-def _namespace(
-    runtime: Runtime, store: StoreParts, mirrors: MirrorParts, snapshots: SnapshotParts, operations: Operations
-) -> dict[str, Any]:
-    functions = Shell(
-        operations=operations,
-        leases=snapshots.leases,
-        grammar=runtime.grammar,
-        clock=runtime.clock,
-    )
-    return {
-        **functions.names(),
-        "mirrors": mirrors.collection,
-        "operations": operations,
-        "cache": store.cache,
-        "pack_cache": store.pack_cache,
-        "snapshots": snapshots.archives,
-        "freshness": mirrors.freshness,
-        "metrics": runtime.metrics,
-        "runtime": runtime,
-    }
-
-
 def _gauges(
     runtime: Runtime,
-    operations: Operations,
+    status: StatusParts,
     places: Places,
     mirrors: MirrorParts,
     snapshots: SnapshotParts,
@@ -292,10 +260,10 @@ def _gauges(
     return [
         ServerGauges(
             version=runtime.environment.version,
-            is_ready=lambda: not operations.unready(),
+            is_ready=lambda: not status.server.unready(),
             log_dropped=runtime.environment.log_dropped,
             ages=lambda: {
-                "check": operations.oldest_check(),
+                "check": status.checks.oldest(mirrors.collection.known()),
                 "snapshot": snapshots.scheduler.oldest(SNAPSHOT),
                 "mirror-snapshot": snapshots.scheduler.oldest(MIRROR),
             },
@@ -310,5 +278,5 @@ def _gauges(
             listings=mirrors.listings,
             bodies=bodies,
         ),
-        StoreGauges(caches=operations.caches, state=runtime.state),
+        StoreGauges(caches=status.stores.last, state=runtime.state),
     ]

@@ -8,29 +8,30 @@ from cachew.replicas.fleet import Fleet
 from cachew.server.cacheparts import StoreParts
 from cachew.server.runtime import Runtime
 from cachew.server.snapshotparts import SnapshotParts
+from cachew.server.statusparts import StatusParts
 from cachew.server.views import ViewParts
-from cachew.web.status import Operations
 from cachew.web.traffic import HOUR, total
 
 _MOST = 50
 
 
 def make_fleet(
-    runtime: Runtime, *, store: StoreParts, snapshots: SnapshotParts, operations: Operations, views: ViewParts
+    runtime: Runtime, *, store: StoreParts, snapshots: SnapshotParts, status: StatusParts, views: ViewParts
 ) -> Fleet:
     """Make what knows the replicas.
 
-    :param operations: what is told of this one.
+    :param status: what is told of this one.
     """
 
     async def report() -> Mapping[str, Any]:
-        sums, traffic = await operations.sums(), total(views.traffic.steps(HOUR))
+        await status.briefs.refresh()
+        sums, traffic = status.briefs.sums, total(views.traffic.steps(HOUR))
         outages = [f"upstream {outage.host} does not answer: {outage.reason}" for outage in views.outages.current()]
         return {
             "version": runtime.environment.version,
-            "started": operations.started,
-            "unready": operations.unready(),
-            "troubles": [*operations.troubles(), *outages][:_MOST],
+            "started": status.server.started,
+            "unready": status.server.unready(),
+            "troubles": [*status.server.troubles(), *outages][:_MOST],
             "numbers": {
                 "mirrors ready": sums.ready,
                 "repositories": sums.known,

@@ -13,7 +13,7 @@ from cachew.plumbing.budget import Budget
 from cachew.plumbing.descriptors import open_now
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Processes
-from cachew.web.status import CacheStatus
+from cachew.web.storecounts import CacheStatus
 
 
 class ServerGauges(Collector):

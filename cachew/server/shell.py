@@ -7,8 +7,10 @@ from typing import Any
 from cachew.mirrors.identity import Grammar
 from cachew.plumbing.clock import Clock
 from cachew.replicas.leases import Leases, Watching
-from cachew.web.status import CacheStatus, Operations
-from cachew.web.statuses import RepositoryStatus
+from cachew.web.actions import RepositoryWork
+from cachew.web.repositorytable import RepositoryTable
+from cachew.web.statuses import RepositoryStatus, Statuses
+from cachew.web.storecounts import CacheStatus, StoreCounts
 
 
 class NamedMirror:
@@ -17,16 +19,17 @@ class NamedMirror:
     :param name: ``host/path``.
     """
 
-    def __init__(self, name: str, *, operations: Operations, grammar: Grammar) -> None:
+    def __init__(self, name: str, *, statuses: Statuses, work: RepositoryWork, grammar: Grammar) -> None:
         self._identity = grammar.from_decoded(name)
-        self._operations = operations
+        self._statuses = statuses
+        self._work = work
 
     def __repr__(self) -> str:
         return f"mirror({self._identity.name!r}): {inspect.getdoc(type(self))}".partition("\n")[0]
 
     async def status(self) -> RepositoryStatus:
         """Return all that is known of it."""
-        return await self._operations.repository(self._identity)
+        return await self._statuses.one(self._identity)
 
     async def fetch(self) -> str:
         """Fetch now; one that is not mirrored is."""
@@ -49,21 +52,37 @@ class NamedMirror:
         return await self._begin("forget")
 
     async def _begin(self, action: str) -> str:
-        await self._operations.act(self._identity, action)
+        await self._work.act(self._identity, action)
         return f"{action} of {self._identity.name} has begun"
 
 
 class Shell:
     """The functions of the shell.
 
-    :param operations: the server.
+    :param statuses: what is known of a repository.
+    :param table: all repositories.
+    :param work: what can be done with one.
+    :param stores: how full they are.
     :param leases: what replicas work on.
     :param grammar: how repositories are named.
     :param clock: what time it is.
     """
 
-    def __init__(self, *, operations: Operations, leases: Leases, grammar: Grammar, clock: Clock) -> None:
-        self._operations = operations
+    def __init__(
+        self,
+        *,
+        statuses: Statuses,
+        table: RepositoryTable,
+        work: RepositoryWork,
+        stores: StoreCounts,
+        leases: Leases,
+        grammar: Grammar,
+        clock: Clock,
+    ) -> None:
+        self._statuses = statuses
+        self._table = table
+        self._work = work
+        self._stores = stores
         self._leases = leases
         self._grammar = grammar
         self._clock = clock
@@ -82,16 +101,16 @@ class Shell:
         """List what is mirrored, each with its state and what is wrong with it."""
         return [
             f"{one.name}: {one.state}{', stale' if one.stale else ''}{f', {one.error}' if one.error else ''}"
-            for one in await self._operations.repositories()
+            for one in await self._table.all()
         ]
 
     def mirror(self, name: str) -> NamedMirror:
         """Return one repository's mirror: mirror("host/org/repo").fetch()."""
-        return NamedMirror(name, operations=self._operations, grammar=self._grammar)
+        return NamedMirror(name, statuses=self._statuses, work=self._work, grammar=self._grammar)
 
     def caches(self) -> Sequence[CacheStatus]:
         """List the stores and how full they are."""
-        return self._operations.caches()
+        return self._stores.last()
 
     def leases(self) -> Sequence[Watching]:
         """List the work that other replicas do at present, as far as this one wanted to do it."""
@@ -100,7 +119,7 @@ class Shell:
     async def why(self, name: str) -> str:
         """Say in a paragraph what is known of a repository, and from where its clients are answered."""
         identity = self._grammar.from_decoded(name)
-        known = {one.name: one for one in await self._operations.repositories()}
+        known = {one.name: one for one in await self._table.all()}
         status = known.get(identity.name)
         if status is None:
             return (

@@ -30,7 +30,7 @@ from cachew.server.upstreamparts import UpstreamParts
 from cachew.server.views import ViewParts
 from cachew.server.webparts import WebParts
 from cachew.web.access.sessions import Sessions
-from cachew.web.status import Operations
+from cachew.web.actions import RepositoryWork
 
 _TRAFFIC_STEP = 10.0
 _SWEEP_INTERVAL = 300.0
@@ -91,7 +91,7 @@ def jobs(
     sessions: Sessions,
     watch: StateWatch,
     scrub: Scrub,
-    operations: Operations,
+    work: RepositoryWork,
 ) -> Sequence[IService]:
     """Return what runs while the server is ready."""
     clock = runtime.reactor
@@ -109,7 +109,7 @@ def jobs(
         Periodic(name="traffic", interval=_TRAFFIC_STEP, work=views.traffic.sample, reactor=clock),
         Periodic(name="tidying", interval=_TIDY_INTERVAL, work=mirrors.tidying.tidy, reactor=clock, now=True),
         Periodic(name="scrub", interval=scrub.turn_interval, work=scrub.turn, reactor=clock),
-        *make_prefetching(runtime, upstream=upstream, bring=operations.bring, used=used),
+        *make_prefetching(runtime, upstream=upstream, bring=work.bring, used=used),
         Periodic(name="cache probe", interval=_PROBE_INTERVAL, work=store.cache.probe, reactor=clock),
         Periodic(
             name="condition check",

@@ -10,17 +10,19 @@ from cachew.plumbing.clock import Clock
 from cachew.plumbing.happenings import Happenings
 from cachew.replicas.fleet import Fleet
 from cachew.server.runtime import Runtime
+from cachew.server.statusparts import StatusParts
 from cachew.upstream.listing import Listing
 from cachew.upstream.outages import Outages
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.policy import Policy
+from cachew.web.actions import RepositoryActions
 from cachew.web.app import Routes
-from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
+from cachew.web.dashboard import DashboardRoutes
 from cachew.web.fleetpage import FleetPage
+from cachew.web.loginroutes import LOGINS_PER_MINUTE, LoginRoutes
 from cachew.web.pages import Pages
 from cachew.web.repositoryclients import RepositoryClients
-from cachew.web.repositorypage import RepositoryPage
-from cachew.web.status import Operations
+from cachew.web.repositorypage import RepositoryFacts, RepositoryPage
 from cachew.web.trafficcounts import TrafficHistory
 from cachew.web.trafficfile import TrafficFile
 
@@ -66,11 +68,19 @@ def make_views(runtime: Runtime) -> ViewParts:
 
 
 def make_pages(
-    runtime: Runtime, *, views: ViewParts, operations: Operations, access: AdminAccess, policy: Policy, fleet: Fleet
+    runtime: Runtime,
+    *,
+    views: ViewParts,
+    status: StatusParts,
+    actions: RepositoryActions,
+    access: AdminAccess,
+    policy: Policy,
+    fleet: Fleet,
 ) -> Sequence[Routes]:
     """Make the pages.
 
-    :param operations: what is shown, and done, of the server.
+    :param status: what is shown of the server.
+    :param actions: what can be done with a repository.
     :param access: who may see them.
     :param policy: tells who a client is.
     :param fleet: the replicas.
@@ -79,18 +89,28 @@ def make_pages(
     return [
         DashboardRoutes(
             access=access,
-            operations=operations,
+            status=status.server,
+            table=status.table,
             pages=pages,
             traffic=views.traffic,
             outages=views.outages.current,
+        ),
+        LoginRoutes(
+            access=access,
+            pages=pages,
             attempts=Allowance(clock=runtime.clock, per_minute=LOGINS_PER_MINUTE),
             client_of=policy.client_of,
         ),
         RepositoryPage(
             access=access,
-            operations=operations,
-            events=views.happenings.of,
-            clients=views.clients.of,
+            facts=RepositoryFacts(
+                statuses=status.statuses,
+                current=status.current,
+                events=views.happenings.of,
+                clients=views.clients.of,
+                clock=runtime.clock,
+            ),
+            actions=actions,
             pages=pages,
             grammar=runtime.grammar,
         ),

@@ -29,6 +29,7 @@ from cachew.server.mirrorparts import MirrorParts
 from cachew.server.repositoryparts import make_git_routes
 from cachew.server.runtime import Runtime
 from cachew.server.snapshotparts import SnapshotParts
+from cachew.server.statusparts import StatusParts
 from cachew.server.upstreamparts import UpstreamParts
 from cachew.server.views import ViewParts, make_pages
 from cachew.smarthttp.mirrorpacks import MirrorPacks
@@ -37,13 +38,15 @@ from cachew.web.access.login import AdminAccess
 from cachew.web.access.policy import Admission, Policy
 from cachew.web.access.sessions import Sessions
 from cachew.web.access.tokenfile import TokenFile
+from cachew.web.actions import RepositoryActions
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App, OwnAddress
 from cachew.web.clientarchive import client_archive
 from cachew.web.clientfiles import ClientRoutes
 from cachew.web.forgeevents import ForgeHosts
 from cachew.web.objects import ObjectRoutes
-from cachew.web.status import Operations
+from cachew.web.pushnotices import PushNotices
+from cachew.web.repositoriesapi import RepositoriesApi
 from cachew.web.storedanswers import StoreRedirects
 from cachew.web.webhook import WebhookRoutes
 
@@ -84,7 +87,7 @@ def make_web(
     mirrors: MirrorParts,
     snapshots: SnapshotParts,
     mirrored: MirrorPacks,
-    operations: Operations,
+    status: StatusParts,
     reload: Callable[[], Awaitable[Reloaded]],
     views: ViewParts,
     fleet: Fleet,
@@ -92,7 +95,7 @@ def make_web(
     """Make the routes.
 
     :param mirrored: has mirrors answer.
-    :param operations: what those see and do who look after the server.
+    :param status: what those see and do who look after the server.
     :param reload: reads the config again and follows it.
     :param views: what is remembered to be shown.
     :param fleet: the replicas.
@@ -104,7 +107,7 @@ def make_web(
     opa_connections = HTTPConnectionPool(runtime.reactor)
     credentials = ClientCredentials(credential_headers(runtime.settings))
     opa = make_external_decision(runtime, opa_connections, credentials)
-    webhooks = _webhook_routes(runtime, operations)
+    webhooks = _webhook_routes(runtime, status.pushes)
     redirects = StoreRedirects(
         presigned=store.cache.presigned if any(isinstance(tier, Presigns) for tier in store.cache.tiers) else None,
         metrics=runtime.metrics,
@@ -113,17 +116,26 @@ def make_web(
     git = make_git_routes(
         runtime, upstream, store, mirrors, snapshots, mirrored, policy, access, credentials, redirects, views
     )
+    actions = RepositoryActions(work=status.work, grammar=runtime.grammar)
     app = App(
         routes=[
             AdminRoutes(
                 access=access,
-                operations=operations,
+                status=status.server,
                 metrics=runtime.metrics,
                 event_log=runtime.environment.log,
-                grammar=runtime.grammar,
                 reload=reload,
             ),
-            *make_pages(runtime, views=views, operations=operations, access=access, policy=policy, fleet=fleet),
+            RepositoriesApi(
+                access=access,
+                statuses=status.statuses,
+                table=status.table,
+                actions=actions,
+                grammar=runtime.grammar,
+            ),
+            *make_pages(
+                runtime, views=views, status=status, actions=actions, access=access, policy=policy, fleet=fleet
+            ),
             webhooks,
             _client_routes(runtime, policy),
             ObjectRoutes(
@@ -179,9 +191,9 @@ def _bodies(runtime: Runtime) -> BodyStore:
     return BodyStore(directory=runtime.state / "spools", budget=budget)
 
 
-def _webhook_routes(runtime: Runtime, operations: Operations) -> WebhookRoutes:
+def _webhook_routes(runtime: Runtime, pushes: PushNotices) -> WebhookRoutes:
     return WebhookRoutes(
-        operations=operations,
+        pushes=pushes,
         secrets=_webhook_secrets(runtime.settings),
         places=_places(runtime.settings),
         grammar=runtime.grammar,

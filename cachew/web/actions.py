@@ -1,23 +1,101 @@
-"""How what can be done with a repository is begun, whoever asks for it: the admin API or the repository's page."""
+"""What can be done with a repository, whoever asks for it: the admin API, its page, the shell, the prefetching."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from twisted.logger import Logger
 
+from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Grammar, Identity
+from cachew.plumbing.background import Background
 from cachew.plumbing.errors import BadRequest, NotFound
-from cachew.web.status import ACTIONS, Operations
+from cachew.snapshots.variants import Variant
+
+ACTIONS = ("fetch", "snapshot", "repack", "scrub", "forget")
+"""What can be asked for a repository."""
+
+
+class RepositoryWork:
+    """Begins work on repositories that somebody wants done now.
+
+    :param mirrors: the mirrors.
+    :param background: where it is done, since nobody waits for it.
+    :param fetch: brings a repository's mirror to where its upstream is now.
+    :param make: makes an archive of a repository now.
+    :param forget: gives up all that is kept of a repository.
+    :param keeps: whether anything may be kept of one.
+    """
+
+    def __init__(
+        self,
+        *,
+        mirrors: Mirrors,
+        background: Background,
+        fetch: Callable[[Identity], Coroutine[Any, Any, object]],
+        make: Callable[[Identity, Variant], Coroutine[Any, Any, object]],
+        forget: Callable[[Identity], Coroutine[Any, Any, object]],
+        keeps: Callable[[Identity], Awaitable[bool]],
+    ) -> None:
+        self._mirrors = mirrors
+        self._background = background
+        self._fetch = fetch
+        self._make = make
+        self._forget = forget
+        self._keeps = keeps
+
+    async def act(self, identity: Identity, action: str) -> None:
+        """Begin an action on a repository; its end is not waited for.
+
+        A fetch of one that is not mirrored mirrors it, so that it is there before anybody asks.
+
+        :raise NotFound: when no such repository is mirrored, or nothing is there to be forgotten.
+        :raise UnknownPath: when its host isn't admitted.
+        """
+        mirror = self._mirrors.find(identity)
+        if action == "fetch" and (mirror is None or not mirror.ready):
+            self._mirrors.try_again(identity)
+            self._mirrors.want(identity)
+            return
+        if action == "forget":
+            # LFS objects, snapshots and leave for them may be kept of what has no mirror.
+            if mirror is None and not await self._keeps(identity):
+                raise NotFound(f"nothing is kept of {identity.name}")
+            self._background.start(self._forget(identity), f"forget of {identity.name}")
+            return
+        if mirror is None or not mirror.ready:
+            raise NotFound(f"{identity.name} is not mirrored")
+        actions: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+            "fetch": lambda: self._fetch(identity),
+            "snapshot": lambda: self._make(identity, Variant()),
+            "repack": mirror.maintenance.repack,
+            "scrub": lambda: self._mirrors.examine(identity),
+        }
+        self._background.start(actions[action](), f"{action} of {identity.name}")
+
+    async def bring(self, identity: Identity) -> None:
+        """Have a repository mirrored, or its mirror fetched into, and wait for that.
+
+        :raise CachewError: when it can't be done.
+        """
+        mirror = self._mirrors.find(identity)
+        if mirror is not None and mirror.ready:
+            await self._fetch(identity)
+        else:
+            self._mirrors.try_again(identity)
+            await self._mirrors.made(identity)
 
 
 class RepositoryActions:
-    """Begins what is asked for.
+    """Begins what people ask for, by the names that they write.
 
-    :param operations: the server.
+    :param work: what is begun.
     :param grammar: how repositories are named.
     """
 
     log = Logger()
 
-    def __init__(self, *, operations: Operations, grammar: Grammar) -> None:
-        self._operations = operations
+    def __init__(self, *, work: RepositoryWork, grammar: Grammar) -> None:
+        self._work = work
         self._grammar = grammar
 
     async def begin(self, name: str, action: str, *, sure: bool = True) -> Identity:
@@ -34,6 +112,6 @@ class RepositoryActions:
         if action == "forget" and not sure:
             raise BadRequest("forget removes all that is kept of a repository; say that you are sure")
         identity = self._grammar.from_decoded(name)
-        await self._operations.act(identity, action)
+        await self._work.act(identity, action)
         self.log.info("{action} of {repository} asked for", action=action, repository=identity.name)
         return identity

@@ -1,4 +1,4 @@
-"""Health, metrics, the log level, and what there is to see and do about repositories, as plain HTTP and JSON."""
+"""Health, metrics, the log, the config and the server as a whole, as plain HTTP and JSON."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -10,26 +10,23 @@ from twisted.logger import Logger
 
 from cachew.config.inforce import Reloaded
 from cachew.http.requests import StreamingRequest
-from cachew.mirrors.identity import CASE_MATTERS, Grammar
 from cachew.plumbing.errors import BadRequest, Busy
 from cachew.plumbing.logs import EventLog
 from cachew.plumbing.metrics import Metrics
 from cachew.web.access.login import AdminAccess
-from cachew.web.actions import RepositoryActions
 from cachew.web.app import allow_methods
 from cachew.web.forms import header, query_field, said
-from cachew.web.status import Operations
+from cachew.web.status import ServerStatus
 
 
 class AdminRoutes:
     """Routes for machines that look after the server.
 
     :param access: who may use them.
-    :param operations: the server.
+    :param status: the server.
     :param metrics: what ``/metrics`` shows.
     :param event_log: what is shown below ``/admin/log``, and whose level is set there.
     :param reload: reads the config again and follows it.
-    :param grammar: how repositories are named.
     """
 
     log = Logger()
@@ -38,17 +35,14 @@ class AdminRoutes:
         self,
         *,
         access: AdminAccess,
-        operations: Operations,
+        status: ServerStatus,
         metrics: Metrics,
         event_log: EventLog,
         reload: Callable[[], Awaitable[Reloaded]],
-        grammar: Grammar = CASE_MATTERS,
     ) -> None:
         self._reload = reload
-        self._grammar = grammar
-        self._actions = RepositoryActions(operations=operations, grammar=grammar)
         self._access = access
-        self._operations = operations
+        self._status = status
         self._metrics = metrics
         self._event_log = event_log
 
@@ -61,8 +55,6 @@ class AdminRoutes:
         app.route("/admin/log")(self.log_tail)
         app.route("/admin/reload")(self.reload)
         app.route("/admin/overview")(self.overview)
-        app.route("/admin/repositories")(self.repositories)
-        app.route("/admin/repositories/<path:rest>")(self.act)
 
     async def liveness(self, request: StreamingRequest) -> bytes:
         """Say that the process answers."""
@@ -76,9 +68,9 @@ class AdminRoutes:
         goes on serving from its mirrors and its other tiers.
         """
         allow_methods(request, "GET")
-        if reason := self._operations.unready():
+        if reason := self._status.unready():
             raise Busy(reason, retry_after=1)
-        return _text(request, "\n".join(["OK", *self._operations.troubles()]))
+        return _text(request, "\n".join(["OK", *self._status.troubles()]))
 
     async def metrics(self, request: StreamingRequest) -> bytes:
         """Show the metrics in Prometheus' or OpenMetrics' text form."""
@@ -125,25 +117,7 @@ class AdminRoutes:
         """Show the server as a whole."""
         allow_methods(request, "GET")
         self._access.require(request)
-        return json_body(request, asdict(await self._operations.overview()))
-
-    async def repositories(self, request: StreamingRequest) -> bytes:
-        """Show every repository, or the one that is named."""
-        allow_methods(request, "GET")
-        self._access.require(request)
-        if name := query_field(request, "name"):
-            return json_body(request, asdict(await self._operations.repository(self._grammar.from_decoded(name))))
-        found = await self._operations.repositories()
-        return json_body(request, {"repositories": [asdict(repository) for repository in found]})
-
-    async def act(self, request: StreamingRequest, rest: str) -> bytes:
-        """Begin a fetch, snapshot, repack or scrub of a repository, or forget it."""
-        allow_methods(request, "POST")
-        self._access.require(request)
-        path, _, action = rest.rpartition("/")
-        identity = await self._actions.begin(path, action)
-        request.setResponseCode(202)
-        return json_body(request, {"repository": identity.name, "action": action})
+        return json_body(request, asdict(await self._status.overview()))
 
 
 def json_body(request: StreamingRequest, value: object) -> bytes:

@@ -11,22 +11,19 @@ from typing import Any
 from urllib.parse import urlencode
 
 from klein import Klein
-from twisted.web.http import SEE_OTHER
 from werkzeug.http import parse_accept_header
 
 from cachew.http.conditional import evaluate
 from cachew.http.requests import StreamingRequest
-from cachew.plumbing.allowance import Allowance
-from cachew.plumbing.errors import Forbidden, TooOften
 from cachew.upstream.outages import Outage
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.sessions import Session
 from cachew.web.app import allow_methods
-from cachew.web.forms import form_field, header, query_field
+from cachew.web.forms import header, query_field
 from cachew.web.pages import Pages
 from cachew.web.repositorylist import BUSY_STATES, STATES, Choice
-from cachew.web.status import Operations
-from cachew.web.statuses import PAGE
+from cachew.web.repositorytable import PAGE, RepositoryTable
+from cachew.web.status import ServerStatus
 from cachew.web.traffic import HOUR, SPANS, TrafficWindow
 from cachew.web.trafficcharts import view
 from cachew.web.trafficcounts import TrafficHistory
@@ -37,8 +34,6 @@ _ENTRANCE = b"""This is cachew, a git caching server. Point git at it:
 
 The dashboard is at /admin/, health at /_liveness and /_readiness.
 """
-LOGINS_PER_MINUTE = 10
-"""How often one client address may send a token to log in."""
 _GZIP_LEVEL = 1
 
 
@@ -46,32 +41,29 @@ class DashboardRoutes:
     """The pages below ``/admin/``, and ``/``.
 
     :param access: who may see them.
-    :param operations: the server.
+    :param status: the server.
+    :param table: the repositories.
     :param pages: renders them.
     :param traffic: what clients were answered in the last day.
     :param outages: returns which upstreams do not answer.
-    :param attempts: how often each client may try to log in.
-    :param client_of: tells a request's client.
     """
 
     def __init__(
         self,
         *,
         access: AdminAccess,
-        operations: Operations,
+        status: ServerStatus,
+        table: RepositoryTable,
         pages: Pages,
         traffic: TrafficHistory,
         outages: Callable[[], Sequence[Outage]],
-        attempts: Allowance,
-        client_of: Callable[[Any], str] = lambda request: request.remote_address,
     ) -> None:
         self._access = access
-        self._operations = operations
+        self._status = status
+        self._table = table
         self._pages = pages
         self._traffic = traffic
         self._outages = outages
-        self._attempts = attempts
-        self._client_of = client_of
 
     def mount(self, app: Klein) -> None:
         """Register the routes."""
@@ -79,8 +71,6 @@ class DashboardRoutes:
         app.route("/admin")(self.page)
         app.route("/admin/")(self.page)
         app.route("/admin/live")(self.live)
-        app.route("/admin/login")(self.login)
-        app.route("/admin/logout")(self.logout)
 
     async def entrance(self, request: StreamingRequest) -> bytes:
         """Tell whoever opens the server's address what this is and where to go."""
@@ -113,44 +103,10 @@ class DashboardRoutes:
             part = gzip.compress(part, _GZIP_LEVEL, mtime=0)
         return _unless_known(request, part)
 
-    async def login(self, request: StreamingRequest) -> bytes:
-        """Log a browser in by the one-time code of the log's link or by the admin token."""
-        allow_methods(request, "GET", "POST")
-        self._access.check_own_site(request)
-        if request.method == b"POST":
-            # Also with the right token: an answer would otherwise tell who tries which one that is.
-            if wait := self._attempts.take(self._client_of(request), 1):
-                raise TooOften("too many attempts to log in from this address", wait)
-            good = self._access.is_token((await form_field(request, "token")).strip())
-            return self._logged_in(request, good, "That is not the admin token.")
-        code = query_field(request, "code")
-        if code and request.method == b"GET":
-            return self._logged_in(
-                request, self._access.redeem(code), "That link was used already, or is older than an hour."
-            )
-        return self._pages.render(request, "login.html", None, message="")
-
-    async def logout(self, request: StreamingRequest) -> bytes:
-        """Log a browser out."""
-        allow_methods(request, "POST")
-        if self._access.require(request, csrf=await form_field(request, "csrf")) is None:
-            raise Forbidden("only a browser that is logged in can be logged out")
-        self._access.close_session(request)
-        request.setResponseCode(SEE_OTHER)
-        request.setHeader(b"Location", b"/admin/login")
-        return b"logged out\n"
-
-    def _logged_in(self, request: StreamingRequest, good: bool, complaint: str) -> bytes:
-        if not good:
-            return self._pages.render(request, "login.html", None, message=complaint)
-        self._access.open_session(request)
-        # Not a redirect: a browser that came from elsewhere would follow it without the new cookie.
-        return self._pages.render(request, "welcome.html", None)
-
     async def _facts(self, request: StreamingRequest) -> dict[str, Any]:
-        overview = await self._operations.overview()
+        overview = await self._status.overview()
         span = SPANS.get(query_field(request, "span"), HOUR)
-        page = await self._operations.page(chosen(request))
+        page = await self._table.page(chosen(request))
         served = sorted(overview.served.items(), key=lambda item: -item[1])
         return {
             "overview": overview,
@@ -158,7 +114,7 @@ class DashboardRoutes:
             "link": Link(page.choice, span).to,
             "step": PAGE,
             "states": STATES,
-            "unready": self._operations.unready(),
+            "unready": self._status.unready(),
             "outages": [outage for outage in self._outages() if outage.host in page.hosts],
             "served": shares(served),
             "traffic": view(span, self._traffic.steps(span)),

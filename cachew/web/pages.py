@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing.units import format_size
 from cachew.web.access.sessions import Session
-from cachew.web.status import ACTIONS
+from cachew.web.actions import ACTIONS
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -7,27 +7,65 @@ from klein import Klein
 from twisted.logger import Logger
 
 from cachew.http.requests import StreamingRequest
-from cachew.mirrors.identity import CASE_MATTERS, Grammar
+from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.happenings import Happening
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.sessions import Session
 from cachew.web.actions import RepositoryActions
 from cachew.web.app import allow_methods
+from cachew.web.currentwork import CurrentWork
 from cachew.web.forms import form_fields, query_field
 from cachew.web.pages import Pages
 from cachew.web.repositoryclients import ClientUse
 from cachew.web.repositorylist import BUSY_STATES
-from cachew.web.status import Operations
+from cachew.web.statuses import Statuses
+
+
+class RepositoryFacts:
+    """What is known of one repository.
+
+    :param statuses: how it is.
+    :param current: what is done at the moment.
+    :param events: returns what happened to a repository lately, the last first.
+    :param clients: returns who asked for one lately, the last first.
+    :param clock: what time it is.
+    """
+
+    def __init__(
+        self,
+        *,
+        statuses: Statuses,
+        current: CurrentWork,
+        events: Callable[[str], Sequence[Happening]],
+        clients: Callable[[str], Sequence[ClientUse]],
+        clock: Clock,
+    ) -> None:
+        self._statuses = statuses
+        self._current = current
+        self._events = events
+        self._clients = clients
+        self._clock = clock
+
+    async def of(self, identity: Identity) -> dict[str, Any]:
+        """Return it, by the names that the page has for it."""
+        return {
+            "one": await self._statuses.one(identity),
+            "now": self._clock.now(),
+            "kept": await self._statuses.artefacts(identity),
+            "events": self._events(identity.name),
+            "clients": self._clients(identity.name),
+            "work": [work for work in self._current.pieces() if work.repository == identity.name],
+        }
 
 
 class RepositoryPage:
     """The page below ``/admin/repository``.
 
     :param access: who may see it.
-    :param operations: the server.
-    :param events: returns what happened to a repository lately, the last first.
-    :param clients: returns who asked for one lately, the last first.
+    :param facts: what it shows.
+    :param actions: what can be done.
     :param pages: renders it.
     :param grammar: how repositories are named.
     """
@@ -38,19 +76,16 @@ class RepositoryPage:
         self,
         *,
         access: AdminAccess,
-        operations: Operations,
-        events: Callable[[str], Sequence[Happening]],
-        clients: Callable[[str], Sequence[ClientUse]],
+        facts: RepositoryFacts,
+        actions: RepositoryActions,
         pages: Pages,
         grammar: Grammar = CASE_MATTERS,
     ) -> None:
         self._access = access
-        self._operations = operations
-        self._events = events
-        self._clients = clients
+        self._facts = facts
+        self._actions = actions
         self._pages = pages
         self._grammar = grammar
-        self._actions = RepositoryActions(operations=operations, grammar=grammar)
 
     def mount(self, app: Klein) -> None:
         """Register the route."""
@@ -76,18 +111,5 @@ class RepositoryPage:
     async def _shown(self, request: StreamingRequest, session: Session | None, name: str, notice: str) -> bytes:
         if not name:
             raise BadRequest("name which repository: ?name=host/path")
-        identity = self._grammar.from_decoded(name)
-        status: Any = await self._operations.repository(identity)
-        return self._pages.render(
-            request,
-            "repository.html",
-            session,
-            one=status,
-            now=self._operations.now(),
-            kept=await self._operations.artefacts(identity),
-            events=self._events(identity.name),
-            clients=self._clients(identity.name),
-            work=[work for work in self._operations.work() if work.repository == identity.name],
-            busy_states=BUSY_STATES,
-            notice=notice,
-        )
+        facts = await self._facts.of(self._grammar.from_decoded(name))
+        return self._pages.render(request, "repository.html", session, busy_states=BUSY_STATES, notice=notice, **facts)

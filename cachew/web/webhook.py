@@ -7,9 +7,9 @@ anybody else's. Then it is checked, and only then is there work, a few at a time
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from klein import Klein
 from twisted.logger import Logger
@@ -22,6 +22,7 @@ from cachew.plumbing.jobs import Slots
 from cachew.web.app import allow_methods
 from cachew.web.forgeevents import ForgeEvent, ForgeHosts, address_of, form_payload, read_event
 from cachew.web.forms import header
+from cachew.web.pushnotices import PushNotices
 
 LARGEST_BODY = 25 * 1024 * 1024
 """GitHub caps its payloads at 25 MB."""
@@ -43,23 +44,10 @@ _SIGNATURE_HEADERS = {
 _FORM = "application/x-www-form-urlencoded"
 
 
-class Told(Protocol):
-    """Is told of changes at upstreams."""
-
-    async def pushed(self, identity: Identity) -> bool:
-        """Take notice of a change.
-
-        :return: whether its mirror fetches now; False when there is none.
-        """
-
-    def mirrored_as(self, urls: Collection[str], paths: Collection[str]) -> Sequence[Identity]:
-        """Return the mirrored repositories that have moved to one of the URLs, or have one of the paths."""
-
-
 class WebhookRoutes:
     """The routes ``POST /webhook/github``, ``/webhook/gitlab`` and ``/webhook/gitea``.
 
-    :param operations: who is told of pushes.
+    :param pushes: what is told of pushes.
     :param secrets: each forge's secret, None to leave its route closed.
     :param places: by which addresses hosts are known.
     :param grammar: how repositories are named.
@@ -71,13 +59,13 @@ class WebhookRoutes:
     def __init__(
         self,
         *,
-        operations: Told,
+        pushes: PushNotices,
         secrets: Mapping[str, str | None],
         places: ForgeHosts,
         grammar: Grammar = CASE_MATTERS,
         in_thread: Callable[..., Awaitable[Any]],
     ) -> None:
-        self._operations = operations
+        self._pushes = pushes
         self._grammar = grammar
         self._in_thread = in_thread
         self.replace(secrets=secrets, places=places)
@@ -151,13 +139,13 @@ class WebhookRoutes:
         identities = self._identities(event)
         if not identities and not event.paths:
             raise BadRequest("the event names no repository that there can be")
-        told = [identity for identity in identities if await self._operations.pushed(identity)]
+        told = [identity for identity in identities if await self._pushes.pushed(identity)]
         if told:
             return told
         # A host under an address that nobody has told this server may be any, and its paths are all there is to go by.
         strange = not any(map(self._places.knows, event.urls))
-        others = self._operations.mirrored_as(event.urls, event.paths if strange else ())
-        return [identity for identity in others if await self._operations.pushed(identity)]
+        others = self._pushes.mirrored_as(event.urls, event.paths if strange else ())
+        return [identity for identity in others if await self._pushes.pushed(identity)]
 
     def _identities(self, event: ForgeEvent) -> list[Identity]:
         found: dict[Identity, None] = {}

@@ -128,7 +128,7 @@ class Cachew:
 
     def served(self) -> Mapping[str, int]:
         """Return the git requests answered so far, by where the answer came from."""
-        return self.parts.operations.served()
+        return self.parts.status.server.served()
 
     async def get(self, path: str, **kwargs: Any) -> Any:
         """Ask for something of a repository; returns a treq response."""

@@ -179,6 +179,6 @@ async def test_clones_are_counted_together(
         await cachew.parts.store.clones.flush()
     for cachew, served in zip(replicas, (2, 1), strict=True):
         await cachew.parts.store.clones.refresh([IDENTITY.name])
-        (status,) = await cachew.parts.operations.repositories()
+        (status,) = await cachew.parts.status.table.all()
         assert f'cachew_clones_total{{repository="{IDENTITY.name}"}} {served}.0' in (await cachew.metrics()).decode()
     assert status.clones_today == 3

@@ -155,6 +155,6 @@ async def test_a_branch_that_no_git_can_send(upstream: Upstream, git: Git, start
     assert refused.code != 0
     await cachew.quiet()
     assert upstream.count("pack") - packs <= 1
-    (status,) = await cachew.parts.operations.repositories()
+    (status,) = await cachew.parts.status.table.all()
     assert list(status.set_aside) == ["refs/heads/bad"] and status.findings["hasDotgit"] == 2
     assert mirror.refs["refs/heads/main"] == new and "refs/heads/bad" not in mirror.refs

@@ -360,17 +360,17 @@ async def test_the_first_look_after_a_restart_tells_what_is_there(
     await git.run("ls-remote", URL)
     token = f"Authorization: Bearer {before.token}"
     assert (await ask(reactor, before.url, "POST", "/api/v1/object/build/key", token, body=b"data")).status == 200
-    (known,) = await before.parts.operations.repositories()
+    (known,) = await before.parts.status.table.all()
     await before.stop()
     await upstream.stop()
     after = await start(UNSCHEDULED)
     scraped = (await after.metrics()).decode()
     assert re.search(r'cachew_store_objects\{store="objects"\} 1\.0', scraped), scraped
-    (status,) = await after.parts.operations.repositories()
+    (status,) = await after.parts.status.table.all()
     assert status.checked is not None and known.checked is not None and abs(status.checked - known.checked) < 1
     assert not status.stale
     git.config.clear()
     git.instead_of(*after.instead_of)
     await git.run("ls-remote", URL)
-    (status,) = await after.parts.operations.repositories()
+    (status,) = await after.parts.status.table.all()
     assert status.stale and status.checked is not None and abs(status.checked - known.checked) < 1 and status.error

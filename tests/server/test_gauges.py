@@ -14,7 +14,7 @@ from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.server.gauges import OpenGauges, ServerGauges, StoreGauges, WorkGauges
-from cachew.web.status import CacheStatus
+from cachew.web.storecounts import CacheStatus
 
 
 @pytest_twisted.ensureDeferred

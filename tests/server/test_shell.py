@@ -16,7 +16,16 @@ from tests.web.adminfront import FakeOperations, repositories
 def shell(operations: FakeOperations) -> Shell:
     clock = FakeClock()
     leases = Leases(records=cast(Any, None), holder="a", reactor=clock, clock=clock, unique=lambda: "")
-    return Shell(operations=cast(Any, operations), leases=leases, grammar=CASE_MATTERS, clock=FakeClock(now=1000.0))
+    server = cast(Any, operations)
+    return Shell(
+        statuses=server,
+        table=server,
+        work=server,
+        stores=server,
+        leases=leases,
+        grammar=CASE_MATTERS,
+        clock=FakeClock(now=1000.0),
+    )
 
 
 def test_help_lists_what_can_be_asked_and_done() -> None:

@@ -10,7 +10,7 @@ from twisted.internet.testing import StringTransport
 
 from cachew.config.inforce import Reloaded
 from cachew.http.site import make_site
-from cachew.mirrors.identity import Identity
+from cachew.mirrors.identity import CASE_MATTERS, Identity
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
@@ -24,17 +24,24 @@ from cachew.replicas.records import Records
 from cachew.upstream.outages import Outage
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.sessions import Sessions
+from cachew.web.actions import RepositoryActions
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
-from cachew.web.dashboard import LOGINS_PER_MINUTE, DashboardRoutes
+from cachew.web.archivestatus import ArtefactStatus
+from cachew.web.currentwork import WorkStatus
+from cachew.web.dashboard import DashboardRoutes
 from cachew.web.fleetpage import FleetPage
 from cachew.web.forgeevents import ForgeHosts
+from cachew.web.loginroutes import LOGINS_PER_MINUTE, LoginRoutes
 from cachew.web.pages import Pages
+from cachew.web.repositoriesapi import RepositoriesApi
 from cachew.web.repositoryclients import ClientUse
 from cachew.web.repositorylist import Choice
-from cachew.web.repositorypage import RepositoryPage
-from cachew.web.status import CacheStatus, Overview, WorkStatus
-from cachew.web.statuses import PAGE, ArtefactStatus, Page, RepositoryStatus
+from cachew.web.repositorypage import RepositoryFacts, RepositoryPage
+from cachew.web.repositorytable import PAGE, Page
+from cachew.web.status import Overview
+from cachew.web.statuses import RepositoryStatus
+from cachew.web.storecounts import CacheStatus
 from cachew.web.traffic import Counts, TrafficWindow
 from cachew.web.webhook import WebhookRoutes
 from tests.fakes.clock import FakeClock
@@ -83,7 +90,7 @@ class FakeOperations:
     def served(self) -> dict[str, int]:
         return self.counts
 
-    async def repository(self, identity: Identity) -> RepositoryStatus:
+    async def one(self, identity: Identity) -> RepositoryStatus:
         found = next((one for one in self.known if one.name == identity.name), None)
         if found is None:
             raise NotFound(f"{identity.name} is not mirrored")
@@ -100,17 +107,17 @@ class FakeOperations:
                 CacheStatus(name="s3 cachew", objects=640, size=412_000_000_000, capacity=0),
                 CacheStatus(name="pack cache", objects=1893, size=17_900_000_000, capacity=20_000_000_000),
             ],
-            work=self.work(),
+            work=self.pieces(),
             waiting=3,
         )
 
-    async def repositories(self) -> Sequence[RepositoryStatus]:
+    async def all(self) -> Sequence[RepositoryStatus]:
         return self.known
 
     def now(self) -> float:
         return self.time
 
-    def work(self) -> Sequence[WorkStatus]:
+    def pieces(self) -> Sequence[WorkStatus]:
         found = [
             WorkStatus(kind="snapshot", repository="gitlab.com/gitlab-org/gitlab", began=NOW - 75),
             WorkStatus(kind="serve", repository="github.com/python/cpython", began=NOW - 20, count=3),
@@ -223,30 +230,42 @@ class AdminFront:
         )
         self.dashboard = DashboardRoutes(
             access=self.access,
-            operations=operations,
+            status=operations,
+            table=operations,
             pages=pages,
             traffic=cast(Any, self.traffic),
             outages=lambda: self.outages,
+        )
+        login = LoginRoutes(
+            access=self.access,
+            pages=pages,
             attempts=Allowance(clock=self.clock, per_minute=LOGINS_PER_MINUTE),
         )
+        actions = RepositoryActions(work=operations, grammar=CASE_MATTERS)
         self.reloaded = Reloaded()
         admin = AdminRoutes(
             access=self.access,
-            operations=operations,
+            status=operations,
             metrics=self.metrics,
             event_log=self.levels,
             reload=self._reload,
         )
+        api = RepositoriesApi(access=self.access, statuses=operations, table=operations, actions=actions)
         webhooks = WebhookRoutes(
-            operations=operations, secrets=secrets or {}, places=ForgeHosts(PLACES), in_thread=self._in_thread
+            pushes=operations, secrets=secrets or {}, places=ForgeHosts(PLACES), in_thread=self._in_thread
         )
         self.events: dict[str, list[Happening]] = {}
         self.clients: dict[str, list[ClientUse]] = {}
         page = RepositoryPage(
             access=self.access,
-            operations=operations,
-            events=lambda name: self.events.get(name, []),
-            clients=lambda name: self.clients.get(name, []),
+            facts=RepositoryFacts(
+                statuses=operations,
+                current=operations,
+                events=lambda name: self.events.get(name, []),
+                clients=lambda name: self.clients.get(name, []),
+                clock=operations,
+            ),
+            actions=actions,
             pages=pages,
         )
         self.report: dict[str, Any] = {"version": "1.2", "started": NOW - 93_000, "numbers": {"mirrors ready": 4}}
@@ -255,7 +274,7 @@ class AdminFront:
         )
         fleet = FleetPage(access=self.access, fleet=self.fleet, shared=True, pages=pages)
         self.app = App(
-            routes=[admin, self.dashboard, page, fleet, webhooks],
+            routes=[admin, api, self.dashboard, login, page, fleet, webhooks],
             git=lambda request: b"",
             metrics=self.metrics,
             clock=self.clock,

@@ -16,7 +16,7 @@ from tests.web.adminfront import FakeOperations
 def begun(name: str, action: str, **sure: Any) -> tuple[FakeOperations, Deferred[Identity]]:
     operations = FakeOperations()
     operations.known = [RepositoryStatus(name="git.example/org/repo", state="ready")]
-    actions = RepositoryActions(operations=cast(Any, operations), grammar=CASE_MATTERS)
+    actions = RepositoryActions(work=cast(Any, operations), grammar=CASE_MATTERS)
     return operations, Deferred.fromCoroutine(actions.begin(name, action, **sure))
 
 

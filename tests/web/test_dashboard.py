@@ -9,7 +9,8 @@ import pytest
 from cachew.upstream.outages import Outage
 from cachew.web.dashboard import shares
 from cachew.web.pages import age, ago, counted
-from cachew.web.statuses import PAGE, RepositoryStatus
+from cachew.web.repositorytable import PAGE
+from cachew.web.statuses import RepositoryStatus
 from tests.web.adminfront import NOW, TOKEN, AdminFront, Response, repositories
 
 

@@ -11,19 +11,23 @@ from twisted.logger import LogLevel, capturedLogs
 
 import cachew
 from cachew.http.site import make_site
+from cachew.mirrors.identity import CASE_MATTERS
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import CachewError, ProcessFailed
 from cachew.plumbing.logs import EventLog
 from cachew.plumbing.metrics import Metrics
 from cachew.web.access.login import AdminAccess
+from cachew.web.actions import RepositoryActions
 from cachew.web.admin import AdminRoutes
 from cachew.web.app import App
 from cachew.web.dashboard import DashboardRoutes
 from cachew.web.forgeevents import ForgeHosts
 from cachew.web.git import GitRoutes, Services
+from cachew.web.loginroutes import LoginRoutes
 from cachew.web.objects import ObjectRoutes
 from cachew.web.pages import Pages
 from cachew.web.passthrough import Pushes
+from cachew.web.repositoriesapi import RepositoriesApi
 from cachew.web.webhook import WebhookRoutes
 from tests.fakes.clock import FakeClock
 from tests.web.adminfront import Wire
@@ -131,7 +135,7 @@ def app_of(error: Exception, *, guarded: bool) -> App:
     failing: Any = Failing(error)
     clock = FakeClock()
     access = AdminAccess(token=lambda: "t", host_names=[], sessions=failing, clock=clock, trusted=lambda request: True)
-    webhooks = WebhookRoutes(operations=failing, secrets={"gitlab": "s"}, places=ForgeHosts({}), in_thread=failing.call)
+    webhooks = WebhookRoutes(pushes=failing, secrets={"gitlab": "s"}, places=ForgeHosts({}), in_thread=failing.call)
     git = GitRoutes(
         remotes=cast(Any, FailingGit(error, *(["of"] if guarded else []))),
         guard=cast(Any, FailingGit(error, *([] if guarded else ["admit", "credential"]))),
@@ -147,15 +151,24 @@ def app_of(error: Exception, *, guarded: bool) -> App:
     )
     return App(
         routes=[
-            AdminRoutes(
-                access=access, operations=failing, metrics=Metrics(), event_log=EventLog(), reload=failing.pushed
+            AdminRoutes(access=access, status=failing, metrics=Metrics(), event_log=EventLog(), reload=failing.pushed),
+            RepositoriesApi(
+                access=access,
+                statuses=failing,
+                table=failing,
+                actions=RepositoryActions(work=failing, grammar=CASE_MATTERS),
             ),
             DashboardRoutes(
                 access=access,
-                operations=failing,
+                status=failing,
+                table=failing,
                 pages=Pages(version="1"),
                 traffic=failing,
                 outages=failing.pushed,
+            ),
+            LoginRoutes(
+                access=access,
+                pages=Pages(version="1"),
                 attempts=Allowance(clock=FakeClock(), per_minute=10),
             ),
             webhooks,

@@ -14,8 +14,11 @@ from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.setaside import SetAside
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import StorageFull, UpstreamError, UpstreamTimeout
-from cachew.web.repositorylist import SORTS, Choice
-from cachew.web.statuses import Page, Statuses
+from cachew.web.archivestatus import ArchiveStatuses
+from cachew.web.repositorylist import SORTS, Choice, RepositoryList
+from cachew.web.repositorytable import Page, RepositoryTable
+from cachew.web.statuses import Statuses
+from cachew.web.upstreamchecks import UpstreamChecks
 from tests.fakes.clock import FakeClock
 from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, listing, oid
 from tests.fakes.settled import failure_of, value_of
@@ -72,17 +75,19 @@ class Town:
         self.house = MirrorHouse(root / "mirrors")
         self.clock, self.snapshots = FakeClock(), Snapshots()
         self.freshness = Gate()
-        self.statuses = Statuses(
-            mirrors=self.house.mirrors,
-            freshness=cast(Any, self.freshness),
-            snapshots=cast(Any, self.snapshots),
-            usage=cast(Any, Silent()),
+        mirrors, freshness, usage = self.house.mirrors, cast(Any, self.freshness), cast(Any, Silent())
+        self.briefs = RepositoryList(mirrors=mirrors, freshness=freshness, usage=usage, reactor=self.clock)
+        statuses = Statuses(
+            mirrors=mirrors,
+            freshness=freshness,
+            checks=UpstreamChecks(freshness=freshness, usage=usage, clock=FakeClock(now=1000.0)),
+            archives=ArchiveStatuses(snapshots=cast(Any, self.snapshots), reactor=self.clock),
+            usage=usage,
             clones=cast(Any, Silent()),
             background=Background(),
-            reactor=self.clock,
-            clock=FakeClock(now=1000.0),
         )
-        self.house.watchers.append(self.statuses.changed)
+        self.table = RepositoryTable(mirrors=mirrors, briefs=self.briefs, statuses=statuses, reactor=self.clock)
+        self.house.watchers.append(self.briefs.changed)
         for number in range(count):
             self.add(Identity("git.example", f"org/{number:04}"))
 
@@ -90,7 +95,7 @@ class Town:
         """Have another one, which may have failed."""
         mirror = self.house.mirrors.obtain(identity)
         mirror.state, mirror.last_error = MirrorState.CLONING, error
-        self.statuses.changed(identity)
+        self.briefs.changed(identity)
 
     def names(self, **chosen: Any) -> list[str]:
         """Return what a page shows."""
@@ -99,7 +104,7 @@ class Town:
     def page(self, matching: str = "", first: int = 0, **more: str) -> Page:
         """Return a page."""
         choice = Choice(matching=matching, first=first, **more)
-        asked = Deferred.fromCoroutine(self.statuses.page(choice, 50))
+        asked = Deferred.fromCoroutine(self.table.page(choice, 50))
         self.clock.pump([0.001] * 20)
         return value_of(asked)
 
@@ -132,7 +137,7 @@ def test_what_is_broken_comes_first(tmp_path: Path) -> None:
     assert town.names() == ["zebra", "0000", "0001", "0002"]
     town.freshness.failing = {"git.example/org/0002"}
     assert town.names() == ["zebra", "0000", "0001", "0002"]
-    town.statuses.changed(Identity("git.example", "org/0002"))
+    town.briefs.changed(Identity("git.example", "org/0002"))
     assert town.names() == ["0002", "zebra", "0000", "0001"]
 
 
@@ -186,11 +191,11 @@ def test_what_could_not_be_mirrored_is_shown_until_it_is_forgotten(tmp_path: Pat
 
 def test_all_of_them_take_several_turns(town: Town) -> None:
     """Others have their turn while all are listed, and while they are summed up."""
-    asked = Deferred.fromCoroutine(town.statuses.all())
+    asked = Deferred.fromCoroutine(town.table.all())
     assert not asked.called and len(town.snapshots.asked) == 50
     town.clock.pump([0.001] * 24)
     assert len(value_of(asked)) == 1200
-    assert not Deferred.fromCoroutine(town.statuses.page(Choice(), 50)).called
+    assert not Deferred.fromCoroutine(town.table.page(Choice(), 50)).called
 
 
 def test_what_is_shown_of_a_mirror(tmp_path: Path) -> None:

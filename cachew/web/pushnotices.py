@@ -1,0 +1,58 @@
+"""What a push elsewhere, that a forge tells of, means to the mirrors."""
+
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any
+
+from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.background import Background
+from cachew.web.forgeevents import address_of
+
+
+class PushNotices:
+    """Finds the mirrors that a push concerns, and has them fetch.
+
+    :param mirrors: the mirrors.
+    :param freshness: the ref gate, which takes no older answer for fresh any more.
+    :param background: where it is fetched.
+    :param fetch: brings a repository's mirror to where its upstream is now.
+    :param url_of: tells where a repository's upstream is, or has moved to.
+    """
+
+    def __init__(
+        self,
+        *,
+        mirrors: Mirrors,
+        freshness: Freshness,
+        background: Background,
+        fetch: Callable[[Identity], Coroutine[Any, Any, object]],
+        url_of: Callable[[Identity], str],
+    ) -> None:
+        self._mirrors = mirrors
+        self._freshness = freshness
+        self._background = background
+        self._fetch = fetch
+        self._url_of = url_of
+
+    def mirrored_as(self, urls: Collection[str], paths: Collection[str]) -> Sequence[Identity]:
+        """Return the mirrored repositories that have moved to one of the URLs, or have one of the paths."""
+        addresses = {address_of(url).casefold() for url in urls} - {""}
+        known = {path.casefold() for path in paths}
+
+        def meant(identity: Identity) -> bool:
+            return identity.path.casefold() in known or address_of(self._url_of(identity)).casefold() in addresses
+
+        return [mirror.identity for mirror in self._mirrors if meant(mirror.identity)]
+
+    async def pushed(self, identity: Identity) -> bool:
+        """Take notice that something was pushed to a repository's upstream.
+
+        :return: whether its mirror fetches now; False when there is none.
+        """
+        self._freshness.changed(identity)
+        mirror = self._mirrors.find(identity)
+        if mirror is None or not mirror.ready:
+            return False
+        self._background.start(self._fetch(identity), f"fetch of {identity.name}")
+        return True
