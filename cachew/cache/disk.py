@@ -22,6 +22,7 @@ from cachew.cache.diskstore import DiskStore, FoundObject
 from cachew.cache.interface import ObjectInfo, ObjectOptions, Stats, namespace_name, object_key
 from cachew.cache.objectrecord import WriteTerms
 from cachew.plumbing.clock import Clock
+from cachew.plumbing.database import error_code, is_damaged
 from cachew.plumbing.diskspace import FULL, free_bytes
 from cachew.plumbing.errors import StorageFull, StorageUnavailable, TooLarge
 from cachew.plumbing.threads import Threads, made_in_thread
@@ -29,9 +30,6 @@ from cachew.plumbing.threads import Threads, made_in_thread
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_PRIMARY = 0xFF
-"""The bits of SQLite's error code that say what went wrong; the rest says where."""
 _ROOM_EVERY = 64 * 1024 * 1024
 _READ_AHEAD = 32 * 1024 * 1024
 """Bytes that are read and checked in some hundredths of a second."""
@@ -119,10 +117,9 @@ class DiskCache:
             kind = StorageFull if error.errno in FULL else StorageUnavailable
             raise kind(f"the disk cache failed: {error.strerror}") from error
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
-            if code in _DAMAGED:
+            if is_damaged(error):
                 await self._rebuild_index()
-            kind = StorageFull if code == sqlite3.SQLITE_FULL else StorageUnavailable
+            kind = StorageFull if error_code(error) == sqlite3.SQLITE_FULL else StorageUnavailable
             raise kind(f"the index of the disk cache failed: {error}") from error
 
     async def _rebuild_index(self) -> None:

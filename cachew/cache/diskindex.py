@@ -8,13 +8,13 @@ threads, under the cache's own lock.
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.logger import Logger
 
 from cachew.cache.interface import Stats
+from cachew.plumbing.database import connect, remove, transaction
 from cachew.plumbing.errors import StorageUnavailable
 
 _SCHEMA = """
@@ -81,8 +81,7 @@ class DiskIndex:
             self.close()
             if "locked" in str(error):
                 raise StorageUnavailable("another process has the disk cache open") from error
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+            remove(self._path)
             self._connect()
 
     @property
@@ -94,12 +93,7 @@ class DiskIndex:
             return False
 
     def _connect(self) -> None:
-        self._database = sqlite3.connect(self._path, timeout=1, isolation_level=None, check_same_thread=False)
-        # Held by this process alone, it needs no memory shared through a file, which would end the process when
-        # somebody cuts that short (https://www.sqlite.org/wal.html#noshm).
-        self._database.execute("PRAGMA locking_mode=EXCLUSIVE")
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=NORMAL")
+        self._database = connect(self._path)
         if self._database.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("the index is damaged")
         self._database.executescript(_SCHEMA)
@@ -123,7 +117,7 @@ class DiskIndex:
         """Note an object, in the place of any other under its key."""
         size, values = self.size, tuple(getattr(row, field) for field in _FIELDS.split(", "))
         try:
-            with self._transaction():
+            with transaction(self._db):
                 self.remove(row.namespace, row.key)
                 self._db.execute(f"INSERT INTO objects ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
         except sqlite3.Error:
@@ -141,20 +135,8 @@ class DiskIndex:
     def touch(self, uses: Iterable[tuple[str, str, float]]) -> None:
         """Note uses: namespace, key, time."""
         rows = [(used, namespace, key) for namespace, key, used in uses]
-        with self._transaction():
+        with transaction(self._db):
             self._db.executemany("UPDATE objects SET used = ? WHERE namespace = ? AND key = ?", rows)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Have several changes made, or none; a transaction that fails is never left open."""
-        self._db.execute("BEGIN")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
 
     def rows(self) -> Iterator[Row]:
         """Return everything, the least recently used first."""

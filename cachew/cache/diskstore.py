@@ -21,6 +21,7 @@ from cachew.cache.diskindex import DiskIndex, Row
 from cachew.cache.eviction import excess, victims
 from cachew.cache.interface import ObjectInfo, Stats
 from cachew.cache.objectrecord import ObjectRecord, WriteTerms, live
+from cachew.plumbing.database import is_damaged
 from cachew.plumbing.diskspace import FULL, free_bytes
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable
 
@@ -282,7 +283,7 @@ class DiskStore:
         try:
             self._index.touch((namespace, key, used) for (namespace, key), used in uses.items())
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            if is_damaged(error):
                 raise
             # Nobody is refused what he reads because the order of use can't be written down.
             self._uses = dict(list((uses | self._uses).items())[-_USES_REMEMBERED:])

@@ -140,6 +140,11 @@ class BytesSource:
         """Return where the next bytes lie: all of them, up to the limit."""
         return MemoryRegion(self._next(limit)) if self._data else None
 
+    @property
+    def length(self) -> int:
+        """How many bytes are left."""
+        return len(self._data)
+
     def _next(self, count: int) -> memoryview:
         piece, self._data = self._data[:count], self._data[count:]
         return piece

@@ -27,10 +27,14 @@ from cachew.replicas.secret import SharedSecret
 from cachew.replicas.tally import Tally
 from cachew.server.runtime import Runtime
 from cachew.smarthttp.packcache import PackCache
+from cachew.smarthttp.smallpacks import SmallPacks
 
 if TYPE_CHECKING:
     from cachew.cache.bucketrules import BucketRuleCheck
     from cachew.plumbing.bucket import Bucket
+
+_SMALL_SHARE = 8
+"""Small answers take no more than one in so many bytes of the kept packs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +71,7 @@ def make_store(runtime: Runtime) -> StoreParts:
             background=runtime.background,
             metrics=runtime.metrics,
         ),
-        pack_cache=PackCache(
-            directory=runtime.state / "packs",
-            limit=(settings.pack_cache.limit or None) if settings.pack_cache.enabled else 0,
-            min_free=settings.pack_cache.min_free,
-            threads=runtime.threads,
-            clock=runtime.clock,
-            on_damage=runtime.metrics.damage.labels("pack").inc,
-        ),
+        pack_cache=_pack_cache(runtime),
         records=records,
         progress=progress,
         clones=Tally(what="clones", progress=progress, clock=runtime.clock),
@@ -85,6 +82,28 @@ def make_store(runtime: Runtime) -> StoreParts:
             clock=runtime.clock,
             background=runtime.background,
         ),
+    )
+
+
+def _pack_cache(runtime: Runtime) -> PackCache:
+    settings = runtime.settings.pack_cache
+    limit = (settings.limit or None) if settings.enabled else 0
+    return PackCache(
+        directory=runtime.state / "packs",
+        limit=limit,
+        min_free=settings.min_free,
+        threads=runtime.threads,
+        clock=runtime.clock,
+        small=_small_packs(runtime, limit) if limit != 0 else None,
+        on_damage=runtime.metrics.damage.labels("pack").inc,
+    )
+
+
+def _small_packs(runtime: Runtime, limit: int | None) -> SmallPacks:
+    return SmallPacks(
+        path=runtime.state / "small-packs" / "answers.sqlite",
+        limit=None if limit is None else limit // _SMALL_SHARE,
+        on_damage=runtime.metrics.damage.labels("pack").inc,
     )
 
 

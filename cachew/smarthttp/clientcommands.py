@@ -21,6 +21,8 @@ from cachew.upstream.refviews import TipsByName
 
 _LONGEST = 32
 _RECORD = 1 + _LONGEST
+_OWNER = 16
+"""Digits of a key that tell whose it is; the others are enough to tell answers apart."""
 _NAMED = 3
 """Names that are told in the log."""
 _LONGEST_WORD = 100
@@ -219,9 +221,9 @@ def pack_key(repository: str, command: Fetch, marks: Callable[[str], str]) -> st
 
     ``agent`` and ``session-id`` don't count, nor does the order of the wants.
 
-    :param repository: the repository's name and which of its mirrors; no two repositories share an answer.
+    :param repository: the repository's name, a space, and which of its mirrors; no two repositories share an answer.
     :param marks: gives :func:`mark` of the mirror's refs for a prefix; called only if the answer looks at refs.
-    :return: 64 hex digits.
+    :return: 64 hex digits, of which the first are the repository's (:func:`owner_key`).
     """
     parts = [
         repository,
@@ -231,7 +233,16 @@ def pack_key(repository: str, command: Fetch, marks: Callable[[str], str]) -> st
         *(f"refs {marks(prefix)}" for prefix in _looked_at(command)),
     ]
     packets: list[Packet] = [part.encode("utf-8", "surrogateescape") for part in parts]
-    return sha256(encode_all(packets)).hexdigest()
+    owner = owner_key(repository.partition(" ")[0])
+    return owner + sha256(encode_all(packets)).hexdigest()[: -len(owner)]
+
+
+def owner_key(repository: str) -> str:
+    """Return what the keys of a repository's answers begin with, which tells how much is kept of it.
+
+    :param repository: its name.
+    """
+    return sha256(repository.encode("utf-8", "surrogateescape")).hexdigest()[:_OWNER]
 
 
 def _looked_at(command: Fetch) -> list[str]:

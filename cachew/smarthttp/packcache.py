@@ -3,18 +3,20 @@
 The first client's answer is spooled to disk while it is produced, equal requests that come meanwhile follow the spool,
 and later ones are sent from the file: eight equal clones take 1.3 s from the file, and 7.6 s from upload-pack. Keys
 are those of :func:`cachew.smarthttp.clientcommands.pack_key`, so they contain the repository's identity. Only whole
-packs are kept (:mod:`cachew.smarthttp.packcheck`); everything else is shared while it is under way.
+packs are kept (:mod:`cachew.smarthttp.packcheck`); everything else is shared while it is under way. Small ones lie
+together in a database (:mod:`cachew.smarthttp.smallpacks`).
 
 An answer can be made before anybody asks (:meth:`PackCache.prepare`). Such work has time: who asks for the same while
 nothing of it is there yet doesn't wait for it, but has it given up and produced for him.
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
@@ -26,11 +28,13 @@ from cachew.plumbing.diskspace import free_bytes
 from cachew.plumbing.followed import Followed, Share
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.spool import Spool
-from cachew.plumbing.streams import FileSource, Source, owned
+from cachew.plumbing.streams import BytesSource, FileSource, Source, owned
 from cachew.plumbing.threads import InThread
 from cachew.smarthttp import packfiles
+from cachew.smarthttp.clientcommands import owner_key
 from cachew.smarthttp.packfiles import Damaged, Stamp
 from cachew.smarthttp.packproduction import PackProduction
+from cachew.smarthttp.smallpacks import LARGEST, SmallPacks
 
 T = TypeVar("T")
 Origin = Literal["file", "followed", "produced", "direct"]
@@ -68,6 +72,7 @@ class PackCache:
     :param min_free: bytes that the file system must have left before anything is spooled.
     :param threads: runs blocking work.
     :param clock: what time it is.
+    :param small: keeps small answers, of whose bytes ``limit`` is the bound, too; None where all are files.
     :param free_space: bytes left on a directory's file system.
     :param on_damage: called when a kept answer turned out to be damaged.
     """
@@ -82,6 +87,7 @@ class PackCache:
         min_free: int,
         threads: InThread,
         clock: Clock,
+        small: SmallPacks | None = None,
         free_space: Callable[[Path], int] = free_bytes,
         on_damage: Callable[[], object] = lambda: None,
     ) -> None:
@@ -91,6 +97,7 @@ class PackCache:
         self._min_free = min_free
         self._threads = threads
         self._clock = clock
+        self._small = small
         self._free_space = free_space
         self._kept: OrderedDict[str, _KeptPack] = OrderedDict()
         self._answers: Followed[str, PackProduction] = Followed()
@@ -98,10 +105,15 @@ class PackCache:
         self._preparing: dict[str, Deferred[bool]] = {}
         self._checked: Shared[str, None] = Shared()
         self._numbers = count(1)
-        self.size = 0
+        self._files_size = 0
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._kept) + (self._small.count if self._small else 0)
+
+    @property
+    def size(self) -> int:
+        """Bytes that kept answers take."""
+        return self._files_size + (self._small.size if self._small else 0)
 
     @property
     def limit(self) -> int:
@@ -117,6 +129,8 @@ class PackCache:
         """Take stock of what an earlier run has kept; it is verified when it is first asked for."""
         for found in await self._threads(packfiles.scan, self._directory):
             self._add(found.key, found.size, None)
+        if self._small is not None:
+            await self._threads(self._small.open)
         await self._shrink(self._limit)
 
     async def stop(self) -> None:
@@ -125,6 +139,8 @@ class PackCache:
             preparing.cancel()
         await self._ahead.stop()
         await self._answers.stop()
+        if self._small is not None:
+            await self._threads(self._small.close)
 
     async def response(self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]]) -> Response:
         """Return the answer for a key, from wherever it is to be had most cheaply.
@@ -156,10 +172,18 @@ class PackCache:
         return preparing
 
     def has(self, key: str) -> bool:
-        """Say whether an answer is kept."""
+        """Say whether an answer is kept in a file of its own."""
         return key in self._kept
 
+    async def size_of(self, repository: str) -> int:
+        """Return the bytes that the kept answers of a repository take."""
+        owner = owner_key(repository)
+        small = await self._threads(self._small.size_of, owner) if self._small is not None else 0
+        return small + sum(kept.size for key, kept in self._kept.items() if key.startswith(owner))
+
     async def _make_ahead(self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]]) -> bool:
+        if self._small is not None and await self._threads(self._small.has, key):
+            return True
         share = await self._ahead.follow(key, lambda: self._begin(key, produce))
         if share is None:
             return False
@@ -186,14 +210,14 @@ class PackCache:
         preparing.cancel()
         return None
 
-    async def get(self, key: str) -> FileSource | None:
+    async def get(self, key: str) -> FileSource | BytesSource | None:
         """Return a kept answer, or None.
 
         After a restart its content is verified first; what is damaged is removed and never served.
         """
         kept = self._kept.get(key)
         if kept is None:
-            return None
+            return await self._get_small(key)
         try:
             if kept.stamp is None:
                 await self._checked.run(key, lambda: self._verify(key, kept))
@@ -207,6 +231,17 @@ class PackCache:
             return None
         self._kept.move_to_end(key)
         return FileSource(file, 0, kept.stamp.size)
+
+    async def get_file(self, key: str) -> FileSource | None:
+        """Return a kept answer as :meth:`get` does, in a file, which a small one is written to for the purpose."""
+        kept = await self.get(key)
+        return FileSource(_in_memory(await kept.read(kept.length))) if isinstance(kept, BytesSource) else kept
+
+    async def _get_small(self, key: str) -> BytesSource | None:
+        if self._small is None or not self._small.count:
+            return None
+        answer = await self._threads(self._small.get, key, self._clock.now())
+        return None if answer is None else BytesSource(answer)
 
     async def _drop_damaged(self, key: str, failure: Exception) -> None:
         self._log.warn("dropped kept pack {key}: {failure}", key=key, failure=failure)
@@ -228,6 +263,14 @@ class PackCache:
                 if self._kept.get(key) is kept and not (isinstance(failure, OSError) and failure.errno in EXHAUSTED):
                     await self._drop_damaged(key, failure)
             await pace(kept.size)
+        if self._small is not None:
+            await self._scrub_small(self._small, pace)
+
+    async def _scrub_small(self, small: SmallPacks, pace: Callable[[int], Awaitable[object]]) -> None:
+        after = 0
+        while (checked := await self._threads(small.check, after)) is not None:
+            after, size = checked
+            await pace(size)
 
     async def _verify(self, key: str, kept: _KeptPack) -> None:
         kept.stamp = await self._threads(packfiles.verify, self._path(key), key=key)
@@ -237,7 +280,7 @@ class PackCache:
 
     def _add(self, key: str, size: int, stamp: Stamp | None) -> None:
         previous = self._kept.pop(key, None)
-        self.size += size - (previous.size if previous else 0)
+        self._files_size += size - (previous.size if previous else 0)
         self._kept[key] = _KeptPack(size, stamp)
 
     async def _begin(self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]]) -> PackProduction | None:
@@ -265,11 +308,19 @@ class PackCache:
         """Keep what has been spooled, if it is a whole pack."""
         if self._limit is not None and spool.size > self._limit:
             return
+        if spool.size <= LARGEST and await self._kept_small(key, spool):
+            return
         stamp = await self._threads(packfiles.seal, spool.path, key=key, size=spool.size)
         if stamp is not None:
             spool.keep(self._path(key))
             self._add(key, stamp.whole, packfiles.renamed(self._path(key), stamp))
             await self._shrink(self._limit)
+
+    async def _kept_small(self, key: str, spool: Spool) -> bool:
+        if self._small is None or not await self._threads(self._small.keep, key, spool.path, self._clock.now()):
+            return False
+        await self._shrink(self._limit)
+        return True
 
     async def _make_room(self) -> bool:
         """Drop the least recently used until the file system has its floor; say whether it has."""
@@ -293,9 +344,18 @@ class PackCache:
             victims.append(key)
             left -= kept.size
         await self._drop(victims)
+        if self._small is not None and left > size:
+            await self._threads(self._small.shrink, self._small.size - (left - size))
 
     async def _drop(self, keys: list[str]) -> None:
         gone = [key for key in keys if key in self._kept]
         for key in gone:
-            self.size -= self._kept.pop(key).size
+            self._files_size -= self._kept.pop(key).size
         await self._threads(packfiles.remove, [self._path(key) for key in gone])
+
+
+def _in_memory(data: bytes) -> BinaryIO:
+    """Return a file that lies in memory."""
+    file = os.fdopen(os.memfd_create("answer"), "w+b", buffering=0)
+    file.write(data)
+    return file

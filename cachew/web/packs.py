@@ -29,13 +29,13 @@ from cachew.plumbing.errors import (
 )
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
-from cachew.plumbing.streams import FileSource, Source, WatchedSource, owned, read_start
+from cachew.plumbing.streams import BytesSource, FileSource, Source, WatchedSource, owned, read_start
 from cachew.smarthttp.clientcommands import Fetch, is_whole, mark, pack_key
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.wantedrefs import WithWantedRefs
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
-from cachew.upstream.headers import media_type, retry_after
+from cachew.upstream.headers import retry_after
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remotes import Remotes
 from cachew.upstream.useragent import agent_key
@@ -158,7 +158,7 @@ class UpstreamPacks:
             if response.status != HTTPStatus.OK:
                 words = await read_start(response.source, _REFUSAL_TEXT)
                 raise UpstreamRefused(url, status=response.status, headers=response.headers, body=words)
-            if media_type(response.headers).encode() != _RESULT or b"content-encoding" in kept:
+            if kept.get(b"content-type", b"").split(b";")[0].strip() != _RESULT or b"content-encoding" in kept:
                 raise UpstreamUnreachable(url, "its answer to a fetch is not git's")
         return response.source
 
@@ -240,7 +240,9 @@ class Packs:
         async def produce() -> Source:
             nonlocal asked
             asked = True
-            return await self._upstream.produce(request, right, mirror, command, body, lambda: self._cache.get(key))
+            return await self._upstream.produce(
+                request, right, mirror, command, body, lambda: self._cache.get_file(key)
+            )
 
         key = self._upstream.key(right, mirror, command, request.getHeader("user-agent"))
         try:
@@ -266,7 +268,7 @@ class Packs:
 
     async def _send(self, request: StreamingRequest, response: Response, producer: str, wanted: bytes) -> None:
         source = response.source
-        length = source.length if isinstance(source, FileSource) else None
+        length = source.length if isinstance(source, FileSource | BytesSource) else None
         if wanted:
             source = told = WithWantedRefs(source, wanted)
             with owned(source):

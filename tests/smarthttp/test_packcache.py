@@ -18,11 +18,12 @@ from twisted.python.threadpool import ThreadPool
 from cachew.plumbing.errors import CachewError, SpoolFailed
 from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
 from cachew.plumbing.pushsource import PushSource
-from cachew.plumbing.streams import FileSource, Source, read_all
+from cachew.plumbing.streams import BytesSource, FileSource, Source, read_all
 from cachew.plumbing.threads import Threads
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.packfiles import remove, seal
+from cachew.smarthttp.smallpacks import SmallPacks
 from tests.fakes.clock import FakeClock
 
 pytestmark = pytest.mark.timeout(30)
@@ -504,3 +505,49 @@ async def test_real_packs_in_real_threads(
     later = await cache.response(KEY, produce)
     assert later.origin == "file"
     assert {await reading(later)} == answers
+
+
+def together(tmp_path: Path) -> SmallPacks:
+    return SmallPacks(path=tmp_path / "small" / "answers.sqlite", limit=None)
+
+
+def test_small_answers_lie_together(make: Callable[..., PackCache], tmp_path: Path) -> None:
+    """A small answer is no file, is found again after a restart, and counts like any other."""
+    cache = make(small=together(tmp_path))
+    keep(cache)
+    assert list((tmp_path / "packs").iterdir()) == []
+    assert (len(cache), cache.size) == (1, len(PACK))
+    file = result(cache.get_file(KEY))
+    assert file is not None and result(start(read_all(file, 1 << 20))) == PACK
+    result(cache.stop())
+    cache = make(small=together(tmp_path))
+    response = result(cache.response(KEY, Producer()))
+    assert (result(reading(response)), response.origin, cache.size) == (PACK, "file", len(PACK))
+    assert result(cache.prepare(KEY, Producer()))
+    assert result(cache.size_of("h/r")) == 0
+
+
+def test_small_answers_go_when_the_disk_is_full(make: Callable[..., PackCache], tmp_path: Path, disk: Disk) -> None:
+    """Files go first, then small answers."""
+    cache = make(small=together(tmp_path))
+    keep(cache)
+    disk.free = 1000 - len(PACK)
+    response = result(cache.response(OTHER, lambda: produced(PACK)))
+    assert result(reading(response)) == PACK
+    assert result(cache.get(KEY)) is None
+
+
+async def produced(data: bytes) -> Source:
+    return BytesSource(data)
+
+
+def test_a_scrub_reads_small_answers(make: Callable[..., PackCache], tmp_path: Path) -> None:
+    """Small answers are read through too, and their bytes are told."""
+    cache, read = make(small=together(tmp_path)), []
+    keep(cache)
+
+    async def pace(size: int) -> None:
+        read.append(size)
+
+    result(cache.scrub(pace))
+    assert read == [len(PACK)]

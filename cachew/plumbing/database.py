@@ -1,0 +1,60 @@
+"""SQLite databases that one process has to itself: opened, told from damaged ones, and made anew (blocking).
+
+What lies in them can be found or made again, so nothing is mended: a database that is damaged is removed.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_PRIMARY = 0xFF
+"""The bits of SQLite's error code that say what went wrong; the rest says where."""
+
+
+def connect(path: Path, *pragmas: str) -> sqlite3.Connection:
+    """Open a database for the threads of this process, made when there is none.
+
+    :param pragmas: what else is to be set before anything is read, as ``name=value``.
+    :raise sqlite3.DatabaseError: when it is damaged, or another process has it open.
+    """
+    database = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
+    try:
+        # Held by this process alone, it needs no memory shared through a file, which would end the process when
+        # somebody cuts that short (https://www.sqlite.org/wal.html#noshm).
+        for pragma in ("mmap_size=0", "locking_mode=EXCLUSIVE", *pragmas, "journal_mode=WAL", "synchronous=NORMAL"):
+            database.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """Have several changes made, or none; a transaction that fails is never left open."""
+    database.execute("BEGIN")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+
+
+def error_code(error: sqlite3.Error) -> int:
+    """Return what went wrong, as one of SQLite's primary result codes."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
+
+
+def is_damaged(error: sqlite3.Error) -> bool:
+    """Say whether an error means that the database is damaged."""
+    return error_code(error) in _DAMAGED
+
+
+def remove(path: Path) -> None:
+    """Remove a database that is closed, with what lies beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)

@@ -1,0 +1,164 @@
+"""Small answers in one database: kept, found again, bounded, and never served when they are damaged."""
+
+import sqlite3
+from hashlib import sha1
+from pathlib import Path
+
+import pytest
+
+from cachew.plumbing.pktline import FLUSH, encode_all
+from cachew.smarthttp.smallpacks import SmallPacks
+
+KEY, OTHER = "a" * 64, "b" * 64
+
+
+def pack(content: bytes = b"x" * 100) -> bytes:
+    data = b"PACK" + content
+    return encode_all([b"packfile\n", b"\x01" + data + sha1(data).digest(), FLUSH])
+
+
+class Kept:
+    """A database of small answers, and what it tells of damage."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "small" / "answers.sqlite"
+        self._directory = directory
+        self.damage: list[str] = []
+        self.packs = self.opened()
+
+    def opened(self, limit: int | None = None) -> SmallPacks:
+        packs = SmallPacks(path=self.path, limit=limit, on_damage=lambda: self.damage.append("small"))
+        packs.open()
+        return packs
+
+    def keep(self, key: str, answer: bytes, now: float = 1.0) -> bool:
+        file = self._directory / "answer"
+        file.write_bytes(answer)
+        return self.packs.keep(key, file, now)
+
+    def reopen(self, limit: int | None = None) -> SmallPacks:
+        self.packs.close()
+        self.packs = self.opened(limit)
+        return self.packs
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    return Kept(tmp_path)
+
+
+def test_survives_a_restart(kept: Kept) -> None:
+    """What was kept is found again, and counted; what wasn't is not."""
+    assert kept.keep(KEY, pack())
+    packs = kept.reopen()
+    assert (packs.get(KEY, 2.0), packs.get(OTHER, 2.0)) == (pack(), None)
+    assert (packs.has(KEY), packs.has(OTHER), packs.count, packs.size) == (True, False, 1, len(pack()))
+
+
+def test_takes_whole_packs_only(kept: Kept) -> None:
+    """What ends early is not kept."""
+    assert not kept.keep(KEY, pack()[:-4])
+    assert kept.packs.get(KEY, 1.0) is None and kept.packs.count == 0
+
+
+def test_a_second_answer_takes_the_place_of_the_first(kept: Kept) -> None:
+    """There is one answer a key, and one is counted."""
+    kept.keep(KEY, pack(b"first"))
+    kept.keep(KEY, pack(b"the second"))
+    assert kept.packs.get(KEY, 1.0) == pack(b"the second")
+    assert (kept.packs.count, kept.packs.size) == (1, len(pack(b"the second")))
+
+
+def test_the_least_recently_used_go_first(kept: Kept) -> None:
+    """Beyond the limit those go that nobody has asked for lately, with the space that they took."""
+    packs = kept.reopen(limit=20 * len(pack()))
+    for number in range(20):
+        kept.keep(f"{number:064x}", pack(), now=float(number))
+    assert packs.get(f"{0:064x}", 30.0) is not None
+    kept.keep(KEY, pack(), now=31.0)
+    assert packs.get(f"{0:064x}", 32.0) is not None and packs.get(f"{1:064x}", 32.0) is None
+    assert packs.size <= 20 * len(pack()) and packs.count == packs.size // len(pack())
+    packs.shrink(0)
+    assert (packs.size, packs.count) == (0, 0)
+
+
+def test_says_what_a_repository_s_answers_take(kept: Kept) -> None:
+    """Keys begin with whose they are."""
+    kept.keep("aa" * 32, pack())
+    kept.keep("aa" + "bb" * 31, pack(b"y"))
+    kept.keep("ab" * 32, pack())
+    assert kept.packs.size_of("aa") == len(pack()) + len(pack(b"y"))
+    assert kept.packs.size_of("cc") == 0
+
+
+@pytest.mark.parametrize("scrubbed", [False, True])
+def test_other_content_is_never_served(kept: Kept, scrubbed: bool) -> None:
+    """An answer that is not what was written is dropped when it is asked for, or read through."""
+    kept.keep(KEY, pack())
+    kept.keep(OTHER, pack(b"sound"))
+    kept.packs.close()
+    with sqlite3.connect(kept.path) as database:
+        database.execute("UPDATE answers SET answer = ? WHERE key = ?", (pack(b"other"), bytes.fromhex(KEY)))
+    database.close()
+    packs = kept.packs = kept.opened()
+    if scrubbed:
+        number, size = packs.check(0) or (0, 0)
+        assert size and packs.check(number) is None
+        assert packs.count == 1
+    assert packs.get(KEY, 2.0) is None and packs.get(OTHER, 2.0) == pack(b"sound")
+    assert kept.damage == ["small"] and packs.count == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"no database", b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_damaged_database_is_made_anew(kept: Kept, damage: bytes) -> None:
+    """What is no database any more costs what was in it, and nothing else."""
+    kept.keep(KEY, pack())
+    kept.packs.close()
+    kept.path.write_bytes(damage)
+    packs = kept.packs = kept.opened()
+    assert packs.get(KEY, 1.0) is None and packs.count == 0
+    assert kept.keep(KEY, pack()) and packs.get(KEY, 2.0) == pack()
+
+
+def test_a_database_that_is_damaged_meanwhile_is_made_anew(kept: Kept) -> None:
+    """The server goes on, whatever becomes of the file under it."""
+    for number in range(200):
+        kept.keep(f"{number:064x}", pack(bytes([number]) * 10_000))
+    packs = kept.reopen()
+    kept.path.write_bytes(b"\xff" * kept.path.stat().st_size)
+    assert packs.get(f"{7:064x}", 1.0) is None
+    assert kept.keep(KEY, pack()) and packs.get(KEY, 2.0) == pack()
+    assert kept.damage == ["small"]
+
+
+def test_a_database_that_is_cut_short_meanwhile_is_made_anew(kept: Kept) -> None:
+    """A file that loses its end doesn't end the server."""
+    for number in range(200):
+        kept.keep(f"{number:064x}", pack(bytes([number]) * 10_000))
+    packs = kept.reopen()
+    with kept.path.open("r+b") as file:
+        file.truncate(8192)
+    assert packs.get(f"{199:064x}", 1.0) is None
+    assert kept.keep(KEY, pack()) and packs.get(KEY, 2.0) == pack()
+
+
+def test_a_database_that_is_removed_under_the_server_is_made_anew(kept: Kept) -> None:
+    """What is written to a removed file would be lost."""
+    kept.keep(KEY, pack())
+    for path in kept.path.parent.iterdir():
+        path.unlink()
+    kept.path.parent.rmdir()
+    assert kept.keep(OTHER, pack())
+    packs = kept.reopen()
+    assert packs.get(OTHER, 1.0) == pack() and packs.count == 1
+
+
+def test_without_a_database_nothing_is_kept(kept: Kept) -> None:
+    """What is in the database's place costs what would be kept, and no answer."""
+    kept.packs.close()
+    for path in kept.path.parent.iterdir():
+        path.unlink()
+    kept.path.mkdir()
+    packs = kept.packs = kept.opened()
+    assert not kept.keep(KEY, pack())
+    assert packs.get(KEY, 1.0) is None and not packs.has(KEY) and packs.check(0) is None
