@@ -26,6 +26,7 @@ from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.chores import Chores
 from cachew.snapshots.estimates import Estimates
 from cachew.snapshots.lfsarchive import LfsMaker
+from cachew.snapshots.packbundle import PackBundles
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.scheduler import Intervals, Scheduler
 from cachew.snapshots.scratch import Scratch
@@ -110,8 +111,13 @@ def make_snapshots(
         cache=store.cache,
         productions=productions,
         bundles=bundles,
-        processes=runtime.processes,
-        commands=commands,
+        packs=PackBundles(
+            processes=runtime.processes,
+            commands=commands,
+            threads=runtime.threads,
+            ready_mirror=mirrors.collection.present,
+            shared=_is_shared(runtime.settings),
+        ),
         ready_mirror=mirrors.collection.present,
         clock=runtime.clock,
     )
@@ -244,7 +250,7 @@ def _scheduler(runtime: Runtime, mirrors: MirrorParts, shared: SharedWork, estim
 
 
 def _intervals(settings: Settings) -> Intervals:
-    git, shared = settings.git, any(isinstance(tier, S3Tier) for tier in settings.cache)
+    git, shared = settings.git, _is_shared(settings)
     return Intervals(
         always={
             SNAPSHOT: git.snapshot_interval,
@@ -259,6 +265,11 @@ def _intervals(settings: Settings) -> Intervals:
         while_asked=frozenset({SNAPSHOT, LFS, "bundles"}),
         asked_for=git.artefacts_for,
     )
+
+
+def _is_shared(settings: Settings) -> bool:
+    """Say whether other replicas have what is made here."""
+    return any(isinstance(tier, S3Tier) for tier in settings.cache)
 
 
 def _replica(state: Path) -> str:

@@ -216,6 +216,15 @@ class Bundles:
             child.stdout.close()
             await child.wait()
 
+    async def holds_anything(self, mirror: SourceMirror, revisions: list[str]) -> bool:
+        """Say whether a bundle would hold a commit: git makes no empty one.
+
+        :param revisions: as for :meth:`write`.
+        """
+        script = "".join(f"{revision}\n" for revision in revisions).encode("utf-8", "surrogateescape")
+        command = self._commands.git(mirror.directory, "rev-list", "--max-count=1", "--stdin")
+        return bool((await self._processes.run(command, stdin=script, timeout=_QUICK)).stdout)
+
     async def is_cut(self, mirror: SourceMirror, revisions: list[str]) -> bool:
         """Say whether a bundle would hold a commit whose parents are missing: git makes such ones and rejects them.
 

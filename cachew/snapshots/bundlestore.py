@@ -1,30 +1,29 @@
 """The bundle lists of repositories: kept in the cache, brought up to date by the schedule.
 
 A list is only as good as its bundles. One that has gone from the cache ends the list, because those after it build on
-it, and the next update begins a new one.
+it, and the next update begins a new one. The full bundle is kept as a header where a mirror's pack can follow it
+(:mod:`cachew.snapshots.packbundle`).
 """
 
 import re
 from pathlib import Path
 
 from cachew.cache.interface import Cache, Entry, ObjectInfo
-from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Conflict, CorruptObject
-from cachew.plumbing.process import Processes
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.streams import read_all
-from cachew.snapshots.bundle import Bundles
+from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles
 from cachew.snapshots.bundlelist import BundleList, ListedBundle, branches, next_step
 from cachew.snapshots.order import Begin, Order
+from cachew.snapshots.packbundle import PACK_HEADER, PackBundles
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.sourcemirror import ReadyMirror, SourceMirror, require
 from cachew.snapshots.variants import NAMESPACE
 
 _LIST_LIMIT = 64 * 1024 * 1024
-_QUICK = 120.0
 _NAME = re.compile(r"[0-9]{1,20}-[0-9a-f]{16}")
 
 
@@ -34,8 +33,7 @@ class BundleStore:
     :param cache: where lists and bundles are kept.
     :param productions: where bundles are made.
     :param bundles: makes them.
-    :param processes: runs git.
-    :param commands: makes git's argv and environment.
+    :param packs: has mirrors' packs be sent as full ones.
     :param ready_mirror: gives the mirror that they are made of.
     :param clock: gives the creation tokens.
     """
@@ -46,15 +44,14 @@ class BundleStore:
         cache: Cache,
         productions: Productions,
         bundles: Bundles,
-        processes: Processes,
-        commands: GitCommands,
+        packs: PackBundles,
         ready_mirror: ReadyMirror,
         clock: Clock,
     ) -> None:
         self._cache = cache
         self._productions = productions
         self._bundles = bundles
-        self._processes, self._commands = processes, commands
+        self._packs = packs
         self._ready_mirror, self._clock = ready_mirror, clock
         self._updates: Shared[Identity, bool] = Shared()
 
@@ -69,11 +66,24 @@ class BundleStore:
         """
         if not _NAME.fullmatch(name):
             return None
-        return await self._cache.open(NAMESPACE, _bundle_key(instance, name))
+        entry = await self._cache.open(NAMESPACE, _bundle_key(instance, name))
+        return None if entry is None else await self._packs.whole(instance, entry)
 
     async def stat(self, instance: Instance, name: str) -> ObjectInfo | None:
         """Return what is known of a bundle that is listed, None when it is gone."""
-        return await self._cache.stat(NAMESPACE, _bundle_key(instance, name))
+        info = await self._cache.stat(NAMESPACE, _bundle_key(instance, name))
+        if info is None or PACK_HEADER not in info.headers:
+            return info
+        if (entry := await self.open(instance, name)) is None:
+            return None
+        entry.close()
+        return entry.info
+
+    async def size(self, instance: Instance) -> int:
+        """Return the bytes that are kept of a list's bundles, those of the mirror left out."""
+        listed = (await self._load(instance)).bundles
+        infos = [await self._cache.stat(NAMESPACE, _bundle_key(instance, bundle.name)) for bundle in listed]
+        return sum(info.size for info in infos if info is not None)
 
     async def keys(self, instance: Instance) -> list[str]:
         """Return the keys of a list and of all that it lists."""
@@ -110,13 +120,17 @@ class BundleStore:
         present = await self._intact(instance)
         require(mirror, instance)
         step = next_step(present, branches(mirror.refs), int(self._clock.now()), renew=renew)
-        if step is None or not await self._holds_anything(mirror, step.revisions):
+        if step is None or not await self._bundles.holds_anything(mirror, list(step.revisions)):
             return None
         if await self._bundles.is_cut(mirror, list(step.revisions)):
             return None
 
         async def make(directory: Path, begin: Begin) -> None:
-            await self._bundles.write(mirror, instance, list(step.revisions), begin)
+            if whole and (beginning := await self._packs.beginning(mirror, step.after.tips)) is not None:
+                sink = await begin({"Content-Type": BUNDLE_TYPE, PACK_HEADER: beginning.pack})
+                await sink(beginning.header)
+            else:
+                await self._bundles.write(mirror, instance, list(step.revisions), begin)
 
         key = _bundle_key(instance, step.listed.name)
         whole = not any(revision.startswith("^") for revision in step.revisions)
@@ -127,16 +141,10 @@ class BundleStore:
         await self._productions.run(order).ended()
         return step.after
 
-    async def _holds_anything(self, mirror: SourceMirror, revisions: tuple[str, ...]) -> bool:
-        """Whether there is a commit between what is left out and what is held: git makes no empty bundle."""
-        script = "".join(f"{revision}\n" for revision in revisions).encode("utf-8", "surrogateescape")
-        command = self._commands.git(mirror.directory, "rev-list", "--max-count=1", "--stdin")
-        return bool((await self._processes.run(command, stdin=script, timeout=_QUICK)).stdout)
-
     async def _intact(self, instance: Instance) -> BundleList:
         stored = await self._load(instance)
         for bundle in stored.bundles:
-            if await self._cache.stat(NAMESPACE, _bundle_key(instance, bundle.name)) is None:
+            if await self.stat(instance, bundle.name) is None:
                 return BundleList()
         return stored
 

@@ -180,11 +180,7 @@ class TaskHistory:
         if self._changed and (at_once or not lately):
             self._changed, self._written_at = False, self._clock.seconds()
             runs = schedule.of_repositories(self._runs, repositories)
-            try:
-                await self._threads(_write, self._file, Memory(runs, dict(self.wanted), dict(self._asked)))
-            except BaseException:
-                self._changed = True
-                raise
+            await self._threads(_write, self._file, Memory(runs, dict(self.wanted), dict(self._asked)))
 
 
 def _write(file: Path, memory: Memory) -> None:

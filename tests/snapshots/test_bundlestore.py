@@ -23,6 +23,7 @@ from cachew.plumbing.threads import Threads
 from cachew.snapshots.bundle import Bundles
 from cachew.snapshots.bundlelist import render
 from cachew.snapshots.bundlestore import BundleStore
+from cachew.snapshots.packbundle import PackBundles
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.scratch import Scratch
 from tests.fakes.clock import FakeClock
@@ -96,8 +97,7 @@ def store_over(
             cache=cache,
             productions=productions,
             bundles=bundles,
-            processes=processes,
-            commands=commands,
+            packs=PackBundles(processes=processes, commands=commands, threads=threads, ready_mirror=ready),
             ready_mirror=ready,
             clock=clock,
         )
@@ -260,3 +260,97 @@ async def test_a_shallow_repository_has_no_list(store_over: StoreOver, cache: Me
     store = store_over(cache)
     assert not await store.update(IDENTITY)
     assert await store.listed(INSTANCE) == ()
+
+
+@pytest.fixture
+def packed(mirror: BareMirror) -> BareMirror:
+    """Return the mirror with nothing but branches and tags, in one pack."""
+    git(mirror.directory, "update-ref", "-d", "refs/cachew/2024/keep")
+    git(mirror.directory, "repack", "-q", "-a", "-d")
+    return mirror
+
+
+async def only(store: BundleStore) -> tuple[str, bytes]:
+    """Return the name and the content of the list's one bundle."""
+    ((name, data),) = (await contents(store)).items()
+    return name, data
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_mirror_s_pack_is_sent_as_a_full_bundle(
+    store: BundleStore, packed: BareMirror, work: Path, tmp_path: Path
+) -> None:
+    """Of a full bundle a header is kept; what is sent is a bundle of all branches and tags, and holds nothing else."""
+    assert await store.update(IDENTITY)
+    (pack,) = packed.directory.glob("objects/pack/*.pack")
+    name, data = await only(store)
+    header, _, rest = data.partition(b"\n\n")
+    assert rest == pack.read_bytes() and await store.size(INSTANCE) == len(header) + 2
+    (tmp_path / "bundle").write_bytes(data)
+    heads = git(tmp_path, "bundle", "list-heads", "bundle").splitlines()
+    assert heads == [f"{oid} {ref}" for ref, oid in sorted(packed.refs.items())]
+    git(tmp_path, "clone", "-q", "-b", "main", "bundle", "clone")
+    assert git(tmp_path / "clone", "rev-parse", "HEAD") == git(work, "rev-parse", "main")
+    info = await store.stat(INSTANCE, name)
+    assert info is not None and info.size == len(data) and "X-Cachew-Pack" not in info.headers
+
+
+@pytest_twisted.ensureDeferred
+async def test_parts_of_a_bundle_over_a_pack(store: BundleStore, packed: BareMirror) -> None:
+    """Any part of it can be had, in pieces of any size, and goes on after the pack's name is gone."""
+    await store.update(IDENTITY)
+    name, data = await only(store)
+    length = data.index(b"\n\n") + 2
+    entry = await store.open(INSTANCE, name)
+    assert entry is not None and entry.info.etag
+    for path in packed.directory.glob("objects/pack/*.pack"):
+        path.unlink()
+    for begin, count in ((0, 5), (3, length), (length - 1, 2), (length, 10), (length + 7, None), (len(data) - 1, 50)):
+        end = len(data) if count is None else begin + count
+        assert await read_all(entry.source(begin, count), 10_000_000) == data[begin:end]
+    entry.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_repack_ends_the_list(store: BundleStore, packed: BareMirror, work: Path, clock: FakeClock) -> None:
+    """A bundle whose pack has been joined with others is gone, and the next update begins anew with the joined one."""
+    await store.update(IDENTITY)
+    (old,) = await store.listed(INSTANCE)
+    commit(work, {"README": "new\n"})
+    packed.pull(work)
+    assert await store.listed(INSTANCE) == (old,)
+    git(packed.directory, "repack", "-q", "-a", "-d")
+    assert await store.listed(INSTANCE) == () and await store.open(INSTANCE, old.name) is None
+    clock.advance(60)
+    assert await store.update(IDENTITY)
+    (new,) = await store.listed(INSTANCE)
+    (pack,) = packed.directory.glob("objects/pack/*.pack")
+    assert new.token > old.token and (await only(store))[1].endswith(pack.read_bytes())
+
+
+@pytest.mark.parametrize("more", ["hidden ref", "note", "second pack", "loose object", "other checksum"])
+@pytest_twisted.ensureDeferred
+async def test_a_bundle_of_its_own_where_the_pack_holds_something_else(
+    store: BundleStore, packed: BareMirror, work: Path, tmp_path: Path, more: str
+) -> None:
+    """What no branch and no tag reaches is given to nobody, and what a pack lacks is missed by nobody."""
+    (pack,) = packed.directory.glob("objects/pack/*.pack")
+    if more == "hidden ref":
+        git(packed.directory, "update-ref", "refs/cachew/2024/kept", "HEAD")
+    elif more == "note":
+        git(packed.directory, "update-ref", "refs/notes/x", "HEAD")
+    elif more == "second pack":
+        commit(work, {"README": "new\n"})
+        packed.pull(work)
+        git(packed.directory, "repack", "-q", "-d")
+    elif more == "loose object":
+        git(packed.directory, "hash-object", "-w", "--stdin", stdin=b"loose")
+    else:
+        for path in packed.directory.glob(f"objects/pack/{pack.stem}.*"):
+            path.rename(path.with_name(f"pack-{'0' * 40}{path.suffix}"))
+    await store.update(IDENTITY)
+    _, data = await only(store)
+    assert await store.size(INSTANCE) == len(data)
+    (tmp_path / "bundle").write_bytes(data)
+    git(tmp_path, "clone", "-q", "-b", "main", "bundle", "clone")
+    assert git(tmp_path / "clone", "rev-parse", "HEAD") == git(work, "rev-parse", "main")
