@@ -75,7 +75,12 @@ def make_status(
         mirrors=mirrors.collection,
         freshness=mirrors.freshness,
         checks=checks,
-        archives=ArchiveStatuses(snapshots=snapshots.archives, reactor=runtime.reactor),
+        archives=ArchiveStatuses(
+            snapshots=snapshots.archives,
+            bundles=snapshots.bundle_store,
+            packs=store.pack_cache,
+            reactor=runtime.reactor,
+        ),
         usage=mirrors.tidying,
         clones=store.clones,
         background=runtime.background,

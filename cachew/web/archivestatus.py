@@ -1,8 +1,9 @@
-"""What is kept of a repository's archives, as the cache tells it without being waited for."""
+"""What is kept that was made of a repository, by kinds, as the stores tell it without being waited for."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -11,8 +12,12 @@ from twisted.internet.interfaces import IReactorTime
 from cachew.cache.interface import ObjectInfo
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.errors import CachewError
+from cachew.smarthttp.packcache import PackCache
+from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.store import Snapshots
 from cachew.snapshots.variants import LFS, MIRROR, SNAPSHOT, Variant
+
+T = TypeVar("T")
 
 _PATIENCE = 1.0
 _KINDS = (SNAPSHOT, LFS, MIRROR)
@@ -20,27 +25,31 @@ _KINDS = (SNAPSHOT, LFS, MIRROR)
 
 @dataclass(frozen=True, kw_only=True)
 class ArtefactStatus:
-    """An archive that was made of a mirror.
+    """What is kept that was made of a mirror.
 
-    :param kind: ``snapshot``, ``lfs-snapshot`` or ``mirror``.
+    :param kind: ``snapshot``, ``lfs-snapshot`` or ``mirror`` for an archive, ``bundles`` or ``packs`` for all of these.
     :param size: its bytes.
-    :param made: when, in seconds since the epoch.
+    :param made: when, in seconds since the epoch; None for what was made by and by.
     """
 
     kind: str
     size: int
-    made: float
+    made: float | None = None
 
 
 class ArchiveStatuses:
     """Asks for what is kept.
 
     :param snapshots: what has been made of mirrors.
+    :param bundles: the bundle lists.
+    :param packs: kept answers.
     :param reactor: bounds how long a store is waited for.
     """
 
-    def __init__(self, *, snapshots: Snapshots, reactor: IReactorTime) -> None:
+    def __init__(self, *, snapshots: Snapshots, bundles: BundleStore, packs: PackCache, reactor: IReactorTime) -> None:
         self._snapshots = snapshots
+        self._bundles = bundles
+        self._packs = packs
         self._reactor = reactor
 
     async def of(self, mirror: Mirror) -> Sequence[ArtefactStatus]:
@@ -49,7 +58,10 @@ class ArchiveStatuses:
             [Deferred.fromCoroutine(self._stat(mirror, Variant(kind))) for kind in _KINDS], consumeErrors=True
         )
         found = zip(_KINDS, infos, strict=True)
-        return [ArtefactStatus(kind=kind, size=info.size, made=info.modified) for kind, info in found if info]
+        archives = [ArtefactStatus(kind=kind, size=info.size, made=info.modified) for kind, info in found if info]
+        bundles = await self._soon(self._bundles.size(mirror.instance)) or 0
+        sizes = {"bundles": bundles, "packs": await self._packs.size_of(mirror.identity.name)}
+        return [*archives, *(ArtefactStatus(kind=kind, size=size) for kind, size in sizes.items() if size)]
 
     async def snapshots_of(self, mirrors: Sequence[Mirror]) -> list[ObjectInfo | None]:
         """Return what is known of each mirror's snapshot."""
@@ -58,8 +70,11 @@ class ArchiveStatuses:
         )
 
     async def _stat(self, mirror: Mirror, variant: Variant) -> ObjectInfo | None:
-        """Return what is known of an archive, None when that takes long: a page is shown though a store hangs."""
+        """Return what is known of an archive."""
+        return await self._soon(self._snapshots.stat(mirror.instance, variant))
+
+    async def _soon(self, asking: Coroutine[Any, Any, T]) -> T | None:
+        """Return what a store tells, None when that fails or takes long: a page is shown though a store hangs."""
         with suppress(CachewError, DeferredTimeout):
-            asking = Deferred.fromCoroutine(self._snapshots.stat(mirror.instance, variant))
-            return await asking.addTimeout(_PATIENCE, self._reactor)
+            return await Deferred.fromCoroutine(asking).addTimeout(_PATIENCE, self._reactor)
         return None

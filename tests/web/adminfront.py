@@ -131,6 +131,7 @@ class FakeOperations:
         return [
             ArtefactStatus(kind="snapshot", size=1_930_000_000, made=NOW - 1800),
             ArtefactStatus(kind="mirror", size=5_610_000_000, made=NOW - 5400),
+            ArtefactStatus(kind="packs", size=2_070_000_000),
         ]
 
     async def page(self, choice: Choice, count: int = PAGE) -> Page:

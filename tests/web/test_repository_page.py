@@ -39,6 +39,15 @@ def test_shows_state_and_history() -> None:
     assert "<b>it broke" not in text
 
 
+def test_tells_what_is_kept_by_kinds() -> None:
+    """The page tells the bytes of each kind, and how many times the mirror's all of them are."""
+    site = front()
+    site.operations.known = [RepositoryStatus(name=NAME, state="ready", size=5_000_000_000)]
+    text = site.ask(PAGE, headers=site.log_in()).body.decode()
+    for needed in ("Kept packs", "2.1 GB", "Snapshot", "1.9 GB", "All together", "15 GB", "2.9 times the mirror"):
+        assert needed in text, needed
+
+
 def test_actions_need_no_script_but_a_session_and_its_token() -> None:
     """A form begins an action; without the page's token nothing is done, and forgetting wants to be confirmed."""
     site = front()

@@ -81,7 +81,12 @@ class Town:
             mirrors=mirrors,
             freshness=freshness,
             checks=UpstreamChecks(freshness=freshness, usage=usage, clock=FakeClock(now=1000.0)),
-            archives=ArchiveStatuses(snapshots=cast(Any, self.snapshots), reactor=self.clock),
+            archives=ArchiveStatuses(
+                snapshots=cast(Any, self.snapshots),
+                bundles=cast(Any, Silent()),
+                packs=cast(Any, Silent()),
+                reactor=self.clock,
+            ),
             usage=usage,
             clones=cast(Any, Silent()),
             background=Background(),

@@ -118,6 +118,6 @@ def _write(path: Path, token: str) -> None:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except BaseException:
-        with suppress(OSError):
+        with suppress(FileNotFoundError):
             os.unlink(beside)
         raise
