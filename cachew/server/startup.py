@@ -4,6 +4,7 @@ The mirrors are found last, because with them the server is ready. At the end wh
 work, then what it stood on.
 """
 
+import gc
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +43,8 @@ _LAST_COUNT = 2.0
 _SECRET_WAIT = 1.0
 _WATCH_INTERVAL = 5.0
 _TIDY_INTERVAL = 600.0
+_VERY_MANY = 1000
+"""Mirrors whose objects take the garbage collector so long that it shows."""
 
 
 def opening(
@@ -64,6 +67,16 @@ def opening(
         with suppress(DeferredTimeout):
             await search
 
+    async def find_mirrors() -> None:
+        # Nothing of what mirrors are made of is garbage; of thousands it is looked through once, while nobody waits.
+        gc.disable()
+        try:
+            await mirrors.collection.discover()
+        finally:
+            gc.enable()
+        if len(mirrors.collection.known()) >= _VERY_MANY:
+            gc.collect()
+
     return [
         runtime.sender.start,
         load_public,
@@ -75,7 +88,7 @@ def opening(
         find_secret,
         store.pack_cache.open,
         snapshots.productions.start,
-        mirrors.collection.discover,
+        find_mirrors,
     ]
 
 

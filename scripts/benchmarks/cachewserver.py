@@ -6,7 +6,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from scripts.benchmarks import ports, proc
 from scripts.benchmarks.cgroup import ControlGroup, make_group
 
 ROOT = Path(__file__).resolve().parents[2]
-_HOST = "git.example"
+HOST = "git.example"
 _CONFIG = """\
 state = "{state}"
 listen = ["tcp:{port}:interface=127.0.0.1:backlog=1024"]
@@ -34,9 +34,6 @@ trust-loopback = true
 """
 _PATIENCE = 300.0
 
-_TOGETHER = 50
-"""Repositories that are mirrored at a time."""
-
 
 def config(*, state: Path, port: int, upstream: str, more: str = "", git: str = "") -> str:
     """Return the config.
@@ -46,7 +43,7 @@ def config(*, state: Path, port: int, upstream: str, more: str = "", git: str = 
     :param more: further tables.
     :param git: further lines of the table ``[git]``.
     """
-    return _CONFIG.format(state=state, port=port, host=_HOST, upstream=upstream, git=git) + more
+    return _CONFIG.format(state=state, port=port, host=HOST, upstream=upstream, git=git) + more
 
 
 @dataclass(frozen=True)
@@ -80,16 +77,30 @@ class Cachew:
     :param more: further tables of the config.
     :param git: further lines of its table ``[git]``.
     :param settle: seconds without any child after which a new mirror counts as finished.
+    :param prepare: puts something into its state directory before it is started.
+    :ivar seconds_until_ready: how long its start took.
+    :ivar cpu_until_ready: what CPU that took.
     """
 
     name = "cachew"
 
-    def __init__(self, *, directory: Path, upstream: str, more: str = "", git: str = "", settle: float = 3.0) -> None:
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        upstream: str,
+        more: str = "",
+        git: str = "",
+        settle: float = 3.0,
+        prepare: Callable[[Path], object] = lambda state: None,
+    ) -> None:
         self._directory, self._upstream, self._settle = directory, upstream, settle
         self._more, self._git = more, git
         self._process: subprocess.Popen[bytes] | None = None
         self._group = ControlGroup(None)
+        self._prepare = prepare
         self.port = 0
+        self.seconds_until_ready = self.cpu_until_ready = 0.0
 
     @property
     def roots(self) -> tuple[int, ...]:
@@ -111,9 +122,14 @@ class Cachew:
         """Its log."""
         return self._directory / "cachew.log"
 
+    @property
+    def state(self) -> Path:
+        """Its state directory."""
+        return self._directory / "state"
+
     def base(self, repository: str) -> str:
         """Return a repository's path."""
-        return f"/git/{_HOST}/{repository}"
+        return f"/git/{HOST}/{repository}"
 
     def url(self, repository: str) -> str:
         """Return a repository's address."""
@@ -125,9 +141,12 @@ class Cachew:
         self._group = make_group(self._directory.name)
         self.port = ports.free_port()
         file = self._directory / "cachew.toml"
-        state = self._directory / "state"
-        file.write_text(config(state=state, port=self.port, upstream=self._upstream, more=self._more, git=self._git))
+        self._prepare(self.state)
+        file.write_text(
+            config(state=self.state, port=self.port, upstream=self._upstream, more=self._more, git=self._git)
+        )
         command = [str(ROOT / ".venv/bin/twistd"), "-n", "--pidfile=", "cachew", "--config", str(file)]
+        begin = time.monotonic()
         with open(self.log, "wb") as log:
             self._process = subprocess.Popen(
                 self._group.command(*command),
@@ -140,6 +159,7 @@ class Cachew:
         try:
             ports.wait_for(self.port, self._process, name=f"cachew (its log is {self.log})")
             self._wait(self._is_ready, "cachew is not ready")
+            self.seconds_until_ready, self.cpu_until_ready = time.monotonic() - begin, self.cpu()
         except BaseException:
             ports.stop(self._process)
             self._group.remove()
@@ -159,7 +179,7 @@ class Cachew:
         :raise RuntimeError: when it doesn't come about.
         """
         self._ask(f"{self.base(repository)}/info/refs?service=git-upload-pack")
-        name = f"{_HOST}/{repository}"
+        name = f"{HOST}/{repository}"
         self._wait(lambda: self._state(name) == "ready", f"{name} is not mirrored")
         # A new mirror is soon due for a repack, which would be taken for a cost of what is measured.
         quiet_since = time.monotonic()
@@ -169,21 +189,9 @@ class Cachew:
                 quiet_since = time.monotonic()
             time.sleep(0.05)
 
-    def mirror_all(self, repositories: Sequence[str]) -> None:
-        """Have all of them mirrored, and wait until nothing is done for them any more.
-
-        :raise RuntimeError: when that doesn't come about.
-        """
-        for start in range(0, len(repositories), _TOGETHER):
-            some = {f"{_HOST}/{repository}" for repository in repositories[start : start + _TOGETHER]}
-            for name in some - self._ready():
-                self._ask(f"/git/{name}/info/refs?service=git-upload-pack")
-            self._wait(lambda some=some: some <= self._ready(), "not all are mirrored")
-        self.wait_until_idle()
-
-    def _ready(self) -> set[str]:
-        found = self._json("/admin/repositories")["repositories"]
-        return {str(one["name"]) for one in found if one["state"] == "ready"}
+    def ready_count(self) -> int:
+        """Return how many mirrors are ready."""
+        return sum(one["state"] == "ready" for one in self._json("/admin/repositories")["repositories"])
 
     def look(self) -> None:
         """Look at the dashboard."""
@@ -193,9 +201,13 @@ class Cachew:
         """Wait until no work goes on in the background."""
         self._wait(lambda: not self._json("/admin/overview")["work"], "there is work without end")
 
+    def wait_for_bundles(self, repository: str) -> None:
+        """Ask for a repository's bundle list until there is one."""
+        self._wait(lambda: self._is_there(f"{self.base(repository)}/bundle-list"), "there are no bundles")
+
     def act(self, repository: str, action: str) -> None:
         """Begin an action of the dashboard's."""
-        self._ask(f"/admin/repositories/{_HOST}/{repository}/{action}", method="POST")
+        self._ask(f"/admin/repositories/{HOST}/{repository}/{action}", method="POST")
 
     def turns(self) -> "Turns":
         """Return how often the reactor has looked at what is due, and how late it was by the server's own doing."""
@@ -205,8 +217,11 @@ class Cachew:
         return Turns({float(sample.labels["le"]): int(sample.value) for sample in own})
 
     def _is_ready(self) -> bool:
+        return self._is_there("/_readiness")
+
+    def _is_there(self, path: str) -> bool:
         try:
-            return bool(self._ask("/_readiness"))
+            return bool(self._ask(path))
         except urllib.error.HTTPError:
             return False
 

@@ -9,6 +9,8 @@ import re
 from itertools import pairwise
 
 from scripts.benchmarks.changes import SETTINGS, clone_of, commit, fresh, scenario
+from scripts.benchmarks.disk import disk
+from scripts.benchmarks.fairness import fairness
 from scripts.benchmarks.figures import Findings, ratio
 from scripts.benchmarks.history import Shape
 from scripts.benchmarks.jobs import jobs
@@ -21,7 +23,7 @@ QUICK = (500, 3_000)
 FULL_HISTORY = (8_000, 80_000, 800_000)
 QUICK_HISTORY = (200, 800)
 """Commits; a thousand make a little more than a megabyte."""
-FULL_REPOSITORIES = (10, 100, 1_000, 3_000)
+FULL_REPOSITORIES = (10, 100, 1_000, 3_000, 20_000)
 QUICK_REPOSITORIES = (2, 6)
 _COMMITS = 100
 
@@ -35,6 +37,8 @@ def growth(options: Options) -> Findings:
         for commits in QUICK_HISTORY if options.quick else FULL_HISTORY:
             _of_history(stage, commits, findings)
         jobs(stage, findings)
+        disk(stage, findings)
+        fairness(stage, findings)
         many_repositories(stage, QUICK_REPOSITORIES if options.quick else FULL_REPOSITORIES, findings)
     for what in ("no-op fetch", "fetch of a new commit", "depth=1 clone of a new commit"):
         _grows(findings, what, "refs")
