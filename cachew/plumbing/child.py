@@ -26,6 +26,8 @@ from cachew.plumbing.streams import Source
 
 STDERR_TAIL = 64 * 1024
 """How much of the end of a child's standard error is kept, in bytes."""
+_LOWEST = 19
+"""The niceness of whoever stands back behind all others."""
 _OPTIONS_WITH_VALUE = frozenset({"-C", "-c"})
 
 
@@ -125,10 +127,11 @@ class Child(ProcessProtocol):
         return pid
 
     def stand_back(self, niceness: int) -> None:
-        """Have it, and what it will start, get less of the processors than others (setpriority(2))."""
+        """Have it, and what it will start, get less of the processors than this process (setpriority(2))."""
         if (pid := self.pid) is not None:
             with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, pid, niceness)
+                own = os.getpriority(os.PRIO_PROCESS, 0)
+                os.setpriority(os.PRIO_PROCESS, pid, min(own + niceness, _LOWEST))
 
     @property
     def failed(self) -> bool:

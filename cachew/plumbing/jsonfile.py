@@ -39,6 +39,6 @@ def replace_content(path: Path, content: bytes) -> None:
             _set_aside(path)
         os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise

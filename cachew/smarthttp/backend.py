@@ -24,6 +24,8 @@ from cachew.smarthttp.request import protocol_version
 
 REQUEST_BUFFER = 10 * 1024 * 1024
 """The request size, in bytes, that http-backend accepts of its own accord."""
+_LONG = 5
+"""The niceness of what takes long: who waits for that waits a little longer, and who asks for little hardly at all."""
 _ERROR = b"ERR "
 _NO_SEARCH = {"pack.window": "0"}
 _SHALLOW_INFO = b"0011shallow-info\n"
@@ -230,7 +232,7 @@ class Backend:
         try:
             began = await self._slots.acquire(repository, long=long)
             release = partial(self._slots.release, repository, long=long, began=began)
-            child = self._start(environment, source, release)
+            child = self._start(environment, source, release, max(self._niceness, _LONG if long else 0))
         except BaseException:
             source.close()
             raise
@@ -241,16 +243,16 @@ class Backend:
             raise
         return BackendResponse(head.status, head.headers, BackendAnswer(child=child, rest=head.rest), child)
 
-    def _start(self, environment: Mapping[str, str], body: Source, release: Callable[[], None]) -> Child:
+    def _start(self, environment: Mapping[str, str], body: Source, release: Callable[[], None], niceness: int) -> Child:
         command = Command((str(self._exec_path / "git-http-backend"),), environment)
         try:
             child = self._processes.start(command, stdin=body, silence=self._silence)
         except BaseException:
             release()
             raise
-        if self._niceness:
+        if niceness:
             # It starts nothing before it has read the request, so all that it starts stands back with it.
-            child.stand_back(self._niceness)
+            child.stand_back(niceness)
         Deferred.fromCoroutine(child.wait()).addBoth(lambda _: release())
         return child
 

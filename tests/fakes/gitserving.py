@@ -52,6 +52,9 @@ class FakeChild:
         self._waiters: list[Deferred[None]] = []
         self._into: Callable[[int], int] | None = None
 
+    def stand_back(self, niceness: int) -> None:
+        """It takes no time."""
+
     @property
     def stdout(self) -> Source:
         """What it writes."""

@@ -74,6 +74,29 @@ async def test_deltas_are_not_looked_for_where_that_is_not_wanted(backend: Backe
     assert await size(search=True) < 0.6 * await size(search=False)
 
 
+def children() -> set[str]:
+    """Return the ids of this process's children."""
+    return set(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
+
+
+@pytest.mark.parametrize(("long", "niceness"), [(False, 0), (True, 5)])
+@pytest_twisted.ensureDeferred
+async def test_what_takes_long_stands_back(backend: Backend, repository: Path, long: bool, niceness: int) -> None:
+    """Who asks for little, and who is answered without a process, hardly waits for what takes a processor for long."""
+    before = children()
+    serving = Deferred.fromCoroutine(
+        backend.upload_pack(
+            repository="r", directory=repository, body=PushSource(), length=10, protocol="version=2", long=long
+        )
+    )
+    (pid,) = children() - before
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, int(pid)) == min(own + niceness, 19)
+    serving.cancel()
+    with pytest.raises(CancelledError):
+        await serving
+
+
 @pytest_twisted.ensureDeferred
 async def test_streamed_body(backend: Backend, repository: Path, git: Any) -> None:
     """A body of unknown length is passed on as it comes."""
