@@ -8,6 +8,7 @@ from twisted.python.failure import Failure
 
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import log_failure
+from cachew.plumbing.errors import MirrorGone
 from cachew.plumbing.jobs import Slots
 from cachew.snapshots.schedule import Run, Task
 from cachew.snapshots.taskhistory import IsDue, TaskHistory
@@ -68,6 +69,9 @@ class TaskRuns:
                 run = await self._perform(identity, task.name, last, is_due)
         except CancelledError:
             return
+        except MirrorGone:
+            # One that is being made, too: whoever asks next has it begun again.
+            run = last
         except Exception:
             log_failure(self.log, "{task.name} of {task.repository}", Failure(), task=task)
         self._history.note(task, run, last)

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.identity import Identity
-from cachew.plumbing.errors import NotFound
+from cachew.plumbing.errors import MirrorGone, NotFound
 from cachew.plumbing.jobs import Slots
 from cachew.snapshots.schedule import Run
 from cachew.snapshots.scheduler import TURN, Intervals, Scheduler
@@ -199,6 +199,18 @@ def test_warming_begins_at_once_and_not_twice(bench: Bench) -> None:
     bench.pass_time(90)
     bench.scheduler.warm(ONE, "lfs-snapshot")
     assert len(bench.done) == 2
+    bench.scheduler.stopService()
+
+
+def test_what_was_asked_for_before_there_is_a_mirror_is_begun_again(bench: Bench) -> None:
+    """A mirror that was not made yet has no failed task: as soon as it is there, who asks next has it done."""
+    bench.repositories, bench.failure = [], MirrorGone("not mirrored yet")
+    bench.scheduler.startService()
+    bench.scheduler.warm(ONE, "bundles")
+    bench.failure = None
+    bench.scheduler.warm(ONE, "bundles")
+    bench.scheduler.warm(ONE, "bundles")
+    assert bench.done == [("one", "bundles")] * 2
     bench.scheduler.stopService()
 
 
