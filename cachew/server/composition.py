@@ -180,13 +180,13 @@ def compose(runtime: Runtime) -> Parts:
         opening=[
             announcement.announce,
             runtime.environment.log.open,
-            views.traffic.load,
+            views.load,
             web.sessions.begin,
             *opening(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots),
             status.stores.count,
         ],
         closing=[
-            views.traffic.save,
+            views.save,
             telemetry.close,
             *closing(runtime, upstream=upstream, store=store, mirrors=mirrors, snapshots=snapshots, web=web),
             runtime.environment.log.close,

@@ -34,6 +34,7 @@ from cachew.web.access.sessions import Sessions
 from cachew.web.actions import RepositoryWork
 
 _TRAFFIC_STEP = 10.0
+_EVENTS_INTERVAL = 60.0
 _SWEEP_INTERVAL = 300.0
 _PROBE_INTERVAL = 15.0
 _COUNT_INTERVAL = 30.0
@@ -120,6 +121,7 @@ def jobs(
         Periodic(name="fleet", interval=BEAT, work=fleet.beat, reactor=clock, now=True),
         Periodic(name="sessions", interval=BEAT, work=sessions.share, reactor=clock),
         Periodic(name="traffic", interval=_TRAFFIC_STEP, work=views.traffic.sample, reactor=clock),
+        Periodic(name="events", interval=_EVENTS_INTERVAL, work=views.events.save, reactor=clock),
         Periodic(name="tidying", interval=_TIDY_INTERVAL, work=mirrors.tidying.tidy, reactor=clock, now=True),
         Periodic(name="scrub", interval=scrub.turn_interval, work=scrub.turn, reactor=clock),
         *make_prefetching(runtime, upstream=upstream, bring=work.bring, used=used),

@@ -7,6 +7,7 @@ from cachew.config.cachetiers import S3Tier
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.clock import Clock
+from cachew.plumbing.disposabledatabase import DisposableDatabase
 from cachew.plumbing.happenings import Happenings
 from cachew.replicas.fleet import Fleet
 from cachew.server.runtime import Runtime
@@ -19,6 +20,7 @@ from cachew.web.actions import RepositoryActions
 from cachew.web.app import Routes
 from cachew.web.dashboard import DashboardRoutes
 from cachew.web.fleetpage import FleetPage
+from cachew.web.keptevents import KeptEvents
 from cachew.web.loginroutes import LOGINS_PER_MINUTE, LoginRoutes
 from cachew.web.pages import Pages
 from cachew.web.repositoryclients import RepositoryClients
@@ -32,16 +34,28 @@ class ViewParts:
     """What is remembered to be shown.
 
     :param happenings: what happened to each repository lately.
+    :param events: keeps that across restarts.
     :param clients: who asked for each.
     :param outages: which upstreams do not answer.
     :param traffic: what clients were answered in the last day.
     """
 
     happenings: Happenings
+    events: KeptEvents
     clock: Clock
     clients: RepositoryClients
     outages: Outages
     traffic: TrafficHistory
+
+    async def load(self) -> None:
+        """Recall what earlier runs knew."""
+        await self.traffic.load()
+        await self.events.load()
+
+    async def save(self) -> None:
+        """Write down what the next run is to know."""
+        await self.traffic.save()
+        await self.events.save()
 
     def asked(self, identity: Identity, result: object) -> None:
         """Take notice of what came of asking a repository's upstream for its refs."""
@@ -53,18 +67,25 @@ class ViewParts:
 
 def make_views(runtime: Runtime) -> ViewParts:
     """Make what remembers."""
-    clock = runtime.clock
+    clock, happenings = runtime.clock, runtime.environment.log.happenings
     return ViewParts(
-        happenings=runtime.environment.log.happenings,
+        happenings=happenings,
+        events=KeptEvents(
+            happenings=happenings, database=_database(runtime, "events.sqlite", "the last events of repositories")
+        ),
         clock=clock,
         clients=RepositoryClients(clock=clock),
         outages=Outages(clock=clock),
         traffic=TrafficHistory(
             metrics=runtime.metrics,
-            file=TrafficFile(path=runtime.state / "traffic.sqlite", threads=runtime.threads),
+            file=TrafficFile(database=_database(runtime, "traffic.sqlite", "the traffic of the last day")),
             clock=clock,
         ),
     )
+
+
+def _database(runtime: Runtime, name: str, what: str) -> DisposableDatabase:
+    return DisposableDatabase(path=runtime.state / name, threads=runtime.threads, what=what)
 
 
 def make_pages(

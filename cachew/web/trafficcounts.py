@@ -1,10 +1,8 @@
 """Reads the traffic off the metrics, keeps its history and writes that down once a minute."""
 
-import sqlite3
 from collections.abc import Iterator
 
 from prometheus_client import Counter, Histogram
-from twisted.logger import Logger
 
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.metrics import Metrics
@@ -23,8 +21,6 @@ class TrafficHistory:
     :param file: where it is kept across restarts.
     :param clock: tells the time of day.
     """
-
-    log = Logger()
 
     def __init__(self, *, metrics: Metrics, file: TrafficFile, clock: Clock) -> None:
         self._metrics = metrics
@@ -48,10 +44,7 @@ class TrafficHistory:
     async def save(self) -> None:
         """Write down what has changed."""
         self._traffic.note(self._clock.now(), counted(self._metrics))
-        try:
-            await self._file.write(self._traffic.unsaved())
-        except (sqlite3.Error, OSError) as error:
-            self.log.warn("the traffic of the last minutes could not be written down: {error}", error=str(error))
+        await self._file.write(self._traffic.unsaved())
 
     def steps(self, span: TrafficWindow) -> list[Counts]:
         """Return the steps of a span that ends now, the oldest first."""

@@ -1,14 +1,10 @@
 """Where the traffic of the last day is kept across restarts: a small SQLite file, one row a minute."""
 
-import contextlib
 import json
 import sqlite3
 from collections.abc import Iterable
-from pathlib import Path
 
-from twisted.logger import Logger
-
-from cachew.plumbing.threads import InThread
+from cachew.plumbing.disposabledatabase import DisposableDatabase
 from cachew.web.traffic import KEPT, Counts
 
 _TABLE = """CREATE TABLE IF NOT EXISTS minutes (
@@ -20,51 +16,35 @@ _SELECT = "SELECT minute, requests, hits, misses, cached, relayed, durations FRO
 
 
 class TrafficFile:
-    """The file. It is no great loss: one that can't be read is made anew.
+    """The file.
 
-    :param path: where it is.
-    :param threads: where it is read and written.
+    :param database: how it is read and written.
     """
 
-    log = Logger()
-
-    def __init__(self, *, path: Path, threads: InThread) -> None:
-        self._path = path
-        self._threads = threads
+    def __init__(self, *, database: DisposableDatabase) -> None:
+        self._database = database
 
     async def read(self) -> list[tuple[int, Counts]]:
         """Return the minutes that are known."""
-        try:
-            return list(await self._threads(self._read))
-        except (sqlite3.Error, OSError, ValueError, TypeError) as error:
-            self.log.warn("the traffic of the last day can't be read and is forgotten: {error}", error=str(error))
-            await self._threads(self._remove)
-            return []
+        return await self._database.read(_read, [])
 
     async def write(self, minutes: Iterable[tuple[int, Counts]]) -> None:
         """Write minutes down, in the place of what was known of them; those that nobody asks for any more go."""
         if rows := [_row(minute, counts) for minute, counts in minutes]:
-            await self._threads(self._write, rows)
+            await self._database.write(lambda database: _write(database, rows))
 
-    def _read(self) -> list[tuple[int, Counts]]:
-        if not self._path.exists():
-            return []
-        with contextlib.closing(sqlite3.connect(self._path)) as database:
-            return [_counts(row) for row in database.execute(f"{_SELECT} ORDER BY minute DESC LIMIT {KEPT}")]
 
-    def _write(self, rows: list[tuple[object, ...]]) -> None:
-        with contextlib.closing(sqlite3.connect(self._path)) as database, database:
-            database.execute(_TABLE)
-            database.executemany(_INSERT, rows)
-            database.execute(
-                "DELETE FROM minutes WHERE minute <= (SELECT max(minute) FROM minutes) - ? OR minute > ?",
-                (KEPT, rows[-1][0]),
-            )
+def _read(database: sqlite3.Connection) -> list[tuple[int, Counts]]:
+    return [_counts(row) for row in database.execute(f"{_SELECT} ORDER BY minute DESC LIMIT {KEPT}")]
 
-    def _remove(self) -> None:
-        for suffix in ("", "-journal"):
-            with contextlib.suppress(OSError):
-                self._path.with_name(self._path.name + suffix).unlink()
+
+def _write(database: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
+    database.execute(_TABLE)
+    database.executemany(_INSERT, rows)
+    database.execute(
+        "DELETE FROM minutes WHERE minute <= (SELECT max(minute) FROM minutes) - ? OR minute > ?",
+        (KEPT, rows[-1][0]),
+    )
 
 
 def _row(minute: int, counts: Counts) -> tuple[object, ...]:

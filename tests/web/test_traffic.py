@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from twisted.internet.defer import Deferred
 
+from cachew.plumbing.disposabledatabase import DisposableDatabase
 from cachew.plumbing.metrics import Metrics
 from cachew.web import charts
 from cachew.web.traffic import BOUNDS, DAY, HOUR, KEPT, Counts, Traffic
@@ -77,7 +78,9 @@ class Kept:
 
     def __init__(self, path: Path, now: float = NOW) -> None:
         self.metrics, self.clock = Metrics(), FakeClock(now)
-        file = TrafficFile(path=path, threads=cast(Any, InlineThreads()))
+        file = TrafficFile(
+            database=DisposableDatabase(path=path, threads=cast(Any, InlineThreads()), what="the traffic")
+        )
         self.history = TrafficHistory(metrics=self.metrics, file=file, clock=self.clock)
         value_of(Deferred.fromCoroutine(self.history.load()))
 
