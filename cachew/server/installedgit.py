@@ -23,13 +23,16 @@ class InstalledGit:
     exec_path: Path
 
 
-def installed_git(search_path: str, *, seconds: float = _SECONDS) -> InstalledGit:
+def installed_git(search_path: str, *, seconds: float = _SECONDS, proc: Path = Path("/proc")) -> InstalledGit:
     """Ask git what it is.
 
     :param search_path: ``PATH``, where it is looked for.
     :param seconds: how long it may take to answer.
+    :param proc: where the system tells about processes, without which none can be started here.
     :raise CachewError: when there is none that can be used.
     """
+    if not (proc / "self" / "fd").is_dir():
+        raise CachewError(f"{proc} is not mounted, and without it git can't be started: mount -t proc proc {proc}")
     version = _VERSION.match(_said(search_path, "--version", seconds))
     exec_path = _said(search_path, "--exec-path", seconds).strip()
     if version is None:

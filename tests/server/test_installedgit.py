@@ -44,3 +44,9 @@ def test_no_git_is_told(tmp_path: Path) -> None:
     """Without git the search path is named."""
     with pytest.raises(CachewError, match="git is not installed"):
         installed_git(str(tmp_path))
+
+
+def test_without_proc_nothing_is_started(tmp_path: Path) -> None:
+    """In a root without /proc each git would fail with 127; the check and the start say what to do instead."""
+    with pytest.raises(CachewError, match="is not mounted, and without it git can't be started: mount -t proc"):
+        installed_git(SHELL, proc=tmp_path)
