@@ -17,6 +17,7 @@ from datetime import datetime
 from itertools import islice
 from math import isfinite
 from typing import Any
+from urllib.parse import quote
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import implementer
@@ -33,6 +34,7 @@ _STALE = "Removing stale pidfile"
 _OWN_KEYS = frozenset({"message", "time", "system", "isError", "why", "format", "printed", "failure"})
 _LINES = 1000
 _LONGEST_LINE = 4000
+_LONGEST_WORD = 100
 
 REQUEST_ID = "X-Request-Id"
 """The header that has a request's id."""
@@ -154,6 +156,12 @@ def repository_of(event: Mapping[str, Any]) -> str:
             if "/" in name:
                 return name
     return ""
+
+
+def in_one_word(text: str | bytes) -> str:
+    """Return something of a stranger's for the log: of bounded length, and no line breaks in it."""
+    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    return quote(data[:_LONGEST_WORD], safe="/:=,@+")
 
 
 def drop_notice(form: str, clock: Clock) -> Callable[[int], str]:

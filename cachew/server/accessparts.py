@@ -8,11 +8,12 @@ from treq.client import HTTPClient
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from cachew.config.settings import Settings
+from cachew.replicas.memoryrecords import MemoryRecords
 from cachew.replicas.secret import SharedSecret
 from cachew.server.cacheparts import StoreParts
 from cachew.server.mirrorparts import MirrorParts
 from cachew.server.runtime import Runtime
-from cachew.upstream.useragent import NamedAgent
+from cachew.upstream.useragent import NamedAgent, TracedAgent
 from cachew.web.access.guard import ClientCredentials, TrustedNetworkGuard, UpstreamGuard
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.opa import ExternalDecision
@@ -85,23 +86,25 @@ def make_external_decision(
     access = runtime.settings.access
     if access.opa_url is None:
         return None
-    agent = Agent(runtime.reactor, connectTimeout=access.opa_timeout, pool=connections)
+    agent = NamedAgent(Agent(runtime.reactor, connectTimeout=access.opa_timeout, pool=connections), runtime.user_agent)
     return ExternalDecision(
         url=access.opa_url,
-        http=HTTPClient(NamedAgent(agent, runtime.user_agent)),
+        http=HTTPClient(agent if runtime.settings.tracing.endpoint is None else TracedAgent(agent)),
         reactor=runtime.reactor,
         timeout=access.opa_timeout,
         withheld=credentials.all_names,
     )
 
 
-def make_guard(runtime: Runtime, mirrors: MirrorParts, credentials: ClientCredentials) -> Guard:
+def make_guard(runtime: Runtime, store: StoreParts, mirrors: MirrorParts, credentials: ClientCredentials) -> Guard:
     """Make what says who may read a repository."""
+    look = None if isinstance(store.records, MemoryRecords) else mirrors.instances.look
     if runtime.settings.access.mode == "trusted-network":
-        return TrustedNetworkGuard(instances=mirrors.instances)
+        return TrustedNetworkGuard(instances=mirrors.instances, look=look)
     return UpstreamGuard(
         verdicts=mirrors.verdicts,
         instances=mirrors.instances,
+        look=look,
         background=runtime.background,
         credentials=credentials,
     )

@@ -106,7 +106,7 @@ def make_git_routes(
     )
     return GitRoutes(
         remotes=upstream.remotes,
-        guard=make_guard(runtime, mirrors, credentials),
+        guard=make_guard(runtime, store, mirrors, credentials),
         services=services,
         grammar=runtime.grammar,
         used=RepositoryUse(

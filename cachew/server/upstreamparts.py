@@ -75,6 +75,7 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
         proxies=proxies,
         connect_timeout=settings.git.connect_timeout,
         user_agent=runtime.user_agent,
+        traced=settings.tracing.endpoint is not None,
         ca_files={
             urlsplit(upstream.url or f"https://{name}").hostname or name: upstream.ca_file
             for name, upstream in settings.upstreams.items()

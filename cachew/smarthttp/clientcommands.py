@@ -12,10 +12,11 @@ An answer stays right for as long as the key says the same, whatever the mirror 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from typing import overload
-from urllib.parse import quote
 
+from cachew.plumbing.logs import in_one_word
 from cachew.plumbing.pktline import Packet, encode_all
 from cachew.upstream.refviews import TipsByName
 
@@ -25,7 +26,6 @@ _OWNER = 16
 """Digits of a key that tell whose it is; the others are enough to tell answers apart."""
 _NAMED = 3
 """Names that are told in the log."""
-_LONGEST_WORD = 100
 
 
 class Oids(Sequence[str]):
@@ -92,8 +92,9 @@ class Oids(Sequence[str]):
 class Probe:
     """A lone flush packet, which git sends ahead of a large request; its answer is empty."""
 
+    @cached_property
     def in_words(self) -> str:
-        """Return what is asked for, for the log."""
+        """What is asked for, for the log."""
         return "probe"
 
 
@@ -113,8 +114,9 @@ class V2LsRefs:
     object_format: str = "sha1"
     unknown: tuple[str, ...] = ()
 
+    @cached_property
     def in_words(self) -> str:
-        """Return what is asked for, for the log."""
+        """What is asked for, for the log."""
         return " ".join(["ls-refs", *_some(self.prefixes)])
 
 
@@ -145,8 +147,9 @@ class _Objects:
 
     version = 0
 
+    @cached_property
     def in_words(self) -> str:
-        """Return what is asked for, for the log."""
+        """What is asked for, for the log."""
         words = ["fetch", f"v{self.version}", f"wants={len(self.wants)}", f"haves={self.haves}"]
         words += [f"want-ref={name}" for name in _some(getattr(self, "want_refs", ()))]
         words += [f"{name}={in_one_word(value)}" for name, value in self.limits]
@@ -171,8 +174,9 @@ class V2Other:
 
     name: str
 
+    @cached_property
     def in_words(self) -> str:
-        """Return what is asked for, for the log."""
+        """What is asked for, for the log."""
         return in_one_word(self.name)
 
 
@@ -262,12 +266,6 @@ def mark(refs: Mapping[str, str], prefix: str) -> str:
         if name.startswith(prefix):
             digest.update(f"{refs[name]} {name}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
-
-
-def in_one_word(text: str | bytes) -> str:
-    """Return something of a stranger's for the log: of bounded length, and no line breaks in it."""
-    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-    return quote(data[:_LONGEST_WORD], safe="/:=,@+")
 
 
 def _some(names: Iterable[str]) -> list[str]:

@@ -38,7 +38,7 @@ from zope.interface import implementer
 from cachew.upstream.hosts import AddressRefused, Hosts, is_public_address
 from cachew.upstream.proxies import Proxies, Proxy
 from cachew.upstream.tunnel import ThroughProxies, TunnelEndpoint
-from cachew.upstream.useragent import NamedAgent
+from cachew.upstream.useragent import NamedAgent, TracedAgent
 
 KEPT_PER_HOST = 64
 """Idle connections kept for one upstream."""
@@ -267,6 +267,7 @@ def make_agents(
     user_agent: str,
     ca_files: Mapping[str, Path] | None = None,
     proxies: Proxies = NO_PROXIES,
+    traced: bool = False,
 ) -> Agents:
     """Make the agents for talking to upstreams.
 
@@ -275,6 +276,7 @@ def make_agents(
     :param user_agent: what this server calls itself where no client is asked for.
     :param ca_files: host to a PEM file of certificates to trust there besides the system's.
     :param proxies: what leads to upstreams.
+    :param traced: whether requests are parts of traces.
     """
     endpoints = Endpoints(reactor=reactor, hosts=hosts, timeout=connect_timeout, ca_files=ca_files, proxies=proxies)
 
@@ -283,7 +285,8 @@ def make_agents(
         through = ThroughProxies(
             proxies=proxies, direct=direct, hosts=hosts, way=endpoints.way_to, reactor=reactor, pool=pool
         )
-        return NamedAgent(through, user_agent)
+        named = NamedAgent(through, user_agent)
+        return TracedAgent(named) if traced else named
 
     pool = HTTPConnectionPool(reactor, persistent=True)
     pool.maxPersistentPerHost = KEPT_PER_HOST

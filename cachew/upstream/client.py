@@ -244,7 +244,7 @@ async def _require_object(name: str, status: int, headers: http.RawHeaders, sour
 
 
 def _length(method: bytes, response: IResponse, headers: http.RawHeaders) -> int | None:
-    if codings_of(headers):
+    if http.first(headers, b"content-encoding") is not None and codings_of(headers):
         return None
     if method == b"HEAD":
         announced = http.first(headers, b"content-length") or b""

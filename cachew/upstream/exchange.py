@@ -167,8 +167,10 @@ class Exchange:
         :param url: the repository's, for messages.
         :raise UpstreamUnreachable: when it can't be decoded; a part of an encoded whole never can.
         """
-        codings = codings_of(raw(response.headers))
         source = self._body(url, response)
+        if not response.headers.hasHeader(b"content-encoding"):
+            return source
+        codings = codings_of(raw(response.headers))
         if codings and response.code == PARTIAL_CONTENT:
             source.close()
             raise UpstreamUnreachable(url, "sent a part of something encoded, which nobody asked for")

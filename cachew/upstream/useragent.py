@@ -57,20 +57,30 @@ class NamedAgent:
             sent.addRawHeader(b"User-Agent", self._name)
         if identifier := request_id():
             sent.setRawHeaders(REQUEST_ID, [identifier])
-        if tracing.current() is tracing.UNTRACED:
-            return self._agent.request(method, uri, sent, bodyProducer)
-        return self._traced(method, uri, sent, bodyProducer)
+        return self._agent.request(method, uri, sent, bodyProducer)
 
-    def _traced(
-        self, method: bytes, uri: bytes, headers: Headers, producer: IBodyProducer | None
+
+@implementer(IAgent)
+class TracedAgent:
+    """Sends requests like another agent, each as a part of the current span, which the other server may go on with.
+
+    :param agent: the other.
+    """
+
+    def __init__(self, agent: IAgent) -> None:
+        self._agent = agent
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
     ) -> Deferred[IResponse]:
-        """Send a request as a part of the current span, which the other server may go on with."""
+        """Send a request, see :class:`IAgent`."""
+        sent = Headers() if headers is None else headers.copy()
         parts = urlsplit(uri.decode("latin-1"))
         facts = {"http.request.method": method.decode("latin-1"), "server.address": parts.hostname or ""}
         span = tracing.begin("upstream request", leaves=True, **facts, **{"url.path": parts.path})
         for header, value in span.headers().items():
-            headers.setRawHeaders(header, [value])
-        answering = self._agent.request(method, uri, headers, producer)
+            sent.setRawHeaders(header, [value])
+        answering = self._agent.request(method, uri, sent, bodyProducer)
         return answering.addCallbacks(partial(_answered, span), partial(_failed, span))
 
 

@@ -12,9 +12,9 @@ from cachew.http.bodies import send
 from cachew.http.requests import StreamingRequest, text_of
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import Forbidden
+from cachew.plumbing.logs import in_one_word
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource
-from cachew.smarthttp.clientcommands import in_one_word
 from cachew.smarthttp.request import protocol_version
 from cachew.upstream.remotes import Remotes
 from cachew.web.access.guard import Right

@@ -5,6 +5,7 @@ does. That choice is open until the first byte has left.
 """
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -36,10 +37,13 @@ _REQUEST = "application/x-git-upload-pack-request"
 _SHORT = 256 * 1024
 """Bytes of a request above which reading it takes long enough to hold others up."""
 _LONG_AT_A_TIME = 2
+_LIKE_OTHERS = 2 * 1024
+"""Bytes of a request up to which others are likely to send the very same."""
+_REMEMBERED = 500
 
 
 class CommandReader:
-    """Reads what clients ask for.
+    """Reads what clients ask for; what many ask in the same words is read once.
 
     :param limit: the most bytes of an inflated request body.
     :param in_thread: for reading long ones.
@@ -49,6 +53,7 @@ class CommandReader:
         self._limit = limit
         self._in_thread = in_thread
         self._long = Slots(limit=_LONG_AT_A_TIME)
+        self._known: OrderedDict[tuple[bytes, str | None], GitCommand] = OrderedDict()
 
     async def read(self, request: StreamingRequest, identity: Identity) -> tuple[Body, GitCommand]:
         """Return a request's body, and what it says.
@@ -67,6 +72,14 @@ class CommandReader:
         :raise BadRequest: when it is malformed.
         """
         protocol = request.getHeader("git-protocol")
+        if body.size <= _LIKE_OTHERS:
+            said = b"".join(body.pieces()), protocol
+            if said not in self._known:
+                self._known[said] = read_command(said[:1], protocol)
+                if len(self._known) > _REMEMBERED:
+                    self._known.popitem(last=False)
+            self._known.move_to_end(said)
+            return self._known[said]
         if body.size <= _SHORT:
             return read_command(body.pieces(), protocol)
         async with self._long.take(identity.name):
@@ -131,7 +144,9 @@ class FetchAnswers:
                 await self._listings.tell(request, wantedrefs.unknown(absent))
                 return
             body, wanted = await self._commands.resolved(body, names), wantedrefs.section(names)
-            command = await self._wants(request, right, body)
+            resolved = await self._commands.parsed(request, right.identity, body)
+            assert isinstance(resolved, Fetch)
+            command = resolved
         right = await right.settled(self._patience)
         mirror = self._mirrors.obtain(right.identity)
         # A mirror whose packs somebody has written to is not ready until they were read.
@@ -166,12 +181,6 @@ class FetchAnswers:
         if not right.covers(mirror) or not mirror.intact() or not mirror.ready:
             return False
         return await self._packs.serve_kept(request, mirror, command, body)
-
-    async def _wants(self, request: StreamingRequest, right: Right, body: Body) -> Fetch:
-        """Read what a fetch wants whose refs have been replaced by what they are."""
-        command = await self._commands.parsed(request, right.identity, body)
-        assert isinstance(command, Fetch)
-        return command
 
     async def _possible_route(self, mirror: Mirror, asker: Asker, command: Fetch, *, covered: bool) -> Route:
         """Decide who answers: the upstream, when the disk keeps the mirror from having what is wanted."""
@@ -269,7 +278,7 @@ class UploadPack:
         :raise CachewError: when neither the mirror nor the upstream can.
         """
         body, command = await self._commands.read(request, right.identity)
-        request.outcome.shape = command.in_words()
+        request.outcome.shape = command.in_words
         right = await right.renewed()
         if not isinstance(command, Fetch):
             await self._listings.answer(request, right, body, command)

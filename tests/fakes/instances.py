@@ -44,9 +44,6 @@ class OneInstance:
     async def compared(self, instance: Instance, listing: Listing, *, related: bool) -> None:
         self.compared_with.append(related)
 
-    async def look(self, identity: Identity) -> None:
-        pass
-
     def readable(self, identity: Identity) -> Instance | None:
         return only(identity)
 

@@ -31,10 +31,10 @@ OID = b"a" * 40
 )  # fmt: skip
 def test_commands(packets: list[bytes], words: str) -> None:
     """Each command is told by its name, how much it wants and what bounds it."""
-    assert parse_command(encode_all([*packets, FLUSH]), "version=2").in_words() == words
+    assert parse_command(encode_all([*packets, FLUSH]), "version=2").in_words == words
 
 
 def test_old_fetches() -> None:
     """Protocol v0 has the same words."""
     body = encode_all([b"want " + OID + b" ofs-delta\n", b"deepen 3\n", FLUSH, b"done\n"])
-    assert parse_command(body, None).in_words() == "fetch v0 wants=1 haves=0 deepen=3"
+    assert parse_command(body, None).in_words == "fetch v0 wants=1 haves=0 deepen=3"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from cachew.http.collecting import HeldBody
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.errors import UnsupportedMediaType, UpstreamUnreachable
@@ -327,3 +328,18 @@ def test_a_partial_clone_asks_for_the_snapshot_without_blobs() -> None:
     for chosen in ("blob:none", "tree:0", ""):
         count.note(Identity("git.example", "org/repo"), False, chosen)
     assert wanted == [("git.example/org/repo", "snapshot filter=blob:none")]
+
+
+def test_what_many_ask_in_the_same_words_is_read_once(tmp_path: Path) -> None:
+    """So is nothing that differs, be it by the protocol alone; of what was not asked lately, nothing is remembered."""
+    bench = Asked(Steps(slow=False), tmp_path, Question(LS_REFS))
+    read = [
+        value_of(Deferred.fromCoroutine(bench.commands.parsed(request, IDENTITY, HeldBody(body, digest=""))))
+        for body in (LS_REFS, LS_REFS, UPDATE)
+        for request in (Question(body).request(bench._steps),)
+    ]
+    assert read[0] is read[1] and read[0] != read[2]
+    for number in range(600):
+        other = HeldBody(encode_all([b"command=ls-refs", DELIM, b"ref-prefix %d" % number, FLUSH]), digest="")
+        value_of(Deferred.fromCoroutine(bench.commands.parsed(bench.requests[0], IDENTITY, other)))
+    assert len(bench.commands._known) == 500

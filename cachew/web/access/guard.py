@@ -23,9 +23,6 @@ from cachew.web.access.login import COOKIE
 class Present(Protocol):
     """Knows which instance each repository is of now; see :class:`cachew.mirrors.instances.Instances`."""
 
-    async def look(self, identity: Identity) -> None:
-        """See what the other replicas know of a repository that is asked for."""
-
     def readable(self, identity: Identity) -> Instance | None:
         """Return the instance of which somebody who may read may have what is kept."""
 
@@ -43,6 +40,10 @@ class Present(Protocol):
 
 
 AUTHORIZATION = "authorization"
+
+
+Look = Callable[[Identity], Awaitable[None]]
+"""Sees what the other replicas know of a repository that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,7 @@ class UpstreamGuard:
 
     :param verdicts: what upstreams said.
     :param instances: knows which repositories the names stand for.
+    :param look: what is done first; None where there is one server only.
     :param background: where it is found out which repositories are public.
     :param credentials: says what of a request is its client's credential.
     """
@@ -180,10 +182,14 @@ class UpstreamGuard:
         verdicts: Verdicts,
         instances: Present,
         background: Background,
+        look: Look | None = None,
         credentials: ClientCredentials = AUTHORIZATION_ALONE,
     ) -> None:
-        self._verdicts, self._instances = verdicts, instances
-        self._background, self._credentials = background, credentials
+        self._verdicts = verdicts
+        self._instances = instances
+        self._look = look
+        self._background = background
+        self._credentials = credentials
 
     async def admit(self, request: StreamingRequest, identity: Identity) -> Right:
         """Let a request through.
@@ -193,7 +199,8 @@ class UpstreamGuard:
         :raise UpstreamError: when it can't be asked and no verdict is valid.
         """
         authorization = self._credentials.of(request, identity.host)
-        await self._instances.look(identity)
+        if self._look is not None:
+            await self._look(identity)
         memory = self._verdicts.memory
         may = memory.allows(identity, authorization) or await self._verdicts.admit(identity, authorization)
         if authorization is not None and self._verdicts.might_be_public(identity):
@@ -214,14 +221,17 @@ class TrustedNetworkGuard:
     """Lets everybody in who reaches the port; upstreams are asked with the server's own credentials.
 
     :param instances: knows which repositories the names stand for.
+    :param look: what is done first; None where there is one server only.
     """
 
-    def __init__(self, *, instances: Present) -> None:
+    def __init__(self, *, instances: Present, look: Look | None = None) -> None:
         self._instances = instances
+        self._look = look
 
     async def admit(self, request: StreamingRequest, identity: Identity) -> Right:
         """Let a request through; nothing of the client's is shown to the upstream."""
-        await self._instances.look(identity)
+        if self._look is not None:
+            await self._look(identity)
         return Right(
             identity=identity,
             instance=self._instances.readable_to_all(identity),

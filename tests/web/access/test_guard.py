@@ -245,3 +245,25 @@ def test_a_trusted_network_waits_for_no_credential_of_the_server(tmp_path: Path)
     assert [outcome.stale for outcome in outcomes] == [True, True], "the mirror's refs"
     assert asked == [PRIVATE.name], "and not asked again before it is due"
     assert ended(shown.to_read(PRIVATE, None)) == "UpstreamUnreachable"
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_what_other_replicas_know_is_seen_before_a_right_is_given(tmp_path: Path, trusted: bool) -> None:
+    """A name may stand for another repository since another replica has asked."""
+    world, seen, asked = World(tmp_path), Deferred[None](), list[Identity]()
+    world.upstreams.readers.add(None)
+
+    async def look(identity: Identity) -> None:
+        asked.append(identity)
+        await seen
+
+    present = OneInstance()
+    world.guard = (
+        TrustedNetworkGuard(instances=present, look=look)
+        if trusted
+        else UpstreamGuard(verdicts=world.verdicts, instances=present, background=Background(), look=look)
+    )
+    given = Deferred.fromCoroutine(world.guard.admit(request_with(None), PUBLIC))
+    assert asked == [PUBLIC] and not given.called
+    seen.callback(None)
+    assert given.called
