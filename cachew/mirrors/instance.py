@@ -7,7 +7,7 @@ upstream has said to whom; doubts are decided against serving what is kept.
 """
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -29,11 +29,11 @@ class Instance:
 
     identity: Identity
     id: str
+    name: str = field(init=False, repr=False, compare=False)
+    """What keys and shared records call it; no two instances have one name."""
 
-    @property
-    def name(self) -> str:
-        """What keys and shared records call it; no two instances have one name."""
-        return f"{self.identity.name} {self.id}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{self.identity.name} {self.id}")
 
 
 class Voice(Enum):

@@ -47,6 +47,7 @@ class KnownInstance:
     :param evidence: the number of the question that its state is due to; answers to earlier ones come too late.
     :param doubt: whether it is the same repository; of a private one nothing that is kept is served meanwhile.
     :param tips_kept: when its tips were written down last.
+    :param instance: the present one, once it was asked for.
     """
 
     identity: Identity
@@ -56,6 +57,7 @@ class KnownInstance:
     evidence: int = 0
     doubt: Doubt | None = None
     tips_kept: float = float("-inf")
+    instance: Instance | None = None
     waiting: Waiters = field(default_factory=Waiters)
 
 
@@ -72,7 +74,12 @@ class KnownInstances:
     def current(self, identity: Identity) -> Instance | None:
         """Return the present instance, None while there is none."""
         entry = self._entries.get(identity.name)
-        return None if entry is None or not entry.state.id else Instance(entry.identity, entry.state.id)
+        if entry is None or not entry.state.id:
+            return None
+        known = entry.instance
+        if known is None or known.id != entry.state.id:
+            known = entry.instance = Instance(entry.identity, entry.state.id)
+        return known
 
     def id_of(self, identity: Identity) -> str:
         """Return the present instance's id, empty while there is none."""
