@@ -8,6 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+UNFINISHED_SUFFIX = ".unfinished"
+"""What is added to a file's name while it is written beside its place."""
+UNFINISHED = f".*{UNFINISHED_SUFFIX}"
+"""What is left of a file beside it when its writer was killed (a pattern)."""
+
 
 def _set_aside(path: Path) -> None:
     """Make room where somebody has put a directory; what was set aside before goes."""
@@ -29,7 +34,7 @@ def replace_content(path: Path, content: bytes) -> None:
 
     :raise OSError: when it can't be written; then it is as it was.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED_SUFFIX)
     try:
         with open(descriptor, "wb") as file:
             file.write(content)

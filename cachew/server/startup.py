@@ -15,6 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from cachew.mirrors.identity import Identity
+from cachew.plumbing.diskspace import remove
+from cachew.plumbing.jsonfile import UNFINISHED
 from cachew.plumbing.lag import LagWatch
 from cachew.plumbing.periodic import Periodic
 from cachew.plumbing.scrubbing import Scrub
@@ -235,5 +237,5 @@ def make_directories(state: Path) -> None:
     """Make what lies in the state directory, and remove what an earlier run was in the middle of."""
     for name in DIRECTORIES:
         (state / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-    for stray in (state / "spools").iterdir():
-        stray.unlink()
+    for stray in (*(state / "spools").iterdir(), *state.glob(UNFINISHED)):
+        remove(stray)

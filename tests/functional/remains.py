@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.task import deferLater
 
+from cachew.plumbing.jsonfile import UNFINISHED
 from tests.cleanliness import GRACE, child_processes, name_of
 
 
@@ -36,7 +37,7 @@ def children() -> list[str]:
 def temporary_files(state: Path) -> list[str]:
     """Name what lies in a state directory only while something is under way."""
     patterns = ("spools/*", "scratch/*", "packs/*.part", "mirrors/.aside/*", "mirrors/**/tmp_*", "mirrors/**/*.lock")
-    found = [path for pattern in patterns for path in state.glob(pattern)]
+    found = [path for pattern in (*patterns, UNFINISHED) for path in state.glob(pattern)]
     return sorted(str(path.relative_to(state)) for path in found)
 
 

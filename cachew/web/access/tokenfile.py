@@ -14,6 +14,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from cachew.plumbing.errors import CachewError
+from cachew.plumbing.jsonfile import UNFINISHED_SUFFIX
 
 _SHORTEST_TOKEN = 16
 
@@ -110,7 +111,7 @@ def _write(path: Path, token: str) -> None:
     """Write a token, unless there is a file; who is killed meanwhile leaves none that is empty."""
     if os.path.lexists(path):
         return
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED_SUFFIX)
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(token + "\n")

@@ -2,9 +2,11 @@
 
 import random
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,8 +18,8 @@ from scripts.torturing.world import World
 from tests.functional.gitclient import Result
 from tests.functional.restoring import cachew_command
 
-Checkout = tuple[str, str]
-"""The name of a repository, and where in the users' home it was checked out."""
+Checkout = tuple[str, Path]
+"""The name of a repository, and where it was checked out."""
 Accident = Callable[[World, random.Random], Awaitable[None]]
 ACCIDENTS: dict[str, Accident] = {}
 """All of them by name."""
@@ -62,37 +64,39 @@ async def busy(world: World, replica: Replica, rng: random.Random) -> AsyncItera
     How they end is left to what happens meanwhile; but who was told that he has something must have it as it should be.
     """
     world.push()
-    home = world.place / "home"
-    ends = [Deferred.fromCoroutine(client) for client in _clients(world, replica, rng)]
+    home = Path(tempfile.mkdtemp(prefix="busy", dir=world.place / "home"))
+    ends = [Deferred.fromCoroutine(client) for client in _clients(world, replica, rng, home)]
     await world.later(rng.random() * 0.5)
     try:
         yield
     finally:
         found = [await end for end in ends]
         for name, there in filter(None, found):
-            await checkout_is_sound(world, home / there, name, f"checkout of {name} that {replica.name} gave meanwhile")
-        for left in home.glob("busy*"):
-            shutil.rmtree(left, ignore_errors=True)
+            await checkout_is_sound(world, there, name, f"checkout of {name} that {replica.name} gave meanwhile")
+        shutil.rmtree(home, ignore_errors=True)
 
 
-def _clients(world: World, replica: Replica, rng: random.Random) -> list[Coroutine[Any, Any, Checkout | None]]:
+def _clients(
+    world: World, replica: Replica, rng: random.Random, home: Path
+) -> list[Coroutine[Any, Any, Checkout | None]]:
     git, name = world.git, rng.choice((PUBLIC, BIG, LONG, PRIVATE, SECURE, SLOW))
-    url, there = f"{replica.url}/git/{name}", f"busy{rng.random()}"
+    url, whole, shallow, restored = f"{replica.url}/git/{name}", home / "whole", home / "shallow", home / "restored"
     shown = {f"http.{replica.url}/.extraHeader": f"Authorization: {READER}"} if name == PRIVATE else {}
-    whole = git.run("clone", "-q", url, there, check=False, config=shown, protocol=rng.choice((0, 2)))
-    shallow = git.run("clone", "-q", "--depth=1", url, f"{there}s", check=False, config=shown)
+    protocol = rng.choice((0, 2))
+    clone = git.run("clone", "-q", url, whole, check=False, config=shown, protocol=protocol)
+    part = git.run("clone", "-q", "--depth=1", url, shallow, check=False, config=shown)
     found = [
-        _checked_out(whole, (name, there)),
-        _checked_out(shallow, (name, f"{there}s")),
+        _checked_out(clone, (name, whole)),
+        _checked_out(part, (name, shallow)),
         _checked_out(git.run("ls-remote", url, check=False, config=shown)),
         _upload(world, replica),
     ]
     if rng.random() < 0.5:
-        found.append(_push(world, replica, rng))
+        found.append(_push(world, replica, rng, home / "pushed"))
     if rng.random() < 0.3:
-        words = ("--url", replica.url, "git", "restore", f"https://{PUBLIC}", f"{there}r")
-        restored = cachew_command(world.reactor, git, *words, check=False)
-        found.append(_checked_out(restored, (PUBLIC, f"{there}r")))
+        words = ("--url", replica.url, "git", "restore", f"https://{PUBLIC}", restored)
+        restore = cachew_command(world.reactor, git, *words, check=False)
+        found.append(_checked_out(restore, (PUBLIC, restored)))
     return found
 
 
@@ -106,20 +110,19 @@ async def _upload(world: World, replica: Replica) -> None:
         await world.upload(replica)
 
 
-async def _push(world: World, replica: Replica, rng: random.Random) -> None:
+async def _push(world: World, replica: Replica, rng: random.Random, there: Path) -> None:
     """Push a branch of one's own through the server; what it has said yes to must be at the upstream."""
     hosted, git = world.hosted[PUBLIC], world.git
     shown = {f"http.{replica.url}/.extraHeader": f"Authorization: {PUSHER}"}
-    there, branch = f"busy{rng.random()}p", f"refs/heads/pushed{rng.randrange(1000)}"
+    branch = f"refs/heads/pushed{rng.randrange(1000)}"
     cloned = await git.run("clone", "-q", str(hosted.repository.path), there, check=False)
     if cloned.code:
         return
-    at = world.place / "home" / there
-    await git.run("commit", "-q", "--allow-empty", "-m", f"pushed {rng.random()}", cwd=at)
-    commit = (await git.run("rev-parse", "HEAD", cwd=at)).out
+    await git.run("commit", "-q", "--allow-empty", "-m", f"pushed {rng.random()}", cwd=there)
+    commit = (await git.run("rev-parse", "HEAD", cwd=there)).out
     world.pushed.pop(branch, None)  # whether this push arrives is unknown until it is acknowledged
     pushed = await git.run(
-        "push", "-q", "--force", f"{replica.url}/git/{PUBLIC}", f"HEAD:{branch}", cwd=at, config=shown, check=False
+        "push", "-q", "--force", f"{replica.url}/git/{PUBLIC}", f"HEAD:{branch}", cwd=there, config=shown, check=False
     )
     if pushed.code == 0 and hosted is world.hosted[PUBLIC]:
         world.pushed[branch] = commit
