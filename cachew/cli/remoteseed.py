@@ -105,14 +105,15 @@ def _seed(remote: RemoteRepository, options: HelperOptions) -> None:
     downloads = Downloads(
         http=_http(remote), progress=progress, pause=time.sleep, piece_size=_PIECE, attempts=_ATTEMPTS
     )
+    chosen = options.snapshot_filter
     sha256 = dict(settings).get("extensions.objectformat", "sha1") == "sha256"
     seeding = Seeding(
         repository=remote.directory,
         downloads=downloads,
         sha256=None if remote.is_clone else sha256,
         threads=min(4, os.cpu_count() or 1),
+        checks_out=not chosen and b"bare = true" not in remote.directory.config(),
     )
-    chosen = options.snapshot_filter
     query = f"?{urlencode({'filter': chosen}, safe=':')}" if chosen else ""
     refs = seeding.seed(f"{remote.plain.rstrip('/')}/snapshot.tar.zst{query}")
     progress.done()

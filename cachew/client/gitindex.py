@@ -1,14 +1,16 @@
-"""Renews what a git index says about files on disk, so that the first ``git status`` rehashes nothing (pure).
+"""Reads a git index, and renews what it says about files on disk (pure); see gitformat-index(5).
 
 The server has written the index for its own disk. Times, inode, device and owner of every entry are rewritten for
-this one where the file has the recorded size and type; the rest is left for git to look at. See gitformat-index(5).
+this one where the file has the recorded size and type, so that the first ``git status`` rehashes nothing; the rest is
+left for git to look at.
 """
 
 import hashlib
 import os
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 _HEADER = struct.Struct(">4sLL")
 _STAT = struct.Struct(">10L")
@@ -17,6 +19,36 @@ _FLAGS = struct.Struct(">H")
 _MASK = 0xFFFFFFFF
 _EXTENDED = 0x4000
 _NAME_MASK = 0x0FFF
+
+
+@dataclass(frozen=True)
+class IndexedFile:
+    """A regular file that an index tells of.
+
+    :param path: within the working tree.
+    :param oid: its content's name, not in hex.
+    :param size: the bytes that it had on disk.
+    """
+
+    __slots__ = ("oid", "path", "size")
+    path: bytes
+    oid: bytes
+    size: int
+
+
+def regular_files(index: bytes, *, oid_size: int) -> Iterator[IndexedFile]:
+    """Yield the regular files of an index, in its order.
+
+    :param oid_size: bytes of an object name, 20 or 32.
+    :raise ValueError: when it is not an index of version 2, 3 or 4.
+    """
+    try:
+        for start, path in _entries(index, oid_size):
+            (mode,), (size,) = _WORD.unpack_from(index, start + 24), _WORD.unpack_from(index, start + 36)
+            if stat.S_ISREG(mode):
+                yield IndexedFile(path, bytes(index[start + 40 : start + 40 + oid_size]), size)
+    except (struct.error, IndexError) as error:
+        raise ValueError("the index is cut off") from error
 
 
 def refreshed(index: bytes, *, lstat: Callable[[bytes], os.stat_result | None], oid_size: int) -> bytes:
@@ -36,6 +68,14 @@ def refreshed(index: bytes, *, lstat: Callable[[bytes], os.stat_result | None], 
 
 
 def _renew(content: bytearray, lstat: Callable[[bytes], os.stat_result | None], oid_size: int) -> None:
+    for start, path in _entries(content, oid_size):
+        found = lstat(path)
+        if found is not None:
+            _renew_entry(content, start, found)
+
+
+def _entries(content: bytes | bytearray, oid_size: int) -> Iterator[tuple[int, bytes]]:
+    """Yield where each entry begins, and its path."""
     signature, version, count = _HEADER.unpack_from(content)
     if signature != b"DIRC" or version not in (2, 3, 4):
         raise ValueError("not an index of a known version")
@@ -48,18 +88,16 @@ def _renew(content: bytearray, lstat: Callable[[bytes], os.stat_result | None], 
             path, position = _compressed_name(content, position, path)
         else:
             path, position = _name(content, start, position, flags & _NAME_MASK)
-        found = lstat(path)
-        if found is not None:
-            _renew_entry(content, start, found)
+        yield start, path
 
 
-def _name(content: bytearray, start: int, position: int, length: int) -> tuple[bytes, int]:
+def _name(content: bytes | bytearray, start: int, position: int, length: int) -> tuple[bytes, int]:
     end = position + length if length < _NAME_MASK else content.index(b"\0", position)
     # An entry is padded with one to eight NULs to a multiple of eight bytes.
     return bytes(content[position:end]), start + (end - start + 8) // 8 * 8
 
 
-def _compressed_name(content: bytearray, position: int, previous: bytes) -> tuple[bytes, int]:
+def _compressed_name(content: bytes | bytearray, position: int, previous: bytes) -> tuple[bytes, int]:
     byte = content[position]
     position += 1
     dropped = byte & 0x7F

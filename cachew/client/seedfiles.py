@@ -10,6 +10,7 @@ import shutil
 from binascii import unhexlify
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 
 from cachew.client.clienterrors import ArchiveBroken, ExtractionFailed, no_space_advice
@@ -17,10 +18,25 @@ from cachew.client.gitdir import GitDirectory
 from cachew.client.largefiles import write_all
 from cachew.client.packcontents import PackContents
 from cachew.client.tarheader import TarEntry
+from cachew.client.wholeblobs import WholeBlobs
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PACK = re.compile(rb"pack-[0-9a-f]+\.pack")
-_ORDER = (b".pack", b".rev", b".bitmap", b".promisor", b".idx")
+_ORDER = (b".pack", b".rev", b".bitmap", b".promisor", b".idx", b"multi-pack-index")
+_IN_REPOSITORY = b".git/"
+
+
+@dataclass(frozen=True)
+class SeededPack:
+    """A pack of a seed, where it lies aside.
+
+    :param contents: its index.
+    :param oid_size: bytes of its objects' names.
+    """
+
+    path: bytes
+    contents: PackContents
+    oid_size: int
 
 
 class SeedFiles:
@@ -32,14 +48,21 @@ class SeedFiles:
     def __init__(self, repository: GitDirectory) -> None:
         self._repository = repository
         self._file = -1
+        self._blobs: WholeBlobs | None = None
+        self._in_blob = False
         self._put: list[bytes] = []
         self.directory = os.path.join(repository.objects, b"tmp_objdir-cachew-%d" % os.getpid())
 
     def begin(self, entry: TarEntry) -> bool:
-        """Begin a file.
+        """Begin a file: one of the repository's, or a blob when it is one of the working tree's.
 
         :raise ExtractionFailed: when that does not go.
         """
+        self._in_blob = not entry.path.startswith(_IN_REPOSITORY)
+        if self._in_blob:
+            if not entry.size:
+                self.end()
+            return True
         path = os.path.join(self.directory, *entry.path.split(b"/")[1:])
         try:
             self._make_directories(os.path.dirname(path))
@@ -55,16 +78,70 @@ class SeedFiles:
 
         :raise ExtractionFailed: when that does not go.
         """
+        if self._in_blob and self._blobs is not None:
+            self._blobs.write(content)
+            return
         try:
             write_all(self._file, content)
         except OSError as error:
             raise _failed(self.directory, error) from error
 
     def end(self) -> None:
-        """Close it."""
+        """Close it.
+
+        :raise ExtractionFailed: when a blob can't be written.
+        """
+        if self._in_blob:
+            self._in_blob = False
+            if self._blobs is not None:
+                try:
+                    self._blobs.end()
+                except OSError as error:
+                    raise _failed(self.directory, error) from error
+            return
         opened, self._file = self._file, -1
         if opened != -1:
             os.close(opened)
+
+    def packs(self) -> "list[SeededPack]":
+        """Return the packs that have come.
+
+        :raise ArchiveBroken: when a pack's index is none.
+        """
+        names = [name for name in self._names() if _PACK.fullmatch(os.path.basename(name))]
+        found = []
+        for name in names:
+            size = _oid_size(name)
+            index = PackContents(_mapped(self._aside(_index_of(name))), size=size)
+            found.append(SeededPack(self._aside(name), index, size))
+        return found
+
+    def begin_blobs(self, wanted: "Iterable[bytes]", *, oid_size: int) -> None:
+        """Take some files of the working tree, which follow, as blobs.
+
+        :param wanted: their names, not in hex.
+        :raise OSError: when that does not go.
+        """
+        self._blobs = WholeBlobs(self._aside(b"pack"), wanted=wanted, oid_size=oid_size)
+
+    @property
+    def has_all_blobs(self) -> bool:
+        """Whether no blob is waited for."""
+        return self._blobs is None or self._blobs.complete
+
+    def end_blobs(self, *, keep: bool) -> None:
+        """Complete the pack of the blobs, or do without it."""
+        blobs, self._blobs, self._in_blob = self._blobs, None, False
+        if blobs is None:
+            return
+        try:
+            if keep:
+                blobs.finish()
+                return
+        except OSError:
+            pass  # git gets along without
+        with suppress(OSError):
+            blobs.discard()
 
     def content(self, *name: bytes) -> bytes:
         """Return what a file holds, nothing when there is none."""
@@ -88,10 +165,9 @@ class SeedFiles:
         """
         packs = [name for name in self._names() if _PACK.fullmatch(os.path.basename(name))]
         for pack in packs:
-            index = pack[: -len(b"pack")] + b"idx"
-            size = 20 if len(os.path.basename(pack)) == 50 else 32
+            size = _oid_size(pack)
             try:
-                if _end(self._aside(pack), size, size) != _end(self._aside(index), 2 * size, size):
+                if _end(self._aside(pack), size, size) != _end(self._aside(_index_of(pack)), 2 * size, size):
                     raise ArchiveBroken("a pack of the snapshot has the index of another")
             except (FileNotFoundError, OSError) as error:
                 raise ArchiveBroken("a pack of the snapshot has no index") from error
@@ -147,6 +223,7 @@ class SeedFiles:
 
     def close(self) -> None:
         """Remove what lies aside and what was put in vain; may be called more than once."""
+        self.end_blobs(keep=False)
         self.end()
         for path in reversed(self._put):
             with suppress(OSError):
@@ -184,6 +261,14 @@ class SeedFiles:
 def _mapped(path: bytes) -> mmap:
     with open(path, "rb") as file:
         return mmap(file.fileno(), 0, access=ACCESS_READ)
+
+
+def _index_of(pack: bytes) -> bytes:
+    return pack[: -len(b"pack")] + b"idx"
+
+
+def _oid_size(pack: bytes) -> int:
+    return 20 if len(os.path.basename(pack)) == 50 else 32
 
 
 def _rank(name: bytes) -> int:

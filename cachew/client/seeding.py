@@ -1,7 +1,8 @@
 """Seeds a repository that has nothing with the objects and refs of the server's snapshot.
 
 Git fetches afterwards what has come since, and everything that it does with refs and working trees stays its own.
-Only as much of the archive is fetched as holds objects and refs: they come first in it. The archive is not trusted:
+Only as much of the archive is fetched as holds objects and refs, which come first in it, and the files of the working
+tree where git would need long to put them together. The archive is not trusted:
 every frame has its checksum, every pack and index git's own, and of what is in it only objects and refs are taken.
 """
 
@@ -17,6 +18,7 @@ from cachew.client.download import Downloads, is_number
 from cachew.client.gitdir import GitDirectory
 from cachew.client.http import refusal
 from cachew.client.ranges import RangedDownload
+from cachew.client.seedblobs import SeedBlobs
 from cachew.client.seedfiles import SeedFiles
 from cachew.client.seedrules import SeedRules, bundle_refs, packed_refs
 from cachew.client.tarscan import TarScanner
@@ -35,13 +37,23 @@ class Seeding:
     :param downloads: the server.
     :param sha256: whether the repository's object names are SHA-256; None when the server decides.
     :param threads: how many frames are decompressed at a time.
+    :param checks_out: whether git is going to check out what the server has checked out.
     """
 
-    def __init__(self, *, repository: GitDirectory, downloads: Downloads, sha256: "bool | None", threads: int) -> None:
+    def __init__(
+        self,
+        *,
+        repository: GitDirectory,
+        downloads: Downloads,
+        sha256: "bool | None",
+        threads: int,
+        checks_out: bool = True,
+    ) -> None:
         self._repository = repository
         self._downloads = downloads
         self._sha256 = sha256
         self._threads = threads
+        self._checks_out = checks_out
 
     def seed(self, url: str) -> "dict[bytes, bytes]":
         """Take what the archive at a URL has, and return the refs that are there now.
@@ -89,10 +101,22 @@ class Seeding:
         found = framed.known_frames(begin())
         if not found:
             raise ArchiveBroken("it does not say where its parts lie")
-        rules = SeedRules()
+        rules = SeedRules(tree=SeedBlobs(files, checks_out=self._checks_out))
+        try:
+            self._scan(begin, found, rules, files)
+            files.end_blobs(keep=True)
+        except ClientError:
+            if not rules.takes_tree:
+                raise
+            # All of the repository has come, and its working tree can be had from that.
+            files.end_blobs(keep=False)
+
+    def _scan(
+        self, begin: "Callable[[], RangedDownload]", found: Sequence[Frame], rules: SeedRules, files: SeedFiles
+    ) -> None:
         with closing(Workers(1, "checksum")) as summing:
             scanner = TarScanner(rules=rules, aside=files, workers=summing)
-            with closing(self._contents(begin, found)) as contents:
+            with closing(self._contents(begin, found, rules)) as contents:
                 for content in contents:
                     deque(scanner.feed(content), maxlen=0)
                     if rules.complete:
@@ -100,12 +124,16 @@ class Seeding:
             scanner.finish()
 
     def _contents(
-        self, begin: "Callable[[], RangedDownload]", found: Sequence[Frame]
+        self, begin: "Callable[[], RangedDownload]", found: Sequence[Frame], rules: SeedRules
     ) -> "Generator[memoryview, None, None]":
-        size = self._downloads.piece_size
+        size, done = self._downloads.piece_size, 0
         for part in parts_of(found):
-            with closing(framed.contents(begin(), part, part_size=size, threads=self._threads)) as contents:
+            frames = found[done:] if rules.takes_tree else part
+            with closing(framed.contents(begin(), frames, part_size=size, threads=self._threads)) as contents:
                 yield from contents
+            done += len(frames)
+            if done == len(found):
+                return
 
     def _checked_refs(self, files: SeedFiles) -> "dict[bytes, bytes]":
         if files.content(b"shallow"):

@@ -1,10 +1,12 @@
 """What a repository that git has just made may take out of a snapshot (pure): objects and refs, nothing else.
 
-No working tree, no config, no hooks, no index, whatever the archive holds of them (:mod:`cachew.client.snapshotrules`
-judges it all the same). Refs are kept for reading only; they become ``refs/bundles/*``, as those of a bundle do.
+No config, no hooks, whatever the archive holds of them (:mod:`cachew.client.snapshotrules` judges it all the same).
+Refs and the index are kept for reading only; refs become ``refs/bundles/*``, as those of a bundle do. Of the working
+tree, files become blobs where that is worth while.
 """
 
 import re
+from typing import Protocol
 
 from cachew.client.clienterrors import ArchiveRefused
 from cachew.client.filesums import FileSum, sum_of
@@ -12,7 +14,7 @@ from cachew.client.snapshotrules import SnapshotRules
 from cachew.client.tarheader import EntryKind, TarEntry
 
 _WANTED = re.compile(
-    rb"""\.git/(?: packed-refs | shallow | refs/heads/.+
+    rb"""\.git/(?: packed-refs | shallow | index | refs/heads/.+
     | objects/pack/pack-[0-9a-f]{40}(?:[0-9a-f]{24})?\.(?:pack|idx|rev|bitmap|promisor)
     | objects/[0-9a-f]{2}/[0-9a-f]{38}(?:[0-9a-f]{24})? )
     """,
@@ -27,16 +29,38 @@ _PLACES = (
 )
 
 
+class Tree(Protocol):
+    """Who knows which files of the working tree are taken."""
+
+    def begin(self) -> bool:
+        """Decide, when all of the repository has come, whether any are."""
+
+    def wants(self, entry: TarEntry) -> bool:
+        """Tell whether a file is taken."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether no more are waited for."""
+
+
 class SeedRules:
     """The rules for one archive.
 
+    :param tree: decides about the working tree.
     :param folds_case: whether the file system takes ``A`` and ``a`` for one name.
     """
 
-    def __init__(self, *, folds_case: bool = False) -> None:
+    def __init__(self, *, tree: Tree, folds_case: bool = False) -> None:
         self._rules = SnapshotRules(folds_case=folds_case)
+        self._tree = tree
         self._within = False
-        self.complete = False
+        self._past_repository = False
+        self.takes_tree = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that is wanted has come."""
+        return self._past_repository and not (self.takes_tree and not self._tree.complete)
 
     def judge(self, entry: TarEntry) -> "TarEntry | None":
         """Keep what is wanted; the repository's part of an archive is over when something else comes after refs."""
@@ -44,11 +68,13 @@ class SeedRules:
         inside = entry.path.startswith(b".git/") or entry.path == b".git"
         if inside and not entry.path.startswith(b".git/objects"):
             self._within = True
-        elif self._within and not inside:
-            self.complete = True
-        if kept is None or kept.kind is not EntryKind.FILE or not _WANTED.fullmatch(kept.path):
+        elif self._within and not inside and not self._past_repository:
+            self._past_repository = True
+            self.takes_tree = self._tree.begin()
+        if kept is None or kept.kind is not EntryKind.FILE:
             return None
-        return kept
+        wanted = _WANTED.fullmatch(kept.path) if inside else self.takes_tree and self._tree.wants(kept)
+        return kept if wanted else None
 
     def wants_content(self, path: bytes) -> bool:
         """Nothing: what is wanted is written."""

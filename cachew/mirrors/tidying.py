@@ -109,10 +109,15 @@ class Tidying:
 
     async def save(self) -> None:
         """Write down what has changed."""
-        if self._changed:
-            self._changed = False
+        if not self._changed:
+            return
+        self._changed = False
+        try:
             await self._threads(write_json, self._file, dict(self._used))
             await self._threads(write_json, self._checks_file, dict(self._checked))
+        except BaseException:
+            self._changed = True
+            raise
 
     async def tidy(self) -> None:
         """Forget what is superfluous, then write down what is known of the rest."""

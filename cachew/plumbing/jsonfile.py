@@ -44,6 +44,6 @@ def replace_content(path: Path, content: bytes) -> None:
             _set_aside(path)
         os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise

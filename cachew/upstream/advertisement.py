@@ -13,6 +13,7 @@ from cachew.upstream.listing import (
     Listing,
     MalformedListing,
     RemoteRef,
+    is_funny,
     oid_width,
     payload_of,
     printable,
@@ -81,6 +82,8 @@ class AdvertisementParser:
         if line.startswith(b"shallow ") or line.endswith(b" capabilities^{}"):
             return
         match = _LINE.fullmatch(line)
+        if match is None and is_funny(line):
+            return
         if match is None or len(match[1]) != oid_width(self._features.get("object-format") or "sha1"):
             raise MalformedListing(f"bad line in the advertisement: {printable(line)}")
         self._add(match[1].decode("ascii"), text_of(match[2]), bool(match[3]))

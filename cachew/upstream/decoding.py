@@ -13,6 +13,8 @@ from cachew.plumbing.streams import PIECE, Source
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 """The ``wbits`` of zlib for a gzip stream, a zlib stream, and one without a head."""
 _GZIPPED = ("gzip", "x-gzip")
+_PLAIN = ("", "identity", "none")
+"""What says that nothing was done; libcurl, hence git, takes ``none`` for it too, which some servers send."""
 _MOST = 3
 """How many encodings one upon the other are undone."""
 
@@ -21,7 +23,7 @@ def codings_of(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     """Return the content encodings of a body in the order in which they were applied."""
     said = [value.decode("latin-1") for name, value in headers if name.lower() == b"content-encoding"]
     words = [word.strip().lower() for word in ",".join(said).split(",")]
-    return [word for word in words if word not in ("", "identity")]
+    return [word for word in words if word not in _PLAIN]
 
 
 def decoded(source: Source, codings: list[str], *, upstream: str) -> Source:

@@ -52,6 +52,7 @@ AGENT = "git/2.39.5-cachew"
 
 REF_NAME = rb"[^\x00-\x20\x7f~^:?*\[\\]+"
 _LINE = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}|unborn) (" + REF_NAME + rb")((?: [^ ]+)*)")
+_FUNNY = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64}) refs/.+", re.DOTALL)
 _FORMATS = {"sha1": 40, "sha256": 64}
 
 
@@ -212,14 +213,12 @@ class LsRefsParser:
         if packet is FLUSH:
             self.done = True
             return
-        self.refs.append(self._read(packet))
-
-    def _read(self, packet: Packet) -> RemoteRef:
         line = payload_of(packet)
         match = _LINE.fullmatch(line)
-        if match is None:
+        if match is not None:
+            self.refs.append(self._ref(*match.groups()))
+        elif not is_funny(line):
             raise MalformedListing(f"bad line in the ref listing: {printable(line)}")
-        return self._ref(*match.groups())
 
     def _ref(self, oid: bytes, name: bytes, attributes: bytes) -> RemoteRef:
         unborn = oid == b"unborn"
@@ -256,6 +255,14 @@ def payload_of(packet: Packet) -> bytes:
     if packet.startswith(b"ERR "):
         raise RemoteError(printable(packet[4:].strip()))
     return packet[:-1] if packet.endswith(b"\n") else packet
+
+
+def is_funny(line: bytes) -> bool:
+    """Whether a line tells of a ref whose name git doesn't take.
+
+    git leaves such a ref out and goes on with the others ("Ignoring funny ref"), so it must not keep them from anybody.
+    """
+    return _FUNNY.fullmatch(line) is not None
 
 
 def oid_width(object_format: str) -> int:

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.jsonfile import write_json
+from cachew.plumbing.keptdocument import KeptDocument
 from cachew.plumbing.threads import InThread
 from cachew.upstream.replica_verdicts import Elsewhere
 
@@ -43,25 +43,29 @@ class PublicRecord:
         capacity: int = 10_000,
     ) -> None:
         self._elsewhere = elsewhere
-        self._path = path
         self._clock = clock
         self._grace = grace
-        self._in_thread = in_thread
-        self._background = background
         self._capacity = capacity
         self._seen: OrderedDict[str, float] = OrderedDict()
         self._kept: dict[str, float] = {}
-        self._dirty = self._writing = False
+        self._file = KeptDocument(
+            path=path,
+            what="which repositories are public",
+            content=self._content,
+            in_thread=in_thread,
+            background=background,
+            clock=clock,
+        )
 
     def load(self) -> None:
         """Read the file, if there is one."""
         try:
-            found = json.loads(self._path.read_text())["public"]
+            found = json.loads(self._file.path.read_text())["public"]
             seen = {name: float(at) for name, at in found.items() if self._counts(float(at))}
         except FileNotFoundError:
             return
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            self.log.warn("nothing is known to be public: {path}: {error}", path=str(self._path), error=error)
+            self.log.warn("nothing is known to be public: {path}: {error}", path=str(self._file.path), error=error)
             return
         self._seen = OrderedDict(sorted(seen.items(), key=lambda item: item[1]))
         self._kept = dict(seen)
@@ -88,34 +92,20 @@ class PublicRecord:
         while len(self._seen) > self._capacity:
             self._seen.popitem(last=False)
         self._elsewhere.seen(name)
-        if not 0 <= now - self._kept.get(name, float("-inf")) < self._grace / 10:
-            self._save()
+        if self._file.behind or not 0 <= now - self._kept.get(name, float("-inf")) < self._grace / 10:
+            self._file.follow()
 
     def forget(self, name: str) -> None:
         """Note that a repository is not public; the file follows at once."""
         self._seen.pop(name, None)
         self._elsewhere.refused(name)
         if name in self._kept:
-            self._save()
-
-    def _save(self) -> None:
-        self._dirty = True
-        if not self._writing:
-            self._background.start(self.flush(), "remembering which repositories are public")
+            self._file.follow()
 
     async def flush(self) -> None:
         """Write the file until it holds what is known."""
-        if self._writing:
-            return
-        self._writing = True
-        try:
-            while self._dirty:
-                self._dirty = False
-                current = {name: at for name, at in self._seen.items() if self._counts(at)}
-                self._kept = current
-                await self._in_thread(write_json, self._path, {"public": current})
-        except OSError as error:
-            self._kept = dict.fromkeys(self._kept, float("-inf"))
-            self.log.error("can't remember what is public: {path}: {error}", path=str(self._path), error=error)
-        finally:
-            self._writing = False
+        await self._file.flush()
+
+    def _content(self) -> dict[str, dict[str, float]]:
+        self._kept = {name: at for name, at in self._seen.items() if self._counts(at)}
+        return {"public": self._kept}

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError
-from cachew.plumbing.jsonfile import write_json
+from cachew.plumbing.keptdocument import KeptDocument
 from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.threads import InThread
 
@@ -72,14 +72,21 @@ class Spellings:
         background: Background,
     ) -> None:
         self.replace(fixed=fixed)
-        self._path = path
         self._shared = shared
         self._reactor = reactor
-        self._in_thread = in_thread
         self._background = background
         self._found: OrderedDict[str, dict[str, str]] = OrderedDict()
         self._looked: Expiring[str, bool] = Expiring(clock=clock, capacity=_MOST)
-        self._dirty = self._writing = False
+        self._file = None
+        if path is not None:
+            self._file = KeptDocument(
+                path=path,
+                what="how repositories are spelled",
+                content=lambda: {"spellings": dict(self._found)},
+                in_thread=in_thread,
+                background=background,
+                clock=clock,
+            )
 
     def replace(self, *, fixed: Callable[[str], str | None]) -> None:
         """Go by what another config says from now on."""
@@ -96,14 +103,14 @@ class Spellings:
 
     def load(self) -> None:
         """Read the file, if there is one."""
-        if self._path is None:
+        if self._file is None:
             return
         try:
-            found = {url: _sound(said) for url, said in json.loads(self._path.read_text())["spellings"].items()}
+            found = {url: _sound(said) for url, said in json.loads(self._file.path.read_text())["spellings"].items()}
         except FileNotFoundError:
             return
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            self.log.warn("no spelling is known: {path}: {error}", path=str(self._path), error=error)
+            self.log.warn("no spelling is known: {path}: {error}", path=str(self._file.path), error=error)
             return
         self._found = OrderedDict(found)
 
@@ -144,9 +151,9 @@ class Spellings:
             return
         found = self._found.get(url, {}) | {kind: suffix}
         self._remember(url, found)
-        if self._path is not None:
+        if self._file is not None:
             self._background.start(self._tell(url, found), f"telling how {url} is spelled")
-            self._save(self._path)
+            self._file.follow()
 
     def _remember(self, url: str, found: dict[str, str]) -> None:
         self._found[url] = found
@@ -157,22 +164,6 @@ class Spellings:
     async def _tell(self, url: str, found: dict[str, str]) -> None:
         with contextlib.suppress(CachewError):
             await self._shared.write(url, found)
-
-    def _save(self, path: Path) -> None:
-        self._dirty = True
-        if not self._writing:
-            self._background.start(self._flush(path), "remembering how repositories are spelled")
-
-    async def _flush(self, path: Path) -> None:
-        self._writing = True
-        try:
-            while self._dirty:
-                self._dirty = False
-                await self._in_thread(write_json, path, {"spellings": dict(self._found)})
-        except OSError as error:
-            self.log.error("can't remember spellings: {path}: {error}", path=str(path), error=error)
-        finally:
-            self._writing = False
 
 
 def base_of(url: str) -> tuple[str, str]:

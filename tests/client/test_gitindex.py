@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cachew.client.gitindex import refreshed
+from cachew.client.gitindex import refreshed, regular_files
 from tests.fakes.archives import git, make_upstream
 
 
@@ -62,8 +62,21 @@ def test_leaves_changed_files_to_git(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("version", ["2", "4"])
+def test_tells_of_regular_files(tmp_path: Path, version: str) -> None:
+    """With their contents' names and their sizes; links are none."""
+    tree = make_upstream(tmp_path / "repo")
+    git(tree, "update-index", "--index-version", version)
+    index = (tree / ".git/index").read_bytes()[:-20]
+    found = {one.path.decode(): (one.oid.hex(), one.size) for one in regular_files(index, oid_size=20)}
+    paths = ["bin/run", "empty", "src/a name with spaces.txt"]
+    assert found == {path: (git(tree, "rev-parse", f"HEAD:{path}"), (tree / path).stat().st_size) for path in paths}
+
+
 @pytest.mark.parametrize("index", [b"", b"DIRC", b"DIRC\0\0\0\x02\0\0\0\x05" + bytes(40), b"XXXX" + bytes(60)])
 def test_refuses_what_is_no_index(index: bytes) -> None:
     """A damaged index is an error, not a crash."""
     with pytest.raises(ValueError, match="index"):
         refreshed(index, lstat=lambda _: None, oid_size=20)
+    with pytest.raises(ValueError, match="index"):
+        list(regular_files(index[:-20], oid_size=20))

@@ -14,6 +14,7 @@ from cachew.plumbing.tarzst import FRAME_SIZE, Frame
 from tests.fakes.archives import git, make_upstream, member, seekable, snapshot_members, tar, trailed
 from tests.fakes.cachew_server import Stored
 from tests.fakes.client_parts import Parts
+from tests.fakes.deephistory import FILES, make_deep
 
 PATH = "/git/git.example/org/repo/snapshot.tar.zst"
 Members = list[tuple[tarfile.TarInfo, bytes]]
@@ -35,15 +36,19 @@ def repository(tmp_path: Path) -> GitDirectory:
     return GitDirectory(os.fsencode(tmp_path / "new/.git"))
 
 
-def seed(parts: Parts, repository: GitDirectory, members: Members, *, sha256: bool | None = None) -> dict[bytes, bytes]:
+def seed(parts: Parts, repository: GitDirectory, members: Members, **how: bool | None) -> dict[bytes, bytes]:
     """Seed a repository with a snapshot of some entries."""
     parts.server.objects[PATH] = Stored(seekable(tar(members)))
-    return seeding(parts, repository, sha256=sha256).seed(parts.server.url + PATH)
+    return seeding(parts, repository, **how).seed(parts.server.url + PATH)
 
 
-def seeding(parts: Parts, repository: GitDirectory, *, sha256: bool | None = None) -> Seeding:
+def seeding(
+    parts: Parts, repository: GitDirectory, *, sha256: bool | None = None, checks_out: bool | None = True
+) -> Seeding:
     """Return what seeds."""
-    return Seeding(repository=repository, downloads=parts.downloads, sha256=sha256, threads=2)
+    return Seeding(
+        repository=repository, downloads=parts.downloads, sha256=sha256, threads=2, checks_out=bool(checks_out)
+    )
 
 
 def files(repository: GitDirectory) -> set[str]:
@@ -81,6 +86,65 @@ def test_loose_objects_come_too(parts: Parts, repository: GitDirectory, tmp_path
     upstream = make_upstream(tmp_path / "loose")
     seed(parts, repository, snapshot_members(upstream, tmp_path / "other", origin="https://git.example/org/repo"))
     git(Path(os.fsdecode(repository.path)), "fsck", "--strict")
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Members:
+    """The entries of a snapshot whose files lie deep in deltas."""
+    return snapshot_members(make_deep(tmp_path / "deep"), tmp_path / "other", origin="https://git.example/org/repo")
+
+
+def packs(repository: GitDirectory) -> list[str]:
+    """Return the packs of a repository."""
+    return sorted(name for name in files(repository) if name.endswith(".pack"))
+
+
+def test_files_deep_in_deltas_come_whole_too(parts: Parts, repository: GitDirectory, deep: Members) -> None:
+    """Git then reads them from a pack of their own; what the working tree has besides them does not come."""
+    seed(parts, repository, [*deep, member("./untracked", b"x")])
+    root = Path(os.fsdecode(repository.path))
+    git(root, "fsck", "--strict")
+    git(root, "multi-pack-index", "verify")
+    (whole,) = (name for name in packs(repository) if "blob" in kinds(root, name) and "commit" not in kinds(root, name))
+    assert kinds(root, whole).count("blob") == FILES
+    git(root.parent, "checkout", "-q", "-b", "trunk", "refs/bundles/heads/trunk")
+    assert git(root.parent, "status", "--short") == ""
+    git(root.parent, "-c", "gc.pruneExpire=now", "gc", "-q")
+    git(root, "fsck", "--strict")
+    assert len(packs(repository)) == 1 and "objects/pack/multi-pack-index" not in files(repository)
+
+
+def kinds(root: Path, pack: str) -> list[str]:
+    """Return the types of a pack's objects."""
+    lines = git(root, "verify-pack", "-v", pack.replace(".pack", ".idx")).split("\n")
+    return [line.split()[1] for line in lines if line[40:41] == " "]
+
+
+def test_without_a_checkout_no_files_come(parts: Parts, repository: GitDirectory, deep: Members) -> None:
+    """A bare clone has no use for them."""
+    seed(parts, repository, deep, checks_out=False)
+    assert len(packs(repository)) == 1
+
+
+@pytest.mark.parametrize("where", ["in a header", "in its files", "before its end"])
+def test_a_damaged_working_tree_is_done_without(
+    parts: Parts, repository: GitDirectory, deep: Members, where: str
+) -> None:
+    """All of the repository has come by then, and git checks out from that."""
+    if where == "in its files":
+        deep = replaced(deep, lambda name, content: content if ".git" in name else content[::-1])
+    body = tar(deep)
+    if where == "in a header":
+        at = body.index(b"./1.txt")
+        body = body[:at] + b"/" + body[at + 1 :]
+    elif where == "before its end":
+        body = body[: body.index(b"./2.txt") + 700]
+    parts.server.objects[PATH] = Stored(seekable(body))
+    seeding(parts, repository).seed(parts.server.url + PATH)
+    root = Path(os.fsdecode(repository.path))
+    git(root, "fsck", "--strict")
+    assert len(packs(repository)) == 1
+    assert not [name for name in os.listdir(repository.objects) if name.startswith(b"tmp")]
 
 
 DAMAGES: dict[str, Callable[[str, bytes], bytes | None]] = {

@@ -39,23 +39,37 @@ def test_those_who_come_while_it_is_made_use_it(tmp_path: Path) -> None:
     assert tidying.last_used(REPOSITORY) == house.clock.seconds()
 
 
+def remembering(house: MirrorHouse, file: Path) -> Tidying:
+    """Return what tidies without a limit."""
+    return Tidying(
+        mirrors=house.mirrors,
+        file=file,
+        threads=cast(Any, InlineThreads()),
+        background=house.background,
+        clock=house.clock,
+        limit=0,
+        forget_after=0,
+    )
+
+
+def test_what_could_not_be_written_down_is_written_down_later(tmp_path: Path) -> None:
+    """A disk that is full when something changes is not the end of it, though nothing else changes."""
+    house, file = MirrorHouse(tmp_path / "mirrors"), tmp_path / "later" / "used.json"
+    value_of(house.made())
+    tidying = remembering(house, file)
+    tidying.checked(REPOSITORY)
+    assert isinstance(failure_of(Deferred.fromCoroutine(tidying.save())), FileNotFoundError)
+    file.parent.mkdir()
+    value_of(Deferred.fromCoroutine(tidying.save()))
+    assert file.exists()
+
+
 def test_when_an_upstream_was_asked_outlives_a_restart(tmp_path: Path) -> None:
     """After a restart it is known when each mirror was last compared with its upstream, and of none that is gone."""
     house = MirrorHouse(tmp_path / "mirrors")
     value_of(house.made())
 
-    def tidying() -> Tidying:
-        return Tidying(
-            mirrors=house.mirrors,
-            file=tmp_path / "used.json",
-            threads=cast(Any, InlineThreads()),
-            background=house.background,
-            clock=house.clock,
-            limit=0,
-            forget_after=0,
-        )
-
-    before, after = tidying(), tidying()
+    before, after = remembering(house, tmp_path / "used.json"), remembering(house, tmp_path / "used.json")
     before.checked(REPOSITORY)
     before.checked(Identity("git.example", "not/mirrored"))
     value_of(Deferred.fromCoroutine(before.save()))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachew.plumbing.pktline import DELIM, FLUSH, decode
+from cachew.plumbing.pktline import DELIM, FLUSH, Packet, decode
 from cachew.upstream.advertisement import AdvertisementParser
 from cachew.upstream.listing import (
     Capabilities,
@@ -59,7 +59,7 @@ def test_unborn() -> None:
         [],
         [line("garbage"), FLUSH],
         [line(f"{A[:39]} refs/heads/main"), FLUSH],
-        [line(f"{A} refs/heads/a\x01b"), FLUSH],
+        [line(f"{A} \x01"), FLUSH],
         [DELIM, FLUSH],
         [FLUSH, FLUSH],
         [line(f"{'a' * 64} refs/heads/main"), FLUSH],
@@ -69,6 +69,16 @@ def test_ls_refs_refused(packets: list[bytes]) -> None:
     """A listing that is cut off, malformed or of another object format is refused as a whole."""
     with pytest.raises(MalformedListing):
         parse_ls_refs(packets)
+
+
+@pytest.mark.parametrize("name", ["a\x01b", "q?", "a~1", "br[a", "back\\slash", "a:b", "star*^{}"])
+def test_a_name_that_git_ignores_costs_nobody_the_others(name: str) -> None:
+    """As git does, a listing leaves out a ref whose name no ref can have, and goes on."""
+    told = (f"{A} refs/heads/main", f"{B} refs/tags/{name}", f"{C} refs/tags/v1")
+    lines: list[Packet] = [*map(line, told), FLUSH]
+    expected = (RemoteRef("refs/heads/main", A), RemoteRef("refs/tags/v1", C))
+    assert parse_ls_refs(lines).refs == expected
+    assert parse_v0_advertisement(lines).refs == expected
 
 
 def test_err_packet() -> None:
