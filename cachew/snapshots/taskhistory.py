@@ -180,7 +180,11 @@ class TaskHistory:
         if self._changed and (at_once or not lately):
             self._changed, self._written_at = False, self._clock.seconds()
             runs = schedule.of_repositories(self._runs, repositories)
-            await self._threads(_write, self._file, Memory(runs, dict(self.wanted), dict(self._asked)))
+            try:
+                await self._threads(_write, self._file, Memory(runs, dict(self.wanted), dict(self._asked)))
+            except BaseException:
+                self._changed = True
+                raise
 
 
 def _write(file: Path, memory: Memory) -> None:

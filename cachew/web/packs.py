@@ -35,7 +35,7 @@ from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.wantedrefs import WithWantedRefs
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
-from cachew.upstream.headers import retry_after
+from cachew.upstream.headers import media_type, retry_after
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remotes import Remotes
 from cachew.upstream.useragent import agent_key
@@ -158,7 +158,7 @@ class UpstreamPacks:
             if response.status != HTTPStatus.OK:
                 words = await read_start(response.source, _REFUSAL_TEXT)
                 raise UpstreamRefused(url, status=response.status, headers=response.headers, body=words)
-            if kept.get(b"content-type", b"").split(b";")[0].strip() != _RESULT or b"content-encoding" in kept:
+            if media_type(response.headers).encode() != _RESULT or b"content-encoding" in kept:
                 raise UpstreamUnreachable(url, "its answer to a fetch is not git's")
         return response.source
 

@@ -14,6 +14,7 @@ from cachew.snapshots.schedule import Run
 from cachew.snapshots.scheduler import TURN, Intervals, Scheduler
 from cachew.snapshots.taskhistory import IsDue, TaskHistory
 from tests.fakes.clock import FakeClock
+from tests.fakes.settled import failure_of, value_of
 
 ONE, TWO = Identity("git.example", "one"), Identity("git.example", "two")
 HOUR = 3600.0
@@ -310,3 +311,17 @@ def test_the_memory_is_written_once_a_minute(bench: Bench) -> None:
     bench.pass_time(2 * TURN)
     assert bench.file.stat().st_ino != written
     bench.scheduler.stopService()
+
+
+def test_what_could_not_be_written_down_is_written_down_later(tmp_path: Path) -> None:
+    """A disk that is full when something was asked for is not the end of it, though nothing else happens."""
+    clock, file = FakeClock(1000.0), tmp_path / "later" / "schedule.json"
+    history = TaskHistory(clock=clock, threads=at_once, file=file, seed="replica")
+    history.now()
+    clock.put_forward(3600.0)
+    history.now()
+    remembered = Deferred.fromCoroutine(history.remember((), at_once=True))
+    assert isinstance(failure_of(remembered), FileNotFoundError)
+    file.parent.mkdir()
+    value_of(Deferred.fromCoroutine(history.remember((), at_once=True)))
+    assert file.exists()

@@ -119,6 +119,6 @@ def _write(path: Path, token: str) -> None:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except BaseException:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             os.unlink(beside)
         raise
