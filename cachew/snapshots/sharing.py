@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError
 
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.errors import Conflict
+from cachew.plumbing.errors import Conflict, MirrorGone
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.percent import encoded
 from cachew.replicas.completions import Completion, TaskCompletions
@@ -62,13 +62,14 @@ class SharedWork:
         """Do a task, unless another replica has done it or is at it; see :data:`cachew.snapshots.scheduler.Perform`.
 
         :raise StorageUnavailable: when the records can't be reached.
+        :raise MirrorGone: when there is nothing to do it of, which is no failure.
         :raise LeaseLost: when another replica may have taken over meanwhile.
         """
         outcome = self._metrics.scheduled
         kind = name.partition(" ")[0]
         try:
             made, run = await self._attempt(identity, name, last, is_due)
-        except CancelledError:
+        except (CancelledError, MirrorGone):
             raise
         except Exception:
             outcome.labels(kind, "failed").inc()

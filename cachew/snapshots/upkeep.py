@@ -62,14 +62,13 @@ class Upkeep:
         self._max_age = max_age
 
     async def perform(self, identity: Identity, name: str) -> bool:
-        """Do a task; a repository without a ready mirror is left alone.
+        """Do a task.
 
         :return: whether anything was made.
+        :raise MirrorGone: when there is no mirror that is ready, which leaves the repository alone.
         :raise Exception: what it failed with.
         """
-        mirror = self._find_mirror(identity)
-        if mirror is None:
-            return False
+        mirror = await self._present(identity)
         if (chore := self._chores.get(name)) is not None:
             return bool(await chore(identity))
         return await self._archive(mirror, from_name(name))
@@ -101,7 +100,7 @@ class Upkeep:
         """Return a mirror that is there; one that was forgotten meanwhile is not made again for a schedule's sake."""
         mirror = self._find_mirror(identity)
         if mirror is None:
-            raise MirrorGone(f"{identity.name} is not mirrored any more")
+            raise MirrorGone(f"{identity.name} is not mirrored now")
         return mirror
 
     async def _stored(self, instance: Instance, variant: Variant) -> Stored | None:

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.cache.memory import MemoryCache
 from cachew.mirrors.identity import Identity
-from cachew.plumbing.errors import NotFound, UpstreamUnreachable
+from cachew.plumbing.errors import MirrorGone, NotFound, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.snapshots.order import Begin
 from cachew.snapshots.productions import Productions
@@ -147,13 +147,13 @@ def test_what_changed_is_made_again(bench: Bench, name: str, again: bool) -> Non
 
 
 def test_nothing_to_make_is_no_failure(bench: Bench) -> None:
-    """A repository without LFS objects, without the branch, without a mirror is left alone."""
+    """A repository without LFS objects or without the branch is left alone; one without a mirror is asked for again."""
     bench.failure = NotFound("no LFS objects")
     assert bench.perform("lfs-snapshot") is False
     assert bench.perform("snapshot ref=refs/heads/gone") is False
     bench.ready = False
-    assert bench.perform("snapshot") is False
-    assert bench.perform("bundles") is False
+    assert bench.perform("snapshot").check(MirrorGone)
+    assert bench.perform("bundles").check(MirrorGone)
     assert bench.chores == []
 
 
