@@ -95,10 +95,11 @@ async def test_a_button_begins_its_action() -> None:
 
 
 def looks_right(page: Page, width: int) -> None:
-    """Nothing is wider than the window or its card, and no text is on another."""
+    """Nothing is wider than the window or its card, no label narrower than its words, and no text is on another."""
     page.set_viewport_size({"width": width, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
     assert page.evaluate(TOO_WIDE) == [], width
+    assert page.evaluate(SQUEEZED) == [], width
     assert page.evaluate(OVERLAPS) == [], width
 
 
@@ -111,6 +112,10 @@ def can_be_used_by_all(page: Page) -> None:
 TOO_WIDE = """() => [...document.querySelectorAll(".card")].filter(card => card.scrollWidth > card.clientWidth)
   .map(card => card.textContent)"""
 """Finds cards that hold more than they are wide."""
+
+SQUEEZED = """() => [...document.querySelectorAll(".rows .grow")].filter(one => one.scrollWidth > one.clientWidth + 1)
+  .map(one => one.textContent)"""
+"""Finds labels that are broken letter by letter."""
 
 OVERLAPS = """() => {
   const places = [...document.querySelectorAll("td a, td .pill, td button, td.num, dd, .grow")]
@@ -156,7 +161,7 @@ async def test_it_is_readable_on_every_screen(scheme: str) -> None:
         page.get_by_label("Filter repositories").fill("torvalds")
         page.get_by_role("link", name="github.com/torvalds/linux").click()
         expect(page.get_by_role("heading", name="Events")).to_be_visible()
-        for width in (1400, 390):
+        for width in (1400, 1100, 390):
             looks_right(page, width)
         can_be_used_by_all(page)
         page.get_by_role("link", name="Fleet").click()
