@@ -5,6 +5,7 @@ at those again, and at no other. What changes with every request (when it was us
 by.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -48,8 +49,13 @@ class Brief:
 
     @property
     def rank(self) -> int:
-        """Where it belongs when what is broken comes first."""
+        """How broken it is, the most first."""
         return min(STATES.index(kind) if kind in STATES else len(STATES) for kind in self.kinds)
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """Where it belongs when what is broken comes first."""
+        return self.rank, self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +118,8 @@ class RepositoryList:
         self._usage = usage
         self._reactor = reactor
         self._briefs: dict[Identity, Brief] = {}
+        self._in_order: list[Brief] = []
+        self._places: list[tuple[int, str]] = []
         self._changed: set[Identity] = set()
         self.sums = Sums()
 
@@ -131,10 +139,15 @@ class RepositoryList:
     def _look_at(self, identity: Identity) -> None:
         before = self._briefs.pop(identity, None)
         if before is not None:
+            at = bisect_left(self._places, before.place)
+            del self._in_order[at], self._places[at]
             self.sums.count(before, -1)
         mirror = self._mirrors.known_as(identity)
         if mirror is not None:
             brief = self._briefs[identity] = self._brief(mirror)
+            at = bisect_left(self._places, brief.place)
+            self._in_order.insert(at, brief)
+            self._places.insert(at, brief.place)
             self.sums.count(brief, 1)
 
     def _brief(self, mirror: Mirror) -> Brief:
@@ -150,24 +163,28 @@ class RepositoryList:
 
     def chosen(self, choice: Choice) -> list[Mirror]:
         """Return those that somebody wants to see, in his order."""
+        meant = self._in_order
+        if choice.matching or choice.state or choice.host:
+            meant = self._narrowed(choice)
+        return [brief.mirror for brief in self._sorted(meant, choice.sort)]
+
+    def _narrowed(self, choice: Choice) -> list[Brief]:
         wanted, state, host = choice.matching.casefold(), choice.state, choice.host
-        meant = [
+        return [
             brief
-            for brief in self._briefs.values()
+            for brief in self._in_order
             if (not wanted or wanted in brief.name.casefold())
             and (not state or state in brief.kinds)
             and (not host or host == brief.mirror.identity.host)
         ]
-        return [brief.mirror for brief in self._sorted(meant, choice.sort)]
 
     def _sorted(self, briefs: list[Brief], sort: str) -> list[Brief]:
+        """Return those in the order of a column; they are in that of what is broken first."""
         name, backwards = sort.removeprefix("-"), sort.startswith("-")
-        briefs.sort(key=lambda brief: brief.name)
-        if name in SORTS:
-            briefs.sort(key=self._keys()[name], reverse=backwards)
-        else:
-            briefs.sort(key=lambda brief: brief.rank)
-        return briefs
+        if name not in SORTS:
+            return briefs
+        by_name = sorted(briefs, key=lambda brief: brief.name)
+        return sorted(by_name, key=self._keys()[name], reverse=backwards)
 
     def _keys(self) -> Mapping[str, Callable[[Brief], Any]]:
         """Return by what is sorted: the greatest, the latest used and the longest neglected come first."""

@@ -158,7 +158,7 @@ class Cachew:
             )
         try:
             ports.wait_for(self.port, self._process, name=f"cachew (its log is {self.log})")
-            self._wait(self._is_ready, "cachew is not ready")
+            self._wait(self._is_ready, "cachew is not ready", every=0.1)
             self.seconds_until_ready, self.cpu_until_ready = time.monotonic() - begin, self.cpu()
         except BaseException:
             ports.stop(self._process)
@@ -229,12 +229,12 @@ class Cachew:
         found = self._json("/admin/repositories")["repositories"]
         return next((str(one["state"]) for one in found if one["name"] == name), "")
 
-    def _wait(self, condition: Any, otherwise: str) -> None:
+    def _wait(self, condition: Any, otherwise: str, *, every: float = 0.02) -> None:
         deadline = time.monotonic() + _PATIENCE
         while not condition():
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{otherwise} after {_PATIENCE:.0f} s; the log is {self.log}")
-            time.sleep(0.02)
+            time.sleep(every)
 
     def _json(self, path: str) -> Any:
         return json.loads(self._ask(path))

@@ -1,4 +1,4 @@
-"""Draws growth: CPU for a change over refs or commits, the server's beside its peer's, axes logarithmic (pure)."""
+"""Draws growth: CPU over refs, commits or repositories, the server's beside its peer's, axes logarithmic (pure)."""
 
 import math
 import re
@@ -13,6 +13,8 @@ text{font:13px system-ui,sans-serif;fill:#24292f}.small{font-size:11px;fill:#576
 polyline{fill:none;stroke-width:2}.cachew{stroke:#0969da}.nginx{stroke:#cf222e}
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.small{fill:#8d96a0}.axis{stroke:#30363d}.cachew{stroke:#4493f8}}
 """
+_REPOSITORIES = re.compile(r"(\d+) repositories")
+_OF_REPOSITORIES = ("until ready", "of a look at the dashboard")
 _STEP = re.compile(r"(.+), (\d+) (refs|commits)")
 
 
@@ -20,7 +22,7 @@ _STEP = re.compile(r"(.+), (\d+) (refs|commits)")
 class Curve:
     """What one thing costs one server.
 
-    :param points: the number of refs or commits, and seconds of CPU.
+    :param points: the number of refs, commits or repositories, and seconds of CPU.
     """
 
     what: str
@@ -35,6 +37,12 @@ def curves(group: Mapping[str, Any]) -> list[Curve]:
         match = _STEP.fullmatch(row["scenario"])
         if match is not None and row["cpu"]:
             found.setdefault((f"{match[1]}, {match[3]}", row["server"]), []).append((int(match[2]), row["cpu"]))
+    for title, figures in group.get("facts", {}).items():
+        if (match := _REPOSITORIES.fullmatch(title)) is not None:
+            for what in _OF_REPOSITORIES:
+                found.setdefault((f"{what}, repositories", "cachew"), []).append(
+                    (int(match[1]), figures[f"CPU seconds {what}"])
+                )
     return [Curve(what, server, tuple(sorted(points))) for (what, server), points in found.items()]
 
 
@@ -45,8 +53,8 @@ def svg(drawn: Sequence[Curve]) -> str:
     seconds = [cpu for curve in drawn for _, cpu in curve.points]
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-        f' role="img" aria-label="CPU over refs and commits">\n<style>{_STYLE}</style>',
-        '<text x="12" y="22">CPU seconds of a server for one change, over the number of refs or commits</text>',
+        f' role="img" aria-label="CPU over refs, commits and repositories">\n<style>{_STYLE}</style>',
+        '<text x="12" y="22">CPU seconds of a server for one thing, over refs, commits or repositories</text>',
         '<text class="small" x="12" y="40">less is better; both axes logarithmic; blue: cachew, red: nginx</text>',
     ]
     if seconds:

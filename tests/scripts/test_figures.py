@@ -64,18 +64,25 @@ def test_results_are_valid_json_and_draw_a_chart() -> None:
 
 
 def test_growth_is_drawn_as_curves() -> None:
-    """Each thing that was measured at several numbers of refs is a panel with a curve for each server."""
+    """Each thing that was measured at several sizes is a panel with a curve for each server."""
     found = Findings("growth")
     for refs in (1000, 100_000):
         found.add(f"no-op fetch, {refs} refs", [Series("cachew", [0.1], [0.02]), Series("nginx", [0.1], [0.01])])
     for commits in (8, 80):
         found.add(f"no-op fetch, {commits} commits", [Series("cachew", [0.1], [0.02])])
+    for count in (10, 3000):
+        found.facts[f"{count} repositories"] = {
+            "CPU seconds until ready": 0.5,
+            "CPU seconds of a look at the dashboard": 0.004,
+        }
     drawn = curves.curves(json.loads(json.dumps(as_json(found))))
     assert [(one.what, one.server, [count for count, _ in one.points]) for one in drawn] == [
         ("no-op fetch, refs", "cachew", [1000, 100_000]),
         ("no-op fetch, refs", "nginx", [1000, 100_000]),
         ("no-op fetch, commits", "cachew", [8, 80]),
+        ("until ready, repositories", "cachew", [10, 3000]),
+        ("of a look at the dashboard, repositories", "cachew", [10, 3000]),
     ]
     root = ElementTree.fromstring(curves.svg(drawn))
-    assert len(root.findall("{*}polyline")) == 3
+    assert len(root.findall("{*}polyline")) == 5
     assert ElementTree.fromstring(curves.svg([])).findall("{*}polyline") == []
