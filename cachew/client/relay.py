@@ -6,17 +6,21 @@ moved by the kernel from then on. Every fetch waits for this module's imports, s
 """
 
 import os
+import sys
 
 TYPE_CHECKING = False  # what typing says, which takes as long to import as everything else
 if TYPE_CHECKING:
     import signal
     from types import FrameType
+    from typing import Any
 else:
     # Without the enumerations of the public module, which take longer to import than Python to start.
     import _signal as signal
 
 _PIECE = 64 * 1024
 _MUCH = 1024 * 1024
+_SOON = 0.01
+"""Seconds after which a stop that has been dropped is raised again."""
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -52,6 +56,7 @@ class Relay:
         self._status = -1
         self._ending = False
         self._given_up = False
+        self._dropped: BaseException | None = None
         self._buffer = b""
 
     def start(self) -> None:
@@ -72,6 +77,8 @@ class Relay:
             # What nohup or a shell's background has had ignored stays so.
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._stop)
+        sys.unraisablehook = self._note_dropped
+        signal.signal(signal.SIGALRM, self._raise_dropped)
         # Git waits for the end of our output, which the process that has started us holds open until we end.
         signal.signal(signal.SIGCHLD, self._child_ended)
         self._child_ended(signal.SIGCHLD, None)
@@ -128,6 +135,19 @@ class Relay:
             self._status, self._ending = status, True
             self._given_up = True
             raise HelperEnded
+
+    def _note_dropped(self, unraisable: "Any") -> None:
+        """Have a stop raised again that came within a destructor or a callback, where Python drops what is raised."""
+        if isinstance(unraisable.exc_value, (Stopped, HelperEnded)):
+            self._dropped = unraisable.exc_value
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+        else:
+            sys.__unraisablehook__(unraisable)
+
+    def _raise_dropped(self, number: int, _: "FrameType | None") -> None:
+        dropped, self._dropped = self._dropped, None
+        if dropped is not None:
+            raise dropped.with_traceback(None)
 
     def _stop(self, number: int, _: "FrameType | None") -> None:
         if self._given_up:

@@ -51,11 +51,10 @@ def held(tmp_path: Path) -> Iterator[Held]:
 
 
 def started(tmp_path: Path, *words: str) -> "subprocess.Popen[bytes]":
-    """Start a git that finds the helper, as the leader of a process group."""
+    """Start a git that finds the helper, as the leader of a process group, with no signal ignored."""
     environment = git_environment(tmp_path, {}) | install_helper(tmp_path / "bin")
-    return subprocess.Popen(
-        ["git", *words], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, start_new_session=True
-    )
+    command = ["env", "--default-signal", "git", *words]
+    return subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, start_new_session=True)
 
 
 @pytest.mark.parametrize("whole_group", [True, False])
