@@ -1,5 +1,7 @@
 """Clients that fetch from the object store itself: who may, by every way there is, and nobody else."""
 
+import os
+import sys
 import uuid
 from itertools import product
 from pathlib import Path
@@ -17,6 +19,7 @@ from tests.functional.readers import ALICE, BOB, CAROL, NOBODY, Contents, Route,
 from tests.functional.replicas import tiers
 from tests.functional.restoring import cachew_command
 from tests.functional.server import Cachew
+from tests.functional.test_client_files import fetched, program
 from tests.functional.test_readers import REFUSED, a_world, reveals
 from tests.functional.upstream import Upstream
 from tests.http.wire import Response
@@ -91,10 +94,28 @@ async def test_clients_fetch_there(upstream: Upstream, start: Start, store: str,
     environment = {"GIT_TRACE_PACKET": str(trace), "GIT_TRACE2_EVENT": str(git.home / "events")}
     await git.run("clone", "-q", listed, address, "bundled", environment=environment)
     assert "have " in trace.read_text() and f"{store}/" in (git.home / "events").read_text()
-    for name in ("restored", "seeded", "bundled"):
+    before = gone(cachew, "snapshot")
+    (git.home / "cachew.pyz").write_bytes(await fetched(cachew, "cachew.pyz"))
+    await program(git, sys.executable, "-I", "-S", "cachew.pyz", "git", "restore", address, "alone")
+    assert gone(cachew, "snapshot") > before
+    for name in ("restored", "seeded", "bundled", "alone"):
         assert (await git.run("-C", name, "rev-parse", "HEAD")).out == tip
         await git.run("-C", name, "fsck", "--strict")
         assert (await git.run("-C", name, "status", "--porcelain")).out == ""
+
+
+@pytest_twisted.ensureDeferred
+async def test_objects_come_from_there(upstream: Upstream, start: Start, store: str, git: Git) -> None:
+    """What was put under a key is got from the store, by those who may have it."""
+    cachew = await start(redirecting(store))
+    content = os.urandom(300_000)
+    (git.home / "file").write_bytes(content)
+    ours = ("--url", cachew.url, "--authorization", f"Bearer {cachew.token}")
+    await cachew_command(reactor, git, *ours, "put", "space", "key", "file")
+    await cachew_command(reactor, git, *ours, "get", "space", "key", "-o", "got")
+    assert (git.home / "got").read_bytes() == content and gone(cachew, "object") >= len(content)
+    refused = await cachew_command(reactor, git, "--url", cachew.url, "get", "space", "key", "-o", "no", check=False)
+    assert refused.code == 1 and gone(cachew, "object") == len(content)
 
 
 def gone(cachew: Cachew, what: str) -> float:
