@@ -103,8 +103,9 @@ def _plot(results: Path, output: Path) -> int:
     stored = json.loads(results.read_text())
     drawn = bars(stored)
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(svg(drawn))
-    print(f"{len(drawn)} bars are in {output}")
+    if drawn:
+        output.write_text(svg(drawn))
+        print(f"{len(drawn)} bars are in {output}")
     if "growth" in stored:
         beside = output.with_name("growth.svg")
         beside.write_text(curves_svg(curves(stored["growth"])))
