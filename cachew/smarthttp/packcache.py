@@ -142,18 +142,22 @@ class PackCache:
         if self._small is not None:
             await self._threads(self._small.close)
 
-    async def response(self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]]) -> Response:
+    async def response(
+        self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]], *, doubted: bool = False
+    ) -> Response:
         """Return the answer for a key, from wherever it is to be had most cheaply.
 
         :param produce: makes the answer; called at most once for all who ask at the same time. What it raises (that the
             mirror refused, for one) is raised here for each of them.
+        :param doubted: whether what it makes has come over a network, so that it may have an end and be wrong all the
+            same; it is kept only if the pack is what its checksum says.
         """
         if (under_way := self._answers.join(key) or self._made_ahead(key)) is not None:
             return Response(under_way.source, "followed")
         # One that is over is still known while room is made for it; by then it is kept.
         if (kept := await self.get(key)) is not None:
             return Response(kept, "file")
-        share = await self._answers.follow(key, lambda: self._begin(key, produce))
+        share = await self._answers.follow(key, lambda: self._begin(key, produce, doubted=doubted))
         if share is None:
             return Response(await produce(), "direct")
         return Response(share.source, "produced" if share.began else "followed")
@@ -283,7 +287,9 @@ class PackCache:
         self._files_size += size - (previous.size if previous else 0)
         self._kept[key] = _KeptPack(size, stamp)
 
-    async def _begin(self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]]) -> PackProduction | None:
+    async def _begin(
+        self, key: str, produce: Callable[[], Coroutine[Any, Any, Source]], *, doubted: bool = False
+    ) -> PackProduction | None:
         """Begin the production for a key, unless there is no space for it."""
         if not await self._make_room():
             return None
@@ -293,7 +299,7 @@ class PackCache:
             return PackProduction(
                 source=source,
                 path=path,
-                keep=lambda spool: self._keep(key, spool),
+                keep=lambda spool: self._keep(key, spool, doubted=doubted),
                 lost=lambda failure: self._lost(key, failure),
             )
 
@@ -304,20 +310,22 @@ class PackCache:
         else:
             self._log.failure("could not keep pack {key}", Failure(failure), key=key)
 
-    async def _keep(self, key: str, spool: Spool) -> None:
+    async def _keep(self, key: str, spool: Spool, *, doubted: bool) -> None:
         """Keep what has been spooled, if it is a whole pack."""
         if self._limit is not None and spool.size > self._limit:
             return
-        if spool.size <= LARGEST and await self._kept_small(key, spool):
+        if spool.size <= LARGEST and await self._kept_small(key, spool, doubted=doubted):
             return
-        stamp = await self._threads(packfiles.seal, spool.path, key=key, size=spool.size)
+        stamp = await self._threads(packfiles.seal, spool.path, key=key, size=spool.size, doubted=doubted)
         if stamp is not None:
             spool.keep(self._path(key))
             self._add(key, stamp.whole, packfiles.renamed(self._path(key), stamp))
             await self._shrink(self._limit)
 
-    async def _kept_small(self, key: str, spool: Spool) -> bool:
-        if self._small is None or not await self._threads(self._small.keep, key, spool.path, self._clock.now()):
+    async def _kept_small(self, key: str, spool: Spool, *, doubted: bool) -> bool:
+        if self._small is None:
+            return False
+        if not await self._threads(self._small.keep, key, spool.path, self._clock.now(), doubted=doubted):
             return False
         await self._shrink(self._limit)
         return True

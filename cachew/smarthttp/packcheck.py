@@ -57,9 +57,17 @@ def is_sound(file: BinaryIO, size: int, expected: str) -> bool:
         file.seek(0)
         if outline(file, size) != expected:
             return False
-        return any(_checksum_holds(file, size, make) for make in (sha1, sha256))
+        return checksum_holds(file, size)
     except NotWhole:
         return False
+
+
+def checksum_holds(file: BinaryIO, size: int) -> bool:
+    """Tell whether the pack in an answer has the content that its own checksum says.
+
+    :raise NotWhole: when the answer is not whole.
+    """
+    return any(_checksum_holds(file, size, make) for make in (sha1, sha256))
 
 
 def _checksum_holds(file: BinaryIO, size: int, make: Callable[[], Any]) -> bool:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from cachew.plumbing import diskspace
 from cachew.plumbing.errors import CachewError
-from cachew.smarthttp.packcheck import NotWhole, is_sound, outline
+from cachew.smarthttp.packcheck import NotWhole, checksum_holds, is_sound, outline
 
 SUFFIX = ".pack"
 _MAGIC = b"cachewp2"
@@ -52,10 +52,11 @@ class FoundPack:
     used: float
 
 
-def seal(path: Path, *, key: str, size: int) -> Stamp | None:
+def seal(path: Path, *, key: str, size: int, doubted: bool = False) -> Stamp | None:
     """Append the trailer to an answer and flush the file.
 
     :param size: the bytes that have been written.
+    :param doubted: whether the pack is read through and compared with its own checksum first.
     :return: None, with nothing done, when the answer is no whole pack.
     :raise Damaged: when the file does not have that size.
     """
@@ -64,6 +65,8 @@ def seal(path: Path, *, key: str, size: int) -> Stamp | None:
             raise Damaged(f"{path.name} has lost its end")
         try:
             digest = outline(file, size)
+            if doubted and not checksum_holds(file, size):
+                return None
         except NotWhole:
             return None
         trailer = json.dumps({"key": key, "size": size, "outline": digest}).encode()

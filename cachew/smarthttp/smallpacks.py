@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from cachew.cache.eviction import victims
 from cachew.plumbing.database import connect, is_damaged, remove, transaction
-from cachew.smarthttp.packcheck import NotWhole, outline
+from cachew.smarthttp.packcheck import NotWhole, checksum_holds, outline
 
 T = TypeVar("T")
 
@@ -86,15 +86,18 @@ class SmallPacks:
         with self._lock:
             return bool(self._try(lambda: self._row("size", bytes.fromhex(key))))
 
-    def keep(self, key: str, file: Path, now: float) -> bool:
+    def keep(self, key: str, file: Path, now: float, *, doubted: bool = False) -> bool:
         """Keep an answer that has been written to a file.
 
+        :param doubted: whether its pack is compared with the pack's own checksum first.
         :return: whether it is kept; not when it is no whole pack.
         :raise OSError: when the file can't be read.
         """
         answer = file.read_bytes()
         try:
             outline(io.BytesIO(answer), len(answer))
+            if doubted and not checksum_holds(io.BytesIO(answer), len(answer)):
+                return False
         except NotWhole:
             return False
         with self._lock:

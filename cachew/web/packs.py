@@ -258,7 +258,8 @@ class Packs:
     ) -> None:
         """Send what equal requests share; when the disk can't hold that, what is produced for this one alone."""
         try:
-            await self._send(request, await self._cache.response(key, produce), producer, wanted)
+            shared = await self._cache.response(key, produce, doubted=producer == "upstream")
+            await self._send(request, shared, producer, wanted)
         except (SpoolFailed, OSError) as failure:
             reason = failure.__cause__ if isinstance(failure, SpoolFailed) else failure
             if request.startedWriting or not isinstance(reason, OSError) or reason.errno in EXHAUSTED:

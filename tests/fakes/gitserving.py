@@ -136,7 +136,7 @@ class FakeUpstream:
     """
 
     def __init__(self, steps: Steps, *pieces: bytes, content_type: str = RESULT, status: int = 200) -> None:
-        self._steps, self._pieces, self._type, self._status = steps, pieces, content_type, status
+        self._steps, self.pieces, self._type, self._status = steps, pieces, content_type, status
         self.sources = Sources(steps)
         self.asked = 0
 
@@ -171,8 +171,8 @@ class FakeUpstream:
         return True
 
     def _response(self, url: str) -> UpstreamResponse:
-        source = self.sources.of(*self._pieces, name="upstream")
-        length = sum(map(len, self._pieces))
+        source = self.sources.of(*self.pieces, name="upstream")
+        length = sum(map(len, self.pieces))
         return UpstreamResponse(self._status, [(b"Content-Type", self._type.encode())], source, length, url)
 
 

@@ -129,10 +129,10 @@ def reading(response: Response) -> Deferred[bytes]:
     return start(read_all(response.source, 1 << 20))
 
 
-def keep(cache: PackCache, key: str = KEY, data: bytes = PACK) -> None:
+def keep(cache: PackCache, key: str = KEY, data: bytes = PACK, *, doubted: bool = False) -> None:
     """Produce an answer from beginning to end."""
     producer = Producer()
-    body = reading(result(cache.response(key, producer)))
+    body = reading(result(cache.response(key, producer, doubted=doubted)))
     producer.sources[0].data(data)
     producer.sources[0].finish()
     assert result(body) == data
@@ -260,6 +260,19 @@ def test_only_whole_packs_are_kept(make: Callable[..., PackCache], data: bytes, 
     cache = make()
     keep(cache, data=data)
     assert len(cache) == 0 and list((tmp_path / "packs").iterdir()) == []
+
+
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("content", [CONTENT[:500], CONTENT[:-1] + b"y"], ids=["cut short", "altered"])
+def test_what_comes_from_elsewhere_is_kept_only_if_its_checksum_holds(
+    make: Callable[..., PackCache], content: bytes, small: bool, tmp_path: Path
+) -> None:
+    """An answer that is damaged and ends in order reaches the one client that it was for, and nobody after him."""
+    cache = make(small=together(tmp_path) if small else None)
+    keep(cache, data=encode_all([b"packfile\n", b"\x01" + content + sha1(CONTENT).digest(), FLUSH]), doubted=True)
+    assert len(cache) == 0 and list((tmp_path / "packs").iterdir()) == []
+    keep(cache, doubted=True)
+    assert len(cache) == 1
 
 
 def test_failing_producer(make: Callable[..., PackCache], producer: Producer, tmp_path: Path) -> None:

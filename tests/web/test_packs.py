@@ -167,6 +167,20 @@ def test_a_fetch_from_the_upstream_leaves_nothing(tmp_path: Path, limit: int, sl
     nothing_left(make, slow=slow)
 
 
+@pytest.mark.parametrize("sound", [True, False])
+def test_an_upstreams_damaged_pack_is_nobody_elses(tmp_path: Path, sound: bool) -> None:
+    """What ends in order and isn't what its checksum says is not kept, whoever damaged it on its way."""
+    steps = Steps(slow=True)
+    bench = Fetches(steps, tmp_path, mirror=FakeMirror(tmp_path, ready=False), backend=(), limit=1 << 20)
+    bench.upstream.pieces = (PACK[:100], PACK[100:] if sound else PACK[100:].replace(b"x", b"y", 1))
+    for request in bench.requests:
+        client = Deferred.fromCoroutine(bench.route.handle(request, right(IDENTITY)))
+        while steps.go_on():
+            pass
+        value_of(client)
+    assert (len(bench.cache), bench.upstream.asked) == ((1, 1) if sound else (0, 2))
+
+
 def test_a_client_that_leaves_before_the_refusal_is_known_frees_its_place(tmp_path: Path) -> None:
     """Who leaves while upload-pack is still thinking leaves no backend and no place taken."""
     steps = Steps(slow=True)

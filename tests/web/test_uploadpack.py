@@ -93,7 +93,7 @@ class Asked(Fetches):
             limit=limit,
             freshness=freshness,
         )
-        self.upstream._pieces = (FROM_UPSTREAM,)
+        self.upstream.pieces = (FROM_UPSTREAM,)
         self.question = question
         self.requests = [question.request(steps) for _ in range(2)]
 
