@@ -148,6 +148,14 @@ class GitCommands:
         findings = ",".join(f"{name}=warn" for name in KINDS)
         return self.git(directory, "index-pack", f"--strict={findings}", str(pack))
 
+    def index_stream(self, directory: Path) -> Command:
+        """Keep the pack that comes on standard input, whole, and look at its objects as a fetch would.
+
+        Whatever they name has to be there.
+        """
+        findings = ",".join(f"{name}=warn" for name in KINDS)
+        return self.git(directory, "index-pack", "--stdin", "--fix-thin", f"--strict={findings}")
+
     def connected(self, directory: Path) -> Command:
         """Fail unless everything is there that the object ids on standard input reach and no ref does."""
         return self.git(directory, "rev-list", "--objects", "--quiet", "--stdin", "--not", "--all")

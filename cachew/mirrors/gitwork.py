@@ -18,6 +18,7 @@ from cachew.plumbing.errors import (
     ProcessFailed,
     ProcessTimedOut,
 )
+from cachew.plumbing.streams import Source
 
 QUICK = 120.0
 """Seconds that a command may take that hardly does anything."""
@@ -67,18 +68,22 @@ class GitWork:
         command: Command,
         *,
         seconds: float,
-        stdin: bytes = b"",
+        stdin: bytes | Source = b"",
         on_stderr: Callable[[bytes], object] | None = None,
         replaced: bool | None = None,
         waits: bool = False,
+        blamed: bool = True,
     ) -> None:
         """Run a command that writes here; what a failed one leaves is removed when no other is writing.
 
+        :param stdin: what it reads; a source is closed in the end.
         :param replaced: whether it may take files of objects away; None when it writes none of them.
         :param waits: whether it waits for an upstream.
+        :param blamed: whether something here may be damaged when it fails.
         """
         async with self.writing():
-            await self.run(command, stdin=stdin, timeout=seconds, on_stderr=on_stderr, waits=waits)
+            run = self.run if blamed else self._git.processes.run
+            await run(command, stdin=stdin, timeout=seconds, on_stderr=on_stderr, waits=waits)
             await self._take_up(replaced)
 
     @asynccontextmanager

@@ -1,8 +1,10 @@
 """What commits reach: whether two histories are one, and whether all of one is there."""
 
 from collections.abc import Collection, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
+from cachew.mirrors.fewrefs import few_refs
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.gitwork import LISTING_LIMIT, GitWork
 from cachew.mirrors.objectindex import ObjectIndex
@@ -47,11 +49,18 @@ class History:
         new = await self._roots("--stdin", stdin="".join(f"{oid}\n" for oid in wanted).encode())
         return bool(new) and not new.isdisjoint(await self._roots("--branches", "--tags"))
 
-    def just_before(self, oids: Collection[str]) -> set[str]:
-        """Return the last ancestors of commits, without a process; none where history is cut or there are too many."""
+    def just_before(self, oids: Collection[str], sought: Collection[str] = ()) -> set[str]:
+        """Return the last ancestors of commits, without a process; none where history is cut or there are too many.
+
+        :param sought: those that matter: when all of them are among the first, the others are not looked at.
+        """
         if len(oids) > _FEW_REFS or shallow_of(self._directory):
             return set()
-        return self._objects.ancestors(oids, _JUST_BEFORE)
+        return self._objects.ancestors(oids, _JUST_BEFORE, sought)
+
+    def are_commits(self, oids: Iterable[str]) -> bool:
+        """Say whether objects are certainly commits, without a process."""
+        return all(map(self._objects.is_commit, oids))
 
     async def _meets(self, oid: str, others: Iterable[str]) -> bool:
         """Whether a commit has an ancestor in common with others, which costs little where they are near."""
@@ -65,15 +74,18 @@ class History:
         done = await self._work.run(command, stdin=stdin, timeout=seconds, limit=LISTING_LIMIT)
         return set(done.stdout.decode().split())
 
-    async def connected(self, oids: Iterable[str]) -> bool:
+    async def connected(self, oids: Iterable[str], near: Collection[str] = ()) -> bool:
         """Say whether everything is here that objects reach which are here themselves.
 
         A fetch that failed may have left the tip of a history without the rest.
+
+        :param near: tips that have nearly all that is behind these; none where git looks at all refs there are.
         """
         script = "".join(f"{oid}\n" for oid in oids).encode()
         seconds = self._git.maintenance_timeout
         try:
-            await self._git.processes.run(self._git.commands.connected(self._directory), stdin=script, timeout=seconds)
+            with few_refs(self._directory, near) if near else nullcontext(self._directory) as place:
+                await self._git.processes.run(self._git.commands.connected(place), stdin=script, timeout=seconds)
         except ProcessFailed as error:
             if isinstance(error, ProcessTimedOut):
                 raise

@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from twisted.logger import Logger
+
 from cachew.mirrors import findings, receivedpack
 from cachew.mirrors.fewrefs import few_refs
 from cachew.mirrors.findings import FindingsReader
@@ -17,6 +19,7 @@ from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.gitwork import GitWork
 from cachew.mirrors.history import shallow_of
 from cachew.mirrors.objectindex import ObjectIndex
+from cachew.mirrors.packanswer import PackAnswer
 from cachew.plumbing.child import Command
 from cachew.plumbing.diskspace import put_in_place
 from cachew.plumbing.errors import (
@@ -24,7 +27,7 @@ from cachew.plumbing.errors import (
     ProcessTimedOut,
 )
 from cachew.plumbing.sharedlock import SharedLock
-from cachew.plumbing.streams import FileSource, owned
+from cachew.plumbing.streams import FileSource, Source, owned
 
 _FSCK = "fsck error"
 _FINDINGS = "findings.json"
@@ -38,6 +41,8 @@ class Intake:
     :param git: how to run git.
     :param work: where its commands run.
     """
+
+    log = Logger()
 
     def __init__(self, *, directory: Path, object_format: str, git: GitRunner, work: GitWork) -> None:
         self._directory = directory
@@ -111,6 +116,33 @@ class Intake:
         if reader.counts:
             self._git.disliked(reader.counts)
             await self._git.threads(self._note_findings, reader.counts)
+
+    async def take_answer(self, answer: Source) -> bool:
+        """Take the pack that an upstream answers with, and close the answer.
+
+        :return: whether git has taken it; otherwise it is as if nothing had come.
+        """
+        reader, pack = FindingsReader(), PackAnswer(answer)
+        try:
+            async with self._fetching.together():
+                await self._work.write(
+                    self._git.commands.index_stream(self._directory),
+                    seconds=self._git.fetch_timeout,
+                    stdin=pack,
+                    on_stderr=reader.feed,
+                    replaced=False,
+                    waits=True,
+                    blamed=False,
+                )
+        except ProcessFailed as error:
+            self.log.debug("a pack was not taken as it came: {error}", error=str(error))
+            return False
+        finally:
+            pack.close()
+        if reader.counts:
+            self._git.disliked(reader.counts)
+            await self._git.threads(self._note_findings, reader.counts)
+        return True
 
     async def _fetch(
         self, command: Callable[[Mapping[str, str]], Command], extra: Mapping[str, str], script: bytes

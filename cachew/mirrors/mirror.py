@@ -33,6 +33,7 @@ from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.making import Made, Making, Seed
 from cachew.mirrors.mirrorrecord import RECORD, MirrorRecord, read
 from cachew.mirrors.moved import Moved, moved_in_part, with_refs
+from cachew.mirrors.packanswer import MOST_HAVES
 from cachew.mirrors.refs import RefState, Tip, change, of_listing, printable
 from cachew.mirrors.repository import Repository, Stock
 from cachew.mirrors.setaside import SetAside
@@ -591,7 +592,9 @@ class Mirror:
         try:
             wanted = set(of_listing(self.set_aside.allowed(listing, self.listing, also_due=True)).oids)
             absent = self.repository.objects.missing(wanted)
-            bad = await self._transfer.bring(self.repository, absent)
+            present = self.ref_state
+            haves = present.oids if len(present.refs) <= MOST_HAVES else ()
+            bad = await self._transfer.bring(self.repository, absent, haves=haves)
             self._put_aside({(ref.name, ref.oid): bad[ref.oid] for ref in listing.refs if ref.oid in bad})
             if bad and wanted.issubset(bad):
                 raise next(iter(bad.values()))

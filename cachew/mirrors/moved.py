@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from cachew.mirrors.kinds import MANY_REFS, Kind, is_mirrored
 from cachew.mirrors.listings import weight_of
+from cachew.mirrors.packanswer import MOST_HAVES
 from cachew.mirrors.refs import MIRRORED, Change, RefState, mirrored_part, of_listing, valid_name, with_moved
 from cachew.upstream.listing import Listing, Prefixes, RemoteRef
 from cachew.upstream.manyrefs import ManyRefs
@@ -86,16 +87,33 @@ def change_of(present: RefState, moved: Moved) -> Change:
 def near_of(step: Change, present: RefState, lacking: Collection[str]) -> frozenset[str]:
     """Return tips that have nearly all that is behind the new ones, of very many that there are.
 
+    Git sees no others then.
+
     :param step: what moves.
     :param present: the refs as they are.
     :param lacking: the object ids that are to come.
-    :return: what refs had that have moved, and HEAD's; none where some of the new ones are not those of such refs, or
-        where there are so few refs that it does not matter.
+    :return: none where that is not certain, or where there are so few refs that it does not matter.
     """
+    return frozenset() if len(present.refs) <= MANY_REFS else _left_by(step, present, lacking)
+
+
+def haves_of(step: Change, present: RefState, lacking: Collection[str]) -> frozenset[str]:
+    """Return tips that have nearly all that is behind the new ones; none where that is not certain.
+
+    All tips, where these are a few: something may have been merged.
+    """
+    near = _left_by(step, present, lacking)
+    if not near or len(present.refs) > MOST_HAVES:
+        return near
+    return near.union(present.oids)
+
+
+def _left_by(step: Change, present: RefState, lacking: Collection[str]) -> frozenset[str]:
+    """Return what refs had that have moved, and HEAD's; none where some of the new ones are not those of such refs."""
     moved = {name: oid for name, oid in step.updates.items() if oid in lacking}
     left = {present.refs[name] for name in moved if name in present.refs}
     known = len(moved) <= _FEW_MOVED and all(name in present.refs for name in moved)
-    if len(present.refs) <= MANY_REFS or not known or not set(lacking).issubset(moved.values()):
+    if not known or not set(lacking).issubset(moved.values()):
         return frozenset()
     head = present.head_commit
     return frozenset(left if head is None else {*left, head})

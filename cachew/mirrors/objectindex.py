@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from cachew.mirrors.packcommits import parents_at
@@ -46,27 +46,35 @@ class ObjectIndex:
             absent = self._absent(absent)
         return absent
 
-    def ancestors(self, oids: Iterable[str], most: int) -> set[str]:
+    def ancestors(self, oids: Iterable[str], most: int, until: Collection[str] = ()) -> set[str]:
         """Return the last commits that lead to some others, these included, as far as packs tell it at once.
 
         :param most: how many are looked at.
+        :param until: commits that are looked for: nothing beyond is, once all of them have been found.
         """
         if self._stamp() != self._seen:
             self._reread()
         found = dict.fromkeys(oids)
-        left = deque(found)
-        while left and len(found) < most:
-            for parent in self._parents(left.popleft()):
+        left, sought = deque(found), set(until).difference(found)
+        while left and len(found) < most and (sought or not until):
+            for parent in self._parents(left.popleft()) or ():
                 if parent not in found:
                     found[parent] = None
                     left.append(parent)
+                    sought.discard(parent)
         return set(found)
 
-    def _parents(self, oid: str) -> tuple[str, ...]:
+    def is_commit(self, oid: str) -> bool:
+        """Say whether an object is certainly a commit, as far as packs tell it at once."""
+        if self._stamp() != self._seen:
+            self._reread()
+        return self._parents(oid) is not None
+
+    def _parents(self, oid: str) -> tuple[str, ...] | None:
         for pack in self._packs.values() if self._is_oid(oid) else ():
             if (offset := pack.offset(bytes.fromhex(oid))) is not None:
-                return parents_at(pack.path.with_suffix(".pack"), offset, oid, pack.offset) or ()
-        return ()
+                return parents_at(pack.path.with_suffix(".pack"), offset, oid, pack.offset)
+        return None
 
     def close(self) -> None:
         """Forget the packs."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cachew.mirrors import packedrefs
+from cachew.mirrors import branchfiles, packedrefs
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.gitwork import LISTING_LIMIT, QUICK, GitWork
 from cachew.mirrors.history import History
@@ -86,7 +86,7 @@ class RefFiles:
         if not change.passed:
             return set()
         new = {oid for name, oid in change.updates.items() if name.startswith("refs/heads/")}
-        if self._history.just_before(new).issuperset(change.passed):
+        if self._history.just_before(new, change.passed).issuperset(change.passed):
             return set(change.passed)
         script = "".join([*(f"{oid}\n" for oid in change.passed), *(f"^{oid}\n" for oid in new)]).encode()
         command = self._git.commands.git(self._directory, "rev-list", "--stdin")
@@ -106,8 +106,16 @@ class RefFiles:
             updates = {name: oid for name, oid in updates.items() if name not in done}
             deletions = [name for name in deletions if name not in done]
         script = update_script(updates, deletions)
-        if script:
+        if script and (deletions or not await self._moved(updates)):
             await self._work.write(self._git.commands.update_refs(self._directory), seconds=QUICK, stdin=script)
+
+    async def _moved(self, branches: Mapping[str, str]) -> bool:
+        """Move branches without a process, if these are a few, each to a commit; say whether they are where they go."""
+        few = len(branches) <= branchfiles.MOST and all(name.startswith(branchfiles.BRANCHES) for name in branches)
+        if not few or not self._history.are_commits(branches.values()):
+            return False
+        async with self._work.writing():
+            return await self._git.threads(branchfiles.move, self._directory, branches)
 
     async def _pack(self, refs: Mapping[str, str], deletions: Collection[str]) -> set[str]:
         """Write and delete very many refs at once.

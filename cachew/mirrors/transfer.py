@@ -11,12 +11,15 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from cachew.mirrors.gitfailures import about_what_was_asked, worth_another_way
+from cachew.mirrors.history import shallow_of
 from cachew.mirrors.kinds import MANY_REFS
-from cachew.mirrors.moved import Moved, change_of, near_of
+from cachew.mirrors.moved import Moved, change_of, haves_of, near_of
+from cachew.mirrors.packanswer import question
 from cachew.mirrors.refs import Change, RefState, Tip, change, of_listing
 from cachew.mirrors.repository import Repository
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
+from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut, UpstreamError, UpstreamTimeout
+from cachew.plumbing.streams import Source
 from cachew.upstream.listing import Listing
 
 _MOST_TRIES = 64
@@ -43,6 +46,9 @@ class MirrorRemote(Protocol):
     async def git_environment(self) -> Mapping[str, str]:
         """Return what a git child needs in its environment to be let in there."""
 
+    async def pull(self, question: bytes) -> Source | None:
+        """Return the answer to a ``fetch`` of protocol v2, None where only git can ask."""
+
 
 class Transfer:
     """Fetches from one upstream.
@@ -57,16 +63,23 @@ class Transfer:
         self._remote, self._clock = remote, clock
 
     async def bring(
-        self, repository: Repository, oids: Iterable[str], near: Collection[str] = ()
+        self,
+        repository: Repository,
+        oids: Iterable[str],
+        near: Collection[str] = (),
+        haves: Collection[str] = (),
     ) -> dict[str, ProcessFailed]:
         """Fetch objects and all that they reach; the repository's own refs stay as they are.
 
-        :param near: tips of the repository that have nearly all that is behind these, if that is known.
+        :param near: tips of the repository that have nearly all that is behind these, if git is to see no others.
+        :param haves: such tips, if they are known; what they do not have comes without negotiation.
         :return: those that can't be had, each with the reason; all others are there.
         :raise CachewError: when the upstream fails, whatever it is asked for.
         """
         missing = sorted(set(oids))
         if not missing:
+            return {}
+        if haves and await self._pulled(repository, missing, haves, near):
             return {}
         url, extra = await self._remote.fetch_url(), await self._remote.git_environment()
         try:
@@ -79,6 +92,29 @@ class Transfer:
                 missing = await self._by_name(repository, url, missing, extra)
             return await self._by_halves(repository, url, missing, extra, error)
         return {}
+
+    async def _pulled(
+        self, repository: Repository, oids: list[str], haves: Collection[str], near: Collection[str]
+    ) -> bool:
+        """Ask for objects without git, and say whether they are here now, with all that they reach.
+
+        Whatever is not as it mostly is, is left to git.
+
+        :raise UpstreamTimeout: when the upstream hangs.
+        """
+        if shallow_of(repository.directory):
+            return False
+        asked = question(repository.object_format, oids, sorted(haves))
+        try:
+            answer = await self._remote.pull(asked)
+        except UpstreamTimeout:
+            raise
+        except UpstreamError as error:
+            self.log.debug("{upstream}: {error}", upstream=self._remote.url, error=str(error))
+            return False
+        if answer is None or not await repository.intake.take_answer(answer):
+            return False
+        return not repository.objects.missing(oids) and await repository.history.connected(oids, near)
 
     async def _by_name(self, repository: Repository, url: str, oids: list[str], extra: Mapping[str, str]) -> list[str]:
         """Fetch all refs and return which of the object ids have not come so."""
@@ -142,7 +178,7 @@ class Transfer:
         lacking = set(repository.objects.missing(needed))
         if (there := needed.difference(lacking, brought)) and not await repository.history.connected(there):
             lacking = needed
-        bad = await self.bring(repository, lacking, near_of(step, present, lacking) if lacking is not needed else ())
+        bad = await self._bring_for(repository, step, present, lacking, certain=lacking is not needed)
         failed = {(name, oid): bad[oid] for name, oid in step.updates.items() if oid in bad}
         if wanted.head in bad:
             failed["HEAD", wanted.head] = bad[wanted.head]
@@ -168,12 +204,24 @@ class Transfer:
         there = needed - lacking
         if there and (there := there - present.oids) and not await repository.history.connected(there):
             lacking = needed
-        bad = await self.bring(repository, lacking, near_of(step, present, lacking) if lacking is not needed else ())
+        bad = await self._bring_for(repository, step, present, lacking, certain=lacking is not needed)
         failed = {(name, oid): bad[oid] for name, oid in step.updates.items() if oid in bad}
         if step.head in bad:
             failed["HEAD", step.head] = bad[step.head]
         done = {name: ref for name, ref in moved.items() if ref is None or (name, ref.oid) not in failed}
         return failed | await self._apply(repository, change_of(present, done))
+
+    async def _bring_for(
+        self, repository: Repository, step: Change, present: RefState, lacking: Collection[str], *, certain: bool
+    ) -> dict[str, ProcessFailed]:
+        """Fetch what a step needs.
+
+        :param certain: whether what is there is whole.
+        """
+        if not certain:
+            return await self.bring(repository, lacking)
+        near, haves = near_of(step, present, lacking), haves_of(step, present, lacking)
+        return await self.bring(repository, lacking, near, haves)
 
     async def _apply(self, repository: Repository, step: Change) -> dict[Tip, ProcessFailed]:
         """Move refs, by halves where that can't be done at once."""

@@ -117,7 +117,7 @@ class Processes:
         self,
         command: Command,
         *,
-        stdin: bytes = b"",
+        stdin: bytes | Source = b"",
         timeout: float,  # noqa: ASYNC109
         limit: int = 64 * 1024 * 1024,
         check: bool = True,
@@ -128,6 +128,7 @@ class Processes:
 
         However this ends, the child has ended before: a time-out, a cancel and too much output terminate it.
 
+        :param stdin: what it reads; a source is closed in the end.
         :param timeout: seconds that it may take.
         :param limit: the most bytes of output.
         :param check: whether an exit code other than 0 is a failure.
@@ -137,7 +138,8 @@ class Processes:
         :raise ProcessTimedOut: when it took longer than ``timeout``, or was stopped.
         :raise TooLarge: when it wrote more than ``limit``.
         """
-        child = self.start(command, stdin=BytesSource(stdin) if stdin else None)
+        source = stdin if not isinstance(stdin, bytes) else BytesSource(stdin) if stdin else None
+        child = self.start(command, stdin=source)
         child.on_stderr = on_stderr
         stalled = None if waits else self._stalled
         watch = _Watch(reactor=self._reactor, child=child, timeout=timeout, stalled=stalled, work=self._work)

@@ -170,7 +170,7 @@ class _RefLines:
         if len(self._rest) < (1 if last else limit):
             return False
         # A line is shorter than a block.
-        end = self._rest.rfind(b"\n", 0, limit) + 1
+        end = self._end_like(old, limit) or self._rest.rfind(b"\n", 0, limit) + 1
         block = RefBlock(self._rest[:end], self._width)
         if old is not None and (count := block.position_after(old.last)) < len(block):
             self._passed += 1
@@ -180,6 +180,14 @@ class _RefLines:
         self._accept(block)
         self._new.append(block)
         return True
+
+    def _end_like(self, old: RefBlock | None, limit: int) -> int:
+        """Return where the line of the ref ends with which an old block ended; 0 where it is not found."""
+        if old is None:
+            return 0
+        name = b" " + old.last
+        place = max(self._rest.find(name + end, 0, limit) for end in (b"\n", b" "))
+        return 0 if place < 0 else self._rest.find(b"\n", place, limit) + 1
 
     def _accept(self, block: RefBlock) -> None:
         if self._blocks and self._blocks[-1].last >= block.first:

@@ -7,6 +7,7 @@ request.
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -19,14 +20,20 @@ from cachew.plumbing.errors import (
     UpstreamUnreachable,
 )
 from cachew.plumbing.logs import REQUEST_ID, request_id
-from cachew.plumbing.streams import BytesSource, owned
+from cachew.plumbing.streams import BytesSource, Source, owned
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
-from cachew.upstream.headers import RawHeaders
+from cachew.upstream.headers import RawHeaders, media_type
 from cachew.upstream.listing import Capabilities, Listing
 from cachew.upstream.proxies import Pinned
 
 _REMEMBERED = 10_000
 _ABOUT_CREDENTIALS = (401, 403, 404)
+_RESULT = "application/x-git-upload-pack-result"
+_FETCH = [
+    (b"Content-Type", b"application/x-git-upload-pack-request"),
+    (b"Accept", _RESULT.encode()),
+    (b"Git-Protocol", b"version=2"),
+]
 _MIRRORED = ("HEAD", "refs/heads/", "refs/tags/")
 
 
@@ -171,6 +178,25 @@ class Remote:
             return answer, own
         answer.source.close()
         return await self._post(operation, headers, question, renewed), renewed
+
+    async def pull(self, question: bytes) -> Source | None:
+        """Return the answer to a ``fetch`` of protocol v2 with the server's own credential; whoever gets it closes it.
+
+        :param question: the request's body.
+        :return: None where it is not certain that it is asked for where git would ask, and answered as git would be.
+        :raise UpstreamError: when there is no answer.
+        """
+        known = self._capabilities
+        if known is None or known.protocol != 2 or "fetch" not in known.features:
+            return None
+        here = self.url.removesuffix(".git")
+        if {self._base.removesuffix(".git"), (known.base_url or self.url).removesuffix(".git")} != {here}:
+            return None
+        response, _ = await self.post("git-upload-pack", _FETCH, question)
+        if response.status != HTTPStatus.OK or media_type(response.headers) != _RESULT:
+            response.source.close()
+            return None
+        return response.source
 
     async def _post(
         self, operation: str, headers: RawHeaders, question: bytes, credential: str | None

@@ -208,6 +208,9 @@ class FakeRemote:
     async def git_environment(self) -> Mapping[str, str]:
         return {}
 
+    async def pull(self, question: bytes) -> None:
+        return None
+
 
 class MirrorHouse:
     """A collection of mirrors on a clock, with its git and its upstream."""

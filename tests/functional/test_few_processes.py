@@ -9,18 +9,20 @@ from tests.functional.upstream import Upstream
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_push_costs_a_fetch_and_a_ref(upstream: Upstream, git: Git, start: Start) -> None:
-    """What it brings is fetched, and its ref moved; that the old tip leads to it is read without a process."""
+async def test_a_push_costs_a_pack_and_a_look_at_it(upstream: Upstream, git: Git, start: Start) -> None:
+    """What it brings is taken and seen to be whole; to ask for it and to move its ref no process is started."""
     repository = repositories.make_repository(upstream.path("org/repo"), commits=20)
     cachew = await start('[git]\nref-check-interval = "0s"')
     git.instead_of(*cachew.instead_of)
     mirror = await cachew.mirrored("org/repo")
     await cachew.quiet()
-    before = cachew.parts.runtime.processes.started
+    asked, before = len(upstream.journal.exchanges), cachew.parts.runtime.processes.started
     pushed = repositories.push_commit(repository, "main", "pushed")
     await git.run("ls-remote", "https://git.example/org/repo")
     await cachew.quiet()
     assert cachew.parts.runtime.processes.started - before == 2
+    kinds = [exchange.kind for exchange in upstream.journal.exchanges[asked:]]
+    assert kinds == ["refs", "pack"]
     assert mirror.refs["refs/heads/main"] == pushed
     hidden = mirror.repository.directory / "refs" / "cachew"
     assert [path for path in hidden.rglob("*") if path.is_file()] == []

@@ -61,6 +61,9 @@ class LocalRemote:
     async def git_environment(self) -> Mapping[str, str]:
         return {}
 
+    async def pull(self, question: bytes) -> None:
+        return None
+
 
 class House:
     """A collection of mirrors with all that it needs."""

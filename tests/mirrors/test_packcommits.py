@@ -59,6 +59,17 @@ def test_a_delta_that_makes_no_sense(delta: bytes) -> None:
         _patched(b"abc", [delta])
 
 
+def test_nothing_is_read_beyond_what_is_looked_for(tmp_path: Path) -> None:
+    """The last ten of a long history cost what ten cost."""
+    repository = packed(repositories.make_repository(tmp_path / "repo", commits=12))
+    objects, tip = index_of(repository), repository.commit()
+    third, last = repository.git("rev-parse", "main~2"), repository.git("rev-parse", "main~11")
+    assert objects.ancestors([tip], 100, until=[third]) == newest(repository, 3)
+    assert objects.ancestors([tip], 100, until=[tip]) == {tip}
+    assert objects.ancestors([tip], 100, until=[third, last]) == newest(repository, 12)
+    objects.close()
+
+
 def test_a_merge(tmp_path: Path) -> None:
     """All parents of a commit are followed, in several packs."""
     repository = packed(repositories.make_repository(tmp_path / "repo", commits=3))

@@ -1,0 +1,55 @@
+"""A pack that is asked for without git."""
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from cachew.mirrors.packanswer import PackAnswer, question
+from cachew.plumbing.errors import CorruptObject
+from cachew.plumbing.pktline import FLUSH, Packet, encode_all
+from cachew.plumbing.streams import BytesSource, read_all
+from tests.fakes.parsing import parse_command
+from tests.fakes.settled import value_of
+
+ONE, OTHER = "1" * 40, "2" * 40
+WHOLE: list[Packet] = [b"packfile\n", b"\x02counting\n", b"\x01PACK", b"\x01rest", FLUSH]
+
+
+def pack_in(answer: bytes) -> Any:
+    return value_of(Deferred.fromCoroutine(read_all(PackAnswer(BytesSource(answer)), 1000)))
+
+
+def test_the_question() -> None:
+    """It names what is wanted and what is here, and wants no round of negotiation."""
+    command = parse_command(question("sha1", [ONE], [OTHER]), "version=2")
+    assert (list(command.wants), command.haves, command.done) == ([ONE], 1, True)
+    assert b"thin-pack" in question("sha1", [ONE], []) and b"object-format=sha256" in question("sha256", [ONE], [])
+
+
+def test_the_pack() -> None:
+    """The pack is what band 1 carries; progress is left out."""
+    assert pack_in(encode_all(WHOLE)) == b"PACKrest"
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        WHOLE[:-1],
+        [],
+        [b"ERR not our ref", FLUSH],
+        [b"shallow-info\n", b"shallow " + ONE.encode(), *WHOLE],
+        [*WHOLE[:2], b"\x03disk full", FLUSH],
+        [*WHOLE, *WHOLE],
+    ],
+)
+def test_what_is_no_whole_pack(packets: list[Packet]) -> None:
+    """An answer that is cut off, an error, or tells something else besides is left to git."""
+    with pytest.raises(CorruptObject):
+        pack_in(encode_all(packets))
+
+
+def test_what_is_not_gits() -> None:
+    """A page in the place of an answer is none."""
+    with pytest.raises(CorruptObject):
+        pack_in(b"<html>")
