@@ -6,6 +6,7 @@ what one client may ask for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred
@@ -153,10 +154,20 @@ class Supply:
         still = set(await self._get_in_time(mirror, mirror.missing(needed), asker, failures.append))
         if still and failures:
             raise failures[0]
+        await self._moved(mirror, resolved)
         if late := [name for name, oid in resolved.items() if oid in still]:
             # The upstream has just listed it, so it is not for want of it.
             raise UpstreamUnreachable(mirror.upstream_url, f"what {late[0]} leads to could not be fetched")
         return Ensured(resolved, tuple(oid for oid in wanted if oid in still), True)
+
+    async def _moved(self, mirror: Mirror, resolved: Mapping[str, str]) -> None:
+        """Wait until a mirror's refs are where they were found, if they are being moved: who asks next is told so."""
+        refs = mirror.refs
+        found = {name: oid for name, oid in resolved.items() if name != "HEAD" and is_mirrored(name)}
+        if mirror.fetching and any(refs.get(name, "") != oid for name, oid in found.items()):
+            following = Deferred.fromCoroutine(mirror.followed())
+            with suppress(DeferredTimeout):
+                await following.addTimeout(self._wait, self._reactor)
 
     async def _others(self, mirror: Mirror, names: set[str], asker: Asker) -> dict[str, str]:
         """Look up refs other than heads and tags."""

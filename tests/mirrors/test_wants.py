@@ -142,6 +142,19 @@ def test_ensuring_what_is_new(shop: Shop) -> None:
     assert len(shop.upstream.asked) == 1
 
 
+def test_ensuring_what_is_just_being_moved(shop: Shop) -> None:
+    """Who has been told where a ref is finds it there the next time too, though its objects had come before."""
+    shop.house.remote.current = listing(main="2")
+    shop.house.git.holding = {"update-ref"}
+    fetching = shop.missing(oid("2"))
+    ensured = shop.ensure({"refs/heads/main": oid("2")})
+    assert shop.mirror.missing([oid("2")]) == [] and not ensured.called
+    shop.house.git.holding = set()
+    shop.house.git.release()
+    assert value_of(fetching) == [] and value_of(ensured).refs == {"refs/heads/main": oid("2")}
+    assert shop.mirror.refs == {"refs/heads/main": oid("2")}
+
+
 def test_ensuring_other_refs(shop: Shop) -> None:
     """Refs that are neither heads nor tags are looked up by their names."""
     shop.house.remote.current = listing("refs/pull/7/head=7", "refs/pull/7/header=8", main="1")
