@@ -9,6 +9,7 @@ from cachew.mirrors.packanswer import PackAnswer, question
 from cachew.plumbing.errors import CorruptObject
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
 from cachew.plumbing.streams import BytesSource, read_all
+from cachew.smarthttp.clientcommands import V2Fetch
 from tests.fakes.parsing import parse_command
 from tests.fakes.settled import value_of
 
@@ -23,6 +24,7 @@ def pack_in(answer: bytes) -> Any:
 def test_the_question() -> None:
     """It names what is wanted and what is here, and wants no round of negotiation."""
     command = parse_command(question("sha1", [ONE], [OTHER]), "version=2")
+    assert isinstance(command, V2Fetch)
     assert (list(command.wants), command.haves, command.done) == ([ONE], 1, True)
     assert b"thin-pack" in question("sha1", [ONE], []) and b"object-format=sha256" in question("sha256", [ONE], [])
 
