@@ -243,7 +243,7 @@ async def test_killed_while_sending_packs(upstream: Upstream, repository: Reposi
     await daemon.said("mirrored git.example/org/repo")
     client = await connect(reactor, daemon.url)
     client.send(fetch_request(repository.commit()))
-    await client.take(100_000)
+    await client.take(1)
     await daemon.kill()
     await client.lost.wait()
     assert temporary_files(daemon.state)
