@@ -14,7 +14,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from cachew.cache.interface import Stats
-from cachew.plumbing.database import connect, remove, transaction
+from cachew.plumbing.database import connect, remove_database, transaction
 from cachew.plumbing.errors import StorageUnavailable
 
 _SCHEMA = """
@@ -81,7 +81,7 @@ class DiskIndex:
             self.close()
             if "locked" in str(error):
                 raise StorageUnavailable("another process has the disk cache open") from error
-            remove(self._path)
+            remove_database(self._path)
             self._connect()
 
     @property

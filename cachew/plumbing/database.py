@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cachew.plumbing.diskspace import remove
+
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PRIMARY = 0xFF
 """The bits of SQLite's error code that say what went wrong; the rest says where."""
@@ -54,7 +56,7 @@ def is_damaged(error: sqlite3.Error) -> bool:
     return error_code(error) in _DAMAGED
 
 
-def remove(path: Path) -> None:
-    """Remove a database that is closed, with what lies beside it."""
+def remove_database(path: Path) -> None:
+    """Remove a database that is closed, or whatever lies in its place, with what lies beside it."""
     for suffix in ("", "-wal", "-shm"):
-        Path(f"{path}{suffix}").unlink(missing_ok=True)
+        remove(Path(f"{path}{suffix}"))

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from twisted.logger import Logger
 
 from cachew.cache.eviction import victims
-from cachew.plumbing.database import connect, is_damaged, remove, transaction
+from cachew.plumbing.database import connect, is_damaged, remove_database, transaction
 from cachew.smarthttp.packcheck import NotWhole, checksum_holds, outline
 
 T = TypeVar("T")
@@ -61,6 +61,7 @@ class SmallPacks:
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
         self._inode = 0
+        self._told = False
         self._uses: dict[bytes, float] = {}
         self.size = 0
         self.count = 0
@@ -140,24 +141,36 @@ class SmallPacks:
                 self._on_damage()
                 self._make_anew()
             else:
-                self.log.warn("the database of small kept packs failed: {error}", error=str(error))
+                self._tell(error)
             return None
+        except OSError as error:
+            self._tell(error)
+            return None
+
+    def _tell(self, error: Exception) -> None:
+        """Tell of a failure that is none of the database's content, once until it can be opened again."""
+        if not self._told:
+            self._told = True
+            self.log.warn("small kept packs are of no use for now: {error}", error=str(error))
 
     def _make_anew(self) -> None:
         self._close()
         try:
-            remove(self._path)
+            remove_database(self._path)
             self._open()
         except (OSError, sqlite3.Error) as error:
             self._close()
-            self.log.error("the database of small kept packs can't be made anew: {error}", error=str(error))
+            self._tell(error)
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._path.is_dir():
+            remove_database(self._path)
         self._database = connect(self._path, "auto_vacuum=INCREMENTAL")
         self._database.executescript(_SCHEMA)
         self._inode = self._path.stat().st_ino
         self._recount()
+        self._told = False
 
     def _recount(self) -> None:
         ((self.count, self.size),) = self._rows("SELECT COUNT(*), COALESCE(SUM(size), 0) FROM answers")

@@ -153,12 +153,37 @@ def test_a_database_that_is_removed_under_the_server_is_made_anew(kept: Kept) ->
     assert packs.get(OTHER, 1.0) == pack() and packs.count == 1
 
 
-def test_without_a_database_nothing_is_kept(kept: Kept) -> None:
-    """What is in the database's place costs what would be kept, and no answer."""
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_directory_in_its_place_is_removed(kept: Kept, opened: bool) -> None:
+    """Whoever has put one there, under a running server or before it starts, keeps no answer from being kept."""
     kept.packs.close()
     for path in kept.path.parent.iterdir():
         path.unlink()
     kept.path.mkdir()
-    packs = kept.packs = kept.opened()
-    assert not kept.keep(KEY, pack())
-    assert packs.get(KEY, 1.0) is None and not packs.has(KEY) and packs.check(0) is None
+    (kept.path / "something").touch()
+    if not opened:
+        kept.reopen()
+    assert kept.keep(KEY, pack()) and kept.packs.get(KEY, 2.0) == pack()
+
+
+def test_a_place_where_nothing_can_be_made(tmp_path: Path, told: list[str]) -> None:
+    """A server starts and goes on without it, and says so once; it is there again as soon as that can be."""
+    (tmp_path / "small").touch()
+    kept = Kept(tmp_path)
+    assert not kept.keep(KEY, pack()) and not kept.keep(OTHER, pack()) and kept.packs.get(KEY, 2.0) is None
+    assert not kept.packs.has(KEY) and kept.packs.check(0) is None and len(told) == 1
+    (tmp_path / "small").unlink()
+    assert kept.keep(KEY, pack()) and kept.packs.get(KEY, 2.0) == pack()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is logged as a warning."""
+    found: list[str] = []
+
+    class Log:
+        def warn(self, text: str, **fields: object) -> None:
+            found.append(text.format(**fields))
+
+    monkeypatch.setattr(SmallPacks, "log", Log())
+    return found
