@@ -3,16 +3,21 @@
 import errno
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+
+from twisted.logger import Logger
 
 from cachew.cache.blocks import BLOCK
 from cachew.cache.diskfile import CheckedRegion, Stamp
-from cachew.cache.diskstore import FoundObject
+from cachew.cache.objectfiles import FoundObject, ObjectFiles
 from cachew.plumbing.errors import CorruptObject
 from cachew.plumbing.streams import FileSource, Source
-from cachew.plumbing.threads import Threads
+from cachew.plumbing.threads import InThread, Threads
 
 _NOTHING: set[int] = set()
+READ_AHEAD = 32 * 1024 * 1024
+"""Bytes that are read and checked in some hundredths of a second."""
+_BLOCKS_AT_ONCE = 8
 
 
 class BlockChecks:
@@ -61,6 +66,75 @@ def is_sound(found: FoundObject, numbers: Iterable[int] | None = None) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+class DiskChecks:
+    """Sees to it that nothing damaged is given out, and removes what is.
+
+    :param files: the objects.
+    :param in_thread: for work on them.
+    :param read_ahead: bytes of an object up to which it is read through before it is given out for the first time.
+    :param remembered: how many files' checks are kept in mind.
+    :param on_damage: called in a thread when an object turned out to be damaged.
+
+    :ivar blocks: what is known to be sound.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        files: ObjectFiles,
+        in_thread: InThread,
+        read_ahead: int = READ_AHEAD,
+        remembered: int = 65536,
+        on_damage: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._files = files
+        self._in_thread = in_thread
+        self._read_ahead = read_ahead
+        self._on_damage = on_damage
+        self.blocks = BlockChecks(remembered)
+
+    async def verified_ahead(self, name: tuple[str, str], found: FoundObject) -> bool:
+        """Read an object that nobody has checked before anything of it is given out; a damaged one is removed.
+
+        Of a large one that would take too long: it is checked while it is read.
+        """
+        if found.record.info.size > self._read_ahead or self.blocks.trusted(found.stamp):
+            return True
+        try:
+            sound = await self._in_thread(is_sound, found)
+        except BaseException:
+            found.file.close()
+            raise
+        if sound:
+            self.blocks.trust(found.stamp)
+            return True
+        found.file.close()
+        await self._in_thread(self.drop, name, found.stamp)
+        return False
+
+    def drop(self, name: tuple[str, str], stamp: Stamp) -> None:
+        """Remove an object that was found damaged (blocking)."""
+        self.log.error("cached object {name} is damaged and was removed", name="/".join(name))
+        self._on_damage()
+        self._files.remove(*name, stamp)
+
+    async def scrub(self, name: tuple[str, str], found: FoundObject, pace: Callable[[int], Awaitable[object]]) -> None:
+        """Read an object through; one that is damaged is removed.
+
+        :param pace: awaited after each piece with the bytes that were read.
+        """
+        count = found.record.blocks.count
+        for first in range(0, count, _BLOCKS_AT_ONCE):
+            numbers = range(first, min(first + _BLOCKS_AT_ONCE, count))
+            if not await self._in_thread(is_sound, found, numbers):
+                await self._in_thread(self.drop, name, found.stamp)
+                return
+            await pace(len(numbers) * BLOCK)
+        self.blocks.trust(found.stamp)
 
 
 class CheckedSource:

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from cachew.cache.debts import Debt
 from cachew.cache.disk import DiskCache
+from cachew.cache.diskstore import DiskStore
 from cachew.cache.interface import Cache
 from cachew.cache.memory import MemoryCache
 from cachew.cache.presigned import Presigning
@@ -211,10 +212,8 @@ def _tier(
         return MemoryCache(limit=tier.limit, max_ttl=tier.max_ttl, clock=clock)
     if isinstance(tier, DiskTier):
         return DiskCache(
-            directory=tier.path or state / "cache",
-            limit=tier.limit or None,
+            store=DiskStore(directory=tier.path or state / "cache", limit=tier.limit or None, min_free=tier.min_free),
             max_ttl=tier.max_ttl,
-            min_free=tier.min_free,
             clock=clock,
             threads=threads,
             on_damage=on_damage,

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -18,6 +19,7 @@ from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailabl
 from cachew.plumbing.streams import FileSource, read_all
 from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, sha256, store
+from tests.fakes.caches import disk_cache
 from tests.fakes.clock import FakeClock
 from tests.functional.loglines import listening
 
@@ -27,8 +29,8 @@ def make(tmp_path: Path, clock: FakeClock, threads: Threads) -> Callable[..., Di
     """Return a function that makes a cache over the same directory every time."""
 
     def make(**settings: object) -> DiskCache:
-        chosen: dict[str, object] = {"limit": LIMIT, "max_ttl": MAX_TTL, **settings}
-        return DiskCache(directory=tmp_path / "cache", clock=clock, threads=threads, **chosen)  # type: ignore[arg-type]
+        chosen: dict[str, Any] = {"limit": LIMIT, "max_ttl": MAX_TTL, **settings}
+        return disk_cache(tmp_path / "cache", clock=clock, threads=threads, **chosen)
 
     return make
 
@@ -358,7 +360,7 @@ async def test_a_full_disk_is_no_failing_one(make: Callable[..., DiskCache]) -> 
     """What doesn't fit is refused as such, so that nobody takes the cache for broken and stops reading it."""
     cache = make()
     with pytest.raises(StorageFull):
-        await cache.in_thread(Path("/dev/full").write_bytes, b"x")
+        await cache._in_thread(Path("/dev/full").write_bytes, b"x")
 
 
 @pytest_twisted.ensureDeferred
@@ -390,7 +392,7 @@ async def test_reading_goes_on_when_the_index_can_not_be_written(make: Callable[
     cache = make()
     await cache.start()
     await store(cache, "key", b"data")
-    database = cache._store._index._db
+    database = cache._store.files.index._db
     (pages,) = database.execute("PRAGMA page_count").fetchone()
     database.execute("PRAGMA query_only = 1")
     database.execute(f"PRAGMA max_page_count = {pages}")
@@ -405,7 +407,7 @@ async def test_a_full_index_lets_nothing_become_visible(make: Callable[..., Disk
     """An object that the index has no room for is neither visible nor on the disk; the others stay, and counted."""
     cache = make()
     await cache.start()
-    database = cache._store._index._db
+    database = cache._store.files.index._db
     (pages,) = database.execute("PRAGMA page_count").fetchone()
     database.execute(f"PRAGMA max_page_count = {pages}")
     stored = 0
@@ -427,9 +429,9 @@ async def test_an_index_that_is_damaged_meanwhile_is_made_anew(make: Callable[..
     cache = make()
     await cache.start()
     await store(cache, "key", b"data")
-    cache._store._index._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    cache._store.files.index._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     spoil(tmp_path / "cache" / "index.sqlite", "rubbish")
-    cache._store._index._db.execute("PRAGMA shrink_memory")
+    cache._store.files.index._db.execute("PRAGMA shrink_memory")
     with pytest.raises(StorageUnavailable):
         await cache.stats()
     assert await fetch(cache, "key") == b"data"
@@ -503,7 +505,7 @@ async def test_a_vanished_file_takes_no_room(make: Callable[..., DiskCache], tmp
     await store(cache, "other", b"data")
     for path in files(tmp_path):
         path.unlink()
-    cache._store.remove("ns", object_key("key"))
+    cache._store.files.remove("ns", object_key("key"))
     assert (await cache.stats()).objects == 1
     await cache.stop()
 
@@ -543,7 +545,7 @@ async def test_beginning_a_file_waits_for_no_disk(make: Callable[..., DiskCache]
     held, go = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with cache._store._lock:
+        with cache._store.files.lock:
             held.set()
             go.wait(10)
 
@@ -645,9 +647,7 @@ async def test_a_spool_that_is_not_what_was_told(make: Callable[..., DiskCache],
 @pytest_twisted.ensureDeferred
 async def test_one_of_two_tiers_adopts_a_spool(clock: FakeClock, threads: Threads, tmp_path: Path) -> None:
     """The nearest does, and the other one writes its own file."""
-    near, far = (
-        DiskCache(directory=tmp_path / name, clock=clock, threads=threads, limit=LIMIT) for name in ("near", "far")
-    )
+    near, far = (disk_cache(tmp_path / name, clock=clock, threads=threads, limit=LIMIT) for name in ("near", "far"))
     tiered = TieredCache(tiers=numbered([near, far]), reactor=clock, clock=clock)
     await tiered.start()
     spool = tmp_path / "spool"

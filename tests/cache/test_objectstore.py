@@ -22,7 +22,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.threadpool import ThreadPool
 
-from cachew.cache.disk import DiskCache
 from cachew.cache.interface import Cache, object_key
 from cachew.cache.manifest import manifest_path
 from cachew.cache.memory import MemoryCache
@@ -35,6 +34,7 @@ from cachew.plumbing.streams import PIECE, FiledSource, read_all
 from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, store
 from tests.fakes.background import WatchedBackground
+from tests.fakes.caches import disk_cache
 from tests.fakes.clock import FakeClock
 from tests.fakes.faultyproxy import FaultyProxy
 from tests.fakes.objectservers import ACCESS_KEY, BUCKET, SECRET_KEY
@@ -113,9 +113,7 @@ class TestTieredOverObjectStore(CacheContract):
         server, near = request.param
         makers: dict[str, Callable[[], Cache]] = {
             "memory": lambda: MemoryCache(limit=LIMIT, max_ttl=MAX_TTL, clock=clock),
-            "disk": lambda: DiskCache(
-                directory=tmp_path / "cache", limit=LIMIT, max_ttl=MAX_TTL, clock=clock, threads=threads
-            ),
+            "disk": lambda: disk_cache(tmp_path / "cache", limit=LIMIT, max_ttl=MAX_TTL, clock=clock, threads=threads),
         }
         raw: Any = MemoryStore() if server == "in memory" else s3(servers[server], uuid.uuid4().hex)
         tiers = [*(makers[kind]() for kind in near.split("+") if kind), cache_over(raw, clock, threads)]

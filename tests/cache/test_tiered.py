@@ -10,7 +10,6 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from cachew.cache.debts import MOST_DEBTS, Debt
-from cachew.cache.disk import DiskCache
 from cachew.cache.interface import Cache, ObjectInfo
 from cachew.cache.memory import MemoryCache
 from cachew.cache.tiered import TieredCache, TierTimes, numbered
@@ -21,7 +20,7 @@ from cachew.plumbing.streams import read_all
 from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, store
 from tests.fakes.background import WatchedBackground
-from tests.fakes.caches import UnreliableCache
+from tests.fakes.caches import UnreliableCache, disk_cache
 from tests.fakes.clock import FakeClock
 
 COMBINATIONS = ["memory", "disk", "memory+disk", "disk+memory", "memory+memory", "disk+disk", "memory+memory+disk"]
@@ -49,7 +48,7 @@ class TestTiered(CacheContract):
                 tiers.append(MemoryCache(limit=LIMIT, max_ttl=MAX_TTL, clock=clock))
             else:
                 path = tmp_path / str(number)
-                tiers.append(DiskCache(directory=path, limit=LIMIT, max_ttl=MAX_TTL, clock=clock, threads=threads))
+                tiers.append(disk_cache(path, limit=LIMIT, max_ttl=MAX_TTL, clock=clock, threads=threads))
         cache = TieredCache(
             tiers=numbered(tiers),
             reactor=cast(IReactorTime, reactor),
@@ -367,7 +366,7 @@ async def test_what_is_owed_outlives_the_server(
     far = UnreliableCache(MemoryCache(limit=LIMIT, clock=clock))
 
     async def begin() -> Tiers:
-        near = DiskCache(directory=tmp_path / "cache", limit=LIMIT, clock=clock, threads=threads)
+        near = disk_cache(tmp_path / "cache", limit=LIMIT, clock=clock, threads=threads)
         server = Tiers(clock, WatchedBackground(), tiers=[near, far], debts=_journal(tmp_path / "debts", threads))
         await server.cache.start()
         return server
@@ -517,7 +516,7 @@ async def test_a_tier_that_cannot_be_started_is_started_later(
     """A disk that is not there at the start makes its tier fail until it is; a cache of nothing else doesn't start."""
     directory = tmp_path / "disk"
     directory.write_text("in the way")
-    disk = DiskCache(directory=directory, limit=LIMIT, clock=clock, threads=threads)
+    disk = disk_cache(directory, limit=LIMIT, clock=clock, threads=threads)
     with pytest.raises(StorageUnavailable):
         await TieredCache(tiers={"disk": disk}, reactor=clock, clock=clock).start()
     cache = TieredCache(

@@ -1,12 +1,33 @@
 """Caches that fail, hang or lie, at a test's command."""
 
-from typing import Unpack
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Unpack
 
 from twisted.internet.defer import Deferred
 
+from cachew.cache.disk import DiskCache
+from cachew.cache.diskstore import DiskStore
 from cachew.cache.interface import Cache, Entry, ObjectInfo, ObjectOptions, Stats, Writer
+from cachew.plumbing.diskspace import free_bytes
 from cachew.plumbing.errors import CorruptObject, StorageUnavailable
 from cachew.plumbing.streams import Source
+
+
+def disk_cache(
+    directory: Path,
+    *,
+    limit: int | None,
+    min_free: int = 0,
+    free: Callable[[Path], int] = free_bytes,
+    **settings: Any,
+) -> DiskCache:
+    """Return a cache in a directory.
+
+    :param settings: what else is to be told of it.
+    """
+    store = DiskStore(directory=directory, limit=limit, min_free=min_free, free=free)
+    return DiskCache(store=store, **settings)
 
 
 class UnreliableCache:

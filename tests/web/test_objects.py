@@ -16,7 +16,6 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from twisted.web.client import Agent, HTTPConnectionPool
 
-from cachew.cache.disk import DiskCache
 from cachew.cache.interface import ObjectInfo
 from cachew.cache.memory import MemoryCache
 from cachew.cli.machineclock import machine_clock
@@ -28,7 +27,7 @@ from cachew.web.app import App
 from cachew.web.objects import ObjectRoutes
 from cachew.web.storedanswers import StoreRedirects
 from tests.contracts.cache import LARGE, fetch, missing, sha256, store
-from tests.fakes.caches import UnreliableCache
+from tests.fakes.caches import UnreliableCache, disk_cache
 from tests.fakes.clock import FakeClock
 from tests.http.wire import RawClient
 
@@ -92,7 +91,7 @@ async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[A
     cache: Any = MemoryCache(limit=10**8, max_ttl=3600, clock=clock)
     if request.param == "disk":
         threads = Threads(reactor=reactor, pool=pool)  # type: ignore[arg-type]
-        cache = DiskCache(directory=tmp_path / "cache", limit=10**8, max_ttl=3600, clock=clock, threads=threads)
+        cache = disk_cache(tmp_path / "cache", limit=10**8, max_ttl=3600, clock=clock, threads=threads)
     await cache.start()
     api = Api(cache, clock)
     await api.start()
