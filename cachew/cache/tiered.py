@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Unpack
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from cachew.cache.debts import Debt, Debts
 from cachew.cache.failover import NearEntry
@@ -188,7 +189,10 @@ class TieredCache:
     async def probe(self) -> None:
         """Ask every tier something, so that trouble is noticed, and its end, though nobody reads or writes."""
         probes = [Deferred.fromCoroutine(tier.probe()) for tier in self._tiers]
-        await DeferredList(probes)
+        # Each is waited for; one that fails, or is cancelled with the whole, is told by raising here and nowhere else.
+        for _, outcome in await DeferredList(probes, consumeErrors=True):
+            if isinstance(outcome, Failure):
+                outcome.raiseException()
 
     async def create(self, namespace: str, key: str, **options: Unpack[ObjectOptions]) -> Writer:
         """Begin an object in every tier that takes it.

@@ -1,12 +1,13 @@
 """Several caches as one: the contract in every combination, and what failing tiers may and may not do."""
 
+import gc
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from cachew.cache.debts import MOST_DEBTS, Debt
@@ -22,6 +23,7 @@ from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject,
 from tests.fakes.background import WatchedBackground
 from tests.fakes.caches import UnreliableCache, disk_cache
 from tests.fakes.clock import FakeClock
+from tests.functional.loglines import listening
 
 COMBINATIONS = ["memory", "disk", "memory+disk", "disk+memory", "memory+memory", "disk+disk", "memory+memory+disk"]
 
@@ -507,6 +509,21 @@ async def test_trouble_is_told_until_it_is_over(tiers: Tiers) -> None:
     tiers.far.gate = None
     await tiers.cache.probe()
     assert tiers.cache.troubles == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_probe_that_is_cancelled_leaves_no_failure_to_be_logged(tiers: Tiers) -> None:
+    """A server that stops while a tier hangs says nothing of an error that nobody has handled."""
+    tiers.far.gate = Deferred()
+    probe = Deferred.fromCoroutine(tiers.cache.probe())
+    with listening() as lines:
+        probe.cancel()
+        with pytest.raises(CancelledError):
+            await probe
+        del probe
+        gc.collect()
+    assert lines.count("Unhandled") == 0
+    tiers.far.gate = None
 
 
 @pytest_twisted.ensureDeferred
