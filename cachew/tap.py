@@ -31,7 +31,7 @@ from cachew.config.document import schema
 from cachew.config.files import file_problems
 from cachew.config.load import ConfigErrors, load
 from cachew.config.settings import Settings
-from cachew.plumbing.clock import Clock
+from cachew.plumbing.clock import machine_clock
 from cachew.plumbing.descriptors import raise_limit
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.logs import EventLog, drop_notice
@@ -148,7 +148,7 @@ def _made(options: Options) -> IService:
         home=os.environ.get("HOME", ""),
         cores=len(os.sched_getaffinity(0)),
         descriptors=descriptors.now,
-        clock=_machine_clock(),
+        clock=machine_clock(),
         version=version(),
         log=options.log,
         log_dropped=_dropped_lines,
@@ -166,10 +166,6 @@ def _made(options: Options) -> IService:
     cast(Any, reactor).callWhenRunning(_write_logs_in_threads)
     atexit.register(_drain_logs)
     return service
-
-
-def _machine_clock() -> Clock:
-    return Clock(seconds=time.monotonic, now=time.time)
 
 
 def _in_words(error: Exception) -> str:
@@ -310,7 +306,7 @@ def _choose_log_observer(options: Options) -> None:
     open_log = _log_opener(parent.get("logfile"), foreground=bool(parent.get("nodaemon")))
 
     def opened() -> ILogObserver:
-        log = open_log(drop_notice(form, _machine_clock()))
+        log = open_log(drop_notice(form, machine_clock()))
         _logs.append(log)
         options.log.write_to(log.queue, form)
         return options.log

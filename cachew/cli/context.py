@@ -77,8 +77,8 @@ class Context:
     @cached_property
     def progress(self) -> "BarProgress | LineProgress":
         """Who shows progress."""
-        from cachew.cli.machineclock import machine_clock
         from cachew.cli.progressbar import LineProgress, choose_progress
+        from cachew.plumbing.clock import machine_clock
 
         if self.quiet:
             # Kept open: it is needed to the end of the process.

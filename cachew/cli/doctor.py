@@ -5,7 +5,7 @@ import shutil
 import click
 
 from cachew.cli.context import Context
-from cachew.cli.machineclock import machine_clock
+from cachew.plumbing.clock import machine_clock
 
 
 @click.command(short_help="Say what is wrong with the way to the server.")

@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from cachew.cli.environmentproxy import environment_proxy
-from cachew.cli.machineclock import machine_clock
 from cachew.cli.secrets import masked, secrets_of
 from cachew.client.clienterrors import ClientError
 from cachew.client.connections import Connections
@@ -22,6 +21,7 @@ from cachew.client.httpsettings import read, without_credentials
 from cachew.client.peer import watched
 from cachew.client.repositorygit import HERE, RepositoryGit
 from cachew.client.seeding import Seeding
+from cachew.plumbing.clock import machine_clock
 
 _PIECE = 2 * 1024 * 1024
 _ATTEMPTS = 3

@@ -5,6 +5,7 @@ reactor, called ``reactor`` (:class:`~twisted.internet.interfaces.IReactorTime`)
 he needs no time of day. Only the outermost layer knows the machine's own clocks.
 """
 
+import time
 from collections.abc import Callable
 
 
@@ -20,3 +21,8 @@ class Clock:
         """Returns monotonic seconds: for ages, pauses and limits within one run of the server."""
         self.now = now
         """Returns the seconds since the epoch: for what is shown, or outlives a restart."""
+
+
+def machine_clock() -> Clock:
+    """Return the machine's own clock; only the outermost layer, which the user calls, asks for it."""
+    return Clock(seconds=time.monotonic, now=time.time)  # noqa: TID251

@@ -8,7 +8,6 @@ import pytest
 import pytest_twisted
 from twisted.python.threadpool import ThreadPool
 
-from cachew.cli.machineclock import machine_clock
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import CommandSettings, GitCommands
 from cachew.mirrors.gitrunner import GitRunner
@@ -17,6 +16,7 @@ from cachew.mirrors.listings import Listings
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import machine_clock
 from cachew.plumbing.errors import CachewError, NotFound
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics

@@ -1,7 +1,6 @@
 """The one clock."""
 
-from cachew.cli.machineclock import machine_clock
-from cachew.plumbing.clock import Clock
+from cachew.plumbing.clock import Clock, machine_clock
 from tests.fakes.clock import FakeClock
 
 

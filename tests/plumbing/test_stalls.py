@@ -3,7 +3,7 @@
 import threading
 from typing import Any
 
-from cachew.cli.machineclock import machine_clock
+from cachew.plumbing.clock import machine_clock
 from cachew.plumbing.stalls import StallWatch, where
 from tests.fakes.clock import FakeClock
 

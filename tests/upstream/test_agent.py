@@ -20,7 +20,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from cachew.cli.machineclock import machine_clock
+from cachew.plumbing.clock import machine_clock
 from cachew.plumbing.errors import UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.pktline import FLUSH, encode_all

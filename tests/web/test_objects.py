@@ -18,8 +18,8 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from cachew.cache.interface import ObjectInfo
 from cachew.cache.memory import MemoryCache
-from cachew.cli.machineclock import machine_clock
 from cachew.http.site import make_site
+from cachew.plumbing.clock import machine_clock
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import PIECE
 from cachew.plumbing.threads import Threads

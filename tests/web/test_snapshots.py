@@ -20,11 +20,11 @@ from twisted.web.http_headers import Headers
 
 from cachew.cache.interface import ObjectInfo
 from cachew.cache.memory import MemoryCache
-from cachew.cli.machineclock import machine_clock
 from cachew.http.site import make_site
 from cachew.mirrors.identity import Identity, parse_path
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.background import Background
+from cachew.plumbing.clock import machine_clock
 from cachew.plumbing.errors import MirrorGone, NotFound, ProcessFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
