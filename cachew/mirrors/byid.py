@@ -10,14 +10,25 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cachew.mirrors.fetches import Fetches
+from cachew.mirrors.life import MirrorLife
+from cachew.mirrors.objects import MirroredObjects
+from cachew.mirrors.place import MirrorPlace
+from cachew.mirrors.transfer import Transfer
+from cachew.mirrors.updates import Updates
+from cachew.plumbing.errors import CachewError
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.sharedlock import SharedLock
 
 _AT_A_TIME = 4
 _WAITING = 1000
+
+Told = Callable[[CachewError], object]
+"""Is told why a fetch failed."""
 
 
 class _Batch:
@@ -97,3 +108,69 @@ class ById:
     async def stop(self) -> None:
         """Break off the fetches under way."""
         await self._batches.stop()
+
+
+class WantedObjects:
+    """Tries to get objects that one mirror does not have.
+
+    :param life: what becomes of the mirror.
+    :param place: where it lies.
+    :param objects: what it has.
+    :param updates: brings it to where its upstream is, which may be all that is needed.
+    :param transfer: fetches from its upstream.
+    :param fetches: runs its fetches.
+    :param packs: held together with others while objects come.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        life: MirrorLife,
+        place: MirrorPlace,
+        objects: MirroredObjects,
+        updates: Updates,
+        transfer: Transfer,
+        fetches: Fetches,
+        packs: SharedLock,
+    ) -> None:
+        self._life = life
+        self._place = place
+        self._objects = objects
+        self._updates = updates
+        self._transfer = transfer
+        self._fetches = fetches
+        self._by_id = ById(lock=packs, fetch=self._fetch)
+
+    async def ensure(self, oids: Iterable[str], client: str, told: Told = lambda failure: None) -> list[str]:
+        """Get objects by the fetch under way, else by their exact ids.
+
+        :param client: who asks; what others ask for is not delayed by it.
+        :param told: told of a fetch that failed, other than by the upstream's not having what was asked for.
+        :return: those that are still missing.
+        """
+        missing = self._objects.missing(oids)
+        if missing:
+            await self._updates.followed()
+            missing = self._objects.missing(missing)
+        if self._life.ready and (wanted := self._objects.hopeful(missing)):
+            try:
+                await self._by_id.get(wanted, client)
+            except CachewError as error:
+                message = "fetch for wanted objects of {repository} failed: {error}"
+                self.log.info(message, repository=self._life.identity.name, error=str(error))
+                told(error)
+        return self._objects.missing(missing)
+
+    def asked_for(self, oid: str) -> bool:
+        """Say whether an object is being fetched by its id already."""
+        return oid in self._by_id
+
+    async def stop(self) -> None:
+        """Break off the fetches under way, which no waiter's end breaks off."""
+        await self._by_id.stop()
+
+    async def _fetch(self, ids: list[str]) -> None:
+        if self._life.ready and (absent := self._objects.missing(ids)):
+            await self._fetches.by_id(self._transfer.fetch_ids(self._place.repository, absent))

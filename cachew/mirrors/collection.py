@@ -1,29 +1,26 @@
 """All mirrors of this server: found at start, made on demand, at most one per repository."""
 
+import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.mirrors.cloneattempts import CloneAttempts
-from cachew.mirrors.firstclones import FirstClones
-from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.mirrors.instance import Instance
-from cachew.mirrors.listings import Listings
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.mirrorrecord import MirrorRecord
+from cachew.mirrors.mirrorrecord import RECORD, MirrorRecord
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.repository import Repository, Stock
+from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import MirrorRemote
-from cachew.plumbing.background import Background
-from cachew.plumbing.clock import Clock
 from cachew.plumbing.diskspace import free_bytes
 from cachew.plumbing.errors import (
     CachewError,
@@ -34,7 +31,6 @@ from cachew.plumbing.errors import (
     UpstreamUnreachable,
 )
 from cachew.plumbing.jobs import Slots
-from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.waiters import Waiters
 from cachew.upstream.listing import Listing
@@ -46,30 +42,17 @@ _AT_ONCE = 50
 _LEFT = 3600.0
 """Seconds for which the mirror of an ended instance is kept for the next one's use."""
 
-Listed = Callable[[Identity], Awaitable[Listing]]
-"""Asks a repository's upstream for its heads and tags, and has them taken notice of."""
-
 
 class Mirrors:
     """The collection of mirrors.
 
     :param root: the directory that holds nothing but mirrors.
     :param remote: makes the way to a repository's upstream; raises ``UnknownPath`` for hosts that aren't admitted.
-    :param git: how to run git.
-    :param reactor: bounds waits.
-    :param clock: what time it is.
-    :param metrics: where fetches are counted.
-    :param listings: the listings of all repositories that are at hand.
-    :param background: where clones run.
+    :param resources: what mirrors share.
     :param slots: how many clones run at once.
     :param standing: knows the repositories' present instances.
-    :param listed: asks for heads and tags; the remotes by default.
     :param seed: fills a new mirror from a mirror snapshot, or None where there are none.
-    :param on_ready: called with each mirror that was made.
-    :param on_changed: called with each repository of which people see something else than before.
-    :param on_grown: called with each repository whose mirror was made or has fetched something.
-    :param on_forgotten: called with each repository whose mirror was forgotten, and of which nothing is to be kept.
-    :param on_damage: called with each that was damaged, and the time from which on what was made of it may be so too.
+    :param listeners: who is told what becomes of mirrors.
     :param discovered: False when :meth:`discover` is still to come, before which nothing new is mirrored.
     :param min_free: bytes that the file system must have left before anything new is mirrored.
     :param free: tells how many it has.
@@ -83,21 +66,11 @@ class Mirrors:
         *,
         root: Path,
         remote: Callable[[Identity], MirrorRemote],
-        git: GitRunner,
-        reactor: IReactorTime,
-        clock: Clock,
-        metrics: Metrics,
-        listings: Listings,
-        background: Background,
+        resources: MirrorResources,
         slots: Slots,
         standing: Standing,
-        listed: Listed | None = None,
         seed: Seed | None = None,
-        on_ready: Callable[[Mirror], None] = lambda mirror: None,
-        on_grown: Callable[[Identity], object] = lambda identity: None,
-        on_changed: Callable[[Identity], object] = lambda identity: None,
-        on_forgotten: Callable[[Identity], object] = lambda identity: None,
-        on_damage: Callable[[Mirror, float], object] = lambda mirror, since: None,
+        listeners: MirrorListeners | None = None,
         discovered: bool = True,
         min_free: int = 0,
         free: Callable[[Path], int] = free_bytes,
@@ -105,44 +78,42 @@ class Mirrors:
     ) -> None:
         self._root = MirrorRoot(path=root, grammar=grammar)
         self._remote = remote
-        self._git = git
-        self._reactor = reactor
-        self._clock = clock
-        self._metrics = metrics
-        self._background = background
+        self._resources = resources
+        self._listeners = MirrorListeners() if listeners is None else listeners
+        self._threads = resources.git.threads
+        self._clock = resources.clock
+        self._metrics = resources.metrics
+        self._background = resources.background
+        self.first = resources.first
         self._slots = slots
-        self._listings = listings
-        self._on_grown = on_grown
-        self._on_changed = on_changed
-        self._on_forgotten = on_forgotten
         self._seed = seed
-        self._on_ready = on_ready
-        self._on_damage = on_damage
-        self._standing, self._listed = standing, listed
+        self._standing = standing
         self._min_free, self._free = min_free, free
         self._discovered = discovered
         self._waiting = Waiters()
         self._mirrors: dict[Identity, Mirror] = {}
-        self._attempts = CloneAttempts(clock=clock)
+        self._attempts = CloneAttempts(clock=resources.clock)
         self._left: dict[Identity, float] = {}
         self._clones: Shared[Identity, None] = Shared(keep=True)
-        self.first = FirstClones(reactor=reactor)
-        """What clients receive of repositories that have no mirror yet."""
         self._after_clients: set[Identity] = set()
 
     def __iter__(self) -> Iterator[Mirror]:
         for mirror in list(self._mirrors.values()):
             self._let_go_if_removed(mirror)
-        return iter([mirror for mirror in self._mirrors.values() if mirror.state is not MirrorState.EMPTY])
+        return iter([mirror for mirror in self._mirrors.values() if mirror.life.state is not MirrorState.EMPTY])
 
     def known(self) -> list[Mirror]:
         """Return those that there are, without a look at the disk, where one may have gone."""
-        return [mirror for mirror in self._mirrors.values() if mirror.state is not MirrorState.EMPTY]
+        return [mirror for mirror in self._mirrors.values() if mirror.life.state is not MirrorState.EMPTY]
 
     def known_as(self, identity: Identity) -> Mirror | None:
         """Return a repository's mirror, or what failed to become one, without a look at the disk; None for neither."""
         mirror = self._mirrors.get(identity)
-        return mirror if mirror is not None and (mirror.state is not MirrorState.EMPTY or mirror.last_error) else None
+        return (
+            mirror
+            if mirror is not None and (mirror.life.state is not MirrorState.EMPTY or mirror.life.last_error)
+            else None
+        )
 
     def find(self, identity: Identity) -> Mirror | None:
         """Return the repository's mirror if it is known, ready or not."""
@@ -153,19 +124,19 @@ class Mirrors:
 
     def _let_go_if_removed(self, mirror: Mirror) -> None:
         """Forget a mirror whose directory somebody has removed, so that it is made again when it is asked for."""
-        if not mirror.removed:
+        if not mirror.life.ready or os.path.lexists(mirror.directory / RECORD):
             return
         name = mirror.identity.name
         self.log.error("the mirror of {repository} was removed from the disk", repository=name)
         del self._mirrors[mirror.identity]
-        self._on_changed(mirror.identity)
+        self._listeners.changed(mirror.identity)
         self._count()
         self._background.start(mirror.abandon(), f"end of the removed mirror of {name}")
 
     def ready(self, identity: Identity) -> Mirror | None:
         """Return the repository's mirror if it serves."""
         mirror = self.find(identity)
-        return mirror if mirror is not None and mirror.ready else None
+        return mirror if mirror is not None and mirror.life.ready else None
 
     def obtain(self, identity: Identity) -> Mirror:
         """Return the repository's mirror, an empty one if there is none.
@@ -181,36 +152,26 @@ class Mirrors:
     def _new(self, identity: Identity, predecessor: Mirror | None = None) -> Mirror:
         return Mirror(
             identity=identity,
-            directory=self._root.place_of(identity),
-            aside=self._root.aside,
+            root=self._root,
             remote=self._remote(identity),
-            git=self._git,
-            reactor=self._reactor,
-            clock=self._clock,
-            metrics=self._metrics,
-            listings=self._listings,
-            on_grown=self._on_grown,
-            background=self._background,
-            on_damage=self._damaged,
             standing=self._standing,
-            list_refs=None if self._listed is None else partial(self._listed, identity),
+            resources=self._resources,
+            listeners=replace(self._listeners, damaged=self._damaged),
             predecessor=predecessor,
-            first=self.first,
-            on_changed=self._on_changed,
         )
 
-    def _damaged(self, mirror: Mirror, since: float) -> None:
+    def _damaged(self, identity: Identity, since: float) -> None:
         """Have what was made of a damaged mirror withdrawn, and the mirror made anew though nobody asks for it now."""
-        self._on_damage(mirror, since)
+        self._listeners.damaged(identity, since)
         self._count()
-        self.want(mirror.identity)
+        self.want(identity)
 
     def _drop_empty(self) -> None:
         """Names that never became mirrors must not fill the memory."""
-        empty = [i for i, m in self._mirrors.items() if m.state is MirrorState.EMPTY and i not in self._clones]
+        empty = [i for i, m in self._mirrors.items() if m.life.state is MirrorState.EMPTY and i not in self._clones]
         for identity in empty[: max(0, len(empty) - _EMPTY_KEPT)]:
             del self._mirrors[identity]
-            self._on_changed(identity)
+            self._listeners.changed(identity)
             self._attempts.forget(identity)
             self._drop_metrics(identity)
 
@@ -218,7 +179,7 @@ class Mirrors:
 
     async def discover(self) -> None:
         """Open every mirror on disk; whatever else lies under the root is removed."""
-        found = await self._git.threads(self._root.scan)
+        found = await self._threads(self._root.scan)
         for start in range(0, len(found), _AT_ONCE):
             await self._open(found[start : start + _AT_ONCE])
         self._count()
@@ -235,14 +196,14 @@ class Mirrors:
         for identity in identities:
             with self._not_served(identity):
                 mirrors.append(self._new(identity))
-        looked = await self._git.threads(_look_at, mirrors)
+        looked = await self._threads(_look_at, mirrors)
         for mirror, found in zip(mirrors, looked, strict=True):
             with self._not_served(mirror.identity):
                 if isinstance(found, Exception):
                     raise found
                 await mirror.take_up(found)
                 self._mirrors[mirror.identity] = mirror
-                self._on_changed(mirror.identity)
+                self._listeners.changed(mirror.identity)
 
     @contextmanager
     def _not_served(self, identity: Identity) -> Iterator[None]:
@@ -256,14 +217,14 @@ class Mirrors:
             self.log.failure("not serving {repository}: it can't be opened", repository=identity.name)
 
     def _count(self) -> None:
-        self._metrics.mirrors.set(sum(mirror.ready for mirror in self._mirrors.values()))
+        self._metrics.mirrors.set(sum(mirror.life.ready for mirror in self._mirrors.values()))
 
     # --- on demand ----------------------------------------------------------------------------------------------------
 
     def want(self, identity: Identity) -> None:
         """Have the repository mirrored, in the background, unless it is or has just failed to be."""
         mirror = self.obtain(identity)
-        if mirror.state is not MirrorState.EMPTY or identity in self._clones:
+        if mirror.life.state is not MirrorState.EMPTY or identity in self._clones:
             return
         if self._discovered and self._attempts.may_begin(identity):
             self._background.start(self.made(identity), f"clone of {identity.name}")
@@ -293,20 +254,20 @@ class Mirrors:
         await self._discovery()
         for _ in range(_TRIES):
             mirror = self.obtain(identity)
-            mirror.intact()
+            mirror.verification.intact()
             await mirror.verification.settled()
-            if mirror.ready:
+            if mirror.life.ready:
                 return mirror
             if identity not in self._clones and not self._attempts.may_begin(identity):
-                raise self._attempts.error(identity, url=mirror.upstream_url, reason=mirror.last_error)
+                raise self._attempts.error(identity, url=mirror.upstream_url, reason=mirror.life.last_error)
             with suppress(Superseded):
                 await self._clones.run(identity, partial(self._clone, mirror))
                 if self.obtain(identity) is mirror:
                     break
             # It has become another repository meanwhile.
         mirror = self.obtain(identity)
-        if not mirror.ready:
-            raise UpstreamUnreachable(mirror.upstream_url, f"its mirror is {mirror.state.value}")
+        if not mirror.life.ready:
+            raise UpstreamUnreachable(mirror.upstream_url, f"its mirror is {mirror.life.state.value}")
         return mirror
 
     async def present(self, identity: Identity) -> Mirror:
@@ -327,7 +288,7 @@ class Mirrors:
         identity = mirror.identity
         try:
             async with self._slots.take(identity.name):
-                if mirror.state is not MirrorState.EMPTY:
+                if mirror.life.state is not MirrorState.EMPTY:
                     return
                 await self._check_room(identity)
                 await mirror.clone(self._seed)
@@ -336,18 +297,18 @@ class Mirrors:
         except Exception as failure:
             self._attempts.note(identity, failure)
             if not isinstance(failure, NotFound):
-                mirror.last_error = str(failure)
-                self._on_changed(identity)
+                mirror.life.last_error = str(failure)
+                self._listeners.changed(identity)
             raise
         self._attempts.forget(identity)
         self._count()
-        self._on_ready(mirror)
-        self._on_grown(identity)
+        self._listeners.made(identity)
+        self._listeners.grown(identity)
 
     async def _check_room(self, identity: Identity) -> None:
         if not self._min_free:
             return
-        free = await self._git.threads(self._free, self._root.path)
+        free = await self._threads(self._free, self._root.path)
         if free < self._min_free:
             raise StorageFull(f"{identity.name} is not mirrored: the disk has only {free} bytes left")
 
@@ -356,17 +317,17 @@ class Mirrors:
     def shares(self, instance: Instance, listing: Listing) -> bool | None:
         """Whether the refs of an instance's mirror have anything that is listed; None when it has no mirror."""
         mirror = self._mirrors.get(instance.identity)
-        if mirror is None or mirror.instance != instance or mirror.state is MirrorState.EMPTY:
+        if mirror is None or mirror.life.instance != instance or mirror.life.state is MirrorState.EMPTY:
             return None
-        return mirror.recognises(listing)
+        return mirror.refs.recognises(listing)
 
     def ended(self, instance: Instance) -> None:
         """Serve nothing more of an instance; what its mirror has is of use when another one is made."""
         mirror = self._mirrors.get(instance.identity)
-        if mirror is not None and mirror.instance == instance:
+        if mirror is not None and mirror.life.instance == instance:
             mirror.end()
             self._mirrors[instance.identity] = self._new(instance.identity, mirror)
-            self._on_changed(instance.identity)
+            self._listeners.changed(instance.identity)
             self._left[instance.identity] = self._clock.seconds()
             self._attempts.forget(instance.identity)
             self._count()
@@ -390,7 +351,7 @@ class Mirrors:
         now = self._clock.seconds()
         for identity, since in list(self._left.items()):
             mirror = self._mirrors.get(identity)
-            if mirror is not None and mirror.state is not MirrorState.EMPTY:
+            if mirror is not None and mirror.life.state is not MirrorState.EMPTY:
                 del self._left[identity]
             elif now - since >= _LEFT:
                 del self._left[identity]
@@ -410,7 +371,7 @@ class Mirrors:
             self._attempts.forget(identity)
             self._count()
         self._drop_metrics(identity)
-        self._on_forgotten(identity)
+        self._listeners.forgotten(identity)
 
     def _drop_metrics(self, identity: Identity) -> None:
         with suppress(KeyError):
@@ -418,8 +379,8 @@ class Mirrors:
 
 
 async def _scrub(mirror: Mirror, pace: Callable[[int], Awaitable[object]]) -> None:
-    repository = mirror.examined()
-    if repository is not None and not await repository.scrub(pace) and mirror.examined() is repository:
+    repository = mirror.place.found
+    if repository is not None and not await repository.scrub(pace) and mirror.place.found is repository:
         mirror.verification.doubt(serving=False, failed=False)
 
 

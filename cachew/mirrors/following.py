@@ -1,7 +1,5 @@
 """How mirrors follow their upstreams: what a listing shows to be new is fetched, and nobody waits for that."""
 
-from collections.abc import Callable
-
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import Kind
@@ -28,7 +26,7 @@ class Following:
         :param started: when it was asked, by the reactor's clock.
         """
         mirror = self._mirrors.ready(identity)
-        if mirror is not None and mirror.behind(listing):
+        if mirror is not None and mirror.refs.behind(listing):
             self._background.start(self._follow(mirror, listing, started), f"fetch of {identity.name}")
 
     def listed_in_part(self, identity: Identity, kind: Kind, listing: Listing, started: float) -> None:
@@ -38,36 +36,27 @@ class Following:
         :param started: when it was asked, by the reactor's clock.
         """
         mirror = self._mirrors.ready(identity)
-        if mirror is not None and (moved := mirror.moved(kind, listing)):
+        if mirror is not None and (moved := mirror.refs.moved(kind, listing)):
             self._background.start(self._follow_part(mirror, moved, started), f"fetch of {identity.name}")
 
     async def _follow_part(self, mirror: Mirror, moved: Moved, started: float) -> None:
-        await mirror.sync_part(moved, started)
+        await mirror.updates.sync_part(moved, started)
         await mirror.maintenance.index_after_fetch()
 
     async def _follow(self, mirror: Mirror, listing: Listing, started: float) -> None:
-        await mirror.sync(listing, started)
+        await mirror.updates.sync(listing, started)
         await mirror.maintenance.index_after_fetch()
 
     def listing(self, identity: Identity) -> Listing | None:
         """Return what a repository's mirror was last brought to, None when it has no mirror."""
         mirror = self._mirrors.ready(identity)
-        return None if mirror is None else mirror.listing
+        return None if mirror is None else mirror.refs.listing
 
     def refs_of(self, identity: Identity) -> int:
         """Return how many refs a repository's mirror has, 0 when it has no mirror."""
         mirror = self._mirrors.ready(identity)
-        return 0 if mirror is None else mirror.summary.refs
+        return 0 if mirror is None else mirror.refs.summary.refs
 
     def is_mirrored(self, identity: Identity) -> bool:
         """Whether a repository has a mirror that serves."""
         return self._mirrors.ready(identity) is not None
-
-
-def index_behind(background: Background) -> Callable[[Mirror], None]:
-    """Return what has a new mirror's packs indexed in the background."""
-
-    def index(mirror: Mirror) -> None:
-        background.start(mirror.maintenance.index_packs(), f"indexing of {mirror.identity.name}")
-
-    return index

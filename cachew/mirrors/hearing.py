@@ -1,9 +1,13 @@
-"""Who is told whatever upstreams say, before anything is done with it."""
+"""Who is told whatever upstreams say of their refs: before anything is done with it, and after."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Verdict
+from cachew.mirrors.kinds import Kind
+from cachew.plumbing.errors import UpstreamError, UpstreamRefused
 from cachew.upstream.listing import Listing
 
 
@@ -37,3 +41,23 @@ class HearsNothing:
 
     async def refused(self, identity: Identity, credential: str | None, status: int, number: int) -> None:
         """Do nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateListeners:
+    """Who is told what upstreams say of their refs.
+
+    :param hearing: takes notice of it before anything is done with it.
+    :param listing: told of each new listing of heads and tags or of everything, and its start.
+    :param part: told of each new listing of a part of them, after what it was bounded to.
+    :param verdict: told of each repository, credential and refusal, or None when the upstream served it.
+    :param changed: told of each repository that has just changed.
+    :param asked: told of each repository whose upstream was asked, and what came of it.
+    """
+
+    hearing: Hearing = field(default_factory=HearsNothing)
+    listing: Callable[[Identity, Listing, float], object] = lambda *listing: None
+    part: Callable[[Identity, Kind, Listing, float], object] = lambda *part: None
+    verdict: Callable[[Identity, str | None, UpstreamRefused | None], object] = lambda *verdict: None
+    changed: Callable[[Identity], object] = lambda identity: None
+    asked: Callable[[Identity, Listing | UpstreamError], object] = lambda *asked: None

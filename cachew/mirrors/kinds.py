@@ -7,13 +7,17 @@ each place where git would look (gitrevisions(7)); while a head or tag of that n
 Of a repository with very many refs a client gets what it asks for and no more: a listing of a part.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
+from cachew.mirrors.identity import Identity
 from cachew.upstream.listing import Listing, RemoteRef
 from cachew.upstream.manyrefs import ManyRefs
 
 Kind = tuple[str, ...] | None
 """The ref prefixes that bound a listing; None lists all refs."""
+Question = tuple[Identity, Kind]
+"""What is asked of the upstream of a repository."""
 
 MIRRORED_KIND: Kind = ("HEAD", "refs/heads/", "refs/tags/")
 LEAST: Kind = ("HEAD",)
@@ -127,3 +131,31 @@ def resolves(listing: Listing, names: Iterable[str]) -> bool:
 def is_mirrored(prefix: str) -> bool:
     """Say whether whatever begins with ``prefix`` is among heads and tags, or is HEAD."""
     return prefix == "HEAD" or prefix.startswith(("refs/heads/", "refs/tags/"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MirroredListings:
+    """What mirrors have, as far as the ref gate needs it.
+
+    :param listing: the refs of a repository's mirror, or None while it has none that serves.
+    :param counted: how many refs a repository's mirror has, 0 while it has none that serves; counted in ``listing`` by
+        default, for which very many have to be at hand.
+    """
+
+    listing: Callable[[Identity], Listing | None]
+    counted: Callable[[Identity], int] | None = None
+
+    def has_many(self, identity: Identity) -> bool:
+        """Whether a repository is mirrored and has so many refs that only what is wanted is asked for."""
+        if self.counted is not None:
+            return self.counted(identity) > MANY_REFS
+        mirrored = self.listing(identity)
+        return mirrored is not None and len(mirrored.refs) > MANY_REFS
+
+    def least(self, identity: Identity) -> Kind:
+        """Return the kind of listing that shows that an upstream lets somebody read, and costs it little."""
+        return LEAST if self.has_many(identity) else MIRRORED_KIND
+
+    def is_part(self, question: Question) -> bool:
+        """Whether a question is bounded to some of the heads and tags, because there are so many."""
+        return is_part(question[1]) and self.has_many(question[0])

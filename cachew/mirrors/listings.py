@@ -7,27 +7,23 @@ clients make up by asking for ever other prefixes takes half of the budget at mo
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.refs import of_listing
+from cachew.mirrors.kinds import MIRRORED_KIND, Kind
+from cachew.mirrors.moved import Moved, moved_in_part, with_refs
+from cachew.mirrors.refs import RefState, change, of_listing, weight_of
+from cachew.mirrors.setaside import SetAside
 from cachew.upstream.listing import Listing, RemoteRef, oid_width
-from cachew.upstream.manyrefs import ManyRefs, many_refs
+from cachew.upstream.manyrefs import many_refs
 
 _LEAST = 1000
 """Bytes that anything kept is taken for, whatever it is."""
-_PER_REF = 520
 _OWN = "own"
-
-
-def weight_of(listing: Listing) -> int:
-    """Return about how many bytes a listing takes with all that is made of it to answer from."""
-    if isinstance(listing.refs, ManyRefs):
-        return _LEAST + listing.refs.weight
-    return _LEAST + sum(_PER_REF + 2 * len(ref.name) + 2 * len(ref.peeled or "") for ref in listing.refs)
+_FIRST = 100
 
 
 @dataclass
@@ -168,6 +164,98 @@ class OwnListing:
         """Have none any more."""
         self._listings.drop(self._identity, _OWN)
         self._packed = self._summary = None
+
+
+class MirroredRefs:
+    """The refs of one mirror.
+
+    :param own: keeps them at hand or packed.
+    :param set_aside: the tips that are not followed for now.
+    """
+
+    def __init__(self, *, own: OwnListing, set_aside: SetAside) -> None:
+        self._own = own
+        self.set_aside = set_aside
+        self._level: Listing | None = None
+        """The listing that was found not to differ last: the next one is the same object until something changes."""
+
+    @property
+    def listing(self) -> Listing:
+        """The refs as the upstream listed them."""
+        return self._own.get()
+
+    @property
+    def state(self) -> RefState:
+        """Heads and tags and HEAD; the same object as long as nothing has changed and it is at hand."""
+        return of_listing(self._own.get())
+
+    @property
+    def by_name(self) -> Mapping[str, str]:
+        """Heads and tags, full name to object id."""
+        return self.state.refs
+
+    @property
+    def summary(self) -> "Summary":
+        """What people are told of them; this costs nothing, however many they are."""
+        return self._own.summary
+
+    @property
+    def head_commit(self) -> str | None:
+        """The commit that HEAD names, None where it names none."""
+        return self.state.head_commit
+
+    @property
+    def head_ref(self) -> str | None:
+        """The ref that HEAD names, born or unborn; None where it is detached."""
+        head = self.state.head
+        return head if head is not None and head.startswith("refs/") else None
+
+    @property
+    def object_format(self) -> str:
+        """``sha1`` or ``sha256``."""
+        return self.listing.object_format
+
+    def become(self, listing: Listing) -> None:
+        """Take note of what they are after a listing was followed."""
+        self.set_aside.keep_only(listing)
+        self._level = None
+        self._own.set(self.set_aside.allowed(listing, self.listing, also_due=False).filtered(MIRRORED_KIND))
+
+    def move(self, moved: Moved) -> None:
+        """Take note of where some of them are now, None for what is no more."""
+        self._level = None
+        self._own.set(with_refs(self.listing, moved))
+
+    def clear(self) -> None:
+        """Have none any more."""
+        self._own.clear()
+
+    def behind(self, listing: Listing) -> bool:
+        """Say whether they differ from what the upstream listed."""
+        if listing is self._level and not self.set_aside:
+            return False
+        differs = bool(change(self.state, of_listing(self.wanted(listing))))
+        self._level = None if differs else listing
+        return differs
+
+    def wanted(self, listing: Listing) -> Listing:
+        """Return what of a listing is to be followed now."""
+        return self.set_aside.allowed(listing, self.listing, also_due=True)
+
+    def moved(self, kind: Kind, listing: Listing) -> Moved:
+        """Return what they differ in from what the upstream listed of some refs.
+
+        :param kind: what the listing is bounded to.
+        """
+        return self.set_aside.due(moved_in_part(self.listing, kind, listing))
+
+    def recognises(self, listing: Listing) -> bool:
+        """Whether any of them has an object that is listed, so that it is of the same repository."""
+        refs = self.by_name
+        first = (listing.refs[place] for place in range(min(_FIRST, len(listing.refs))))
+        if any(refs.get(ref.name, "") == ref.oid for ref in first):
+            return True
+        return not self.state.oids.isdisjoint(listing.oids())
 
 
 @dataclass(frozen=True, slots=True)

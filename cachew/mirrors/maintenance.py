@@ -4,30 +4,31 @@ One piece of this at a time. Indexing goes on beside fetches; whatever takes pac
 the mirror's own lock too.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 
-from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from cachew.mirrors.coalescing import holding
+from cachew.mirrors.locks import MirrorLocks
 from cachew.mirrors.repository import Repository
+from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.threads import Threads
 
 _MANY_PACKS = 24
 _FETCHES = 8
+_KEEP_DAYS = 7
+"""Days for which objects that lost their ref are kept."""
 
 
 class Maintenance:
     """Maintains one mirror.
 
     :param name: the repository's, for the log.
-    :param alone: holds the mirror's locks: one fetch, repack or archive at a time.
+    :param locks: the mirror's locks.
     :param find: gives the repository while it may be served from, else None.
     :param clock: what time it is.
     :param threads: for blocking file work.
-    :param keep_days: how long objects that lost their ref are kept.
+    :param background: where packs are indexed that nobody waits for.
     """
 
     log = Logger()
@@ -36,33 +37,24 @@ class Maintenance:
         self,
         *,
         name: str,
-        alone: Callable[[], AbstractAsyncContextManager[None]],
+        locks: MirrorLocks,
         find: Callable[[], Repository | None],
         clock: Clock,
         threads: Threads,
-        keep_days: int,
+        background: Background,
     ) -> None:
         self._name = name
-        self._alone = alone
+        self._locks = locks
         self._find = find
         self._clock = clock
         self._threads = threads
-        self._keep_days = keep_days
-        self._turn = DeferredLock()
+        self._background = background
         self._index_due = self._bitmaps_due = False
         self._fetches = 0
 
-    @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        """Hold off everything but serving while the block runs."""
-        async with holding(self._turn), self._alone():
-            yield
-
-    @asynccontextmanager
-    async def undisturbed(self) -> AsyncIterator[None]:
-        """Hold off whatever takes packs away while the block runs; fetches go on."""
-        async with holding(self._turn):
-            yield
+    def index_behind(self) -> None:
+        """Have packs indexed in the background."""
+        self._background.start(self.index_packs(), f"indexing of {self._name}")
 
     async def index_after_fetch(self) -> None:
         """Write the commit-graph when there have been several fetches since: a single one adds little to walk.
@@ -87,19 +79,19 @@ class Maintenance:
             return
         self._index_due = True
         try:
-            await self._turn.acquire()
+            await self._locks.upkeep.acquire()
         finally:
             self._index_due = False
         try:
             await self._index_packs()
         finally:
-            self._turn.release()
+            self._locks.upkeep.release()
 
     async def _index_packs(self) -> None:
         bitmaps, self._bitmaps_due = self._bitmaps_due, False
         if (repository := self._find()) and repository.pack_count() > _MANY_PACKS:
             # Whoever links or copies packs holds this lock; no pack may go meanwhile.
-            async with self._alone():
+            async with self._locks.exclusive():
                 if repository := self._find():
                     await repository.repack(full=False)
                     bitmaps = True
@@ -111,13 +103,13 @@ class Maintenance:
 
         :raise CachewError: when it fails. It reads every object; what it can't read is looked into.
         """
-        async with self.alone():
+        async with self._locks.alone():
             if repository := self._find():
                 await self._repack(repository)
 
     async def _repack(self, repository: Repository) -> None:
         started, before = self._clock.seconds(), await self._threads(repository.size)
-        await repository.refs.expire(self._clock.now(), days=self._keep_days)
+        await repository.refs.expire(self._clock.now(), days=_KEEP_DAYS)
         await repository.repack(full=True)
         self.log.info(
             "repacked {repository}, {before} bytes to {after}, in {seconds:.1f}s",

@@ -4,7 +4,7 @@ Of a mirror of another instance it takes only what its own refs reach, fetched o
 that one held besides was perhaps never meant for those who may read this one.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,6 @@ class Making:
 
     :param identity: the repository.
     :param remote: its upstream.
-    :param list_refs: asks it for its heads and tags, and has them taken notice of.
     :param standing: knows the present instance.
     :param transfer: fetches from there.
     :param git: how to run git; first fetches have its patience for clones.
@@ -67,7 +66,6 @@ class Making:
         *,
         identity: Identity,
         remote: MirrorRemote,
-        list_refs: Callable[[], Awaitable[Listing]],
         standing: Standing,
         transfer: Transfer,
         git: GitRunner,
@@ -78,8 +76,9 @@ class Making:
         self._identity = identity
         self._remote = remote
         self._transfer = transfer
-        self._list_refs, self._standing = list_refs, standing
-        self._git, self._clock = git.for_clone(), clock
+        self._standing = standing
+        self._git = git.for_clone()
+        self._clock = clock
 
     async def fill(self, directory: Path, *, seed: Seed | None, donor: Path, cloning: Callable[[], None]) -> Made:
         """Make a whole mirror in a directory that is not there yet.
@@ -90,7 +89,7 @@ class Making:
         """
         directory.parent.mkdir(parents=True, exist_ok=True)
         listed_at = self._clock.seconds()
-        listing = await self._list_refs()
+        listing = await self._remote.list_refs()
         instance = self._standing.current(self._identity)
         if instance is None:
             raise Superseded(f"it is not known for sure which repository {self._identity.name} is now")

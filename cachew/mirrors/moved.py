@@ -10,9 +10,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from cachew.mirrors.kinds import MANY_REFS, Kind, is_mirrored
-from cachew.mirrors.listings import weight_of
 from cachew.mirrors.packanswer import MOST_HAVES
-from cachew.mirrors.refs import MIRRORED, Change, RefState, mirrored_part, of_listing, valid_name, with_moved
+from cachew.mirrors.refs import MIRRORED, Change, RefState, mirrored_part, of_listing, valid_name, weight_of, with_moved
 from cachew.upstream.listing import Listing, Prefixes, RemoteRef
 from cachew.upstream.manyrefs import ManyRefs
 from cachew.upstream.refblocks import NotOrdinary

@@ -25,6 +25,11 @@ _FORBIDDEN_BYTES = bytes({*range(0x0A), *range(0x0B, 0x21), *b"\x7f~^:?*[\\"})
 _FORBIDDEN = re.compile(r"\.\.|@\{|[\x00-\x20\x7f~^:?*\[\\]")
 
 
+_LISTING = 1000
+_PER_REF = 520
+"""Bytes that a listing and a ref in it are taken for."""
+
+
 @dataclass(frozen=True)
 class RefState:
     """The refs of a repository.
@@ -56,6 +61,13 @@ class RefState:
 def of_listing(listing: Listing) -> RefState:
     """Return the mirrored part of what an upstream listed."""
     return listing.once(mirrored_part)
+
+
+def weight_of(listing: Listing) -> int:
+    """Return about how many bytes a listing takes with all that is made of it to answer from."""
+    if isinstance(listing.refs, ManyRefs):
+        return _LISTING + listing.refs.weight
+    return _LISTING + sum(_PER_REF + 2 * len(ref.name) + 2 * len(ref.peeled or "") for ref in listing.refs)
 
 
 def mirrored_part(listing: Listing) -> RefState:

@@ -8,10 +8,14 @@ more seldom each time. A tip is a name and an object id together: a ref that mov
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from cachew.mirrors.moved import with_refs
+from twisted.logger import Logger
+
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.moved import Moved, with_refs
 from cachew.mirrors.refs import Tip, printable
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import ProcessFailed
+from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing, RemoteRef
 from cachew.upstream.manyrefs import ManyRefs
 
@@ -29,11 +33,17 @@ class _TipTrouble:
 class SetAside:
     """The tips of one mirror that are set aside.
 
+    :param identity: the repository that is mirrored.
     :param clock: where pauses come from.
+    :param metrics: where they are counted.
     """
 
-    def __init__(self, *, clock: Clock) -> None:
+    log = Logger()
+
+    def __init__(self, *, identity: Identity, clock: Clock, metrics: Metrics) -> None:
+        self._identity = identity
         self._clock = clock
+        self._metrics = metrics
         self._troubles: dict[Tip, _TipTrouble] = {}
 
     def __len__(self) -> int:
@@ -54,6 +64,12 @@ class SetAside:
         trouble = self._troubles.get(tip)
         return trouble is not None and self._clock.seconds() < trouble.again_at
 
+    def due(self, moved: Moved) -> Moved:
+        """Return those of the refs that moved which are to be followed now."""
+        return {
+            name: ref for name, ref in moved.items() if ref is None or not (ref.oid and self.waits((name, ref.oid)))
+        }
+
     def note(self, tips: Mapping[Tip, ProcessFailed]) -> None:
         """Set tips aside, longer than the time before."""
         now = self._clock.seconds()
@@ -61,6 +77,15 @@ class SetAside:
             known = self._troubles.get(tip)
             pause = _FIRST_PAUSE if known is None else min(_LAST_PAUSE, 2 * known.pause)
             self._troubles[tip] = _TipTrouble(str(failure), pause, now + pause)
+        self._metrics.refs_set_aside.inc(len(tips))
+        for (name, oid), failure in tips.items():
+            self.log.warn(
+                "{repository}: {name} is not followed to {oid} for now: {failure}",
+                repository=self._identity.name,
+                name=printable(name),
+                oid=oid,
+                failure=str(failure),
+            )
 
     def there(self, tips: Iterable[Tip]) -> None:
         """Forget tips that could be had."""

@@ -67,11 +67,11 @@ class Staleness:
             if mirror is None:
                 self._mirrors.want(identity)
                 return
-            before = mirror.listing
+            before = mirror.refs.listing
             answer = await self._ask(identity)
             if answer.stale:
                 return
-            if mirror.behind(answer.listing) or mirror.listing != before:
+            if mirror.refs.behind(answer.listing) or mirror.refs.listing != before:
                 self.log.info("refs stale for snapshot request, fetching in background", repository=identity.name)
             else:
                 good_for = self._freshness.interval - (self._clock.seconds() - answer.started)
@@ -113,7 +113,7 @@ class Staleness:
         try:
             answer = await self._ask(identity)
             if not answer.stale:
-                await mirror.sync(answer.listing, answer.started)
+                await mirror.updates.sync(answer.listing, answer.started)
         except CachewError as error:
             self.log.warn("{repository} can't be brought up to date: {error}", repository=identity.name, error=error)
             return False
@@ -137,7 +137,7 @@ class Staleness:
             return
         answer = await self._ask(identity, interval=0)
         if not answer.stale:
-            await mirror.sync(answer.listing, answer.started)
+            await mirror.updates.sync(answer.listing, answer.started)
 
     def pushed(self, identity: Identity) -> None:
         """Bring a mirror in the background to where a push has just brought its upstream."""

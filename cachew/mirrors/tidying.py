@@ -66,7 +66,7 @@ class Tidying:
     def used(self, identity: Identity) -> None:
         """Note that somebody asks for a repository."""
         mirror = self._mirrors.find(identity)
-        if mirror is not None and mirror.state is not MirrorState.EMPTY:
+        if mirror is not None and mirror.life.state is not MirrorState.EMPTY:
             self._used[identity.name] = self._clock.now()
             self._requests[identity.name] += 1
             self._changed = True
@@ -74,7 +74,7 @@ class Tidying:
     def checked(self, identity: Identity) -> None:
         """Note that a repository's upstream has just said what its refs are."""
         mirror = self._mirrors.find(identity)
-        if mirror is not None and mirror.state is not MirrorState.EMPTY:
+        if mirror is not None and mirror.life.state is not MirrorState.EMPTY:
             self._checked[identity.name] = self._clock.now()
             self._changed = True
 
@@ -147,9 +147,11 @@ class Tidying:
             await self._forget_superfluous(0)
 
     async def _forget_superfluous(self, forget_after: float) -> None:
-        for mirror in [mirror for mirror in self._mirrors if mirror.state in SERVING]:  # in doubt, it takes room too
+        for mirror in [
+            mirror for mirror in self._mirrors if mirror.life.state in SERVING
+        ]:  # in doubt, it takes room too
             if mirror.identity.name not in self._sizes:
-                self._sizes[mirror.identity.name] = await self._threads(mirror.repository.size)
+                self._sizes[mirror.identity.name] = await self._threads(mirror.place.repository.size)
         kept = [self._kept(mirror) for mirror in self._mirrors if mirror.identity.name in self._sizes]
         for identity in superfluous(kept, self._clock.now(), limit=self._limit, forget_after=forget_after):
             self.log.info("forgetting the mirror of {repository}, which is used least", repository=identity.name)
@@ -158,7 +160,7 @@ class Tidying:
     def _kept(self, mirror: Mirror) -> MirrorUse:
         name = mirror.identity.name
         return MirrorUse(
-            mirror.identity, self._sizes[name], self._used.get(name, mirror.last_fetch or self._clock.now())
+            mirror.identity, self._sizes[name], self._used.get(name, mirror.life.last_fetch or self._clock.now())
         )
 
 

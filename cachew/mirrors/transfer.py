@@ -5,7 +5,7 @@ By id wherever the upstream allows it, because then git asks for no listing: cac
 
 import re
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from twisted.logger import Logger
@@ -35,7 +35,9 @@ _MOST_FAILURES = 256
 class MirrorRemote(Protocol):
     """How a mirror reaches its upstream, with the server's own credentials."""
 
-    url: str
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials."""
 
     async def list_refs(self) -> Listing:
         """List HEAD, heads and tags."""
@@ -48,6 +50,39 @@ class MirrorRemote(Protocol):
 
     async def pull(self, question: bytes) -> Source | None:
         """Return the answer to a ``fetch`` of protocol v2, None where only git can ask."""
+
+
+class GatedRemote:
+    """An upstream whose refs are asked for through the ref gate, so that what it lists is taken notice of.
+
+    :param remote: the upstream.
+    :param list_refs: asks for heads and tags there.
+    """
+
+    def __init__(self, *, remote: MirrorRemote, list_refs: Callable[[], Awaitable[Listing]]) -> None:
+        self._remote = remote
+        self._list_refs = list_refs
+
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials."""
+        return self._remote.url
+
+    async def list_refs(self) -> Listing:
+        """List HEAD, heads and tags."""
+        return await self._list_refs()
+
+    async def fetch_url(self) -> str:
+        """Return the URL to fetch from."""
+        return await self._remote.fetch_url()
+
+    async def git_environment(self) -> Mapping[str, str]:
+        """Return what a git child needs in its environment to be let in there."""
+        return await self._remote.git_environment()
+
+    async def pull(self, question: bytes) -> Source | None:
+        """Return the answer to a ``fetch`` of protocol v2, None where only git can ask."""
+        return await self._remote.pull(question)
 
 
 class Transfer:

@@ -7,17 +7,19 @@ purpose does not have it look again and again.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
-from typing import Protocol
+from contextlib import suppress
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cachew.mirrors.examination import DamagedFiles
+from cachew.mirrors.damage import Damage
+from cachew.mirrors.life import MirrorLife
+from cachew.mirrors.locks import MirrorLocks
+from cachew.mirrors.repository import Repository
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import CachewError, CorruptObject
+from cachew.plumbing.errors import CachewError, CorruptObject, MirrorGone, ProcessFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
@@ -32,44 +34,16 @@ FRESH = 60.0
 """Seconds for which what was read and has not been written to since need not be read again."""
 
 
-class Examined(Protocol):
-    """A repository on disk, as far as it is examined."""
-
-    def changed(self) -> str:
-        """Return a file that was written to by somebody else since it was verified, or nothing."""
-
-    async def disconnected(self) -> CachewError | None:
-        """Return what is missing that the refs reach."""
-
-
-class Patient(Protocol):
-    """The mirror that is verified."""
-
-    def examined(self) -> Examined | None:
-        """Return its repository, None while there is none."""
-
-    async def examine(self, *, contents: bool) -> DamagedFiles:
-        """Look for damage."""
-
-    async def mend(self, found: DamagedFiles) -> None:
-        """Mend what can be mended in its place."""
-
-    async def lose(self, reason: str) -> None:
-        """Give it up; it is made anew."""
-
-
 class Verification:
     """Verifies one mirror.
 
-    :param name: the repository's, for the log.
-    :param mirror: what is verified.
-    :param alone: holds the mirror's locks.
-    :param undisturbed: holds off whatever takes packs away.
+    :param life: what becomes of it.
+    :param damage: finds and heals damage.
+    :param locks: its locks.
     :param reactor: bounds waits, and tells how long ago what was.
     :param background: where looks go on that nobody waits for.
     :param places: bounds how many mirrors are read at a time.
     :param metrics: counts how looks ended.
-    :param on_changed: told when it comes to be in doubt, or no longer is.
     """
 
     log = Logger()
@@ -77,28 +51,25 @@ class Verification:
     def __init__(
         self,
         *,
-        name: str,
-        mirror: Patient,
-        alone: Callable[[], AbstractAsyncContextManager[None]],
-        undisturbed: Callable[[], AbstractAsyncContextManager[None]],
+        life: MirrorLife,
+        damage: Damage,
+        locks: MirrorLocks,
         reactor: IReactorTime,
         background: Background,
         places: Slots,
         metrics: Metrics,
-        on_changed: Callable[[], object] = lambda: None,
     ) -> None:
-        self._name, self._mirror = name, mirror
-        self._alone, self._undisturbed = alone, undisturbed
+        self._life = life
+        self._damage = damage
+        self._locks = locks
         self._reactor = reactor
         self._background = background
         self._places = places
         self._metrics = metrics
-        self._on_changed = on_changed
         self._looks: Shared[str, None] = Shared(keep=True)
-        self._seen: Examined | None = None
+        self._seen: Repository | None = None
         self._read_at = self._again = self._connected_again = float("-inf")
         self._failure_to_explain = False
-        self.in_doubt = False
 
     @property
     def looking(self) -> bool:
@@ -112,15 +83,31 @@ class Verification:
             to it.
         :param failed: whether git has failed, rather than a file been seen changed.
         """
-        repository = self._mirror.examined()
+        repository = self._damage.repository
         if repository is None:
             return
         self._failure_to_explain |= failed
         if not serving or repository.changed():
-            self.in_doubt = True
-            self._on_changed()
+            self._life.in_doubt = True
         if not self.looking:
-            self._background.start(self.look(), f"check of {self._name}")
+            self._background.start(self.look(), f"check of {self._life.identity.name}")
+
+    def git_failed(self, failure: ProcessFailed) -> None:
+        """Take note that git has failed on the mirror."""
+        # A fetch fails for its upstream's sake most of the time.
+        fetching = failure.command == "git fetch"
+        self.doubt(serving=fetching, failed=not fetching)
+
+    def intact(self) -> bool:
+        """Say whether nobody has written to its packs since they were verified; otherwise they are looked at at once.
+
+        This costs a look at each file's inode, so it can be asked before every answer.
+        """
+        repository = self._damage.repository
+        if repository is None or not repository.changed():
+            return True
+        self.doubt(serving=False, failed=False)
+        return False
 
     async def look(self) -> None:
         """Find out whether the mirror is damaged, unless that was done lately and nothing was written to since.
@@ -133,15 +120,15 @@ class Verification:
 
     async def settled(self) -> None:
         """Wait until a doubt is settled; how, shows in the mirror."""
-        if self.in_doubt and self.looking:
+        if self._life.in_doubt and self.looking:
             try:
                 await self._looks.run("look", self._look)
             except CachewError as error:
-                self.log.debug("{repository}: {error}", repository=self._name, error=str(error))
+                self.log.debug("{repository}: {error}", repository=self._life.identity.name, error=str(error))
 
     async def settled_soon(self) -> None:
         """Wait until a doubt is settled, but no longer than what that takes for a mirror of ordinary size."""
-        if not self.in_doubt:
+        if not self._life.in_doubt:
             return
         waiting = Deferred.fromCoroutine(self.settled()).addTimeout(VERDICT_WAIT, self._reactor)
         with suppress(DeferredTimeout):
@@ -156,41 +143,54 @@ class Verification:
             await self._looks.run("look", lambda: self._look(fresh=FRESH))
         except CorruptObject:
             return False
-        return self._mirror.examined() is not None
+        return self._damage.repository is not None
+
+    async def prove(self) -> Callable[[], None]:
+        """Have everything in it verified before something is made of it.
+
+        :return: what raises :class:`CorruptObject` when it is not what was verified any more, and
+            :class:`MirrorGone` when it was forgotten.
+        :raise CorruptObject: when it is damaged; it is made anew then.
+        """
+        name, life, damage = self._life.identity.name, self._life, self._damage
+        if not await self.proven():
+            raise CorruptObject(f"the mirror of {name} is damaged and is made anew")
+        generation, damaged_at = life.generation, damage.at
+
+        def check() -> None:
+            if life.generation != generation and damage.at == damaged_at:
+                raise MirrorGone(f"the mirror of {name} was forgotten meanwhile")
+            if life.generation != generation or not self.intact():
+                raise CorruptObject(f"the mirror of {name} was damaged meanwhile")
+
+        return check
 
     async def _look(self, fresh: float | None = None) -> None:
         try:
-            async with self._alone(), self._places.take(self._name):
-                repository = self._mirror.examined()
+            async with self._locks.alone(), self._places.take(self._life.identity.name):
+                repository = self._damage.repository
                 if repository is None:
                     return
-                self._meet(repository)
-                await self._read(contents=self._is_due(repository, fresh))
+                if repository is not self._seen:
+                    self._seen = repository
+                    self._read_at = self._again = self._connected_again = float("-inf")
+                now = self._reactor.seconds()
+                lately = now < self._again if fresh is None else now < self._read_at + fresh
+                await self._read(contents=not lately or bool(repository.changed()))
         finally:
             # It is sound, or mended, or gone; or it could not be read, which proves nothing.
-            self.in_doubt = False
-            self._on_changed()
-
-    def _meet(self, repository: Examined) -> None:
-        if repository is not self._seen:
-            self._seen = repository
-            self._read_at = self._again = self._connected_again = float("-inf")
-
-    def _is_due(self, repository: Examined, fresh: float | None) -> bool:
-        now = self._reactor.seconds()
-        lately = now < self._again if fresh is None else now < self._read_at + fresh
-        return not lately or bool(repository.changed())
+            self._life.in_doubt = False
 
     async def _read(self, *, contents: bool) -> None:
         started = self._reactor.seconds()
-        found = await self._mirror.examine(contents=contents)
+        found = await self._damage.examine(contents=contents)
         if found.objects:
             self._count("damaged")
-            await self._mirror.lose(str(found))
-            raise CorruptObject(f"the mirror of {self._name} is damaged: {found}")
+            await self._damage.lose(str(found))
+            raise CorruptObject(f"the mirror of {self._life.identity.name} is damaged: {found}")
         if found:
             self._count("mended")
-            await self._mirror.mend(found)
+            await self._damage.mend(found)
         else:
             self._count("sound")
         if contents:
@@ -201,17 +201,17 @@ class Verification:
     async def _check_connected(self) -> None:
         self._failure_to_explain = False
         started = self._reactor.seconds()
-        async with self._undisturbed():
-            repository = self._mirror.examined()
+        async with self._locks.undisturbed():
+            repository = self._damage.repository
             damage = await repository.disconnected() if repository is not None else None
         ended = self._reactor.seconds()
         self._connected_again = ended + max(_CONNECTED_PAUSE, _REST * (ended - started))
         if damage is None:
             return
-        async with self._alone():
-            if self._mirror.examined() is repository:
+        async with self._locks.alone():
+            if self._damage.repository is repository:
                 self._count("damaged")
-                await self._mirror.lose(str(damage))
+                await self._damage.lose(str(damage))
         raise damage
 
     def _count(self, outcome: str) -> None:

@@ -13,9 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
+from cachew.mirrors.byid import Told
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, bounded, is_mirrored
-from cachew.mirrors.mirror import Mirror, Told
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import CachewError, TooMany, TooOften, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
@@ -71,7 +72,7 @@ class Supply:
 
         :raise TooMany: when it is more than one request may ask for, and no ref leads there.
         """
-        missing = await mirror.lacking(oids)
+        missing = await mirror.objects.lacking(oids)
         try:
             return await self._get_in_time(mirror, missing, asker)
         except TooOften:
@@ -79,7 +80,7 @@ class Supply:
         except TooMany:
             # Whoever mirrors every ref there is asks for what the upstream lists; of very many it is not known what.
             many = self._freshness.has_many(mirror.identity)
-            if not many and len(self._freshness.unlisted(mirror.identity, missing)) > MOST_IDS:
+            if not many and len(self._freshness.known.unlisted(mirror.identity, missing)) > MOST_IDS:
                 raise
             return missing
 
@@ -95,19 +96,19 @@ class Supply:
         except DeferredTimeout:
             what = f"what was asked for has not come within {self._wait:g} seconds"
             told(UpstreamTimeout(mirror.upstream_url, what))
-            return await mirror.lacking(missing)
+            return await mirror.objects.lacking(missing)
 
     async def _get(self, mirror: Mirror, missing: list[str], asker: Asker, told: Told) -> list[str]:
-        if not mirror.fetching and not self._freshness.has_many(mirror.identity):
+        if not mirror.updates.under_way and not self._freshness.has_many(mirror.identity):
             try:
                 await self._freshness.refs(mirror.identity, MIRRORED_KIND, asker.authorization)
             except UpstreamError as error:
                 told(error)
                 return missing
-        await mirror.followed()
-        missing = await mirror.lacking(missing)
+        await mirror.updates.followed()
+        missing = await mirror.objects.lacking(missing)
         self._charge(mirror, missing, asker)
-        return await mirror.ensure(missing, asker.client, told)
+        return await mirror.wanted.ensure(missing, asker.client, told)
 
     def _charge(self, mirror: Mirror, missing: list[str], asker: Asker) -> None:
         """Count what is asked for by its id alone.
@@ -115,9 +116,9 @@ class Supply:
         :raise TooMany: when that is more than one request may ask for.
         :raise TooOften: when it is more than the client may.
         """
-        known = self._freshness.known(mirror.identity)
+        known = self._freshness.known.listing(mirror.identity)
         listed: Set[str] = frozenset() if known is None else known.oids()
-        alone = [oid for oid in missing if oid not in listed and not mirror.asked_for(oid)]
+        alone = [oid for oid in missing if oid not in listed and not mirror.wanted.asked_for(oid)]
         if len(alone) > MOST_IDS:
             raise TooMany(
                 f"{len(alone)} objects by their ids are more than the {MOST_IDS} that one request may ask for"
@@ -136,10 +137,10 @@ class Supply:
         :raise UpstreamError: when the upstream had to be asked and failed, or nothing has come in time.
         :raise TooOften: when the client asks for more objects by their ids than it may.
         """
-        present = mirror.refs
+        present = mirror.refs.by_name
         wanted = list(commits)
         if all(name in present and oid in ("", present[name]) for name, oid in refs.items()):
-            missing = mirror.missing(wanted)
+            missing = mirror.objects.missing(wanted)
             if not missing:
                 return Ensured({name: present[name] for name in refs})
         answer = await self._freshness.refs(mirror.identity, MIRRORED_KIND, asker.authorization, interval=0)
@@ -151,7 +152,7 @@ class Supply:
         resolved = {name: known.get(name, "") for name in refs}
         needed = [*wanted, *filter(None, resolved.values())]
         failures: list[CachewError] = []
-        still = set(await self._get_in_time(mirror, mirror.missing(needed), asker, failures.append))
+        still = set(await self._get_in_time(mirror, mirror.objects.missing(needed), asker, failures.append))
         if still and failures:
             raise failures[0]
         await self._moved(mirror, resolved)
@@ -162,10 +163,10 @@ class Supply:
 
     async def _moved(self, mirror: Mirror, resolved: Mapping[str, str]) -> None:
         """Wait until a mirror's refs are where they were found, if they are being moved: who asks next is told so."""
-        refs = mirror.refs
+        refs = mirror.refs.by_name
         found = {name: oid for name, oid in resolved.items() if name != "HEAD" and is_mirrored(name)}
-        if mirror.fetching and any(refs.get(name, "") != oid for name, oid in found.items()):
-            following = Deferred.fromCoroutine(mirror.followed())
+        if mirror.updates.under_way and any(refs.get(name, "") != oid for name, oid in found.items()):
+            following = Deferred.fromCoroutine(mirror.updates.followed())
             with suppress(DeferredTimeout):
                 await following.addTimeout(self._wait, self._reactor)
 

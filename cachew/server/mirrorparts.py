@@ -6,19 +6,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from cachew.config.settings import Settings
-from cachew.mirrors.collection import Listed, Mirrors
+from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import CommandSettings, GitCommands
-from cachew.mirrors.following import Following, index_behind
-from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.firstclones import FirstClones
+from cachew.mirrors.following import Following
+from cachew.mirrors.freshness import Freshness, ref_gate
 from cachew.mirrors.gitrunner import GitRunner
+from cachew.mirrors.hearing import GateListeners
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.instances import Instances
+from cachew.mirrors.kinds import MirroredListings
 from cachew.mirrors.listings import Listings
-from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.packindex import OpenIndexes
+from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.mirrors.staleness import Staleness
 from cachew.mirrors.tidying import Tidying
+from cachew.mirrors.transfer import GatedRemote
 from cachew.mirrors.wants import Supply
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import UpstreamError
@@ -29,7 +33,7 @@ from cachew.server.places import Places
 from cachew.server.runtime import Runtime
 from cachew.snapshots.seed import Seeder
 from cachew.upstream.listing import Listing
-from cachew.upstream.presented_credential import ClientsOwn, ServersOwn
+from cachew.upstream.presented_credential import ClientsOwn, ServersOwn, ShownCredentials
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.remotes import Remotes
 from cachew.upstream.replica_verdicts import Elsewhere
@@ -143,24 +147,35 @@ def make_mirrors(
         tidying.checked(identity)
         following.listed(identity, listing, started)
 
-    def damaged(mirror: Mirror, since: float) -> None:
-        name = mirror.identity.name
-        runtime.background.start(withdraw(name, since), f"withdrawal of {name}")
+    def damaged(identity: Identity, since: float) -> None:
+        runtime.background.start(withdraw(identity.name, since), f"withdrawal of {identity.name}")
 
-    collection = _collection(
-        runtime,
-        remotes,
-        commands,
-        places,
-        seeder,
-        indexes,
-        listings,
-        on_changed=on_changed,
-        on_grown=has_grown,
-        on_forgotten=forgotten,
-        on_damage=damaged,
-        instances=instances,
-        listed=lambda identity: staleness.listing(identity),
+    def made(identity: Identity) -> None:
+        if (mirror := collection.ready(identity)) is not None:
+            mirror.maintenance.index_behind()
+
+    def remote(identity: Identity) -> GatedRemote:
+        return GatedRemote(remote=remotes.of(identity), list_refs=lambda: staleness.listing(identity))
+
+    collection = Mirrors(
+        root=runtime.state / "mirrors",
+        remote=remote,
+        resources=MirrorResources(
+            git=_git(runtime, commands, places, indexes),
+            reactor=runtime.reactor,
+            clock=runtime.clock,
+            metrics=runtime.metrics,
+            listings=listings,
+            background=runtime.background,
+            first=FirstClones(reactor=runtime.reactor),
+        ),
+        slots=places.cloning,
+        standing=instances,
+        seed=seeder.restore,
+        listeners=MirrorListeners(made=made, grown=has_grown, changed=on_changed, forgotten=forgotten, damaged=damaged),
+        discovered=False,
+        min_free=settings.limits.min_free,
+        grammar=runtime.grammar,
     )
     following = Following(mirrors=collection, background=runtime.background)
     public = _public_record(runtime, records)
@@ -174,23 +189,27 @@ def make_mirrors(
         eras=instances,
     )
 
+    def changed(identity: Identity) -> None:
+        verdicts.memory.changed(identity)
+        collection.try_again(identity)
+
     presented = _presented(runtime, remotes, following)
-    freshness = Freshness(
+    freshness = ref_gate(
         remotes=remotes,
         clock=runtime.clock,
         interval=settings.git.ref_check_interval,
         metrics=runtime.metrics,
-        fallback=following.listing,
-        refs_of=following.refs_of,
-        on_listing=listed,
-        on_part=following.listed_in_part,
-        on_verdict=verdicts.memory.record,
-        on_changed=[verdicts.memory.changed, collection.try_again],
-        on_asked=on_asked,
+        mirrored=MirroredListings(listing=following.listing, counted=following.refs_of),
         listings=listings,
-        hearing=instances,
-        shown=presented.to_check,
-        shown_alone=presented.to_read,
+        listeners=GateListeners(
+            hearing=instances,
+            listing=listed,
+            part=following.listed_in_part,
+            verdict=verdicts.memory.record,
+            changed=changed,
+            asked=on_asked,
+        ),
+        presented=ShownCredentials(to_check=presented.to_check, to_read=presented.to_read),
     )
     staleness = Staleness(
         freshness=freshness,
@@ -247,55 +266,19 @@ def _files_within(descriptors: int) -> int:
     return max(_FEWEST_INDEXES, min(_MOST_INDEXES, descriptors // 8))
 
 
-def _collection(
-    runtime: Runtime,
-    remotes: Remotes,
-    commands: GitCommands,
-    places: Places,
-    seeder: Seeder,
-    indexes: OpenIndexes,
-    listings: Listings,
-    *,
-    on_changed: Callable[[Identity], object],
-    on_grown: Callable[[Identity], None],
-    on_forgotten: Callable[[Identity], None],
-    on_damage: Callable[[Mirror, float], None],
-    instances: Instances,
-    listed: Listed,
-) -> Mirrors:
+def _git(runtime: Runtime, commands: GitCommands, places: Places, indexes: OpenIndexes) -> GitRunner:
     git = runtime.settings.git
-    return Mirrors(
-        root=runtime.state / "mirrors",
-        remote=remotes.of,
-        git=GitRunner(
-            processes=runtime.processes,
-            commands=commands,
-            threads=runtime.threads,
-            fetch_timeout=git.fetch_timeout,
-            clone_timeout=git.clone_timeout,
-            fetches=places.fetching,
-            by_id=places.by_id,
-            checks=places.checking,
-            indexes=indexes,
-            disliked=runtime.metrics.note_findings,
-        ),
-        reactor=runtime.reactor,
-        clock=runtime.clock,
-        metrics=runtime.metrics,
-        listings=listings,
-        background=runtime.background,
-        slots=places.cloning,
-        standing=instances,
-        listed=listed,
-        seed=seeder.restore,
-        on_ready=index_behind(runtime.background),
-        on_changed=on_changed,
-        on_grown=on_grown,
-        on_forgotten=on_forgotten,
-        on_damage=on_damage,
-        discovered=False,
-        min_free=runtime.settings.limits.min_free,
-        grammar=runtime.grammar,
+    return GitRunner(
+        processes=runtime.processes,
+        commands=commands,
+        threads=runtime.threads,
+        fetch_timeout=git.fetch_timeout,
+        clone_timeout=git.clone_timeout,
+        fetches=places.fetching,
+        by_id=places.by_id,
+        checks=places.checking,
+        indexes=indexes,
+        disliked=runtime.metrics.note_findings,
     )
 
 

@@ -150,7 +150,7 @@ def make_snapshots(
 def _sizes(mirrors: Mirrors) -> Callable[[str], int]:
     def size(name: str) -> int:
         mirror = mirrors.ready(Identity.from_name(name))
-        return mirror.repository.ledger.size if mirror is not None else 0
+        return mirror.place.repository.ledger.size if mirror is not None else 0
 
     return size
 
@@ -235,7 +235,7 @@ def _shared_work(
 def _scheduler(runtime: Runtime, mirrors: MirrorParts, shared: SharedWork, estimates: Estimates) -> Scheduler:
     return Scheduler(
         intervals=_intervals(runtime.settings),
-        repositories=lambda: [mirror.identity for mirror in mirrors.collection if mirror.ready],
+        repositories=lambda: [mirror.identity for mirror in mirrors.collection if mirror.life.ready],
         perform=shared.perform,
         slots=making_slots(runtime, queue_limit=1_000_000),
         reactor=runtime.reactor,

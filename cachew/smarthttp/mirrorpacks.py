@@ -51,10 +51,10 @@ class MirrorPacks:
         """Return the key of an answer, which is one of the mirror's instance and of its present packs."""
 
         def marks(prefix: str) -> str:
-            state = mirror.ref_state
+            state = mirror.refs.state
             return self._marks.of(state, prefix, lambda: mark(state.refs, prefix))
 
-        return pack_key(f"{mirror.instance.name} {mirror.pack_source}", command, marks)
+        return pack_key(f"{mirror.life.instance.name} {mirror.life.pack_source}", command, marks)
 
     async def produce(self, mirror: Mirror, command: Fetch, body: Body, protocol: str | None) -> Source:
         """Return the answer as upload-pack makes it.
@@ -64,7 +64,7 @@ class MirrorPacks:
         :raise MirrorRefused: when upload-pack says no.
         :raise ProcessFailed: when it fails.
         """
-        of_which = mirror.instance, mirror.generation
+        of_which = mirror.life.instance, mirror.life.generation
         response = await self._backend.upload_pack(
             repository=mirror.identity.name,
             directory=mirror.directory,
@@ -77,7 +77,7 @@ class MirrorPacks:
         )
         with owned(response.source):
             refusal = await response.refusal()
-            if refusal is None and (mirror.instance, mirror.generation) != of_which:
+            if refusal is None and (mirror.life.instance, mirror.life.generation) != of_which:
                 # Upload-pack may have opened what was put into the directory meanwhile.
                 refusal = _REPLACED
             if refusal is not None:

@@ -95,14 +95,14 @@ class Preparation:
         """
         if self._most and body.size <= _LARGEST_REQUEST and may_have_shape(command):
             shapes = self._of(mirror).shapes
-            shapes.note(command, body.pieces(), protocol, lambda: mirror.ref_state)
+            shapes.note(command, body.pieces(), protocol, lambda: mirror.refs.state)
 
     def _of(self, mirror: Mirror) -> _Repository:
         name = mirror.identity.name
         known = self._repositories.get(name)
-        if known is None or known.instance != mirror.instance:
+        if known is None or known.instance != mirror.life.instance:
             self._drop(name)
-            known = self._repositories[name] = _Repository(mirror.instance)
+            known = self._repositories[name] = _Repository(mirror.life.instance)
             if len(self._repositories) > _MOST_REPOSITORIES:
                 self._drop(next(iter(self._repositories)))
         self._repositories.move_to_end(name)
@@ -113,10 +113,10 @@ class Preparation:
         known, mirror = self._repositories.get(identity.name), self._find(identity)
         if known is None or mirror is None:
             return
-        if known.instance != mirror.instance:
+        if known.instance != mirror.life.instance:
             self._drop(identity.name)
             return
-        expected = known.shapes.moved(mirror.refs)[: self._most]
+        expected = known.shapes.moved(mirror.refs.by_name)[: self._most]
         if known.making is not None and known.making[0] in expected:
             known.making[1].cancel()  # its tip is not the newest any more
         known.due = [*expected, *(shape for shape in known.due if shape not in expected)][: self._most]
@@ -145,8 +145,12 @@ class Preparation:
             known.at_work = False
 
     async def _make(self, known: _Repository, mirror: Mirror, shape: Shape) -> None:
-        serves = self._find(mirror.identity) is mirror and mirror.instance == known.instance and mirror.intact()
-        request = shape.body(mirror.refs) if serves and not self._busy() else None
+        serves = (
+            self._find(mirror.identity) is mirror
+            and mirror.life.instance == known.instance
+            and mirror.verification.intact()
+        )
+        request = shape.body(mirror.refs.by_name) if serves and not self._busy() else None
         if request is None:
             return
         command = read_command((request,), shape.protocol)

@@ -87,7 +87,7 @@ class Archiver:
         :raise NotCheckedOut: when git refuses to check it out.
         """
         root = directory / "tree"
-        async with mirror.exclusive():
+        async with mirror.locks.exclusive():
             clone = await self._describe(mirror, variant)
             git_directory = directory / "source" if clone.filter else root / ".git"
             files = bare_files(clone) if clone.filter else git_files(clone)
@@ -137,7 +137,7 @@ class Archiver:
             default=head.removeprefix(_HEADS) if head.startswith(_HEADS) and head in refs else "",
             refs=refs,
             upstream_url=mirror.upstream_url,
-            object_format=mirror.object_format,
+            object_format=mirror.refs.object_format,
             # Git asks for ever for the parents of a shallow commit when it clones such a repository partially.
             filter="" if (mirror.directory / packed.SHALLOW).exists() else variant.filter,
             made=int(self._clock.now()),
@@ -228,7 +228,7 @@ def _object_segments(objects: Path) -> list[tarzst.Segment]:
 
 
 def _lay_out(mirror: SourceMirror, git: Path, files: Mapping[str, str]) -> None:
-    with mirror.relinking():
+    with mirror.place.relinking():
         packed.link_tree(mirror.directory / "objects", git / "objects", skip=_SERVERS_OWN)
     _write_files(git, files)
     packed.copy_cut(mirror.directory, git)

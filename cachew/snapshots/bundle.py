@@ -265,7 +265,7 @@ class Bundles:
 
 def tip_of(mirror: SourceMirror, ref: str) -> str | None:
     """Return the commit that a mirror's branch is at; an empty ``ref`` is HEAD's."""
-    return mirror.refs.get(ref) if ref else mirror.head_commit
+    return mirror.refs.by_name.get(ref) if ref else mirror.refs.head_commit
 
 
 def _key(instance: Instance, base: str, tip: str) -> str:

@@ -119,7 +119,7 @@ class BundleStore:
         """Make the bundle that the list needs next and return the list with it; None when it needs none."""
         present = await self._intact(instance)
         require(mirror, instance)
-        step = next_step(present, branches(mirror.refs), int(self._clock.now()), renew=renew)
+        step = next_step(present, branches(mirror.refs.by_name), int(self._clock.now()), renew=renew)
         if step is None or not await self._bundles.holds_anything(mirror, list(step.revisions)):
             return None
         if await self._bundles.is_cut(mirror, list(step.revisions)):

@@ -71,7 +71,7 @@ class PackBundles:
         :param tips: the branches that are to be in it, to their commits.
         :return: None when the mirror's pack can't be sent so.
         """
-        if self._shared or len(mirror.refs) > _MOST_REFS:
+        if self._shared or len(mirror.refs.by_name) > _MOST_REFS:
             return None
         pack = await self._only_pack(mirror)
         if pack is None:
@@ -83,7 +83,7 @@ class PackBundles:
         if await self._only_pack(mirror) != pack:
             return None
         lines = "".join(f"{oid} {name}\n" for name, oid in sorted(refs.items()))
-        header = _SIGNATURES[mirror.object_format] + lines.encode("utf-8", "surrogateescape") + b"\n"
+        header = _SIGNATURES[mirror.refs.object_format] + lines.encode("utf-8", "surrogateescape") + b"\n"
         return Beginning(header, pack)
 
     async def _only_pack(self, mirror: SourceMirror) -> str | None:

@@ -65,7 +65,7 @@ class Scratch:
 
 def _remove_links(directory: Path, mirror: SourceMirror | None) -> None:
     if mirror is not None:
-        with mirror.relinking():
+        with mirror.place.relinking():
             unlink_objects(directory)
     _remove(directory)
 

@@ -89,15 +89,15 @@ class MirrorMaker:
         :raise ProcessFailed: when the mirror is not whole.
         """
         copy = directory / "mirror.git"
-        async with mirror.exclusive():
+        async with mirror.locks.exclusive():
             words = ("for-each-ref", "--format=%(objectname) %(refname)")
             refs = parse_refs(await self._check.output(mirror.directory, *words))
             if not refs:
                 raise NotFound(f"{mirror.identity.name} has no refs")
-            mark = refs_mark(mirror.refs)
+            mark = refs_mark(mirror.refs.by_name)
             await self._threads(_copy, mirror, copy, refs)
         await self._check.verify(copy)
-        sink = await begin({"Content-Type": ARCHIVE_TYPE, REFS_HEADER: mark, FORMAT_HEADER: mirror.object_format})
+        sink = await begin({"Content-Type": ARCHIVE_TYPE, REFS_HEADER: mark, FORMAT_HEADER: mirror.refs.object_format})
         writer = FrameWriter(sink=sink, threads=self._threads)
         try:
             await writer.add(await self._threads(_segments, copy), tarzst.PACKED_LEVEL)
@@ -207,13 +207,13 @@ def _configuration(object_format: str) -> dict[str, str]:
 
 
 def _copy(mirror: SourceMirror, copy: Path, refs: Mapping[str, str]) -> None:
-    with mirror.relinking():
+    with mirror.place.relinking():
         packed.link_tree(mirror.directory / "objects", copy / "objects", skip=_LEFT_OUT)
     (copy / "refs").mkdir()
     (copy / "HEAD").write_bytes((mirror.directory / "HEAD").read_bytes())
     (copy / "packed-refs").write_bytes(packed_refs(refs).encode("utf-8", "surrogateescape"))
     packed.copy_cut(mirror.directory, copy)
-    (copy / "config").write_text(config_text(_configuration(mirror.object_format)))
+    (copy / "config").write_text(config_text(_configuration(mirror.refs.object_format)))
 
 
 def _segments(copy: Path) -> list[tarzst.Segment]:

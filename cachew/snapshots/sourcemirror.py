@@ -10,6 +10,57 @@ from cachew.mirrors.instance import Instance
 from cachew.plumbing.errors import Superseded
 
 
+class SourceRefs(Protocol):
+    """The refs of a mirror."""
+
+    @property
+    def head_commit(self) -> str | None:
+        """The commit that HEAD names, in hex; None when HEAD is unborn or the mirror isn't ready."""
+
+    @property
+    def head_ref(self) -> str | None:
+        """The ref that HEAD names, None when it is detached."""
+
+    @property
+    def by_name(self) -> Mapping[str, str]:
+        """Full names of heads and tags, to object ids in hex."""
+
+    @property
+    def object_format(self) -> str:
+        """``sha1`` or ``sha256``."""
+
+
+class SourceLocks(Protocol):
+    """What is held while one works on a mirror."""
+
+    def exclusive(self) -> AbstractAsyncContextManager[None]:
+        """Hold fetches, repacks and other archives off while the block runs."""
+
+
+class SourceVerification(Protocol):
+    """Finds out whether a mirror is sound."""
+
+    async def prove(self) -> Callable[[], None]:
+        """Have everything in it verified before something is made of it.
+
+        :return: what raises ``CorruptObject`` when it is not what was verified any more.
+        :raise CorruptObject: when it is damaged; it is made anew then.
+        """
+
+    def doubt(self, *, serving: bool) -> None:
+        """Have it looked at, because git has failed on it.
+
+        :param serving: whether it may go on answering until then.
+        """
+
+
+class SourcePlace(Protocol):
+    """Where a mirror lies."""
+
+    def relinking(self) -> AbstractContextManager[None]:
+        """Make or remove links to its files while the block runs (blocking)."""
+
+
 class SourceMirror(Protocol):
     """A bare mirror on disk."""
 
@@ -34,36 +85,20 @@ class SourceMirror(Protocol):
         """Whether it can be read."""
 
     @property
-    def head_commit(self) -> str | None:
-        """The commit that HEAD names, in hex; None when HEAD is unborn or the mirror isn't ready."""
+    def refs(self) -> SourceRefs:
+        """Its refs."""
 
     @property
-    def head_ref(self) -> str | None:
-        """The ref that HEAD names, None when it is detached."""
+    def locks(self) -> SourceLocks:
+        """What is held while one works on it."""
 
     @property
-    def refs(self) -> Mapping[str, str]:
-        """Full names of its refs, to object ids in hex."""
+    def verification(self) -> SourceVerification:
+        """Finds out whether it is sound."""
 
     @property
-    def object_format(self) -> str:
-        """``sha1`` or ``sha256``."""
-
-    def exclusive(self) -> AbstractAsyncContextManager[None]:
-        """Hold fetches, repacks and other archives off while the block runs."""
-
-    async def prove(self) -> Callable[[], None]:
-        """Have everything in it verified before something is made of it.
-
-        :return: what raises ``CorruptObject`` when it is not what was verified any more.
-        :raise CorruptObject: when it is damaged; it is made anew then.
-        """
-
-    def suspect(self) -> None:
-        """Have it looked at, because git has failed on it."""
-
-    def relinking(self) -> AbstractContextManager[None]:
-        """Make or remove links to its files while the block runs (blocking)."""
+    def place(self) -> SourcePlace:
+        """Where it lies."""
 
 
 FindMirror = Callable[[Identity], SourceMirror | None]

@@ -187,13 +187,13 @@ class StoredProduction(Production):
             self._log.info(what, key=order.title, size=self.spool.size, seconds=seconds)
 
     async def _make_of(self, mirror: SourceMirror | None) -> bool:
-        sound = await mirror.prove() if mirror is not None else None
+        sound = await mirror.verification.prove() if mirror is not None else None
         async with self._means.scratch.directory(mirror) as directory:
             try:
                 return await self._make(directory, sound or _nothing)
             except ProcessFailed:
                 if mirror is not None:
-                    mirror.suspect()
+                    mirror.verification.doubt(serving=True)
                 raise
 
     async def _make(self, directory: Path, sound: Callable[[], None]) -> bool:

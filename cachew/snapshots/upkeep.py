@@ -115,7 +115,7 @@ def mark_of(mirror: SourceMirror, variant: Variant) -> str | None:
     """Return what an archive of a mirror would be made of now; None when there is nothing to make it of."""
     if variant.kind != MIRROR:
         return tip_of(mirror, variant.ref)
-    return refs_mark(mirror.refs) if mirror.refs else None
+    return refs_mark(mirror.refs.by_name) if mirror.refs.by_name else None
 
 
 def refs_mark(refs: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ has a line break in it.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from cachew.plumbing.errors import UpstreamError
@@ -83,3 +84,15 @@ class ServersOwn:
 async def as_it_is(repository: Any, authorization: str | None) -> str | None:
     """Show the client's own."""
     return authorization
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownCredentials:
+    """What upstreams are shown for clients.
+
+    :param to_check: to learn the refs, on behalf of all clients.
+    :param to_read: to read anything else, on behalf of one.
+    """
+
+    to_check: Shown = as_it_is
+    to_read: Shown = as_it_is

@@ -52,7 +52,7 @@ class RepositoryWork:
         :raise UnknownPath: when its host isn't admitted.
         """
         mirror = self._mirrors.find(identity)
-        if action == "fetch" and (mirror is None or not mirror.ready):
+        if action == "fetch" and (mirror is None or not mirror.life.ready):
             self._mirrors.try_again(identity)
             self._mirrors.want(identity)
             return
@@ -62,7 +62,7 @@ class RepositoryWork:
                 raise NotFound(f"nothing is kept of {identity.name}")
             self._background.start(self._forget(identity), f"forget of {identity.name}")
             return
-        if mirror is None or not mirror.ready:
+        if mirror is None or not mirror.life.ready:
             raise NotFound(f"{identity.name} is not mirrored")
         actions: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
             "fetch": lambda: self._fetch(identity),
@@ -78,7 +78,7 @@ class RepositoryWork:
         :raise CachewError: when it can't be done.
         """
         mirror = self._mirrors.find(identity)
-        if mirror is not None and mirror.ready:
+        if mirror is not None and mirror.life.ready:
             await self._fetch(identity)
         else:
             self._mirrors.try_again(identity)

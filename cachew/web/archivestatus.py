@@ -59,7 +59,7 @@ class ArchiveStatuses:
         )
         found = zip(_KINDS, infos, strict=True)
         archives = [ArtefactStatus(kind=kind, size=info.size, made=info.modified) for kind, info in found if info]
-        bundles = await self._soon(self._bundles.size(mirror.instance)) or 0
+        bundles = await self._soon(self._bundles.size(mirror.life.instance)) or 0
         sizes = {"bundles": bundles, "packs": await self._packs.size_of(mirror.identity.name)}
         return [*archives, *(ArtefactStatus(kind=kind, size=size) for kind, size in sizes.items() if size)]
 
@@ -71,7 +71,7 @@ class ArchiveStatuses:
 
     async def _stat(self, mirror: Mirror, variant: Variant) -> ObjectInfo | None:
         """Return what is known of an archive."""
-        return await self._soon(self._snapshots.stat(mirror.instance, variant))
+        return await self._soon(self._snapshots.stat(mirror.life.instance, variant))
 
     async def _soon(self, asking: Coroutine[Any, Any, T]) -> T | None:
         """Return what a store tells, None when that fails or takes long: a page is shown though a store hangs."""

@@ -94,7 +94,7 @@ class UpstreamPacks:
         """
 
         def marks(prefix: str) -> str:
-            known = self._freshness.known(right.identity)
+            known = self._freshness.known.listing(right.identity)
             found = of_listing(known) if known is not None else RefState()
             return self._marks.of(found, prefix, lambda: mark(found.refs, prefix))
 
@@ -103,7 +103,7 @@ class UpstreamPacks:
     def _of_whom(self, right: Right, mirror: Mirror) -> str:
         """Return what tells the upstream's answers that may be shared from others."""
         if right.instance is not None:
-            return f"{right.instance.name} {mirror.pack_source}"
+            return f"{right.instance.name} {mirror.life.pack_source}"
         # As long as it is not certain which repository it is, each client's answers are its own.
         shown = hashlib.sha256(repr(right.authorization).encode("utf-8", "surrogateescape")).hexdigest()
         return f"{right.identity.name} {self._process} {right.era} {shown}"
@@ -133,7 +133,7 @@ class UpstreamPacks:
 
     def _serving(self, right: Right, mirror: Mirror, command: Fetch, kept: Find) -> Serving:
         """Tell what a client is about to receive, if that may be of use for a mirror."""
-        if self._first is None or mirror.ready or right.instance is None:
+        if self._first is None or mirror.life.ready or right.instance is None:
             return Serving(_nothing, _nothing)
         wants = command.wants if is_whole(command) else None
         return self._first.began(right.instance, wants, kept)

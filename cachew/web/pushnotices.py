@@ -52,7 +52,7 @@ class PushNotices:
         """
         self._freshness.changed(identity)
         mirror = self._mirrors.find(identity)
-        if mirror is None or not mirror.ready:
+        if mirror is None or not mirror.life.ready:
             return False
         self._background.start(self._fetch(identity), f"fetch of {identity.name}")
         return True

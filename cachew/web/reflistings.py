@@ -143,9 +143,9 @@ class RefListings:
     async def mirror(self, right: Right) -> Mirror:
         """Return the repository's mirror, which is made in the background if there is none."""
         mirror = self._mirrors.obtain(right.identity)
-        if not mirror.ready:
+        if not mirror.life.ready:
             await mirror.verification.settled_soon()
-        if not mirror.ready:
+        if not mirror.life.ready:
             self._mirrors.want_after(right.identity)
         return mirror
 
@@ -176,14 +176,14 @@ class RefListings:
         await self._passthrough.share(request, question)
 
     async def _capabilities(self, request: StreamingRequest, right: Right) -> None:
-        if not self._freshness.asked_within(right.identity, max(self._freshness.interval, _NEXT)):
+        if not self._freshness.known.asked_within(right.identity, max(self._freshness.interval, _NEXT)):
             # The listing that is asked for next has to be of the format that is announced here.
             _, right = await self._listed(right, self._freshness.least(right.identity))
         mirror = await self.mirror(right)
         if not right.covers(mirror):
             await self._pass(request, right, None)
             return
-        body = v2_advertisement(object_format=mirror.object_format, commands=_COMMANDS)
+        body = v2_advertisement(object_format=mirror.refs.object_format, commands=_COMMANDS)
         await self.tell(request, body, _ADVERTISEMENT)
 
     async def _old_listing(self, request: StreamingRequest, right: Right, version: int) -> None:
@@ -193,7 +193,7 @@ class RefListings:
             await self._pass(request, right, None)
             return
         _mark(request, answer)
-        cut = mirror.repository.shallow()
+        cut = mirror.place.repository.shallow()
         body = await self._rendered.of(answer.listing, (version, cut), lambda: _v0(answer.listing, version, cut))
         await self.tell(request, body, _ADVERTISEMENT)
 

@@ -152,14 +152,14 @@ class RepositoryList:
 
     def _brief(self, mirror: Mirror) -> Brief:
         identity = mirror.identity
-        failure, known = self._freshness.failure(identity), self._freshness.known(identity)
-        kinds = [mirror.condition]
-        if mirror.last_error or failure is not None:
+        failure, known = self._freshness.known.failure(identity), self._freshness.known.listing(identity)
+        kinds = [mirror.life.condition]
+        if mirror.life.last_error or failure is not None:
             kinds.append(ERROR)
-        if failure is not None or (known is not None and mirror.ready and mirror.behind(known)):
+        if failure is not None or (known is not None and mirror.life.ready and mirror.refs.behind(known)):
             kinds.append(STALE)
-        size = mirror.repository.ledger.size if mirror.ready else 0
-        return Brief(mirror, identity.name, tuple(kinds), mirror.ready, size or 0, mirror.summary.refs)
+        size = mirror.place.repository.ledger.size if mirror.life.ready else 0
+        return Brief(mirror, identity.name, tuple(kinds), mirror.life.ready, size or 0, mirror.refs.summary.refs)
 
     def chosen(self, choice: Choice) -> list[Mirror]:
         """Return those that somebody wants to see, in his order."""
@@ -192,8 +192,8 @@ class RepositoryList:
         return {
             "name": lambda brief: brief.name,
             "state": lambda brief: (brief.rank, brief.kinds),
-            "checked": lambda brief: usage.last_checked(brief.mirror.identity) or brief.mirror.last_fetch or 0.0,
-            "fetched": lambda brief: brief.mirror.last_fetch or 0.0,
+            "checked": lambda brief: usage.last_checked(brief.mirror.identity) or brief.mirror.life.last_fetch or 0.0,
+            "fetched": lambda brief: brief.mirror.life.last_fetch or 0.0,
             "refs": lambda brief: -brief.refs,
             "size": lambda brief: -brief.size,
             "requests": lambda brief: -usage.requests(brief.mirror.identity),

@@ -229,9 +229,9 @@ class SnapshotRoutes:
         mirror, commit = self._access.mirror(instance), info.headers.get(COMMIT_HEADER)
         if mirror is None or not commit:
             return {}
-        named = None if variant.ref else mirror.head_ref
+        named = None if variant.ref else mirror.refs.head_ref
         head = {HEAD_HEADER: _quoted(named)} if named else {}
-        tip = mirror.refs.get(variant.ref) if variant.ref else mirror.head_commit
+        tip = mirror.refs.by_name.get(variant.ref) if variant.ref else mirror.refs.head_commit
         if tip in (None, commit):
             return head
         if prepare:

@@ -129,25 +129,25 @@ class Statuses:
         return [self._status(mirror, info) for mirror, info in zip(mirrors, infos, strict=True)]
 
     def _status(self, mirror: Mirror, info: ObjectInfo | None) -> RepositoryStatus:
-        identity, summary = mirror.identity, mirror.summary
-        known, failure = self._freshness.known(identity), self._freshness.failure(identity)
+        identity, summary = mirror.identity, mirror.refs.summary
+        known, failure = self._freshness.known.listing(identity), self._freshness.known.failure(identity)
         return RepositoryStatus(
             name=identity.name,
-            state=mirror.condition,
-            damage=mirror.damage or "",
-            damaged=mirror.damaged_at,
-            size=mirror.repository.ledger.size if mirror.ready else None,
+            state=mirror.life.condition,
+            damage=mirror.damage.what or "",
+            damaged=mirror.damage.at,
+            size=mirror.place.repository.ledger.size if mirror.life.ready else None,
             refs=summary.refs,
             head=summary.head,
             checked=self._checks.last(mirror),
-            fetched=mirror.last_fetch,
+            fetched=mirror.life.last_fetch,
             snapshot=info.modified if info else None,
             snapshot_size=info.size if info else None,
             used=self._usage.last_used(identity),
             requests=self._usage.requests(identity),
             clones_today=self._clones.today(identity.name),
-            stale=failure is not None or (known is not None and mirror.ready and mirror.behind(known)),
-            error=mirror.last_error or str(failure or ""),
-            set_aside=dict(islice(mirror.set_aside.reasons.items(), _MOST_NAMED)),
-            findings=dict(mirror.repository.intake.findings()) if mirror.ready else {},
+            stale=failure is not None or (known is not None and mirror.life.ready and mirror.refs.behind(known)),
+            error=mirror.life.last_error or str(failure or ""),
+            set_aside=dict(islice(mirror.refs.set_aside.reasons.items(), _MOST_NAMED)),
+            findings=dict(mirror.place.repository.intake.findings()) if mirror.life.ready else {},
         )

@@ -150,7 +150,7 @@ class FetchAnswers:
         right = await right.settled(self._patience)
         mirror = self._mirrors.obtain(right.identity)
         # A mirror whose packs somebody has written to is not ready until they were read.
-        if not mirror.intact() or not mirror.ready:
+        if not mirror.verification.intact() or not mirror.life.ready:
             await mirror.verification.settled_soon()
         asker = Asker(self._client_of(request), right.authorization)
         route = await self._possible_route(mirror, asker, command, covered=right.covers(mirror))
@@ -178,7 +178,7 @@ class FetchAnswers:
         mirror = self._mirrors.obtain(right.identity)
         if isinstance(command, V2Fetch) and command.want_refs:
             return False
-        if not right.covers(mirror) or not mirror.intact() or not mirror.ready:
+        if not right.covers(mirror) or not mirror.verification.intact() or not mirror.life.ready:
             return False
         return await self._packs.serve_kept(request, mirror, command, body)
 
@@ -196,12 +196,12 @@ class FetchAnswers:
 
         :param covered: whether the asker may be answered from the mirror.
         """
-        present = covered and not await mirror.lacking(command.wants)
-        situation = Situation(ready=covered, object_format=mirror.object_format, wants_present=present)
+        present = covered and not await mirror.objects.lacking(command.wants)
+        situation = Situation(ready=covered, object_format=mirror.refs.object_format, wants_present=present)
         route = decide("git-upload-pack", command, situation)
         if route.kind is routing.RouteKind.WAIT:
             missing = await self._supply.missing(mirror, command.wants, asker)
-            situation = replace(situation, ready=mirror.ready, wants_present=not missing, fetch_tried=True)
+            situation = replace(situation, ready=mirror.life.ready, wants_present=not missing, fetch_tried=True)
             route = decide("git-upload-pack", command, situation)
         return route
 

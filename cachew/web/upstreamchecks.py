@@ -25,14 +25,14 @@ class UpstreamChecks:
         """Return when the upstream last said what its refs are: of what is known, the latest."""
         identity = mirror.identity
         known = (
-            self._freshness.checked(identity, self._clock.now()),
+            self._freshness.known.checked(identity, self._clock.now()),
             self._usage.last_checked(identity),
-            mirror.last_fetch,
+            mirror.life.last_fetch,
         )
         return max((at for at in known if at is not None), default=None)
 
     def oldest(self, mirrors: Iterable[Mirror]) -> float:
         """Return how many seconds ago that upstream was asked last which was asked longest ago; 0 when none was."""
-        asked = [self.last(mirror) for mirror in mirrors if mirror.ready]
+        asked = [self.last(mirror) for mirror in mirrors if mirror.life.ready]
         known = [at for at in asked if at is not None]
         return max(0.0, self._clock.now() - min(known)) if known else 0.0

@@ -186,6 +186,10 @@ class FakeVerification:
         """Note it."""
         self.doubts.append(serving)
 
+    def intact(self) -> bool:
+        """Nobody has written to it."""
+        return True
+
     async def settled_soon(self) -> None:
         """Return at once."""
 
@@ -197,7 +201,7 @@ class FakeMirror:
     directory: Path
     ready: bool = True
     identity: Identity = IDENTITY
-    refs: dict[str, str] = field(default_factory=lambda: {"refs/heads/main": OID})
+    by_name: dict[str, str] = field(default_factory=lambda: {"refs/heads/main": OID})
     instance: Instance = field(default_factory=lambda: only(IDENTITY))
     generation: str = "1"
     object_format: str = "sha1"
@@ -206,27 +210,25 @@ class FakeMirror:
     upstream_url: str = "https://git.example/org/repo"
 
     @property
-    def repository(self) -> "FakeMirror":
-        """Return what knows where its history is cut off."""
+    def refs(self) -> "FakeMirror":
+        """It is most of its parts by itself."""
         return self
+
+    life = place = objects = repository = refs
 
     def shallow(self) -> tuple[str, ...]:
         """Return where: nowhere."""
         return ()
 
     @property
-    def ref_state(self) -> RefState:
+    def state(self) -> RefState:
         """Return its refs, of which ``main`` is the default branch."""
-        return RefState(self.refs, "refs/heads/main")
+        return RefState(self.by_name, "refs/heads/main")
 
     @property
     def pack_source(self) -> str:
         """Return its generation."""
         return self.generation
-
-    def intact(self) -> bool:
-        """Nobody has written to it."""
-        return True
 
     def missing(self, oids: Sequence[str]) -> list[str]:
         """Return what it lacks."""
@@ -277,7 +279,12 @@ class FakeFreshness:
         self._steps, self._answer = steps, Answer(listing, stale=stale)
         self.asked: list[object] = []
 
-    def known(self, identity: Identity) -> None:
+    @property
+    def known(self) -> "FakeFreshness":
+        """Return what knows none."""
+        return self
+
+    def listing(self, identity: Identity) -> None:
         """Return none."""
 
     def asked_within(self, identity: Identity, seconds: float) -> bool:

@@ -8,11 +8,13 @@ from twisted.internet.defer import Deferred
 
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import CommandSettings, GitCommands
+from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.jobs import Slots
@@ -226,34 +228,39 @@ class MirrorHouse:
         self.grown: list[Identity] = []
         self.watchers: list[Callable[[Identity], object]] = []
         self.root = root
-        self.ready: list[Mirror] = []
-        self.damaged: list[tuple[Mirror, float]] = []
+        self.made_of: list[Identity] = []
+        self.damaged: list[tuple[Identity, float]] = []
         self.standing = OneInstance()
         self.free = 1000
         self.fetches, self.by_id = Slots(limit=1), Slots(limit=8)
         self.mirrors = Mirrors(
             root=root,
             remote=lambda identity: self.remote,
-            git=GitRunner(
-                processes=cast(Any, self.git),
-                commands=GitCommands(CommandSettings(path="/bin", home=root)),
-                threads=cast(Any, InlineThreads()),
-                fetches=self.fetches,
-                by_id=self.by_id,
+            resources=MirrorResources(
+                git=GitRunner(
+                    processes=cast(Any, self.git),
+                    commands=GitCommands(CommandSettings(path="/bin", home=root)),
+                    threads=cast(Any, InlineThreads()),
+                    fetches=self.fetches,
+                    by_id=self.by_id,
+                ),
+                reactor=self.clock,
+                clock=self.clock,
+                metrics=self.metrics,
+                listings=self.listings,
+                background=self.background,
+                first=FirstClones(reactor=self.clock),
             ),
-            reactor=self.clock,
-            clock=self.clock,
-            metrics=self.metrics,
-            listings=self.listings,
-            on_grown=self.grown.append,
-            on_forgotten=self.forgotten.append,
-            on_changed=lambda identity: [told(identity) for told in self.watchers],
-            background=self.background,
             slots=Slots(limit=2),
             standing=self.standing,
             seed=seed,
-            on_ready=self.ready.append,
-            on_damage=lambda mirror, since: self.damaged.append((mirror, since)),
+            listeners=MirrorListeners(
+                made=self.made_of.append,
+                grown=self.grown.append,
+                changed=lambda identity: [told(identity) for told in self.watchers],
+                forgotten=self.forgotten.append,
+                damaged=lambda identity, since: self.damaged.append((identity, since)),
+            ),
             discovered=discovered,
             min_free=1000,
             free=lambda directory: self.free,
@@ -267,11 +274,11 @@ class MirrorHouse:
     def sync(self, mirror: Mirror, target: Listing) -> Deferred[None]:
         """Bring a mirror to a listing made now."""
         self.clock.advance(1)
-        return Deferred.fromCoroutine(mirror.sync(target, self.clock.seconds()))
+        return Deferred.fromCoroutine(mirror.updates.sync(target, self.clock.seconds()))
 
     def ensure(self, mirror: Mirror, *oids: str, client: str = "10.0.0.1") -> Deferred[list[str]]:
         """Ask for objects."""
-        return Deferred.fromCoroutine(mirror.ensure(oids, client))
+        return Deferred.fromCoroutine(mirror.wanted.ensure(oids, client))
 
     def left(self) -> Iterable[str]:
         """Return what lies under the root."""

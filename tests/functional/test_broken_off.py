@@ -123,12 +123,12 @@ async def test_an_upstream_that_breaks_off_a_fetch(
     upstream.misbehave(Cut(1_000), kind="pack", times=times)
     result = await git.run("-C", "clone", "fetch", "-q", protocol=protocol, check=False)
     assert (result.code == 0) == (times == 1), result.err
-    assert times == 1 or mirror.refs["refs/heads/main"] == old
+    assert times == 1 or mirror.refs.by_name["refs/heads/main"] == old
     await cachew.quiet()
     Repository(mirror.directory).git("fsck", "--strict")
     upstream.behave()
     await git.run("-C", "clone", "fetch", "-q", protocol=protocol)
     assert (await git.run("-C", "clone", "rev-parse", "origin/main")).out == pushed
     await cachew.quiet()
-    assert mirror.refs["refs/heads/main"] == pushed
+    assert mirror.refs.by_name["refs/heads/main"] == pushed
     assert await settle(reactor, lambda: temporary_files(cachew.state)) == []

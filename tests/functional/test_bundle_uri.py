@@ -96,7 +96,7 @@ async def test_stock_git_takes_the_bundles_of_a_warm_mirror(upstream: Upstream, 
     mirror = await cachew.mirrored("org/repo")
     await cachew.parts.snapshots.bundle_store.update(mirror.identity)
     repositories.push_commit(repository, "main", "second")
-    await mirror.sync(await mirror.remote.list_refs(), reactor.seconds())
+    await mirror.updates.sync(await mirror.remote.list_refs(), reactor.seconds())
     await cachew.parts.snapshots.bundle_store.update(mirror.identity)
     pushed = repositories.push_commit(repository, "main", "after the bundles")
     version = tuple(map(int, (await git.run("version")).out.split()[2].split(".")[:2]))

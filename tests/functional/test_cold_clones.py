@@ -26,7 +26,7 @@ async def test_a_crowd_costs_one_pack(upstream: Upstream, start: Start, git: Git
     await cachew.quiet()
     mirror = await cachew.mirrored("org/repo")
     assert upstream.count("pack") == 1
-    assert made.refs() == dict(mirror.refs)
+    assert made.refs() == dict(mirror.refs.by_name)
     await git.run("--git-dir", str(mirror.directory), "fsck", "--strict")
 
 
@@ -40,7 +40,7 @@ async def test_the_rest_is_fetched_beside_it(upstream: Upstream, start: Start, g
     await git.run("clone", "-q", "--single-branch", URL, "clone")
     await cachew.quiet()
     mirror = await cachew.mirrored("org/repo")
-    assert made.refs() == dict(mirror.refs)
+    assert made.refs() == dict(mirror.refs.by_name)
     first, rest = upstream.journal.of("pack")
     assert b"have " not in first.body and b"have " in rest.body
 
@@ -53,6 +53,6 @@ async def test_a_shallow_clone_is_served_first(upstream: Upstream, start: Start,
     git.instead_of(*cachew.instead_of)
     await git.run("clone", "-q", "--depth=1", URL, "clone")
     await cachew.quiet()
-    assert (await cachew.mirrored("org/repo")).head_commit == made.commit()
+    assert (await cachew.mirrored("org/repo")).refs.head_commit == made.commit()
     first, mirrored = upstream.journal.of("pack")
     assert b"deepen" in first.body and b"deepen" not in mirrored.body

@@ -48,7 +48,7 @@ async def test_a_mirror_that_lost_its_packs(
     assert (await git.run("-C", "clone", "rev-parse", "HEAD")).out == repository.commit("HEAD")
     await cachew.quiet()
     again = await cachew.mirrored("org/repo")
-    assert again.missing(repository.refs().values()) == []
+    assert again.objects.missing(repository.refs().values()) == []
     flush_logged_errors()
 
 

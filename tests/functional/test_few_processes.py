@@ -23,6 +23,6 @@ async def test_a_push_costs_a_pack_and_a_look_at_it(upstream: Upstream, git: Git
     assert cachew.parts.runtime.processes.started - before == 2
     kinds = [exchange.kind for exchange in upstream.journal.exchanges[asked:]]
     assert kinds == ["refs", "pack"]
-    assert mirror.refs["refs/heads/main"] == pushed
-    hidden = mirror.repository.directory / "refs" / "cachew"
+    assert mirror.refs.by_name["refs/heads/main"] == pushed
+    hidden = mirror.place.repository.directory / "refs" / "cachew"
     assert [path for path in hidden.rglob("*") if path.is_file()] == []

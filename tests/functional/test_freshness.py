@@ -207,7 +207,7 @@ async def test_unadvertised_objects(
     assert (await here.run("-C", "clone", "rev-parse", "FETCH_HEAD")).out == pull
     await here.run("-C", "clone", "fetch", "-q", "origin", "refs/changes/*:refs/changes/*")
     mirror = await here.cachew.mirrored("org/repo")
-    assert mirror.missing([hidden, pull]) == []
+    assert mirror.objects.missing([hidden, pull]) == []
     assert here.cachew.served().get("upstream", 0) == 0
     packs = upstream.count("pack")
     await here.run("clone", "-q", URL, "second")
@@ -412,7 +412,7 @@ async def test_webhooks(upstream: Upstream, repository: Repository, git: Git, st
     await here.cachew.github_event(marked("s3cret"), f"{upstream.url}org/repo.git")
     assert await here.fetched() == pushed
     mirror = await here.cachew.mirrored("org/repo")
-    assert mirror.missing([pushed]) == []
+    assert mirror.objects.missing([pushed]) == []
 
 
 @pytest_twisted.ensureDeferred
@@ -429,4 +429,4 @@ async def test_webhooks_by_another_name(
     url = f"{upstream.url}org/repo.git" if moved else "http://localhost:3000/Org/Repo.git"
     await cachew.github_event(marked("s3cret"), url, full_name="Org/Repo")
     await cachew.quiet()
-    assert mirror.missing([pushed]) == []
+    assert mirror.objects.missing([pushed]) == []

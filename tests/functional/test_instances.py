@@ -456,7 +456,7 @@ async def test_the_first_listing_after_a_rename(upstream: Upstream, start: Start
     await git.run("-C", "clone", "fetch", "-q")
     assert (await git.run("-C", "clone", "rev-parse", "origin/main")).out == pushed
     await cachew.quiet()
-    assert mirror.ready and mirror.refs["refs/heads/main"] == pushed and repository is not None
+    assert mirror.ready and mirror.refs.by_name["refs/heads/main"] == pushed and repository is not None
 
 
 @pytest_twisted.ensureDeferred
@@ -478,7 +478,7 @@ async def test_recreated_with_another_history(
     assert (await git.run("-C", "after", "rev-parse", "HEAD")).out == again.commit()
     await cachew.quiet()
     new = await cachew.mirrored("org/repo")
-    assert new.object_format == object_format and new.instance != old.instance
+    assert new.refs.object_format == object_format and new.instance != old.instance
     await git.run("clone", "-q", f"https://{HOST}/org/repo", "later", protocol=protocol)
     await git.run("-C", "later", "fsck", "--strict")
     assert (await git.run("-C", "later", "rev-parse", "HEAD")).out == again.commit()
@@ -500,7 +500,7 @@ async def test_a_new_instance_costs_no_clone(upstream: Upstream, start: Start) -
     listing = next(route for route in old.routes() if route.name == "ls-refs")
     assert (await send(reactor, cachew, old, listing, None)).status == 200
     new = await cachew.mirrored("org/repo")
-    assert new.instance != mirror.instance and new.missing([old.head, old.first]) == [old.head]
+    assert new.instance != mirror.instance and new.objects.missing([old.head, old.first]) == [old.head]
     assert upstream.count("pack", "org/repo") == packs
     await cachew.stop()
     record = new.directory / "cachew.json"

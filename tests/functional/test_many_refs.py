@@ -45,6 +45,6 @@ async def test_one_branch_costs_what_it_costs_directly(upstream: Upstream, start
     await git.run(*fetch)
     await cachew.quiet()
     assert (await git.run("-C", "clone", "rev-parse", "FETCH_HEAD")).out == new
-    assert (await cachew.mirrored("org/repo")).refs["refs/heads/main"] == new
+    assert (await cachew.mirrored("org/repo")).refs.by_name["refs/heads/main"] == new
     assert asked_for(upstream) and not {"refs/heads/", "refs/tags/"} & asked_for(upstream)
     assert upstream.count("pack") == 1

@@ -10,11 +10,13 @@ from twisted.python.threadpool import ThreadPool
 
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import CommandSettings, GitCommands
+from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.resources import MirrorResources
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import machine_clock
 from cachew.plumbing.errors import CachewError, NotFound
@@ -86,12 +88,15 @@ class House:
         self.mirrors = Mirrors(
             root=root,
             remote=lambda identity: self.remote,
-            git=self.runner,
-            reactor=reactor,
-            clock=machine_clock(),
-            metrics=Metrics(),
-            listings=Listings(limit=1_000_000),
-            background=self.background,
+            resources=MirrorResources(
+                git=self.runner,
+                reactor=reactor,
+                clock=machine_clock(),
+                metrics=Metrics(),
+                listings=Listings(limit=1_000_000),
+                background=self.background,
+                first=FirstClones(reactor=reactor),
+            ),
             slots=Slots(limit=2),
             standing=OneInstance(),
         )
@@ -132,10 +137,10 @@ def mirrored(mirror: Mirror) -> Repository:
 async def test_a_mirror_is_the_upstream(house: House, repository: Repository) -> None:
     """A new mirror has the upstream's heads, tags and HEAD, is whole, and holds no hook and no credential."""
     mirror = await house.mirrors.made(REPOSITORY)
-    assert mirror.state is MirrorState.READY
-    assert mirror.refs == repository.refs()
+    assert mirror.life.state is MirrorState.READY
+    assert mirror.refs.by_name == repository.refs()
     mirrored(mirror).git("fsck", "--strict")
-    assert mirror.head_commit == repository.commit("HEAD")
+    assert mirror.refs.head_commit == repository.commit("HEAD")
     assert not list(mirror.directory.glob("hooks/*"))
     assert not list(house.root.glob(".aside/*"))
     await mirror.maintenance.index_packs()
@@ -147,17 +152,17 @@ async def test_a_mirror_follows(house: House, upstream: Upstream, repository: Re
     """New commits, a forced and a deleted branch, and a directory in a branch's place arrive with one pack request."""
     mirror = await house.mirrors.made(REPOSITORY)
     old = repositories.push_commit(repository, "topic", "on a branch of its own")
-    await mirror.sync(listing_of(repository), house.later())
+    await mirror.updates.sync(listing_of(repository), house.later())
     new = repositories.push_commit(repository, "main", "new")
     repositories.delete_branch(repository, "topic")
     repositories.add_commit(repository, "refs/heads/topic/two", "below", parent="refs/heads/main")
     before = upstream.count("pack")
-    await mirror.sync(listing_of(repository), house.later())
+    await mirror.updates.sync(listing_of(repository), house.later())
     assert upstream.count("pack") == before + 1
     assert upstream.count("refs") == 0
-    assert mirror.refs == repository.refs()
-    assert mirror.head_commit == new
-    assert mirror.missing([old, new]) == []
+    assert mirror.refs.by_name == repository.refs()
+    assert mirror.refs.head_commit == new
+    assert mirror.objects.missing([old, new]) == []
     assert old in mirrored(mirror).git("for-each-ref", "refs/cachew/")
 
 
@@ -169,9 +174,9 @@ async def test_an_older_listing_changes_nothing(house: House, repository: Reposi
     repositories.push_commit(repository, "main", "new")
     later = listing_of(repository)
     first, second = house.later(), house.later()
-    await mirror.sync(later, second)
-    await mirror.sync(earlier, first)
-    assert mirror.refs == repository.refs()
+    await mirror.updates.sync(later, second)
+    await mirror.updates.sync(earlier, first)
+    assert mirror.refs.by_name == repository.refs()
 
 
 @pytest_twisted.ensureDeferred
@@ -180,10 +185,10 @@ async def test_objects_by_id(house: House, upstream: Upstream, repository: Repos
     mirror = await house.mirrors.made(REPOSITORY)
     first = repositories.unadvertised_commit(repository, "one")
     second = repositories.unadvertised_commit(repository, "two")
-    assert await mirror.ensure([first, second], "10.0.0.1") == []
+    assert await mirror.wanted.ensure([first, second], "10.0.0.1") == []
     assert upstream.count("pack") == 2
     third = repositories.unadvertised_commit(repository, "three")
-    assert await mirror.ensure(["1" * 40, third], "10.0.0.1") == ["1" * 40]
+    assert await mirror.wanted.ensure(["1" * 40, third], "10.0.0.1") == ["1" * 40]
 
 
 @pytest_twisted.ensureDeferred
@@ -199,8 +204,8 @@ async def test_a_restart_finds_it(house: House, upstream: Upstream, repository: 
     again = House(reactor, house.root, upstream, repository)
     await again.mirrors.discover()
     found = again.mirrors.find(REPOSITORY)
-    assert found is not None and found.ready and found.refs == repository.refs()
-    assert found.head_commit == repository.commit("HEAD")
+    assert found is not None and found.ready and found.refs.by_name == repository.refs()
+    assert found.refs.head_commit == repository.commit("HEAD")
     names = [path.name for path in house.root.rglob("*")]
     assert not [name for name in names if name.endswith(".lock") or name.startswith(("tmp_", "half", "foreign"))]
     await again.close()
@@ -233,9 +238,9 @@ async def test_sha256(house: House, upstream: Upstream) -> None:
     made = repositories.make_repository(path, commits=3, object_format="sha256")
     house.remote = LocalRemote(f"{upstream.url}org/sha256", made)
     mirror = await house.mirrors.made(Identity("git.example", "org/sha256"))
-    assert mirror.object_format == "sha256"
-    assert mirror.refs == made.refs()
-    assert mirror.missing(made.refs().values()) == []
+    assert mirror.refs.object_format == "sha256"
+    assert mirror.refs.by_name == made.refs()
+    assert mirror.objects.missing(made.refs().values()) == []
 
 
 @pytest_twisted.ensureDeferred
@@ -244,8 +249,8 @@ async def test_repack(house: House, repository: Repository) -> None:
     mirror = await house.mirrors.made(REPOSITORY)
     for number in range(3):
         repositories.push_commit(repository, "main", f"commit {number}")
-        await mirror.sync(listing_of(repository), house.later())
+        await mirror.updates.sync(listing_of(repository), house.later())
     await mirror.maintenance.repack()
     assert len(list(mirror.directory.glob("objects/pack/*.pack"))) == 1
-    assert mirror.missing(repository.refs().values()) == []
+    assert mirror.objects.missing(repository.refs().values()) == []
     mirrored(mirror).git("fsck", "--strict")

@@ -96,7 +96,7 @@ async def test_starts_from_what_the_others_have(
         hold.release()
         await fresh.quiet()
         mirror = await fresh.mirrored("org/repo")
-        assert mirror.refs["refs/heads/main"] == pushed
+        assert mirror.refs.by_name["refs/heads/main"] == pushed
         assert b'cachew_mirror_seeds_total{outcome="restored"} 1.0' in await fresh.metrics()
         assert meter.passed < clone / 20
         git.instead_of(*fresh.instead_of)

@@ -62,7 +62,7 @@ async def test_everything_odd_at_once(upstream: Upstream, git: Git, start: Start
     cachew = await start(CONFIG)
     git.instead_of(*cachew.instead_of)
     mirror = await cachew.mirrored("org/repo")
-    assert not mirror.set_aside and mirror.repository.intake.findings()["hasDotgit"] == 2
+    assert not mirror.refs.set_aside and mirror.place.repository.intake.findings()["hasDotgit"] == 2
     for name, url in (("direct", f"{upstream.url}org/repo"), ("clone", URL)):
         await git.run("clone", "-q", url, name, protocol=protocol)
     await same(git, "direct", "clone")
@@ -143,7 +143,7 @@ async def test_a_branch_that_no_git_can_send(upstream: Upstream, git: Git, start
     cachew = await start(CONFIG + '[access]\n[[access.rule]]\naction = "allow"\npath = "/admin"\n')
     git.instead_of(*cachew.instead_of)
     mirror = await cachew.mirrored("org/repo")
-    assert list(mirror.set_aside.reasons) == ["refs/heads/bad"]
+    assert list(mirror.refs.set_aside.reasons) == ["refs/heads/bad"]
     await git.run("clone", "-q", "--single-branch", URL, "clone", protocol=protocol)
     new = go_on(odd)
     await git.run("-C", "clone", "pull", "-q", "--ff-only", protocol=protocol)
@@ -157,4 +157,4 @@ async def test_a_branch_that_no_git_can_send(upstream: Upstream, git: Git, start
     assert upstream.count("pack") - packs <= 1
     (status,) = await cachew.parts.status.table.all()
     assert list(status.set_aside) == ["refs/heads/bad"] and status.findings["hasDotgit"] == 2
-    assert mirror.refs["refs/heads/main"] == new and "refs/heads/bad" not in mirror.refs
+    assert mirror.refs.by_name["refs/heads/main"] == new and "refs/heads/bad" not in mirror.refs.by_name

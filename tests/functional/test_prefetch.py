@@ -21,7 +21,7 @@ async def test_named_repositories_are_mirrored_and_kept_up_to_date(upstream: Ups
     new = push_commit(repository, "main", "new")
     await upstream.next_request("pack", "org/repo")
     await cachew.quiet()
-    assert mirror.head_commit == new
+    assert mirror.refs.head_commit == new
     assert cachew.served() == {}
 
 

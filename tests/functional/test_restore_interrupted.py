@@ -80,7 +80,7 @@ async def test_the_snapshot_is_replaced_meanwhile(
     repositories.push_commit(repository, "main", "replaced")
     mirror = await cachew.mirrored("org/repo")
     answer = await cachew.parts.mirrors.freshness.refs(mirror.identity, MIRRORED_KIND, None)
-    await mirror.sync(answer.listing, answer.started)
+    await mirror.updates.sync(answer.listing, answer.started)
     await cachew.parts.snapshots.archives.make(mirror.identity, Variant("snapshot"))
     before = await cachew.metrics()
     assert b'route="git snapshot.tar.zst",status="412"' not in before

@@ -84,7 +84,7 @@ async def heals_unattended(cachew: Cachew, repository: Repository, since: float)
     quiet = Deferred.fromCoroutine(cachew.quiet())
     await quiet.addTimeout(max(0.0, since + HEALED_WITHIN - reactor.seconds()), reactor)
     mirror = cachew.parts.mirrors.collection.ready(cachew.identity("org/repo"))
-    assert mirror is not None and mirror.intact() and mirror.refs == repository.refs()
+    assert mirror is not None and mirror.verification.intact() and mirror.refs.by_name == repository.refs()
     Repository(mirror.directory).git("fsck", "--strict")
 
 
@@ -93,7 +93,7 @@ async def is_whole(cachew: Cachew, git: Git, repository: Repository) -> None:
     await cachew.quiet()
     await cachew.parts.mirrors.staleness.refresh(cachew.identity("org/repo"))
     mirror = cachew.parts.mirrors.collection.ready(cachew.identity("org/repo"))
-    assert mirror is not None and mirror.intact() and mirror.refs == repository.refs()
+    assert mirror is not None and mirror.verification.intact() and mirror.refs.by_name == repository.refs()
     Repository(mirror.directory).git("fsck", "--strict")
     assert await mirror.verification.proven()
 
@@ -215,7 +215,7 @@ async def test_a_snapshot_makes_its_mirror_not_suspect(
     for query in ("", "?filter=blob:none"):
         assert (await ask(reactor, cachew.url, "GET", SNAPSHOT + query)).status == 200
         await cachew.quiet()
-        assert mirror.intact() and mirror.repository.ledger.unverified() == []
+        assert mirror.verification.intact() and mirror.place.repository.ledger.unverified() == []
     assert cachew.served().get("upstream", 0) == 0
 
 

@@ -97,7 +97,7 @@ async def test_another_branch(upstream: Upstream, repository: Repository, git: G
     pushed = repositories.push_commit(repository, "topic/one", "more")
     mirror = await cachew.mirrored("org/repo")
     answer = await cachew.parts.mirrors.freshness.refs(mirror.identity, MIRRORED_KIND, None)
-    await mirror.sync(answer.listing, answer.started)
+    await mirror.updates.sync(answer.listing, answer.started)
     later = await get(cachew, what)
     bundle = f"snapshot.bundle?base={topic}&ref=refs/heads/topic/one"
     assert later.headers["x-cachew-bundle-url"] == f"{REPOSITORY}/{bundle}"

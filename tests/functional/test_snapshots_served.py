@@ -134,7 +134,7 @@ async def test_nor_is_what_goes_on_with_the_mirror(
 async def hold(mirror: Mirror) -> None:
     """Have a mirror to oneself as soon as it is free, for good."""
     with suppress(CancelledError):
-        async with mirror.exclusive():
+        async with mirror.locks.exclusive():
             await Deferred()
 
 
@@ -176,7 +176,7 @@ async def test_a_commit_before_every_request_makes_nothing(
     assert {(answer.headers["etag"], answer.body) for answer in answers} == {(stored.headers["etag"], stored.body)}
     assert log.count("made snapshot") == made
     await cachew.quiet()
-    assert (await cachew.mirrored("org/repo")).refs["refs/heads/main"] == pushed
+    assert (await cachew.mirrored("org/repo")).refs.by_name["refs/heads/main"] == pushed
 
 
 @pytest_twisted.ensureDeferred

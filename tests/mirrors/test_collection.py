@@ -37,7 +37,7 @@ def test_one_clone_for_all(house: MirrorHouse) -> None:
     assert isinstance(failure_of(gone), CancelledError)
     house.git.release()
     mirrors = [value_of(each) for each in waiting]
-    assert set(mirrors) == {house.mirrors.find(REPOSITORY)} and house.ready == mirrors[:1]
+    assert set(mirrors) == {house.mirrors.find(REPOSITORY)} and house.made_of == [REPOSITORY]
     assert house.git.ran.count("init") == 1
 
 
@@ -75,23 +75,23 @@ def test_whoever_comes_meanwhile_learns_why(house: MirrorHouse) -> None:
 def test_whoever_needs_a_mirror_in_doubt_waits_for_the_outcome(house: MirrorHouse) -> None:
     """Whoever needs a mirror while it is in doubt gets it when it turns out to be sound, and no clone is begun."""
     mirror = value_of(house.made())
-    held = mirror.exclusive()
+    held = mirror.locks.exclusive()
     value_of(Deferred.fromCoroutine(held.__aenter__()))
     mirror.verification.doubt(serving=False)
     asked = house.made()
     assert not mirror.ready and not asked.called and house.mirrors.ready(REPOSITORY) is None
     value_of(Deferred.fromCoroutine(held.__aexit__(None, None, None)))
-    assert value_of(asked) is mirror and mirror.ready and len(house.ready) == 1
+    assert value_of(asked) is mirror and mirror.ready and len(house.made_of) == 1
 
 
 def test_a_damaged_mirror_is_made_anew_though_nobody_asks(house: MirrorHouse) -> None:
     """A mirror that turns out to be damaged is cloned again at once, and what was made of it is withdrawn."""
     mirror = value_of(house.made())
-    before = mirror.generation
+    before = mirror.life.generation
     (mirror.directory / "objects/pack").rmdir()
     mirror.verification.doubt(serving=False)
-    assert mirror.ready and mirror.generation != before and len(house.ready) == 2
-    assert house.damaged == [(mirror, 1000.0)] and mirror.damage == "objects/pack"
+    assert mirror.ready and mirror.life.generation != before and len(house.made_of) == 2
+    assert house.damaged == [(REPOSITORY, 1000.0)] and mirror.damage.what == "objects/pack"
     count = house.metrics.registry.get_sample_value
     assert count("cachew_damage_total", {"what": "mirror"}) == 1
     assert count("cachew_mirror_checks_total", {"outcome": "damaged"}) == 1
@@ -100,7 +100,7 @@ def test_a_damaged_mirror_is_made_anew_though_nobody_asks(house: MirrorHouse) ->
 def test_a_mirror_is_verified_before_something_is_made_of_it(house: MirrorHouse) -> None:
     """What is to be made of a damaged mirror is not made; nor what is made of one that changes meanwhile."""
     mirror = value_of(house.made())
-    check = value_of(Deferred.fromCoroutine(mirror.prove()))
+    check = value_of(Deferred.fromCoroutine(mirror.verification.prove()))
     check()
     (mirror.directory / "HEAD").write_text("nonsense")
     with pytest.raises(CorruptObject):
@@ -108,16 +108,16 @@ def test_a_mirror_is_verified_before_something_is_made_of_it(house: MirrorHouse)
     assert (mirror.directory / "HEAD").read_text() == "ref: refs/heads/main\n"
     (mirror.directory / "objects/pack").rmdir()
     house.clock.advance(100)
-    assert isinstance(failure_of(Deferred.fromCoroutine(mirror.prove())), CorruptObject)
-    assert mirror.ready and len(house.ready) == 2
-    value_of(Deferred.fromCoroutine(mirror.prove()))()
+    assert isinstance(failure_of(Deferred.fromCoroutine(mirror.verification.prove())), CorruptObject)
+    assert mirror.ready and len(house.made_of) == 2
+    value_of(Deferred.fromCoroutine(mirror.verification.prove()))()
 
 
 @pytest.mark.parametrize("made_anew", [False, True])
 def test_what_is_made_of_a_mirror_that_is_forgotten_meanwhile(house: MirrorHouse, made_anew: bool) -> None:
     """It is told that the mirror was forgotten, and not that it is damaged; another one can be waited for."""
     mirror = value_of(house.made())
-    check = value_of(Deferred.fromCoroutine(mirror.prove()))
+    check = value_of(Deferred.fromCoroutine(mirror.verification.prove()))
     value_of(Deferred.fromCoroutine(mirror.forget()))
     if made_anew:
         value_of(house.made())
@@ -135,9 +135,9 @@ def test_a_scrub_finds_what_nobody_asks_for(house: MirrorHouse) -> None:
     for suffix in ("pack", "idx"):
         (mirror.directory / f"objects/pack/pack-1.{suffix}").write_bytes(trailed(bytes(12) + trailed(b"")))
     value_of(Deferred.fromCoroutine(house.mirrors.scrub(pace)))
-    assert len(house.ready) == 2 and mirror.ready and read and "pack-1" in (mirror.damage or "")
+    assert len(house.made_of) == 2 and mirror.ready and read and "pack-1" in (mirror.damage.what or "")
     value_of(Deferred.fromCoroutine(house.mirrors.scrub(pace)))
-    assert len(house.ready) == 2
+    assert len(house.made_of) == 2
 
 
 def test_a_restart(house: MirrorHouse) -> None:
@@ -152,7 +152,7 @@ def test_a_restart(house: MirrorHouse) -> None:
     again = MirrorHouse(house.root)
     discover(again)
     found = again.mirrors.find(REPOSITORY)
-    assert found is not None and found.ready and found.refs == {"refs/heads/main": oid("1")}
+    assert found is not None and found.ready and found.refs.by_name == {"refs/heads/main": oid("1")}
     assert list(again.mirrors) == [found]
     assert not misplaced.exists() and not (house.root / ".aside").exists()
 
@@ -180,7 +180,7 @@ def test_a_directory_is_refused_to_another_repository(house: MirrorHouse) -> Non
     assert isinstance(failure_of(Deferred.fromCoroutine(house.mirrors.made(mine))), NotFound)
     assert not house.mirrors.obtain(mine).ready and theirs.ready
     with pytest.raises(NotFound):
-        value_of(Deferred.fromCoroutine(house.mirrors.obtain(mine).open()))
+        house.mirrors.obtain(mine).look()
     record = read(theirs.directory)
     assert record is not None and record.identity == REPOSITORY
 
@@ -225,7 +225,7 @@ def test_names_without_mirrors_do_not_pile_up(house: MirrorHouse) -> None:
         house.mirrors.obtain(Identity("git.example", f"org/{number}"))
     known = [number for number in range(3000) if house.mirrors.find(Identity("git.example", f"org/{number}"))]
     assert len(known) <= 1001 and house.mirrors.find(REPOSITORY) is mirror
-    assert list(house.mirrors) == [mirror] and mirror.state is MirrorState.READY
+    assert list(house.mirrors) == [mirror] and mirror.life.state is MirrorState.READY
 
 
 def test_nothing_is_mirrored_before_it_is_known_what_is_there(house: MirrorHouse) -> None:

@@ -5,10 +5,10 @@ from typing import Any, cast
 import pytest
 from twisted.internet.defer import Deferred
 
-from cachew.mirrors.freshness import Answer, Freshness
-from cachew.mirrors.hearing import Hearing
+from cachew.mirrors.freshness import Answer, ref_gate
+from cachew.mirrors.hearing import GateListeners, Hearing, HearsNothing
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind
+from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, MirroredListings
 from cachew.mirrors.listings import Listings
 from cachew.plumbing.errors import UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
@@ -59,18 +59,20 @@ class Gate:
         self.listings = Listings(limit=limit)
         self.verdicts: list[UpstreamRefused | None] = []
         self.changes: list[Identity] = []
-        self.freshness = Freshness(
+        self.freshness = ref_gate(
             remotes=cast(Any, self.upstream),
             clock=self.clock,
             interval=interval,
             metrics=Metrics(),
-            fallback=lambda identity: self.mirror,
-            on_listing=lambda identity, found, started: self.told.append(found),
+            mirrored=MirroredListings(listing=lambda identity: self.mirror),
             listings=self.listings,
-            on_verdict=lambda identity, authorization, refusal: self.verdicts.append(refusal),
-            on_changed=[self.changes.append],
-            on_part=lambda identity, kind, found, started: self.parts.append((kind, found)),
-            hearing=hearing,
+            listeners=GateListeners(
+                listing=lambda identity, found, started: self.told.append(found),
+                verdict=lambda identity, authorization, refusal: self.verdicts.append(refusal),
+                changed=self.changes.append,
+                part=lambda identity, kind, found, started: self.parts.append((kind, found)),
+                hearing=HearsNothing() if hearing is None else hearing,
+            ),
         )
 
     def ask_of(self, path: str) -> "Deferred[Answer]":
@@ -133,15 +135,15 @@ def test_it_knows_why_the_upstream_could_not_be_asked() -> None:
     """The last failure is remembered for those who look after the server, until the upstream answers again."""
     gate = Gate()
     gate.mirror = listing(main="1")
-    assert gate.freshness.failure(REPOSITORY) is None
+    assert gate.freshness.known.failure(REPOSITORY) is None
     asked = gate.ask(*HEADS)
     gate.upstream.answer(UpstreamUnreachable("https://git.example/", "too slow"))
     assert result(asked).stale
-    assert "too slow" in str(gate.freshness.failure(REPOSITORY))
+    assert "too slow" in str(gate.freshness.known.failure(REPOSITORY))
     gate.clock.advance(11)
     gate.ask(*HEADS)
     gate.upstream.answer(listing(main="1"))
-    assert gate.freshness.failure(REPOSITORY) is None
+    assert gate.freshness.known.failure(REPOSITORY) is None
 
 
 def test_a_push_makes_all_older_answers_void() -> None:
@@ -323,7 +325,7 @@ def test_what_is_forgotten_takes_no_memory() -> None:
         result(asked)
     assert len(gate.listings) == 3
     gate.freshness.forget(REPOSITORY)
-    assert (len(gate.listings), gate.listings.size) == (0, 0) and gate.freshness.known(REPOSITORY) is None
+    assert (len(gate.listings), gate.listings.size) == (0, 0) and gate.freshness.known.listing(REPOSITORY) is None
     late = gate.ask(*HEADS)
     gate.freshness.forget(REPOSITORY)
     gate.upstream.answer(listing(main="1"))

@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.listings import Listings, OwnListing, pack, unpack, weight_of
-from cachew.mirrors.refs import of_listing
+from cachew.mirrors.listings import Listings, OwnListing, pack, unpack
+from cachew.mirrors.refs import of_listing, weight_of
 from cachew.upstream.listing import Listing, RemoteRef
 
 ONE, TWO = Identity("git.example", "one"), Identity("git.example", "two")

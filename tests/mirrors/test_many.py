@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from cachew.mirrors.instance import tips_of
 from cachew.mirrors.kinds import MIRRORED_KIND, contradict
-from cachew.mirrors.listings import pack, unpack, weight_of
+from cachew.mirrors.listings import pack, unpack
 from cachew.mirrors.moved import moved_in_part, with_refs
-from cachew.mirrors.refs import change, of_listing, packed_refs
+from cachew.mirrors.refs import change, of_listing, packed_refs, weight_of
 from cachew.mirrors.setaside import without
 from cachew.smarthttp.advertise import ls_refs_response
 from cachew.smarthttp.clientcommands import V2LsRefs, mark

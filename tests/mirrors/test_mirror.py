@@ -53,8 +53,8 @@ def test_a_clone_that_fails_leaves_nothing(house: MirrorHouse, step: str) -> Non
     house.git.failures[step] = [ProcessFailed(f"git {step}", 128, "fatal: no"), refused("no")]
     assert isinstance(failure_of(house.made()), ProcessFailed)
     mirror = house.mirrors.obtain(REPOSITORY)
-    assert mirror.state is MirrorState.EMPTY and not mirror.ready and mirror.refs == {}
-    assert "no" in (mirror.last_error or "") and house.left() == []
+    assert mirror.life.state is MirrorState.EMPTY and not mirror.ready and mirror.refs.by_name == {}
+    assert "no" in (mirror.life.last_error or "") and house.left() == []
 
 
 def test_a_first_fetch_has_a_patience_of_its_own(house: MirrorHouse) -> None:
@@ -81,8 +81,8 @@ def test_a_listing_from_before_the_clone_changes_nothing(house: MirrorHouse) -> 
     house.clock.advance(5)
     house.remote.current = listing(main="2")
     mirror = value_of(house.made())
-    value_of(Deferred.fromCoroutine(mirror.sync(listing(main="1"), early)))
-    assert mirror.refs == {"refs/heads/main": oid("2")}
+    value_of(Deferred.fromCoroutine(mirror.updates.sync(listing(main="1"), early)))
+    assert mirror.refs.by_name == {"refs/heads/main": oid("2")}
 
 
 def test_a_mirror_in_the_way_is_replaced(house: MirrorHouse) -> None:
@@ -124,7 +124,7 @@ def test_a_restored_mirror_gets_the_refs_of_today(tmp_path: Path) -> None:
     house.remote.current = listing(main="2", new="3")
     mirror = value_of(house.made())
     heads = {name: value for name, value in on_disk(mirror).items() if name.startswith("refs/heads/")}
-    assert heads == mirror.refs == {"refs/heads/main": oid("2"), "refs/heads/new": oid("3")}
+    assert heads == mirror.refs.by_name == {"refs/heads/main": oid("2"), "refs/heads/new": oid("3")}
     assert house.git.scripts == [[oid("3")]] and "init" not in house.git.ran
 
 
@@ -157,7 +157,7 @@ def test_all_join_one_fetch(house: MirrorHouse, mirror: Mirror) -> None:
     value_of(first)
     assert [value_of(each) for each in wanted] == [[]] * 4
     assert house.git.scripts == [[oid("2")], [oid("3")]]
-    assert mirror.state is MirrorState.READY and not mirror.fetching
+    assert mirror.life.state is MirrorState.READY and not mirror.updates.under_way
 
 
 def test_one_may_leave(house: MirrorHouse, mirror: Mirror) -> None:
@@ -181,7 +181,7 @@ def test_whoever_comes_during_a_fetch_is_not_failed_by_it(house: MirrorHouse, mi
     house.git.release()
     house.git.release()
     assert value_of(second) == [] and value_of(third) is None
-    assert mirror.refs == {"refs/heads/main": oid("4")}
+    assert mirror.refs.by_name == {"refs/heads/main": oid("4")}
 
 
 def test_a_listing_that_can_not_be_followed_keeps_no_ids_away(house: MirrorHouse, mirror: Mirror) -> None:
@@ -193,7 +193,7 @@ def test_a_listing_that_can_not_be_followed_keeps_no_ids_away(house: MirrorHouse
     house.git.release()
     assert value_of(third) == []
     assert isinstance(failure_of(second), ProcessFailed)
-    assert mirror.refs == {"refs/heads/main": oid("1")} and mirror.state is MirrorState.READY
+    assert mirror.refs.by_name == {"refs/heads/main": oid("1")} and mirror.life.state is MirrorState.READY
 
 
 # --- a lane for what is asked for by id -------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_ids_never_delay_following_the_upstream(house: MirrorHouse, mirror: Mirr
     asked = [house.ensure(mirror, oid(digit), client=digit) for digit in "6789"]
     house.git.holding = set()
     value_of(house.sync(mirror, listing(main="2")))
-    assert mirror.refs == {"refs/heads/main": oid("2")} and not any(each.called for each in asked)
+    assert mirror.refs.by_name == {"refs/heads/main": oid("2")} and not any(each.called for each in asked)
     for _ in asked:
         house.git.release()
     assert [value_of(each) for each in asked] == [[]] * 4
@@ -239,8 +239,8 @@ def test_fetches_that_meet_at_the_list_of_cut_commits_all_succeed(
     assert not followed.called, "it waits for the other"
     house.git.release()
     assert value_of(wanted) == [] and value_of(followed) is None
-    assert mirror.refs == {"refs/heads/main": oid("2")} and not house.git.failures["fetch"]
-    assert not house.background.under_way and mirror.last_error is None, "nothing is wrong with the mirror"
+    assert mirror.refs.by_name == {"refs/heads/main": oid("2")} and not house.git.failures["fetch"]
+    assert not house.background.under_way and mirror.life.last_error is None, "nothing is wrong with the mirror"
 
 
 def test_a_list_of_cut_commits_that_can_not_be_written_is_told(house: MirrorHouse, mirror: Mirror) -> None:
@@ -256,12 +256,12 @@ def test_an_id_that_somebody_has_asked_for_is_fetched_once(house: MirrorHouse, m
     house.git.holding = {"fetch"}
     first = [house.ensure(mirror, oid("5"), client=str(number)) for number in range(100)]
     both = house.ensure(mirror, oid("5"), oid("6"), client="both")
-    assert mirror.asked_for(oid("5")) and len(house.git.held) == 2
+    assert mirror.wanted.asked_for(oid("5")) and len(house.git.held) == 2
     house.git.release()
     assert [value_of(each) for each in first] == [[]] * 100 and not both.called
     house.git.release()
     assert value_of(both) == [] and house.git.scripts == [[oid("5")], [oid("6")]]
-    assert not mirror.asked_for(oid("5"))
+    assert not mirror.wanted.asked_for(oid("5"))
 
 
 def test_packs_stay_while_something_comes_by_its_id(house: MirrorHouse, mirror: Mirror) -> None:
@@ -314,10 +314,10 @@ def test_asking_for_what_nobody_has_is_no_error_of_the_mirror(house: MirrorHouse
     """That a client wants an id that does not exist is not shown as a failure; that nobody answered is."""
     house.git.there = set()
     assert value_of(house.ensure(mirror, oid("9"))) == [oid("9")]
-    assert mirror.last_error is None
+    assert mirror.life.last_error is None
     house.git.failures["fetch"] = [unreachable()]
     assert value_of(house.ensure(mirror, oid("8"))) == [oid("8")]
-    assert "unable to access" in (mirror.last_error or "")
+    assert "unable to access" in (mirror.life.last_error or "")
 
 
 def test_tips_that_moved_on(house: MirrorHouse, mirror: Mirror) -> None:
@@ -325,14 +325,14 @@ def test_tips_that_moved_on(house: MirrorHouse, mirror: Mirror) -> None:
     house.git.failures["fetch"] = [refused(oid("2"))]
     value_of(house.sync(mirror, listing(main="2")))
     assert house.git.ran.count("fetch") == 3
-    assert mirror.refs == {"refs/heads/main": oid("2")} and kept(mirror) == [oid("1")]
+    assert mirror.refs.by_name == {"refs/heads/main": oid("2")} and kept(mirror) == [oid("1")]
 
 
 def test_tips_that_are_still_reached(house: MirrorHouse, mirror: Mirror) -> None:
     """A branch that only moves forward leaves no hidden ref behind."""
     house.git.reached = {oid("1")}
     value_of(house.sync(mirror, listing(main="2")))
-    assert mirror.refs == {"refs/heads/main": oid("2")} and kept(mirror) == []
+    assert mirror.refs.by_name == {"refs/heads/main": oid("2")} and kept(mirror) == []
 
 
 def test_only_the_newest_listing_counts(house: MirrorHouse, mirror: Mirror) -> None:
@@ -343,15 +343,15 @@ def test_only_the_newest_listing_counts(house: MirrorHouse, mirror: Mirror) -> N
     house.git.release()
     for sync in syncs:
         value_of(sync)
-    assert house.git.scripts == [[oid("2")], [oid("4")]] and mirror.refs == {"refs/heads/main": oid("4")}
+    assert house.git.scripts == [[oid("2")], [oid("4")]] and mirror.refs.by_name == {"refs/heads/main": oid("4")}
 
 
 def test_refs_git_can_not_keep_are_left_out(house: MirrorHouse, mirror: Mirror) -> None:
     """An upstream whose listing no repository can have is followed as far as one can."""
     odd = listing("refs/heads/a=2", "refs/heads/a/b=3", "refs/heads/x..y=4", "refs/heads/" + "n" * 260 + "=5", main="1")
     value_of(house.sync(mirror, odd))
-    assert mirror.refs == {"refs/heads/main": oid("1"), "refs/heads/a": oid("2")}
-    assert not mirror.behind(odd)
+    assert mirror.refs.by_name == {"refs/heads/main": oid("1"), "refs/heads/a": oid("2")}
+    assert not mirror.refs.behind(odd)
 
 
 # --- damage and removal -----------------------------------------------------------------------------------------------
@@ -382,8 +382,8 @@ def test_what_is_missing_of_a_mirror_has_it_made_anew(house: MirrorHouse, mirror
     """A mirror that lacks what its refs reach is removed and made anew."""
     house.git.failures["fsck"] = [damage]
     mirror.verification.doubt(serving=True)
-    assert mirror.ready and house.git.ran[:2] == ["fsck", "init"] and len(house.ready) == 2
-    assert house.damaged == [(mirror, house.clock.seconds())]
+    assert mirror.ready and house.git.ran[:2] == ["fsck", "init"] and len(house.made_of) == 2
+    assert house.damaged == [(REPOSITORY, house.clock.seconds())]
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_a_check_that_can_not_be_made_proves_nothing(house: MirrorHouse, mirror:
     house.git.failures["fsck"] = [failure]
     mirror.verification.doubt(serving=True)
     del house.git.failures["fsck"]
-    assert mirror.ready and mirror.directory.exists() and len(house.ready) == 1
+    assert mirror.ready and mirror.directory.exists() and len(house.made_of) == 1
 
 
 @pytest.mark.parametrize("command", ["update-ref", "for-each-ref", "rev-list"])
@@ -411,8 +411,8 @@ def test_whatever_git_fails_at_is_looked_into(house: MirrorHouse, mirror: Mirror
     house.git.failures[command] = [ProcessFailed(f"git {command}", 128, "fatal: unexpected, in any language")]
     outcome = house.sync(mirror, listing(main="2"))
     outcome.addErrback(lambda _: None)
-    assert mirror.damage == "refs/heads/empty" and mirror.ready
-    assert not (mirror.directory / "refs/heads/empty").exists() and not mirror.set_aside
+    assert mirror.damage.what == "refs/heads/empty" and mirror.ready
+    assert not (mirror.directory / "refs/heads/empty").exists() and not mirror.refs.set_aside
 
 
 def test_an_upstream_that_fails_takes_no_mirror_out_of_service(house: MirrorHouse, mirror: Mirror) -> None:
@@ -429,7 +429,7 @@ def test_an_upstream_that_fails_takes_no_mirror_out_of_service(house: MirrorHous
 def test_what_the_server_knows_is_written_anew(house: MirrorHouse, mirror: Mirror, what: str) -> None:
     """Configuration, HEAD and refs with garbage in them are mended without the upstream; kept packs are not used."""
     value_of(house.ensure(mirror, oid("5")))
-    path, before, refs = mirror.directory / what, mirror.generation, on_disk(mirror)
+    path, before, refs = mirror.directory / what, mirror.life.generation, on_disk(mirror)
     if what == "refs":
         path.rmdir()
     else:
@@ -439,16 +439,20 @@ def test_what_the_server_knows_is_written_anew(house: MirrorHouse, mirror: Mirro
     value_of(looked(mirror))
     value_of(looked(mirror))
     assert on_disk(mirror) == refs and (mirror.directory / "refs/heads").is_dir() and house.git.ran == []
-    assert mirror.damage == what and mirror.generation != before and len(house.damaged) == 1
+    assert mirror.damage.what == what and mirror.life.generation != before and len(house.damaged) == 1
     again = MirrorHouse(house.root)
     value_of(Deferred.fromCoroutine(again.mirrors.discover()))
     found = again.mirrors.find(REPOSITORY)
-    assert found is not None and found.refs == mirror.refs and found.generation == mirror.generation
+    assert (
+        found is not None
+        and found.refs.by_name == mirror.refs.by_name
+        and found.life.generation == mirror.life.generation
+    )
 
 
 def test_a_client_waits_for_a_doubt_to_be_settled_but_not_for_long(house: MirrorHouse, mirror: Mirror) -> None:
     """A mirror that is read in no time, as after a crash, sends nobody to its upstream; a large one keeps nobody."""
-    held = mirror.exclusive()
+    held = mirror.locks.exclusive()
     value_of(Deferred.fromCoroutine(held.__aenter__()))
     mirror.verification.doubt(serving=False)
     first = Deferred.fromCoroutine(mirror.verification.settled_soon())
@@ -463,13 +467,13 @@ def test_a_client_waits_for_a_doubt_to_be_settled_but_not_for_long(house: Mirror
 
 def test_nothing_is_kept_of_one_pack_for_another_while_in_doubt(house: MirrorHouse, mirror: Mirror) -> None:
     """While a mirror is in doubt its kept packs are not served, and those that come meanwhile stay apart."""
-    before = mirror.pack_source
-    held = mirror.exclusive()
+    before = mirror.life.pack_source
+    held = mirror.locks.exclusive()
     value_of(Deferred.fromCoroutine(held.__aenter__()))
     mirror.verification.doubt(serving=False)
-    assert (mirror.ready, mirror.condition) == (False, "suspect") and mirror.pack_source != before
+    assert (mirror.ready, mirror.life.condition) == (False, "suspect") and mirror.life.pack_source != before
     value_of(Deferred.fromCoroutine(held.__aexit__(None, None, None)))
-    assert (mirror.ready, mirror.condition) == (True, "ready") and mirror.pack_source == before
+    assert (mirror.ready, mirror.life.condition) == (True, "ready") and mirror.life.pack_source == before
 
 
 def test_what_becomes_of_a_mirror_is_logged(house: MirrorHouse, mirror: Mirror) -> None:
@@ -492,7 +496,7 @@ def test_what_is_forgotten_is_no_metric_any_more(house: MirrorHouse, mirror: Mir
 
 def test_what_is_forgotten_takes_no_memory(house: MirrorHouse, mirror: Mirror) -> None:
     """Nothing of a repository's listing stays, and whoever keeps something else for it is told, mirrored or not."""
-    assert mirror.refs and house.listings.size > 0
+    assert mirror.refs.by_name and house.listings.size > 0
     value_of(Deferred.fromCoroutine(house.mirrors.forget(REPOSITORY)))
     assert house.listings.size == 0 and house.forgotten == [REPOSITORY]
     value_of(Deferred.fromCoroutine(house.mirrors.forget(REPOSITORY)))
@@ -503,11 +507,11 @@ def test_a_mirror_whose_refs_were_put_away(house: MirrorHouse, mirror: Mirror) -
     """Refs that had to make room are the same when they are asked for, and are followed as ever."""
     house.listings.put(REPOSITORY, "other", object(), 2_000_000)
     assert len(house.listings) == 1
-    assert mirror.refs == {"refs/heads/main": oid("1")} and not mirror.behind(listing(main="1"))
+    assert mirror.refs.by_name == {"refs/heads/main": oid("1")} and not mirror.refs.behind(listing(main="1"))
     house.listings.put(REPOSITORY, "other", object(), 2_000_000)
     value_of(house.sync(mirror, listing(main="2")))
     assert (
-        mirror.refs
+        mirror.refs.by_name
         == {"refs/heads/main": oid("2")}
         == {name: value for name, value in on_disk(mirror).items() if name.startswith("refs/heads/")}
     )
@@ -523,7 +527,7 @@ def test_forgetting_waits_for_the_fetch(house: MirrorHouse, mirror: Mirror) -> N
     house.git.release()
     value_of(gone)
     assert value_of(wanted) == [oid("2")] and value_of(late) == [oid("3")]
-    assert mirror.state is MirrorState.EMPTY and house.left() == []
+    assert mirror.life.state is MirrorState.EMPTY and house.left() == []
 
 
 def test_forgetting_twice_while_it_is_cloned_again(house: MirrorHouse, mirror: Mirror) -> None:
@@ -540,7 +544,7 @@ def test_forgetting_twice_while_it_is_cloned_again(house: MirrorHouse, mirror: M
     house.git.release()
     value_of(more)
     assert isinstance(failure_of(again), UpstreamUnreachable)
-    assert mirror.state is MirrorState.EMPTY and house.left() == []
+    assert mirror.life.state is MirrorState.EMPTY and house.left() == []
 
 
 def test_a_mirror_whose_directory_has_gone(house: MirrorHouse, mirror: Mirror) -> None:
@@ -582,7 +586,7 @@ def test_small_packs_are_not_joined_while_somebody_copies_them(house: MirrorHous
     """Packs go only while nobody holds the mirror."""
     for number in range(30):
         (mirror.directory / f"objects/pack/pack-{number}.pack").touch()
-    held = mirror.exclusive()
+    held = mirror.locks.exclusive()
     value_of(Deferred.fromCoroutine(held.__aenter__()))
     indexing = Deferred.fromCoroutine(mirror.maintenance.index_packs())
     assert "repack" not in house.git.ran
@@ -601,7 +605,7 @@ def test_nothing_is_asked_of_a_mirror_that_is_not_there(house: MirrorHouse) -> N
     value_of(looked(mirror))
     assert house.git.ran == []
     with pytest.raises(NotFound):
-        _ = mirror.repository
+        _ = mirror.place.repository
 
 
 def test_an_upstream_without_branches(house: MirrorHouse) -> None:
@@ -629,7 +633,7 @@ def test_a_fetch_writes_no_bitmaps(house: MirrorHouse, mirror: Mirror) -> None:
 def sync_part(house: MirrorHouse, mirror: Mirror, kind: Kind, listed: Listing, *, at: float | None = None) -> None:
     """Bring a mirror to what was listed of some refs."""
     started = house.clock.seconds() if at is None else at
-    value_of(Deferred.fromCoroutine(mirror.sync_part(mirror.moved(kind, listed), started)))
+    value_of(Deferred.fromCoroutine(mirror.updates.sync_part(mirror.refs.moved(kind, listed), started)))
 
 
 def test_a_part_moves_its_refs_alone(house: MirrorHouse, mirror: Mirror) -> None:
@@ -638,12 +642,12 @@ def test_a_part_moves_its_refs_alone(house: MirrorHouse, mirror: Mirror) -> None
     house.git.ran.clear()
     house.clock.advance(1)
     sync_part(house, mirror, ("refs/heads/main",), listing(head=None, main="3"))
-    assert mirror.refs == {"refs/heads/main": oid("3"), "refs/heads/topic": oid("2")}
-    assert mirror.head_commit == oid("3") and kept(mirror) == [oid("1")]
+    assert mirror.refs.by_name == {"refs/heads/main": oid("3"), "refs/heads/topic": oid("2")}
+    assert mirror.refs.head_commit == oid("3") and kept(mirror) == [oid("1")]
     assert "for-each-ref" not in house.git.ran and house.git.scripts[-1] == [oid("3")]
     sync_part(house, mirror, ("refs/heads/topic",), listing(head=None))
     assert (
-        mirror.refs
+        mirror.refs.by_name
         == {"refs/heads/main": oid("3")}
         == {name: value for name, value in on_disk(mirror).items() if not name.startswith("refs/cachew/")}
     )
@@ -654,21 +658,21 @@ def test_an_older_listing_of_all_undoes_no_part(house: MirrorHouse, mirror: Mirr
     early = house.clock.seconds()
     house.clock.advance(1)
     sync_part(house, mirror, ("refs/heads/main",), listing(head=None, main="3"))
-    value_of(Deferred.fromCoroutine(mirror.sync(listing(main="2", topic="4"), early)))
-    assert mirror.refs == {"refs/heads/main": oid("3"), "refs/heads/topic": oid("4")}
+    value_of(Deferred.fromCoroutine(mirror.updates.sync(listing(main="2", topic="4"), early)))
+    assert mirror.refs.by_name == {"refs/heads/main": oid("3"), "refs/heads/topic": oid("4")}
     value_of(house.sync(mirror, listing(main="2", topic="4")))
-    assert mirror.refs["refs/heads/main"] == oid("2")
+    assert mirror.refs.by_name["refs/heads/main"] == oid("2")
     sync_part(house, mirror, ("refs/heads/main",), listing(head=None, main="3"), at=early)
-    assert mirror.refs["refs/heads/main"] == oid("2")
+    assert mirror.refs.by_name["refs/heads/main"] == oid("2")
 
 
 def test_a_part_that_cannot_be_had_is_set_aside(house: MirrorHouse, mirror: Mirror) -> None:
     """Its tip is not tried again at once, and what came with it has moved."""
     house.git.there = {oid("4")}
     sync_part(house, mirror, ("refs/heads/",), listing(head=None, main="3", topic="4"))
-    assert mirror.refs == {"refs/heads/main": oid("1"), "refs/heads/topic": oid("4")}
-    assert mirror.moved(("refs/heads/main",), listing(head=None, main="3")) == {}
+    assert mirror.refs.by_name == {"refs/heads/main": oid("1"), "refs/heads/topic": oid("4")}
+    assert mirror.refs.moved(("refs/heads/main",), listing(head=None, main="3")) == {}
     house.clock.advance(3600)
     house.git.there = None
     sync_part(house, mirror, ("refs/heads/main",), listing(head=None, main="3"))
-    assert mirror.refs["refs/heads/main"] == oid("3") and not mirror.set_aside
+    assert mirror.refs.by_name["refs/heads/main"] == oid("3") and not mirror.refs.set_aside

@@ -138,7 +138,7 @@ def test_a_right_is_asked_for_with_the_least_listing(gate: Gate) -> None:
     probe = Deferred.fromCoroutine(gate.freshness.probe(REPOSITORY, "mine"))
     gate.upstream.answer(Listing(refs=(replace(MANY[0], name="HEAD"),)))
     assert gate.upstream.asked == [(LEAST, "mine")] and gate.verdicts == [None]
-    assert probe.called and gate.freshness.asked_within(REPOSITORY, 10)
+    assert probe.called and gate.freshness.known.asked_within(REPOSITORY, 10)
 
 
 def test_a_listing_that_takes_long_is_good_for_as_long_as_it_took() -> None:

@@ -40,9 +40,9 @@ def test_a_bad_tip_is_found_by_halves_and_set_aside(house: MirrorHouse, mirror: 
     target = listing(main="2", a="3", b="4", bad="9", c="5", d="6", e="7")
     value_of(house.sync(mirror, target))
     assert heads(mirror) == {"main": "2", "a": "3", "b": "4", "c": "5", "d": "6", "e": "7"}
-    assert mirror.refs == {f"refs/heads/{name}": oid(digit) for name, digit in heads(mirror).items()}
-    assert list(mirror.set_aside.reasons) == ["refs/heads/bad"]
-    assert "empty filename in tree entry" in mirror.set_aside.reasons["refs/heads/bad"]
+    assert mirror.refs.by_name == {f"refs/heads/{name}": oid(digit) for name, digit in heads(mirror).items()}
+    assert list(mirror.refs.set_aside.reasons) == ["refs/heads/bad"]
+    assert "empty filename in tree entry" in mirror.refs.set_aside.reasons["refs/heads/bad"]
     assert house.git.ran.count("fetch") <= 8
 
 
@@ -51,15 +51,15 @@ def test_a_bad_tip_stays_where_the_mirror_has_it(house: MirrorHouse, mirror: Mir
     value_of(house.sync(mirror, listing(main="2", bad="3")))
     value_of(house.sync(mirror, listing(main="4", bad="9")))
     assert heads(mirror) == {"main": "4", "bad": "3"}
-    assert mirror.listing.by_name["refs/heads/bad"].oid == oid("3")
+    assert mirror.refs.listing.by_name["refs/heads/bad"].oid == oid("3")
     value_of(house.sync(mirror, listing(main="4")))
-    assert heads(mirror) == {"main": "4"} and not mirror.set_aside
+    assert heads(mirror) == {"main": "4"} and not mirror.refs.set_aside
 
 
 def test_head_at_a_bad_tip(house: MirrorHouse, mirror: Mirror) -> None:
     """HEAD has what its branch has in the mirror."""
     value_of(house.sync(mirror, listing(main="9", other="3")))
-    assert mirror.head_commit == oid("1") and mirror.listing.head_oid == oid("1")
+    assert mirror.refs.head_commit == oid("1") and mirror.refs.listing.head_oid == oid("1")
     assert heads(mirror) == {"main": "1", "other": "3"}
 
 
@@ -68,7 +68,7 @@ def test_a_tip_that_is_set_aside_costs_nothing(house: MirrorHouse, mirror: Mirro
     target = listing(main="2", bad="9")
     value_of(house.sync(mirror, target))
     house.git.ran.clear()
-    assert not mirror.behind(target)
+    assert not mirror.refs.behind(target)
     value_of(house.sync(mirror, target))
     assert value_of(house.ensure(mirror, oid("9"))) == [oid("9")]
     assert house.git.ran == []
@@ -80,7 +80,7 @@ def test_a_tip_whose_history_did_not_come_is_missing(house: MirrorHouse, mirror:
     place = mirror.directory / "objects" / "99"
     place.mkdir()
     (place / oid("9")[2:]).touch()
-    assert mirror.missing([oid("9"), oid("2")]) == [oid("9")]
+    assert mirror.objects.missing([oid("9"), oid("2")]) == [oid("9")]
 
 
 def test_it_is_tried_again_later_and_more_seldom(house: MirrorHouse, mirror: Mirror) -> None:
@@ -88,21 +88,21 @@ def test_it_is_tried_again_later_and_more_seldom(house: MirrorHouse, mirror: Mir
     target = listing(main="2", bad="9")
     value_of(house.sync(mirror, target))
     house.clock.advance(60)
-    assert mirror.behind(target)
+    assert mirror.refs.behind(target)
     assert isinstance(failure_of(house.sync(mirror, target)), ProcessFailed)
     house.clock.advance(60)
-    assert not mirror.behind(target)
+    assert not mirror.refs.behind(target)
     house.clock.advance(60)
     house.git.spoilt.clear()
     value_of(house.sync(mirror, target))
-    assert heads(mirror) == {"main": "2", "bad": "9"} and not mirror.set_aside
+    assert heads(mirror) == {"main": "2", "bad": "9"} and not mirror.refs.set_aside
 
 
 def test_a_tip_that_moves_on_is_tried_at_once(house: MirrorHouse, mirror: Mirror) -> None:
     """What is set aside is a ref at an id, not the ref."""
     value_of(house.sync(mirror, listing(main="2", bad="9")))
     value_of(house.sync(mirror, listing(main="2", bad="8")))
-    assert heads(mirror) == {"main": "2", "bad": "8"} and not mirror.set_aside
+    assert heads(mirror) == {"main": "2", "bad": "8"} and not mirror.refs.set_aside
 
 
 def test_a_new_mirror_is_made_without_it(house: MirrorHouse) -> None:
@@ -110,8 +110,8 @@ def test_a_new_mirror_is_made_without_it(house: MirrorHouse) -> None:
     house.remote.current = listing("refs/tags/v1=9", main="1", bad="9", other="3")
     mirror = value_of(house.made())
     assert heads(mirror) == {"main": "1", "other": "3"}
-    assert set(mirror.set_aside.reasons) == {"refs/heads/bad", "refs/tags/v1"}
-    assert not mirror.behind(house.remote.current)
+    assert set(mirror.refs.set_aside.reasons) == {"refs/heads/bad", "refs/tags/v1"}
+    assert not mirror.refs.behind(house.remote.current)
 
 
 def test_a_mirror_of_nothing_is_not_made(house: MirrorHouse) -> None:
@@ -129,8 +129,8 @@ def test_a_connection_that_breaks_is_no_bad_tip(house: MirrorHouse, mirror: Mirr
     """The next fetch tries everything again; nothing is fetched by halves."""
     house.git.failures["fetch"] = [ProcessFailed("git fetch", 128, stderr)]
     assert isinstance(failure_of(house.sync(mirror, listing(main="2", a="3"))), ProcessFailed)
-    assert house.git.ran.count("fetch") == 1 and not mirror.set_aside
-    assert mirror.behind(listing(main="2", a="3"))
+    assert house.git.ran.count("fetch") == 1 and not mirror.refs.set_aside
+    assert mirror.refs.behind(listing(main="2", a="3"))
 
 
 def test_an_upstream_of_which_nothing_can_be_had_is_left_alone_soon(house: MirrorHouse, mirror: Mirror) -> None:
@@ -141,7 +141,7 @@ def test_an_upstream_of_which_nothing_can_be_had_is_left_alone_soon(house: Mirro
     target = Listing(refs=(*listing(main="1").refs, *branches))
     assert isinstance(failure_of(house.sync(mirror, target)), ProcessFailed)
     assert house.git.ran.count("fetch") <= 14
-    assert len(mirror.set_aside) == 1000
+    assert len(mirror.refs.set_aside) == 1000
 
 
 def test_a_ref_that_git_does_not_move_keeps_no_other_back(house: MirrorHouse, mirror: Mirror) -> None:
@@ -149,4 +149,4 @@ def test_a_ref_that_git_does_not_move_keeps_no_other_back(house: MirrorHouse, mi
     house.git.unmovable = "refs/heads/odd"
     value_of(house.sync(mirror, listing(main="2", a="3", odd="4", b="5")))
     assert heads(mirror) == {"main": "2", "a": "3", "b": "5"}
-    assert list(mirror.set_aside.reasons) == ["refs/heads/odd"]
+    assert list(mirror.refs.set_aside.reasons) == ["refs/heads/odd"]

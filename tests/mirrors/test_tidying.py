@@ -152,9 +152,9 @@ def test_a_mirror_in_doubt_takes_room_too(tmp_path: Path) -> None:
     for mirror in (one, two):
         house.clock.advance(10)
         tidying.used(mirror.identity)
-    one.verification.in_doubt = True
+    one.life.in_doubt = True
     value_of(Deferred.fromCoroutine(tidying.tidy()))
-    assert one.state is MirrorState.EMPTY and two.ready
+    assert one.life.state is MirrorState.EMPTY and two.ready
 
 
 def test_many_that_grow_at_once_are_looked_at_together(tmp_path: Path) -> None:

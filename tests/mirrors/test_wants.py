@@ -6,9 +6,10 @@ from typing import Any, cast
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
-from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.freshness import ref_gate
+from cachew.mirrors.hearing import GateListeners
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.kinds import Kind, bounded
+from cachew.mirrors.kinds import Kind, MirroredListings, bounded
 from cachew.mirrors.wants import MOST_IDS, Asker, Ensured, Supply
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import TooMany, TooOften, UpstreamUnreachable
@@ -40,14 +41,14 @@ class Shop:
         self.house = MirrorHouse(root)
         self.upstream = Upstream(self.house)
         self.mirror = value_of(self.house.made())
-        self.freshness = Freshness(
+        self.freshness = ref_gate(
             remotes=cast(Any, self.upstream),
             clock=self.house.clock,
             interval=10,
             metrics=Metrics(),
-            fallback=lambda identity: self.mirror.listing if self.mirror.ready else None,
-            on_listing=self._listed,
+            mirrored=MirroredListings(listing=lambda identity: self.mirror.refs.listing if self.mirror.ready else None),
             listings=self.house.listings,
+            listeners=GateListeners(listing=self._listed),
         )
         self.supply = Supply(
             freshness=self.freshness,
@@ -58,8 +59,8 @@ class Shop:
         self.house.clock.advance(60)
 
     def _listed(self, identity: Identity, listed: Listing, started: float) -> None:
-        if self.mirror.behind(listed):
-            self.house.background.start(self.mirror.sync(listed, started), "fetch")
+        if self.mirror.refs.behind(listed):
+            self.house.background.start(self.mirror.updates.sync(listed, started), "fetch")
 
     def missing(self, *oids: str, client: str = "10.0.0.1") -> Deferred[list[str]]:
         return Deferred.fromCoroutine(self.supply.missing(self.mirror, oids, Asker(client)))
@@ -99,7 +100,7 @@ def test_patience_ends(shop: Shop) -> None:
     shop.house.git.holding = {"fetch"}
     waiting = shop.missing(oid("3"))
     shop.house.clock.advance(31)
-    assert value_of(waiting) == [oid("3")] and shop.mirror.asked_for(oid("3"))
+    assert value_of(waiting) == [oid("3")] and shop.mirror.wanted.asked_for(oid("3"))
     shop.house.git.release()
     assert value_of(shop.missing(oid("3"))) == []
 
@@ -110,7 +111,7 @@ def test_a_client_that_leaves(shop: Shop) -> None:
     waiting = shop.missing(oid("3"))
     waiting.cancel()
     assert isinstance(failure_of(waiting), CancelledError)
-    assert shop.mirror.asked_for(oid("3")) and not shop.house.clock.getDelayedCalls()
+    assert shop.mirror.wanted.asked_for(oid("3")) and not shop.house.clock.getDelayedCalls()
     shop.house.git.release()
 
 
@@ -148,11 +149,11 @@ def test_ensuring_what_is_just_being_moved(shop: Shop) -> None:
     shop.house.git.holding = {"update-ref"}
     fetching = shop.missing(oid("2"))
     ensured = shop.ensure({"refs/heads/main": oid("2")})
-    assert shop.mirror.missing([oid("2")]) == [] and not ensured.called
+    assert shop.mirror.objects.missing([oid("2")]) == [] and not ensured.called
     shop.house.git.holding = set()
     shop.house.git.release()
     assert value_of(fetching) == [] and value_of(ensured).refs == {"refs/heads/main": oid("2")}
-    assert shop.mirror.refs == {"refs/heads/main": oid("2")}
+    assert shop.mirror.refs.by_name == {"refs/heads/main": oid("2")}
 
 
 def test_ensuring_other_refs(shop: Shop) -> None:
@@ -161,7 +162,7 @@ def test_ensuring_other_refs(shop: Shop) -> None:
     answer = value_of(shop.ensure({"refs/pull/7/head": ""}))
     assert answer == Ensured({"refs/pull/7/head": oid("7")}, (), True)
     assert shop.upstream.asked[1:] == [("refs/pull/7/head",)]
-    assert shop.mirror.missing([oid("7")]) == []
+    assert shop.mirror.objects.missing([oid("7")]) == []
 
 
 def test_ensuring_without_an_upstream(shop: Shop) -> None:

@@ -65,7 +65,7 @@ class Repository:
 
     def __init__(self, directory: Path, most: int = 4) -> None:
         self.clock, self.background, self.packs = Clock(), Background(), FakeMirrorPacks()
-        self.mirror: Any = FakeMirror(directory, refs={"refs/heads/main": TIPS[0]})
+        self.mirror: Any = FakeMirror(directory, by_name={"refs/heads/main": TIPS[0]})
         self.busy, self.serves = False, True
         self.cache = PackCache(
             directory=directory / "packs", limit=1 << 20, min_free=0, threads=at_once, clock=FakeClock()
@@ -84,14 +84,14 @@ class Repository:
     def ask(self, *depths: int) -> None:
         """Have clients fetch the tip in some depths."""
         for depth in depths:
-            body = fetch(self.mirror.refs["refs/heads/main"], depth)
+            body = fetch(self.mirror.by_name["refs/heads/main"], depth)
             command: Any = read_command([body], "version=2")
             held = HeldBody(body, digest=sha256(body).hexdigest())
             self.preparation.asked(self.mirror, command, held, "version=2")
 
     def push(self, tip: str) -> None:
         """Move the tip, and have the mirror fetch it."""
-        self.mirror.refs = {"refs/heads/main": tip}
+        self.mirror.by_name = {"refs/heads/main": tip}
         self.preparation.grown(IDENTITY)
 
     def become_usual(self, *depths: int) -> None:

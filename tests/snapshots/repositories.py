@@ -65,7 +65,14 @@ class BareMirror:
     changed: Exception | None = None
 
     @property
-    def refs(self) -> Mapping[str, str]:
+    def refs(self) -> "BareMirror":
+        """It is all its parts by itself."""
+        return self
+
+    locks = verification = place = refs
+
+    @property
+    def by_name(self) -> Mapping[str, str]:
         """Read from disk."""
         lines = git(self.directory, "for-each-ref", "--format=%(refname) %(objectname)").split("\n")
         return dict(line.split(" ") for line in lines)
@@ -73,7 +80,7 @@ class BareMirror:
     @property
     def head_commit(self) -> str | None:
         """Read from disk."""
-        return self.refs.get(git(self.directory, "symbolic-ref", "HEAD"))
+        return self.by_name.get(git(self.directory, "symbolic-ref", "HEAD"))
 
     @property
     def head_ref(self) -> str | None:
@@ -96,7 +103,7 @@ class BareMirror:
         if self.changed is not None:
             raise self.changed
 
-    def suspect(self) -> None:
+    def doubt(self, *, serving: bool) -> None:
         """Note it."""
         self.suspicions += 1
 

@@ -51,7 +51,7 @@ async def test_it_is_a_complete_clone(
     """What is unpacked is the branch of HEAD, clean, whole, with the upstream as origin."""
     clone = await snapshot(archiver, mirror, place, output)
     tree = output.extract(tmp_path / "out")
-    assert clone.commit == mirror.head_commit == git(tree, "rev-parse", "HEAD")
+    assert clone.commit == mirror.refs.head_commit == git(tree, "rev-parse", "HEAD")
     assert git(tree, "status", "--porcelain", "--branch") == "## main...origin/main"
     assert git(tree, "remote", "get-url", "origin") == URL
     assert (tree / "README").read_text() == "hello again\n"
@@ -72,7 +72,7 @@ async def test_it_has_the_refs_of_a_clone_and_no_other(
         "refs/remotes/origin/other ",
         "refs/tags/v1 ",
     ]
-    assert git(tree, "rev-parse", "origin/other") == mirror.refs["refs/heads/other"]
+    assert git(tree, "rev-parse", "origin/other") == mirror.refs.by_name["refs/heads/other"]
 
 
 @pytest_twisted.ensureDeferred
@@ -147,7 +147,7 @@ async def test_a_detached_head_stays_detached(
     archiver: Archiver, mirror: BareMirror, place: Path, output: Output, tmp_path: Path
 ) -> None:
     """Where the upstream's HEAD names no branch, the snapshot's names the same commit."""
-    oid = mirror.refs["refs/heads/other"]
+    oid = mirror.refs.by_name["refs/heads/other"]
     git(mirror.directory, "update-ref", "--no-deref", "HEAD", oid)
     await snapshot(archiver, mirror, place, output)
     tree = output.extract(tmp_path / "out")
@@ -291,7 +291,7 @@ async def test_refs_of_any_bytes(
         tree = made.extract(tmp_path / f"out{number}")
         assert git(tree, "symbolic-ref", "HEAD") == f"refs/heads/{name}"
         assert git(tree, "rev-parse", "--symbolic-full-name", "@{upstream}") == f"refs/remotes/origin/{name}"
-        assert git(tree, "rev-parse", "HEAD") == mirror.refs["refs/heads/other"]
+        assert git(tree, "rev-parse", "HEAD") == mirror.refs.by_name["refs/heads/other"]
         listed = git(tree, "for-each-ref", "--format=%(refname)").split("\n")
         assert {f"refs/remotes/origin/{name}" for name in names} <= set(listed)
         assert {f"refs/tags/{name}" for name in names} <= set(listed)
@@ -311,9 +311,9 @@ async def test_the_branch_of_head_is_loose_and_reflogs_are_as_a_clone_has_them(
         return sorted(str(path.relative_to(root)) for path in found)
 
     assert files(tree, "refs", "logs") == files(tmp_path / "clone", "refs", "logs")
-    assert (tree / ".git/refs/heads/main").read_text() == f"{mirror.head_commit}\n"
+    assert (tree / ".git/refs/heads/main").read_text() == f"{mirror.refs.head_commit}\n"
     for name in ("HEAD", "main", "origin/HEAD"):
-        assert git(tree, "reflog", "show", "--format=%H %gs", name) == f"{mirror.head_commit} clone: from {URL}"
+        assert git(tree, "reflog", "show", "--format=%H %gs", name) == f"{mirror.refs.head_commit} clone: from {URL}"
 
 
 @pytest_twisted.ensureDeferred
@@ -379,6 +379,6 @@ async def test_odd_objects_that_git_checks_out(archiver: Archiver, place: Path, 
     mirror = BareMirror(odd_repository(tmp_path / "odd.git").path)
     await snapshot(archiver, mirror, place, output)
     tree = output.extract(tmp_path / "out")
-    assert git(tree, "rev-parse", "HEAD") == mirror.head_commit
+    assert git(tree, "rev-parse", "HEAD") == mirror.refs.head_commit
     assert git(tree, "status", "--porcelain") == ""
-    assert len(git(tree, "log", "--format=%H", "--remotes").split("\n")) > len(mirror.refs) / 3
+    assert len(git(tree, "log", "--format=%H", "--remotes").split("\n")) > len(mirror.refs.by_name) / 3

@@ -118,7 +118,7 @@ async def test_a_bundle_brings_a_checkout_to_the_tip(
     git(tmp_path, "clone", "-q", str(work), "clone")
     git(tmp_path / "clone", "reset", "-q", "--hard", base)
     git(tmp_path / "clone", "pull", "-q", "--ff-only", str(bundle), "main")
-    assert git(tmp_path / "clone", "rev-parse", "HEAD") == mirror.head_commit
+    assert git(tmp_path / "clone", "rev-parse", "HEAD") == mirror.refs.head_commit
     assert entry is not None
     assert entry.info.headers["Content-Type"] == "application/x-git-bundle"
 
@@ -169,7 +169,7 @@ async def test_no_older_bundle_of_an_ended_instance_is_served(
 @pytest_twisted.ensureDeferred
 async def test_the_tip_needs_no_bundle_when_the_upstream_says_so(bundles: Bundles, upstream: Upstream) -> None:
     """Only an upstream that was just asked can say that a commit is the newest."""
-    head = upstream.mirror.head_commit
+    head = upstream.mirror.refs.head_commit
     assert head is not None
     assert await bundles.find(INSTANCE, head) is None
     assert upstream.asked == 1
@@ -180,7 +180,7 @@ async def test_the_tip_of_a_stale_mirror_gets_the_upstreams_news(
     bundles: Bundles, upstream: Upstream, work: Path, tmp_path: Path
 ) -> None:
     """When the upstream is ahead of the mirror, the bundle leads to where the upstream is."""
-    base = upstream.mirror.head_commit
+    base = upstream.mirror.refs.head_commit
     assert base is not None
     new = commit(work, {"README": "new\n"})
     bundle = await saved(await bundles.find(INSTANCE, base), tmp_path / "bundle")
@@ -190,7 +190,7 @@ async def test_the_tip_of_a_stale_mirror_gets_the_upstreams_news(
 @pytest_twisted.ensureDeferred
 async def test_an_upstream_that_fails_is_reported(bundles: Bundles, upstream: Upstream) -> None:
     """Nobody is told that a commit is the newest when the upstream could not be asked."""
-    head = upstream.mirror.head_commit
+    head = upstream.mirror.refs.head_commit
     assert head is not None
     upstream.failure = UpstreamUnreachable("https://git.example", "no connection")
     with pytest.raises(UpstreamUnreachable):
@@ -235,7 +235,7 @@ async def test_the_limit_on_fetches_is_for_what_is_unknown(
     bundles: Bundles, upstream: Upstream, work: Path, tmp_path: Path
 ) -> None:
     """What the upstream has just said to be newer is fetched, whatever else was asked for before."""
-    base = upstream.mirror.head_commit
+    base = upstream.mirror.refs.head_commit
     assert base is not None
     with pytest.raises(NotFound):
         await bundles.find(INSTANCE, "0" * 39 + "1")
@@ -254,10 +254,10 @@ async def test_looking_for_a_bundle_makes_none(bundles: Bundles, upstream: Upstr
     made = await bundles.find(INSTANCE, base)
     found = await bundles.kept(mirror, base)
     assert made is not None and found is not None and found.info == made.info
-    assert await bundles.kept(mirror, mirror.head_commit or "") is None
+    assert await bundles.kept(mirror, mirror.refs.head_commit or "") is None
     newer = commit(work, {"README": "new\n"})
     with pytest.raises(NotFound, match="is cached"):
-        await bundles.kept(mirror, mirror.head_commit or "")
+        await bundles.kept(mirror, mirror.refs.head_commit or "")
     with pytest.raises(NotFound, match="is cached"):
         await bundles.kept(mirror, newer)
     assert upstream.fetches == 0

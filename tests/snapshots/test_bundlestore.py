@@ -288,7 +288,7 @@ async def test_the_mirror_s_pack_is_sent_as_a_full_bundle(
     assert rest == pack.read_bytes() and await store.size(INSTANCE) == len(header) + 2
     (tmp_path / "bundle").write_bytes(data)
     heads = git(tmp_path, "bundle", "list-heads", "bundle").splitlines()
-    assert heads == [f"{oid} {ref}" for ref, oid in sorted(packed.refs.items())]
+    assert heads == [f"{oid} {ref}" for ref, oid in sorted(packed.by_name.items())]
     git(tmp_path, "clone", "-q", "-b", "main", "bundle", "clone")
     assert git(tmp_path / "clone", "rev-parse", "HEAD") == git(work, "rev-parse", "main")
     info = await store.stat(INSTANCE, name)

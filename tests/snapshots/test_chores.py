@@ -17,7 +17,7 @@ class FakeMirror:
 
     def __init__(self, packs: int) -> None:
         self.packs = packs
-        self.repository = self.maintenance = self
+        self.place = self.repository = self.maintenance = self
 
     def pack_count(self) -> int:
         """Say how many."""

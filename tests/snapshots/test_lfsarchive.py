@@ -183,7 +183,7 @@ async def test_it_holds_the_objects_of_head_only(
     wanted = {hashlib.sha256(content).hexdigest(): content for content in (b"first", b"second" * 1000)}
     assert found == wanted
     assert sorted(output.names()) == sorted(f"./lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}" for oid in wanted)
-    assert headers[COMMIT_HEADER] == mirror.head_commit
+    assert headers[COMMIT_HEADER] == mirror.refs.head_commit
 
 
 @pytest_twisted.ensureDeferred

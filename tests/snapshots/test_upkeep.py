@@ -38,7 +38,7 @@ class Bench:
 
     def __init__(self, scratch: Path) -> None:
         self.head_commit: str | None = "a" * 40
-        self.refs = {"refs/heads/main": "a" * 40, "refs/heads/x": "b" * 40}
+        self.by_name = {"refs/heads/main": "a" * 40, "refs/heads/x": "b" * 40}
         self.ready = True
         self.made: list[str] = []
         self.chores: list[str] = []
@@ -81,6 +81,13 @@ class Bench:
         """Give the mirror."""
         return self
 
+    @property
+    def refs(self) -> Any:
+        """Play the mirror, and all its parts."""
+        return self
+
+    verification = place = refs
+
     async def prove(self) -> Callable[[], None]:
         """Be sound."""
         return lambda: None
@@ -107,8 +114,8 @@ class Bench:
         if self.hold is not None:
             await self.hold
         self.made.append(variant.name)
-        commit = self.refs.get(variant.ref) or self.head_commit or ""
-        sink = await begin({COMMIT_HEADER: commit, REFS_HEADER: refs_mark(self.refs)})
+        commit = self.by_name.get(variant.ref) or self.head_commit or ""
+        sink = await begin({COMMIT_HEADER: commit, REFS_HEADER: refs_mark(self.by_name)})
         await sink(b"x")
 
     def perform(self, name: str) -> Any:
@@ -141,7 +148,7 @@ def test_an_unchanged_archive_is_made_once(bench: Bench, name: str) -> None:
 def test_what_changed_is_made_again(bench: Bench, name: str, again: bool) -> None:
     """A new commit on another branch matters to that branch's archive and to the mirror's, not to HEAD's."""
     bench.perform(name)
-    bench.refs["refs/heads/x"] = "c" * 40
+    bench.by_name["refs/heads/x"] = "c" * 40
     bench.perform(name)
     assert len(bench.made) == 1 + again
 

@@ -61,8 +61,15 @@ class FakeMirror:
     head_commit: str | None = OLD
     head_ref: str | None = None
     instance: Instance = field(default_factory=lambda: only(IDENTITY))
-    refs: dict[str, str] = field(default_factory=dict)
+    by_name: dict[str, str] = field(default_factory=dict)
     ready: bool = True
+
+    @property
+    def refs(self) -> "FakeMirror":
+        """It is all its parts by itself."""
+        return self
+
+    verification = place = refs
 
     async def prove(self) -> Callable[[], None]:
         """Be sound."""
@@ -342,7 +349,7 @@ async def test_ranges_and_conditions_apply(server: Server, headers: dict[str, st
 async def test_a_snapshot_that_is_behind_names_its_bundle(server: Server) -> None:
     """The bundle to the mirror's tip is named and begun; each branch has its own."""
     await server.keep(f"snapshot:{NAME} ref=refs/heads/x", b"archive", X_Cachew_Snapshot_Commit=OLD)
-    server.mirror = FakeMirror(refs={"refs/heads/x": NEW})
+    server.mirror = FakeMirror(by_name={"refs/heads/x": NEW})
     answer = await server.ask("/snapshot.tar.zst?ref=refs/heads/x")
     assert answer["X-Cachew-Bundle-Url"] == f"{BASE}/snapshot.bundle?base={OLD}&ref=refs/heads/x"
     assert server.bundles.prepared == [(OLD, "refs/heads/x")]

@@ -99,7 +99,7 @@ class Town:
     def add(self, identity: Identity, error: str | None = None) -> None:
         """Have another one, which may have failed."""
         mirror = self.house.mirrors.obtain(identity)
-        mirror.state, mirror.last_error = MirrorState.CLONING, error
+        mirror.life.state, mirror.life.last_error = MirrorState.CLONING, error
         self.briefs.changed(identity)
 
     def names(self, **chosen: Any) -> list[str]:
@@ -220,7 +220,7 @@ def test_what_does_not_differ_is_compared_once(tmp_path: Path) -> None:
     house = MirrorHouse(tmp_path / "mirrors")
     mirror: Mirror = value_of(house.made())
     same = listing(main="1")
-    assert not mirror.behind(same) and not mirror.behind(same)
+    assert not mirror.refs.behind(same) and not mirror.refs.behind(same)
     value_of(house.sync(mirror, listing(main="2")))
-    assert mirror.behind(same)
-    assert isinstance(mirror.set_aside, SetAside)
+    assert mirror.refs.behind(same)
+    assert isinstance(mirror.refs.set_aside, SetAside)

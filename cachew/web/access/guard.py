@@ -70,7 +70,7 @@ class Right:
 
     def covers(self, mirror: Mirror) -> bool:
         """Whether the request may be answered from a mirror."""
-        return self.instance is not None and mirror.ready and mirror.instance == self.instance
+        return self.instance is not None and mirror.life.ready and mirror.life.instance == self.instance
 
     def require(self, instance: Instance) -> None:
         """See that what is about to be sent is not of an instance that has ended while the request waited.

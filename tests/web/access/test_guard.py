@@ -10,15 +10,16 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
-from cachew.mirrors.freshness import Freshness
+from cachew.mirrors.freshness import Freshness, ref_gate
+from cachew.mirrors.hearing import GateListeners
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.kinds import MIRRORED_KIND, Kind
+from cachew.mirrors.kinds import MIRRORED_KIND, Kind, MirroredListings
 from cachew.mirrors.listings import Listings
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing
-from cachew.upstream.presented_credential import ClientsOwn, ServersOwn, Shown
+from cachew.upstream.presented_credential import ClientsOwn, ServersOwn, Shown, ShownCredentials
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.verdicts import Verdicts
 from cachew.web.access.guard import TrustedNetworkGuard, UpstreamGuard
@@ -73,16 +74,15 @@ class World:
 
     def gate(self, shown: Shown) -> Freshness:
         """Make a ref gate."""
-        return Freshness(
+        return ref_gate(
             remotes=self.upstreams,  # type: ignore[arg-type]
             clock=self.clock,
             interval=10,
             metrics=Metrics(),
-            fallback=lambda identity: Listing(refs=()),
-            on_listing=lambda *listing: None,
-            on_verdict=self.verdicts.memory.record,
+            mirrored=MirroredListings(listing=lambda identity: Listing(refs=())),
             listings=Listings(limit=1_000_000),
-            shown=shown,
+            listeners=GateListeners(verdict=self.verdicts.memory.record),
+            presented=ShownCredentials(to_check=shown),
         )
 
     async def own_credential(self, identity: Identity) -> str | None:
