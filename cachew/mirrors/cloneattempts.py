@@ -1,6 +1,8 @@
 """Attempts to mirror a repository that failed: when the next one may be made, and what is said until then."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cachew.mirrors.identity import Identity
@@ -27,6 +29,20 @@ class CloneAttempts:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._failed: dict[Identity, _FailedAttempt] = {}
+        self._under_way: set[Identity] = set()
+
+    @contextmanager
+    def making(self, identity: Identity) -> Iterator[None]:
+        """Take note of an attempt while the block makes it."""
+        self._under_way.add(identity)
+        try:
+            yield
+        finally:
+            self._under_way.discard(identity)
+
+    def under_way(self, identity: Identity) -> bool:
+        """Say whether an attempt is being made."""
+        return identity in self._under_way
 
     def may_begin(self, identity: Identity) -> bool:
         """Say whether an attempt may be made now."""

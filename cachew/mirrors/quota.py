@@ -20,6 +20,18 @@ class MirrorUse:
     used: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class MirrorBounds:
+    """What all mirrors together are bounded by.
+
+    :param limit: bytes that they may occupy; 0 for no bound.
+    :param forget_after: seconds after which an unused one goes; 0 for never.
+    """
+
+    limit: int = 0
+    forget_after: float = 0.0
+
+
 def superfluous(mirrors: Iterable[MirrorUse], now: float, *, limit: int, forget_after: float) -> list[Identity]:
     """Return the mirrors that should go, the one least recently used first.
 

@@ -9,6 +9,7 @@ from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND
+from cachew.mirrors.mirroring import Mirroring
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError, UpstreamError, UpstreamRefused, UpstreamUnreachable
@@ -25,6 +26,7 @@ class Staleness:
 
     :param freshness: the ref gate.
     :param mirrors: the mirrors.
+    :param mirroring: has them made that are missing.
     :param remotes: the ways to upstreams.
     :param background: where checks run.
     :param is_public: whether everybody may read a repository, as far as its upstream has said.
@@ -38,6 +40,7 @@ class Staleness:
         *,
         freshness: Freshness,
         mirrors: Mirrors,
+        mirroring: Mirroring,
         remotes: Remotes,
         background: Background,
         is_public: Callable[[Identity], bool],
@@ -47,6 +50,7 @@ class Staleness:
         self._clock = clock
         self._is_public = is_public
         self._mirrors = mirrors
+        self._mirroring = mirroring
         self._remotes = remotes
         self._background = background
         self._checking: set[Identity] = set()
@@ -65,7 +69,7 @@ class Staleness:
         try:
             mirror = self._mirrors.ready(identity)
             if mirror is None:
-                self._mirrors.want(identity)
+                self._mirroring.want(identity)
                 return
             before = mirror.refs.listing
             answer = await self._ask(identity)

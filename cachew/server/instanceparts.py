@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from cachew.mirrors.badhours import BadHours
-from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance, Voice
 from cachew.mirrors.instancejournal import InstanceJournal
 from cachew.mirrors.instances import Instances
 from cachew.mirrors.sharedinstances import SharedInstances
+from cachew.mirrors.succession import Succession
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UpstreamError
@@ -31,14 +31,14 @@ _NEW_ONES = 10
 class Surroundings:
     """What is kept of repositories, and who is asked about them; made after what knows the instances.
 
-    :param mirrors: gives the mirrors.
+    :param mirrors: gives what knows the mirrors of instances that have ended.
     :param freshness: gives the ref gate.
     :param verdicts: gives what upstreams said of who may read.
     :param withdraw: removes what was made of an instance.
     :param background: where that is done.
     """
 
-    mirrors: Callable[[], Mirrors]
+    mirrors: Callable[[], Succession]
     freshness: Callable[[], Freshness]
     verdicts: Callable[[], Verdicts]
     withdraw: Callable[[Instance], Coroutine[Any, Any, None]]

@@ -8,6 +8,7 @@ from typing import Any
 from cachew.config.settings import Settings
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import CommandSettings, GitCommands
+from cachew.mirrors.discovery import Discovery
 from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.following import Following
 from cachew.mirrors.freshness import Freshness, ref_gate
@@ -18,11 +19,16 @@ from cachew.mirrors.instance import Instance
 from cachew.mirrors.instances import Instances
 from cachew.mirrors.kinds import MirroredListings
 from cachew.mirrors.listings import Listings
+from cachew.mirrors.mirroring import Mirroring, Room
+from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.packindex import OpenIndexes
+from cachew.mirrors.quota import MirrorBounds
 from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.mirrors.staleness import Staleness
+from cachew.mirrors.succession import Succession
 from cachew.mirrors.tidying import Tidying
 from cachew.mirrors.transfer import GatedRemote
+from cachew.mirrors.usage import MirrorUsage
 from cachew.mirrors.wants import Supply
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import UpstreamError
@@ -50,12 +56,16 @@ class MirrorParts:
 
     :param instances: knows which instance every repository is of now.
     :param collection: the mirrors themselves.
+    :param mirroring: has more made when they are asked for.
+    :param discovery: finds those on disk at the start.
+    :param succession: knows those of instances that have ended.
     :param freshness: the ref gate.
     :param supply: brings what clients want into mirrors.
     :param verdicts: what upstreams said of who may read.
     :param public: what was public lately.
     :param presented: whose credential upstreams are shown.
     :param staleness: compares mirrors with their upstreams on behalf of nobody in particular.
+    :param usage: remembers when mirrors were asked for.
     :param tidying: forgets mirrors that are not used.
     :param indexes: the mirrors' pack indexes that are open.
     :param forget: gives up all that is kept of a repository.
@@ -65,12 +75,16 @@ class MirrorParts:
 
     instances: Instances
     collection: Mirrors
+    mirroring: Mirroring
+    discovery: Discovery
+    succession: Succession
     freshness: Freshness
     supply: Supply
     verdicts: Verdicts
     public: PublicRecord
     presented: ClientsOwn | ServersOwn
     staleness: Staleness
+    usage: MirrorUsage
     tidying: Tidying
     forget: Callable[[Identity], Coroutine[Any, Any, None]]
     indexes: OpenIndexes
@@ -127,7 +141,7 @@ def make_mirrors(
         remotes=remotes,
         records=records,
         surroundings=Surroundings(
-            mirrors=lambda: collection,
+            mirrors=lambda: succession,
             freshness=lambda: freshness,
             verdicts=lambda: verdicts,
             withdraw=withdraw_instance,
@@ -142,13 +156,16 @@ def make_mirrors(
     def forgotten(identity: Identity) -> None:
         freshness.forget(identity)
         tidying.forget(identity)
+        usage.forget(identity)
 
     def listed(identity: Identity, listing: Listing, started: float) -> None:
-        tidying.checked(identity)
+        usage.checked(identity)
         following.listed(identity, listing, started)
 
     def damaged(identity: Identity, since: float) -> None:
         runtime.background.start(withdraw(identity.name, since), f"withdrawal of {identity.name}")
+        # It is made anew, though nobody asks for it now.
+        mirroring.want(identity)
 
     def made(identity: Identity) -> None:
         if (mirror := collection.ready(identity)) is not None:
@@ -157,25 +174,28 @@ def make_mirrors(
     def remote(identity: Identity) -> GatedRemote:
         return GatedRemote(remote=remotes.of(identity), list_refs=lambda: staleness.listing(identity))
 
-    collection = Mirrors(
-        root=runtime.state / "mirrors",
-        remote=remote,
-        resources=MirrorResources(
-            git=_git(runtime, commands, places, indexes),
-            reactor=runtime.reactor,
-            clock=runtime.clock,
-            metrics=runtime.metrics,
-            listings=listings,
-            background=runtime.background,
-            first=FirstClones(reactor=runtime.reactor),
-        ),
+    root = MirrorRoot(path=runtime.state / "mirrors", grammar=runtime.grammar)
+    resources = MirrorResources(
+        git=_git(runtime, commands, places, indexes),
+        reactor=runtime.reactor,
+        clock=runtime.clock,
+        metrics=runtime.metrics,
+        listings=listings,
+        background=runtime.background,
+        first=FirstClones(reactor=runtime.reactor),
+    )
+    listeners = MirrorListeners(made=made, grown=has_grown, changed=on_changed, forgotten=forgotten, damaged=damaged)
+    collection = Mirrors(root=root, remote=remote, resources=resources, standing=instances, listeners=listeners)
+    succession = Succession(mirrors=collection, clock=runtime.clock)
+    discovery = Discovery(mirrors=collection, root=root, threads=runtime.threads)
+    mirroring = Mirroring(
+        mirrors=collection,
+        discovery=discovery,
+        resources=resources,
+        listeners=listeners,
         slots=places.cloning,
-        standing=instances,
+        room=Room(path=root.path, threads=runtime.threads, least=settings.limits.min_free),
         seed=seeder.restore,
-        listeners=MirrorListeners(made=made, grown=has_grown, changed=on_changed, forgotten=forgotten, damaged=damaged),
-        discovered=False,
-        min_free=settings.limits.min_free,
-        grammar=runtime.grammar,
     )
     following = Following(mirrors=collection, background=runtime.background)
     public = _public_record(runtime, records)
@@ -191,7 +211,7 @@ def make_mirrors(
 
     def changed(identity: Identity) -> None:
         verdicts.memory.changed(identity)
-        collection.try_again(identity)
+        mirroring.try_again(identity)
 
     presented = _presented(runtime, remotes, following)
     freshness = ref_gate(
@@ -214,19 +234,23 @@ def make_mirrors(
     staleness = Staleness(
         freshness=freshness,
         mirrors=collection,
+        mirroring=mirroring,
         remotes=remotes,
         background=runtime.background,
         is_public=instances.is_public,
         clock=runtime.clock,
     )
+    usage = MirrorUsage(
+        mirrors=collection, file=runtime.state / "used.json", threads=runtime.threads, clock=runtime.clock
+    )
     tidying = Tidying(
         mirrors=collection,
-        file=runtime.state / "used.json",
+        succession=succession,
+        usage=usage,
         threads=runtime.threads,
         background=runtime.background,
         clock=runtime.clock,
-        limit=settings.git.mirror_limit,
-        forget_after=settings.git.forget_after,
+        bounds=_bounds(settings),
     )
 
     async def forget(identity: Identity) -> None:
@@ -237,12 +261,15 @@ def make_mirrors(
 
     def follow(new: Settings) -> None:
         freshness.keep_for(new.git.ref_check_interval)
-        tidying.replace(limit=new.git.mirror_limit, forget_after=new.git.forget_after)
+        tidying.replace(_bounds(new))
 
     return MirrorParts(
         instances=instances,
         forget=forget,
         collection=collection,
+        mirroring=mirroring,
+        discovery=discovery,
+        succession=succession,
         freshness=freshness,
         supply=Supply(
             freshness=freshness,
@@ -254,11 +281,16 @@ def make_mirrors(
         public=public,
         presented=presented,
         staleness=staleness,
+        usage=usage,
         tidying=tidying,
         indexes=indexes,
         listings=listings,
         follow=follow,
     )
+
+
+def _bounds(settings: Settings) -> MirrorBounds:
+    return MirrorBounds(limit=settings.git.mirror_limit, forget_after=settings.git.forget_after)
 
 
 def _files_within(descriptors: int) -> int:

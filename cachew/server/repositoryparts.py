@@ -60,6 +60,7 @@ def make_git_routes(
     archives, bundles = _snapshot_routes(runtime, mirrors, snapshots, policy, redirects)
     listings = RefListings(
         mirrors=mirrors.collection,
+        mirroring=mirrors.mirroring,
         freshness=mirrors.freshness,
         passthrough=passthrough,
         bundle_uris=bundles.bundle_uris,
@@ -98,7 +99,7 @@ def make_git_routes(
         snapshots=archives,
         bundles=bundles,
         ensure_refs=EnsureRefs(
-            mirrors=mirrors.collection,
+            mirroring=mirrors.mirroring,
             supply=mirrors.supply,
             client_of=policy.client_of,
             patience=runtime.settings.git.fetch_wait,
@@ -111,7 +112,7 @@ def make_git_routes(
         grammar=runtime.grammar,
         used=RepositoryUse(
             clients=views.clients,
-            tidying=mirrors.tidying,
+            usage=mirrors.usage,
             mirrors=mirrors.collection,
             client_of=policy.client_of,
         ).note,
@@ -130,7 +131,7 @@ def _packs(
             remotes=upstream.remotes,
             freshness=mirrors.freshness,
             shown=mirrors.presented.to_read,
-            first=mirrors.collection.first,
+            first=mirrors.mirroring.first,
         ),
         metrics=runtime.metrics,
     )
@@ -141,7 +142,7 @@ def _snapshot_routes(
 ) -> tuple[SnapshotRoutes, BundleRoutes]:
     access = InstanceAccess(
         find_mirror=mirrors.collection.ready,
-        ready_mirror=mirrors.collection.made,
+        ready_mirror=mirrors.mirroring.made,
         patience=runtime.settings.git.fetch_wait,
     )
     demand = Demand(

@@ -102,7 +102,7 @@ def make_snapshots(
         productions=productions,
         processes=runtime.processes,
         commands=commands,
-        ready_mirror=mirrors.collection.made,
+        ready_mirror=mirrors.mirroring.made,
         upstream=mirrors.staleness,
         clock=runtime.clock,
         ttl=runtime.settings.git.bundle_cache_ttl,
@@ -115,10 +115,10 @@ def make_snapshots(
             processes=runtime.processes,
             commands=commands,
             threads=runtime.threads,
-            ready_mirror=mirrors.collection.present,
+            ready_mirror=mirrors.mirroring.present,
             shared=_is_shared(runtime.settings),
         ),
-        ready_mirror=mirrors.collection.present,
+        ready_mirror=mirrors.mirroring.present,
         clock=runtime.clock,
     )
     upkeep = _upkeep(runtime, mirrors, archives, bundle_store)
@@ -187,7 +187,7 @@ def _archives(
                 timeout=git.lfs_timeout,
             ),
         },
-        ready_mirror=mirrors.collection.made,
+        ready_mirror=mirrors.mirroring.made,
     )
 
 

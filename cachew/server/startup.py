@@ -7,6 +7,7 @@ work, then what it stood on.
 import gc
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
+from cachew.mirrors.collection import scrub
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.diskspace import remove
 from cachew.plumbing.jsonfile import UNFINISHED
@@ -74,7 +76,7 @@ def opening(
         # Nothing of what mirrors are made of is garbage; of thousands it is looked through once, while nobody waits.
         gc.disable()
         try:
-            await mirrors.collection.discover()
+            await mirrors.discovery.discover()
         finally:
             gc.enable()
         if len(mirrors.collection.known()) >= _VERY_MANY:
@@ -85,7 +87,7 @@ def opening(
         load_public,
         load_spellings,
         mirrors.instances.load,
-        mirrors.tidying.load,
+        mirrors.usage.load,
         start_store_threads,
         store.cache.start,
         find_secret,
@@ -113,7 +115,7 @@ def jobs(
     clock = runtime.reactor
 
     def used(identity: Identity) -> None:
-        mirrors.tidying.used(identity)
+        mirrors.usage.used(identity)
         snapshots.scheduler.asked(identity)
 
     return [
@@ -146,7 +148,7 @@ def make_scrub(runtime: Runtime, store: StoreParts, mirrors: MirrorParts) -> Scr
     git = runtime.settings.git
     return Scrub(
         areas=[
-            ("mirrors", mirrors.collection.scrub),
+            ("mirrors", partial(scrub, mirrors.collection)),
             ("kept packs", store.pack_cache.scrub),
             ("cached objects", store.cache.scrub),
         ],
@@ -216,7 +218,7 @@ def closing(
         snapshots.productions.stop,
         count_clones,
         runtime.background.stop,
-        mirrors.collection.stop,
+        mirrors.mirroring.stop,
         mirrors.instances.stop,
         mirrors.verdicts.stop,
         mirrors.freshness.stop,
@@ -226,7 +228,7 @@ def closing(
         upstream.stop,
         web.opa_connections.closeCachedConnections,
         mirrors.public.flush,
-        mirrors.tidying.save,
+        mirrors.usage.save,
         store.cache.stop,
         stop_store_threads,
         leave_state,

@@ -68,9 +68,9 @@ def make_status(
     )
     current = CurrentWork(places=places.by_kind(), background=runtime.background, clock=runtime.clock)
     briefs = RepositoryList(
-        mirrors=mirrors.collection, freshness=mirrors.freshness, usage=mirrors.tidying, reactor=runtime.reactor
+        mirrors=mirrors.collection, freshness=mirrors.freshness, usage=mirrors.usage, reactor=runtime.reactor
     )
-    checks = UpstreamChecks(freshness=mirrors.freshness, usage=mirrors.tidying, clock=runtime.clock)
+    checks = UpstreamChecks(freshness=mirrors.freshness, usage=mirrors.usage, clock=runtime.clock)
     statuses = Statuses(
         mirrors=mirrors.collection,
         freshness=mirrors.freshness,
@@ -81,7 +81,7 @@ def make_status(
             packs=store.pack_cache,
             reactor=runtime.reactor,
         ),
-        usage=mirrors.tidying,
+        usage=mirrors.usage,
         clones=store.clones,
         background=runtime.background,
     )
@@ -102,6 +102,7 @@ def make_status(
         checks=checks,
         work=RepositoryWork(
             mirrors=mirrors.collection,
+            mirroring=mirrors.mirroring,
             background=runtime.background,
             fetch=mirrors.staleness.fetch,
             make=snapshots.archives.make,

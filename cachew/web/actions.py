@@ -5,8 +5,9 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.collection import Mirrors, examine
 from cachew.mirrors.identity import Grammar, Identity
+from cachew.mirrors.mirroring import Mirroring
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import BadRequest, NotFound
 from cachew.snapshots.variants import Variant
@@ -19,6 +20,7 @@ class RepositoryWork:
     """Begins work on repositories that somebody wants done now.
 
     :param mirrors: the mirrors.
+    :param mirroring: has them made that are missing.
     :param background: where it is done, since nobody waits for it.
     :param fetch: brings a repository's mirror to where its upstream is now.
     :param make: makes an archive of a repository now.
@@ -30,6 +32,7 @@ class RepositoryWork:
         self,
         *,
         mirrors: Mirrors,
+        mirroring: Mirroring,
         background: Background,
         fetch: Callable[[Identity], Coroutine[Any, Any, object]],
         make: Callable[[Identity, Variant], Coroutine[Any, Any, object]],
@@ -37,6 +40,7 @@ class RepositoryWork:
         keeps: Callable[[Identity], Awaitable[bool]],
     ) -> None:
         self._mirrors = mirrors
+        self._mirroring = mirroring
         self._background = background
         self._fetch = fetch
         self._make = make
@@ -53,8 +57,8 @@ class RepositoryWork:
         """
         mirror = self._mirrors.find(identity)
         if action == "fetch" and (mirror is None or not mirror.life.ready):
-            self._mirrors.try_again(identity)
-            self._mirrors.want(identity)
+            self._mirroring.try_again(identity)
+            self._mirroring.want(identity)
             return
         if action == "forget":
             # LFS objects, snapshots and leave for them may be kept of what has no mirror.
@@ -68,7 +72,7 @@ class RepositoryWork:
             "fetch": lambda: self._fetch(identity),
             "snapshot": lambda: self._make(identity, Variant()),
             "repack": mirror.maintenance.repack,
-            "scrub": lambda: self._mirrors.examine(identity),
+            "scrub": lambda: examine(mirror),
         }
         self._background.start(actions[action](), f"{action} of {identity.name}")
 
@@ -81,8 +85,8 @@ class RepositoryWork:
         if mirror is not None and mirror.life.ready:
             await self._fetch(identity)
         else:
-            self._mirrors.try_again(identity)
-            await self._mirrors.made(identity)
+            self._mirroring.try_again(identity)
+            await self._mirroring.made(identity)
 
 
 class RepositoryActions:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cachew.http.requests import StreamingRequest
-from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.mirroring import Mirroring
 from cachew.mirrors.refs import valid_name
 from cachew.mirrors.wants import MOST_IDS, Asker, Ensured, Supply
 from cachew.plumbing.errors import BadRequest, Busy, TooMany
@@ -78,14 +78,16 @@ def _is_oid(value: object) -> bool:
 class EnsureRefs:
     """The route.
 
-    :param mirrors: where objects come into.
+    :param mirroring: has the mirrors made where objects come into.
     :param supply: how they do.
     :param client_of: tells a request's client.
     :param patience: seconds that is waited until it is certain that a repository is still the same.
     """
 
-    def __init__(self, *, mirrors: Mirrors, supply: Supply, client_of: Callable[[Any], str], patience: float) -> None:
-        self._mirrors = mirrors
+    def __init__(
+        self, *, mirroring: Mirroring, supply: Supply, client_of: Callable[[Any], str], patience: float
+    ) -> None:
+        self._mirroring = mirroring
         self._supply = supply
         self._client_of = client_of
         self._patience = patience
@@ -99,7 +101,7 @@ class EnsureRefs:
         :raise UpstreamError: when the upstream had to be asked and failed.
         """
         needs = parse_needs(await request.read_body(_LIMIT))
-        await self._mirrors.made(right.identity)
+        await self._mirroring.made(right.identity)
         ensured = await self._ensured(request, await right.settled(self._patience), needs)
         body = json.dumps(_document(ensured)).encode()
         request.setHeader(b"Content-Type", b"application/json")
@@ -110,7 +112,7 @@ class EnsureRefs:
         """Have what is needed, and see that it was of the repository to which the request has a right."""
         for _ in range(_TRIES):
             right = await (await right.renewed()).settled(self._patience)
-            mirror = await self._mirrors.made(right.identity)
+            mirror = await self._mirroring.made(right.identity)
             if not right.covers(mirror):
                 continue
             asker = Asker(self._client_of(request), right.authorization)

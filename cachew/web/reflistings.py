@@ -16,6 +16,7 @@ from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.kinds import EVERYTHING, Kind
 from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.mirroring import Mirroring
 from cachew.plumbing.errors import UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
@@ -86,6 +87,7 @@ class RefListings:
     """Answers ``info/refs`` and the commands that want no objects.
 
     :param mirrors: the mirrors.
+    :param mirroring: has them made that are missing.
     :param freshness: the ref gate.
     :param passthrough: answers what can't be told here.
     :param bundle_uris: answers the ``bundle-uri`` command.
@@ -97,6 +99,7 @@ class RefListings:
         self,
         *,
         mirrors: Mirrors,
+        mirroring: Mirroring,
         freshness: Freshness,
         passthrough: PassThrough,
         bundle_uris: Callable[[Any, Right], Awaitable[bytes]],
@@ -104,6 +107,7 @@ class RefListings:
         in_thread: Callable[..., Awaitable[Any]],
     ) -> None:
         self._mirrors = mirrors
+        self._mirroring = mirroring
         self._freshness = freshness
         self._passthrough = passthrough
         self._bundle_uris = bundle_uris
@@ -146,7 +150,7 @@ class RefListings:
         if not mirror.life.ready:
             await mirror.verification.settled_soon()
         if not mirror.life.ready:
-            self._mirrors.want_after(right.identity)
+            self._mirroring.want_after(right.identity)
         return mirror
 
     async def named(self, right: Right, wanted: Sequence[str]) -> tuple[dict[str, str], Right]:
@@ -200,7 +204,7 @@ class RefListings:
     async def _ls_refs(self, request: StreamingRequest, right: Right, body: Body, command: V2LsRefs) -> None:
         if not command.prefixes:
             # Only ``git ls-remote`` asks for all there is: who clones names what is to be cloned.
-            self._mirrors.first.only_listed(right.identity)
+            self._mirroring.first.only_listed(right.identity)
         answer = await self._freshness.answer(right.identity, command.prefixes, right.authorization)
         right = await self._still(right, answer)
         if answer.listing.empty or answer.listing.object_format != command.object_format:

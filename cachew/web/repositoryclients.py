@@ -8,7 +8,7 @@ from typing import Any
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.tidying import Tidying
+from cachew.mirrors.usage import MirrorUsage
 from cachew.plumbing.clock import Clock
 
 KEPT = 20
@@ -62,7 +62,7 @@ class RepositoryUse:
     """Takes note of who asks for which repository.
 
     :param clients: remembers whose requests they were.
-    :param tidying: remembers when and how often.
+    :param usage: remembers when and how often.
     :param mirrors: says which repositories there are.
     :param client_of: tells a request's client.
     """
@@ -71,17 +71,17 @@ class RepositoryUse:
         self,
         *,
         clients: RepositoryClients,
-        tidying: Tidying,
+        usage: MirrorUsage,
         mirrors: Mirrors,
         client_of: Callable[[Any], str],
     ) -> None:
         self._clients = clients
-        self._tidying = tidying
+        self._usage = usage
         self._mirrors = mirrors
         self._client_of = client_of
 
     def note(self, identity: Identity, request: StreamingRequest) -> None:
         """Take notice of a request for a repository."""
-        self._tidying.used(identity)
+        self._usage.used(identity)
         if self._mirrors.known_as(identity) is not None:
             self._clients.note(identity.name, self._client_of(request))

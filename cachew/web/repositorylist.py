@@ -18,7 +18,7 @@ from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.tidying import Tidying
+from cachew.mirrors.usage import MirrorUsage
 
 ERROR, STALE = "error", "stale"
 STATES = (ERROR, STALE, "suspect", "cloning", "restoring", "fetching", "ready")
@@ -112,7 +112,7 @@ class RepositoryList:
     :param reactor: gives others their turn while very many are looked at.
     """
 
-    def __init__(self, *, mirrors: Mirrors, freshness: Freshness, usage: Tidying, reactor: IReactorTime) -> None:
+    def __init__(self, *, mirrors: Mirrors, freshness: Freshness, usage: MirrorUsage, reactor: IReactorTime) -> None:
         self._mirrors = mirrors
         self._freshness = freshness
         self._usage = usage

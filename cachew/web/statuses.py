@@ -12,7 +12,7 @@ from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.tidying import Tidying
+from cachew.mirrors.usage import MirrorUsage
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import NotFound
 from cachew.replicas.tally import Tally
@@ -88,7 +88,7 @@ class Statuses:
         freshness: Freshness,
         checks: UpstreamChecks,
         archives: ArchiveStatuses,
-        usage: Tidying,
+        usage: MirrorUsage,
         clones: Tally,
         background: Background,
     ) -> None:

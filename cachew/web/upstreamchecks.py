@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.tidying import Tidying
+from cachew.mirrors.usage import MirrorUsage
 from cachew.plumbing.clock import Clock
 
 
@@ -16,7 +16,7 @@ class UpstreamChecks:
     :param clock: what time it is.
     """
 
-    def __init__(self, *, freshness: Freshness, usage: Tidying, clock: Clock) -> None:
+    def __init__(self, *, freshness: Freshness, usage: MirrorUsage, clock: Clock) -> None:
         self._freshness = freshness
         self._usage = usage
         self._clock = clock

@@ -8,13 +8,17 @@ from twisted.internet.defer import Deferred
 
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import CommandSettings, GitCommands
+from cachew.mirrors.discovery import Discovery
 from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.mirroring import Mirroring, Room
+from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.resources import MirrorListeners, MirrorResources
+from cachew.mirrors.succession import Succession
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.jobs import Slots
@@ -233,43 +237,56 @@ class MirrorHouse:
         self.standing = OneInstance()
         self.free = 1000
         self.fetches, self.by_id = Slots(limit=1), Slots(limit=8)
-        self.mirrors = Mirrors(
-            root=root,
-            remote=lambda identity: self.remote,
-            resources=MirrorResources(
-                git=GitRunner(
-                    processes=cast(Any, self.git),
-                    commands=GitCommands(CommandSettings(path="/bin", home=root)),
-                    threads=cast(Any, InlineThreads()),
-                    fetches=self.fetches,
-                    by_id=self.by_id,
-                ),
-                reactor=self.clock,
-                clock=self.clock,
-                metrics=self.metrics,
-                listings=self.listings,
-                background=self.background,
-                first=FirstClones(reactor=self.clock),
+        threads = cast(Any, InlineThreads())
+        resources = MirrorResources(
+            git=GitRunner(
+                processes=cast(Any, self.git),
+                commands=GitCommands(CommandSettings(path="/bin", home=root)),
+                threads=threads,
+                fetches=self.fetches,
+                by_id=self.by_id,
             ),
-            slots=Slots(limit=2),
-            standing=self.standing,
-            seed=seed,
-            listeners=MirrorListeners(
-                made=self.made_of.append,
-                grown=self.grown.append,
-                changed=lambda identity: [told(identity) for told in self.watchers],
-                forgotten=self.forgotten.append,
-                damaged=lambda identity, since: self.damaged.append((identity, since)),
-            ),
-            discovered=discovered,
-            min_free=1000,
-            free=lambda directory: self.free,
-            grammar=grammar,
+            reactor=self.clock,
+            clock=self.clock,
+            metrics=self.metrics,
+            listings=self.listings,
+            background=self.background,
+            first=FirstClones(reactor=self.clock),
         )
+        listeners = MirrorListeners(
+            made=self.made_of.append,
+            grown=self.grown.append,
+            changed=lambda identity: [told(identity) for told in self.watchers],
+            forgotten=self.forgotten.append,
+            damaged=self._damaged,
+        )
+        place = MirrorRoot(path=root, grammar=grammar)
+        self.mirrors = Mirrors(
+            root=place,
+            remote=lambda identity: self.remote,
+            resources=resources,
+            standing=self.standing,
+            listeners=listeners,
+        )
+        self.succession = Succession(mirrors=self.mirrors, clock=self.clock)
+        self.discovery = Discovery(mirrors=self.mirrors, root=place, threads=threads, done=discovered)
+        self.mirroring = Mirroring(
+            mirrors=self.mirrors,
+            discovery=self.discovery,
+            resources=resources,
+            listeners=listeners,
+            slots=Slots(limit=2),
+            room=Room(path=root, threads=threads, least=1000, free=lambda directory: self.free),
+            seed=seed,
+        )
+
+    def _damaged(self, identity: Identity, since: float) -> None:
+        self.damaged.append((identity, since))
+        self.mirroring.want(identity)
 
     def made(self) -> Deferred[Mirror]:
         """Ask for the repository's mirror."""
-        return Deferred.fromCoroutine(self.mirrors.made(REPOSITORY))
+        return Deferred.fromCoroutine(self.mirroring.made(REPOSITORY))
 
     def sync(self, mirror: Mirror, target: Listing) -> Deferred[None]:
         """Bring a mirror to a listing made now."""

@@ -124,7 +124,7 @@ class Cachew:
 
     async def mirrored(self, repository: str) -> Mirror:
         """Have a repository mirrored and return its mirror."""
-        return await self.parts.mirrors.collection.made(Identity(HOST, repository))
+        return await self.parts.mirrors.mirroring.made(Identity(HOST, repository))
 
     def served(self) -> Mapping[str, int]:
         """Return the git requests answered so far, by where the answer came from."""

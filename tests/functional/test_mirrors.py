@@ -10,13 +10,16 @@ from twisted.python.threadpool import ThreadPool
 
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import CommandSettings, GitCommands
+from cachew.mirrors.discovery import Discovery
 from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.gitrunner import GitRunner
-from cachew.mirrors.identity import Identity
+from cachew.mirrors.identity import CASE_MATTERS, Identity
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.resources import MirrorResources
+from cachew.mirrors.mirroring import Mirroring, Room
+from cachew.mirrors.mirrorroot import MirrorRoot
+from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import machine_clock
 from cachew.plumbing.errors import CachewError, NotFound
@@ -85,20 +88,32 @@ class House:
             threads=Threads(reactor=reactor, pool=self.pool),
         )
         self.remote = LocalRemote(f"{upstream.url}org/repo", repository)
+        resources = MirrorResources(
+            git=self.runner,
+            reactor=reactor,
+            clock=machine_clock(),
+            metrics=Metrics(),
+            listings=Listings(limit=1_000_000),
+            background=self.background,
+            first=FirstClones(reactor=reactor),
+        )
+        listeners = MirrorListeners()
+        place = MirrorRoot(path=root, grammar=CASE_MATTERS)
         self.mirrors = Mirrors(
-            root=root,
+            root=place,
             remote=lambda identity: self.remote,
-            resources=MirrorResources(
-                git=self.runner,
-                reactor=reactor,
-                clock=machine_clock(),
-                metrics=Metrics(),
-                listings=Listings(limit=1_000_000),
-                background=self.background,
-                first=FirstClones(reactor=reactor),
-            ),
-            slots=Slots(limit=2),
+            resources=resources,
             standing=OneInstance(),
+            listeners=listeners,
+        )
+        self.discovery = Discovery(mirrors=self.mirrors, root=place, threads=self.runner.threads, done=True)
+        self.mirroring = Mirroring(
+            mirrors=self.mirrors,
+            discovery=self.discovery,
+            resources=resources,
+            listeners=listeners,
+            slots=Slots(limit=2),
+            room=Room(path=root, threads=self.runner.threads),
         )
 
     def later(self) -> float:
@@ -136,7 +151,7 @@ def mirrored(mirror: Mirror) -> Repository:
 @pytest_twisted.ensureDeferred
 async def test_a_mirror_is_the_upstream(house: House, repository: Repository) -> None:
     """A new mirror has the upstream's heads, tags and HEAD, is whole, and holds no hook and no credential."""
-    mirror = await house.mirrors.made(REPOSITORY)
+    mirror = await house.mirroring.made(REPOSITORY)
     assert mirror.life.state is MirrorState.READY
     assert mirror.refs.by_name == repository.refs()
     mirrored(mirror).git("fsck", "--strict")
@@ -150,7 +165,7 @@ async def test_a_mirror_is_the_upstream(house: House, repository: Repository) ->
 @pytest_twisted.ensureDeferred
 async def test_a_mirror_follows(house: House, upstream: Upstream, repository: Repository) -> None:
     """New commits, a forced and a deleted branch, and a directory in a branch's place arrive with one pack request."""
-    mirror = await house.mirrors.made(REPOSITORY)
+    mirror = await house.mirroring.made(REPOSITORY)
     old = repositories.push_commit(repository, "topic", "on a branch of its own")
     await mirror.updates.sync(listing_of(repository), house.later())
     new = repositories.push_commit(repository, "main", "new")
@@ -169,7 +184,7 @@ async def test_a_mirror_follows(house: House, upstream: Upstream, repository: Re
 @pytest_twisted.ensureDeferred
 async def test_an_older_listing_changes_nothing(house: House, repository: Repository) -> None:
     """A listing that was asked for earlier never undoes a newer one that is on its way."""
-    mirror = await house.mirrors.made(REPOSITORY)
+    mirror = await house.mirroring.made(REPOSITORY)
     earlier = listing_of(repository)
     repositories.push_commit(repository, "main", "new")
     later = listing_of(repository)
@@ -182,7 +197,7 @@ async def test_an_older_listing_changes_nothing(house: House, repository: Reposi
 @pytest_twisted.ensureDeferred
 async def test_objects_by_id(house: House, upstream: Upstream, repository: Repository) -> None:
     """Ids that no ref names are fetched together; one that does not exist keeps none of the others away."""
-    mirror = await house.mirrors.made(REPOSITORY)
+    mirror = await house.mirroring.made(REPOSITORY)
     first = repositories.unadvertised_commit(repository, "one")
     second = repositories.unadvertised_commit(repository, "two")
     assert await mirror.wanted.ensure([first, second], "10.0.0.1") == []
@@ -196,13 +211,13 @@ async def test_a_restart_finds_it(house: House, upstream: Upstream, repository: 
     """A new process serves the mirrors on disk, without locks and half-made things that a killed one left."""
     from twisted.internet import reactor
 
-    mirror = await house.mirrors.made(REPOSITORY)
+    mirror = await house.mirroring.made(REPOSITORY)
     (mirror.directory / "refs/heads/main.lock").touch()
     (mirror.directory / "objects/pack/tmp_pack_123").touch()
     (house.root / ".aside/half.git").mkdir(parents=True)
     (house.root / "git.example/foreign.git").mkdir()
     again = House(reactor, house.root, upstream, repository)
-    await again.mirrors.discover()
+    await again.discovery.discover()
     found = again.mirrors.find(REPOSITORY)
     assert found is not None and found.ready and found.refs.by_name == repository.refs()
     assert found.refs.head_commit == repository.commit("HEAD")
@@ -214,12 +229,12 @@ async def test_a_restart_finds_it(house: House, upstream: Upstream, repository: 
 @pytest_twisted.ensureDeferred
 async def test_damage_is_noticed(house: House, flush_logged_errors: Any) -> None:
     """A mirror that lost objects is discarded once it is suspected, and can be made again."""
-    mirror = await house.mirrors.made(REPOSITORY)
+    mirror = await house.mirroring.made(REPOSITORY)
     for pack in mirror.directory.glob("objects/pack/*.pack"):
         pack.unlink()
     with pytest.raises(CachewError):
         await mirror.verification.look()
-    assert (await house.mirrors.made(REPOSITORY)).ready
+    assert (await house.mirroring.made(REPOSITORY)).ready
 
 
 @pytest_twisted.ensureDeferred
@@ -227,7 +242,7 @@ async def test_empty_repositories_have_no_mirror(house: House, upstream: Upstrea
     """A repository without refs is not mirrored, and nothing is left of the attempt."""
     house.remote = LocalRemote(f"{upstream.url}org/empty", repositories.init(upstream.path("org/empty")))
     with pytest.raises(NotFound):
-        await house.mirrors.made(Identity("git.example", "org/empty"))
+        await house.mirroring.made(Identity("git.example", "org/empty"))
     assert not list(house.root.glob("git.example/*"))
 
 
@@ -237,7 +252,7 @@ async def test_sha256(house: House, upstream: Upstream) -> None:
     path = upstream.path("org/sha256")
     made = repositories.make_repository(path, commits=3, object_format="sha256")
     house.remote = LocalRemote(f"{upstream.url}org/sha256", made)
-    mirror = await house.mirrors.made(Identity("git.example", "org/sha256"))
+    mirror = await house.mirroring.made(Identity("git.example", "org/sha256"))
     assert mirror.refs.object_format == "sha256"
     assert mirror.refs.by_name == made.refs()
     assert mirror.objects.missing(made.refs().values()) == []
@@ -246,7 +261,7 @@ async def test_sha256(house: House, upstream: Upstream) -> None:
 @pytest_twisted.ensureDeferred
 async def test_repack(house: House, repository: Repository) -> None:
     """A repack leaves one pack with a bitmap, and the mirror whole."""
-    mirror = await house.mirrors.made(REPOSITORY)
+    mirror = await house.mirroring.made(REPOSITORY)
     for number in range(3):
         repositories.push_commit(repository, "main", f"commit {number}")
         await mirror.updates.sync(listing_of(repository), house.later())

@@ -17,7 +17,7 @@ async def test_named_repositories_are_mirrored_and_kept_up_to_date(upstream: Ups
     cachew = await start(f'[[prefetch]]\nrepositories = {names}\ninterval = "500ms"\n[git]\nref-check-interval = "0s"')
     identity = cachew.identity("org/repo")
     await upstream.next_request("pack", "org/repo")
-    mirror = await cachew.parts.mirrors.collection.made(identity)
+    mirror = await cachew.parts.mirrors.mirroring.made(identity)
     new = push_commit(repository, "main", "new")
     await upstream.next_request("pack", "org/repo")
     await cachew.quiet()

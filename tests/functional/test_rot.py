@@ -10,6 +10,7 @@ import pytest_twisted
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred
 
+from cachew.mirrors.collection import scrub
 from cachew.mirrors.mirror import Mirror
 from tests.functional import repositories
 from tests.functional.conftest import Start
@@ -233,7 +234,7 @@ async def test_a_scrub_finds_what_nobody_asks_for(
     async def pace(size: int) -> None:
         pass
 
-    await cachew.parts.mirrors.collection.scrub(pace)
+    await scrub(cachew.parts.mirrors.collection, pace)
     await cachew.parts.store.pack_cache.scrub(pace)
     await cachew.parts.store.cache.scrub(pace)
     await is_whole(cachew, git, repository)

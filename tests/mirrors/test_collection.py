@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
+from cachew.mirrors.collection import scrub
 from cachew.mirrors.identity import Grammar, Identity
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirrorrecord import RECORD, MirrorRecord, read
@@ -24,14 +25,14 @@ def house(tmp_path: Path) -> MirrorHouse:
 
 
 def discover(house: MirrorHouse) -> None:
-    value_of(Deferred.fromCoroutine(house.mirrors.discover()))
+    value_of(Deferred.fromCoroutine(house.discovery.discover()))
 
 
 def test_one_clone_for_all(house: MirrorHouse) -> None:
     """All who want a repository mirrored while it is being made get the same mirror, which is announced once."""
     house.git.holding = {"fetch"}
     waiting = [house.made() for _ in range(5)]
-    house.mirrors.want(REPOSITORY)
+    house.mirroring.want(REPOSITORY)
     gone = waiting.pop()
     gone.cancel()
     assert isinstance(failure_of(gone), CancelledError)
@@ -66,7 +67,7 @@ def test_whoever_comes_meanwhile_learns_why(house: MirrorHouse) -> None:
     """Whoever asks while nobody tries is told what the failure was; nothing is asked of the upstream for him."""
     house.git.failures["fetch"] = [unreachable()]
     assert isinstance(failure_of(house.made()), ProcessFailed)
-    house.mirrors.want(REPOSITORY)
+    house.mirroring.want(REPOSITORY)
     refused = failure_of(house.made())
     assert isinstance(refused, UpstreamUnreachable) and "Failed to connect" in str(refused)
     assert house.git.ran.count("fetch") == 1
@@ -134,9 +135,9 @@ def test_a_scrub_finds_what_nobody_asks_for(house: MirrorHouse) -> None:
 
     for suffix in ("pack", "idx"):
         (mirror.directory / f"objects/pack/pack-1.{suffix}").write_bytes(trailed(bytes(12) + trailed(b"")))
-    value_of(Deferred.fromCoroutine(house.mirrors.scrub(pace)))
+    value_of(Deferred.fromCoroutine(scrub(house.mirrors, pace)))
     assert len(house.made_of) == 2 and mirror.ready and read and "pack-1" in (mirror.damage.what or "")
-    value_of(Deferred.fromCoroutine(house.mirrors.scrub(pace)))
+    value_of(Deferred.fromCoroutine(scrub(house.mirrors, pace)))
     assert len(house.made_of) == 2
 
 
@@ -162,13 +163,13 @@ def test_one_broken_mirror_keeps_no_other_from_being_found(
 ) -> None:
     """A mirror that can't be opened stays unserved until it is made anew; the others are there."""
     value_of(house.made())
-    other = value_of(Deferred.fromCoroutine(house.mirrors.made(Identity("git.example", "org/other"))))
+    other = value_of(Deferred.fromCoroutine(house.mirroring.made(Identity("git.example", "org/other"))))
     (other.directory / "HEAD").unlink()
     again = MirrorHouse(house.root)
     discover(again)
     assert [mirror.identity for mirror in again.mirrors] == [REPOSITORY]
     assert len(flush_logged_errors(FileNotFoundError)) == 1
-    assert value_of(Deferred.fromCoroutine(again.mirrors.made(other.identity))).ready
+    assert value_of(Deferred.fromCoroutine(again.mirroring.made(other.identity))).ready
 
 
 def test_a_directory_is_refused_to_another_repository(house: MirrorHouse) -> None:
@@ -177,7 +178,7 @@ def test_a_directory_is_refused_to_another_repository(house: MirrorHouse) -> Non
     mine = Identity("git.example", "org/REPO")
     place = house.root / mine.directory_name
     place.symlink_to(theirs.directory)  # as on a file system that ignores case
-    assert isinstance(failure_of(Deferred.fromCoroutine(house.mirrors.made(mine))), NotFound)
+    assert isinstance(failure_of(Deferred.fromCoroutine(house.mirroring.made(mine))), NotFound)
     assert not house.mirrors.obtain(mine).ready and theirs.ready
     with pytest.raises(NotFound):
         house.mirrors.obtain(mine).look()
@@ -188,7 +189,7 @@ def test_a_directory_is_refused_to_another_repository(house: MirrorHouse) -> Non
 def test_mirrors_with_names_of_other_rules_are_moved(house: MirrorHouse) -> None:
     """What lies where names of earlier versions, or without ignore-case, had it, is found and moved; only one stays."""
     mirror = value_of(house.made())
-    other = value_of(Deferred.fromCoroutine(house.mirrors.made(Identity("git.example", "org/.x.lock"))))
+    other = value_of(Deferred.fromCoroutine(house.mirroring.made(Identity("git.example", "org/.x.lock"))))
     old = house.root / "git.example/org=.x.lock.git"
     other.directory.rename(old)
     shouted = house.root / Identity("git.example", "Org/Repo").directory_name
@@ -232,7 +233,7 @@ def test_nothing_is_mirrored_before_it_is_known_what_is_there(house: MirrorHouse
     """While the mirrors on disk are still being looked for, nothing new is made; who waits for one gets it then."""
     value_of(house.made())
     again = MirrorHouse(house.root, discovered=False)
-    again.mirrors.want(REPOSITORY)
+    again.mirroring.want(REPOSITORY)
     waiting = again.made()
     assert again.git.ran == [] and not waiting.called
     discover(again)

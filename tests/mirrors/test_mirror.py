@@ -441,7 +441,7 @@ def test_what_the_server_knows_is_written_anew(house: MirrorHouse, mirror: Mirro
     assert on_disk(mirror) == refs and (mirror.directory / "refs/heads").is_dir() and house.git.ran == []
     assert mirror.damage.what == what and mirror.life.generation != before and len(house.damaged) == 1
     again = MirrorHouse(house.root)
-    value_of(Deferred.fromCoroutine(again.mirrors.discover()))
+    value_of(Deferred.fromCoroutine(again.discovery.discover()))
     found = again.mirrors.find(REPOSITORY)
     assert (
         found is not None

@@ -21,29 +21,37 @@ class Upstream:
     """
 
     interval = 10.0
-    listing = LISTING
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self.asked = 0
         self.is_behind = self.fails = False
 
-    def ready(self, identity: Identity) -> "Upstream":
+    def ready(self, identity: Identity) -> "Mirror":
         """Return its mirror."""
-        return self
-
-    def behind(self, listing: Listing) -> bool:
-        """Whether the mirror lacks something."""
-        return self.is_behind
+        return Mirror(self)
 
     async def refs(self, *question: object, interval: float | None = None) -> Answer:
         """Say what the refs are."""
         self.asked += 1
         return Answer(LISTING, stale=self.fails, started=self._clock.seconds())
 
+
+class Mirror:
+    """Its mirror, which is all its parts by itself."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self.refs = self.updates = self
+        self.listing = LISTING
+
+    def behind(self, listing: Listing) -> bool:
+        """Whether it lacks something."""
+        return self._upstream.is_behind
+
     async def sync(self, listing: Listing, started: float) -> None:
-        """Bring the mirror there."""
-        self.is_behind = False
+        """Bring it there."""
+        self._upstream.is_behind = False
 
 
 class House:
@@ -56,6 +64,7 @@ class House:
         self.staleness = Staleness(
             freshness=parts,
             mirrors=parts,
+            mirroring=parts,
             remotes=parts,
             background=quiet(Background()),
             is_public=lambda identity: True,

@@ -83,6 +83,7 @@ class Fetches:
         mirrors = cast(Any, FakeMirrors(mirror))
         self.listings = RefListings(
             mirrors=mirrors,
+            mirroring=mirrors,
             freshness=cast(Any, self.freshness),
             passthrough=PassThrough(spools=directory / "spools", background=self.background, **shared),
             bundle_uris=self._bundle_uris,

@@ -29,7 +29,7 @@ class House:
 def test_clients_are_remembered_of_repositories_that_there_are(known: bool) -> None:
     """Every request counts as use; whose it was is remembered only where there is a mirror, or there was to be one."""
     clients, house = RepositoryClients(clock=FakeClock(now=100)), cast(Any, House(known=known))
-    use = RepositoryUse(clients=clients, tidying=house, mirrors=house, client_of=lambda request: "192.0.2.1")
+    use = RepositoryUse(clients=clients, usage=house, mirrors=house, client_of=lambda request: "192.0.2.1")
     for _ in range(2):
         use.note(IDENTITY, cast(Any, None))
     assert house.noted == [IDENTITY, IDENTITY]
