@@ -60,6 +60,26 @@ class KnownInstance:
     instance: Instance | None = None
     waiting: Waiters = field(default_factory=Waiters)
 
+    def resolve(self, floor: int) -> None:
+        """End the doubt.
+
+        :param floor: the era since which verdicts count.
+        """
+        self.doubt, self.floor = None, floor
+        self.waiting.wake()
+
+    def disprove(self) -> None:
+        """Withhold what is kept of one that is known to have ended, though that can't be written down yet."""
+        if self.doubt is not None:
+            self.doubt = replace(self.doubt, unrelated=True)
+
+    def void_verdicts(self) -> None:
+        """Have everybody's right asked for anew."""
+        self.era += 1
+        self.floor = self.era
+        if self.doubt is not None:
+            self.doubt = replace(self.doubt, floor=self.floor)
+
 
 class KnownInstances:
     """The present instances as far as this process knows them without asking.
@@ -146,28 +166,12 @@ class KnownInstances:
         if not entry.state.public:
             entry.floor = entry.era
 
-    def _resolve(self, entry: KnownInstance, floor: int) -> None:
-        entry.doubt, entry.floor = None, floor
-        entry.waiting.wake()
-
     def undecided(self, instance: Instance) -> None:
         """Take notice that a fetch failed which would have told whether it is the same: nobody waits for it now."""
         entry = self._entries.get(instance.identity.name)
         if entry is not None and entry.state.id == instance.id and entry.doubt is not None:
             entry.doubt = replace(entry.doubt, pending=False)
             entry.waiting.wake()
-
-    def _disprove(self, entry: KnownInstance) -> None:
-        """Withhold what is kept of one that is known to have ended, though that can't be written down yet."""
-        if entry.doubt is not None:
-            entry.doubt = replace(entry.doubt, unrelated=True)
-
-    def _void_verdicts(self, entry: KnownInstance) -> None:
-        """Have everybody's right asked for anew."""
-        entry.era += 1
-        entry.floor = entry.era
-        if entry.doubt is not None:
-            entry.doubt = replace(entry.doubt, floor=entry.floor)
 
     def doubted_tips(self, instance: Instance, listing: Listing) -> Sequence[str] | None:
         """Return by which object ids an instance is recognised, None when it is certain that a listing is of it."""

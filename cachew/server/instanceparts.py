@@ -10,7 +10,7 @@ from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance, Voice
 from cachew.mirrors.instancejournal import InstanceJournal
-from cachew.mirrors.instances import Instances
+from cachew.mirrors.instances import Beginnings, Instances, Voices
 from cachew.mirrors.sharedinstances import SharedInstances
 from cachew.mirrors.succession import Succession
 from cachew.plumbing.allowance import Allowance
@@ -70,15 +70,19 @@ def make_instances(runtime: Runtime, *, remotes: Remotes, records: Records, surr
     return Instances(
         journal=InstanceJournal(path=runtime.state / "instances.jsonl", in_thread=runtime.threads),
         shared=None if isinstance(records, MemoryRecords) else SharedInstances(records=records, reactor=reactor),
-        voice_of=_voices(remotes) if upstreams_decide else _servers_own,
-        ask_anonymously=ask_anonymously,
-        knows=lambda identity, credential: surroundings.verdicts().memory.knows(identity, credential),
+        voices=Voices(
+            of=_voices(remotes) if upstreams_decide else _servers_own,
+            ask_anonymously=ask_anonymously,
+            knows=lambda identity, credential: surroundings.verdicts().memory.knows(identity, credential),
+            bad_hours=BadHours(clock=clock),
+        ),
         kept=surroundings,
-        bad_hours=BadHours(clock=clock),
+        beginnings=Beginnings(
+            unique=lambda: secrets.token_hex(16),
+            new_ones=Allowance(clock=clock, per_minute=_NEW_ONES),
+            clock=clock,
+        ),
         reactor=reactor,
-        clock=clock,
-        unique=lambda: secrets.token_hex(16),
-        new_ones=Allowance(clock=clock, per_minute=_NEW_ONES),
         background=runtime.background,
     )
 

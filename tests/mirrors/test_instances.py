@@ -10,7 +10,7 @@ from cachew.mirrors.badhours import BadHours
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance, Verdict, Voice
 from cachew.mirrors.instancejournal import InstanceJournal
-from cachew.mirrors.instances import Instances
+from cachew.mirrors.instances import Beginnings, Instances, Voices
 from cachew.mirrors.sharedinstances import SharedInstances
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.background import Background
@@ -52,15 +52,19 @@ class World:
         made = Instances(
             journal=InstanceJournal(path=self.path, in_thread=InlineThreads()),
             shared=None if self.records is None else SharedInstances(records=self.records, reactor=self.clock),
-            voice_of=self._voice,
-            ask_anonymously=self._ask,
-            knows=lambda identity, credential: credential in self.known,
+            voices=Voices(
+                of=self._voice,
+                ask_anonymously=self._ask,
+                knows=lambda identity, credential: credential in self.known,
+                bad_hours=BadHours(clock=self.clock),
+            ),
             kept=self,
-            bad_hours=BadHours(clock=self.clock),
+            beginnings=Beginnings(
+                unique=lambda: f"{next(ids)}{self.number}",
+                new_ones=Allowance(clock=self.clock, per_minute=10),
+                clock=self.clock,
+            ),
             reactor=self.clock,
-            clock=self.clock,
-            unique=lambda: f"{next(ids)}{self.number}",
-            new_ones=Allowance(clock=self.clock, per_minute=10),
             background=Background(),
         )
         value_of(Deferred.fromCoroutine(made.load()))
