@@ -5,7 +5,7 @@ from where a bundle or a submodule points. Credentials travel in the environment
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,6 +69,7 @@ class GitCommands:
     def __init__(self, settings: CommandSettings) -> None:
         self._settings = settings
         self._config_texts: dict[str, str] = {}
+        self.upkeep = UpkeepCommands(self.git)
 
     @property
     def user_agent(self) -> str:
@@ -193,42 +194,6 @@ class GitCommands:
             return self.git(directory, "symbolic-ref", "HEAD", head)
         return self.git(directory, "update-ref", "--no-deref", "HEAD", head)
 
-    def index_packs(self, directory: Path, *, bitmaps: bool = True, graph: bool = True) -> tuple[Command, ...]:
-        """Give the history a commit-graph, and the packs bitmaps, without rewriting a pack."""
-        indexing = (self.git(directory, "multi-pack-index", "write", "--bitmap"),) if bitmaps else ()
-        return (*indexing, self._commit_graph(directory, "--split")) if graph else indexing
-
-    def check_graph(self, directory: Path) -> Command:
-        """Fail when the commit-graph that was just written tells of a commit what is not so."""
-        return self.git(directory, "commit-graph", "verify", "--shallow", "--no-progress")
-
-    def repack(self, directory: Path, *, full: bool, graph: bool = True) -> tuple[Command, ...]:
-        """Join packs: all into one with a bitmap, without what no ref reaches (``full``), or only the small ones."""
-        if not full:
-            return (self.git(directory, "repack", "--quiet", "-n", "-d", "--geometric=2", "--write-midx"),)
-        return (
-            self.git(directory, "pack-refs", "--all"),
-            # First of all the graph forgets what is about to go: git takes for present what it finds there.
-            *([self._commit_graph(directory, "--split=replace")] if graph else []),
-            self.git(directory, "repack", "--quiet", "-n", "-a", "-d", "--write-bitmap-index"),
-            *self.index_packs(directory, graph=graph),
-        )
-
-    def _commit_graph(self, directory: Path, how: str) -> Command:
-        return self.git(directory, "commit-graph", "write", "--reachable", how, "--no-progress")
-
-    def check(self, directory: Path, indexes: Iterable[Path]) -> tuple[Command, ...]:
-        """Verify the content of every pack, and that everything the refs reach is there.
-
-        :param indexes: the packs' indexes.
-        """
-        packs = [self.git(directory, "verify-pack", str(index)) for index in indexes]
-        return (*packs, self.fsck(directory))
-
-    def fsck(self, directory: Path) -> Command:
-        """Verify that everything the refs reach is there."""
-        return self.git(directory, "fsck", "--connectivity-only", "--no-dangling", "--no-progress")
-
     def config(self, upstream_url: str, object_format: str) -> str:
         """Return the text of a mirror's config file; all but the URL is put together once, not for each mirror."""
         if object_format not in self._config_texts:
@@ -263,6 +228,52 @@ class GitCommands:
             "core.multiPackIndex": "true",
         }
         return stored | {f"fetch.fsck.{name}": "warn" for name in KINDS}
+
+
+class UpkeepCommands:
+    """Makes the commands that keep packs in shape, and look for what is missing.
+
+    :param git: makes a git command in a directory.
+    """
+
+    def __init__(self, git: Callable[..., Command]) -> None:
+        self._git = git
+
+    def index_packs(self, directory: Path, *, bitmaps: bool = True, graph: bool = True) -> tuple[Command, ...]:
+        """Give the history a commit-graph, and the packs bitmaps, without rewriting a pack."""
+        indexing = (self._git(directory, "multi-pack-index", "write", "--bitmap"),) if bitmaps else ()
+        return (*indexing, self._commit_graph(directory, "--split")) if graph else indexing
+
+    def check_graph(self, directory: Path) -> Command:
+        """Fail when the commit-graph that was just written tells of a commit what is not so."""
+        return self._git(directory, "commit-graph", "verify", "--shallow", "--no-progress")
+
+    def repack(self, directory: Path, *, full: bool, graph: bool = True) -> tuple[Command, ...]:
+        """Join packs: all into one with a bitmap, without what no ref reaches (``full``), or only the small ones."""
+        if not full:
+            return (self._git(directory, "repack", "--quiet", "-n", "-d", "--geometric=2", "--write-midx"),)
+        return (
+            self._git(directory, "pack-refs", "--all"),
+            # First of all the graph forgets what is about to go: git takes for present what it finds there.
+            *([self._commit_graph(directory, "--split=replace")] if graph else []),
+            self._git(directory, "repack", "--quiet", "-n", "-a", "-d", "--write-bitmap-index"),
+            *self.index_packs(directory, graph=graph),
+        )
+
+    def _commit_graph(self, directory: Path, how: str) -> Command:
+        return self._git(directory, "commit-graph", "write", "--reachable", how, "--no-progress")
+
+    def check(self, directory: Path, indexes: Iterable[Path]) -> tuple[Command, ...]:
+        """Verify the content of every pack, and that everything the refs reach is there.
+
+        :param indexes: the packs' indexes.
+        """
+        packs = [self._git(directory, "verify-pack", str(index)) for index in indexes]
+        return (*packs, self.fsck(directory))
+
+    def fsck(self, directory: Path) -> Command:
+        """Verify that everything the refs reach is there."""
+        return self._git(directory, "fsck", "--connectivity-only", "--no-dangling", "--no-progress")
 
 
 def config_text(values: Mapping[str, str]) -> str:

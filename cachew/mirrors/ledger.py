@@ -147,7 +147,7 @@ class Ledger:
             reading = _Reading(name, stamp_of(path))
             self._readings.add(reading)
         try:
-            sound = reading.stamp is not None and self._is_sound(path)
+            sound = reading.stamp is not None and _is_sound(path, self._object_format)
             with self._lock:
                 settled = tries == 1 or stamp_of(path) == reading.stamp
                 if settled:
@@ -165,15 +165,6 @@ class Ledger:
         elif is_derived(name):
             self._seen.pop(name, None)
 
-    def _is_sound(self, path: Path) -> bool:
-        try:
-            return holds(path, self._object_format) and (path.suffix != ".pack" or fits(path, self._object_format))
-        except OSError as error:
-            # What can't be opened for want of descriptors is not damaged for that.
-            if error.errno not in _LOST:
-                raise
-            return False
-
     def take_up(self, *, replaced: bool) -> list[str]:
         """Verify what git has just written.
 
@@ -184,14 +175,8 @@ class Ledger:
         with self._lock:
             if replaced:
                 self._seen = {name: stamp for name, stamp in self._seen.items() if name in there}
-            new = [name for name in there if self._is_new(name)]
+            new = [name for name in there if _is_new(name, self._seen.get(name), stamp_of(self._directory / name))]
         return self.verify(sorted(new))
-
-    def _is_new(self, name: str) -> bool:
-        known, now = self._seen.get(name), stamp_of(self._directory / name)
-        if known is None or now is None:
-            return known is None
-        return known != now and (known[0] != now[0] or is_derived(name))
 
     @contextmanager
     def relinking(self) -> Iterator[None]:
@@ -203,16 +188,34 @@ class Ledger:
                 yield
             finally:
                 for name in sound:
-                    self._seen[name] = self._relinked(name, self._seen[name])
+                    self._seen[name] = _relinked(self._directory / name, self._seen[name])
                 for reading in readings:
                     if reading.stamp is not None:
-                        reading.stamp = self._relinked(reading.name, reading.stamp)
+                        reading.stamp = _relinked(self._directory / reading.name, reading.stamp)
         self.save()
 
-    def _relinked(self, name: str, stamp: Stamp) -> Stamp:
-        """Return what a file shows now if only its inode has changed since it showed something else."""
-        now = stamp_of(self._directory / name)
-        return now if now is not None and now[:3] == stamp[:3] else stamp
+
+def _is_sound(path: Path, object_format: str) -> bool:
+    try:
+        return holds(path, object_format) and (path.suffix != ".pack" or fits(path, object_format))
+    except OSError as error:
+        # What can't be opened for want of descriptors is not damaged for that.
+        if error.errno not in _LOST:
+            raise
+        return False
+
+
+def _is_new(name: str, known: Stamp | None, now: Stamp | None) -> bool:
+    """Say whether git has just written a file, from what it showed when it was verified and what it shows now."""
+    if known is None or now is None:
+        return known is None
+    return known != now and (known[0] != now[0] or is_derived(name))
+
+
+def _relinked(path: Path, stamp: Stamp) -> Stamp:
+    """Return what a file shows now if only its inode has changed since it showed something else."""
+    now = stamp_of(path)
+    return now if now is not None and now[:3] == stamp[:3] else stamp
 
 
 def _stamp(numbers: Iterable[int]) -> Stamp:

@@ -89,14 +89,14 @@ class Maintenance:
 
     async def _index_packs(self) -> None:
         bitmaps, self._bitmaps_due = self._bitmaps_due, False
-        if (repository := self._find()) and repository.pack_count() > _MANY_PACKS:
+        if (repository := self._find()) and repository.packs.count() > _MANY_PACKS:
             # Whoever links or copies packs holds this lock; no pack may go meanwhile.
             async with self._locks.exclusive():
                 if repository := self._find():
-                    await repository.repack(full=False)
+                    await repository.packs.repack(full=False)
                     bitmaps = True
         if repository := self._find():
-            await repository.index_packs(bitmaps=bitmaps)
+            await repository.packs.index(bitmaps=bitmaps)
 
     async def repack(self) -> None:
         """Join all packs into one and drop what was given up long ago.
@@ -108,13 +108,13 @@ class Maintenance:
                 await self._repack(repository)
 
     async def _repack(self, repository: Repository) -> None:
-        started, before = self._clock.seconds(), await self._threads(repository.size)
+        started, before = self._clock.seconds(), await self._threads(repository.packs.size)
         await repository.refs.expire(self._clock.now(), days=_KEEP_DAYS)
-        await repository.repack(full=True)
+        await repository.packs.repack(full=True)
         self.log.info(
             "repacked {repository}, {before} bytes to {after}, in {seconds:.1f}s",
             repository=self._name,
             before=before,
-            after=await self._threads(repository.size),
+            after=await self._threads(repository.packs.size),
             seconds=self._clock.seconds() - started,
         )

@@ -4,8 +4,7 @@ Whoever calls holds the mirror's locks. What a command leaves behind that was en
 other command writes.
 """
 
-import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,15 @@ from cachew.mirrors.examination import DamagedFiles, examine, remove_derived, re
 from cachew.mirrors.fewrefs import remove_left
 from cachew.mirrors.gitfailures import NOT_STARTED, run_check
 from cachew.mirrors.gitrunner import GitRunner
-from cachew.mirrors.gitwork import LISTING_LIMIT, QUICK, GitWork
+from cachew.mirrors.gitwork import QUICK, GitWork
 from cachew.mirrors.history import History, shallow_of
 from cachew.mirrors.intake import Intake
 from cachew.mirrors.ledger import Ledger
-from cachew.mirrors.leftovers import remove_graph, remove_leftovers
+from cachew.mirrors.leftovers import remove_leftovers
 from cachew.mirrors.mirrorrecord import RECORD
 from cachew.mirrors.objectindex import ObjectIndex
 from cachew.mirrors.reffiles import RefFiles
-from cachew.plumbing.child import Command
+from cachew.mirrors.repositorypacks import RepositoryPacks, size_of
 from cachew.plumbing.diskspace import put_in_place
 from cachew.plumbing.errors import (
     CachewError,
@@ -58,6 +57,7 @@ class Repository:
     :param failed: told when git fails here, whatever the reason may be.
     :ivar refs: its refs.
     :ivar intake: brings objects into it.
+    :ivar packs: its packs.
     :ivar history: what its commits reach.
     :ivar work: git at work on it.
     """
@@ -81,7 +81,7 @@ class Repository:
         )
         self.intake = Intake(directory=directory, object_format=object_format, git=git, work=self.work)
         self._git = git
-        self._graph_fits = True
+        self.packs = RepositoryPacks(directory=directory, git=git, work=self.work)
 
     async def create(self, upstream_url: str) -> None:
         """Make the repository, empty and configured."""
@@ -122,40 +122,13 @@ class Repository:
             changed=bool(known and self.ledger.unverified()),
         )
 
-    async def index_packs(self, *, bitmaps: bool = True) -> None:
-        """Write the commit-graph, and bitmaps if they are asked for."""
-        await self._maintain(self._git.commands.index_packs(self.directory, bitmaps=bitmaps, graph=self._graph_fits))
-        await self._check_graph()
-
-    async def repack(self, *, full: bool) -> None:
-        """Join packs: all of them, dropping what no ref reaches (``full``), or only the small ones."""
-        await self._maintain(self._git.commands.repack(self.directory, full=full, graph=self._graph_fits))
-        if full:
-            await self._check_graph()
-
-    async def _check_graph(self) -> None:
-        """Do without a commit-graph where it would lie: dates beyond 2**34 or negative have no room in it."""
-        if not self._graph_fits:
-            return
-        command = self._git.commands.check_graph(self.directory)
-        done = await self._git.processes.run(
-            command, timeout=self._git.maintenance_timeout, limit=LISTING_LIMIT, check=False
-        )
-        if done.code:
-            self._graph_fits = False
-            await self._git.threads(remove_graph, self.directory)
-
-    async def _maintain(self, commands: Iterable[Command]) -> None:
-        for command in commands:
-            await self.work.write(command, seconds=self._git.maintenance_timeout, replaced=True)
-
     async def scrub(self, pace: Callable[[int], Awaitable[object]]) -> bool:
         """Read every file that has a checksum, one after the other; say whether all are sound.
 
         :param pace: awaited after each with the bytes that were read.
         """
         for name in await self._git.threads(self.ledger.names):
-            size = await self._git.threads(_size_of, self.directory / name)
+            size = await self._git.threads(size_of, self.directory / name)
             # What has gone since may have been replaced by git.
             bad = await self._git.threads(self.ledger.verify, [name]) if size is not None else []
             if bad:
@@ -191,7 +164,9 @@ class Repository:
     async def disconnected(self) -> CachewError | None:
         """Return what fsck says when something is missing that the refs reach; what kept it from its end is raised."""
         try:
-            await run_check(self._git.processes, self._git.commands.fsck(self.directory), self._git.maintenance_timeout)
+            await run_check(
+                self._git.processes, self._git.commands.upkeep.fsck(self.directory), self._git.maintenance_timeout
+            )
         except TooLarge as error:
             return error
         except ProcessFailed as error:
@@ -203,24 +178,3 @@ class Repository:
     def shallow(self) -> tuple[str, ...]:
         """Return the ids of the commits whose parents are missing, as at the upstream."""
         return shallow_of(self.directory)
-
-    def pack_count(self) -> int:
-        """Return how many packs there are."""
-        return sum(name.endswith(".pack") for name in os.listdir(self.directory / "objects" / "pack"))
-
-    def size(self) -> int:
-        """Return the bytes that the packs take."""
-        return sum(filter(None, map(_size_of, (self.directory / "objects" / "pack").iterdir())))
-
-
-def _size_of(path: Path) -> int | None:
-    """Return a file's size; None when it is not there, or has just gone."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
-
-
-def pack_indexes(directory: Path) -> list[Path]:
-    """Return the indexes of a repository's packs."""
-    return sorted((directory / "objects" / "pack").glob("*.idx"))

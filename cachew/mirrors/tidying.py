@@ -92,7 +92,7 @@ class Tidying:
             if mirror.life.state not in SERVING:
                 continue
             if mirror.identity.name not in self._sizes:
-                self._sizes[mirror.identity.name] = await self._threads(mirror.place.repository.size)
+                self._sizes[mirror.identity.name] = await self._threads(mirror.place.repository.packs.size)
         kept = [self._kept(mirror) for mirror in self._mirrors if mirror.identity.name in self._sizes]
         for identity in superfluous(kept, self._clock.now(), limit=bounds.limit, forget_after=bounds.forget_after):
             self.log.info("forgetting the mirror of {repository}, which is used least", repository=identity.name)

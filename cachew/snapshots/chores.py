@@ -30,7 +30,7 @@ class Chores:
         """
         mirror = self._find_mirror(identity)
         # A single pack has nothing to be joined with, and what it holds has been fetched or repacked as a whole.
-        if mirror is None or mirror.place.repository.pack_count() <= 1:
+        if mirror is None or mirror.place.repository.packs.count() <= 1:
             return False
         await mirror.maintenance.repack()
         return True

@@ -19,7 +19,7 @@ from cachew.cache.interface import Cache, Entry
 from cachew.mirrors.commands import GitCommands, config_text
 from cachew.mirrors.gitfailures import run_check
 from cachew.mirrors.instance import Instance
-from cachew.mirrors.repository import pack_indexes
+from cachew.mirrors.repositorypacks import pack_indexes
 from cachew.plumbing import tarzst
 from cachew.plumbing.errors import Busy, CachewError, CorruptObject, NotFound, ProcessTimedOut, StorageUnavailable
 from cachew.plumbing.framewriter import FrameWriter
@@ -63,7 +63,7 @@ class MirrorCheck:
 
         :raise ProcessFailed: when it is not whole.
         """
-        for command in self._commands.check(directory, pack_indexes(directory)):
+        for command in self._commands.upkeep.check(directory, pack_indexes(directory)):
             await run_check(self._processes, command, self._timeout)
 
     async def output(self, directory: Path, *words: str) -> str:

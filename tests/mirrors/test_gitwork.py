@@ -29,7 +29,7 @@ def test_leftovers_stay_while_another_writes(tmp_path: Path) -> None:
     value_of(Deferred.fromCoroutine(repository.create("http://git.example/org/repo")))
     git.holding = {"fetch", "multi-pack-index"}
     fetch = Deferred.fromCoroutine(repository.intake.fetch_objects("http://git.example/", [oid("1")], {}))
-    index = Deferred.fromCoroutine(repository.index_packs())
+    index = Deferred.fromCoroutine(repository.packs.index())
     temporary = repository.directory / "objects/pack/tmp_pack_x"
     temporary.touch()
     git.held.pop(1).errback(ProcessFailed("git multi-pack-index", 1, "killed"))

@@ -200,16 +200,16 @@ async def test_what_lost_its_ref_stays_for_its_days(runner: GitRunner, tmp_path:
     second = plain.git(*AUTHOR, "commit-tree", f"{first}^{{tree}}", "-m", "second").strip()
     before, after = RefState({"refs/heads/main": first}), RefState({"refs/heads/main": second})
     await repository.refs.apply(change(RefState(), before), 0.0)
-    await repository.repack(full=True)
+    await repository.packs.repack(full=True)
     await repository.refs.apply(change(before, after), 10 * DAY)
     await repository.refs.keep([], 10 * DAY)
     for days, missing in ((17, []), (18, [first])):
         expired = await repository.refs.expire(days * DAY, days=7)
-        await repository.repack(full=True)
+        await repository.packs.repack(full=True)
         plain.git("prune", "--expire=now")
         assert expired == len(missing) and repository.objects.missing([first, second]) == missing
         assert await repository.disconnected() is None and not repository.ledger.unverified()
-    assert repository.pack_count() == 1 and repository.size() > 0
+    assert repository.packs.count() == 1 and repository.packs.size() > 0
 
 
 @pytest_twisted.ensureDeferred
@@ -322,14 +322,14 @@ async def test_a_commit_graph_that_would_lie_is_not_kept(runner: GitRunner, tmp_
     """Dates beyond 2**34 or negative have no room in it: git would walk by wrong ones, a check would say damage."""
     odd = odd_repository(tmp_path / "odd.git")
     repository = Repository(directory=odd.path, object_format="sha1", git=runner)
-    await repository.repack(full=True)
+    await repository.packs.repack(full=True)
     assert not (odd.path / "objects/info/commit-graphs").exists()
-    await repository.index_packs(bitmaps=False)
+    await repository.packs.index(bitmaps=False)
     assert not (odd.path / "objects/info/commit-graphs").exists()
     assert await repository.disconnected() is None
     plain = repositories.make_repository(tmp_path / "plain.git", commits=3)
     repository = Repository(directory=plain.path, object_format="sha1", git=runner)
-    await repository.index_packs(bitmaps=False)
+    await repository.packs.index(bitmaps=False)
     assert (plain.path / "objects/info/commit-graphs").exists()
 
 

@@ -16,16 +16,16 @@ class FakeMirror:
     """A mirror that has so many packs."""
 
     def __init__(self, packs: int) -> None:
-        self.packs = packs
-        self.place = self.repository = self.maintenance = self
+        self.there = packs
+        self.place = self.repository = self.packs = self.maintenance = self
 
-    def pack_count(self) -> int:
+    def count(self) -> int:
         """Say how many."""
-        return self.packs
+        return self.there
 
     async def repack(self) -> None:
         """Join them."""
-        self.packs = 1
+        self.there = 1
 
 
 @pytest.mark.parametrize(("packs", "done"), [(None, False), (0, False), (1, False), (2, True)])
@@ -34,4 +34,4 @@ def test_a_repack_counts_where_something_was_joined(packs: int | None, done: boo
     mirror = None if packs is None else FakeMirror(packs)
     chores = Chores(find_mirror=lambda _: cast(Any, mirror), refresh=cast(Any, None), bundles=cast(Any, None))
     assert value_of(Deferred.fromCoroutine(chores.repack(REPOSITORY))) == done
-    assert mirror is None or mirror.packs <= 1
+    assert mirror is None or mirror.there <= 1
