@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from cachew.mirrors.fetches import Fetches
 from cachew.mirrors.life import MirrorLife
-from cachew.mirrors.objects import MirroredObjects
+from cachew.mirrors.mirroredobjects import MirroredObjects
 from cachew.mirrors.place import MirrorPlace
 from cachew.mirrors.transfer import Transfer
 from cachew.mirrors.updates import Updates

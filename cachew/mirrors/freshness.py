@@ -29,7 +29,7 @@ from cachew.mirrors.kinds import (
 )
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.pauses import UpstreamPauses
-from cachew.mirrors.refknowledge import FAILURES, OF_ALL, KeptOutcomes, Outcome
+from cachew.mirrors.refknowledge import FAILURES, OF_ALL, KeptOutcomes, RefOutcome
 from cachew.mirrors.refquestions import RefQuestions
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import UpstreamError
@@ -97,7 +97,7 @@ class KnownRefs:
         newest = max(kept, key=lambda one: one.number, default=None)
         return newest.result if newest is not None and isinstance(newest.result, UpstreamError) else None
 
-    def _newest(self, identity: Identity) -> Outcome | None:
+    def _newest(self, identity: Identity) -> RefOutcome | None:
         return self._kept.get((identity, MIRRORED_KIND)) or self._kept.get((identity, EVERYTHING))
 
 
@@ -194,7 +194,7 @@ class Freshness:
             outcome = await self._questions.outcome((identity, kind), authorization, limit)
         return self._answer(identity, outcome)
 
-    def _answer(self, identity: Identity, outcome: Outcome) -> Answer:
+    def _answer(self, identity: Identity, outcome: RefOutcome) -> Answer:
         mirrored = self._mirrored.listing(identity) if isinstance(outcome.result, FAILURES) else None
         if mirrored is None:
             return Answer(outcome.require(), started=outcome.started)

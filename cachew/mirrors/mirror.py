@@ -22,9 +22,9 @@ from cachew.mirrors.locks import MirrorLocks
 from cachew.mirrors.machine import MirrorEvent, MirrorState
 from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.making import Made, Making, Seed
+from cachew.mirrors.mirroredobjects import MirroredObjects
 from cachew.mirrors.mirrorrecord import MirrorRecord
 from cachew.mirrors.mirrorroot import MirrorRoot
-from cachew.mirrors.objects import MirroredObjects
 from cachew.mirrors.place import MirrorPlace
 from cachew.mirrors.repository import Repository, Stock
 from cachew.mirrors.resources import MirrorListeners, MirrorResources

@@ -27,7 +27,7 @@ _TRIES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
+class MirrorRoom:
     """The room for new mirrors.
 
     :param path: where they lie.
@@ -73,7 +73,7 @@ class Mirroring:
         resources: MirrorResources,
         listeners: MirrorListeners,
         slots: Slots,
-        room: Room,
+        room: MirrorRoom,
         seed: Seed | None = None,
     ) -> None:
         self._mirrors = mirrors

@@ -21,7 +21,7 @@ OF_ALL = (MIRRORED_KIND, EVERYTHING)
 
 
 @dataclass
-class Outcome:
+class RefOutcome:
     """A request to the upstream: its place in the order of requests, its start, and what came of it.
 
     :param authorization: the credential of the client that it was made for.
@@ -70,7 +70,7 @@ class Limit:
     oldest: float
     slow: float | None
 
-    def allows(self, outcome: Outcome, now: float) -> bool:
+    def allows(self, outcome: RefOutcome, now: float) -> bool:
         """Say whether an outcome is young enough."""
         if outcome.started > self.oldest:
             return True
@@ -137,21 +137,21 @@ class KeptOutcomes:
             return Limit(self._clock.seconds() - interval, None)
         return Limit(self._clock.seconds() - self.interval, self.interval or None)
 
-    def begin(self, authorization: str | None) -> Outcome:
+    def begin(self, authorization: str | None) -> RefOutcome:
         """Return the beginning of a new request.
 
         :param authorization: the credential of the client that it is made for.
         """
         self.newest += 1
-        return Outcome(self.newest, self._clock.seconds(), authorization)
+        return RefOutcome(self.newest, self._clock.seconds(), authorization)
 
-    def age(self, outcome: Outcome) -> float:
+    def age(self, outcome: RefOutcome) -> float:
         """Return how many seconds ago a request was begun."""
         return self._clock.seconds() - outcome.started
 
-    def get(self, question: Question) -> Outcome | None:
+    def get(self, question: Question) -> RefOutcome | None:
         """Return what came of a question last, however old it is."""
-        outcome: Outcome | None = self._listings.get(*question)
+        outcome: RefOutcome | None = self._listings.get(*question)
         return outcome
 
     def listing(self, question: Question) -> Listing | None:
@@ -164,7 +164,7 @@ class KeptOutcomes:
         kinds = self._listings.keys(identity)
         return [(identity, kind) for kind in kinds if not isinstance(kind, str)]
 
-    def answering(self, question: Question, limit: Limit, arrived: int) -> Outcome | None:
+    def answering(self, question: Question, limit: Limit, arrived: int) -> RefOutcome | None:
         """Return what is kept that answers a question: its own outcome, or a listing of everything.
 
         :param arrived: the number of the newest request when it came.
@@ -180,7 +180,7 @@ class KeptOutcomes:
                 return kept
         return None
 
-    def counts(self, identity: Identity, outcome: Outcome, limit: Limit, arrived: int) -> bool:
+    def counts(self, identity: Identity, outcome: RefOutcome, limit: Limit, arrived: int) -> bool:
         """Say whether an outcome answers who came when a number was the newest."""
         if outcome.void or self.changes.void(identity, outcome.number):
             return False
@@ -199,7 +199,7 @@ class KeptOutcomes:
             self._listings.drop(*question)
         self.changes.note(identity, self.newest)
 
-    def put(self, question: Question, outcome: Outcome) -> None:
+    def put(self, question: Question, outcome: RefOutcome) -> None:
         """Keep an outcome, unless there is a newer one."""
         kept = self.get(question)
         if kept is not None and kept.number > outcome.number:
@@ -209,7 +209,7 @@ class KeptOutcomes:
         kept = replace(outcome, authorization=None, shown=None, void=self.changes.void(identity, outcome.number))
         self._listings.put(identity, kind, kept, weight, made_up=kind not in OF_ALL)
 
-    def take(self, question: Question, outcome: Outcome, listing: Listing) -> Outcome:
+    def take(self, question: Question, outcome: RefOutcome, listing: Listing) -> RefOutcome:
         """Keep a listing that is everybody's who may read the repository, and nothing that it proves wrong.
 
         :return: its outcome, with the very listing of the time before if nothing has changed: what was made of it is

@@ -16,7 +16,7 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Verdict
 from cachew.mirrors.kinds import MIRRORED_KIND, MirroredListings, Question, is_mirrored, witnesses
 from cachew.mirrors.pauses import UpstreamPauses
-from cachew.mirrors.refknowledge import FAILURES, OF_ALL, KeptOutcomes, Limit, Outcome
+from cachew.mirrors.refknowledge import FAILURES, OF_ALL, KeptOutcomes, Limit, RefOutcome
 from cachew.plumbing.errors import UpstreamError, UpstreamRefused
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
@@ -61,14 +61,14 @@ class RefQuestions:
         self._listeners = listeners
         self._presented = presented
         self._metrics = metrics
-        self._flights: dict[Question, Outcome] = {}
-        self._shared: Shared[Question, Outcome] = Shared(keep=True)
+        self._flights: dict[Question, RefOutcome] = {}
+        self._shared: Shared[Question, RefOutcome] = Shared(keep=True)
 
     async def stop(self) -> None:
         """Break off the questions under way."""
         await self._shared.stop()
 
-    async def outcome(self, question: Question, authorization: str | None, limit: Limit) -> Outcome:
+    async def outcome(self, question: Question, authorization: str | None, limit: Limit) -> RefOutcome:
         """Return what comes of a question: what is kept, or of the request under way, or of one that is made now.
 
         :param authorization: the credential of the client who asks.
@@ -97,7 +97,7 @@ class RefQuestions:
         if not failure.check(CancelledError):
             self.log.failure("ref check of {repository} failed", failure=failure, repository=identity.name)
 
-    async def _check(self, question: Question, authorization: str | None) -> Outcome:
+    async def _check(self, question: Question, authorization: str | None) -> RefOutcome:
         # What is shared by all clients is asked for with one credential; the rest, which says nothing of the repository
         # as a whole, with that of who wants it.
         of_all = question[1] in OF_ALL or self._mirrored.is_part(question)
@@ -109,7 +109,7 @@ class RefQuestions:
             return await self.ask(question, authorization, as_it_is)
         return outcome
 
-    async def ask(self, question: Question, authorization: str | None, shown: Shown) -> Outcome:
+    async def ask(self, question: Question, authorization: str | None, shown: Shown) -> RefOutcome:
         """Ask the upstream now, whatever is kept or under way.
 
         :param shown: says what it is shown.
@@ -120,7 +120,7 @@ class RefQuestions:
                 self._listeners.asked(question[0], outcome.result)
             return outcome
 
-    async def _ask_upstream(self, question: Question, authorization: str | None, shown: Shown) -> Outcome:
+    async def _ask_upstream(self, question: Question, authorization: str | None, shown: Shown) -> RefOutcome:
         verdict = Verdict.LATE
         while verdict is Verdict.LATE:
             begun = self._kept.begin(authorization)
@@ -138,7 +138,7 @@ class RefQuestions:
             self.log.warn("ref check of {repository} failed: {error}", repository=name, error=error)
         return replace(outcome, alone=isinstance(outcome.result, Listing), aside=verdict is Verdict.ASIDE)
 
-    async def _heard(self, question: Question, begun: Outcome, shown: Shown) -> tuple[Outcome, Verdict]:
+    async def _heard(self, question: Question, begun: RefOutcome, shown: Shown) -> tuple[RefOutcome, Verdict]:
         """Ask the upstream, and have what it says taken notice of before anybody is served because of it."""
         identity, kind = question
         result: Listing | UpstreamError
@@ -165,7 +165,7 @@ class RefQuestions:
         return replace(begun, shown=credential, result=result, took=took), verdict
 
     async def _heard_in_part(
-        self, question: Question, begun: Outcome, listing: Listing, shown: Shown
+        self, question: Question, begun: RefOutcome, listing: Listing, shown: Shown
     ) -> tuple[Listing | UpstreamError, Verdict]:
         """Find out whether a listing of some refs is of the same repository; if that is not certain, all are listed."""
         identity, kind = question
@@ -184,7 +184,7 @@ class RefQuestions:
         others = tuple(ref for ref in listing.refs if not is_mirrored(ref.name))
         return replace(whole.result, refs=(*whole.result.filtered(kind).refs, *others)), verdict
 
-    async def _recognised(self, question: Question, begun: Outcome, listing: Listing) -> bool:
+    async def _recognised(self, question: Question, begun: RefOutcome, listing: Listing) -> bool:
         """Whether some refs are certainly of the same repository: by what they have, or by a few that seldom move."""
         identity, hearing = question[0], self._listeners.hearing
         if await hearing.listed_in_part(identity, begun.shown, listing, begun.number):
@@ -199,7 +199,7 @@ class RefQuestions:
         joined = replace(listing, refs=(*listing.refs, *others.refs))
         return await hearing.listed_in_part(identity, begun.shown, joined, begun.number)
 
-    def _taken(self, question: Question, outcome: Outcome, listing: Listing) -> Outcome:
+    def _taken(self, question: Question, outcome: RefOutcome, listing: Listing) -> RefOutcome:
         """Keep a listing that is everybody's who may read the repository, and tell of it."""
         identity, kind = question
         outcome = self._kept.take(question, outcome, listing)

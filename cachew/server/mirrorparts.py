@@ -19,7 +19,7 @@ from cachew.mirrors.instance import Instance
 from cachew.mirrors.instances import Instances
 from cachew.mirrors.kinds import MirroredListings
 from cachew.mirrors.listings import Listings
-from cachew.mirrors.mirroring import Mirroring, Room
+from cachew.mirrors.mirroring import Mirroring, MirrorRoom
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.packindex import OpenIndexes
 from cachew.mirrors.quota import MirrorBounds
@@ -194,7 +194,7 @@ def make_mirrors(
         resources=resources,
         listeners=listeners,
         slots=places.cloning,
-        room=Room(path=root.path, threads=runtime.threads, least=settings.limits.min_free),
+        room=MirrorRoom(path=root.path, threads=runtime.threads, least=settings.limits.min_free),
         seed=seeder.restore,
     )
     following = Following(mirrors=collection, background=runtime.background)

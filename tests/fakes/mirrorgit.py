@@ -15,7 +15,7 @@ from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.mirroring import Mirroring, Room
+from cachew.mirrors.mirroring import Mirroring, MirrorRoom
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.mirrors.succession import Succession
@@ -276,7 +276,7 @@ class MirrorHouse:
             resources=resources,
             listeners=listeners,
             slots=Slots(limit=2),
-            room=Room(path=root, threads=threads, least=1000, free=lambda directory: self.free),
+            room=MirrorRoom(path=root, threads=threads, least=1000, free=lambda directory: self.free),
             seed=seed,
         )
 

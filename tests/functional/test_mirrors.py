@@ -17,7 +17,7 @@ from cachew.mirrors.identity import CASE_MATTERS, Identity
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.mirroring import Mirroring, Room
+from cachew.mirrors.mirroring import Mirroring, MirrorRoom
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.plumbing.background import Background
@@ -113,7 +113,7 @@ class House:
             resources=resources,
             listeners=listeners,
             slots=Slots(limit=2),
-            room=Room(path=root, threads=self.runner.threads),
+            room=MirrorRoom(path=root, threads=self.runner.threads),
         )
 
     def later(self) -> float:

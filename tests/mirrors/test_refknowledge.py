@@ -1,0 +1,106 @@
+"""What upstreams have said counts until they change, or something newer proves it wrong."""
+
+import pytest
+
+from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND
+from cachew.mirrors.listings import Listings
+from cachew.mirrors.pauses import UpstreamPauses
+from cachew.mirrors.refknowledge import KeptOutcomes, RefOutcome, UpstreamChanges
+from cachew.plumbing.errors import UpstreamTimeout
+from cachew.upstream.listing import Listing
+from tests.fakes.clock import FakeClock
+from tests.fakes.mirrorgit import REPOSITORY, listing
+
+HEADS, ALL = (REPOSITORY, MIRRORED_KIND), (REPOSITORY, EVERYTHING)
+
+
+def keeping() -> tuple[KeptOutcomes, FakeClock]:
+    """Return what keeps outcomes for ten seconds, and its clock."""
+    clock = FakeClock()
+    clock.advance(1000)
+    return KeptOutcomes(listings=Listings(limit=1_000_000), clock=clock, interval=10), clock
+
+
+def taken(kept: KeptOutcomes, found: Listing, question: tuple[object, object] = HEADS) -> RefOutcome:
+    """Have an upstream list something."""
+    return kept.take(question, kept.begin(None), found)  # type: ignore[arg-type]
+
+
+def test_an_answer_is_good_for_the_interval() -> None:
+    """Counted from the moment at which the upstream was asked; a listing of everything answers for a part."""
+    kept, clock = keeping()
+    outcome = taken(kept, listing(main="1"), ALL)
+    clock.advance(9.9)
+    assert kept.answering(HEADS, kept.limit(None), kept.newest) is not None
+    assert kept.answering(HEADS, kept.limit(5), kept.newest) is None
+    assert kept.age(outcome) == pytest.approx(9.9)
+    clock.advance(0.2)
+    assert kept.answering(HEADS, kept.limit(None), kept.newest) is None
+
+
+def test_a_change_voids_what_was_asked_before() -> None:
+    """Also what is still to come of a question that was asked before; nothing is remembered when that has come."""
+    kept, _ = keeping()
+    taken(kept, listing(main="1"))
+    with kept.changes.asking(REPOSITORY):
+        begun = kept.begin(None)
+        kept.changed(REPOSITORY)
+        assert len(kept.changes) == 1 and kept.changes.void(REPOSITORY, begun.number)
+        assert kept.answering(HEADS, kept.limit(None), kept.newest) is None
+        kept.take(HEADS, begun, listing(main="2"))
+        assert kept.answering(HEADS, kept.limit(None), kept.newest) is None
+    assert len(kept.changes) == 0
+
+
+def test_a_change_is_not_remembered_while_nobody_asks() -> None:
+    """There is no answer to come that it could void."""
+    changes = UpstreamChanges()
+    changes.note(REPOSITORY, 5)
+    assert len(changes) == 0 and not changes.void(REPOSITORY, 5)
+
+
+def test_the_newer_of_two_that_contradict_each_other_stays() -> None:
+    """Otherwise clients that ask for different kinds would see different moments."""
+    kept, _ = keeping()
+    taken(kept, listing(main="1"), ALL)
+    taken(kept, listing(main="2"))
+    assert kept.get(ALL) is None and kept.listing(HEADS) == listing(main="2")
+
+
+def test_the_same_listing_is_the_same_object() -> None:
+    """What was made of it is still good."""
+    kept, _ = keeping()
+    first = taken(kept, listing(main="1")).listing
+    assert taken(kept, listing(main="1")).listing is first
+
+
+def test_no_credential_is_kept() -> None:
+    """What is kept is everybody's."""
+    kept, _ = keeping()
+    kept.put(HEADS, RefOutcome(1, 1000, "Basic secret", shown="Basic secret", result=listing(main="1")))
+    outcome = kept.get(HEADS)
+    assert outcome is not None and (outcome.authorization, outcome.shown) == (None, None)
+
+
+def test_an_upstream_that_hangs_is_left_alone_for_longer_each_time() -> None:
+    """A failure that comes at once is no reason to; an answer ends it."""
+    kept, clock = keeping()
+    pauses, failure = UpstreamPauses(clock=clock, kept=kept), UpstreamTimeout("https://git.example/", "no answer")
+    pauses.note(REPOSITORY, clock.seconds(), failure)
+    assert not pauses.hangs(REPOSITORY)
+    for pause in (1, 2, 4):
+        pauses.note(REPOSITORY, clock.seconds() - 1, failure)
+        assert pauses.hangs(REPOSITORY) and not pauses.over(REPOSITORY)
+        clock.advance(pause)
+        assert pauses.over(REPOSITORY)
+    pauses.note(REPOSITORY, clock.seconds(), listing(main="1"))
+    assert not pauses.hangs(REPOSITORY)
+
+
+def test_all_refs_are_due_now_and_then() -> None:
+    """Ten minutes after they were listed, or taken to be when only some were; asking for them counts as listing."""
+    kept, clock = keeping()
+    pauses = UpstreamPauses(clock=clock, kept=kept)
+    assert not pauses.all_due(REPOSITORY)
+    clock.advance(600)
+    assert pauses.all_due(REPOSITORY) and not pauses.all_due(REPOSITORY)
