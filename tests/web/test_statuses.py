@@ -52,6 +52,11 @@ class Gate(Silent):
         self.asked: list[str] = []
         self.failing: set[str] = set()
 
+    @property
+    def known(self) -> "Gate":
+        """Return what is at hand of refs."""
+        return self
+
     def failure(self, identity: Identity) -> UpstreamError | None:
         self.asked.append(identity.name)
         return UpstreamTimeout("https://git.example", "hangs") if identity.name in self.failing else None
