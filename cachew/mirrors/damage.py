@@ -11,7 +11,6 @@ from cachew.mirrors.machine import MirrorEvent
 from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.mirrorrecord import MirrorRecord
 from cachew.mirrors.place import MirrorPlace
-from cachew.mirrors.repository import Repository
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.metrics import Metrics
 
@@ -26,6 +25,7 @@ class Damage:
     :param clock: what time it is.
     :param metrics: where damage is counted.
     :param on_damage: told of the time from which on what was made of it may be damaged too.
+    :ivar place: where the mirror lies.
     :ivar what: what was damaged last, None for nothing.
     :ivar at: when that was found, in epoch seconds.
     :ivar sound_at: since when nothing is known to have been damaged, in epoch seconds.
@@ -45,7 +45,7 @@ class Damage:
         on_damage: Callable[[float], object],
     ) -> None:
         self._life = life
-        self._place = place
+        self.place = place
         self._refs = refs
         self._maintenance = maintenance
         self._clock = clock
@@ -55,18 +55,13 @@ class Damage:
         self.at: float | None = None
         self.sound_at = 0.0
 
-    @property
-    def repository(self) -> Repository | None:
-        """What is looked at, None while there is none."""
-        return self._place.found
-
     async def examine(self, *, contents: bool) -> DamagedFiles:
         """Look for damage.
 
         :param contents: whether files are read through, or only what is written in their inodes.
         """
         started = self._clock.now()
-        found = await self._place.repository.examine(self._place.upstream_url, contents=contents)
+        found = await self.place.repository.examine(self.place.upstream_url, contents=contents)
         if contents and not found:
             self.sound_at = started
         return found
@@ -75,12 +70,12 @@ class Damage:
         """Mend what can be mended in its place; what was made of it meanwhile is withdrawn."""
         self._note(str(found), "the mirror of {repository} was damaged and is mended: {damage}")
         life, refs = self._life, self._refs
-        await self._place.repository.mend(found, refs.listing, self._place.upstream_url)
+        await self.place.repository.mend(found, refs.listing, self.place.upstream_url)
         # What could not be followed was not the upstream's fault.
         refs.set_aside.clear()
         life.renew()
         record = MirrorRecord(life.identity, refs.object_format, life.instance.id, life.generation)
-        record.write(self._place.directory)
+        record.write(self.place.directory)
         self._on_damage(self.sound_at)
         if found.derived:
             self._maintenance.index_behind()
@@ -89,7 +84,7 @@ class Damage:
         """Give a damaged mirror up, so that a new one is made."""
         self._note(reason, "the mirror of {repository} is damaged and is made anew: {damage}")
         self._life.last_error = f"it was damaged and is made anew: {reason}"
-        await discard(self._life, self._place, self._refs)
+        await discard(self._life, self.place, self._refs)
         self._on_damage(self.sound_at)
 
     def _note(self, damage: str, message: str) -> None:

@@ -83,7 +83,7 @@ class Verification:
             to it.
         :param failed: whether git has failed, rather than a file been seen changed.
         """
-        repository = self._damage.repository
+        repository = self._damage.place.found
         if repository is None:
             return
         self._failure_to_explain |= failed
@@ -103,7 +103,7 @@ class Verification:
 
         This costs a look at each file's inode, so it can be asked before every answer.
         """
-        repository = self._damage.repository
+        repository = self._damage.place.found
         if repository is None or not repository.changed():
             return True
         self.doubt(serving=False, failed=False)
@@ -143,7 +143,7 @@ class Verification:
             await self._looks.run("look", lambda: self._look(fresh=FRESH))
         except CorruptObject:
             return False
-        return self._damage.repository is not None
+        return self._damage.place.found is not None
 
     async def prove(self) -> Callable[[], None]:
         """Have everything in it verified before something is made of it.
@@ -168,7 +168,7 @@ class Verification:
     async def _look(self, fresh: float | None = None) -> None:
         try:
             async with self._locks.alone(), self._places.take(self._life.identity.name):
-                repository = self._damage.repository
+                repository = self._damage.place.found
                 if repository is None:
                     return
                 if repository is not self._seen:
@@ -202,14 +202,14 @@ class Verification:
         self._failure_to_explain = False
         started = self._reactor.seconds()
         async with self._locks.undisturbed():
-            repository = self._damage.repository
+            repository = self._damage.place.found
             damage = await repository.disconnected() if repository is not None else None
         ended = self._reactor.seconds()
         self._connected_again = ended + max(_CONNECTED_PAUSE, _REST * (ended - started))
         if damage is None:
             return
         async with self._locks.alone():
-            if self._damage.repository is repository:
+            if self._damage.place.found is repository:
                 self._count("damaged")
                 await self._damage.lose(str(damage))
         raise damage

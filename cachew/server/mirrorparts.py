@@ -211,7 +211,8 @@ def make_mirrors(
 
     def changed(identity: Identity) -> None:
         verdicts.memory.changed(identity)
-        mirroring.try_again(identity)
+        # What an attempt to mirror it failed for may be over.
+        collection.attempts.forget(identity)
 
     presented = _presented(runtime, remotes, following)
     freshness = ref_gate(
