@@ -70,11 +70,9 @@ class Discovery:
         """Go on without a mirror that can't be opened."""
         try:
             yield
-        except CachewError as error:
-            # A host that the config no longer names keeps its mirrors on disk, unserved.
+        except (CachewError, OSError, ValueError) as error:
+            # A host that the config no longer names keeps its mirrors on disk, unserved; what is damaged is made anew.
             self.log.warn("not serving {repository}: {error}", repository=identity.name, error=str(error))
-        except (OSError, ValueError):
-            self.log.failure("not serving {repository}: it can't be opened", repository=identity.name)
 
 
 def _look_at(mirrors: Iterable[Mirror]) -> list[tuple[MirrorRecord, Repository, Stock] | Exception | None]:

@@ -11,7 +11,6 @@ from cachew.mirrors.identity import Grammar, Identity
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirrorrecord import RECORD, MirrorRecord, read
 from cachew.plumbing.errors import CorruptObject, MirrorGone, NotFound, ProcessFailed, StorageFull, UpstreamUnreachable
-from tests.cleanliness import FlushLoggedErrors
 from tests.fakes.archives import trailed
 from tests.fakes.instances import only
 from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, oid, unreachable
@@ -158,17 +157,18 @@ def test_a_restart(house: MirrorHouse) -> None:
     assert not misplaced.exists() and not (house.root / ".aside").exists()
 
 
-def test_one_broken_mirror_keeps_no_other_from_being_found(
-    house: MirrorHouse, flush_logged_errors: FlushLoggedErrors
-) -> None:
-    """A mirror that can't be opened stays unserved until it is made anew; the others are there."""
+@pytest.mark.parametrize("how", ["removed", "a directory"])
+def test_one_broken_mirror_keeps_no_other_from_being_found(house: MirrorHouse, how: str) -> None:
+    """A mirror that can't be opened stays unserved until it is made anew, and is no fault; the others are there."""
     value_of(house.made())
     other = value_of(Deferred.fromCoroutine(house.mirroring.made(Identity("git.example", "org/other"))))
-    (other.directory / "HEAD").unlink()
+    head = other.directory / "HEAD"
+    head.unlink()
+    if how == "a directory":
+        head.mkdir()
     again = MirrorHouse(house.root)
     discover(again)
     assert [mirror.identity for mirror in again.mirrors] == [REPOSITORY]
-    assert len(flush_logged_errors(FileNotFoundError)) == 1
     assert value_of(Deferred.fromCoroutine(again.mirroring.made(other.identity))).ready
 
 
