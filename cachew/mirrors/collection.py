@@ -12,10 +12,10 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.mirrorrecord import RECORD
+from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.mirrors.standing import Standing
-from cachew.mirrors.transfer import MirrorRemote
 from cachew.plumbing.metrics import Metrics
 
 _EMPTY_KEPT = 1000

@@ -6,12 +6,9 @@ from pathlib import Path
 
 from cachew.mirrors.fewrefs import few_refs
 from cachew.mirrors.gitrunner import GitRunner
-from cachew.mirrors.gitwork import LISTING_LIMIT, GitWork
+from cachew.mirrors.gitwork import LISTING_LIMIT, QUICK, GitWork
 from cachew.mirrors.objectindex import ObjectIndex
-from cachew.plumbing.errors import (
-    ProcessFailed,
-    ProcessTimedOut,
-)
+from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut, TooLarge
 
 _FEW_REFS = 50
 _JUST_BEFORE = 100
@@ -57,6 +54,24 @@ class History:
         if len(oids) > _FEW_REFS or shallow_of(self._directory):
             return set()
         return self._objects.ancestors(oids, _JUST_BEFORE, sought)
+
+    async def reached(self, passed: Collection[str], new: Collection[str]) -> set[str]:
+        """Return those tips that branches moved on from and that the branches' new tips still reach.
+
+        :param passed: the tips before.
+        :param new: the new ones.
+        """
+        if not passed:
+            return set()
+        if self.just_before(new, passed).issuperset(passed):
+            return set(passed)
+        script = "".join([*(f"{oid}\n" for oid in passed), *(f"^{oid}\n" for oid in new)]).encode()
+        command = self._git.commands.git(self._directory, "rev-list", "--stdin")
+        try:
+            done = await self._work.run(command, stdin=script, timeout=QUICK, limit=LISTING_LIMIT)
+        except (ProcessFailed, TooLarge):
+            return set()
+        return set(passed).difference(done.stdout.decode().split())
 
     def are_commits(self, oids: Iterable[str]) -> bool:
         """Say whether objects are certainly commits, without a process."""

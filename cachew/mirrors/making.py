@@ -18,11 +18,12 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.leftovers import remove_leftovers, remove_tree
 from cachew.mirrors.mirrorrecord import MirrorRecord, read
+from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.refs import Tip, of_listing
 from cachew.mirrors.repository import Repository
 from cachew.mirrors.setaside import without
 from cachew.mirrors.standing import Standing
-from cachew.mirrors.transfer import MirrorRemote, Transfer
+from cachew.mirrors.transfer import Transfer
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError, CorruptObject, NotFound, ProcessFailed, Superseded
 from cachew.upstream.listing import Listing

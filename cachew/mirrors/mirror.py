@@ -24,13 +24,14 @@ from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.making import Made, Making, Seed
 from cachew.mirrors.mirroredobjects import MirroredObjects
 from cachew.mirrors.mirrorrecord import MirrorRecord
+from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.place import MirrorPlace
 from cachew.mirrors.repository import Repository, Stock
 from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.mirrors.setaside import SetAside
 from cachew.mirrors.standing import Standing
-from cachew.mirrors.transfer import MirrorRemote, Transfer
+from cachew.mirrors.transfer import Transfer
 from cachew.mirrors.updates import Updates
 from cachew.mirrors.verification import Verification
 from cachew.plumbing.errors import NotFound, Superseded

@@ -9,8 +9,8 @@ from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.leftovers import remove_tree
 from cachew.mirrors.mirrorrecord import RECORD, MirrorRecord, read
+from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.repository import Repository
-from cachew.mirrors.transfer import MirrorRemote
 from cachew.plumbing.errors import NotFound, ProcessFailed
 
 

@@ -22,7 +22,6 @@ from cachew.mirrors.refs import (
 from cachew.mirrors.reftree import read_refs
 from cachew.plumbing.errors import (
     ProcessFailed,
-    TooLarge,
 )
 from cachew.upstream.listing import Listing, RemoteRef, oid_width
 from cachew.upstream.manyrefs import many_refs
@@ -67,7 +66,9 @@ class RefFiles:
 
     async def apply(self, change: Change, now: float) -> None:
         """Bring the refs to where ``change`` says; what loses its ref is kept under a hidden one."""
-        reached = await self._reached(change)
+        # An upstream that is pushed to all day would otherwise leave a hidden ref for every push.
+        branches = {oid for name, oid in change.updates.items() if name.startswith("refs/heads/")}
+        reached = await self._history.reached(change.passed, branches)
         hidden = {hidden_name(oid, now): oid for oid in change.abandoned if oid not in reached}
         if change.deletions:
             # First, so that ``a`` can give way to ``a/b``; git does not do that in one transaction.
@@ -77,24 +78,6 @@ class RefFiles:
             await self._update({**hidden, **change.updates}, ())
         if change.head:
             await self.set_head(change.head)
-
-    async def _reached(self, change: Change) -> set[str]:
-        """Return those tips that branches moved on from and that the branches' new tips still reach.
-
-        An upstream that is pushed to all day would otherwise leave a hidden ref for every push.
-        """
-        if not change.passed:
-            return set()
-        new = {oid for name, oid in change.updates.items() if name.startswith("refs/heads/")}
-        if self._history.just_before(new, change.passed).issuperset(change.passed):
-            return set(change.passed)
-        script = "".join([*(f"{oid}\n" for oid in change.passed), *(f"^{oid}\n" for oid in new)]).encode()
-        command = self._git.commands.git(self._directory, "rev-list", "--stdin")
-        try:
-            done = await self._work.run(command, stdin=script, timeout=QUICK, limit=LISTING_LIMIT)
-        except (ProcessFailed, TooLarge):
-            return set()
-        return set(change.passed).difference(done.stdout.decode().split())
 
     async def keep(self, oids: Iterable[str], now: float) -> None:
         """Keep objects alive under hidden refs."""

@@ -5,22 +5,20 @@ By id wherever the upstream allows it, because then git asks for no listing: cac
 
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Collection, Iterable, Mapping
 
 from twisted.logger import Logger
 
 from cachew.mirrors.gitfailures import about_what_was_asked, worth_another_way
 from cachew.mirrors.history import shallow_of
 from cachew.mirrors.kinds import MANY_REFS
+from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.moved import Moved, change_of, haves_of, near_of
 from cachew.mirrors.packanswer import question
 from cachew.mirrors.refs import Change, RefState, Tip, change, of_listing
 from cachew.mirrors.repository import Repository
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut, UpstreamError, UpstreamTimeout
-from cachew.plumbing.streams import Source
-from cachew.upstream.listing import Listing
 
 _MOST_TRIES = 64
 """Fetches that the ids of one client may take: one more for each that the upstream doesn't have and names."""
@@ -30,59 +28,6 @@ _REFUSALS = (_REFUSAL, "unadvertised object", "no such remote ref", "couldn't fi
 _MOST_AT_FIRST = 12
 """After so many failures, without anything that came, no more is tried: it is the upstream that is broken."""
 _MOST_FAILURES = 256
-
-
-class MirrorRemote(Protocol):
-    """How a mirror reaches its upstream, with the server's own credentials."""
-
-    @property
-    def url(self) -> str:
-        """Where it is, without credentials."""
-
-    async def list_refs(self) -> Listing:
-        """List HEAD, heads and tags."""
-
-    async def fetch_url(self) -> str:
-        """Return the URL to fetch from, after whatever redirect was allowed."""
-
-    async def git_environment(self) -> Mapping[str, str]:
-        """Return what a git child needs in its environment to be let in there."""
-
-    async def pull(self, question: bytes) -> Source | None:
-        """Return the answer to a ``fetch`` of protocol v2, None where only git can ask."""
-
-
-class GatedRemote:
-    """An upstream whose refs are asked for through the ref gate, so that what it lists is taken notice of.
-
-    :param remote: the upstream.
-    :param list_refs: asks for heads and tags there.
-    """
-
-    def __init__(self, *, remote: MirrorRemote, list_refs: Callable[[], Awaitable[Listing]]) -> None:
-        self._remote = remote
-        self._list_refs = list_refs
-
-    @property
-    def url(self) -> str:
-        """Where it is, without credentials."""
-        return self._remote.url
-
-    async def list_refs(self) -> Listing:
-        """List HEAD, heads and tags."""
-        return await self._list_refs()
-
-    async def fetch_url(self) -> str:
-        """Return the URL to fetch from."""
-        return await self._remote.fetch_url()
-
-    async def git_environment(self) -> Mapping[str, str]:
-        """Return what a git child needs in its environment to be let in there."""
-        return await self._remote.git_environment()
-
-    async def pull(self, question: bytes) -> Source | None:
-        """Return the answer to a ``fetch`` of protocol v2, None where only git can ask."""
-        return await self._remote.pull(question)
 
 
 class Transfer:

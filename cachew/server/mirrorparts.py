@@ -20,6 +20,7 @@ from cachew.mirrors.instances import Instances
 from cachew.mirrors.kinds import MirroredListings
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.mirroring import Mirroring, MirrorRoom
+from cachew.mirrors.mirrorremote import GatedRemote
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.packindex import OpenIndexes
 from cachew.mirrors.quota import MirrorBounds
@@ -27,7 +28,6 @@ from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.mirrors.staleness import Staleness
 from cachew.mirrors.succession import Succession
 from cachew.mirrors.tidying import Tidying
-from cachew.mirrors.transfer import GatedRemote
 from cachew.mirrors.usage import MirrorUsage
 from cachew.mirrors.wants import Supply
 from cachew.plumbing.allowance import Allowance
