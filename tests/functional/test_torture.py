@@ -24,8 +24,8 @@ ACCIDENTS = [
     "the-clock-jumps",
     "remove-a-directory",
 ]
-SECONDS = 45.0
-"""No accident begins later, so that a busy machine takes hardly longer than another: about a minute in all."""
+SECONDS = 35.0
+"""No accident begins later, so that a busy machine takes hardly longer than another: less than a minute in all."""
 
 
 @pytest_twisted.ensureDeferred

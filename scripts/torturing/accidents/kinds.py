@@ -114,15 +114,13 @@ async def _push(world: World, replica: Replica, rng: random.Random, there: Path)
     """Push a branch of one's own through the server; what it has said yes to must be at the upstream."""
     hosted, git = world.hosted[PUBLIC], world.git
     shown = {f"http.{replica.url}/.extraHeader": f"Authorization: {PUSHER}"}
-    branch = f"refs/heads/pushed{rng.randrange(1000)}"
+    url, branch = f"{replica.url}/git/{PUBLIC}", f"refs/heads/pushed{rng.randrange(1000)}"
     cloned = await git.run("clone", "-q", str(hosted.repository.path), there, check=False)
     if cloned.code:
         return
     await git.run("commit", "-q", "--allow-empty", "-m", f"pushed {rng.random()}", cwd=there)
     commit = (await git.run("rev-parse", "HEAD", cwd=there)).out
     world.pushed.pop(branch, None)  # whether this push arrives is unknown until it is acknowledged
-    pushed = await git.run(
-        "push", "-q", "--force", f"{replica.url}/git/{PUBLIC}", f"HEAD:{branch}", cwd=there, config=shown, check=False
-    )
+    pushed = await git.run("push", "-q", "--force", url, f"HEAD:{branch}", cwd=there, config=shown, check=False)
     if pushed.code == 0 and hosted is world.hosted[PUBLIC]:
         world.pushed[branch] = commit
