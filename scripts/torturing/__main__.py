@@ -54,6 +54,8 @@ async def _main(reactor: Any, options: argparse.Namespace) -> None:
         print(f"{done} accidents in {time.monotonic() - began:.0f} s, nothing wrong")
         return
     print(f"wrong after {done} accidents: {wrong}")
+    if not done:
+        raise SystemExit(1)
     replay = numbers(await shortest(rig, chosen[:done]))
     only = "".join(f" --only {kind}" for kind in options.only or ())
     print(f"again: scripts/torture --seed {options.seed} {rig.options}{only} --replay {replay}")

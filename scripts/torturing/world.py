@@ -47,11 +47,11 @@ CONFIG = fast_config(
         "fetch-wait": "5s",
         "first-byte-timeout": "5s",
         "idle-timeout": "5s",
-        "snapshot-interval": "3s",
-        "mirror-snapshot-interval": "5s",
-        "repack-interval": "7s",
+        "snapshot-interval": "8s",
+        "mirror-snapshot-interval": "12s",
+        "repack-interval": "15s",
         "scrub-interval": "20s",
-        "snapshot-max-age": "3s",
+        "snapshot-max-age": "8s",
         "replica-timeout": "5s",
     },
     disk="80MB",
@@ -226,7 +226,7 @@ timeout = "3s"
 def make_repositories(world: World, seed: int) -> None:
     """Make what the upstreams have."""
     shapes = {PUBLIC: (30, 10, 500), BIG: (20, 200, 20_000), PRIVATE: (10, 10, 500), SECURE: (10, 10, 500)}
-    shapes |= {SLOW: (10, 10, 500), LONG: (3500, 10, 100)}
+    shapes |= {SLOW: (10, 10, 500), LONG: (3200, 10, 50)}
     for number, (name, (commits, files, size)) in enumerate(shapes.items()):
         host, _, path = name.partition("/")
         upstream = world.upstreams[host]
