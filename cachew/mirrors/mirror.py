@@ -15,7 +15,6 @@ from cachew.mirrors.damage import Damage, discard
 from cachew.mirrors.fetches import Fetches
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
-from cachew.mirrors.leftovers import remove_tree
 from cachew.mirrors.life import MirrorLife
 from cachew.mirrors.listings import MirroredRefs, OwnListing
 from cachew.mirrors.locks import MirrorLocks
@@ -75,6 +74,7 @@ class Mirror:
         git, clock, metrics = resources.git, resources.clock, resources.metrics
         self.identity = identity
         self.directory = root.place_of(identity)
+        self._root = root
         self.remote = remote
         self._standing = standing
         self._predecessor = predecessor
@@ -86,7 +86,7 @@ class Mirror:
         self.place = place = MirrorPlace(
             identity=identity,
             directory=self.directory,
-            aside=root.aside,
+            root=root,
             remote=remote,
             git=git,
             failed=lambda failure: self.verification.git_failed(failure),
@@ -224,7 +224,7 @@ class Mirror:
                 raise
             finally:
                 # What is there now was in the way, or has failed.
-                await self._git.threads(remove_tree, aside)
+                await self._git.threads(self._root.remove, aside)
         seconds = self._clock.seconds() - started
         self._metrics.fetches.labels("cloned").inc()
         self._metrics.clone_seconds.observe(seconds)

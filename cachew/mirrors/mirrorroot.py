@@ -1,5 +1,6 @@
 """The directory that holds nothing but mirrors, as it is found at start (blocking)."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,11 +26,24 @@ class MirrorRoot:
     def __init__(self, *, path: Path, grammar: Grammar) -> None:
         self.path = path
         self._grammar = grammar
+        self._doomed: set[Path] = set()
 
     @property
     def aside(self) -> Path:
         """Where new mirrors are made before they are renamed to their places."""
         return self.path / _ASIDE
+
+    def remove(self, directory: Path) -> None:
+        """Remove what lies aside (blocking); what the disk doesn't let go is left to :meth:`sweep`."""
+        remove_tree(directory)
+        if os.path.lexists(directory):
+            self._doomed.add(directory)
+
+    def sweep(self) -> None:
+        """Try again to remove what could not be removed (blocking)."""
+        for directory in list(self._doomed):
+            self._doomed.discard(directory)
+            self.remove(directory)
 
     def place_of(self, identity: Identity) -> Path:
         """Return where a repository's mirror is once it is ready."""

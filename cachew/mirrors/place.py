@@ -7,9 +7,9 @@ from pathlib import Path
 
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.leftovers import remove_tree
 from cachew.mirrors.mirrorrecord import RECORD, MirrorRecord, read
 from cachew.mirrors.mirrorremote import MirrorRemote
+from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.repository import Repository
 from cachew.plumbing.errors import NotFound, ProcessFailed
 
@@ -19,7 +19,7 @@ class MirrorPlace:
 
     :param identity: the repository that is mirrored.
     :param directory: where it is once it is ready.
-    :param aside: where new ones are made, on the same file system.
+    :param root: where new ones are made, and what is no longer wanted is removed.
     :param remote: its upstream, which its configuration names.
     :param git: how to run git.
     :param failed: told when git fails there, whatever the reason may be.
@@ -31,14 +31,14 @@ class MirrorPlace:
         *,
         identity: Identity,
         directory: Path,
-        aside: Path,
+        root: MirrorRoot,
         remote: MirrorRemote,
         git: GitRunner,
         failed: Callable[[ProcessFailed], object],
     ) -> None:
         self._identity = identity
         self.directory = directory
-        self._aside = aside
+        self._root = root
         self._remote = remote
         self._git = git
         self._failed = failed
@@ -78,7 +78,7 @@ class MirrorPlace:
 
     def aside(self) -> Path:
         """Return a new path that nothing else uses."""
-        return self._aside / f"{uuid.uuid4().hex}.git"
+        return self._root.aside / f"{uuid.uuid4().hex}.git"
 
     def settle(self, made: Path, record: MirrorRecord) -> None:
         """Put a mirror that was made aside into its place; what was there takes its own.
@@ -126,4 +126,4 @@ class MirrorPlace:
         doomed.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             self.directory.rename(doomed)
-        await self._git.threads(remove_tree, doomed)
+        await self._git.threads(self._root.remove, doomed)

@@ -5,7 +5,9 @@ is received; whatever happens to those who asked, how and when they leave, one t
 """
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -54,6 +56,7 @@ class Followed(Generic[K, P]):
         self._beginning: dict[K, _Beginning[P]] = {}
         self._running: dict[K, P] = {}
         self._going: set[P] = set()
+        self._stuck: set[Path] = set()
 
     def __contains__(self, key: K) -> bool:
         return key in self._beginning or (key in self._running and not self._running[key].given_up)
@@ -148,6 +151,7 @@ class Followed(Generic[K, P]):
             _hand_over(turn, share, failure)
 
     def _run(self, key: K, production: P) -> None:
+        self._remove_what_was_stuck()
         if not (production.spool.followers or production.worth_finishing()):
             production.give_up()
         if not production.given_up:
@@ -162,7 +166,16 @@ class Followed(Generic[K, P]):
             if self._running.get(key) is production:
                 del self._running[key]
             self._going.discard(production)
+            if production.stuck:
+                self._stuck.add(production.spool.path)
             production.settle()
+
+    def _remove_what_was_stuck(self) -> None:
+        """Try to remove spools again that the disk did not let go."""
+        for path in list(self._stuck):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+                self._stuck.discard(path)
 
     async def settled(self) -> None:
         """Wait until everything that is under way now has ended, well or badly."""

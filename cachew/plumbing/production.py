@@ -26,6 +26,7 @@ class Production:
     and what else is done with the bytes.
 
     :param spool: where the bytes go; it is discarded in the end.
+    :ivar stuck: whether the disk did not let the spool go then; what has been received is as good.
     """
 
     log = Logger()
@@ -33,6 +34,7 @@ class Production:
     def __init__(self, *, spool: Spool) -> None:
         self.spool = spool
         self.given_up = False
+        self.stuck = False
         self.has_settled = False
         self._settling = Waiters()
 
@@ -79,7 +81,7 @@ class Production:
             self.spool.discard()
         except OSError as error:
             self.log.warn("can't remove {path}: {error}", path=str(self.spool.path), error=str(error))
-            self.stuck()
+            self.stuck = True
 
     async def settled(self) -> None:
         """Wait until it has ended, well or badly, and is in no table any more."""
@@ -115,9 +117,6 @@ class Production:
 
     async def over(self) -> None:
         """It has ended, in whatever way."""
-
-    def stuck(self) -> None:
-        """The disk did not let the spool go; it goes at the next start, and what has been received is as good."""
 
 
 class Received(Production):

@@ -56,6 +56,7 @@ class MirrorParts:
 
     :param instances: knows which instance every repository is of now.
     :param collection: the mirrors themselves.
+    :param root: where they lie.
     :param mirroring: has more made when they are asked for.
     :param discovery: finds those on disk at the start.
     :param succession: knows those of instances that have ended.
@@ -75,6 +76,7 @@ class MirrorParts:
 
     instances: Instances
     collection: Mirrors
+    root: MirrorRoot
     mirroring: Mirroring
     discovery: Discovery
     succession: Succession
@@ -268,6 +270,7 @@ def make_mirrors(
         instances=instances,
         forget=forget,
         collection=collection,
+        root=root,
         mirroring=mirroring,
         discovery=discovery,
         succession=succession,

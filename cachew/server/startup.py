@@ -121,6 +121,9 @@ def jobs(
     return [
         snapshots.scheduler,
         Periodic(name="look at the state directory", interval=_WATCH_INTERVAL, work=watch.look, reactor=clock),
+        Periodic(
+            name="leftovers", interval=_WATCH_INTERVAL, work=partial(runtime.threads, mirrors.root.sweep), reactor=clock
+        ),
         LagWatch(reactor=clock, observe=runtime.metrics.note_reactor_lag),
         Periodic(name="fleet", interval=BEAT, work=fleet.beat, reactor=clock, now=True),
         Periodic(name="sessions", interval=BEAT, work=sessions.share, reactor=clock),

@@ -127,10 +127,6 @@ class StoredProduction(Production):
         self._beginning.wake()
         super().settle()
 
-    def stuck(self) -> None:
-        """Have the spool removed with the next work."""
-        self._means.scratch.remember(self.spool.path)
-
     def broke_off(self, failure: Exception) -> None:
         """Say why, unless it was broken off on purpose."""
         self._result = result = Failure(failure)

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from OpenSSL.SSL import Context
+from OpenSSL.SSL import Error as SSLError
 from twisted.internet import ssl
 from twisted.internet._sslverify import IOpenSSLTrustRoot
 from twisted.internet.defer import Deferred, fail
@@ -193,7 +194,20 @@ class Endpoints:
         trust = ssl.platformTrust() if file is None else SystemAndFile(file)
         policy = BrowserLikePolicyForHTTPS(trustRoot=trust)
         creator: IOpenSSLClientConnectionCreator = policy.creatorForNetloc(host, port)
+        make = getattr(creator, "_createConnection", None)
+        if make is not None:
+            # Newer releases of Twisted make the context when there is a connection, where its failure is nobody's; made
+            # now, it is the request's.
+            make.__self__.getContext()
         return creator
+
+    def _within_tls(self, host: bytes, port: int, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
+        try:
+            creator = self._tls(host, port)
+        except SSLError as error:
+            return RefusedEndpoint(error)
+        wrapped: IStreamClientEndpoint = wrapClientTLS(creator, endpoint)
+        return wrapped
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """Return the endpoint, see :class:`IAgentEndpointFactory`.
@@ -205,7 +219,7 @@ class Endpoints:
         endpoint = self._endpoint(uri)
         if uri.scheme == b"http":
             return endpoint
-        return wrapClientTLS(self._tls(uri.host, uri.port), endpoint)
+        return self._within_tls(uri.host, uri.port, endpoint)
 
     def _endpoint(self, uri: URI) -> IStreamClientEndpoint:
         host = uri.host.decode("ascii")
@@ -223,7 +237,7 @@ class Endpoints:
         endpoint = CheckedEndpoint(reactor=self._reactor, host=host, port=port, timeout=self._timeout, private=True)
         if urlsplit(proxy.url).scheme == "http":
             return endpoint
-        return wrapClientTLS(self._tls(host.encode("ascii"), port), endpoint)
+        return self._within_tls(host.encode("ascii"), port, endpoint)
 
 
 @implementer(IStreamClientEndpoint)

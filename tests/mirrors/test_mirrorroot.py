@@ -57,3 +57,22 @@ def test_a_host_that_ignores_case_has_one_name_for_each(tmp_path: Path) -> None:
     assert root.scan() == [ONE]
     record = read(root.place_of(ONE))
     assert record is not None and record.identity == ONE
+
+
+def test_what_the_disk_does_not_let_go_is_removed_later(root: MirrorRoot) -> None:
+    """As on a disk that was read-only for a while, or without a descriptor left; once it is gone, its name is free."""
+    first, second = root.aside / "first", root.aside / "second"
+    root.aside.mkdir(parents=True)
+    for directory in (first, second):
+        directory.touch()  # which nobody removes who takes it for a directory
+        root.remove(directory)
+    root.sweep()
+    assert first.exists() and second.exists()
+    first.unlink()
+    first.mkdir()
+    second.unlink()
+    root.sweep()
+    assert not list(root.aside.iterdir())
+    first.mkdir()
+    root.sweep()
+    assert first.exists(), "it is another's now"

@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred
 
 from cachew.mirrors.commands import CommandSettings, GitCommands
 from cachew.mirrors.gitrunner import GitRunner
-from cachew.mirrors.identity import Identity
+from cachew.mirrors.identity import Grammar, Identity
 from cachew.mirrors.mirrorrecord import MirrorRecord, read
+from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.place import MirrorPlace
 from cachew.plumbing.errors import NotFound
 from tests.fakes.inlinethreads import InlineThreads
@@ -27,7 +28,7 @@ def place_in(root: Path, identity: Identity = REPOSITORY) -> MirrorPlace:
     return MirrorPlace(
         identity=identity,
         directory=root / "git.example" / "repo.git",
-        aside=root / ".aside",
+        root=MirrorRoot(path=root, grammar=Grammar({})),
         remote=FakeRemote(listing(main="1")),
         git=git,
         failed=lambda failure: None,

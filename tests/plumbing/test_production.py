@@ -1,5 +1,6 @@
 """What is received once for all who ask for it meanwhile."""
 
+import errno
 import os
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -99,6 +100,31 @@ def test_an_answer_without_a_byte_reaches_who_asked(tmp_path: Path) -> None:
     assert share is not None and share.began
     assert value_of(Deferred.fromCoroutine(read_all(share.source, 10))) == b""
     assert not list(tmp_path.iterdir()) and "key" not in followed
+
+
+def test_a_spool_that_the_disk_does_not_let_go_is_removed_with_the_next(tmp_path: Path) -> None:
+    """As on a disk that was read-only for a while; what has been received is as good."""
+    followed: Followed[str, Production] = Followed()
+    stuck = tmp_path / "stuck"
+    for path in (Stubborn(stuck), tmp_path / "another"):
+        share = value_of(follow(followed, Received(source=BytesSource(b"data"), spool=Spool(path=path))))
+        assert share is not None
+        assert value_of(Deferred.fromCoroutine(read_all(share.source, 10))) == b"data"
+        assert stuck.exists() == (path == stuck)
+    assert not list(tmp_path.iterdir())
+
+
+class Stubborn(type(Path())):  # type: ignore[misc]
+    """A path whose file can't be removed at the first attempt."""
+
+    attempts = 0
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Refuse to, once."""
+        Stubborn.attempts += 1
+        if Stubborn.attempts == 1:
+            raise OSError(errno.EROFS, "Read-only file system")
+        super().unlink(missing_ok)
 
 
 def test_without_a_file_everybody_is_told_why(tmp_path: Path, flush_logged_errors: FlushLoggedErrors) -> None:

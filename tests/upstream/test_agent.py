@@ -287,6 +287,20 @@ async def test_certificates(ports: Ports, pools: list[Agents], tmp_path: Path) -
     assert listing.oids()
 
 
+@pytest_twisted.ensureDeferred
+async def test_certificates_that_cannot_be_read(ports: Ports, pools: list[Agents], tmp_path: Path) -> None:
+    """A request fails, as when no descriptor is left, and nothing in the reactor; the next one tries again."""
+    options, ca_file = certificate(tmp_path)
+    url = f"https://127.0.0.1:{ports.tls(Site(Git()), options)}"
+    client = client_for(pools, {"git.example": url}, ca_file=ca_file)
+    hidden = ca_file.rename(tmp_path / "hidden")
+    with pytest.raises(UpstreamUnreachable, match="TLS failed"):
+        await client.list_refs(f"{url}/r")
+    hidden.rename(ca_file)
+    listing, _ = await client.list_refs(f"{url}/r")
+    assert listing.oids()
+
+
 def certificate(directory: Path) -> tuple[Any, Path]:
     """Make a self-signed certificate for loopback; return server options and the file to trust."""
     key = ec.generate_private_key(ec.SECP256R1())
