@@ -4,6 +4,7 @@ import hashlib
 import json
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -64,9 +65,12 @@ def manifest_of(server: ServerProcess) -> str:
 
 
 @pytest.fixture
-def stopping(tmp_path: Path) -> GitThatStops:
+def stopping(tmp_path: Path) -> Iterator[GitThatStops]:
     """The servers' git, which can be had to stop in the midst of a snapshot."""
-    return GitThatStops(tmp_path / "bin", "read-tree")
+    git = GitThatStops(tmp_path / "bin", "read-tree")
+    yield git
+    with suppress(OSError):
+        git.go_on()  # what a killed server has left waits for it
 
 
 @pytest.fixture
