@@ -66,9 +66,9 @@ async def site(start: Start, git: Git, protocol: int, config: str) -> Site:
 @PROTOCOLS
 @pytest.mark.timeout(120)
 async def test_every_push_is_seen_at_once(repository: Repository, git: Git, start: Start, protocol: int) -> None:
-    """With an interval of zero each of 200 commits is fetched right after it was pushed."""
+    """With an interval of zero each commit, a hundred with each protocol, is fetched right after it was pushed."""
     here = await site(start, git, protocol, AT_ONCE)
-    for number in range(200):
+    for number in range(100):
         pushed = repositories.push_commit(repository, "main", f"push {number}")
         assert await here.fetched() == pushed
 
