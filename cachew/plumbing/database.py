@@ -58,5 +58,5 @@ def is_damaged(error: sqlite3.Error) -> bool:
 
 def remove_database(path: Path) -> None:
     """Remove a database that is closed, or whatever lies in its place, with what lies beside it."""
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-journal", "-wal", "-shm"):
         remove(Path(f"{path}{suffix}"))

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from twisted.logger import Logger
 
+from cachew.plumbing.database import remove_database
 from cachew.plumbing.threads import InThread
 
 T = TypeVar("T")
@@ -66,6 +67,5 @@ class DisposableDatabase:
             change(database)
 
     def _remove(self) -> None:
-        for suffix in ("", "-journal"):
-            with contextlib.suppress(OSError):
-                self._path.with_name(self._path.name + suffix).unlink()
+        with contextlib.suppress(OSError):
+            remove_database(self._path)
