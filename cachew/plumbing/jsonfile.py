@@ -8,17 +8,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-UNFINISHED_SUFFIX = ".unfinished"
-"""What is added to a file's name while it is written beside its place."""
-UNFINISHED = f".*{UNFINISHED_SUFFIX}"
+_SUFFIX = ".unfinished"
+UNFINISHED = f".*{_SUFFIX}"
 """What is left of a file beside it when its writer was killed (a pattern)."""
 
 
-def _set_aside(path: Path) -> None:
-    """Make room where somebody has put a directory; what was set aside before goes."""
+def set_aside(path: Path) -> Path:
+    """Put what is in a file's place beside it, and return where that is; what was set aside before goes.
+
+    :raise OSError: when it can't be put there.
+    """
     aside = path.with_name(f"{path.name}.damaged")
-    shutil.rmtree(aside, ignore_errors=True)
-    path.rename(aside)
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    return path.replace(aside)
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -34,14 +37,14 @@ def replace_content(path: Path, content: bytes) -> None:
 
     :raise OSError: when it can't be written; then it is as it was.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED_SUFFIX)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX)
     try:
         with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if path.is_dir() and not path.is_symlink():
-            _set_aside(path)
+            set_aside(path)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -135,16 +135,13 @@ class SmallPacks:
         """Do something with the database; None when that fails, in which case a damaged one is made anew."""
         try:
             return work()
-        except sqlite3.Error as error:
-            if is_damaged(error):
+        except (sqlite3.Error, OSError) as error:
+            if isinstance(error, sqlite3.Error) and is_damaged(error):
                 self.log.error("the database of small kept packs is damaged and is made anew")
                 self._on_damage()
                 self._make_anew()
             else:
                 self._tell(error)
-            return None
-        except OSError as error:
-            self._tell(error)
             return None
 
     def _tell(self, error: Exception) -> None:

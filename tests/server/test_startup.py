@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from cachew.plumbing.jsonfile import UNFINISHED_SUFFIX
 from cachew.server.startup import make_directories
 from cachew.server.statewatch import DIRECTORIES
 
@@ -12,7 +11,7 @@ def test_what_a_killed_server_was_writing_is_removed(tmp_path: Path) -> None:
     make_directories(tmp_path)
     (tmp_path / "spools/answer").touch()
     (tmp_path / "spools/directory/within").mkdir(parents=True)
-    (tmp_path / f".public.json.k3x9{UNFINISHED_SUFFIX}").touch()
+    (tmp_path / ".public.json.k3x9.unfinished").touch()
     (tmp_path / ".notes").touch()
     make_directories(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted((".notes", *filter(None, DIRECTORIES)))

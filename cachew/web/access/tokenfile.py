@@ -6,15 +6,12 @@ the token that was read before goes on until there is a good one. A file of the 
 
 import os
 import secrets
-import shutil
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from twisted.logger import Logger
 
 from cachew.plumbing.errors import CachewError
-from cachew.plumbing.jsonfile import UNFINISHED_SUFFIX
+from cachew.plumbing.jsonfile import replace_content, set_aside
 
 _SHORTEST_TOKEN = 16
 
@@ -67,7 +64,7 @@ class TokenFile:
         elif self._is_ours:
             # Nobody is in the midst of writing another one.
             try:
-                aside = self._set_aside()
+                aside = set_aside(self._path)
                 _write(self._path, self._token)
             except OSError as error:
                 self.log.debug("{path} can't be written again: {error}", path=str(self._path), error=str(error))
@@ -81,18 +78,10 @@ class TokenFile:
         except TokenFileError as error:
             if not self._is_ours:
                 raise
-            aside = self._set_aside()
+            aside = set_aside(self._path)
             _write(self._path, secrets.token_urlsafe(32))
             self.log.error("{error}; it lies in {aside} now and a new one was made", error=str(error), aside=str(aside))
             return self._read()
-
-    def _set_aside(self) -> Path:
-        """Put what is in the file's place beside it, and return where that is."""
-        aside = self._path.with_name(f"{self._path.name}.damaged")
-        if aside.is_dir():
-            shutil.rmtree(aside)
-        os.replace(self._path, aside)
-        return aside
 
     def _read(self) -> str:
         try:
@@ -109,16 +98,5 @@ class TokenFile:
 
 def _write(path: Path, token: str) -> None:
     """Write a token, unless there is a file; who is killed meanwhile leaves none that is empty."""
-    if os.path.lexists(path):
-        return
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED_SUFFIX)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(token + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(beside)
-        raise
+    if not os.path.lexists(path):
+        replace_content(path, f"{token}\n".encode("ascii"))
