@@ -83,7 +83,7 @@ def shape_of(command: Fetch, body: bytes, protocol: str | None, state: RefState)
 
 def may_have_shape(command: Fetch) -> bool:
     """Say whether a fetch may come again for the next tip."""
-    return command.done and not command.haves and _OWN.isdisjoint(command.features)
+    return bool(command.wants) and command.done and not command.haves and _OWN.isdisjoint(command.features)
 
 
 def _without_wants(body: bytes, protocol: str | None, refs: tuple[str, ...]) -> Shape:

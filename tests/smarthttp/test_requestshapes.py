@@ -83,6 +83,7 @@ def test_which_refs_are_meant() -> None:
 @pytest.mark.parametrize(
     "body",
     [
+        v2(),
         v2(TIPS[5]),
         v2(TIPS[0], options=(f"have {TIPS[1]}",)),
         v2(TIPS[0], options=(f"shallow {TIPS[1]}", "deepen 1")),
@@ -90,8 +91,11 @@ def test_which_refs_are_meant() -> None:
     ],
 )
 def test_what_has_no_shape(body: bytes) -> None:
-    """No tip, something that one client has, or more than is remembered."""
+    """Nothing, no tip, something that one client has, or more than is remembered; nor does it disturb what follows."""
     assert shaped(body, TIPS[0]) is None
+    shapes = RequestShapes()
+    ask(shapes, TIPS[0], body)
+    assert moved(shapes, TIPS[1]) == []
 
 
 def test_expected_after_three_tips() -> None:
