@@ -6,8 +6,8 @@ An answer stays right for as long as the key says the same, whatever the mirror 
   whether the mirror still has them, and a have that the mirror did not know made the pack larger, never wrong;
 - an acknowledgment says that an object was common, and the next round names it again: a kept negotiation round can
   cost another round, never an object;
-- ``include-tag`` adds the tags that point into the pack, and ``deepen-not`` stops at refs: these look at the refs, so
-  the refs they look at are part of the key.
+- ``include-tag`` adds the tags that point into the pack, ``deepen-not`` stops at refs, and ``sparse:oid`` may name its
+  blob by a ref: these look at the refs, so the refs they look at are part of the key.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from typing import overload
+from urllib.parse import unquote
 
 from cachew.plumbing.logs import in_one_word
 from cachew.plumbing.pktline import Packet, encode_all
@@ -24,6 +25,8 @@ _LONGEST = 32
 _RECORD = 1 + _LONGEST
 _OWNER = 16
 """Digits of a key that tell whose it is; the others are enough to tell answers apart."""
+_MOST_NESTED = 3
+"""How deep filters are combined in filters, each level of which is percent-encoded once more."""
 _NAMED = 3
 """Names that are told in the log."""
 
@@ -215,6 +218,14 @@ def _left_out(command: Fetch) -> frozenset[str]:
     return _LESS & (command.features - said)
 
 
+def filters_by_object(command: Fetch) -> bool:
+    """Say whether what is left out depends on an object that the filter names, by whatever name (``sparse:oid``)."""
+    chosen = dict(command.limits).get("filter", "")
+    for _ in range(_MOST_NESTED):
+        chosen = unquote(chosen)
+    return "sparse:" in chosen or unquote(chosen) != chosen
+
+
 def is_cheap(command: Fetch) -> bool:
     """Say whether a fetch costs little whatever the repository's size: one of a few commits, with nothing to find."""
     return not command.haves and "deepen" in command.features
@@ -250,7 +261,7 @@ def owner_key(repository: str) -> str:
 
 
 def _looked_at(command: Fetch) -> list[str]:
-    if command.not_after:
+    if command.not_after or filters_by_object(command):
         return ["refs/"]
     return ["refs/tags/"] if "include-tag" in command.features else []
 

@@ -7,7 +7,7 @@ Freshness and access have been seen to before; what is decided here is only who 
 from dataclasses import dataclass
 from enum import Enum
 
-from cachew.smarthttp.clientcommands import Fetch, GitCommand, Probe, V2LsRefs, V2Other
+from cachew.smarthttp.clientcommands import Fetch, GitCommand, Probe, V2LsRefs, V2Other, filters_by_object
 
 MIRROR_FEATURES = frozenset({
     "multi_ack", "multi_ack_detailed", "thin-pack", "side-band", "side-band-64k", "ofs-delta", "shallow", "deepen",
@@ -119,6 +119,9 @@ def _fetch(command: Fetch, situation: Situation) -> Route:
         return Route(RouteKind.UPSTREAM, "another object format")
     if foreign := command.features - situation.features:
         return Route(RouteKind.UPSTREAM, f"the mirror does not know {min(foreign)[:40]!r}")
+    if filters_by_object(command):
+        # A mirror may lack it, or the ref that names it, which upload-pack notices in the middle of its answer.
+        return Route(RouteKind.UPSTREAM, "the filter names an object")
     if situation.refused:
         return Route(RouteKind.UPSTREAM, "the mirror refused")
     if situation.wants_present:

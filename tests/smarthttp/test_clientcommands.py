@@ -69,13 +69,15 @@ def test_lines_can_not_be_shifted() -> None:
 
 
 def test_refs_count_where_they_are_looked_at() -> None:
-    """New refs change the key of include-tag (tags only) and deepen-not, and of nothing else."""
-    plain, tags, shallow = (
-        fetch(f"want {A}", "done", *more) for more in ([], ["include-tag"], ["deepen-not refs/heads/main"])
+    """New refs change the key of include-tag (tags only), deepen-not and a filter's blob, and of nothing else."""
+    plain, tags, shallow, sparse = (
+        fetch(f"want {A}", "done", *more)
+        for more in ([], ["include-tag"], ["deepen-not refs/heads/main"], ["filter sparse:oid=main:x"])
     )
     assert key(plain) == key(plain, NEW_TAG) == key(plain, NEW_HEAD)
     assert key(tags) == key(tags, NEW_HEAD) != key(tags, NEW_TAG)
     assert key(shallow) != key(shallow, NEW_HEAD)
+    assert key(sparse) != key(sparse, NEW_HEAD)
     assert key(v0("include-tag")) != key(v0("include-tag"), NEW_TAG)
 
 

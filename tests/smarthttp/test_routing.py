@@ -65,6 +65,10 @@ V0_STRANGE = parse_command(encode_all([f"want {A} push-options".encode(), FLUSH]
         ("git-upload-pack", fetch(f"want {A}", "done", object_format="sha256"), READY, UPSTREAM),
         ("git-upload-pack", fetch(f"want {A}", "packfile-uris https"), READY, UPSTREAM),
         ("git-upload-pack", fetch(f"want {A}", "sideband-all"), READY, UPSTREAM),
+        ("git-upload-pack", fetch(f"want {A}", "filter sparse:oid=main:x", "done"), READY, UPSTREAM),
+        ("git-upload-pack", fetch(f"want {A}", f"filter combine:tree:3+sparse%3aoid={A}", "done"), READY, UPSTREAM),
+        ("git-upload-pack", fetch(f"want {A}", "filter combine:%252525252573parse:oid=x", "done"), READY, UPSTREAM),
+        ("git-upload-pack", fetch(f"want {A}", "filter combine:tree:3+blob%3anone", "done"), READY, MIRROR),
         ("git-upload-pack", fetch(f"want {A}", "invented-tomorrow"), READY, UPSTREAM),
     ],
 )  # fmt: skip
