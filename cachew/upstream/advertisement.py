@@ -38,13 +38,13 @@ class AdvertisementParser:
         self._symrefs: dict[str, str] = {}
 
     def take(self, packet: Packet) -> None:
-        """Take the next packet.
+        """Take the next packet; git's clients read no further than the end, so what may follow says nothing.
 
         :raise MalformedListing: when it has no place here.
         :raise RemoteError: when it is an ``ERR`` packet.
         """
         if self.done:
-            raise MalformedListing("more after the end of the advertisement")
+            return
         if packet is FLUSH:
             self._flush()
         elif self.protocol is None:

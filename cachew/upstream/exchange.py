@@ -21,7 +21,7 @@ from cachew.upstream.connectionfailures import explain, may_be_stale
 from cachew.upstream.decoding import codings_of, decoded
 from cachew.upstream.hosts import OTHER
 from cachew.upstream.presented_credential import headers_of
-from cachew.upstream.redirects import CODES, MOST, Redirects, same_origin, split_operation
+from cachew.upstream.redirects import CODES, MOST, Redirects, location_of, same_origin, split_operation
 from cachew.upstream.responsebodies import SourceBody, Watch, response_source
 from cachew.upstream.storage import name_of
 
@@ -75,8 +75,7 @@ class Exchange:
             if response.code not in CODES:
                 return response, url
             self.discard(url, response)
-            location = (http.first(raw(response.headers), b"location") or b"").decode("latin-1")
-            target = self._redirects.follow(asked=asked, current=url, location=location)
+            target = self._redirects.follow(asked=asked, current=url, location=location_of(raw(response.headers)))
             credential = self._redirects.shown(credential, url, target)
             url = target
         raise UpstreamRedirected(split_operation(url)[0], f"redirected more than {MOST} times")
@@ -107,7 +106,7 @@ class Exchange:
             if response.code not in CODES:
                 return response, url
             self.discard(name, response)
-            target = follow(url, (http.first(raw(response.headers), b"location") or b"").decode("latin-1"))
+            target = follow(url, location_of(raw(response.headers)))
             headers = headers if same_origin(url, target) else []
             credential = self._redirects.shown(credential, url, target)
             url = target

@@ -7,19 +7,23 @@ requests that follow with the same credentials, since `git-upload-pack` and push
 is under way.
 """
 
+import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import urljoin, urlsplit
 
 from cachew.plumbing.errors import UpstreamRedirected
+from cachew.upstream import headers as http
 from cachew.upstream.hosts import Hosts, origin
 
 CODES = frozenset({301, 302, 303, 307, 308})
 MOST = 3
 """How many redirects are followed."""
 
+_UNENCODED = re.compile(rb"[ \x80-\xff]")
+"""What some hosts put into a ``Location`` as it is, and libcurl, hence git, percent-encodes."""
 _MARKS = ("/info/refs?service=", "/git-upload-pack", "/git-receive-pack", "/info/lfs/")
 
 
@@ -71,6 +75,12 @@ class Redirects:
         return credential if source == target or self.may_see(credential, target) else None
 
 
+def location_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the address that a response redirects to, percent-encoded; empty when it names none."""
+    said = http.first(headers, b"location") or b""
+    return _UNENCODED.sub(lambda found: b"%%%02X" % found[0][0], said).decode("ascii")
+
+
 def split_operation(url: str) -> tuple[str, str]:
     """Return a repository's base URL and the operation after it, which is empty when there is none known."""
     for mark in _MARKS:
@@ -104,6 +114,8 @@ def follow(*, current: str, location: str, hosts: Hosts) -> str:
 
 
 def _objection(current: str, tail: str, target: str, hosts: Hosts) -> str | None:
+    if target == current:
+        return "redirected to where it was asked"
     if len(target) > 2048 or not target.isascii() or not target.isprintable():
         return "redirected to a malformed address"
     parts = urlsplit(target)

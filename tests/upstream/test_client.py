@@ -235,14 +235,17 @@ def test_check_cancelled(upstream: Any, client: UpstreamClient) -> None:
 # redirects
 
 
-def test_redirect_is_followed(upstream: Any, client: UpstreamClient) -> None:
+@pytest.mark.parametrize(
+    ("written", "meant"), [("new/name", "new/name"), ("ORG/My Projekt ä", "ORG/My%20Projekt%20%C3%A4")]
+)
+def test_redirect_is_followed(upstream: Any, client: UpstreamClient, written: str, meant: str) -> None:
     """A moved repository is found within its host with the credential, and the POST goes to its new place."""
-    upstream.say(301, Location="/new/name/info/refs?service=git-upload-pack")
+    upstream.say(301, Location=f"/{written}/info/refs?service=git-upload-pack")
     upstream.v2()
     upstream.refs(f"{A} refs/heads/main")
     _, known = result_of(client.list_refs(URL, authorization="Basic abc"))
-    assert known.base_url == "https://git.example/new/name"
-    assert upstream.seen[2].url == "git.example/new/name/git-upload-pack"
+    assert known.base_url == f"https://git.example/{meant}"
+    assert upstream.seen[2].url == f"git.example/{meant}/git-upload-pack"
     assert all(seen.headers["authorization"] == "Basic abc" for seen in upstream.seen)
 
 
@@ -272,7 +275,7 @@ def test_redirect_is_asked_again(upstream: Any, client: UpstreamClient) -> None:
         ("https://u:p@git.example/org/repo/info/refs?service=git-upload-pack", "credentials"),
         ("https://git.example/login", "not a repository"),
         ("http://169.254.169.254/info/refs?service=git-upload-pack", "not among"),
-        ("", "redirected more"),
+        ("", "where it was asked"),
         ("https://[bad/info/refs", "malformed"),
     ],
 )

@@ -117,6 +117,12 @@ def test_v2_capabilities(service: list[bytes]) -> None:
     assert capabilities.object_format == "sha256"
 
 
+def test_more_after_an_advertisement() -> None:
+    """An end after the end, as some small servers send it, is not git's concern."""
+    listing = parse_v0_advertisement([b"# service=git-upload-pack\n", FLUSH, line(f"{A} refs/heads/main"), FLUSH, FLUSH])
+    assert listing.refs == (RemoteRef("refs/heads/main", A),)
+
+
 @pytest.mark.parametrize("version", [[], [b"version 1\n"]])
 def test_v0_advertisement(version: list[bytes]) -> None:
     """A v0 or v1 advertisement gives refs, peeled tags and HEAD's target."""
