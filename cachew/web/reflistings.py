@@ -35,8 +35,6 @@ _RESULT = b"application/x-git-upload-pack-result"
 _COMMANDS = ("bundle-uri",)
 _SHARED_PREFIXES = 100
 _SHARED_PREFIX_BYTES = 4096
-_NEXT = 1.0
-"""Seconds within which a client of protocol v2 asks for the refs after it has asked for the capabilities."""
 _STALE = b'110 - "response is stale"'
 _REMEMBERED = 128 * 1024 * 1024
 _SHORT = 64 * 1024
@@ -180,8 +178,9 @@ class RefListings:
         await self._passthrough.share(request, question)
 
     async def _capabilities(self, request: StreamingRequest, right: Right) -> None:
-        if not self._freshness.known.asked_within(right.identity, max(self._freshness.interval, _NEXT)):
-            # The listing that is asked for next has to be of the format that is announced here.
+        if not self._freshness.known.asked_within(right.identity, self._freshness.interval):
+            # The listing that is asked for next has to be of the format that is announced here: a client that was told
+            # of another one can only fail.
             _, right = await self._listed(right, self._freshness.least(right.identity))
         mirror = await self.mirror(right)
         if not right.covers(mirror):

@@ -467,13 +467,13 @@ async def test_recreated_with_another_history(
 ) -> None:
     """A repository that was made anew, with another history or object format, is cloned at once and mirrored anew."""
     repositories.make_repository(upstream.path("org/repo"), commits=3)
-    cachew = await start('[git]\nref-check-interval = "1s"\n')
+    cachew = await start(CONFIG)
     git.instead_of(*cachew.instead_of)
     await git.run("clone", "-q", f"https://{HOST}/org/repo", "before", protocol=protocol)
     old = await cachew.mirrored("org/repo")
+    await git.run("ls-remote", f"https://{HOST}/org/repo", protocol=protocol)
     shutil.rmtree(upstream.path("org/repo"))
     again = repositories.make_repository(upstream.path("org/repo"), commits=2, object_format=object_format, seed=9)
-    cachew.parts.mirrors.freshness.forget(old.identity)  # the interval is over
     await git.run("clone", "-q", f"https://{HOST}/org/repo", "after", protocol=protocol)
     assert (await git.run("-C", "after", "rev-parse", "HEAD")).out == again.commit()
     await cachew.quiet()
