@@ -119,7 +119,9 @@ def test_v2_capabilities(service: list[bytes]) -> None:
 
 def test_more_after_an_advertisement() -> None:
     """An end after the end, as some small servers send it, is not git's concern."""
-    listing = parse_v0_advertisement([b"# service=git-upload-pack\n", FLUSH, line(f"{A} refs/heads/main"), FLUSH, FLUSH])
+    listing = parse_v0_advertisement(
+        [b"# service=git-upload-pack\n", FLUSH, line(f"{A} refs/heads/main"), FLUSH, FLUSH]
+    )
     assert listing.refs == (RemoteRef("refs/heads/main", A),)
 
 
