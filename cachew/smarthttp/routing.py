@@ -25,6 +25,7 @@ class RouteKind(Enum):
     MIRROR = "mirror"
     UPSTREAM = "upstream"
     WAIT = "wait"
+    NOBODY = "nobody"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Route:
     """A decision and its reason, for the log and the metrics.
 
     ``WAIT`` means: join the fetch that brings the missing objects (or start it), then decide again with
-    :attr:`Situation.fetch_tried` set.
+    :attr:`Situation.fetch_tried` set. ``NOBODY`` means that the upstream would not understand the request: it speaks an
+    older protocol than the mirror.
     """
 
     kind: RouteKind
@@ -52,6 +54,7 @@ class Situation:
     :param refused: whether the mirror's upload-pack has refused this request already.
     :param backend_commands: v2 commands beyond ``ls-refs`` and ``fetch`` that the mirror's upload-pack answers.
     :param features: what it understands in a fetch.
+    :param upstream_version: the newest version of the protocol that the upstream speaks.
     """
 
     ready: bool
@@ -63,6 +66,7 @@ class Situation:
     refused: bool = False
     backend_commands: frozenset[str] = frozenset()
     features: frozenset[str] = MIRROR_FEATURES
+    upstream_version: int = 2
 
 
 def decide(operation: str, command: GitCommand | None, situation: Situation) -> Route:
@@ -113,6 +117,14 @@ def _other(command: V2Other, situation: Situation) -> Route:
 
 
 def _fetch(command: Fetch, situation: Situation) -> Route:
+    route = _fetched_from(command, situation)
+    if route.kind is RouteKind.UPSTREAM and situation.ready and command.version > situation.upstream_version:
+        # It is the mirror that has announced the newer one.
+        return Route(RouteKind.NOBODY, route.reason)
+    return route
+
+
+def _fetched_from(command: Fetch, situation: Situation) -> Route:
     if not situation.ready:
         return Route(RouteKind.UPSTREAM, "the mirror is not ready")
     if command.object_format != situation.object_format:

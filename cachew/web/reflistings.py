@@ -151,6 +151,11 @@ class RefListings:
             self._mirroring.want_after(right.identity)
         return mirror
 
+    def upstream_version(self, right: Right) -> int:
+        """Return which version of the protocol the upstream speaks, as far as is known."""
+        listing = self._freshness.known.listing(right.identity)
+        return 2 if listing is None else listing.protocol
+
     async def named(self, right: Right, wanted: Sequence[str]) -> tuple[dict[str, str], Right]:
         """Return what the refs are that a request wants by their names, and the right to it as it is now.
 

@@ -22,6 +22,7 @@ from cachew.plumbing.diskspace import disk_failure
 from cachew.plumbing.errors import ProcessFailed, UnsupportedMediaType
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.replicas.tally import Tally
 from cachew.smarthttp import routing, wantedrefs
 from cachew.smarthttp.clientcommands import Fetch, GitCommand, V2Fetch, filter_of_all, is_whole
@@ -40,6 +41,9 @@ _LONG_AT_A_TIME = 2
 _LIKE_OTHERS = 2 * 1024
 """Bytes of a request up to which others are likely to send the very same."""
 _REMEMBERED = 500
+_SAYS = "upload-pack: "
+"""What git's upload-pack puts before what it says."""
+_LONGEST_WORDS = 1000
 
 
 class CommandReader:
@@ -153,7 +157,12 @@ class FetchAnswers:
         if not mirror.verification.intact() or not mirror.life.ready:
             await mirror.verification.settled_soon()
         asker = Asker(self._client_of(request), right.authorization)
-        route = await self._possible_route(mirror, asker, command, covered=right.covers(mirror))
+        situation = Situation(
+            ready=right.covers(mirror),
+            object_format=mirror.refs.object_format,
+            upstream_version=self._listings.upstream_version(right),
+        )
+        route = await self._possible_route(mirror, asker, command, situation)
         right = await right.renewed()
         if route.kind is routing.RouteKind.MIRROR and right.covers(mirror):
             try:
@@ -163,6 +172,12 @@ class FetchAnswers:
                 self._suspect(mirror, error)
                 if request.startedWriting:
                     raise
+                without = decide("git-upload-pack", command, replace(situation, refused=True))
+                route = replace(without, reason=str(error).removeprefix(_SAYS))
+        if route.kind is routing.RouteKind.NOBODY:
+            words = f"ERR {_SAYS}{route.reason}".encode("utf-8", "replace")[:_LONGEST_WORDS]
+            await self._listings.tell(request, encode_all([words, FLUSH]))
+            return
         self.log.debug(
             "{repository}: passing a request to the upstream: {reason}",
             repository=mirror.identity.name,
@@ -182,28 +197,35 @@ class FetchAnswers:
             return False
         return await self._packs.serve_kept(request, mirror, command, body)
 
-    async def _possible_route(self, mirror: Mirror, asker: Asker, command: Fetch, *, covered: bool) -> Route:
-        """Decide who answers: the upstream, when the disk keeps the mirror from having what is wanted."""
+    async def _possible_route(self, mirror: Mirror, asker: Asker, command: Fetch, situation: Situation) -> Route:
+        """Decide who answers: not the mirror, when the disk keeps it from having what is wanted."""
         try:
-            return await self._route(mirror, asker, command, covered=covered)
+            return await self._route(mirror, asker, command, situation)
         except OSError as error:
             if disk_failure(error, mirror.identity.name) is None:
                 raise
-            return Route(routing.RouteKind.UPSTREAM, f"the mirror's disk: {error}")
+            without = decide("git-upload-pack", command, replace(situation, refused=True))
+            return replace(without, reason=f"the mirror's disk: {error}")
 
-    async def _route(self, mirror: Mirror, asker: Asker, command: Fetch, *, covered: bool) -> Route:
+    async def _route(self, mirror: Mirror, asker: Asker, command: Fetch, situation: Situation) -> Route:
         """Decide who answers.
 
-        :param covered: whether the asker may be answered from the mirror.
+        :param situation: as far as it is known without looking for the wants.
         """
-        present = covered and not await mirror.objects.lacking(command.wants)
-        situation = Situation(ready=covered, object_format=mirror.refs.object_format, wants_present=present)
-        route = decide("git-upload-pack", command, situation)
-        if route.kind is routing.RouteKind.WAIT:
+        present = situation.ready and not await mirror.objects.lacking(command.wants)
+        route = decide("git-upload-pack", command, replace(situation, wants_present=present))
+        if route.kind is not routing.RouteKind.WAIT:
+            return route
+        missing = await self._supply.missing(mirror, command.wants, asker)
+        while missing and command.version > situation.upstream_version and mirror.updates.under_way:
+            # Whatever it takes: the upstream would not understand the request.
             missing = await self._supply.missing(mirror, command.wants, asker)
-            situation = replace(situation, ready=mirror.life.ready, wants_present=not missing, fetch_tried=True)
-            route = decide("git-upload-pack", command, situation)
-        return route
+        tried = replace(situation, ready=mirror.life.ready, wants_present=not missing, fetch_tried=True)
+        route = decide("git-upload-pack", command, tried)
+        if route.kind is not routing.RouteKind.NOBODY or not missing:
+            return route
+        on_its_way = mirror.wanted.asked_for(missing[0])
+        return replace(route, reason=f"{missing[0]} is still on its way" if on_its_way else f"not our ref {missing[0]}")
 
     def _suspect(self, mirror: Mirror, error: ProcessFailed | MirrorRefused) -> None:
         self.log.warn(

@@ -196,7 +196,12 @@ class FakeVerification:
 
 @dataclass
 class FakeMirror:
-    """A mirror that has what is wanted, or nothing."""
+    """A mirror that has what is wanted, or nothing.
+
+    :param lacks: whether it lacks what is wanted until that is fetched.
+    :param late: how often that is waited for in vain.
+    :param absent: whether it never comes, since the upstream hasn't got it either.
+    """
 
     directory: Path
     ready: bool = True
@@ -206,6 +211,8 @@ class FakeMirror:
     generation: str = "1"
     object_format: str = "sha1"
     lacks: bool = False
+    late: int = 0
+    absent: bool = False
     verification: FakeVerification = field(default_factory=FakeVerification)
     upstream_url: str = "https://git.example/org/repo"
 
@@ -214,7 +221,16 @@ class FakeMirror:
         """It is most of its parts by itself."""
         return self
 
-    life = place = objects = repository = refs
+    life = place = objects = repository = updates = wanted = refs
+
+    @property
+    def under_way(self) -> bool:
+        """Whether something is fetched."""
+        return self.lacks and not self.absent
+
+    def asked_for(self, oid: str) -> bool:
+        """Whether an object is fetched by its id."""
+        return False
 
     def shallow(self) -> tuple[str, ...]:
         """Return where: nowhere."""
@@ -262,6 +278,9 @@ class FakeSupply:
     async def missing(self, mirror: FakeMirror, oids: Sequence[str], authorization: str | None) -> list[str]:
         """Get it."""
         await self._steps.reach("supply")
+        if mirror.absent or mirror.late:
+            mirror.late -= 1
+            return list(oids)
         mirror.lacks = False
         return []
 
@@ -278,14 +297,16 @@ class FakeFreshness:
     def __init__(self, steps: Steps, listing: Listing = LISTING, *, stale: bool = False) -> None:
         self._steps, self._answer = steps, Answer(listing, stale=stale)
         self.asked: list[object] = []
+        self.heard: Listing | None = None
 
     @property
     def known(self) -> "FakeFreshness":
-        """Return what knows none."""
+        """Return what knows them."""
         return self
 
-    def listing(self, identity: Identity) -> None:
-        """Return none."""
+    def listing(self, identity: Identity) -> Listing | None:
+        """Return those that were heard before."""
+        return self.heard
 
     def asked_within(self, identity: Identity, seconds: float) -> bool:
         """Whether the upstream was asked."""

@@ -15,6 +15,7 @@ CLONING = Situation(ready=False)
 EMPTY = Situation(ready=True, has_refs=False)
 UNLISTED = Situation(ready=True, listed=False)
 MEMORY, MIRROR, UPSTREAM, WAIT = RouteKind.MEMORY, RouteKind.MIRROR, RouteKind.UPSTREAM, RouteKind.WAIT
+NOBODY = RouteKind.NOBODY
 
 
 def fetch(*arguments: str, object_format: str = "sha1") -> GitCommand:
@@ -70,6 +71,10 @@ V0_STRANGE = parse_command(encode_all([f"want {A} push-options".encode(), FLUSH]
         ("git-upload-pack", fetch(f"want {A}", "filter combine:%252525252573parse:oid=x", "done"), READY, UPSTREAM),
         ("git-upload-pack", fetch(f"want {A}", "filter combine:tree:3+blob%3anone", "done"), READY, MIRROR),
         ("git-upload-pack", fetch(f"want {A}", "invented-tomorrow"), READY, UPSTREAM),
+        ("git-upload-pack", CLONE, Situation(ready=True, upstream_version=0), WAIT),
+        ("git-upload-pack", CLONE, Situation(ready=True, fetch_tried=True, upstream_version=1), NOBODY),
+        ("git-upload-pack", CLONE, Situation(ready=False, upstream_version=0), UPSTREAM),
+        ("git-upload-pack", V0, Situation(ready=True, fetch_tried=True, upstream_version=0), UPSTREAM),
     ],
 )  # fmt: skip
 def test_routes(operation: str, command: GitCommand | None, situation: Situation, kind: RouteKind) -> None:

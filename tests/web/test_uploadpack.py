@@ -28,7 +28,7 @@ from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
 from tests.fakes.gitserving import FETCH, IDENTITY, OID, PACK, FakeFreshness, FakeMirror
 from tests.fakes.instances import right
 from tests.fakes.settled import failure_of, value_of
-from tests.web.test_packs import HEAD, SLOW, Fetches
+from tests.web.test_packs import HEAD, REFUSAL, SLOW, Fetches
 
 FORMAT = b"object-format=sha1"
 LS_REFS = encode_all([b"command=ls-refs", FORMAT, DELIM, b"symrefs", b"ref-prefix refs/heads/", FLUSH])
@@ -83,13 +83,14 @@ class Asked(Fetches):
         *,
         mirror: FakeMirror | None = None,
         freshness: FakeFreshness | None = None,
+        backend: Sequence[bytes] = (HEAD, PACK),
         limit: int = 1 << 20,
     ) -> None:
         super().__init__(
             steps,
             directory,
             mirror=mirror or FakeMirror(directory),
-            backend=(HEAD, PACK),
+            backend=backend,
             limit=limit,
             freshness=freshness,
         )
@@ -246,6 +247,25 @@ def test_a_ref_that_is_wanted_and_not_there(tmp_path: Path) -> None:
     bench = Asked(Steps(slow=True), tmp_path, Question(NOBODYS))
     assert b"ERR unknown ref refs/heads/absent" in asked(bench)[0]
     assert not bench.processes.children and not bench.upstream.asked
+
+
+@pytest.mark.parametrize(
+    ("mirror", "backend", "told"),
+    [
+        ({"lacks": True, "late": 2}, PACK, PACK),
+        ({"lacks": True, "absent": True}, PACK, b"0049ERR upload-pack: not our ref " + OID.encode() + b"0000"),
+        ({}, REFUSAL, b"001eERR upload-pack: not our !0000"),
+    ],
+)
+def test_an_upstream_of_an_older_protocol_is_sent_nothing_of_the_newer(
+    tmp_path: Path, mirror: dict[str, Any], backend: bytes, told: bytes
+) -> None:
+    """It would not understand it: what is on its way is waited for, and what nobody has is told in git's words."""
+    steps = Steps(slow=True)
+    bench = Asked(steps, tmp_path, Question(FETCH), mirror=FakeMirror(tmp_path, **mirror), backend=(HEAD, backend))
+    bench.freshness.heard = Listing((), protocol=0)
+    assert asked(bench)[0] == told
+    assert not bench.upstream.asked
 
 
 def test_refs_that_are_wanted_by_name_are_told_before_the_pack(tmp_path: Path) -> None:
