@@ -22,7 +22,6 @@ _HELD = 1024 * 1024
 """The largest body that is held, in bytes."""
 _NOT_HERE = (404, 405, 410)
 _ABOUT_SOMETHING_ELSE = (401, 403, 429)
-_FOR_PEOPLE = ("text/html", "application/xhtml+xml")
 _AS_IT_IS = (b"Accept-Encoding", b"identity")
 """What is passed on is neither inflated nor deflated for it."""
 
@@ -258,4 +257,4 @@ def _says(response: IResponse) -> int:
 
 
 def _is_page(response: IResponse) -> bool:
-    return http.media_type(raw(response.headers)) in _FOR_PEOPLE
+    return http.is_for_people(raw(response.headers))

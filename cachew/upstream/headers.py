@@ -14,6 +14,7 @@ RawHeaders = list[tuple[bytes, bytes]]
 LONGEST_WAIT = 3600.0
 """The longest ``Retry-After``, in seconds, that is believed."""
 
+_FOR_PEOPLE = ("text/html", "application/xhtml+xml")
 _REQUEST = frozenset({
     b"accept", b"accept-language", b"cache-control", b"content-encoding", b"content-language", b"content-type",
     b"git-protocol", b"if-match", b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since",
@@ -77,6 +78,11 @@ def media_type(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """Return the lower-case content type without parameters; empty when there is none."""
     value = first(headers, b"content-type") or b""
     return value.split(b";")[0].strip().lower().decode("latin-1")
+
+
+def is_for_people(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether an answer is a page, which no program has asked for."""
+    return media_type(headers) in _FOR_PEOPLE
 
 
 def retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:

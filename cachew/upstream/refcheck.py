@@ -40,6 +40,7 @@ from cachew.upstream.spellings import Spellings, base_of
 _GONE = (404, 410)
 _REFUSAL_TEXT = 4096
 _INFO_REFS = "/info/refs?service=git-upload-pack"
+_ADVERTISEMENT = "application/x-git-upload-pack-advertisement"
 
 
 Feed = Callable[[bytes], object]
@@ -141,7 +142,7 @@ class RefChecks:
     async def _discover(self, url: str, authorization: str | None) -> tuple[Capabilities, Listing | None]:
         response, final = await self._exchange.get_following(
             url + _INFO_REFS,
-            _headers("application/x-git-upload-pack-advertisement"),
+            _headers(_ADVERTISEMENT),
             authorization,
             seconds=self._seconds,
         )
@@ -154,7 +155,7 @@ class RefChecks:
             for packet in decoder.feed(piece):
                 parser.take(packet)
 
-        await self._read(url, response, "application/x-git-upload-pack-advertisement", feed)
+        await self._read(url, response, feed, media_type=_ADVERTISEMENT)
         if decoder.rest:
             raise MalformedListing("it broke off within a packet")
         capabilities, listing = parser.result()
@@ -173,19 +174,21 @@ class RefChecks:
         ]
         response = await self._exchange.ask(base + "/git-upload-pack", headers, body, seconds=self._seconds)
         reader = LsRefsReader(capabilities.object_format, check.before)
-        await self._read(base, response, "application/x-git-upload-pack-result", reader.feed)
+        # Only of an advertisement git's clients ask that its type is right: it tells smart servers from others.
+        await self._read(base, response, reader.feed)
         try:
             return reader.result()
         except BadRequest as failure:
             raise MalformedListing(str(failure)) from failure
 
-    async def _read(self, url: str, response: IResponse, media_type: str, feed: Feed) -> None:
+    async def _read(self, url: str, response: IResponse, feed: Feed, *, media_type: str | None = None) -> None:
         source = self._exchange.body_of(url, response)
         try:
             received = raw(response.headers)
             await _require_success(url, response.code, received, source)
-            if http.media_type(received) != media_type:
-                raise NotGit(f"its content type is {http.media_type(received)[:80] or 'missing'!r}")
+            said = http.media_type(received)
+            if http.is_for_people(received) or media_type not in (None, said):
+                raise NotGit(f"its content type is {said[:80] or 'missing'!r}")
             await _parse(source, feed, self._limit)
         finally:
             source.close()

@@ -15,7 +15,6 @@ ABOUT_RIGHTS = frozenset({
 })  # fmt: skip
 """The statuses by which a host refuses a repository to somebody; any other 4xx is of something in between."""
 
-_FOR_PEOPLE = ("text/html", "application/xhtml+xml")
 _SPENT = (b"x-ratelimit-remaining", b"ratelimit-remaining", b"x-rate-limit-remaining")
 _LIMITED = (b"rate limit", b"ratelimit", b"rate-limit", b"too many requests", b"abuse detection", b"quota exceeded")
 
@@ -57,4 +56,4 @@ def _is_page(status: int, headers: http.RawHeaders, text: bytes) -> bool:
     if status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return False
     start = text.lstrip()[:64].lower()
-    return http.media_type(headers) in _FOR_PEOPLE or start.startswith((b"<!doctype html", b"<html"))
+    return http.is_for_people(headers) or start.startswith((b"<!doctype html", b"<html"))

@@ -5,6 +5,7 @@ that refuses does so before the first byte has left, so that another can be aske
 """
 
 import hashlib
+import re
 import uuid
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
@@ -29,13 +30,22 @@ from cachew.plumbing.errors import (
 )
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.remembered import Remembered
-from cachew.plumbing.streams import BytesSource, FileSource, Source, WatchedSource, owned, read_start
+from cachew.plumbing.streams import (
+    PIECE,
+    BegunSource,
+    BytesSource,
+    FileSource,
+    Source,
+    WatchedSource,
+    owned,
+    read_start,
+)
 from cachew.smarthttp.clientcommands import Fetch, is_whole, mark, pack_key
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.wantedrefs import WithWantedRefs
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
-from cachew.upstream.headers import media_type, retry_after
+from cachew.upstream.headers import is_for_people, media_type, retry_after
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.remotes import Remotes
 from cachew.upstream.useragent import agent_key
@@ -46,6 +56,8 @@ Produce = Callable[[], Coroutine[Any, Any, Source]]
 _RESULT = b"application/x-git-upload-pack-result"
 _REQUEST = b"application/x-git-upload-pack-request"
 _REFUSAL_TEXT = 4096
+_HEAD = 4
+_PACKET = re.compile(rb"[0-9a-fA-F]{4}")
 
 
 def _nothing() -> None:
@@ -152,15 +164,20 @@ class UpstreamPacks:
             b"POST", f"{url}/git-upload-pack", headers, body.source(), body.size, credential=credential
         )
         with owned(response.source):
-            kept = {name.lower(): value for name, value in response.headers}
             if response.status != HTTPStatus.OK and not 400 <= response.status < 500:
                 raise _in_trouble(url, response)
             if response.status != HTTPStatus.OK:
                 words = await read_start(response.source, _REFUSAL_TEXT)
                 raise UpstreamRefused(url, status=response.status, headers=response.headers, body=words)
-            if media_type(response.headers).encode() != _RESULT or b"content-encoding" in kept:
+            if media_type(response.headers).encode() == _RESULT:
+                return response.source
+            # Git's clients don't look at the type, and small servers name any.
+            start = b""
+            while len(start) < _HEAD and (piece := await response.source.read(PIECE)):
+                start += piece
+            if is_for_people(response.headers) or not _PACKET.match(start):
                 raise UpstreamUnreachable(url, "its answer to a fetch is not git's")
-        return response.source
+            return BegunSource(start, response.source)
 
 
 class Packs:

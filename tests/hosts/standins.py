@@ -173,8 +173,24 @@ class Gogs(Host):
         return None if self.written_with_git(exchange) else NOT_FOUND
 
 
+class PlainResults(Responder):
+    """Writes an answer without saying that it is git's where git's clients don't look."""
+
+    def start(self, status: int, headers: list[tuple[str, str]]) -> None:
+        """Set the status and the headers."""
+        guessed = ("Content-Type", "text/plain; charset=utf-8")
+        results = ("application/x-git-upload-pack-result", "application/x-git-receive-pack-result")
+        super().start(status, [guessed if value in results else (name, value) for name, value in headers])
+
+
 class WithoutSuffix(Host):
-    """A host of bare names, as AWS CodeCommit's: what has ``.git`` at its end isn't there (abiosoft/caddy-git#101)."""
+    """A host of bare names, as AWS CodeCommit's: what has ``.git`` at its end isn't there (abiosoft/caddy-git#101).
+
+    The type of its answers to POST is guessed from their content, as Go's ``net/http`` does for who names none.
+    """
+
+    def responder(self, request: Request, cut_after: int | None, stalled: Callable[[], object] | None) -> Responder:
+        return PlainResults(request, cut_after, stalled)
 
     def own_answer(self, exchange: Exchange) -> Refuse | None:
         spelled_otherwise = self.written_with_git(exchange) and exchange.kind != "lfs-object"

@@ -163,6 +163,14 @@ def test_captive_portal(upstream: Any, client: UpstreamClient) -> None:
         result_of(client.list_refs(URL))
 
 
+@pytest.mark.parametrize("kind", ["text/plain; charset=utf-8", "application/octet-stream", ""])
+def test_an_answer_of_any_type(upstream: Any, client: UpstreamClient, kind: str) -> None:
+    """As git does, a listing that was asked for is taken for one whatever its server says that it is."""
+    upstream.v2()
+    upstream.git(f"{A} refs/heads/main\n".encode(), kind=kind)
+    assert names(result_of(client.list_refs(URL))[0]) == ["refs/heads/main"]
+
+
 @pytest.mark.parametrize("body", [b"zzzz", b"0003", b"00", b"0008ab", b"0040version 2\n"])
 def test_garbage(upstream: Any, client: UpstreamClient, body: bytes) -> None:
     """What is no pkt-line stream, or not all of one, is no listing."""
