@@ -7,14 +7,14 @@ threads, under the cache's own lock.
 
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.logger import Logger
 
 from cachew.cache.interface import Stats
-from cachew.plumbing.database import connect, remove_database, transaction
+from cachew.plumbing.database import Database, transaction
 from cachew.plumbing.errors import StorageUnavailable
 
 _SCHEMA = """
@@ -55,15 +55,17 @@ class DiskIndex:
     """The SQLite index of a disk cache: what there is, how large, how old, when it was used.
 
     :param path: the database's file.
+
+    :ivar database: what it is in.
+    :ivar size: bytes of all objects' files.
     """
 
     log = Logger()
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._database: sqlite3.Connection | None = None
+        self.database = Database(path)
         self.size = 0
-        self._inode = 0
 
     def open(self) -> None:
         """Open the database; one that is damaged is made anew, and what is no file is moved out of its way.
@@ -78,40 +80,26 @@ class DiskIndex:
         try:
             self._connect()
         except sqlite3.DatabaseError as error:
-            self.close()
+            self.database.close()
             if "locked" in str(error):
                 raise StorageUnavailable("another process has the disk cache open") from error
-            remove_database(self._path)
+            self.database.remove()
             self._connect()
 
-    @property
-    def is_there(self) -> bool:
-        """Whether the database's file is still the one that was opened."""
-        try:
-            return self._path.stat().st_ino == self._inode
-        except FileNotFoundError:
-            return False
-
     def _connect(self) -> None:
-        self._database = connect(self._path)
-        if self._database.execute("PRAGMA quick_check").fetchone() != ("ok",):
+        self.database.open()
+        if self.database.rows("PRAGMA quick_check") != [("ok",)]:
             raise sqlite3.DatabaseError("the index is damaged")
-        self._database.executescript(_SCHEMA)
-        self._database.execute(f"SELECT {_FIELDS} FROM objects LIMIT 1")
+        self._db.executescript(_SCHEMA)
+        self._db.execute(f"SELECT {_FIELDS} FROM objects LIMIT 1")
         (self.size,) = self._db.execute("SELECT COALESCE(SUM(size), 0) FROM objects").fetchone()
-        self._inode = self._path.stat().st_ino
 
     @property
     def _db(self) -> sqlite3.Connection:
-        if self._database is None:
-            raise StorageUnavailable("the disk cache is not open")
-        return self._database
-
-    def close(self) -> None:
-        """Close the database."""
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        try:
+            return self.database.connection
+        except sqlite3.OperationalError as error:
+            raise StorageUnavailable("the disk cache is not open") from error
 
     def put(self, row: Row) -> None:
         """Note an object, in the place of any other under its key."""
@@ -132,11 +120,10 @@ class DiskIndex:
         ).fetchall():
             self.size -= size
 
-    def touch(self, uses: Iterable[tuple[str, str, float]]) -> None:
-        """Note uses: namespace, key, time."""
-        rows = [(used, namespace, key) for namespace, key, used in uses]
-        with transaction(self._db):
-            self._db.executemany("UPDATE objects SET used = ? WHERE namespace = ? AND key = ?", rows)
+    def touch(self, uses: Mapping[tuple[str, str], float]) -> None:
+        """Note when objects were used, each named by its namespace and key."""
+        rows = [(used, *name) for name, used in uses.items()]
+        self.database.change_many("UPDATE objects SET used = ? WHERE namespace = ? AND key = ?", rows)
 
     def rows(self) -> Iterator[Row]:
         """Return everything, the least recently used first."""

@@ -37,7 +37,7 @@ class DiskStore:
         """Write down the uses and close the index."""
         with self.files.lock, suppress(StorageUnavailable):
             self.files.uses.flush()
-            self.files.index.close()
+            self.files.index.database.close()
 
     def append(self, draft: Draft, data: bytes) -> None:
         """Write the next bytes of a file."""

@@ -5,7 +5,6 @@ what was in the way (removed at start), ``index.sqlite`` is the index.
 """
 
 import shutil
-import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator
@@ -18,11 +17,8 @@ from cachew.cache.diskfile import Stamp, read_record, stamp_of
 from cachew.cache.diskindex import DiskIndex, Row
 from cachew.cache.interface import ObjectInfo
 from cachew.cache.objectrecord import ObjectRecord, live
-from cachew.plumbing.database import is_damaged
+from cachew.cache.uses import UnwrittenUses
 from cachew.plumbing.errors import CorruptObject
-
-_USES_KEPT = 256
-_USES_REMEMBERED = 65536
 
 
 class FoundObject(NamedTuple):
@@ -31,41 +27,6 @@ class FoundObject(NamedTuple):
     file: BinaryIO
     record: ObjectRecord
     stamp: Stamp
-
-
-class UnwrittenUses:
-    """Which objects were used since that was written down last; its callers hold the store's lock.
-
-    :param index: where it is written down.
-    """
-
-    def __init__(self, index: DiskIndex) -> None:
-        self._index = index
-        self._uses: dict[tuple[str, str], float] = {}
-
-    def __contains__(self, name: tuple[str, str]) -> bool:
-        return name in self._uses
-
-    def note(self, name: tuple[str, str], now: float) -> None:
-        """Note a use; many are written down."""
-        self._uses[name] = now
-        if len(self._uses) % _USES_KEPT == 0:
-            self.flush()
-
-    def forget(self, name: tuple[str, str]) -> None:
-        """Forget the uses of an object that goes."""
-        self._uses.pop(name, None)
-
-    def flush(self) -> None:
-        """Write them down."""
-        uses, self._uses = self._uses, {}
-        try:
-            self._index.touch((namespace, key, used) for (namespace, key), used in uses.items())
-        except sqlite3.Error as error:
-            if is_damaged(error):
-                raise
-            # Nobody is refused what he reads because the order of use can't be written down.
-            self._uses = dict(list((uses | self._uses).items())[-_USES_REMEMBERED:])
 
 
 class ObjectFiles:
@@ -84,7 +45,7 @@ class ObjectFiles:
         self.directory = directory
         self.lock = threading.RLock()
         self.index = DiskIndex(directory / "index.sqlite")
-        self.uses = UnwrittenUses(self.index)
+        self.uses: UnwrittenUses[tuple[str, str]] = UnwrittenUses(self.index.touch)
 
     def path_of(self, namespace: str, key: str) -> Path:
         """Return where an object lies."""
@@ -99,7 +60,7 @@ class ObjectFiles:
     def rebuild(self) -> None:
         """Open the index again, which makes a damaged one anew, and bring it in step with the files."""
         with self.lock:
-            self.index.close()
+            self.index.database.close()
             self._open()
 
     def _open(self) -> None:
@@ -111,7 +72,7 @@ class ObjectFiles:
     def look(self) -> None:
         """Make the index anew when somebody has removed it, maybe with all that it was about."""
         with self.lock:
-            if not self.index.is_there:
+            if not self.index.database.is_there:
                 self.log.error("the index of {directory} was removed and is made anew", directory=str(self.directory))
                 self.rebuild()
 

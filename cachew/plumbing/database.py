@@ -4,9 +4,10 @@ What lies in them can be found or made again, so nothing is mended: a database t
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from cachew.plumbing.diskspace import remove
 
@@ -31,6 +32,67 @@ def connect(path: Path, *pragmas: str) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+class Database:
+    """A database's file, and the connection to it while it is open.
+
+    :param path: where it is.
+    :param pragmas: what is to be set before anything is read, as ``name=value``.
+    """
+
+    def __init__(self, path: Path, *pragmas: str) -> None:
+        self._path = path
+        self._pragmas = pragmas
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+
+    def open(self) -> None:
+        """Open it, made when there is none.
+
+        :raise sqlite3.DatabaseError: when it is damaged, or another process has it open.
+        """
+        self._connection = connect(self._path, *self._pragmas)
+        self._inode = self._path.stat().st_ino
+
+    def close(self) -> None:
+        """Close it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def remove(self) -> None:
+        """Close and remove it, or whatever lies in its place."""
+        self.close()
+        remove_database(self._path)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is open, and the open one is what lies at its path; what is written to a removed one is lost."""
+        try:
+            return self._connection is not None and self._path.stat().st_ino == self._inode
+        except OSError:
+            return False
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection.
+
+        :raise sqlite3.OperationalError: when it is not open.
+        """
+        if self._connection is None:
+            raise sqlite3.OperationalError("it is not open")
+        return self._connection
+
+    def rows(self, query: str, *values: object) -> list[Any]:
+        """Return what a statement finds."""
+        return self.connection.execute(query, values).fetchall()
+
+    def change_many(self, statement: str, values: Iterable[Sequence[object]]) -> None:
+        """Have one change made with many values, or none of that."""
+        with transaction(self.connection):
+            self.connection.executemany(statement, values)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from twisted.logger import Logger
 
-from cachew.plumbing.database import remove_database
+from cachew.plumbing.database import connect, remove_database, transaction
 from cachew.plumbing.threads import InThread
 
 T = TypeVar("T")
@@ -59,11 +59,11 @@ class DisposableDatabase:
     def _read(self, query: Callable[[sqlite3.Connection], T], nothing: T) -> T:
         if not self._path.exists():
             return nothing
-        with contextlib.closing(sqlite3.connect(self._path)) as database:
+        with contextlib.closing(connect(self._path)) as database:
             return query(database)
 
     def _write(self, change: Callable[[sqlite3.Connection], None]) -> None:
-        with contextlib.closing(sqlite3.connect(self._path)) as database, database:
+        with contextlib.closing(connect(self._path)) as database, transaction(database):
             change(database)
 
     def _remove(self) -> None:

@@ -27,7 +27,9 @@ from cachew.replicas.records import Records
 from cachew.replicas.secret import SharedSecret
 from cachew.replicas.tally import Tally
 from cachew.server.runtime import Runtime
+from cachew.smarthttp.keptpacks import KeptPacks
 from cachew.smarthttp.packcache import PackCache
+from cachew.smarthttp.packdirectory import PackDirectory
 from cachew.smarthttp.smallpacks import SmallPacks
 
 if TYPE_CHECKING:
@@ -89,21 +91,29 @@ def make_store(runtime: Runtime) -> StoreParts:
 def _pack_cache(runtime: Runtime) -> PackCache:
     settings = runtime.settings.pack_cache
     limit = (settings.limit or None) if settings.enabled else 0
-    return PackCache(
-        directory=runtime.state / "packs",
-        limit=limit,
-        min_free=settings.min_free,
+    directory = runtime.state / "packs"
+    files = PackDirectory(
+        path=directory,
         threads=runtime.threads,
         clock=runtime.clock,
-        small=_small_packs(runtime, limit) if limit != 0 else None,
         on_damage=runtime.metrics.damage.labels("pack").inc,
     )
+    kept = KeptPacks(
+        stores=[files, _small_packs(runtime, limit)] if limit != 0 else [files],
+        limit=limit,
+        directory=directory,
+        min_free=settings.min_free,
+        threads=runtime.threads,
+    )
+    return PackCache(kept=kept, directory=directory)
 
 
 def _small_packs(runtime: Runtime, limit: int | None) -> SmallPacks:
     return SmallPacks(
         path=runtime.state / "small-packs" / "answers.sqlite",
         limit=None if limit is None else limit // _SMALL_SHARE,
+        threads=runtime.threads,
+        clock=runtime.clock,
         on_damage=runtime.metrics.damage.labels("pack").inc,
     )
 

@@ -91,7 +91,7 @@ def opening(
         start_store_threads,
         store.cache.start,
         find_secret,
-        store.pack_cache.open,
+        store.pack_cache.kept.open,
         snapshots.productions.start,
         find_mirrors,
     ]
@@ -152,7 +152,7 @@ def make_scrub(runtime: Runtime, store: StoreParts, mirrors: MirrorParts) -> Scr
     return Scrub(
         areas=[
             ("mirrors", partial(scrub, mirrors.collection)),
-            ("kept packs", store.pack_cache.scrub),
+            ("kept packs", store.pack_cache.kept.scrub),
             ("cached objects", store.cache.scrub),
         ],
         interval=git.scrub_interval,

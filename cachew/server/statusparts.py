@@ -64,7 +64,7 @@ def make_status(
     :param unready: why no traffic should be sent here.
     """
     stores = StoreCounts(
-        cache=store.cache, pack_cache=store.pack_cache, background=runtime.background, reactor=runtime.reactor
+        cache=store.cache, packs=store.pack_cache.kept, background=runtime.background, reactor=runtime.reactor
     )
     current = CurrentWork(places=places.by_kind(), background=runtime.background, clock=runtime.clock)
     briefs = RepositoryList(
@@ -78,7 +78,7 @@ def make_status(
         archives=ArchiveStatuses(
             snapshots=snapshots.archives,
             bundles=snapshots.bundle_store,
-            packs=store.pack_cache,
+            packs=store.pack_cache.kept,
             reactor=runtime.reactor,
         ),
         usage=mirrors.usage,

@@ -1,148 +1,91 @@
-"""Small kept answers, together in one file: a blob that a partial clone fetches is an answer of its own.
+"""Small kept packs, together in one file: a blob that a partial clone fetches is an answer of its own.
 
-Hundreds of thousands of them would be as many files. They lie in an SQLite database instead, each with its digest, the
-least recently used going first. Losing the database costs their making: one that is damaged, cut short or removed is
-made anew, and an answer that is not what was written is dropped and never served. Everything here blocks and is called
-in threads.
+Hundreds of thousands of them would be as many files. They lie in an SQLite database instead
+(:mod:`cachew.smarthttp.answertable`), the least recently used going first. Losing the database costs their making: one
+that is damaged, cut short or removed is made anew, and an answer that is not what was written is dropped and never
+served.
 """
 
 import io
 import sqlite3
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from twisted.logger import Logger
 
-from cachew.cache.eviction import victims
-from cachew.plumbing.database import connect, is_damaged, remove_database, transaction
+from cachew.plumbing.clock import Clock
+from cachew.plumbing.database import is_damaged
+from cachew.plumbing.spool import Spool
+from cachew.plumbing.streams import BytesSource
+from cachew.plumbing.threads import InThread
+from cachew.smarthttp.answertable import AnswerTable
 from cachew.smarthttp.packcheck import NotWhole, checksum_holds, outline
-
-T = TypeVar("T")
+from cachew.smarthttp.packstore import Pace
 
 LARGEST = 32 * 1024
 """Bytes of the largest answer that is small: sending one of these out of a file is dearer than out of memory."""
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS answers (
-    number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, used REAL NOT NULL,
-    digest BLOB NOT NULL, answer BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS by_use ON answers (used, size);
-"""
-_USES_KEPT = 256
 _MARGIN = 16
-_AT_ONCE = 256
-"""Answers that go, or are read through, in one go."""
-_OLDEST = f"SELECT number, size FROM answers ORDER BY used LIMIT {_AT_ONCE}"
-_NEXT = f"SELECT number, key, digest, answer FROM answers WHERE number > ? ORDER BY number LIMIT {_AT_ONCE}"
+_ABSENT = 1024
 
 
-class _Stored(NamedTuple):
-    number: int
-    size: int
+class DisposableAnswers:
+    """The database, which is of no use when it fails, and made anew when it is damaged (blocking).
 
-
-class SmallPacks:
-    """Keeps small answers.
-
-    :param path: of the database.
-    :param limit: bytes that they may take, None for no bound.
+    :param path: where it is.
+    :param limit: bytes that its answers may take, None for no bound.
     :param on_damage: called when something was damaged.
+
+    :ivar table: what is in it.
     """
 
     log = Logger()
 
-    def __init__(self, *, path: Path, limit: int | None, on_damage: Callable[[], object] = lambda: None) -> None:
-        self._path = path
+    def __init__(self, *, path: Path, limit: int | None, on_damage: Callable[[], object]) -> None:
         self._limit = limit
         self._on_damage = on_damage
         self._lock = threading.Lock()
-        self._database: sqlite3.Connection | None = None
-        self._inode = 0
         self._told = False
-        self._uses: dict[bytes, float] = {}
-        self.size = 0
-        self.count = 0
+        self.table = AnswerTable(path=path, damaged=self._dropped)
+
+    def attempt(self, work: Callable[..., Any], *arguments: object) -> Any:
+        """Do something with it; None when that fails, in which case a damaged one is made anew."""
+        with self._lock:
+            try:
+                return work(*arguments)
+            except (sqlite3.Error, OSError) as error:
+                if isinstance(error, sqlite3.Error) and is_damaged(error):
+                    self.log.error("the database of small kept packs is damaged and is made anew")
+                    self._on_damage()
+                    self._make_anew()
+                else:
+                    self._tell(error)
+                return None
 
     def open(self) -> None:
-        """Open the database; one that is damaged is made anew. Without one, nothing is kept here."""
-        with self._lock:
-            self._try(self._open)
+        """Open it."""
+        self.attempt(self._open)
 
     def close(self) -> None:
-        """Write down what was used, and close the database."""
+        """Write down what was used, and close it."""
+        self.attempt(self.table.flush)
         with self._lock:
-            self._try(self._flush)
-            self._close()
+            self.table.close()
 
-    def get(self, key: str, now: float) -> bytes | None:
-        """Return an answer, None when it isn't kept, or not as it was written."""
-        with self._lock:
-            return self._try(lambda: self._get(bytes.fromhex(key), now))
+    def put(self, key: bytes, answer: bytes, now: float) -> bool:
+        """Keep an answer; the least recently used go beyond the bound."""
+        return bool(self.attempt(self._put, key, answer, now))
 
-    def has(self, key: str) -> bool:
-        """Say whether an answer is kept."""
-        with self._lock:
-            return bool(self._try(lambda: self._row("size", bytes.fromhex(key))))
-
-    def keep(self, key: str, file: Path, now: float, *, doubted: bool = False) -> bool:
-        """Keep an answer that has been written to a file.
-
-        :param doubted: whether its pack is compared with the pack's own checksum first.
-        :return: whether it is kept; not when it is no whole pack.
-        :raise OSError: when the file can't be read.
-        """
-        answer = file.read_bytes()
-        try:
-            outline(io.BytesIO(answer), len(answer))
-            if doubted and not checksum_holds(io.BytesIO(answer), len(answer)):
-                return False
-        except NotWhole:
-            return False
-        with self._lock:
-            return bool(self._try(lambda: self._put(bytes.fromhex(key), answer, now)))
-
-    def shrink(self, size: int) -> None:
-        """Drop the least recently used until the rest takes no more than ``size`` bytes."""
-        with self._lock:
-            self._try(lambda: self._shrink(size))
-
-    def size_of(self, prefix: str) -> int:
-        """Return the bytes of the answers whose keys begin so.
-
-        :param prefix: an even number of hex digits.
-        """
-        first = bytes.fromhex(prefix)
-        query = "SELECT COALESCE(SUM(size), 0) FROM answers WHERE key >= ? AND key <= ?"
-        with self._lock:
-            found = self._try(lambda: self._rows(query, first, first + b"\xff" * 32))
-        return int(found[0][0]) if found else 0
-
-    def check(self, after: int) -> tuple[int, int] | None:
-        """Read the next answers through; those that are damaged are dropped.
-
-        :param after: the number that the last call gave; 0 for the first.
-        :return: a number for the next call and the bytes that were read; None when there are no more.
-        """
-        with self._lock:
-            return self._try(lambda: self._check(after))
-
-    # With the lock held.
-
-    def _try(self, work: Callable[[], T]) -> T | None:
-        """Do something with the database; None when that fails, in which case a damaged one is made anew."""
-        try:
-            return work()
-        except (sqlite3.Error, OSError) as error:
-            if isinstance(error, sqlite3.Error) and is_damaged(error):
-                self.log.error("the database of small kept packs is damaged and is made anew")
-                self._on_damage()
-                self._make_anew()
-            else:
-                self._tell(error)
-            return None
+    def _put(self, key: bytes, answer: bytes, now: float) -> bool:
+        if not self.table.database.is_there:
+            self._make_anew()
+        self.table.put(key, answer, now)
+        if self._limit is not None and self.table.size > self._limit:
+            # By more than this one takes, so that not every one has others removed for it.
+            self.table.shrink(self._limit - self._limit // _MARGIN)
+        return True
 
     def _tell(self, error: Exception) -> None:
         """Tell of a failure that is none of the database's content, once until it can be opened again."""
@@ -150,111 +93,149 @@ class SmallPacks:
             self._told = True
             self.log.warn("small kept packs are of no use for now: {error}", error=str(error))
 
-    def _make_anew(self) -> None:
-        self._close()
-        try:
-            remove_database(self._path)
-            self._open()
-        except (OSError, sqlite3.Error) as error:
-            self._close()
-            self._tell(error)
-
     def _open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self._path.is_dir():
-            remove_database(self._path)
-        self._database = connect(self._path, "auto_vacuum=INCREMENTAL")
-        self._database.executescript(_SCHEMA)
-        self._inode = self._path.stat().st_ino
-        self._recount()
+        self.table.open()
         self._told = False
 
-    def _recount(self) -> None:
-        ((self.count, self.size),) = self._rows("SELECT COUNT(*), COALESCE(SUM(size), 0) FROM answers")
+    def _make_anew(self) -> None:
+        try:
+            self.table.close()
+            self.table.database.remove()
+            self._open()
+        except (OSError, sqlite3.Error) as error:
+            self.table.close()
+            self._tell(error)
 
-    def _close(self) -> None:
-        database, self._database = self._database, None
-        self._uses.clear()
-        self.count = self.size = 0
-        if database is not None:
-            with suppress(sqlite3.Error):
-                database.close()
-
-    @property
-    def _db(self) -> sqlite3.Connection:
-        if self._database is None:
-            raise sqlite3.OperationalError("it is not open")
-        return self._database
-
-    def _rows(self, query: str, *values: object) -> list[Any]:
-        return self._db.execute(query, values).fetchall()
-
-    def _row(self, fields: str, key: bytes) -> Any:
-        return self._db.execute(f"SELECT {fields} FROM answers WHERE key = ?", (key,)).fetchone()
-
-    def _get(self, key: bytes, now: float) -> bytes | None:
-        if (found := self._row("number, digest, answer", key)) is None:
-            return None
-        number, digest, answer = found
-        if sha256(answer).digest() != digest:
-            self._drop_damaged(number, key)
-            return None
-        self._uses[key] = now
-        if len(self._uses) >= _USES_KEPT:
-            self._flush()
-        return bytes(answer)
-
-    def _check(self, after: int) -> tuple[int, int] | None:
-        found = self._rows(_NEXT, after)
-        for number, key, digest, answer in found:
-            if sha256(answer).digest() != digest:
-                self._drop_damaged(number, key)
-        return (found[-1][0], sum(len(answer) for *_, answer in found)) if found else None
-
-    def _drop_damaged(self, number: int, key: bytes) -> None:
+    def _dropped(self, key: bytes) -> None:
         self.log.warn("dropped small kept pack {key}: other content than was written", key=key.hex())
         self._on_damage()
-        self._db.execute("DELETE FROM answers WHERE number = ?", (number,))
-        self._recount()
 
-    def _put(self, key: bytes, answer: bytes, now: float) -> bool:
-        if not self._is_there():
-            # Somebody has removed it under the server: what is written to it is lost.
-            self._make_anew()
-        (before,) = self._row("size", key) or (None,)
-        self._db.execute(
-            "INSERT OR REPLACE INTO answers (key, size, used, digest, answer) VALUES (?, ?, ?, ?, ?)",
-            (key, len(answer), now, sha256(answer).digest(), answer),
-        )
-        self.size += len(answer) - (before or 0)
-        self.count += before is None
-        if self._limit is not None and self.size > self._limit:
-            # By more than this one takes, so that not every one has others removed for it.
-            self._shrink(self._limit - self._limit // _MARGIN)
+
+class SmallPacks:
+    """Keeps small packs in a database. Without one to be had, nothing is kept here.
+
+    :param path: of the database.
+    :param limit: bytes that they may take, None for no bound.
+    :param threads: where the database is read and written.
+    :param clock: what time it is.
+    :param on_damage: called when something was damaged.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        limit: int | None,
+        threads: InThread,
+        clock: Clock,
+        on_damage: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._answers = DisposableAnswers(path=path, limit=limit, on_damage=on_damage)
+        self._table = self._answers.table
+        self._threads = threads
+        self._clock = clock
+        self._absent = _Absent()
+
+    @property
+    def size(self) -> int:
+        """Bytes that they take."""
+        return self._table.size
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._table.count
+
+    async def open(self) -> None:
+        """Open the database; one that is damaged is made anew."""
+        await self._threads(self._answers.open)
+
+    async def close(self) -> None:
+        """Write down what was used, and close the database."""
+        await self._threads(self._answers.close)
+
+    async def get(self, key: str) -> BytesSource | None:
+        """Return a pack, None when it isn't kept, or not as it was written."""
+        if not self.count or key in self._absent:
+            return None
+        kept_before = self._absent.kept
+        answer = await self._threads(self._answers.attempt, self._table.get, bytes.fromhex(key), self._clock.now())
+        if answer is not None:
+            return BytesSource(answer)
+        self._absent.note(key, kept_before)
+        return None
+
+    async def has(self, key: str) -> bool:
+        """Say whether a pack is kept."""
+        return bool(self.count and await self._threads(self._answers.attempt, self._table.has, bytes.fromhex(key)))
+
+    async def keep(self, key: str, spool: Spool, *, doubted: bool = False) -> bool:
+        """Keep an answer that has been spooled, if it is a whole pack, and small.
+
+        :param doubted: whether its pack is compared with the pack's own checksum first.
+        :return: whether it is kept.
+        :raise OSError: when the spool can't be read.
+        """
+        if spool.size > LARGEST:
+            return False
+        answer = await self._threads(_whole, spool.path, doubted)
+        if answer is None or not await self._threads(self._answers.put, bytes.fromhex(key), answer, self._clock.now()):
+            return False
+        self._absent.forget(key)
         return True
 
-    def _is_there(self) -> bool:
-        try:
-            return self._database is not None and self._path.stat().st_ino == self._inode
-        except OSError:
-            return False
+    async def shrink(self, size: int) -> None:
+        """Drop the least recently used until the rest takes no more than ``size`` bytes."""
+        await self._threads(self._answers.attempt, self._table.shrink, size)
 
-    def _shrink(self, size: int) -> None:
-        """Drop the least recently used, and give the file's free pages back."""
-        if self.size <= size:
-            return
-        self._flush()
-        while self.size > size and (oldest := self._rows(_OLDEST)):
-            going = list(victims((_Stored(*row) for row in oldest), self.size - size))
-            with transaction(self._db):
-                self._db.executemany("DELETE FROM answers WHERE number = ?", [(one.number,) for one in going])
-            self.size -= sum(one.size for one in going)
-            self.count -= len(going)
-        self._rows("PRAGMA incremental_vacuum")
+    async def size_of(self, owner: str) -> int:
+        """Return the bytes of the packs whose keys begin so: an even number of hex digits."""
+        return await self._threads(self._answers.attempt, self._table.size_of, bytes.fromhex(owner)) or 0
 
-    def _flush(self) -> None:
-        uses = [(used, key) for key, used in self._uses.items()]
-        self._uses.clear()
-        if uses and self._database is not None:
-            with transaction(self._database):
-                self._database.executemany("UPDATE answers SET used = ? WHERE key = ?", uses)
+    async def scrub(self, pace: Pace) -> None:
+        """Read every pack through; what is damaged is dropped."""
+        after = 0
+        while (checked := await self._threads(self._answers.attempt, self._table.check, after)) is not None:
+            after, size = checked
+            await pace(size)
+
+
+class _Absent:
+    """Keys that were looked for in vain and that nothing was kept under since.
+
+    Whoever finds a pack missing, and has it made, looks again whether another has made it meanwhile.
+
+    :ivar kept: how often anything was kept.
+    """
+
+    def __init__(self) -> None:
+        self._keys: OrderedDict[str, None] = OrderedDict()
+        self.kept = 0
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._keys
+
+    def note(self, key: str, kept_before: int) -> None:
+        """Take note of a key under which nothing was found.
+
+        :param kept_before: how often anything had been kept when that was looked for.
+        """
+        if self.kept == kept_before:
+            self._keys[key] = None
+            if len(self._keys) > _ABSENT:
+                self._keys.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        """Take note that something is kept under a key."""
+        self.kept += 1
+        self._keys.pop(key, None)
+
+
+def _whole(path: Path, doubted: bool) -> bytes | None:
+    """Return the answer in a file, None when it is no whole pack."""
+    answer = path.read_bytes()
+    try:
+        outline(io.BytesIO(answer), len(answer))
+        return None if doubted and not checksum_holds(io.BytesIO(answer), len(answer)) else answer
+    except NotWhole:
+        return None

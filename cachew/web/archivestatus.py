@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from cachew.cache.interface import ObjectInfo
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.errors import CachewError
-from cachew.smarthttp.packcache import PackCache
+from cachew.smarthttp.keptpacks import KeptPacks
 from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.store import Snapshots
 from cachew.snapshots.variants import LFS, MIRROR, SNAPSHOT, Variant
@@ -46,7 +46,7 @@ class ArchiveStatuses:
     :param reactor: bounds how long a store is waited for.
     """
 
-    def __init__(self, *, snapshots: Snapshots, bundles: BundleStore, packs: PackCache, reactor: IReactorTime) -> None:
+    def __init__(self, *, snapshots: Snapshots, bundles: BundleStore, packs: KeptPacks, reactor: IReactorTime) -> None:
         self._snapshots = snapshots
         self._bundles = bundles
         self._packs = packs

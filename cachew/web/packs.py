@@ -226,7 +226,7 @@ class Packs:
 
         :return: whether there was.
         """
-        pack = await self._cache.get(self._mirrored.key(mirror, command))
+        pack = await self._cache.kept.get(self._mirrored.key(mirror, command))
         if pack is None:
             return False
         with owned(pack):
@@ -258,7 +258,7 @@ class Packs:
             nonlocal asked
             asked = True
             return await self._upstream.produce(
-                request, right, mirror, command, body, lambda: self._cache.get_file(key)
+                request, right, mirror, command, body, lambda: self._cache.kept.get_file(key)
             )
 
         key = self._upstream.key(right, mirror, command, request.getHeader("user-agent"))

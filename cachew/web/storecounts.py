@@ -13,7 +13,7 @@ from cachew.cache.tiered import TieredCache
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.shared import Shared
-from cachew.smarthttp.packcache import PackCache
+from cachew.smarthttp.keptpacks import KeptPacks
 
 _PATIENCE = 1.0
 """Seconds that a page waits for a store that hangs."""
@@ -42,16 +42,14 @@ class StoreCounts:
     """Counts what the stores hold, one count at a time.
 
     :param cache: the tiers.
-    :param pack_cache: kept packs.
+    :param packs: kept packs.
     :param background: where it is counted while nobody waits.
     :param reactor: bounds how long a store is waited for.
     """
 
-    def __init__(
-        self, *, cache: TieredCache, pack_cache: PackCache, background: Background, reactor: IReactorTime
-    ) -> None:
+    def __init__(self, *, cache: TieredCache, packs: KeptPacks, background: Background, reactor: IReactorTime) -> None:
         self._cache = cache
-        self._pack_cache = pack_cache
+        self._kept_packs = packs
         self._background = background
         self._reactor = reactor
         self._counting: Shared[str, None] = Shared(keep=True)
@@ -85,5 +83,5 @@ class StoreCounts:
         self._counted = CacheStatus(name="objects", objects=stats.objects, size=stats.size, capacity=stats.capacity)
 
     def _packs(self) -> CacheStatus:
-        cache = self._pack_cache
-        return CacheStatus(name="packs", objects=len(cache), size=cache.size, capacity=cache.limit)
+        kept = self._kept_packs
+        return CacheStatus(name="packs", objects=len(kept), size=kept.size, capacity=kept.limit)

@@ -235,7 +235,7 @@ async def test_a_scrub_finds_what_nobody_asks_for(
         pass
 
     await scrub(cachew.parts.mirrors.collection, pace)
-    await cachew.parts.store.pack_cache.scrub(pace)
+    await cachew.parts.store.pack_cache.kept.scrub(pace)
     await cachew.parts.store.cache.scrub(pace)
     await is_whole(cachew, git, repository)
     metrics = await cachew.metrics()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -25,6 +25,7 @@ from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.packfiles import remove, seal
 from cachew.smarthttp.smallpacks import SmallPacks
 from tests.fakes.clock import FakeClock
+from tests.fakes.packcaches import make_pack_cache
 
 pytestmark = pytest.mark.timeout(30)
 T = TypeVar("T")
@@ -95,8 +96,8 @@ def make(tmp_path: Path, disk: Disk) -> Callable[..., PackCache]:
     clock = TickingClock(now=1000.0)
 
     def make(limit: int = 1 << 20, **more: Any) -> PackCache:
-        cache = PackCache(
-            directory=tmp_path / "packs",
+        cache = make_pack_cache(
+            tmp_path / "packs",
             limit=limit,
             min_free=1000,
             threads=at_once,
@@ -104,7 +105,7 @@ def make(tmp_path: Path, disk: Disk) -> Callable[..., PackCache]:
             free_space=disk,
             **more,
         )
-        result(cache.open())
+        result(cache.kept.open())
         return cache
 
     return make
@@ -154,7 +155,7 @@ def test_first_follower_and_file(make: Callable[..., PackCache], producer: Produ
     assert (first.origin, second.origin, third.origin) == ("produced", "followed", "file")
     assert isinstance(third.source, FileSource)
     assert result(reading(third)) == PACK
-    assert len(producer.sources) == 1 and cache.producing == 0 and len(cache) == 1
+    assert len(producer.sources) == 1 and cache.producing == 0 and len(cache.kept) == 1
 
 
 def test_asked_at_the_same_moment(make: Callable[..., PackCache], producer: Producer) -> None:
@@ -172,18 +173,16 @@ def test_asked_at_the_same_moment(make: Callable[..., PackCache], producer: Prod
 
 def test_asked_while_room_is_made(tmp_path: Path, producer: Producer) -> None:
     """Who asks between the moment that an answer is kept and the moment that others have made room for it gets it."""
-    making_room: Deferred[None] = Deferred()
+    making_room: Deferred[None] = succeed(None)
 
     async def in_thread(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         if function is remove:
             await making_room
         return function(*args, **kwargs)
 
-    settings: dict[str, Any] = {"limit": 1 << 20, "min_free": 0, "threads": in_thread, "clock": FakeClock()}
-    cache = PackCache(directory=tmp_path / "packs", **settings)
-    opening = start(cache.open())
-    making_room.callback(None)
-    result(opening)
+    cache = make_pack_cache(tmp_path / "packs", threads=in_thread, limit=2000)
+    result(cache.kept.open())
+    keep(cache, OTHER)
     making_room = Deferred()
     body = reading(result(cache.response(KEY, producer)))
     producer.sources[0].data(PACK)
@@ -217,7 +216,7 @@ def test_a_leaving_client_disturbs_nobody(make: Callable[..., PackCache], produc
     producer.sources[0].data(PACK)
     producer.sources[0].finish()
     assert result(body) == PACK
-    assert len(cache) == 1
+    assert len(cache.kept) == 1
 
 
 def test_last_client_leaves(make: Callable[..., PackCache], producer: Producer, tmp_path: Path) -> None:
@@ -229,7 +228,7 @@ def test_last_client_leaves(make: Callable[..., PackCache], producer: Producer, 
     assert producer.stopped == 0
     responses[1].source.close()
     assert producer.stopped == 1
-    assert cache.producing == 0 and len(cache) == 0
+    assert cache.producing == 0 and len(cache.kept) == 0
     assert list((tmp_path / "packs").iterdir()) == []
 
 
@@ -259,7 +258,7 @@ def test_only_whole_packs_are_kept(make: Callable[..., PackCache], data: bytes, 
     """Truncated answers, errors and rounds of negotiation reach the client and are not kept."""
     cache = make()
     keep(cache, data=data)
-    assert len(cache) == 0 and list((tmp_path / "packs").iterdir()) == []
+    assert len(cache.kept) == 0 and list((tmp_path / "packs").iterdir()) == []
 
 
 @pytest.mark.parametrize("small", [False, True])
@@ -270,9 +269,9 @@ def test_what_comes_from_elsewhere_is_kept_only_if_its_checksum_holds(
     """An answer that is damaged and ends in order reaches the one client that it was for, and nobody after him."""
     cache = make(small=together(tmp_path) if small else None)
     keep(cache, data=encode_all([b"packfile\n", b"\x01" + content + sha1(CONTENT).digest(), FLUSH]), doubted=True)
-    assert len(cache) == 0 and list((tmp_path / "packs").iterdir()) == []
+    assert len(cache.kept) == 0 and list((tmp_path / "packs").iterdir()) == []
     keep(cache, doubted=True)
-    assert len(cache) == 1
+    assert len(cache.kept) == 1
 
 
 def test_failing_producer(make: Callable[..., PackCache], producer: Producer, tmp_path: Path) -> None:
@@ -283,7 +282,7 @@ def test_failing_producer(make: Callable[..., PackCache], producer: Producer, tm
     producer.sources[0].fail(OSError("killed"))
     with pytest.raises(SpoolFailed, match="killed"):
         result(body)
-    assert len(cache) == 0 and list((tmp_path / "packs").iterdir()) == []
+    assert len(cache.kept) == 0 and list((tmp_path / "packs").iterdir()) == []
 
 
 def test_restart(make: Callable[..., PackCache], tmp_path: Path) -> None:
@@ -292,10 +291,10 @@ def test_restart(make: Callable[..., PackCache], tmp_path: Path) -> None:
     (tmp_path / "packs" / f"{OTHER}.1.part").write_bytes(PACK)
     cache = make()
     assert [path.name for path in (tmp_path / "packs").iterdir()] == [f"{KEY}.pack"]
-    source = result(cache.get(KEY))
+    source = result(cache.kept.get(KEY))
     assert source is not None
     assert result(start(read_all(source, 1 << 20))) == PACK
-    assert result(cache.get(OTHER)) is None
+    assert result(cache.kept.get(OTHER)) is None
 
 
 def flip(data: bytes) -> bytes:
@@ -328,10 +327,10 @@ def test_damage_is_never_served(
     path.write_bytes(damage(path.read_bytes()))
     if restarted:
         cache = make()
-    assert result(cache.get(KEY)) is None
-    assert not path.exists() and len(cache) == 0 and cache.size == 0
+    assert result(cache.kept.get(KEY)) is None
+    assert not path.exists() and len(cache.kept) == 0 and cache.kept.size == 0
     keep(cache)
-    assert result(cache.get(KEY)) is not None
+    assert result(cache.kept.get(KEY)) is not None
 
 
 @pytest.mark.parametrize("used", [False, True])
@@ -343,14 +342,14 @@ def test_a_flipped_bit_shows_though_the_time_is_put_back(
     cache = make(on_damage=lambda: damage.append("pack"))
     keep(cache)
     if used:
-        source = result(cache.get(KEY))
+        source = result(cache.kept.get(KEY))
         assert source is not None
         source.close()
     path = tmp_path / "packs" / f"{KEY}.pack"
     before = path.stat()
     path.write_bytes(flip(path.read_bytes()))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert result(cache.get(KEY)) is None and not path.exists() and damage == ["pack"]
+    assert result(cache.kept.get(KEY)) is None and not path.exists() and damage == ["pack"]
 
 
 def test_a_scrub_reads_every_pack(make: Callable[..., PackCache], tmp_path: Path) -> None:
@@ -363,11 +362,11 @@ def test_a_scrub_reads_every_pack(make: Callable[..., PackCache], tmp_path: Path
     async def pace(size: int) -> None:
         read.append(size)
 
-    result(cache.scrub(pace))
-    assert len(cache) == 2 and sum(read) == cache.size
+    result(cache.kept.scrub(pace))
+    assert len(cache.kept) == 2 and sum(read) == cache.kept.size
     path.write_bytes(flip(path.read_bytes()))
-    result(cache.scrub(pace))
-    assert len(cache) == 1 and not path.exists() and result(cache.get(OTHER)) is not None
+    result(cache.kept.scrub(pace))
+    assert len(cache.kept) == 1 and not path.exists() and result(cache.kept.get(OTHER)) is not None
 
 
 def test_file_that_is_gone(make: Callable[..., PackCache], tmp_path: Path) -> None:
@@ -376,7 +375,7 @@ def test_file_that_is_gone(make: Callable[..., PackCache], tmp_path: Path) -> No
     keep(cache)
     (tmp_path / "packs" / f"{KEY}.pack").unlink()
     keep(cache)
-    assert len(cache) == 1
+    assert len(cache.kept) == 1
 
 
 def test_least_recently_used_goes_first(make: Callable[..., PackCache]) -> None:
@@ -385,15 +384,15 @@ def test_least_recently_used_goes_first(make: Callable[..., PackCache]) -> None:
     keep(cache, KEY)
     keep(cache, OTHER)
     for key in (OTHER, KEY):
-        source = result(cache.get(key))
+        source = result(cache.kept.get(key))
         assert source is not None
         source.close()
     cache = make(limit=3000)
     keep(cache, THIRD)
-    assert len(cache) == 2 and cache.size <= 3000
-    assert result(cache.get(OTHER)) is None
+    assert len(cache.kept) == 2 and cache.kept.size <= 3000
+    assert result(cache.kept.get(OTHER)) is None
     for key in (KEY, THIRD):
-        source = result(cache.get(key))
+        source = result(cache.kept.get(key))
         assert source is not None
         source.close()
 
@@ -404,7 +403,7 @@ def test_evicted_while_it_is_sent(make: Callable[..., PackCache]) -> None:
     keep(cache, KEY)
     response = result(cache.response(KEY, Producer()))
     keep(cache, OTHER)
-    assert result(cache.get(KEY)) is None
+    assert result(cache.kept.get(KEY)) is None
     assert result(reading(response)) == PACK
 
 
@@ -416,18 +415,11 @@ def test_what_a_machine_lacks_for_a_while_keeps_no_client_from_his_answer(tmp_pa
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return function(*args, **kwargs)
 
-    cache = PackCache(
-        directory=tmp_path / "packs",
-        limit=1 << 20,
-        min_free=0,
-        threads=lacking,
-        clock=FakeClock(now=1.0),
-        free_space=disk,
-    )
-    result(cache.open())
+    cache = make_pack_cache(tmp_path / "packs", threads=lacking, clock=FakeClock(now=1.0), free_space=disk)
+    result(cache.kept.open())
     with capturedLogs() as logs:
         keep(cache)
-    assert not list((tmp_path / "packs").iterdir()) and len(cache) == 0
+    assert not list((tmp_path / "packs").iterdir()) and len(cache.kept) == 0
     (event,) = logs
     assert event["log_level"] is LogLevel.warn and "Too many open files" in event["error"]
 
@@ -436,7 +428,7 @@ def test_larger_than_the_limit(make: Callable[..., PackCache]) -> None:
     """An answer above the limit is served and not kept."""
     cache = make(limit=500)
     keep(cache)
-    assert len(cache) == 0
+    assert len(cache.kept) == 0
 
 
 @pytest.mark.parametrize(("limit", "free"), [(0, 1 << 30), (1 << 20, 999)])
@@ -460,7 +452,7 @@ def test_floor_of_free_space(make: Callable[..., PackCache], producer: Producer,
     disk.free = 500
     response = result(cache.response(THIRD, producer))
     assert response.origin == "produced"
-    assert len(cache) == 1
+    assert len(cache.kept) == 1
     response.source.close()
 
 
@@ -469,9 +461,9 @@ def test_kept_answers_do_not_go_in_vain(make: Callable[..., PackCache], producer
     cache = make()
     keep(cache, KEY)
     keep(cache, OTHER)
-    disk.free = 1000 - cache.size - 1
+    disk.free = 1000 - cache.kept.size - 1
     assert result(cache.response(THIRD, producer)).origin == "direct"
-    assert len(cache) == 2
+    assert len(cache.kept) == 2
 
 
 def test_stop(make: Callable[..., PackCache], producer: Producer) -> None:
@@ -498,8 +490,8 @@ async def test_real_packs_in_real_threads(
 ) -> None:
     """Equal fetches at once cost one process, and the next one none; all get the same bytes."""
     threads = Threads(reactor=reactor, pool=pool)  # type: ignore[arg-type]
-    cache = PackCache(directory=tmp_path / "packs", limit=1 << 30, min_free=0, threads=threads, clock=FakeClock())
-    await cache.open()
+    cache = make_pack_cache(tmp_path / "packs", limit=1 << 30, threads=threads)
+    await cache.kept.open()
     head = git("-C", str(repository), "rev-parse", "HEAD").encode()
     body = encode_all([b"command=fetch", DELIM, b"want " + head, b"done", FLUSH])
     started = []
@@ -521,7 +513,8 @@ async def test_real_packs_in_real_threads(
 
 
 def together(tmp_path: Path) -> SmallPacks:
-    return SmallPacks(path=tmp_path / "small" / "answers.sqlite", limit=None)
+    path = tmp_path / "small" / "answers.sqlite"
+    return SmallPacks(path=path, limit=None, threads=at_once, clock=FakeClock())
 
 
 def test_small_answers_lie_together(make: Callable[..., PackCache], tmp_path: Path) -> None:
@@ -529,15 +522,15 @@ def test_small_answers_lie_together(make: Callable[..., PackCache], tmp_path: Pa
     cache = make(small=together(tmp_path))
     keep(cache)
     assert list((tmp_path / "packs").iterdir()) == []
-    assert (len(cache), cache.size) == (1, len(PACK))
-    file = result(cache.get_file(KEY))
+    assert (len(cache.kept), cache.kept.size) == (1, len(PACK))
+    file = result(cache.kept.get_file(KEY))
     assert file is not None and result(start(read_all(file, 1 << 20))) == PACK
     result(cache.stop())
     cache = make(small=together(tmp_path))
     response = result(cache.response(KEY, Producer()))
-    assert (result(reading(response)), response.origin, cache.size) == (PACK, "file", len(PACK))
+    assert (result(reading(response)), response.origin, cache.kept.size) == (PACK, "file", len(PACK))
     assert result(cache.prepare(KEY, Producer()))
-    assert result(cache.size_of("h/r")) == 0
+    assert result(cache.kept.size_of("h/r")) == 0
 
 
 def test_small_answers_go_when_the_disk_is_full(make: Callable[..., PackCache], tmp_path: Path, disk: Disk) -> None:
@@ -547,7 +540,7 @@ def test_small_answers_go_when_the_disk_is_full(make: Callable[..., PackCache], 
     disk.free = 1000 - len(PACK)
     response = result(cache.response(OTHER, lambda: produced(PACK)))
     assert result(reading(response)) == PACK
-    assert result(cache.get(KEY)) is None
+    assert result(cache.kept.get(KEY)) is None
 
 
 async def produced(data: bytes) -> Source:
@@ -562,5 +555,5 @@ def test_a_scrub_reads_small_answers(make: Callable[..., PackCache], tmp_path: P
     async def pace(size: int) -> None:
         read.append(size)
 
-    result(cache.scrub(pace))
+    result(cache.kept.scrub(pace))
     assert read == [len(PACK)]

@@ -19,11 +19,10 @@ from cachew.plumbing.pushsource import PushSource
 from cachew.plumbing.streams import Source, read_all
 from cachew.smarthttp.clientcommands import Fetch
 from cachew.smarthttp.mirrorpacks import MirrorPacks
-from cachew.smarthttp.packcache import PackCache
 from cachew.smarthttp.preparation import Preparation
 from cachew.smarthttp.request import read_command
-from tests.fakes.clock import FakeClock
 from tests.fakes.gitserving import IDENTITY, PACK, FakeMirror
+from tests.fakes.packcaches import make_pack_cache
 from tests.fakes.settled import value_of
 
 T = TypeVar("T")
@@ -67,10 +66,8 @@ class Repository:
         self.clock, self.background, self.packs = Clock(), Background(), FakeMirrorPacks()
         self.mirror: Any = FakeMirror(directory, by_name={"refs/heads/main": TIPS[0]})
         self.busy, self.serves = False, True
-        self.cache = PackCache(
-            directory=directory / "packs", limit=1 << 20, min_free=0, threads=at_once, clock=FakeClock()
-        )
-        done(self.cache.open())
+        self.cache = make_pack_cache(directory / "packs", threads=at_once)
+        done(self.cache.kept.open())
         self.preparation = Preparation(
             cache=self.cache,
             mirrored=self.packs,
@@ -122,7 +119,7 @@ def test_made_before_anybody_asks(repository: Repository) -> None:
     assert repository.packs.sources == []
     repository.clock.advance(1)
     repository.finish()
-    assert repository.cache.has(repository.key(TIPS[3]))
+    assert done(repository.cache.kept.has(repository.key(TIPS[3])))
     assert repository.background.under_way == []
 
 
@@ -161,7 +158,7 @@ def test_asked_for_while_it_is_made(repository: Repository, there: bytes) -> Non
     (ahead if there else mine).data(PACK[len(there) :])
     (ahead if there else mine).finish()
     assert value_of(body) == PACK
-    assert repository.cache.has(repository.key(TIPS[3])) and repository.background.under_way == []
+    assert done(repository.cache.kept.has(repository.key(TIPS[3]))) and repository.background.under_way == []
 
 
 def test_one_after_the_other_and_bounded(tmp_path: Path) -> None:
@@ -196,7 +193,7 @@ def test_a_newer_tip(repository: Repository) -> None:
     assert repository.packs.sources[0].closed
     repository.clock.advance(1)
     repository.finish()
-    assert len(repository.packs.sources) == 2 and repository.cache.has(repository.key(TIPS[4]))
+    assert len(repository.packs.sources) == 2 and done(repository.cache.kept.has(repository.key(TIPS[4])))
 
 
 def test_clients_wait(repository: Repository) -> None:

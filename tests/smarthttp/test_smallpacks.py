@@ -1,20 +1,93 @@
 """Small answers in one database: kept, found again, bounded, and never served when they are damaged."""
 
 import sqlite3
+from collections.abc import Callable, Coroutine
 from hashlib import sha1
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from cachew.plumbing.pktline import FLUSH, encode_all
-from cachew.smarthttp.smallpacks import SmallPacks
+from cachew.plumbing.spool import Spool
+from cachew.plumbing.streams import read_all
+from cachew.smarthttp.smallpacks import LARGEST, DisposableAnswers, SmallPacks
+from tests.fakes.clock import FakeClock
+from tests.fakes.settled import value_of
 
+T = TypeVar("T")
 KEY, OTHER = "a" * 64, "b" * 64
 
 
 def pack(content: bytes = b"x" * 100) -> bytes:
     data = b"PACK" + content
     return encode_all([b"packfile\n", b"\x01" + data + sha1(data).digest(), FLUSH])
+
+
+class Threads:
+    """Threads that don't wait, unless a test holds back what they return."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.held: list[Deferred[None]] | None = None
+
+    async def __call__(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        self.asked += 1
+        returned = function(*args, **kwargs)
+        if self.held is not None:
+            self.held.append(Deferred())
+            await self.held[-1]
+        return returned
+
+
+def result(work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of work that doesn't wait."""
+    return value_of(Deferred.fromCoroutine(work))
+
+
+class Packs:
+    """Small packs, asked by somebody who does not wait."""
+
+    def __init__(self, path: Path, limit: int | None, on_damage: Callable[[], object]) -> None:
+        self.clock, self.threads = FakeClock(), Threads()
+        self.store = SmallPacks(path=path, limit=limit, threads=self.threads, clock=self.clock, on_damage=on_damage)
+        result(self.store.open())
+
+    @property
+    def count(self) -> int:
+        return self.store.count
+
+    @property
+    def size(self) -> int:
+        return self.store.size
+
+    def close(self) -> None:
+        result(self.store.close())
+
+    def get(self, key: str, now: float) -> bytes | None:
+        self.clock.ahead = now
+        found = result(self.store.get(key))
+        return None if found is None else result(read_all(found, 1 << 20))
+
+    def has(self, key: str) -> bool:
+        return result(self.store.has(key))
+
+    def shrink(self, size: int) -> None:
+        result(self.store.shrink(size))
+
+    def size_of(self, prefix: str) -> int:
+        return result(self.store.size_of(prefix))
+
+    def scrubbed(self) -> list[int]:
+        """Return how much was read at a time."""
+        read: list[int] = []
+
+        async def pace(size: int) -> None:
+            read.append(size)
+
+        result(self.store.scrub(pace))
+        return read
 
 
 class Kept:
@@ -26,17 +99,19 @@ class Kept:
         self.damage: list[str] = []
         self.packs = self.opened()
 
-    def opened(self, limit: int | None = None) -> SmallPacks:
-        packs = SmallPacks(path=self.path, limit=limit, on_damage=lambda: self.damage.append("small"))
-        packs.open()
-        return packs
+    def opened(self, limit: int | None = None) -> Packs:
+        return Packs(self.path, limit, lambda: self.damage.append("small"))
 
     def keep(self, key: str, answer: bytes, now: float = 1.0) -> bool:
-        file = self._directory / "answer"
-        file.write_bytes(answer)
-        return self.packs.keep(key, file, now)
+        self.packs.clock.ahead = now
+        spool = Spool(path=self._directory / "answer")
+        spool.write(answer)
+        spool.finish()
+        kept = result(self.packs.store.keep(key, spool))
+        spool.discard()
+        return kept
 
-    def reopen(self, limit: int | None = None) -> SmallPacks:
+    def reopen(self, limit: int | None = None) -> Packs:
         self.packs.close()
         self.packs = self.opened(limit)
         return self.packs
@@ -59,6 +134,32 @@ def test_takes_whole_packs_only(kept: Kept) -> None:
     """What ends early is not kept."""
     assert not kept.keep(KEY, pack()[:-4])
     assert kept.packs.get(KEY, 1.0) is None and kept.packs.count == 0
+
+
+def test_takes_small_packs_only(kept: Kept) -> None:
+    """What is larger lies better in a file of its own."""
+    assert not kept.keep(KEY, pack(b"x" * LARGEST)) and kept.packs.count == 0
+
+
+def test_what_was_looked_for_in_vain_is_looked_for_once(kept: Kept) -> None:
+    """Whoever finds nothing and has it made asks again before he does; that asks nobody until something is kept."""
+    kept.keep(OTHER, pack())
+    asked = kept.packs.threads.asked
+    assert [kept.packs.get(KEY, 2.0) for _ in range(2)] == [None, None]
+    assert kept.packs.threads.asked == asked + 1
+    kept.keep(KEY, pack(b"kept"))
+    assert kept.packs.get(KEY, 3.0) == pack(b"kept")
+
+
+def test_what_is_kept_while_it_is_looked_for_is_found_by_the_next(kept: Kept) -> None:
+    """A look that began before something was kept, and ends after, says nothing of what is there then."""
+    kept.keep(OTHER, pack())
+    held = kept.packs.threads.held = []
+    looking = Deferred.fromCoroutine(kept.packs.store.get(KEY))
+    kept.packs.threads.held = None
+    kept.keep(KEY, pack())
+    held[0].callback(None)
+    assert value_of(looking) is None and kept.packs.get(KEY, 2.0) == pack()
 
 
 def test_a_second_answer_takes_the_place_of_the_first(kept: Kept) -> None:
@@ -102,8 +203,7 @@ def test_other_content_is_never_served(kept: Kept, scrubbed: bool) -> None:
     database.close()
     packs = kept.packs = kept.opened()
     if scrubbed:
-        number, size = packs.check(0) or (0, 0)
-        assert size and packs.check(number) is None
+        assert sum(packs.scrubbed())
         assert packs.count == 1
     assert packs.get(KEY, 2.0) is None and packs.get(OTHER, 2.0) == pack(b"sound")
     assert kept.damage == ["small"] and packs.count == 1
@@ -171,7 +271,7 @@ def test_a_place_where_nothing_can_be_made(tmp_path: Path, told: list[str]) -> N
     (tmp_path / "small").touch()
     kept = Kept(tmp_path)
     assert not kept.keep(KEY, pack()) and not kept.keep(OTHER, pack()) and kept.packs.get(KEY, 2.0) is None
-    assert not kept.packs.has(KEY) and kept.packs.check(0) is None and len(told) == 1
+    assert not kept.packs.has(KEY) and kept.packs.scrubbed() == [] and len(told) == 1
     (tmp_path / "small").unlink()
     assert kept.keep(KEY, pack()) and kept.packs.get(KEY, 2.0) == pack()
 
@@ -185,5 +285,5 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         def warn(self, text: str, **fields: object) -> None:
             found.append(text.format(**fields))
 
-    monkeypatch.setattr(SmallPacks, "log", Log())
+    monkeypatch.setattr(DisposableAnswers, "log", Log())
     return found

@@ -15,13 +15,11 @@ from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.mirrorpacks import MirrorPacks
-from cachew.smarthttp.packcache import PackCache
 from cachew.web.access.guard import Right
 from cachew.web.packs import Packs, UpstreamPacks
 from cachew.web.passthrough import PassThrough
 from cachew.web.reflistings import RefListings
 from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
-from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
 from tests.fakes.gitserving import (
     FETCH,
@@ -37,6 +35,7 @@ from tests.fakes.gitserving import (
     threads_of,
 )
 from tests.fakes.instances import right
+from tests.fakes.packcaches import make_pack_cache
 from tests.fakes.settled import value_of
 from tests.fakes.silence import Silence, quiet
 
@@ -65,9 +64,7 @@ class Fetches:
         self.slots, self.background = Slots(limit=1), quiet(Background())
         self.upstream, self.processes = FakeUpstream(steps, PACK[:100], PACK[100:]), FakeProcesses(steps, *backend)
         (directory / "packs").mkdir(exist_ok=True)
-        self.cache = PackCache(
-            directory=directory / "packs", limit=limit, min_free=0, threads=threads_of(steps), clock=FakeClock()
-        )
+        self.cache = make_pack_cache(directory / "packs", limit=limit, threads=threads_of(steps))
         self.cache._log = cast(Any, Silence())
         shared: dict[str, Any] = {"client": self.upstream, "remotes": FakeRemotes()}
         self.packs = Packs(
@@ -179,7 +176,7 @@ def test_an_upstreams_damaged_pack_is_nobody_elses(tmp_path: Path, sound: bool) 
         while steps.go_on():
             pass
         value_of(client)
-    assert (len(bench.cache), bench.upstream.asked) == ((1, 1) if sound else (0, 2))
+    assert (len(bench.cache.kept), bench.upstream.asked) == ((1, 1) if sound else (0, 2))
 
 
 def test_a_client_that_leaves_before_the_refusal_is_known_frees_its_place(tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""Small kept answers as rows of an SQLite database, each with its digest (blocking, under its owner's lock)."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cachew.cache.eviction import victims
+from cachew.cache.uses import UnwrittenUses
+from cachew.plumbing.database import Database
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, used REAL NOT NULL,
+    digest BLOB NOT NULL, answer BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS by_use ON answers (used, size);
+"""
+_AT_ONCE = 256
+"""Answers that go, or are read through, in one go."""
+_OLDEST = f"SELECT number, size FROM answers ORDER BY used LIMIT {_AT_ONCE}"
+_NEXT = f"SELECT number, key, digest, answer FROM answers WHERE number > ? ORDER BY number LIMIT {_AT_ONCE}"
+
+
+class _Stored(NamedTuple):
+    number: int
+    size: int
+
+
+class AnswerTable:
+    """The answers in a database, and what they take together.
+
+    :param path: of the database.
+    :param damaged: told of each answer that is other than it was written, before it is removed.
+
+    :ivar database: where they lie.
+    :ivar size: bytes of the answers.
+    :ivar count: how many there are.
+    """
+
+    def __init__(self, *, path: Path, damaged: Callable[[bytes], object]) -> None:
+        self._path = path
+        self._damaged = damaged
+        self.database = Database(path, "auto_vacuum=INCREMENTAL")
+        self._uses: UnwrittenUses[bytes] = UnwrittenUses(self._touch)
+        self.size = 0
+        self.count = 0
+
+    def open(self) -> None:
+        """Open the database, made when there is none.
+
+        :raise sqlite3.Error: when it is damaged.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._path.is_dir():
+            self.database.remove()
+        self.database.open()
+        self.database.connection.executescript(_SCHEMA)
+        self._recount()
+
+    def close(self) -> None:
+        """Close the database; it is as good as empty then."""
+        self.database.close()
+        self._uses.clear()
+        self.count = self.size = 0
+
+    def get(self, key: bytes, now: float) -> bytes | None:
+        """Return an answer, None when it isn't kept, or not as it was written."""
+        if (found := self._row("number, digest, answer", key)) is None:
+            return None
+        number, digest, answer = found
+        if sha256(answer).digest() != digest:
+            self._drop_damaged(number, key)
+            return None
+        self._uses.note(key, now)
+        return bytes(answer)
+
+    def has(self, key: bytes) -> bool:
+        """Say whether an answer is kept."""
+        return self._row("size", key) is not None
+
+    def put(self, key: bytes, answer: bytes, now: float) -> None:
+        """Keep an answer, in the place of the one that is kept under its key, if any is."""
+        (before,) = self._row("size", key) or (None,)
+        self.database.rows(
+            "INSERT OR REPLACE INTO answers (key, size, used, digest, answer) VALUES (?, ?, ?, ?, ?)",
+            *(key, len(answer), now, sha256(answer).digest(), answer),
+        )
+        self.size += len(answer) - (before or 0)
+        self.count += before is None
+
+    def size_of(self, prefix: bytes) -> int:
+        """Return the bytes of the answers whose keys begin so."""
+        query = "SELECT COALESCE(SUM(size), 0) FROM answers WHERE key >= ? AND key <= ?"
+        return int(self.database.rows(query, prefix, prefix + b"\xff" * 32)[0][0])
+
+    def check(self, after: int) -> tuple[int, int] | None:
+        """Read the next answers through; those that are damaged are dropped.
+
+        :param after: the number that the last call gave; 0 for the first.
+        :return: a number for the next call and the bytes that were read; None when there are no more.
+        """
+        found = self.database.rows(_NEXT, after)
+        for number, key, digest, answer in found:
+            if sha256(answer).digest() != digest:
+                self._drop_damaged(number, key)
+        return (found[-1][0], sum(len(answer) for *_, answer in found)) if found else None
+
+    def shrink(self, size: int) -> None:
+        """Drop the least recently used until the rest takes no more than ``size`` bytes, which the file gives back."""
+        if self.size <= size:
+            return
+        self.flush()
+        while self.size > size and (oldest := self.database.rows(_OLDEST)):
+            going = list(victims((_Stored(*row) for row in oldest), self.size - size))
+            self.database.change_many("DELETE FROM answers WHERE number = ?", [(one.number,) for one in going])
+            self.size -= sum(one.size for one in going)
+            self.count -= len(going)
+        self.database.rows("PRAGMA incremental_vacuum")
+
+    def flush(self) -> None:
+        """Write down what was used."""
+        self._uses.flush()
+
+    def _touch(self, uses: dict[bytes, float]) -> None:
+        rows = [(used, key) for key, used in uses.items()]
+        self.database.change_many("UPDATE answers SET used = ? WHERE key = ?", rows)
+
+    def _drop_damaged(self, number: int, key: bytes) -> None:
+        self._damaged(key)
+        self.database.rows("DELETE FROM answers WHERE number = ?", number)
+        self._recount()
+
+    def _recount(self) -> None:
+        ((self.count, self.size),) = self.database.rows("SELECT COUNT(*), COALESCE(SUM(size), 0) FROM answers")
+
+    def _row(self, fields: str, key: bytes) -> Any:
+        return next(iter(self.database.rows(f"SELECT {fields} FROM answers WHERE key = ?", key)), None)

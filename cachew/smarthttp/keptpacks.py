@@ -1,0 +1,136 @@
+"""Packs that are kept for whoever asks for the same again: within one bound, wherever they lie."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from cachew.plumbing.diskspace import free_bytes
+from cachew.plumbing.spool import Spool
+from cachew.plumbing.streams import BytesSource, FileSource
+from cachew.plumbing.threads import InThread
+from cachew.smarthttp.clientcommands import owner_key
+from cachew.smarthttp.packstore import Pace, PackStore
+
+
+class KeptPacks:
+    """The packs of all stores together.
+
+    :param stores: where they lie. The first is looked into first, and is the first that gives way; the last is offered
+        packs first.
+    :param limit: bytes that they may take; None for no bound, 0 keeps none.
+    :param directory: where packs are spooled.
+    :param min_free: bytes that its file system must have left before anything is spooled there.
+    :param threads: runs blocking work.
+    :param free_space: bytes left on a directory's file system.
+    """
+
+    def __init__(
+        self,
+        *,
+        stores: Sequence[PackStore],
+        limit: int | None,
+        directory: Path,
+        min_free: int,
+        threads: InThread,
+        free_space: Callable[[Path], int] = free_bytes,
+    ) -> None:
+        self._stores = stores
+        self._limit = limit
+        self._directory = directory
+        self._min_free = min_free
+        self._threads = threads
+        self._free_space = free_space
+
+    def __len__(self) -> int:
+        return sum(store.count for store in self._stores)
+
+    @property
+    def size(self) -> int:
+        """Bytes that they take."""
+        return sum(store.size for store in self._stores)
+
+    @property
+    def limit(self) -> int:
+        """Bytes that they may take, 0 for no bound."""
+        return self._limit or 0
+
+    async def open(self) -> None:
+        """Take stock of what an earlier run has kept."""
+        for store in self._stores:
+            await store.open()
+        await self._shrink(self._limit)
+
+    async def close(self) -> None:
+        """Write down what is to be known after a restart."""
+        for store in self._stores:
+            await store.close()
+
+    async def get(self, key: str) -> FileSource | BytesSource | None:
+        """Return a pack, or None; one that is damaged is removed and never returned."""
+        for store in self._stores:
+            if (kept := await store.get(key)) is not None:
+                return kept
+        return None
+
+    async def get_file(self, key: str) -> FileSource | None:
+        """Return a pack as :meth:`get` does, in a file, which a small one is written to for the purpose."""
+        kept = await self.get(key)
+        return FileSource(_in_memory(await kept.read(kept.length))) if isinstance(kept, BytesSource) else kept
+
+    async def has(self, key: str) -> bool:
+        """Say whether a pack is kept."""
+        for store in self._stores:
+            if await store.has(key):
+                return True
+        return False
+
+    async def keep(self, key: str, spool: Spool, *, doubted: bool) -> None:
+        """Keep what has been spooled, if it is a whole pack and no larger than all may be together.
+
+        :param doubted: whether its pack is compared with the pack's own checksum first.
+        :raise OSError: when it can't be kept.
+        """
+        if self._limit is not None and spool.size > self._limit:
+            return
+        for store in reversed(self._stores):
+            if await store.keep(key, spool, doubted=doubted):
+                await self._shrink(self._limit)
+                return
+
+    async def size_of(self, repository: str) -> int:
+        """Return the bytes that the packs of a repository take."""
+        owner = owner_key(repository)
+        return sum([await store.size_of(owner) for store in self._stores])
+
+    async def scrub(self, pace: Pace) -> None:
+        """Read every pack through; what is damaged is dropped.
+
+        :param pace: awaited after each with the bytes that were read.
+        """
+        for store in self._stores:
+            await store.scrub(pace)
+
+    async def make_room(self) -> bool:
+        """Drop the least recently used until the file system has its floor; say whether it has."""
+        if self._limit is not None and self._limit <= 0:
+            return False
+        free: int = await self._threads(self._free_space, self._directory)
+        if free < self._min_free <= free + self.size:
+            before = self.size
+            await self._shrink(max(self.size - (self._min_free - free), 0))
+            free += before - self.size
+        return free >= self._min_free
+
+    async def _shrink(self, size: int | None) -> None:
+        """Drop packs until the rest takes no more than ``size`` bytes, None for no bound."""
+        for store in self._stores:
+            if size is not None and (excess := self.size - size) > 0:
+                await store.shrink(max(store.size - excess, 0))
+
+
+def _in_memory(data: bytes) -> BinaryIO:
+    """Return a file that lies in memory."""
+    file = os.fdopen(os.memfd_create("answer"), "w+b", buffering=0)
+    file.write(data)
+    return file

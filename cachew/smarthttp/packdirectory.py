@@ -1,0 +1,152 @@
+"""Kept packs that are files of their own, in one directory, with those that are being written."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from cachew.plumbing.clock import Clock
+from cachew.plumbing.descriptors import EXHAUSTED
+from cachew.plumbing.shared import Shared
+from cachew.plumbing.spool import Spool
+from cachew.plumbing.streams import FileSource
+from cachew.plumbing.threads import InThread
+from cachew.smarthttp import packfiles
+from cachew.smarthttp.packfiles import Damaged, Stamp
+from cachew.smarthttp.packstore import Pace
+
+
+@dataclass
+class _KeptPack:
+    size: int
+    stamp: Stamp | None
+    """None until the file has been verified after a restart."""
+
+
+class PackDirectory:
+    """Keeps each pack in a file.
+
+    :param path: of the directory; nothing else may live there, and what is unfinished goes with the next start.
+    :param threads: where files are read, written and removed.
+    :param clock: what time it is.
+    :param on_damage: called when a kept pack turned out to be damaged.
+
+    :ivar size: bytes that they take.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, *, path: Path, threads: InThread, clock: Clock, on_damage: Callable[[], object] = lambda: None
+    ) -> None:
+        self._path = path
+        self._threads = threads
+        self._clock = clock
+        self._on_damage = on_damage
+        self._kept: OrderedDict[str, _KeptPack] = OrderedDict()
+        self._verified: Shared[str, None] = Shared()
+        self.size = 0
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._kept)
+
+    async def open(self) -> None:
+        """Take stock of what an earlier run has kept; it is verified when it is first asked for."""
+        for found in await self._threads(packfiles.scan, self._path):
+            self._add(found.key, found.size, None)
+
+    async def close(self) -> None:
+        """Do nothing: a file says itself what is to be known after a restart."""
+
+    async def get(self, key: str) -> FileSource | None:
+        """Return a pack, or None.
+
+        After a restart its content is verified first; what is damaged is removed and never served.
+        """
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        try:
+            if kept.stamp is None:
+                await self._verified.run(key, lambda: self._verify(key, kept))
+            if kept.stamp is None or self._kept.get(key) is not kept:
+                return None
+            file, kept.stamp = packfiles.open_kept(self._path_of(key), kept.stamp, now=self._clock.now())
+        except (OSError, Damaged) as failure:
+            if isinstance(failure, OSError) and failure.errno in EXHAUSTED:
+                raise  # which says nothing about the file
+            await self._drop_damaged(key, failure)
+            return None
+        self._kept.move_to_end(key)
+        return FileSource(file, 0, kept.stamp.size)
+
+    async def has(self, key: str) -> bool:
+        """Say whether a pack is kept."""
+        return key in self._kept
+
+    async def keep(self, key: str, spool: Spool, *, doubted: bool = False) -> bool:
+        """Keep what has been spooled, if it is a whole pack.
+
+        :param doubted: whether its pack is compared with the pack's own checksum first.
+        :return: whether it is kept.
+        :raise OSError: when it can't be.
+        """
+        stamp = await self._threads(packfiles.seal, spool.path, key=key, size=spool.size, doubted=doubted)
+        if stamp is None:
+            return False
+        spool.keep(self._path_of(key))
+        self._add(key, stamp.whole, packfiles.renamed(self._path_of(key), stamp))
+        return True
+
+    async def shrink(self, size: int) -> None:
+        """Drop the least recently used until the rest takes no more than ``size`` bytes."""
+        victims, left = [], self.size
+        for key, kept in self._kept.items():
+            if left <= size:
+                break
+            victims.append(key)
+            left -= kept.size
+        await self._drop(victims)
+
+    async def size_of(self, owner: str) -> int:
+        """Return the bytes of the packs whose keys begin so."""
+        return sum(kept.size for key, kept in self._kept.items() if key.startswith(owner))
+
+    async def scrub(self, pace: Pace) -> None:
+        """Read every pack through, one after the other; what is damaged is dropped."""
+        for key, kept in list(self._kept.items()):
+            if self._kept.get(key) is not kept:
+                continue
+            try:
+                await self._verified.run(key, lambda key=key, kept=kept: self._verify(key, kept))  # type: ignore[misc]
+            except (OSError, Damaged) as failure:
+                if self._kept.get(key) is kept and not (isinstance(failure, OSError) and failure.errno in EXHAUSTED):
+                    await self._drop_damaged(key, failure)
+            await pace(kept.size)
+
+    async def _verify(self, key: str, kept: _KeptPack) -> None:
+        kept.stamp = await self._threads(packfiles.verify, self._path_of(key), key=key)
+
+    def _path_of(self, key: str) -> Path:
+        return self._path / f"{key}{packfiles.SUFFIX}"
+
+    def _add(self, key: str, size: int, stamp: Stamp | None) -> None:
+        previous = self._kept.pop(key, None)
+        self.size += size - (previous.size if previous else 0)
+        self._kept[key] = _KeptPack(size, stamp)
+
+    async def _drop_damaged(self, key: str, failure: Exception) -> None:
+        self._log.warn("dropped kept pack {key}: {failure}", key=key, failure=failure)
+        if isinstance(failure, Damaged):
+            self._on_damage()
+        await self._drop([key])
+
+    async def _drop(self, keys: list[str]) -> None:
+        gone = [key for key in keys if key in self._kept]
+        for key in gone:
+            self.size -= self._kept.pop(key).size
+        await self._threads(packfiles.remove, [self._path_of(key) for key in gone])
