@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet import tcp
-from twisted.internet.interfaces import IAddress, IConsumer, IDelayedCall, IPushProducer, IReactorTime, ISSLTransport
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IPushProducer, IReactorTime, ISSLTransport
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
@@ -97,6 +97,40 @@ class OutputWatch:
             self._again()
 
 
+def is_plain_tcp(transport: Any) -> bool:
+    """Say whether what is written leaves by the socket as it is, which it doesn't with TLS."""
+    if not isinstance(transport, tcp.Connection) or getattr(transport, "TLS", False):
+        return False
+    return bool(transport.connected)
+
+
+def is_secure(transport: Any) -> bool:
+    """Say whether a transport is TLS."""
+    return bool(ISSLTransport.providedBy(transport))
+
+
+def left_behind(transport: Any) -> int:
+    """Return the bytes that were written to a transport and have not left."""
+    waiting = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
+    return max(0, waiting + sum(map(len, getattr(transport, "_tempDataBuffer", ()))))
+
+
+def output_position(transport: Any) -> object:
+    """Return what changes when a client takes some of the output, out of our buffer or out of the kernel's."""
+    if is_secure(transport):
+        transport = getattr(transport, "transport", transport)
+    queued = 0
+    if isinstance(transport, tcp.Connection) and transport.connected:
+        queued = struct.unpack("i", fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+    return queued, len(getattr(transport, "dataBuffer", b"")), getattr(transport, "offset", 0)
+
+
+def resume_when_empty(transport: Any) -> None:
+    """Have a transport resume its producer once its buffer is empty, as a write does that finds the buffer full."""
+    transport.producerPaused = True
+    transport.startWriting()
+
+
 @implementer(IPushProducer, IConsumer)
 class Outgoing(Protocol):
     """What requests and bodies write to; the transport's one push producer.
@@ -124,7 +158,7 @@ class Outgoing(Protocol):
         """Bytes that the socket has taken of the last region."""
         self._stall = OutputWatch(reactor=reactor, timeout=timeout, position=self._position, stalled=stalled)
         self._producer: Any = None
-        self._output_full = False
+        self.output_full = False
         self._resumes = 0
 
     def _drained(self) -> None:
@@ -156,14 +190,7 @@ class Outgoing(Protocol):
     @property
     def sends_regions(self) -> bool:
         """Whether the kernel can send here; not where the bytes must be seen first (TLS)."""
-        return self._sender is not None and self._sender.running and self._plain and self.open
-
-    @property
-    def _plain(self) -> bool:
-        transport = self.transport
-        if not isinstance(transport, tcp.Connection) or getattr(transport, "TLS", False):
-            return False
-        return bool(transport.connected)
+        return self._sender is not None and self._sender.running and self.open and is_plain_tcp(self.transport)
 
     async def send_region(self, region: AnyRegion, *, chunked: bool) -> None:
         """Have a region sent by the kernel, when all other output has left; nothing may be written meanwhile.
@@ -187,30 +214,22 @@ class Outgoing(Protocol):
     def _region_ended(self) -> None:
         """Take note that a region has been sent, or given up."""
 
-    def _left_behind(self) -> int:
-        """Return the bytes that were written and have not left."""
-        transport = self.transport
-        waiting = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
-        return max(0, waiting + sum(map(len, getattr(transport, "_tempDataBuffer", ()))))
-
     def signal_when_drained(self) -> None:
         """Have the producer resumed as soon as all output has left and the socket takes more."""
-        self._output_full = True
+        self.output_full = True
         self._stall.start()
-        # What write() does when its buffer is full: the transport resumes us once its buffer is empty.
-        self.transport.producerPaused = True
-        self.transport.startWriting()
+        resume_when_empty(self.transport)
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
-        self._output_full = True
+        self.output_full = True
         self._stall.start()
         if self._producer is not None:
             self._producer.pauseProducing()
 
     def resumeProducing(self) -> None:
         """The transport's buffer is empty."""
-        self._output_full = False
+        self.output_full = False
         self._resumes += 1
         self._stall.stop()
         if self._producer is not None:
@@ -223,26 +242,6 @@ class Outgoing(Protocol):
             self._producer.stopProducing()
 
     def _position(self) -> object:
-        """Return what changes when the client takes some of the output, out of our buffer or out of the kernel's."""
-        transport = self.transport
-        if self.isSecure():
-            transport = getattr(transport, "transport", transport)
-        queued = 0
-        if isinstance(transport, tcp.Connection) and transport.connected:
-            queued = struct.unpack("i", fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+        """Return what changes when the client takes some of the output."""
         sent = 0 if self._transfer is None else self._transfer.sent
-        return queued, len(getattr(transport, "dataBuffer", b"")), getattr(transport, "offset", 0), self._resumes, sent
-
-    def getPeer(self) -> IAddress:
-        """Return the client's address."""
-        peer: IAddress = self.transport.getPeer()
-        return peer
-
-    def getHost(self) -> IAddress:
-        """Return the address that the client connected to."""
-        host: IAddress = self.transport.getHost()
-        return host
-
-    def isSecure(self) -> bool:
-        """Return whether the transport is TLS."""
-        return bool(ISSLTransport.providedBy(self.transport))
+        return output_position(self.transport), self._resumes, sent

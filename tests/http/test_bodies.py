@@ -306,7 +306,7 @@ async def test_slow_reader(announced: int | None) -> None:
         other = await server.connect()
         other.send(b"nonsense\r\n\r\n")
         await other.closed()
-        (channel,) = [channel for channel in server.site._counted if channel._request]
+        (channel,) = [channel for channel in server.site._counted if channel.requests.current]
         assert len(channel.transport.dataBuffer) + channel.transport._tempDataLen <= PIECE + 2**16
         assert source.read_so_far < 20 * MIB
         client.transport.resumeProducing()

@@ -133,11 +133,11 @@ async def test_requests_sent_ahead_wait() -> None:
         await begun.wait()
         (channel,) = server.site._counted
         await _round_trip(server)
-        assert 0 < len(channel._pending) < 1000 + 2**17
+        assert 0 < len(channel.requests.pending) < 1000 + 2**17
         go.fire()
         assert (await client.response()).body == b""
         assert len((await client.response()).body) == 8 * MIB
-        assert len(channel._pending) == 0
+        assert len(channel.requests.pending) == 0
 
 
 @pytest_twisted.ensureDeferred
@@ -225,7 +225,7 @@ async def test_too_much_after_an_early_answer() -> None:
         (channel,) = server.site._counted
         client.send(post(64 * MIB), b"x" * (8 * MIB))
         await client.lost.wait()
-        assert channel._lingered < 100_000 + 2**17
+        assert channel.lingered < 100_000 + 2**17
 
 
 @pytest_twisted.ensureDeferred
@@ -259,9 +259,9 @@ async def test_back_pressure_on_uploads() -> None:
         client = await server.connect()
         client.send(post(9 * MIB), b"x" * (9 * MIB))
         await _round_trip(server)
-        (channel,) = [channel for channel in server.site._counted if channel._body]
-        assert channel._body is not None
-        assert channel._body.received < 2**17 + 1000
+        (channel,) = [channel for channel in server.site._counted if channel.requests.reception]
+        assert channel.requests.reception is not None
+        assert channel.requests.reception.body.received < 2**17 + 1000
         go.fire()
         assert len((await client.response()).body) == 9 * MIB
 
