@@ -1,10 +1,7 @@
 """What answers for repositories: clones and fetches, pushes, snapshots, LFS."""
 
 import secrets
-from contextlib import suppress
 
-from cachew.mirrors.identity import Identity
-from cachew.plumbing.errors import UpstreamError
 from cachew.server.accessparts import make_guard
 from cachew.server.cacheparts import StoreParts
 from cachew.server.mirrorparts import MirrorParts
@@ -20,7 +17,8 @@ from cachew.web.access.policy import Policy
 from cachew.web.bundleroutes import BundleRoutes
 from cachew.web.ensure import EnsureRefs
 from cachew.web.git import GitRoutes, Services
-from cachew.web.lfs import InstanceOf, LfsRoutes
+from cachew.web.lfs import LfsRoutes
+from cachew.web.lfsgrants import LfsAskers, LfsGrants
 from cachew.web.lfsleave import LfsLeave
 from cachew.web.packs import Packs, UpstreamPacks
 from cachew.web.passthrough import PassThrough, Pushes
@@ -29,9 +27,6 @@ from cachew.web.repositoryclients import RepositoryUse
 from cachew.web.snapshots import Demand, InstanceAccess, SnapshotRoutes
 from cachew.web.storedanswers import StoreRedirects
 from cachew.web.uploadpack import CloneCount, CommandReader, FetchAnswers, UploadPack
-
-_DOUBT = 2.0
-"""Seconds for which it is waited until it is no longer in doubt whether a repository is the same."""
 
 
 def make_git_routes(
@@ -169,22 +164,6 @@ def _snapshot_routes(
     return archives, bundles
 
 
-def _instance_of(mirrors: MirrorParts) -> InstanceOf:
-    """Return what gives the id of a repository's instance to those who hand out leave that is good for that alone."""
-
-    async def instance_of(identity: Identity, credential: str | None) -> str:
-        instances = mirrors.instances
-        await instances.look(identity)
-        if instances.current(identity) is None:
-            with suppress(UpstreamError):
-                await mirrors.verdicts.admit(identity, credential)
-        await instances.settled(identity, _DOUBT)
-        found = instances.readable(identity)
-        return "" if found is None else found.id
-
-    return instance_of
-
-
 def _lfs_routes(
     runtime: Runtime,
     upstream: UpstreamParts,
@@ -203,20 +182,21 @@ def _lfs_routes(
             background=runtime.background,
             metrics=runtime.metrics,
         ),
-        client=upstream.client,
         passthrough=passthrough,
-        remotes=upstream.remotes,
-        leave=LfsLeave(
+        askers=LfsAskers(instances=mirrors.instances, verdicts=mirrors.verdicts, credentials=credentials),
+        grants=LfsGrants(
             client=upstream.client,
             remotes=upstream.remotes,
+            leave=LfsLeave(
+                client=upstream.client,
+                remotes=upstream.remotes,
+                clock=runtime.clock,
+                ttl=runtime.settings.access.auth_ttl,
+                key=secrets.token_bytes(32),
+            ),
             clock=runtime.clock,
-            ttl=runtime.settings.access.auth_ttl,
-            key=secrets.token_bytes(32),
+            key=store.grant_secret,
         ),
-        credentials=credentials,
-        instance_of=_instance_of(mirrors),
         in_thread=runtime.threads,
-        clock=runtime.clock,
-        key=store.grant_secret,
         is_https=policy.is_https,
     )

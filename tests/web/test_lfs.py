@@ -10,12 +10,14 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from cachew.cache.memory import MemoryCache
+from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
 from cachew.plumbing.metrics import Metrics
 from cachew.smarthttp.lfsgrant import Grant, seal
 from cachew.smarthttp.lfsobjects import CONTENT_TYPE, NAMESPACE, LfsObjects, LfsOrder
 from cachew.upstream.lfsbatch import WantedObject
-from cachew.web.lfs import GRANT_HEADER, LfsRoutes
+from cachew.web.lfs import LfsRoutes
+from cachew.web.lfsgrants import GRANT_HEADER, LfsAsker, LfsGrants
 from cachew.web.lfsleave import LfsLeave
 from cachew.web.passthrough import PassThrough
 from tests.fakes.clock import FakeClock
@@ -33,9 +35,12 @@ METRICS = Metrics()
 HREF = "https://git.example/objects/1"
 
 
-async def no_instance(identity: object, credential: object) -> str:
-    """Know of no instance."""
-    return ""
+class NoInstance:
+    """Knows of no instance, and of nobody who shows anything."""
+
+    async def of(self, request: object, identity: Identity) -> LfsAsker:
+        """Tell who asks."""
+        return LfsAsker(identity, "", None)
 
 
 class Downloads:
@@ -71,13 +76,10 @@ class Downloads:
         self.routes = LfsRoutes(
             objects=self.objects,
             passthrough=PassThrough(spools=directory, background=self.background, **shared),
-            leave=leave,
-            instance_of=no_instance,
+            askers=cast(Any, NoInstance()),
+            grants=LfsGrants(leave=leave, clock=FakeClock(), key=lambda: KEY, **shared),
             in_thread=threads_of(steps),
-            clock=FakeClock(),
-            key=lambda: KEY,
             is_https=lambda request: False,
-            **shared,
         )
         self.requests = [self._request() for _ in range(2)]
         self.descriptors = len(os.listdir("/proc/self/fd"))
