@@ -110,13 +110,7 @@ class Context:
         server = server or self.server
         if credentials is None:
             return Http(server=server, authorization=authorization, connections=_connections())
-        return Http(
-            server=server,
-            authorization=authorization,
-            connections=_connections(),
-            offers=credentials.offers,
-            learnt=self.learnt,
-        )
+        return Http(server=server, authorization=authorization, connections=_connections(), offers=credentials.offers)
 
     def objects(self) -> "Objects":
         """Return the object API."""

@@ -125,7 +125,9 @@ def _seed(remote: RemoteRepository, options: HelperOptions) -> None:
 def _http(remote: RemoteRepository) -> Http:
     settings = read(remote.git.values("--get-urlmatch", "http", remote.plain), os.environ)
     home = os.environ.get("HOME")
-    credentials = GitCredentials(git=remote.git, home=Path(home) if home else None, user=remote.user)
+    credentials = GitCredentials(
+        git=remote.git, home=Path(home) if home else None, user=remote.user, learnt=remote.secrets.append
+    )
     authorization = settings.authorization or remote.authorization
     if authorization:
         remote.secrets.append(authorization)
@@ -142,7 +144,6 @@ def _http(remote: RemoteRepository) -> Http:
         connections=Connections(connect_timeout=_CONNECT, proxy=environment_proxy(settings.proxy), tls=settings.tls),
         idle_timeout=_IDLE,
         offers=lambda _, challenge: credentials.offers(remote.plain, challenge),
-        learnt=remote.secrets.append,
         headers=settings.headers,
         elsewhere=elsewhere,
     )

@@ -8,6 +8,7 @@ import netrc
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,21 +37,27 @@ class GitCredentials:
     :param git: the git program.
     :param home: the user's home directory, None when there is none.
     :param user: whose credentials are asked for, empty for anybody's.
+    :param learnt: is told what no message may show, before it is given.
     """
 
-    def __init__(self, *, git: Git, home: Path | None, user: str = "") -> None:
+    def __init__(
+        self, *, git: Git, home: Path | None, user: str = "", learnt: Callable[[str], object] = lambda secret: None
+    ) -> None:
         self._git = git
         self._home = home
         self._user = user
+        self._learnt = learnt
 
     def offers(self, url: str, challenge: str) -> Iterator[Offer]:
         """Give credentials for a URL, the next one only when the one before was no good.
 
         :param challenge: what the server's ``WWW-Authenticate`` says.
         """
-        yield from self._configured(url)
-        yield from self._in_netrc(urlsplit(url).hostname or "")
-        yield from self._from_helpers(url, challenge)
+        host = urlsplit(url).hostname or ""
+        for offer in chain(self._configured(url), self._in_netrc(host), self._from_helpers(url, challenge)):
+            for secret in offer.secrets:
+                self._learnt(secret)
+            yield offer
 
     def _configured(self, url: str) -> Iterator[Offer]:
         said = self._git.text(_ANYWHERE, "config", "--get-urlmatch", "http.extraHeader", url)

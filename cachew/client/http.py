@@ -32,7 +32,6 @@ class Http:
     :param connections: the ways to it.
     :param idle_timeout: seconds that may pass between two pieces of an answer.
     :param offers: gives credentials for a URL and a challenge of the server's, when none is set.
-    :param learnt: is told what no message may show.
     :param headers: what every request to the server carries besides.
     :param elsewhere: makes the ways to other servers, with nothing that proves who we are; None for the same ones.
     """
@@ -45,7 +44,6 @@ class Http:
         connections: Connections,
         idle_timeout: float = 60.0,
         offers: "Callable[[str, str], Iterable[Offer]]" = lambda url, challenge: (),
-        learnt: Callable[[str], object] = lambda secret: None,
         headers: Mapping[str, str] | None = None,
         elsewhere: "Callable[[str], Connections] | None" = None,
     ) -> None:
@@ -53,7 +51,7 @@ class Http:
         self._elsewhere = (lambda url: connections) if elsewhere is None else elsewhere
         self._others: dict[str, Connections] = {}
         self._headers = dict(headers or {})
-        self._offers, self._learnt = offers, learnt
+        self._offers = offers
         self._asking = threading.Lock()
         self.authorization = authorization
         self._connections = connections
@@ -89,8 +87,6 @@ class Http:
                 return send(self.authorization)
             for offer in self._offers(url, answer.headers.get("WWW-Authenticate", "")):
                 answer.close()
-                for secret in offer.secrets:
-                    self._learnt(secret)
                 answer = send(offer.authorization)
                 good = answer.status != 401
                 offer.tell(good)

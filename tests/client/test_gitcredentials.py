@@ -52,13 +52,14 @@ class User:
         assert program is not None
         environ = {"PATH": os.environ["PATH"], "HOME": str(self.home), "GIT_CONFIG_NOSYSTEM": "1"}
         environ["GIT_TERMINAL_PROMPT"] = "0"
-        credentials = GitCredentials(git=Git(program=program, environ=environ), home=self.home)
+        credentials = GitCredentials(
+            git=Git(program=program, environ=environ), home=self.home, learnt=self.learnt.append
+        )
         return Http(
             server=self.server.url,
             authorization=authorization,
             connections=Connections(),
             offers=credentials.offers,
-            learnt=self.learnt.append,
         )
 
     def ask(self, http: Http) -> int:
