@@ -123,10 +123,12 @@ class Staleness:
             return False
         return not answer.stale
 
-    # what bundles ask of an upstream
-
     async def tip(self, identity: Identity, ref: str) -> str | None:
-        """Ask the upstream now which commit a branch is at; see :class:`cachew.snapshots.bundle.BranchCheck`."""
+        """Ask the upstream now which commit a branch is at.
+
+        :param ref: its full name; empty for HEAD's.
+        :raise UpstreamError: when it doesn't say.
+        """
         answer = await self._ask(identity, interval=0)
         if answer.stale:
             raise UpstreamError(self._remotes.of(identity).url, "does not answer")

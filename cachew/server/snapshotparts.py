@@ -22,6 +22,7 @@ from cachew.server.runtime import Runtime
 from cachew.server.upstreamparts import UpstreamParts
 from cachew.snapshots.archive import Archiver
 from cachew.snapshots.bundle import Bundles
+from cachew.snapshots.bundlecommands import BundleCommands
 from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.chores import Chores
 from cachew.snapshots.estimates import Estimates
@@ -97,11 +98,11 @@ def make_snapshots(
         estimates=estimates,
     )
     archives = _archives(runtime, upstream, commands, store, mirrors, productions, check)
+    git = BundleCommands(processes=runtime.processes, commands=commands)
     bundles = Bundles(
         cache=store.cache,
         productions=productions,
-        processes=runtime.processes,
-        commands=commands,
+        git=git,
         ready_mirror=mirrors.mirroring.made,
         upstream=mirrors.staleness,
         clock=runtime.clock,
@@ -110,7 +111,7 @@ def make_snapshots(
     bundle_store = BundleStore(
         cache=store.cache,
         productions=productions,
-        bundles=bundles,
+        git=git,
         packs=PackBundles(
             processes=runtime.processes,
             commands=commands,

@@ -7,42 +7,24 @@ kept under the two commits it joins, and nobody is sent what the upstream no lon
 import re
 from collections import OrderedDict
 from pathlib import Path
-from typing import Protocol
 
 from cachew.cache.interface import Cache, Entry
-from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.staleness import Staleness
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import BadRequest, NotFound, StorageUnavailable
-from cachew.plumbing.process import Processes
-from cachew.plumbing.streams import PIECE, BytesSource
-from cachew.snapshots import packed
+from cachew.snapshots.bundlecommands import BundleCommands
 from cachew.snapshots.order import Begin, Order
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.sourcemirror import ReadyMirror, SourceMirror, require
 from cachew.snapshots.storedproduction import StoredProduction, with_its_mirror
 from cachew.snapshots.variants import NAMESPACE
 
-BUNDLE_TYPE = "application/x-git-bundle"
-_QUICK = 120.0
-_HISTORY_LIMIT = 512 * 1024 * 1024
+_FETCH_INTERVAL = 10.0
+"""Seconds between two fetches for commits of one repository that its mirror doesn't know."""
 _MOST_REMEMBERED = 10_000
 _OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-
-
-class BranchCheck(Protocol):
-    """What is asked of a repository's upstream."""
-
-    async def tip(self, identity: Identity, ref: str) -> str | None:
-        """Ask the upstream now which commit a branch is at.
-
-        :param ref: its full name; empty for HEAD's.
-        :raise UpstreamError: when it doesn't say.
-        """
-
-    async def fetch(self, identity: Identity) -> None:
-        """Bring the mirror to where the upstream is, joining a fetch under way."""
 
 
 def parse_base(text: str) -> str:
@@ -61,13 +43,11 @@ class Bundles:
 
     :param cache: where they are kept.
     :param productions: where they are made.
-    :param processes: runs git.
-    :param commands: makes git's argv and environment.
+    :param git: works on mirrors.
     :param ready_mirror: gives the mirror that one is made of.
     :param upstream: says what is new.
     :param clock: for the limit on fetches.
     :param ttl: seconds that a bundle is kept.
-    :param fetch_interval: seconds between two fetches for commits of one repository that the mirror doesn't know.
     """
 
     def __init__(
@@ -75,20 +55,19 @@ class Bundles:
         *,
         cache: Cache,
         productions: Productions,
-        processes: Processes,
-        commands: GitCommands,
+        git: BundleCommands,
         ready_mirror: ReadyMirror,
-        upstream: BranchCheck,
+        upstream: Staleness,
         clock: Clock,
         ttl: float = 7200.0,
-        fetch_interval: float = 10.0,
     ) -> None:
-        self._cache, self._productions = cache, productions
-        self._processes, self._commands = processes, commands
-        self._ready_mirror, self._upstream = ready_mirror, upstream
+        self._cache = cache
+        self._productions = productions
+        self._git = git
+        self._ready_mirror = ready_mirror
+        self._upstream = upstream
         self._clock = clock
         self._ttl = ttl
-        self._fetch_interval = fetch_interval
         self._fetched: dict[Identity, float] = {}
         self._made: OrderedDict[tuple[Instance, str, str], str] = OrderedDict()
 
@@ -106,9 +85,9 @@ class Bundles:
         identity = instance.identity
         mirror = await self._ready_mirror(identity)
         require(mirror, instance)
-        if base != tip_of(mirror, ref) and not await self._knows(mirror, base):
+        if base != tip_of(mirror, ref) and not await self._git.knows(mirror, base):
             await self._fetch(identity)
-            if not await self._knows(mirror, base):
+            if not await self._git.knows(mirror, base):
                 raise NotFound(f"{identity.name} has no commit {base}")
         if base == tip_of(mirror, ref):
             if await self._upstream.tip(identity, ref) == base:
@@ -116,7 +95,7 @@ class Bundles:
             await self._upstream.fetch(identity)
         require(mirror, instance)
         tip = tip_of(mirror, ref)
-        if tip is None or await self._contains(mirror, base, tip):
+        if tip is None or await self._git.contains(mirror, base, tip):
             raise NotFound(f"{identity.name} has nothing newer than {base}")
         return await self._bundle(mirror, base, tip, ref)
 
@@ -144,15 +123,15 @@ class Bundles:
         if tip is None or await self._cache.stat(NAMESPACE, _key(mirror.instance, base, tip)) is not None:
             return
         revisions = [tip, f"^{base}"]
-        worth = await self._knows(mirror, base) and not await self._contains(mirror, base, tip)
-        if worth and not await self.is_cut(mirror, revisions):
+        worth = await self._git.knows(mirror, base) and not await self._git.contains(mirror, base, tip)
+        if worth and not await self._git.is_cut(mirror, revisions):
             await self._productions.run(self._order(mirror, base, tip, ref)).ended()
 
     async def _bundle(self, mirror: SourceMirror, base: str, tip: str, ref: str) -> Entry:
         key = _key(mirror.instance, base, tip)
         if (entry := await self._cache.open(NAMESPACE, key)) is not None:
             return entry
-        if await self.is_cut(mirror, [tip, f"^{base}"]):
+        if await self._git.is_cut(mirror, [tip, f"^{base}"]):
             raise NotFound(
                 f"the history of {mirror.identity.name} after {base} is cut off upstream: no bundle can hold it"
             )
@@ -181,8 +160,8 @@ class Bundles:
         instance = mirror.instance
 
         async def make(directory: Path, begin: Begin) -> None:
-            names = [ref] if ref else await self._head_names(mirror)
-            await self.write(mirror, instance, [*names, f"^{base}"], begin)
+            names = [ref] if ref else await self._git.head_names(mirror)
+            await self._git.write(mirror, instance, [*names, f"^{base}"], begin)
 
         identity = instance.identity
         return Order(
@@ -194,68 +173,9 @@ class Bundles:
             mirror=lambda: self._ready_mirror(identity),
         )
 
-    async def write(self, mirror: SourceMirror, instance: Instance, revisions: list[str], begin: Begin) -> None:
-        """Write a bundle.
-
-        :param instance: of which repository it is to be.
-        :param revisions: names of refs, and commits that are left out, each after a ``^``.
-        """
-        words = ("bundle", "create", "--quiet", "-", "--stdin")
-        script = "".join(f"{revision}\n" for revision in revisions).encode("utf-8", "surrogateescape")
-        command = self._commands.git(mirror.directory, *words)
-        child = self._processes.start(command, stdin=BytesSource(script))
-        try:
-            piece = await child.stdout.read(PIECE)
-            # Git has opened the repository by now, so it was this one's.
-            require(mirror, instance)
-            sink = await begin({"Content-Type": BUNDLE_TYPE})
-            while piece:
-                await sink(piece)
-                piece = await child.stdout.read(PIECE)
-        finally:
-            child.stdout.close()
-            await child.wait()
-
-    async def holds_anything(self, mirror: SourceMirror, revisions: list[str]) -> bool:
-        """Say whether a bundle would hold a commit: git makes no empty one.
-
-        :param revisions: as for :meth:`write`.
-        """
-        script = "".join(f"{revision}\n" for revision in revisions).encode("utf-8", "surrogateescape")
-        command = self._commands.git(mirror.directory, "rev-list", "--max-count=1", "--stdin")
-        return bool((await self._processes.run(command, stdin=script, timeout=_QUICK)).stdout)
-
-    async def is_cut(self, mirror: SourceMirror, revisions: list[str]) -> bool:
-        """Say whether a bundle would hold a commit whose parents are missing: git makes such ones and rejects them.
-
-        :param revisions: as for :meth:`write`.
-        """
-        try:
-            cut = set((mirror.directory / packed.SHALLOW).read_bytes().split())
-        except FileNotFoundError:
-            return False
-        script = "".join(f"{revision}\n" for revision in revisions).encode("utf-8", "surrogateescape")
-        command = self._commands.git(mirror.directory, "rev-list", "--stdin")
-        done = await self._processes.run(command, stdin=script, timeout=_QUICK, limit=_HISTORY_LIMIT)
-        return not cut.isdisjoint(done.stdout.split())
-
-    async def _head_names(self, mirror: SourceMirror) -> list[str]:
-        command = self._commands.git(mirror.directory, "symbolic-ref", "-q", "HEAD")
-        done = await self._processes.run(command, timeout=_QUICK, check=False)
-        branch = done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
-        return ["HEAD", branch] if branch else ["HEAD"]
-
-    async def _knows(self, mirror: SourceMirror, commit: str) -> bool:
-        command = self._commands.git(mirror.directory, "cat-file", "-e", f"{commit}^{{commit}}")
-        return (await self._processes.run(command, timeout=_QUICK, check=False)).code == 0
-
-    async def _contains(self, mirror: SourceMirror, base: str, tip: str) -> bool:
-        command = self._commands.git(mirror.directory, "merge-base", "--is-ancestor", tip, base)
-        return (await self._processes.run(command, timeout=_QUICK, check=False)).code == 0
-
     async def _fetch(self, identity: Identity) -> None:
         now = self._clock.seconds()
-        if now - self._fetched.get(identity, -self._fetch_interval) < self._fetch_interval:
+        if now - self._fetched.get(identity, -_FETCH_INTERVAL) < _FETCH_INTERVAL:
             return
         if len(self._fetched) >= _MOST_REMEMBERED:
             self._fetched.clear()

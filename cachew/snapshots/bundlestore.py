@@ -15,7 +15,7 @@ from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Conflict, CorruptObject
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.streams import read_all
-from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles
+from cachew.snapshots.bundlecommands import BUNDLE_TYPE, BundleCommands
 from cachew.snapshots.bundlelist import BundleList, ListedBundle, branches, next_step
 from cachew.snapshots.order import Begin, Order
 from cachew.snapshots.packbundle import PACK_HEADER, PackBundles
@@ -43,14 +43,14 @@ class BundleStore:
         *,
         cache: Cache,
         productions: Productions,
-        bundles: Bundles,
+        git: BundleCommands,
         packs: PackBundles,
         ready_mirror: ReadyMirror,
         clock: Clock,
     ) -> None:
         self._cache = cache
         self._productions = productions
-        self._bundles = bundles
+        self._git = git
         self._packs = packs
         self._ready_mirror, self._clock = ready_mirror, clock
         self._updates: Shared[Identity, bool] = Shared()
@@ -120,9 +120,9 @@ class BundleStore:
         present = await self._intact(instance)
         require(mirror, instance)
         step = next_step(present, branches(mirror.refs.by_name), int(self._clock.now()), renew=renew)
-        if step is None or not await self._bundles.holds_anything(mirror, list(step.revisions)):
+        if step is None or not await self._git.holds_anything(mirror, list(step.revisions)):
             return None
-        if await self._bundles.is_cut(mirror, list(step.revisions)):
+        if await self._git.is_cut(mirror, list(step.revisions)):
             return None
 
         async def make(directory: Path, begin: Begin) -> None:
@@ -130,7 +130,7 @@ class BundleStore:
                 sink = await begin({"Content-Type": BUNDLE_TYPE, PACK_HEADER: beginning.pack})
                 await sink(beginning.header)
             else:
-                await self._bundles.write(mirror, instance, list(step.revisions), begin)
+                await self._git.write(mirror, instance, list(step.revisions), begin)
 
         key = _bundle_key(instance, step.listed.name)
         whole = not any(revision.startswith("^") for revision in step.revisions)

@@ -10,7 +10,8 @@ from cachew.mirrors.instance import Instance
 from cachew.plumbing.errors import Busy, NotFound, Superseded
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource, owned
-from cachew.snapshots.bundle import BUNDLE_TYPE, Bundles, parse_base
+from cachew.snapshots.bundle import Bundles, parse_base
+from cachew.snapshots.bundlecommands import BUNDLE_TYPE
 from cachew.snapshots.bundlelist import ListedBundle, pairs, render
 from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.sourcemirror import SourceMirror

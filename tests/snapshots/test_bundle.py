@@ -1,6 +1,7 @@
 """Bundles of real repositories."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -16,6 +17,7 @@ from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import read_all
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.bundle import Bundles, parse_base
+from cachew.snapshots.bundlecommands import BundleCommands
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.scratch import Scratch
 from tests.fakes.clock import FakeClock
@@ -87,10 +89,9 @@ def bundles(
     return Bundles(
         cache=cache,
         productions=productions,
-        processes=processes,
-        commands=commands,
+        git=BundleCommands(processes=processes, commands=commands),
         ready_mirror=ready,
-        upstream=upstream,
+        upstream=cast(Any, upstream),
         clock=clock,
     )
 
@@ -317,7 +318,7 @@ async def test_no_bundle_holds_a_commit_whose_parents_are_missing(
     assert entry is not None
     entry.close()
     git(mirror.directory, "fetch", "-q", "--depth=1", str(work), side)
-    assert await bundles.is_cut(mirror, ["refs/heads/main"])
+    assert await bundles._git.is_cut(mirror, ["refs/heads/main"])
     with pytest.raises(NotFound, match="cut off upstream"):
         await bundles.find(INSTANCE, side)
     await bundles.prepare(mirror, side)

@@ -20,7 +20,7 @@ from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import read_all
 from cachew.plumbing.threads import Threads
-from cachew.snapshots.bundle import Bundles
+from cachew.snapshots.bundlecommands import BundleCommands
 from cachew.snapshots.bundlelist import render
 from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.packbundle import PackBundles
@@ -84,19 +84,10 @@ def store_over(
             reactor=clock,
             clock=clock,
         )
-        bundles = Bundles(
-            cache=cache,
-            productions=productions,
-            processes=processes,
-            commands=commands,
-            ready_mirror=ready,
-            upstream=NoUpstream(),
-            clock=clock,
-        )
         return BundleStore(
             cache=cache,
             productions=productions,
-            bundles=bundles,
+            git=BundleCommands(processes=processes, commands=commands),
             packs=PackBundles(processes=processes, commands=commands, threads=threads, ready_mirror=ready),
             ready_mirror=ready,
             clock=clock,
