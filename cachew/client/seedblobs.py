@@ -10,7 +10,8 @@ from statistics import fmean
 
 from cachew.client.clienterrors import ClientError
 from cachew.client.gitindex import IndexedFile, regular_files
-from cachew.client.seedfiles import SeededPack, SeedFiles
+from cachew.client.seededobjects import SeededPack
+from cachew.client.seedfiles import SeedFiles
 from cachew.client.tarheader import TarEntry
 
 _DEEP = 6
@@ -53,7 +54,7 @@ class SeedBlobs:
         return self._files.has_all_blobs
 
     def _begin(self) -> bool:
-        packs = self._files.packs()
+        packs = self._files.objects.packs()
         if not packs:
             return False
         oid_size = packs[0].oid_size

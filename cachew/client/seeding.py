@@ -72,10 +72,10 @@ class Seeding:
         try:
             self._receive(self._found(url), files)
             refs = self._checked_refs(files)
-            files.put()
+            files.placement.put()
             if not self._repository.has_reftable:
-                files.put_packed_refs(packed_refs(refs))
-            files.settle()
+                files.placement.put_packed_refs(packed_refs(refs))
+            files.placement.settle()
         finally:
             files.close()
         return refs
@@ -138,11 +138,11 @@ class Seeding:
     def _checked_refs(self, files: SeedFiles) -> "dict[bytes, bytes]":
         if files.content(b"shallow"):
             raise ClientError("it is of a shallow repository")
-        files.check()
+        files.objects.check()
         refs = bundle_refs(files.content(b"packed-refs"), files.branches())
         if len({len(oid) for oid in refs.values()}) != 1:
             raise ArchiveBroken("it holds no refs")
-        if (missing := files.lacks(refs.values())) is not None:
+        if (missing := files.objects.lacks(refs.values())) is not None:
             raise ArchiveBroken(f"it has a ref to {missing.decode()}, which is not in it")
         if self._sha256 not in (None, len(next(iter(refs.values()))) == 64):
             raise ClientError("the repository is of another object format")
