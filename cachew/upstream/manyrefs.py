@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import accumulate, islice, pairwise
+from operator import is_
 from typing import overload
 
 from cachew.upstream.refblocks import NotOrdinary, RefBlock, line_of
@@ -61,13 +62,10 @@ class ManyRefs(Sequence[RemoteRef]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ManyRefs):
             return NotImplemented
-        return self.head == other.head and (self.blocks == other.blocks or self._lines() == other._lines())
+        return self.head == other.head and (self.blocks == other.blocks or _lines(self.blocks) == _lines(other.blocks))
 
     def __hash__(self) -> int:
         return hash((self.head, len(self)))
-
-    def _lines(self) -> bytes:
-        return b"".join(block.data for block in self.blocks)
 
     @property
     def weight(self) -> int:
@@ -91,28 +89,11 @@ class ManyRefs(Sequence[RemoteRef]):
         """Return those whose names begin with one of some prefixes, of which none begins with another one."""
         ordered = sorted(bytes_of(prefix) for prefix in prefixes)
         head = self.head if any(HEAD.startswith(prefix.decode(errors="replace")) for prefix in ordered) else None
-        blocks = [block for prefix in ordered for block in self._below(prefix)]
-        return (
-            self
-            if head is self.head and len(blocks) == len(self.blocks) and self._whole(blocks)
-            else ManyRefs(head, blocks)
-        )
-
-    def _whole(self, blocks: Sequence[RefBlock]) -> bool:
-        return all(one is other for one, other in zip(blocks, self.blocks, strict=True))
-
-    def _below(self, prefix: bytes) -> Iterator[RefBlock]:
-        number = max(0, bisect_right(self._firsts, prefix) - 1)
-        for block in self.blocks[number:]:
-            if block.first > prefix and not block.first.startswith(prefix):
-                break
-            if block.first.startswith(prefix) and block.last.startswith(prefix):
-                yield block
-                continue
-            begin = block.position(prefix)
-            end = begin + _count_beginning(block, begin, prefix)
-            if end > begin:
-                yield block.part(begin, end)
+        blocks: list[RefBlock] = []
+        for prefix in ordered:
+            blocks += _below(prefix, self.blocks[max(0, bisect_right(self._firsts, prefix) - 1) :])
+        whole = len(blocks) == len(self.blocks) and all(map(is_, blocks, self.blocks))
+        return self if whole and head is self.head else ManyRefs(head, blocks)
 
     def differences(self, other: "ManyRefs") -> tuple[dict[str, str], dict[str, str]]:
         """Return name and object id of those of these and of the other refs that are not certainly in both."""
@@ -138,31 +119,20 @@ class ManyRefs(Sequence[RemoteRef]):
         after = ManyRefs(head, blocks)
         for name, ref in changes.items():
             if ref is not None and name != HEAD and self.find(name) is None:
-                after.require_place(name)
+                _require_place(after, name)
         return after
-
-    def require_place(self, name: str) -> None:
-        """See that no ref lies below one, nor that below another one: git can't keep both.
-
-        :raise NotOrdinary: otherwise.
-        """
-        sought, above = bytes_of(name), name.rpartition("/")[0]
-        if any(sought in block.directories for block in self.blocks):
-            raise NotOrdinary
-        while above:
-            if self.find(above) is not None:
-                raise NotOrdinary
-            above = above.rpartition("/")[0]
 
     def first_oids(self, count: int) -> list[str]:
         """Return so many of the object ids that sort first, those that tags lead to among them."""
-        ordered = merge(*([(key, number) for key in block.keys[:count]] for number, block in enumerate(self.blocks)))
+        ordered = merge(
+            *([(key, number) for key in block.oids.keys[:count]] for number, block in enumerate(self.blocks))
+        )
         found: dict[int, int] = {}
         for key, number in islice(ordered, count * len(self.blocks)):
             found.setdefault(key, number)
             if len(found) == count:
                 break
-        return [self.blocks[number].oid_of(key) for key, number in found.items()]
+        return [self.blocks[number].oids.beginning_with(key) for key, number in found.items()]
 
 
 def many_refs(refs: Sequence[RemoteRef], width: int) -> Sequence[RemoteRef]:
@@ -210,6 +180,41 @@ def _with_lines(block: RefBlock, changes: Mapping[bytes, RemoteRef | None]) -> l
     if sum(map(len, ordered)) <= 2 * SIZE:
         return [RefBlock(b"".join(ordered), block.width)] if ordered else []
     return list(_blocks_of(ordered, block.width))
+
+
+def _require_place(refs: ManyRefs, name: str) -> None:
+    """See that no ref lies below one, nor that below another one: git can't keep both.
+
+    :raise NotOrdinary: otherwise.
+    """
+    sought, above = bytes_of(name), name.rpartition("/")[0]
+    if any(sought in block.directories for block in refs.blocks):
+        raise NotOrdinary
+    while above:
+        if refs.find(above) is not None:
+            raise NotOrdinary
+        above = above.rpartition("/")[0]
+
+
+def _lines(blocks: Iterable[RefBlock]) -> bytes:
+    return b"".join(block.data for block in blocks)
+
+
+def _below(prefix: bytes, blocks: Iterable[RefBlock]) -> Iterator[RefBlock]:
+    """Yield what of blocks begins with a prefix.
+
+    :param blocks: from the first on that may hold such a name.
+    """
+    for block in blocks:
+        if block.first > prefix and not block.first.startswith(prefix):
+            break
+        if block.first.startswith(prefix) and block.last.startswith(prefix):
+            yield block
+            continue
+        begin = block.position(prefix)
+        end = begin + _count_beginning(block, begin, prefix)
+        if end > begin:
+            yield block.part(begin, end)
 
 
 def _tips_unlike(blocks: Iterable[RefBlock], others: Iterable[RefBlock]) -> dict[str, str]:

@@ -48,6 +48,47 @@ class NotOrdinary(Exception):
     """Refs that can't be kept as lines."""
 
 
+class ToldOids:
+    """The object ids in some lines: those of refs, and those that annotated tags lead to.
+
+    :param data: the lines.
+    :param width: digits of an object id.
+    :param keys: what the ids begin with, in order.
+    """
+
+    __slots__ = ("_data", "_width", "keys")
+
+    def __init__(self, data: bytes, width: int, keys: "array[int]") -> None:
+        self._data, self._width = data, width
+        self.keys = keys
+
+    def beginning_with(self, key: int) -> str:
+        """Return the object id that begins with a key that is among these."""
+        place = self._place_of(b"%016x" % key)
+        assert place >= 0
+        return self._data[place : place + self._width].decode("ascii")
+
+    def has(self, key: int, oid: bytes) -> bool:
+        """Whether an object id is among these.
+
+        :param key: what the id begins with.
+        """
+        index = bisect_left(self.keys, key)
+        if index == len(self.keys) or self.keys[index] != key:
+            return False
+        return len(oid) == self._width and self._place_of(oid) >= 0
+
+    def _place_of(self, digits: bytes) -> int:
+        """Return where an object id is told that begins with some digits, which names may hold too; -1 for nowhere."""
+        data = self._data
+        place = data.find(digits)
+        while place >= 0:
+            if place == _SIZE or data[place - _SIZE - 1] == _NEWLINE or data.endswith(_PEELED, 0, place):
+                return place
+            place = data.find(digits, place + 1)
+        return -1
+
+
 class RefBlock:
     """Some refs in the order of their names.
 
@@ -56,7 +97,7 @@ class RefBlock:
     :raise NotOrdinary: when they can't be kept so.
     """
 
-    __slots__ = ("_digest", "data", "directories", "first", "keys", "last", "starts", "width")
+    __slots__ = ("_digest", "data", "directories", "first", "last", "oids", "starts", "width")
 
     def __init__(self, data: bytes, width: int) -> None:
         lines = _LINES[width].findall(data)
@@ -69,7 +110,8 @@ class RefBlock:
         self.starts = array("I", accumulate(sizes, initial=0))
         self.first, self.last = names[0], names[-1]
         peeled = [more[-width:] for _, _, _, more in lines if _PEELED in more]
-        self.keys = array("Q", sorted({int(oid[:_KEY], 16) for oid in (*(line[1] for line in lines), *peeled)}))
+        keys = array("Q", sorted({int(oid[:_KEY], 16) for oid in (*(line[1] for line in lines), *peeled)}))
+        self.oids = ToldOids(data, width, keys)
         self.directories = _directories(names)
         self._digest = b""
 
@@ -94,7 +136,9 @@ class RefBlock:
     @property
     def weight(self) -> int:
         """About how many bytes it takes."""
-        return 500 + len(self.data) + 4 * len(self.starts) + 8 * len(self.keys) + 2 * sum(map(len, self.directories))
+        return (
+            500 + len(self.data) + 4 * len(self.starts) + 8 * len(self.oids.keys) + 2 * sum(map(len, self.directories))
+        )
 
     @property
     def digest(self) -> bytes:
@@ -130,31 +174,6 @@ class RefBlock:
         """Return the ref of a name, None where there is none."""
         index = self.position(name)
         return self.ref(index) if index < len(self) and self.name(index) == name else None
-
-    def oid_of(self, key: int) -> str:
-        """Return the object id that begins with a key that is among the block's."""
-        place = self._place_of(b"%016x" % key)
-        assert place >= 0
-        return self.data[place : place + self.width].decode("ascii")
-
-    def has(self, key: int, oid: bytes) -> bool:
-        """Whether a ref has an object id, or an annotated tag leads to it.
-
-        :param key: what the id begins with.
-        """
-        index = bisect_left(self.keys, key)
-        if index == len(self.keys) or self.keys[index] != key:
-            return False
-        return len(oid) == self.width and self._place_of(oid) >= 0
-
-    def _place_of(self, digits: bytes) -> int:
-        """Return where an object id is told that begins with some digits, which names may hold too; -1 for nowhere."""
-        place = self.data.find(digits)
-        while place >= 0:
-            if place == _SIZE or self.data[place - _SIZE - 1] == _NEWLINE or self.data.endswith(_PEELED, 0, place):
-                return place
-            place = self.data.find(digits, place + 1)
-        return -1
 
     def part(self, begin: int, end: int) -> "RefBlock":
         """Return the refs between two positions."""

@@ -85,7 +85,7 @@ class OidsOfRefs(Set[str]):
         if not isinstance(oid, str):
             return False
         key, sought = key_of(oid), oid.encode("ascii", "replace")
-        return oid in self._heads or (key >= 0 and any(block.has(key, sought) for block in self.many.blocks))
+        return oid in self._heads or (key >= 0 and any(block.oids.has(key, sought) for block in self.many.blocks))
 
     def __iter__(self) -> Iterator[str]:
         found = set(self._heads)
@@ -94,7 +94,7 @@ class OidsOfRefs(Set[str]):
         return iter(found)
 
     def __len__(self) -> int:
-        return len(self._heads) + sum(len(block.keys) for block in self.many.blocks)
+        return len(self._heads) + sum(len(block.oids.keys) for block in self.many.blocks)
 
     def isdisjoint(self, other: Iterable[object]) -> bool:
         """Whether none of other object ids is among these."""
@@ -107,7 +107,7 @@ class OidsOfRefs(Set[str]):
     def _keys(self) -> set[int]:
         found = {key_of(oid) for oid in self._heads}
         for block in self.many.blocks:
-            found.update(block.keys)
+            found.update(block.oids.keys)
         return found
 
     def first(self, count: int) -> list[str]:
