@@ -38,11 +38,27 @@ class Share(Generic[P]):
 
 
 class _Beginning(Generic[P]):
-    """A production that is being begun, and those who wait for it with the bytes from which they will follow."""
+    """A production that is being begun, and those who wait for it with the bytes from which they will follow.
 
-    def __init__(self) -> None:
+    :param forget: called when nobody waits any more.
+    """
+
+    def __init__(self, forget: "Callable[[_Beginning[P]], object]") -> None:
+        self._forget = forget
         self.turns: dict[Deferred[Share[P] | None], int] = {}
         self.work: Deferred[P | None] | None = None
+
+    def turn(self, offset: int) -> Deferred[Share[P] | None]:
+        """Wait for it; whoever is the last to leave before it is there ends it."""
+        turn: Deferred[Share[P] | None] = Deferred(self._leave)
+        self.turns[turn] = offset
+        return turn
+
+    def _leave(self, turn: Deferred[Share[P] | None]) -> None:
+        self.turns.pop(turn, None)
+        if not self.turns and self.work is not None:
+            self._forget(self)
+            self.work.cancel()
 
 
 class Followed(Generic[K, P]):
@@ -108,25 +124,14 @@ class Followed(Generic[K, P]):
         """
         if (share := self.join(key, offset)) is not None:
             return share
-        if (beginning := self._beginning.get(key)) is not None:
-            return await self._turn(key, beginning, offset)
-        beginning = self._beginning[key] = _Beginning()
-        mine: Deferred[Share[P] | None] = Deferred(lambda gone: self._leave(key, beginning, gone))
-        beginning.turns[mine] = offset
+        if (under_way := self._beginning.get(key)) is not None:
+            return await under_way.turn(offset)
+        beginning: _Beginning[P] = _Beginning(lambda left: self._forget_beginning(key, left))
+        self._beginning[key] = beginning
+        mine = beginning.turn(offset)
         beginning.work = Deferred.fromCoroutine(begin())
         beginning.work.addBoth(self._begun, key, beginning, mine)
         return await mine
-
-    async def _turn(self, key: K, beginning: _Beginning[P], offset: int) -> Share[P] | None:
-        turn: Deferred[Share[P] | None] = Deferred(lambda gone: self._leave(key, beginning, gone))
-        beginning.turns[turn] = offset
-        return await turn
-
-    def _leave(self, key: K, beginning: _Beginning[P], turn: Deferred[Share[P] | None]) -> None:
-        beginning.turns.pop(turn, None)
-        if not beginning.turns and beginning.work is not None:
-            self._forget_beginning(key, beginning)
-            beginning.work.cancel()
 
     def _forget_beginning(self, key: K, beginning: _Beginning[P]) -> None:
         if self._beginning.get(key) is beginning:
