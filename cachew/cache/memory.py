@@ -5,7 +5,6 @@ lies in pieces, so that no object is ever there twice.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Unpack
 
@@ -47,29 +46,94 @@ class MemoryEntry:
         """Nothing is held that the garbage collector doesn't free."""
 
 
+class MemoryObjects:
+    """The objects that are there, within a bound.
+
+    :param limit: bytes of content that there may be, what is being written and read included.
+    :param clock: what time it is.
+    """
+
+    def __init__(self, *, limit: int, clock: Clock) -> None:
+        self._clock = clock
+        self._objects: OrderedDict[Name, _Object] = OrderedDict()
+        self._size = 0
+        self.limit = limit
+        self.usage = Usage()
+
+    @property
+    def held(self) -> int:
+        """Bytes that are there: visible ones, those being written, and those still being read."""
+        return self.usage.present
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._objects.clear()
+        self._size = 0
+
+    def use(self, name: Name) -> _Object | None:
+        """Return an object that is used now, None when there is none that is visible."""
+        found = self._objects.get(name)
+        if found is None or not live(found.info, self._clock.now()):
+            self.forget(name)
+            return None
+        self._objects.move_to_end(name)
+        return found
+
+    def forget(self, name: Name) -> bool:
+        """Remove an object; say whether there was one."""
+        gone = self._objects.pop(name, None)
+        if gone is not None:
+            self._size -= gone.size
+        return gone is not None
+
+    def put(self, info: ObjectInfo, content: Content) -> None:
+        """Make an object visible, in the place of any other under its name."""
+        name = info.namespace, info.key
+        self.forget(name)
+        self._objects[name] = _Object(info, content)
+        self._size += content.size
+
+    def make_room(self, size: int) -> None:
+        """Drop the least recently used so that there is room, or nothing when there can't be any.
+
+        :raise StorageFull: when what is being written and read leaves none.
+        """
+        if self.held + size <= self.limit:
+            return
+        if self.held - self._size + size <= self.limit:
+            self.drop_expired()
+            surplus = excess(used=self.held + size, limit=self.limit)
+            # Names only: whoever refers to an object keeps its bytes.
+            for name in [(one.info.namespace, one.info.key) for one in victims(self._objects.values(), surplus)]:
+                self.forget(name)
+        if self.held + size > self.limit:
+            raise StorageFull("the cache in memory is full of what is being written and read at the moment")
+
+    def drop_expired(self) -> None:
+        """Remove what has expired."""
+        now = self._clock.now()
+        for name in [name for name, held in self._objects.items() if not live(held.info, now)]:
+            self.forget(name)
+
+    def visible(self) -> list[ObjectInfo]:
+        """Return what is known of all that have not expired."""
+        now = self._clock.now()
+        return [held.info for held in self._objects.values() if live(held.info, now)]
+
+
 class MemoryWriter:
     """An object on its way into a :class:`MemoryCache`.
 
-    :param content: what takes the bytes.
-    :param make_room: makes room for so many bytes more.
-    :param publish: makes the finished object visible.
+    :param terms: what it is to be.
+    :param clock: what time it is.
+    :param objects: those that it will be among.
     """
 
-    def __init__(
-        self,
-        *,
-        terms: WriteTerms,
-        limit: int,
-        clock: Clock,
-        content: Content,
-        make_room: Callable[[int], None],
-        publish: Callable[[ObjectInfo, Content], None],
-    ) -> None:
+    def __init__(self, *, terms: WriteTerms, clock: Clock, objects: MemoryObjects) -> None:
         self._terms = terms
-        self._limit = limit
         self._clock = clock
-        self._publish = publish
-        self._content, self._make_room = content, make_room
+        self._objects = objects
+        self._content = Content(objects.usage)
         self._ledger = ContentDigest()
         self._ended = False
 
@@ -77,9 +141,9 @@ class MemoryWriter:
         """Take the next bytes."""
         if self._ended:
             raise RuntimeError("the writer has ended")
-        if self._ledger.size + len(data) > self._limit:
-            raise TooLarge(self._limit, "object")
-        self._make_room(len(data))
+        if self._ledger.size + len(data) > self._objects.limit:
+            raise TooLarge(self._objects.limit, "object")
+        self._objects.make_room(len(data))
         self._ledger.update(data)
         self._content.append(bytes(data))
 
@@ -90,7 +154,7 @@ class MemoryWriter:
         info = self._terms.record(self._ledger, self._clock.now()).info
         self._ended = True
         self._content.settle()
-        self._publish(info, self._content)
+        self._objects.put(info, self._content)
         return info
 
     async def abort(self) -> None:
@@ -109,17 +173,14 @@ class MemoryCache:
     """
 
     def __init__(self, *, limit: int, max_ttl: float | None = None, clock: Clock) -> None:
-        self._limit = limit
         self._max_ttl = max_ttl
         self._clock = clock
-        self._objects: OrderedDict[Name, _Object] = OrderedDict()
-        self._usage = Usage()
-        self._size = 0
+        self._objects = MemoryObjects(limit=limit, clock=clock)
 
     @property
     def held(self) -> int:
         """Bytes that are there: visible ones, those being written, and those still being read."""
-        return self._usage.present
+        return self._objects.held
 
     async def start(self) -> None:
         """Nothing is to be opened."""
@@ -127,22 +188,9 @@ class MemoryCache:
     async def stop(self) -> None:
         """Forget everything."""
         self._objects.clear()
-        self._size = 0
 
     def _use(self, namespace: str, key: str) -> _Object | None:
-        name = namespace_name(namespace), object_key(key)
-        found = self._objects.get(name)
-        if found is None or not live(found.info, self._clock.now()):
-            self._forget(name)
-            return None
-        self._objects.move_to_end(name)
-        return found
-
-    def _forget(self, name: Name) -> bool:
-        gone = self._objects.pop(name, None)
-        if gone is not None:
-            self._size -= gone.size
-        return gone is not None
+        return self._objects.use((namespace_name(namespace), object_key(key)))
 
     async def open(self, namespace: str, key: str) -> MemoryEntry | None:
         """Open an object."""
@@ -157,45 +205,11 @@ class MemoryCache:
     async def create(self, namespace: str, key: str, **options: Unpack[ObjectOptions]) -> MemoryWriter:
         """Begin an object."""
         terms = WriteTerms.checked(namespace, key, max_ttl=self._max_ttl, **options)
-        return MemoryWriter(
-            terms=terms,
-            limit=self._limit,
-            clock=self._clock,
-            content=Content(self._usage),
-            make_room=self._make_room,
-            publish=self._publish,
-        )
-
-    def _publish(self, info: ObjectInfo, content: Content) -> None:
-        name = info.namespace, info.key
-        self._forget(name)
-        self._objects[name] = _Object(info, content)
-        self._size += content.size
-
-    def _make_room(self, size: int) -> None:
-        """Drop the least recently used so that there is room, or nothing when there can't be any.
-
-        :raise StorageFull: when what is being written and read leaves none.
-        """
-        if self.held + size <= self._limit:
-            return
-        if self.held - self._size + size <= self._limit:
-            self._drop_expired()
-            surplus = excess(used=self.held + size, limit=self._limit)
-            # Names only: whoever refers to an object keeps its bytes.
-            for name in [(one.info.namespace, one.info.key) for one in victims(self._objects.values(), surplus)]:
-                self._forget(name)
-        if self.held + size > self._limit:
-            raise StorageFull("the cache in memory is full of what is being written and read at the moment")
-
-    def _drop_expired(self) -> None:
-        now = self._clock.now()
-        for name in [name for name, held in self._objects.items() if not live(held.info, now)]:
-            self._forget(name)
+        return MemoryWriter(terms=terms, clock=self._clock, objects=self._objects)
 
     async def delete(self, namespace: str, key: str) -> bool:
         """Remove an object."""
-        return self._use(namespace, key) is not None and self._forget((namespace, object_key(key)))
+        return self._use(namespace, key) is not None and self._objects.forget((namespace, object_key(key)))
 
     async def invalidate(self, namespace: str, key: str) -> bool:
         """Remove an object: memory is never shared."""
@@ -203,15 +217,13 @@ class MemoryCache:
 
     async def stats(self) -> Stats:
         """Count the visible objects."""
-        now = self._clock.now()
-        sizes = [held.size for held in self._objects.values() if live(held.info, now)]
-        return Stats(objects=len(sizes), size=sum(sizes), capacity=self._limit)
+        visible = self._objects.visible()
+        return Stats(objects=len(visible), size=sum(info.size for info in visible), capacity=self._objects.limit)
 
     async def namespaces(self) -> list[str]:
         """Return the namespaces that have visible objects."""
-        now = self._clock.now()
-        return sorted({held.info.namespace for held in self._objects.values() if live(held.info, now)})
+        return sorted({info.namespace for info in self._objects.visible()})
 
     async def sweep(self) -> None:
         """Remove what has expired."""
-        self._drop_expired()
+        self._objects.drop_expired()
