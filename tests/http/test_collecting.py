@@ -12,7 +12,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 
-from cachew.http.collecting import FREE, IN_MEMORY, Body, BodyStore, copy_inflated
+from cachew.http.collecting import FREE, IN_MEMORY, Body, BodyStore
+from cachew.http.inflating import copy_inflated
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing.budget import Budget
 from cachew.plumbing.errors import BadRequest, Busy, StorageUnavailable, TooLarge, UnsupportedEncoding
