@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -23,7 +22,6 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import ILogObserver, Logger
-from twisted.python.logfile import LogFile
 from twisted.python.usage import Options as UsageOptions
 
 from cachew.config.contradictions import Problem
@@ -38,16 +36,9 @@ from cachew.plumbing.logs import EventLog, drop_notice
 from cachew.plumbing.resolver import Resolver
 from cachew.server.environment import Environment
 from cachew.server.listening import server_endpoint
-from cachew.server.logqueue import LogQueue, descriptor_writer
+from cachew.server.processlog import ProcessLog
 from cachew.server.startchecks import start_problems
 from cachew.version import version, written_over
-
-LOG_SIZE = 64 * 1024 * 1024
-"""Bytes after which a log file is set aside."""
-KEPT_LOGS = 10
-"""How many of these are kept."""
-_LAST_LINES = 2.0
-"""Seconds that the end of the process waits for its last lines to be written."""
 
 _log = Logger()
 
@@ -151,7 +142,7 @@ def _made(options: Options) -> IService:
         clock=machine_clock(),
         version=version(),
         log=options.log,
-        log_dropped=_dropped_lines,
+        log_dropped=_process_log.dropped,
         on_failed_start=_end_with_failure,
         read_settings=lambda: _read_settings(options),
         notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
@@ -163,8 +154,8 @@ def _made(options: Options) -> IService:
         raise SystemExit(f"cachew can't start: {_in_words(error)}") from None
     cast(Any, reactor).callWhenRunning(_heed_signals, reactor, service)
     # Only then twistd has gone to the background, if it does, and threads last.
-    cast(Any, reactor).callWhenRunning(_write_logs_in_threads)
-    atexit.register(_drain_logs)
+    cast(Any, reactor).callWhenRunning(_process_log.write_in_thread)
+    atexit.register(_process_log.drain)
     return service
 
 
@@ -186,7 +177,7 @@ def _end_with_failure() -> None:
     """Have the process end with status 1; ``twistd`` ends with 0 whatever made its reactor stop."""
 
     def end() -> None:
-        _drain_logs()
+        _process_log.drain()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
@@ -262,8 +253,7 @@ def _heed_signals(reactor: Any, service: Any) -> None:
 
 
 def _go_on(service: Any) -> None:
-    for log in _logs:
-        log.reopen()
+    _process_log.reopen()
     _log.info("received SIGHUP and go on; the config is read again")
     Deferred.fromCoroutine(service.hang_up()).addErrback(lambda failure: _log.failure("SIGHUP", failure))
 
@@ -274,20 +264,7 @@ def _stop(reactor: Any) -> None:
         reactor.stop()
 
 
-@dataclass(frozen=True)
-class _Log:
-    """The log of this process.
-
-    :param queue: where its lines go.
-    :param reopen: has its file opened anew, if it is one.
-    """
-
-    queue: LogQueue
-    reopen: Callable[[], object]
-
-
-_logs: list[_Log] = []
-"""The log of this process, unless ``twistd``'s own options have chosen another."""
+_process_log = ProcessLog()
 _openers: list[Callable[[], ILogObserver]] = []
 """What makes the log's observer; ``twistd`` takes a name that it imports, not a function."""
 
@@ -303,49 +280,13 @@ def _choose_log_observer(options: Options) -> None:
     if parent is None or parent.get("logger") or parent.get("syslog"):
         return
     form = options.settings.log_format
-    open_log = _log_opener(parent.get("logfile"), foreground=bool(parent.get("nodaemon")))
+    name, foreground = parent.get("logfile"), bool(parent.get("nodaemon"))
 
     def opened() -> ILogObserver:
-        log = open_log(drop_notice(form, machine_clock()))
-        _logs.append(log)
-        options.log.write_to(log.queue, form)
+        notice = drop_notice(form, machine_clock())
+        queue = _process_log.begin(name, foreground=foreground, output=sys.stdout, notice=notice)
+        options.log.write_to(queue, form)
         return options.log
 
     _openers.append(opened)
     parent["logger"] = f"{__name__}.{chosen_observer.__name__}"
-
-
-def _log_opener(name: str | None, *, foreground: bool) -> Callable[[Callable[[int], str]], _Log]:
-    if name == "-" or (foreground and not name):
-        return _log_to_output
-    # Twisted's own default keeps every megabyte for ever, and renames all of them each time.
-    return lambda notice: _log_to_file(name or "twistd.log", notice)
-
-
-def _log_to_output(notice: Callable[[int], str]) -> _Log:
-    return _Log(LogQueue(descriptor_writer(sys.stdout.fileno()), notice=notice), lambda: None)
-
-
-def _log_to_file(name: str, notice: Callable[[int], str]) -> _Log:
-    file = LogFile.fromFullPath(name, rotateLength=LOG_SIZE, maxRotatedFiles=KEPT_LOGS)
-
-    def write(data: bytes) -> None:
-        file.write(data)
-        file.flush()
-
-    queue = LogQueue(write, notice=notice)
-    return _Log(queue, lambda: queue.call(file.reopen))
-
-
-def _write_logs_in_threads() -> None:
-    for log in _logs:
-        log.queue.start()
-
-
-def _drain_logs() -> None:
-    for log in _logs:
-        log.queue.drain(_LAST_LINES)
-
-
-def _dropped_lines() -> int:
-    return sum(log.queue.dropped for log in _logs)

@@ -12,7 +12,8 @@ from twisted.python.reflect import namedAny
 
 from cachew.config.document import schema
 from cachew.config.load import load
-from cachew.tap import KEPT_LOGS, LOG_SIZE, Options
+from cachew.server.processlog import KEPT_LOGS, LOG_SIZE
+from cachew.tap import Options
 from cachew.version import version
 
 PROJECT = Path(__file__).parents[1]
