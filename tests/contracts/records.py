@@ -11,7 +11,8 @@ from twisted.logger import capturedLogs, formatEvent
 
 from cachew.plumbing.errors import BadRequest, Conflict
 from cachew.replicas.completions import TaskCompletions
-from cachew.replicas.leases import Lease, Leases
+from cachew.replicas.lease import Lease
+from cachew.replicas.leases import Leases
 from cachew.replicas.records import CLOCKS_APART, Records
 from cachew.replicas.sightings import Sightings
 from tests.fakes.clock import FakeClock

@@ -7,7 +7,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 
-from cachew.replicas.leases import Lease, LeaseLost, Leases
+from cachew.replicas.lease import Lease, LeaseLost
+from cachew.replicas.leases import Leases
 from cachew.replicas.memoryrecords import MemoryRecords
 from tests.fakes.clock import FakeClock
 from tests.fakes.records import UnreliableRecords
