@@ -5,7 +5,7 @@ authority has the same object; when it has another one or none the copy is remov
 bounded while, then the copy is served and the answer is used when it comes. A tier that fails is as good as empty.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, Unpack
 
@@ -61,11 +61,6 @@ class TierTimes:
     check_interval: float = 1.0
     check_wait: float = 0.05
     retry_after: float = RETRY_AFTER
-
-
-def numbered(caches: Iterable[Cache]) -> dict[str, Cache]:
-    """Return tiers under names made of their numbers and kinds."""
-    return {f"{number}-{type(cache).__name__}": cache for number, cache in enumerate(caches, 1)}
 
 
 class TieredCache:

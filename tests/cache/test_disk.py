@@ -14,13 +14,14 @@ import pytest_twisted
 
 from cachew.cache.disk import DiskCache
 from cachew.cache.interface import object_key
-from cachew.cache.tiered import TieredCache, numbered
+from cachew.cache.tiered import TieredCache
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable, TooLarge
 from cachew.plumbing.streams import FileSource, read_all
 from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, sha256, store
 from tests.fakes.caches import disk_cache
 from tests.fakes.clock import FakeClock
+from tests.fakes.tiers import numbered
 from tests.functional.loglines import listening
 
 

@@ -27,7 +27,7 @@ from cachew.cache.manifest import manifest_path
 from cachew.cache.memory import MemoryCache
 from cachew.cache.objectstore import ObjectStoreCache
 from cachew.cache.presigned import Presigning
-from cachew.cache.tiered import TieredCache, TierTimes, numbered
+from cachew.cache.tiered import TieredCache, TierTimes
 from cachew.plumbing.bucket import Bucket, s3_store
 from cachew.plumbing.errors import CachewError, Conflict, CorruptObject, StorageUnavailable
 from cachew.plumbing.streams import PIECE, FiledSource, read_all
@@ -38,6 +38,7 @@ from tests.fakes.caches import disk_cache
 from tests.fakes.clock import FakeClock
 from tests.fakes.faultyproxy import FaultyProxy
 from tests.fakes.objectservers import ACCESS_KEY, BUCKET, SECRET_KEY
+from tests.fakes.tiers import numbered
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from cachew.cache.debts import MOST_DEBTS, Debt
 from cachew.cache.interface import Cache, ObjectInfo
 from cachew.cache.memory import MemoryCache
-from cachew.cache.tiered import TieredCache, TierTimes, numbered
+from cachew.cache.tiered import TieredCache, TierTimes
 from cachew.plumbing.errors import CorruptObject, StorageUnavailable, TooLarge
 from cachew.plumbing.journal import Journal
 from cachew.plumbing.metrics import Metrics
@@ -23,6 +23,7 @@ from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject,
 from tests.fakes.background import WatchedBackground
 from tests.fakes.caches import UnreliableCache, disk_cache
 from tests.fakes.clock import FakeClock
+from tests.fakes.tiers import numbered
 from tests.functional.loglines import listening
 
 COMBINATIONS = ["memory", "disk", "memory+disk", "disk+memory", "memory+memory", "disk+disk", "memory+memory+disk"]

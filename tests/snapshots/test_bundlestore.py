@@ -12,7 +12,8 @@ from obstore.store import MemoryStore
 
 from cachew.cache.interface import Cache, ObjectOptions
 from cachew.cache.memory import MemoryCache
-from cachew.cache.objectstore import ObjectStoreCache, ObjectStoreWriter
+from cachew.cache.objectstore import ObjectStoreCache
+from cachew.cache.objectupload import ObjectStoreWriter
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.bucket import Bucket
