@@ -11,7 +11,6 @@ from http import HTTPStatus
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from cachew.plumbing import tracing
 from cachew.plumbing.errors import (
     CredentialUnavailable,
     UnknownPath,
@@ -19,9 +18,10 @@ from cachew.plumbing.errors import (
     UpstreamRefused,
     UpstreamUnreachable,
 )
-from cachew.plumbing.logs import REQUEST_ID, request_id
 from cachew.plumbing.streams import BytesSource, Source, owned
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
+from cachew.upstream.credentials import Credentials
+from cachew.upstream.gitenvironment import joined, of_request
 from cachew.upstream.headers import RawHeaders, media_type
 from cachew.upstream.listing import Capabilities, Listing
 from cachew.upstream.proxies import Pinned
@@ -37,19 +37,6 @@ _FETCH = [
 _MIRRORED = ("HEAD", "refs/heads/", "refs/tags/")
 
 
-class ServerCredentials(Protocol):
-    """The server's own credentials by URL."""
-
-    async def header_for(self, url: str) -> str | None:
-        """Return an ``Authorization`` value, None where there is none."""
-
-    async def git_environment(self, url: str) -> Mapping[str, str]:
-        """Return what gives a git child the same."""
-
-    async def renewed(self, url: str, refused: str) -> str | None:
-        """Return another one than that which the upstream has just refused, None when there is no other."""
-
-
 class Remote:
     """One repository's upstream.
 
@@ -60,7 +47,7 @@ class Remote:
     """
 
     def __init__(
-        self, *, url: str, client: UpstreamClient, credentials: ServerCredentials, pins: Pinned | None = None
+        self, *, url: str, client: UpstreamClient, credentials: Credentials, pins: Pinned | None = None
     ) -> None:
         self.url = url
         self._client = client
@@ -230,7 +217,7 @@ class Remote:
         """
         pins = {} if self._pins is None else await self._pins.git_environment(self._base)
         # What is for one address replaces what was said before it for all of them, unless that comes first.
-        return joined(_request_id(), joined(pins, await self._own_environment()))
+        return joined(of_request(), joined(pins, await self._own_environment()))
 
     async def _own_environment(self) -> Mapping[str, str]:
         try:
@@ -239,28 +226,6 @@ class Remote:
             if await self._serves_everybody():
                 return {}
             raise
-
-
-def _request_id() -> Mapping[str, str]:
-    """Return what has a git child show the id of the request that it works for, and go on with its trace."""
-    identifier = request_id()
-    shown = {**({REQUEST_ID: identifier} if identifier else {}), **tracing.current().headers()}
-    said = {} if not shown else {"GIT_CONFIG_COUNT": str(len(shown))}
-    for number, (name, value) in enumerate(shown.items()):
-        said |= {f"GIT_CONFIG_KEY_{number}": "http.extraHeader", f"GIT_CONFIG_VALUE_{number}": f"{name}: {value}"}
-    return said
-
-
-def joined(one: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str]:
-    """Join two environments that each bring git configuration (git-config(1), ``GIT_CONFIG_COUNT``)."""
-    first, second = int(one.get("GIT_CONFIG_COUNT", "0")), int(other.get("GIT_CONFIG_COUNT", "0"))
-    if not first or not second:
-        return {**one, **other}
-    both = {**one, **{name: value for name, value in other.items() if not name.startswith("GIT_CONFIG_")}}
-    for number in range(second):
-        both[f"GIT_CONFIG_KEY_{first + number}"] = other[f"GIT_CONFIG_KEY_{number}"]
-        both[f"GIT_CONFIG_VALUE_{first + number}"] = other[f"GIT_CONFIG_VALUE_{number}"]
-    return both | {"GIT_CONFIG_COUNT": str(first + second)}
 
 
 class Remotes:
@@ -275,7 +240,7 @@ class Remotes:
         *,
         url_for: Callable[[str, str], str],
         client: UpstreamClient,
-        credentials: ServerCredentials,
+        credentials: Credentials,
         pins: Pinned | None = None,
     ) -> None:
         self._url_for = url_for
@@ -307,6 +272,13 @@ class Remotes:
             )
             self._held[remote] = key
         return remote
+
+    async def authorization(self, repository: "LocatedRepository") -> str | None:
+        """Return the server's own credential at a repository's upstream, None where it needs none or has none.
+
+        :raise UpstreamError: when it can't be had at present.
+        """
+        return await self.of(repository).authorization()
 
 
 class LocatedRepository(Protocol):

@@ -25,8 +25,9 @@ from cachew.plumbing.errors import UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource, read_all
-from cachew.upstream.agent import Agents, CheckedEndpoint, make_agents
+from cachew.upstream.agent import Agents, make_agents
 from cachew.upstream.backoff import Backoff
+from cachew.upstream.checked_endpoint import CheckedEndpoint
 from cachew.upstream.client import UpstreamBounds, UpstreamClient
 from cachew.upstream.connectionfailures import explain
 from cachew.upstream.hosts import Hosts

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -41,7 +41,7 @@ class Downloading:
 
     def __init__(self, upstream: Upstream, client: UpstreamClient, hosts: Hosts) -> None:
         self.upstream, self.own, self.kept = upstream, Own(), dict[WantedObject, bytes]()
-        remotes = Remotes(url_for=hosts.url_for, client=client, credentials=self.own)
+        remotes = Remotes(url_for=hosts.url_for, client=client, credentials=cast(Any, self.own))
         self._downloads = LfsDownloads(client=client, remotes=remotes, clock=FakeClock())
 
     def allow(self, *wanted: WantedObject, **said: Any) -> None:

@@ -9,9 +9,9 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 
 from cachew.plumbing.errors import UpstreamTimeout, UpstreamUnreachable
+from cachew.upstream.gitenvironment import joined
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.pinned_addresses import Pins
-from cachew.upstream.remotes import joined
 from tests.fakes.clock import FakeClock
 from tests.fakes.settled import failure_of, value_of
 

@@ -60,7 +60,7 @@ class Own:
 
 
 def remote(client: Client, own: Own) -> Remote:
-    return Remote(url=URL, client=cast(Any, client), credentials=own)
+    return Remote(url=URL, client=cast(Any, client), credentials=cast(Any, own))
 
 
 def listed(made: Remote, authorization: str | None) -> None:
@@ -145,7 +145,7 @@ def test_one_way_for_each() -> None:
             raise UnknownPath("no such host")
         return f"https://{host}/{path}"
 
-    remotes = Remotes(url_for=url_for, client=cast(Any, Client()), credentials=Own())
+    remotes = Remotes(url_for=url_for, client=cast(Any, Client()), credentials=cast(Any, Own()))
     first = remotes.of(Name("git.example", "a"))
     assert remotes.of(Name("git.example", "a")) is first and first.url == "https://git.example/a"
     with pytest.raises(UnknownPath):
