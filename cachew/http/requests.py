@@ -18,7 +18,7 @@ from twisted.web.http import datetimeToString
 from cachew.http.collecting import Body
 from cachew.http.heads import Head
 from cachew.http.incoming import IncomingBody
-from cachew.plumbing.errors import BadRequest, BodyTimedOut
+from cachew.plumbing.errors import BadRequest, BodyTimedOut, MethodNotAllowed
 
 _OPAQUE = frozenset({"cookie", "if-match", "if-none-match", "if-range"})
 """Names whose values may hold any byte: entity tags (RFC 9110, 8.8.3), and cookies that others have set."""
@@ -215,6 +215,16 @@ class StreamingRequest(server.Request):
         channel = getattr(self, "channel", None)
         if channel is not None:
             channel.abort()
+
+
+def allow_methods(request: StreamingRequest, *methods: str) -> None:
+    """Refuse a request with any other method.
+
+    :raise MethodNotAllowed: with HEAD among the allowed ones wherever GET is.
+    """
+    allowed = (*methods, "HEAD") if "GET" in methods and "HEAD" not in methods else methods
+    if request.method.decode("latin-1") not in allowed:
+        raise MethodNotAllowed(allowed)
 
 
 def parse_query(raw: bytes) -> dict[bytes, list[bytes]]:

@@ -9,12 +9,11 @@ from prometheus_client.exposition import choose_encoder
 from twisted.logger import Logger
 
 from cachew.config.inforce import Reloaded
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import StreamingRequest, allow_methods
 from cachew.plumbing.errors import BadRequest, Busy
 from cachew.plumbing.logs import EventLog
 from cachew.plumbing.metrics import Metrics
 from cachew.web.access.login import AdminAccess
-from cachew.web.app import allow_methods
 from cachew.web.forms import header, query_field, said
 from cachew.web.status import ServerStatus
 

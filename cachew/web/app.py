@@ -23,7 +23,7 @@ from werkzeug.routing import PathConverter
 
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.errors import BadRequest, MethodNotAllowed, NotFound
+from cachew.plumbing.errors import BadRequest, NotFound
 from cachew.plumbing.logs import REQUEST_ID, begin_request, chosen_id
 from cachew.plumbing.metrics import Metrics
 from cachew.web.failures import FailureResponse, answer_to, write_head
@@ -261,16 +261,6 @@ def route_path(request: StreamingRequest) -> str:
     Rules about paths must look at this and not at the raw path, lest ``/%61dmin/`` pass where ``/admin/`` does not.
     """
     return "/" + "/".join(segment.decode("utf-8", "replace") for segment in (*request.prepath, *request.postpath))
-
-
-def allow_methods(request: StreamingRequest, *methods: str) -> None:
-    """Refuse a request with any other method.
-
-    :raise MethodNotAllowed: with HEAD among the allowed ones wherever GET is.
-    """
-    allowed = (*methods, "HEAD") if "GET" in methods and "HEAD" not in methods else methods
-    if request.method.decode("latin-1") not in allowed:
-        raise MethodNotAllowed(allowed)
 
 
 def _check_target(request: StreamingRequest) -> None:

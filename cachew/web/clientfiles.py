@@ -12,11 +12,10 @@ from typing import Any
 from klein import Klein
 
 from cachew.http.conditional import evaluate
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import StreamingRequest, allow_methods
 from cachew.plumbing.streams import BytesSource
 from cachew.plumbing.threads import InThread
 from cachew.web.access.policy import origin_of
-from cachew.web.app import allow_methods
 from cachew.web.storedanswers import answer_as_decided
 
 _ARCHIVE_TYPE = "application/zip"

@@ -14,11 +14,10 @@ from klein import Klein
 from werkzeug.http import parse_accept_header
 
 from cachew.http.conditional import evaluate
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import StreamingRequest, allow_methods
 from cachew.upstream.outages import Outage
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.sessions import Session
-from cachew.web.app import allow_methods
 from cachew.web.forms import header, query_field
 from cachew.web.pages import Pages
 from cachew.web.repositorylist import BUSY_STATES, STATES, Choice

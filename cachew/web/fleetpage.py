@@ -6,13 +6,12 @@ from typing import Any
 
 from klein import Klein
 
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import StreamingRequest, allow_methods
 from cachew.plumbing.errors import CachewError
 from cachew.replicas.change import count_of, moment_of
 from cachew.replicas.fleet import SILENT, Fleet, Replica
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.sessions import Session
-from cachew.web.app import allow_methods
 from cachew.web.pages import Pages
 
 _MOST = 50

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cachew.http.bodies import send
-from cachew.http.requests import StreamingRequest, text_of
+from cachew.http.requests import StreamingRequest, allow_methods, text_of
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import Forbidden
 from cachew.plumbing.logs import in_one_word
@@ -18,7 +18,6 @@ from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp.request import protocol_version
 from cachew.upstream.remotes import Remotes
 from cachew.web.access.guard import Right
-from cachew.web.app import allow_methods
 from cachew.web.bundleroutes import BundleRoutes
 from cachew.web.ensure import EnsureRefs
 from cachew.web.lfs import LfsRoutes

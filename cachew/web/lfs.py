@@ -13,7 +13,7 @@ from typing import Any
 from cachew.cache.interface import Entry
 from cachew.http.bodies import send
 from cachew.http.conditional import evaluate
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import StreamingRequest, allow_methods
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import Forbidden, TooLarge, UpstreamUnreachable
 from cachew.plumbing.streams import BytesSource, Source, owned, read_all
@@ -22,7 +22,6 @@ from cachew.upstream.client import UpstreamResponse
 from cachew.upstream.headers import media_type
 from cachew.upstream.lfsbatch import MEDIA_TYPE, WantedObject, is_oid, take_over, wanted_in
 from cachew.web.access.policy import origin_of
-from cachew.web.app import allow_methods
 from cachew.web.lfsgrants import GRANT_HEADER, OBJECTS, LfsAsker, LfsAskers, LfsGrants
 from cachew.web.passthrough import PassThrough
 

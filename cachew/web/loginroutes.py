@@ -6,11 +6,10 @@ from typing import Any
 from klein import Klein
 from twisted.web.http import SEE_OTHER
 
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import StreamingRequest, allow_methods
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import Forbidden, TooOften
 from cachew.web.access.login import AdminAccess
-from cachew.web.app import allow_methods
 from cachew.web.forms import form_field, query_field
 from cachew.web.pages import Pages
 

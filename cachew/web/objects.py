@@ -15,11 +15,11 @@ from klein import Klein
 from cachew.cache.interface import Cache, ObjectInfo, namespace_name, object_key
 from cachew.http.bodies import send
 from cachew.http.conditional import PRECONDITIONS, Decision, evaluate
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import StreamingRequest, allow_methods
 from cachew.plumbing.errors import BadRequest, Forbidden, NoRoom, NotFound, PreconditionFailed, StorageFull, TooLarge
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.streams import PIECE, BytesSource, Source
-from cachew.web.app import OBJECTS, allow_methods
+from cachew.web.app import OBJECTS
 from cachew.web.forms import header
 from cachew.web.objectheaders import last_modified, returned, storable, time_to_live, uploaded_tag
 from cachew.web.storedanswers import StoreRedirects

@@ -4,12 +4,11 @@ from dataclasses import asdict
 
 from klein import Klein
 
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import StreamingRequest, allow_methods
 from cachew.mirrors.identity import CASE_MATTERS, Grammar
 from cachew.web.access.login import AdminAccess
 from cachew.web.actions import RepositoryActions
 from cachew.web.admin import json_body
-from cachew.web.app import allow_methods
 from cachew.web.forms import query_field
 from cachew.web.repositorytable import RepositoryTable
 from cachew.web.statuses import Statuses

@@ -6,7 +6,7 @@ from typing import Any
 from klein import Klein
 from twisted.logger import Logger
 
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import StreamingRequest, allow_methods
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import BadRequest
@@ -14,7 +14,6 @@ from cachew.plumbing.happenings import Happening
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.sessions import Session
 from cachew.web.actions import RepositoryActions
-from cachew.web.app import allow_methods
 from cachew.web.currentwork import CurrentWork
 from cachew.web.forms import form_fields, query_field
 from cachew.web.pages import Pages

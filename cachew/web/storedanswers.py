@@ -14,13 +14,12 @@ from twisted.logger import Logger
 from cachew.cache.interface import Entry, ObjectInfo
 from cachew.http.bodies import send
 from cachew.http.conditional import Decision, evaluate
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import StreamingRequest, allow_methods
 from cachew.plumbing.errors import BadRequest, CorruptObject, Superseded, UnknownPath
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import BytesSource, Source, owned
 from cachew.snapshots.store import ARCHIVE_TYPE, COMMIT_HEADER
 from cachew.web.access.guard import Right
-from cachew.web.app import allow_methods
 
 WANTED_HEADER = "X-Cachew-Redirect"
 """How many bytes a client that follows redirects will fetch from the address that it is given."""

@@ -15,11 +15,10 @@ from klein import Klein
 from twisted.logger import Logger
 
 from cachew.http.collecting import Body
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import StreamingRequest, allow_methods
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import BadPath, BadRequest, Forbidden, NotFound
 from cachew.plumbing.jobs import Slots
-from cachew.web.app import allow_methods
 from cachew.web.forgeevents import ForgeEvent, ForgeHosts, address_of, form_payload, read_event
 from cachew.web.forms import header
 from cachew.web.pushnotices import PushNotices

@@ -8,10 +8,11 @@ from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import ILogObserver, Logger
 
+from cachew.http.requests import allow_methods
 from cachew.http.site import make_site
 from cachew.plumbing.errors import Forbidden, MethodNotAllowed, UpstreamTimeout
 from cachew.plumbing.metrics import Metrics
-from cachew.web.app import App, allow_methods, route_path
+from cachew.web.app import App, route_path
 from cachew.web.unrestricted import Unrestricted
 from tests.fakes.clock import FakeClock
 from tests.web.adminfront import Wire
