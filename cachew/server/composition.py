@@ -22,9 +22,10 @@ from cachew.server.cacheparts import StoreParts, make_store
 from cachew.server.environment import Environment
 from cachew.server.fleetparts import make_fleet
 from cachew.server.gauges import OpenGauges, ServerGauges, StoreGauges, WorkGauges
+from cachew.server.gitparts import make_commands
 from cachew.server.lifecycle import Patience, Phases, Server
 from cachew.server.listeners import Listeners
-from cachew.server.mirrorparts import MirrorParts, make_commands, make_mirrors
+from cachew.server.mirrorparts import MirrorParts, make_mirrors
 from cachew.server.packparts import make_packs
 from cachew.server.places import Places, make_places
 from cachew.server.reload import Reload

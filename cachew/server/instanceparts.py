@@ -97,7 +97,7 @@ def _voices(remotes: Remotes) -> Callable[[Identity, str | None], Awaitable[Voic
         if credential is None:
             return Voice.ANONYMOUS
         try:
-            own = await remotes.of(identity).authorization()
+            own = await remotes.authorization(identity)
         except UpstreamError:
             return Voice.CLIENT
         return Voice.OWN if credential == own else Voice.CLIENT

@@ -7,12 +7,11 @@ from typing import Any
 
 from cachew.config.settings import Settings
 from cachew.mirrors.collection import Mirrors
-from cachew.mirrors.commands import CommandSettings, GitCommands
+from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.discovery import Discovery
 from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.following import Following
 from cachew.mirrors.freshness import Freshness, ref_gate
-from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.hearing import GateListeners
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
@@ -34,6 +33,7 @@ from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import UpstreamError
 from cachew.replicas.records import Records
 from cachew.replicas.sightings import Sightings
+from cachew.server.gitparts import make_git, make_indexes
 from cachew.server.instanceparts import Surroundings, make_instances
 from cachew.server.places import Places
 from cachew.server.runtime import Runtime
@@ -45,9 +45,6 @@ from cachew.upstream.remotes import Remotes
 from cachew.upstream.replica_verdicts import Elsewhere
 from cachew.upstream.verdictmemory import VerdictTerms
 from cachew.upstream.verdicts import Verdicts
-
-_FEWEST_INDEXES = 16
-_MOST_INDEXES = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,22 +91,6 @@ class MirrorParts:
     follow: Callable[[Settings], None]
 
 
-def make_commands(runtime: Runtime) -> GitCommands:
-    """Make what knows how git is called."""
-    settings = runtime.settings
-    return GitCommands(
-        CommandSettings(
-            path=runtime.environment.search_path,
-            home=runtime.state / "home",
-            threads=settings.git.pack_threads,
-            window_memory=str(settings.git.pack_window_memory),
-            silence=max(settings.git.first_byte_timeout, settings.git.idle_timeout),
-            user_agent=runtime.user_agent,
-            ca_files={u.url or f"https://{name}/": u.ca_file for name, u in settings.upstreams.items() if u.ca_file},
-        )
-    )
-
-
 def make_mirrors(
     runtime: Runtime,
     *,
@@ -137,7 +118,7 @@ def make_mirrors(
     """
     settings = runtime.settings
     listings = Listings(limit=settings.limits.listings)
-    indexes = OpenIndexes(most_files=_files_within(runtime.environment.descriptors))
+    indexes = make_indexes(runtime)
     instances = make_instances(
         runtime,
         remotes=remotes,
@@ -178,7 +159,7 @@ def make_mirrors(
 
     root = MirrorRoot(path=runtime.state / "mirrors", grammar=runtime.grammar)
     resources = MirrorResources(
-        git=_git(runtime, commands, places, indexes),
+        git=make_git(runtime, commands, places, indexes),
         reactor=runtime.reactor,
         clock=runtime.clock,
         metrics=runtime.metrics,
@@ -297,27 +278,6 @@ def _bounds(settings: Settings) -> MirrorBounds:
     return MirrorBounds(limit=settings.git.mirror_limit, forget_after=settings.git.forget_after)
 
 
-def _files_within(descriptors: int) -> int:
-    """Return how many pack indexes may stay open: most descriptors are for clients and what serves them."""
-    return max(_FEWEST_INDEXES, min(_MOST_INDEXES, descriptors // 8))
-
-
-def _git(runtime: Runtime, commands: GitCommands, places: Places, indexes: OpenIndexes) -> GitRunner:
-    git = runtime.settings.git
-    return GitRunner(
-        processes=runtime.processes,
-        commands=commands,
-        threads=runtime.threads,
-        fetch_timeout=git.fetch_timeout,
-        clone_timeout=git.clone_timeout,
-        fetches=places.fetching,
-        by_id=places.by_id,
-        checks=places.checking,
-        indexes=indexes,
-        disliked=runtime.metrics.note_findings,
-    )
-
-
 def _public_record(runtime: Runtime, records: Records) -> PublicRecord:
     grace = runtime.settings.access.public_grace
     return PublicRecord(
@@ -336,9 +296,6 @@ def _public_record(runtime: Runtime, records: Records) -> PublicRecord:
 
 
 def _presented(runtime: Runtime, remotes: Remotes, following: Following) -> ClientsOwn | ServersOwn:
-    async def own(identity: Identity) -> str | None:
-        return await remotes.of(identity).authorization()
-
     if runtime.settings.access.mode == "trusted-network":
-        return ServersOwn(own=own)
-    return ClientsOwn(own=own, mirrored=following.is_mirrored)
+        return ServersOwn(own=remotes.authorization)
+    return ClientsOwn(own=remotes.authorization, mirrored=following.is_mirrored)
