@@ -18,9 +18,12 @@ from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UpstreamError
 from cachew.replicas.memoryrecords import MemoryRecords
 from cachew.replicas.records import Records
+from cachew.replicas.sightings import Sightings
 from cachew.server.runtime import Runtime
 from cachew.upstream.listing import Listing
+from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.remotes import Remotes
+from cachew.upstream.replica_verdicts import Elsewhere
 from cachew.upstream.verdicts import Verdicts
 
 _NEW_ONES = 10
@@ -103,3 +106,21 @@ def _voices(remotes: Remotes) -> Callable[[Identity, str | None], Awaitable[Voic
         return Voice.OWN if credential == own else Voice.CLIENT
 
     return voice_of
+
+
+def make_public_record(runtime: Runtime, records: Records) -> PublicRecord:
+    """Make what remembers which repositories are public."""
+    grace = runtime.settings.access.public_grace
+    return PublicRecord(
+        path=runtime.state / "public.json",
+        clock=runtime.clock,
+        grace=grace,
+        in_thread=runtime.threads,
+        background=runtime.background,
+        elsewhere=Elsewhere(
+            sightings=Sightings(what="public", records=records, clock=runtime.clock),
+            clock=runtime.clock,
+            grace=grace,
+            background=runtime.background,
+        ),
+    )

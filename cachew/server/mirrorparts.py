@@ -32,9 +32,8 @@ from cachew.mirrors.wants import Supply
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import UpstreamError
 from cachew.replicas.records import Records
-from cachew.replicas.sightings import Sightings
 from cachew.server.gitparts import make_git, make_indexes
-from cachew.server.instanceparts import Surroundings, make_instances
+from cachew.server.instanceparts import Surroundings, make_instances, make_public_record
 from cachew.server.places import Places
 from cachew.server.runtime import Runtime
 from cachew.snapshots.seed import Seeder
@@ -42,7 +41,6 @@ from cachew.upstream.listing import Listing
 from cachew.upstream.presented_credential import ClientsOwn, ServersOwn, ShownCredentials
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.remotes import Remotes
-from cachew.upstream.replica_verdicts import Elsewhere
 from cachew.upstream.verdictmemory import VerdictTerms
 from cachew.upstream.verdicts import Verdicts
 
@@ -181,7 +179,7 @@ def make_mirrors(
         seed=seeder.restore,
     )
     following = Following(mirrors=collection, background=runtime.background)
-    public = _public_record(runtime, records)
+    public = make_public_record(runtime, records)
     verdicts = Verdicts(
         reactor=runtime.reactor,
         clock=runtime.clock,
@@ -276,23 +274,6 @@ def make_mirrors(
 
 def _bounds(settings: Settings) -> MirrorBounds:
     return MirrorBounds(limit=settings.git.mirror_limit, forget_after=settings.git.forget_after)
-
-
-def _public_record(runtime: Runtime, records: Records) -> PublicRecord:
-    grace = runtime.settings.access.public_grace
-    return PublicRecord(
-        path=runtime.state / "public.json",
-        clock=runtime.clock,
-        grace=grace,
-        in_thread=runtime.threads,
-        background=runtime.background,
-        elsewhere=Elsewhere(
-            sightings=Sightings(what="public", records=records, clock=runtime.clock),
-            clock=runtime.clock,
-            grace=grace,
-            background=runtime.background,
-        ),
-    )
 
 
 def _presented(runtime: Runtime, remotes: Remotes, following: Following) -> ClientsOwn | ServersOwn:
