@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from cachew.plumbing.descriptors import EXHAUSTED
@@ -25,6 +26,18 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
+@contextlib.contextmanager
+def replacing(path: Path, beside: Path) -> Iterator[None]:
+    """Have a file replaced by the one that is written beside it; a failure leaves nothing of that behind."""
+    try:
+        yield
+        beside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
 def put_in_place(path: Path, content: bytes, *, aside: str = ".new") -> None:
     """Replace a file, or whatever lies in its place, by one that is whole; a failure leaves nothing behind.
 
@@ -35,13 +48,8 @@ def put_in_place(path: Path, content: bytes, *, aside: str = ".new") -> None:
     for place in (beside, path):
         if place.is_dir():
             remove(place)
-    try:
+    with replacing(path, beside):
         beside.write_bytes(content)
-        beside.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
 
 
 def free_bytes(directory: Path) -> int:

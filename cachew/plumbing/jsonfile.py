@@ -1,12 +1,13 @@
 """Small files, JSON mostly, that are whole or as they were, whatever happens while they are written."""
 
-import contextlib
 import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from cachew.plumbing.diskspace import replacing
 
 _SUFFIX = ".unfinished"
 UNFINISHED = f".*{_SUFFIX}"
@@ -38,15 +39,10 @@ def replace_content(path: Path, content: bytes) -> None:
     :raise OSError: when it can't be written; then it is as it was.
     """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX)
-    try:
+    with replacing(path, Path(temporary)):
         with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if path.is_dir() and not path.is_symlink():
             set_aside(path)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

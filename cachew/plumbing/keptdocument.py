@@ -1,8 +1,9 @@
 """A small JSON file that follows what is known."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.logger import Logger
 
@@ -10,6 +11,8 @@ from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.jsonfile import write_json
 from cachew.plumbing.threads import InThread
+
+T = TypeVar("T")
 
 _PAUSE = 10.0
 """Seconds for which a file that could not be written is left alone, whatever changes meanwhile."""
@@ -47,6 +50,19 @@ class KeptDocument:
         self._changed = False
         self._writing = False
         self._failed_at = float("-inf")
+
+    def load(self, read: Callable[[Any], T]) -> T | None:
+        """Return what an earlier run has written down, None when there is nothing that can be read.
+
+        :param read: makes it of the document.
+        """
+        try:
+            return read(json.loads(self.path.read_text()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            self.log.warn("can't recall {what}: {path}: {error}", what=self._what, path=str(self.path), error=error)
+            return None
 
     @property
     def behind(self) -> bool:

@@ -4,11 +4,8 @@ A restarted server, or a new replica, must be able to serve cached snapshots of 
 upstream is slow. A record that can't be read means that nothing is known to be public.
 """
 
-import json
 from collections import OrderedDict
 from pathlib import Path
-
-from twisted.logger import Logger
 
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
@@ -28,8 +25,6 @@ class PublicRecord:
     :param elsewhere: what the other replicas know.
     :param capacity: repositories remembered; the longest unseen goes first.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -59,16 +54,12 @@ class PublicRecord:
 
     def load(self) -> None:
         """Read the file, if there is one."""
-        try:
-            found = json.loads(self._file.path.read_text())["public"]
-            seen = {name: float(at) for name, at in found.items() if self._counts(float(at))}
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            self.log.warn("nothing is known to be public: {path}: {error}", path=str(self._file.path), error=error)
-            return
-        self._seen = OrderedDict(sorted(seen.items(), key=lambda item: item[1]))
-        self._kept = dict(seen)
+        seen = self._file.load(
+            lambda said: {name: float(at) for name, at in said["public"].items() if self._counts(float(at))}
+        )
+        if seen is not None:
+            self._seen = OrderedDict(sorted(seen.items(), key=lambda item: item[1]))
+            self._kept = seen
 
     def _counts(self, at: float) -> bool:
         return 0 <= self._clock.now() - at < self._grace

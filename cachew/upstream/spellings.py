@@ -6,7 +6,6 @@ remembered for it, across restarts, and told to the other replicas.
 """
 
 import contextlib
-import json
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any, Literal, Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
@@ -57,8 +55,6 @@ class Spellings:
     :param in_thread: runs the writing of the file.
     :param background: where it is written and told.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -103,16 +99,9 @@ class Spellings:
 
     def load(self) -> None:
         """Read the file, if there is one."""
-        if self._file is None:
-            return
-        try:
-            found = {url: _sound(said) for url, said in json.loads(self._file.path.read_text())["spellings"].items()}
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            self.log.warn("no spelling is known: {path}: {error}", path=str(self._file.path), error=error)
-            return
-        self._found = OrderedDict(found)
+        if self._file is not None:
+            known = self._file.load(lambda said: {url: _sound(kinds) for url, kinds in said["spellings"].items()})
+            self._found = OrderedDict(known or {})
 
     def of(self, url: str, kind: Kind = "git", written: str = "") -> tuple[str, ...]:
         """Return what to put after a URL, in the order in which it is to be tried.
