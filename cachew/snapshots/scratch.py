@@ -1,10 +1,9 @@
 """The directory for work in progress: it lies on the mirrors' file system, and is empty when nothing is being made."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
@@ -48,17 +47,14 @@ class Scratch:
                 await self._threads(_remove_links, directory, mirror)
             finally:
                 if directory.exists():
-                    self.remember(directory)
-
-    def remember(self, path: Path) -> None:
-        """Note what the disk did not let go; it goes with the next directory that is made."""
-        self._left.add(path)
+                    # What the disk did not let go goes with the next directory that is made.
+                    self._left.add(directory)
 
     def _made(self) -> Path:
         self._path.mkdir(parents=True, exist_ok=True)
         for path in list(self._left):
             _remove(path)
-            if not os.path.lexists(path):
+            if not path.exists():
                 self._left.discard(path)
         return Path(tempfile.mkdtemp(prefix="work-", dir=self._path))
 
@@ -71,12 +67,8 @@ def _remove_links(directory: Path, mirror: SourceMirror | None) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or a directory, if the disk lets it go."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
+    """Remove a directory, if the disk lets it go."""
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _empty(path: Path) -> None:
