@@ -16,6 +16,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.commands import GitCommands
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing import tarzst
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import NotCheckedOut, NotFound, ProcessFailed
@@ -25,7 +26,6 @@ from cachew.plumbing.streams import PIECE
 from cachew.plumbing.threads import InThread
 from cachew.snapshots import packed
 from cachew.snapshots.layout import Clone, bare_files, git_files, parse_refs
-from cachew.snapshots.sourcemirror import SourceMirror
 from cachew.snapshots.tarend import TarEnd
 from cachew.snapshots.variants import Variant
 
@@ -79,7 +79,7 @@ class Archiver:
         self._clock = clock
         self._timeout = timeout
 
-    async def prepare(self, mirror: SourceMirror, variant: Variant, directory: Path) -> Prepared:
+    async def prepare(self, mirror: Mirror, variant: Variant, directory: Path) -> Prepared:
         """Lay a clone out.
 
         :param directory: an empty directory on the mirror's file system.
@@ -121,7 +121,7 @@ class Archiver:
             checkout.cancel()
             await checkout
 
-    async def _describe(self, mirror: SourceMirror, variant: Variant) -> Clone:
+    async def _describe(self, mirror: Mirror, variant: Variant) -> Clone:
         words = ("for-each-ref", "--format=%(objectname) %(refname)", _HEADS, "refs/tags/")
         refs = parse_refs(await self._output(mirror.directory, *words))
         head = (await self._output(mirror.directory, "symbolic-ref", "-q", "HEAD", check=False)).rstrip("\n")
@@ -227,7 +227,7 @@ def _object_segments(objects: Path) -> list[tarzst.Segment]:
     return list(packed.segments(packed.members(objects, "./.git/objects")))
 
 
-def _lay_out(mirror: SourceMirror, git: Path, files: Mapping[str, str]) -> None:
+def _lay_out(mirror: Mirror, git: Path, files: Mapping[str, str]) -> None:
     with mirror.place.relinking():
         packed.link_tree(mirror.directory / "objects", git / "objects", skip=_SERVERS_OWN)
     _write_files(git, files)

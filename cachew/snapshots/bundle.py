@@ -11,13 +11,14 @@ from pathlib import Path
 from cachew.cache.interface import Cache, Entry
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.staleness import Staleness
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import BadRequest, NotFound, StorageUnavailable
 from cachew.snapshots.bundlecommands import BundleCommands
 from cachew.snapshots.order import Begin, Order
 from cachew.snapshots.productions import Productions
-from cachew.snapshots.sourcemirror import ReadyMirror, SourceMirror, require
+from cachew.snapshots.sourcemirror import ReadyMirror, require
 from cachew.snapshots.storedproduction import StoredProduction, with_its_mirror
 from cachew.snapshots.variants import NAMESPACE
 
@@ -99,7 +100,7 @@ class Bundles:
             raise NotFound(f"{identity.name} has nothing newer than {base}")
         return await self._bundle(mirror, base, tip, ref)
 
-    async def kept(self, mirror: SourceMirror, base: str, ref: str = "") -> Entry | None:
+    async def kept(self, mirror: Mirror, base: str, ref: str = "") -> Entry | None:
         """Open the bundle that :meth:`find` would give if it has been made already; nothing is made or fetched.
 
         :return: None when the upstream has just said that ``base`` is the tip.
@@ -114,7 +115,7 @@ class Bundles:
             raise NotFound(f"no bundle of {mirror.identity.name} from {base} is cached")
         return entry
 
-    async def prepare(self, mirror: SourceMirror, base: str, ref: str = "") -> None:
+    async def prepare(self, mirror: Mirror, base: str, ref: str = "") -> None:
         """Make a bundle that will probably be asked for, unless it is there or would be empty.
 
         :param mirror: what it is made of, as it is.
@@ -127,7 +128,7 @@ class Bundles:
         if worth and not await self._git.is_cut(mirror, revisions):
             await self._productions.run(self._order(mirror, base, tip, ref)).ended()
 
-    async def _bundle(self, mirror: SourceMirror, base: str, tip: str, ref: str) -> Entry:
+    async def _bundle(self, mirror: Mirror, base: str, tip: str, ref: str) -> Entry:
         key = _key(mirror.instance, base, tip)
         if (entry := await self._cache.open(NAMESPACE, key)) is not None:
             return entry
@@ -156,7 +157,7 @@ class Bundles:
         key = self._made.get(asked)
         return None if key is None else await self._cache.open(NAMESPACE, key)
 
-    def _order(self, mirror: SourceMirror, base: str, tip: str, ref: str) -> Order:
+    def _order(self, mirror: Mirror, base: str, tip: str, ref: str) -> Order:
         instance = mirror.instance
 
         async def make(directory: Path, begin: Begin) -> None:
@@ -183,7 +184,7 @@ class Bundles:
         await self._upstream.fetch(identity)
 
 
-def tip_of(mirror: SourceMirror, ref: str) -> str | None:
+def tip_of(mirror: Mirror, ref: str) -> str | None:
     """Return the commit that a mirror's branch is at; an empty ``ref`` is HEAD's."""
     return mirror.refs.by_name.get(ref) if ref else mirror.refs.head_commit
 

@@ -2,11 +2,12 @@
 
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import PIECE, BytesSource
 from cachew.snapshots import packed
 from cachew.snapshots.order import Begin
-from cachew.snapshots.sourcemirror import SourceMirror, require
+from cachew.snapshots.sourcemirror import require
 
 BUNDLE_TYPE = "application/x-git-bundle"
 _QUICK = 120.0
@@ -26,7 +27,7 @@ class BundleCommands:
         self._processes = processes
         self._commands = commands
 
-    async def write(self, mirror: SourceMirror, instance: Instance, revisions: list[str], begin: Begin) -> None:
+    async def write(self, mirror: Mirror, instance: Instance, revisions: list[str], begin: Begin) -> None:
         """Write a bundle.
 
         :param instance: of which repository it is to be.
@@ -45,12 +46,12 @@ class BundleCommands:
             child.stdout.close()
             await child.wait()
 
-    async def holds_anything(self, mirror: SourceMirror, revisions: list[str]) -> bool:
+    async def holds_anything(self, mirror: Mirror, revisions: list[str]) -> bool:
         """Say whether a bundle would hold a commit: git makes no empty one."""
         command = self._commands.git(mirror.directory, "rev-list", "--max-count=1", "--stdin")
         return bool((await self._processes.run(command, stdin=_script(revisions), timeout=_QUICK)).stdout)
 
-    async def is_cut(self, mirror: SourceMirror, revisions: list[str]) -> bool:
+    async def is_cut(self, mirror: Mirror, revisions: list[str]) -> bool:
         """Say whether a bundle would hold a commit whose parents are missing: git makes such ones and rejects them."""
         try:
             cut = set((mirror.directory / packed.SHALLOW).read_bytes().split())
@@ -60,22 +61,22 @@ class BundleCommands:
         done = await self._processes.run(command, stdin=_script(revisions), timeout=_QUICK, limit=_HISTORY_LIMIT)
         return not cut.isdisjoint(done.stdout.split())
 
-    async def head_names(self, mirror: SourceMirror) -> list[str]:
+    async def head_names(self, mirror: Mirror) -> list[str]:
         """Return ``HEAD`` and the branch that it names, if it names one."""
         command = self._commands.git(mirror.directory, "symbolic-ref", "-q", "HEAD")
         done = await self._processes.run(command, timeout=_QUICK, check=False)
         branch = done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
         return ["HEAD", branch] if branch else ["HEAD"]
 
-    async def knows(self, mirror: SourceMirror, commit: str) -> bool:
+    async def knows(self, mirror: Mirror, commit: str) -> bool:
         """Say whether a mirror has a commit."""
         return await self._succeeds(mirror, "cat-file", "-e", f"{commit}^{{commit}}")
 
-    async def contains(self, mirror: SourceMirror, base: str, tip: str) -> bool:
+    async def contains(self, mirror: Mirror, base: str, tip: str) -> bool:
         """Say whether ``tip`` is part of the history of ``base``."""
         return await self._succeeds(mirror, "merge-base", "--is-ancestor", tip, base)
 
-    async def _succeeds(self, mirror: SourceMirror, *words: str) -> bool:
+    async def _succeeds(self, mirror: Mirror, *words: str) -> bool:
         done = await self._processes.run(self._commands.git(mirror.directory, *words), timeout=_QUICK, check=False)
         return done.code == 0
 

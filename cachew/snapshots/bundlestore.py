@@ -11,6 +11,7 @@ from pathlib import Path
 from cachew.cache.interface import Cache, Entry, ObjectInfo
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Conflict, CorruptObject
 from cachew.plumbing.shared import Shared
@@ -20,7 +21,7 @@ from cachew.snapshots.bundlelist import BundleList, ListedBundle, branches, next
 from cachew.snapshots.order import Begin, Order
 from cachew.snapshots.packbundle import PACK_HEADER, PackBundles
 from cachew.snapshots.productions import Productions
-from cachew.snapshots.sourcemirror import ReadyMirror, SourceMirror, require
+from cachew.snapshots.sourcemirror import ReadyMirror, require
 from cachew.snapshots.variants import NAMESPACE
 
 _LIST_LIMIT = 64 * 1024 * 1024
@@ -115,7 +116,7 @@ class BundleStore:
             await writer.abort()
         return True
 
-    async def _extended(self, instance: Instance, mirror: SourceMirror, renew: bool) -> BundleList | None:
+    async def _extended(self, instance: Instance, mirror: Mirror, renew: bool) -> BundleList | None:
         """Make the bundle that the list needs next and return the list with it; None when it needs none."""
         present = await self._intact(instance)
         require(mirror, instance)

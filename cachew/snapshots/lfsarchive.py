@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from cachew.mirrors.commands import GitCommands
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing import tarzst
 from cachew.plumbing.diskspace import free_bytes
 from cachew.plumbing.errors import CorruptObject, NotFound, StorageFull, UpstreamTimeout
@@ -25,7 +26,6 @@ from cachew.snapshots import packed
 from cachew.snapshots.bundle import tip_of
 from cachew.snapshots.order import Begin
 from cachew.snapshots.pointers import BatchScanner, Pointer, TreeScanner
-from cachew.snapshots.sourcemirror import SourceMirror
 from cachew.snapshots.store import ARCHIVE_TYPE, COMMIT_HEADER
 from cachew.snapshots.variants import Variant
 from cachew.upstream.lfsbatch import WantedObject
@@ -64,7 +64,7 @@ class LfsMaker:
         self._downloads = downloads
         self._reactor, self._timeout = reactor, timeout
 
-    async def __call__(self, mirror: SourceMirror, variant: Variant, directory: Path, begin: Begin) -> None:
+    async def __call__(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
         """Make one.
 
         :raise NotFound: when the branch is not there, or has no LFS objects.
@@ -89,9 +89,7 @@ class LfsMaker:
         if not variant.ref:
             await self._threads(_prune, store, pointers)
 
-    async def _store(
-        self, mirror: SourceMirror, variant: Variant, directory: Path, pointers: Iterable[Pointer]
-    ) -> Path:
+    async def _store(self, mirror: Mirror, variant: Variant, directory: Path, pointers: Iterable[Pointer]) -> Path:
         """Return where objects are downloaded to: HEAD's are kept in the mirror, those of other branches are not."""
         own = mirror.directory / STORE
         if not variant.ref:
@@ -110,7 +108,7 @@ class LfsMaker:
             found.update(batch.feed(piece))
         return sorted(found)
 
-    async def _fetch(self, mirror: SourceMirror, store: Path, pointers: Iterable[Pointer]) -> None:
+    async def _fetch(self, mirror: Mirror, store: Path, pointers: Iterable[Pointer]) -> None:
         missing = await self._threads(_missing, store, pointers)
         if not missing:
             return
@@ -121,7 +119,7 @@ class LfsMaker:
         work.addTimeout(self._timeout, self._reactor, lambda *_: self._too_slow(mirror))
         await work
 
-    def _too_slow(self, mirror: SourceMirror) -> NoReturn:
+    def _too_slow(self, mirror: Mirror) -> NoReturn:
         what = f"did not send its LFS objects within {self._timeout:.0f} seconds"
         raise UpstreamTimeout(mirror.upstream_url, what)
 

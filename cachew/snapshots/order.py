@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.framewriter import Sink
-from cachew.snapshots.sourcemirror import SourceMirror
 
 Begin = Callable[[Mapping[str, str]], Awaitable[Sink]]
 """Announces the headers of what is made, and gives where its bytes go."""
@@ -15,7 +15,7 @@ Begin = Callable[[Mapping[str, str]], Awaitable[Sink]]
 Make = Callable[[Path, Begin], Coroutine[Any, Any, None]]
 """Makes one thing: in an empty directory of its own; it begins once it can say what it makes."""
 
-ReadyMirrorOf = Callable[[], Awaitable[SourceMirror]]
+ReadyMirrorOf = Callable[[], Awaitable[Mirror]]
 """Gives the mirror that something is made of."""
 
 _INSTANCE = re.compile(" [0-9a-f]{32}(?![0-9a-f])")

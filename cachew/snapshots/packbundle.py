@@ -15,11 +15,12 @@ from typing import BinaryIO
 from cachew.cache.interface import Entry, ObjectInfo
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import AnyRegion, BytesSource, FileSource, Source, owned, read_all
 from cachew.plumbing.threads import Threads, made_in_thread
-from cachew.snapshots.sourcemirror import ReadyMirror, SourceMirror
+from cachew.snapshots.sourcemirror import ReadyMirror
 
 PACK_HEADER = "X-Cachew-Pack"
 """Stored with a header: the checksum of the pack that comes after it."""
@@ -65,7 +66,7 @@ class PackBundles:
         self._ready_mirror = ready_mirror
         self._shared = shared
 
-    async def beginning(self, mirror: SourceMirror, tips: Mapping[str, str]) -> Beginning | None:
+    async def beginning(self, mirror: Mirror, tips: Mapping[str, str]) -> Beginning | None:
         """Return what a bundle of all branches and tags begins with whose pack is the mirror's.
 
         :param tips: the branches that are to be in it, to their commits.
@@ -86,13 +87,13 @@ class PackBundles:
         header = _SIGNATURES[mirror.refs.object_format] + lines.encode("utf-8", "surrogateescape") + b"\n"
         return Beginning(header, pack)
 
-    async def _only_pack(self, mirror: SourceMirror) -> str | None:
+    async def _only_pack(self, mirror: Mirror) -> str | None:
         try:
             return await self._threads(only_pack, mirror.directory)
         except (OSError, ValueError):
             return None
 
-    async def _refs(self, mirror: SourceMirror) -> dict[str, str]:
+    async def _refs(self, mirror: Mirror) -> dict[str, str]:
         """Return all refs as they are on disk, hidden ones too."""
         command = self._commands.git(mirror.directory, "for-each-ref", "--format=%(objectname) %(refname)")
         done = await self._processes.run(command, timeout=_QUICK, limit=_LONGEST_HEADER)

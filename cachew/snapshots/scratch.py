@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.threads import InThread, made_in_thread
 from cachew.snapshots.packed import unlink_objects
-from cachew.snapshots.sourcemirror import SourceMirror
 
 
 class Scratch:
@@ -34,7 +34,7 @@ class Scratch:
         return self._path / f"spool-{next(self._numbers)}"
 
     @asynccontextmanager
-    async def directory(self, mirror: SourceMirror | None) -> AsyncIterator[Path]:
+    async def directory(self, mirror: Mirror | None) -> AsyncIterator[Path]:
         """Give an empty directory while the block runs.
 
         :param mirror: whose objects are linked into it, which it notices.
@@ -59,7 +59,7 @@ class Scratch:
         return Path(tempfile.mkdtemp(prefix="work-", dir=self._path))
 
 
-def _remove_links(directory: Path, mirror: SourceMirror | None) -> None:
+def _remove_links(directory: Path, mirror: Mirror | None) -> None:
     if mirror is not None:
         with mirror.place.relinking():
             unlink_objects(directory)

@@ -19,6 +19,7 @@ from cachew.cache.interface import Cache, Entry
 from cachew.mirrors.commands import GitCommands, config_text
 from cachew.mirrors.gitfailures import run_check
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.repositorypacks import pack_indexes
 from cachew.plumbing import tarzst
 from cachew.plumbing.errors import Busy, CachewError, CorruptObject, NotFound, ProcessTimedOut, StorageUnavailable
@@ -31,7 +32,6 @@ from cachew.snapshots import packed
 from cachew.snapshots.layout import packed_refs, parse_refs
 from cachew.snapshots.order import Begin
 from cachew.snapshots.packed import Member
-from cachew.snapshots.sourcemirror import SourceMirror
 from cachew.snapshots.store import ARCHIVE_TYPE, REFS_HEADER
 from cachew.snapshots.upkeep import refs_mark
 from cachew.snapshots.variants import MIRROR, NAMESPACE, Variant
@@ -82,7 +82,7 @@ class MirrorMaker:
     def __init__(self, *, check: MirrorCheck, threads: InThread) -> None:
         self._check, self._threads = check, threads
 
-    async def __call__(self, mirror: SourceMirror, variant: Variant, directory: Path, begin: Begin) -> None:
+    async def __call__(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
         """Make one.
 
         :raise NotFound: when the mirror has no refs.
@@ -206,7 +206,7 @@ def _configuration(object_format: str) -> dict[str, str]:
     return values if object_format == "sha1" else values | {"extensions.objectFormat": object_format}
 
 
-def _copy(mirror: SourceMirror, copy: Path, refs: Mapping[str, str]) -> None:
+def _copy(mirror: Mirror, copy: Path, refs: Mapping[str, str]) -> None:
     with mirror.place.relinking():
         packed.link_tree(mirror.directory / "objects", copy / "objects", skip=_LEFT_OUT)
     (copy / "refs").mkdir()

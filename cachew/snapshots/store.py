@@ -7,11 +7,12 @@ from typing import Protocol
 from cachew.cache.interface import Cache, Entry, ObjectInfo
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.framewriter import Sink
 from cachew.snapshots.archive import Archiver
 from cachew.snapshots.order import Begin, Order
 from cachew.snapshots.productions import Productions
-from cachew.snapshots.sourcemirror import ReadyMirror, SourceMirror, require
+from cachew.snapshots.sourcemirror import ReadyMirror, require
 from cachew.snapshots.storedproduction import StoredProduction, with_its_mirror
 from cachew.snapshots.variants import NAMESPACE, Variant
 
@@ -23,7 +24,7 @@ ARCHIVE_TYPE = "application/zstd"
 class Maker(Protocol):
     """Makes the archives of one kind."""
 
-    async def __call__(self, mirror: SourceMirror, variant: Variant, directory: Path, begin: Begin) -> None:
+    async def __call__(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
         """Make one.
 
         :param directory: an empty directory on the mirror's file system.
@@ -109,7 +110,7 @@ class SnapshotMaker:
     def __init__(self, *, archiver: Archiver) -> None:
         self._archiver = archiver
 
-    async def __call__(self, mirror: SourceMirror, variant: Variant, directory: Path, begin: Begin) -> None:
+    async def __call__(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
         """Make one."""
         prepared = await self._archiver.prepare(mirror, variant, directory)
         sink = await begin({"Content-Type": ARCHIVE_TYPE, COMMIT_HEADER: prepared.clone.commit})

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from cachew.cache.interface import Cache
 from cachew.cache.storing import Storing
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.diskspace import disk_failure
 from cachew.plumbing.errors import CachewError, Conflict, MirrorGone, NotFound, ProcessFailed
@@ -31,7 +32,6 @@ from cachew.plumbing.waiters import Waiters
 from cachew.snapshots.estimates import Estimates
 from cachew.snapshots.order import Order
 from cachew.snapshots.scratch import Scratch
-from cachew.snapshots.sourcemirror import SourceMirror
 from cachew.snapshots.storedkeys import StoredKeys
 from cachew.snapshots.variants import NAMESPACE
 
@@ -182,7 +182,7 @@ class StoredProduction(Production):
                 what = "{key} was stored by another replica while it was made here"
             self._log.info(what, key=order.title, size=self.spool.size, seconds=seconds)
 
-    async def _make_of(self, mirror: SourceMirror | None) -> bool:
+    async def _make_of(self, mirror: Mirror | None) -> bool:
         sound = await mirror.verification.prove() if mirror is not None else None
         async with self._means.scratch.directory(mirror) as directory:
             try:

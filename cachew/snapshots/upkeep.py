@@ -12,11 +12,12 @@ from twisted.logger import Logger
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import MirrorGone, NotFound
 from cachew.snapshots.bundle import tip_of
 from cachew.snapshots.schedule import Stored, worth_making
-from cachew.snapshots.sourcemirror import FindMirror, SourceMirror
+from cachew.snapshots.sourcemirror import FindMirror
 from cachew.snapshots.store import COMMIT_HEADER, REFS_HEADER, Snapshots
 from cachew.snapshots.variants import MIRROR, Variant, from_name
 
@@ -73,7 +74,7 @@ class Upkeep:
             return bool(await chore(identity))
         return await self._archive(mirror, from_name(name))
 
-    async def _archive(self, mirror: SourceMirror, variant: Variant) -> bool:
+    async def _archive(self, mirror: Mirror, variant: Variant) -> bool:
         current = await self._refresh(mirror.identity)
         mark = mark_of(mirror, variant)
         if mark is None:
@@ -96,7 +97,7 @@ class Upkeep:
             self._snapshots.give_up(instance, variant)
             raise
 
-    async def _present(self, identity: Identity) -> SourceMirror:
+    async def _present(self, identity: Identity) -> Mirror:
         """Return a mirror that is there; one that was forgotten meanwhile is not made again for a schedule's sake."""
         mirror = self._find_mirror(identity)
         if mirror is None:
@@ -111,7 +112,7 @@ class Upkeep:
         return Stored(info.headers.get(header, ""), info.modified)
 
 
-def mark_of(mirror: SourceMirror, variant: Variant) -> str | None:
+def mark_of(mirror: Mirror, variant: Variant) -> str | None:
     """Return what an archive of a mirror would be made of now; None when there is nothing to make it of."""
     if variant.kind != MIRROR:
         return tip_of(mirror, variant.ref)

@@ -7,6 +7,7 @@ from typing import Any
 from cachew.cache.interface import Entry
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.errors import Busy, NotFound, Superseded
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource, owned
@@ -14,7 +15,6 @@ from cachew.snapshots.bundle import Bundles, parse_base
 from cachew.snapshots.bundlecommands import BUNDLE_TYPE
 from cachew.snapshots.bundlelist import ListedBundle, pairs, render
 from cachew.snapshots.bundlestore import BundleStore
-from cachew.snapshots.sourcemirror import SourceMirror
 from cachew.snapshots.variants import check_branch
 from cachew.web.access.guard import Right
 from cachew.web.access.policy import origin_of
@@ -102,7 +102,7 @@ class BundleRoutes:
                 entry.close()
         raise Busy(f"{right.identity.name} is becoming another repository, try again")
 
-    def _mirror(self, right: Right) -> SourceMirror:
+    def _mirror(self, right: Right) -> Mirror:
         mirror = None if right.instance is None else self._access.mirror(right.instance)
         if mirror is None:
             raise NotFound(f"no bundle of {right.identity.name} is cached")

@@ -16,6 +16,7 @@ from cachew.http.bodies import send
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import (
     BadRequest,
@@ -27,7 +28,7 @@ from cachew.plumbing.errors import (
 )
 from cachew.plumbing.streams import Source, owned
 from cachew.snapshots.bundle import Bundles
-from cachew.snapshots.sourcemirror import FindMirror, ReadyMirror, SourceMirror
+from cachew.snapshots.sourcemirror import FindMirror, ReadyMirror
 from cachew.snapshots.store import COMMIT_HEADER, Snapshots
 from cachew.snapshots.storedproduction import StoredProduction, with_its_mirror
 from cachew.snapshots.variants import LFS, Variant, from_query
@@ -86,7 +87,7 @@ class InstanceAccess:
             raise Busy(f"it is not certain whether {right.identity.name} is still the same repository, try again")
         return right.instance
 
-    def mirror(self, instance: Instance) -> SourceMirror | None:
+    def mirror(self, instance: Instance) -> Mirror | None:
         """Return an instance's mirror if it is ready."""
         mirror = self._find_mirror(instance.identity)
         return mirror if mirror is not None and mirror.instance == instance else None

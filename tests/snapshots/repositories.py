@@ -65,6 +65,11 @@ class BareMirror:
     changed: Exception | None = None
 
     @property
+    def whole(self) -> Any:
+        """The mirror, as those take it who know mirrors only."""
+        return self
+
+    @property
     def refs(self) -> "BareMirror":
         """It is all its parts by itself."""
         return self

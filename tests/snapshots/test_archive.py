@@ -39,7 +39,7 @@ def place(tmp_path: Path) -> Path:
 
 async def snapshot(archiver: Archiver, mirror: BareMirror, place: Path, output: Output, **which: str) -> Any:
     """Make a snapshot."""
-    prepared = await archiver.prepare(mirror, Variant(**which), place)
+    prepared = await archiver.prepare(mirror.whole, Variant(**which), place)
     await archiver.write(prepared, output)
     return prepared.clone
 
@@ -139,7 +139,7 @@ async def test_a_branch_without_commit_is_refused(archiver: Archiver, tmp_path: 
     """An empty repository or a branch that isn't there is named in the error, before anything is begun."""
     git(tmp_path, "init", "-q", "--bare", "-b", "main", "empty.git")
     with pytest.raises(NotFound, match=r"git.example/org/repo has no commit on refs/heads/(none|main)"):
-        await archiver.prepare(BareMirror(tmp_path / "empty.git"), Variant(**which), tmp_path)
+        await archiver.prepare(BareMirror(tmp_path / "empty.git").whole, Variant(**which), tmp_path)
 
 
 @pytest_twisted.ensureDeferred
@@ -241,7 +241,7 @@ async def test_a_failing_checkout_fails_the_snapshot(
     archiver: Archiver, mirror: BareMirror, place: Path, output: Output
 ) -> None:
     """A repository with a missing object never gives an archive that looks complete."""
-    prepared = await archiver.prepare(mirror, Variant(), place)
+    prepared = await archiver.prepare(mirror.whole, Variant(), place)
     for pack in (place / "tree/.git/objects/pack").glob("*.idx"):
         pack.unlink()
     with pytest.raises(ProcessFailed, match="git read-tree"):
@@ -253,7 +253,7 @@ async def test_cancelling_ends_every_child(
     archiver: Archiver, mirror: BareMirror, place: Path, processes: Processes
 ) -> None:
     """When nobody wants the archive any more, no process and no thread goes on with it."""
-    prepared = await archiver.prepare(mirror, Variant(), place)
+    prepared = await archiver.prepare(mirror.whole, Variant(), place)
     stuck: Deferred[None] = Deferred()
     writing = Deferred.fromCoroutine(archiver.write(prepared, lambda data: stuck))
     writing.addErrback(lambda failure: None)
@@ -370,7 +370,7 @@ async def test_what_git_refuses_to_check_out(
     """It is told in git's words before anything is begun, whatever the repository's other branches hold."""
     mirror = BareMirror(odd_repository(tmp_path / "odd.git").path)
     with pytest.raises(NotCheckedOut, match=f"[0-9a-f]{{40}} of git.example/org/repo out: .*{re.escape(words)}"):
-        await archiver.prepare(mirror, Variant(ref=f"refs/heads/{branch}", **which), place)
+        await archiver.prepare(mirror.whole, Variant(ref=f"refs/heads/{branch}", **which), place)
 
 
 @pytest_twisted.ensureDeferred

@@ -83,8 +83,8 @@ def bundles(
         clock=clock,
     )
 
-    async def ready(identity: Identity) -> BareMirror:
-        return upstream.mirror
+    async def ready(identity: Identity) -> Any:
+        return upstream.mirror.whole
 
     return Bundles(
         cache=cache,
@@ -251,16 +251,16 @@ async def test_looking_for_a_bundle_makes_none(bundles: Bundles, upstream: Upstr
     mirror, base = upstream.mirror, git(work, "rev-parse", "HEAD~1")
     for unknown in (base, "0" * 39 + "1"):
         with pytest.raises(NotFound, match="is cached"):
-            await bundles.kept(mirror, unknown)
+            await bundles.kept(mirror.whole, unknown)
     made = await bundles.find(INSTANCE, base)
-    found = await bundles.kept(mirror, base)
+    found = await bundles.kept(mirror.whole, base)
     assert made is not None and found is not None and found.info == made.info
-    assert await bundles.kept(mirror, mirror.refs.head_commit or "") is None
+    assert await bundles.kept(mirror.whole, mirror.refs.head_commit or "") is None
     newer = commit(work, {"README": "new\n"})
     with pytest.raises(NotFound, match="is cached"):
-        await bundles.kept(mirror, mirror.refs.head_commit or "")
+        await bundles.kept(mirror.whole, mirror.refs.head_commit or "")
     with pytest.raises(NotFound, match="is cached"):
-        await bundles.kept(mirror, newer)
+        await bundles.kept(mirror.whole, newer)
     assert upstream.fetches == 0
 
 
@@ -286,7 +286,7 @@ async def test_a_bundle_can_be_prepared(bundles: Bundles, mirror: BareMirror, wo
     """What was made in the background is stored, once; a bundle that would be empty or impossible is left alone."""
     base = git(work, "rev-parse", "HEAD~1")
     for commit_there in (base, base, git(work, "rev-parse", "HEAD"), "0" * 39 + "1"):
-        await bundles.prepare(mirror, commit_there)
+        await bundles.prepare(mirror.whole, commit_there)
     assert (await cache.stats()).objects == 1
 
 
@@ -318,7 +318,7 @@ async def test_no_bundle_holds_a_commit_whose_parents_are_missing(
     assert entry is not None
     entry.close()
     git(mirror.directory, "fetch", "-q", "--depth=1", str(work), side)
-    assert await bundles._git.is_cut(mirror, ["refs/heads/main"])
+    assert await bundles._git.is_cut(mirror.whole, ["refs/heads/main"])
     with pytest.raises(NotFound, match="cut off upstream"):
         await bundles.find(INSTANCE, side)
-    await bundles.prepare(mirror, side)
+    await bundles.prepare(mirror.whole, side)

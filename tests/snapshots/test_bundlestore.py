@@ -4,7 +4,7 @@ import http.server
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import pytest
 import pytest_twisted
@@ -74,8 +74,8 @@ def store_over(
     """Return what gives the lists of the mirror, kept in a cache."""
     (tmp_path / "scratch").mkdir()
 
-    async def ready(identity: Identity) -> BareMirror:
-        return mirror
+    async def ready(identity: Identity) -> Any:
+        return mirror.whole
 
     def over(cache: Cache) -> BundleStore:
         productions = Productions(

@@ -168,7 +168,7 @@ async def make(lfs: LfsMaker, mirror: BareMirror, directory: Path, ref: str = ""
         return output
 
     typed: Begin = begin
-    await lfs(mirror, Variant(LFS, ref), empty(directory), typed)
+    await lfs(mirror.whole, Variant(LFS, ref), empty(directory), typed)
     return announced, output
 
 

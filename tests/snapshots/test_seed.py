@@ -57,7 +57,7 @@ async def make(
         announced.update(headers)
         return output
 
-    await MirrorMaker(check=check, threads=threads)(mirror, Variant(MIRROR), place, begin)
+    await MirrorMaker(check=check, threads=threads)(mirror.whole, Variant(MIRROR), place, begin)
     return bytes(output.data), announced
 
 

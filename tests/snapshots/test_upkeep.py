@@ -10,12 +10,12 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.cache.memory import MemoryCache
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.errors import MirrorGone, NotFound, UpstreamUnreachable
 from cachew.plumbing.jobs import Slots
 from cachew.snapshots.order import Begin
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.scratch import Scratch
-from cachew.snapshots.sourcemirror import SourceMirror
 from cachew.snapshots.store import COMMIT_HEADER, REFS_HEADER, Snapshots
 from cachew.snapshots.upkeep import Upkeep, refs_mark
 from cachew.snapshots.variants import Variant
@@ -107,7 +107,7 @@ class Bench:
         self.chores.append(identity.name)
         return True
 
-    async def make(self, mirror: SourceMirror, variant: Variant, directory: Path, begin: Begin) -> None:
+    async def make(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
         """Make an archive."""
         if self.failure is not None:
             raise self.failure

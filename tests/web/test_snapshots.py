@@ -23,6 +23,7 @@ from cachew.cache.memory import MemoryCache
 from cachew.http.site import make_site
 from cachew.mirrors.identity import Identity, parse_path
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import machine_clock
 from cachew.plumbing.errors import MirrorGone, NotFound, ProcessFailed
@@ -32,7 +33,6 @@ from cachew.snapshots.bundlelist import ListedBundle
 from cachew.snapshots.order import Begin
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.scratch import Scratch
-from cachew.snapshots.sourcemirror import SourceMirror
 from cachew.snapshots.store import COMMIT_HEADER, Snapshots
 from cachew.snapshots.variants import LFS, NAMESPACE, SNAPSHOT, Variant
 from cachew.web.access.guard import TrustedNetworkGuard
@@ -88,7 +88,7 @@ class FakeBundles:
         self.prepared: list[tuple[str, str]] = []
         self.found: list[tuple[str, str]] = []
 
-    async def prepare(self, mirror: SourceMirror, base: str, ref: str = "") -> None:
+    async def prepare(self, mirror: Mirror, base: str, ref: str = "") -> None:
         """Note it."""
         self.prepared.append((base, ref))
 
@@ -195,7 +195,7 @@ class Server:
             await self.mirror_gate
         return self.mirror
 
-    async def make(self, mirror: SourceMirror, variant: Variant, directory: Path, begin: Begin) -> None:
+    async def make(self, mirror: Mirror, variant: Variant, directory: Path, begin: Begin) -> None:
         """Make a snapshot of ten bytes in two halves."""
         if variant.ref == "refs/heads/none":
             raise NotFound("no commit on refs/heads/none")
