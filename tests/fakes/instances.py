@@ -1,7 +1,7 @@
 """Repositories that are the same for ever, for tests in which nothing else matters."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
@@ -20,7 +20,7 @@ def right(identity: Identity, authorization: str | None = None) -> Right:
     async def again() -> Right:
         return right(identity, authorization)
 
-    return Right(identity, only(identity), authorization, 0, OneInstance(), again)
+    return Right(identity, only(identity), authorization, 0, cast(Any, OneInstance()), again)
 
 
 class OneInstance:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -217,7 +217,7 @@ class Server:
 
         async def git(request: Any) -> None:
             path = parse_path(request.raw_path)
-            right = await TrustedNetworkGuard(instances=self.instances).admit(request, path.identity)
+            right = await TrustedNetworkGuard(instances=cast(Any, self.instances)).admit(request, path.identity)
             of_bundles = path.operation.startswith(("bundle", "snapshot.bundle"))
             await (self.bundle_routes if of_bundles else self.routes).handle(request, right, path.operation)
 

@@ -8,36 +8,16 @@ The server's own credential is looked up where the upstream is asked, see :mod:`
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from cachew.http.requests import StreamingRequest, text_of
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.instances import Instances
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import Superseded
 from cachew.upstream.verdicts import Verdicts
 from cachew.web.access.login import COOKIE
-
-
-class Present(Protocol):
-    """Knows which instance each repository is of now; see :class:`cachew.mirrors.instances.Instances`."""
-
-    def readable(self, identity: Identity) -> Instance | None:
-        """Return the instance of which somebody who may read may have what is kept."""
-
-    def readable_to_all(self, identity: Identity) -> Instance | None:
-        """Return the same where nobody is asked who may read."""
-
-    def is_current(self, instance: Instance) -> bool:
-        """Whether an instance is the present one of its repository."""
-
-    def era(self, identity: Identity) -> int:
-        """Return the number of the present era of a repository."""
-
-    async def settled(self, identity: Identity, seconds: float) -> None:
-        """Wait until it is no longer in doubt whether a repository is the same."""
-
 
 AUTHORIZATION = "authorization"
 
@@ -65,7 +45,7 @@ class Right:
     instance: Instance | None
     authorization: str | None = field(repr=False)
     era: int
-    present: Present
+    present: Instances
     give: Callable[[], Awaitable["Right"]] = field(repr=False)
 
     def covers(self, mirror: Mirror) -> bool:
@@ -180,7 +160,7 @@ class UpstreamGuard:
         self,
         *,
         verdicts: Verdicts,
-        instances: Present,
+        instances: Instances,
         background: Background,
         look: Look | None = None,
         credentials: ClientCredentials = AUTHORIZATION_ALONE,
@@ -224,7 +204,7 @@ class TrustedNetworkGuard:
     :param look: what is done first; None where there is one server only.
     """
 
-    def __init__(self, *, instances: Present, look: Look | None = None) -> None:
+    def __init__(self, *, instances: Instances, look: Look | None = None) -> None:
         self._instances = instances
         self._look = look
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -68,7 +68,7 @@ class World:
         )
         self.verdicts = Verdicts(reactor=self.clock, clock=self.clock, probe=self.probe, public=public, key=b"k" * 32)
         self.guard: UpstreamGuard | TrustedNetworkGuard = UpstreamGuard(
-            verdicts=self.verdicts, instances=OneInstance(), background=Background()
+            verdicts=self.verdicts, instances=cast(Any, OneInstance()), background=Background()
         )
         self.freshness = self.gate(ClientsOwn(own=self.own_credential, mirrored=lambda identity: True).to_check)
 
@@ -235,7 +235,7 @@ def test_a_trusted_network_waits_for_no_credential_of_the_server(tmp_path: Path)
 
     world = World(tmp_path)
     world.upstreams.readers.add(None)
-    world.guard, shown = TrustedNetworkGuard(instances=OneInstance()), ServersOwn(own=own)
+    world.guard, shown = TrustedNetworkGuard(instances=cast(Any, OneInstance())), ServersOwn(own=own)
     assert world.fetch(PRIVATE, "Bearer a") == "served"
     freshness = world.gate(shown.to_check)
     outcomes: list[Any] = []
@@ -257,7 +257,7 @@ def test_what_other_replicas_know_is_seen_before_a_right_is_given(tmp_path: Path
         asked.append(identity)
         await seen
 
-    present = OneInstance()
+    present = cast(Any, OneInstance())
     world.guard = (
         TrustedNetworkGuard(instances=present, look=look)
         if trusted
