@@ -1,6 +1,9 @@
 """How Sphinx builds the pages: scripts/docs."""
 
+from cachew.version import version as installed_version
+
 project = "cachew"
+version = release = installed_version()
 extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
 root_doc = "index"

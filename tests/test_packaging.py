@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -89,7 +90,8 @@ def test_the_command_line_is_installed(installed: Path) -> None:
 
 def test_it_is_installed_under_a_name_of_its_own(installed: Path) -> None:
     """The distribution is ``cachewd``, both commands say its version, and one that was written over says so."""
-    assert run(installed / "bin/cachew", "--version", cwd=installed).stdout == "cachew 0.1.0\n"
+    built_as = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools_scm"]["fallback_version"]
+    assert run(installed / "bin/cachew", "--version", cwd=installed).stdout == f"cachew {built_as}\n"
     twistd = [installed / "bin/python", "-I", Path(sysconfig.get_path("scripts")) / "twistd", "cachew"]
     (site,) = (installed / "lib").glob("python*/site-packages")
     assert list(site.glob("cachewd-*.dist-info"))
@@ -139,3 +141,8 @@ def test_the_workflow_runs_scripts_that_there_are() -> None:
     needed = [name for name, job in workflow["jobs"].items() if name not in ("release", "publish")]
     assert sorted(workflow["jobs"]["release"]["needs"]) == sorted(needed)
     assert workflow["jobs"]["publish"]["needs"] == "release"
+    for name in ("package", "release"):
+        uses = [
+            step for step in workflow["jobs"][name]["steps"] if step.get("uses", "").startswith("actions/checkout@")
+        ]
+        assert [step["with"]["fetch-depth"] for step in uses] == [0], "what it builds has the version of the tags"
