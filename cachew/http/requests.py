@@ -180,12 +180,13 @@ class StreamingRequest(server.Request):
         except DeferredTimeout:
             raise BodyTimedOut(f"the request's body has not come within {seconds:.0f} seconds") from None
 
-    async def read_body(self, limit: int) -> bytes:
+    async def read_body(self, limit: int, *, encoding: str | None = None) -> bytes:
         """Read the whole body into memory, where it stays for as long as it takes to read it.
 
         :param limit: the most bytes that are accepted; see :meth:`collect`.
+        :param encoding: how it is encoded.
         """
-        body = await self.collect(limit)
+        body = await self.collect(limit, encoding=encoding)
         try:
             return b"".join(body.pieces())
         finally:

@@ -8,6 +8,7 @@ from twisted.internet.task import deferLater
 from cachew.mirrors.life import MirrorLife
 from cachew.mirrors.listings import MirroredRefs
 from cachew.mirrors.place import MirrorPlace
+from cachew.upstream.listing import oid_width
 
 _FEW = 100
 """Ids that are looked up without looking first whether refs have them."""
@@ -49,9 +50,9 @@ class MirroredObjects:
         return [oid for oid in wanted if oid in lacking]
 
     def hopeful(self, oids: Iterable[str]) -> list[str]:
-        """Return the object ids that are not known to be nowhere to be had."""
-        hopeless = self._refs.set_aside.oids
-        return [oid for oid in oids if oid not in hopeless]
+        """Return the object ids that are not known to be nowhere to be had; one of another format is of no object."""
+        hopeless, width = self._refs.set_aside.oids, oid_width(self._refs.object_format)
+        return [oid for oid in oids if len(oid) == width and oid not in hopeless]
 
     async def lacking(self, oids: Sequence[str]) -> list[str]:
         """Return the same as :meth:`missing`, and let others have their turn while very many are looked up."""

@@ -100,7 +100,7 @@ class EnsureRefs:
         :raise TooOften: when its client has asked for more than it may in a minute.
         :raise UpstreamError: when the upstream had to be asked and failed.
         """
-        needs = parse_needs(await request.read_body(_LIMIT))
+        needs = parse_needs(await request.read_body(_LIMIT, encoding=request.getHeader("content-encoding")))
         await self._mirroring.made(right.identity)
         ensured = await self._ensured(request, await right.settled(self._patience), needs)
         body = json.dumps(_document(ensured)).encode()

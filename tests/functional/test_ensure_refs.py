@@ -1,5 +1,6 @@
 """``ensure-refs`` over HTTP: its statuses, and what it costs the upstream."""
 
+import gzip
 import json
 
 import pytest
@@ -42,6 +43,9 @@ async def test_malformed(upstream: Upstream, repository: Repository, start: Star
     for body in [*bodies, b'{"refs": {"refs/heads/\\ud800": ""}}', b'{"refs": {"refs/heads/main": "1234"}}']:
         answer = await ensure(cachew, body)
         assert answer.status == 400 and answer.body.strip(), body
+    for coding, status in (("br", 415), ("gzip", 200)):
+        body = gzip.compress(b'{"refs": {"refs/heads/main": "%b"}}' % repository.commit().encode())
+        assert (await ask(reactor, cachew.url, "POST", PATH, f"Content-Encoding: {coding}", body=body)).status == status
     assert upstream.count() == before
     assert (await ask(reactor, cachew.url, "GET", PATH)).status == 405
 

@@ -131,6 +131,16 @@ def test_ensuring_what_is_there(shop: Shop) -> None:
     assert shop.upstream.asked == []
 
 
+def test_an_id_of_another_format_is_of_no_object(shop: Shop) -> None:
+    """Nobody is asked for it, and who asks for others besides gets these."""
+    shop.house.remote.current = listing(main="2")
+    foreign = "2" * 64
+    ensured = value_of(shop.ensure({"refs/heads/main": ""}, foreign))
+    assert ensured == Ensured({"refs/heads/main": oid("2")}, (foreign,), True)
+    assert fetches(shop.house) == [[oid("2")]]
+    assert value_of(shop.missing(foreign)) == [foreign] and fetches(shop.house) == [[oid("2")]]
+
+
 def test_ensuring_what_is_new(shop: Shop) -> None:
     """Anything else is asked once, fetched, and answered as the upstream has it; what is nowhere is named."""
     shop.house.remote.current = listing(main="2", new="3")
