@@ -1,7 +1,7 @@
 """Attempts to mirror a repository that failed: when the next one may be made, and what is said until then."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -24,10 +24,13 @@ class CloneAttempts:
     """Leaves what could not be mirrored alone for longer and longer.
 
     :param clock: gives the pauses.
+    :param ref_interval: returns for how many seconds it counts what an upstream has said of its refs, or that there are
+        none.
     """
 
-    def __init__(self, *, clock: Clock) -> None:
+    def __init__(self, *, clock: Clock, ref_interval: Callable[[], float]) -> None:
         self._clock = clock
+        self._ref_interval = ref_interval
         self._failed: dict[Identity, _FailedAttempt] = {}
         self._under_way: set[Identity] = set()
 
@@ -53,10 +56,12 @@ class CloneAttempts:
         """Note that an attempt has failed; replicas that failed together don't try again together."""
         before = self._failed.get(identity)
         count = 1 if before is None else before.count + 1
-        pause = min(_LAST_RETRY, _FIRST_RETRY * 2 ** (count - 1))
-        self._failed[identity] = _FailedAttempt(
-            failure, self._clock.seconds() + pause * random.uniform(0.5, 1.0), count
-        )
+        if isinstance(failure, NotFound):
+            # It was asked for its refs and no more, and may have some at any moment.
+            pause, count = min(self._ref_interval(), _FIRST_RETRY), 0
+        else:
+            pause = min(_LAST_RETRY, _FIRST_RETRY * 2 ** (count - 1)) * random.uniform(0.5, 1.0)
+        self._failed[identity] = _FailedAttempt(failure, self._clock.seconds() + pause, count)
 
     def forget(self, identity: Identity) -> None:
         """Let the next attempt be made as soon as it is wanted."""

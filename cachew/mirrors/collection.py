@@ -56,7 +56,7 @@ class Mirrors:
         self._metrics = resources.metrics
         self._background = resources.background
         self._mirrors: dict[Identity, Mirror] = {}
-        self.attempts = CloneAttempts(clock=resources.clock)
+        self.attempts = CloneAttempts(clock=resources.clock, ref_interval=resources.ref_interval)
 
     def __iter__(self) -> Iterator[Mirror]:
         for mirror in list(self._mirrors.values()):

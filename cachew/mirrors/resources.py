@@ -25,6 +25,7 @@ class MirrorResources:
     :param listings: the listings of all repositories that are at hand.
     :param background: where a mirror is looked at when it is in doubt.
     :param first: knows what clients have received before there is a mirror.
+    :param ref_interval: returns for how many seconds it counts what an upstream has said of its refs.
     """
 
     git: GitRunner
@@ -34,6 +35,7 @@ class MirrorResources:
     listings: Listings
     background: Background
     first: FirstClones
+    ref_interval: Callable[[], float] = lambda: 0.0
 
 
 def _nobody(identity: Identity) -> None:

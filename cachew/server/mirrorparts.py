@@ -164,6 +164,7 @@ def make_mirrors(
         listings=listings,
         background=runtime.background,
         first=FirstClones(reactor=runtime.reactor),
+        ref_interval=lambda: freshness.interval,
     )
     listeners = MirrorListeners(made=made, grown=has_grown, changed=on_changed, forgotten=forgotten, damaged=damaged)
     collection = Mirrors(root=root, remote=remote, resources=resources, standing=instances, listeners=listeners)

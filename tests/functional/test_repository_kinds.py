@@ -1,5 +1,7 @@
 """Repositories and clones of every kind that git knows, through the server."""
 
+import random
+
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
@@ -213,10 +215,12 @@ async def test_wants_by_id(upstream: Upstream, git: Git, start: Start, protocol:
 
 @pytest_twisted.ensureDeferred
 async def test_what_is_made_of_an_empty_repository(upstream: Upstream, start: Start) -> None:
-    """There is nothing to make of it, which is 404 however often one asks, and no failure of the upstream."""
-    repositories.make_repository(upstream.path("org/repo"), commits=0)
-    cachew = await start()
+    """There is nothing to make of it until it has refs, which is 404 however often one asks, and no failure."""
+    repository = repositories.make_repository(upstream.path("org/repo"), commits=0)
+    cachew = await start('[git]\nref-check-interval = "0s"\n')
     base = "/git/git.example/org/repo"
     for what in ("snapshot.tar.zst", "snapshot.tar.zst?ref=refs/heads/main", f"snapshot.bundle?base={'a' * 40}"):
         answer = await ask(reactor, cachew.url, "GET", f"{base}/{what}")
         assert (answer.status, answer.body) == (404, b"git.example/org/repo has no branches yet\n"), what
+    repositories.fast_import(repository, repositories.history(random.Random(1), "main", commits=1, files=1, size=10))
+    assert (await ask(reactor, cachew.url, "GET", f"{base}/snapshot.tar.zst")).status == 200

@@ -13,7 +13,7 @@ ONE, OTHER = Identity("git.example", "org/one"), Identity("git.example", "org/ot
 def test_each_failure_doubles_the_pause_up_to_ten_minutes() -> None:
     """Half of a pause is certain, the rest is by chance; another repository waits for nothing."""
     clock = FakeClock()
-    attempts = CloneAttempts(clock=clock)
+    attempts = CloneAttempts(clock=clock, ref_interval=float)
     for pause in (10, 20, 40, 80, 160, 320, 600, 600):
         attempts.note(ONE, OSError("no space"))
         clock.advance(pause / 2 - 0.1)
@@ -25,7 +25,7 @@ def test_each_failure_doubles_the_pause_up_to_ten_minutes() -> None:
 def test_after_a_success_it_begins_anew() -> None:
     """What is forgotten may be tried at once, and its next failure counts as the first."""
     clock = FakeClock()
-    attempts = CloneAttempts(clock=clock)
+    attempts = CloneAttempts(clock=clock, ref_interval=float)
     for _ in range(5):
         attempts.note(ONE, OSError("no space"))
     attempts.forget(ONE)
@@ -33,6 +33,18 @@ def test_after_a_success_it_begins_anew() -> None:
     attempts.note(ONE, OSError("no space"))
     clock.advance(10.1)
     assert attempts.may_begin(ONE)
+
+
+@pytest.mark.parametrize(("interval", "pause"), [(0.0, 0.0), (2.0, 2.0), (3600.0, 10.0)])
+def test_a_repository_without_refs_is_looked_at_as_often_as_others(interval: float, pause: float) -> None:
+    """However often it had none, what was said of that counts no longer than any listing."""
+    clock = FakeClock()
+    attempts = CloneAttempts(clock=clock, ref_interval=lambda: interval)
+    for _ in range(20):
+        attempts.note(ONE, NotFound("it has no refs"))
+        assert attempts.may_begin(ONE) == (pause == 0)
+        clock.advance(pause)
+        assert attempts.may_begin(ONE)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +57,7 @@ def test_after_a_success_it_begins_anew() -> None:
 )
 def test_who_asks_meanwhile_is_told_the_failure(failure: Exception, told: type[CachewError], words: str) -> None:
     """In an exception of its own, since each is raised in another's frames."""
-    attempts = CloneAttempts(clock=FakeClock())
+    attempts = CloneAttempts(clock=FakeClock(), ref_interval=float)
     attempts.note(ONE, failure)
     error = attempts.error(ONE, url="https://git.example/org/one", reason=None)
     assert type(error) is told and error is not failure and words in str(error)
