@@ -11,16 +11,20 @@ tags are asked for when somebody wants them, and now and then behind.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cachew.mirrors.hearing import GateListeners
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import (
     EVERYTHING,
+    LEAST,
     MIRRORED_KIND,
+    NOTHING,
     Kind,
     MirroredListings,
     exact_kind,
+    holds,
     is_mirrored,
     is_part,
     narrowed,
@@ -64,9 +68,14 @@ class KnownRefs:
         self._kept = kept
         self._clock = clock
 
-    def listing(self, identity: Identity) -> Listing | None:
-        """Return the newest listing of heads and tags."""
+    def listing(self, identity: Identity, below: str | None = None) -> Listing | None:
+        """Return the newest listing of heads and tags.
+
+        :param below: a prefix whose refs are enough, where there is none.
+        """
         kept = self._newest(identity)
+        if kept is None and below is not None:
+            kept = self._newest_part(identity, below)
         return None if kept is None else kept.listing
 
     def unlisted(self, identity: Identity, oids: Iterable[str]) -> set[str]:
@@ -87,7 +96,8 @@ class KnownRefs:
 
     def asked_within(self, identity: Identity, seconds: float) -> bool:
         """Whether the upstream has been asked for any of its heads and tags within so many seconds."""
-        questions = [asked for asked in self._kept.questions(identity) if asked[1] in OF_ALL or is_part(asked[1])]
+        kinds = (*OF_ALL, NOTHING)
+        questions = [asked for asked in self._kept.questions(identity) if asked[1] in kinds or is_part(asked[1])]
         kept = [self._kept.get(asked) for asked in questions]
         return any(one is not None and self._clock.seconds() - one.started <= seconds for one in kept)
 
@@ -99,6 +109,11 @@ class KnownRefs:
 
     def _newest(self, identity: Identity) -> RefOutcome | None:
         return self._kept.get((identity, MIRRORED_KIND)) or self._kept.get((identity, EVERYTHING))
+
+    def _newest_part(self, identity: Identity, below: str) -> RefOutcome | None:
+        questions = [asked for asked in self._kept.questions(identity) if asked[1] and holds(asked[1], below)]
+        kept = [one for asked in questions if (one := self._kept.get(asked)) is not None]
+        return max(kept, key=lambda one: one.number, default=None)
 
 
 class Freshness:
@@ -148,7 +163,7 @@ class Freshness:
         :raise UpstreamRefused: when the upstream refuses the client.
         :raise UpstreamError: when it fails and there is no mirror.
         """
-        if self.has_many(identity):
+        if self._mirrored.may_have_many(identity):
             return await self.refs(identity, self._enough(identity, prefixes), authorization)
         kind = exact_kind(prefixes)
         names = short_names(prefixes) if prefixes else None
@@ -162,13 +177,20 @@ class Freshness:
         """Whether a repository is mirrored and has so many refs that only what is wanted is asked for."""
         return self._mirrored.has_many(identity)
 
+    def knows(self, identity: Identity) -> bool:
+        """Whether a repository is mirrored, or known by what its upstream has listed."""
+        return self._mirrored.is_there(identity) or self._listeners.hearing.knows(identity)
+
     def least(self, identity: Identity) -> Kind:
         """Return the kind of listing that shows that an upstream lets somebody read, and costs it little."""
         return self._mirrored.least(identity)
 
     def _enough(self, identity: Identity, prefixes: tuple[str, ...]) -> Kind:
-        """Return which listing of very many refs is asked for: of all heads and tags only if that is there anyway."""
-        kind = narrowed(prefixes)
+        """Return which listing of very many refs is asked for: of all heads and tags only if that is there anyway.
+
+        By its ``HEAD`` a repository is recognised that has no mirror.
+        """
+        kind = narrowed(prefixes if self._mirrored.is_there(identity) or not prefixes else (*prefixes, "HEAD"))
         whole = self._kept.answering((identity, MIRRORED_KIND), self._kept.limit(None), self._kept.newest)
         if not prefixes or whole is None or not isinstance(whole.result, Listing):
             return kind
@@ -221,9 +243,16 @@ class Freshness:
         :raise UpstreamRefused: when it may not.
         :raise UpstreamError: when the upstream fails.
         """
-        outcome = await self._questions.ask((identity, self.least(identity)), authorization, as_it_is)
+        kind = self.least(identity) if self.knows(identity) else NOTHING
+        outcome = await self._questions.ask((identity, kind), authorization, as_it_is)
         outcome.require()
         return not outcome.aside
+
+    async def begin(self, identity: Identity) -> None:
+        """Have it found out which repository everybody sees under a name of which nothing is known."""
+        if not self._listeners.hearing.knows(identity):
+            with suppress(UpstreamError):
+                (await self._questions.ask((identity, LEAST), None, as_it_is)).require()
 
     def changed(self, identity: Identity) -> None:
         """Note that the upstream has just changed: nothing that was asked before counts any more."""

@@ -27,9 +27,16 @@ class Hearing(Protocol):
     async def refused(self, identity: Identity, credential: str | None, status: int, number: int) -> None:
         """Take notice of a refusal."""
 
+    def knows(self, identity: Identity) -> bool:
+        """Say whether a repository is known, so that something may be kept of it."""
+
 
 class HearsNothing:
     """Takes every listing for one of the same repository, and everybody's."""
+
+    def knows(self, identity: Identity) -> bool:
+        """Say that it is."""
+        return True
 
     async def listed(self, identity: Identity, credential: str | None, listing: Listing, number: int) -> Verdict:
         """Say that it goes on."""

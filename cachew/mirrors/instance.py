@@ -154,7 +154,10 @@ def gone_on(state: InstanceState, voice: Voice, listing: Listing) -> InstanceSta
     # Where a client is redirected to is its own matter.
     personal = voice is Voice.CLIENT
     voices, base = (state.voices, state.base) if personal else (state.voices | {voice}, listing.base)
-    tips = state.tips if overlap(state.tips, listing.oids()) * 2 > len(state.tips) else tips_of(listing)
+    oids = listing.oids()
+    # The first listing may have been one of a few refs.
+    enough = 2 * len(state.tips) >= min(MOST_TIPS, len(oids))
+    tips = state.tips if enough and overlap(state.tips, oids) * 2 > len(state.tips) else tips_of(listing)
     return replace(state, voices=voices, tips=tips, trouble=Trouble.NONE, base=base)
 
 

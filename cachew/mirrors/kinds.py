@@ -22,6 +22,8 @@ Question = tuple[Identity, Kind]
 MIRRORED_KIND: Kind = ("HEAD", "refs/heads/", "refs/tags/")
 LEAST: Kind = ("HEAD",)
 """What costs an upstream least to list, and shows that it lets somebody read."""
+NOTHING: Kind = ()
+"""What lists no refs, and shows as well that an upstream lets somebody read."""
 MANY_REFS = 2000
 """Refs of a repository beyond which nobody is made to wait for all of them who asked for some."""
 EVERYTHING: Kind = None
@@ -152,10 +154,18 @@ class MirroredListings:
         mirrored = self.listing(identity)
         return mirrored is not None and len(mirrored.refs) > MANY_REFS
 
+    def is_there(self, identity: Identity) -> bool:
+        """Whether a repository has a mirror that serves."""
+        return self.counted(identity) > 0 if self.counted is not None else self.listing(identity) is not None
+
+    def may_have_many(self, identity: Identity) -> bool:
+        """Whether a repository has very many refs, or it is not known yet how many."""
+        return self.has_many(identity) or not self.is_there(identity)
+
     def least(self, identity: Identity) -> Kind:
         """Return the kind of listing that shows that an upstream lets somebody read, and costs it little."""
-        return LEAST if self.has_many(identity) else MIRRORED_KIND
+        return LEAST if self.may_have_many(identity) else MIRRORED_KIND
 
     def is_part(self, question: Question) -> bool:
-        """Whether a question is bounded to some of the heads and tags, because there are so many."""
-        return is_part(question[1]) and self.has_many(question[0])
+        """Whether a question is bounded to some of the heads and tags, because there are, or may be, so many."""
+        return is_part(question[1]) and self.may_have_many(question[0])

@@ -101,6 +101,10 @@ class KnownInstances:
             known = entry.instance = Instance(entry.identity, entry.state.id)
         return known
 
+    def knows(self, identity: Identity) -> bool:
+        """Say whether there is a present instance."""
+        return self.current(identity) is not None
+
     def id_of(self, identity: Identity) -> str:
         """Return the present instance's id, empty while there is none."""
         instance = self.current(identity)

@@ -14,7 +14,15 @@ from twisted.python.failure import Failure
 from cachew.mirrors.hearing import GateListeners
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Verdict
-from cachew.mirrors.kinds import MIRRORED_KIND, MirroredListings, Question, is_mirrored, witnesses
+from cachew.mirrors.kinds import (
+    EVERYTHING,
+    MIRRORED_KIND,
+    NOTHING,
+    MirroredListings,
+    Question,
+    is_mirrored,
+    witnesses,
+)
 from cachew.mirrors.pauses import UpstreamPauses
 from cachew.mirrors.refknowledge import FAILURES, OF_ALL, KeptOutcomes, Limit, RefOutcome
 from cachew.plumbing.errors import UpstreamError, UpstreamRefused
@@ -25,6 +33,7 @@ from cachew.upstream.manyrefs import ManyRefs
 from cachew.upstream.presented_credential import Shown, ShownCredentials, as_it_is
 from cachew.upstream.remotes import Remotes
 
+_TELLS_WHAT_IS_ASKED = 2
 _EVERYBODYS = (Verdict.GOES_ON, Verdict.DOUBT)
 _LETTING_IN = (Verdict.GOES_ON, Verdict.DOUBT, Verdict.PRIVATELY)
 
@@ -130,6 +139,7 @@ class RefQuestions:
             finally:
                 if self._flights.get(question) is begun:
                     del self._flights[question]
+        question = _answered(question, outcome.result)
         if isinstance(outcome.result, Listing) and verdict in _EVERYBODYS:
             return self._taken(question, outcome, outcome.result)
         if isinstance(outcome.result, FAILURES):
@@ -148,6 +158,7 @@ class RefQuestions:
             result = await self._remotes.of(identity).list(kind, credential, self._like(question))
         except UpstreamError as error:
             result = error
+        identity, kind = question = _answered(question, result)
         took = self._kept.age(begun)
         self._metrics.ref_checks.labels(_outcome_in_words(result)).inc()
         self._pauses.note(identity, begun.started, result)
@@ -169,6 +180,12 @@ class RefQuestions:
     ) -> tuple[Listing | UpstreamError, Verdict]:
         """Find out whether a listing of some refs is of the same repository; if that is not certain, all are listed."""
         identity, kind = question
+        if not (listing.empty or self._listeners.hearing.knows(identity)):
+            # Nothing is known that it could be held against.
+            verdict = await self._listeners.hearing.listed(identity, begun.shown, listing, begun.number)
+            if verdict in _LETTING_IN:
+                self._listeners.verdict(identity, begun.shown, None)
+            return listing, verdict
         if await self._recognised(question, begun, listing):
             self._listeners.verdict(identity, begun.shown, None)
             return listing, Verdict.GOES_ON
@@ -219,6 +236,12 @@ class RefQuestions:
         if before is not None or mirrored is None or not isinstance(mirrored.refs, ManyRefs):
             return before
         return mirrored.filtered(question[1])
+
+
+def _answered(question: Question, result: Listing | UpstreamError | None) -> Question:
+    """Return which question has been answered: who speaks no protocol v2 lists all refs where none are asked for."""
+    unasked = question[1] == NOTHING and isinstance(result, Listing) and result.protocol != _TELLS_WHAT_IS_ASKED
+    return (question[0], EVERYTHING) if unasked else question
 
 
 def _outcome_in_words(result: Listing | UpstreamError) -> str:

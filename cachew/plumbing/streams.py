@@ -145,6 +145,10 @@ class BytesSource:
         """How many bytes are left."""
         return len(self._data)
 
+    def again(self) -> "BytesSource":
+        """Return another source of the bytes that are left."""
+        return BytesSource(bytes(self._data))
+
     def _next(self, count: int) -> memoryview:
         piece, self._data = self._data[:count], self._data[count:]
         return piece

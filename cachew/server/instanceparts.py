@@ -67,8 +67,11 @@ def make_instances(runtime: Runtime, *, remotes: Remotes, records: Records, surr
     upstreams_decide = runtime.settings.access.mode == "upstream"
 
     async def ask_anonymously(identity: Identity) -> None:
+        verdicts = surroundings.verdicts()
         if upstreams_decide:
-            await surroundings.verdicts().find_out_whether_public(identity)
+            await verdicts.find_out_whether_public(identity)
+            if verdicts.memory.allows(identity, None):
+                await surroundings.freshness().begin(identity)
 
     return Instances(
         journal=InstanceJournal(path=runtime.state / "instances.jsonl", in_thread=runtime.threads),

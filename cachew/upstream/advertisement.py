@@ -6,7 +6,8 @@ or v1. See gitprotocol-v2(5), gitprotocol-http(5) and gitprotocol-pack(5).
 
 import re
 
-from cachew.plumbing.pktline import FLUSH, Packet
+from cachew.plumbing.errors import CachewError
+from cachew.plumbing.pktline import FLUSH, Decoder, Packet, encode_all
 from cachew.upstream.listing import (
     REF_NAME,
     Capabilities,
@@ -119,3 +120,21 @@ class AdvertisementParser:
         born = {ref.name for ref in self._refs}
         unborn = [RemoteRef(name, None, target) for name, target in self._symrefs.items() if name not in born]
         return capabilities, Listing((*unborn, *self._refs), capabilities.object_format, protocol)
+
+
+def capabilities_of(body: bytes) -> Capabilities | None:
+    """Return what an upstream speaks of which this is a whole answer to ``GET info/refs``; None for all but v2."""
+    parser, decoder = AdvertisementParser(), Decoder()
+    try:
+        for packet in decoder.feed(body):
+            parser.take(packet)
+        capabilities, listing = parser.result()
+    except CachewError:
+        return None
+    return capabilities if listing is None and not decoder.rest else None
+
+
+def advertisement_of(capabilities: Capabilities) -> bytes:
+    """Return the answer to ``GET info/refs`` by which an upstream that speaks v2 has told its capabilities."""
+    lines = [key if value is None else f"{key}={value}" for key, value in capabilities.features.items()]
+    return encode_all([*(f"{line}\n".encode("utf-8", "surrogateescape") for line in ("version 2", *lines)), FLUSH])

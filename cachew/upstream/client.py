@@ -127,7 +127,7 @@ class UpstreamClient:
         """Ask a repository for its refs.
 
         :param url: the repository's URL, without ``/info/refs``.
-        :param prefixes: prefixes that bound the listing; None for all refs.
+        :param prefixes: prefixes that bound the listing; None for all refs, and no prefix for none where it speaks v2.
         :param authorization: the ``Authorization`` to send.
         :param known: what an earlier call returned, which saves a request with upstreams that speak v2.
         :param before: an earlier listing, most of which may come again; it costs less to read then.

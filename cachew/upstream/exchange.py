@@ -26,6 +26,7 @@ from cachew.upstream.responsebodies import SourceBody, Watch, response_source
 from cachew.upstream.storage import name_of
 
 _TOO_MANY = 429
+_FETCH = "/git-upload-pack"
 
 
 class Exchange:
@@ -142,7 +143,7 @@ class Exchange:
         *,
         seconds: float,
     ) -> IResponse:
-        """Send a request whose body can't be sent twice.
+        """Send a request on; over a kept connection if it changes nothing and can be sent twice.
 
         :param body: closed when it has been sent or the request failed.
         :param length: its length in bytes; None sends it chunked.
@@ -151,14 +152,32 @@ class Exchange:
         :raise UpstreamTimeout: when it does not begin in time.
         """
         self._metrics.upstream_requests.labels("forward").inc()
-        agent = self._agents.pooled if method in (b"GET", b"HEAD") and body is None else self._agents.single_use
-        response = await self._send(agent, method, url, headers, body, length, seconds)
+        if isinstance(body, BytesSource) and split_operation(url)[1] == _FETCH:
+            response = await self._fetch(method, url, headers, body, seconds)
+        else:
+            agent = self._agents.pooled if method in (b"GET", b"HEAD") and body is None else self._agents.single_use
+            response = await self._send(agent, method, url, headers, body, length, seconds)
         if response.code in CODES:
             self.discard(url, response)
             base, operation = split_operation(url)
             what = f"redirected a {method.decode()} of {operation or 'it'}, which is not followed; use its new address"
             raise UpstreamRedirected(base, what)
         return response
+
+    async def _fetch(
+        self, method: bytes, url: str, headers: http.RawHeaders, body: BytesSource, seconds: float
+    ) -> IResponse:
+        """Send a request that asks for objects; if a kept connection is dead, once more over a new one.
+
+        Whoever fetches has just asked for refs: another connection costs him a round trip, with TLS two or three.
+        """
+        again, length = body.again(), body.length
+        try:
+            return await self._send(self._agents.pooled, method, url, headers, body, length, seconds)
+        except UpstreamUnreachable as failure:
+            if failure.__cause__ is None or not may_be_stale(failure.__cause__):
+                raise
+        return await self._send(self._agents.single_use, method, url, headers, again, length, seconds)
 
     def body_of(self, url: str, response: IResponse) -> Source:
         """Return a response's content, decoded; whoever gets it closes it.

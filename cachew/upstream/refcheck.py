@@ -122,7 +122,7 @@ class RefChecks:
             raise UpstreamUnreachable(check.url, str(failure)) from failure
 
     async def _list(self, check: RefCheck) -> tuple[Listing, Capabilities]:
-        known = check.known
+        known = None if _asks_for_none(check) else check.known
         # A known redirect is no shortcut: it may have been meant only for whoever was redirected.
         if known is not None and known.protocol == 2 and known.base_url == check.url:
             # When that fails the upstream may have changed since, or the repository has moved: it is asked what it
@@ -135,7 +135,9 @@ class RefChecks:
                 if refused.status not in _GONE:
                     raise
         capabilities, listing = await self._discover(check.url, check.authorization)
-        if listing is None:
+        if listing is None and _asks_for_none(check):
+            listing = Listing((), capabilities.object_format)
+        elif listing is None:
             listing = await self._ls_refs(check, capabilities)
         return listing, capabilities
 
@@ -192,6 +194,11 @@ class RefChecks:
             await _parse(source, feed, self._limit)
         finally:
             source.close()
+
+
+def _asks_for_none(check: RefCheck) -> bool:
+    """Whether nobody wants to see any refs, but to know whether the upstream lets them be read."""
+    return check.prefixes is not None and not check.prefixes
 
 
 def _is_elsewhere(failure: UpstreamError) -> bool:

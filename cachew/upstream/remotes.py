@@ -67,12 +67,23 @@ class Remote:
         """Where it was found last, after redirects."""
         return self._base
 
+    @property
+    def capabilities(self) -> Capabilities | None:
+        """What it was found to speak last; None when it has to be asked."""
+        return self._capabilities
+
+    def speaks(self, capabilities: Capabilities) -> None:
+        """Take notice of what it speaks, as it has just told a client, unless it was found elsewhere."""
+        if capabilities.base_url.removesuffix(".git") == self.url.removesuffix(".git"):
+            self._capabilities = capabilities
+
     async def list(
         self, prefixes: tuple[str, ...] | None, authorization: str | None, before: Listing | None = None
     ) -> Listing:
         """List refs with the given credential.
 
-        :param prefixes: which; None for all.
+        :param prefixes: which; None for all, and no prefix for none, just to see whether it lets them be read; an
+            upstream that doesn't speak protocol v2 lists all of them then.
         :param before: the listing of the time before, if there is one.
         :raise UpstreamError: as :meth:`cachew.upstream.client.UpstreamClient.list_refs`.
         """

@@ -106,7 +106,7 @@ class UpstreamPacks:
         """
 
         def marks(prefix: str) -> str:
-            known = self._freshness.known.listing(right.identity)
+            known = self._freshness.known.listing(right.identity, prefix)
             found = of_listing(known) if known is not None else RefState()
             return self._marks.of(found, prefix, lambda: mark(found.refs, prefix))
 

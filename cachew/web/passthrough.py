@@ -7,7 +7,8 @@ equal requests follow one response of the upstream, from its first byte to its l
 import hashlib
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -21,13 +22,17 @@ from cachew.plumbing.followed import Followed, Share
 from cachew.plumbing.production import Received
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import BytesSource, Source, owned
+from cachew.upstream.advertisement import advertisement_of, capabilities_of
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.presented_credential import Shown, as_it_is
+from cachew.upstream.redirects import split_operation
 from cachew.upstream.remotes import Remotes
 from cachew.upstream.useragent import agent_key
 from cachew.web.access.guard import AUTHORIZATION_ALONE, ClientCredentials, Right
 
 _RELAYED = ("accept", "content-type", "git-protocol", "user-agent")
+_SHORT = 16 * 1024
+"""Bytes of a response that tells what an upstream speaks, and no refs."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,27 @@ class Question:
 
 
 class _Response(Received):
-    """A response of the upstream that is received for all who have asked the same."""
+    """A response of the upstream that is received for all who have asked the same.
 
-    def __init__(self, upstream: UpstreamResponse, path: Path) -> None:
+    :param heard: is given a short one when it is whole.
+    """
+
+    def __init__(self, upstream: UpstreamResponse, path: Path, heard: Callable[[bytes], object]) -> None:
         super().__init__(source=upstream.source, spool=Spool(path=path))
         self.status = upstream.status
         self.headers = list(upstream.headers)
+        self._heard = heard
+        self._start = b""
+
+    async def received(self, piece: bytes) -> None:
+        """Hold what is short."""
+        if len(self._start) <= _SHORT:
+            self._start += piece
+
+    async def whole(self) -> None:
+        """Tell what was short."""
+        if self.spool.size <= _SHORT:
+            self._heard(self._start)
 
 
 class PassThrough:
@@ -154,7 +174,21 @@ class PassThrough:
         )
         with owned(upstream.source):
             self._spools.mkdir(parents=True, exist_ok=True)
-            return _Response(upstream, self._spools / uuid.uuid4().hex)
+            heard = partial(self._heard, question, upstream)
+            return _Response(upstream, self._spools / uuid.uuid4().hex, heard)
+
+    def _heard(self, question: Question, response: UpstreamResponse, body: bytes) -> None:
+        """Learn what the upstream speaks from what it has told a client, so that it need not be asked once more."""
+        base, operation = split_operation(response.url)
+        if question.body is not None or response.status != HTTPStatus.OK or not operation.startswith("/info/refs"):
+            return
+        if (capabilities := capabilities_of(body)) is not None:
+            self._remotes.of(question.identity).speaks(replace(capabilities, base_url=base))
+
+    def capabilities(self, identity: Identity) -> bytes | None:
+        """Return what the upstream says that it speaks, as v2 tells it; None when it has to be asked."""
+        known = self._remotes.of(identity).capabilities
+        return None if known is None or known.protocol != 2 else advertisement_of(known)
 
 
 class Pushes:

@@ -33,6 +33,8 @@ from cachew.web.passthrough import PassThrough, question_of
 _ADVERTISEMENT = b"application/x-git-upload-pack-advertisement"
 _RESULT = b"application/x-git-upload-pack-result"
 _COMMANDS = ("bundle-uri",)
+_JUST_NOW = 1.0
+"""Seconds for which what an upstream has said that it speaks is told without asking it once more."""
 _SHARED_PREFIXES = 100
 _SHARED_PREFIX_BYTES = 4096
 _STALE = b'110 - "response is stale"'
@@ -120,7 +122,7 @@ class RefListings:
         version = protocol_version(request.getHeader("git-protocol"))
         mirror = await self.mirror(right)
         if not right.covers(mirror):
-            await self._pass(request, right, None)
+            await self._upstreams_own(request, right, version)
         elif version == 2:
             await self._capabilities(request, right)
         else:
@@ -156,6 +158,15 @@ class RefListings:
         listing = self._freshness.known.listing(right.identity)
         return 2 if listing is None else listing.protocol
 
+    async def recognised(self, right: Right) -> Right:
+        """Return the right once it is known what the name stands for, of which nobody has asked for refs.
+
+        :raise UpstreamError: when the upstream can't be asked.
+        """
+        if right.instance is None and not self._freshness.knows(right.identity):
+            _, right = await self._listed(right, self._freshness.least(right.identity))
+        return right
+
     async def named(self, right: Right, wanted: Sequence[str]) -> tuple[dict[str, str], Right]:
         """Return what the refs are that a request wants by their names, and the right to it as it is now.
 
@@ -181,6 +192,17 @@ class RefListings:
         operation = "git-upload-pack" if request.method == b"POST" else "info/refs?service=git-upload-pack"
         question = question_of(request, right, operation, body=body)
         await self._passthrough.share(request, question)
+
+    async def _upstreams_own(self, request: StreamingRequest, right: Right, version: int) -> None:
+        """Tell what the upstream says that it speaks; it may just have been asked whether it lets the client read."""
+        if version != 2:
+            # Its next request is for objects.
+            right = await self.recognised(right)
+        told = self._passthrough.capabilities(right.identity) if version == 2 else None
+        if told is None or not self._freshness.known.asked_within(right.identity, _JUST_NOW):
+            await self._pass(request, right, None)
+        else:
+            await self.tell(request, told, _ADVERTISEMENT)
 
     async def _capabilities(self, request: StreamingRequest, right: Right) -> None:
         if not self._freshness.known.asked_within(right.identity, self._freshness.interval):

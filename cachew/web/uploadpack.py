@@ -151,7 +151,7 @@ class FetchAnswers:
             resolved = await self._commands.parsed(request, right.identity, body)
             assert isinstance(resolved, Fetch)
             command = resolved
-        right = await right.settled(self._patience)
+        right = await (await self._listings.recognised(right)).settled(self._patience)
         mirror = self._mirrors.obtain(right.identity)
         # A mirror whose packs somebody has written to is not ready until they were read.
         if not mirror.verification.intact() or not mirror.life.ready:

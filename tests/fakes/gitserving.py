@@ -18,7 +18,7 @@ from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
 from cachew.plumbing.process import Command
 from cachew.plumbing.streams import Source
 from cachew.upstream.client import UpstreamResponse
-from cachew.upstream.listing import Listing, RemoteRef
+from cachew.upstream.listing import Capabilities, Listing, RemoteRef
 from tests.fakes.disturbance import Sources, SteppedSource, Steps
 from tests.fakes.instances import only
 
@@ -304,13 +304,17 @@ class FakeFreshness:
         """Return what knows them."""
         return self
 
-    def listing(self, identity: Identity) -> Listing | None:
+    def listing(self, identity: Identity, below: str | None = None) -> Listing | None:
         """Return those that were heard before."""
         return self.heard
 
     def asked_within(self, identity: Identity, seconds: float) -> bool:
         """Whether the upstream was asked."""
         return bool(self.asked)
+
+    def knows(self, identity: Identity) -> bool:
+        """Say that the repository is known."""
+        return True
 
     def least(self, identity: Identity) -> str:
         """Return the kind of listing that costs least."""
@@ -334,9 +338,16 @@ class FakeRemotes:
 
     url = "https://git.example/org/repo"
 
+    def __init__(self) -> None:
+        self.capabilities: Capabilities | None = None
+
     def of(self, identity: Identity) -> "FakeRemotes":
         """Return it."""
         return self
+
+    def speaks(self, capabilities: Capabilities) -> None:
+        """Note what it speaks."""
+        self.capabilities = capabilities
 
 
 DIED = ProcessFailed("git-http-backend", 128, "fatal: it died")

@@ -1,11 +1,13 @@
 """What very many refs cost the upstream when somebody asks for one of them."""
 
 import pytest_twisted
+from twisted.internet.defer import Deferred
 
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
-from tests.functional.server import HeldClock
+from tests.functional.misbehaviour import Hold
+from tests.functional.server import UNSCHEDULED, HeldClock
 from tests.functional.upstream import Upstream
 
 URL = "https://git.example/org/repo"
@@ -16,6 +18,28 @@ def asked_for(upstream: Upstream) -> set[str]:
     """Return the prefixes that the upstream was asked for."""
     bodies = b"".join(exchange.body for exchange in upstream.journal.of("refs"))
     return {line.partition(b"\n")[0].decode() for line in bodies.split(b"ref-prefix ")[1:]}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_first_fetch_costs_what_it_costs_directly(upstream: Upstream, start: Start, git: Git) -> None:
+    """A client of a repository that nobody has asked for has the upstream asked for what git itself would ask for.
+
+    All refs are listed when it has been served, for the mirror.
+    """
+    repository = repositories.make_repository(upstream.path("org/repo"), commits=3, branches=["main", "topic"])
+    cachew = await start(UNSCHEDULED)
+    git.instead_of(*cachew.instead_of)
+    await git.run("init", "-q", "clone")
+    hold = Hold()
+    upstream.misbehave(hold, kind="pack", times=1)
+    fetching = Deferred.fromCoroutine(git.run("-C", "clone", "fetch", "-q", "--depth=1", "--no-tags", URL, "main"))
+    await upstream.next_request("pack")
+    assert [one.kind for one in upstream.journal.exchanges] == ["caps", "refs", "pack"] and upstream.connections == 1
+    assert not {"refs/heads/", "refs/tags/"} & asked_for(upstream)
+    hold.release()
+    await fetching
+    assert (await git.run("-C", "clone", "rev-parse", "FETCH_HEAD")).out == repository.commit()
+    assert set((await cachew.mirrored("org/repo")).refs.by_name) == {"refs/heads/main", "refs/heads/topic"}
 
 
 @pytest_twisted.ensureDeferred

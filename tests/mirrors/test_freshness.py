@@ -215,6 +215,7 @@ SIX = ("refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remo
 def test_short_names(name: str, kinds: list[Any]) -> None:
     """A branch's short name is answered by heads and tags; a name that is neither gets a listing of its own kind."""
     gate = Gate()
+    gate.mirror = listing(main="1")
     prefixes = (name, *(place.format(name) for place in SIX), "refs/tags/")
     asked = gate.ask(*prefixes)
     gate.upstream.answer(listing(main="1"))
@@ -263,6 +264,7 @@ def test_a_probe_is_a_ref_check() -> None:
 def test_kinds_do_not_contradict_each_other() -> None:
     """A newer listing of heads and tags that differs makes an older listing of everything void, and only then."""
     gate = Gate()
+    gate.mirror = listing(main="1")
     for brought, expected in ((listing(main="1"), 1), (listing(main="2"), 2)):
         gate.ask()
         if gate.upstream.waiting:
@@ -288,6 +290,7 @@ def test_an_unchanged_listing_stays_the_same() -> None:
 def test_made_up_kinds_are_forgotten() -> None:
     """Kinds that clients make up take half of the memory for listings at most, and heads and tags stay."""
     gate = Gate(limit=40_000)
+    gate.mirror = listing(main="1", next="2")
     for number in range(20):
         for prefixes in (HEADS, (f"refs/changes/{number}",)):
             asked = gate.ask(*prefixes)

@@ -6,8 +6,9 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.freshness import Answer
+from cachew.mirrors.hearing import HearsNothing
 from cachew.mirrors.instance import Verdict
-from cachew.mirrors.kinds import LEAST, MANY_REFS, MIRRORED_KIND, Kind
+from cachew.mirrors.kinds import EVERYTHING, LEAST, MANY_REFS, MIRRORED_KIND, NOTHING, Kind
 from cachew.plumbing.errors import UpstreamTimeout
 from cachew.upstream.listing import Listing, RemoteRef
 from tests.mirrors.test_freshness import HEADS, REPOSITORY, Gate, result
@@ -42,6 +43,26 @@ class Recognition:
 
     async def refused(self, *_: object) -> None:
         """Take no notice."""
+
+    def knows(self, *_: object) -> bool:
+        return True
+
+
+class Newcomer(HearsNothing):
+    """Has never heard of a repository until it was listed."""
+
+    def __init__(self) -> None:
+        self.listings: list[Listing] = []
+
+    async def listed(self, identity: object, credential: object, listed: Listing, number: int) -> Verdict:
+        self.listings.append(listed)
+        return Verdict.GOES_ON
+
+    async def listed_in_part(self, *_: object) -> bool:
+        return self.knows()
+
+    def knows(self, *_: object) -> bool:
+        return bool(self.listings)
 
 
 @pytest.fixture
@@ -139,6 +160,50 @@ def test_a_right_is_asked_for_with_the_least_listing(gate: Gate) -> None:
     gate.upstream.answer(Listing(refs=(replace(MANY[0], name="HEAD"),)))
     assert gate.upstream.asked == [(LEAST, "mine")] and gate.verdicts == [None]
     assert probe.called and gate.freshness.known.asked_within(REPOSITORY, 10)
+
+
+def test_of_what_is_not_mirrored_no_more_is_listed_than_the_client_asks_for() -> None:
+    """How many refs it has is not known; by its HEAD it is recognised the next time."""
+    newcomer = Newcomer()
+    gate = Gate(hearing=newcomer)
+    asked = [gate.ask(*MAIN) for _ in range(50)]
+    gate.upstream.answer(head("1"))
+    assert {result(one) for one in [*asked, gate.ask(*MAIN)]} == {Answer(head("1"))}
+    assert kinds(gate) == [("HEAD", *MAIN)] and newcomer.listings == [head("1")] and gate.verdicts == [None]
+    gate.ask("refs/heads/topic")
+    assert kinds(gate)[1:] == [("HEAD", "refs/heads/topic")]
+    gate.ask(*HEADS)
+    assert kinds(gate)[2:] == [MIRRORED_KIND]
+
+
+def test_who_finds_nothing_in_what_is_not_mirrored_is_told_by_all_heads_and_tags() -> None:
+    """A repository is not recognised by what isn't there."""
+    newcomer = Newcomer()
+    gate = Gate(hearing=newcomer)
+    asked = gate.ask(*MAIN)
+    gate.upstream.answer(Listing(refs=()))
+    gate.upstream.answer(whole("1"))
+    assert result(asked).listing == head("1") and newcomer.listings == [whole("1")]
+
+
+def test_a_right_to_what_is_not_known_is_asked_for_without_refs() -> None:
+    """That it tells somebody what it speaks shows that an upstream lets him read."""
+    gate = Gate(hearing=Newcomer())
+    probe = Deferred.fromCoroutine(gate.freshness.probe(REPOSITORY, "Basic one"))
+    gate.upstream.answer(Listing(refs=()))
+    assert kinds(gate) == [NOTHING] and probe.result is True
+    assert gate.freshness.known.asked_within(REPOSITORY, 1) and not gate.freshness.known.asked_within(REPOSITORY, -1)
+
+
+def test_who_knows_no_part_tells_all_refs_at_once() -> None:
+    """An upstream that doesn't speak protocol v2 is not asked for them once more."""
+    newcomer = Newcomer()
+    gate = Gate(hearing=newcomer)
+    probe = Deferred.fromCoroutine(gate.freshness.probe(REPOSITORY, None))
+    gate.upstream.answer(replace(head("1"), protocol=0))
+    assert probe.result is True and newcomer.listings == [replace(head("1"), protocol=0)]
+    assert result(gate.ask()).listing == result(gate.ask(*MAIN)).listing == replace(head("1"), protocol=0)
+    assert kinds(gate) == [NOTHING] and EVERYTHING not in kinds(gate)
 
 
 def test_a_listing_that_takes_long_is_good_for_as_long_as_it_took() -> None:

@@ -378,6 +378,28 @@ def test_file_that_is_gone(make: Callable[..., PackCache], tmp_path: Path) -> No
     assert len(cache.kept) == 1
 
 
+def test_nobody_waits_for_the_checksum_of_what_he_is_sent(tmp_path: Path, disk: Disk, producer: Producer) -> None:
+    """All of a pack out of a network leaves as it comes, however long it takes to find out whether it may be kept."""
+    sealed: Deferred[None] = Deferred()
+
+    async def all_but_sealing(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        if function is seal:
+            await sealed
+        return function(*args, **kwargs)
+
+    cache = make_pack_cache(
+        tmp_path, limit=1 << 20, min_free=0, threads=all_but_sealing, clock=FakeClock(), free_space=disk
+    )
+    response = result(cache.response(KEY, producer, doubted=True))
+    producer.sources[0].data(PACK[:500])
+    assert result(response.source.read(1 << 20)) == PACK[:500]
+    producer.sources[0].data(PACK[500:])
+    producer.sources[0].finish()
+    assert result(reading(response)) == PACK[500:] and len(cache.kept) == 0
+    sealed.callback(None)
+    assert len(cache.kept) == 1
+
+
 def test_least_recently_used_goes_first(make: Callable[..., PackCache]) -> None:
     """Within the limit the answers used last are kept, across a restart too."""
     cache = make(limit=3000)

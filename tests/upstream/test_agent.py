@@ -178,7 +178,7 @@ async def test_private_refused(ports: Ports, pools: list[Agents]) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_connection_is_kept(ports: Ports, pools: list[Agents]) -> None:
-    """Checks share one kept connection; a forwarded body gets a connection of its own."""
+    """Checks and fetches share one kept connection; a body that can't be sent twice gets a connection of its own."""
     git = Git()
     url = f"http://127.0.0.1:{ports.tcp(Site(git))}"
     client = client_for(pools, {"git.example": url})
@@ -186,6 +186,9 @@ async def test_connection_is_kept(ports: Ports, pools: list[Agents]) -> None:
         await client.list_refs(f"{url}/r")
     assert len(git.peers) == 1
     await client.list_refs(f"{url}/r", known=Capabilities({"ls-refs": None}, 2, f"{url}/r"))
+    assert len(git.peers) == 1
+    response = await client.forward(b"POST", f"{url}/r/git-upload-pack", [], BytesSource(b"0000"), 4)
+    assert await read_all(response.source, 100)
     assert len(git.peers) == 1
     response = await client.forward(b"POST", f"{url}/r/git-receive-pack", [], BytesSource(b"x" * BIG), BIG)
     assert await read_all(response.source, 100) == b"%d" % BIG
@@ -221,6 +224,18 @@ async def test_stale_connection(ports: Ports, pools: list[Agents]) -> None:
     url = f"http://127.0.0.1:{ports.tcp(Factory.forProtocol(HangsUp))}"
     listing, _ = await client_for(pools, {"git.example": url}).list_refs(f"{url}/r")
     assert listing.refs == () and HangsUp.connections == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_fetch_meets_a_stale_connection(ports: Ports, pools: list[Agents]) -> None:
+    """So is a request for objects, whose body can be sent twice."""
+    HangsUp.connections = 0
+    url = f"http://127.0.0.1:{ports.tcp(Factory.forProtocol(HangsUp))}"
+    client = client_for(pools, {"git.example": url})
+    refs = await client.forward(b"GET", f"{url}/r/info/refs?service=git-upload-pack", [])
+    await read_all(refs.source, 1000)
+    response = await client.forward(b"POST", f"{url}/r/git-upload-pack", [], BytesSource(b"0000"), 4)
+    assert await read_all(response.source, 100) == b"0000" and HangsUp.connections == 2
 
 
 @pytest_twisted.ensureDeferred

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from cachew.http.collecting import HeldBody
 from cachew.plumbing.background import Background
+from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource
 from cachew.upstream.client import UpstreamResponse
 from cachew.web.passthrough import PassThrough, question_of
@@ -20,6 +21,7 @@ from tests.fakes.settled import value_of
 from tests.fakes.silence import quiet
 from tests.web.test_packs import SLOW
 
+SPEAKS = encode_all([b"version 2\n", b"agent=git/2.39.5\n", b"ls-refs\n", b"fetch=shallow filter\n", FLUSH])
 PIECES = (b"first", b"x" * 300_000, b"last")
 
 
@@ -33,9 +35,10 @@ class Passing:
         self._steps, self._directory, self._shared = steps, directory, shared
         self.background = quiet(Background())
         self.upstream = FakeUpstream(steps, *pieces)
+        self.remotes = FakeRemotes()
         self.passthrough = PassThrough(
             client=cast(Any, self.upstream),
-            remotes=cast(Any, FakeRemotes()),
+            remotes=cast(Any, self.remotes),
             spools=directory / "spools",
             background=self.background,
             shown=self._credential,
@@ -92,6 +95,19 @@ def test_an_empty_answer_reaches_its_clients_and_is_asked_for_once(tmp_path: Pat
         value_of(client)
     assert bench.upstream.asked <= (1 if slow else 2) and bench.left() == []
     assert all(request.startedWriting for request in bench.requests)
+
+
+@pytest.mark.parametrize(("told", "learnt"), [(SPEAKS, True), (SPEAKS[:-4], False), (b"0000", False)])
+def test_what_an_upstream_tells_a_client_that_it_speaks_is_learnt(tmp_path: Path, told: bytes, learnt: bool) -> None:
+    """It need not be asked once more for its refs, and the next client is told the same out of memory."""
+    steps = Steps(slow=False)
+    bench = Passing(steps, tmp_path, shared=True, pieces=(told[:20], told[20:]))
+    question = question_of(bench.requests[0], right(IDENTITY), "info/refs?service=git-upload-pack", body=None)
+    client = Deferred.fromCoroutine(bench.passthrough.share(bench.requests[0], question))
+    while steps.go_on():
+        pass
+    value_of(client)
+    assert bench.passthrough.capabilities(IDENTITY) == (SPEAKS if learnt else None)
 
 
 def test_the_upstream_is_let_go_of_as_soon_as_nobody_follows(tmp_path: Path) -> None:
