@@ -26,15 +26,17 @@ def summed_files(directory: Path) -> list[str]:
 
     A pack without an index, which a killed fetch may leave, is no pack to git.
     """
-    there = set(_names(directory / _PACK))
+    there = set(_names(f"{directory}/{_PACK}"))
     packs = (name for name in there if not name.endswith(".pack") or f"{name[:-5]}.idx" in there)
     found = [f"{_PACK}/{name}" for name in packs if _of_pack(name)]
-    found += [f"{_INFO}/{name}" for name in _names(directory / _INFO) if name == "commit-graph"]
-    found += [f"{_GRAPHS}/{name}" for name in _names(directory / _GRAPHS) if name.endswith(".graph")]
+    info = _names(f"{directory}/{_INFO}")
+    found += [f"{_INFO}/{name}" for name in info if name == "commit-graph"]
+    if _GRAPHS.rpartition("/")[2] in info:
+        found += [f"{_GRAPHS}/{name}" for name in _names(f"{directory}/{_GRAPHS}") if name.endswith(".graph")]
     return sorted(found)
 
 
-def _names(directory: Path) -> list[str]:
+def _names(directory: str) -> list[str]:
     try:
         return [name for name in os.listdir(directory) if not name.startswith(("tmp_", ".tmp-"))]
     except (FileNotFoundError, NotADirectoryError):

@@ -53,6 +53,7 @@ class Mirrors:
         self._resources = resources
         self._standing = standing
         self._listeners = listeners
+        self._of_one = replace(listeners, damaged=self._damaged)
         self._metrics = resources.metrics
         self._background = resources.background
         self._mirrors: dict[Identity, Mirror] = {}
@@ -122,7 +123,7 @@ class Mirrors:
             remote=self._remote(identity),
             standing=self._standing,
             resources=self._resources,
-            listeners=replace(self._listeners, damaged=self._damaged),
+            listeners=self._of_one,
             predecessor=predecessor,
         )
 

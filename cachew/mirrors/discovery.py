@@ -40,7 +40,7 @@ class Discovery:
 
     async def discover(self) -> None:
         """Open every mirror on disk; whatever else lies under the root is removed."""
-        found = await self._threads(self._root.scan)
+        found = list((await self._threads(self._root.scan)).items())
         for start in range(0, len(found), _AT_ONCE):
             await self._open(found[start : start + _AT_ONCE])
         self._mirrors.count()
@@ -52,13 +52,13 @@ class Discovery:
         if not self.done:
             await self._waiting.wait()
 
-    async def _open(self, identities: Iterable[Identity]) -> None:
+    async def _open(self, records: Iterable[tuple[Identity, MirrorRecord]]) -> None:
         mirrors = []
-        for identity in identities:
+        for identity, record in records:
             with self._not_served(identity):
-                mirrors.append(self._mirrors.new(identity))
+                mirrors.append((self._mirrors.new(identity), record))
         looked = await self._threads(_look_at, mirrors)
-        for mirror, found in zip(mirrors, looked, strict=True):
+        for (mirror, _), found in zip(mirrors, looked, strict=True):
             with self._not_served(mirror.identity):
                 if isinstance(found, Exception):
                     raise found
@@ -75,12 +75,14 @@ class Discovery:
             self.log.warn("not serving {repository}: {error}", repository=identity.name, error=str(error))
 
 
-def _look_at(mirrors: Iterable[Mirror]) -> list[tuple[MirrorRecord, Repository, Stock] | Exception | None]:
+def _look_at(
+    mirrors: Iterable[tuple[Mirror, MirrorRecord]],
+) -> list[tuple[MirrorRecord, Repository, Stock] | Exception | None]:
     """See what is at the places of mirrors (blocking)."""
     found: list[tuple[MirrorRecord, Repository, Stock] | Exception | None] = []
-    for mirror in mirrors:
+    for mirror, record in mirrors:
         try:
-            found.append(mirror.look())
+            found.append(mirror.look(record))
         except (CachewError, OSError, ValueError) as error:
             found.append(error)
     return found

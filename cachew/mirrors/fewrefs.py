@@ -5,6 +5,7 @@ the other side what is there, and to see whether all has come. Of a hundred thou
 fetch. Who knows which tips have nearly all of what is behind the new ones has git see only these.
 """
 
+import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -43,5 +44,6 @@ def few_refs(directory: Path, tips: Iterable[str]) -> Iterator[Path]:
 
 def remove_left(directory: Path) -> None:
     """Remove what a killed server has left of these within a mirror."""
-    for place in directory.glob(f"{_PREFIX}*"):
-        remove_tree(place)
+    for name in os.listdir(directory):
+        if name.startswith(_PREFIX):
+            remove_tree(directory / name)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cachew.mirrors.checksums import fits, holds, is_derived, summed_files
-from cachew.plumbing.diskspace import put_in_place
+from cachew.plumbing.diskspace import content_of, put_in_place
 
 LEDGER = "verified.json"
 Stamp = tuple[int, int, int, int]
@@ -74,7 +74,7 @@ class Ledger:
     def load(self) -> bool:
         """Read what an earlier run has verified; say whether there was anything."""
         try:
-            document = json.loads((self._directory / LEDGER).read_text())
+            document = json.loads(content_of(f"{self._root}/{LEDGER}"))
             seen = {str(name): _stamp(stamp) for name, stamp in document.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return False

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from cachew.plumbing.diskspace import remove
@@ -15,24 +15,37 @@ def remove_leftovers(directory: Path) -> None:
 
     :raise OSError: when one of them can't be removed.
     """
-    if not directory.is_dir():
-        return
-    for entry in os.scandir(directory):
+    for entry in _entries(str(directory)):
         if entry.name.endswith((".lock", ".new")):
             remove(Path(entry))
-    for place, below, names in os.walk(f"{directory}/refs"):
-        _remove(place, (name for name in (*below, *names) if name.endswith(".lock")))
-    for place, below, names in os.walk(f"{directory}/objects"):
-        _remove(place, (name for name in (*below, *names) if _is_leftover(name)))
+    _remove_below(f"{directory}/refs", _is_lock)
+    _remove_below(f"{directory}/objects", _is_leftover)
+
+
+def _is_lock(name: str) -> bool:
+    return name.endswith(".lock")
 
 
 def _is_leftover(name: str) -> bool:
     return name.startswith(_TEMPORARY) or name.endswith((".keep", ".lock"))
 
 
-def _remove(place: str, names: Iterable[str]) -> None:
-    for name in names:
-        remove(Path(place, name))
+def _remove_below(place: str, doomed: Callable[[str], bool]) -> None:
+    """Remove what has such a name; this is done in thousands of mirrors at each start."""
+    for entry in _entries(place):
+        if doomed(entry.name):
+            remove(Path(entry))
+        elif entry.is_dir(follow_symlinks=False):
+            _remove_below(entry.path, doomed)
+
+
+def _entries(place: str) -> list[os.DirEntry[str]]:
+    """Return what is in a directory, nothing when that can't be read."""
+    try:
+        with os.scandir(place) as found:
+            return list(found)
+    except OSError:
+        return []
 
 
 def remove_graph(directory: Path) -> None:

@@ -167,13 +167,13 @@ class Mirror:
 
     # --- coming into being --------------------------------------------------------------------------------------------
 
-    def look(self) -> tuple[MirrorRecord, Repository, Stock] | None:
+    def look(self, record: MirrorRecord) -> tuple[MirrorRecord, Repository, Stock] | None:
         """See what is at its place (blocking): all of it at once, because of thousands of mirrors each turn counts.
 
+        :param record: what it says of itself.
         :return: None when it is of another instance: of use only when the mirror of the present one is made.
         :raise CachewError: when it is not usable.
         """
-        record = self.place.record()
         if not self._standing.is_current(Instance(self.identity, record.instance)):
             return None
         repository = self.place.opened(record.object_format)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cachew.mirrors.identity import Identity
-from cachew.plumbing.diskspace import put_in_place
+from cachew.plumbing.diskspace import content_of, put_in_place
 from cachew.plumbing.errors import BadPath
 
 RECORD = "cachew.json"
@@ -45,7 +45,7 @@ def read(directory: Path) -> MirrorRecord | None:
     :raise OSError: when it can't be read.
     """
     try:
-        document = json.loads((directory / RECORD).read_text())
+        document = json.loads(content_of(f"{directory}/{RECORD}"))
         identity, object_format = Identity.from_name(document["repository"]), document["object-format"]
         # In earlier versions this was what is the generation now.
         generation = str(document.get("generation", document["instance"]))

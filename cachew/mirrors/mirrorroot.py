@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from cachew.mirrors.identity import Grammar, Identity
 from cachew.mirrors.leftovers import remove_tree
-from cachew.mirrors.mirrorrecord import read
+from cachew.mirrors.mirrorrecord import MirrorRecord, read
 from cachew.plumbing.errors import BadPath
 
 _ASIDE = ".aside"
@@ -49,26 +49,26 @@ class MirrorRoot:
         """Return where a repository's mirror is once it is ready."""
         return self.path / identity.directory_name
 
-    def scan(self) -> list[Identity]:
-        """Return the repositories whose mirrors are there; whatever else there is is removed."""
+    def scan(self) -> dict[Identity, MirrorRecord]:
+        """Return what the mirrors that are there say of themselves; whatever else there is is removed."""
         self.path.mkdir(parents=True, exist_ok=True)
         remove_tree(self.aside)
-        found: dict[Identity, None] = {}
+        found: dict[Identity, MirrorRecord] = {}
         for path in sorted(self.path.glob("*/*")):
             try:
-                identity = self._settled(path)
+                record = self._settled(path)
             except OSError as error:
                 self.log.warn("leaving {path} alone: {error}", path=str(path), error=str(error))
                 continue
-            if identity is None:
+            if record is None:
                 self.log.warn("removing {path}: it is no mirror", path=str(path))
                 remove_tree(path)
             else:
-                found[identity] = None
-        return list(found)
+                found[record.identity] = record
+        return found
 
-    def _settled(self, directory: Path) -> Identity | None:
-        """Return whose mirror a directory is, after moving it to where that one's is looked for.
+    def _settled(self, directory: Path) -> MirrorRecord | None:
+        """Return what a mirror says of itself, after moving it to where that one's is looked for.
 
         Names have followed other rules, and the config may say now that a host ignores case.
 
@@ -87,8 +87,9 @@ class MirrorRoot:
             if place.exists():
                 return None
             if identity != record.identity:
-                replace(record, identity=identity).write(directory)
+                record = replace(record, identity=identity)
+                record.write(directory)
             place.parent.mkdir(parents=True, exist_ok=True)
             directory.rename(place)
             self.log.info("{path} is now {place}", path=str(directory), place=str(place))
-        return identity
+        return record

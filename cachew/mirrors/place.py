@@ -59,19 +59,6 @@ class MirrorPlace:
             raise NotFound(f"{self._identity.name} is not mirrored")
         return self.found
 
-    def record(self) -> MirrorRecord:
-        """Read what lies there (blocking).
-
-        :raise NotFound: when that is no mirror of the repository.
-        """
-        try:
-            record = read(self.directory)
-        except OSError as error:
-            raise NotFound(f"the mirror of {self._identity.name} can't be read: {error}") from error
-        if record is None or record.identity != self._identity:
-            raise NotFound(f"there is no mirror of {self._identity.name}")
-        return record
-
     def opened(self, object_format: str) -> Repository:
         """Return the repository that lies there."""
         return Repository(directory=self.directory, object_format=object_format, git=self._git, failed=self._failed)

@@ -20,6 +20,7 @@ from cachew.mirrors.refs import (
     valid_name,
 )
 from cachew.mirrors.reftree import read_refs
+from cachew.plumbing.diskspace import content_of
 from cachew.plumbing.errors import (
     ProcessFailed,
 )
@@ -159,7 +160,7 @@ class RefFiles:
         return Listing(refs=many_refs((head, *refs), oid_width(self._object_format)), object_format=self._object_format)
 
     def _head(self) -> RemoteRef:
-        text = (self._directory / "HEAD").read_bytes().decode(errors="surrogateescape").strip(_BLANK)
+        text = content_of(f"{self._directory}/HEAD").decode(errors="surrogateescape").strip(_BLANK)
         if not text.startswith("ref:"):
             return RemoteRef(name="HEAD", oid=text, symref_target=None, peeled=None)
         return RemoteRef(name="HEAD", oid=None, symref_target=text.removeprefix("ref:").strip(_BLANK), peeled=None)

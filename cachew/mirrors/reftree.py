@@ -7,8 +7,10 @@ to it: symbolic refs, files that hold no object id, and what annotated tags lead
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from cachew.plumbing.diskspace import content_of
 from cachew.upstream.listing import RemoteRef
 
 _OID = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64})\n?")
@@ -46,7 +48,7 @@ def read_refs(directory: Path, prefixes: Sequence[str], *, peeled: bool) -> tupl
 def _packed(directory: Path, wanted: tuple[bytes, ...]) -> tuple[_Found | None, bool]:
     """Return what the file holds, None when not all is as git writes it, and whether it tells what tags lead to."""
     try:
-        content = (directory / "packed-refs").read_bytes()
+        content = content_of(f"{directory}/packed-refs")
     except FileNotFoundError:
         return {}, True
     except IsADirectoryError:
@@ -90,10 +92,19 @@ def _loose(directory: Path, wanted: tuple[bytes, ...]) -> dict[bytes, bytes] | N
 def _files(root: bytes, prefix: bytes) -> list[bytes]:
     if not prefix.endswith(b"/"):
         return [prefix]
-    found = []
-    for place, _, names in os.walk(os.path.join(root, prefix[:-1])):
-        below = place[len(root) + 1 :]
-        found += [below + b"/" + name for name in names if not name.endswith(b".lock")]
+    return _files_below(root, prefix)
+
+
+def _files_below(root: bytes, prefix: bytes) -> list[bytes]:
+    found, below = [], []
+    with suppress(OSError), os.scandir(root + b"/" + prefix) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                below.append(prefix + entry.name + b"/")
+            elif not entry.name.endswith(b".lock"):
+                found.append(prefix + entry.name)
+    for place in below:
+        found += _files_below(root, place)
     return found
 
 

@@ -4,6 +4,7 @@ Whoever calls holds the mirror's locks. What a command leaves behind that was en
 other command writes.
 """
 
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from cachew.mirrors.mirrorrecord import RECORD
 from cachew.mirrors.objectindex import ObjectIndex
 from cachew.mirrors.reffiles import RefFiles
 from cachew.mirrors.repositorypacks import RepositoryPacks, size_of
-from cachew.plumbing.diskspace import put_in_place
+from cachew.plumbing.diskspace import content_of, put_in_place
 from cachew.plumbing.errors import (
     CachewError,
     ProcessFailed,
@@ -93,8 +94,8 @@ class Repository:
     def configure(self, upstream_url: str) -> None:
         """Write the whole configuration anew, whatever stood there."""
         text = self._config(upstream_url)
-        with suppress(OSError, ValueError):
-            if (self.directory / "config").read_text() == text:
+        with suppress(OSError):
+            if content_of(f"{self.directory}/config") == text.encode():
                 return
         put_in_place(self.directory / "config", text.encode())
         self.work.look_anew()
@@ -117,7 +118,7 @@ class Repository:
         known = self.ledger.load()
         return Stock(
             listing=self.refs.read_files(peeled=True),
-            fetched=(self.directory / RECORD).stat().st_mtime,
+            fetched=os.stat(f"{self.directory}/{RECORD}").st_mtime,
             known=known,
             changed=bool(known and self.ledger.unverified()),
         )

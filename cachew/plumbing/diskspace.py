@@ -12,6 +12,7 @@ from cachew.plumbing.errors import ProcessFailed, StorageFull, StorageUnavailabl
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system says when a disk is full, or full for us."""
+_PIECE = 64 * 1024
 _WORDS = tuple(os.strerror(number) for number in FULL)
 
 
@@ -36,6 +37,21 @@ def replacing(path: Path, beside: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise
+
+
+def content_of(path: str) -> bytes:
+    """Return what is in a small file, for a third of what Python's own files cost.
+
+    :raise OSError: when it can't be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = b""
+        while piece := os.read(descriptor, _PIECE):
+            content += piece
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def put_in_place(path: Path, content: bytes, *, aside: str = ".new") -> None:

@@ -73,14 +73,14 @@ def opening(
             await search
 
     async def find_mirrors() -> None:
-        # Nothing of what mirrors are made of is garbage; of thousands it is looked through once, while nobody waits.
+        # Nothing of what mirrors are made of is garbage, and looking through what thousands are made of holds all up.
         gc.disable()
         try:
             await mirrors.discovery.discover()
         finally:
             gc.enable()
         if len(mirrors.collection.known()) >= _VERY_MANY:
-            gc.collect()
+            gc.freeze()
 
     return [
         runtime.sender.start,

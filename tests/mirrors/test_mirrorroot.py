@@ -26,7 +26,7 @@ def root(tmp_path: Path) -> MirrorRoot:
 
 def test_a_new_root_is_made_and_empty(root: MirrorRoot) -> None:
     """At the first start there is nothing."""
-    assert root.scan() == [] and root.path.is_dir()
+    assert root.scan() == {} and root.path.is_dir()
 
 
 def test_only_mirrors_stay(root: MirrorRoot) -> None:
@@ -34,7 +34,7 @@ def test_only_mirrors_stay(root: MirrorRoot) -> None:
     put(root.place_of(ONE))
     put(root.aside / "half.git")
     (root.path / "git.example" / "stray").mkdir()
-    assert root.scan() == [ONE]
+    assert list(root.scan()) == [ONE]
     assert [path.name for path in root.path.rglob("*.git")] == [root.place_of(ONE).name]
     assert not root.aside.exists() and not (root.path / "git.example" / "stray").exists()
 
@@ -42,9 +42,9 @@ def test_only_mirrors_stay(root: MirrorRoot) -> None:
 def test_a_mirror_moves_to_where_it_is_looked_for(root: MirrorRoot) -> None:
     """Its directory may have been named by other rules; of two of one repository the one in place stays."""
     elsewhere = put(root.path / "git.example" / "named otherwise")
-    assert root.scan() == [ONE] and not elsewhere.exists() and root.place_of(ONE).is_dir()
+    assert list(root.scan()) == [ONE] and not elsewhere.exists() and root.place_of(ONE).is_dir()
     put(elsewhere)
-    assert root.scan() == [ONE] and not elsewhere.exists()
+    assert list(root.scan()) == [ONE] and not elsewhere.exists()
 
 
 def test_a_host_that_ignores_case_has_one_name_for_each(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_host_that_ignores_case_has_one_name_for_each(tmp_path: Path) -> None:
         Identity("git.example", "Org/One"),
     )
     root = MirrorRoot(path=tmp_path, grammar=Grammar({"git.example": True}))
-    assert root.scan() == [ONE]
+    assert list(root.scan()) == [ONE]
     record = read(root.place_of(ONE))
     assert record is not None and record.identity == ONE
 
