@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -127,11 +127,17 @@ class Child(ProcessProtocol):
         return pid
 
     def stand_back(self, niceness: int) -> None:
-        """Have it, and what it will start, get less of the processors than this process (setpriority(2))."""
+        """Have it, and what it will start, get less of the processors than this process (setpriority(2)).
+
+        Where the kernel groups processes by their sessions, niceness counts within a group alone, and a child has a
+        session of its own: then it is the group that stands back (sched(7), "The autogroup feature").
+        """
         if (pid := self.pid) is not None:
             with contextlib.suppress(OSError):
                 own = os.getpriority(os.PRIO_PROCESS, 0)
-                os.setpriority(os.PRIO_PROCESS, pid, min(own + niceness, _LOWEST))
+                niceness = min(own + niceness, _LOWEST)
+                os.setpriority(os.PRIO_PROCESS, pid, niceness)
+                Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
 
     @property
     def failed(self) -> bool:

@@ -79,7 +79,7 @@ def children() -> set[str]:
     return set(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
 
 
-@pytest.mark.parametrize(("long", "niceness"), [(False, 0), (True, 5)])
+@pytest.mark.parametrize(("long", "niceness"), [(False, 0), (True, 15)])
 @pytest_twisted.ensureDeferred
 async def test_what_takes_long_stands_back(backend: Backend, repository: Path, long: bool, niceness: int) -> None:
     """Who asks for little, and who is answered without a process, hardly waits for what takes a processor for long."""
