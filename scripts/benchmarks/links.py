@@ -40,6 +40,9 @@ def links(options: Options) -> Findings:
             ("cold depth=1 clone, many refs", many, ["clone", "-q", "--bare", "--depth=1", "--no-tags"]),
         ):
             link.compare(name, repository, findings, partial(_cloned, link.work, words))
+        link.compare(
+            "cold depth=1 fetch of one branch, many refs", many, findings, partial(_fetched, link.work, "--depth=1")
+        )
         link.compare_warm("no-op fetch of one branch, many refs", many, findings)
     return findings
 
@@ -120,6 +123,13 @@ def _cloned(work: Path, words: list[str], url: str) -> None:
     directory = work / "link-clone.git"
     shutil.rmtree(directory, ignore_errors=True)
     _run([*words, url, str(directory)])
+
+
+def _fetched(work: Path, depth: str, url: str) -> None:
+    directory = work / "link-clone.git"
+    shutil.rmtree(directory, ignore_errors=True)
+    _run(["init", "-q", "--bare", str(directory)])
+    _run(["-C", str(directory), "fetch", "-q", "--no-tags", depth, url, "main"])
 
 
 def _run(words: list[str]) -> None:
