@@ -177,7 +177,8 @@ class WrittenInstances(KnownInstances):
         entry = self._entries.get(identity.name)
         before = None if entry is None else entry.state
         if entry is None:
-            entry = self._entries[identity.name] = KnownInstance(identity, state)
+            # Who was let in before anything was listed may have been shown what tells nobody's right to read refs.
+            entry = self._entries[identity.name] = KnownInstance(identity, state, era=1, floor=1)
         entry.state = state
         if before is not None and before.id != state.id:
             entry.era += 1

@@ -132,6 +132,14 @@ def world(tmp_path: Path) -> World:
 OLD, NEXT, OTHER = listing(main="1", stable="2"), listing(main="3", stable="2"), listing(main="8", stable="9")
 
 
+def test_who_was_let_in_before_anything_was_listed_is_asked_about_anew(world: World) -> None:
+    """That an upstream tells somebody what it speaks is no right to what another one's credential brings."""
+    before = world.instances.era(REPOSITORY)
+    assert world.instances.counts(REPOSITORY, before) and world.hears(ALICE, OLD) is Verdict.GOES_ON
+    assert not world.instances.counts(REPOSITORY, before)
+    assert world.instances.counts(REPOSITORY, world.instances.era(REPOSITORY))
+
+
 def test_an_instance_goes_on_while_it_is_the_same(world: World) -> None:
     """Pushes, further readers and a restart begin nothing."""
     assert world.hears(OWN, OLD) is Verdict.GOES_ON
