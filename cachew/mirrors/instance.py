@@ -17,6 +17,7 @@ from cachew.upstream.refviews import OidsOfRefs
 
 MOST_TIPS = 48
 """Object ids by which an instance is recognised where there is no mirror."""
+_ENOUGH_TIPS = 4
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -156,7 +157,7 @@ def gone_on(state: InstanceState, voice: Voice, listing: Listing) -> InstanceSta
     voices, base = (state.voices, state.base) if personal else (state.voices | {voice}, listing.base)
     oids = listing.oids()
     # The first listing may have been one of a few refs.
-    enough = 2 * len(state.tips) >= min(MOST_TIPS, len(oids))
+    enough = len(state.tips) >= min(_ENOUGH_TIPS, len(oids))
     tips = state.tips if enough and overlap(state.tips, oids) * 2 > len(state.tips) else tips_of(listing)
     return replace(state, voices=voices, tips=tips, trouble=Trouble.NONE, base=base)
 

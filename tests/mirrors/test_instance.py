@@ -100,6 +100,13 @@ def test_another_replicas_knowledge_takes_nothing_away() -> None:
     assert merged(host, PRIVATE) == PRIVATE and merged(PRIVATE, host) == host
 
 
+def test_an_instance_that_a_few_refs_began_is_recognised_by_more_as_soon_as_more_are_listed() -> None:
+    """The first client may have asked for one branch."""
+    whole = listing(**{f"b{number}": str(number) for number in range(1, 8)})
+    first = begun("one", Voice.OWN, listing(b1="1"), 0.0)
+    assert gone_on(first, Voice.OWN, whole).tips == tips_of(whole)
+
+
 def test_tips_stay_where_most_of_them_do() -> None:
     """A repository is recognised by few of very many refs, and they are written down again when most have moved."""
     many = Listing(refs=tuple(RemoteRef(f"refs/heads/{n}", f"{n:040x}") for n in range(1000)))
