@@ -3,7 +3,7 @@
 Each step pulls from the one before, so what is in memory is bounded by the parts and frames under way.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,11 +87,12 @@ class Archives:
                 raise
             return Extracted(download.headers, scanner.captured, scanner.entries)
 
-    def _content(self, download: Download, room: Room) -> Generator[bytes | memoryview, None, None]:
+    def _content(self, download: Download, room: Room) -> Generator[Sequence[bytes | memoryview], None, None]:
         if isinstance(download, RangedDownload) and (found := framed.known_frames(download)):
             room.require(sum(frame.size for frame in found))
             part_size = self._downloads.piece_size
             yield from framed.contents(download, found, part_size=part_size, threads=self._threads)
             return
         with closing(download.pieces()) as pieces, closing(decompressed(pieces, threads=self._threads)) as content:
-            yield from content
+            for piece in content:
+                yield (piece,)

@@ -9,7 +9,7 @@ import fcntl
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -45,16 +45,16 @@ Unpack = Callable[[Path], Unpacker]
 """Starts an unpacker for a directory that exists and is empty."""
 
 
-def extract(content: Iterable[bytes | memoryview], *, scanner: TarScanner, unpacker: Unpacker) -> None:
+def extract(content: Iterable[Sequence[bytes | memoryview]], *, scanner: TarScanner, unpacker: Unpacker) -> None:
     """Extract a tar archive.
 
-    :param content: the archive, decompressed.
+    :param content: the archive, decompressed: pieces that are good until the next ones are asked for.
     :raise ArchiveRefused: when the scanner's rules refuse it.
     :raise ExtractionFailed: when it cannot be written.
     """
     try:
-        for piece in content:
-            for some in _gathered(scanner.feed(piece)):
+        for pieces in content:
+            for some in _gathered(scanner.feed(*pieces)):
                 unpacker.write(some)
         unpacker.write(scanner.finish())
         unpacker.finish()

@@ -54,8 +54,8 @@ def grouped(found: Sequence[Frame], limit: int) -> list[list[Frame]]:
 
 def contents(
     download: RangedDownload, found: Sequence[Frame], *, part_size: int, threads: int
-) -> Generator[memoryview, None, None]:
-    """Yield the content of an archive, in order; a piece is good until the next one is asked for.
+) -> Generator[list[memoryview], None, None]:
+    """Yield the content of an archive frame by frame, each in pieces that are good until the next frame is asked for.
 
     :param found: where its frames lie.
     :param part_size: the most bytes of more than one frame that are asked for in one request.
@@ -72,12 +72,12 @@ def contents(
         for part, group in zip(parts, groups):  # noqa: B905 (Python 3.9 knows no more)
             for frame in group:
                 if len(pending) == ahead:
-                    yield from pending.popleft().result()
+                    yield pending.popleft().result()
                 start = frame.offset - group[0].offset
                 data = part[start : start + frame.length]
                 pending.append(inflater.submit(data, frame.size, as_stored=download.is_digested))
         while pending:
-            yield from pending.popleft().result()
+            yield pending.popleft().result()
     finally:
         inflater.close()
         parts.close()

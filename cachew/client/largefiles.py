@@ -6,6 +6,8 @@ has just made of the same archive.
 """
 
 import os
+from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 
 from cachew.client.clienterrors import ExtractionFailed, no_space_advice
@@ -13,20 +15,36 @@ from cachew.client.tarheader import TarEntry
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_PIECE = 64 * 1024
-"""The bytes of one write. For more the system takes large pages, which a virtual machine may have to ask for."""
+_AT_ONCE = 256 * 1024
+"""The bytes of one write: many small ones cost time, and for many more the system looks for room that lies together."""
+_MOST_PIECES = 64
 _LATEST = 8**11 - 1
 LEAST = 1024 * 1024
 """The bytes from which on a file is large."""
 
 
-def write_all(file: int, content: memoryview) -> None:
-    """Write to a descriptor in pieces of a good size.
+def write_all(file: int, content: Sequence[memoryview]) -> None:
+    """Write pieces to a descriptor, a good size of them at once.
 
     :raise OSError: when that does not go.
     """
-    while content:
-        content = content[os.write(file, content[:_PIECE]) :]
+    left = deque(content)
+    while left:
+        taken = _taken(left)
+        written = os.writev(file, taken)
+        if written < sum(map(len, taken)):
+            left.appendleft(memoryview(b"".join(taken))[written:])
+
+
+def _taken(left: "deque[memoryview]") -> "list[memoryview]":
+    taken, room = list[memoryview](), _AT_ONCE
+    while left and room and len(taken) < _MOST_PIECES:
+        piece = left.popleft()
+        taken.append(piece[:room])
+        if len(piece) > room:
+            left.appendleft(piece[room:])
+        room -= len(taken[-1])
+    return taken
 
 
 class LargeFiles:
@@ -54,7 +72,7 @@ class LargeFiles:
             raise self._failed(error) from error
         return True
 
-    def write(self, content: memoryview) -> None:
+    def write(self, *content: memoryview) -> None:
         """Write what comes next of it.
 
         :raise ExtractionFailed: when that does not go.

@@ -56,13 +56,14 @@ class SeedFiles:
             self.end()
         return True
 
-    def write(self, content: memoryview) -> None:
+    def write(self, *content: memoryview) -> None:
         """Write what comes next of it.
 
         :raise ExtractionFailed: when that does not go.
         """
         if self._in_blob and self._blobs is not None:
-            self._blobs.write(content)
+            for piece in content:
+                self._blobs.write(piece)
             return
         try:
             write_all(self._file, content)

@@ -118,14 +118,14 @@ class Seeding:
             scanner = TarScanner(rules=rules, aside=files, workers=summing)
             with closing(self._contents(begin, found, rules)) as contents:
                 for content in contents:
-                    deque(scanner.feed(content), maxlen=0)
+                    deque(scanner.feed(*content), maxlen=0)
                     if rules.complete:
                         return
             scanner.finish()
 
     def _contents(
         self, begin: "Callable[[], RangedDownload]", found: Sequence[Frame], rules: SeedRules
-    ) -> "Generator[memoryview, None, None]":
+    ) -> "Generator[list[memoryview], None, None]":
         size, done = self._downloads.piece_size, 0
         for part in parts_of(found):
             frames = found[done:] if rules.takes_tree else part

@@ -6,7 +6,7 @@ are refused, and what remains is written anew, entry by entry, with a header of 
 be written aside do not get into that stream. Of files that have a checksum of git's own, that is computed on the way.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -25,6 +25,8 @@ _KINDS = {b"0": EntryKind.FILE, b"\0": EntryKind.FILE, b"7": EntryKind.FILE}
 _KINDS |= {b"1": EntryKind.HARDLINK, b"2": EntryKind.SYMLINK, b"5": EntryKind.DIRECTORY}
 _DEVICES = {b"3": "a character device", b"4": "a block device", b"6": "a fifo"}
 _SIZE_LIMIT = 2**62
+_WORTH_A_THREAD = 64 * 1024
+"""The bytes from which on another thread's checksum takes less time than having it do that."""
 
 
 class Rules(Protocol):
@@ -52,8 +54,8 @@ class Aside(Protocol):
     def begin(self, entry: TarEntry) -> bool:
         """Take a file, or leave it to the stream."""
 
-    def write(self, content: memoryview) -> None:
-        """Take what comes next of it."""
+    def write(self, *content: memoryview) -> None:
+        """Take what comes next of it, in pieces."""
 
     def end(self) -> None:
         """Hear that it was all."""
@@ -82,6 +84,7 @@ class TarScanner:
         self._path = b""
         self._block = b""
         self._left = 0
+        self._aside_pieces: list[memoryview] = []
         self._body = _Body.DROP
         self._size = 0
         self._collected = bytearray()
@@ -91,14 +94,20 @@ class TarScanner:
         self.captured: dict[bytes, bytes] = {}
         self.entries = 0
 
-    def feed(self, data: bytes | memoryview) -> Iterator[bytes | memoryview]:
-        """Take a piece of the archive and yield pieces of the archive to extract.
+    def feed(self, *content: bytes | memoryview) -> Iterator[bytes | memoryview]:
+        """Take pieces of the archive and yield pieces of the archive to extract.
+
+        Of large files all that is given at once is written and checked at once, so the more the better.
 
         :raise ArchiveRefused: when an entry could do harm.
         :raise ArchiveBroken: when it is no tar archive.
         :raise FileDamaged: when a file is not what its checksum says.
         """
-        view = memoryview(data)
+        for piece in content:
+            yield from self._scanned(memoryview(piece))
+        self._write_aside()
+
+    def _scanned(self, view: memoryview) -> Iterator[bytes | memoryview]:
         while view and not self._ended:
             if self._left:
                 taken = view[: self._left]
@@ -135,22 +144,28 @@ class TarScanner:
             if not self._left:
                 self._collection_done(bytes(self._collected[: self._size]))
         elif self._body is _Body.ASIDE:
-            self._write_aside(taken)
+            self._aside_pieces.append(self._without_padding(taken))
+            if not self._left:
+                self._end_aside()
 
-    def _write_aside(self, taken: memoryview) -> None:
+    def _end_aside(self) -> None:
         assert self._aside is not None
-        content = self._without_padding(taken)
-        if self._workers is None or self._sum is None:
-            self._check(taken)
-            self._aside.write(content)
+        self._write_aside()
+        self._check_end()
+        self._aside.end()
+
+    def _write_aside(self) -> None:
+        """Write what has come of a file: it is good only until more is asked for."""
+        pieces, self._aside_pieces = self._aside_pieces, []
+        if self._aside is None or not pieces:
+            return
+        if self._workers is None or self._sum is None or sum(map(len, pieces)) < _WORTH_A_THREAD:
+            _sum_up(self._sum, pieces)
+            self._aside.write(*pieces)
         else:
-            # What is taken is good only until more is asked for.
-            summing = self._workers.submit(self._sum.update, content)
-            self._aside.write(content)
+            summing = self._workers.submit(_sum_up, self._sum, pieces)
+            self._aside.write(*pieces)
             summing.result()
-            self._check_end()
-        if not self._left:
-            self._aside.end()
 
     def _without_padding(self, taken: memoryview) -> memoryview:
         padding = tarheader.padding(self._size)
@@ -247,6 +262,12 @@ class TarScanner:
             if not target or b"\0" in target:
                 raise ArchiveRefused(f"{show(name)} is a link to nothing")
         return TarEntry(normal_path(name), kind, header.mode & 0o7777, size, header.mtime, target)
+
+
+def _sum_up(checksum: FileSum | None, pieces: Sequence[memoryview]) -> None:
+    if checksum is not None:
+        for piece in pieces:
+            checksum.update(piece)
 
 
 def normal_path(name: bytes) -> bytes:

@@ -32,7 +32,8 @@ def content_of(parts: Parts, body: bytes, *, part_size: int = 50_000, **fields: 
     download = opened(parts, body, **fields)
     found = known_frames(download)
     assert found
-    return b"".join(map(bytes, contents(download, found, part_size=part_size, threads=2)))
+    pieces = (p for some in contents(download, found, part_size=part_size, threads=2) for p in map(bytes, some))
+    return b"".join(pieces)
 
 
 @pytest.mark.parametrize("frame", [7_000, 65_536, 10**6])

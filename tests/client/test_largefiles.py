@@ -1,13 +1,14 @@
 """Large files, which are written past tar."""
 
 import os
+import resource
 import stat
 from pathlib import Path
 
 import pytest
 
 from cachew.client.clienterrors import ExtractionFailed
-from cachew.client.largefiles import LEAST, LargeFiles
+from cachew.client.largefiles import LEAST, LargeFiles, write_all
 from cachew.client.snapshotrules import LfsRules, SnapshotRules
 from cachew.client.tarheader import EntryKind, TarEntry
 from cachew.client.tarscan import TarScanner
@@ -75,6 +76,60 @@ def test_the_scanner_hands_it_the_content_alone(tmp_path: Path, size: int, step:
     rest = tar([member("./a", b"a", mode=0o644), member("./b", b"b" * 600, mode=0o644)])
     assert b"".join([*pieces, scanner.finish()]).rstrip(b"\0") == rest.rstrip(b"\0")
     assert (tmp_path / os.fsdecode(PATH)).read_bytes() == content
+
+
+class Calls:
+    """Takes every file and notes what is asked of it.
+
+    :ivar written: what each call has brought, in pieces.
+    """
+
+    def __init__(self) -> None:
+        self.written: list[list[bytes]] = []
+
+    def begin(self, entry: TarEntry) -> bool:
+        """Take it."""
+        return True
+
+    def write(self, *content: memoryview) -> None:
+        """Note it."""
+        self.written.append([bytes(piece) for piece in content])
+
+    def end(self) -> None:
+        """Note nothing."""
+
+
+def test_what_comes_at_once_is_written_at_once() -> None:
+    """However many pieces a frame has, a file that goes through it is handed on once for each frame."""
+    content, calls = trailed(os.urandom(300_000)), Calls()
+    archive = tar([member("./" + os.fsdecode(PATH), content)])
+    scanner = TarScanner(rules=SnapshotRules(), aside=calls)
+    for frame in (archive[:200_000], archive[200_000:]):
+        assert not list(scanner.feed(*(frame[start : start + 10_000] for start in range(0, len(frame), 10_000))))
+    assert [len(pieces) for pieces in calls.written] == [20, 11]
+    assert b"".join(piece for pieces in calls.written for piece in pieces) == content
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [1] * 200, [10**6], [300_000, 0, 5, 300_000]])
+def test_writes_pieces_of_any_size(tmp_path: Path, sizes: list[int]) -> None:
+    """What one call of the system does not take goes with the next."""
+    pieces = [os.urandom(size) for size in sizes]
+    with open(tmp_path / "file", "wb") as file:
+        write_all(file.fileno(), list(map(memoryview, pieces)))
+    assert (tmp_path / "file").read_bytes() == b"".join(pieces)
+
+
+def test_a_write_that_is_cut_short_is_gone_on_with(tmp_path: Path) -> None:
+    """What the system has taken is not written again; what it does not take in the end is an error."""
+    pieces, limits = [os.urandom(30_000) for _ in range(9)], resource.getrlimit(resource.RLIMIT_FSIZE)
+    with open(tmp_path / "file", "wb") as file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                write_all(file.fileno(), list(map(memoryview, pieces)))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "file").read_bytes() == b"".join(pieces)[:100_000]
 
 
 def test_only_files_that_stand_alone() -> None:

@@ -167,7 +167,7 @@ def test_archives(seed: int) -> None:
             target.mkdir()
             unpacker = choose_unpacker("tar" if number % 2 else None, exact_modes=True)(target)
             with contextlib.suppress(ArchiveBroken, ArchiveRefused, ExtractionFailed):
-                extract([bytes(archive)], scanner=TarScanner(rules=DirectoryRules()), unpacker=unpacker)
+                extract([[bytes(archive)]], scanner=TarScanner(rules=DirectoryRules()), unpacker=unpacker)
         assert {path.name for path in Path(place).iterdir()} == {f"out{number}" for number in range(4)}
 
 
