@@ -18,6 +18,6 @@ def main() -> None:
     from cachew.cli import plainclick
 
     sys.modules.setdefault("click", plainclick)
-    from cachew.cli.main import main as command
+    from cachew.cli.launch import main as command
 
     command()
