@@ -2,7 +2,7 @@
 
     forge.py DIRECTORY PORT TOKEN
 
-It serves DIRECTORY/OWNER/NAME.git on 127.0.0.1:PORT; repositories of the owner ``public`` need no token.
+It serves DIRECTORY/OWNER/NAME.git on 127.0.0.1:PORT; repositories of the owners ``public`` and ``org`` need no token.
 """
 
 import json
@@ -27,7 +27,7 @@ class Forge(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         words = parts.path.strip("/").split("/")
-        if words[0] != "public" and not self._knows_token():
+        if words[0] not in ("public", "org") and not self._knows_token():
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="forge"')
             self.end_headers()
