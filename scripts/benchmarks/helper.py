@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
-from scripts.benchmarks.cachewserver import ROOT
 from scripts.benchmarks.figures import Findings, Series, ratio
 from scripts.benchmarks.repositories import Repository
-from scripts.benchmarks.snapshot import Check, helper, printed, shell, wrong_in
+from scripts.benchmarks.snapshot import Check, client, printed, shell, wrong_in
 from scripts.benchmarks.stage import Stage, say
 
 _RAM = Path("/dev/shm")
@@ -34,7 +33,7 @@ def helped(stage: Stage) -> Findings:
         printed(f"curl -sSf -o /dev/null {stage.cachew.url(repository.name)}/snapshot.tar.zst")
         stage.cachew.wait_until_idle()
         findings.facts[name] = repository.facts()
-    helper(stage.work / "bin")
+    client(stage.work / "bin")
     starting(stage, findings)
     fetching(stage, repositories["five-mb"], findings)
     small(stage, repositories["five-mb"], findings)
@@ -176,9 +175,8 @@ def _ways(stage: Stage, repository: Repository) -> dict[str, str]:
 
 
 def _restore(stage: Stage, repository: Repository) -> str:
-    main = shlex.quote(f"import sys; sys.path.insert(0, {str(ROOT)!r}); from cachew.cli.main import main; main()")
-    cachew = f"{sys.executable} -c {main} --url {stage.cachew.address} git restore"
-    return f"{cachew} {stage.cachew.url(repository.name)}"
+    program = shlex.quote(str(stage.work / "bin/cachew"))
+    return f"{program} --url {stage.cachew.address} git restore {stage.cachew.url(repository.name)}"
 
 
 def _with_helper(stage: Stage) -> str:

@@ -1,5 +1,6 @@
 """Snapshots: restored end to end, served, and generated."""
 
+import compileall
 import os
 import shlex
 import shutil
@@ -93,11 +94,9 @@ def restoring(stage: Stage, repository: Repository, url: str, findings: Findings
     """Make a checkout in every way there is."""
     name = "restore"
     peer = stage.peer.url(repository.name)
-    main = shlex.quote("import sys; from cachew.cli.main import main; sys.exit(main())")
-    cachew = f"PYTHONPATH={shlex.quote(str(ROOT))} {sys.executable} -c {main}"
-    helped = f"PATH={shlex.quote(str(helper(stage.work / 'bin')))}:$PATH"
+    helped = f"PATH={shlex.quote(str(client(stage.work / 'bin')))}:$PATH"
     commands = {
-        "cachew": f"{cachew} --url {stage.cachew.address} git restore {stage.cachew.url(repository.name)} DIR",
+        "cachew": f"{helped} cachew --url {stage.cachew.address} git restore {stage.cachew.url(repository.name)} DIR",
         "helper": f"{helped} git clone -q cachew::{stage.cachew.url(repository.name)} DIR",
         "git clone": f"git clone -q {peer} DIR",
         "clone --depth 1": f"git clone -q --depth 1 {peer} DIR",
@@ -119,13 +118,18 @@ def restoring(stage: Stage, repository: Repository, url: str, findings: Findings
     findings.at_most(name, "helper, of the time of cachew", ratio(wall, series["cachew"].wall), 1.5)
 
 
-def helper(directory: Path) -> Path:
-    """Make ``git-remote-cachew`` of these sources as ``install.sh`` does, and return its directory."""
+def client(directory: Path) -> Path:
+    """Make ``cachew`` and ``git-remote-cachew`` of these sources as ``install.sh`` does, and return their directory.
+
+    What is installed is compiled, though the environment may say that nothing is to be compiled as it is imported.
+    """
     directory.mkdir(exist_ok=True)
-    script = directory / "git-remote-cachew"
-    lines = (f"#!{sys.executable} -ES", "import sys", f"sys.path.insert(0, {str(ROOT)!r})")
-    script.write_text("\n".join([*lines, "from cachew.cli.remote import main", "main()", ""]))
-    script.chmod(0o755)
+    compileall.compile_dir(ROOT / "cachew", quiet=1)
+    for name, module, flags in (("cachew", "launch", ""), ("git-remote-cachew", "remote", " -ES")):
+        script = directory / name
+        lines = (f"#!{sys.executable}{flags}", "import sys", f"sys.path.insert(0, {str(ROOT)!r})")
+        script.write_text("\n".join([*lines, f"from cachew.cli.{module} import main", "main()", ""]))
+        script.chmod(0o755)
     return directory
 
 

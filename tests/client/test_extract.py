@@ -27,7 +27,7 @@ def unpack(way: str, *, exact_modes: bool = True) -> Unpack:
 def run(archive: bytes, directory: Path, way: str) -> None:
     """Extract into a new directory."""
     directory.mkdir()
-    pieces = [archive[start : start + 10_000] for start in range(0, len(archive), 10_000)]
+    pieces = [[archive[start : start + 10_000]] for start in range(0, len(archive), 10_000)]
     extract(pieces, scanner=TarScanner(rules=DirectoryRules()), unpacker=unpack(way)(directory))
 
 
@@ -86,7 +86,7 @@ def test_cuts_modes_by_the_umask(tmp_path: Path) -> None:
         directory.mkdir()
         archive = tar([member("a", b"x", mode=0o777)])
         extract(
-            [archive], scanner=TarScanner(rules=DirectoryRules()), unpacker=unpack(way, exact_modes=False)(directory)
+            [[archive]], scanner=TarScanner(rules=DirectoryRules()), unpacker=unpack(way, exact_modes=False)(directory)
         )
         assert stat.S_IMODE((directory / "a").stat().st_mode) & 0o022 == 0
 
@@ -103,7 +103,11 @@ def failure_of(tar_program: str, archive: Iterable[bytes], directory: Path) -> E
     directory.mkdir()
     scanner = TarScanner(rules=DirectoryRules())
     with pytest.raises(ExtractionFailed) as failed:
-        extract(archive, scanner=scanner, unpacker=choose_unpacker(tar_program, exact_modes=False)(directory))
+        extract(
+            ([piece] for piece in archive),
+            scanner=scanner,
+            unpacker=choose_unpacker(tar_program, exact_modes=False)(directory),
+        )
     return failed.value
 
 
@@ -156,7 +160,7 @@ def test_an_unknown_tar_is_not_used(tmp_path: Path) -> None:
     fake.chmod(0o755)
     (tmp_path / "out").mkdir()
     extract(
-        [tar([member("a", b"x")])],
+        [[tar([member("a", b"x")])]],
         scanner=TarScanner(rules=DirectoryRules()),
         unpacker=choose_unpacker(str(fake), exact_modes=False)(tmp_path / "out"),
     )
