@@ -115,7 +115,7 @@ def test_writes_pieces_of_any_size(tmp_path: Path, sizes: list[int]) -> None:
     """What one call of the system does not take goes with the next."""
     pieces = [os.urandom(size) for size in sizes]
     with open(tmp_path / "file", "wb") as file:
-        write_all(file.fileno(), list(map(memoryview, pieces)))
+        write_all(file.fileno(), [memoryview(piece) for piece in pieces])
     assert (tmp_path / "file").read_bytes() == b"".join(pieces)
 
 
@@ -126,7 +126,7 @@ def test_a_write_that_is_cut_short_is_gone_on_with(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
         try:
             with pytest.raises(OSError, match="File too large"):
-                write_all(file.fileno(), list(map(memoryview, pieces)))
+                write_all(file.fileno(), [memoryview(piece) for piece in pieces])
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (tmp_path / "file").read_bytes() == b"".join(pieces)[:100_000]

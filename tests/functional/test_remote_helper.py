@@ -110,6 +110,11 @@ async def test_what_comes_after_the_clone(upstream: Upstream, start: Start, clon
     await clones.run("-C", "repo", "fetch", "--no-tags", "--prune", "origin", "+refs/heads/*:refs/remotes/origin/*")
     assert len((await clones.bundles("repo")).split("\n")) == 2
     await clones.run("-C", "repo", "checkout", "-q", "-B", "main", "refs/remotes/origin/main")
+    await clones.run("init", "-q", "direct")
+    await clones.run("-C", "direct", "remote", "add", "origin", f"{upstream.url}org/repo")
+    await clones.run("-C", "direct", "fetch", "--no-tags", "--prune", "origin", "+refs/heads/*:refs/remotes/origin/*")
+    await clones.run("-C", "direct", "checkout", "-q", "-B", "main", "refs/remotes/origin/main")
+    assert await clones.looks("repo") == await clones.looks("direct")
     pushed = repositories.push_commit(repository, "main", "somebody else's")
     await clones.run("-C", "repo", "pull", "-q", "--ff-only", "origin", "main")
     assert (await clones.run("-C", "repo", "rev-parse", "HEAD")).out == pushed
@@ -124,7 +129,7 @@ async def test_what_comes_after_the_clone(upstream: Upstream, start: Start, clon
 
 @pytest_twisted.ensureDeferred
 async def test_submodules(upstream: Upstream, start: Start, clones: Clones) -> None:
-    """One setting sends a clone and its submodules by way of the helper."""
+    """One setting sends a clone and its submodules by way of the helper, and both look like those of a direct one."""
     repositories.make_repository(upstream.path("org/sub"), commits=3)
     repository = repositories.make_repository(upstream.path("org/repo"), commits=3)
     await clones.run("clone", "-q", str(repository.path), "work")
@@ -132,6 +137,8 @@ async def test_submodules(upstream: Upstream, start: Start, clones: Clones) -> N
     await clones.run("-C", "work", "config", "-f", ".gitmodules", "submodule.sub.url", "https://git.example/org/sub")
     await clones.run("-C", "work", "commit", "-q", "-a", "-m", "with a submodule")
     await clones.run("-C", "work", "push", "-q", "origin", "HEAD")
+    directly = {f"url.{upstream.url}.insteadOf": "https://git.example/"}
+    await clones.git.run("clone", "--recurse-submodules", "https://git.example/org/repo", "direct", config=directly)
     cachew = await start(FRESH)
     await cached(cachew)
     clones.git.instead_of("https://git.example/", f"cachew::{cachew.url}/git/git.example/")
@@ -140,7 +147,14 @@ async def test_submodules(upstream: Upstream, start: Start, clones: Clones) -> N
     assert await clones.bundles("seeded")
     assert "org/sub is fetched without its snapshot: the server has none yet" in result.err
     assert (await clones.run("-C", "seeded", "submodule", "status")).out.endswith("sub (heads/main)")
-    assert (await clones.run("-C", "seeded", "status", "--porcelain")).out == ""
+    await (await cachew.get("org/sub/snapshot.tar.zst")).content()
+    await cachew.quiet()
+    result = await clones.run("clone", "--recurse-submodules", "https://git.example/org/repo", "both")
+    assert "without its snapshot" not in result.err
+    assert await clones.bundles("both/sub")
+    for part in ("", "/sub"):
+        looks = await clones.looks(f"direct{part}")
+        assert looks == await clones.looks(f"seeded{part}") == await clones.looks(f"both{part}")
 
 
 @pytest_twisted.ensureDeferred
