@@ -22,6 +22,8 @@ from cachew.plumbing.errors import CachewError, TooMany, TooOften, UpstreamError
 
 MOST_IDS = 1000
 """Objects that one request may ask for by their ids."""
+_PATIENCE = 20
+"""How many times as long as others those wait for a fetch who can't be answered otherwise."""
 
 
 @dataclass(frozen=True)
@@ -65,24 +67,32 @@ class Supply:
         self._wait = wait
         self._allowance = allowance
 
-    async def missing(self, mirror: Mirror, oids: Sequence[str], asker: Asker) -> list[str]:
+    async def missing(self, mirror: Mirror, oids: Sequence[str], asker: Asker, *, patient: bool = False) -> list[str]:
         """Return those of the objects that the mirror does not have, after trying to get them.
 
         What is more than a client may have fetched is not tried: his own request is then the upstream's.
 
+        :param patient: whether what the upstream lists is waited for as long as the mirror is brought there.
         :raise TooMany: when it is more than one request may ask for, and no ref leads there.
         """
         missing = await mirror.objects.lacking(oids)
         try:
-            return await self._get_in_time(mirror, missing, asker)
+            for _ in range(_PATIENCE if patient else 1):
+                missing = await self._get_in_time(mirror, missing, asker)
+                if not missing or not mirror.updates.under_way or self._unlisted(mirror, missing):
+                    break
+            return missing
         except TooOften:
             return missing
         except TooMany:
             # Whoever mirrors every ref there is asks for what the upstream lists; of very many it is not known what.
             many = self._freshness.has_many(mirror.identity)
-            if not many and len(self._freshness.known.unlisted(mirror.identity, missing)) > MOST_IDS:
+            if not many and len(self._unlisted(mirror, missing)) > MOST_IDS:
                 raise
             return missing
+
+    def _unlisted(self, mirror: Mirror, oids: Iterable[str]) -> set[str]:
+        return self._freshness.known.unlisted(mirror.identity, oids)
 
     async def _get_in_time(
         self, mirror: Mirror, missing: list[str], asker: Asker, told: Told = lambda failure: None

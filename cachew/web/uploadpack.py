@@ -216,10 +216,9 @@ class FetchAnswers:
         route = decide("git-upload-pack", command, replace(situation, wants_present=present))
         if route.kind is not routing.RouteKind.WAIT:
             return route
-        missing = await self._supply.missing(mirror, command.wants, asker)
-        while missing and command.version > situation.upstream_version and mirror.updates.under_way:
-            # Whatever it takes: the upstream would not understand the request.
-            missing = await self._supply.missing(mirror, command.wants, asker)
+        # The upstream may not be one that would understand the request.
+        patient = command.version > situation.upstream_version
+        missing = await self._supply.missing(mirror, command.wants, asker, patient=patient)
         tried = replace(situation, ready=mirror.life.ready, wants_present=not missing, fetch_tried=True)
         route = decide("git-upload-pack", command, tried)
         if route.kind is not routing.RouteKind.NOBODY or not missing:

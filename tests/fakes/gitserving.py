@@ -199,7 +199,7 @@ class FakeMirror:
     """A mirror that has what is wanted, or nothing.
 
     :param lacks: whether it lacks what is wanted until that is fetched.
-    :param late: how often that is waited for in vain.
+    :param late: whether only who is patient gets that.
     :param absent: whether it never comes, since the upstream hasn't got it either.
     """
 
@@ -211,7 +211,7 @@ class FakeMirror:
     generation: str = "1"
     object_format: str = "sha1"
     lacks: bool = False
-    late: int = 0
+    late: bool = False
     absent: bool = False
     verification: FakeVerification = field(default_factory=FakeVerification)
     upstream_url: str = "https://git.example/org/repo"
@@ -221,12 +221,7 @@ class FakeMirror:
         """It is most of its parts by itself."""
         return self
 
-    life = place = objects = repository = updates = wanted = refs
-
-    @property
-    def under_way(self) -> bool:
-        """Whether something is fetched."""
-        return self.lacks and not self.absent
+    life = place = objects = repository = wanted = refs
 
     def asked_for(self, oid: str) -> bool:
         """Whether an object is fetched by its id."""
@@ -275,11 +270,12 @@ class FakeSupply:
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
 
-    async def missing(self, mirror: FakeMirror, oids: Sequence[str], authorization: str | None) -> list[str]:
+    async def missing(
+        self, mirror: FakeMirror, oids: Sequence[str], authorization: str | None, *, patient: bool = False
+    ) -> list[str]:
         """Get it."""
         await self._steps.reach("supply")
-        if mirror.absent or mirror.late:
-            mirror.late -= 1
+        if mirror.absent or (mirror.late and not patient):
             return list(oids)
         mirror.lacks = False
         return []

@@ -105,6 +105,22 @@ def test_patience_ends(shop: Shop) -> None:
     assert value_of(shop.missing(oid("3"))) == []
 
 
+def test_who_is_patient_waits_for_what_is_listed(shop: Shop) -> None:
+    """As long as the mirror is brought to where that is; for what no ref leads to he waits no longer than others."""
+    shop.house.remote.current = listing(main="2")
+    shop.house.git.holding = {"fetch"}
+    asker = Asker("10.0.0.1")
+    listed, absent = (
+        Deferred.fromCoroutine(shop.supply.missing(shop.mirror, [oid(name)], asker, patient=True)) for name in "29"
+    )
+    shop.house.clock.advance(31)
+    assert value_of(absent) == [oid("9")] and not listed.called
+    shop.house.clock.advance(31)
+    assert not listed.called
+    shop.house.git.release()
+    assert value_of(listed) == []
+
+
 def test_a_client_that_leaves(shop: Shop) -> None:
     """Its leaving ends neither the fetch nor leaves a timer."""
     shop.house.git.holding = {"fetch"}

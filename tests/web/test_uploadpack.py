@@ -252,7 +252,7 @@ def test_a_ref_that_is_wanted_and_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mirror", "backend", "told"),
     [
-        ({"lacks": True, "late": 2}, PACK, PACK),
+        ({"lacks": True, "late": True}, PACK, PACK),
         ({"lacks": True, "absent": True}, PACK, b"0049ERR upload-pack: not our ref " + OID.encode() + b"0000"),
         ({}, REFUSAL, b"001eERR upload-pack: not our !0000"),
     ],
