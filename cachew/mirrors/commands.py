@@ -6,7 +6,7 @@ from where a bundle or a submodule points. Credentials travel in the environment
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cachew.mirrors.findings import KINDS
@@ -34,6 +34,8 @@ _URL = "\0"
 """Stands for what no URL is."""
 _ALL = 2**31 - 1
 """The depth that means: as far as the upstream goes (git-fetch(1), ``--unshallow``)."""
+_BEHIND = 15
+"""The niceness of what takes the processors for long while nobody waits for it."""
 _UNCHECKED = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "fetch.fsckObjects", "GIT_CONFIG_VALUE_0": "false"}
 """What makes a fetch take whatever git takes that was never told to look."""
 
@@ -145,9 +147,12 @@ class GitCommands:
         )
 
     def index_pack(self, directory: Path, pack: Path) -> Command:
-        """Give a pack its index, and look at its objects as a fetch would."""
+        """Give a pack its index, and look at its objects as a fetch would.
+
+        Its clients have it already, and what is small is answered meanwhile.
+        """
         findings = ",".join(f"{name}=warn" for name in KINDS)
-        return self.git(directory, "index-pack", f"--strict={findings}", str(pack))
+        return replace(self.git(directory, "index-pack", f"--strict={findings}", str(pack)), niceness=_BEHIND)
 
     def index_stream(self, directory: Path) -> Command:
         """Keep the pack that comes on standard input, whole, and look at its objects as a fetch would.

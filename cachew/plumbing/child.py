@@ -37,10 +37,12 @@ class Command:
 
     :param argv: the program and its arguments; a bare name is looked up in the server's own ``PATH``.
     :param env: the child's whole environment.
+    :param niceness: how much it stands back behind other processes, up to 19 (nice(1)).
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
+    niceness: int = 0
 
     @property
     def name(self) -> str:

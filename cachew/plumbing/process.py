@@ -91,6 +91,8 @@ class Processes:
             if failure.errno in _FOR_NOW:
                 raise Busy(f"{command.name} can't be started: {failure.strerror}") from failure
             raise ProcessFailed(command.name, 127, failure.strerror or str(failure)) from failure
+        if command.niceness:
+            child.stand_back(command.niceness)
         return child
 
     def _ended(self, child: Child, span: tracing.Span) -> None:

@@ -76,6 +76,17 @@ async def test_run_collects(processes: Processes) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_command_that_stands_back(processes: Processes) -> None:
+    """A child, and what it starts, has the niceness that its command says."""
+    go_on = PushSource()
+    child = processes.start(Command(("sh", "-c", "read go; nice"), ENV, niceness=7), stdin=go_on)
+    go_on.data(b"\n")
+    go_on.finish()
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert int(await read_all(child.stdout, 10)) == min(own + 7, 19)
+
+
+@pytest_twisted.ensureDeferred
 async def test_run_large_stdin_and_stdout(processes: Processes) -> None:
     """Input and output far beyond the pipes' size pass through whole."""
     data = os.urandom(5 * PIPE_SIZE)
