@@ -33,8 +33,6 @@ from cachew.web.passthrough import PassThrough, question_of
 _ADVERTISEMENT = b"application/x-git-upload-pack-advertisement"
 _RESULT = b"application/x-git-upload-pack-result"
 _COMMANDS = ("bundle-uri",)
-_JUST_NOW = 1.0
-"""Seconds for which what an upstream has said that it speaks is told without asking it once more."""
 _SHARED_PREFIXES = 100
 _SHARED_PREFIX_BYTES = 4096
 _STALE = b'110 - "response is stale"'
@@ -199,7 +197,7 @@ class RefListings:
             # Its next request is for objects.
             right = await self.recognised(right)
         told = self._passthrough.capabilities(right.identity) if version == 2 else None
-        if told is None or not self._freshness.known.asked_within(right.identity, _JUST_NOW):
+        if told is None or not self._freshness.known.asked_within(right.identity, self._freshness.interval):
             await self._pass(request, right, None)
         else:
             await self.tell(request, told, _ADVERTISEMENT)
