@@ -151,6 +151,19 @@ class Hosts:
         public = self._any and netloc not in self._urls and _is_public_netloc(netloc)
         return [*found, (netloc, path)] if parts.scheme == "https" and path and (listed or public) else found
 
+    def placed(self, url: str) -> str:
+        """Return a URL of a configured host's public name as one of where its repositories are; any other as it is.
+
+        Hosts call themselves by that name, though the operator has them asked at another address.
+        """
+        parts = urlsplit(url)
+        base = self._urls.get(_netloc(parts))
+        if parts.scheme not in DEFAULT_PORTS or not base or self.admits(url):
+            return url
+        root = urlsplit(base).path.rstrip("/") + "/"
+        path = parts.path.removeprefix(root if parts.path.startswith(root) else "/")
+        return f"{base.rstrip('/')}/{path}{f'?{parts.query}' if parts.query else ''}"
+
     def lists(self, url: str) -> bool:
         """Whether a URL lies at the place of an upstream that the operator names."""
         scheme, host, port = where = origin(url)

@@ -104,8 +104,9 @@ def follow(*, current: str, location: str, hosts: Hosts) -> str:
     """
     base, tail = split_operation(current)
     try:
-        target = urljoin(current, location)
-        reason = _objection(current, tail, target, hosts)
+        named = urljoin(current, location)
+        target = hosts.placed(named)
+        reason = _objection(current, tail, named, target, hosts)
     except ValueError:
         raise UpstreamRedirected(base, "redirected to a malformed address") from None
     if reason:
@@ -113,17 +114,17 @@ def follow(*, current: str, location: str, hosts: Hosts) -> str:
     return target
 
 
-def _objection(current: str, tail: str, target: str, hosts: Hosts) -> str | None:
+def _objection(current: str, tail: str, named: str, target: str, hosts: Hosts) -> str | None:
     if target == current:
         return "redirected to where it was asked"
-    if len(target) > 2048 or not target.isascii() or not target.isprintable():
+    if len(target) > 2048 or not named.isascii() or not named.isprintable():
         return "redirected to a malformed address"
-    parts = urlsplit(target)
+    parts = urlsplit(named)
     if parts.username is not None or parts.password is not None or parts.fragment:
         return "redirected to an address with credentials or a fragment in it"
     if not hosts.admits(split_operation(target)[0]):
         return "redirected to a host that is not among the configured upstreams"
-    if current.startswith("https:") and parts.scheme != "https":
+    if current.startswith("https:") and not (parts.scheme == "https" and target.startswith("https:")):
         return "redirected from https to http"
     if not target.endswith(tail):
         return "redirected to an address that is not a repository's"

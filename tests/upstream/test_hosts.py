@@ -2,8 +2,9 @@
 
 import pytest
 
-from cachew.plumbing.errors import UnknownPath
+from cachew.plumbing.errors import UnknownPath, UpstreamRedirected
 from cachew.upstream.hosts import Hosts, is_public_address, is_public_name
+from cachew.upstream.redirects import follow
 
 
 @pytest.mark.parametrize(
@@ -85,3 +86,28 @@ def test_admits() -> None:
         "https://github.com:8443/", "https://github.com.evil.com/", "https://github.com:x/", "https:///x",
     ):  # fmt: skip
         assert not hosts.admits(refused)
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("https://git.example/new/name", "http://10.0.0.5:3000/new/name"),
+        ("http://GIT.example:80/new/name.git", "http://10.0.0.5:3000/new/name.git"),
+        ("https://sub.example/code/new/name", "http://10.0.0.6/code/new/name"),
+        ("https://sub.example/new/name", "http://10.0.0.6/code/new/name"),
+        ("/new/name", "http://10.0.0.5:3000/new/name"),
+    ],
+)
+def test_a_host_calls_itself_by_its_name(location: str, target: str) -> None:
+    """A redirect to the name that clients know an upstream by leads to where the operator says that it is."""
+    hosts = Hosts(upstreams={"git.example": "http://10.0.0.5:3000/", "sub.example": "http://10.0.0.6/code/"})
+    tail = "/info/refs?service=git-upload-pack"
+    assert follow(current=f"http://10.0.0.5:3000/a/b{tail}", location=location + tail, hosts=hosts) == target + tail
+
+
+def test_no_way_back_to_where_it_was_asked() -> None:
+    """An upstream that wants to be asked by its own name alone is not asked for ever."""
+    hosts = Hosts(upstreams={"git.example": "http://10.0.0.5:3000/"})
+    tail = "/info/refs?service=git-upload-pack"
+    with pytest.raises(UpstreamRedirected, match="where it was asked"):
+        follow(current=f"http://10.0.0.5:3000/a/b{tail}", location=f"https://git.example/a/b{tail}", hosts=hosts)
