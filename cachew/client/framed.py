@@ -53,13 +53,14 @@ def grouped(found: Sequence[Frame], limit: int) -> list[list[Frame]]:
 
 
 def contents(
-    download: RangedDownload, found: Sequence[Frame], *, part_size: int, threads: int
+    download: RangedDownload, found: Sequence[Frame], *, part_size: int, threads: int, has_sums: bool = False
 ) -> Generator[list[memoryview], None, None]:
     """Yield the content of an archive frame by frame, each in pieces that are good until the next frame is asked for.
 
     :param found: where its frames lie.
     :param part_size: the most bytes of more than one frame that are asked for in one request.
     :param threads: how many frames are decompressed at a time.
+    :param has_sums: whether all that matters in it is checked by sums of its own, those of git.
     :raise ArchiveBroken: when the archive is damaged, or not what its table says.
     """
     groups = grouped(found, part_size)
@@ -75,7 +76,7 @@ def contents(
                     yield pending.popleft().result()
                 start = frame.offset - group[0].offset
                 data = part[start : start + frame.length]
-                pending.append(inflater.submit(data, frame.size, as_stored=download.is_digested))
+                pending.append(inflater.submit(data, frame.size, as_stored=has_sums or download.is_digested))
         while pending:
             yield pending.popleft().result()
     finally:
@@ -98,7 +99,7 @@ class _Inflater:
     def submit(self, data: memoryview, size: int, *, as_stored: bool) -> Job[list[memoryview]]:
         """Begin with a frame, unless its content can be used as it lies there.
 
-        :param as_stored: whether it can: its checksum is then not needed, because there is a digest of everything.
+        :param as_stored: whether it can: its checksum is then not needed, because there is another of what it holds.
         """
         pieces = frames.stored(data, size=size)
         if pieces is not None and as_stored:

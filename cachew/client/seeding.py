@@ -129,7 +129,8 @@ class Seeding:
         size, done = self._downloads.piece_size, 0
         for part in parts_of(found):
             frames = found[done:] if rules.takes_tree else part
-            with closing(framed.contents(begin(), frames, part_size=size, threads=self._threads)) as contents:
+            here = begin(), frames
+            with closing(framed.contents(*here, part_size=size, threads=self._threads, has_sums=True)) as contents:
                 yield from contents
             done += len(frames)
             if done == len(found):

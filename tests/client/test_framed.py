@@ -27,13 +27,15 @@ def opened(parts: Parts, body: bytes, **fields: str | None) -> RangedDownload:
     return download
 
 
-def content_of(parts: Parts, body: bytes, *, part_size: int = 50_000, **fields: str | None) -> bytes:
+def content_of(
+    parts: Parts, body: bytes, *, part_size: int = 50_000, has_sums: bool = False, **fields: str | None
+) -> bytes:
     """Return the content of an archive with a table."""
     download = opened(parts, body, **fields)
     found = known_frames(download)
     assert found
-    pieces = (p for some in contents(download, found, part_size=part_size, threads=2) for p in map(bytes, some))
-    return b"".join(pieces)
+    came = contents(download, found, part_size=part_size, threads=2, has_sums=has_sums)
+    return b"".join(bytes(piece) for pieces in came for piece in pieces)
 
 
 @pytest.mark.parametrize("frame", [7_000, 65_536, 10**6])
@@ -142,6 +144,18 @@ def test_checks_stored_frames_by_their_checksum_where_there_is_no_digest(parts: 
         content_of(parts, bytes(body), etag="version-7")
     with pytest.raises(DownloadCorrupt):
         content_of(parts, bytes(body), etag="0" * 64)
+
+
+def test_leaves_stored_frames_to_the_sums_of_what_is_in_them(parts: Parts) -> None:
+    """Whoever checks what he gets needs no checksum of a stored frame; compressed ones are checked all the same."""
+    content = os.urandom(100_000)
+    body, compressed = bytearray(seekable(content)), bytearray(seekable(b"some text " * 50_000))
+    body[5000] ^= 1
+    came = content_of(parts, bytes(body), etag="version-7", has_sums=True)
+    assert [at for at in range(len(content)) if came[at] != content[at]] == [5000 - bytes(body).index(content[:100])]
+    compressed[50] ^= 1
+    with pytest.raises(ArchiveBroken):
+        content_of(parts, bytes(compressed), etag="version-7", has_sums=True)
 
 
 def test_finds_what_is_stored() -> None:
