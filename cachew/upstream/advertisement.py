@@ -33,7 +33,7 @@ class AdvertisementParser:
     def __init__(self) -> None:
         self.protocol: int | None = None
         self.done = False
-        self._after_service = False
+        self._begun = self._after_service = False
         self._features: dict[str, str | None] = {}
         self._refs: list[RemoteRef] = []
         self._symrefs: dict[str, str] = {}
@@ -45,6 +45,9 @@ class AdvertisementParser:
         :raise RemoteError: when it is an ``ERR`` packet.
         """
         if self.done:
+            if packet is not FLUSH and not self._features and not self._refs:
+                # That a repository has lost all its refs is not believed at half a word.
+                raise MalformedListing("more after the end of an empty advertisement")
             return
         if packet is FLUSH:
             self._flush()
@@ -58,10 +61,13 @@ class AdvertisementParser:
     def _flush(self) -> None:
         if self._after_service:
             self._after_service = False
+        elif not self._begun:
+            raise MalformedListing("it begins with its end")
         else:
             self.done = True
 
     def _first(self, line: bytes) -> None:
+        self._begun = True
         if line.startswith(b"# service="):
             self._after_service = True
         elif line in (b"version 2", b"version 1"):

@@ -125,6 +125,16 @@ def test_more_after_an_advertisement() -> None:
     assert listing.refs == (RemoteRef("refs/heads/main", A),)
 
 
+def test_an_end_before_anything() -> None:
+    """It is no advertisement of a repository without refs; one has its service before it, and nothing after it."""
+    service: list[Packet] = [b"# service=git-upload-pack\n", FLUSH]
+    refs: list[Packet] = [line(f"{A} refs/heads/main"), FLUSH]
+    for packets in ([FLUSH], [FLUSH, *refs], [*service, FLUSH, *refs]):
+        with pytest.raises(MalformedListing):
+            parse_v0_advertisement(packets)
+    assert parse_v0_advertisement([*service, FLUSH]).empty
+
+
 @pytest.mark.parametrize("version", [[], [b"version 1\n"]])
 def test_v0_advertisement(version: list[bytes]) -> None:
     """A v0 or v1 advertisement gives refs, peeled tags and HEAD's target."""
