@@ -9,13 +9,13 @@ from twisted.logger import Logger
 
 from cachew.mirrors.cloneattempts import CloneAttempts
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.instances import Instances
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.mirrorrecord import RECORD
 from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.resources import MirrorListeners, MirrorResources
-from cachew.mirrors.standing import Standing
 from cachew.plumbing.metrics import Metrics
 
 _EMPTY_KEPT = 1000
@@ -45,7 +45,7 @@ class Mirrors:
         root: MirrorRoot,
         remote: Callable[[Identity], MirrorRemote],
         resources: MirrorResources,
-        standing: Standing,
+        standing: Instances,
         listeners: MirrorListeners,
     ) -> None:
         self._root = root

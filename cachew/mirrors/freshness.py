@@ -281,7 +281,7 @@ def ref_gate(
     metrics: Metrics,
     mirrored: MirroredListings,
     listings: Listings,
-    listeners: GateListeners | None = None,
+    listeners: GateListeners,
     presented: ShownCredentials | None = None,
 ) -> Freshness:
     """Make the ref gate.
@@ -295,7 +295,6 @@ def ref_gate(
     :param listeners: who is told what upstreams say.
     :param presented: whose credential they are shown for a client; his own by default.
     """
-    listeners = GateListeners() if listeners is None else listeners
     kept = KeptOutcomes(listings=listings, clock=clock, interval=interval)
     pauses = UpstreamPauses(clock=clock, kept=kept)
     questions = RefQuestions(

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.instances import Instances
 from cachew.mirrors.machine import SERVING, MirrorEvent, MirrorState, step
-from cachew.mirrors.standing import Standing
 
 
 class MirrorLife:
@@ -22,7 +22,7 @@ class MirrorLife:
     :ivar comparing: whether it is being found out if what has come is of the same repository.
     """
 
-    def __init__(self, *, identity: Identity, standing: Standing, on_changed: Callable[[Identity], object]) -> None:
+    def __init__(self, *, identity: Identity, standing: Instances, on_changed: Callable[[Identity], object]) -> None:
         self.identity = identity
         self._standing = standing
         self._on_changed = on_changed

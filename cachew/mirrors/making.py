@@ -16,13 +16,13 @@ from cachew.mirrors.gitfailures import worth_another_way
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.instances import Instances
 from cachew.mirrors.leftovers import remove_leftovers, remove_tree
 from cachew.mirrors.mirrorrecord import MirrorRecord, read
 from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.refs import Tip, of_listing
 from cachew.mirrors.repository import Repository
 from cachew.mirrors.setaside import without
-from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import Transfer
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError, CorruptObject, NotFound, ProcessFailed, Superseded
@@ -67,7 +67,7 @@ class Making:
         *,
         identity: Identity,
         remote: MirrorRemote,
-        standing: Standing,
+        standing: Instances,
         transfer: Transfer,
         git: GitRunner,
         clock: Clock,

@@ -15,6 +15,7 @@ from cachew.mirrors.damage import Damage, discard
 from cachew.mirrors.fetches import Fetches
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.instances import Instances
 from cachew.mirrors.life import MirrorLife
 from cachew.mirrors.listings import MirroredRefs, OwnListing
 from cachew.mirrors.locks import MirrorLocks
@@ -29,7 +30,6 @@ from cachew.mirrors.place import MirrorPlace
 from cachew.mirrors.repository import Repository, Stock
 from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.mirrors.setaside import SetAside
-from cachew.mirrors.standing import Standing
 from cachew.mirrors.transfer import Transfer
 from cachew.mirrors.updates import Updates
 from cachew.mirrors.verification import Verification
@@ -66,7 +66,7 @@ class Mirror:
         identity: Identity,
         root: MirrorRoot,
         remote: MirrorRemote,
-        standing: Standing,
+        standing: Instances,
         resources: MirrorResources,
         listeners: MirrorListeners,
         predecessor: "Mirror | None" = None,

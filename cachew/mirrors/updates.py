@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from cachew.mirrors.coalescing import Rounds
 from cachew.mirrors.fetches import Fetches
+from cachew.mirrors.instances import Instances
 from cachew.mirrors.life import MirrorLife
 from cachew.mirrors.listings import MirroredRefs
 from cachew.mirrors.locks import MirrorLocks
@@ -19,7 +20,6 @@ from cachew.mirrors.moved import Moved
 from cachew.mirrors.packanswer import MOST_HAVES
 from cachew.mirrors.place import MirrorPlace
 from cachew.mirrors.refs import change, of_listing
-from cachew.mirrors.standing import Standing
 from cachew.mirrors.target import Target
 from cachew.mirrors.transfer import Transfer
 from cachew.plumbing.errors import CachewError, Superseded
@@ -47,7 +47,7 @@ class Updates:
         place: MirrorPlace,
         refs: MirroredRefs,
         transfer: Transfer,
-        standing: Standing,
+        standing: Instances,
         fetches: Fetches,
         locks: MirrorLocks,
     ) -> None:

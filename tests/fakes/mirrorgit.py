@@ -265,7 +265,7 @@ class MirrorHouse:
             root=place,
             remote=lambda identity: self.remote,
             resources=resources,
-            standing=self.standing,
+            standing=cast(Any, self.standing),
             listeners=listeners,
         )
         self.succession = Succession(mirrors=self.mirrors, clock=self.clock)

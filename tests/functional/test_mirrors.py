@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -103,7 +103,7 @@ class House:
             root=place,
             remote=lambda identity: self.remote,
             resources=resources,
-            standing=OneInstance(),
+            standing=cast(Any, OneInstance()),
             listeners=listeners,
         )
         self.discovery = Discovery(mirrors=self.mirrors, root=place, threads=self.runner.threads, done=True)

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.freshness import Answer, ref_gate
-from cachew.mirrors.hearing import GateListeners, Hearing, HearsNothing
+from cachew.mirrors.hearing import GateListeners
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, MirroredListings
 from cachew.mirrors.listings import Listings
@@ -14,6 +14,7 @@ from cachew.plumbing.errors import UpstreamRefused, UpstreamTimeout, UpstreamUnr
 from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing, RemoteRef
 from tests.fakes.clock import FakeClock
+from tests.fakes.hearing import HearsNothing
 
 REPOSITORY = Identity("git.example", "org/repo")
 
@@ -49,7 +50,7 @@ class HeldUpstream:
 class Gate:
     """A gate with its surroundings."""
 
-    def __init__(self, interval: float = 10.0, limit: int = 10_000_000, hearing: Hearing | None = None) -> None:
+    def __init__(self, interval: float = 10.0, limit: int = 10_000_000, hearing: Any = None) -> None:
         self.clock = FakeClock()
         self.clock.advance(1000)
         self.upstream = HeldUpstream()
@@ -71,7 +72,7 @@ class Gate:
                 verdict=lambda identity, authorization, refusal: self.verdicts.append(refusal),
                 changed=self.changes.append,
                 part=lambda identity, kind, found, started: self.parts.append((kind, found)),
-                hearing=HearsNothing() if hearing is None else hearing,
+                hearing=cast(Any, HearsNothing() if hearing is None else hearing),
             ),
         )
 

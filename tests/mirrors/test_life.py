@@ -1,5 +1,7 @@
 """What becomes of one mirror, and when requests may be answered from it."""
 
+from typing import Any, cast
+
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.life import MirrorLife
@@ -11,7 +13,7 @@ from tests.fakes.mirrorgit import REPOSITORY
 def living() -> tuple[MirrorLife, list[Identity]]:
     """Return the life of a mirror that serves, and who was told of changes."""
     told: list[Identity] = []
-    life = MirrorLife(identity=REPOSITORY, standing=OneInstance(), on_changed=told.append)
+    life = MirrorLife(identity=REPOSITORY, standing=cast(Any, OneInstance()), on_changed=told.append)
     life.instance = only(REPOSITORY)
     life.step(MirrorEvent.FOUND)
     return life, told

@@ -6,11 +6,11 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.freshness import Answer
-from cachew.mirrors.hearing import HearsNothing
 from cachew.mirrors.instance import Verdict
 from cachew.mirrors.kinds import EVERYTHING, LEAST, MANY_REFS, MIRRORED_KIND, NOTHING, Kind
 from cachew.plumbing.errors import UpstreamTimeout
 from cachew.upstream.listing import Listing, RemoteRef
+from tests.fakes.hearing import HearsNothing
 from tests.mirrors.test_freshness import HEADS, REPOSITORY, Gate, result
 from tests.mirrors.test_kinds import places
 

@@ -15,6 +15,7 @@ from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import TooMany, TooOften, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing, RemoteRef
+from tests.fakes.hearing import HearsNothing
 from tests.fakes.mirrorgit import MirrorHouse, listing, oid
 from tests.fakes.settled import failure_of, value_of
 
@@ -48,7 +49,7 @@ class Shop:
             metrics=Metrics(),
             mirrored=MirroredListings(listing=lambda identity: self.mirror.refs.listing if self.mirror.ready else None),
             listings=self.house.listings,
-            listeners=GateListeners(listing=self._listed),
+            listeners=GateListeners(hearing=cast(Any, HearsNothing()), listing=self._listed),
         )
         self.supply = Supply(
             freshness=self.freshness,

@@ -24,6 +24,7 @@ from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.verdicts import Verdicts
 from cachew.web.access.guard import TrustedNetworkGuard, UpstreamGuard
 from tests.fakes.clock import FakeClock
+from tests.fakes.hearing import HearsNothing
 from tests.fakes.inlinethreads import InlineThreads
 from tests.fakes.instances import OneInstance
 from tests.fakes.sightings import alone
@@ -81,7 +82,7 @@ class World:
             metrics=Metrics(),
             mirrored=MirroredListings(listing=lambda identity: Listing(refs=())),
             listings=Listings(limit=1_000_000),
-            listeners=GateListeners(verdict=self.verdicts.memory.record),
+            listeners=GateListeners(hearing=cast(Any, HearsNothing()), verdict=self.verdicts.memory.record),
             presented=ShownCredentials(to_check=shown),
         )
 
