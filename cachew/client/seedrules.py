@@ -6,10 +6,10 @@ tree, files become blobs where that is worth while.
 """
 
 import re
-from typing import Protocol
 
 from cachew.client.clienterrors import ArchiveRefused
 from cachew.client.filesums import FileSum, sum_of
+from cachew.client.seedblobs import SeedBlobs
 from cachew.client.snapshotrules import SnapshotRules
 from cachew.client.tarheader import EntryKind, TarEntry
 
@@ -29,20 +29,6 @@ _PLACES = (
 )
 
 
-class Tree(Protocol):
-    """Who knows which files of the working tree are taken."""
-
-    def begin(self) -> bool:
-        """Decide, when all of the repository has come, whether any are."""
-
-    def wants(self, entry: TarEntry) -> bool:
-        """Tell whether a file is taken."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether no more are waited for."""
-
-
 class SeedRules:
     """The rules for one archive.
 
@@ -50,7 +36,7 @@ class SeedRules:
     :param folds_case: whether the file system takes ``A`` and ``a`` for one name.
     """
 
-    def __init__(self, *, tree: Tree, folds_case: bool = False) -> None:
+    def __init__(self, *, tree: SeedBlobs, folds_case: bool = False) -> None:
         self._rules = SnapshotRules(folds_case=folds_case)
         self._tree = tree
         self._within = False

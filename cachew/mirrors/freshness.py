@@ -259,11 +259,6 @@ class Freshness:
         self._kept.changed(identity)
         self._listeners.changed(identity)
 
-    @property
-    def changes_remembered(self) -> int:
-        """Of how many repositories it is remembered that they changed: those that are being asked about."""
-        return len(self._kept.changes)
-
     def forget(self, identity: Identity) -> None:
         """Keep nothing of what a repository's upstream has said."""
         self._kept.forget(identity)

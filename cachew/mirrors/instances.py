@@ -4,18 +4,18 @@ All that an upstream says comes by here before anything is done with it: what it
 the instance before anybody is served because of it. See :mod:`cachew.mirrors.instance` for what follows from what.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from twisted.internet.interfaces import IReactorTime
 
 from cachew.mirrors import instance as rules
-from cachew.mirrors.badhours import BadHours
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance, InstanceState, Trouble, Verdict, Voice, judge
 from cachew.mirrors.instancejournal import InstanceJournal
 from cachew.mirrors.knowninstances import KnownInstance
 from cachew.mirrors.sharedinstances import SharedInstances
+from cachew.mirrors.voices import Voices
 from cachew.mirrors.writteninstances import KeptHistory, WrittenInstances
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.background import Background
@@ -27,22 +27,6 @@ _TRIES = 5
 _ABOUT_RIGHTS = (401, 403, 404, 410)
 _GONE = (404, 410)
 _TIPS_AGAIN = 600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Voices:
-    """As whom upstreams are asked.
-
-    :param of: says whose a credential is that an upstream was shown.
-    :param ask_anonymously: asks an upstream whether it serves a repository to everybody, so that its answer comes here.
-    :param knows: whether a credential was let in before by an answer about the present instance.
-    :param bad_hours: knows which hosts refuse everything to whom.
-    """
-
-    of: Callable[[Identity, str | None], Awaitable[Voice]]
-    ask_anonymously: Callable[[Identity], Awaitable[object]]
-    knows: Callable[[Identity, str | None], bool]
-    bad_hours: BadHours
 
 
 @dataclass(frozen=True, kw_only=True)

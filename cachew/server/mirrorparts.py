@@ -15,6 +15,7 @@ from cachew.mirrors.freshness import Freshness, ref_gate
 from cachew.mirrors.hearing import GateListeners
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.instancehistory import InstanceHistory
 from cachew.mirrors.instances import Instances
 from cachew.mirrors.kinds import MirroredListings
 from cachew.mirrors.listings import Listings
@@ -33,7 +34,7 @@ from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import UpstreamError
 from cachew.replicas.records import Records
 from cachew.server.gitparts import make_git, make_indexes
-from cachew.server.instanceparts import Surroundings, make_instances, make_public_record
+from cachew.server.instanceparts import make_instances, make_public_record
 from cachew.server.places import Places
 from cachew.server.runtime import Runtime
 from cachew.snapshots.seed import Seeder
@@ -121,13 +122,13 @@ def make_mirrors(
         runtime,
         remotes=remotes,
         records=records,
-        surroundings=Surroundings(
-            mirrors=lambda: succession,
+        history=InstanceHistory(
+            succession=lambda: succession,
             freshness=lambda: freshness,
-            verdicts=lambda: verdicts,
             withdraw=withdraw_instance,
             background=runtime.background,
         ),
+        verdicts=lambda: verdicts,
     )
 
     def has_grown(identity: Identity) -> None:

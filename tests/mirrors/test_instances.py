@@ -2,16 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.badhours import BadHours
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.instance import Instance, Verdict, Voice
+from cachew.mirrors.instance import Instance, Verdict
 from cachew.mirrors.instancejournal import InstanceJournal
-from cachew.mirrors.instances import Beginnings, Instances, Voices
+from cachew.mirrors.instances import Beginnings, Instances
 from cachew.mirrors.sharedinstances import SharedInstances
+from cachew.mirrors.voices import Voices
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import StorageUnavailable
@@ -53,9 +55,9 @@ class World:
             journal=InstanceJournal(path=self.path, in_thread=InlineThreads()),
             shared=None if self.records is None else SharedInstances(records=self.records, reactor=self.clock),
             voices=Voices(
-                of=self._voice,
-                ask_anonymously=self._ask,
-                knows=lambda identity, credential: credential in self.known,
+                remotes=cast(Any, self),
+                verdicts=lambda: cast(Any, self),
+                begin=self.find_out_whether_public,
                 bad_hours=BadHours(clock=self.clock),
             ),
             kept=self,
@@ -71,10 +73,25 @@ class World:
         self.instances = made
         return made
 
-    async def _voice(self, identity: Identity, credential: str | None) -> Voice:
-        return {None: Voice.ANONYMOUS, OWN: Voice.OWN}.get(credential, Voice.CLIENT)
+    async def authorization(self, identity: Identity) -> str | None:
+        """Return the server's own credential."""
+        return OWN
 
-    async def _ask(self, identity: Identity) -> None:
+    @property
+    def memory(self) -> "World":
+        """It is what upstreams said, too."""
+        return self
+
+    def knows(self, identity: Identity, credential: str | None) -> bool:
+        """Say whether a credential was let in before."""
+        return credential in self.known
+
+    def allows(self, identity: Identity, credential: str | None) -> bool:
+        """Say that the answer was heard."""
+        return False
+
+    async def find_out_whether_public(self, identity: Identity) -> None:
+        """Ask the upstream as nobody."""
         self.number += 1
         if identity in self.public:
             await self.instances.listed(identity, None, self.public[identity], self.number)
