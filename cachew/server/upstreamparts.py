@@ -11,11 +11,8 @@ from treq.client import HTTPClient
 
 from cachew.config.credentialkinds import GitHubAppCredential
 from cachew.config.grammar import grammar_of
-from cachew.config.rules import closes_redirect
 from cachew.config.settings import Settings
 from cachew.config.upstreams import Upstream
-from cachew.mirrors.identity import Identity
-from cachew.plumbing.errors import BadPath, UnknownPath
 from cachew.plumbing.threads import Threads
 from cachew.replicas.notes import Notes
 from cachew.replicas.records import Records
@@ -26,20 +23,20 @@ from cachew.upstream.agent import Agents, make_agents
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import UpstreamBounds, UpstreamClient
 from cachew.upstream.credentials import Credentials
+from cachew.upstream.fixedsuffixes import FixedSuffixes
 from cachew.upstream.forges import Forges
 from cachew.upstream.hosts import ANY, Hosts, origin
 from cachew.upstream.jsonapi import JsonApi
 from cachew.upstream.pinned_addresses import Pins
 from cachew.upstream.proxies import CredentialsFile, GitConnections, Proxies, Proxy, no_credentials
-from cachew.upstream.redirects import Objection, Redirects
+from cachew.upstream.redirects import Redirects
 from cachew.upstream.remotes import Remotes
 from cachew.upstream.spellings import Spellings
+from cachew.web.access.redirectrules import RedirectRules
 
 _API_TIMEOUT = 30.0
 _API_LIMIT = 16 * 1024 * 1024
 """Bytes; a page of a hundred repositories has about half a megabyte on GitHub."""
-_DOT_GIT = frozenset({"gitlab.com"})
-"""Hosts that are known to serve repositories only below ``PATH.git``."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
         ignores_case=lambda url: _ignores_case(runtime.in_force.now.upstreams, url),
     )
     spellings = Spellings(
-        fixed=fixed_suffix(settings.upstreams, hosts),
+        fixed=_fixed_suffixes(settings, hosts),
         path=runtime.state / "spellings.json",
         shared=Notes(what="spelling", records=records),
         reactor=reactor,
@@ -109,7 +106,7 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
         agents=agents,
         redirects=Redirects(
             hosts,
-            objection=lambda source, target: redirect_objection(runtime.in_force.now, hosts)(source, target),
+            objection=RedirectRules(in_force=runtime.in_force, hosts=hosts).objection,
             may_see=credentials.may_see,
         ),
         spellings=spellings,
@@ -129,7 +126,7 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
 
     def follow(new: Settings) -> None:
         hosts.replace(upstreams=_urls(new), others=_apis(new))
-        spellings.replace(fixed=fixed_suffix(new.upstreams, hosts))
+        spellings.replace(fixed=_fixed_suffixes(new, hosts))
         runtime.metrics.begin_hosts(hosts.labels)
         proxies.replace(**_ways(new, runtime.threads))
         credentials.replace(own.sources(new.credentials))
@@ -152,49 +149,9 @@ def _apis(settings: Settings) -> list[str]:
     return [one.api_url for one in settings.credentials if isinstance(one, GitHubAppCredential)]
 
 
-def fixed_suffix(upstreams: Mapping[str, Upstream], hosts: Hosts) -> Callable[[str], str | None]:
-    """Return what says how the config has a repository's URL end, None where that is to be found out."""
-
-    def of_host(host: str, url: str) -> str | None:
-        said = upstreams[host].suffix if host in upstreams else None
-        if said is None and (urlsplit(url).hostname or "") in _DOT_GIT:
-            return ".git"
-        return None if said == "auto" else said
-
-    def fixed(url: str) -> str | None:
-        named = (of_host(host, url) for host, _ in hosts.names_of(url))
-        return next((suffix for suffix in named if suffix is not None), None)
-
-    return fixed
-
-
-def redirect_objection(settings: Settings, hosts: Hosts) -> Objection:
-    """Return what judges the target of a redirect as a request for that name would be judged."""
-    grammar, access = grammar_of(settings.upstreams), settings.access
-
-    def named(url: str) -> set[Identity]:
-        return {grammar.from_decoded(f"{host}/{path}") for host, path in hosts.names_of(url)}
-
-    def objection(source: str, target: str) -> str | None:
-        try:
-            sources, targets = named(source), named(target)
-        except (BadPath, UnknownPath):
-            return "redirected to an address that is no repository's"
-        if not targets - sources:
-            return None
-        if access.opa_url is not None:
-            return "redirected to another repository, which the policy server was not asked about; use its new address"
-        pairs = [(one, other) for one in sources for other in _best_of(targets, one.host)]
-        if any(closes_redirect(access.rule, one, other, grammar) for one, other in pairs):
-            return "redirected to a repository that a rule of this server closes"
-        return None
-
-    return objection
-
-
-def _best_of(targets: set[Identity], host: str) -> set[Identity]:
-    """Return the names that begin with a host, where there are any."""
-    return {one for one in targets if one.host == host} or targets
+def _fixed_suffixes(settings: Settings, hosts: Hosts) -> Callable[[str], str | None]:
+    said = {name: upstream.suffix for name, upstream in settings.upstreams.items()}
+    return FixedSuffixes(said=said, hosts=hosts).of
 
 
 def _ignores_case(upstreams: Mapping[str, Upstream], url: str) -> bool:

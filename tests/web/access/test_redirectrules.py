@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from cachew.config.inforce import SettingsInForce
 from cachew.config.load import load
-from cachew.server.upstreamparts import redirect_objection
 from cachew.upstream.hosts import Hosts
+from cachew.web.access.redirectrules import RedirectRules
 
 UPSTREAMS = """
 [upstreams."a.example"]
@@ -25,7 +26,7 @@ def said(rules: str, source: str, target: str) -> str:
     """Return the objection to a redirect, nothing when there is none."""
     settings = load(f"{UPSTREAMS}\n{rules}", environ={})
     hosts = Hosts(upstreams={name: one.url for name, one in settings.upstreams.items()})
-    return redirect_objection(settings, hosts)(source, target) or ""
+    return RedirectRules(in_force=SettingsInForce(settings), hosts=hosts).objection(source, target) or ""
 
 
 def rule(action: str, path: str, more: str = "") -> str:
