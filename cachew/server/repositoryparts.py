@@ -15,6 +15,7 @@ from cachew.web.access.guard import ClientCredentials
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.policy import Policy
 from cachew.web.bundleroutes import BundleRoutes
+from cachew.web.clonecount import CloneCount
 from cachew.web.ensure import EnsureRefs
 from cachew.web.git import GitRoutes, Services
 from cachew.web.lfs import LfsRoutes
@@ -26,7 +27,7 @@ from cachew.web.reflistings import RefListings
 from cachew.web.repositoryclients import RepositoryUse
 from cachew.web.snapshots import Demand, InstanceAccess, SnapshotRoutes
 from cachew.web.storedanswers import StoreRedirects
-from cachew.web.uploadpack import CloneCount, CommandReader, FetchAnswers, UploadPack
+from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
 
 
 def make_git_routes(

@@ -21,15 +21,12 @@ from cachew.mirrors.wants import Asker, Supply
 from cachew.plumbing.diskspace import disk_failure
 from cachew.plumbing.errors import ProcessFailed, UnsupportedMediaType
 from cachew.plumbing.jobs import Slots
-from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.pktline import FLUSH, encode_all
-from cachew.replicas.tally import Tally
 from cachew.smarthttp import routing, wantedrefs
 from cachew.smarthttp.clientcommands import Fetch, GitCommand, V2Fetch, filter_of_all, is_whole
 from cachew.smarthttp.mirrorpacks import MirrorRefused
 from cachew.smarthttp.request import read_command
 from cachew.smarthttp.routing import Route, Situation, decide
-from cachew.snapshots.variants import FILTERS, Variant
 from cachew.web.access.guard import Right
 from cachew.web.packs import Packs
 from cachew.web.reflistings import RefListings
@@ -232,42 +229,6 @@ class FetchAnswers:
         )
         # Whoever sends nonsense makes upload-pack refuse, before the first byte; others are served meanwhile.
         mirror.verification.doubt(serving=isinstance(error, MirrorRefused))
-
-
-class CloneCount:
-    """Counts clones that were served.
-
-    :param metrics: what this server counts.
-    :param tally: what all replicas count together.
-    :param asked: told of each repository that was asked for as a whole.
-    :param wanted: told of snapshots that would have been of use, by what the schedule calls them.
-    """
-
-    def __init__(
-        self,
-        *,
-        metrics: Metrics,
-        tally: Tally,
-        asked: Callable[[Identity], object] = lambda identity: None,
-        wanted: Callable[[Identity, str], object] = lambda identity, name: None,
-    ) -> None:
-        self._wanted = wanted
-        self._metrics = metrics
-        self._tally = tally
-        self._asked = asked
-
-    def note(self, identity: Identity, whole: bool, chosen: str = "") -> None:
-        """Count a clone of a repository.
-
-        :param whole: whether all of it was asked for.
-        :param chosen: the filter for which everything else was.
-        """
-        if chosen in FILTERS:
-            self._wanted(identity, Variant(filter=chosen).name)
-        self._metrics.clones.labels(identity.name).inc()
-        self._tally.note(identity.name)
-        if whole:
-            self._asked(identity)
 
 
 class UploadPack:

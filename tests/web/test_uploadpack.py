@@ -22,7 +22,7 @@ from cachew.replicas.memoryrecords import MemoryRecords
 from cachew.replicas.tally import Tally
 from cachew.upstream.listing import Listing
 from cachew.web.access.guard import Right
-from cachew.web.uploadpack import CloneCount
+from cachew.web.clonecount import CloneCount
 from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
 from tests.fakes.gitserving import FETCH, IDENTITY, OID, PACK, FakeFreshness, FakeMirror
