@@ -7,11 +7,11 @@ comes of it, not what there is.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
-from itertools import accumulate, islice, pairwise
-from operator import is_
+from itertools import accumulate, compress, count, islice, pairwise
+from operator import is_, ne
 from typing import overload
 
-from cachew.upstream.refblocks import NotOrdinary, RefBlock, line_of
+from cachew.upstream.refblocks import NotOrdinary, RefBlock, line_of, tips_in
 from cachew.upstream.remoteref import RemoteRef, bytes_of
 
 MANY = 1000
@@ -100,7 +100,8 @@ class ManyRefs(Sequence[RemoteRef]):
         here, there = {block.data for block in self.blocks}, {block.data for block in other.blocks}
         left = [block for block in self.blocks if block.data not in there]
         right = [block for block in other.blocks if block.data not in here]
-        return _tips_unlike(left, right), _tips_unlike(right, left)
+        ours, theirs = _lines_unlike(left, right)
+        return _tips(ours, left), _tips(theirs, right)
 
     def changed(self, changes: Mapping[str, RemoteRef | None]) -> "ManyRefs":
         """Return them with some as they are now, None for what is no more.
@@ -177,6 +178,8 @@ def _with_lines(block: RefBlock, changes: Mapping[bytes, RemoteRef | None]) -> l
         else:
             lines[name] = line_of(ref)
     ordered = [lines[name] for name in sorted(lines)]
+    if (moved := block.moved(b"".join(ordered))) is not None:
+        return [moved]
     if sum(map(len, ordered)) <= 2 * SIZE:
         return [RefBlock(b"".join(ordered), block.width)] if ordered else []
     return list(_blocks_of(ordered, block.width))
@@ -217,10 +220,20 @@ def _below(prefix: bytes, blocks: Iterable[RefBlock]) -> Iterator[RefBlock]:
             yield block.part(begin, end)
 
 
-def _tips_unlike(blocks: Iterable[RefBlock], others: Iterable[RefBlock]) -> dict[str, str]:
-    """Return name and object id of the refs whose lines are not among other ones."""
-    lines = frozenset[bytes]().union(*(block.data.split(b"\n") for block in others))
-    return {name: oid for block in blocks for name, oid in block.tips_unless(lines)}
+def _lines_unlike(one: Iterable[RefBlock], other: Iterable[RefBlock]) -> tuple[list[bytes], list[bytes]]:
+    """Return the lines of each that are not among the other's."""
+    ours, theirs = (_lines(blocks).split(b"\n") for blocks in (one, other))
+    if len(ours) == len(theirs):
+        # Mostly a few refs have moved, and none has come or gone.
+        places = list(compress(count(), map(ne, ours, theirs)))
+        ours, theirs = [ours[place] for place in places], [theirs[place] for place in places]
+    here, there = frozenset(ours), frozenset(theirs)
+    return [line for line in ours if line not in there], [line for line in theirs if line not in here]
+
+
+def _tips(lines: Sequence[bytes], blocks: Sequence[RefBlock]) -> dict[str, str]:
+    """Return the name and object id of the refs that lines of blocks tell."""
+    return dict(tips_in(b"".join(line + b"\n" for line in lines if line), blocks[0].width)) if blocks else {}
 
 
 def _count_beginning(block: RefBlock, begin: int, prefix: bytes) -> int:

@@ -8,10 +8,11 @@ Only what is quite ordinary is kept so: names in order, all below ``refs/``, tha
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from hashlib import sha256
-from itertools import accumulate
-from operator import lt
+from itertools import accumulate, compress, count
+from operator import lt, ne
 
 from cachew.upstream.remoteref import RemoteRef, bytes_of, text_of
 
@@ -40,6 +41,8 @@ _KEY = 16
 _SIZE = 4
 """Digits of a line's length, with which it begins."""
 _NEWLINE = ord("\n")
+_FEW = 50
+"""Lines that are read one by one."""
 _PEELED = b" peeled:"
 _SYMREF = b" symref-target:"
 
@@ -118,20 +121,43 @@ class RefBlock:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
+    def moved(self, data: bytes) -> "RefBlock | None":
+        """Return the block of lines that tell the same refs, a few of which are elsewhere now; the rest is not read.
+
+        :return: None when they tell something else.
+        """
+        before, after = self.data.split(b"\n"), data.split(b"\n")
+        places = list(compress(count(), map(ne, before, after))) if len(before) == len(after) else []
+        if not 0 < len(places) <= _FEW or after[-1]:
+            return None
+        old = [_LINES[self.width].fullmatch(before[place] + b"\n") for place in places]
+        new = [_LINES[self.width].fullmatch(after[place] + b"\n") for place in places]
+        if not all(map(_same_ref, old, new)):
+            return None
+        block = copy(self)
+        block.data, block._digest = data, b""
+        block.starts = array("I", accumulate((len(line) + 1 for line in after[:-1]), initial=0))
+        block._exchange(_keys_of(old), _keys_of(new))
+        return block
+
+    def _exchange(self, gone: Iterable[int], new: Iterable[int]) -> None:
+        """Take other keys in the place of some that no line may have any more."""
+        keys = self.keys = array("Q", self.keys)
+        for key in gone:
+            if self._place_of(b"%016x" % key) < 0:
+                del keys[bisect_left(keys, key)]
+        for key in new:
+            place = bisect_left(keys, key)
+            if place == len(keys) or keys[place] != key:
+                keys.insert(place, key)
+
     def __iter__(self) -> Iterator[RemoteRef]:
         for _, oid, name, more in _LINES[self.width].findall(self.data):
             yield _ref(oid, name, more)
 
     def tips(self) -> Iterator[tuple[str, str]]:
         """Yield each ref's name and object id."""
-        for _, oid, name, _ in _LINES[self.width].findall(self.data):
-            yield text_of(name), oid.decode("ascii")
-
-    def tips_unless(self, lines: Set[bytes]) -> Iterator[tuple[str, str]]:
-        """Yield the name and object id of each ref whose line, without its newline, is not among some."""
-        others = b"".join(line + b"\n" for line in self.data.split(b"\n")[:-1] if line not in lines)
-        for _, oid, name, _ in _LINES[self.width].findall(others):
-            yield text_of(name), oid.decode("ascii")
+        return tips_in(self.data, self.width)
 
     @property
     def weight(self) -> int:
@@ -184,6 +210,15 @@ class RefBlock:
         return [self.data[begin:end] for begin, end in zip(self.starts, self.starts[1:], strict=False)]
 
 
+def tips_in(data: bytes, width: int) -> Iterator[tuple[str, str]]:
+    """Yield the name and object id of each ref that some lines tell.
+
+    :param width: digits of an object id.
+    """
+    for _, oid, name, _ in _LINES[width].findall(data):
+        yield text_of(name), oid.decode("ascii")
+
+
 def key_of(oid: str) -> int:
     """Return what an object id begins with, as a number; -1 for what is none."""
     try:
@@ -200,6 +235,20 @@ def line_of(ref: RemoteRef) -> bytes:
     peeled = b"" if ref.peeled is None else _PEELED + ref.peeled.encode()
     line = b"%b %b%b%b\n" % (ref.oid.encode(), bytes_of(ref.name), target, peeled)
     return b"%04x%b" % (len(line) + 4, line)
+
+
+def _same_ref(old: re.Match[bytes] | None, new: re.Match[bytes] | None) -> bool:
+    """Whether both lines are whole and tell the same ref."""
+    return old is not None and new is not None and old[3] == new[3] and int(new[1], 16) == len(new[0])
+
+
+def _keys_of(lines: Iterable[re.Match[bytes] | None]) -> set[int]:
+    """Return what the object ids in lines begin with."""
+    found = set()
+    for line in lines:
+        if line is not None:
+            found |= {int(oid[:_KEY], 16) for oid in (line[2], *line[4].split(_PEELED)[1:])}
+    return found
 
 
 def _ref(oid: bytes, name: bytes, more: bytes) -> RemoteRef:

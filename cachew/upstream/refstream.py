@@ -171,14 +171,16 @@ class _RefLines:
             return False
         # A line is shorter than a block.
         end = self._end_like(old, limit) or self._rest.rfind(b"\n", 0, limit) + 1
-        block = RefBlock(self._rest[:end], self._width)
-        if old is not None and (count := block.position_after(old.last)) < len(block):
+        moved = None if old is None else old.moved(self._rest[:end])
+        block = moved or RefBlock(self._rest[:end], self._width)
+        if old is not None and block.last >= old.last:
             self._passed += 1
-            if not count:
+            if not (count := block.position_after(old.last)):
                 return True
-            block = block.part(0, count)
+            block = block if count == len(block) else block.part(0, count)
         self._accept(block)
-        self._new.append(block)
+        if moved is None:
+            self._new.append(block)
         return True
 
     def _end_like(self, old: RefBlock | None, limit: int) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from cachew.plumbing.errors import CachewError
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
 from cachew.upstream.listing import Listing, LsRefsParser, MalformedListing, RemoteError, RemoteRef
 from cachew.upstream.manyrefs import ManyRefs, many_refs
@@ -81,6 +82,52 @@ def test_blocks_are_shared_where_nothing_has_changed() -> None:
         assert {**gone, **{name: oid for name, oid in both[0].items() if both[1].get(name) == oid}} == both[0]
         assert {**come, **{name: oid for name, oid in both[1].items() if both[0].get(name) == oid}} == both[1]
         before = after
+
+
+def test_refs_that_only_move() -> None:
+    """What is known of a block's names is not found out again, whatever objects they have and their tags lead to."""
+    chance = random.Random(7)
+    refs = refs_of(1500)
+    before = read(told(refs))
+    for _ in range(20):
+        for name in chance.sample(sorted(refs), 4):
+            peeled = f"{chance.getrandbits(160):040x}" if refs[name].peeled else None
+            shared = refs[chance.choice(sorted(refs))].oid
+            refs[name] = RemoteRef(name, chance.choice([shared, f"{chance.getrandbits(160):040x}"]), None, peeled)
+        after, anew = read(told(refs), before), read(told(refs))
+        assert (
+            isinstance(after.refs, ManyRefs) and isinstance(before.refs, ManyRefs) and isinstance(anew.refs, ManyRefs)
+        )
+        assert after == anew and after.oids() == anew.oids()
+        for block, old, fresh in zip(after.refs.blocks, before.refs.blocks, anew.refs.blocks, strict=True):
+            assert block.directories is old.directories
+            assert (block.keys, block.starts, block.digest) == (fresh.keys, fresh.starts, fresh.digest)
+        before = after
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"003f" + b"1" * 40 + b" refs/heads/b00001\n",
+        b"003e" + b"1" * 40 + b" refs/heads/b 0001\n",
+        b"003e" + b"X" * 40 + b" refs/heads/b00001\n",
+        b"003e" + b"1" * 40 + b" refs/heads/b00001 ",
+    ],
+)
+def test_a_line_that_is_none_among_others_that_are_known(line: bytes) -> None:
+    """A wrong length, a blank in a name, an id that is none and a line without end are seen as in a first listing."""
+    refs = refs_of(1500)
+    before = read(told(refs))
+    good = line_of(refs["refs/heads/b00001"])
+    assert len(line) == len(good)
+    response = told(refs).replace(good, line)
+    outcomes: list[Listing | str] = []
+    for known in (None, before):
+        try:
+            outcomes.append(read(response, known))
+        except CachewError as failure:
+            outcomes.append(repr(failure))
+    assert outcomes[0] == outcomes[1] != before
 
 
 def test_a_listing_that_is_the_same() -> None:
