@@ -16,7 +16,7 @@ from cachew.plumbing.child import Child, Command, Completed
 from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.errors import Busy, ProcessFailed, ProcessTimedOut, TooLarge
 from cachew.plumbing.streams import PIECE, BytesSource, Source
-from cachew.plumbing.wideprocess import WideProcess
+from cachew.plumbing.wideprocess import WideProcess, ignored_signals
 
 __all__ = ["Child", "Command", "Completed", "Processes"]
 
@@ -50,6 +50,7 @@ class Processes:
         self._mark = dict(mark or {})
         self._grace = grace
         self._children: set[Child] = set()
+        self._ignored = ignored_signals()
         self._stopped = False
         self.started = 0
 
@@ -105,12 +106,13 @@ class Processes:
         try:
             WideProcess(
                 self._reactor,
-                os.fsencode(argv[0]),
-                [os.fsencode(word) for word in argv],
-                {os.fsencode(name): os.fsencode(value) for name, value in env.items()},
+                argv[0],
+                list(argv),
+                env,
                 None,
                 child,
                 childFDs={0: "w" if piped else nothing, 1: "r", 2: "r"},
+                ignored=self._ignored,
             )
         finally:
             os.close(nothing)

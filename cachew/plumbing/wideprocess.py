@@ -3,11 +3,10 @@
 What is used of Twisted here it doesn't promise: how it makes readers and starts processes.
 """
 
-import contextlib
 import errno
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
@@ -33,9 +32,16 @@ class _WideReader(ProcessReader):
 
 
 class WideProcess(Process):
-    """A process that leads a session of its own, and whose output is read in large pieces."""
+    """A process that leads a session of its own, and whose output is read in large pieces.
+
+    :param ignored: the signals that this process ignores, which is nothing that the child should inherit.
+    """
 
     processReaderFactory = _WideReader
+
+    def __init__(self, *words: Any, ignored: Sequence[int], **more: Any) -> None:
+        self._ignored = ignored
+        super().__init__(*words, **more)
 
     def _trySpawnInsteadOfFork(
         self, path: Any, uid: Any, gid: Any, executable: Any, args: Any, environment: Any, kwargs: Any
@@ -53,15 +59,22 @@ class WideProcess(Process):
                 *((os.POSIX_SPAWN_CLOSE, other) for other in _inheritable() if other not in taken),
             ],
             setsid=True,
-            setsigdef=[number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN],
+            setsigdef=self._ignored,
         )
         self.status = -1
         return True
 
 
+def ignored_signals() -> tuple[int, ...]:
+    """Return which signals this process ignores; to ask takes longer than to start a child."""
+    return tuple(number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN)
+
+
 def _inheritable() -> Iterator[int]:
     """Yield the descriptors that a child would get, few or none: Python itself opens no such."""
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # the one that lists them is closed by now
-            if os.get_inheritable(int(name)):
-                yield int(name)
+    for number in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if os.get_inheritable(number):
+                yield number
+        except OSError:  # the one that lists them is closed by now
+            continue
