@@ -49,6 +49,11 @@ class PackAnswer:
 
         :raise CorruptObject: when the answer carries something else, or is not whole.
         """
+        if self._ended:
+            # Whoever takes an answer to its very end keeps the connection, which another request is sent over then.
+            if await self._answer.read(size):
+                raise CorruptObject("an answer goes on after its end")
+            return b""
         pieces: list[bytes] = []
         while not pieces and not self._ended:
             data = await self._answer.read(size)

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from cachew.mirrors.packanswer import PackAnswer, question
 from cachew.plumbing.errors import CorruptObject
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
+from cachew.plumbing.pushsource import PushSource
 from cachew.plumbing.streams import BytesSource, read_all
 from cachew.smarthttp.clientcommands import V2Fetch
 from tests.fakes.parsing import parse_command
@@ -32,6 +33,22 @@ def test_the_question() -> None:
 def test_the_pack() -> None:
     """The pack is what band 1 carries; progress is left out."""
     assert pack_in(encode_all(WHOLE)) == b"PACKrest"
+
+
+def test_an_answer_is_taken_to_its_very_end() -> None:
+    """The pack ends with the answer, not before: only then the answer's connection can be used for the next request."""
+    answer = PushSource()
+    reading = Deferred.fromCoroutine(read_all(PackAnswer(answer), 1000))
+    answer.data(encode_all(WHOLE))
+    assert not reading.called
+    answer.finish()
+    assert value_of(reading) == b"PACKrest"
+    late = PushSource()
+    reading = Deferred.fromCoroutine(read_all(PackAnswer(late), 1000))
+    late.data(encode_all(WHOLE))
+    late.data(b"0000")
+    with pytest.raises(CorruptObject):
+        value_of(reading)
 
 
 @pytest.mark.parametrize(
