@@ -8,9 +8,11 @@ from cachew.mirrors import branchfiles, packedrefs
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.gitwork import LISTING_LIMIT, QUICK, GitWork
 from cachew.mirrors.history import History
+from cachew.mirrors.refmarks import LeftRefs, RefMarks, marks_of
 from cachew.mirrors.refs import (
     HIDDEN,
     Change,
+    RefState,
     expired,
     hidden_name,
     is_outside,
@@ -50,6 +52,9 @@ class RefFiles:
         self._git = git
         self._work = work
         self._history = history
+        self._left = LeftRefs()
+        self._marks: RefMarks | None = None
+        """Those of the refs that :meth:`present` has returned."""
 
     async def write_new(self, listing: Listing) -> None:
         """Write the refs of a repository that has none yet."""
@@ -140,6 +145,25 @@ class RefFiles:
         """
         listing = None if by_git else await self._git.threads(self.read_files, peeled=peeled)
         return await self._listed_by_git(peeled=peeled) if listing is None else listing
+
+    async def present(self, known: RefState) -> RefState:
+        """Return what the refs are: what is known, if they show that they are as this server has left them."""
+        found, self._marks = await self._git.threads(self._look, known)
+        return of_listing(await self._listed_by_git(peeled=False)) if found is None else found
+
+    def _look(self, known: RefState) -> tuple[RefState | None, RefMarks | None]:
+        marks = marks_of(self._directory, _places(self._head()))
+        if marks is not None and self._left.are(known, marks):
+            return known, marks
+        listing = self.read_files(peeled=False)
+        if listing is None:
+            return None, None
+        return of_listing(listing), marks if marks == marks_of(self._directory, _places(self._head())) else None
+
+    def left(self, state: RefState, change: Change) -> None:
+        """Take note that the refs are a state's, now that what :meth:`present` returned has been changed so."""
+        self._left.note(state, None if self._marks is None else self._marks.after(change))
+        self._marks = None
 
     def read_files(self, *, peeled: bool) -> Listing | None:
         """List the refs without a process (blocking); None when only git can tell."""

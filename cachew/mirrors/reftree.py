@@ -30,7 +30,7 @@ def read_refs(directory: Path, prefixes: Sequence[str], *, peeled: bool) -> tupl
     """
     wanted = tuple(os.fsencode(prefix) for prefix in prefixes)
     # As git does, and for the same reason: what is packed meanwhile is found in one of them.
-    loose = _loose(directory, wanted)
+    loose = loose_refs(directory, prefixes)
     if loose is None:
         return None
     packed, tells_peeled = _packed(directory, wanted)
@@ -75,9 +75,14 @@ def _parsed(lines: Sequence[bytes], wanted: tuple[bytes, ...]) -> _Found | None:
     return found
 
 
-def _loose(directory: Path, wanted: tuple[bytes, ...]) -> dict[bytes, bytes] | None:
+def loose_refs(directory: Path, prefixes: Sequence[str]) -> dict[bytes, bytes] | None:
+    """Return name and object id of the refs that are files of their own; None when only git can tell.
+
+    :param directory: the bare repository.
+    :param prefixes: full names of refs, or of directories with a slash at the end.
+    """
     root, found = os.fsencode(directory), {}
-    for name in [file for prefix in wanted for file in _files(root, prefix)]:
+    for name in [file for prefix in prefixes for file in _files(root, os.fsencode(prefix))]:
         try:
             with open(os.path.join(root, name), "rb") as file:
                 match = _OID.fullmatch(file.read(128))

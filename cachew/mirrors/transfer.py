@@ -15,7 +15,7 @@ from cachew.mirrors.kinds import MANY_REFS
 from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.moved import Moved, change_of, haves_of, near_of
 from cachew.mirrors.packanswer import question
-from cachew.mirrors.refs import Change, RefState, Tip, change, of_listing
+from cachew.mirrors.refs import Change, RefState, Tip, change
 from cachew.mirrors.repository import Repository
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut, UpstreamError, UpstreamTimeout
@@ -147,9 +147,9 @@ class Transfer:
             where they should be.
         :raise CachewError: when the upstream fails; the refs are then as they were, or nearer to it.
         """
-        present = known
-        if present is None or len(present.refs) <= MANY_REFS:
-            present = of_listing(await repository.refs.read(peeled=False))
+        few = known is None or len(known.refs) <= MANY_REFS
+        present = await repository.refs.present(known or RefState()) if few else known
+        assert present is not None
         step = change(present, wanted)
         needed = set(step.updates.values())
         if wanted.head_commit is not None:
@@ -163,7 +163,10 @@ class Transfer:
         if wanted.head in bad:
             failed["HEAD", wanted.head] = bad[wanted.head]
         if not failed:
-            return await self._apply(repository, step)
+            failed = await self._apply(repository, step)
+            if few and not failed:
+                repository.refs.left(wanted, step)
+            return failed
         possible = {name: oid for name, oid in wanted.refs.items() if (name, oid) not in failed}
         kept = {name: oid for name, oid in present.refs.items() if name in wanted.refs}
         head = present.head if wanted.head in bad else wanted.head

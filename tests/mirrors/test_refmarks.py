@@ -1,0 +1,86 @@
+"""Refs that show that they are as this server has left them are not read again."""
+
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+
+from cachew.mirrors.gitrunner import GitRunner
+from cachew.mirrors.refs import RefState, change
+from cachew.mirrors.repository import Repository
+from tests.functional import repositories
+
+MAIN = "refs/heads/main"
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> repositories.Repository:
+    """A repository with packed refs, loose ones and a tag."""
+    made = repositories.make_repository(tmp_path / "r.git", commits=3, branches=["main", "a", "b/c"], tags=["v1"])
+    made.git("pack-refs", "--all")
+    return made
+
+
+async def left(repository: Repository, known: RefState, wanted: RefState) -> None:
+    """Have the server bring the refs from where they are to where they are wanted."""
+    step = change(await repository.refs.present(known), wanted)
+    await repository.refs.apply(step, 0.0)
+    repository.refs.left(wanted, step)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_this_server_has_left(runner: GitRunner, plain: repositories.Repository) -> None:
+    """After a push the refs are those that are known, one by one, as often as one moves."""
+    repository = Repository(directory=plain.path, object_format="sha1", git=runner)
+    first = await repository.refs.present(RefState())
+    assert first.refs == plain.refs() and first.head == MAIN
+    older = plain.git("rev-parse", "main~1")
+    second = RefState({**first.refs, MAIN: older}, MAIN)
+    await left(repository, first, second)
+    assert await repository.refs.present(second) is second
+    third = RefState({**second.refs, "refs/heads/a": older}, MAIN)
+    await left(repository, second, third)
+    assert await repository.refs.present(third) is third
+    assert third.refs == plain.refs()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("update-ref", MAIN, "main~1"),
+        ("update-ref", "refs/heads/new", "main"),
+        ("update-ref", "-d", "refs/heads/a"),
+        ("tag", "-d", "v1"),
+        ("symbolic-ref", "HEAD", "refs/heads/a"),
+        ("update-ref", "--no-deref", "HEAD", "main"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_somebody_else_moves(
+    runner: GitRunner, plain: repositories.Repository, words: tuple[str, ...]
+) -> None:
+    """It is seen, whatever it is, and put back by the next fetch."""
+    repository = Repository(directory=plain.path, object_format="sha1", git=runner)
+    first = await repository.refs.present(RefState())
+    known = RefState({**first.refs, "refs/heads/b/c": plain.git("rev-parse", "main~1")}, MAIN)
+    await left(repository, first, known)
+    plain.git(*words)
+    found = await repository.refs.present(known)
+    assert found != known and found.refs == plain.refs()
+    await left(repository, known, known)
+    assert plain.refs() == known.refs and plain.git("symbolic-ref", "HEAD") == MAIN
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_more_than_a_move(runner: GitRunner, plain: repositories.Repository) -> None:
+    """After deletions, another HEAD and packing the refs are read once more, and then known again."""
+    repository = Repository(directory=plain.path, object_format="sha1", git=runner)
+    first = await repository.refs.present(RefState())
+    known = RefState({name: oid for name, oid in first.refs.items() if name != "refs/heads/a"}, "refs/heads/b/c")
+    await left(repository, first, known)
+    found = await repository.refs.present(known)
+    assert found is not known and found == known
+    await left(repository, known, known)
+    assert await repository.refs.present(known) is known
+    plain.git("pack-refs", "--all")
+    assert await repository.refs.present(known) is not known
