@@ -18,6 +18,7 @@ from cachew.mirrors.gitfailures import met_another, told_of_upstream
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.gitwork import GitWork
 from cachew.mirrors.history import shallow_of
+from cachew.mirrors.links import Links
 from cachew.mirrors.objectindex import ObjectIndex
 from cachew.mirrors.packanswer import PackAnswer
 from cachew.plumbing.child import Command
@@ -40,11 +41,13 @@ class Intake:
     :param object_format: ``sha1`` or ``sha256``.
     :param git: how to run git.
     :param work: where its commands run.
+    :ivar links: what is known of the links between the objects that are here.
     """
 
     log = Logger()
 
     def __init__(self, *, directory: Path, object_format: str, git: GitRunner, work: GitWork) -> None:
+        self.links = Links(directory=directory)
         self._directory = directory
         self._object_format = object_format
         self._git = git
@@ -150,17 +153,18 @@ class Intake:
         """Fetch what git itself takes, and count what it has to say of that."""
         reader = FindingsReader()
         try:
-            await self._run_fetch(command(extra), script, reader)
+            await self._run_fetch(command(extra), script, reader, checked=True)
         except ProcessFailed as error:
             # There are findings that git can't be told to only warn of.
             if isinstance(error, ProcessTimedOut) or _FSCK not in error.stderr:
                 raise
-            await self._run_fetch(command(self._git.commands.unchecked(extra)), script, FindingsReader())
+            unchecked = command(self._git.commands.unchecked(extra))
+            await self._run_fetch(unchecked, script, FindingsReader(), checked=False)
         if reader.counts:
             self._git.disliked(reader.counts)
             await self._git.threads(self._note_findings, reader.counts)
 
-    async def _run_fetch(self, command: Command, script: bytes, reader: FindingsReader) -> None:
+    async def _run_fetch(self, command: Command, script: bytes, reader: FindingsReader, *, checked: bool) -> None:
         """Fetch, again where another fetch has changed meanwhile which commits are cut off: git lets one of them fail.
 
         At last no other goes on beside it.
@@ -168,14 +172,15 @@ class Intake:
         for side_by_side in (True, True, False):
             try:
                 async with self._fetching.together() if side_by_side else self._fetching.alone():
-                    await self._work.write(
-                        command,
-                        seconds=self._git.fetch_timeout,
-                        stdin=script,
-                        on_stderr=reader.feed,
-                        replaced=False,
-                        waits=True,
-                    )
+                    with self.links.uncertain(checked=checked):
+                        await self._work.write(
+                            command,
+                            seconds=self._git.fetch_timeout,
+                            stdin=script,
+                            on_stderr=reader.feed,
+                            replaced=False,
+                            waits=True,
+                        )
                 return
             except ProcessFailed as error:
                 if not side_by_side or not met_another(error):

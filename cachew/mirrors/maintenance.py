@@ -111,6 +111,7 @@ class Maintenance:
         started, before = self._clock.seconds(), await self._threads(repository.packs.size)
         await repository.refs.expire(self._clock.now(), days=_KEEP_DAYS)
         await repository.packs.repack(full=True)
+        repository.intake.links.restored()
         self.log.info(
             "repacked {repository}, {before} bytes to {after}, in {seconds:.1f}s",
             repository=self._name,

@@ -99,6 +99,9 @@ class Making:
         repository = Repository(directory=directory, object_format=listing.object_format, git=self._git)
         seeded = seed is not None and await self._seeded(instance, directory, seed)
         unfetched: Mapping[Tip, ProcessFailed] = {}
+        if seeded:
+            # Its packs hold what their first owner had, of which only what the refs reach was looked at.
+            repository.intake.links.doubt()
         if not (seeded and await self._completed(repository, instance, listing)):
             if seed is not None:
                 cloning()

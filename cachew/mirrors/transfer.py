@@ -94,7 +94,10 @@ class Transfer:
             return False
         if answer is None or not await repository.intake.take_answer(answer):
             return False
-        return not repository.objects.missing(oids) and await repository.history.connected(oids, near)
+        if repository.objects.missing(oids):
+            return False
+        # What the pack's objects name is there, or git had not taken it.
+        return repository.intake.links.hold or await repository.history.connected(oids, near)
 
     async def _by_name(self, repository: Repository, url: str, oids: list[str], extra: Mapping[str, str]) -> list[str]:
         """Fetch all refs and return which of the object ids have not come so."""

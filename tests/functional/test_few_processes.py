@@ -9,8 +9,8 @@ from tests.functional.upstream import Upstream
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_push_costs_a_pack_and_a_look_at_it(upstream: Upstream, git: Git, start: Start) -> None:
-    """What it brings is taken and seen to be whole; to ask for it and to move its ref no process is started."""
+async def test_a_push_costs_a_pack(upstream: Upstream, git: Git, start: Start) -> None:
+    """What it brings is taken and seen to be whole by one process; asking for it and moving its ref take none."""
     repository = repositories.make_repository(upstream.path("org/repo"), commits=20)
     cachew = await start('[git]\nref-check-interval = "0s"')
     git.instead_of(*cachew.instead_of)
@@ -20,7 +20,7 @@ async def test_a_push_costs_a_pack_and_a_look_at_it(upstream: Upstream, git: Git
     pushed = repositories.push_commit(repository, "main", "pushed")
     await git.run("ls-remote", "https://git.example/org/repo")
     await cachew.quiet()
-    assert cachew.parts.runtime.processes.started - before == 2
+    assert cachew.parts.runtime.processes.started - before == 1
     kinds = [exchange.kind for exchange in upstream.journal.exchanges[asked:]]
     assert kinds == ["refs", "pack"]
     assert mirror.refs.by_name["refs/heads/main"] == pushed
