@@ -64,7 +64,7 @@ class Intake:
             refs there are.
         :raise FetchFailed: when git says no.
         """
-        script = "".join(f"{oid}\n" for oid in oids).encode()
+        script = await self._git.threads(_script, oids)
         # A history that was cut off at the upstream may go further there by now.
         deepen = bool(shallow_of(self._directory))
         with self._known_to_git(() if deepen else near) as place, told_of_upstream(url):
@@ -96,7 +96,7 @@ class Intake:
             absent = set(await self._git.threads(other.missing, wanted))
         finally:
             other.close()
-        script = "".join(f"{oid}\n" for oid in wanted if oid not in absent).encode()
+        script = await self._git.threads(_script, [oid for oid in wanted if oid not in absent])
         if script:
             await self._fetch(
                 lambda extra: self._git.commands.fetch(self._directory, str(donor), extra=extra),
@@ -200,3 +200,8 @@ class Intake:
             except OSError:
                 self._findings = Counter()
         return self._findings
+
+
+def _script(oids: Iterable[str]) -> bytes:
+    """Return what a fetch is told to bring."""
+    return "".join(f"{oid}\n" for oid in oids).encode()

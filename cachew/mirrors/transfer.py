@@ -5,7 +5,7 @@ By id wherever the upstream allows it, because then git asks for no listing: cac
 
 import re
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from twisted.logger import Logger
 
@@ -45,18 +45,20 @@ class Transfer:
     async def bring(
         self,
         repository: Repository,
-        oids: Iterable[str],
+        oids: Collection[str],
         near: Collection[str] = (),
         haves: Collection[str] = (),
     ) -> dict[str, ProcessFailed]:
         """Fetch objects and all that they reach; the repository's own refs stay as they are.
 
+        :param oids: these, none of them twice.
         :param near: tips of the repository that have nearly all that is behind these, if git is to see no others.
         :param haves: such tips, if they are known; what they do not have comes without negotiation.
         :return: those that can't be had, each with the reason; all others are there.
         :raise CachewError: when the upstream fails, whatever it is asked for.
         """
-        missing = sorted(set(oids))
+        # So many that to put them in order would hold everybody up come in the order in which they are.
+        missing = sorted(oids) if len(oids) <= MANY_REFS else list(oids)
         if not missing:
             return {}
         if haves and await self._pulled(repository, missing, haves, near):

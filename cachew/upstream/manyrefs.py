@@ -6,8 +6,7 @@ comes of it, not what there is.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from heapq import merge
-from itertools import accumulate, compress, count, islice, pairwise
+from itertools import accumulate, compress, count, pairwise
 from operator import is_, ne
 from typing import overload
 
@@ -125,15 +124,14 @@ class ManyRefs(Sequence[RemoteRef]):
 
     def first_oids(self, count: int) -> list[str]:
         """Return so many of the object ids that sort first, those that tags lead to among them."""
-        ordered = merge(
-            *([(key, number) for key in block.oids.keys[:count]] for number, block in enumerate(self.blocks))
-        )
         found: dict[int, int] = {}
-        for key, number in islice(ordered, count * len(self.blocks)):
-            found.setdefault(key, number)
-            if len(found) == count:
-                break
-        return [self.blocks[number].oids.beginning_with(key) for key, number in found.items()]
+        for number, block in enumerate(self.blocks):
+            keys = block.oids.keys
+            least = bisect_left(keys, max(found)) if len(found) == count else count
+            found |= {key: number for key in keys[: min(least, count)] if key not in found}
+            if len(found) > count:
+                found = {key: found[key] for key in sorted(found)[:count]}
+        return [self.blocks[number].oids.beginning_with(key) for key, number in sorted(found.items())]
 
 
 def many_refs(refs: Sequence[RemoteRef], width: int) -> Sequence[RemoteRef]:

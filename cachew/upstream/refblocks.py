@@ -81,6 +81,22 @@ class ToldOids:
             return False
         return len(oid) == self._width and self._place_of(oid) >= 0
 
+    def exchanged(self, data: bytes, gone: Iterable[int], new: Iterable[int]) -> "ToldOids":
+        """Return those in other lines.
+
+        :param gone: keys that these lines may have no more.
+        :param new: keys that they have.
+        """
+        found = ToldOids(data, self._width, array("Q", self.keys))
+        for key in gone:
+            if found._place_of(b"%016x" % key) < 0:
+                del found.keys[bisect_left(found.keys, key)]
+        for key in new:
+            place = bisect_left(found.keys, key)
+            if place == len(found.keys) or found.keys[place] != key:
+                found.keys.insert(place, key)
+        return found
+
     def _place_of(self, digits: bytes) -> int:
         """Return where an object id is told that begins with some digits, which names may hold too; -1 for nowhere."""
         data = self._data
@@ -137,19 +153,8 @@ class RefBlock:
         block = copy(self)
         block.data, block._digest = data, b""
         block.starts = array("I", accumulate((len(line) + 1 for line in after[:-1]), initial=0))
-        block._exchange(_keys_of(old), _keys_of(new))
+        block.oids = self.oids.exchanged(data, _keys_of(old), _keys_of(new))
         return block
-
-    def _exchange(self, gone: Iterable[int], new: Iterable[int]) -> None:
-        """Take other keys in the place of some that no line may have any more."""
-        keys = self.keys = array("Q", self.keys)
-        for key in gone:
-            if self._place_of(b"%016x" % key) < 0:
-                del keys[bisect_left(keys, key)]
-        for key in new:
-            place = bisect_left(keys, key)
-            if place == len(keys) or keys[place] != key:
-                keys.insert(place, key)
 
     def __iter__(self) -> Iterator[RemoteRef]:
         for _, oid, name, more in _LINES[self.width].findall(self.data):

@@ -101,7 +101,7 @@ def test_refs_that_only_move() -> None:
         assert after == anew and after.oids() == anew.oids()
         for block, old, fresh in zip(after.refs.blocks, before.refs.blocks, anew.refs.blocks, strict=True):
             assert block.directories is old.directories
-            assert (block.keys, block.starts, block.digest) == (fresh.keys, fresh.starts, fresh.digest)
+            assert (block.oids.keys, block.starts, block.digest) == (fresh.oids.keys, fresh.starts, fresh.digest)
         before = after
 
 
