@@ -20,12 +20,14 @@ from cachew.mirrors.gitwork import GitWork
 from cachew.mirrors.history import shallow_of
 from cachew.mirrors.links import Links
 from cachew.mirrors.objectindex import ObjectIndex
-from cachew.mirrors.packanswer import PackAnswer
+from cachew.mirrors.packanswer import NoPack, PackAnswer
 from cachew.plumbing.child import Command
 from cachew.plumbing.diskspace import put_in_place
 from cachew.plumbing.errors import (
     ProcessFailed,
     ProcessTimedOut,
+    UpstreamError,
+    UpstreamTimeout,
 )
 from cachew.plumbing.sharedlock import SharedLock
 from cachew.plumbing.streams import FileSource, Source, owned
@@ -124,6 +126,7 @@ class Intake:
         """Take the pack that an upstream answers with, and close the answer.
 
         :return: whether git has taken it; otherwise it is as if nothing had come.
+        :raise UpstreamTimeout: when the upstream hangs.
         """
         reader, pack = FindingsReader(), PackAnswer(answer)
         try:
@@ -137,7 +140,9 @@ class Intake:
                     waits=True,
                     blamed=False,
                 )
-        except ProcessFailed as error:
+        except UpstreamTimeout:
+            raise
+        except (ProcessFailed, NoPack, UpstreamError) as error:
             self.log.debug("a pack was not taken as it came: {error}", error=str(error))
             return False
         finally:

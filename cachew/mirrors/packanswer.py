@@ -33,6 +33,10 @@ def question(object_format: str, wants: Iterable[str], haves: Iterable[str]) -> 
     return encode_all([*packets, b"done\n", FLUSH])
 
 
+class NoPack(CorruptObject):
+    """An answer carries something else than a pack, or not all of it."""
+
+
 class PackAnswer:
     """The pack within an answer, as a source.
 
@@ -47,37 +51,37 @@ class PackAnswer:
     async def read(self, size: int) -> bytes:
         """Return the next bytes of the pack.
 
-        :raise CorruptObject: when the answer carries something else, or is not whole.
+        :raise NoPack: when the answer carries something else, or is not whole.
         """
         if self._ended:
             # Whoever takes an answer to its very end keeps the connection, which another request is sent over then.
             if await self._answer.read(size):
-                raise CorruptObject("an answer goes on after its end")
+                raise NoPack("an answer goes on after its end")
             return b""
         pieces: list[bytes] = []
         while not pieces and not self._ended:
             data = await self._answer.read(size)
             if not data:
-                raise CorruptObject("an answer that should carry a pack is not whole")
+                raise NoPack("an answer that should carry a pack is not whole")
             try:
                 pieces = [piece for packet in self._decoder.feed(data) if (piece := self._piece_of(packet))]
             except BadRequest as malformed:
-                raise CorruptObject("an answer is no sequence of packets") from malformed
+                raise NoPack("an answer is no sequence of packets") from malformed
         return b"".join(pieces)
 
     def _piece_of(self, packet: Packet) -> bytes:
         if self._ended:
-            raise CorruptObject("an answer goes on after its end")
+            raise NoPack("an answer goes on after its end")
         if not self._begun:
             if packet != _SECTION:
-                raise CorruptObject("an answer begins with something else than a pack")
+                raise NoPack("an answer begins with something else than a pack")
             self._begun = True
             return b""
         if packet is FLUSH:
             self._ended = True
             return b""
         if not isinstance(packet, bytes) or not packet or packet[0] not in (_DATA, _PROGRESS):
-            raise CorruptObject("an answer carries an error")
+            raise NoPack("an answer carries an error")
         return packet[1:] if packet[0] == _DATA else b""
 
     def close(self) -> None:

@@ -1,20 +1,10 @@
-"""Links between objects: when it is certain that they hold, and what is looked at when it is not."""
+"""Links between objects: when it is certain that they hold."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import pytest_twisted
 
-from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.links import Links
-from cachew.mirrors.repository import Repository
-from cachew.mirrors.transfer import Transfer
-from cachew.plumbing.pktline import FLUSH, encode_all
-from cachew.plumbing.streams import BytesSource, Source
-from cachew.upstream.listing import Listing
-from tests.fakes.clock import FakeClock
-from tests.functional import repositories
 
 
 def test_what_comes_and_is_checked(tmp_path: Path) -> None:
@@ -56,50 +46,3 @@ def test_a_disk_that_takes_nothing(tmp_path: Path) -> None:
     with links.uncertain(checked=False):
         pass
     assert not links.hold
-
-
-class Remote:
-    """An upstream that answers with one pack."""
-
-    url = "http://git.example/org/repo"
-
-    def __init__(self, pack: bytes) -> None:
-        self._answer = encode_all([b"packfile\n", b"\x01" + pack, FLUSH])
-        self.fetched = 0
-
-    async def list_refs(self) -> Listing:
-        return Listing(refs=())
-
-    async def fetch_url(self) -> str:
-        self.fetched += 1
-        return "file:///nowhere"
-
-    async def git_environment(self) -> Mapping[str, str]:
-        return {"GIT_ALLOW_PROTOCOL": "file"}
-
-    async def pull(self, question: bytes) -> Source | None:
-        return BytesSource(self._answer)
-
-
-@pytest.mark.parametrize("doubted", [False, True])
-@pytest_twisted.ensureDeferred
-async def test_a_push(runner: GitRunner, tmp_path: Path, doubted: bool) -> None:
-    """Its pack is taken by one process; where something may be missing behind it another one looks."""
-    upstream = repositories.make_repository(tmp_path / "upstream.git", commits=3)
-    old = upstream.commit()
-    repository = Repository(directory=tmp_path / "repo.git", object_format="sha1", git=runner)
-    upstream.git("clone", "-q", "--mirror", str(upstream.path), str(repository.directory))
-    new = repositories.push_commit(upstream)
-    remote = Remote(pack_of(upstream, new, old))
-    if doubted:
-        repository.intake.links.doubt()
-    started = runner.processes.started
-    assert await Transfer(remote=remote, clock=FakeClock()).bring(repository, [new], haves=[old]) == {}
-    assert runner.processes.started - started == 1 + doubted and not remote.fetched
-
-
-def pack_of(upstream: repositories.Repository, new: str, old: str) -> bytes:
-    """Return the pack of what a push has brought."""
-    file = upstream.path / "pushed"
-    upstream.git("bundle", "create", "-q", "--version=2", str(file), f"{old}..main")
-    return file.read_bytes().partition(b"\n\n")[2]
