@@ -17,6 +17,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from cachew.plumbing.logs import json_line, text_line
+from tests.cleanliness import children_of
 
 MARK = "zk7canary3q"
 _PIECE = 4 * 1024 * 1024
@@ -140,7 +141,7 @@ class CommandLines(threading.Thread):
         self._enough.set()
         self.join()
 
-    def _look(self, process: str) -> None:
+    def _look(self, process: int) -> None:
         with contextlib.suppress(OSError):
             words = Path(f"/proc/{process}/cmdline").read_bytes()
             self.samples += bool(words)
@@ -151,9 +152,8 @@ class CommandLines(threading.Thread):
                     self.seen.set()
 
 
-def _descendants(process: str) -> Iterator[str]:
+def _descendants(process: int | str) -> Iterator[int]:
     with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{process}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                yield child
-                yield from _descendants(child)
+        for child in children_of(process):
+            yield child
+            yield from _descendants(child)
