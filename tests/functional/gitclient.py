@@ -101,6 +101,7 @@ class Git:
             "init.defaultBranch": "main",
             "advice.detachedHead": "false",
             "gc.auto": "0",
+            "maintenance.auto": "false",
             "safe.directory": "*",
             "protocol.file.allow": "always",
         }

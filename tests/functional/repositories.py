@@ -42,6 +42,12 @@ class Repository:
         """Return the id of the commit that a ref names."""
         return self.git("rev-parse", "--verify", f"{name}^{{commit}}")
 
+    def has(self, ref: str) -> bool:
+        """Whether it has a ref, by the ref's whole name; found without a process."""
+        packed = self.path / "packed-refs"
+        lines = packed.read_bytes().splitlines() if packed.exists() else []
+        return (self.path / ref).is_file() or any(line.partition(b" ")[2] == os.fsencode(ref) for line in lines)
+
     def refs(self) -> dict[str, str]:
         """Return every ref and the id that it holds."""
         lines = self.git("for-each-ref", "--format=%(refname) %(objectname)").splitlines()
@@ -141,7 +147,7 @@ def push_commit(
     :return: the new commit's id.
     """
     ref = f"refs/heads/{branch}"
-    return add_commit(repository, ref, message, parent=ref if ref in repository.refs() else None, name=name, data=data)
+    return add_commit(repository, ref, message, parent=ref if repository.has(ref) else None, name=name, data=data)
 
 
 def add_commit(
@@ -159,7 +165,7 @@ def add_commit(
     """
     stream = [commit_header(ref, message, FIRST_TIME + 10**6, mark=":1")]
     if parent is not None:
-        stream.append(b"from %s\n" % repository.commit(parent).encode())
+        stream.append(b"from %s^0\n" % parent.encode())
     stream += [inline_file(name, data or message.encode()), b"\nget-mark :1\n"]
     return fast_import(repository, stream)
 
