@@ -9,7 +9,7 @@ import contextlib
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +80,13 @@ class Watch:
         gc.collect()  # what the test before was given is free only now
         gc.freeze()  # what is left lives on: the next collection need not look at it
 
-    def settle(self, wait: Callable[[Deferred[None]], object]) -> None:
+    def settle(self, wait: Callable[[Deferred[None]], object], grace: Sequence[float]) -> None:
         """Let the reactor turn until nothing is left over or the grace is used up.
 
         :param wait: runs the reactor until a Deferred has fired.
+        :param grace: pauses, in seconds.
         """
-        for pause in GRACE:
+        for pause in grace:
             if self._clean():
                 return
             wait(deferLater(self._reactor, pause, lambda: None))

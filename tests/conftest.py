@@ -3,7 +3,7 @@
 import gc
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -14,7 +14,7 @@ from hypothesis import settings
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogBeginner, globalLogPublisher
 
-from tests.cleanliness import FlushLoggedErrors, Watch
+from tests.cleanliness import GRACE, FlushLoggedErrors, Watch
 
 pytest_plugins = ["pytester"]
 
@@ -75,15 +75,21 @@ def reactor_runs() -> None:
     run_reactor_until(running)
 
 
+@pytest.fixture(scope="session")
+def grace() -> Sequence[float]:
+    """The pauses, in seconds, in which what a test has left may still end by itself."""
+    return GRACE
+
+
 @pytest.fixture(autouse=True)
-def leaves_nothing_behind(reactor_runs: None) -> Iterator[Watch]:
+def leaves_nothing_behind(reactor_runs: None, grace: Sequence[float]) -> Iterator[Watch]:
     """Fail a test that leaves a timer, a socket, a child process or an unexpected logged failure behind."""
     from twisted.internet import reactor  # pytest-twisted has installed the reactor only by now
 
     watch = Watch(reactor=reactor, publisher=globalLogPublisher)
     watch.begin()
     yield watch
-    watch.settle(run_reactor_until)
+    watch.settle(run_reactor_until, grace)
     left = watch.end()
     if left:
         pytest.fail("the test left behind:\n" + "\n".join(left), pytrace=False)

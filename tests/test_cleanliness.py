@@ -6,6 +6,15 @@ import pytest
 
 from tests.cleanliness import child_processes
 
+CONFTEST = """
+from tests.conftest import *
+
+@pytest.fixture(scope="session")
+def grace():
+    return (0.0,) * 10 + (0.01,) * 30
+"""
+
+
 DIRTY = """
 import subprocess
 from twisted.internet import reactor
@@ -74,9 +83,9 @@ async def test_next():
 
 @pytest.fixture
 def inner(pytester: pytest.Pytester, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A directory whose tests use this project's conftest."""
+    """A directory whose tests use this project's conftest; what they leave behind has a shorter grace."""
     monkeypatch.setenv("PYTHONPATH", str(pytestconfig.rootpath))
-    pytester.makeconftest("from tests.conftest import *")
+    pytester.makeconftest(CONFTEST)
     return pytester
 
 
