@@ -15,6 +15,21 @@ from tests.functional.repositories import Repository, big_repository
 from tests.functional.server import Cachew, HeldClock
 from tests.functional.upstream import Upstream
 
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Trace only the first of a test's variants: the tracer costs more than half of what a server in this process does.
+
+    The others run lines that the first one, or the tests of the packages, run as well.
+    """
+    traced: set[str] = set()
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        if item.path.is_relative_to(HERE) and name in traced:
+            item.add_marker(pytest.mark.no_cover)
+        traced.add(name)
+
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
