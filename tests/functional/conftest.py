@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Trace only the first of a test's variants: the tracer costs more than half of what a server in this process does.
 
-    The others run lines that the first one, or the tests of the packages, run as well.
+    What the others run and the first one doesn't is for the tests of the packages to show.
     """
     traced: set[str] = set()
     for item in items:
