@@ -1,6 +1,7 @@
 """What operators install is in order, as far as the programs that read it are here."""
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -42,6 +43,34 @@ def test_users_and_directories_are_those_of_the_unit() -> None:
     assert "d /var/lib/cachew 0700 cachew cachew -" in (CONTRIB / "systemd" / "cachew.tmpfiles").read_text()
     unit = (CONTRIB / "systemd" / "cachew.service").read_text()
     assert "User=cachew\n" in unit and "StateDirectory=cachew\n" in unit
+
+
+def test_systemd_makes_the_user_and_the_directories(tmp_path: Path) -> None:
+    """What systemd makes of the files in an empty root is a user without a shell, and directories of its own."""
+    if shutil.which("systemd-sysusers") is None or os.geteuid() != 0:
+        return
+    (tmp_path / "etc").mkdir()
+    made = run("systemd-sysusers", f"--root={tmp_path}", CONTRIB / "systemd" / "cachew.sysusers")
+    assert made.returncode == 0, made.stderr
+    (line,) = re.findall(r"^cachew:.*", (tmp_path / "etc" / "passwd").read_text(), re.M)
+    _, _, uid, gid, _, home, shell = line.split(":")
+    assert (home, shell) == ("/var/lib/cachew", "/usr/sbin/nologin")
+    made = run("systemd-tmpfiles", "--create", f"--root={tmp_path}", CONTRIB / "systemd" / "cachew.tmpfiles")
+    assert made.returncode == 0, made.stderr
+    for name, mode, owner in (("etc/cachew", 0o40750, 0), ("var/lib/cachew", 0o40700, int(uid))):
+        status = (tmp_path / name).stat()
+        assert (status.st_mode, status.st_uid, status.st_gid) == (mode, owner, int(gid)), name
+
+
+def test_a_rotated_log_is_opened_anew() -> None:
+    """logrotate has the server open the file that it was told to log to, by the signal that has it do so."""
+    text = (CONTRIB / "logrotate" / "cachew").read_text()
+    assert "--logfile=/var/log/cachew/cachew.log)" in text and text.count("/var/log/cachew/cachew.log {") == 1
+    (command,) = re.findall(r"^\s+postrotate\n(.*?)^\s+endscript$", text, re.M | re.S)
+    assert run("sh", "-nc", command).returncode == 0 and "kill -HUP" in command
+    pages = (ROOT / "docs" / "install.md").read_text()
+    (options,) = re.findall(r"^/opt/cachew/bin/twistd (.*--logfile.*) cachew", pages, re.M)
+    assert options.split() == ["--pidfile=/run/cachew/twistd.pid", "--logfile=/var/log/cachew/cachew.log"]
 
 
 def test_compose_configures_what_there_is_to_configure() -> None:
