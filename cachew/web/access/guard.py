@@ -186,11 +186,14 @@ class UpstreamGuard:
         if authorization is not None and self._verdicts.might_be_public(identity):
             looking = self._verdicts.find_out_whether_public(identity)
             self._background.start(looking, f"public or not, of {identity.name}")
+        instance = self._instances.readable(identity) if may else None
+        # A credential goes nowhere where it isn't needed. Before anything was listed it may be: there are hosts that
+        # tell everybody what they speak, and refs only those who may read.
+        needed = instance is None or not memory.allows(identity, None)
         return Right(
             identity=identity,
-            instance=self._instances.readable(identity) if may else None,
-            # A credential goes nowhere where it isn't needed.
-            authorization=None if memory.allows(identity, None) else authorization,
+            instance=instance,
+            authorization=authorization if needed else None,
             era=self._instances.era(identity),
             present=self._instances,
             give=partial(self.admit, request, identity),

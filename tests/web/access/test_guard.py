@@ -105,6 +105,13 @@ class World:
         answer = await self.freshness.refs(identity, MIRRORED_KIND, shown)
         return "stale" if answer.stale else "served"
 
+    def shown(self, identity: Identity, authorization: str | None) -> str | None:
+        """Return what of a client's credential its upstream may be shown."""
+        found: list[str | None] = []
+        admitted = Deferred.fromCoroutine(self.guard.admit(request_with(authorization), identity))
+        admitted.addCallback(lambda right: found.append(right.authorization))
+        return found[0]
+
     def admit(self, identity: Identity, authorization: str | None) -> str:
         """Do what a request for a cached snapshot does."""
         return ended(self._admit(identity, authorization))
@@ -137,6 +144,22 @@ def how_it_failed(failure: Failure) -> str:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
+
+
+class NothingListed(OneInstance):
+    """Knows no repository yet."""
+
+    def readable(self, identity: Identity) -> None:
+        return None
+
+
+def test_a_credential_may_be_needed_before_anything_was_listed(tmp_path: Path) -> None:
+    """That everybody is let in is certain only when everybody has been told refs; then it is shown no more."""
+    world = World(tmp_path)
+    assert world.admit(PUBLIC, None) == "served"
+    assert world.shown(PUBLIC, "Bearer one") is None
+    world.guard = UpstreamGuard(verdicts=world.verdicts, instances=cast(Any, NothingListed()), background=Background())
+    assert world.shown(PUBLIC, "Bearer one") == "Bearer one"
 
 
 @pytest.mark.parametrize("own", [None, "Bearer server"])
