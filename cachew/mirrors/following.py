@@ -46,17 +46,3 @@ class Following:
     async def _follow(self, mirror: Mirror, listing: Listing, started: float) -> None:
         await mirror.updates.sync(listing, started)
         await mirror.maintenance.index_after_fetch()
-
-    def listing(self, identity: Identity) -> Listing | None:
-        """Return what a repository's mirror was last brought to, None when it has no mirror."""
-        mirror = self._mirrors.ready(identity)
-        return None if mirror is None else mirror.refs.listing
-
-    def refs_of(self, identity: Identity) -> int:
-        """Return how many refs a repository's mirror has, 0 when it has no mirror."""
-        mirror = self._mirrors.ready(identity)
-        return 0 if mirror is None else mirror.refs.summary.refs
-
-    def is_mirrored(self, identity: Identity) -> bool:
-        """Whether a repository has a mirror that serves."""
-        return self._mirrors.ready(identity) is not None

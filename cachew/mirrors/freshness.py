@@ -104,8 +104,8 @@ class Freshness:
         if self._mirrored.may_have_many(identity):
             return await self.refs(identity, self._enough(identity, prefixes), authorization)
         kind = exact_kind(prefixes)
-        names = short_names(prefixes) if prefixes else None
-        if kind != MIRRORED_KIND and names is not None:
+        names = short_names(prefixes) if prefixes and kind != MIRRORED_KIND else None
+        if names is not None:
             answer = await self.refs(identity, MIRRORED_KIND, authorization)
             if answer.stale or resolves(answer.listing, names):
                 return answer
@@ -195,7 +195,8 @@ class Freshness:
     def changed(self, identity: Identity) -> None:
         """Note that the upstream has just changed: nothing that was asked before counts any more."""
         self._kept.changed(identity)
-        self._listeners.changed(identity)
+        for told in self._listeners.changed:
+            told(identity)
 
     def forget(self, identity: Identity) -> None:
         """Keep nothing of what a repository's upstream has said."""

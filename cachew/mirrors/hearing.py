@@ -1,6 +1,6 @@
 """Who is told whatever upstreams say of their refs: before anything is done with it, and after."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cachew.mirrors.identity import Identity
@@ -15,16 +15,16 @@ class GateListeners:
     """Who is told what upstreams say of their refs.
 
     :param hearing: takes notice of it before anything is done with it.
-    :param listing: told of each new listing of heads and tags or of everything, and its start.
+    :param listing: all told of each new listing of heads and tags or of everything, and its start.
     :param part: told of each new listing of a part of them, after what it was bounded to.
     :param verdict: told of each repository, credential and refusal, or None when the upstream served it.
-    :param changed: told of each repository that has just changed.
+    :param changed: all told of each repository that has just changed.
     :param asked: told of each repository whose upstream was asked, and what came of it.
     """
 
     hearing: Instances
-    listing: Callable[[Identity, Listing, float], object] = lambda *listing: None
+    listing: Sequence[Callable[[Identity, Listing, float], object]] = ()
     part: Callable[[Identity, Kind, Listing, float], object] = lambda *part: None
     verdict: Callable[[Identity, str | None, UpstreamRefused | None], object] = lambda *verdict: None
-    changed: Callable[[Identity], object] = lambda identity: None
+    changed: Sequence[Callable[[Identity], object]] = ()
     asked: Callable[[Identity, Listing | UpstreamError], object] = lambda *asked: None

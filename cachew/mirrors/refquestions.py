@@ -223,7 +223,8 @@ class RefQuestions:
         listing = outcome.require()
         if kind in OF_ALL:
             self._pauses.all_listed(identity)
-            self._listeners.listing(identity, listing, outcome.started)
+            for told in self._listeners.listing:
+                told(identity, listing, outcome.started)
         elif self._mirrored.is_part(question):
             self._listeners.part(identity, kind, listing, outcome.started)
             if self._pauses.all_due(identity):

@@ -103,10 +103,6 @@ class Repository:
     def _config(self, upstream_url: str) -> str:
         return self._git.commands.config(upstream_url, self.object_format)
 
-    def changed(self) -> str:
-        """Return a file that somebody else has written to since it was verified or written here, or nothing."""
-        return self.work.changed()
-
     def take_stock(self, upstream_url: str) -> Stock:
         """Take up what an earlier run has left, after removing what a killed git did (blocking).
 

@@ -1,8 +1,9 @@
-"""When mirrors were last asked for and compared with their upstreams, remembered across restarts."""
+"""Who has asked for each repository lately, how often and when, and when it was compared with its upstream."""
 
 import json
-from collections import Counter
-from collections.abc import Collection
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cachew.mirrors.collection import Mirrors
@@ -12,6 +13,52 @@ from cachew.plumbing.clock import Clock
 from cachew.plumbing.jsonfile import write_json
 from cachew.plumbing.threads import Threads
 
+KEPT = 20
+"""Clients of one repository."""
+_REPOSITORIES = 5000
+
+
+@dataclass(frozen=True)
+class ClientUse:
+    """A client's use of a repository.
+
+    :param client: its address.
+    :param requests: how many it has sent since it was first seen.
+    :param last: when it sent the last, in seconds since the epoch.
+    """
+
+    client: str
+    requests: int
+    last: float
+
+
+class RepositoryClients:
+    """Remembers the last clients of each repository; of those asked for longest ago, none.
+
+    :param clock: tells the time of day.
+    """
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._clients: OrderedDict[str, OrderedDict[str, ClientUse]] = OrderedDict()
+
+    def note(self, name: str, client: str) -> None:
+        """Take notice that a client asks for a repository."""
+        known = self._clients.pop(name, None)
+        if known is None:
+            known = OrderedDict()
+        self._clients[name] = known
+        before = known.pop(client, None) or ClientUse(client, 0, 0.0)
+        known[client] = replace(before, requests=before.requests + 1, last=self._clock.now())
+        if len(known) > KEPT:
+            known.popitem(last=False)
+        if len(self._clients) > _REPOSITORIES:
+            self._clients.popitem(last=False)
+
+    def of(self, name: str) -> Sequence[ClientUse]:
+        """Return a repository's clients, who asked last first."""
+        return list(reversed(self._clients.get(name, {}).values()))
+
 
 class MirrorUsage:
     """Remembers when each mirror was last asked for and last compared.
@@ -20,6 +67,7 @@ class MirrorUsage:
     :param file: what is remembered across restarts.
     :param threads: for looking at files.
     :param clock: what time it is.
+    :ivar clients: whose requests they were.
     """
 
     def __init__(self, *, mirrors: Mirrors, file: Path, threads: Threads, clock: Clock) -> None:
@@ -32,6 +80,13 @@ class MirrorUsage:
         self._checked: dict[str, float] = {}
         self._requests: Counter[str] = Counter()
         self._changed = False
+        self.clients = RepositoryClients(clock=clock)
+
+    def note(self, identity: Identity, client: str) -> None:
+        """Note that a client asks for a repository; whose request it was is remembered where there is a mirror."""
+        self.used(identity)
+        if self._mirrors.known_as(identity) is not None:
+            self.clients.note(identity.name, client)
 
     def used(self, identity: Identity) -> None:
         """Note that somebody asks for a repository."""
@@ -41,8 +96,11 @@ class MirrorUsage:
             self._requests[identity.name] += 1
             self._changed = True
 
-    def checked(self, identity: Identity) -> None:
-        """Note that a repository's upstream has just said what its refs are."""
+    def checked(self, identity: Identity, *said: object) -> None:
+        """Note that a repository's upstream has just said what its refs are.
+
+        :param said: what, which does not matter here.
+        """
         mirror = self._mirrors.find(identity)
         if mirror is not None and mirror.life.state is not MirrorState.EMPTY:
             self._checked[identity.name] = self._clock.now()

@@ -140,10 +140,6 @@ def make_mirrors(
         tidying.forget(identity)
         usage.forget(identity)
 
-    def listed(identity: Identity, listing: Listing, started: float) -> None:
-        usage.checked(identity)
-        following.listed(identity, listing, started)
-
     def damaged(identity: Identity, since: float) -> None:
         runtime.background.start(withdraw(identity.name, since), f"withdrawal of {identity.name}")
         # It is made anew, though nobody asks for it now.
@@ -192,25 +188,24 @@ def make_mirrors(
         eras=instances,
     )
 
-    def changed(identity: Identity) -> None:
-        verdicts.memory.changed(identity)
-        # What an attempt to mirror it failed for may be over.
-        collection.attempts.forget(identity)
-
-    presented = _presented(runtime, remotes, following)
+    usage = MirrorUsage(
+        mirrors=collection, file=runtime.state / "used.json", threads=runtime.threads, clock=runtime.clock
+    )
+    presented = _presented(runtime, remotes, collection)
     freshness = ref_gate(
         remotes=remotes,
         clock=runtime.clock,
         interval=settings.git.ref_check_interval,
         metrics=runtime.metrics,
-        mirrored=MirroredListings(listing=following.listing, counted=following.refs_of),
+        mirrored=MirroredListings(listing=collection.listing_of, counted=collection.refs_of),
         listings=listings,
         listeners=GateListeners(
             hearing=instances,
-            listing=listed,
+            listing=(usage.checked, following.listed),
             part=following.listed_in_part,
             verdict=verdicts.memory.record,
-            changed=changed,
+            # What an attempt to mirror it failed for may be over.
+            changed=(verdicts.memory.changed, collection.attempts.forget),
             asked=on_asked,
         ),
         presented=ShownCredentials(to_check=presented.to_check, to_read=presented.to_read),
@@ -223,9 +218,6 @@ def make_mirrors(
         background=runtime.background,
         is_public=instances.is_public,
         clock=runtime.clock,
-    )
-    usage = MirrorUsage(
-        mirrors=collection, file=runtime.state / "used.json", threads=runtime.threads, clock=runtime.clock
     )
     tidying = Tidying(
         mirrors=collection,
@@ -278,7 +270,7 @@ def _bounds(settings: Settings) -> MirrorBounds:
     return MirrorBounds(limit=settings.git.mirror_limit, forget_after=settings.git.forget_after)
 
 
-def _presented(runtime: Runtime, remotes: Remotes, following: Following) -> ClientsOwn | ServersOwn:
+def _presented(runtime: Runtime, remotes: Remotes, collection: Mirrors) -> ClientsOwn | ServersOwn:
     if runtime.settings.access.mode == "trusted-network":
         return ServersOwn(own=remotes.authorization)
-    return ClientsOwn(own=remotes.authorization, mirrored=following.is_mirrored)
+    return ClientsOwn(own=remotes.authorization, mirrored=collection.serves)

@@ -8,7 +8,6 @@ from cachew.server.mirrorparts import MirrorParts
 from cachew.server.runtime import Runtime
 from cachew.server.snapshotparts import SnapshotParts
 from cachew.server.upstreamparts import UpstreamParts
-from cachew.server.views import ViewParts
 from cachew.smarthttp.lfsobjects import LfsObjects
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.web.access.guard import ClientCredentials
@@ -24,7 +23,6 @@ from cachew.web.lfsleave import LfsLeave
 from cachew.web.packs import Packs, UpstreamPacks
 from cachew.web.passthrough import PassThrough, Pushes
 from cachew.web.reflistings import RefListings
-from cachew.web.repositoryclients import RepositoryUse
 from cachew.web.snapshots import Demand, InstanceAccess, SnapshotRoutes
 from cachew.web.storedanswers import StoreRedirects
 from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
@@ -41,7 +39,6 @@ def make_git_routes(
     access: AdminAccess,
     credentials: ClientCredentials,
     redirects: StoreRedirects,
-    views: ViewParts,
 ) -> GitRoutes:
     """Make what answers for repositories."""
     passthrough = PassThrough(
@@ -106,12 +103,8 @@ def make_git_routes(
         guard=make_guard(runtime, store, mirrors, credentials),
         services=services,
         grammar=runtime.grammar,
-        used=RepositoryUse(
-            clients=views.clients,
-            usage=mirrors.usage,
-            mirrors=mirrors.collection,
-            client_of=policy.client_of,
-        ).note,
+        used=mirrors.usage.note,
+        client_of=policy.client_of,
         is_ours=access.is_ours,
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from cachew.mirrors.usage import RepositoryClients
 from cachew.server.cacheparts import StoreParts
 from cachew.server.mirrorparts import MirrorParts
 from cachew.server.places import Places
@@ -36,6 +37,7 @@ class StatusParts:
     :param checks: when upstreams were asked.
     :param work: what can be done with one.
     :param pushes: what a push elsewhere means.
+    :param clients: who asks for each.
     """
 
     server: ServerStatus
@@ -47,6 +49,7 @@ class StatusParts:
     checks: UpstreamChecks
     work: RepositoryWork
     pushes: PushNotices
+    clients: RepositoryClients
 
 
 def make_status(
@@ -116,6 +119,7 @@ def make_status(
             fetch=mirrors.staleness.fetch,
             url_of=lambda identity: upstream.remotes.of(identity).address,
         ),
+        clients=mirrors.usage.clients,
     )
 
 

@@ -23,7 +23,6 @@ from cachew.web.fleetpage import FleetPage
 from cachew.web.keptevents import KeptEvents
 from cachew.web.loginroutes import LOGINS_PER_MINUTE, LoginRoutes
 from cachew.web.pages import Pages
-from cachew.web.repositoryclients import RepositoryClients
 from cachew.web.repositorypage import RepositoryFacts, RepositoryPage
 from cachew.web.trafficcounts import TrafficHistory
 from cachew.web.trafficfile import TrafficFile
@@ -35,7 +34,6 @@ class ViewParts:
 
     :param happenings: what happened to each repository lately.
     :param events: keeps that across restarts.
-    :param clients: who asked for each.
     :param outages: which upstreams do not answer.
     :param traffic: what clients were answered in the last day.
     """
@@ -43,7 +41,6 @@ class ViewParts:
     happenings: Happenings
     events: KeptEvents
     clock: Clock
-    clients: RepositoryClients
     outages: Outages
     traffic: TrafficHistory
 
@@ -74,7 +71,6 @@ def make_views(runtime: Runtime) -> ViewParts:
             happenings=happenings, database=_database(runtime, "events.sqlite", "the last events of repositories")
         ),
         clock=clock,
-        clients=RepositoryClients(clock=clock),
         outages=Outages(clock=clock),
         traffic=TrafficHistory(
             metrics=runtime.metrics,
@@ -128,7 +124,7 @@ def make_pages(
                 statuses=status.statuses,
                 current=status.current,
                 events=views.happenings.of,
-                clients=views.clients.of,
+                clients=status.clients.of,
                 clock=runtime.clock,
             ),
             actions=actions,

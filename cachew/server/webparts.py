@@ -114,7 +114,7 @@ def make_web(
         are_credentials=(credentials.is_named, policy.looks_at),
     )
     git = make_git_routes(
-        runtime, upstream, store, mirrors, snapshots, mirrored, policy, access, credentials, redirects, views
+        runtime, upstream, store, mirrors, snapshots, mirrored, policy, access, credentials, redirects
     )
     actions = RepositoryActions(work=status.work, grammar=runtime.grammar)
     app = App(

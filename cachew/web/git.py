@@ -88,7 +88,8 @@ class GitRoutes:
     :param remotes: which hosts are served.
     :param guard: who may read.
     :param services: who answers.
-    :param used: called with every repository that is asked for, and the request that does.
+    :param used: called with every repository that is asked for, and who does.
+    :param client_of: tells a request's client.
     :param grammar: how repositories are named.
     :param is_ours: says of an ``Authorization`` that it is meant for this server and no upstream may see it.
     """
@@ -99,7 +100,8 @@ class GitRoutes:
         remotes: Remotes,
         guard: Guard,
         services: Services,
-        used: Callable[[Identity, StreamingRequest], object] = lambda identity, request: None,
+        used: Callable[[Identity, str], object] = lambda identity, client: None,
+        client_of: Callable[[StreamingRequest], str] = lambda request: request.remote_address,
         is_ours: Callable[[str], bool] = lambda authorization: False,
         grammar: Grammar = CASE_MATTERS,
     ) -> None:
@@ -108,6 +110,7 @@ class GitRoutes:
         self._guard = guard
         self._services = services
         self._used = used
+        self._client_of = client_of
         self._is_ours = is_ours
 
     async def handle(self, request: StreamingRequest) -> None:
@@ -123,7 +126,7 @@ class GitRoutes:
         request.outcome.shape = query_in_words(request.args, request.getHeader("git-protocol"))
         allow_methods(request, *_METHODS.get(kind, _READ))
         self._withhold(request)
-        self._used(identity, request)
+        self._used(identity, self._client_of(request))
         if kind == "info/refs":
             await self._info_refs(request, identity)
         elif kind == "git-upload-archive":

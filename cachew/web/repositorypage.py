@@ -8,6 +8,7 @@ from twisted.logger import Logger
 
 from cachew.http.requests import StreamingRequest, allow_methods
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
+from cachew.mirrors.usage import ClientUse
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.happenings import Happening
@@ -17,7 +18,6 @@ from cachew.web.actions import RepositoryActions
 from cachew.web.currentwork import CurrentWork
 from cachew.web.forms import form_fields, query_field
 from cachew.web.pages import Pages
-from cachew.web.repositoryclients import ClientUse
 from cachew.web.repositorylist import BUSY_STATES
 from cachew.web.statuses import Statuses
 

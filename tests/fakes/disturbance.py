@@ -220,6 +220,7 @@ class FakeRequest:
     """
 
     code = 200
+    remote_address = "192.0.2.1"
 
     def __init__(self, steps: Steps, *, method: bytes = b"GET", body: Any = None, **fields: str) -> None:
         self._steps, self.method, self.body = steps, method, body

@@ -68,9 +68,9 @@ class Gate:
             mirrored=MirroredListings(listing=lambda identity: self.mirror),
             listings=self.listings,
             listeners=GateListeners(
-                listing=lambda identity, found, started: self.told.append(found),
+                listing=(lambda identity, found, started: self.told.append(found),),
                 verdict=lambda identity, authorization, refusal: self.verdicts.append(refusal),
-                changed=self.changes.append,
+                changed=(self.changes.append,),
                 part=lambda identity, kind, found, started: self.parts.append((kind, found)),
                 hearing=cast(Any, HearsNothing() if hearing is None else hearing),
             ),

@@ -49,7 +49,7 @@ class Shop:
             metrics=Metrics(),
             mirrored=MirroredListings(listing=lambda identity: self.mirror.refs.listing if self.mirror.ready else None),
             listings=self.house.listings,
-            listeners=GateListeners(hearing=cast(Any, HearsNothing()), listing=self._listed),
+            listeners=GateListeners(hearing=cast(Any, HearsNothing()), listing=(self._listed,)),
         )
         self.supply = Supply(
             freshness=self.freshness,

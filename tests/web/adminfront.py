@@ -11,6 +11,7 @@ from twisted.internet.testing import StringTransport
 from cachew.config.inforce import Reloaded
 from cachew.http.site import make_site
 from cachew.mirrors.identity import CASE_MATTERS, Identity
+from cachew.mirrors.usage import ClientUse
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
@@ -35,7 +36,6 @@ from cachew.web.forgeevents import ForgeHosts
 from cachew.web.loginroutes import LOGINS_PER_MINUTE, LoginRoutes
 from cachew.web.pages import Pages
 from cachew.web.repositoriesapi import RepositoriesApi
-from cachew.web.repositoryclients import ClientUse
 from cachew.web.repositorylist import Choice
 from cachew.web.repositorypage import RepositoryFacts, RepositoryPage
 from cachew.web.repositorytable import PAGE, Page

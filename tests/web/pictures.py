@@ -10,10 +10,10 @@ from PIL import Image
 from playwright.sync_api import Browser
 from twisted.internet.defer import Deferred
 
+from cachew.mirrors.usage import ClientUse
 from cachew.plumbing.happenings import Happening
 from cachew.replicas.fleet import Fleet
 from cachew.upstream.outages import Outage
-from cachew.web.repositoryclients import ClientUse
 from tests.web.adminfront import NOW, AdminFront, repositories
 
 _COLOURS = 96

@@ -11,9 +11,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
 from twisted.internet.threads import deferToThread
 
+from cachew.mirrors.usage import ClientUse
 from cachew.plumbing.happenings import Happening
 from cachew.upstream.outages import Outage
-from cachew.web.repositoryclients import ClientUse
 from cachew.web.statuses import RepositoryStatus
 from tests.web.adminfront import NOW, TOKEN, AdminFront, repositories
 

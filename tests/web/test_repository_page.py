@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, LogPublisher
 
+from cachew.mirrors.usage import RepositoryClients
 from cachew.plumbing.disposabledatabase import DisposableDatabase
 from cachew.plumbing.happenings import KEPT, Happening, Happenings
 from cachew.plumbing.logs import EventLog
 from cachew.web.keptevents import KeptEvents
-from cachew.web.repositoryclients import RepositoryClients
 from cachew.web.statuses import RepositoryStatus
 from tests.fakes.clock import FakeClock
 from tests.fakes.inlinethreads import InlineThreads
