@@ -1,6 +1,6 @@
-"""Git's commands on one repository, what they leave behind, and whether anybody else has written there."""
+"""Git's commands on one repository, and what they leave behind."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from cachew.mirrors.gitfailures import NOT_STARTED, met_another
 from cachew.mirrors.gitrunner import GitRunner
-from cachew.mirrors.ledger import Ledger, Stamp, stamp_of
+from cachew.mirrors.ledger import Ledger
 from cachew.mirrors.leftovers import remove_leftovers
 from cachew.plumbing.child import Command, Completed
 from cachew.plumbing.errors import (
@@ -24,14 +24,13 @@ QUICK = 120.0
 """Seconds that a command may take that hardly does anything."""
 LISTING_LIMIT = 512 * 1024 * 1024
 """Bytes that a command may print of refs or objects."""
-_FORMS = ("config", "HEAD", "packed-refs")
 
 
 class GitWork:
-    """Git at work on one repository, and what shows that somebody else has written there.
+    """Git at work on one repository.
 
     :param directory: the bare repository.
-    :param ledger: its files that have been verified.
+    :param ledger: its files that have been verified, which is told who writes.
     :param git: how to run git.
     :param failed: told when git fails here, whatever the reason may be.
     """
@@ -45,17 +44,8 @@ class GitWork:
         self.ledger = ledger
         self._git = git
         self._failed = failed
-        self._forms: dict[str, Stamp | None] = {}
         self._door = DeferredLock()
-        self._writers = 0
         self._untidy = False
-
-    def look_anew(self, forms: Mapping[str, Stamp | None] | None = None) -> None:
-        """Take the files without a checksum for what they should be.
-
-        :param forms: as :meth:`forms` has shown them; as they are when they are looked at next when None.
-        """
-        self._forms = dict(forms or {})
 
     async def output(self, *words: str) -> bytes:
         """Return what a command of git prints that is run here."""
@@ -90,7 +80,7 @@ class GitWork:
     async def writing(self) -> AsyncIterator[None]:
         """Write to the repository while the block runs, which nobody takes for damage then."""
         await self._door.acquire()
-        self._writers += 1
+        self.ledger.writers += 1
         self._door.release()
         try:
             yield
@@ -98,8 +88,8 @@ class GitWork:
             self._untidy = True
             raise
         finally:
-            self._writers -= 1
-            self._forms = self.forms()
+            self.ledger.writers -= 1
+            self.ledger.look_anew(self.ledger.forms())
             if self._untidy:
                 await self._tidy()
 
@@ -124,29 +114,10 @@ class GitWork:
         if bad:
             raise CorruptObject(f"{bad[0]} is damaged as soon as it is written")
 
-    @property
-    def busy(self) -> bool:
-        """Whether git is writing here now."""
-        return self._writers > 0
-
-    def changed(self) -> str:
-        """Return a file that was written to by somebody else since it was verified or written here, or nothing."""
-        if name := self.ledger.changed(writing=self.busy):
-            return name
-        if self.busy:
-            return ""
-        now = self.forms()
-        self._forms = self._forms or now
-        return next((name for name in now if now[name] != self._forms[name]), "")
-
-    def forms(self) -> dict[str, Stamp | None]:
-        """Return what shows whether somebody writes to the files that have no checksum."""
-        return {name: stamp_of(self._directory / name) for name in _FORMS}
-
     async def _tidy(self) -> None:
         await self._door.acquire()
         try:
-            if self._untidy and not self._writers:
+            if self._untidy and not self.ledger.writers:
                 await self._git.threads(remove_leftovers, self._directory)
                 self._untidy = False
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Which files of a mirror were verified, and whether anybody has written to them since.
+"""Which files of a mirror were verified, and whether anybody but git at work here has written to any since.
 
 To read every pack before every fetch would cost more than the fetch. What a file's inode tells costs next to nothing:
 its number, its size, and when its content and its inode were changed last. The latter can't be set by anybody, so a
@@ -13,7 +13,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ from cachew.mirrors.checksums import fits, holds, is_derived, summed_files
 from cachew.plumbing.diskspace import content_of, put_in_place
 
 LEDGER = "verified.json"
+_FORMS = ("config", "HEAD", "packed-refs")
+"""Files that have no checksum."""
 Stamp = tuple[int, int, int, int]
 _DAMAGED: Stamp = (0, 0, 0, 0)
 _AGAIN = 3
@@ -50,6 +52,7 @@ class Ledger:
 
     :param directory: the bare repository.
     :param object_format: ``sha1`` or ``sha256``.
+    :ivar writers: how many commands of git write there now.
     """
 
     def __init__(self, *, directory: Path, object_format: str) -> None:
@@ -58,6 +61,8 @@ class Ledger:
         self._lock = threading.Lock()
         self._seen: dict[str, Stamp] = {}
         self._readings: set[_Reading] = set()
+        self._forms: dict[str, Stamp | None] = {}
+        self.writers = 0
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -93,6 +98,30 @@ class Ledger:
         """Return the files that there are and those that should be."""
         with self._lock:
             return sorted({*summed_files(self._directory), *self._seen})
+
+    def touched(self) -> str:
+        """Return a file that was written to by somebody else since it was verified or written here, or nothing.
+
+        Those without a checksum are looked at while git is not at work.
+        """
+        if name := self.changed(writing=self.writers > 0):
+            return name
+        if self.writers:
+            return ""
+        now = self.forms()
+        self._forms = self._forms or now
+        return next((name for name in now if now[name] != self._forms[name]), "")
+
+    def forms(self) -> dict[str, Stamp | None]:
+        """Return what shows whether somebody writes to the files that have no checksum."""
+        return {name: stamp_of(f"{self._root}/{name}") for name in _FORMS}
+
+    def look_anew(self, forms: Mapping[str, Stamp | None] | None = None) -> None:
+        """Take the files without a checksum for what they should be.
+
+        :param forms: as :meth:`forms` has shown them; as they are when they are looked at next when None.
+        """
+        self._forms = dict(forms or {})
 
     def changed(self, *, writing: bool = False) -> str:
         """Return a file that is not as it was verified, or nothing; this looks at no content and takes no time.

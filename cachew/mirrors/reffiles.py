@@ -59,7 +59,7 @@ class RefFiles:
     async def write_new(self, listing: Listing) -> None:
         """Write the refs of a repository that has none yet."""
         await self._git.threads(lambda: (self._directory / "packed-refs").write_bytes(packed_refs(listing)))
-        self._work.look_anew()
+        self._work.ledger.look_anew()
         head = of_listing(listing).head
         if head:
             await self.set_head(head)

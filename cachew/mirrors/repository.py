@@ -98,7 +98,7 @@ class Repository:
             if content_of(f"{self.directory}/config") == text.encode():
                 return
         put_in_place(self.directory / "config", text.encode())
-        self.work.look_anew()
+        self.ledger.look_anew()
 
     def _config(self, upstream_url: str) -> str:
         return self._git.commands.config(upstream_url, self.object_format)
@@ -136,12 +136,12 @@ class Repository:
     async def examine(self, upstream_url: str, *, contents: bool) -> DamagedFiles:
         """Find out what is damaged; see :func:`cachew.mirrors.examination.examine`."""
         config, digits = self._config(upstream_url), self._digits
-        forms = self.work.forms()
+        forms = self.ledger.forms()
         found = await self._git.threads(
             examine, self.directory, self.ledger, config=config, digits=digits, contents=contents
         )
         if not found.shape:
-            self.work.look_anew(forms)
+            self.ledger.look_anew(forms)
         return found
 
     @property

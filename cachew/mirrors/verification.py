@@ -87,7 +87,7 @@ class Verification:
         if repository is None:
             return
         self._failure_to_explain |= failed
-        if not serving or repository.work.changed():
+        if not serving or repository.ledger.touched():
             self._life.in_doubt = True
         if not self.looking:
             self._background.start(self.look(), f"check of {self._life.identity.name}")
@@ -104,7 +104,7 @@ class Verification:
         This costs a look at each file's inode, so it can be asked before every answer.
         """
         repository = self._damage.place.found
-        if repository is None or not repository.work.changed():
+        if repository is None or not repository.ledger.touched():
             return True
         self.doubt(serving=False, failed=False)
         return False
@@ -176,7 +176,7 @@ class Verification:
                     self._read_at = self._again = self._connected_again = float("-inf")
                 now = self._reactor.seconds()
                 lately = now < self._again if fresh is None else now < self._read_at + fresh
-                await self._read(contents=not lately or bool(repository.work.changed()))
+                await self._read(contents=not lately or bool(repository.ledger.touched()))
         finally:
             # It is sound, or mended, or gone; or it could not be read, which proves nothing.
             self._life.in_doubt = False

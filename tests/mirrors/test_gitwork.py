@@ -109,19 +109,19 @@ def test_leftovers_that_cannot_be_removed_are_removed_later(worked: Worked, tmp_
 
 def test_what_others_write_is_noticed(worked: Worked, tmp_path: Path) -> None:
     """Whoever writes to the configuration, HEAD or the refs is noticed, but for git itself while it works."""
-    assert worked.work.changed() == ""
+    assert worked.work.ledger.touched() == ""
     (tmp_path / "HEAD").write_text("another")
-    assert worked.work.changed() == "HEAD"
-    worked.work.look_anew()
-    assert worked.work.changed() == ""
+    assert worked.work.ledger.touched() == "HEAD"
+    worked.work.ledger.look_anew()
+    assert worked.work.ledger.touched() == ""
     worked.git.holding = {"pack-refs"}
     under_way = worked.write()
     (tmp_path / "packed-refs").write_text("others")
-    assert worked.work.busy and worked.work.changed() == ""
+    assert worked.work.ledger.writers and worked.work.ledger.touched() == ""
     worked.git.release()
     value_of(under_way)
-    assert not worked.work.busy and worked.work.changed() == ""
-    before = worked.work.forms()
+    assert not worked.work.ledger.writers and worked.work.ledger.touched() == ""
+    before = worked.work.ledger.forms()
     (tmp_path / "config").write_text("spoilt")
-    worked.work.look_anew(before)
-    assert worked.work.changed() == "config"
+    worked.work.ledger.look_anew(before)
+    assert worked.work.ledger.touched() == "config"
