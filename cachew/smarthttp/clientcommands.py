@@ -1,16 +1,9 @@
-"""The commands of git clients, as requests are read into them, and under which key a fetch's answer is kept (pure).
+"""The commands of git clients, as requests are read into them (pure).
 
-An answer stays right for as long as the key says the same, whatever the mirror receives or loses meanwhile:
-
-- the pack holds what the wants reach and the haves don't; haves are the client's own word, so it does not matter
-  whether the mirror still has them, and a have that the mirror did not know made the pack larger, never wrong;
-- an acknowledgment says that an object was common, and the next round names it again: a kept negotiation round can
-  cost another round, never an object;
-- ``include-tag`` adds the tags that point into the pack, ``deepen-not`` stops at refs, and ``sparse:oid`` may name its
-  blob by a ref: these look at the refs, so the refs they look at are part of the key.
+What many clients ask in the same words is read once, and what is told of a command here is found out once, too.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -18,17 +11,15 @@ from typing import overload
 from urllib.parse import unquote
 
 from cachew.plumbing.logs import in_one_word
-from cachew.plumbing.pktline import Packet, encode_all
-from cachew.upstream.refviews import TipsByName
 
 _LONGEST = 32
 _RECORD = 1 + _LONGEST
-_OWNER = 16
-"""Digits of a key that tell whose it is; the others are enough to tell answers apart."""
 _MOST_NESTED = 3
 """How deep filters are combined in filters, each level of which is percent-encoded once more."""
 _NAMED = 3
 """Names that are told in the log."""
+_LESS = frozenset({"shallow", "deepen", "deepen-relative", "deepen-since", "deepen-not", "filter", "packfile-uris"})
+_KNOWN = frozenset({"deepen-relative", "deepen-since", "deepen-not"})
 
 
 class Oids(Sequence[str]):
@@ -158,6 +149,44 @@ class _Objects:
         words += [f"{name}={in_one_word(value)}" for name, value in self.limits]
         return " ".join(words if self.done else [*words, "negotiates"])
 
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether it is answered with all that its wants reach, as far as can be told.
+
+        Clients of v0 say that they know how to deepen by date, whether they do it or not.
+        """
+        return self.done and not self.haves and not self._left_out
+
+    @cached_property
+    def filter_of_all(self) -> str:
+        """The filter of a clone for which nothing else is left out; empty for anything else."""
+        alone = self.done and not self.haves and self._left_out == {"filter"}
+        return dict(self.limits).get("filter", "") if alone else ""
+
+    @property
+    def _left_out(self) -> frozenset[str]:
+        return _LESS & self.features
+
+    @cached_property
+    def filters_by_object(self) -> bool:
+        """Whether what is left out depends on an object that the filter names, by whatever name (``sparse:oid``)."""
+        chosen = dict(self.limits).get("filter", "")
+        for _ in range(_MOST_NESTED):
+            chosen = unquote(chosen)
+        return "sparse:" in chosen or unquote(chosen) != chosen
+
+    @property
+    def is_cheap(self) -> bool:
+        """Whether it costs little whatever the repository's size: one of a few commits, with nothing to find."""
+        return not self.haves and "deepen" in self.features
+
+    @cached_property
+    def looks_at(self) -> tuple[str, ...]:
+        """The prefixes of the refs that its answer depends on."""
+        if self.not_after or self.filters_by_object:
+            return ("refs/",)
+        return ("refs/tags/",) if "include-tag" in self.features else ()
+
 
 @dataclass(frozen=True)
 class V2Fetch(_Objects):
@@ -192,91 +221,13 @@ class V0Request(_Objects):
 
     capabilities: frozenset[str] = frozenset()
 
+    @property
+    def _left_out(self) -> frozenset[str]:
+        return _LESS & (self.features - (self.capabilities & _KNOWN))
+
 
 Fetch = V2Fetch | V0Request
 GitCommand = Probe | V2LsRefs | V2Fetch | V2Other | V0Request
-_LESS = frozenset({"shallow", "deepen", "deepen-relative", "deepen-since", "deepen-not", "filter", "packfile-uris"})
-_KNOWN = frozenset({"deepen-relative", "deepen-since", "deepen-not"})
-
-
-def is_whole(command: Fetch) -> bool:
-    """Say whether a fetch is answered with all that its wants reach, as far as can be told.
-
-    Clients of v0 say that they know how to deepen by date, whether they do it or not.
-    """
-    return command.done and not command.haves and not _left_out(command)
-
-
-def filter_of_all(command: Fetch) -> str:
-    """Return the filter of a clone for which nothing else is left out; empty for anything else."""
-    alone = command.done and not command.haves and _left_out(command) == {"filter"}
-    return dict(command.limits).get("filter", "") if alone else ""
-
-
-def _left_out(command: Fetch) -> frozenset[str]:
-    said = command.capabilities & _KNOWN if isinstance(command, V0Request) else frozenset()
-    return _LESS & (command.features - said)
-
-
-def filters_by_object(command: Fetch) -> bool:
-    """Say whether what is left out depends on an object that the filter names, by whatever name (``sparse:oid``)."""
-    chosen = dict(command.limits).get("filter", "")
-    for _ in range(_MOST_NESTED):
-        chosen = unquote(chosen)
-    return "sparse:" in chosen or unquote(chosen) != chosen
-
-
-def is_cheap(command: Fetch) -> bool:
-    """Say whether a fetch costs little whatever the repository's size: one of a few commits, with nothing to find."""
-    return not command.haves and "deepen" in command.features
-
-
-def pack_key(repository: str, command: Fetch, marks: Callable[[str], str]) -> str:
-    """Return the key of a fetch's answer.
-
-    ``agent`` and ``session-id`` don't count, nor does the order of the wants.
-
-    :param repository: the repository's name, a space, and which of its mirrors; no two repositories share an answer.
-    :param marks: gives :func:`mark` of the mirror's refs for a prefix; called only if the answer looks at refs.
-    :return: 64 hex digits, of which the first are the repository's (:func:`owner_key`).
-    """
-    parts = [
-        repository,
-        f"v{command.version}",
-        command.wanted,
-        command.shape,
-        *(f"refs {marks(prefix)}" for prefix in _looked_at(command)),
-    ]
-    packets: list[Packet] = [part.encode("utf-8", "surrogateescape") for part in parts]
-    owner = owner_key(repository.partition(" ")[0])
-    return owner + sha256(encode_all(packets)).hexdigest()[: -len(owner)]
-
-
-def owner_key(repository: str) -> str:
-    """Return what the keys of a repository's answers begin with, which tells how much is kept of it.
-
-    :param repository: its name.
-    """
-    return sha256(repository.encode("utf-8", "surrogateescape")).hexdigest()[:_OWNER]
-
-
-def _looked_at(command: Fetch) -> list[str]:
-    if command.not_after or filters_by_object(command):
-        return ["refs/"]
-    return ["refs/tags/"] if "include-tag" in command.features else []
-
-
-def mark(refs: Mapping[str, str], prefix: str) -> str:
-    """Return a digest of the refs below a prefix."""
-    digest = sha256()
-    if isinstance(refs, TipsByName):
-        for block in refs.many.within([prefix]).blocks:
-            digest.update(block.digest)
-        return digest.hexdigest()
-    for name in sorted(refs):
-        if name.startswith(prefix):
-            digest.update(f"{refs[name]} {name}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 def _some(names: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from cachew.plumbing.diskspace import free_bytes
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import BytesSource, FileSource
 from cachew.plumbing.threads import InThread
-from cachew.smarthttp.clientcommands import owner_key
+from cachew.smarthttp.packkeys import owner_key
 from cachew.smarthttp.packstore import Pace, PackStore
 
 

@@ -1,4 +1,4 @@
-"""Answers of mirrors to fetches: the upload-pack that makes one, and the key under which it is kept."""
+"""Answers of mirrors to fetches, which upload-pack makes."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,10 @@ from cachew.http.collecting import Body
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.child import Child
 from cachew.plumbing.errors import CachewError
-from cachew.plumbing.remembered import Remembered
 from cachew.plumbing.streams import Source, owned
 from cachew.smarthttp.backend import Backend
-from cachew.smarthttp.clientcommands import Fetch, is_cheap, mark, pack_key
+from cachew.smarthttp.clientcommands import Fetch
+from cachew.smarthttp.packkeys import MirrorKeys
 
 _REPLACED = "the mirror has been replaced"
 
@@ -33,6 +33,7 @@ class MirrorPacks:
 
     :param backend: runs upload-pack.
     :param asked: told of each fetch that a client sends: the mirror, the command, its body and ``Git-Protocol`` header.
+    :ivar key: returns the key of the answer to a command.
     """
 
     log = Logger()
@@ -45,16 +46,7 @@ class MirrorPacks:
     ) -> None:
         self._backend = backend
         self.asked = asked
-        self._marks: Remembered[str] = Remembered()
-
-    def key(self, mirror: Mirror, command: Fetch) -> str:
-        """Return the key of an answer, which is one of the mirror's instance and of its present packs."""
-
-        def marks(prefix: str) -> str:
-            state = mirror.refs.state
-            return self._marks.of(state, prefix, lambda: mark(state.refs, prefix))
-
-        return pack_key(f"{mirror.life.instance.name} {mirror.life.pack_source}", command, marks)
+        self.key = MirrorKeys().of
 
     async def produce(self, mirror: Mirror, command: Fetch, body: Body, protocol: str | None) -> Source:
         """Return the answer as upload-pack makes it.
@@ -71,9 +63,9 @@ class MirrorPacks:
             body=body.source(),
             length=body.size,
             protocol=protocol,
-            long=not is_cheap(command),
+            long=not command.is_cheap,
             # The deltas of its packs have been looked for already: in a tree of files once more hardly finds any.
-            search=not is_cheap(command),
+            search=not command.is_cheap,
         )
         with owned(response.source):
             refusal = await response.refusal()

@@ -7,7 +7,7 @@ Freshness and access have been seen to before; what is decided here is only who 
 from dataclasses import dataclass
 from enum import Enum
 
-from cachew.smarthttp.clientcommands import Fetch, GitCommand, Probe, V2LsRefs, V2Other, filters_by_object
+from cachew.smarthttp.clientcommands import Fetch, GitCommand, Probe, V2LsRefs, V2Other
 
 MIRROR_FEATURES = frozenset({
     "multi_ack", "multi_ack_detailed", "thin-pack", "side-band", "side-band-64k", "ofs-delta", "shallow", "deepen",
@@ -131,7 +131,7 @@ def _fetched_from(command: Fetch, situation: Situation) -> Route:
         return Route(RouteKind.UPSTREAM, "another object format")
     if foreign := command.features - situation.features:
         return Route(RouteKind.UPSTREAM, f"the mirror does not know {min(foreign)[:40]!r}")
-    if filters_by_object(command):
+    if command.filters_by_object:
         # A mirror may lack it, or the ref that names it, which upload-pack notices in the middle of its answer.
         return Route(RouteKind.UPSTREAM, "the filter names an object")
     if situation.refused:

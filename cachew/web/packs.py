@@ -40,9 +40,10 @@ from cachew.plumbing.streams import (
     owned,
     read_start,
 )
-from cachew.smarthttp.clientcommands import Fetch, is_whole, mark, pack_key
+from cachew.smarthttp.clientcommands import Fetch
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.smarthttp.packcache import PackCache, Response
+from cachew.smarthttp.packkeys import mark, pack_key
 from cachew.smarthttp.wantedrefs import WithWantedRefs
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.headers import is_for_people, media_type, retry_after
@@ -147,7 +148,7 @@ class UpstreamPacks:
         """Tell what a client is about to receive, if that may be of use for a mirror."""
         if self._first is None or mirror.life.ready or right.instance is None:
             return Serving(_nothing, _nothing)
-        wants = command.wants if is_whole(command) else None
+        wants = command.wants if command.is_whole else None
         return self._first.began(right.instance, wants, kept)
 
     async def _ask(self, request: StreamingRequest, right: Right, body: Body) -> Source:

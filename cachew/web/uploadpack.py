@@ -23,7 +23,7 @@ from cachew.plumbing.errors import ProcessFailed, UnsupportedMediaType
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.smarthttp import routing, wantedrefs
-from cachew.smarthttp.clientcommands import Fetch, GitCommand, V2Fetch, filter_of_all, is_whole
+from cachew.smarthttp.clientcommands import Fetch, GitCommand, V2Fetch
 from cachew.smarthttp.mirrorpacks import MirrorRefused
 from cachew.smarthttp.request import read_command
 from cachew.smarthttp.routing import Route, Situation, decide
@@ -267,7 +267,7 @@ class UploadPack:
             return
         await self._fetches.serve(request, right, body, command)
         if command.done and not command.haves:
-            self._cloned(right.identity, is_whole(command), filter_of_all(command))
+            self._cloned(right.identity, command.is_whole, command.filter_of_all)
 
 
 def _require_media_type(given: str | None) -> None:

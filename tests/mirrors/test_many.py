@@ -11,7 +11,8 @@ from cachew.mirrors.moved import moved_in_part, with_refs
 from cachew.mirrors.refs import change, of_listing, packed_refs, weight_of
 from cachew.mirrors.setaside import without
 from cachew.smarthttp.advertise import ls_refs_response
-from cachew.smarthttp.clientcommands import V2LsRefs, mark
+from cachew.smarthttp.clientcommands import V2LsRefs
+from cachew.smarthttp.packkeys import mark
 from cachew.upstream.listing import Listing, RemoteRef
 from cachew.upstream.manyrefs import ManyRefs, many_refs
 
