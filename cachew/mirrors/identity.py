@@ -8,9 +8,9 @@ made of an identity is one of its percent-encoding, which can be undone.
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from urllib.parse import urlsplit
 
 from cachew.plumbing.errors import BadPath, UnknownPath
@@ -267,8 +267,12 @@ class Grammar:
         # The ending and its rules once more: ".GIT" is one here.
         return _identity(identity.host, lower(identity.path).split("/"))
 
-    def parse_path(self, raw_path: bytes) -> RepositoryPath:
-        """Parse the raw path of a request, see :func:`parse_path`."""
+    @cached_property
+    def parse_path(self) -> Callable[[bytes], RepositoryPath]:
+        """Parses the raw path of a request, see :func:`parse_path`."""
+        return lru_cache(maxsize=_REMEMBERED)(self._parse_path) if self.ignore_case else parse_path
+
+    def _parse_path(self, raw_path: bytes) -> RepositoryPath:
         found = parse_path(raw_path)
         return replace(found, identity=self.normal(found.identity))
 

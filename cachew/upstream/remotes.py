@@ -7,6 +7,7 @@ request.
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -258,30 +259,21 @@ class Remotes:
         self._client = client
         self._credentials = credentials
         self._pins = pins
-        self._remotes: dict[tuple[str, str], Remote] = {}
+        self.of = lru_cache(maxsize=_REMEMBERED)(self._way_to)
+        """Returns the way to a repository's upstream; raises ``UnknownPath`` when its host isn't admitted."""
         self._held: WeakKeyDictionary[Remote, tuple[str, str]] = WeakKeyDictionary()
 
     def relocate(self) -> None:
         """Look again where everything is, for those too who hold a way already; hosts may have come, moved or gone."""
-        self._remotes.clear()
+        self.of.cache_clear()
         for remote, key in list(self._held.items()):
             with suppress(UnknownPath):
                 remote.relocate(self._url_for(*key))
 
-    def of(self, repository: "LocatedRepository") -> Remote:
-        """Return the way to a repository's upstream.
-
-        :raise UnknownPath: when its host isn't admitted.
-        """
+    def _way_to(self, repository: "LocatedRepository") -> Remote:
         key = (repository.host, repository.path)
-        remote = self._remotes.get(key)
-        if remote is None:
-            if len(self._remotes) >= _REMEMBERED:
-                del self._remotes[next(iter(self._remotes))]
-            remote = self._remotes[key] = Remote(
-                url=self._url_for(*key), client=self._client, credentials=self._credentials, pins=self._pins
-            )
-            self._held[remote] = key
+        remote = Remote(url=self._url_for(*key), client=self._client, credentials=self._credentials, pins=self._pins)
+        self._held[remote] = key
         return remote
 
     async def authorization(self, repository: "LocatedRepository") -> str | None:
