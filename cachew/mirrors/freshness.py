@@ -12,6 +12,7 @@ tags are asked for when somebody wants them, and now and then behind.
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from cachew.mirrors.hearing import GateListeners
 from cachew.mirrors.identity import Identity
@@ -20,9 +21,8 @@ from cachew.mirrors.kinds import (
     MIRRORED_KIND,
     NOTHING,
     Kind,
-    MirroredListings,
-    exact_kind,
     is_mirrored,
+    looked_for,
     narrowed,
     resolves,
     short_names,
@@ -30,7 +30,7 @@ from cachew.mirrors.kinds import (
 from cachew.mirrors.knownrefs import KnownRefs
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.pauses import UpstreamPauses
-from cachew.mirrors.refknowledge import FAILURES, KeptOutcomes, RefOutcome
+from cachew.mirrors.refknowledge import FAILURES, KeptOutcomes, MirroredListings, RefOutcome
 from cachew.mirrors.refquestions import RefQuestions
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import UpstreamError
@@ -38,6 +38,10 @@ from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing
 from cachew.upstream.presented_credential import ShownCredentials, as_it_is
 from cachew.upstream.remotes import Remotes
+
+_LIKE_OTHERS = 1024
+"""Characters of prefixes up to which others are likely to ask for the very same."""
+_REMEMBERED = 500
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Freshness:
         self._listeners = listeners
         self.known = known
         self._metrics = metrics
+        self._looked_for = lru_cache(maxsize=_REMEMBERED)(looked_for)
 
     def keep_for(self, interval: float) -> None:
         """Take listings for good for so many seconds from now on."""
@@ -103,8 +108,7 @@ class Freshness:
         """
         if self._mirrored.may_have_many(identity):
             return await self.refs(identity, self._enough(identity, prefixes), authorization)
-        kind = exact_kind(prefixes)
-        names = short_names(prefixes) if prefixes and kind != MIRRORED_KIND else None
+        kind, names = (self._looked_for if sum(map(len, prefixes)) <= _LIKE_OTHERS else looked_for)(prefixes)
         if names is not None:
             answer = await self.refs(identity, MIRRORED_KIND, authorization)
             if answer.stale or resolves(answer.listing, names):

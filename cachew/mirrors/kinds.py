@@ -7,8 +7,7 @@ each place where git would look (gitrevisions(7)); while a head or tag of that n
 Of a repository with very many refs a client gets what it asks for and no more: a listing of a part.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 from cachew.mirrors.identity import Identity
 from cachew.upstream.listing import Listing, RemoteRef
@@ -48,6 +47,15 @@ def exact_kind(prefixes: Sequence[str]) -> Kind:
     if all(map(is_mirrored, prefixes)):
         return MIRRORED_KIND
     return tuple(sorted(set(bounded(prefixes)))) or EVERYTHING
+
+
+def looked_for(prefixes: tuple[str, ...]) -> tuple[Kind, Sequence[str] | None]:
+    """Return a kind that certainly holds all that ``prefixes`` match, and the names that heads and tags may answer.
+
+    :return: None for the names where heads and tags are what is asked for, or there is more than names to look for.
+    """
+    kind = exact_kind(prefixes)
+    return kind, short_names(prefixes) if prefixes and kind != MIRRORED_KIND else None
 
 
 def narrowed(prefixes: Sequence[str]) -> Kind:
@@ -133,39 +141,3 @@ def resolves(listing: Listing, names: Iterable[str]) -> bool:
 def is_mirrored(prefix: str) -> bool:
     """Say whether whatever begins with ``prefix`` is among heads and tags, or is HEAD."""
     return prefix == "HEAD" or prefix.startswith(("refs/heads/", "refs/tags/"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class MirroredListings:
-    """What mirrors have, as far as the ref gate needs it.
-
-    :param listing: the refs of a repository's mirror, or None while it has none that serves.
-    :param counted: how many refs a repository's mirror has, 0 while it has none that serves; counted in ``listing`` by
-        default, for which very many have to be at hand.
-    """
-
-    listing: Callable[[Identity], Listing | None]
-    counted: Callable[[Identity], int] | None = None
-
-    def has_many(self, identity: Identity) -> bool:
-        """Whether a repository is mirrored and has so many refs that only what is wanted is asked for."""
-        if self.counted is not None:
-            return self.counted(identity) > MANY_REFS
-        mirrored = self.listing(identity)
-        return mirrored is not None and len(mirrored.refs) > MANY_REFS
-
-    def is_there(self, identity: Identity) -> bool:
-        """Whether a repository has a mirror that serves."""
-        return self.counted(identity) > 0 if self.counted is not None else self.listing(identity) is not None
-
-    def may_have_many(self, identity: Identity) -> bool:
-        """Whether a repository has very many refs, or it is not known yet how many."""
-        return self.has_many(identity) or not self.is_there(identity)
-
-    def least(self, identity: Identity) -> Kind:
-        """Return the kind of listing that shows that an upstream lets somebody read, and costs it little."""
-        return LEAST if self.may_have_many(identity) else MIRRORED_KIND
-
-    def is_part(self, question: Question) -> bool:
-        """Whether a question is bounded to some of the heads and tags, because there are, or may be, so many."""
-        return is_part(question[1]) and self.may_have_many(question[0])

@@ -1,12 +1,12 @@
-"""What upstreams have said of their refs, as long as it counts."""
+"""What is known of refs: what upstreams have said of theirs, as long as it counts, and what mirrors have."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, Question, contradict, is_part
+from cachew.mirrors.kinds import EVERYTHING, LEAST, MANY_REFS, MIRRORED_KIND, Kind, Question, contradict, is_part
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.refs import of_listing, weight_of
 from cachew.plumbing.clock import Clock
@@ -243,3 +243,39 @@ class KeptOutcomes:
             older = kept is not None and kept.number < number and not kept.void
             if older and kept is not None and isinstance(kept.result, Listing):
                 kept.void = contradict(listing, kind, kept.result, other)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MirroredListings:
+    """What mirrors have, as far as the ref gate needs it.
+
+    :param listing: the refs of a repository's mirror, or None while it has none that serves.
+    :param counted: how many refs a repository's mirror has, 0 while it has none that serves; counted in ``listing`` by
+        default, for which very many have to be at hand.
+    """
+
+    listing: Callable[[Identity], Listing | None]
+    counted: Callable[[Identity], int] | None = None
+
+    def has_many(self, identity: Identity) -> bool:
+        """Whether a repository is mirrored and has so many refs that only what is wanted is asked for."""
+        if self.counted is not None:
+            return self.counted(identity) > MANY_REFS
+        mirrored = self.listing(identity)
+        return mirrored is not None and len(mirrored.refs) > MANY_REFS
+
+    def is_there(self, identity: Identity) -> bool:
+        """Whether a repository has a mirror that serves."""
+        return self.counted(identity) > 0 if self.counted is not None else self.listing(identity) is not None
+
+    def may_have_many(self, identity: Identity) -> bool:
+        """Whether a repository has very many refs, or it is not known yet how many."""
+        return self.has_many(identity) or not self.is_there(identity)
+
+    def least(self, identity: Identity) -> Kind:
+        """Return the kind of listing that shows that an upstream lets somebody read, and costs it little."""
+        return LEAST if self.may_have_many(identity) else MIRRORED_KIND
+
+    def is_part(self, question: Question) -> bool:
+        """Whether a question is bounded to some of the heads and tags, because there are, or may be, so many."""
+        return is_part(question[1]) and self.may_have_many(question[0])

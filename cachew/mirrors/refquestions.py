@@ -14,17 +14,9 @@ from twisted.python.failure import Failure
 from cachew.mirrors.hearing import GateListeners
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Verdict
-from cachew.mirrors.kinds import (
-    EVERYTHING,
-    MIRRORED_KIND,
-    NOTHING,
-    MirroredListings,
-    Question,
-    is_mirrored,
-    witnesses,
-)
+from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, NOTHING, Question, is_mirrored, witnesses
 from cachew.mirrors.pauses import UpstreamPauses
-from cachew.mirrors.refknowledge import FAILURES, OF_ALL, KeptOutcomes, Limit, RefOutcome
+from cachew.mirrors.refknowledge import FAILURES, OF_ALL, KeptOutcomes, Limit, MirroredListings, RefOutcome
 from cachew.plumbing.errors import UpstreamError, UpstreamRefused
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared

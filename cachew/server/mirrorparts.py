@@ -17,13 +17,13 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.instancehistory import InstanceHistory
 from cachew.mirrors.instances import Instances
-from cachew.mirrors.kinds import MirroredListings
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.mirroring import Mirroring, MirrorRoom
 from cachew.mirrors.mirrorremote import GatedRemote
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.packindex import OpenIndexes
 from cachew.mirrors.quota import MirrorBounds
+from cachew.mirrors.refknowledge import MirroredListings
 from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.mirrors.staleness import Staleness
 from cachew.mirrors.succession import Succession

@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred
 from cachew.mirrors.freshness import Answer, ref_gate
 from cachew.mirrors.hearing import GateListeners
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind, MirroredListings
+from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind
 from cachew.mirrors.listings import Listings
+from cachew.mirrors.refknowledge import MirroredListings
 from cachew.plumbing.errors import UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing, RemoteRef

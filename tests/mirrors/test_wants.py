@@ -9,7 +9,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from cachew.mirrors.freshness import ref_gate
 from cachew.mirrors.hearing import GateListeners
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.kinds import Kind, MirroredListings, bounded
+from cachew.mirrors.kinds import Kind, bounded
+from cachew.mirrors.refknowledge import MirroredListings
 from cachew.mirrors.wants import MOST_IDS, Asker, Ensured, Supply
 from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import TooMany, TooOften, UpstreamUnreachable

@@ -13,8 +13,9 @@ from twisted.web.http_headers import Headers
 from cachew.mirrors.freshness import Freshness, ref_gate
 from cachew.mirrors.hearing import GateListeners
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.kinds import MIRRORED_KIND, Kind, MirroredListings
+from cachew.mirrors.kinds import MIRRORED_KIND, Kind
 from cachew.mirrors.listings import Listings
+from cachew.mirrors.refknowledge import MirroredListings
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
