@@ -12,7 +12,8 @@ from cachew.cache.interface import Entry, ObjectInfo, Writer
 from cachew.cache.tiers import Tier
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError
-from cachew.plumbing.streams import MemoryRegion, Source
+from cachew.plumbing.regions import MemoryRegion
+from cachew.plumbing.streams import Source
 
 Begin = Callable[[ObjectInfo], Awaitable["Copies"]]
 

@@ -4,7 +4,8 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 
-from cachew.plumbing.streams import PIECE, MemoryRegion
+from cachew.plumbing.regions import MemoryRegion
+from cachew.plumbing.streams import PIECE
 
 
 class Usage:

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from cachew.cache.blocks import BLOCK, Blocks
 from cachew.plumbing.bucket import PART, Bucket
 from cachew.plumbing.errors import CorruptObject
-from cachew.plumbing.streams import MemoryRegion
+from cachew.plumbing.regions import MemoryRegion
 
 PARALLEL_FROM = 32 * 1024 * 1024
 """Regions of this many bytes and more are read by several requests at once."""

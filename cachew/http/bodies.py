@@ -13,7 +13,8 @@ from twisted.web.http import NO_BODY_CODES
 from zope.interface import implementer
 
 from cachew.http.requests import StreamingRequest
-from cachew.plumbing.streams import PIECE, AnyRegion, FiledSource, Source
+from cachew.plumbing.regions import AnyRegion
+from cachew.plumbing.streams import PIECE, FiledSource, Source
 
 _KERNEL_FROM = 64 * 1024
 """Regions shorter than this, in bytes, are read and written like anything else, together with the head."""

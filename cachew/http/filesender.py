@@ -19,7 +19,8 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 
-from cachew.plumbing.streams import AnyRegion, owned
+from cachew.plumbing.regions import AnyRegion
+from cachew.plumbing.streams import owned
 
 _TURN = 2 * 1024 * 1024
 """The most that one socket takes before it is another one's turn, in bytes."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cachew.plumbing.errors import BadRequest
-from cachew.plumbing.pushsource import PushSource
+from cachew.plumbing.streams import PushSource
 
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t !-~\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t !-~\x80-\xff]*")

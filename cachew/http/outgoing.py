@@ -12,7 +12,7 @@ from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
 from cachew.http.filesender import FileSender, RegionTransfer
-from cachew.plumbing.streams import AnyRegion
+from cachew.plumbing.regions import AnyRegion
 
 
 class Alarm:

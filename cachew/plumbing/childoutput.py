@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cachew.plumbing.errors import ProcessTimedOut
-from cachew.plumbing.pushsource import PushSource
+from cachew.plumbing.streams import PushSource
 
 PIPE_SIZE = 1024 * 1024
 """The size asked for a child's output pipe, in bytes."""
@@ -83,7 +83,7 @@ class ChildOutput:
         return self._into is not None and not self.ended
 
     def divert(self, into: Callable[[int], int]) -> bytes:
-        """Have further output taken out of its pipe; see :class:`~cachew.plumbing.streams.PipedSource`."""
+        """Have further output taken out of its pipe; see :class:`~cachew.plumbing.production.PipedSource`."""
         self._into = into
         return self.source.take_all()
 

@@ -6,17 +6,32 @@ how and when they leave, a production that nobody follows is given up unless it 
 ended leaves no source, file or entry in a table behind.
 """
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from twisted.logger import Logger
 
 from cachew.plumbing.errors import SpoolFailed
 from cachew.plumbing.spool import Spool
-from cachew.plumbing.streams import PIECE, FiledSource, PipedSource, Source
+from cachew.plumbing.streams import PIECE, FiledSource, Source
 from cachew.plumbing.waiters import Waiters
 
 K = TypeVar("K")
 P = TypeVar("P", bound="Production")
+
+
+@runtime_checkable
+class PipedSource(Source, Protocol):
+    """A source whose bytes come out of a pipe, where somebody else can take them."""
+
+    def divert(self, into: Callable[[int], int]) -> bytes:
+        """From now on, have what comes taken out of the pipe; reading then gives the end and nothing before it.
+
+        :param into: is given the descriptor of the pipe's reading end and returns how many bytes it took, 0 at the
+            pipe's end, or raises :class:`BlockingIOError` when nothing waits; it is asked until it does, with short
+            pauses when much comes. What else it raises ends the source.
+        :return: what has come before.
+        """
 
 
 class Production:

@@ -12,8 +12,9 @@ from typing import Literal
 from twisted.internet.defer import Deferred
 
 from cachew.plumbing.errors import SpoolFailed
+from cachew.plumbing.regions import Region
 from cachew.plumbing.spoolfile import SpoolFile
-from cachew.plumbing.streams import FiledSource, Region
+from cachew.plumbing.streams import FiledSource
 from cachew.plumbing.waiters import Waiters
 
 _FOLLOWED = 128 * 1024

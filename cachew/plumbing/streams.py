@@ -5,13 +5,15 @@ objects) is a :class:`Source`, so that anything can be sent to anyone by the sam
 """
 
 import os
-import socket
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol, runtime_checkable
 
+from twisted.internet.defer import Deferred
+
 from cachew.plumbing.errors import TooLarge
+from cachew.plumbing.regions import AnyRegion, MemoryRegion, Region
 
 PIECE = 256 * 1024
 """The size, in bytes, in which streams are read and written."""
@@ -30,75 +32,6 @@ class Source(Protocol):
         """Give the stream up; may be called at any time and more than once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A part of an open file.
-
-    :param descriptor: the file's.
-    :param offset: where it starts, in bytes.
-    :param length: how many bytes it has, at least 1.
-    """
-
-    descriptor: int
-    offset: int
-    length: int
-
-    def read(self) -> bytes:
-        """Return its bytes; meant for short ones.
-
-        :raise EOFError: when the file is shorter.
-        """
-        data = os.pread(self.descriptor, self.length, self.offset)
-        if len(data) < self.length:
-            raise EOFError("a file is shorter than announced")
-        return data
-
-    def held(self) -> "Region":
-        """Return the same region through a descriptor of its own, to be closed with :meth:`close`."""
-        return replace(self, descriptor=os.dup(self.descriptor))
-
-    def send(self, connection: socket.socket, start: int, limit: int) -> int:
-        """Send up to ``limit`` bytes that begin at ``start`` and return how many were taken, 0 at the file's end."""
-        return os.sendfile(connection.fileno(), self.descriptor, self.offset + start, min(limit, self.length - start))
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self.descriptor)
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryRegion:
-    """A part of memory that nobody writes to any more; good for what a :class:`Region` is good for.
-
-    :param data: the bytes, at least 1.
-    """
-
-    data: memoryview
-
-    @property
-    def length(self) -> int:
-        """How many bytes it has."""
-        return len(self.data)
-
-    def read(self) -> bytes:
-        """Return its bytes; meant for short ones."""
-        return bytes(self.data)
-
-    def held(self) -> "MemoryRegion":
-        """Return the same; memory goes when nobody needs it."""
-        return self
-
-    def send(self, connection: socket.socket, start: int, limit: int) -> int:
-        """Send up to ``limit`` bytes that begin at ``start`` and return how many were taken."""
-        return connection.send(self.data[start : start + limit])
-
-    def close(self) -> None:
-        """Nothing is to be closed."""
-
-
-AnyRegion = Region | MemoryRegion
-
-
 @runtime_checkable
 class FiledSource(Source, Protocol):
     """A source whose bytes lie in a file, or in memory that stays, from where another thread can send them."""
@@ -109,20 +42,6 @@ class FiledSource(Source, Protocol):
         The region is good until the source is closed.
 
         :raise Exception: whatever ended the stream early.
-        """
-
-
-@runtime_checkable
-class PipedSource(Source, Protocol):
-    """A source whose bytes come out of a pipe, where somebody else can take them."""
-
-    def divert(self, into: Callable[[int], int]) -> bytes:
-        """From now on, have what comes taken out of the pipe; reading then gives the end and nothing before it.
-
-        :param into: is given the descriptor of the pipe's reading end and returns how many bytes it took, 0 at the
-            pipe's end, or raises :class:`BlockingIOError` when nothing waits; it is asked until it does, with short
-            pauses when much comes. What else it raises ends the source.
-        :return: what has come before.
         """
 
 
@@ -203,6 +122,108 @@ class FileSource:
         self.file.close()
 
 
+class PushSource:
+    """Turns pushed data into a source and asks the pusher to pause when the reader is slow.
+
+    :param pause: called when more than ``high_water`` bytes wait.
+    :param resume: called when the reader has caught up.
+    :param stop: called once if the reader gives up before the end.
+    :param high_water: bytes that may wait before ``pause`` is called.
+    """
+
+    def __init__(
+        self,
+        *,
+        pause: Callable[[], object] = lambda: None,
+        resume: Callable[[], object] = lambda: None,
+        stop: Callable[[], object] = lambda: None,
+        high_water: int = 2 * PIECE,
+    ) -> None:
+        self._pause = pause
+        self._resume = resume
+        self._stop = stop
+        self._high_water = high_water
+        self._pieces: deque[bytes] = deque()
+        self._waiting = 0
+        self._paused = self._ended = self._closed = False
+        self._failure: Exception | None = None
+        self._reader: Deferred[None] | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the reader has given up."""
+        return self._closed
+
+    def data(self, data: bytes) -> None:
+        """Take data from the pusher."""
+        if self._closed or not data:
+            return
+        self._pieces.append(data)
+        self._waiting += len(data)
+        if self._waiting > self._high_water and not self._paused:
+            self._paused = True
+            self._pause()
+        self._wake()
+
+    def take_all(self) -> bytes:
+        """Return what waits, at once."""
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._drop_to(0)
+        return data
+
+    def finish(self) -> None:
+        """The pusher is done."""
+        self._ended = True
+        self._wake()
+
+    def fail(self, reason: Exception) -> None:
+        """The pusher broke off; what has come is still read, then ``reason`` is raised."""
+        if not self._ended:
+            self._failure = reason
+            self.finish()
+
+    def _wake(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.callback(None)
+
+    async def read(self, size: int) -> bytes:
+        """Return the next bytes, waiting for the pusher if none have come."""
+        while not self._pieces:
+            if self._closed:
+                return b""
+            if self._ended:
+                if self._failure is not None:
+                    raise self._failure
+                return b""
+            self._reader = Deferred()
+            await self._reader
+        piece = self._pieces.popleft()
+        if len(piece) > size:
+            self._pieces.appendleft(piece[size:])
+            piece = piece[:size]
+        self._drop_to(self._waiting - len(piece))
+        return piece
+
+    def _drop_to(self, waiting: int) -> None:
+        self._waiting = waiting
+        if self._paused and waiting <= self._high_water // 2:
+            self._paused = False
+            self._resume()
+
+    def close(self) -> None:
+        """Give up: drop what waits and stop the pusher unless it is done."""
+        if self._closed:
+            return
+        self._closed = True
+        self._pieces.clear()
+        self._waiting = 0
+        if not self._ended:
+            self._stop()
+        self._wake()
+
+
 class WatchedSource:
     """A source that tells what becomes of it.
 
@@ -210,7 +231,7 @@ class WatchedSource:
     :param ended: is told when it is closed, which its owner does in the end whatever has come of it.
     """
 
-    def __init__(self, source: Source, moved: Callable[[], object], ended: Callable[[], object]) -> None:
+    def __init__(self, source: Source, moved: Callable[[], object], ended: Callable[[], object] = lambda: None) -> None:
         self._source = source
         self._moved = moved
         self._ended = ended

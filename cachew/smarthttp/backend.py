@@ -68,7 +68,7 @@ class BackendAnswer:
         return data[:size]
 
     def divert(self, into: Callable[[int], int]) -> bytes:
-        """Have the rest taken out of the backend's pipe; see :class:`~cachew.plumbing.streams.PipedSource`."""
+        """Have the rest taken out of the backend's pipe; see :class:`~cachew.plumbing.production.PipedSource`."""
         ready, self._ready = self._ready, b""
         return ready + self._child.output.divert(into)
 

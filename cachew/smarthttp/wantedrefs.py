@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.pktline import DELIM, FLUSH, Decoder, Packet, encode, encode_all, text
-from cachew.plumbing.streams import PIECE, AnyRegion, FiledSource, MemoryRegion, Source
+from cachew.plumbing.regions import AnyRegion, MemoryRegion
+from cachew.plumbing.streams import PIECE, FiledSource, Source
 
 WANT_REF = b"want-ref "
 _HEAD_LIMIT = 64 * 1024 * 1024

@@ -18,7 +18,8 @@ from cachew.mirrors.instance import Instance
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.process import Processes
-from cachew.plumbing.streams import AnyRegion, BytesSource, FileSource, Source, owned, read_all
+from cachew.plumbing.regions import AnyRegion
+from cachew.plumbing.streams import BytesSource, FileSource, Source, owned, read_all
 from cachew.plumbing.threads import Threads, made_in_thread
 from cachew.snapshots.sourcemirror import ReadyMirror
 

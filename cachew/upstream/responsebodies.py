@@ -13,8 +13,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from cachew.plumbing.errors import UpstreamTimeout, UpstreamUnreachable
-from cachew.plumbing.pushsource import PushSource
-from cachew.plumbing.streams import PIECE, Source
+from cachew.plumbing.streams import PIECE, PushSource, Source
 
 
 class Watch:

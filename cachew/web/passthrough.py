@@ -21,7 +21,7 @@ from cachew.plumbing.background import Background
 from cachew.plumbing.followed import Followed, Share
 from cachew.plumbing.production import Received
 from cachew.plumbing.spool import Spool
-from cachew.plumbing.streams import BytesSource, Source, owned
+from cachew.plumbing.streams import BytesSource, Source, WatchedSource, owned
 from cachew.upstream.advertisement import advertisement_of, capabilities_of
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.presented_credential import Shown, as_it_is
@@ -143,7 +143,7 @@ class PassThrough:
                 response = await change(response)
         with owned(response.source):
             _begin(request, response.status, list(response.headers))
-        source = _WatchedSource(response.source, on_piece) if response.status == 200 else response.source
+        source = WatchedSource(response.source, on_piece) if response.status == 200 else response.source
         await send(request, source, length=response.length)
         return response.status
 
@@ -257,21 +257,6 @@ def question_of(request: StreamingRequest, right: Right, operation: str, *, body
 def _body_of(request: StreamingRequest) -> Source | None:
     body: Source | None = None if request.method in (b"GET", b"HEAD") else request.body
     return body
-
-
-class _WatchedSource:
-    """A source that says when a piece passes."""
-
-    def __init__(self, source: Source, on_piece: Callable[[], object]) -> None:
-        self._source, self._on_piece = source, on_piece
-
-    async def read(self, size: int) -> bytes:
-        piece = await self._source.read(size)
-        self._on_piece()
-        return piece
-
-    def close(self) -> None:
-        self._source.close()
 
 
 def _raw_headers(request: StreamingRequest) -> list[tuple[bytes, bytes]]:

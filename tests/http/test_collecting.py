@@ -17,8 +17,7 @@ from cachew.http.inflating import copy_inflated
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing.budget import Budget
 from cachew.plumbing.errors import BadRequest, Busy, StorageUnavailable, TooLarge, UnsupportedEncoding
-from cachew.plumbing.pushsource import PushSource
-from cachew.plumbing.streams import PIECE, Source, read_all
+from cachew.plumbing.streams import PIECE, PushSource, Source, read_all
 from tests.fakes.settled import failure_of, value_of
 from tests.http.wire import Signal, serving
 

@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThread
 
 from cachew.http.filesender import FileSender, RegionTransfer
-from cachew.plumbing.streams import MemoryRegion, Region
+from cachew.plumbing.regions import MemoryRegion, Region
 
 pytestmark = pytest.mark.timeout(30)
 MIB = 1024 * 1024

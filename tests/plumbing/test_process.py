@@ -17,9 +17,8 @@ from cachew.plumbing.child import Child
 from cachew.plumbing.childoutput import PIPE_SIZE
 from cachew.plumbing.errors import Busy, ProcessFailed, ProcessTimedOut, TooLarge
 from cachew.plumbing.process import Command, Processes
-from cachew.plumbing.pushsource import PushSource
 from cachew.plumbing.spool import Spool
-from cachew.plumbing.streams import PIECE, BytesSource, Source, read_all
+from cachew.plumbing.streams import PIECE, BytesSource, PushSource, Source, read_all
 from tests.fakes.clock import FakeClock
 from tests.fakes.descriptors import exhausted
 

@@ -11,8 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from cachew.plumbing.errors import SpoolFailed
+from cachew.plumbing.regions import Region
 from cachew.plumbing.spool import Spool
-from cachew.plumbing.streams import PIECE, Region, Source, read_all
+from cachew.plumbing.streams import PIECE, Source, read_all
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.plumbing.errors import TooLarge
-from cachew.plumbing.pushsource import PushSource
-from cachew.plumbing.streams import BytesSource, FileSource, MemoryRegion, Source, read_all, read_start
+from cachew.plumbing.regions import MemoryRegion
+from cachew.plumbing.streams import BytesSource, FileSource, PushSource, Source, read_all, read_start
 
 
 def read(source: Source, size: int = 100) -> Deferred[bytes]:

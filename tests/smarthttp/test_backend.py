@@ -19,8 +19,7 @@ from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
 from cachew.plumbing.process import Command, Processes
-from cachew.plumbing.pushsource import PushSource
-from cachew.plumbing.streams import BytesSource, read_all
+from cachew.plumbing.streams import BytesSource, PushSource, read_all
 from cachew.smarthttp.advertise import FETCH_FEATURES, ls_refs_response, v0_advertisement, v2_advertisement
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.clientcommands import Probe, V2LsRefs

@@ -17,8 +17,7 @@ from twisted.python.threadpool import ThreadPool
 
 from cachew.plumbing.errors import CachewError, SpoolFailed
 from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
-from cachew.plumbing.pushsource import PushSource
-from cachew.plumbing.streams import BytesSource, FileSource, Source, read_all
+from cachew.plumbing.streams import BytesSource, FileSource, PushSource, Source, read_all
 from cachew.plumbing.threads import Threads
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.packcache import PackCache, Response

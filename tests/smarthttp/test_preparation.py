@@ -15,8 +15,7 @@ from cachew.mirrors.instance import Instance
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
-from cachew.plumbing.pushsource import PushSource
-from cachew.plumbing.streams import Source, read_all
+from cachew.plumbing.streams import PushSource, Source, read_all
 from cachew.smarthttp.clientcommands import Fetch
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.smarthttp.preparation import Preparation
