@@ -79,8 +79,8 @@ def make_git_routes(
             cloned=CloneCount(
                 metrics=runtime.metrics,
                 tally=store.clones,
-                asked=snapshots.scheduler.asked,
-                wanted=snapshots.scheduler.want,
+                asked=snapshots.history.asked,
+                wanted=snapshots.history.want,
             ).note,
         ),
         pushes=Pushes(
@@ -135,7 +135,7 @@ def _snapshot_routes(
         patience=runtime.settings.git.fetch_wait,
     )
     demand = Demand(
-        requested=snapshots.scheduler.requested,
+        requested=snapshots.history.requested,
         warm=snapshots.scheduler.warm,
         check_staleness=mirrors.staleness.check,
     )

@@ -29,7 +29,8 @@ from cachew.snapshots.estimates import Estimates
 from cachew.snapshots.lfsarchive import LfsMaker
 from cachew.snapshots.packbundle import PackBundles
 from cachew.snapshots.productions import Productions
-from cachew.snapshots.scheduler import Intervals, Scheduler
+from cachew.snapshots.schedule import Intervals
+from cachew.snapshots.scheduler import Scheduler
 from cachew.snapshots.scratch import Scratch
 from cachew.snapshots.seed import MirrorCheck, MirrorMaker, Seeder
 from cachew.snapshots.sharing import SharedWork
@@ -48,6 +49,7 @@ class SnapshotParts:
     :param archives: snapshots of every kind.
     :param bundles: the bundles that bring a snapshot up to date.
     :param bundle_store: the bundle lists.
+    :param history: what the schedule has done, and what is asked for.
     :param withdraw: removes what was made of an instance that has ended.
     :param leases: who works on what.
     :param follow: has them follow other settings.
@@ -58,6 +60,7 @@ class SnapshotParts:
     bundle_store: BundleStore
     productions: Productions
     scheduler: Scheduler
+    history: TaskHistory
     withdraw: Callable[[Instance], Coroutine[Any, Any, None]]
     leases: Leases
     follow: Callable[[Settings], None]
@@ -125,7 +128,21 @@ def make_snapshots(
     upkeep = _upkeep(runtime, mirrors, archives, bundle_store)
     leases = _leases(runtime, store)
     shared = _shared_work(runtime, store, mirrors, upkeep, leases)
-    scheduler = _scheduler(runtime, mirrors, shared, estimates)
+    history = TaskHistory(
+        clock=runtime.clock,
+        threads=runtime.threads,
+        file=runtime.state / "schedule.json",
+        seed=_replica(runtime.state),
+        intervals=_intervals(runtime.settings),
+    )
+    scheduler = Scheduler(
+        repositories=lambda: [mirror.identity for mirror in mirrors.collection if mirror.life.ready],
+        perform=shared.perform,
+        slots=making_slots(runtime, queue_limit=1_000_000),
+        reactor=runtime.reactor,
+        history=history,
+        is_long=estimates.is_long,
+    )
     withdrawal = Withdrawal(cache=store.cache, bundles=bundle_store, productions=productions)
 
     async def withdraw(instance: Instance) -> None:
@@ -142,6 +159,7 @@ def make_snapshots(
         bundle_store=bundle_store,
         productions=productions,
         scheduler=scheduler,
+        history=history,
         withdraw=withdraw,
         leases=leases,
         follow=follow,
@@ -230,23 +248,6 @@ def _shared_work(
         instance_of=mirrors.instances.id_of,
         clock=runtime.clock,
         metrics=runtime.metrics,
-    )
-
-
-def _scheduler(runtime: Runtime, mirrors: MirrorParts, shared: SharedWork, estimates: Estimates) -> Scheduler:
-    return Scheduler(
-        intervals=_intervals(runtime.settings),
-        repositories=lambda: [mirror.identity for mirror in mirrors.collection if mirror.life.ready],
-        perform=shared.perform,
-        slots=making_slots(runtime, queue_limit=1_000_000),
-        reactor=runtime.reactor,
-        history=TaskHistory(
-            clock=runtime.clock,
-            threads=runtime.threads,
-            file=runtime.state / "schedule.json",
-            seed=_replica(runtime.state),
-        ),
-        is_long=estimates.is_long,
     )
 
 

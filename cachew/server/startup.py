@@ -116,7 +116,7 @@ def jobs(
 
     def used(identity: Identity) -> None:
         mirrors.usage.used(identity)
-        snapshots.scheduler.asked(identity)
+        snapshots.history.asked(identity)
 
     return [
         snapshots.scheduler,

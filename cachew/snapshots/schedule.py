@@ -16,6 +16,24 @@ _RETRY = 0.1
 
 
 @dataclass(frozen=True)
+class Intervals:
+    """How often things are done.
+
+    :param always: name of a task to its interval in seconds, for every repository; 0 switches it off.
+    :param wanted: the interval of a task that is done only while somebody asks for it.
+    :param forget: seconds after which a task that nobody asked for is done no more.
+    :param while_asked: those of ``always`` that are done only of repositories that somebody has asked for lately.
+    :param asked_for: how lately, in seconds; 0 does them of every repository.
+    """
+
+    always: Mapping[str, float]
+    wanted: float
+    forget: float
+    while_asked: frozenset[str] = frozenset()
+    asked_for: float = 0.0
+
+
+@dataclass(frozen=True)
 class Task:
     """Something that is done to a repository again and again.
 

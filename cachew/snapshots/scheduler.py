@@ -4,8 +4,7 @@ One scheduler serves all repositories. What a task does is handed in, and what w
 :mod:`cachew.snapshots.taskhistory`; here is only when.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from twisted.application.service import Service
@@ -16,7 +15,7 @@ from twisted.internet.task import deferLater
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.periodic import Periodic
-from cachew.snapshots.schedule import Task
+from cachew.snapshots.schedule import Intervals, Task
 from cachew.snapshots.taskhistory import TaskHistory
 from cachew.snapshots.taskruns import IsLong, Perform, TaskRuns
 
@@ -35,40 +34,20 @@ _AT_ONCE = 500
 """Repositories that are looked at before others have their turn: a few milliseconds."""
 
 
-@dataclass(frozen=True)
-class Intervals:
-    """How often things are done.
-
-    :param always: name of a task to its interval in seconds, for every repository; 0 switches it off.
-    :param wanted: the interval of a task that is done only while somebody asks for it.
-    :param forget: seconds after which a task that nobody asked for is done no more.
-    :param while_asked: those of ``always`` that are done only of repositories that somebody has asked for lately.
-    :param asked_for: how lately, in seconds; 0 does them of every repository.
-    """
-
-    always: Mapping[str, float]
-    wanted: float
-    forget: float
-    while_asked: frozenset[str] = frozenset()
-    asked_for: float = 0.0
-
-
 class Scheduler(Service):
     """Begins what is due: archives, bundles and repacks of every mirrored repository.
 
-    :param intervals: how often.
     :param repositories: gives the repositories whose mirrors are ready.
     :param perform: does a task.
     :param slots: bounds how much is done at once; of its own, since what a task waits for may need others.
     :param reactor: gives the turns.
-    :param history: knows what was done.
+    :param history: knows what was done and asked for, and how often things are done.
     :param is_long: tells which tasks get no place that is kept for short ones.
     """
 
     def __init__(
         self,
         *,
-        intervals: Intervals,
         repositories: Callable[[], Iterable[Identity]],
         perform: Perform,
         slots: Slots,
@@ -76,12 +55,13 @@ class Scheduler(Service):
         history: TaskHistory,
         is_long: IsLong = lambda repository, name: False,
     ) -> None:
-        self._intervals = intervals
         self._repositories = repositories
         self._reactor = reactor
         self._history = history
         self._tasks = TaskRuns(perform=perform, slots=slots, is_long=is_long, history=history)
-        self._turns = Periodic(name="schedule", interval=_turn(intervals), work=self.turn, reactor=reactor, now=True)
+        self._turns = Periodic(
+            name="schedule", interval=_turn(history.intervals), work=self.turn, reactor=reactor, now=True
+        )
 
     def startService(self) -> None:
         """Begin to do what is due."""
@@ -103,13 +83,12 @@ class Scheduler(Service):
 
     def replace(self, intervals: Intervals) -> None:
         """Do things so often from now on."""
-        self._intervals = intervals
-        self._history.earliest.clear()
+        self._history.go_by(intervals)
         self._turns.replace(_turn(intervals))
 
     async def turn(self) -> None:
         """Begin whatever is due and isn't being done; the ends are not waited for."""
-        history, intervals = self._history, self._intervals
+        history, intervals = self._history, self._history.intervals
         await history.recall()
         now = history.now()
         identities = {identity.name: identity for identity in self._repositories()}
@@ -130,7 +109,7 @@ class Scheduler(Service):
 
     def _tasks_of(self, names: Sequence[str], now: float) -> dict[Task, float]:
         """Return the tasks of some repositories, and note when the next of each can be due."""
-        intervals, lately = self._intervals, self._intervals.asked_for
+        intervals, lately = self._history.intervals, self._history.intervals.asked_for
         asked = frozenset(names) if intervals.while_asked and not lately else frozenset()
         if intervals.while_asked and lately:
             asked = frozenset(name for name in names if self._history.asked_within(name, lately, now))
@@ -145,20 +124,6 @@ class Scheduler(Service):
         self._history.plan(names, tasks)
         return tasks
 
-    def asked(self, identity: Identity) -> None:
-        """Note that somebody asks for a repository in a way in which what is made of it is of use."""
-        self._history.ask(identity.name, self._intervals.asked_for)
-
-    def requested(self, identity: Identity, name: str) -> None:
-        """Note that somebody asks for what a task makes."""
-        self.asked(identity)
-        self.want(identity, name)
-
-    def want(self, identity: Identity, name: str) -> None:
-        """Note that somebody asked for a task, so that it goes on being done."""
-        if name not in self._intervals.always:
-            self._history.want(Task(identity.name, name))
-
     def forget(self, identity: Identity) -> None:
         """Know nothing any more of what was done for a repository: its name stands for another one now."""
         self._history.forget(identity.name)
@@ -168,7 +133,7 @@ class Scheduler(Service):
 
         :return: 0 when it is switched off, or there is no repository for which it ever did.
         """
-        names = self._names() if self._intervals.always.get(name) else []
+        names = self._names() if self._history.intervals.always.get(name) else []
         return self._history.since_success(Task(repository, name) for repository in names)
 
     def warm(self, identity: Identity, name: str) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
+from cachew.mirrors.identity import Identity
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.jsonfile import replace_content
 from cachew.plumbing.threads import InThread
 from cachew.snapshots import schedule
-from cachew.snapshots.schedule import Memory, Run, Task
+from cachew.snapshots.schedule import Intervals, Memory, Run, Task
 
 _BETWEEN_FORGETTING = 600.0
 _BETWEEN_WRITING = 60.0
@@ -36,15 +37,17 @@ class TaskHistory:
     :param threads: for the file.
     :param file: what is remembered across restarts.
     :param seed: what is this replica's own.
+    :param intervals: how often things are done.
     """
 
     log = Logger()
 
-    def __init__(self, *, clock: Clock, threads: InThread, file: Path, seed: str) -> None:
+    def __init__(self, *, clock: Clock, threads: InThread, file: Path, seed: str, intervals: Intervals) -> None:
         self._clock = clock
         self._threads = threads
         self._file = file
         self._seed = seed
+        self.intervals = intervals
         self._ahead: float | None = None
         self._runs: dict[Task, Run] = {}
         self._succeeded: dict[Task, float] = {}
@@ -88,22 +91,30 @@ class TaskHistory:
         """Whether anybody has asked for a repository lately."""
         return now - self._asked.get(repository, _NEVER) < seconds
 
-    def ask(self, repository: str, lately: float) -> None:
-        """Note that somebody asks for a repository.
+    def go_by(self, intervals: Intervals) -> None:
+        """Take things for due so often from now on."""
+        self.intervals = intervals
+        self.earliest.clear()
 
-        :param lately: seconds for which tasks are done because of it.
-        """
-        now = self.now()
-        if not self.asked_within(repository, lately, now):
+    def asked(self, identity: Identity) -> None:
+        """Note that somebody asks for a repository in a way in which what is made of it is of use."""
+        now, repository = self.now(), identity.name
+        if not self.asked_within(repository, self.intervals.asked_for, now):
             self.earliest.pop(repository, None)
         self._asked[repository] = now
         self._changed = True
 
-    def want(self, task: Task) -> None:
-        """Note that somebody asks for a task."""
-        self.wanted[task] = self.now()
-        self.earliest.pop(task.repository, None)
-        self._changed = True
+    def want(self, identity: Identity, name: str) -> None:
+        """Note that somebody asked for a task, so that it goes on being done."""
+        if name not in self.intervals.always:
+            self.wanted[Task(identity.name, name)] = self.now()
+            self.earliest.pop(identity.name, None)
+            self._changed = True
+
+    def requested(self, identity: Identity, name: str) -> None:
+        """Note that somebody asks for what a task makes."""
+        self.asked(identity)
+        self.want(identity, name)
 
     def note(self, task: Task, run: Run | None, last: Run | None) -> None:
         """Note how a task was done.

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import MirrorGone, NotFound
 from cachew.plumbing.jobs import Slots
-from cachew.snapshots.schedule import Run
-from cachew.snapshots.scheduler import TURN, Intervals, Scheduler
+from cachew.snapshots.schedule import Intervals, Run
+from cachew.snapshots.scheduler import TURN, Scheduler
 from cachew.snapshots.taskhistory import IsDue, TaskHistory
 from tests.fakes.clock import FakeClock
 from tests.fakes.settled import failure_of, value_of
@@ -42,7 +42,11 @@ class Bench:
 
     def new(self) -> Scheduler:
         """Make a scheduler, as after a restart."""
-        return Scheduler(
+        self.history = TaskHistory(
+            clock=self.clock,
+            threads=at_once,
+            file=self.file,
+            seed="replica",
             intervals=Intervals(
                 always={"snapshot": HOUR, "repack": 0},
                 wanted=HOUR,
@@ -50,11 +54,13 @@ class Bench:
                 while_asked=frozenset({"snapshot"}),
                 asked_for=self.asked_for,
             ),
+        )
+        return Scheduler(
             repositories=lambda: self.repositories,
             perform=self.perform,
             slots=Slots(limit=self.places, kept_short=1),
             reactor=self.clock,
-            history=TaskHistory(clock=self.clock, threads=at_once, file=self.file, seed="replica"),
+            history=self.history,
             is_long=lambda repository, name: "huge" in repository,
         )
 
@@ -182,8 +188,8 @@ def test_failures_are_logged_and_tried_again(bench: Bench, flush_logged_errors: 
 def test_variants_are_done_while_somebody_asks(bench: Bench) -> None:
     """A branch's snapshot is made again as long as it was asked for lately."""
     bench.scheduler.startService()
-    bench.scheduler.want(ONE, "snapshot ref=refs/heads/x")
-    bench.scheduler.want(ONE, "snapshot")
+    bench.history.want(ONE, "snapshot ref=refs/heads/x")
+    bench.history.want(ONE, "snapshot")
     bench.pass_time(30 * HOUR)
     times = bench.done.count(("one", "snapshot ref=refs/heads/x"))
     assert 7 <= times <= 13
@@ -262,7 +268,7 @@ def test_only_what_is_asked_for(tmp_path: Path) -> None:
     bench.scheduler.startService()
     bench.pass_time(2 * HOUR)
     assert bench.done == []
-    bench.scheduler.asked(ONE)
+    bench.history.asked(ONE)
     bench.pass_time(2 * TURN)
     assert bench.done == [("one", "snapshot")]
     bench.scheduler.stopService()
@@ -271,7 +277,7 @@ def test_only_what_is_asked_for(tmp_path: Path) -> None:
     bench.pass_time(10 * HOUR)
     assert 2 <= len(bench.done) <= 4 and ("two", "snapshot") not in bench.done
     before = len(bench.done)
-    again.asked(ONE)
+    bench.history.asked(ONE)
     bench.pass_time(2 * TURN)
     assert len(bench.done) == before + 1
     again.stopService()
@@ -281,7 +287,7 @@ def test_what_was_asked_for_goes_with_its_instance(tmp_path: Path) -> None:
     """Another repository of the name has to be asked for itself."""
     bench = Bench(tmp_path / "schedule.json", asked_for=3 * HOUR)
     bench.scheduler.startService()
-    bench.scheduler.asked(ONE)
+    bench.history.asked(ONE)
     bench.scheduler.forget(ONE)
     bench.pass_time(HOUR)
     assert bench.done == []
@@ -305,7 +311,7 @@ def test_the_memory_is_written_once_a_minute(bench: Bench) -> None:
     bench.scheduler.startService()
     written = bench.file.stat().st_ino
     for _ in range(3):
-        bench.scheduler.want(ONE, "snapshot main")
+        bench.history.want(ONE, "snapshot main")
         bench.pass_time(TURN)
     assert bench.file.stat().st_ino == written
     bench.pass_time(2 * TURN)
@@ -316,7 +322,8 @@ def test_the_memory_is_written_once_a_minute(bench: Bench) -> None:
 def test_what_could_not_be_written_down_is_written_down_later(tmp_path: Path) -> None:
     """A disk that is full when something was asked for is not the end of it, though nothing else happens."""
     clock, file = FakeClock(1000.0), tmp_path / "later" / "schedule.json"
-    history = TaskHistory(clock=clock, threads=at_once, file=file, seed="replica")
+    intervals = Intervals(always={}, wanted=HOUR, forget=HOUR)
+    history = TaskHistory(clock=clock, threads=at_once, file=file, seed="replica", intervals=intervals)
     history.now()
     clock.put_forward(3600.0)
     history.now()
