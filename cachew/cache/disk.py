@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from cachew.cache.diskentry import READ_AHEAD, BlockChecks, DiskChecks, DiskEntry, close_found
 from cachew.cache.diskfile import Draft
 from cachew.cache.diskstore import DiskStore
-from cachew.cache.interface import ObjectInfo, ObjectOptions, Stats, namespace_name, object_key
+from cachew.cache.interface import ObjectInfo, ObjectOptions, Stats, object_name
 from cachew.cache.objectfiles import ObjectFiles
 from cachew.cache.objectrecord import WriteTerms
 from cachew.plumbing.clock import Clock
@@ -160,7 +160,7 @@ class DiskCache:
 
     async def open(self, namespace: str, key: str) -> DiskEntry | None:
         """Open an object."""
-        name = namespace_name(namespace), object_key(key)
+        name = object_name(namespace, key)
         now = self._clock.now()
         find = partial(self._store.files.find, *name, now)
         found = await made_in_thread(self._in_thread, find, give_up=close_found)
@@ -176,7 +176,7 @@ class DiskCache:
 
     async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
         """Return what is known of an object."""
-        name = namespace_name(namespace), object_key(key)
+        name = object_name(namespace, key)
         now = self._clock.now()
         found = await made_in_thread(self._in_thread, partial(self._store.files.find, *name, now), give_up=close_found)
         if found is None:
@@ -223,7 +223,7 @@ class DiskCache:
 
     async def delete(self, namespace: str, key: str) -> bool:
         """Remove an object."""
-        name = namespace_name(namespace), object_key(key)
+        name = object_name(namespace, key)
         return await self._in_thread(self._remove_visible, *name)
 
     def _remove_visible(self, namespace: str, key: str) -> bool:

@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
@@ -204,6 +205,7 @@ class Scrubbed(Protocol):
 _NAMESPACE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 _ETAG = re.compile(r"[A-Za-z0-9._:/+=-]+")
+_REMEMBERED = 1000
 LONGEST_NAMESPACE = 128
 """Characters that a namespace may have: it is a directory's name."""
 
@@ -235,6 +237,15 @@ def object_key(key: str) -> str:
         return hashlib.sha256(key.encode()).hexdigest()
     except UnicodeEncodeError as error:
         raise BadRequest("the key is not UTF-8") from error
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def object_name(namespace: str, key: str) -> tuple[str, str]:
+    """Return under which namespace and key an object is stored; each tier asks for the same one.
+
+    :raise BadRequest: when either is not well formed.
+    """
+    return namespace_name(namespace), object_key(key)
 
 
 def entity_tag(etag: str) -> str:

@@ -11,7 +11,7 @@ from typing import Unpack
 from cachew.cache.blocks import ContentDigest
 from cachew.cache.content import Content, ContentSource, Usage
 from cachew.cache.eviction import excess, victims
-from cachew.cache.interface import ObjectInfo, ObjectOptions, Stats, namespace_name, object_key
+from cachew.cache.interface import ObjectInfo, ObjectOptions, Stats, object_key, object_name
 from cachew.cache.objectrecord import WriteTerms, live
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import StorageFull, TooLarge
@@ -190,7 +190,7 @@ class MemoryCache:
         self._objects.clear()
 
     def _use(self, namespace: str, key: str) -> _Object | None:
-        return self._objects.use((namespace_name(namespace), object_key(key)))
+        return self._objects.use(object_name(namespace, key))
 
     async def open(self, namespace: str, key: str) -> MemoryEntry | None:
         """Open an object."""

@@ -10,7 +10,7 @@ from typing import Unpack
 
 from twisted.logger import Logger
 
-from cachew.cache.interface import ObjectInfo, ObjectOptions, Stats, namespace_name, object_key
+from cachew.cache.interface import ObjectInfo, ObjectOptions, Stats, object_name
 from cachew.cache.manifest import Manifest, content_in, content_path, manifest_path
 from cachew.cache.objectcensus import ObjectCensus
 from cachew.cache.objectrecord import WriteTerms, live
@@ -93,7 +93,7 @@ class ObjectStoreCache:
         await self._background.stop()
 
     async def _find(self, namespace: str, key: str) -> Manifest | None:
-        name = namespace_name(namespace), object_key(key)
+        name = object_name(namespace, key)
         found = await self._bucket.get(manifest_path(*name))
         if found is None:
             return None
@@ -177,7 +177,7 @@ class ObjectStoreCache:
 
     async def invalidate(self, namespace: str, key: str) -> bool:
         """Keep the object: it is shared."""
-        namespace_name(namespace), object_key(key)
+        object_name(namespace, key)
         return False
 
     async def stats(self) -> Stats:

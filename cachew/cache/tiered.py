@@ -27,8 +27,7 @@ from cachew.cache.interface import (
     Stats,
     Writer,
     entity_tag,
-    namespace_name,
-    object_key,
+    object_name,
 )
 from cachew.cache.presigned import PresignedAddresses
 from cachew.cache.tieredwriter import TieredWriter, abort_all
@@ -145,7 +144,7 @@ class TieredCache:
 
         :raise StorageUnavailable: when every tier fails.
         """
-        name = namespace_name(namespace), object_key(key)
+        name = object_name(namespace, key)
         for number, tier in enumerate(self._tiers):
             entry = await tier.open(*name)
             if entry is None:
@@ -168,7 +167,7 @@ class TieredCache:
 
         :raise StorageUnavailable: when every tier fails.
         """
-        name = namespace_name(namespace), object_key(key)
+        name = object_name(namespace, key)
         for tier in self._tiers:
             info = await tier.stat(*name)
             if info is not None and (tier is self._authority or not await self._validation.outdated(name, info)):
@@ -195,7 +194,7 @@ class TieredCache:
         :raise TooLarge: when it is known that the last tier can't hold it.
         :raise StorageUnavailable: when no tier takes it.
         """
-        name = namespace_name(namespace), object_key(key)
+        name = object_name(namespace, key)
         if (etag := options.get("etag")) is not None:
             entity_tag(etag)
         writers: list[tuple[Tier, Writer | None]] = []
@@ -227,7 +226,7 @@ class TieredCache:
 
         :raise StorageUnavailable: when the last tier fails; the nearer ones don't have it any more.
         """
-        name = namespace_name(namespace), object_key(key)
+        name = object_name(namespace, key)
         await self._debts.settle(name)
         removed = [await tier.invalidate(*name) for tier in self._tiers[:-1]]
         self._validation.forget(name)
@@ -236,7 +235,7 @@ class TieredCache:
 
     async def invalidate(self, namespace: str, key: str) -> bool:
         """Remove the copies from all tiers but the last."""
-        name = namespace_name(namespace), object_key(key)
+        name = object_name(namespace, key)
         self._validation.forget(name)
         removed = [await tier.invalidate(*name) for tier in self._tiers[:-1]]
         return any(removed)
