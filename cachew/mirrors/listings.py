@@ -202,13 +202,12 @@ class MirroredRefs:
     @property
     def head_commit(self) -> str | None:
         """The commit that HEAD names, None where it names none."""
-        return self.state.head_commit
+        return self._own.summary.head
 
     @property
     def head_ref(self) -> str | None:
         """The ref that HEAD names, born or unborn; None where it is detached."""
-        head = self.state.head
-        return head if head is not None and head.startswith("refs/") else None
+        return self._own.summary.head_ref
 
     @property
     def object_format(self) -> str:
@@ -264,16 +263,19 @@ class Summary:
 
     :param refs: how many heads and tags there are.
     :param head: the commit that HEAD names, None where it names none.
+    :param head_ref: the ref that HEAD names, born or unborn; None where it is detached.
     """
 
     refs: int
     head: str | None
+    head_ref: str | None
 
 
 def summary_of(listing: Listing) -> Summary:
     """Sum a listing up."""
     state = of_listing(listing)
-    return Summary(len(state.refs), state.head_commit)
+    named = state.head if state.head is not None and state.head.startswith("refs/") else None
+    return Summary(len(state.refs), state.head_commit, named)
 
 
 def pack(listing: Listing) -> bytes:

@@ -69,7 +69,7 @@ class FakeMirror:
         """It is all its parts by itself."""
         return self
 
-    verification = place = refs
+    verification = place = life = refs
 
     async def prove(self) -> Callable[[], None]:
         """Be sound."""
