@@ -23,6 +23,9 @@ from cachew.plumbing.errors import BadRequest, BodyTimedOut, MethodNotAllowed
 _OPAQUE = frozenset({"cookie", "if-match", "if-none-match", "if-range"})
 """Names whose values may hold any byte: entity tags (RFC 9110, 8.8.3), and cookies that others have set."""
 
+SHORT = 64 * 1024
+"""Bytes of an answer that are sent whatever the client takes."""
+
 
 def text_of(name: str, values: Iterable[bytes]) -> str:
     """Return a header's text: one character for each byte (Latin-1), so that it can be sent on as it came.
@@ -193,7 +196,7 @@ class StreamingRequest(server.Request):
             body.close()
 
     def answer(self, body: bytes) -> None:
-        """Send a body that is in memory and short: at once, though the client should be slow to take it.
+        """Send a body that is in memory and :data:`SHORT`: at once, though the client should be slow to take it.
 
         :raise CancelledError: when the client went away.
         """

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from cachew.http.bodies import send
 from cachew.http.collecting import Body
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import SHORT, StreamingRequest
 from cachew.mirrors.firstclones import Find, FirstClones, Serving
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.mirror import Mirror
@@ -299,4 +299,7 @@ class Packs:
             request.outcome.source = origin
             request.setHeader(b"Content-Type", _RESULT)
             request.setHeader(b"Cache-Control", b"no-cache, max-age=0, must-revalidate")
-        await send(request, source, length=length)
+        if isinstance(source, BytesSource) and source.length <= SHORT:
+            request.answer(source.take_all())
+        else:
+            await send(request, source, length=length)

@@ -11,7 +11,7 @@ from typing import Any
 
 from cachew.http.bodies import send
 from cachew.http.collecting import Body
-from cachew.http.requests import StreamingRequest
+from cachew.http.requests import SHORT, StreamingRequest
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.kinds import EVERYTHING, Kind
@@ -37,8 +37,6 @@ _SHARED_PREFIXES = 100
 _SHARED_PREFIX_BYTES = 4096
 _STALE = b'110 - "response is stale"'
 _REMEMBERED = 128 * 1024 * 1024
-_SHORT = 64 * 1024
-"""Bytes of an answer that are sent whatever the client takes."""
 _FEW = 1000
 """Refs that are rendered at once."""
 _AT_A_TIME = 2
@@ -180,7 +178,7 @@ class RefListings:
         request.outcome.source = "memory"
         request.setHeader(b"Content-Type", content_type)
         request.setHeader(b"Cache-Control", b"no-cache, max-age=0, must-revalidate")
-        if len(body) <= _SHORT:
+        if len(body) <= SHORT:
             request.answer(body)
         else:
             await send(request, BytesSource(body), length=len(body))
