@@ -14,6 +14,9 @@ from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.clientcommands import Fetch
 from cachew.smarthttp.packkeys import MirrorKeys
 
+Asked = Callable[[Mirror, Fetch, Body, str | None], object]
+"""Is told of a fetch that a client sends: the mirror, the command, its body and ``Git-Protocol`` header."""
+
 _REPLACED = "the mirror has been replaced"
 
 
@@ -42,7 +45,7 @@ class MirrorPacks:
         self,
         *,
         backend: Backend,
-        asked: Callable[[Mirror, Fetch, Body, str | None], object] = lambda mirror, command, body, protocol: None,
+        asked: Asked = lambda mirror, command, body, protocol: None,
     ) -> None:
         self._backend = backend
         self.asked = asked

@@ -6,7 +6,6 @@ while clients wait for a place, and whoever asks for one whose first byte isn't 
 """
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,29 +21,29 @@ from cachew.mirrors.instance import Instance
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import CachewError
-from cachew.smarthttp.clientcommands import V0Request, V2Fetch
-from cachew.smarthttp.mirrorpacks import MirrorPacks
+from cachew.smarthttp.clientcommands import Fetch, V0Request, V2Fetch
+from cachew.smarthttp.mirrorpacks import Asked, MirrorPacks
 from cachew.smarthttp.packcache import PackCache
 from cachew.smarthttp.request import read_command
-from cachew.smarthttp.requestshapes import RequestShapes, Shape, may_have_shape
+from cachew.smarthttp.requestshapes import AskedShapes, Shape
 
 _PAUSE = 0.25
 """Seconds after a fetch: the client that had it begun asks first."""
-_MOST_REPOSITORIES = 1000
-_LARGEST_REQUEST = 256 * 1024
-"""Bytes of a request above which it isn't looked at."""
+
+
+def _not_noted(mirror: Mirror, command: Fetch, body: Body, protocol: str | None) -> None:
+    """Take no notice of a fetch."""
 
 
 @dataclass
-class _Repository:
-    """What is known of one.
+class _Work:
+    """What is to be made of one repository.
 
     :ivar due: the shapes that have to be made still.
     :ivar making: what is being made.
     """
 
     instance: Instance
-    shapes: RequestShapes = field(default_factory=RequestShapes)
     due: list[Shape] = field(default_factory=list)
     making: tuple[Shape, Deferred[bool]] | None = None
     at_work: bool = False
@@ -82,41 +81,22 @@ class Preparation:
         self._busy = busy
         self._reactor = reactor
         self._background = background
-        self._repositories: OrderedDict[str, _Repository] = OrderedDict()
+        self._work_for: dict[str, _Work] = {}
+        self._shapes = AskedShapes(forgotten=self._give_up)
+        self.asked: Asked = self._shapes.asked if most else _not_noted
+        """Is told of each fetch that a client sends: the mirror, the command, its body and ``Git-Protocol`` header."""
 
     def __len__(self) -> int:
-        return len(self._repositories)
-
-    def asked(self, mirror: Mirror, command: V0Request | V2Fetch, body: Body, protocol: str | None) -> None:
-        """Take note of a fetch that a client sends.
-
-        :param body: the request, of which the command was read.
-        :param protocol: the ``Git-Protocol`` header.
-        """
-        if self._most and body.size <= _LARGEST_REQUEST and may_have_shape(command):
-            shapes = self._of(mirror).shapes
-            shapes.note(command, body.pieces(), protocol, lambda: mirror.refs.state)
-
-    def _of(self, mirror: Mirror) -> _Repository:
-        name = mirror.identity.name
-        known = self._repositories.get(name)
-        if known is None or known.instance != mirror.life.instance:
-            self._drop(name)
-            known = self._repositories[name] = _Repository(mirror.life.instance)
-            if len(self._repositories) > _MOST_REPOSITORIES:
-                self._drop(next(iter(self._repositories)))
-        self._repositories.move_to_end(name)
-        return known
+        return len(self._shapes)
 
     def grown(self, identity: Identity) -> None:
         """Make what is expected of a mirror that has fetched."""
-        known, mirror = self._repositories.get(identity.name), self._find(identity)
-        if known is None or mirror is None:
+        mirror = self._find(identity)
+        shapes = None if mirror is None else self._shapes.of(mirror.life.instance)
+        if mirror is None or shapes is None:
             return
-        if known.instance != mirror.life.instance:
-            self._drop(identity.name)
-            return
-        expected = known.shapes.moved(mirror.refs.by_name)[: self._most]
+        known = self._work_for.setdefault(identity.name, _Work(mirror.life.instance))
+        expected = shapes.moved(mirror.refs.by_name)[: self._most]
         if known.making is not None and known.making[0] in expected:
             known.making[1].cancel()  # its tip is not the newest any more
         known.due = [*expected, *(shape for shape in known.due if shape not in expected)][: self._most]
@@ -126,17 +106,15 @@ class Preparation:
 
     def forget(self, instance: Instance) -> None:
         """Forget what is known of an instance that has ended, and make nothing of it any more."""
-        known = self._repositories.get(instance.identity.name)
-        if known is not None and known.instance == instance:
-            self._drop(instance.identity.name)
+        self._shapes.forget(instance)
 
-    def _drop(self, name: str) -> None:
-        if (known := self._repositories.pop(name, None)) is not None:
+    def _give_up(self, name: str) -> None:
+        if (known := self._work_for.pop(name, None)) is not None:
             known.due.clear()
             if known.making is not None:
                 known.making[1].cancel()
 
-    async def _work(self, known: _Repository, mirror: Mirror) -> None:
+    async def _work(self, known: _Work, mirror: Mirror) -> None:
         try:
             await deferLater(self._reactor, _PAUSE)
             while known.due:
@@ -144,7 +122,7 @@ class Preparation:
         finally:
             known.at_work = False
 
-    async def _make(self, known: _Repository, mirror: Mirror, shape: Shape) -> None:
+    async def _make(self, known: _Work, mirror: Mirror, shape: Shape) -> None:
         serves = (
             self._find(mirror.identity) is mirror
             and mirror.life.instance == known.instance

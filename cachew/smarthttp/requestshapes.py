@@ -1,4 +1,4 @@
-"""Which fetches come again for each new tip, as those of CI do (pure).
+"""Which fetches come again for each new tip, as those of CI do.
 
 A shape is a fetch without its wants, together with the refs whose tips the wants were. Clients of a new tip send what
 clients of the last one have sent but for that id, so the request, and the key of its answer, can be told before
@@ -9,6 +9,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cachew.http.collecting import Body
+from cachew.mirrors.instance import Instance
+from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.refs import MIRRORED, RefState
 from cachew.plumbing.pktline import Packet, decode, encode_all
 from cachew.smarthttp.clientcommands import Fetch, Oids
@@ -19,6 +22,9 @@ TIMES = 2
 """How often it must have come for each of them."""
 _MOST_SHAPES = 16
 """Those of one repository that are remembered; the longest unused goes first."""
+_MOST_REPOSITORIES = 1000
+_LARGEST_REQUEST = 256 * 1024
+"""Bytes of a request above which it isn't looked at."""
 _MOST_REFS = 2000
 """The refs of a repository above which only its default branch is looked for among the wants."""
 _MOST_NAMED = 10
@@ -185,3 +191,55 @@ class RequestShapes:
                 elif known.expected:
                     expected.append(known)
         return [known.shape for known in sorted(expected, key=lambda one: -sum(one.before))]
+
+
+class AskedShapes:
+    """The shapes in which repositories are fetched; of those that nobody has fetched for longest, none.
+
+    :param forgotten: told of each repository of which nothing is known any more.
+    """
+
+    def __init__(self, *, forgotten: Callable[[str], object]) -> None:
+        self._forgotten = forgotten
+        self._repositories: OrderedDict[str, tuple[Instance, RequestShapes]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._repositories)
+
+    def asked(self, mirror: Mirror, command: Fetch, body: Body, protocol: str | None) -> None:
+        """Take note of a fetch that a client sends.
+
+        :param body: the request, of which the command was read.
+        :param protocol: the ``Git-Protocol`` header.
+        """
+        if body.size <= _LARGEST_REQUEST and may_have_shape(command):
+            self._begun(mirror).note(command, body.pieces(), protocol, lambda: mirror.refs.state)
+
+    def _begun(self, mirror: Mirror) -> RequestShapes:
+        name, instance = mirror.identity.name, mirror.life.instance
+        known = self._repositories.get(name)
+        if known is None or known[0] != instance:
+            self._drop(name)
+            known = self._repositories[name] = instance, RequestShapes()
+            if len(self._repositories) > _MOST_REPOSITORIES:
+                self._drop(next(iter(self._repositories)))
+        self._repositories.move_to_end(name)
+        return known[1]
+
+    def of(self, instance: Instance) -> RequestShapes | None:
+        """Return an instance's, None when there are none; those of another one of its name are forgotten."""
+        known = self._repositories.get(instance.identity.name)
+        if known is not None and known[0] != instance:
+            self._drop(instance.identity.name)
+            return None
+        return None if known is None else known[1]
+
+    def forget(self, instance: Instance) -> None:
+        """Forget what is known of an instance that has ended."""
+        known = self._repositories.get(instance.identity.name)
+        if known is not None and known[0] == instance:
+            self._drop(instance.identity.name)
+
+    def _drop(self, name: str) -> None:
+        if self._repositories.pop(name, None) is not None:
+            self._forgotten(name)
