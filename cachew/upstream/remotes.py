@@ -4,7 +4,7 @@ What the upstream can do, and where a redirect has led, is learned once and reme
 request.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -284,7 +284,7 @@ class Remotes:
         return await self.of(repository).authorization()
 
 
-class LocatedRepository(Protocol):
+class LocatedRepository(Hashable, Protocol):
     """A repository's identity, as far as its upstream matters."""
 
     @property
