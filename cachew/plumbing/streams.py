@@ -252,30 +252,6 @@ class WatchedSource:
         self._ended()
 
 
-class BegunSource:
-    """A source of which the beginning has been read.
-
-    :param start: that beginning.
-    :param rest: what follows; closed with this.
-    """
-
-    def __init__(self, start: bytes, rest: Source) -> None:
-        self._start = start
-        self._rest = rest
-
-    async def read(self, size: int) -> bytes:
-        """Return the next bytes."""
-        if not self._start:
-            return await self._rest.read(size)
-        piece, self._start = self._start[:size], self._start[size:]
-        return piece
-
-    def close(self) -> None:
-        """Close what follows."""
-        self._start = b""
-        self._rest.close()
-
-
 class Closeable(Protocol):
     """What whoever is handed it has to close."""
 

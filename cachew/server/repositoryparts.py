@@ -20,12 +20,13 @@ from cachew.web.git import GitRoutes, Services
 from cachew.web.lfs import LfsRoutes
 from cachew.web.lfsgrants import LfsAskers, LfsGrants
 from cachew.web.lfsleave import LfsLeave
-from cachew.web.packs import Packs, UpstreamPacks
+from cachew.web.packs import Packs
 from cachew.web.passthrough import PassThrough, Pushes
 from cachew.web.reflistings import RefListings
 from cachew.web.snapshots import Demand, InstanceAccess, SnapshotRoutes
 from cachew.web.storedanswers import StoreRedirects
 from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
+from cachew.web.upstreampacks import UpstreamPacks
 
 
 def make_git_routes(

@@ -19,6 +19,8 @@ _MOST_NESTED = 3
 _NAMED = 3
 """Names that are told in the log."""
 _LESS = frozenset({"shallow", "deepen", "deepen-relative", "deepen-since", "deepen-not", "filter", "packfile-uris"})
+_OWN = frozenset({"shallow", "want-ref", "packfile-uris"})
+"""Arguments that say what one client has, or is answered with."""
 _KNOWN = frozenset({"deepen-relative", "deepen-since", "deepen-not"})
 
 
@@ -174,6 +176,11 @@ class _Objects:
         for _ in range(_MOST_NESTED):
             chosen = unquote(chosen)
         return "sparse:" in chosen or unquote(chosen) != chosen
+
+    @cached_property
+    def may_have_shape(self) -> bool:
+        """Whether it may come again for the next tip, from whoever (:mod:`cachew.smarthttp.requestshapes`)."""
+        return bool(self.wants) and self.done and not self.haves and _OWN.isdisjoint(self.features)
 
     @property
     def is_cheap(self) -> bool:

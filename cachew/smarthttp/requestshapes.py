@@ -30,8 +30,6 @@ _MOST_REFS = 2000
 _MOST_NAMED = 10
 _LARGEST = 2048
 """Bytes of a request without its wants above which it is not remembered."""
-_OWN = frozenset({"shallow", "want-ref", "packfile-uris"})
-"""Arguments that say what one client has, or is answered with."""
 _WHO_ASKS = (b"agent=", b"session-id=")
 
 
@@ -78,18 +76,13 @@ def shape_of(command: Fetch, body: bytes, protocol: str | None, state: RefState)
     :param body: the request of which the command was read.
     :param state: the mirror's refs.
     """
-    if not may_have_shape(command):
+    if not command.may_have_shape:
         return None
     refs = _refs_of(set(command.wants), state)
     if refs is None:
         return None
     shape = _without_wants(body, protocol, refs)
     return shape if len(encode_all(shape.packets)) <= _LARGEST else None
-
-
-def may_have_shape(command: Fetch) -> bool:
-    """Say whether a fetch may come again for the next tip."""
-    return bool(command.wants) and command.done and not command.haves and _OWN.isdisjoint(command.features)
 
 
 def _without_wants(body: bytes, protocol: str | None, refs: tuple[str, ...]) -> Shape:
@@ -212,7 +205,7 @@ class AskedShapes:
         :param body: the request, of which the command was read.
         :param protocol: the ``Git-Protocol`` header.
         """
-        if body.size <= _LARGEST_REQUEST and may_have_shape(command):
+        if body.size <= _LARGEST_REQUEST and command.may_have_shape:
             self._begun(mirror).note(command, body.pieces(), protocol, lambda: mirror.refs.state)
 
     def _begun(self, mirror: Mirror) -> RequestShapes:

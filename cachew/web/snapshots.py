@@ -90,7 +90,7 @@ class InstanceAccess:
     def mirror(self, instance: Instance) -> Mirror | None:
         """Return an instance's mirror if it is ready."""
         mirror = self._find_mirror(instance.identity)
-        return mirror if mirror is not None and mirror.instance == instance else None
+        return mirror if mirror is not None and mirror.life.instance == instance else None
 
 
 class SnapshotRoutes:

@@ -16,10 +16,11 @@ from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.web.access.guard import Right
-from cachew.web.packs import Packs, UpstreamPacks
+from cachew.web.packs import Packs
 from cachew.web.passthrough import PassThrough
 from cachew.web.reflistings import RefListings
 from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
+from cachew.web.upstreampacks import UpstreamPacks
 from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
 from tests.fakes.gitserving import (
     FETCH,
