@@ -144,13 +144,26 @@ class BodyStore:
                 raise TooLarge(limit, "the request body")
             if length is not None:
                 collection.require(length)
-            await copy_inflated(source, collection.write, encoding=encoding, limit=limit)
+            if encoding is None:
+                await _copy(source, collection.write, limit)
+            else:
+                await copy_inflated(source, collection.write, encoding=encoding, limit=limit)
             return collection.body()
         except BaseException:
             collection.drop()
             raise
         finally:
             source.close()
+
+
+async def _copy(source: Source, write: Callable[[bytes], object], limit: int) -> None:
+    """Read a body that comes as it is to its end, within the limit."""
+    size = 0
+    while piece := await source.read(PIECE):
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(limit, "the request body")
+        write(piece)
 
 
 class _Collection:
