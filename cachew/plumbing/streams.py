@@ -68,10 +68,6 @@ class BytesSource:
         """Return another source of the bytes that are left."""
         return BytesSource(bytes(self._data))
 
-    def take_all(self) -> bytes:
-        """Return what is left, at once."""
-        return bytes(self._next(self.length))
-
     def _next(self, count: int) -> memoryview:
         piece, self._data = self._data[:count], self._data[count:]
         return piece

@@ -16,7 +16,7 @@ from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.errors import SpoolFailed, UpstreamBusy, UpstreamRefused
 from cachew.plumbing.metrics import Metrics
-from cachew.plumbing.streams import BytesSource, FileSource, Source, owned
+from cachew.plumbing.streams import BytesSource, FileSource, Source, owned, read_all
 from cachew.smarthttp.clientcommands import Fetch
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.smarthttp.packcache import PackCache, Response
@@ -146,6 +146,6 @@ class Packs:
             request.setHeader(b"Content-Type", RESULT)
             request.setHeader(b"Cache-Control", b"no-cache, max-age=0, must-revalidate")
         if isinstance(source, BytesSource) and source.length <= SHORT:
-            request.answer(source.take_all())
+            request.answer(await read_all(source, SHORT))
         else:
             await send(request, source, length=length)
