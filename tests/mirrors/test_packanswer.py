@@ -8,8 +8,7 @@ from twisted.internet.defer import Deferred
 from cachew.mirrors.packanswer import PackAnswer, question
 from cachew.plumbing.errors import CorruptObject
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
-from cachew.plumbing.pushsource import PushSource
-from cachew.plumbing.streams import BytesSource, read_all
+from cachew.plumbing.streams import BytesSource, PushSource, read_all
 from cachew.smarthttp.clientcommands import V2Fetch
 from tests.fakes.parsing import parse_command
 from tests.fakes.settled import value_of

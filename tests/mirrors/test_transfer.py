@@ -11,8 +11,7 @@ from cachew.mirrors.repository import Repository
 from cachew.mirrors.transfer import Transfer
 from cachew.plumbing.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
-from cachew.plumbing.pushsource import PushSource
-from cachew.plumbing.streams import Source
+from cachew.plumbing.streams import PushSource, Source
 from cachew.upstream.listing import Listing
 from tests.fakes.clock import FakeClock
 from tests.functional import repositories
