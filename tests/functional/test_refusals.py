@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -15,7 +16,7 @@ from tests.functional.gitclient import Git
 from tests.functional.misbehaviour import Hang, Refuse
 from tests.functional.rawhttp import ask, connect, request_head
 from tests.functional.remains import files, settle, temporary_files
-from tests.functional.server import Cachew
+from tests.functional.server import Cachew, HeldClock
 from tests.functional.upstream import Upstream
 
 REPOSITORY = "/git/git.example/org/repo"
@@ -387,10 +388,13 @@ async def test_a_repository_that_is_refused_with_an_empty_body_after_its_check(
 ) -> None:
     """Whoever has been let in and is then refused by the upstream without a byte is told so at once."""
     repositories.make_repository(upstream.path("org/repo"), commits=2, files=2, size=100)
-    cachew = await start()
+    clock = HeldClock(cast(Any, reactor))
+    cachew = await start(clock=clock)
     upstream.misbehave(Hang(), kind="pack")
     assert (await ask(reactor, cachew.url, "GET", f"{REPOSITORY}{INFO}", V2)).status == 200
     upstream.misbehave(Refuse(404, (), b""), kind="caps")
+    # What it speaks is told out of memory for as long as its refs would be.
+    clock.advance(11)
     before = upstream.count("caps")
     answers = [ask(reactor, cachew.url, "GET", f"{REPOSITORY}{INFO}", V2) for _ in range(3)]
     for each in [Deferred.fromCoroutine(answer) for answer in answers]:
