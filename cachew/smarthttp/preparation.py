@@ -96,7 +96,7 @@ class Preparation:
         if mirror is None or shapes is None:
             return
         known = self._work_for.setdefault(identity.name, _Work(mirror.life.instance))
-        expected = shapes.moved(mirror.refs.by_name)[: self._most]
+        expected = shapes.moved(mirror.refs.state)[: self._most]
         if known.making is not None and known.making[0] in expected:
             known.making[1].cancel()  # its tip is not the newest any more
         known.due = [*expected, *(shape for shape in known.due if shape not in expected)][: self._most]

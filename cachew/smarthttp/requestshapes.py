@@ -30,6 +30,10 @@ _MOST_REFS = 2000
 _MOST_NAMED = 10
 _LARGEST = 2048
 """Bytes of a request without its wants above which it is not remembered."""
+_MOST_EARLY = 8
+"""The fetches for tips that are not known yet of one repository that are remembered; of others nothing is noted."""
+_LARGEST_EARLY = 4096
+"""Bytes of such a request above which it is not remembered."""
 _WHO_ASKS = (b"agent=", b"session-id=")
 
 
@@ -140,11 +144,30 @@ class _Known:
         return len(self.before) == TIPS and not any(self.before)
 
 
+@dataclass
+class _Early:
+    """A fetch that came before it was known that a ref had moved there.
+
+    :param body: the request of which the command was read.
+    :param times: how often it came.
+    """
+
+    command: Fetch
+    body: bytes
+    protocol: str | None
+    times: int = 0
+
+
 class RequestShapes:
-    """The shapes in which one repository was fetched for its last tips."""
+    """The shapes in which one repository was fetched for its last tips.
+
+    A client is answered as soon as the objects are there that it wants, which may be before the mirror's refs have
+    moved to them: such a fetch is taken note of when they have.
+    """
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, tuple[str, ...]], _Known] = OrderedDict()
+        self._early: dict[tuple[str, str], _Early] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -155,22 +178,49 @@ class RequestShapes:
         :param body: the request of which the command was read, in pieces.
         :param state: gives the mirror's refs; called only for a shape that is not known.
         """
+        if not command.may_have_shape or self._is_known(command, times=1):
+            return
+        request = b"".join(body)
+        if self._is_new(command, request, protocol, state(), times=1):
+            return
+        early = self._early.get((command.shape, command.wanted))
+        if early is None and len(self._early) < _MOST_EARLY and len(request) <= _LARGEST_EARLY:
+            early = self._early[command.shape, command.wanted] = _Early(command, request, protocol)
+        if early is not None:
+            early.times += 1
+
+    def _is_known(self, command: Fetch, *, times: int) -> bool:
+        """Count a fetch whose shape has come for the same tips, and say whether it has."""
         for key, known in self._known.items():
             if key[0] == command.shape and known.wanted == command.wanted:
-                known.asked += 1
+                known.asked += times
                 self._known.move_to_end(key)
-                return
-        shape = shape_of(command, b"".join(body), protocol, state())
-        if shape is not None and (command.shape, shape.refs) not in self._known:
-            self._known[command.shape, shape.refs] = _Known(shape, command.wanted, asked=1)
-            if len(self._known) > _MOST_SHAPES:
-                self._known.popitem(last=False)
+                return True
+        return False
 
-    def moved(self, refs: Mapping[str, str]) -> list[Shape]:
+    def _is_new(self, command: Fetch, body: bytes, protocol: str | None, state: RefState, *, times: int) -> bool:
+        """Remember a fetch for the tips if its shape is not known yet, and say whether it isn't."""
+        shape = shape_of(command, body, protocol, state)
+        if shape is None or (command.shape, shape.refs) in self._known:
+            return False
+        self._known[command.shape, shape.refs] = _Known(shape, command.wanted, asked=times)
+        if len(self._known) > _MOST_SHAPES:
+            self._known.popitem(last=False)
+        return True
+
+    def moved(self, state: RefState) -> list[Shape]:
         """Take note of where the refs are now.
 
         :return: the shapes that came often enough for each of the last tips, those first that came most.
         """
+        expected = self._expected(state.refs)
+        early, self._early = self._early, {}
+        for one in early.values():
+            if not self._is_known(one.command, times=one.times):
+                self._is_new(one.command, one.body, one.protocol, state, times=one.times)
+        return expected
+
+    def _expected(self, refs: Mapping[str, str]) -> list[Shape]:
         expected = []
         for key, known in list(self._known.items()):
             oids = _tips(known.shape.refs, refs)

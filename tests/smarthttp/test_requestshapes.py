@@ -50,11 +50,11 @@ def shaped(body: bytes, tip: str, protocol: str | None = "version=2") -> Shape |
 def ask(shapes: RequestShapes, tip: str, body: bytes | None = None, times: int = 2) -> None:
     body = body or v2(tip)
     for _ in range(times):
-        shapes.note(read(body, "version=2"), [body], "version=2", lambda: state_at(tip))
+        shapes.note(read(body, "version=2"), iter([body]), "version=2", lambda: state_at(tip))
 
 
 def moved(shapes: RequestShapes, tip: str, refs: Mapping[str, str] | None = None) -> list[Shape]:
-    return shapes.moved(refs or refs_at(tip))
+    return shapes.moved(RefState(refs or refs_at(tip), "refs/heads/main"))
 
 
 @pytest.mark.parametrize(("make", "protocol"), [(v2, "version=2"), (v0, None)])
@@ -111,6 +111,32 @@ def test_expected_after_three_tips() -> None:
     assert moved(shapes, TIPS[3]) == []  # the same refs again
     ask(shapes, TIPS[3], times=1)
     assert moved(shapes, TIPS[4]) == []  # it came once for the last one
+
+
+def test_asked_for_before_its_ref_has_moved() -> None:
+    """What comes for a tip before a ref is seen to be there counts for that tip, as what comes after."""
+    shapes = RequestShapes()
+    for tip in TIPS[1:4]:
+        early = v2(tip)
+        shapes.note(read(early, "version=2"), iter([early]), "version=2", lambda: state_at(TIPS[0]))
+        assert moved(shapes, tip) == []
+        ask(shapes, tip, times=1)
+    (shape,) = moved(shapes, TIPS[4])
+    theirs = read(v2(TIPS[4]), "version=2")
+    assert pack_key("h/r", read(shape.body(refs_at(TIPS[4])) or b"", "version=2"), str) == pack_key("h/r", theirs, str)
+
+
+def test_of_what_is_no_tip_little_is_remembered() -> None:
+    """Fetches for what never becomes a tip leave no room to others, until a ref moves, and are no shapes then."""
+    shapes = RequestShapes()
+    for number in range(100):
+        other = v2(f"{number:040x}")
+        shapes.note(read(other, "version=2"), iter([other]), "version=2", lambda: state_at(TIPS[0]))
+    assert moved(shapes, TIPS[1]) == [] and len(shapes) == 0
+    early = v2(TIPS[2])
+    shapes.note(read(early, "version=2"), iter([early]), "version=2", lambda: state_at(TIPS[1]))
+    moved(shapes, TIPS[2])
+    assert len(shapes) == 1
 
 
 def test_only_its_own_refs_count() -> None:
