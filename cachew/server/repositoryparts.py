@@ -178,7 +178,12 @@ def _lfs_routes(
             metrics=runtime.metrics,
         ),
         passthrough=passthrough,
-        askers=LfsAskers(instances=mirrors.instances, verdicts=mirrors.verdicts, credentials=credentials),
+        askers=LfsAskers(
+            instances=mirrors.instances,
+            verdicts=mirrors.verdicts,
+            freshness=mirrors.freshness,
+            credentials=credentials,
+        ),
         grants=LfsGrants(
             client=upstream.client,
             remotes=upstream.remotes,

@@ -9,8 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from cachew.http.requests import StreamingRequest
+from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instances import Instances
+from cachew.mirrors.kinds import LEAST
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Forbidden, UpstreamError
 from cachew.smarthttp.lfsgrant import Grant, holder_of, seal, unseal
@@ -49,12 +51,16 @@ class LfsAskers:
 
     :param instances: know which instance each repository is of.
     :param verdicts: ask upstreams who may read.
+    :param freshness: asks upstreams what there is to read.
     :param credentials: say what of a request is its client's credential.
     """
 
-    def __init__(self, *, instances: Instances, verdicts: Verdicts, credentials: ClientCredentials) -> None:
+    def __init__(
+        self, *, instances: Instances, verdicts: Verdicts, freshness: Freshness, credentials: ClientCredentials
+    ) -> None:
         self._instances = instances
         self._verdicts = verdicts
+        self._freshness = freshness
         self._credentials = credentials
 
     async def of(self, request: StreamingRequest, identity: Identity) -> LfsAsker:
@@ -62,8 +68,10 @@ class LfsAskers:
         credential = self._credentials.of(request, identity.host)
         await self._instances.look(identity)
         if self._instances.current(identity) is None:
+            # Leave is for one instance, which has begun once something was listed.
             with suppress(UpstreamError):
-                await self._verdicts.admit(identity, credential)
+                if await self._verdicts.admit(identity, credential) and self._instances.current(identity) is None:
+                    await self._freshness.refs(identity, LEAST, credential)
         await self._instances.settled(identity, _DOUBT)
         found = self._instances.readable(identity)
         return LfsAsker(identity, "" if found is None else found.id, credential)
