@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from select import select
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -175,6 +176,17 @@ def state_of(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return "X"
+
+
+def has_ended(pid: int, seconds: float = 10) -> bool:
+    """Wait until a process has ended, whoever its parent is; say whether it has. One that is killed takes a moment."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            return bool(select([descriptor], [], [], seconds)[0])
+        finally:
+            os.close(descriptor)
+    return True
 
 
 def name_of(pid: int) -> str:

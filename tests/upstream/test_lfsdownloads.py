@@ -125,8 +125,18 @@ PLACES = [
     "https://localhost/x",
     "https://user:pass@storage.somewhere.com/x",
     "file:///etc/passwd",
-    "not a place",
 ]
+
+
+def test_a_redirect_is_relative_to_where_it_comes_from(downloading: Downloading, upstream: Upstream) -> None:
+    """What is no place by itself is one there, and nowhere else."""
+    downloading.allow(ONE, href="not a place")
+    failed(downloading.fetch(ONE), UpstreamUnreachable)
+    downloading.allow(ONE)
+    upstream.say(302, Location="not a place")
+    upstream.say(200, b"one")
+    value_of(downloading.fetch(ONE))
+    assert downloading.seen[-1][0] == "git.example/org/repo.git/info/lfs/storage/not%20a%20place"
 
 
 @pytest.mark.parametrize("place", PLACES)

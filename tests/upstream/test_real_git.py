@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cachew.plumbing.pktline import decode
+from cachew.plumbing.pktline import FLUSH, Packet, decode
 from cachew.upstream.listing import Listing, RemoteRef, ls_refs_request
 from tests.fakes.parsing import head_target, parse_ls_refs, parse_v0_advertisement, parse_v2_capabilities
 
@@ -32,7 +32,8 @@ class Repository:
 
     def v0(self) -> Listing:
         advertised = self.git("upload-pack", "--stateless-rpc", "--advertise-refs", ".")
-        return parse_v0_advertisement(decode(advertised))
+        service: list[Packet] = [b"# service=git-upload-pack\n", FLUSH]  # git-http-backend's own
+        return parse_v0_advertisement([*service, *decode(advertised)])
 
     def v2(self, *prefixes: str) -> Listing:
         advertised = self.git("upload-pack", "--stateless-rpc", "--advertise-refs", ".", protocol="version=2")
