@@ -32,13 +32,18 @@ class GitWork:
     :param directory: the bare repository.
     :param ledger: its files that have been verified, which is told who writes.
     :param git: how to run git.
-    :param failed: told when git fails here, whatever the reason may be.
+    :param failed: told when git fails here, whatever the reason may be, and of damage that is met with.
     """
 
     log = Logger()
 
     def __init__(
-        self, *, directory: Path, ledger: Ledger, git: GitRunner, failed: Callable[[ProcessFailed], object]
+        self,
+        *,
+        directory: Path,
+        ledger: Ledger,
+        git: GitRunner,
+        failed: Callable[[ProcessFailed | CorruptObject], object],
     ) -> None:
         self._directory = directory
         self.ledger = ledger
@@ -102,6 +107,10 @@ class GitWork:
             if started and not met_another(error):
                 self._failed(error)
             raise
+
+    def met_damage(self, damage: CorruptObject) -> None:
+        """Tell of damage that git would pass over."""
+        self._failed(damage)
 
     async def _take_up(self, replaced: bool | None) -> None:
         """Verify what git has just written of objects.

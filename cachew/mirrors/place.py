@@ -11,7 +11,7 @@ from cachew.mirrors.mirrorrecord import RECORD, MirrorRecord, read
 from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.repository import Repository
-from cachew.plumbing.errors import NotFound, ProcessFailed
+from cachew.plumbing.errors import CorruptObject, NotFound, ProcessFailed
 
 
 class MirrorPlace:
@@ -22,7 +22,7 @@ class MirrorPlace:
     :param root: where new ones are made, and what is no longer wanted is removed.
     :param remote: its upstream, which its configuration names.
     :param git: how to run git.
-    :param failed: told when git fails there, whatever the reason may be.
+    :param failed: told when git fails there, whatever the reason may be, and of damage that is met with.
     :ivar found: the repository that is there, None while there is none.
     """
 
@@ -34,7 +34,7 @@ class MirrorPlace:
         root: MirrorRoot,
         remote: MirrorRemote,
         git: GitRunner,
-        failed: Callable[[ProcessFailed], object],
+        failed: Callable[[ProcessFailed | CorruptObject], object],
     ) -> None:
         self._identity = identity
         self.directory = directory

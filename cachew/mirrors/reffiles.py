@@ -23,9 +23,7 @@ from cachew.mirrors.refs import (
 )
 from cachew.mirrors.reftree import read_refs
 from cachew.plumbing.diskspace import content_of
-from cachew.plumbing.errors import (
-    ProcessFailed,
-)
+from cachew.plumbing.errors import CorruptObject, ProcessFailed
 from cachew.upstream.listing import Listing, RemoteRef, oid_width
 from cachew.upstream.manyrefs import many_refs
 
@@ -143,13 +141,24 @@ class RefFiles:
         :param peeled: whether it is asked what annotated tags lead to, for which git looks at every ref's object.
         :param by_git: whether git is asked in any case, which fails where it can't work with the repository.
         """
-        listing = None if by_git else await self._git.threads(self.read_files, peeled=peeled)
+        listing = None
+        if not by_git:
+            try:
+                listing = await self._git.threads(self.read_files, peeled=peeled)
+            except CorruptObject as damage:
+                self._work.met_damage(damage)
         return await self._listed_by_git(peeled=peeled) if listing is None else listing
 
     async def present(self, known: RefState) -> RefState:
         """Return what the refs are: what is known, if they show that they are as this server has left them."""
-        found, self._marks = await self._git.threads(self._look, known)
-        return of_listing(await self._listed_by_git(peeled=False)) if found is None else found
+        self._marks = None
+        try:
+            found, self._marks = await self._git.threads(self._look, known)
+            if found is not None:
+                return found
+        except CorruptObject as damage:
+            self._work.met_damage(damage)
+        return of_listing(await self._listed_by_git(peeled=False))
 
     def _look(self, known: RefState) -> tuple[RefState | None, RefMarks | None]:
         marks = marks_of(self._directory, _places(self._head()))
@@ -166,7 +175,10 @@ class RefFiles:
         self._marks = None
 
     def read_files(self, *, peeled: bool) -> Listing | None:
-        """List the refs without a process (blocking); None when only git can tell."""
+        """List the refs without a process (blocking); None when only git can tell.
+
+        :raise CorruptObject: when a file is no ref.
+        """
         head = self._head()
         refs = read_refs(self._directory, _places(head), peeled=peeled)
         return None if refs is None else self._listed(head, refs)

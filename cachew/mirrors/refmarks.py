@@ -40,6 +40,7 @@ def marks_of(directory: Path, prefixes: Sequence[str]) -> RefMarks | None:
     """Return the marks of the refs below some directories, None when only git can tell.
 
     :param prefixes: full names of refs, or of directories with a slash at the end.
+    :raise CorruptObject: when a file is no ref.
     """
     head = (directory / "HEAD").read_bytes()
     # What is packed meanwhile is missing here or shows there.

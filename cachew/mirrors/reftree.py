@@ -1,7 +1,8 @@
 """The refs of a repository read from its files, without a process (blocking; gitrepository-layout(5)).
 
 A loose ref is a file of its name and counts more than what ``packed-refs`` says of it. What only git can tell is left
-to it: symbolic refs, files that hold no object id, and what annotated tags lead to that no ``packed-refs`` has noted.
+to it: symbolic refs, and what annotated tags lead to that no ``packed-refs`` has noted. A file that holds neither an
+object id nor a symbolic ref is damage, over which git goes with a warning when it lists refs.
 """
 
 import os
@@ -11,9 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from cachew.plumbing.diskspace import content_of
+from cachew.plumbing.errors import CorruptObject
 from cachew.upstream.listing import RemoteRef
 
-_OID = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64})\n?")
+_OID = re.compile(rb"((?!0{40})(?:[0-9a-f]{40}|[0-9a-f]{64}))\n?")
+_FORM = re.compile(rb"(?:ref:\s*refs/[^\x00\n]+|%s)\s*" % _OID.pattern)
+"""What git takes a loose ref for, when it writes it otherwise or leads elsewhere."""
 _PACKED = re.compile(rb"((?:[0-9a-f]{40}|[0-9a-f]{64})) ([^\x00-\x20\x7f]+)")
 _TAGS = b"refs/tags/"
 _Found = dict[bytes, tuple[bytes, bytes]]
@@ -27,6 +31,7 @@ def read_refs(directory: Path, prefixes: Sequence[str], *, peeled: bool) -> tupl
     :param prefixes: full names of refs, or of directories with a slash at the end.
     :param peeled: whether it matters what annotated tags lead to.
     :return: None when only git can tell.
+    :raise CorruptObject: when a file is no ref.
     """
     wanted = tuple(os.fsencode(prefix) for prefix in prefixes)
     # As git does, and for the same reason: what is packed meanwhile is found in one of them.
@@ -80,18 +85,22 @@ def loose_refs(directory: Path, prefixes: Sequence[str]) -> dict[bytes, bytes] |
 
     :param directory: the bare repository.
     :param prefixes: full names of refs, or of directories with a slash at the end.
+    :raise CorruptObject: when one of the files is no ref.
     """
-    root, found = os.fsencode(directory), {}
+    root, found, is_told = os.fsencode(directory), {}, True
     for name in [file for prefix in prefixes for file in _files(root, os.fsencode(prefix))]:
         try:
             with open(os.path.join(root, name), "rb") as file:
-                match = _OID.fullmatch(file.read(128))
+                match = _OID.fullmatch(content := file.read(128))
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             continue
-        if match is None:
-            return None
-        found[name] = match[1]
-    return found
+        if match is not None:
+            found[name] = match[1]
+        elif _FORM.fullmatch(content):
+            is_told = False
+        else:
+            raise CorruptObject(f"{os.fsdecode(name)} is no ref")
+    return found if is_told else None
 
 
 def _files(root: bytes, prefix: bytes) -> list[bytes]:

@@ -26,6 +26,7 @@ from cachew.mirrors.repositorypacks import RepositoryPacks, size_of
 from cachew.plumbing.diskspace import content_of, put_in_place
 from cachew.plumbing.errors import (
     CachewError,
+    CorruptObject,
     ProcessFailed,
     ProcessTimedOut,
     TooLarge,
@@ -40,7 +41,7 @@ class Stock:
     :param listing: its refs; None where only git can tell.
     :param fetched: when something was fetched last, in epoch seconds.
     :param known: whether it says what of it was verified.
-    :param changed: whether something is not as it was then.
+    :param changed: whether something is not as it was then, or is damaged.
     """
 
     listing: Listing | None
@@ -55,7 +56,7 @@ class Repository:
     :param directory: where it is.
     :param object_format: ``sha1`` or ``sha256``.
     :param git: how to run git.
-    :param failed: told when git fails here, whatever the reason may be.
+    :param failed: told when git fails here, whatever the reason may be, and of damage that is met with.
     :ivar refs: its refs.
     :ivar intake: brings objects into it.
     :ivar packs: its packs.
@@ -69,7 +70,7 @@ class Repository:
         directory: Path,
         object_format: str,
         git: GitRunner,
-        failed: Callable[[ProcessFailed], object] = lambda failure: None,
+        failed: Callable[[ProcessFailed | CorruptObject], object] = lambda failure: None,
     ) -> None:
         self.directory = directory
         self.object_format = object_format
@@ -112,11 +113,16 @@ class Repository:
         remove_left(self.directory)
         self.configure(upstream_url)
         known = self.ledger.load()
+        damaged = False
+        try:
+            listing = self.refs.read_files(peeled=True)
+        except CorruptObject:
+            listing, damaged = None, True
         return Stock(
-            listing=self.refs.read_files(peeled=True),
+            listing=listing,
             fetched=os.stat(f"{self.directory}/{RECORD}").st_mtime,
             known=known,
-            changed=bool(known and self.ledger.unverified()),
+            changed=damaged or bool(known and self.ledger.unverified()),
         )
 
     async def scrub(self, pace: Callable[[int], Awaitable[object]]) -> bool:

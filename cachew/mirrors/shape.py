@@ -27,7 +27,8 @@ def misshapen(directory: Path, *, config: str, digits: int) -> list[str]:
         found.append("HEAD")
     if not _is_packed_refs(directory / "packed-refs", oid):
         found.append("packed-refs")
-    return [*found, *_loose(directory, re.compile(rb"(ref:\s*refs/[^\0\n]+|%s)\s*" % oid))]
+    # To git, a loose ref of zeros alone is broken.
+    return [*found, *_loose(directory, re.compile(rb"(ref:\s*refs/[^\0\n]+|(?!0{40})%s)\s*" % oid))]
 
 
 def _is_packed_refs(path: Path, oid: bytes) -> bool:

@@ -92,8 +92,11 @@ class Verification:
         if not self.looking:
             self._background.start(self.look(), f"check of {self._life.identity.name}")
 
-    def git_failed(self, failure: ProcessFailed) -> None:
-        """Take note that git has failed on the mirror."""
+    def git_failed(self, failure: ProcessFailed | CorruptObject) -> None:
+        """Take note that git has failed on the mirror, or would have, had it not passed over what is damaged."""
+        if isinstance(failure, CorruptObject):
+            self.doubt(serving=False, failed=False)
+            return
         # A fetch fails for its upstream's sake most of the time.
         fetching = failure.command == "git fetch"
         self.doubt(serving=fetching, failed=not fetching)

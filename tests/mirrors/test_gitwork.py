@@ -13,7 +13,7 @@ from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.gitwork import GitWork
 from cachew.mirrors.ledger import Ledger
 from cachew.mirrors.repository import Repository
-from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
+from cachew.plumbing.errors import CorruptObject, ProcessFailed, ProcessTimedOut
 from tests.fakes.inlinethreads import InlineThreads, P, T
 from tests.fakes.mirrorgit import FakeGit, git_settings, oid
 from tests.fakes.settled import failure_of, value_of
@@ -54,7 +54,7 @@ class Worked:
     """A directory in which a fake git works."""
 
     def __init__(self, directory: Path) -> None:
-        self.git, self.told, self.threads = FakeGit(), list[ProcessFailed](), FailingThreads()
+        self.git, self.told, self.threads = FakeGit(), list[ProcessFailed | CorruptObject](), FailingThreads()
         fake: Any = self.git
         inline: Any = self.threads
         self.runner = GitRunner(processes=fake, commands=git_settings(directory), threads=inline)

@@ -6,8 +6,9 @@ import pytest
 import pytest_twisted
 
 from cachew.mirrors.gitrunner import GitRunner
-from cachew.mirrors.refs import RefState, change
+from cachew.mirrors.refs import RefState, change, of_listing
 from cachew.mirrors.repository import Repository
+from cachew.plumbing.errors import CorruptObject
 from tests.functional import repositories
 
 MAIN = "refs/heads/main"
@@ -84,3 +85,21 @@ async def test_what_is_more_than_a_move(runner: GitRunner, plain: repositories.R
     assert await repository.refs.present(known) is known
     plain.git("pack-refs", "--all")
     assert await repository.refs.present(known) is not known
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_is_no_ref(runner: GitRunner, plain: repositories.Repository) -> None:
+    """Whoever reads the refs tells of it, as when git fails, and gets the others; a server that starts sees it too."""
+    told: list[object] = []
+    repository = Repository(directory=plain.path, object_format="sha1", git=runner, failed=told.append)
+    known = await repository.refs.present(RefState())
+    await left(repository, known, known)
+    repository.configure("http://git.example/org/repo")
+    (plain.path / "cachew.json").touch()
+    assert not repository.take_stock("http://git.example/org/repo").changed and not told
+    (plain.path / "refs/heads/a").write_bytes(b"")
+    rest = {name: oid for name, oid in known.refs.items() if name != "refs/heads/a"}
+    assert (await repository.refs.present(known)).refs == rest
+    assert of_listing(await repository.refs.read()).refs == rest
+    assert [type(damage) for damage in told] == [CorruptObject, CorruptObject]
+    assert repository.take_stock("http://git.example/org/repo").changed

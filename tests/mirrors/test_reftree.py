@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from cachew.mirrors.reftree import read_refs
+from cachew.mirrors.shape import misshapen
+from cachew.plumbing.errors import CorruptObject
 from tests.functional import repositories
 from tests.functional.repositories import Repository
 
+BROKEN = (b"", b"0123456789abcdef0123\n", b"\0" * 41, b"0" * 40 + b"\n", b"ref: \0\n", b"[garbage\n")
 PLACES = ("refs/heads/", "refs/tags/", "refs/meta/config")
 
 
@@ -45,7 +48,7 @@ def test_packed_and_loose(repository: Repository) -> None:
 
 
 def test_what_only_git_can_tell(repository: Repository) -> None:
-    """What a loose tag leads to, where a symbolic ref points, and what a broken file was meant to say."""
+    """What a loose tag leads to, where a symbolic ref points, and what more than an id was written."""
     repository.git("tag", "v3")
     assert read(repository) is None and read(repository, peeled=False) is not None
     repository.git("pack-refs", "--all")
@@ -53,8 +56,20 @@ def test_what_only_git_can_tell(repository: Repository) -> None:
     repository.git("symbolic-ref", "refs/heads/alias", "refs/heads/main")
     assert read(repository) is None
     repository.git("symbolic-ref", "--delete", "refs/heads/alias")
-    (repository.path / "refs/heads/empty").touch()
+    (repository.path / "refs/heads/blank").write_text(f"{repository.commit()} \n\n")
     assert read(repository) is None
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_files_that_are_no_refs(repository: Repository, content: bytes) -> None:
+    """They are damage, which git passes over, and are found too when somebody looks at all forms."""
+    repository.git("symbolic-ref", "refs/heads/a/alias", "refs/heads/main")
+    (repository.path / "refs/heads/broken").write_bytes(content)
+    assert "refs/heads/broken" not in [name for name, _, _ in listed(repository)]
+    with pytest.raises(CorruptObject, match=r"^refs/heads/broken "):
+        read(repository)
+    config = (repository.path / "config").read_text()
+    assert misshapen(repository.path, config=config, digits=40) == ["refs/heads/broken"]
 
 
 def test_packed_refs_that_do_not_tell(repository: Repository) -> None:
