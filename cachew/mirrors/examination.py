@@ -68,7 +68,7 @@ def rewrite(directory: Path, listing: Listing, *, digits: int) -> None:
 
     :param listing: what HEAD and the refs should be.
     """
-    hidden = dict(_hidden(directory, re.compile(rb"[0-9a-f]{%d}" % digits)))
+    hidden = dict(_hidden(directory, re.compile(rb"(?!0{%d})[0-9a-f]{%d}" % (digits, digits))))
     lines = [line for line in packed_refs(listing).splitlines(keepends=True) if not line.startswith(b"#")]
     lines += [b"%s %s\n" % (oid, name) for name, oid in sorted(hidden.items())]
     remove(directory / "refs")

@@ -110,6 +110,7 @@ class GitWork:
 
     def met_damage(self, damage: CorruptObject) -> None:
         """Tell of damage that git would pass over."""
+        self.log.warn("{directory}: {damage}", directory=self._directory, damage=str(damage))
         self._failed(damage)
 
     async def _take_up(self, replaced: bool | None) -> None:

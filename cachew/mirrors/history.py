@@ -22,11 +22,12 @@ class History:
     :param objects: what is there.
     :param git: how to run git.
     :param work: where its commands run.
+    :ivar objects: what is there.
     """
 
     def __init__(self, *, directory: Path, objects: ObjectIndex, git: GitRunner, work: GitWork) -> None:
         self._directory = directory
-        self._objects = objects
+        self.objects = objects
         self._git = git
         self._work = work
 
@@ -53,7 +54,7 @@ class History:
         """
         if len(oids) > _FEW_REFS or shallow_of(self._directory):
             return set()
-        return self._objects.ancestors(oids, _JUST_BEFORE, sought)
+        return self.objects.ancestors(oids, _JUST_BEFORE, sought)
 
     async def reached(self, passed: Collection[str], new: Collection[str]) -> set[str]:
         """Return those tips that branches moved on from and that the branches' new tips still reach.
@@ -75,7 +76,7 @@ class History:
 
     def are_commits(self, oids: Iterable[str]) -> bool:
         """Say whether objects are certainly commits, without a process."""
-        return all(map(self._objects.is_commit, oids))
+        return all(map(self.objects.is_commit, oids))
 
     async def _meets(self, oid: str, others: Iterable[str]) -> bool:
         """Whether a commit has an ancestor in common with others, which costs little where they are near."""

@@ -1,6 +1,7 @@
 """The refs of a repository: how they are read, moved all at once, and kept alive when the upstream gave them up."""
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from cachew.mirrors.refs import (
     update_script,
     valid_name,
 )
-from cachew.mirrors.reftree import read_refs
+from cachew.mirrors.reftree import loose_refs, read_refs
 from cachew.plumbing.diskspace import content_of
 from cachew.plumbing.errors import CorruptObject, ProcessFailed
 from cachew.upstream.listing import Listing, RemoteRef, oid_width
@@ -150,7 +151,26 @@ class RefFiles:
         return await self._listed_by_git(peeled=peeled) if listing is None else listing
 
     async def present(self, known: RefState) -> RefState:
-        """Return what the refs are: what is known, if they show that they are as this server has left them."""
+        """Return what the refs are: what is known, if they show that they are as this server has left them.
+
+        Those that somebody else has written and that lead to nothing are deleted: git would fetch nothing beside them.
+        """
+        found = await self._found(known)
+        return found if found is known or not known.refs else await self._without_lost(found, known)
+
+    async def _without_lost(self, found: RefState, known: RefState) -> RefState:
+        lost = set(self._history.objects.missing(oid for oid in found.oids if oid not in known.oids))
+        names = [name for name, oid in found.refs.items() if oid in lost]
+        if not names:
+            return found
+        self._work.met_damage(CorruptObject(f"{names[0]} leads to an object that is not here"))
+        self._marks = None
+        with suppress(ProcessFailed):
+            await self._update({}, names)
+            return replace(found, refs={name: oid for name, oid in found.refs.items() if oid not in lost})
+        return found
+
+    async def _found(self, known: RefState) -> RefState:
         self._marks = None
         try:
             found, self._marks = await self._git.threads(self._look, known)
@@ -203,6 +223,10 @@ class RefFiles:
 
     async def expire(self, now: float, *, days: int) -> int:
         """Delete the hidden refs that are older than ``days`` days; return how many."""
+        try:
+            await self._git.threads(loose_refs, self._directory, [HIDDEN])
+        except CorruptObject as damage:
+            self._work.met_damage(damage)
         output = await self._work.output("for-each-ref", "--format=%(refname)", HIDDEN)
         old = expired(_lines(output), now, days=days)
         if old:

@@ -18,7 +18,8 @@ from cachew.upstream.listing import RemoteRef
 _OID = re.compile(rb"((?!0{40})(?:[0-9a-f]{40}|[0-9a-f]{64}))\n?")
 _FORM = re.compile(rb"(?:ref:\s*refs/[^\x00\n]+|%s)\s*" % _OID.pattern)
 """What git takes a loose ref for, when it writes it otherwise or leads elsewhere."""
-_PACKED = re.compile(rb"((?:[0-9a-f]{40}|[0-9a-f]{64})) ([^\x00-\x20\x7f]+)")
+_ZEROS = b"0" * 40
+_PACKED = re.compile(rb"((?!0{40})(?:[0-9a-f]{40}|[0-9a-f]{64})) ([^\x00-\x20\x7f]+)")
 _TAGS = b"refs/tags/"
 _Found = dict[bytes, tuple[bytes, bytes]]
 """Name to object id and what that leads to, empty where it leads nowhere."""
@@ -31,7 +32,7 @@ def read_refs(directory: Path, prefixes: Sequence[str], *, peeled: bool) -> tupl
     :param prefixes: full names of refs, or of directories with a slash at the end.
     :param peeled: whether it matters what annotated tags lead to.
     :return: None when only git can tell.
-    :raise CorruptObject: when a file is no ref.
+    :raise CorruptObject: when a file is no ref, or a ref is of zeros alone.
     """
     wanted = tuple(os.fsencode(prefix) for prefix in prefixes)
     # As git does, and for the same reason: what is packed meanwhile is found in one of them.
@@ -75,6 +76,8 @@ def _parsed(lines: Sequence[bytes], wanted: tuple[bytes, ...]) -> _Found | None:
         elif line.startswith(b"^") and name and _OID.fullmatch(line, 1):
             if name in found:
                 found[name] = found[name][0], line[1:]
+        elif line.startswith(_ZEROS):
+            raise CorruptObject("packed-refs has a ref to nothing")
         elif name or not line.startswith(b"#"):
             return None
     return found

@@ -163,6 +163,7 @@ class Repository:
         if found.shape:
             await self._git.threads(rewrite, self.directory, listing, digits=self._digits)
             self.configure(upstream_url)
+            self.ledger.look_anew()
 
     async def disconnected(self) -> CachewError | None:
         """Return what fsck says when something is missing that the refs reach; what kept it from its end is raised."""

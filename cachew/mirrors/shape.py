@@ -19,7 +19,8 @@ def misshapen(directory: Path, *, config: str, digits: int) -> list[str]:
     :param config: what the configuration has to be.
     :param digits: hexadecimal digits of an object id.
     """
-    oid = rb"[0-9a-f]{%d}" % digits
+    # To git, a ref of zeros alone is broken.
+    oid = rb"(?!0{%d})[0-9a-f]{%d}" % (digits, digits)
     found = [name for name in (*OBJECTS, "refs") if not (directory / name).is_dir()]
     if _content(directory / "config") != config.encode():
         found.append("config")
@@ -27,8 +28,7 @@ def misshapen(directory: Path, *, config: str, digits: int) -> list[str]:
         found.append("HEAD")
     if not _is_packed_refs(directory / "packed-refs", oid):
         found.append("packed-refs")
-    # To git, a loose ref of zeros alone is broken.
-    return [*found, *_loose(directory, re.compile(rb"(ref:\s*refs/[^\0\n]+|(?!0{40})%s)\s*" % oid))]
+    return [*found, *_loose(directory, re.compile(rb"(ref:\s*refs/[^\0\n]+|%s)\s*" % oid))]
 
 
 def _is_packed_refs(path: Path, oid: bytes) -> bool:

@@ -94,11 +94,8 @@ class Verification:
 
     def git_failed(self, failure: ProcessFailed | CorruptObject) -> None:
         """Take note that git has failed on the mirror, or would have, had it not passed over what is damaged."""
-        if isinstance(failure, CorruptObject):
-            self.doubt(serving=False, failed=False)
-            return
         # A fetch fails for its upstream's sake most of the time.
-        fetching = failure.command == "git fetch"
+        fetching = isinstance(failure, ProcessFailed) and failure.command == "git fetch"
         self.doubt(serving=fetching, failed=not fetching)
 
     def intact(self) -> bool:

@@ -6,7 +6,7 @@ import pytest
 import pytest_twisted
 
 from cachew.mirrors.gitrunner import GitRunner
-from cachew.mirrors.refs import RefState, change, of_listing
+from cachew.mirrors.refs import HIDDEN, RefState, change, of_listing
 from cachew.mirrors.repository import Repository
 from cachew.plumbing.errors import CorruptObject
 from tests.functional import repositories
@@ -103,3 +103,36 @@ async def test_a_file_that_is_no_ref(runner: GitRunner, plain: repositories.Repo
     assert of_listing(await repository.refs.read()).refs == rest
     assert [type(damage) for damage in told] == [CorruptObject, CorruptObject]
     assert repository.take_stock("http://git.example/org/repo").changed
+
+
+@pytest.mark.parametrize("name", [MAIN, "refs/heads/a", "refs/tags/v1", "refs/heads/extra"])
+@pytest_twisted.ensureDeferred
+async def test_a_ref_to_what_is_not_there(runner: GitRunner, plain: repositories.Repository, name: str) -> None:
+    """It keeps no other ref from moving, is put back, and is told of: what it led to may have been lost."""
+    told: list[object] = []
+    repository = Repository(directory=plain.path, object_format="sha1", git=runner, failed=told.append)
+    known = await repository.refs.present(RefState())
+    (plain.path / name).write_text("1" * 40)
+    wanted = RefState({**known.refs, MAIN: plain.git("rev-parse", f"{known.refs[MAIN]}~1")}, MAIN)
+    await left(repository, known, wanted)
+    assert plain.refs() == wanted.refs
+    assert [type(damage) for damage in told] == [CorruptObject]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hidden_ref_that_is_none(runner: GitRunner, plain: repositories.Repository) -> None:
+    """What keeps objects alive is read when the old of it are deleted, and what is none is told of."""
+    told: list[object] = []
+    repository = Repository(directory=plain.path, object_format="sha1", git=runner, failed=told.append)
+    await repository.refs.keep([plain.commit()], 0.0)
+    assert await repository.refs.expire(0.0, days=1) == 0 and not told
+    broken = plain.path / HIDDEN / "0" / ("1" * 40)
+    for content in ("", "0" * 40):
+        broken.parent.mkdir(parents=True, exist_ok=True)
+        broken.write_text(content)
+        assert await repository.refs.expire(0.0, days=1) == 0
+        assert isinstance(told.pop(), CorruptObject) and not told
+        url = "http://git.example/org/repo"
+        await repository.mend(await repository.examine(url, contents=False), await repository.refs.read(), url)
+        assert plain.git("for-each-ref", "--format=%(objectname)", HIDDEN) == plain.commit()
+        assert not repository.ledger.touched(), "what was mended is not looked at once more"

@@ -90,6 +90,16 @@ def test_packed_refs_that_are_not_git_s(repository: Repository, garbage: bytes) 
     assert read(repository) is None and read(repository, peeled=False) is None
 
 
+def test_packed_refs_of_zeros(repository: Repository) -> None:
+    """They are damage, at which git itself fails only when it needs the object."""
+    with (repository.path / "packed-refs").open("ab") as file:
+        file.write(b"0" * 40 + b" refs/heads/zeros\n")
+    with pytest.raises(CorruptObject):
+        read(repository, peeled=False)
+    config = (repository.path / "config").read_text()
+    assert misshapen(repository.path, config=config, digits=40) == ["packed-refs"]
+
+
 def test_nothing(tmp_path: Path) -> None:
     """A repository without refs has none."""
     assert read_refs(repositories.init(tmp_path / "empty.git").path, PLACES, peeled=True) == ()
