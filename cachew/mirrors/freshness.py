@@ -185,7 +185,9 @@ class Freshness:
         :raise UpstreamRefused: when it may not.
         :raise UpstreamError: when the upstream fails.
         """
-        kind = self.least(identity) if self.knows(identity) else NOTHING
+        # What it speaks is told once for all; the rights of others are asked for with refs, so that they last.
+        knows = self.knows(identity) or await self._questions.tells(identity)
+        kind = self.least(identity) if knows else NOTHING
         outcome = await self._questions.ask((identity, kind), authorization, as_it_is)
         outcome.require()
         return not outcome.aside

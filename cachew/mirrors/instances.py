@@ -99,13 +99,19 @@ class Instances(WrittenInstances):
         Only where nothing follows from it: otherwise all heads and tags are to be listed, and :meth:`listed` decides.
         """
         voice = await self._voices.of(identity, credential)
+        if voice is Voice.CLIENT and not self._voices.knows(identity, credential):
+            try:
+                # A right that is new must not be one to what another replica knows to have ended.
+                await self._read(identity)
+            except StorageUnavailable:
+                return False
         entry = self._entries.get(identity.name)
         if entry is None or entry.doubt is not None or number < entry.evidence:
             return False
         state, client = entry.state, voice is Voice.CLIENT
-        known = self.is_public(identity) if voice is Voice.ANONYMOUS else self._voices.knows(identity, credential)
+        known = voice is not Voice.ANONYMOUS or self.is_public(identity)
         quiet = state.trouble is Trouble.NONE and (client or (voice in state.voices and listing.base == state.base))
-        if not quiet or not (known or voice is Voice.OWN) or not self._related(entry, voice, listing):
+        if not (quiet and known and self._related(entry, voice, listing)):
             return False
         self._voices.bad_hours.served(identity, voice)
         return judge(state, voice, related=True) is Verdict.GOES_ON

@@ -20,6 +20,7 @@ from cachew.mirrors.refknowledge import FAILURES, OF_ALL, KeptOutcomes, Limit, M
 from cachew.plumbing.errors import UpstreamError, UpstreamRefused
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
+from cachew.plumbing.waiters import Waiters
 from cachew.upstream.listing import Listing
 from cachew.upstream.manyrefs import ManyRefs
 from cachew.upstream.presented_credential import Shown, ShownCredentials, as_it_is
@@ -63,6 +64,7 @@ class RefQuestions:
         self._presented = presented
         self._metrics = metrics
         self._flights: dict[Question, RefOutcome] = {}
+        self._learning: dict[Identity, Waiters] = {}
         self._shared: Shared[Question, RefOutcome] = Shared(keep=True)
 
     async def stop(self) -> None:
@@ -87,6 +89,14 @@ class RefQuestions:
                 joinable = False
             if joinable:
                 return outcome
+
+    async def tells(self, identity: Identity) -> bool:
+        """Whether an upstream has just told somebody what it speaks; whoever is asking it for that is waited for."""
+        if (learning := self._learning.get(identity)) is not None:
+            await learning.wait()
+            return self._remotes.of(identity).capabilities is not None
+        told = self._kept.answering((identity, NOTHING), self._kept.limit(None), self._kept.newest)
+        return told is not None and isinstance(told.result, Listing)
 
     def ask_behind(self, question: Question, authorization: str | None) -> None:
         """Ask for what nobody waits for, unless it is being asked for."""
@@ -147,7 +157,7 @@ class RefQuestions:
         credential: str | None = None
         try:
             credential = await shown(identity, begun.authorization)
-            result = await self._remotes.of(identity).list(kind, credential, self._like(question))
+            result = await self._list(question, credential)
         except UpstreamError as error:
             result = error
         identity, kind = question = _answered(question, result)
@@ -166,6 +176,18 @@ class RefQuestions:
             await hearing.refused(identity, credential, result.status, begun.number)
             self._listeners.verdict(identity, credential, result)
         return replace(begun, shown=credential, result=result, took=took), verdict
+
+    async def _list(self, question: Question, credential: str | None) -> Listing:
+        identity, kind = question
+        remote = self._remotes.of(identity)
+        if kind != NOTHING or identity in self._learning:
+            return await remote.list(kind, credential, self._like(question))
+        learning = self._learning[identity] = Waiters()
+        try:
+            return await remote.list(kind, credential, self._like(question))
+        finally:
+            del self._learning[identity]
+            learning.wake()
 
     async def _heard_in_part(
         self, question: Question, begun: RefOutcome, listing: Listing, shown: Shown

@@ -13,7 +13,7 @@ from cachew.mirrors.listings import Listings
 from cachew.mirrors.refknowledge import MirroredListings
 from cachew.plumbing.errors import UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
-from cachew.upstream.listing import Listing, RemoteRef
+from cachew.upstream.listing import Capabilities, Listing, RemoteRef
 from tests.fakes.clock import FakeClock
 from tests.fakes.hearing import HearsNothing
 
@@ -31,6 +31,7 @@ class HeldUpstream:
     def __init__(self) -> None:
         self.asked: list[tuple[Kind, str | None]] = []
         self.waiting: list[Deferred[Listing]] = []
+        self.capabilities: Capabilities | None = None
 
     def of(self, identity: Identity) -> "HeldUpstream":
         return self
@@ -45,6 +46,7 @@ class HeldUpstream:
         if isinstance(result, Exception):
             waiting.errback(result)
         else:
+            self.capabilities = Capabilities({}, 2)
             waiting.callback(result)
 
 

@@ -337,6 +337,32 @@ def test_a_part_is_believed_where_nothing_follows_from_it(world: World) -> None:
     assert world.hears(None, found) is Verdict.GOES_ON or world.id is not None
 
 
+def believes(world: World, credential: str | None, part: Listing) -> bool:
+    """Have an upstream list some refs, and return whether they are taken for the present instance's."""
+    world.number += 1
+    return value_of(Deferred.fromCoroutine(world.instances.listed_in_part(REPOSITORY, credential, part, world.number)))
+
+
+def test_a_part_is_believed_of_who_is_new(world: World) -> None:
+    """One more who may read a private repository has not all of it listed; what shares nothing with it is listed."""
+    world.hears(ALICE, OLD)
+    assert believes(world, BOB, listing(head=None, stable="2")) and not believes(world, BOB, OTHER)
+    assert not believes(world, None, OLD), "that it is everybody's now is another matter"
+
+
+def test_a_part_of_who_is_new_is_held_against_what_the_replicas_know(tmp_path: Path) -> None:
+    """As all refs would be: nothing is believed while the store fails, and nothing of what has ended."""
+    records, one, two = replicas(tmp_path)
+    one.hears(OWN, OLD)
+    two.hears(OWN, OLD)
+    one.refused(OWN)
+    one.hears(OWN, OTHER)
+    records.down = True
+    assert not believes(two, BOB, OLD)
+    records.down = False
+    assert not believes(two, BOB, OLD) and two.id == one.id and believes(two, BOB, OTHER)
+
+
 def test_forget_ends_an_instance(world: World) -> None:
     """Nothing is left to serve, also after a restart, and the next listing begins another."""
     world.hears(OWN, OLD)

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from cachew.mirrors.freshness import Answer
 from cachew.mirrors.instance import Verdict
 from cachew.mirrors.kinds import EVERYTHING, LEAST, MANY_REFS, MIRRORED_KIND, NOTHING, Kind
-from cachew.plumbing.errors import UpstreamTimeout
+from cachew.plumbing.errors import UpstreamRefused, UpstreamTimeout
 from cachew.upstream.listing import Listing, RemoteRef
 from tests.fakes.hearing import HearsNothing
 from tests.mirrors.test_freshness import HEADS, REPOSITORY, Gate, result
@@ -193,6 +193,48 @@ def test_a_right_to_what_is_not_known_is_asked_for_without_refs() -> None:
     gate.upstream.answer(Listing(refs=()))
     assert kinds(gate) == [NOTHING] and probe.result is True
     assert gate.freshness.known.asked_within(REPOSITORY, 1) and not gate.freshness.known.asked_within(REPOSITORY, -1)
+
+
+def rights(gate: Gate, *credentials: str) -> list["Deferred[bool]"]:
+    """Have it asked for the right of each."""
+    return [Deferred.fromCoroutine(gate.freshness.probe(REPOSITORY, one)) for one in credentials]
+
+
+def test_what_an_upstream_speaks_is_asked_once_for_all() -> None:
+    """Of many who come at once to what is not known one has it asked, and the others are asked about with refs."""
+    newcomer = Newcomer()
+    gate = Gate(hearing=newcomer)
+    first, *others = rights(gate, "Basic one", "Basic two", "Basic three")
+    assert gate.upstream.asked == [(NOTHING, "Basic one")]
+    gate.upstream.answer(Listing(refs=()))
+    assert first.result is True
+    assert gate.upstream.asked[1:] == [(LEAST, "Basic two"), (LEAST, "Basic three")]
+    gate.upstream.answer(head("1"))
+    gate.upstream.answer(head("1"))
+    assert [one.result for one in others] == [True, True] and newcomer.listings == [head("1")]
+
+
+@pytest.mark.parametrize(("seconds", "kind"), [(9, LEAST), (11, NOTHING)])
+def test_what_an_upstream_speaks_is_believed_for_the_interval(seconds: float, kind: Kind) -> None:
+    """Who comes within it is asked about with refs."""
+    gate = Gate(hearing=Newcomer())
+    rights(gate, "Basic one")
+    gate.upstream.answer(Listing(refs=()))
+    gate.clock.advance(seconds)
+    rights(gate, "Basic two")
+    assert gate.upstream.asked[1:] == [(kind, "Basic two")]
+
+
+def test_who_is_refused_tells_others_nothing() -> None:
+    """They wait for him once only, however he fares."""
+    gate = Gate(hearing=Newcomer())
+    first, *others = rights(gate, "Basic wrong", "Basic two", "Basic three")
+    first.addErrback(lambda failure: failure.trap(UpstreamRefused))
+    gate.upstream.answer(UpstreamRefused("https://git.example", status=401))
+    assert gate.upstream.asked[1:] == [(NOTHING, "Basic two"), (NOTHING, "Basic three")]
+    gate.upstream.answer(Listing(refs=()))
+    gate.upstream.answer(Listing(refs=()))
+    assert [one.result for one in others] == [True, True]
 
 
 def test_who_knows_no_part_tells_all_refs_at_once() -> None:
