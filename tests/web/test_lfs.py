@@ -102,7 +102,7 @@ class Downloads:
         found += [f"goes on: {what}" for what, _ in self.background.under_way]
         found += [f"file {path.name}" for path in self._directory.iterdir()]
         found += ["in the table"] * self.objects._downloads.running
-        found += ["descriptors"] * (len(os.listdir("/proc/self/fd")) != self.descriptors)
+        found += ["descriptors"] * (len(os.listdir("/proc/self/fd")) > self.descriptors)
         return found
 
 

@@ -127,7 +127,7 @@ class Fetches:
         found += ["producing"] * self.cache.producing
         found += [f"goes on: {what}" for what, _ in self.background.under_way]
         found += [f"file {path.name}" for path in self._directory.glob("*/*") if path.suffix != ".pack"]
-        found += ["descriptors"] * (len(os.listdir("/proc/self/fd")) != self.descriptors)
+        found += ["descriptors"] * (len(os.listdir("/proc/self/fd")) > self.descriptors)
         for path in self._directory.glob("*/*.pack"):
             path.unlink()
         return found

@@ -71,7 +71,7 @@ class Passing:
         found = self.upstream.sources.left()
         found += [f"goes on: {what}" for what, _ in self.background.under_way]
         found += [f"file {path.name}" for path in self._directory.glob("spools/*")]
-        found += ["descriptors"] * (len(os.listdir("/proc/self/fd")) != self.descriptors)
+        found += ["descriptors"] * (len(os.listdir("/proc/self/fd")) > self.descriptors)
         return found
 
 
