@@ -143,13 +143,15 @@ class CommandLines(threading.Thread):
 
     def _look(self, process: int) -> None:
         with contextlib.suppress(OSError):
-            # What has ended meanwhile has neither, so whose it was is read first.
-            environment = b"\0" + Path(f"/proc/{process}/environ").read_bytes()
+            # One that begins a program has no environment for a moment, and one that has ended has none any more.
+            before = Path(f"/proc/{process}/environ").read_bytes()
             words = Path(f"/proc/{process}/cmdline").read_bytes()
             self.samples += bool(words)
-            if _CLIENT not in environment and found_in("", words, of=self._secrets):
-                self.found.add(words)
-                self.seen.set()
+            if _CLIENT not in b"\0" + before and found_in("", words, of=self._secrets):
+                after = Path(f"/proc/{process}/environ").read_bytes()
+                if _CLIENT not in b"\0" + after:
+                    self.found.add(words)
+                    self.seen.set()
 
 
 def _descendants(process: int | str) -> Iterator[int]:
