@@ -1,9 +1,10 @@
 """The refs of a repository: how they are read, moved all at once, and kept alive when the upstream gave them up."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from cachew.mirrors import branchfiles, packedrefs
 from cachew.mirrors.gitrunner import GitRunner
@@ -27,6 +28,9 @@ from cachew.plumbing.diskspace import content_of
 from cachew.plumbing.errors import CorruptObject, ProcessFailed
 from cachew.upstream.listing import Listing, RemoteRef, oid_width
 from cachew.upstream.manyrefs import many_refs
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _MANY_REFS = 1000
 """From so many refs on they are written at once, not each into a file of its own."""
@@ -142,13 +146,16 @@ class RefFiles:
         :param peeled: whether it is asked what annotated tags lead to, for which git looks at every ref's object.
         :param by_git: whether git is asked in any case, which fails where it can't work with the repository.
         """
-        listing = None
-        if not by_git:
-            try:
-                listing = await self._git.threads(self.read_files, peeled=peeled)
-            except CorruptObject as damage:
-                self._work.met_damage(damage)
+        listing = None if by_git else await self._seen(self.read_files, peeled=peeled)
         return await self._listed_by_git(peeled=peeled) if listing is None else listing
+
+    async def _seen(self, look: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T | None:
+        """Look at the files of refs; None when one of them is none, which is told."""
+        try:
+            return await self._git.threads(look, *arguments, **named)
+        except CorruptObject as damage:
+            self._work.met_damage(damage)
+            return None
 
     async def present(self, known: RefState) -> RefState:
         """Return what the refs are: what is known, if they show that they are as this server has left them.
@@ -172,13 +179,8 @@ class RefFiles:
 
     async def _found(self, known: RefState) -> RefState:
         self._marks = None
-        try:
-            found, self._marks = await self._git.threads(self._look, known)
-            if found is not None:
-                return found
-        except CorruptObject as damage:
-            self._work.met_damage(damage)
-        return of_listing(await self._listed_by_git(peeled=False))
+        found, self._marks = await self._seen(self._look, known) or (None, None)
+        return of_listing(await self._listed_by_git(peeled=False)) if found is None else found
 
     def _look(self, known: RefState) -> tuple[RefState | None, RefMarks | None]:
         marks = marks_of(self._directory, _places(self._head()))
@@ -223,10 +225,7 @@ class RefFiles:
 
     async def expire(self, now: float, *, days: int) -> int:
         """Delete the hidden refs that are older than ``days`` days; return how many."""
-        try:
-            await self._git.threads(loose_refs, self._directory, [HIDDEN])
-        except CorruptObject as damage:
-            self._work.met_damage(damage)
+        await self._seen(loose_refs, self._directory, [HIDDEN])
         output = await self._work.output("for-each-ref", "--format=%(refname)", HIDDEN)
         old = expired(_lines(output), now, days=days)
         if old:
