@@ -178,7 +178,7 @@ class RequestShapes:
         :param body: the request of which the command was read, in pieces.
         :param state: gives the mirror's refs; called only for a shape that is not known.
         """
-        if not command.may_have_shape or self._is_known(command, times=1):
+        if self._is_known(command, times=1):
             return
         request = b"".join(body)
         if self._is_new(command, request, protocol, state(), times=1):
