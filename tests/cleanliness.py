@@ -21,6 +21,8 @@ from twisted.logger import ILogObserver, LogEvent, LogPublisher, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from cachew.plumbing.diskspace import content_of
+
 GRACE = (0.0,) * 10 + (0.01,) * 30 + (0.1,) * 25
 """Pauses, in seconds, in which sockets may close and children be reaped before they count as left over."""
 
@@ -158,16 +160,7 @@ def children_of(process: int | str) -> Iterator[int]:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for task in os.listdir(f"/proc/{process}/task"):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                yield from map(int, read_all(f"/proc/{process}/task/{task}/children").split())
-
-
-def read_all(path: str) -> bytes:
-    """Return what is in a file of the kernel's."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return b"".join(iter(lambda: os.read(descriptor, 65536), b""))
-    finally:
-        os.close(descriptor)
+                yield from map(int, content_of(f"/proc/{process}/task/{task}/children").split())
 
 
 def state_of(pid: int) -> str:
