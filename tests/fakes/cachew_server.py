@@ -223,6 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in sent.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.command == "HEAD":  # whose answer has no body (RFC 9110, section 9.3.2), which the next would begin with
+            return
         self.wfile.write(body if cut is None else body[:cut])
         if cut is not None and cut < len(body):
             self._break()
