@@ -223,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in sent.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command == "HEAD":  # whose answer has no body (RFC 9110, section 9.3.2), which the next would begin with
+        if self.command == "HEAD":  # a body would be taken for the next answer (RFC 9110, section 9.3.2)
             return
         self.wfile.write(body if cut is None else body[:cut])
         if cut is not None and cut < len(body):
