@@ -9,13 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError
+from cachew.plumbing.together import all_of
 from cachew.replicas.change import change, moment_of, said
 from cachew.replicas.records import Records, escaped
 
@@ -109,9 +110,7 @@ class Fleet:
         """
         members = said(await self._soon(self._records.get(_MEMBERS)), _members) or {}
         names = [name for name in sorted(members) if name != self.name]
-        found: list[Replica | None] = await gatherResults(
-            [Deferred.fromCoroutine(self._read(name)) for name in names], consumeErrors=True
-        )
+        found = await all_of(self._read(name) for name in names)
         return [replica for replica in found if replica is not None and self._clock.now() - replica.at < _GONE]
 
     async def _read(self, name: str) -> Replica | None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 
 from cachew.config.namepatterns import NamePattern
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import CachewError
+from cachew.plumbing.together import all_of
 
 
 class NamedByPattern:
@@ -95,11 +95,8 @@ class Prefetch:
         for listed in self._patterns:
             named += await listed()
         queue = iter(dict.fromkeys(named))
-        try:
-            await gatherResults([Deferred.fromCoroutine(self._work(queue)) for _ in range(self._at_once)], True)
-        except FirstError as first:
-            # That it was broken off is all that can come of the work, but for our own faults.
-            first.subFailure.raiseException()
+        # That it was broken off is all that can come of the work, but for our own faults.
+        await all_of(self._work(queue) for _ in range(self._at_once))
 
     async def _work(self, queue: Iterator[Identity]) -> None:
         for identity in queue:

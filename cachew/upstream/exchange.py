@@ -219,8 +219,8 @@ class Exchange:
         base = split_operation(url)[0] if name is None else name
         watch = Watch(reactor=self._reactor, seconds=seconds, expired=lambda: request.cancel())
         watch.restart()
-        request = self._request(agent, method, url, headers, body, length, watch)
         try:
+            request = self._request(agent, method, url, headers, body, length, watch)
             response: IResponse = await request
         except Exception as failure:
             if body is not None:

@@ -5,13 +5,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
 from cachew.cache.interface import ObjectInfo
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.errors import CachewError
+from cachew.plumbing.together import all_of
 from cachew.smarthttp.keptpacks import KeptPacks
 from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.store import Snapshots
@@ -54,9 +55,7 @@ class ArchiveStatuses:
 
     async def of(self, mirror: Mirror) -> Sequence[ArtefactStatus]:
         """Return what is kept that was made of a mirror."""
-        infos = await gatherResults(
-            [Deferred.fromCoroutine(self._stat(mirror, Variant(kind))) for kind in _KINDS], consumeErrors=True
-        )
+        infos = await all_of(self._stat(mirror, Variant(kind)) for kind in _KINDS)
         found = zip(_KINDS, infos, strict=True)
         archives = [ArtefactStatus(kind=kind, size=info.size, made=info.modified) for kind, info in found if info]
         bundles = await self._soon(self._bundles.size(mirror.life.instance)) or 0
@@ -65,9 +64,7 @@ class ArchiveStatuses:
 
     async def snapshots_of(self, mirrors: Sequence[Mirror]) -> list[ObjectInfo | None]:
         """Return what is known of each mirror's snapshot."""
-        return await gatherResults(
-            [Deferred.fromCoroutine(self._stat(mirror, Variant())) for mirror in mirrors], consumeErrors=True
-        )
+        return await all_of(self._stat(mirror, Variant()) for mirror in mirrors)
 
     async def _stat(self, mirror: Mirror, variant: Variant) -> ObjectInfo | None:
         """Return what is known of an archive."""

@@ -9,6 +9,7 @@ and everything else pass through untouched.
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from cachew.cache.interface import Entry
 from cachew.http.bodies import send
@@ -29,6 +30,8 @@ _BATCH = "info/lfs/objects/batch"
 _REQUEST_LIMIT = 1024 * 1024
 _ANSWER_LIMIT = 16 * 1024 * 1024
 _OF_THE_OLD_BODY = frozenset({b"etag", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
+_SAFE_IN_PATHS = "/:@!$&'()*+,;="
+_SAFE_IN_QUERIES = "".join(map(chr, range(0x21, 0x7F)))
 _JSON = (MEDIA_TYPE, "application/json")
 
 
@@ -70,8 +73,7 @@ class LfsRoutes:
         elif operation == _BATCH and request.method == b"POST" and not request.getHeader("content-encoding"):
             await self._batch(request, identity)
         else:
-            query = request.raw_query.decode("latin-1")
-            await self._passthrough.stream(request, identity, f"{operation}?{query}" if query else operation)
+            await self._passthrough.stream(request, identity, _target(operation, request.raw_query))
 
     # batches
 
@@ -147,6 +149,12 @@ class LfsRoutes:
         if decision.status in (200, 206):
             request.setHeader(b"Content-Type", CONTENT_TYPE.encode())
             await send(request, source, length=decision.length)
+
+
+def _target(operation: str, query: bytes) -> str:
+    """Return what an upstream is asked for below a repository; some clients encode less of it than a URL may hold."""
+    path = quote(operation, safe=_SAFE_IN_PATHS)
+    return f"{path}?{quote(query, safe=_SAFE_IN_QUERIES)}" if query else path
 
 
 def _is_plain_json(answer: UpstreamResponse) -> bool:

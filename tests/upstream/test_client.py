@@ -500,6 +500,14 @@ def test_forward_body_fails(upstream: Any, client: UpstreamClient) -> None:
         result_of(client.forward(b"POST", URL + "/git-upload-pack", [], Broken(b""), 10))
 
 
+def test_what_cannot_be_sent_leaves_nothing(upstream: Any, client: UpstreamClient, clock: FakeClock) -> None:
+    """A request that the HTTP client refuses is one that failed: its body is closed and nothing waits for an answer."""
+    body = BytesSource(b"wants")
+    with pytest.raises(UpstreamUnreachable):
+        result_of(client.forward(b"POST", f"{URL}/git-upload-pack?\u00e9", [], body, 5))
+    assert not clock.getDelayedCalls()
+
+
 class Resolving:
     """An agent that looks a host up for ever, and says that there is none when that is given up, as endpoints do."""
 

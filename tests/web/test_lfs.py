@@ -118,6 +118,36 @@ GOOD = (DATA[:5], DATA[5:-3], DATA[-3:])
 SENT = {"the object": GOOD, "something else": (b"other", *GOOD[1:]), "less": GOOD[:2], "nothing": ()}
 
 
+class Passing:
+    """Takes note of what is passed on."""
+
+    def __init__(self) -> None:
+        self.operations: list[str] = []
+
+    async def stream(self, request: object, identity: Identity, operation: str) -> None:
+        """Pass a request on."""
+        self.operations.append(operation)
+
+
+@pytest.mark.parametrize(
+    ("operation", "query", "passed"),
+    [
+        ("info/lfs/locks", b"path=a%20b&refspec=refs/heads/main", "info/lfs/locks?path=a%20b&refspec=refs/heads/main"),
+        ("info/lfs/locks", b"path=b\xc3\xa9", "info/lfs/locks?path=b%C3%A9"),
+        ("info/lfs/locks", b"path=\xff", "info/lfs/locks?path=%FF"),
+        ("info/lfs/lock\u00e9 ?#%", b"", "info/lfs/lock%C3%A9%20%3F%23%25"),
+    ],
+)
+def test_what_is_passed_on_can_stand_in_a_request(tmp_path: Path, operation: str, query: bytes, passed: str) -> None:
+    """A query that is not ASCII, and a path whose encoding hid what a URL reserves, reach the upstream as they came."""
+    downloads, passing = Downloads(Steps(slow=False), tmp_path, pieces=()), Passing()
+    downloads.routes._passthrough = cast(Any, passing)
+    request = downloads.requests[0]
+    request.raw_query = query
+    value_of(Deferred.fromCoroutine(downloads.routes.handle(request, IDENTITY, operation)))
+    assert passing.operations == [passed]
+
+
 @SLOW
 @pytest.mark.parametrize("room", [True, False])
 @pytest.mark.parametrize("sent", SENT)
