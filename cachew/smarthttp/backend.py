@@ -1,13 +1,10 @@
 """Mirrors served by ``git-http-backend``: one child per request, its answer as a source.
 
 The program itself is started, not ``git http-backend`` (which costs 1.3 times as much), with an environment made from
-nothing: no word of a request becomes an argument, and no variable of the server's reaches git. What upload-pack says
-first can be looked at before a byte is sent, so a mirror that lacks an object never tells that to a client whom the
-upstream would have served.
+nothing: no word of a request becomes an argument, and no variable of the server's reaches git.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -15,11 +12,10 @@ from types import MappingProxyType
 from twisted.internet.defer import Deferred
 
 from cachew.plumbing.child import Child
-from cachew.plumbing.errors import BadRequest, ProcessFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Command, Processes
-from cachew.plumbing.streams import PIECE, BytesSource, Source
-from cachew.smarthttp.cgi import CgiHead, HeadParser
+from cachew.plumbing.streams import BytesSource, Source
+from cachew.smarthttp.backendresponse import BackendResponse, response_of
 from cachew.smarthttp.request import protocol_version
 
 REQUEST_BUFFER = 10 * 1024 * 1024
@@ -29,98 +25,7 @@ _LONG = 15
 
 With 5, four of them with two threads each left a small answer half of a processor of two.
 """
-_ERROR = b"ERR "
 _NO_SEARCH = {"pack.window": "0"}
-_SHALLOW_INFO = b"0011shallow-info\n"
-
-
-class BackendAnswer:
-    """The body of a backend's answer: a source whose beginning can be looked at first.
-
-    :param child: whose output it is.
-    :param rest: what of the body has been read with the header.
-    """
-
-    def __init__(self, *, child: Child, rest: bytes) -> None:
-        self._child = child
-        self._ready = rest
-        self._start = rest[:8]
-        self._closed = False
-
-    async def peek(self, size: int) -> bytes:
-        """Return the first ``size`` bytes, or all when there are fewer, and leave them to be read.
-
-        :raise ProcessFailed: when the backend failed before it had written anything.
-        """
-        while len(self._ready) < size and (data := await self._next(PIECE)):
-            self._ready += data
-        return self._ready[:size]
-
-    async def read(self, size: int) -> bytes:
-        """Return the next bytes.
-
-        :raise ProcessFailed: instead of the end, when the backend failed and has not said so in git's own words.
-        """
-        if self._closed:
-            return b""
-        data = self._ready or await self._next(size)
-        self._ready = data[size:]
-        return data[:size]
-
-    def divert(self, into: Callable[[int], int]) -> bytes:
-        """Have the rest taken out of the backend's pipe; see :class:`~cachew.plumbing.production.PipedSource`."""
-        ready, self._ready = self._ready, b""
-        return ready + self._child.output.divert(into)
-
-    async def _next(self, size: int) -> bytes:
-        try:
-            data = await self._child.stdout.read(size)
-        except ProcessFailed:
-            if self._start[4:] == _ERROR:
-                return b""
-            raise
-        self._start = (self._start + data[:8])[:8]
-        return data
-
-    def close(self) -> None:
-        """Give up: the backend is ended, with all that it has started."""
-        self._closed, self._ready = True, b""
-        self._child.stdout.close()
-
-
-@dataclass(frozen=True)
-class BackendResponse:
-    """What a backend answers.
-
-    :param status: the HTTP status.
-    :param headers: its headers, names in lower case.
-    :param source: its body; must be read to the end or closed.
-    :param child: the process.
-    """
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    source: BackendAnswer
-    child: Child
-
-    async def refusal(self) -> str | None:
-        """Say why upload-pack does not serve the request, before anything of its answer is used.
-
-        :return: its reason (``not our ref …``), or None when it serves.
-        """
-        if self.status != 200:
-            return f"status {self.status}"
-        try:
-            first = await self.source.peek(4)
-            packet = await self.source.peek(int(first, 16)) if first else b""
-            if packet == _SHALLOW_INFO:
-                # It says so before it looks for commits, and dies when there are none.
-                await self.source.peek(len(packet) + 4)
-        except (ProcessFailed, ValueError) as failure:
-            return str(failure)
-        if not packet:
-            return "an empty answer"
-        return packet[8:].decode("utf-8", "replace").strip() if packet[4:8] == _ERROR else None
 
 
 class Backend:
@@ -221,7 +126,7 @@ class Backend:
         :param long: whether it is likely to take long, so that what is not must find a place beside it.
         :param settings: further configuration for git.
         :raise Busy: when too many wait for a place.
-        :raise ProcessFailed: when the backend ends before its header is complete.
+        :raise ProcessFailed: as :func:`~cachew.smarthttp.backendresponse.response_of` raises it.
         """
         source, length = (BytesSource(body), len(body)) if isinstance(body, bytes) else (body, length)
         environment = self._environment(directory, method, length, settings) | {
@@ -239,12 +144,7 @@ class Backend:
         except BaseException:
             source.close()
             raise
-        try:
-            head = await self._head(child)
-        except BaseException:
-            child.stdout.close()
-            raise
-        return BackendResponse(head.status, head.headers, BackendAnswer(child=child, rest=head.rest), child)
+        return await response_of(child)
 
     def _start(self, environment: Mapping[str, str], body: Source, release: Callable[[], None], niceness: int) -> Child:
         command = Command((str(self._exec_path / "git-http-backend"),), environment)
@@ -258,18 +158,6 @@ class Backend:
             child.stand_back(niceness)
         Deferred.fromCoroutine(child.wait()).addBoth(lambda _: release())
         return child
-
-    async def _head(self, child: Child) -> CgiHead:
-        parser = HeadParser()
-        head = None
-        try:
-            while head is None and (data := await child.stdout.read(PIECE)):
-                head = parser.feed(data)
-        except BadRequest as failure:
-            raise ProcessFailed(child.command.name, None, str(failure)) from failure
-        if head is None:
-            raise ProcessFailed(child.command.name, 0, "it ended before its header")
-        return head
 
     def _environment(self, directory: Path, method: str, length: int | None, more: Mapping[str, str]) -> dict[str, str]:
         settings = {

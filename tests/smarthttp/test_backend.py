@@ -29,7 +29,6 @@ from tests.fakes.parsing import parse_command
 from tests.smarthttp.test_advertise import refs_of
 
 pytestmark = pytest.mark.timeout(60)
-MISSING = "1" * 40
 
 
 def fetch(*arguments: str) -> bytes:
@@ -114,41 +113,6 @@ async def test_more_haves_than_the_backend_accepts_by_itself(backend: Backend, r
     assert len(body) > 10 * 1024 * 1024
     answer = await backend.upload_pack(repository="r", directory=repository, body=body, protocol="version=2")
     assert b"PACK" in await read_all(answer.source, 1 << 20)
-
-
-@pytest.mark.parametrize(
-    ("body", "protocol"),
-    [
-        (fetch(f"want {MISSING}", "done"), "version=2"),
-        (encode_all([f"want {MISSING} side-band-64k".encode(), FLUSH, b"done"]), None),
-        (fetch(f"want {MISSING}", "have " + "2" * 40), "version=2"),
-    ],
-)
-@pytest_twisted.ensureDeferred
-async def test_refusal_can_be_seen_first(backend: Backend, repository: Path, body: bytes, protocol: str | None) -> None:
-    """That the mirror lacks an object is known before a byte is sent, and the answer can still be read whole."""
-    answer = await backend.upload_pack(repository="r", directory=repository, body=body, protocol=protocol)
-    refusal = await answer.refusal()
-    assert refusal == f"upload-pack: not our ref {MISSING}"
-    sent = await read_all(answer.source, 1000)
-    assert sent[4:8] == b"ERR " and MISSING.encode() in sent
-
-
-@pytest_twisted.ensureDeferred
-async def test_unknown_command_is_a_refusal(backend: Backend, repository: Path) -> None:
-    """A command that this git does not know is refused without a word."""
-    body = encode_all([b"command=mystery", FLUSH])
-    answer = await backend.upload_pack(repository="r", directory=repository, body=body, protocol="version=2")
-    assert "mystery" in str(await answer.refusal())
-
-
-@pytest_twisted.ensureDeferred
-async def test_no_repository(backend: Backend, tmp_path: Path) -> None:
-    """A directory that is no repository gives 404, which is a refusal too."""
-    answer = await backend.info_refs(repository="r", directory=tmp_path / "none", protocol=None)
-    assert answer.status == 404
-    assert await answer.refusal() == "status 404"
-    assert await read_all(answer.source, 1000) == b""
 
 
 @pytest_twisted.ensureDeferred
