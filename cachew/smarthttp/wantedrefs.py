@@ -10,9 +10,10 @@ client takes it for a mistake.
 from collections.abc import Iterable, Iterator, Mapping
 
 from cachew.plumbing.errors import BadRequest
+from cachew.plumbing.joinedsource import JoinedSource
 from cachew.plumbing.pktline import DELIM, FLUSH, Decoder, Packet, encode, encode_all, text
-from cachew.plumbing.regions import AnyRegion, MemoryRegion
-from cachew.plumbing.streams import PIECE, FiledSource, Source
+from cachew.plumbing.regions import AnyRegion
+from cachew.plumbing.streams import PIECE, Source
 
 WANT_REF = b"want-ref "
 _HEAD_LIMIT = 64 * 1024 * 1024
@@ -63,17 +64,22 @@ class WithWantedRefs:
     """
 
     def __init__(self, source: Source, wanted: bytes) -> None:
-        self._source, self._wanted = source, wanted
-        self._head: memoryview | None = None
+        self._source = source
+        self._wanted = wanted
+        self._joined: JoinedSource | None = None
         self.added = 0
 
-    async def begin(self) -> None:
+    async def begin(self) -> JoinedSource:
         """Read as far as the pack begins; an answer without one stays as it is.
 
+        :return: the answer with the section in it.
         :raise BadRequest: when that is too far.
         """
-        if self._head is not None:
-            return
+        if self._joined is None:
+            self._joined = JoinedSource(await self._head(), self._source)
+        return self._joined
+
+    async def _head(self) -> bytes:
         head = bytearray()
         position = 0
         while True:
@@ -89,29 +95,15 @@ class WithWantedRefs:
             head += piece
             if len(head) > _HEAD_LIMIT:
                 raise BadRequest("the answer says too much before its pack")
-        self._head = memoryview(bytes(head))
+        return bytes(head)
 
     async def read(self, size: int) -> bytes:
         """Return the next bytes."""
-        await self.begin()
-        if self._head:
-            return bytes(self._next(size))
-        return await self._source.read(size)
+        return await (await self.begin()).read(size)
 
     async def region(self, limit: int) -> AnyRegion | None:
         """Return where the next bytes lie."""
-        await self.begin()
-        if self._head:
-            return MemoryRegion(self._next(limit))
-        if isinstance(self._source, FiledSource):
-            return await self._source.region(limit)
-        piece = await self._source.read(min(limit, PIECE))
-        return MemoryRegion(memoryview(piece)) if piece else None
-
-    def _next(self, count: int) -> memoryview:
-        assert self._head is not None
-        taken, self._head = self._head[:count], self._head[count:]
-        return taken
+        return await (await self.begin()).region(limit)
 
     def close(self) -> None:
         """Let go of the answer."""

@@ -17,9 +17,9 @@ from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.errors import CachewError
+from cachew.plumbing.joinedsource import JoinedSource
 from cachew.plumbing.process import Processes
-from cachew.plumbing.regions import AnyRegion
-from cachew.plumbing.streams import BytesSource, FileSource, Source, owned, read_all
+from cachew.plumbing.streams import FileSource, Source, owned, read_all
 from cachew.plumbing.threads import Threads, made_in_thread
 from cachew.snapshots.sourcemirror import ReadyMirror
 
@@ -144,31 +144,11 @@ class PackBundle:
         length = rest if length is None else min(length, rest)
         beginning = self._header[offset : offset + length]
         file = os.fdopen(os.dup(self._file.fileno()), "rb", buffering=0)
-        return _Joined(beginning, FileSource(file, max(offset - len(self._header), 0), length - len(beginning)))
+        return JoinedSource(beginning, FileSource(file, max(offset - len(self._header), 0), length - len(beginning)))
 
     def close(self) -> None:
         """Close the pack."""
         self._file.close()
-
-
-class _Joined:
-    """Bytes in memory, then a part of a file."""
-
-    def __init__(self, beginning: bytes, rest: FileSource) -> None:
-        self._beginning, self._rest = BytesSource(beginning), rest
-
-    async def read(self, size: int) -> bytes:
-        """Return the next bytes."""
-        return await self._beginning.read(size) or await self._rest.read(size)
-
-    async def region(self, limit: int) -> AnyRegion | None:
-        """Return where the next bytes lie."""
-        return await self._beginning.region(limit) or await self._rest.region(limit)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._beginning.close()
-        self._rest.close()
 
 
 def only_pack(directory: Path) -> str | None:

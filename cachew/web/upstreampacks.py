@@ -12,6 +12,7 @@ from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.refs import RefState, of_listing
 from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.joinedsource import JoinedSource
 from cachew.plumbing.remembered import Remembered
 from cachew.plumbing.streams import PIECE, Source, WatchedSource, owned, read_start
 from cachew.smarthttp.clientcommands import Fetch
@@ -40,30 +41,6 @@ def _in_trouble(url: str, response: UpstreamResponse) -> UpstreamError:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return UpstreamBusy(url, reason, status=status, retry_after=retry_after(response.headers))
     return UpstreamUnreachable(url, reason)
-
-
-class BegunSource:
-    """A source of which the beginning has been read.
-
-    :param start: that beginning.
-    :param rest: what follows; closed with this.
-    """
-
-    def __init__(self, start: bytes, rest: Source) -> None:
-        self._start = start
-        self._rest = rest
-
-    async def read(self, size: int) -> bytes:
-        """Return the next bytes."""
-        if not self._start:
-            return await self._rest.read(size)
-        piece, self._start = self._start[:size], self._start[size:]
-        return piece
-
-    def close(self) -> None:
-        """Close what follows."""
-        self._start = b""
-        self._rest.close()
 
 
 class UpstreamPacks:
@@ -171,4 +148,4 @@ class UpstreamPacks:
                 start += piece
             if is_for_people(response.headers) or not _PACKET.match(start):
                 raise UpstreamUnreachable(url, "its answer to a fetch is not git's")
-            return BegunSource(start, response.source)
+            return JoinedSource(start, response.source)
