@@ -17,6 +17,7 @@ MAX_HEADER = 16 * 1024
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*?)[ \t]*")
 _END = re.compile(rb"\r?\n\r?\n")
 _ERROR = b"ERR "
+_FLUSH = b"0000"
 _SHALLOW_INFO = b"0011shallow-info\n"
 
 
@@ -144,6 +145,9 @@ class BackendResponse:
             return f"status {self.status}"
         try:
             first = await self.source.peek(4)
+            if first == _FLUSH:
+                # Protocol v0 lists what a depth cuts off before all else, and often that is nothing.
+                return None
             packet = await self.source.peek(int(first, 16)) if first else b""
             if packet == _SHALLOW_INFO:
                 # It says so before it looks for commits, and dies when there are none.

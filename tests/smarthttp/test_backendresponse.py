@@ -1,6 +1,7 @@
 """Headers of CGI programs, and what comes after them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -76,6 +77,17 @@ async def test_refusal_can_be_seen_first(backend: Backend, repository: Path, bod
     assert refusal == f"upload-pack: not our ref {MISSING}"
     sent = await read_all(answer.source, 1000)
     assert sent[4:8] == b"ERR " and MISSING.encode() in sent
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_depth_that_cuts_nothing_off_is_no_refusal(backend: Backend, repository: Path, git: Any) -> None:
+    """In protocol v0 the answer to a depth beyond the whole history begins with a list of nothing."""
+    head = git("-C", str(repository), "rev-parse", "HEAD")
+    body = encode_all([f"want {head} side-band-64k".encode(), b"deepen 1000", FLUSH, b"done"])
+    answer = await backend.upload_pack(repository="r", directory=repository, body=body, protocol=None)
+    assert await answer.refusal() is None
+    sent = await read_all(answer.source, 1 << 20)
+    assert sent.startswith(b"0000") and b"PACK" in sent
 
 
 @pytest_twisted.ensureDeferred
