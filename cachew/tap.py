@@ -205,7 +205,7 @@ def _read_settings(options: Options) -> Settings:
         check_files=_all_problems if options["check"] else file_problems,
     )
     # twistd may change directory when it goes to the background.
-    return settings.replaced(state=options.directory / settings.state)
+    return settings.model_copy(update={"state": options.directory / settings.state})
 
 
 def _read_file(options: "Options") -> str:

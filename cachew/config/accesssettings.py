@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from cachew.config.sections import Before, Section, key
+from pydantic import BeforeValidator, StrictBool
+
 from cachew.config.types import (
     Address,
     Duration,
@@ -15,7 +16,9 @@ from cachew.config.types import (
     Networks,
     OwnHostNames,
     Rooted,
+    Section,
     Token,
+    key,
     one_or_many,
 )
 
@@ -38,7 +41,7 @@ class AccessTest(Section):
     address: Address = key(..., "The client's address.", example='"10.1.2.3"')
     method: Method = key("GET", "The request's method.")
     path: Rooted = key(..., "The request's path.", example='"/metrics"')
-    header: Annotated[tuple[HeaderLine, ...], Before(one_or_many)] = key(
+    header: Annotated[tuple[HeaderLine, ...], BeforeValidator(one_or_many)] = key(
         (), "The request's headers.", example='["X-Team: build", "Authorization: Bearer ${MONITORING_TOKEN}"]'
     )
     expect: Literal["allow", "deny"] = key(..., "What must become of it.", example='"allow"')
@@ -54,7 +57,7 @@ class AccessSettings(Section):
     public_grace: DurationOrZero = key(
         "1h", "How long after a repository was seen public its clients are served while that is asked again."
     )
-    trust_loopback: bool = key(False, "Whether loopback clients may use /admin, /metrics and /api without token.")
+    trust_loopback: StrictBool = key(False, "Whether loopback clients may use /admin, /metrics and /api without token.")
     proxies: Networks = key((), "Reverse proxies whose X-Forwarded-For is believed.", example='["10.0.0.7/32"]')
     opa_url: HttpUrl | None = key(
         None,

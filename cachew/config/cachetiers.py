@@ -1,8 +1,9 @@
 """Where what is made and what is uploaded is kept (pure)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from cachew.config.sections import Section, key
+from pydantic import Field, StrictBool
+
 from cachew.config.types import (
     BaseUrl,
     Bound,
@@ -12,15 +13,17 @@ from cachew.config.types import (
     FilePath,
     ObjectPrefix,
     Secret,
+    Section,
     Size,
     Text,
+    key,
 )
 
 
 class PackCacheSettings(Section):
     """Answers to fetches, kept as files so that the same fetch is computed once."""
 
-    enabled: bool = key(True, "Whether there is one; without, every answer is computed anew.")
+    enabled: StrictBool = key(True, "Whether there is one; without, every answer is computed anew.")
     limit: Size = key("20GB", "What it may occupy; 0: no bound but min-free.")
     min_free: Size = key("5GB", "Free space that it leaves on its filesystem; 0: no bound.")
     prepare: Count = key(
@@ -59,7 +62,7 @@ class S3Tier(Section):
     region: Text = key("us-east-1", "The store's region.")
     access_key: Secret | None = key(None, "Access key; by default the machine's role.", example='"${S3_KEY}"')
     secret_key: Secret | None = key(None, "Secret that belongs to the access key.", example='"${S3_SECRET}"')
-    path_style: bool = key(True, "Whether the bucket is part of the path rather than of the host name.")
+    path_style: StrictBool = key(True, "Whether the bucket is part of the path rather than of the host name.")
     limit: Size = key(
         "0",
         "What its visible objects may occupy; what goes is kept for an hour for those who still read it. 0: no bound.",
@@ -74,4 +77,4 @@ class S3Tier(Section):
     redirect_from: Size = key("8MB", "The smallest object that is fetched from there.")
 
 
-CacheTier = MemoryTier | DiskTier | S3Tier
+CacheTier = Annotated[MemoryTier | DiskTier | S3Tier, Field(discriminator="backend")]

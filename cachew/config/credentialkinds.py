@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from cachew.config.sections import After, Section, key
-from cachew.config.types import BaseUrl, FilePath, Text, Token, not_empty
+from pydantic import AfterValidator, Field
+
+from cachew.config.types import BaseUrl, FilePath, Section, Text, Token, key, not_empty
 
 
 class TokenCredential(Section):
@@ -31,7 +32,7 @@ class CommandCredential(Section):
 
     kind: Literal["command"] = key("command", "A program that speaks git's credential protocol.")
     url_prefix: BaseUrl = key(..., "The upstream URLs it is for.", example='"https://gitlab.example/"')
-    command: Annotated[tuple[Text, ...], After(not_empty)] = key(
+    command: Annotated[tuple[Text, ...], AfterValidator(not_empty)] = key(
         ..., "The program and its arguments; get is added.", example='["/usr/local/bin/git-credential-x"]'
     )
 
@@ -51,4 +52,6 @@ class GitHubAppCredential(Section):
     api_url: BaseUrl = key("https://api.github.com/", "Base URL of GitHub's API.")
 
 
-Credential = TokenCredential | NetrcCredential | CommandCredential | GitHubAppCredential
+Credential = Annotated[
+    TokenCredential | NetrcCredential | CommandCredential | GitHubAppCredential, Field(discriminator="kind")
+]

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from cachew.config.sections import Section, keys_of
 from cachew.config.settings import Settings
-from cachew.config.tablevalues import valid
+from cachew.config.types import Section
 from cachew.config.upstreams import Upstream
 
 Path = tuple[str | int, ...]
@@ -56,9 +55,9 @@ def _covers(pattern: Sequence[str | int], path: Path) -> bool:
 
 
 def _differences(old: Section, new: Section, path: Path) -> Iterator[Path]:
-    for name, key in keys_of(type(new)).items():
-        here = (*path, name)
-        before, after = getattr(old, key.attribute), getattr(new, key.attribute)
+    for name, field in type(new).model_fields.items():
+        here = (*path, field.alias or name)
+        before, after = getattr(old, name), getattr(new, name)
         if isinstance(after, Section):
             yield from _differences(before, after, here)
         elif isinstance(after, Mapping):
@@ -68,12 +67,11 @@ def _differences(old: Section, new: Section, path: Path) -> Iterator[Path]:
 
 
 def _hosts(before: Mapping[str, Upstream], after: Mapping[str, Upstream], path: Path) -> Iterator[Path]:
-    default = valid(Upstream, {})
     for host in _ordered(before, after):
         here = (*path, host)
         if host not in before or host not in after:
             yield (*here, "url")
-        found = _differences(before.get(host, default), after.get(host, default), here)
+        found = _differences(before.get(host, Upstream()), after.get(host, Upstream()), here)
         yield from (one for one in found if one[-1] != "url" or (host in before and host in after))
 
 

@@ -8,9 +8,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_origin
 
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
 from cachew.config.contradictions import dotted
-from cachew.config.sections import Key, Section, keys_of, section_of, tag_of, tagged_members
 from cachew.config.settings import Settings
+from cachew.config.types import Section
+from cachew.config.unions import union_members
 from cachew.config.upstreams import DefaultUpstreams
 
 _BESIDE: dict[str, type[Section]] = {"upstreams": DefaultUpstreams}
@@ -40,44 +44,44 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def _split(model: type[Section]) -> tuple[dict[str, Key], dict[str, Key]]:
-    plain: dict[str, Key] = {}
-    sections: dict[str, Key] = {}
-    for name, field in keys_of(model).items():
-        (sections if _models(field.annotation) else plain)[name] = field
+def _split(model: type[Section]) -> tuple[dict[str, FieldInfo], dict[str, FieldInfo]]:
+    plain: dict[str, FieldInfo] = {}
+    sections: dict[str, FieldInfo] = {}
+    for name, field in model.model_fields.items():
+        (sections if _models(field.annotation) else plain)[field.alias or name] = field
     return plain, sections
 
 
 def _models(annotation: object) -> list[type[Section]]:
     """Return the kinds of tables that a key can hold: none for plain values, several for a union."""
-    if members := tagged_members(annotation):
-        return list(members.values())
-    if (section := section_of(annotation)) is not None:
-        return [section]
+    if members := union_members(annotation):
+        return [member for member in members.values() if issubclass(member, Section)]
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
     if get_origin(annotation) is None:
         return []
     return [model for argument in get_args(annotation) for model in _models(argument)]
 
 
-def _is_list(field: Key) -> bool:
+def _is_list(field: FieldInfo) -> bool:
     return get_origin(field.annotation) is tuple
 
 
-def _is_map(field: Key) -> bool:
+def _is_map(field: FieldInfo) -> bool:
     return get_origin(field.annotation) is Mapping
 
 
-def _assignment(name: str, field: Key, *, active: bool = True) -> list[str]:
-    lines = [f"# {field.meaning}"]
+def _assignment(name: str, field: FieldInfo, *, active: bool = True) -> list[str]:
+    lines = [f"# {field.description}"]
     default = field.default
-    if field.required or default is None or (default == () and field.example):
-        lines.append(f"#{name} = {field.example or '...'}")
+    if default is PydanticUndefined or default is None or (default == () and field.examples):
+        lines.append(f"#{name} = {(field.examples or ['...'])[0]}")
     else:
         lines.append(f"{'' if active else '#'}{name} = {_toml(default)}")
     return lines
 
 
-def _section(path: tuple[str, ...], field: Key) -> list[str]:
+def _section(path: tuple[str, ...], field: FieldInfo) -> list[str]:
     models = _models(field.annotation)
     if _is_map(field):
         return _named_tables(path, models[0], list(field.default))
@@ -120,15 +124,13 @@ def _comment(model: type[Section]) -> list[str]:
 
 
 def _kind(model: type[Section]) -> object:
-    """Return the value of the key that tells a table from others of the same list, None where there is one kind."""
-    name, value = tag_of(model)
-    return None if keys_of(model)[name].required else value
+    return next(iter(model.model_fields.values())).default
 
 
 def _rows(model: type[Section], prefix: str) -> Iterator[tuple[str, str, str]]:
     plain, sections = _split(model)
     for name, field in plain.items():
-        yield prefix + name, _default_cell(field), field.meaning
+        yield prefix + name, _default_cell(field), field.description or ""
     for name, field in sections.items():
         if (beside := _BESIDE.get(prefix + name)) is not None:
             yield from _rows(beside, f"{prefix}{name}.")
@@ -136,17 +138,17 @@ def _rows(model: type[Section], prefix: str) -> Iterator[tuple[str, str, str]]:
             yield from _rows(kind, _prefix(prefix + name, field, kind))
 
 
-def _prefix(path: str, field: Key, model: type[Section]) -> str:
+def _prefix(path: str, field: FieldInfo, model: type[Section]) -> str:
     if _is_map(field):
         return f'{path}."HOST".'
     if _is_list(field):
         kind = _kind(model)
-        return f"[[{path}]] " + ("" if kind is None else f"{kind} ")
+        return f"[[{path}]] " + ("" if kind is PydanticUndefined else f"{kind} ")
     return f"{path}."
 
 
-def _default_cell(field: Key) -> str:
-    if field.required:
+def _default_cell(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
         return "required"
     return "unset" if field.default in (None, ()) else f"`{_toml(field.default)}`"
 

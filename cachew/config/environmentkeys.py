@@ -10,14 +10,15 @@ own, and so do services of Kubernetes.
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from cachew.config.contradictions import Problem
 from cachew.config.defaultupstreams import HOSTS
-from cachew.config.sections import Section, keys_of, section_of, tag_of, tagged_members, unannotated
 from cachew.config.settings import Settings
+from cachew.config.types import Section
+from cachew.config.unions import unannotated, union_members
 from cachew.config.upstreams import DefaultUpstreams, Upstream
 
 PREFIX = "CACHEW_"
@@ -72,12 +73,12 @@ class _Reader:
 
     def table(self, model: type[Section], given: Mapping[str, Any], path: Path) -> dict[str, Any]:
         result = dict(given)
-        for name, key in keys_of(model).items():
-            self._key(result, name, key.annotation, (*path, name))
+        for name, annotation in _keys(model):
+            self._key(result, name, annotation, (*path, name))
         return result
 
     def _key(self, table: dict[str, Any], name: str, annotation: object, path: Path) -> None:
-        inner, present = section_of(annotation), name in table
+        inner, present = _table_of(annotation), name in table
         if not present and variable_of(path) in self._named:
             table[name] = self._value(variable_of(path), annotation, path)
         elif path == ("upstreams",) and isinstance(table.get(name, {}), Mapping):
@@ -109,9 +110,9 @@ class _Reader:
 
     def _kind(self, kinds: list[type[Section]], path: Path) -> type[Section]:
         """Return the kind of table that an item's own variable names; the first, where there is none or no such."""
-        tag = tag_of(kinds[0])[0]
+        tag = next(iter(kinds[0].model_fields))
         said = self._named.get(variable_of((*path, tag)))
-        return next((kind for kind in kinds if tag_of(kind)[1] == said), kinds[0])
+        return next((kind for kind in kinds if _tag(kind) == said), kinds[0])
 
     def _value(self, variable: str, annotation: object, path: Path) -> Any:
         text = self._named[variable].strip()
@@ -127,14 +128,31 @@ class _Reader:
         return int(text) if kinds == {int} and _WHOLE.fullmatch(text) else text
 
 
+def _keys(model: type[Section]) -> Iterator[tuple[str, object]]:
+    for name, field in model.model_fields.items():
+        yield field.alias or name, field.annotation
+
+
+def _table_of(annotation: object) -> type[Section] | None:
+    """Return which table a key holds, None when it holds none."""
+    plain = unannotated(annotation)
+    return plain if isinstance(plain, type) and issubclass(plain, Section) else None
+
+
 def _items_of(annotation: object) -> list[type[Section]]:
     """Return which kinds of tables a list holds, none when it holds other things."""
     plain = unannotated(annotation)
     if get_origin(plain) is not tuple:
         return []
     item = get_args(plain)[0]
-    single = section_of(item)
-    return [single] if single is not None else list(tagged_members(item).values())
+    single = _table_of(item)
+    members = [single] if single is not None else list(union_members(item).values())
+    return [member for member in members if issubclass(member, Section)]
+
+
+def _tag(kind: type[Section]) -> object:
+    first = next(iter(kind.model_fields.values())).annotation
+    return get_args(first)[0] if get_origin(first) is Literal else None
 
 
 def _scalars(annotation: object) -> set[object]:
@@ -145,4 +163,4 @@ def _scalars(annotation: object) -> set[object]:
 
 def _is_composed(annotation: object) -> bool:
     """Say whether a key holds a table or a list."""
-    return section_of(annotation) is not None or get_origin(unannotated(annotation)) in (tuple, Mapping)
+    return _table_of(annotation) is not None or get_origin(unannotated(annotation)) in (tuple, Mapping)

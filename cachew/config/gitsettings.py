@@ -1,7 +1,8 @@
 """What mirrors cost and how fresh they are (pure)."""
 
-from cachew.config.sections import Section, key
-from cachew.config.types import AtLeastOne, Bound, Count, Duration, DurationOrZero, Size
+from pydantic import StrictBool
+
+from cachew.config.types import AtLeastOne, Bound, Count, Duration, DurationOrZero, Section, Size, key
 
 
 class GitSettings(Section):
@@ -46,7 +47,7 @@ class GitSettings(Section):
         "How many snapshots, bundles and repacks may be made at a time; of two and more a quarter, at least one, is "
         "kept for those that take seconds.",
     )
-    lfs_snapshots: bool = key(True, "Whether LFS snapshots are made of repositories that use LFS.")
+    lfs_snapshots: StrictBool = key(True, "Whether LFS snapshots are made of repositories that use LFS.")
     lfs_timeout: Duration = key("30m", "The most time that fetching a repository's LFS objects may take.")
     bundle_cache_ttl: Duration = key("2h", "How long a bundle is kept in the cache.")
     max_processes: AtLeastOne | None = key(

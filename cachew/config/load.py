@@ -7,16 +7,33 @@ undefined variables and settings that contradict each other.
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, get_args
 from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ValidationError
 
 from cachew.config.contradictions import Problem, contradictions
 from cachew.config.defaultupstreams import with_defaults
 from cachew.config.environmentkeys import Taken, with_environment
 from cachew.config.settings import Settings
-from cachew.config.tablevalues import Invalid, valid
+from cachew.config.unions import unannotated, union_members
 
 _VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
+_TYPE_NAMES = {
+    "string_type": "must be a string",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "tuple_type": "must be an array",
+    "mapping_type": "must be a table",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "path_type": "must be a string that names a file or directory",
+    "string_too_short": "must not be empty",
+    "missing": "must be set",
+}
 Path = tuple[str | int, ...]
 _SECRETS = frozenset(
     {"token", "header", "access-key", "secret-key", "github-secret", "gitlab-token", "gitea-secret", "username"}
@@ -118,12 +135,78 @@ def _is_secret(path: Path) -> bool:
 def _validate(data: dict[str, Any], problems: list[Problem]) -> Settings:
     """Validate, noting problems; sections that have any are replaced by their defaults in what is returned."""
     try:
-        return valid(Settings, data)
-    except Invalid as error:
+        return Settings.model_validate(data)
+    except ValidationError as error:
         noted = {problem.path for problem in problems}
-        problems += [Problem(path, message) for path, message in error.mistakes if path not in noted]
-        damaged = {path[0] for path, _ in error.mistakes}
-        return valid(Settings, {name: value for name, value in data.items() if name not in damaged})
+        found = [_problem(dict(details), data) for details in error.errors(include_url=False)]
+        problems += [problem for problem in found if problem.path not in noted]
+        damaged = {problem.path[0] for problem in found}
+        return Settings.model_validate({name: value for name, value in data.items() if name not in damaged})
+
+
+def _problem(details: dict[str, Any], data: object) -> Problem:
+    model, path = _locate(details["loc"], data)
+    kind, message = details["type"], details["msg"]
+    if kind == "extra_forbidden":
+        message = _unknown_key(str(path[-1]), model)
+    elif kind == "value_error":
+        message = message.removeprefix("Value error, ")
+    elif kind in ("union_tag_invalid", "union_tag_not_found"):
+        context = details["ctx"]
+        path = (*path, context["discriminator"].strip("'"))
+        message = f"must be one of {', '.join(sorted(union_members(model)))}"
+    elif kind == "literal_error":
+        message = f"must be {details['ctx']['expected']}"
+    elif kind == "greater_than_equal":
+        message = f"must be at least {details['ctx']['ge']}"
+    else:
+        message = _TYPE_NAMES.get(kind, message)
+    return Problem(path, message)
+
+
+def _unknown_key(name: str, model: object) -> str:
+    known = sorted(_aliases(model))
+    close = get_close_matches(name, known, n=1) or get_close_matches(name.replace("_", "-").lower(), known, n=1)
+    hint = f'did you mean "{close[0]}"? ' if close else ""
+    return f"unknown key; {hint}allowed here: {', '.join(known)}"
+
+
+def _aliases(model: object) -> Iterator[str]:
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        for name, field in model.model_fields.items():
+            yield field.alias or name
+
+
+def _locate(location: Sequence[str | int], data: object) -> tuple[object, Path]:
+    """Follow pydantic's location, which also names union members, to the model around its last element.
+
+    :return: that model (or annotation), and the path that the file's reader knows.
+    """
+    around: object = Settings
+    current: object = Settings
+    path: list[str | int] = []
+    for step in location:
+        if step == "[key]":
+            break
+        current = unannotated(current)
+        member = union_members(current).get(str(step)) if not isinstance(step, int) else None
+        if member is not None:
+            current = member
+            continue
+        path.append(step)
+        around = current
+        current = _inside(current, step)
+    return (current if union_members(unannotated(current)) else around), tuple(path)
+
+
+def _inside(annotation: object, step: str | int) -> object:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
+        return fields.get(str(step))
+    arguments = get_args(annotation)
+    if not arguments:
+        return None
+    return arguments[0] if isinstance(step, int) else arguments[-1]
 
 
 def _bad_endpoints(settings: Settings, check: Callable[[str], object]) -> Iterator[Problem]:

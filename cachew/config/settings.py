@@ -9,11 +9,12 @@ once read.
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
+from pydantic import AfterValidator
+
 from cachew.config.accesssettings import AccessSettings, AdminSettings
 from cachew.config.cachetiers import CacheTier, PackCacheSettings
 from cachew.config.credentialkinds import Credential
 from cachew.config.gitsettings import GitSettings
-from cachew.config.sections import After, Section, key
 from cachew.config.types import (
     AtLeastOne,
     BaseUrl,
@@ -24,10 +25,12 @@ from cachew.config.types import (
     HostName,
     HttpUrl,
     Secret,
+    Section,
     Size,
     Text,
     Texts,
     Token,
+    key,
     not_empty,
 )
 from cachew.config.upstreams import ProxySettings, Upstream
@@ -36,7 +39,7 @@ from cachew.config.upstreams import ProxySettings, Upstream
 class PrefetchSettings(Section):
     """Repositories that are mirrored before anybody asks for them, and are kept up to date."""
 
-    repositories: Annotated[Texts, After(not_empty)] = key(
+    repositories: Annotated[Texts, AfterValidator(not_empty)] = key(
         ...,
         "Their names as they stand after /git/: host/path. A * in the last part stands for all of an owner's that the "
         "host's API lists, ** on GitLab for those of groups in the group as well.",
@@ -116,7 +119,7 @@ class Settings(Section):
     """The whole config file."""
 
     state: FilePath = key("./state", "Directory of everything that outlives a restart.")
-    listen: Annotated[Texts, After(not_empty)] = key(
+    listen: Annotated[Texts, AfterValidator(not_empty)] = key(
         ("tcp:8080:interface=127.0.0.1",),
         "Twisted endpoints, or tls:PORT:certificate=FILE:key=FILE, whose files are read anew when they change.",
     )
@@ -141,7 +144,7 @@ class Settings(Section):
     proxy: ProxySettings = key({}, "The way out.")
     git: GitSettings = key({}, "Mirrors.")
     pack_cache: PackCacheSettings = key({}, "Answers to fetches.")
-    cache: Annotated[tuple[CacheTier, ...], After(not_empty)] = key(
+    cache: Annotated[tuple[CacheTier, ...], AfterValidator(not_empty)] = key(
         ({"backend": "disk"},), "Tiers of the cache, nearest first."
     )
     access: AccessSettings = key({}, "Who may read what.")

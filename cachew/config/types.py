@@ -1,16 +1,24 @@
-"""The kinds of values that settings have (pure).
+"""The kinds of values that settings have, and what a table of settings is (pure).
 
 Every kind refuses what it does not allow with a text that says what it does.
 """
 
 import re
-from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
-from cachew.config.sections import After, Before, Instead, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SecretStr,
+)
+
 from cachew.plumbing.units import parse_duration, parse_size
 
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?")
@@ -63,21 +71,6 @@ def _bound(value: int) -> int:
 def _whole(value: object) -> object:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError("must be a whole number, without quotes")
-    return value
-
-
-def _at_least(least: int) -> Callable[[int], int]:
-    def checked(value: int) -> int:
-        if value < least:
-            raise ValueError(f"must be at least {least}")
-        return value
-
-    return checked
-
-
-def _some_text(value: str) -> str:
-    if not value:
-        raise ValueError("must not be empty")
     return value
 
 
@@ -210,29 +203,51 @@ def _header_name(value: str) -> str:
     return value.lower()
 
 
-Duration = Annotated[float, Before(_duration), After(_positive)]
-DurationOrZero = Annotated[float, Before(_duration)]
-Size = Annotated[int, Before(_size)]
-Bound = Annotated[int, Before(_size), After(_bound)]
-FilePath = Annotated[Path, Before(_path)]
-Secret = Annotated[SecretStr, After(_secret)]
-Rooted = Annotated[str, After(_rooted)]
-Token = Annotated[SecretStr, After(_secret), After(_token)]
-OwnHostNames = Annotated[tuple[Annotated[str, After(_own_host)], ...], Before(one_or_many)]
-Method = Annotated[str, After(_method)]
-Methods = Annotated[tuple[Method, ...], Before(one_or_many)]
-Count = Annotated[int, Before(_whole), After(_at_least(0))]
-AtLeastOne = Annotated[int, Before(_whole), After(_at_least(1))]
-HostName = Annotated[str, After(_host)]
-Addresses = Annotated[tuple[Annotated[str, After(_own_address)], ...], Before(one_or_many)]
-BaseUrl = Annotated[str, After(_base_url)]
-ProxyUrl = Annotated[str, After(_proxy_url)]
-HttpUrl = Annotated[str, After(_http_url)]
-ObjectPrefix = Annotated[str, After(_object_prefix)]
-HeaderLine = Annotated[str, After(_header_line)]
-HeaderNames = Annotated[tuple[Annotated[str, After(_header_name)], ...], Before(one_or_many)]
-Text = Annotated[str, After(_some_text)]
-Texts = Annotated[tuple[Text, ...], Before(one_or_many)]
-Address = Annotated[IPv4Address | IPv6Address, Instead(_address)]
-Network = Annotated[IPv4Network | IPv6Network, Instead(_network)]
-Networks = Annotated[tuple[Network, ...], Before(one_or_many)]
+Duration = Annotated[float, BeforeValidator(_duration), AfterValidator(_positive)]
+DurationOrZero = Annotated[float, BeforeValidator(_duration)]
+Size = Annotated[int, BeforeValidator(_size)]
+Bound = Annotated[int, BeforeValidator(_size), AfterValidator(_bound)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+Rooted = Annotated[str, AfterValidator(_rooted)]
+Token = Annotated[SecretStr, AfterValidator(_secret), AfterValidator(_token)]
+OwnHostNames = Annotated[tuple[Annotated[str, AfterValidator(_own_host)], ...], BeforeValidator(one_or_many)]
+Method = Annotated[str, AfterValidator(_method)]
+Methods = Annotated[tuple[Method, ...], BeforeValidator(one_or_many)]
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
+AtLeastOne = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
+HostName = Annotated[str, AfterValidator(_host)]
+Addresses = Annotated[tuple[Annotated[str, AfterValidator(_own_address)], ...], BeforeValidator(one_or_many)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+ObjectPrefix = Annotated[str, AfterValidator(_object_prefix)]
+HeaderLine = Annotated[str, AfterValidator(_header_line)]
+HeaderNames = Annotated[tuple[Annotated[str, AfterValidator(_header_name)], ...], BeforeValidator(one_or_many)]
+Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(one_or_many)]
+Address = Annotated[IPv4Address | IPv6Address, PlainValidator(_address)]
+Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(one_or_many)]
+
+
+def key(default: Any, meaning: str, *, example: str | None = None) -> Any:
+    """Describe one key of the config file.
+
+    :param default: as it would be written in the file; None for a key that is unset, ``...`` for one that must be set.
+    :param meaning: one sentence for the reader of the file.
+    :param example: TOML for a key that is unset by default.
+    """
+    return Field(default=default, description=meaning, examples=None if example is None else [example])
+
+
+class Section(BaseModel):
+    """A frozen table of the config file, that allows no other keys than its own."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        alias_generator=lambda name: name.replace("_", "-"),
+        hide_input_in_errors=True,
+    )

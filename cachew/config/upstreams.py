@@ -2,14 +2,15 @@
 
 from typing import Literal
 
-from cachew.config.sections import Section, key
-from cachew.config.types import Addresses, BaseUrl, FilePath, HeaderNames, HttpUrl, ProxyUrl, Texts
+from pydantic import StrictBool
+
+from cachew.config.types import Addresses, BaseUrl, FilePath, HeaderNames, HttpUrl, ProxyUrl, Section, Texts, key
 
 
 class DefaultUpstreams(Section):
     """What stands in [upstreams] itself, beside its tables; :mod:`cachew.config.defaultupstreams` reads it."""
 
-    defaults: bool = key(
+    defaults: StrictBool = key(
         True, "Whether github.com, gitlab.com, bitbucket.org and codeberg.org are served; each goes with HOST = false."
     )
 
@@ -49,7 +50,7 @@ class Upstream(Section):
     proxy_credentials_file: FilePath | None = key(
         None, "File that holds USER:PASSWORD for that proxy.", example='"/etc/cachew/git-proxy-password"'
     )
-    ignore_case: bool | None = key(
+    ignore_case: StrictBool | None = key(
         None,
         "Whether no two of its repositories differ in upper and lower case alone; by default true of github.com, "
         "gitlab.com, bitbucket.org and codeberg.org.",

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from cachew.config.settings import Settings
-from cachew.config.tablevalues import valid
 from cachew.server.startchecks import start_problems
 from cachew.server.stateformat import FORMAT, StateFormat
 from tests.functional.certificates import Authority
@@ -21,7 +20,7 @@ def told(settings: Settings, search_path: str = PATH) -> list[tuple[str, str]]:
 
 def test_a_server_that_could_start_has_no_problems(tmp_path: Path) -> None:
     """Nothing is told, and nothing is made or changed."""
-    assert told(valid(Settings, {"state": tmp_path / "state"})) == []
+    assert told(Settings(state=tmp_path / "state")) == []
     assert not list(tmp_path.iterdir())
 
 
@@ -29,7 +28,7 @@ def test_a_directory_that_is_none(tmp_path: Path) -> None:
     """What stands in the way of the state directory or of a cache tier's is named, with the setting."""
     (tmp_path / "file").touch()
     tiers = [{"backend": "memory"}, {"backend": "disk", "path": tmp_path / "file"}]
-    found = told(valid(Settings, {"state": tmp_path / "file/state", "cache": tiers}))
+    found = told(Settings.model_validate({"state": tmp_path / "file/state", "cache": tiers}))
     assert [where for where, _ in found] == ["state", "cache.1.path"]
     assert all(f"{tmp_path / 'file'} is none" in text for _, text in found)
 
@@ -39,7 +38,7 @@ def test_a_directory_that_nobody_may_write_to(tmp_path: Path, there: bool, monke
     """It can't be written to, or made in another."""
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     state = tmp_path if there else tmp_path / "state"
-    ((where, text),) = told(valid(Settings, {"state": state}))
+    ((where, text),) = told(Settings(state=state))
     assert where == "state" and ("can't be written to" if there else f"nobody may write to {tmp_path}") in text
 
 
@@ -48,18 +47,18 @@ def test_a_certificate_that_cannot_be_read(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     good = f"tls:8443:certificate={authority.path}"
     listen = ("tcp:8080", good, f"tls:8444:certificate={tmp_path / 'none.pem'}")
-    found = told(valid(Settings, {"state": tmp_path / "state", "listen": listen}))
+    found = told(Settings(state=tmp_path / "state", listen=listen))
     assert "listen.2" in [where for where, _ in found] and "listen.0" not in [where for where, _ in found]
 
 
 def test_a_state_of_the_future(tmp_path: Path) -> None:
     """A state directory that a newer server has written is left alone, and why is told."""
     (tmp_path / "format").write_text(StateFormat(FORMAT + 1, "99.0").text())
-    ((where, _),) = told(valid(Settings, {"state": tmp_path}))
+    ((where, _),) = told(Settings(state=tmp_path))
     assert where == "state"
 
 
 def test_without_git(tmp_path: Path) -> None:
     """A machine without git can run no server."""
-    ((where, text),) = told(valid(Settings, {"state": tmp_path / "state"}), str(tmp_path))
+    ((where, text),) = told(Settings(state=tmp_path / "state"), str(tmp_path))
     assert where == "" and "git" in text

@@ -5,11 +5,11 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.web.resource import Resource
 
 from cachew.config.rules import Network, Verdict
-from cachew.config.sections import SecretStr
 from cachew.http.site import make_site
 from cachew.mirrors.identity import Grammar
 from cachew.plumbing.errors import BadRequest, Forbidden
