@@ -39,7 +39,12 @@ _OPERATIONS = (
     "lfs-snapshot.tar.zst",
     "bundle-list",
     "ensure-refs",
+    "HEAD",
 )
+_FILES = re.compile(
+    r"objects/(info/(packs|alternates|http-alternates)|[0-9a-f]{2}/[0-9a-f]{38,62}|pack/pack-[0-9a-f]{40,64}\.(pack|idx))"
+)
+"""What else git's dumb protocol asks a repository for (gitprotocol-http(5), "Dumb Clients")."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -164,6 +169,8 @@ def _operation_start(segments: list[str]) -> int | None:
             return len(segments) - length
     if not segments or not segments[-1]:
         return None
+    if _FILES.fullmatch("/".join(segments[-3:])):
+        return len(segments) - 3
     for start in range(len(segments) - 3, -1, -1):
         if segments[start : start + 2] == ["info", "lfs"]:
             return start

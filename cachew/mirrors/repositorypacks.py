@@ -57,6 +57,10 @@ class RepositoryPacks:
         """Return how many packs there are."""
         return sum(name.endswith(".pack") for name in os.listdir(self._directory / "objects" / "pack"))
 
+    def are_to_be_joined(self, most: int) -> bool:
+        """Say whether there are more packs than ``most``, or objects in none: git's dumb protocol brings such."""
+        return self.count() > most or any(len(name) == 2 for name in os.listdir(self._directory / "objects"))
+
     def size(self) -> int:
         """Return the bytes that the packs take."""
         return sum(filter(None, map(size_of, (self._directory / "objects" / "pack").iterdir())))

@@ -141,7 +141,10 @@ class UpstreamError(CachewError):
 
     :param upstream: its URL, without credentials.
     :param reason: what happened, in words.
+    :ivar said: what it told in git's own way, in an ``ERR`` packet; empty when it didn't.
     """
+
+    said = ""
 
     def __init__(self, upstream: str, reason: str) -> None:
         Exception.__init__(self, f"upstream {upstream}: {reason}")

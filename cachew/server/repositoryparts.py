@@ -15,6 +15,7 @@ from cachew.web.access.login import AdminAccess
 from cachew.web.access.policy import Policy
 from cachew.web.bundleroutes import BundleRoutes
 from cachew.web.clonecount import CloneCount
+from cachew.web.dumbfiles import DumbFiles
 from cachew.web.ensure import EnsureRefs
 from cachew.web.git import GitRoutes, Services
 from cachew.web.lfs import LfsRoutes
@@ -98,6 +99,7 @@ def make_git_routes(
             client_of=policy.client_of,
             patience=runtime.settings.git.fetch_wait,
         ),
+        dumb_files=DumbFiles(remotes=upstream.remotes, freshness=mirrors.freshness, passthrough=passthrough),
     )
     return GitRoutes(
         remotes=upstream.remotes,

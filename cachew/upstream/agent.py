@@ -27,6 +27,7 @@ from zope.interface import implementer
 from cachew.upstream.checked_endpoint import CheckedEndpoint
 from cachew.upstream.hosts import AddressRefused, Hosts
 from cachew.upstream.proxies import Proxies, Proxy
+from cachew.upstream.responseheads import GenerousPool
 from cachew.upstream.tunnel import ThroughProxies, TunnelEndpoint
 from cachew.upstream.useragent import NamedAgent, TracedAgent
 
@@ -196,8 +197,8 @@ def make_agents(
         named = NamedAgent(through, user_agent)
         return TracedAgent(named) if traced else named
 
-    pool = HTTPConnectionPool(reactor, persistent=True)
+    pool = GenerousPool(reactor, persistent=True)
     pool.maxPersistentPerHost = KEPT_PER_HOST
     pool.cachedConnectionTimeout = KEPT_FOR
-    single = HTTPConnectionPool(reactor, persistent=False)
+    single = GenerousPool(reactor, persistent=False)
     return Agents(agent(pool), agent(single), pool)

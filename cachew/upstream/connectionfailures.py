@@ -12,6 +12,7 @@ from twisted.web.client import ResponseFailed as _ResponseFailed
 from cachew.plumbing.errors import (
     CachewError,
     UpstreamBusy,
+    UpstreamError,
     UpstreamNotGit,
     UpstreamRefused,
     UpstreamTimeout,
@@ -20,6 +21,7 @@ from cachew.plumbing.errors import (
 from cachew.upstream.hosts import AddressRefused
 from cachew.upstream.listing import MalformedListing, NotGit, RemoteError
 from cachew.upstream.refusals import names_a_limit
+from cachew.upstream.responseheads import UnreadableHead
 from cachew.upstream.tunnel import ProxyRefused
 
 _WRAPPERS = (RequestTransmissionFailed, ResponseNeverReceived, RequestGenerationFailed, _ResponseFailed)
@@ -68,6 +70,8 @@ def _words(failure: BaseException) -> str:
         return "its host resolves to no address that may be connected to"
     if isinstance(failure, ProxyRefused):
         return f"its proxy {failure}"
+    if isinstance(failure, UnreadableHead):
+        return str(failure)
     if isinstance(failure, error.DNSLookupError):
         return "its host name does not resolve"
     if isinstance(failure, error.ConnectionRefusedError):
@@ -90,11 +94,17 @@ def explain_answer(upstream: str, failure: MalformedListing | RemoteError) -> Ex
     if not isinstance(failure, RemoteError):
         kind = UpstreamNotGit if isinstance(failure, NotGit) else UpstreamUnreachable
         return kind(upstream, f"its answer is not git's: {failure}")
-    text = failure.message.lower()
+    explained = _remote_error(upstream, failure.message)
+    explained.said = failure.message
+    return explained
+
+
+def _remote_error(upstream: str, message: str) -> UpstreamError:
+    text = message.lower()
     if names_a_limit(text.encode()):
-        return UpstreamBusy(upstream, f"remote error: {failure.message}", status=HTTPStatus.TOO_MANY_REQUESTS)
+        return UpstreamBusy(upstream, f"remote error: {message}", status=HTTPStatus.TOO_MANY_REQUESTS)
     status = 404 if any(word in text for word in _NOT_FOUND) else 403 if any(word in text for word in _DENIED) else None
     if status is None:
-        return UpstreamUnreachable(upstream, f"remote error: {failure.message}")
+        return UpstreamUnreachable(upstream, f"remote error: {message}")
     headers = ((b"Content-Type", b"text/plain; charset=utf-8"),)
-    return UpstreamRefused(upstream, status=status, headers=headers, body=f"{failure.message}\n".encode())
+    return UpstreamRefused(upstream, status=status, headers=headers, body=f"{message}\n".encode())

@@ -156,11 +156,13 @@ class Capabilities:
     :param features: each capability with its value, None when it has none.
     :param protocol: 2, 1 or 0.
     :param base_url: where its repository is after redirects; empty when the parser made this.
+    :param dumb: whether it serves nothing but a repository's files.
     """
 
     features: Mapping[str, str | None] = field(default_factory=dict)
     protocol: int = 2
     base_url: str = ""
+    dumb: bool = False
 
     @property
     def object_format(self) -> str:

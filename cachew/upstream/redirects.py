@@ -25,6 +25,8 @@ MOST = 3
 _UNENCODED = re.compile(rb"[ \x80-\xff]")
 """What some hosts put into a ``Location`` as it is, and libcurl, hence git, percent-encodes."""
 _MARKS = ("/info/refs?service=", "/git-upload-pack", "/git-receive-pack", "/info/lfs/")
+_OBJECTS = re.compile(r"/objects/(?:info|pack|[0-9a-f]{2})/[0-9a-z.-]+$")
+"""What else a repository is asked for where it is served as files."""
 
 
 Objection = Callable[[str, str], str | None]
@@ -87,7 +89,8 @@ def split_operation(url: str) -> tuple[str, str]:
         position = url.rfind(mark)
         if position > 0:
             return url[:position], url[position:]
-    return url, ""
+    position = found.start() if (found := _OBJECTS.search(url)) else len(url)
+    return url[:position], url[position:]
 
 
 def same_origin(one: str, other: str) -> bool:

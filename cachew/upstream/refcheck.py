@@ -22,6 +22,7 @@ from cachew.plumbing.streams import PIECE, Source, read_start
 from cachew.upstream import headers as http
 from cachew.upstream.advertisement import AdvertisementParser
 from cachew.upstream.connectionfailures import explain_answer
+from cachew.upstream.dumblisting import DUMB, DumbRefsReader
 from cachew.upstream.exchange import Exchange, raw
 from cachew.upstream.listing import (
     Capabilities,
@@ -41,6 +42,7 @@ _GONE = (404, 410)
 _REFUSAL_TEXT = 4096
 _INFO_REFS = "/info/refs?service=git-upload-pack"
 _ADVERTISEMENT = "application/x-git-upload-pack-advertisement"
+_PLAIN = (b"Accept-Encoding", b"gzip")
 
 
 Feed = Callable[[bytes], object]
@@ -151,19 +153,41 @@ class RefChecks:
         base = split_operation(final)[0]
         asked, moved = base_of(url)[0], base_of(base)[0]
         self._moves.note(asked, authorization, asked if moved == asked else base)
+        said = http.media_type(raw(response.headers))
+        if said != _ADVERTISEMENT:
+            return await self._dumb(url, base, response, authorization)
         parser, decoder = AdvertisementParser(), Decoder()
 
         def feed(piece: bytes) -> None:
             for packet in decoder.feed(piece):
                 parser.take(packet)
 
-        await self._read(url, response, feed, media_type=_ADVERTISEMENT)
+        await self._read(url, response, feed)
         if decoder.rest:
             raise MalformedListing("it broke off within a packet")
         capabilities, listing = parser.result()
         if listing is None and "ls-refs" not in capabilities.features:
             raise MalformedListing("it speaks protocol v2 without ls-refs")
-        return Capabilities(capabilities.features, capabilities.protocol, base), listing
+        return replace(capabilities, base_url=base), listing
+
+    async def _dumb(
+        self, url: str, base: str, response: IResponse, authorization: str | None
+    ) -> tuple[Capabilities, Listing]:
+        """Read what names the refs of a repository served as files; git does so whenever the type isn't its own."""
+        reader = DumbRefsReader(http.media_type(raw(response.headers)))
+        await self._read(url, response, reader.feed)
+        reader.refs()
+        head = await self._head(base, self._redirects.shown(authorization, url, base))
+        return replace(DUMB, base_url=base), reader.listing(head)
+
+    async def _head(self, base: str, authorization: str | None) -> bytes:
+        """Return a repository's ``HEAD``, nothing where there is none."""
+        headers = [_PLAIN, *headers_of(authorization)]
+        response = await self._exchange.pass_on(b"GET", base + "/HEAD", headers, None, None, seconds=self._seconds)
+        if response.code != 200:
+            self._exchange.discard(base, response)
+            return b""
+        return await read_start(self._exchange.body_of(base, response), _REFUSAL_TEXT)
 
     async def _ls_refs(self, check: RefCheck, capabilities: Capabilities) -> Listing:
         base = capabilities.base_url
@@ -183,13 +207,13 @@ class RefChecks:
         except BadRequest as failure:
             raise MalformedListing(str(failure)) from failure
 
-    async def _read(self, url: str, response: IResponse, feed: Feed, *, media_type: str | None = None) -> None:
+    async def _read(self, url: str, response: IResponse, feed: Feed) -> None:
         source = self._exchange.body_of(url, response)
         try:
             received = raw(response.headers)
             await _require_success(url, response.code, received, source)
             said = http.media_type(received)
-            if http.is_for_people(received) or media_type not in (None, said):
+            if http.is_for_people(received):
                 raise NotGit(f"its content type is {said[:80] or 'missing'!r}")
             await _parse(source, feed, self._limit)
         finally:
@@ -235,6 +259,6 @@ async def _parse(source: Source, feed: Feed, limit: int) -> None:
 def _headers(accept: str) -> http.RawHeaders:
     return [
         (b"Accept", accept.encode()),
-        (b"Accept-Encoding", b"gzip"),
+        _PLAIN,
         (b"Git-Protocol", b"version=2"),
     ]

@@ -11,7 +11,7 @@ from typing import Protocol
 from cachew.http.bodies import send
 from cachew.http.requests import StreamingRequest, allow_methods, text_of
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
-from cachew.plumbing.errors import Forbidden
+from cachew.plumbing.errors import Forbidden, UpstreamError
 from cachew.plumbing.logs import in_one_word
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource
@@ -19,6 +19,7 @@ from cachew.smarthttp.request import protocol_version
 from cachew.upstream.remotes import Remotes
 from cachew.web.access.guard import Right
 from cachew.web.bundleroutes import BundleRoutes
+from cachew.web.dumbfiles import DumbFiles, is_file
 from cachew.web.ensure import EnsureRefs
 from cachew.web.lfs import LfsRoutes
 from cachew.web.passthrough import Pushes
@@ -61,6 +62,7 @@ class Services:
     :param snapshots: snapshots.
     :param bundles: bundles and lists of them.
     :param ensure_refs: ``ensure-refs``.
+    :param dumb_files: files, where the upstream has nothing else.
     """
 
     listings: RefListings
@@ -70,6 +72,7 @@ class Services:
     snapshots: SnapshotRoutes
     bundles: BundleRoutes
     ensure_refs: EnsureRefs
+    dumb_files: DumbFiles
 
 
 def query_in_words(arguments: Mapping[bytes, list[bytes]], protocol: str | None) -> str:
@@ -121,10 +124,12 @@ class GitRoutes:
         path = self._grammar.parse_path(request.raw_path)
         identity, operation = path.identity, path.operation
         self._remotes.of(identity)
-        kind = "lfs" if operation.startswith("info/lfs/") else operation
+        kind = "lfs" if operation.startswith("info/lfs/") else "file" if is_file(operation) else operation
         request.outcome.route = f"git {kind}"
         request.outcome.shape = query_in_words(request.args, request.getHeader("git-protocol"))
         allow_methods(request, *_METHODS.get(kind, _READ))
+        if kind == "file":
+            self._services.dumb_files.require(identity)
         self._withhold(request)
         self._used(identity, self._client_of(request))
         if kind == "info/refs":
@@ -138,8 +143,21 @@ class GitRoutes:
             await self._services.pushes.handle(request, identity)
         elif kind == "lfs":
             await self._services.lfs.handle(request, identity, operation)
+        elif kind == "git-upload-pack":
+            await self._objects(request, identity)
         else:
             await self._guarded(request, identity, operation)
+
+    async def _objects(self, request: StreamingRequest, identity: Identity) -> None:
+        try:
+            await self._guarded(request, identity, "git-upload-pack")
+        except UpstreamError as error:
+            if not error.said or request.startedWriting:
+                raise
+            # Of an answer to POST with another status git shows nothing but that.
+            answer = encode_all([b"ERR " + error.said.encode("utf-8", "replace")])
+            request.setHeader(b"Content-Type", b"application/x-git-upload-pack-result")
+            request.answer(answer)
 
     def _withhold(self, request: StreamingRequest) -> None:
         """Take the server's own tokens out of a request: clients often show one to everything below one address."""
@@ -167,6 +185,8 @@ class GitRoutes:
             await self._services.upload_pack.handle(request, right)
         elif operation == "ensure-refs":
             await self._services.ensure_refs.handle(request, right)
+        elif is_file(operation):
+            await self._services.dumb_files.handle(request, right, operation)
         elif operation in _OF_BUNDLES:
             await self._services.bundles.handle(request, right, operation)
         else:

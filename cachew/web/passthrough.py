@@ -6,7 +6,7 @@ equal requests follow one response of the upstream, from its first byte to its l
 
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -236,15 +236,20 @@ class Pushes:
                 self._pushed(identity)
 
 
-def question_of(request: StreamingRequest, right: Right, operation: str, *, body: Body | None) -> Question:
+def question_of(
+    request: StreamingRequest, right: Right, operation: str, *, body: Body | None, also: Sequence[str] = ()
+) -> Question:
     """Make the question that a request asks the upstream.
 
     :param right: what the request may read; what one era's clients share is not for those of the next.
     :param operation: the operation with its query.
+    :param also: further headers that shape the answer.
     """
     identity, authorization = right.identity, right.authorization
     headers = tuple(
-        (name.encode(), value.encode("latin-1")) for name in _RELAYED if (value := request.getHeader(name)) is not None
+        (name.encode(), value.encode("latin-1"))
+        for name in (*_RELAYED, *also)
+        if (value := request.getHeader(name)) is not None
     )
     shaping = [header for header in headers if header[0] != b"user-agent"]
     parts = [f"{identity.name} {right.era}", request.method.decode("latin-1"), operation, repr(shaping)]

@@ -217,8 +217,21 @@ class Gitolite(Host):
         return Refuse(200, (("Content-Type", _ADVERTISED),), body)
 
 
+class Dumb(Host):
+    """A web server of bare repositories, which knows nothing of git: see gitprotocol-http(5), "Dumb Server Response".
+
+    cgit does the same by itself unless it is told otherwise (cgitrc(5), ``enable-http-clone``).
+    """
+
+    def own_answer(self, exchange: Exchange) -> Refuse:
+        file = self.root / exchange.path.lstrip("/")
+        if exchange.method != "GET":
+            return Refuse(405, HTML, b"<html><title>Method Not Allowed</title></html>")
+        return Refuse(200, (("Content-Type", "text/plain"),), file.read_bytes()) if file.is_file() else NOT_FOUND
+
+
 class Compressing(Responder):
-    """Writes what a proxy makes of a response: compressed, with a character set, and the connection closed after it."""
+    """Writes what a proxy makes of a response: compressed, with a character set, a long header, and closed after it."""
 
     def start(self, status: int, headers: list[tuple[str, str]]) -> None:
         """Set the status and the headers."""
@@ -228,6 +241,7 @@ class Compressing(Responder):
             (name, f"{value}; charset=utf-8" if name.lower() == "content-type" else value) for name, value in kept
         ]
         super().start(status, [*changed, ("Content-Encoding", "gzip"), ("Connection", "close, X-Internal")])
+        self._request.responseHeaders.addRawHeader("Content-Security-Policy", "frame-src 'none'; " * 1000)
         self._request.responseHeaders.addRawHeader("X-Internal", "secret")
         self._request.responseHeaders.addRawHeader("X-Accel-Redirect", "/internal")
 

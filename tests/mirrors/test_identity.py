@@ -41,6 +41,11 @@ def test_spellings(raw: bytes) -> None:
         (b"/git/h.example/a/b/snapshot.tar.zst", "a/b", "snapshot.tar.zst"),
         (b"/git/h.example/snapshot.tar.zst/snapshot.tar.zst", "snapshot.tar.zst", "snapshot.tar.zst"),
         (b"/git/h.example:8443/a/ensure-refs", "a", "ensure-refs"),
+        (b"/git/h.example/a/HEAD", "a", "HEAD"),
+        (b"/git/h.example/a/HEAD/info/refs", "a/HEAD", "info/refs"),
+        (b"/git/h.example/a/objects/info/packs", "a", "objects/info/packs"),
+        (b"/git/h.example/a.git/objects/0f/" + b"1" * 38, "a", "objects/0f/" + "1" * 38),
+        (b"/git/h.example/a/b/objects/pack/pack-%b.idx" % (b"1" * 40), "a/b", f"objects/pack/pack-{'1' * 40}.idx"),
     ],
 )
 def test_operation_is_last(raw: bytes, path: str, operation: str) -> None:
@@ -100,8 +105,6 @@ def test_refused(repository: bytes) -> None:
     [
         b"/git/github.com/org/repo",
         b"/git/github.com/org/repo/",
-        b"/git/github.com/org/repo/HEAD",
-        b"/git/github.com/org/repo/objects/info/packs",
         b"/git/github.com/org/repo/info/refs/",
         b"/git/github.com/info/refs",
         b"/git/github.com",

@@ -19,6 +19,7 @@ from cachew.upstream.client import UpstreamClient
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities
 from cachew.upstream.redirects import Redirects
+from cachew.upstream.remoteref import RemoteRef
 from tests.fakes.clock import FakeClock
 from tests.fakes.parsing import head_target
 from tests.fakes.settled import failure_of
@@ -163,6 +164,40 @@ def test_captive_portal(upstream: Any, client: UpstreamClient) -> None:
         result_of(client.list_refs(URL))
 
 
+DUMB = f"{A}\trefs/heads/main\n{B}\trefs/tags/v1\n{A}\trefs/tags/v1^{{}}\n".encode()
+
+
+@pytest.mark.parametrize("kind", ["text/plain; charset=utf-8", "application/octet-stream", ""])
+def test_a_dumb_server(upstream: Any, client: UpstreamClient, kind: str) -> None:
+    """Where a repository is served as files its refs are in info/refs, all but HEAD, which is a file of its own."""
+    upstream.say(200, DUMB, Content_Type=kind)
+    upstream.say(200, b"ref: refs/heads/main\n")
+    listing, capabilities = result_of(client.list_refs(URL))
+    assert listing.refs == [
+        RemoteRef("HEAD", A, "refs/heads/main"),
+        RemoteRef("refs/heads/main", A),
+        RemoteRef("refs/tags/v1", B, None, A),
+    ]
+    assert (capabilities.dumb, capabilities.protocol, upstream.seen[-1].url) == (True, 0, "git.example/org/repo/HEAD")
+    upstream.say(200, DUMB, Content_Type=kind)
+    upstream.say(404)
+    assert names(result_of(client.list_refs(URL))[0]) == ["refs/heads/main", "refs/tags/v1"]
+    upstream.say(200, b"", Content_Type=kind)
+    upstream.say(200, b"ref: refs/heads/main\n")
+    assert result_of(client.list_refs(URL))[0].empty
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"all is well\n", DUMB[:-9], b"\n", DUMB + b"\n", b"x" * 9000, DUMB + b"%b\n" % DUMB]
+)
+def test_text_that_is_no_list_of_refs(upstream: Any, client: UpstreamClient, body: bytes) -> None:
+    """Only a whole list of refs is taken for a dumb server's."""
+    upstream.say(200, body, Content_Type="text/plain")
+    upstream.say(200, b"all is well\n")
+    with pytest.raises(UpstreamUnreachable, match="not git's: its content type is 'text/plain'"):
+        result_of(client.list_refs(URL))
+
+
 @pytest.mark.parametrize("kind", ["text/plain; charset=utf-8", "application/octet-stream", ""])
 def test_an_answer_of_any_type(upstream: Any, client: UpstreamClient, kind: str) -> None:
     """As git does, a listing that was asked for is taken for one whatever its server says that it is."""
@@ -190,8 +225,9 @@ def test_err_not_found(upstream: Any, client: UpstreamClient) -> None:
 def test_err_other(upstream: Any, client: UpstreamClient) -> None:
     """Any other ERR packet is told in the reason."""
     upstream.say(200, encode(b"ERR disk on fire"), Content_Type="application/x-git-upload-pack-advertisement")
-    with pytest.raises(UpstreamUnreachable, match="disk on fire"):
+    with pytest.raises(UpstreamUnreachable, match="disk on fire") as caught:
         result_of(client.list_refs(URL))
+    assert caught.value.said == "disk on fire"
 
 
 def test_busy_is_left_alone(upstream: Any, client: UpstreamClient, clock: FakeClock) -> None:

@@ -147,6 +147,7 @@ def app_of(error: Exception, *, guarded: bool) -> App:
             snapshots=failing,
             bundles=failing,
             ensure_refs=failing,
+            dumb_files=failing,
         ),
     )
     return App(

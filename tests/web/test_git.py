@@ -27,7 +27,9 @@ class House:
     """
 
     def __init__(self, steps: Steps, *, accepts: bool = True, lets_in: bool = True) -> None:
-        self._steps, self._accepts, self._lets_in = steps, accepts, lets_in
+        self._steps, self._accepts, self.lets_in = steps, accepts, lets_in
+        self.refusal = UpstreamRefused("https://git.example/org/repo", status=401)
+        self.serves_files = False
         self.seen: list[str] = []
         self.used: list[Identity] = []
         self.changed_after: list[str] = []
@@ -44,6 +46,7 @@ class House:
                 snapshots=cast(Any, Answers(self, "artefact")),
                 bundles=cast(Any, Answers(self, "artefact")),
                 ensure_refs=cast(Any, Answers(self, "ensure")),
+                dumb_files=cast(Any, Answers(self, "file")),
             ),
             used=lambda identity, request: self.used.append(identity),
             is_ours=lambda authorization: authorization == OURS,
@@ -59,8 +62,8 @@ class House:
 
     async def admit(self, request: Any, identity: Identity) -> Right:
         await self.reach("guard")
-        if not self._lets_in:
-            raise UpstreamRefused("https://git.example/org/repo", status=401)
+        if not self.lets_in:
+            raise self.refusal
         return right(identity)
 
     async def info_refs(self, request: Any, given: Right) -> None:
@@ -86,6 +89,10 @@ class Answers:
 
     def __init__(self, house: House, name: str) -> None:
         self._house, self._name = house, name
+
+    def require(self, identity: Identity) -> None:
+        if not self._house.serves_files:
+            raise UnknownPath("no such operation on a repository")
 
     async def handle(self, request: Any, of: object, operation: str = "") -> None:
         await self._house.reach(f"{self._name} {operation}".strip())
@@ -142,6 +149,7 @@ def test_nobody_passes_a_guard_that_refuses(way: tuple[str, str, str | None]) ->
         ("GET", "/git/elsewhere.example/org/repo/info/refs", "git-upload-pack", UnknownPath),
         ("GET", f"{REPOSITORY}/../x/info/refs", "git-upload-pack", BadPath),
         ("GET", f"{REPOSITORY}/objects/info/packs", None, UnknownPath),
+        ("GET", f"{REPOSITORY}/HEAD", None, UnknownPath),
         ("GET", f"{REPOSITORY}/git-upload-pack", None, MethodNotAllowed),
         ("POST", f"{REPOSITORY}/info/refs", "git-upload-pack", MethodNotAllowed),
         ("PATCH", f"{REPOSITORY}/info/lfs/locks", None, MethodNotAllowed),
@@ -164,6 +172,26 @@ def test_other_services_are_refused_in_a_sentence(service: str | None) -> None:
     house = House(steps)
     assert isinstance(failure_of(handled(house, steps, "GET", f"{REPOSITORY}/info/refs", service)), Forbidden)
     assert house.seen == []
+
+
+def test_what_an_upstream_says_in_gits_way_is_said_so() -> None:
+    """Of a POST that is answered with another status than 200 git shows only that, and its user never knows why."""
+    steps = Steps(slow=False)
+    house, request = House(steps), asked(steps, "POST", f"{REPOSITORY}/git-upload-pack")
+    house.refusal.said = "the repository is being moved"
+    house.lets_in = False
+    value_of(Deferred.fromCoroutine(house.routes.handle(request)))
+    assert b"".join(request.written) == b"0025ERR the repository is being moved"
+
+
+@pytest.mark.parametrize("file", ["HEAD", "objects/info/packs", f"objects/0f/{'1' * 38}"])
+def test_files_are_shown_where_there_is_nothing_else(file: str) -> None:
+    """Of an upstream that speaks the dumb protocol, to whoever may read."""
+    steps = Steps(slow=False)
+    house = House(steps)
+    house.serves_files = True
+    value_of(handled(house, steps, "GET", f"{REPOSITORY}/{file}"))
+    assert house.seen == ["guard", f"file {file}"]
 
 
 @pytest.mark.parametrize(("shown", "left"), [(OURS, None), ("Basic dXNlcg==", ["Basic dXNlcg=="])])

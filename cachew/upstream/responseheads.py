@@ -1,0 +1,92 @@
+"""The heads of upstreams' answers, read as generously as git's own HTTP library reads them.
+
+libcurl takes header lines of up to 100 KiB, heads of up to 300 KiB (its ``CURL_MAX_HTTP_HEADER`` and
+``MAX_HTTP_RESP_HEADER_SIZE``), headers with names that are none, and bodies that are compressed for the transfer
+(RFC 9112, section 7); what git can clone directly has to come through here too. Twisted's own parser gives up at
+16 KiB and knows no transfer coding but ``chunked``.
+"""
+
+import re
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.web._newclient import HTTP11ClientProtocol, HTTPClientParser, ParseError
+from twisted.web.client import HTTPConnectionPool, _HTTP11ClientFactory
+from twisted.web.iweb import IResponse
+
+_LONGEST_LINE = 100 * 1024
+_LARGEST_HEAD = 300 * 1024
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ENCODING = b"transfer-encoding"
+
+
+class UnreadableHead(Exception):
+    """An answer's head can't be made sense of."""
+
+
+class GenerousParser(HTTPClientParser):
+    """Reads one answer."""
+
+    MAX_LENGTH = _LONGEST_LINE
+    _head_size = 0
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Give up, and say why."""
+        raise UnreadableHead(f"its answer has a header line of more than {_LONGEST_LINE // 1024} KiB")
+
+    def lineReceived(self, line: bytes) -> None:
+        """Take the next line of the head.
+
+        :raise UnreadableHead: when there are too many, or it is none.
+        """
+        self._head_size += len(line) + 2
+        if self._head_size > _LARGEST_HEAD:
+            raise UnreadableHead(f"its answer has a head of more than {_LARGEST_HEAD // 1024} KiB")
+        try:
+            super().lineReceived(line)
+        except (ValueError, ParseError) as error:
+            raise UnreadableHead("its answer is no HTTP") from error
+
+    def headerReceived(self, name: bytes, value: bytes) -> None:
+        """Take a header, unless its name is none."""
+        if _NAME.fullmatch(name):
+            super().headerReceived(name, value)
+
+    def allHeadersReceived(self) -> None:
+        """Take what was compressed for the transfer for compressed content: it is undone all the same.
+
+        :raise UnreadableHead: when it isn't known where the body ends.
+        """
+        given = b",".join(self.connHeaders.getRawHeaders(_ENCODING, [])).lower().split(b",")
+        *compressed, last = [coding.strip() for coding in given if coding.strip() not in (b"", b"identity")] or [b""]
+        self.connHeaders.removeHeader(_ENCODING)
+        if last == b"chunked":
+            self.connHeaders.addRawHeader(_ENCODING, last)
+        elif last:
+            raise UnreadableHead(f"its answer is sent in a coding that is not understood: {last[:40]!r}")
+        for coding in compressed:
+            self.headers.addRawHeader(b"content-encoding", coding)
+        super().allHeadersReceived()
+
+
+class GenerousProtocol(HTTP11ClientProtocol):
+    """A connection whose answers are read so."""
+
+    def request(self, request: Any) -> "Deferred[IResponse]":
+        """Send a request."""
+        answered: Deferred[IResponse] = super().request(request)
+        if type(self._parser) is HTTPClientParser:
+            # It has read nothing yet.
+            self._parser.__class__ = GenerousParser
+        return answered
+
+
+class _Factory(_HTTP11ClientFactory):
+    def buildProtocol(self, addr: object) -> GenerousProtocol:
+        return GenerousProtocol(self._quiescentCallback)
+
+
+class GenerousPool(HTTPConnectionPool):
+    """Connections whose answers are read so."""
+
+    _factory = _Factory
