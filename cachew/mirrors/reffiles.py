@@ -165,6 +165,10 @@ class RefFiles:
         found = await self._found(known)
         return found if found is known or not known.refs else await self._without_lost(found, known)
 
+    async def tell_of_damage(self) -> None:
+        """Look at those refs that are files of their own, where all of them are too many to be read."""
+        await self._seen(loose_refs, self._directory, _places(self._head()))
+
     async def _without_lost(self, found: RefState, known: RefState) -> RefState:
         lost = set(self._history.objects.missing(oid for oid in found.oids if oid not in known.oids))
         names = [name for name, oid in found.refs.items() if oid in lost]

@@ -17,7 +17,7 @@ from cachew.mirrors.instance import Verdict
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, NOTHING, Question, is_mirrored, witnesses
 from cachew.mirrors.pauses import UpstreamPauses
 from cachew.mirrors.refknowledge import FAILURES, OF_ALL, KeptOutcomes, Limit, MirroredListings, RefOutcome
-from cachew.plumbing.errors import UpstreamError, UpstreamRefused
+from cachew.plumbing.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.waiters import Waiters
@@ -29,6 +29,12 @@ from cachew.upstream.remotes import Remotes
 _TELLS_WHAT_IS_ASKED = 2
 _EVERYBODYS = (Verdict.GOES_ON, Verdict.DOUBT)
 _LETTING_IN = (Verdict.GOES_ON, Verdict.DOUBT, Verdict.PRIVATELY)
+
+
+class _Learning(Waiters):
+    """Those who wait for what an upstream speaks, and that it hangs where it does."""
+
+    silence: UpstreamTimeout | None = None
 
 
 class RefQuestions:
@@ -64,7 +70,7 @@ class RefQuestions:
         self._presented = presented
         self._metrics = metrics
         self._flights: dict[Question, RefOutcome] = {}
-        self._learning: dict[Identity, Waiters] = {}
+        self._learning: dict[Identity, _Learning] = {}
         self._shared: Shared[Question, RefOutcome] = Shared(keep=True)
 
     async def stop(self) -> None:
@@ -91,9 +97,15 @@ class RefQuestions:
                 return outcome
 
     async def tells(self, identity: Identity) -> bool:
-        """Whether an upstream has just told somebody what it speaks; whoever is asking it for that is waited for."""
+        """Whether an upstream has just told somebody what it speaks; whoever is asking it for that is waited for.
+
+        :raise UpstreamTimeout: when it hangs.
+        """
         if (learning := self._learning.get(identity)) is not None:
             await learning.wait()
+            if learning.silence is not None:
+                # It would hang for the next one as well.
+                raise learning.silence
             return self._remotes.of(identity).capabilities is not None
         told = self._kept.answering((identity, NOTHING), self._kept.limit(None), self._kept.newest)
         return told is not None and isinstance(told.result, Listing)
@@ -182,9 +194,12 @@ class RefQuestions:
         remote = self._remotes.of(identity)
         if kind != NOTHING or identity in self._learning:
             return await remote.list(kind, credential, self._like(question))
-        learning = self._learning[identity] = Waiters()
+        learning = self._learning[identity] = _Learning()
         try:
             return await remote.list(kind, credential, self._like(question))
+        except UpstreamTimeout as silence:
+            learning.silence = silence
+            raise
         finally:
             del self._learning[identity]
             learning.wake()

@@ -153,6 +153,8 @@ class Transfer:
         :raise CachewError: when the upstream fails; the refs are then as they were, or nearer to it.
         """
         few = known is None or len(known.refs) <= MANY_REFS
+        if not few:
+            await repository.refs.tell_of_damage()
         present = await repository.refs.present(known or RefState()) if few else known
         assert present is not None
         step = change(present, wanted)
@@ -184,6 +186,7 @@ class Transfer:
         :param moved: what is to be of some of them, None for what is to be no more.
         :return: and raises the same as :meth:`follow`.
         """
+        await repository.refs.tell_of_damage()
         step = change_of(present, moved)
         needed = set(step.updates.values())
         if step.head is not None and not step.head.startswith("refs/"):

@@ -11,6 +11,7 @@ from cachew.mirrors.kinds import EVERYTHING, LEAST, MANY_REFS, MIRRORED_KIND, NO
 from cachew.plumbing.errors import UpstreamRefused, UpstreamTimeout
 from cachew.upstream.listing import Listing, RemoteRef
 from tests.fakes.hearing import HearsNothing
+from tests.fakes.settled import failure_of
 from tests.mirrors.test_freshness import HEADS, REPOSITORY, Gate, result
 from tests.mirrors.test_kinds import places
 
@@ -235,6 +236,15 @@ def test_who_is_refused_tells_others_nothing() -> None:
     gate.upstream.answer(Listing(refs=()))
     gate.upstream.answer(Listing(refs=()))
     assert [one.result for one in others] == [True, True]
+
+
+def test_an_upstream_that_hangs_is_waited_for_once() -> None:
+    """Who waited for what it tells somebody else does not wait for as long again."""
+    gate = Gate(hearing=Newcomer())
+    asked = rights(gate, "Basic one", "Basic two", "Basic three")
+    gate.upstream.answer(UpstreamTimeout("https://git.example", "did not answer"))
+    assert all(isinstance(failure_of(one), UpstreamTimeout) for one in asked)
+    assert len(gate.upstream.asked) == 1
 
 
 def test_who_knows_no_part_tells_all_refs_at_once() -> None:

@@ -1,6 +1,7 @@
 """Refs that show that they are as this server has left them are not read again."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -8,7 +9,10 @@ import pytest_twisted
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.refs import HIDDEN, RefState, change, of_listing
 from cachew.mirrors.repository import Repository
+from cachew.mirrors.transfer import Transfer
 from cachew.plumbing.errors import CorruptObject
+from cachew.upstream.remoteref import RemoteRef
+from tests.fakes.clock import FakeClock
 from tests.functional import repositories
 
 MAIN = "refs/heads/main"
@@ -136,3 +140,17 @@ async def test_a_hidden_ref_that_is_none(runner: GitRunner, plain: repositories.
         await repository.mend(await repository.examine(url, contents=False), await repository.refs.read(), url)
         assert plain.git("for-each-ref", "--format=%(objectname)", HIDDEN) == plain.commit()
         assert not repository.ledger.touched(), "what was mended is not looked at once more"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_is_no_ref_where_one_ref_moves(runner: GitRunner, plain: repositories.Repository) -> None:
+    """Of very many refs only those are looked at that are no packed ones; the damage is told and nothing waits."""
+    told: list[object] = []
+    repository = Repository(directory=plain.path, object_format="sha1", git=runner, failed=told.append)
+    known = await repository.refs.present(RefState())
+    (plain.path / "refs/tags/broken").write_bytes(b"")
+    another = known.refs["refs/heads/a"]
+    transfer = Transfer(remote=cast(Any, None), clock=FakeClock())
+    assert not await transfer.follow_part(repository, known, {MAIN: RemoteRef(MAIN, another)})
+    assert plain.commit(MAIN) == another
+    assert [type(damage) for damage in told] == [CorruptObject]
