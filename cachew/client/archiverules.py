@@ -6,9 +6,9 @@ Symbolic links may point anywhere, as those of real trees do; they are only neve
 import unicodedata
 
 from cachew.client.clienterrors import ArchiveRefused
+from cachew.client.entrynames import normal_path, show
 from cachew.client.filesums import FileSum
 from cachew.client.tarheader import EntryKind, TarEntry
-from cachew.client.tarscan import normal_path, show
 
 
 class DirectoryRules:

@@ -10,9 +10,9 @@ import re
 
 from cachew.client.archiverules import DirectoryRules, with_mode
 from cachew.client.clienterrors import ArchiveRefused
+from cachew.client.entrynames import normal_path, show
 from cachew.client.filesums import FileSum, sum_of
 from cachew.client.tarheader import EntryKind, TarEntry
-from cachew.client.tarscan import normal_path, show
 
 CONFIG = b".git/config"
 _FILES = re.compile(

@@ -11,8 +11,6 @@ from cachew.client.clienterrors import ExtractionFailed
 from cachew.client.largefiles import LEAST, LargeFiles, write_all
 from cachew.client.snapshotrules import LfsRules, SnapshotRules
 from cachew.client.tarheader import EntryKind, TarEntry
-from cachew.client.tarscan import TarScanner
-from tests.fakes.archives import member, tar, trailed
 
 PATH = b".git/objects/pack/pack-1.pack"
 
@@ -63,51 +61,6 @@ def test_leaves_no_descriptor_open(tmp_path: Path) -> None:
     with pytest.raises(ExtractionFailed):
         files.begin(entry())
     assert len(os.listdir("/dev/fd")) == len(before)
-
-
-@pytest.mark.parametrize("size", [LEAST, LEAST + 1, LEAST + 511])
-@pytest.mark.parametrize("step", [511, 100_000, 10**9])
-def test_the_scanner_hands_it_the_content_alone(tmp_path: Path, size: int, step: int) -> None:
-    """Neither headers nor padding get into a file, and the stream goes on without it."""
-    content, files = trailed(os.urandom(size)), LargeFiles(tmp_path)
-    archive = tar([member("./a", b"a"), member("./" + os.fsdecode(PATH), content), member("./b", b"b" * 600)])
-    scanner = TarScanner(rules=SnapshotRules(), aside=files)
-    pieces = [bytes(p) for start in range(0, len(archive), step) for p in scanner.feed(archive[start : start + step])]
-    rest = tar([member("./a", b"a", mode=0o644), member("./b", b"b" * 600, mode=0o644)])
-    assert b"".join([*pieces, scanner.finish()]).rstrip(b"\0") == rest.rstrip(b"\0")
-    assert (tmp_path / os.fsdecode(PATH)).read_bytes() == content
-
-
-class Calls:
-    """Takes every file and notes what is asked of it.
-
-    :ivar written: what each call has brought, in pieces.
-    """
-
-    def __init__(self) -> None:
-        self.written: list[list[bytes]] = []
-
-    def begin(self, entry: TarEntry) -> bool:
-        """Take it."""
-        return True
-
-    def write(self, *content: memoryview) -> None:
-        """Note it."""
-        self.written.append([bytes(piece) for piece in content])
-
-    def end(self) -> None:
-        """Note nothing."""
-
-
-def test_what_comes_at_once_is_written_at_once() -> None:
-    """However many pieces a frame has, a file that goes through it is handed on once for each frame."""
-    content, calls = trailed(os.urandom(300_000)), Calls()
-    archive = tar([member("./" + os.fsdecode(PATH), content)])
-    scanner = TarScanner(rules=SnapshotRules(), aside=calls)
-    for frame in (archive[:200_000], archive[200_000:]):
-        assert not list(scanner.feed(*(frame[start : start + 10_000] for start in range(0, len(frame), 10_000))))
-    assert [len(pieces) for pieces in calls.written] == [20, 11]
-    assert b"".join(piece for pieces in calls.written for piece in pieces) == content
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [1] * 200, [10**6], [300_000, 0, 5, 300_000]])

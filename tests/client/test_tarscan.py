@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from cachew.client import tarheader
 from cachew.client.archiverules import DirectoryRules
 from cachew.client.clienterrors import ArchiveBroken, ArchiveRefused
+from cachew.client.entrynames import normal_path
 from cachew.client.tarheader import EntryKind, TarEntry
-from cachew.client.tarscan import TarScanner, normal_path
+from cachew.client.tarscan import TarScanner
 from tests.fakes.archives import member, tar
 from tests.fakes.hostile import HOSTILE
 
