@@ -81,9 +81,9 @@ class Freshness:
         known: KnownRefs,
         metrics: Metrics,
     ) -> None:
-        self._questions = questions
+        self.questions = questions
         self._kept = kept
-        self._mirrored = mirrored
+        self.mirrored = mirrored
         self._pauses = pauses
         self._listeners = listeners
         self.known = known
@@ -106,7 +106,7 @@ class Freshness:
         :raise UpstreamRefused: when the upstream refuses the client.
         :raise UpstreamError: when it fails and there is no mirror.
         """
-        if self._mirrored.may_have_many(identity):
+        if self.mirrored.may_have_many(identity):
             return await self.refs(identity, self._enough(identity, prefixes), authorization)
         kind, names = (self._looked_for if sum(map(len, prefixes)) <= _LIKE_OTHERS else looked_for)(prefixes)
         if names is not None:
@@ -115,24 +115,20 @@ class Freshness:
                 return answer
         return await self.refs(identity, kind, authorization)
 
-    def has_many(self, identity: Identity) -> bool:
-        """Whether a repository is mirrored and has so many refs that only what is wanted is asked for."""
-        return self._mirrored.has_many(identity)
-
     def knows(self, identity: Identity) -> bool:
         """Whether a repository is mirrored, or known by what its upstream has listed."""
-        return self._mirrored.is_there(identity) or self._listeners.hearing.knows(identity)
+        return self.mirrored.is_there(identity) or self._listeners.hearing.knows(identity)
 
     def least(self, identity: Identity) -> Kind:
         """Return the kind of listing that shows that an upstream lets somebody read, and costs it little."""
-        return self._mirrored.least(identity)
+        return self.mirrored.least(identity)
 
     def _enough(self, identity: Identity, prefixes: tuple[str, ...]) -> Kind:
         """Return which listing of very many refs is asked for: of all heads and tags only if that is there anyway.
 
         By its ``HEAD`` a repository is recognised that has no mirror.
         """
-        kind = narrowed(prefixes if self._mirrored.is_there(identity) or not prefixes else (*prefixes, "HEAD"))
+        kind = narrowed(prefixes if self.mirrored.is_there(identity) or not prefixes else (*prefixes, "HEAD"))
         whole = self._kept.answering((identity, MIRRORED_KIND), self._kept.limit(None), self._kept.newest)
         if not prefixes or whole is None or not isinstance(whole.result, Listing):
             return kind
@@ -155,11 +151,11 @@ class Freshness:
             stale = self._stale_at_once(identity, authorization) if interval is None else None
             if stale is not None:
                 return stale
-            outcome = await self._questions.outcome((identity, kind), authorization, limit)
+            outcome = await self.questions.outcome((identity, kind), authorization, limit)
         return self._answer(identity, outcome)
 
     def _answer(self, identity: Identity, outcome: RefOutcome) -> Answer:
-        mirrored = self._mirrored.listing(identity) if isinstance(outcome.result, FAILURES) else None
+        mirrored = self.mirrored.listing(identity) if isinstance(outcome.result, FAILURES) else None
         if mirrored is None:
             return Answer(outcome.require(), started=outcome.started)
         self._metrics.stale.inc()
@@ -170,11 +166,11 @@ class Freshness:
 
         :return: None when the upstream does not hang, or there is no mirror.
         """
-        mirrored = self._mirrored.listing(identity) if self._pauses.hangs(identity) else None
+        mirrored = self.mirrored.listing(identity) if self._pauses.hangs(identity) else None
         if mirrored is None:
             return None
         if self._pauses.over(identity):
-            self._questions.ask_behind((identity, self.least(identity)), authorization)
+            self.questions.ask_behind((identity, self.least(identity)), authorization)
         self._metrics.stale.inc()
         return Answer(mirrored, stale=True)
 
@@ -186,9 +182,9 @@ class Freshness:
         :raise UpstreamError: when the upstream fails.
         """
         # What it speaks is told once for all; the rights of others are asked for with refs, so that they last.
-        knows = self.knows(identity) or await self._questions.tells(identity)
+        knows = self.knows(identity) or await self.questions.tells(identity)
         kind = self.least(identity) if knows else NOTHING
-        outcome = await self._questions.ask((identity, kind), authorization, as_it_is)
+        outcome = await self.questions.ask((identity, kind), authorization, as_it_is)
         outcome.require()
         return not outcome.aside
 
@@ -196,7 +192,7 @@ class Freshness:
         """Have it found out which repository everybody sees under a name of which nothing is known."""
         if not self._listeners.hearing.knows(identity):
             with suppress(UpstreamError):
-                (await self._questions.ask((identity, LEAST), None, as_it_is)).require()
+                (await self.questions.ask((identity, LEAST), None, as_it_is)).require()
 
     def changed(self, identity: Identity) -> None:
         """Note that the upstream has just changed: nothing that was asked before counts any more."""
@@ -207,10 +203,6 @@ class Freshness:
     def forget(self, identity: Identity) -> None:
         """Keep nothing of what a repository's upstream has said."""
         self._kept.forget(identity)
-
-    async def stop(self) -> None:
-        """Break off the questions under way."""
-        await self._questions.stop()
 
 
 def ref_gate(

@@ -86,7 +86,7 @@ class Supply:
             return missing
         except TooMany:
             # Whoever mirrors every ref there is asks for what the upstream lists; of very many it is not known what.
-            many = self._freshness.has_many(mirror.identity)
+            many = self._freshness.mirrored.has_many(mirror.identity)
             if not many and len(self._unlisted(mirror, missing)) > MOST_IDS:
                 raise
             return missing
@@ -109,7 +109,7 @@ class Supply:
             return await mirror.objects.lacking(missing)
 
     async def _get(self, mirror: Mirror, missing: list[str], asker: Asker, told: Told) -> list[str]:
-        if not mirror.updates.under_way and not self._freshness.has_many(mirror.identity):
+        if not mirror.updates.under_way and not self._freshness.mirrored.has_many(mirror.identity):
             try:
                 await self._freshness.refs(mirror.identity, MIRRORED_KIND, asker.authorization)
             except UpstreamError as error:

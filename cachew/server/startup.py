@@ -224,7 +224,7 @@ def closing(
         mirrors.mirroring.stop,
         mirrors.instances.stop,
         mirrors.verdicts.stop,
-        mirrors.freshness.stop,
+        mirrors.freshness.questions.stop,
         store.pack_cache.stop,
         runtime.sender.stop,
         runtime.processes.stop,

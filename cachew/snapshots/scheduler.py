@@ -1,7 +1,7 @@
 """Keeps archives fresh: at every turn it does what is due, a few things at a time.
 
 One scheduler serves all repositories. What a task does is handed in, and what was done is in
-:mod:`cachew.snapshots.taskhistory`; here is only when.
+:mod:`cachew.snapshots.taskhistory`, when it is due again in :mod:`cachew.snapshots.timetable`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -88,15 +88,15 @@ class Scheduler(Service):
 
     async def turn(self) -> None:
         """Begin whatever is due and isn't being done; the ends are not waited for."""
-        history, intervals = self._history, self._history.intervals
+        history, timetable, intervals = self._history, self._history.timetable, self._history.intervals
         await history.recall()
         now = history.now()
         identities = {identity.name: identity for identity in self._repositories()}
         history.forget_old(identities, now, forget=intervals.forget, asked_for=intervals.asked_for)
-        tasks = await self._ripe([name for name in identities if history.earliest.get(name, 0.0) <= now], now)
-        due = (task for task in history.due(tasks, now) if task not in self._tasks)
+        tasks = await self._ripe([name for name in identities if timetable.earliest.get(name, 0.0) <= now], now)
+        due = (task for task in timetable.due(tasks, history.runs, now) if task not in self._tasks)
         for task in islice(due, _MOST_LOOKED_AT):
-            self._tasks.begin(task, identities[task.repository], history.is_due(task, tasks[task]))
+            self._tasks.begin(task, identities[task.repository], timetable.is_due(task, tasks[task]))
         await history.remember(self._names())
 
     async def _ripe(self, names: Sequence[str], now: float) -> dict[Task, float]:
@@ -121,7 +121,7 @@ class Scheduler(Service):
         }
         present = frozenset(names)
         tasks |= {task: intervals.wanted for task in self._history.wanted if task.repository in present}
-        self._history.plan(names, tasks)
+        self._history.timetable.plan(names, tasks, self._history.runs)
         return tasks
 
     def forget(self, identity: Identity) -> None:
@@ -139,7 +139,7 @@ class Scheduler(Service):
     def warm(self, identity: Identity, name: str) -> None:
         """Do a task because somebody would have liked its result, unless it is being done or was done just now."""
         task = Task(identity.name, name)
-        now, last = self._history.now(), self._history.last(task)
+        now, last = self._history.now(), self._history.runs.get(task)
         recently = last is not None and now - last.at < PATIENCE
         if self.running and task not in self._tasks and not recently:
             self._tasks.begin(task, identity, lambda run: True)

@@ -18,7 +18,7 @@ from cachew.replicas.completions import Completion, TaskCompletions
 from cachew.replicas.leases import Leases
 from cachew.replicas.records import escaped
 from cachew.snapshots.schedule import Run, learnt
-from cachew.snapshots.taskhistory import IsDue
+from cachew.snapshots.timetable import IsDue
 
 Work = Callable[[Identity, str], Awaitable[bool]]
 """Does a task; says whether anything was made."""

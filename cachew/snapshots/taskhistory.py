@@ -4,7 +4,7 @@ When the machine's clock is put forward or back, what is remembered goes with it
 as long as the clock was wrong.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from cachew.plumbing.jsonfile import replace_content
 from cachew.plumbing.threads import InThread
 from cachew.snapshots import schedule
 from cachew.snapshots.schedule import Intervals, Memory, Run, Task
+from cachew.snapshots.timetable import Timetable
 
 _BETWEEN_FORGETTING = 600.0
 _BETWEEN_WRITING = 60.0
@@ -26,17 +27,14 @@ _JUMP = 2.0
 
 _NEVER = float("-inf")
 
-IsDue = Callable[[Run | None], bool]
-"""Whether a task is to be done, given how it was done last."""
-
 
 class TaskHistory:
-    """Remembers what was done and asked for, and hence knows what is due.
+    """Remembers what was done and asked for.
 
-    :param clock: tells what is due, and that the time of day was put forward or back.
+    :param clock: tells when, and that the time of day was put forward or back.
     :param threads: for the file.
     :param file: what is remembered across restarts.
-    :param seed: what is this replica's own.
+    :param seed: what is this replica's own; see :class:`Timetable`.
     :param intervals: how often things are done.
     """
 
@@ -46,16 +44,15 @@ class TaskHistory:
         self._clock = clock
         self._threads = threads
         self._file = file
-        self._seed = seed
+        self.timetable = Timetable(clock=clock, seed=seed)
         self.intervals = intervals
         self._ahead: float | None = None
-        self._runs: dict[Task, Run] = {}
+        self.runs: dict[Task, Run] = {}
+        """How each task was done last."""
         self._succeeded: dict[Task, float] = {}
         self._asked: dict[str, float] = {}
         self.wanted: dict[Task, float] = {}
         """When somebody asked for each task, for those that are done only while somebody asks."""
-        self.earliest: dict[str, float] = {}
-        """When anything of a repository can be due, as long as nothing is known that changes it."""
         self._forgotten_at = self._written_at = _NEVER
         self._loaded = self._changed = False
 
@@ -67,21 +64,17 @@ class TaskHistory:
         if abs(jump) >= _JUMP:
             way = "forward" if jump > 0 else "back"
             self.log.warn("the clock was put {way} by {seconds:.0f} seconds", way=way, seconds=abs(jump))
-            moved = schedule.shifted(Memory(self._runs, self.wanted, self._asked), jump)
-            self._runs, self.wanted, self._asked = dict(moved.runs), dict(moved.wanted), dict(moved.asked)
-            self.earliest.clear()
+            moved = schedule.shifted(Memory(self.runs, self.wanted, self._asked), jump)
+            self.runs, self.wanted, self._asked = dict(moved.runs), dict(moved.wanted), dict(moved.asked)
+            self.timetable.earliest.clear()
             self._changed = True
         return now
-
-    def last(self, task: Task) -> Run | None:
-        """Return how a task was done last."""
-        return self._runs.get(task)
 
     def since_success(self, tasks: Iterable[Task]) -> float:
         """Return how many seconds ago the task succeeded for which that is longest ago; 0 where none ever did."""
         known = []
         for task in tasks:
-            run = self._runs.get(task)
+            run = self.runs.get(task)
             at = run.at if run is not None and run.succeeded else self._succeeded.get(task)
             if at is not None:
                 known.append(at)
@@ -94,13 +87,13 @@ class TaskHistory:
     def go_by(self, intervals: Intervals) -> None:
         """Take things for due so often from now on."""
         self.intervals = intervals
-        self.earliest.clear()
+        self.timetable.earliest.clear()
 
     def asked(self, identity: Identity) -> None:
         """Note that somebody asks for a repository in a way in which what is made of it is of use."""
         now, repository = self.now(), identity.name
         if not self.asked_within(repository, self.intervals.asked_for, now):
-            self.earliest.pop(repository, None)
+            self.timetable.earliest.pop(repository, None)
         self._asked[repository] = now
         self._changed = True
 
@@ -108,7 +101,7 @@ class TaskHistory:
         """Note that somebody asked for a task, so that it goes on being done."""
         if name not in self.intervals.always:
             self.wanted[Task(identity.name, name)] = self.now()
-            self.earliest.pop(identity.name, None)
+            self.timetable.earliest.pop(identity.name, None)
             self._changed = True
 
     def requested(self, identity: Identity, name: str) -> None:
@@ -127,16 +120,16 @@ class TaskHistory:
         if last is not None and last.succeeded:
             self._succeeded[task] = last.at
         if run is not None and run is not last:
-            self._runs[task] = run if run.succeeded else replace(run, at=now)
-            self.earliest.pop(task.repository, None)
+            self.runs[task] = run if run.succeeded else replace(run, at=now)
+            self.timetable.earliest.pop(task.repository, None)
             self._changed = True
 
     def forget(self, repository: str) -> None:
         """Know nothing any more of what was done for a repository."""
-        self._runs = {task: run for task, run in self._runs.items() if task.repository != repository}
+        self.runs = {task: run for task, run in self.runs.items() if task.repository != repository}
         self._succeeded = {task: at for task, at in self._succeeded.items() if task.repository != repository}
         self._asked.pop(repository, None)
-        self.earliest.pop(repository, None)
+        self.timetable.earliest.pop(repository, None)
         self._changed = True
 
     def forget_old(self, repositories: Collection[str], now: float, *, forget: float, asked_for: float) -> None:
@@ -149,34 +142,17 @@ class TaskHistory:
         if self._clock.seconds() - self._forgotten_at < _BETWEEN_FORGETTING:
             return
         self._forgotten_at = self._clock.seconds()
-        self._runs = schedule.still_known(self._runs, repositories, now, forget)
+        self.runs = schedule.still_known(self.runs, repositories, now, forget)
         keep = max(forget, asked_for)
         self._asked = {name: at for name, at in self._asked.items() if now - at < keep}
-        self.earliest = {name: at for name, at in self.earliest.items() if name in repositories}
-
-    def due(self, tasks: Mapping[Task, float], now: float) -> list[Task]:
-        """Return the tasks that are to be done now, the longest overdue first.
-
-        :param tasks: every task, to its interval in seconds; 0 switches it off.
-        """
-        return schedule.due(tasks, self._runs, now, self._seed)
-
-    def is_due(self, task: Task, interval: float) -> IsDue:
-        """Return what tells whether a task is to be done."""
-        return lambda run: schedule.is_due(task, interval, run, self._clock.now(), self._seed)
-
-    def plan(self, repositories: Collection[str], tasks: Mapping[Task, float]) -> None:
-        """Note when the next of the tasks of some repositories can be due."""
-        self.earliest |= dict.fromkeys(repositories, float("inf"))
-        for task, at in schedule.next_times(tasks, self._runs, self._seed).items():
-            self.earliest[task.repository] = min(at, self.earliest[task.repository])
+        self.timetable.keep(repositories)
 
     async def recall(self) -> None:
         """Read the file, once."""
         if self._loaded:
             return
         known = schedule.not_ahead(await self._threads(remembered, self._file), self.now())
-        self._runs = {**known.runs, **self._runs}
+        self.runs = {**known.runs, **self.runs}
         self.wanted = {**known.wanted, **self.wanted}
         self._asked = {**known.asked, **self._asked}
         self._loaded = True
@@ -190,7 +166,7 @@ class TaskHistory:
         lately = self._clock.seconds() - self._written_at < _BETWEEN_WRITING
         if self._changed and (at_once or not lately):
             self._changed, self._written_at = False, self._clock.seconds()
-            runs = schedule.of_repositories(self._runs, repositories)
+            runs = schedule.of_repositories(self.runs, repositories)
             try:
                 await self._threads(_write, self._file, Memory(runs, dict(self.wanted), dict(self._asked)))
             except BaseException:

@@ -11,7 +11,8 @@ from cachew.plumbing.background import log_failure
 from cachew.plumbing.errors import MirrorGone
 from cachew.plumbing.jobs import Slots
 from cachew.snapshots.schedule import Run, Task
-from cachew.snapshots.taskhistory import IsDue, TaskHistory
+from cachew.snapshots.taskhistory import TaskHistory
+from cachew.snapshots.timetable import IsDue
 
 _MOST_BEGUN = 100
 """Tasks that are being done or wait for a place, of long ones and of short ones."""
@@ -62,7 +63,7 @@ class TaskRuns:
         self._long.discard(task)
 
     async def _do(self, task: Task, identity: Identity, is_due: IsDue, long: bool) -> None:
-        last = self._history.last(task)
+        last = self._history.runs.get(task)
         run: Run | None = Run(0.0, False, last.number if last is not None else 0)
         try:
             async with self._slots.take(task.repository, long=long):

@@ -12,7 +12,8 @@ from cachew.plumbing.errors import MirrorGone, NotFound
 from cachew.plumbing.jobs import Slots
 from cachew.snapshots.schedule import Intervals, Run
 from cachew.snapshots.scheduler import TURN, Scheduler
-from cachew.snapshots.taskhistory import IsDue, TaskHistory
+from cachew.snapshots.taskhistory import TaskHistory
+from cachew.snapshots.timetable import IsDue
 from tests.fakes.clock import FakeClock
 from tests.fakes.settled import failure_of, value_of
 
