@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from cachew.plumbing.streams import Source
+from cachew.upstream.authenticatedposts import AuthenticatedPosts
 from cachew.upstream.listing import Listing
+from cachew.upstream.remotes import Remote
 
 
 class MirrorRemote(Protocol):
@@ -31,11 +33,15 @@ class GatedRemote:
     """An upstream whose refs are asked for through the ref gate, so that what it lists is taken notice of.
 
     :param remote: the upstream.
+    :param posts: ask it, with the server's own credentials.
     :param list_refs: asks for heads and tags there.
     """
 
-    def __init__(self, *, remote: MirrorRemote, list_refs: Callable[[], Awaitable[Listing]]) -> None:
+    def __init__(
+        self, *, remote: Remote, posts: AuthenticatedPosts, list_refs: Callable[[], Awaitable[Listing]]
+    ) -> None:
         self._remote = remote
+        self._posts = posts
         self._list_refs = list_refs
 
     @property
@@ -57,4 +63,4 @@ class GatedRemote:
 
     async def pull(self, question: bytes) -> Source | None:
         """Return the answer to a ``fetch`` of protocol v2, None where only git can ask."""
-        return await self._remote.pull(question)
+        return await self._posts.fetch(self._remote, question)

@@ -92,6 +92,7 @@ def compose(runtime: Runtime) -> Parts:
     mirrors = make_mirrors(
         runtime,
         remotes=upstream.remotes,
+        posts=upstream.posts,
         commands=commands,
         places=places,
         records=store.records,

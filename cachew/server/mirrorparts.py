@@ -38,6 +38,7 @@ from cachew.server.instanceparts import make_instances, make_public_record
 from cachew.server.places import Places
 from cachew.server.runtime import Runtime
 from cachew.snapshots.seed import Seeder
+from cachew.upstream.authenticatedposts import AuthenticatedPosts
 from cachew.upstream.listing import Listing
 from cachew.upstream.presented_credential import ClientsOwn, ServersOwn, ShownCredentials
 from cachew.upstream.publicrecord import PublicRecord
@@ -94,6 +95,7 @@ def make_mirrors(
     runtime: Runtime,
     *,
     remotes: Remotes,
+    posts: AuthenticatedPosts,
     commands: GitCommands,
     places: Places,
     records: Records,
@@ -107,6 +109,7 @@ def make_mirrors(
     """Make the mirrors.
 
     :param remotes: the ways to upstreams.
+    :param posts: ask them with the server's own credentials.
     :param records: what replicas share.
     :param seeder: fills new mirrors from mirror snapshots.
     :param withdraw_instance: removes what was made of an instance that has ended.
@@ -150,7 +153,7 @@ def make_mirrors(
             mirror.maintenance.index_behind()
 
     def remote(identity: Identity) -> GatedRemote:
-        return GatedRemote(remote=remotes.of(identity), list_refs=lambda: staleness.listing(identity))
+        return GatedRemote(remote=remotes.of(identity), posts=posts, list_refs=lambda: staleness.listing(identity))
 
     root = MirrorRoot(path=runtime.state / "mirrors", grammar=runtime.grammar)
     resources = MirrorResources(

@@ -201,7 +201,9 @@ def _archives(
                 processes=runtime.processes,
                 commands=commands,
                 threads=runtime.threads,
-                downloads=LfsDownloads(client=upstream.client, remotes=upstream.remotes, clock=runtime.clock),
+                downloads=LfsDownloads(
+                    client=upstream.client, remotes=upstream.remotes, posts=upstream.posts, clock=runtime.clock
+                ),
                 reactor=runtime.reactor,
                 timeout=git.lfs_timeout,
             ),

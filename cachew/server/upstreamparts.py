@@ -20,6 +20,7 @@ from cachew.server.credentialparts import CredentialMaker
 from cachew.server.environment import Environment
 from cachew.server.runtime import Runtime
 from cachew.upstream.agent import Agents, make_agents
+from cachew.upstream.authenticatedposts import AuthenticatedPosts
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import UpstreamBounds, UpstreamClient
 from cachew.upstream.credentials import Credentials
@@ -43,6 +44,7 @@ _API_LIMIT = 16 * 1024 * 1024
 class UpstreamParts:
     """The way to upstreams.
 
+    :param posts: ask upstreams with the server's own credentials.
     :param forges: list the repositories of an owner.
     :param spellings: how they want repositories to be spelled.
     :param stop: closes the connections that are kept alive.
@@ -52,6 +54,7 @@ class UpstreamParts:
     client: UpstreamClient
     credentials: Credentials
     remotes: Remotes
+    posts: AuthenticatedPosts
     forges: Forges
     spellings: Spellings
     stop: Callable[[], Awaitable[object]]
@@ -133,7 +136,16 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
         remotes.relocate()
 
     forges = Forges(api=lambda url: _json_api(url, agents, reactor), credentials=credentials)
-    return UpstreamParts(client, credentials, remotes, forges, spellings, agents.stop, follow)
+    return UpstreamParts(
+        client=client,
+        credentials=credentials,
+        remotes=remotes,
+        posts=AuthenticatedPosts(client=client, credentials=credentials),
+        forges=forges,
+        spellings=spellings,
+        stop=agents.stop,
+        follow=follow,
+    )
 
 
 def _json_api(url: str, agents: Agents, reactor: Any) -> JsonApi:

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import UpstreamBusy, UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.streams import Source, owned, read_all, read_start
+from cachew.upstream.authenticatedposts import AuthenticatedPosts
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.headers import of_refusal, retry_after
 from cachew.upstream.lfsbatch import MEDIA_TYPE, LfsDownload, WantedObject, asking_for, downloads_in
@@ -36,13 +37,15 @@ class LfsDownloads:
     """Downloads objects with the server's own credentials.
 
     :param client: the HTTP client.
-    :param remotes: where upstreams are, and what they are shown.
+    :param remotes: where upstreams are.
+    :param posts: ask them, with the server's own credentials.
     :param clock: what time it is.
     """
 
-    def __init__(self, *, client: UpstreamClient, remotes: Remotes, clock: Clock) -> None:
+    def __init__(self, *, client: UpstreamClient, remotes: Remotes, posts: AuthenticatedPosts, clock: Clock) -> None:
         self._client = client
         self._remotes = remotes
+        self._posts = posts
         self._clock = clock
 
     async def fetch(self, repository: LocatedRepository, wanted: Sequence[WantedObject], keep: Keep) -> None:
@@ -63,7 +66,7 @@ class LfsDownloads:
             raise UpstreamUnreachable(remote.url, what) from refused
 
     async def _fetch_batch(self, remote: Remote, wanted: Sequence[WantedObject], keep: Keep) -> None:
-        answer, credential = await remote.post(BATCH, BATCH_HEADERS, asking_for(*wanted))
+        answer, credential = await self._posts.post(remote, BATCH, BATCH_HEADERS, asking_for(*wanted))
         text = await answer_to_batch(remote.url, answer, _ANSWER_LIMIT)
         allowed = downloads_in(text, now=self._clock.now())
         for one in wanted:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
-from http import HTTPStatus
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -19,22 +18,15 @@ from cachew.plumbing.errors import (
     UpstreamRefused,
     UpstreamUnreachable,
 )
-from cachew.plumbing.streams import BytesSource, Source, owned
-from cachew.upstream.client import UpstreamClient, UpstreamResponse
+from cachew.upstream.client import UpstreamClient
 from cachew.upstream.credentials import Credentials
 from cachew.upstream.gitenvironment import joined, of_request
-from cachew.upstream.headers import RawHeaders, media_type
 from cachew.upstream.listing import Capabilities, Listing
 from cachew.upstream.proxies import Pinned
 
 _REMEMBERED = 10_000
-_ABOUT_CREDENTIALS = (401, 403, 404)
-_RESULT = "application/x-git-upload-pack-result"
-_FETCH = [
-    (b"Content-Type", b"application/x-git-upload-pack-request"),
-    (b"Accept", _RESULT.encode()),
-    (b"Git-Protocol", b"version=2"),
-]
+ABOUT_CREDENTIALS = (401, 403, 404)
+"""How upstreams refuse whoever shows a credential that isn't good, or none."""
 _MIRRORED = ("HEAD", "refs/heads/", "refs/tags/")
 
 
@@ -97,7 +89,7 @@ class Remote:
             return await self._ask_once(prefixes, authorization, before)
         except UpstreamRefused as refused:
             # A token that was revoked, a password that was changed: what is kept of the server's own is renewed once.
-            if authorization is None or refused.status not in _ABOUT_CREDENTIALS:
+            if authorization is None or refused.status not in ABOUT_CREDENTIALS:
                 raise
             renewed = await self._credentials.renewed(self.url, authorization)
             if renewed is None:
@@ -159,56 +151,6 @@ class Remote:
             raise UpstreamUnreachable(self.url, reason) from refused
         self._base = capabilities.base_url or self.url
         return listing
-
-    async def post(self, operation: str, headers: RawHeaders, question: bytes) -> tuple[UpstreamResponse, str | None]:
-        """Post a question with the server's own credential, which is renewed once when it is refused.
-
-        :param operation: what comes after the repository's URL, without the first slash.
-        :return: the answer, and the credential that it was given to.
-        :raise UpstreamError: when there is none.
-        """
-        own = await self.authorization()
-        answer = await self._post(operation, headers, question, own)
-        if own is None or answer.status not in _ABOUT_CREDENTIALS:
-            return answer, own
-        with owned(answer.source):
-            renewed = await self._credentials.renewed(self.url, own)
-        if renewed is None:
-            return answer, own
-        answer.source.close()
-        return await self._post(operation, headers, question, renewed), renewed
-
-    async def pull(self, question: bytes) -> Source | None:
-        """Return the answer to a ``fetch`` of protocol v2 with the server's own credential; whoever gets it closes it.
-
-        :param question: the request's body.
-        :return: None where it is not certain that it is asked for where git would ask, and answered as git would be.
-        :raise UpstreamError: when there is no answer.
-        """
-        known = self._capabilities
-        if known is None or known.protocol != 2 or "fetch" not in known.features:
-            return None
-        here = self.url.removesuffix(".git")
-        if {self._base.removesuffix(".git"), (known.base_url or self.url).removesuffix(".git")} != {here}:
-            return None
-        response, _ = await self.post("git-upload-pack", _FETCH, question)
-        if response.status != HTTPStatus.OK or media_type(response.headers) != _RESULT:
-            response.source.close()
-            return None
-        return response.source
-
-    async def _post(
-        self, operation: str, headers: RawHeaders, question: bytes, credential: str | None
-    ) -> UpstreamResponse:
-        return await self._client.forward(
-            b"POST",
-            f"{self.url}/{operation}",
-            headers,
-            BytesSource(question),
-            len(question),
-            credential=credential,
-            written=".git",
-        )
 
     async def fetch_url(self) -> str:
         """Return the URL that git fetches from, after redirects that were allowed.

@@ -24,6 +24,7 @@ from cachew.snapshots.order import Begin
 from cachew.snapshots.store import COMMIT_HEADER
 from cachew.snapshots.variants import LFS, Variant
 from cachew.upstream.agent import Agents
+from cachew.upstream.authenticatedposts import AuthenticatedPosts
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.credentials import Credentials
@@ -147,7 +148,12 @@ def maker(
         processes=processes,
         commands=commands,
         threads=threads,
-        downloads=LfsDownloads(client=client, remotes=remotes, clock=FakeClock()),
+        downloads=LfsDownloads(
+            client=client,
+            remotes=remotes,
+            posts=AuthenticatedPosts(client=client, credentials=credentials),
+            clock=FakeClock(),
+        ),
         reactor=clock,
         timeout=60.0,
     )

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import CorruptObject, UpstreamBusy, UpstreamRedirected, UpstreamUnreachable
 from cachew.plumbing.streams import Source, read_all
+from cachew.upstream.authenticatedposts import AuthenticatedPosts
 from cachew.upstream.client import UpstreamClient
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.lfsbatch import MEDIA_TYPE, WantedObject
@@ -42,7 +43,12 @@ class Downloading:
     def __init__(self, upstream: Upstream, client: UpstreamClient, hosts: Hosts) -> None:
         self.upstream, self.own, self.kept = upstream, Own(), dict[WantedObject, bytes]()
         remotes = Remotes(url_for=hosts.url_for, client=client, credentials=cast(Any, self.own))
-        self._downloads = LfsDownloads(client=client, remotes=remotes, clock=FakeClock())
+        self._downloads = LfsDownloads(
+            client=client,
+            remotes=remotes,
+            posts=AuthenticatedPosts(client=client, credentials=cast(Any, self.own)),
+            clock=FakeClock(),
+        )
 
     def allow(self, *wanted: WantedObject, **said: Any) -> None:
         """Answer a batch request."""
