@@ -12,13 +12,14 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
+from cachew.http.incoming import Body, HeldBody
 from cachew.http.inflating import copy_inflated
 from cachew.plumbing.budget import Account, Budget
 from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.errors import StorageFull, StorageUnavailable, TooLarge
-from cachew.plumbing.streams import PIECE, BytesSource, FileSource, Source
+from cachew.plumbing.streams import PIECE, FileSource, Source
 
 FREE = 16 * 1024
 """Bytes of each body that count against no budget."""
@@ -29,54 +30,6 @@ MEMORY_FOR_ALL = 64 * 1024 * 1024
 _LIMIT = 1024 * 1024 * 1024
 _SHARE = 256 * 1024 * 1024
 _FILES = 256
-
-
-class Body(Protocol):
-    """A whole request body.
-
-    :ivar size: its bytes, decoded.
-    :ivar digest: its SHA-256 in hex.
-    """
-
-    size: int
-    digest: str
-
-    def source(self) -> Source:
-        """Return a stream over it, which outlives it."""
-
-    def pieces(self) -> Iterator[bytes]:
-        """Give it in pieces (blocking, from a disk's cache mostly)."""
-
-    def close(self) -> None:
-        """Let go of it now; it goes by itself with the last who refers to it."""
-
-
-class HeldBody:
-    """A body in memory.
-
-    :param data: its bytes.
-    :param digest: its SHA-256 in hex.
-    :param release: called when it goes, if anything is to be.
-    """
-
-    def __init__(self, data: bytes, *, digest: str, release: Callable[[], object] | None = None) -> None:
-        self._data = data
-        self.size, self.digest = len(data), digest
-        self._finalizer = None if release is None else weakref.finalize(self, release)
-
-    def source(self) -> Source:
-        """Return a stream over it."""
-        return BytesSource(self._data)
-
-    def pieces(self) -> Iterator[bytes]:
-        """Give it in one piece."""
-        return iter((self._data,))
-
-    def close(self) -> None:
-        """Forget it."""
-        self._data = b""
-        if self._finalizer is not None:
-            self._finalizer()
 
 
 class FiledBody:

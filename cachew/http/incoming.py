@@ -1,15 +1,17 @@
-"""The body of one request while it comes in: framing on the connection's side, a source on the handler's.
+"""The body of one request while it comes in, framing on the connection's side, a source on the handler's, and whole.
 
 Framings (RFC 9112, sections 6.2 and 7.1) are pure: they are fed what the socket gives and say what of it is body and
 what already belongs to the next request. Chunk extensions and trailers are bounded and dropped.
 """
 
+import hashlib
 import re
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from cachew.plumbing.errors import BadRequest
-from cachew.plumbing.streams import PushSource
+from cachew.plumbing.streams import BytesSource, PushSource, Source
 
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t !-~\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t !-~\x80-\xff]*")
@@ -232,3 +234,61 @@ class IncomingBody:
         self._broken = self._broken or not self.ended
         if self._source is not None:
             self._source.fail(reason)
+
+
+class Body(Protocol):
+    """A whole request body.
+
+    :ivar size: its bytes, decoded.
+    """
+
+    size: int
+
+    @property
+    def digest(self) -> str:
+        """Its SHA-256 in hex."""
+
+    def source(self) -> Source:
+        """Return a stream over it, which outlives it."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give it in pieces (blocking, from a disk's cache mostly)."""
+
+    def close(self) -> None:
+        """Let go of it now; it goes by itself with the last who refers to it."""
+
+
+class HeldBody:
+    """A body in memory.
+
+    :param data: its bytes.
+    :param digest: its SHA-256 in hex; None where that is to be found out when it is asked for.
+    :param release: called when it goes, if anything is to be.
+    """
+
+    def __init__(self, data: bytes, *, digest: str | None = None, release: Callable[[], object] | None = None) -> None:
+        self._data = data
+        self._digest = digest
+        self.size = len(data)
+        self._finalizer = None if release is None else weakref.finalize(self, release)
+
+    @property
+    def digest(self) -> str:
+        """Its SHA-256 in hex."""
+        if self._digest is None:
+            self._digest = hashlib.sha256(self._data).hexdigest()
+        return self._digest
+
+    def source(self) -> Source:
+        """Return a stream over it."""
+        return BytesSource(self._data)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give it in one piece."""
+        return iter((self._data,))
+
+    def close(self) -> None:
+        """Forget it."""
+        self._data = b""
+        if self._finalizer is not None:
+            self._finalizer()

@@ -15,10 +15,11 @@ from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import datetimeToString
 
-from cachew.http.collecting import Body
+from cachew.http.collecting import FREE
 from cachew.http.heads import Head
-from cachew.http.incoming import IncomingBody
+from cachew.http.incoming import Body, HeldBody, IncomingBody
 from cachew.plumbing.errors import BadRequest, BodyTimedOut, MethodNotAllowed
+from cachew.plumbing.streams import read_all
 
 _OPAQUE = frozenset({"cookie", "if-match", "if-none-match", "if-range"})
 """Names whose values may hold any byte: entity tags (RFC 9110, 8.8.3), and cookies that others have set."""
@@ -160,7 +161,7 @@ class StreamingRequest(server.Request):
             self.processingFailed(Failure())
 
     async def collect(self, limit: int, *, encoding: str | None = None, seconds: float | None = None) -> Body:
-        """Read the whole body, wherever it is kept meanwhile.
+        """Read the whole body, wherever it is kept meanwhile: one that is small is held here.
 
         :param limit: the most bytes that are accepted, decoded; a length announced above it is refused before a byte
             is sent.
@@ -170,18 +171,22 @@ class StreamingRequest(server.Request):
         :raise BodyTimedOut: when it has not come in time.
         :raise Busy: when too much is held already, for everybody or for this client.
         """
-        site = self.channel.site
-        body: Deferred[Body] = Deferred.fromCoroutine(
-            site.bodies.collect(
-                self.body, owner=site.client_of(self), length=self.body_length, limit=limit, encoding=encoding
-            )
-        )
+        body: Deferred[Body] = Deferred.fromCoroutine(self._whole(limit, encoding))
         if seconds is not None:
-            body.addTimeout(seconds, site.reactor)
+            body.addTimeout(seconds, self.channel.site.reactor)
         try:
             return await body
         except DeferredTimeout:
             raise BodyTimedOut(f"the request's body has not come within {seconds:.0f} seconds") from None
+
+    async def _whole(self, limit: int, encoding: str | None) -> Body:
+        if encoding is None and self.body_length is not None and self.body_length <= min(FREE, limit):
+            return HeldBody(await read_all(self.body, FREE))
+        site = self.channel.site
+        body: Body = await site.bodies.collect(
+            self.body, owner=site.client_of(self), length=self.body_length, limit=limit, encoding=encoding
+        )
+        return body
 
     async def read_body(self, limit: int, *, encoding: str | None = None) -> bytes:
         """Read the whole body into memory, where it stays for as long as it takes to read it.

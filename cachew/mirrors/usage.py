@@ -9,6 +9,7 @@ from pathlib import Path
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.machine import MirrorState
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.jsonfile import write_json
 from cachew.plumbing.threads import Threads
@@ -84,16 +85,22 @@ class MirrorUsage:
 
     def note(self, identity: Identity, client: str) -> None:
         """Note that a client asks for a repository; whose request it was is remembered where there is a mirror."""
-        self.used(identity)
-        if self._mirrors.known_as(identity) is not None:
+        mirror = self._mirrors.known_as(identity)
+        if mirror is not None:
+            self._count(mirror)
             self.clients.note(identity.name, client)
 
     def used(self, identity: Identity) -> None:
         """Note that somebody asks for a repository."""
         mirror = self._mirrors.find(identity)
-        if mirror is not None and mirror.life.state is not MirrorState.EMPTY:
-            self._used[identity.name] = self._clock.now()
-            self._requests[identity.name] += 1
+        if mirror is not None:
+            self._count(mirror)
+
+    def _count(self, mirror: Mirror) -> None:
+        if mirror.life.state is not MirrorState.EMPTY:
+            name = mirror.identity.name
+            self._used[name] = self._clock.now()
+            self._requests[name] += 1
             self._changed = True
 
     def checked(self, identity: Identity, *said: object) -> None:

@@ -13,7 +13,8 @@ from cachew.replicas.secret import SharedSecret
 from cachew.server.cacheparts import StoreParts
 from cachew.server.mirrorparts import MirrorParts
 from cachew.server.runtime import Runtime
-from cachew.upstream.useragent import NamedAgent, TracedAgent
+from cachew.upstream.agent import NamedAgent
+from cachew.upstream.useragent import TracedAgent
 from cachew.web.access.guard import ClientCredentials, TrustedNetworkGuard, UpstreamGuard
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.opa import ExternalDecision

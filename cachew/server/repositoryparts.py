@@ -14,14 +14,13 @@ from cachew.web.access.guard import ClientCredentials
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.policy import Policy
 from cachew.web.bundleroutes import BundleRoutes
-from cachew.web.clonecount import CloneCount
 from cachew.web.dumbfiles import DumbFiles
 from cachew.web.ensure import EnsureRefs
 from cachew.web.git import GitRoutes, Services
 from cachew.web.lfs import LfsRoutes
 from cachew.web.lfsgrants import LfsAskers, LfsGrants
 from cachew.web.lfsleave import LfsLeave
-from cachew.web.packs import Packs
+from cachew.web.packs import CloneCount, Packs
 from cachew.web.passthrough import PassThrough, Pushes
 from cachew.web.reflistings import RefListings
 from cachew.web.snapshots import Demand, InstanceAccess, SnapshotRoutes
@@ -52,7 +51,7 @@ def make_git_routes(
         credentials=credentials,
     )
 
-    archives, bundles = _snapshot_routes(runtime, mirrors, snapshots, policy, redirects)
+    archives, bundles = _snapshot_routes(runtime, store, mirrors, snapshots, policy, redirects)
     listings = RefListings(
         mirrors=mirrors.collection,
         mirroring=mirrors.mirroring,
@@ -130,7 +129,12 @@ def _packs(
 
 
 def _snapshot_routes(
-    runtime: Runtime, mirrors: MirrorParts, snapshots: SnapshotParts, policy: Policy, redirects: StoreRedirects
+    runtime: Runtime,
+    store: StoreParts,
+    mirrors: MirrorParts,
+    snapshots: SnapshotParts,
+    policy: Policy,
+    redirects: StoreRedirects,
 ) -> tuple[SnapshotRoutes, BundleRoutes]:
     access = InstanceAccess(
         find_mirror=mirrors.collection.ready,
@@ -144,6 +148,7 @@ def _snapshot_routes(
     )
     archives = SnapshotRoutes(
         snapshots=snapshots.archives,
+        cache=store.cache,
         bundles=snapshots.bundles,
         background=runtime.background,
         access=access,

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from cachew.http.collecting import Body
+from cachew.http.incoming import Body
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.child import Child
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.streams import Source, owned
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.clientcommands import Fetch
-from cachew.smarthttp.packkeys import MirrorKeys
+from cachew.smarthttp.keptpacks import MirrorKeys
 
 Asked = Callable[[Mirror, Fetch, Body, str | None], object]
 """Is told of a fetch that a client sends: the mirror, the command, its body and ``Git-Protocol`` header."""

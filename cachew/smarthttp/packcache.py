@@ -2,7 +2,7 @@
 
 The first client's answer is spooled to disk while it is produced, equal requests that come meanwhile follow the spool,
 and later ones are sent from the file: eight equal clones take 1.3 s from the file, and 7.6 s from upload-pack. Keys
-are those of :func:`cachew.smarthttp.packkeys.pack_key`, so they contain the repository's identity. Only whole
+are those of :func:`cachew.smarthttp.keptpacks.pack_key`, so they contain the repository's identity. Only whole
 packs are kept (:mod:`cachew.smarthttp.keptpacks`); everything else is shared while it is under way.
 
 An answer can be made before anybody asks (:meth:`PackCache.prepare`). Such work has time: who asks for the same while

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cachew.http.collecting import Body
+from cachew.http.incoming import Body
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.refs import MIRRORED, RefState

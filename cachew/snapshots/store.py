@@ -1,10 +1,10 @@
-"""The archives of repositories: opened from the cache, or made."""
+"""The archives of repositories: found in the cache, or made."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from cachew.cache.interface import Cache, Entry, ObjectInfo
+from cachew.cache.interface import Cache, ObjectInfo
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.mirror import Mirror
@@ -47,13 +47,6 @@ class Snapshots:
     ) -> None:
         self._cache, self._productions = cache, productions
         self._makers, self._ready_mirror = makers, ready_mirror
-
-    async def open(self, instance: Instance, variant: Variant) -> Entry | None:
-        """Open a cached archive; the caller closes it.
-
-        :return: None when none is cached.
-        """
-        return await self._cache.open(NAMESPACE, variant.key(instance))
 
     async def stat(self, instance: Instance, variant: Variant) -> ObjectInfo | None:
         """Return what is known of a cached archive, None when none is cached."""

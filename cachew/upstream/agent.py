@@ -21,15 +21,17 @@ from twisted.internet.interfaces import (
 )
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.error import SchemeNotSupported
-from twisted.web.iweb import IAgent, IAgentEndpointFactory
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from cachew.plumbing.logs import REQUEST_ID, request_id
 from cachew.upstream.checked_endpoint import CheckedEndpoint
 from cachew.upstream.hosts import AddressRefused, Hosts
-from cachew.upstream.proxies import Proxies, Proxy
+from cachew.upstream.proxies import Proxies, Proxy, ThroughProxies
 from cachew.upstream.responseheads import GenerousPool
-from cachew.upstream.tunnel import ThroughProxies, TunnelEndpoint
-from cachew.upstream.useragent import NamedAgent, TracedAgent
+from cachew.upstream.tunnel import TunnelEndpoint
+from cachew.upstream.useragent import TracedAgent
 
 KEPT_PER_HOST = 64
 """Idle connections kept for one upstream."""
@@ -148,6 +150,29 @@ class RefusedEndpoint:
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Fail."""
         return fail(self._reason)
+
+
+@implementer(IAgent)
+class NamedAgent:
+    """Sends requests like another agent, each with a ``User-Agent`` and the id of the request that it is for.
+
+    :param agent: the other.
+    :param name: the ``User-Agent`` of requests that have none.
+    """
+
+    def __init__(self, agent: IAgent, name: str) -> None:
+        self._agent, self._name = agent, name.encode("ascii")
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
+    ) -> Deferred[IResponse]:
+        """Send a request, see :class:`IAgent`."""
+        sent = Headers() if headers is None else headers.copy()
+        if not sent.hasHeader(b"User-Agent"):
+            sent.addRawHeader(b"User-Agent", self._name)
+        if identifier := request_id():
+            sent.setRawHeaders(REQUEST_ID, [identifier])
+        return self._agent.request(method, uri, sent, bodyProducer)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from cachew.upstream.agent import Agents
 from cachew.upstream.connectionfailures import explain, may_be_stale
 from cachew.upstream.decoding import codings_of, decoded
 from cachew.upstream.hosts import OTHER
-from cachew.upstream.presented_credential import headers_of
 from cachew.upstream.redirects import CODES, MOST, Redirects, location_of, same_origin, split_operation
 from cachew.upstream.responsebodies import SourceBody, Watch, response_source
 from cachew.upstream.storage import name_of
@@ -70,7 +69,7 @@ class Exchange:
         """
         asked = url
         for _ in range(MOST + 1):
-            shown = [*headers, *headers_of(credential)]
+            shown = [*headers, *http.of_credential(credential)]
             response = await self._send(self._agents.pooled, b"GET", url, shown, None, None, seconds)
             self._metrics.upstream_requests.labels("info-refs").inc()
             if response.code not in CODES:
@@ -101,7 +100,7 @@ class Exchange:
         """
         for _ in range(MOST + 1):
             name = name_of(url)
-            shown = [*headers, *headers_of(credential)]
+            shown = [*headers, *http.of_credential(credential)]
             response = await self._send(self._agents.pooled, b"GET", url, shown, None, None, seconds, name)
             self._metrics.upstream_requests.labels("lfs-object").inc()
             if response.code not in CODES:

@@ -14,7 +14,6 @@ from cachew.plumbing.errors import UpstreamError, UpstreamRedirected
 from cachew.plumbing.streams import BytesSource, Source, read_all
 from cachew.upstream import headers as http
 from cachew.upstream.exchange import Exchange, raw
-from cachew.upstream.presented_credential import headers_of
 from cachew.upstream.redirects import Moves, Redirects, split_operation
 from cachew.upstream.spellings import Kind, Spellings, base_of
 
@@ -221,7 +220,7 @@ class Forwarding:
         shown = asked.credential
         if base_of(place)[0] != base_of(asked.base)[0]:
             shown = self._redirects.shown(shown, asked.url, final)
-        headers += headers_of(shown)
+        headers += http.of_credential(shown)
         response = await self._exchange.pass_on(asked.method, final, headers, body, asked.length, seconds=asked.seconds)
         return response, final
 

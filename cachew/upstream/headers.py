@@ -42,10 +42,20 @@ _NOT_TO_STORAGES_PREFIXES = (b"proxy-", b"x-forwarded-")
 def for_upstream(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     """Return the headers of a client's request that its upstream may see.
 
-    What a client proves itself with goes its own way (:mod:`cachew.upstream.presented_credential`), and the length is
-    set by who sends the body.
+    What a client proves itself with goes its own way (:func:`of_credential`), and the length is set by who sends the
+    body.
     """
     return [(name, value) for name, value in headers if name.lower() in _REQUEST]
+
+
+def of_credential(credential: str | None) -> RawHeaders:
+    """Return the headers by which a credential, as :mod:`cachew.upstream.presented_credential` has it, is shown."""
+    if credential is None:
+        return []
+    authorization, *others = credential.encode("latin-1").split(b"\n")
+    pairs = [line.partition(b": ") for line in others]
+    shown = [(name, value) for name, _, value in pairs]
+    return [(b"Authorization", authorization), *shown] if authorization or not others else shown
 
 
 def for_client(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:

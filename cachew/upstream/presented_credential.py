@@ -15,18 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from cachew.plumbing.errors import UpstreamError
-from cachew.upstream.headers import RawHeaders
-
-
-def headers_of(credential: str | None) -> RawHeaders:
-    """Return the headers by which a credential is shown."""
-    if credential is None:
-        return []
-    authorization, *others = credential.encode("latin-1").split(b"\n")
-    pairs = [line.partition(b": ") for line in others]
-    shown = [(name, value) for name, _, value in pairs]
-    return [(b"Authorization", authorization), *shown] if authorization or not others else shown
-
 
 Own = Callable[[Any], Awaitable[str | None]]
 """``own(repository)``: the server's own ``Authorization``, None when it has none; may raise :class:`UpstreamError`."""

@@ -1,4 +1,4 @@
-"""Which proxy leads to a URL, if any, and what it has to be shown (pure but for the reading of a file).
+"""Which proxy leads to a URL, if any, what it has to be shown, and requests that go through one.
 
 What leaves through a proxy is resolved and connected to by the proxy: the check of addresses
 (:mod:`cachew.upstream.agent`) and git's pinned ones can't be made for it. Names are judged as ever, and addresses that
@@ -11,11 +11,18 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.web.client import HTTPConnectionPool, ProxyAgent
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
+
 from cachew.plumbing.errors import CredentialUnavailable
-from cachew.upstream.hosts import DEFAULT_PORTS, origin
+from cachew.upstream.hosts import DEFAULT_PORTS, AddressRefused, Hosts, origin
 
 _USER_AND_PASSWORD = re.compile(r"[^:\x00-\x20][^\x00-\x1f:]*:[^\x00-\x1f]*")
 
@@ -144,6 +151,62 @@ def _covers(entry: str, host: str, port: int) -> bool:
     except ValueError:
         bare = entry.removeprefix("*").removeprefix(".")
         return host == bare or host.endswith(f".{bare}")
+
+
+@implementer(IAgent)
+class ThroughProxies:
+    """Sends requests for http URLs to their proxy (RFC 9112, section 3.2.2), and all others as another agent does.
+
+    :param proxies: the proxies.
+    :param direct: the other agent.
+    :param hosts: says which hosts may have private addresses.
+    :param way: the endpoint at which a proxy is.
+    :param reactor: the reactor.
+    :param pool: kept connections to proxies.
+    """
+
+    def __init__(
+        self,
+        *,
+        proxies: Proxies,
+        direct: IAgent,
+        hosts: Hosts,
+        way: Callable[[Proxy], IStreamClientEndpoint],
+        reactor: Any,
+        pool: HTTPConnectionPool,
+    ) -> None:
+        self._proxies = proxies
+        self._direct = direct
+        self._hosts = hosts
+        self._way = way
+        self._reactor = reactor
+        self._pool = pool
+        self._agents: dict[str, ProxyAgent] = {}
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
+    ) -> Deferred[IResponse]:
+        """Send a request, see :class:`IAgent`."""
+        url = uri.decode("ascii")
+        proxy = self._proxies.of(url) if url.lower().startswith("http:") else None
+        if proxy is None:
+            return self._direct.request(method, uri, headers, bodyProducer)
+        _, host, port = origin(url)
+        if self._hosts.withholds(host, port):
+            return fail(AddressRefused(f"{host} is not a public address"))
+        return Deferred.fromCoroutine(self._through(proxy, method, uri, headers, bodyProducer))
+
+    async def _through(
+        self, proxy: Proxy, method: bytes, uri: bytes, headers: Headers | None, body: IBodyProducer | None
+    ) -> IResponse:
+        shown = headers.copy() if headers is not None else Headers()
+        if (authorization := await proxy.authorization()) is not None:
+            shown.setRawHeaders(b"Proxy-Authorization", [authorization])
+        agent = self._agents.get(proxy.url)
+        if agent is None:
+            agent = self._agents[proxy.url] = ProxyAgent(self._way(proxy), self._reactor, self._pool)
+        response: IResponse = await agent.request(method, uri, shown, body)
+        return response
 
 
 class Pinned(Protocol):

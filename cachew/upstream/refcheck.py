@@ -32,7 +32,6 @@ from cachew.upstream.listing import (
     RemoteError,
     ls_refs_request,
 )
-from cachew.upstream.presented_credential import headers_of
 from cachew.upstream.redirects import CODES, Moves, Redirects, split_operation
 from cachew.upstream.refstream import LsRefsReader
 from cachew.upstream.refusals import failure_of
@@ -182,7 +181,7 @@ class RefChecks:
 
     async def _head(self, base: str, authorization: str | None) -> bytes:
         """Return a repository's ``HEAD``, nothing where there is none."""
-        headers = [_PLAIN, *headers_of(authorization)]
+        headers = [_PLAIN, *http.of_credential(authorization)]
         response = await self._exchange.pass_on(b"GET", base + "/HEAD", headers, None, None, seconds=self._seconds)
         if response.code != 200:
             self._exchange.discard(base, response)
@@ -196,7 +195,7 @@ class RefChecks:
         headers = [
             *_headers("application/x-git-upload-pack-result"),
             (b"Content-Type", b"application/x-git-upload-pack-request"),
-            *headers_of(authorization),
+            *http.of_credential(authorization),
         ]
         response = await self._exchange.ask(base + "/git-upload-pack", headers, body, seconds=self._seconds)
         reader = LsRefsReader(capabilities.object_format, check.before)

@@ -1,20 +1,15 @@
-"""Connections through a proxy: a tunnel for https (RFC 9110, section 9.3.6), whole URLs for http (RFC 9112, 3.2.2)."""
+"""Tunnels through a proxy, for https (RFC 9110, section 9.3.6)."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import HTTPConnectionPool, ProxyAgent
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from cachew.upstream.hosts import AddressRefused, Hosts, origin
-from cachew.upstream.proxies import Proxies, Proxy
+from cachew.upstream.proxies import Proxy
 
 _HEAD = 16 * 1024
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: ([^\r\n]*))?\r\n")
@@ -103,59 +98,3 @@ class TunnelEndpoint:
         made: Any = await self._way.connect(Factory.forProtocol(lambda: _Tunnel(self._target, authorization, factory)))
         opened: IProtocol = await made.opened
         return opened
-
-
-@implementer(IAgent)
-class ThroughProxies:
-    """Sends requests for http URLs to their proxy, and all others as another agent does.
-
-    :param proxies: the proxies.
-    :param direct: the other agent.
-    :param hosts: says which hosts may have private addresses.
-    :param way: the endpoint at which a proxy is.
-    :param reactor: the reactor.
-    :param pool: kept connections to proxies.
-    """
-
-    def __init__(
-        self,
-        *,
-        proxies: Proxies,
-        direct: IAgent,
-        hosts: Hosts,
-        way: Callable[[Proxy], IStreamClientEndpoint],
-        reactor: Any,
-        pool: HTTPConnectionPool,
-    ) -> None:
-        self._proxies = proxies
-        self._direct = direct
-        self._hosts = hosts
-        self._way = way
-        self._reactor = reactor
-        self._pool = pool
-        self._agents: dict[str, ProxyAgent] = {}
-
-    def request(
-        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
-    ) -> Deferred[IResponse]:
-        """Send a request, see :class:`IAgent`."""
-        url = uri.decode("ascii")
-        proxy = self._proxies.of(url) if url.lower().startswith("http:") else None
-        if proxy is None:
-            return self._direct.request(method, uri, headers, bodyProducer)
-        _, host, port = origin(url)
-        if self._hosts.withholds(host, port):
-            return fail(AddressRefused(f"{host} is not a public address"))
-        return Deferred.fromCoroutine(self._through(proxy, method, uri, headers, bodyProducer))
-
-    async def _through(
-        self, proxy: Proxy, method: bytes, uri: bytes, headers: Headers | None, body: IBodyProducer | None
-    ) -> IResponse:
-        shown = headers.copy() if headers is not None else Headers()
-        if (authorization := await proxy.authorization()) is not None:
-            shown.setRawHeaders(b"Proxy-Authorization", [authorization])
-        agent = self._agents.get(proxy.url)
-        if agent is None:
-            agent = self._agents[proxy.url] = ProxyAgent(self._way(proxy), self._reactor, self._pool)
-        response: IResponse = await agent.request(method, uri, shown, body)
-        return response

@@ -15,7 +15,6 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from cachew.plumbing import tracing
-from cachew.plumbing.logs import REQUEST_ID, request_id
 
 _GIT = "git/"
 
@@ -35,29 +34,6 @@ def agent_key(shown: str | None) -> str:
     Upstreams treat all versions of git alike, but nobody shall get the refusal that another program has met with.
     """
     return "" if shown is None or shown.startswith(_GIT) else shown
-
-
-@implementer(IAgent)
-class NamedAgent:
-    """Sends requests like another agent, each with a ``User-Agent`` and the id of the request that it is for.
-
-    :param agent: the other.
-    :param name: the ``User-Agent`` of requests that have none.
-    """
-
-    def __init__(self, agent: IAgent, name: str) -> None:
-        self._agent, self._name = agent, name.encode("ascii")
-
-    def request(
-        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
-    ) -> Deferred[IResponse]:
-        """Send a request, see :class:`IAgent`."""
-        sent = Headers() if headers is None else headers.copy()
-        if not sent.hasHeader(b"User-Agent"):
-            sent.addRawHeader(b"User-Agent", self._name)
-        if identifier := request_id():
-            sent.setRawHeaders(REQUEST_ID, [identifier])
-        return self._agent.request(method, uri, sent, bodyProducer)
 
 
 @implementer(IAgent)

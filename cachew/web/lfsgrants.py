@@ -18,8 +18,8 @@ from cachew.plumbing.errors import Forbidden, UpstreamError
 from cachew.smarthttp.lfsgrant import Grant, holder_of, seal, unseal
 from cachew.smarthttp.lfsobjects import LfsOrder
 from cachew.upstream.client import UpstreamClient
+from cachew.upstream.headers import of_credential
 from cachew.upstream.lfsbatch import Address, LfsDownload
-from cachew.upstream.presented_credential import headers_of
 from cachew.upstream.redirects import same_origin
 from cachew.upstream.remotes import Remotes
 from cachew.upstream.verdicts import Verdicts
@@ -175,5 +175,5 @@ class LfsGrants:
         headers = [(name.encode(), value.encode()) for name, value in grant.headers]
         named = {name.lower() for name, _ in headers}
         if same_origin(grant.href, home):
-            headers += [(name, value) for name, value in headers_of(asker.credential) if name.lower() not in named]
+            headers += [(name, value) for name, value in of_credential(asker.credential) if name.lower() not in named]
         return LfsOrder(asker.identity.host, grant.wanted, grant.href, tuple(headers), home)

@@ -1,7 +1,8 @@
 """Packs on their way to clients: out of the pack cache, from the mirror's upload-pack, or from the upstream.
 
 Whoever produces a pack, equal requests follow the same production, and a whole pack is kept for the next. A producer
-that refuses does so before the first byte has left, so that another can be asked.
+that refuses does so before the first byte has left, so that another can be asked. Packs of whole repositories are
+counted.
 """
 
 from collections.abc import Callable, Coroutine
@@ -10,17 +11,20 @@ from typing import Any
 from twisted.logger import Logger
 
 from cachew.http.bodies import send
-from cachew.http.collecting import Body
+from cachew.http.incoming import Body
 from cachew.http.requests import SHORT, StreamingRequest
+from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.errors import SpoolFailed, UpstreamBusy, UpstreamRefused
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.streams import BytesSource, FileSource, Source, owned, read_all
+from cachew.replicas.tally import Tally
 from cachew.smarthttp.clientcommands import Fetch
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.wantedrefs import WithWantedRefs
+from cachew.snapshots.variants import FILTERS, Variant
 from cachew.web.access.guard import Right
 from cachew.web.upstreampacks import RESULT, UpstreamPacks
 
@@ -149,3 +153,39 @@ class Packs:
             request.answer(await read_all(source, SHORT))
         else:
             await send(request, source, length=length)
+
+
+class CloneCount:
+    """Counts clones that were served.
+
+    :param metrics: what this server counts.
+    :param tally: what all replicas count together.
+    :param asked: told of each repository that was asked for as a whole.
+    :param wanted: told of snapshots that would have been of use, by what the schedule calls them.
+    """
+
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        tally: Tally,
+        asked: Callable[[Identity], object] = lambda identity: None,
+        wanted: Callable[[Identity, str], object] = lambda identity, name: None,
+    ) -> None:
+        self._wanted = wanted
+        self._metrics = metrics
+        self._tally = tally
+        self._asked = asked
+
+    def note(self, identity: Identity, whole: bool, chosen: str = "") -> None:
+        """Count a clone of a repository.
+
+        :param whole: whether all of it was asked for.
+        :param chosen: the filter for which everything else was.
+        """
+        if chosen in FILTERS:
+            self._wanted(identity, Variant(filter=chosen).name)
+        self._metrics.clones.labels(identity.name).inc()
+        self._tally.note(identity.name)
+        if whole:
+            self._asked(identity)

@@ -7,13 +7,14 @@ equal requests follow one response of the upstream, from its first byte to its l
 import hashlib
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
 from cachew.http.bodies import send
-from cachew.http.collecting import Body
+from cachew.http.incoming import Body
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity, parse_path
@@ -196,7 +197,7 @@ class Pushes:
 
     :param passthrough: the way to upstreams.
     :param freshness: told as soon as something may have been pushed.
-    :param pushed: called when a push is over.
+    :param pushed: called when a push has been answered: the mirror follows at once, and the pusher doesn't wait for it.
     """
 
     def __init__(self, *, passthrough: PassThrough, freshness: Freshness, pushed: Callable[[Identity], object]) -> None:
@@ -233,7 +234,15 @@ class Pushes:
             # Whoever may not push must not make this server ask its upstreams.
             if accepted:
                 self._freshness.changed(identity)
-                self._pushed(identity)
+                _once_answered(request, partial(copy_context().run, self._pushed, identity))
+
+
+def _once_answered(request: StreamingRequest, then: Callable[[], object]) -> None:
+    """Do something as soon as the whole answer has been written, or its client is gone."""
+    if getattr(request, "channel", None) is None:
+        then()
+    else:
+        request.notifyFinish().addBoth(lambda ended: then())
 
 
 def question_of(

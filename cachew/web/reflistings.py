@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from cachew.http.bodies import send
-from cachew.http.collecting import Body
+from cachew.http.incoming import Body
 from cachew.http.requests import SHORT, StreamingRequest
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Answer, Freshness

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from twisted.logger import Logger
 
-from cachew.cache.interface import Entry, ObjectInfo
+from cachew.cache.interface import Cache, Entry, ObjectInfo
 from cachew.http.bodies import send
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import Identity
@@ -31,7 +31,7 @@ from cachew.snapshots.bundle import Bundles
 from cachew.snapshots.sourcemirror import FindMirror, ReadyMirror
 from cachew.snapshots.store import COMMIT_HEADER, Snapshots
 from cachew.snapshots.storedproduction import StoredProduction, with_its_mirror
-from cachew.snapshots.variants import LFS, Variant, from_query
+from cachew.snapshots.variants import LFS, NAMESPACE, Variant, from_query
 from cachew.web.access.guard import Right
 from cachew.web.storedanswers import StoreRedirects, answer_one_of, answer_with, query_of, serve
 
@@ -96,7 +96,8 @@ class InstanceAccess:
 class SnapshotRoutes:
     """Answers the requests for archives.
 
-    :param snapshots: the archives, cached or made.
+    :param snapshots: makes the archives.
+    :param cache: has them.
     :param bundles: what goes from a snapshot's commit to the tip.
     :param background: where bundles are made that will be asked for.
     :param access: what a request's right opens.
@@ -110,6 +111,7 @@ class SnapshotRoutes:
         self,
         *,
         snapshots: Snapshots,
+        cache: Cache,
         bundles: Bundles,
         background: Background,
         access: InstanceAccess,
@@ -117,6 +119,7 @@ class SnapshotRoutes:
         redirects: StoreRedirects,
     ) -> None:
         self._snapshots = snapshots
+        self._cache = cache
         self._bundles = bundles
         self._background = background
         self._access = access
@@ -154,7 +157,7 @@ class SnapshotRoutes:
     async def _cached(self, instance: Instance, variant: Variant) -> Entry | None:
         identity = instance.identity
         try:
-            return await self._snapshots.open(instance, variant)
+            return await self._cache.open(NAMESPACE, variant.key(instance))
         except (StorageUnavailable, CorruptObject) as error:
             # Nothing is cached that could be had; what is made now reaches the client though it can't be stored.
             self.log.warn("{repository}: no cache tier answers: {error}", repository=identity.name, error=str(error))
@@ -177,7 +180,7 @@ class SnapshotRoutes:
             return
         identity, instance = right.identity, (await self._access.settled(right)).instance
         self._demand.requested(identity, LFS)
-        entry = None if instance is None else await self._snapshots.open(instance, variant)
+        entry = None if instance is None else await self._cache.open(NAMESPACE, variant.key(instance))
         if instance is None or entry is None:
             self._demand.warm(identity, variant.name)
             raise NotFound(f"no LFS snapshot of {identity.name} is cached")
@@ -193,7 +196,7 @@ class SnapshotRoutes:
             production, source = await with_its_mirror(lambda: self._snapshots.produce(instance, variant), _begun)
         except SpoolFailed:
             # It was over at once.
-            entry = await self._snapshots.open(instance, variant)
+            entry = await self._cache.open(NAMESPACE, variant.key(instance))
             if entry is None:
                 raise
             await self._serve(request, right, instance, entry, variant.kind, {})

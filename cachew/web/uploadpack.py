@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from cachew.http.collecting import Body, HeldBody
+from cachew.http.incoming import Body, HeldBody
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity

@@ -5,7 +5,7 @@ import re
 import uuid
 from http import HTTPStatus
 
-from cachew.http.collecting import Body
+from cachew.http.incoming import Body
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.firstclones import Find, FirstClones, Serving
 from cachew.mirrors.freshness import Freshness
@@ -16,7 +16,7 @@ from cachew.plumbing.joinedsource import JoinedSource
 from cachew.plumbing.remembered import Remembered
 from cachew.plumbing.streams import PIECE, Source, WatchedSource, owned, read_start
 from cachew.smarthttp.clientcommands import Fetch
-from cachew.smarthttp.packkeys import mark, pack_key
+from cachew.smarthttp.keptpacks import mark, pack_key
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.headers import is_for_people, media_type, retry_after
 from cachew.upstream.presented_credential import Shown, as_it_is

@@ -14,7 +14,7 @@ from typing import Any
 from klein import Klein
 from twisted.logger import Logger
 
-from cachew.http.collecting import Body
+from cachew.http.incoming import Body
 from cachew.http.requests import StreamingRequest, allow_methods
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import BadPath, BadRequest, Forbidden, NotFound

@@ -1,7 +1,8 @@
 """``scripts/journeys``: which modules a request passes from its first byte to its last.
 
 A whole server runs in this process in front of an upstream of the tests. A profile hook of the reactor's thread notes
-every call into a module of cachew while one request is under way, so what is counted is what happens, not what could.
+every call into a module of cachew while one request is under way, so what is counted is what happens, not what could. A
+request is under way until its answer is written and logged: what the server begins after that is work of its own.
 """
 
 import argparse
@@ -29,6 +30,8 @@ LIMITS = {"ls-refs": 24, "kept pack": 28, "cached snapshot": 32, "push": 32}
 """The most modules that each journey may pass."""
 
 _TIMERS = frozenset({"plumbing.lag", "server.watchdog"})
+_ANSWERED = ("web.app", "_ended")
+"""Where a request is logged, when all of its answer has been written; a journey may take several."""
 _WALKS = 3
 _REPOSITORY = "org/repo"
 _PUSHER = basic("user", "password")
@@ -46,15 +49,19 @@ class Journey:
         self.modules: list[str] = []
         self.moves = 0
         self._last = ""
+        self._passed: list[str] = []
+        self._moved = 0
 
     def note(self, frame: FrameType, event: str, argument: object) -> None:
         """Take one event of the profiler (``sys.setprofile``)."""
         module = _module(frame)
+        if event == "return" and (module, frame.f_code.co_name) == _ANSWERED:
+            self.modules, self.moves = list(self._passed), self._moved
         if event != "call" or module is None or _rings_by_itself(frame):
             return
-        if module not in self.modules:
-            self.modules.append(module)
-        self.moves += module != self._last and bool(self._last)
+        if module not in self._passed:
+            self._passed.append(module)
+        self._moved += module != self._last and bool(self._last)
         self._last = module
 
     @contextmanager

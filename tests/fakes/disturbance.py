@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
-from cachew.http.collecting import Body, HeldBody
+from cachew.http.incoming import Body, HeldBody
 from cachew.http.requests import Outcome
 from cachew.plumbing.errors import ProcessFailed, SpoolFailed, StorageUnavailable, UpstreamTimeout
 from cachew.plumbing.streams import read_all
@@ -285,6 +285,12 @@ class FakeRequest:
     def _taken(self) -> None:
         if self.producer is not None:
             self.producer.resumeProducing()
+
+    def finish(self) -> None:
+        """End the answer."""
+        ended, self._gone = self._gone, []
+        for each in ended:
+            each.callback(None)
 
     def _lost(self, failure: Failure) -> None:
         self.channel = None

@@ -12,7 +12,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 
-from cachew.http.collecting import FREE, IN_MEMORY, Body, BodyStore
+from cachew.http.collecting import FREE, IN_MEMORY, BodyStore
+from cachew.http.incoming import Body
 from cachew.http.inflating import copy_inflated
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing.budget import Budget

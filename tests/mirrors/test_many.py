@@ -12,7 +12,7 @@ from cachew.mirrors.refs import change, of_listing, packed_refs, weight_of
 from cachew.mirrors.setaside import without
 from cachew.smarthttp.advertise import ls_refs_response
 from cachew.smarthttp.clientcommands import V2LsRefs
-from cachew.smarthttp.packkeys import mark
+from cachew.smarthttp.keptpacks import mark
 from cachew.upstream.listing import Listing, RemoteRef
 from cachew.upstream.manyrefs import ManyRefs, many_refs
 

@@ -8,7 +8,7 @@ import pytest
 from cachew.mirrors.refs import RefState
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
 from cachew.smarthttp.clientcommands import V0Request, V2Fetch
-from cachew.smarthttp.packkeys import pack_key
+from cachew.smarthttp.keptpacks import pack_key
 from cachew.smarthttp.requestshapes import RequestShapes, Shape, shape_of
 from tests.fakes.parsing import parse_command
 

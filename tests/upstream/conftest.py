@@ -12,13 +12,12 @@ from twisted.web.server import NOT_DONE_YET
 
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
-from cachew.upstream.agent import Agents
+from cachew.upstream.agent import Agents, NamedAgent
 from cachew.upstream.backoff import Backoff
 from cachew.upstream.client import UpstreamBounds, UpstreamClient
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.redirects import Redirects
 from cachew.upstream.spellings import Spellings
-from cachew.upstream.useragent import NamedAgent
 from tests.fakes.clock import FakeClock
 from tests.fakes.spellings import spelled_as_asked
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from cachew.upstream.presented_credential import headers_of
+from cachew.upstream.headers import of_credential
 from cachew.web.access.guard import credential_of
 
 
@@ -25,7 +25,7 @@ def of(headers: Mapping[str, str], *names: str) -> str | None:
 def test_what_is_shown_is_shown_again(headers: Mapping[str, str]) -> None:
     """The headers that made it come out of it, and no others."""
     shown = {
-        name.decode().lower(): value.decode("latin-1") for name, value in headers_of(of(headers, "cookie", "x-key"))
+        name.decode().lower(): value.decode("latin-1") for name, value in of_credential(of(headers, "cookie", "x-key"))
     }
     assert shown == headers
 
@@ -34,7 +34,7 @@ def test_only_what_is_named_counts() -> None:
     """Other headers are nobody's credential, and Authorization always is one."""
     assert of({"cookie": "o=1"}) is None and of({"x-key": ""}, "x-key") is None
     assert of({"authorization": "Basic x", "cookie": "o=1"}) == "Basic x"
-    assert headers_of(None) == []
+    assert of_credential(None) == []
 
 
 def test_any_two_credentials_differ() -> None:

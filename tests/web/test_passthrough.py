@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from twisted.internet.defer import Deferred
 
-from cachew.http.collecting import HeldBody
+from cachew.http.incoming import HeldBody
 from cachew.plumbing.background import Background
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource

@@ -167,7 +167,7 @@ class Server:
             ),
             "redirects": StoreRedirects(presigned=self.presigned, metrics=self.metrics),
         }
-        self.routes = SnapshotRoutes(snapshots=self.snapshots, background=self.background, **shared)
+        self.routes = SnapshotRoutes(snapshots=self.snapshots, cache=self.cache, background=self.background, **shared)
         self.bundle_routes = BundleRoutes(
             bundle_store=self.store,  # type: ignore[arg-type]
             is_https=lambda request: self.https,

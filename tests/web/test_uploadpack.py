@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from cachew.http.collecting import HeldBody
+from cachew.http.incoming import HeldBody
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.errors import UnsupportedMediaType, UpstreamUnreachable
@@ -22,7 +22,7 @@ from cachew.replicas.memoryrecords import MemoryRecords
 from cachew.replicas.tally import Tally
 from cachew.upstream.listing import Listing
 from cachew.web.access.guard import Right
-from cachew.web.clonecount import CloneCount
+from cachew.web.packs import CloneCount
 from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
 from tests.fakes.gitserving import FETCH, IDENTITY, OID, PACK, FakeFreshness, FakeMirror

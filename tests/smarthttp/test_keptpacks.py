@@ -4,7 +4,7 @@ import pytest
 
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
 from cachew.smarthttp.clientcommands import V0Request, V2Fetch
-from cachew.smarthttp.packkeys import mark, pack_key
+from cachew.smarthttp.keptpacks import mark, pack_key
 from tests.fakes.parsing import parse_command
 
 A, B = "a" * 40, "b" * 40
