@@ -142,7 +142,7 @@ class Making:
         possible = without(listing, unfetched, Listing(refs=()))
         if not of_listing(possible).refs:
             raise next(iter(bad.values()))
-        await repository.refs.write_new(possible)
+        await repository.ref_updates.write_new(possible)
         return unfetched
 
     async def _create(self, repository: Repository) -> None:
@@ -170,7 +170,7 @@ class Making:
                 return
             if absent:
                 absent_tips = {(ref.name, ref.oid) for ref in listing.refs if ref.oid in absent}
-                await repository.refs.write_new(without(listing, absent_tips, Listing(refs=())))
+                await repository.ref_updates.write_new(without(listing, absent_tips, Listing(refs=())))
 
     async def _take_from(self, donor: Path, repository: Repository, wanted: set[str]) -> None:
         """Fetch what the refs reach out of the mirror of another instance, after that has got the rest."""

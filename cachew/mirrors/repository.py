@@ -22,6 +22,7 @@ from cachew.mirrors.leftovers import remove_leftovers
 from cachew.mirrors.mirrorrecord import RECORD
 from cachew.mirrors.objectindex import ObjectIndex
 from cachew.mirrors.reffiles import RefFiles
+from cachew.mirrors.refupdates import RefUpdates
 from cachew.mirrors.repositorypacks import RepositoryPacks, size_of
 from cachew.plumbing.diskspace import content_of, put_in_place
 from cachew.plumbing.errors import (
@@ -58,6 +59,7 @@ class Repository:
     :param git: how to run git.
     :param failed: told when git fails here, whatever the reason may be, and of damage that is met with.
     :ivar refs: its refs.
+    :ivar ref_updates: moves them.
     :ivar intake: brings objects into it.
     :ivar packs: its packs.
     :ivar history: what its commits reach.
@@ -78,8 +80,14 @@ class Repository:
         self.objects = ObjectIndex(directory=directory, object_format=object_format, opened=git.indexes)
         self.work = GitWork(directory=directory, ledger=self.ledger, git=git, failed=failed)
         self.history = History(directory=directory, objects=self.objects, git=git, work=self.work)
+        self.ref_updates = RefUpdates(directory=directory, git=git, work=self.work, history=self.history)
         self.refs = RefFiles(
-            directory=directory, object_format=object_format, git=git, work=self.work, history=self.history
+            directory=directory,
+            object_format=object_format,
+            threads=git.threads,
+            work=self.work,
+            objects=self.objects,
+            updates=self.ref_updates,
         )
         self.intake = Intake(directory=directory, object_format=object_format, git=git, work=self.work)
         self._git = git

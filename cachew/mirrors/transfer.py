@@ -217,7 +217,7 @@ class Transfer:
     async def _apply(self, repository: Repository, step: Change) -> dict[Tip, ProcessFailed]:
         """Move refs, by halves where that can't be done at once."""
         try:
-            await repository.refs.apply(step, self._clock.now())
+            await repository.ref_updates.apply(step, self._clock.now())
         except ProcessFailed as error:
             halves = step.halves()
             if isinstance(error, ProcessTimedOut):
@@ -238,7 +238,7 @@ class Transfer:
         finally:
             absent = set(repository.objects.missing(oids))
             if came := [oid for oid in oids if oid not in absent]:
-                await repository.refs.keep(came, self._clock.now())
+                await repository.ref_updates.keep(came, self._clock.now())
 
     async def _fetch_in_parts(
         self, repository: Repository, url: str, oids: list[str], extra: Mapping[str, str]

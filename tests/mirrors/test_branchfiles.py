@@ -63,8 +63,12 @@ async def test_a_push_to_a_branch_moves_it_without_a_process(
     plain.git("update-ref", "refs/heads/main", old)
     plain.git("pack-refs", "--all")
     started = runner.processes.started
-    await repository.refs.apply(change(RefState({"refs/heads/main": old}), RefState({"refs/heads/main": new})), 0.0)
+    await repository.ref_updates.apply(
+        change(RefState({"refs/heads/main": old}), RefState({"refs/heads/main": new})), 0.0
+    )
     assert plain.commit() == new and runner.processes.started == started
     with pytest.raises(Exception, match="non-commit"):
-        await repository.refs.apply(change(RefState({"refs/heads/main": new}), RefState({"refs/heads/main": tree})), 0)
+        await repository.ref_updates.apply(
+            change(RefState({"refs/heads/main": new}), RefState({"refs/heads/main": tree})), 0
+        )
     assert plain.commit() == new

@@ -29,7 +29,7 @@ def plain(tmp_path: Path) -> repositories.Repository:
 async def left(repository: Repository, known: RefState, wanted: RefState) -> None:
     """Have the server bring the refs from where they are to where they are wanted."""
     step = change(await repository.refs.present(known), wanted)
-    await repository.refs.apply(step, 0.0)
+    await repository.ref_updates.apply(step, 0.0)
     repository.refs.left(wanted, step)
 
 
@@ -128,7 +128,7 @@ async def test_a_hidden_ref_that_is_none(runner: GitRunner, plain: repositories.
     """What keeps objects alive is read when the old of it are deleted, and what is none is told of."""
     told: list[object] = []
     repository = Repository(directory=plain.path, object_format="sha1", git=runner, failed=told.append)
-    await repository.refs.keep([plain.commit()], 0.0)
+    await repository.ref_updates.keep([plain.commit()], 0.0)
     assert await repository.refs.expire(0.0, days=1) == 0 and not told
     broken = plain.path / HIDDEN / "0" / ("1" * 40)
     for content in ("", "0" * 40):
