@@ -94,7 +94,7 @@ class GitWork:
             raise
         finally:
             self.ledger.writers -= 1
-            self.ledger.look_anew(self.ledger.forms())
+            self.ledger.plain_files.accept(self.ledger.plain_files.stamps())
             if self._untidy:
                 await self._tidy()
 

@@ -22,8 +22,7 @@ from cachew.mirrors.checksums import fits, holds, is_derived, summed_files
 from cachew.plumbing.diskspace import content_of, put_in_place
 
 LEDGER = "verified.json"
-_FORMS = ("config", "HEAD", "packed-refs")
-"""Files that have no checksum."""
+_PLAIN = ("config", "HEAD", "packed-refs")
 Stamp = tuple[int, int, int, int]
 _DAMAGED: Stamp = (0, 0, 0, 0)
 _AGAIN = 3
@@ -47,28 +46,52 @@ class _Reading:
     stamp: Stamp | None
 
 
+class PlainFiles:
+    """The files of one repository that have no checksum, and what shows whether somebody writes to them.
+
+    :param directory: the bare repository.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._root = str(directory)
+        self._accepted: dict[str, Stamp | None] = {}
+
+    def stamps(self) -> dict[str, Stamp | None]:
+        """Return what each shows."""
+        return {name: stamp_of(f"{self._root}/{name}") for name in _PLAIN}
+
+    def accept(self, stamps: Mapping[str, Stamp | None] | None = None) -> None:
+        """Take them for what they should be.
+
+        :param stamps: as they were; as they are when they are looked at next when None.
+        """
+        self._accepted = dict(stamps or {})
+
+    def changed(self) -> str:
+        """Return one that was written to since they were accepted, or nothing."""
+        now = self.stamps()
+        self._accepted = self._accepted or now
+        return next((name for name in now if now[name] != self._accepted[name]), "")
+
+
 class Ledger:
     """The verified files of one repository. Its methods may be called from several threads.
 
     :param directory: the bare repository.
     :param object_format: ``sha1`` or ``sha256``.
     :ivar writers: how many commands of git write there now.
+    :ivar plain_files: those that can't be verified.
     """
 
     def __init__(self, *, directory: Path, object_format: str) -> None:
-        self._directory, self._object_format = directory, object_format
+        self._directory = directory
+        self._object_format = object_format
         self._root = str(directory)
         self._lock = threading.Lock()
         self._seen: dict[str, Stamp] = {}
         self._readings: set[_Reading] = set()
-        self._forms: dict[str, Stamp | None] = {}
+        self.plain_files = PlainFiles(directory)
         self.writers = 0
-
-    def __len__(self) -> int:
-        return len(self._seen)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._seen
 
     @property
     def size(self) -> int:
@@ -106,22 +129,7 @@ class Ledger:
         """
         if name := self.changed(writing=self.writers > 0):
             return name
-        if self.writers:
-            return ""
-        now = self.forms()
-        self._forms = self._forms or now
-        return next((name for name in now if now[name] != self._forms[name]), "")
-
-    def forms(self) -> dict[str, Stamp | None]:
-        """Return what shows whether somebody writes to the files that have no checksum."""
-        return {name: stamp_of(f"{self._root}/{name}") for name in _FORMS}
-
-    def look_anew(self, forms: Mapping[str, Stamp | None] | None = None) -> None:
-        """Take the files without a checksum for what they should be.
-
-        :param forms: as :meth:`forms` has shown them; as they are when they are looked at next when None.
-        """
-        self._forms = dict(forms or {})
+        return "" if self.writers else self.plain_files.changed()
 
     def changed(self, *, writing: bool = False) -> str:
         """Return a file that is not as it was verified, or nothing; this looks at no content and takes no time.

@@ -33,7 +33,7 @@ class RefUpdates:
     async def write_new(self, listing: Listing) -> None:
         """Write the refs of a repository that has none yet."""
         await self._git.threads(lambda: (self._directory / "packed-refs").write_bytes(packed_refs(listing)))
-        self._work.ledger.look_anew()
+        self._work.ledger.plain_files.accept()
         head = of_listing(listing).head
         if head:
             await self.set_head(head)

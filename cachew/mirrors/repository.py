@@ -107,7 +107,7 @@ class Repository:
             if content_of(f"{self.directory}/config") == text.encode():
                 return
         put_in_place(self.directory / "config", text.encode())
-        self.ledger.look_anew()
+        self.ledger.plain_files.accept()
 
     def _config(self, upstream_url: str) -> str:
         return self._git.commands.config(upstream_url, self.object_format)
@@ -150,12 +150,12 @@ class Repository:
     async def examine(self, upstream_url: str, *, contents: bool) -> DamagedFiles:
         """Find out what is damaged; see :func:`cachew.mirrors.examination.examine`."""
         config, digits = self._config(upstream_url), self._digits
-        forms = self.ledger.forms()
+        plain = self.ledger.plain_files.stamps()
         found = await self._git.threads(
             examine, self.directory, self.ledger, config=config, digits=digits, contents=contents
         )
         if not found.shape:
-            self.ledger.look_anew(forms)
+            self.ledger.plain_files.accept(plain)
         return found
 
     @property
@@ -171,7 +171,7 @@ class Repository:
         if found.shape:
             await self._git.threads(rewrite, self.directory, listing, digits=self._digits)
             self.configure(upstream_url)
-            self.ledger.look_anew()
+            self.ledger.plain_files.accept()
 
     async def disconnected(self) -> CachewError | None:
         """Return what fsck says when something is missing that the refs reach; what kept it from its end is raised."""

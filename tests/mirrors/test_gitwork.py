@@ -112,7 +112,7 @@ def test_what_others_write_is_noticed(worked: Worked, tmp_path: Path) -> None:
     assert worked.work.ledger.touched() == ""
     (tmp_path / "HEAD").write_text("another")
     assert worked.work.ledger.touched() == "HEAD"
-    worked.work.ledger.look_anew()
+    worked.work.ledger.plain_files.accept()
     assert worked.work.ledger.touched() == ""
     worked.git.holding = {"pack-refs"}
     under_way = worked.write()
@@ -121,7 +121,7 @@ def test_what_others_write_is_noticed(worked: Worked, tmp_path: Path) -> None:
     worked.git.release()
     value_of(under_way)
     assert not worked.work.ledger.writers and worked.work.ledger.touched() == ""
-    before = worked.work.ledger.forms()
+    before = worked.work.ledger.plain_files.stamps()
     (tmp_path / "config").write_text("spoilt")
-    worked.work.ledger.look_anew(before)
+    worked.work.ledger.plain_files.accept(before)
     assert worked.work.ledger.touched() == "config"

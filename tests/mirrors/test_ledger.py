@@ -149,7 +149,7 @@ def test_a_ledger_that_is_lost_is_begun_anew(ledger: Ledger, repository: Path, s
     """Without what an earlier run wrote down everything counts as unverified."""
     spoil(repository / LEDGER)
     again = Ledger(directory=repository, object_format="sha1")
-    assert not again.load() and len(again) == 0 and again.unverified() == summed_files(repository)
+    assert not again.load() and again.size == 0 and again.unverified() == summed_files(repository)
 
 
 def test_git_finds_no_fault_with_the_ledger(repository: Path) -> None:
