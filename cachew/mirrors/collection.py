@@ -17,14 +17,8 @@ from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.plumbing.metrics import Metrics
-from cachew.upstream.listing import Listing
 
 _EMPTY_KEPT = 1000
-_TRIES = 3
-_AT_ONCE = 50
-"""Mirrors that are opened together."""
-_LEFT = 3600.0
-"""Seconds for which the mirror of an ended instance is kept for the next one's use."""
 
 
 class Mirrors:
@@ -100,20 +94,6 @@ class Mirrors:
         """Return the repository's mirror if it serves."""
         mirror = self.find(identity)
         return mirror if mirror is not None and mirror.life.ready else None
-
-    def serves(self, identity: Identity) -> bool:
-        """Whether a repository has a mirror that serves."""
-        return self.ready(identity) is not None
-
-    def listing_of(self, identity: Identity) -> Listing | None:
-        """Return what a repository's mirror was last brought to, None when it has no mirror."""
-        mirror = self.ready(identity)
-        return None if mirror is None else mirror.refs.listing
-
-    def refs_of(self, identity: Identity) -> int:
-        """Return how many refs a repository's mirror has, 0 when it has no mirror."""
-        mirror = self.ready(identity)
-        return 0 if mirror is None else mirror.refs.summary.refs
 
     def obtain(self, identity: Identity) -> Mirror:
         """Return the repository's mirror, an empty one if there is none.

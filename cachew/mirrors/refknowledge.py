@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import EVERYTHING, LEAST, MANY_REFS, MIRRORED_KIND, Kind, Question, contradict, is_part
 from cachew.mirrors.listings import Listings
+from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.refs import of_listing, weight_of
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
@@ -249,28 +250,36 @@ class KeptOutcomes:
 class MirroredListings:
     """What mirrors have, as far as the ref gate needs it.
 
-    :param listing: the refs of a repository's mirror, or None while it has none that serves.
-    :param counted: how many refs a repository's mirror has, 0 while it has none that serves; counted in ``listing`` by
-        default, for which very many have to be at hand.
+    :param ready: returns the mirror of a repository, or None while it has none that serves.
     """
 
-    listing: Callable[[Identity], Listing | None]
-    counted: Callable[[Identity], int] | None = None
+    ready: Callable[[Identity], Mirror | None]
+
+    def serves(self, identity: Identity) -> bool:
+        """Whether a repository has a mirror that serves."""
+        return self.ready(identity) is not None
+
+    def listing(self, identity: Identity) -> Listing | None:
+        """Return what a repository's mirror was last brought to, None when it has no mirror."""
+        mirror = self.ready(identity)
+        return None if mirror is None else mirror.refs.listing
+
+    def count(self, identity: Identity) -> int:
+        """Return how many refs a repository's mirror has, 0 when it has no mirror."""
+        mirror = self.ready(identity)
+        return 0 if mirror is None else mirror.refs.summary.refs
 
     def has_many(self, identity: Identity) -> bool:
         """Whether a repository is mirrored and has so many refs that only what is wanted is asked for."""
-        if self.counted is not None:
-            return self.counted(identity) > MANY_REFS
-        mirrored = self.listing(identity)
-        return mirrored is not None and len(mirrored.refs) > MANY_REFS
+        return self.count(identity) > MANY_REFS
 
     def is_there(self, identity: Identity) -> bool:
-        """Whether a repository has a mirror that serves."""
-        return self.counted(identity) > 0 if self.counted is not None else self.listing(identity) is not None
+        """Whether a repository has a mirror that serves, with refs."""
+        return self.count(identity) > 0
 
     def may_have_many(self, identity: Identity) -> bool:
         """Whether a repository has very many refs, or it is not known yet how many."""
-        return self.has_many(identity) or not self.is_there(identity)
+        return not 0 < self.count(identity) <= MANY_REFS
 
     def least(self, identity: Identity) -> Kind:
         """Return the kind of listing that shows that an upstream lets somebody read, and costs it little."""

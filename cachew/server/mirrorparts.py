@@ -194,13 +194,14 @@ def make_mirrors(
     usage = MirrorUsage(
         mirrors=collection, file=runtime.state / "used.json", threads=runtime.threads, clock=runtime.clock
     )
-    presented = _presented(runtime, remotes, collection)
+    mirrored = MirroredListings(ready=collection.ready)
+    presented = _presented(runtime, remotes, mirrored)
     freshness = ref_gate(
         remotes=remotes,
         clock=runtime.clock,
         interval=settings.git.ref_check_interval,
         metrics=runtime.metrics,
-        mirrored=MirroredListings(listing=collection.listing_of, counted=collection.refs_of),
+        mirrored=mirrored,
         listings=listings,
         listeners=GateListeners(
             hearing=instances,
@@ -273,7 +274,7 @@ def _bounds(settings: Settings) -> MirrorBounds:
     return MirrorBounds(limit=settings.git.mirror_limit, forget_after=settings.git.forget_after)
 
 
-def _presented(runtime: Runtime, remotes: Remotes, collection: Mirrors) -> ClientsOwn | ServersOwn:
+def _presented(runtime: Runtime, remotes: Remotes, mirrored: MirroredListings) -> ClientsOwn | ServersOwn:
     if runtime.settings.access.mode == "trusted-network":
         return ServersOwn(own=remotes.authorization)
-    return ClientsOwn(own=remotes.authorization, mirrored=collection.serves)
+    return ClientsOwn(own=remotes.authorization, mirrored=mirrored.serves)

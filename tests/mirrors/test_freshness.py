@@ -16,6 +16,7 @@ from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Capabilities, Listing, RemoteRef
 from tests.fakes.clock import FakeClock
 from tests.fakes.hearing import HearsNothing
+from tests.fakes.mirrors import mirror_of
 
 REPOSITORY = Identity("git.example", "org/repo")
 
@@ -68,7 +69,7 @@ class Gate:
             clock=self.clock,
             interval=interval,
             metrics=Metrics(),
-            mirrored=MirroredListings(listing=lambda identity: self.mirror),
+            mirrored=MirroredListings(ready=lambda identity: mirror_of(self.mirror)),
             listings=self.listings,
             listeners=GateListeners(
                 listing=(lambda identity, found, started: self.told.append(found),),

@@ -48,7 +48,7 @@ class Shop:
             clock=self.house.clock,
             interval=10,
             metrics=Metrics(),
-            mirrored=MirroredListings(listing=lambda identity: self.mirror.refs.listing if self.mirror.ready else None),
+            mirrored=MirroredListings(ready=lambda identity: self.mirror if self.mirror.life.ready else None),
             listings=self.house.listings,
             listeners=GateListeners(hearing=cast(Any, HearsNothing()), listing=(self._listed,)),
         )

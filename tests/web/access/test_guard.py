@@ -19,7 +19,7 @@ from cachew.mirrors.refknowledge import MirroredListings
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
-from cachew.upstream.listing import Listing
+from cachew.upstream.listing import Listing, RemoteRef
 from cachew.upstream.presented_credential import ClientsOwn, ServersOwn, Shown, ShownCredentials
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.verdicts import Verdicts
@@ -28,10 +28,12 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.hearing import HearsNothing
 from tests.fakes.inlinethreads import InlineThreads
 from tests.fakes.instances import OneInstance
+from tests.fakes.mirrors import mirror_of
 from tests.fakes.sightings import alone
 
 PRIVATE = Identity("git.example", "org/private")
 PUBLIC = Identity("git.example", "org/public")
+MIRRORED = Listing((RemoteRef("refs/heads/main", "1" * 40),))
 
 
 class Upstreams:
@@ -81,7 +83,9 @@ class World:
             clock=self.clock,
             interval=10,
             metrics=Metrics(),
-            mirrored=MirroredListings(listing=lambda identity: Listing(refs=())),
+            mirrored=MirroredListings(
+                ready=lambda identity: mirror_of(Listing((RemoteRef("refs/heads/main", "1" * 40),)))
+            ),
             listings=Listings(limit=1_000_000),
             listeners=GateListeners(hearing=cast(Any, HearsNothing()), verdict=self.verdicts.memory.record),
             presented=ShownCredentials(to_check=shown),
