@@ -17,6 +17,8 @@ from cachew.upstream.listing import Listing
 _PER_PREFIX = 100
 _FAILURE = 1000
 """Bytes that a kept failure and a kept prefix are taken for."""
+_BUSY = 1.0
+"""Seconds for which a busy upstream's answer is kept when it names none, or fewer."""
 FAILURES = (UpstreamUnreachable, UpstreamTimeout, UpstreamBusy)
 OF_ALL = (MIRRORED_KIND, EVERYTHING)
 
@@ -42,6 +44,12 @@ class RefOutcome:
     alone: bool = False
     aside: bool = False
     took: float = 0.0
+
+    @property
+    def good_until(self) -> float:
+        """Until when a busy upstream's answer counts: who comes back when it said is not told the old one."""
+        told = self.result.retry_after if isinstance(self.result, UpstreamBusy) else None
+        return self.started + self.took + max(told or 0.0, _BUSY)
 
     @property
     def listing(self) -> Listing | None:
@@ -73,6 +81,8 @@ class Limit:
 
     def allows(self, outcome: RefOutcome, now: float) -> bool:
         """Say whether an outcome is young enough."""
+        if isinstance(outcome.result, UpstreamBusy) and outcome.good_until <= now:
+            return False
         if outcome.started > self.oldest:
             return True
         slow = self.slow is not None and outcome.took > self.slow and isinstance(outcome.result, Listing)

@@ -14,7 +14,7 @@ from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.refusals import ABOUT_RIGHTS
 
 _SHORTEST = 1.0
-"""Seconds for which a failure is remembered even when the upstream names fewer."""
+"""Seconds for which a busy upstream's answer is remembered when it names none, or fewer."""
 
 _CHANGE_COUNTS = 3600.0
 """Seconds, longer than any question to an upstream takes."""
@@ -47,7 +47,7 @@ class VerdictTerms:
 
     :param allow: a permission, "public" included.
     :param deny: a refusal; no longer than this, and never past a push.
-    :param fail: the failure of an upstream to answer, unless it named a shorter time.
+    :param fail: the failure of an upstream to answer; of a busy one the time that it named, up to this.
     :param public_wait: how long a request for what was public lately waits for the answer.
     :param private: for how long a repository that is not public is not asked about again for its own sake.
     :param known: for how long it is remembered that a credential was let in at all.
@@ -168,8 +168,10 @@ class VerdictMemory:
 
         :param asked: the place of the question.
         """
-        told = failure.retry_after if isinstance(failure, UpstreamBusy) else None
-        seconds = self._terms.fail if told is None else min(self._terms.fail, max(told, _SHORTEST))
+        seconds = self._terms.fail
+        if isinstance(failure, UpstreamBusy):
+            # For how long it is left alone is known where it is asked.
+            seconds = min(seconds, max(failure.retry_after or 0.0, _SHORTEST))
         self._failed.put(self.key(repository, authorization), _Failed(_clone(failure), asked), seconds)
 
     def key(self, repository: NamedRepository, authorization: str | None) -> bytes:

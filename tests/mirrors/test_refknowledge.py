@@ -1,12 +1,14 @@
 """What upstreams have said counts until they change, or something newer proves it wrong."""
 
+from dataclasses import replace
+
 import pytest
 
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.pauses import UpstreamPauses
 from cachew.mirrors.refknowledge import KeptOutcomes, RefOutcome, UpstreamChanges
-from cachew.plumbing.errors import UpstreamTimeout
+from cachew.plumbing.errors import UpstreamBusy, UpstreamTimeout
 from cachew.upstream.listing import Listing
 from tests.fakes.clock import FakeClock
 from tests.fakes.mirrorgit import REPOSITORY, listing
@@ -34,6 +36,18 @@ def test_an_answer_is_good_for_the_interval() -> None:
     assert kept.answering(HEADS, kept.limit(None), kept.newest) is not None
     assert kept.answering(HEADS, kept.limit(5), kept.newest) is None
     assert kept.age(outcome) == pytest.approx(9.9)
+    clock.advance(0.2)
+    assert kept.answering(HEADS, kept.limit(None), kept.newest) is None
+
+
+@pytest.mark.parametrize(("told", "seconds"), [(None, 1.0), (0.0, 1.0), (4.0, 4.0), (60.0, 9.5)])
+def test_a_busy_upstream_is_asked_again_when_it_said(told: float | None, seconds: float) -> None:
+    """Who comes back after the time that the upstream named, or after a second, is not told the old answer."""
+    kept, clock = keeping()
+    busy = UpstreamBusy("https://git.example/r", "answered 429", status=429, retry_after=told)
+    kept.put(HEADS, replace(kept.begin(None), result=busy, took=0.5))
+    clock.advance(seconds + 0.4)
+    assert kept.answering(HEADS, kept.limit(None), kept.newest) is not None
     clock.advance(0.2)
     assert kept.answering(HEADS, kept.limit(None), kept.newest) is None
 
