@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.packindex import OpenIndexes
@@ -39,6 +40,7 @@ class GitRunner:
     disliked: Callable[[Mapping[str, int]], object] = lambda counts: None
     indexes: OpenIndexes = field(default_factory=OpenIndexes)
 
-    def for_clone(self) -> "GitRunner":
-        """Return the same with the patience that a first fetch needs."""
+    @cached_property
+    def for_clones(self) -> "GitRunner":
+        """The same with the patience that a first fetch needs; each of thousands of mirrors has it from its start."""
         return replace(self, fetch_timeout=self.clone_timeout)

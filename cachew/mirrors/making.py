@@ -78,7 +78,7 @@ class Making:
         self._remote = remote
         self._transfer = transfer
         self._standing = standing
-        self._git = git.for_clone()
+        self._git = git.for_clones
         self._clock = clock
 
     async def fill(self, directory: Path, *, seed: Seed | None, donor: Path, cloning: Callable[[], None]) -> Made:

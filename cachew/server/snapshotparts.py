@@ -136,7 +136,8 @@ def make_snapshots(
         intervals=_intervals(runtime.settings),
     )
     scheduler = Scheduler(
-        repositories=lambda: [mirror.identity for mirror in mirrors.collection if mirror.life.ready],
+        # A look at the disk for each of thousands would hold up the reactor at every turn; what has gone shows later.
+        repositories=lambda: [mirror.identity for mirror in mirrors.collection.known() if mirror.life.ready],
         perform=shared.perform,
         slots=making_slots(runtime, queue_limit=1_000_000),
         reactor=runtime.reactor,
