@@ -1,6 +1,6 @@
 """The mirrors that are on disk when the server starts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from twisted.logger import Logger
@@ -13,10 +13,13 @@ from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.repository import Repository, Stock
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.threads import Threads
+from cachew.plumbing.together import all_of
 from cachew.plumbing.waiters import Waiters
 
 _AT_ONCE = 50
 """Mirrors that are opened together."""
+_BATCHES = 2
+"""So many times that many are being opened at a time."""
 
 
 class Discovery:
@@ -41,8 +44,9 @@ class Discovery:
     async def discover(self) -> None:
         """Open every mirror on disk; whatever else lies under the root is removed."""
         found = list((await self._threads(self._root.scan)).items())
-        for start in range(0, len(found), _AT_ONCE):
-            await self._open(found[start : start + _AT_ONCE])
+        batches = iter([found[start : start + _AT_ONCE] for start in range(0, len(found), _AT_ONCE)])
+        # While a thread looks at some on disk, others are put together here.
+        await all_of(self._open_each(batches) for _ in range(_BATCHES))
         self._mirrors.count()
         self.done = True
         self._waiting.wake()
@@ -51,6 +55,10 @@ class Discovery:
         """Wait until it is known what is on disk."""
         if not self.done:
             await self._waiting.wait()
+
+    async def _open_each(self, batches: Iterator[Sequence[tuple[Identity, MirrorRecord]]]) -> None:
+        for batch in batches:
+            await self._open(batch)
 
     async def _open(self, records: Iterable[tuple[Identity, MirrorRecord]]) -> None:
         mirrors = []
