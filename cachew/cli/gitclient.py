@@ -12,8 +12,6 @@ from cachew.cli.context import Context
 if TYPE_CHECKING:
     from cachew.client.gitcommand import Git
 
-_SCOPES = ("--global", "--system", "--local")
-
 
 @click.command(
     "clone",

@@ -16,7 +16,6 @@ _BLOCK_LIMIT = 128 * 1024
 _MAGIC = 0xFD2FB528
 _SKIPPABLE = 0x184D2A5
 _SIZE_BYTES = (0, 2, 4, 8)
-_DICTIONARY_BYTES = (0, 1, 2, 4)
 
 
 @dataclass(frozen=True)

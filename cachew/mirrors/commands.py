@@ -34,6 +34,8 @@ _URL = "\0"
 """Stands for what no URL is."""
 _ALL = 2**31 - 1
 """The depth that means: as far as the upstream goes (git-fetch(1), ``--unshallow``)."""
+_OBJECTS_ALONE = ("--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules", "--end-of-options")
+"""Have a fetch bring objects and do nothing else; after these comes where from."""
 _BEHIND = 15
 """The niceness of what takes the processors for long while nobody waits for it."""
 _UNCHECKED = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "fetch.fsckObjects", "GIT_CONFIG_VALUE_0": "false"}
@@ -138,10 +140,7 @@ class GitCommands:
             "--no-tags",
             "--update-shallow",
             *((f"--depth={_ALL}",) if deepen else ()),
-            "--no-write-fetch-head",
-            "--no-auto-maintenance",
-            "--no-recurse-submodules",
-            "--end-of-options",
+            *_OBJECTS_ALONE,
             url,
             extra=extra,
         )
@@ -179,10 +178,7 @@ class GitCommands:
             "--force",
             "--no-tags",
             "--update-shallow",
-            "--no-write-fetch-head",
-            "--no-auto-maintenance",
-            "--no-recurse-submodules",
-            "--end-of-options",
+            *_OBJECTS_ALONE,
             url,
             "+refs/heads/*:refs/cachew/named/heads/*",
             "+refs/tags/*:refs/cachew/named/tags/*",

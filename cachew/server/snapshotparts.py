@@ -35,6 +35,7 @@ from cachew.snapshots.scratch import Scratch
 from cachew.snapshots.seed import MirrorCheck, MirrorMaker, Seeder
 from cachew.snapshots.sharing import SharedWork
 from cachew.snapshots.store import SnapshotMaker, Snapshots
+from cachew.snapshots.storedproduction import Means
 from cachew.snapshots.taskhistory import TaskHistory
 from cachew.snapshots.upkeep import Upkeep
 from cachew.snapshots.variants import LFS, MIRROR, SNAPSHOT
@@ -92,13 +93,15 @@ def make_snapshots(
     """
     estimates = Estimates(size=_sizes(mirrors.collection))
     productions = Productions(
-        cache=store.cache,
-        scratch=Scratch(path=runtime.state / "scratch", threads=runtime.threads),
-        slots=making,
-        reactor=runtime.reactor,
-        clock=runtime.clock,
-        timeout=runtime.settings.git.snapshot_timeout,
-        estimates=estimates,
+        means=Means(
+            cache=store.cache,
+            scratch=Scratch(path=runtime.state / "scratch", threads=runtime.threads),
+            slots=making,
+            reactor=runtime.reactor,
+            clock=runtime.clock,
+            timeout=runtime.settings.git.snapshot_timeout,
+            estimates=estimates,
+        )
     )
     archives = _archives(runtime, upstream, commands, store, mirrors, productions, check)
     git = BundleCommands(processes=runtime.processes, commands=commands)

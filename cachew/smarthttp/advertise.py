@@ -5,12 +5,12 @@ The formats are those of gitprotocol-v2(5), gitprotocol-pack(5) and gitprotocol-
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
 from cachew.smarthttp.clientcommands import V2LsRefs
 from cachew.upstream.listing import Prefixes
 from cachew.upstream.manyrefs import ManyRefs
+from cachew.upstream.remoteref import RemoteRef
 
 AGENT = "cachew"
 """What the server calls itself to git clients."""
@@ -26,31 +26,11 @@ V0_CAPABILITIES = (
 """What a mirror can do in v0, in upload-pack's order, without what depends on the repository."""
 
 
-class Ref(Protocol):
-    """One ref of a listing."""
-
-    @property
-    def name(self) -> str:
-        """Its full name."""
-
-    @property
-    def oid(self) -> str | None:
-        """The object it names; None while it is unborn."""
-
-    @property
-    def symref_target(self) -> str | None:
-        """The ref that it points to, when it is symbolic."""
-
-    @property
-    def peeled(self) -> str | None:
-        """The object that a tag at last points to."""
-
-
 def _packet(line: str) -> Packet:
     return f"{line}\n".encode("utf-8", "surrogateescape")
 
 
-def _in_order(refs: Iterable[Ref]) -> list[Ref]:
+def _in_order(refs: Iterable[RemoteRef]) -> list[RemoteRef]:
     """HEAD first, then by the bytes of the names."""
     return sorted(refs, key=lambda ref: (ref.name != "HEAD", ref.name.encode("utf-8", "surrogateescape")))
 
@@ -81,11 +61,10 @@ def v2_advertisement(
 
 
 def v0_advertisement(
-    refs: Iterable[Ref],
+    refs: Iterable[RemoteRef],
     *,
     object_format: str,
     capabilities: Sequence[str] = V0_CAPABILITIES,
-    filters: bool = True,
     version1: bool = False,
     agent: str = AGENT,
     shallow: Iterable[str] = (),
@@ -93,7 +72,6 @@ def v0_advertisement(
     """Return the body of ``GET …/info/refs?service=git-upload-pack`` in protocol v0 or v1.
 
     :param refs: the listing, in any order; unborn refs are left out, as v0 has no word for them.
-    :param filters: whether filters are allowed.
     :param version1: whether the client asked for v1.
     :param shallow: ids of the commits whose parents are missing.
     """
@@ -101,7 +79,7 @@ def v0_advertisement(
     words = [
         *capabilities,
         *(f"symref=HEAD:{ref.symref_target}" for ref in born if ref.name == "HEAD" and ref.symref_target),
-        *(["filter"] if filters else []),
+        "filter",
         f"object-format={object_format}",
         f"agent={agent}",
     ]
@@ -114,12 +92,12 @@ def v0_advertisement(
     return encode_all([_packet("# service=git-upload-pack"), FLUSH, *version, *map(_packet, lines), FLUSH])
 
 
-def _v0_lines(ref: Ref) -> list[str]:
+def _v0_lines(ref: RemoteRef) -> list[str]:
     peeled = [f"{ref.peeled} {ref.name}^{{}}"] if ref.peeled else []
     return [f"{ref.oid} {ref.name}", *peeled]
 
 
-def ls_refs_response(refs: Iterable[Ref], command: V2LsRefs) -> bytes:
+def ls_refs_response(refs: Iterable[RemoteRef], command: V2LsRefs) -> bytes:
     """Return the answer to an ``ls-refs`` command.
 
     :param refs: the listing, in any order; an unborn HEAD is told to clients that ask for it.
@@ -135,11 +113,11 @@ def ls_refs_response(refs: Iterable[Ref], command: V2LsRefs) -> bytes:
     return encode_all([*(_packet(_ls_refs_line(ref, command)) for ref in chosen), FLUSH])
 
 
-def _can_be_told(ref: Ref, command: V2LsRefs) -> bool:
+def _can_be_told(ref: RemoteRef, command: V2LsRefs) -> bool:
     return ref.oid is not None or bool(command.unborn and command.symrefs and ref.symref_target)
 
 
-def _ls_refs_line(ref: Ref, command: V2LsRefs) -> str:
+def _ls_refs_line(ref: RemoteRef, command: V2LsRefs) -> str:
     line = f"{ref.oid or 'unborn'} {ref.name}"
     if command.symrefs and ref.symref_target:
         line += f" symref-target:{ref.symref_target}"

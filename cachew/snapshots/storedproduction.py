@@ -6,7 +6,7 @@ leave and it goes on. What fails leaves no trace.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
 from typing import TypeVar
@@ -56,9 +56,9 @@ class Means:
     slots: Slots
     reactor: IReactorTime
     clock: Clock
-    timeout: float
-    estimates: Estimates
-    stored: StoredKeys
+    timeout: float = 3600.0
+    estimates: Estimates = field(default_factory=Estimates)
+    stored: StoredKeys = field(default_factory=StoredKeys)
 
 
 class StoredProduction(Production):

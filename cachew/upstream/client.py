@@ -164,7 +164,6 @@ class UpstreamClient:
         *,
         credential: str | None = None,
         written: str = "",
-        first_byte_timeout: float | None = None,
     ) -> UpstreamResponse:
         """Pass a client's request on, as it is, and return the response while its body is still coming.
 
@@ -175,11 +174,10 @@ class UpstreamClient:
         :param length: the body's length in bytes; None sends it chunked.
         :param credential: what to prove oneself with, see :mod:`cachew.upstream.presented_credential`.
         :param written: how the client has spelled the repository: ``.git``, or nothing.
-        :param first_byte_timeout: seconds, instead of ``bounds.first_byte``.
         :raise UpstreamUnreachable: when there is no answer, or a redirect that can't be followed.
         :raise UpstreamTimeout: when the answer does not begin in time.
         """
-        seconds = self._bounds.first_byte if first_byte_timeout is None else first_byte_timeout
+        seconds = self._bounds.first_byte
         base = split_operation(url)[0]
         response, final = await self._forwarding.send(
             Forwarded(method, url, headers, body, length, credential, written, seconds)

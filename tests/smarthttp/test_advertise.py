@@ -1,6 +1,5 @@
 """Advertisements and listings from memory, against those of the real git."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +11,17 @@ from cachew.plumbing.streams import read_all
 from cachew.smarthttp.advertise import ls_refs_response, v0_advertisement, v2_advertisement
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.clientcommands import V2LsRefs
+from cachew.upstream.remoteref import RemoteRef
 from tests.fakes.parsing import parse_command
 
 pytestmark = pytest.mark.timeout(30)
 
 
-@dataclass(frozen=True)
-class Ref:
-    """One ref, as an upstream's listing has it."""
-
-    name: str
-    oid: str | None
-    symref_target: str | None = None
-    peeled: str | None = None
-
-
-def refs_of(git: Any, repository: Path) -> list[Ref]:
+def refs_of(git: Any, repository: Path) -> list[RemoteRef]:
     """The refs of a repository, in no useful order."""
     lines = git("-C", str(repository), "for-each-ref", "--format=%(refname) %(objectname) %(*objectname)").splitlines()
-    refs = [Ref(name, oid, None, peeled or None) for name, oid, peeled in (line.split(" ") for line in lines)]
-    refs.append(Ref("HEAD", git("-C", str(repository), "rev-parse", "HEAD"), "refs/heads/main"))
+    refs = [RemoteRef(name, oid, None, peeled or None) for name, oid, peeled in (line.split(" ") for line in lines)]
+    refs.append(RemoteRef("HEAD", git("-C", str(repository), "rev-parse", "HEAD"), "refs/heads/main"))
     return refs
 
 
@@ -66,13 +56,13 @@ async def test_v0_advertisement(backend: Backend, repository: Path, git: Any, pr
 
 def test_v0_advertisement_of_nothing() -> None:
     """Without refs the capabilities travel on a line of zeros."""
-    body = v0_advertisement([Ref("HEAD", None, "refs/heads/main")], object_format="sha256", filters=False)
+    body = v0_advertisement([RemoteRef("HEAD", None, "refs/heads/main")], object_format="sha256")
     packets = decode(body)
     assert packets[:2] == [b"# service=git-upload-pack\n", FLUSH] and packets[3:] == [FLUSH]
     line = packets[2]
     assert isinstance(line, bytes)
     assert line.startswith(b"0" * 64 + b" capabilities^{}\0multi_ack ")
-    assert b"symref" not in line and b"filter" not in line and b"object-format=sha256" in line
+    assert b"symref" not in line and b" filter " in line and b"object-format=sha256" in line
 
 
 @pytest.mark.parametrize(
@@ -108,4 +98,6 @@ async def test_unborn_head(backend: Backend, git: Any, tmp_path: Path, arguments
     answer = await backend.upload_pack(repository="r", directory=tmp_path / "bare", body=body, protocol="version=2")
     command = parse_command(body, "version=2")
     assert isinstance(command, V2LsRefs)
-    assert ls_refs_response([Ref("HEAD", None, "refs/heads/trunk")], command) == await read_all(answer.source, 10000)
+    assert ls_refs_response([RemoteRef("HEAD", None, "refs/heads/trunk")], command) == await read_all(
+        answer.source, 10000
+    )

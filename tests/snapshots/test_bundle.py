@@ -20,6 +20,7 @@ from cachew.snapshots.bundle import Bundles, parse_base
 from cachew.snapshots.bundlecommands import BundleCommands
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.scratch import Scratch
+from cachew.snapshots.storedproduction import Means
 from tests.fakes.clock import FakeClock
 from tests.snapshots.repositories import IDENTITY, INSTANCE, BareMirror, commit, git
 
@@ -76,11 +77,13 @@ def bundles(
     """Return bundles of the mirror."""
     (tmp_path / "scratch").mkdir()
     productions = Productions(
-        cache=cache,
-        scratch=Scratch(path=tmp_path / "scratch", threads=threads),
-        slots=Slots(limit=2),
-        reactor=clock,
-        clock=clock,
+        means=Means(
+            cache=cache,
+            scratch=Scratch(path=tmp_path / "scratch", threads=threads),
+            slots=Slots(limit=2),
+            reactor=clock,
+            clock=clock,
+        )
     )
 
     async def ready(identity: Identity) -> Any:

@@ -27,6 +27,7 @@ from cachew.snapshots.bundlestore import BundleStore
 from cachew.snapshots.packbundle import PackBundles
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.scratch import Scratch
+from cachew.snapshots.storedproduction import Means
 from tests.fakes.clock import FakeClock
 from tests.snapshots.repositories import IDENTITY, INSTANCE, BareMirror, commit, git
 
@@ -79,11 +80,13 @@ def store_over(
 
     def over(cache: Cache) -> BundleStore:
         productions = Productions(
-            cache=cache,
-            scratch=Scratch(path=tmp_path / "scratch", threads=threads),
-            slots=Slots(limit=2),
-            reactor=clock,
-            clock=clock,
+            means=Means(
+                cache=cache,
+                scratch=Scratch(path=tmp_path / "scratch", threads=threads),
+                slots=Slots(limit=2),
+                reactor=clock,
+                clock=clock,
+            )
         )
         return BundleStore(
             cache=cache,

@@ -27,6 +27,7 @@ from cachew.snapshots.estimates import LARGE, Estimates
 from cachew.snapshots.order import Begin, Order
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.scratch import Scratch
+from cachew.snapshots.storedproduction import Means
 from cachew.snapshots.variants import NAMESPACE
 from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import Steps, nothing_left
@@ -57,13 +58,15 @@ class Bench:
             self.cache = ObjectStoreCache(bucket=bucket, clock=self.clock)
         self.scratch = scratch
         self.productions = Productions(
-            cache=self.cache,
-            scratch=Scratch(path=scratch, threads=at_once),
-            slots=Slots(limit=places, kept_short=1),
-            reactor=self.clock,
-            clock=self.clock,
-            timeout=60,
-            estimates=Estimates(size=lambda name: LARGE if "huge" in name else 0),
+            means=Means(
+                cache=self.cache,
+                scratch=Scratch(path=scratch, threads=at_once),
+                slots=Slots(limit=places, kept_short=1),
+                reactor=self.clock,
+                clock=self.clock,
+                timeout=60,
+                estimates=Estimates(size=lambda name: LARGE if "huge" in name else 0),
+            )
         )
         scratch.mkdir()
         self.started: list[str] = []
@@ -409,12 +412,14 @@ class Disturbed:
         self._clock, self._slots = FakeClock(), Slots(limit=1)
         self._cache = SteppedCache(steps, MemoryCache(limit=1000, clock=self._clock))
         self._productions = Productions(
-            cache=cast(Cache, self._cache),
-            scratch=Scratch(path=scratch, threads=threads_of(steps)),
-            slots=self._slots,
-            reactor=self._clock,
-            clock=self._clock,
-            timeout=60,
+            means=Means(
+                cache=cast(Cache, self._cache),
+                scratch=Scratch(path=scratch, threads=threads_of(steps)),
+                slots=self._slots,
+                reactor=self._clock,
+                clock=self._clock,
+                timeout=60,
+            )
         )
         self._productions.log = cast(Any, Silence())
         self._descriptors = len(os.listdir("/proc/self/fd"))

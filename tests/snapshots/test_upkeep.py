@@ -17,6 +17,7 @@ from cachew.snapshots.order import Begin
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.scratch import Scratch
 from cachew.snapshots.store import COMMIT_HEADER, REFS_HEADER, Snapshots
+from cachew.snapshots.storedproduction import Means
 from cachew.snapshots.upkeep import Upkeep, refs_mark
 from cachew.snapshots.variants import Variant
 from tests.fakes.clock import FakeClock
@@ -51,11 +52,13 @@ class Bench:
         self.clock.advance(1_000_000)
         cache = MemoryCache(limit=1000, clock=self.clock)
         productions = Productions(
-            cache=cache,
-            scratch=Scratch(path=scratch, threads=at_once),
-            slots=Slots(limit=1),
-            reactor=self.clock,
-            clock=self.clock,
+            means=Means(
+                cache=cache,
+                scratch=Scratch(path=scratch, threads=at_once),
+                slots=Slots(limit=1),
+                reactor=self.clock,
+                clock=self.clock,
+            )
         )
         self.snapshots = Snapshots(
             cache=cache,

@@ -34,6 +34,7 @@ from cachew.snapshots.order import Begin
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.scratch import Scratch
 from cachew.snapshots.store import COMMIT_HEADER, Snapshots
+from cachew.snapshots.storedproduction import Means
 from cachew.snapshots.variants import LFS, NAMESPACE, SNAPSHOT, Variant
 from cachew.web.access.guard import TrustedNetworkGuard
 from cachew.web.app import App
@@ -136,11 +137,13 @@ class Server:
         self.asked: Deferred[None] = Deferred()
         self.mirror_gate: Deferred[None] | None = None
         self.productions = Productions(
-            cache=self.cache,
-            scratch=Scratch(path=scratch, threads=at_once),
-            slots=Slots(limit=2),
-            reactor=reactor,
-            clock=machine_clock(),
+            means=Means(
+                cache=self.cache,
+                scratch=Scratch(path=scratch, threads=at_once),
+                slots=Slots(limit=2),
+                reactor=reactor,
+                clock=machine_clock(),
+            )
         )
         self.snapshots = Snapshots(
             cache=self.cache,
