@@ -5,15 +5,12 @@ have one encoding. Everything else may therefore separate parts of a name: ``/``
 of directories, a space or a colon in the keys of a cache.
 """
 
-import re
-
-_UNSAFE = re.compile(rb"[^A-Za-z0-9._~+@-]")
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+from urllib.parse import quote, unquote_to_bytes
 
 
 def encoded(text: str) -> str:
     """Return a text as a segment of a path."""
-    return _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], text.encode("utf-8", "surrogateescape")).decode("ascii")
+    return quote(text, safe="+@", errors="surrogateescape")
 
 
 def encoded_path(path: str) -> str:
@@ -23,7 +20,7 @@ def encoded_path(path: str) -> str:
 
 def decoded(data: bytes) -> bytes:
     """Undo every escape once; a percent sign that begins none is left alone."""
-    return _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), data)
+    return unquote_to_bytes(data)
 
 
 def decoded_text(text: str) -> str:
