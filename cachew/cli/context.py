@@ -7,10 +7,14 @@ import os
 import shutil
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from cachew.cli.terminal import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,14 +62,15 @@ class Context:
         import click
 
         for line in [json.dumps(value)] if self.json else lines:
-            click.echo(line)
+            click.echo(harmless(line))
 
     def say(self, text: str) -> None:
         """Tell the person at the terminal what happens, unless nothing is to be told."""
         if not self.quiet:
             import click
 
-            click.echo(text, err=True)
+            with suppress(OSError, ValueError):  # nobody need see it
+                click.echo(harmless(text), err=True)
 
     @cached_property
     def server(self) -> str:
@@ -152,6 +157,15 @@ class Context:
 
         prefix = platform_prefix(system=sys.platform, machine=platform.machine()) if self.platform else ""
         return prefixed(text, platform=prefix, now=datetime.now(), daily=self.daily, hourly=self.hourly)
+
+
+def directory_path(text: str) -> Path:
+    """Return the directory that an argument names; an empty one, a script's unset variable, is not the current one."""
+    import click
+
+    if not text:
+        raise click.UsageError("DIRECTORY is empty; write . for the current one.")
+    return Path(text)
 
 
 def _connections() -> "Connections":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cachew.cli.context import Context
+from cachew.cli.context import Context, directory_path
 from cachew.cli.gitclient import git_clone, git_setup, git_unsetup
 
 
@@ -20,7 +20,7 @@ for command in (git_clone, git_setup, git_unsetup):
 
 @git.command("restore", short_help="Check a repository out from its snapshot.")
 @click.argument("url")
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=click.Path())
 @click.option(
     "--ref",
     "refs",
@@ -36,7 +36,7 @@ for command in (git_clone, git_setup, git_unsetup):
 def git_restore(
     context: Context,
     url: str,
-    directory: Path,
+    directory: str,
     refs: tuple[str, ...],
     commits: tuple[str, ...],
     no_bundle: bool,
@@ -59,6 +59,7 @@ def git_restore(
     from cachew.client.lfssnapshots import LfsSnapshots
     from cachew.client.restore import GitRestore, RestoreRequest
 
+    place = directory_path(directory)
     address = parse_repository(url, server=context.server)
     wanted = parse_wanted(refs, commits)
     program, home = context.git(), os.environ.get("HOME")
@@ -76,5 +77,5 @@ def git_restore(
         git=program,
         progress=context.progress,
     )
-    restore.restore(RestoreRequest(address, directory, wanted, use_bundle=not no_bundle, lfs=lfs, force=force))
-    context.show({"directory": str(directory)}, [])
+    restore.restore(RestoreRequest(address, place, wanted, use_bundle=not no_bundle, lfs=lfs, force=force))
+    context.show({"directory": directory}, [])

@@ -20,6 +20,7 @@ from cachew.cli.gitcommands import git
 from cachew.cli.objectcommands import delete, get, namespaces, put, stat, stats
 from cachew.cli.saved import restore, save
 from cachew.cli.secrets import masked, secrets_of
+from cachew.cli.terminal import harmless
 from cachew.plumbing.errors import CachewError
 
 _WHOLE = hasattr(click, "Choice")
@@ -187,6 +188,8 @@ def run(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         _tell(f"cachew: {error}", arguments, secrets)
+    except MemoryError:
+        _tell("cachew: there is not enough memory", arguments, secrets)
     except Exception as error:  # the top: whoever uses a command is told a sentence
         _tell(f"cachew: that failed in a way nobody has foreseen: {type(error).__name__}: {error}", arguments, secrets)
         _tell("  Please report what you did and this line.", arguments, secrets)
@@ -197,7 +200,7 @@ def _tell(text: str, arguments: list[str] | None, learnt: list[str]) -> None:
     """Write to standard error, if that is to be written to, without what is secret."""
     with suppress(OSError, ValueError):
         secrets = [*learnt, *secrets_of(_authorization(arguments), os.environ)]
-        click.echo(masked(text, secrets), err=True)
+        click.echo(harmless(masked(text, secrets)), err=True)
 
 
 def _authorization(arguments: list[str] | None) -> str | None:
@@ -221,8 +224,10 @@ def _usable_streams() -> None:
 
 def main() -> NoReturn:
     """Run as a program."""
-    # A plain end would leave the staging directory behind.
+    # A plain end would leave the staging directory behind; nohup has its own way with the end of a terminal.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     threading.excepthook = lambda arguments: None
     sys.unraisablehook = lambda arguments: None
     _usable_streams()

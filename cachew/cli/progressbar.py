@@ -1,15 +1,22 @@
-"""Shows progress: a bar on a terminal, plain lines elsewhere."""
+"""Shows progress: a bar on a terminal, plain lines elsewhere.
+
+Nobody need see it: work goes on though the terminal has gone, or standard error is closed or full.
+"""
 
 import threading
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TextIO
 
+from cachew.cli.terminal import harmless
 from cachew.plumbing.clock import Clock
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
+_UNSEEN = (OSError, ValueError)
+"""What writing to a stream fails with that takes nothing, or is closed."""
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -75,8 +82,9 @@ class LineProgress:
         return f"{self._label}: {size_text(self._done)}{share}, {size_text(rate)}/s"
 
     def _write(self, text: str) -> None:
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        with suppress(*_UNSEEN):
+            self._stream.write(harmless(text) + "\n")
+            self._stream.flush()
 
 
 class BarProgress:
@@ -105,7 +113,8 @@ class BarProgress:
             console=Console(file=self._stream),
         )
         self._task = self._bar.add_task(label, total=total)
-        self._bar.start()
+        with suppress(*_UNSEEN):
+            self._bar.start()
 
     def advance(self, count: int) -> None:
         """Move the bar."""
@@ -115,16 +124,18 @@ class BarProgress:
 
     def finish(self) -> None:
         """Leave the bar as it is."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            with suppress(*_UNSEEN):
+                bar.stop()
 
     def say(self, text: str) -> None:
         """Write a line."""
-        if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
-        else:
-            self._stream.write(text + "\n")
+        with suppress(*_UNSEEN):
+            if self._bar is not None:
+                self._bar.console.print(harmless(text), markup=False, highlight=False)
+            else:
+                self._stream.write(harmless(text) + "\n")
 
     def warn(self, text: str) -> None:
         """Write a line that says warning."""

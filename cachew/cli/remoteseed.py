@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 from cachew.cli.environmentproxy import environment_proxy
 from cachew.cli.secrets import masked, secrets_of
+from cachew.cli.terminal import harmless
 from cachew.client.clienterrors import ClientError
 from cachew.client.connections import Connections
 from cachew.client.download import Downloads
@@ -70,7 +71,7 @@ def prepare(remote: RemoteRepository, options: HelperOptions, *, seeds: bool) ->
     except (ClientError, OSError, ValueError) as error:
         if options.verbosity >= 1:
             shown = masked(str(error), [*remote.secrets, *secrets_of(remote.authorization, os.environ)])
-            sys.stderr.write(f"cachew: {remote.plain} is fetched without its snapshot: {shown}\n")
+            sys.stderr.write(f"cachew: {remote.plain} is fetched without its snapshot: {harmless(shown)}\n")
             sys.stderr.flush()
         return False
 

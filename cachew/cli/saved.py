@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cachew.cli.context import Context
+from cachew.cli.context import Context, directory_path
 
 MISS = 2
 
@@ -34,7 +34,7 @@ def _key(context: Context, key: str | None, globs: tuple[str, ...]) -> str:
 
 @click.command()
 @click.argument("namespace")
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=click.Path())
 @click.argument("paths", nargs=-1)
 @_key_options
 @click.option("--ttl", metavar="DURATION", help="How long to keep it: 90s, 15m, 1h30m.")
@@ -44,7 +44,7 @@ def _key(context: Context, key: str | None, globs: tuple[str, ...]) -> str:
 def save(
     context: Context,
     namespace: str,
-    directory: Path,
+    directory: str,
     paths: tuple[str, ...],
     key: str | None,
     globs: tuple[str, ...],
@@ -57,13 +57,14 @@ def save(
     from cachew.client.keys import check_duration
     from cachew.client.pack import check_paths, packed
 
+    place = directory_path(directory)
     full_key = _key(context, key, globs)
-    check_paths(directory, paths)
+    check_paths(place, paths)
     if context.tar is None:
         raise BadUsage("there is no tar on the PATH", "Install tar.")
     name = os.path.basename(os.path.abspath(directory)).replace('"', "").encode("ascii", "ignore").decode()
     headers = {"Content-Type": "application/zstd", "Content-Disposition": f'attachment; filename="{name}.tar.zst"'}
-    body = packed(directory, paths or (".",), exclude=exclude, tar=context.tar, threads=zstd_threads or context.threads)
+    body = packed(place, paths or (".",), exclude=exclude, tar=context.tar, threads=zstd_threads or context.threads)
     ttl = check_duration(ttl) if ttl else None
     context.say(f"Archiving {directory}")
     context.objects().put(namespace, full_key, body, headers=headers, ttl=ttl)
@@ -73,12 +74,12 @@ def save(
 
 @click.command()
 @click.argument("namespace")
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=click.Path())
 @_key_options
 @click.option("--zstd-threads", type=click.IntRange(0), default=0, hidden=True)
 @click.pass_obj
 def restore(
-    context: Context, namespace: str, directory: Path, key: str | None, globs: tuple[str, ...], zstd_threads: int
+    context: Context, namespace: str, directory: str, key: str | None, globs: tuple[str, ...], zstd_threads: int
 ) -> int:
     """Download an archive that was saved and extract it to DIRECTORY.
 
@@ -88,13 +89,12 @@ def restore(
     from cachew.client.extract import choose_unpacker
     from cachew.client.merge import DirectoryRestore
 
+    place = directory_path(directory)
     full_key = _key(context, key, globs)
     url = context.objects().url(namespace, full_key)
     archives = context.archives(context.downloads())
     try:
-        DirectoryRestore(archives=archives, unpack=choose_unpacker(context.tar, exact_modes=True)).restore(
-            url, directory
-        )
+        DirectoryRestore(archives=archives, unpack=choose_unpacker(context.tar, exact_modes=True)).restore(url, place)
     except NotCached:
         context.say(f"Cache miss: {full_key}")
         context.show({"key": full_key, "hit": False}, [])

@@ -12,7 +12,7 @@ from cachew.client.archiverules import DirectoryRules
 from cachew.client.archives import Archives
 from cachew.client.clienterrors import ExtractionFailed
 from cachew.client.extract import Unpack, folds_case
-from cachew.client.staging import Staging
+from cachew.client.staging import Staging, resolved
 
 
 class DirectoryRestore:
@@ -32,7 +32,7 @@ class DirectoryRestore:
         :raise NotCached: when there is no such archive.
         :raise ClientError: when it cannot be had or written; until everything is extracted the target is untouched.
         """
-        target = Path(os.path.realpath(directory))
+        target = resolved(directory)
         opened = writable(os.fsencode(target)) if target.is_dir() else contextlib.nullcontext()
         with opened, Staging(target=target, within=target.is_dir()) as staging:
             rules: list[DirectoryRules] = []

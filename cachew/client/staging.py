@@ -6,6 +6,7 @@ the next run for the same target.
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from types import TracebackType
 from cachew.client.clienterrors import BadUsage, ExtractionFailed, no_space_advice
 
 _LOCK = "cachew-lock"
+_LONGEST_NAME = 200
 
 
 class Staging:
@@ -80,11 +82,25 @@ def check_target(directory: Path) -> Path:
 
     :raise BadUsage: when something else is there.
     """
-    target = Path(os.path.realpath(directory))
+    target = resolved(directory)
     if not target.exists():
         return target
     if not target.is_dir():
         raise BadUsage(f"{directory} exists and is not a directory", "Choose another directory.")
+    return target
+
+
+def resolved(directory: Path) -> Path:
+    """Return a path that is absolute and has no links.
+
+    :raise BadUsage: when it leads nowhere.
+    """
+    try:
+        target = Path(os.path.realpath(directory))
+    except FileNotFoundError:
+        raise BadUsage("the current directory has been removed", "Go to another one.") from None
+    if target.is_symlink():
+        raise BadUsage(f"{directory} is a link that leads to itself", "Choose another directory.")
     return target
 
 
@@ -153,6 +169,10 @@ def _move_entries(made: Path, target: Path) -> None:
 
 
 def _prefix(target: Path) -> str:
+    name = os.fsencode(target.name)
+    if len(name) > _LONGEST_NAME:
+        # It would be too long with what comes before and after.
+        return f".{hashlib.sha256(name).hexdigest()}.cachew-"
     return f".{target.name}.cachew-"
 
 

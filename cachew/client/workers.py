@@ -11,6 +11,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from cachew.client.clienterrors import ClientError
+
 Result = TypeVar("Result")
 
 
@@ -65,13 +67,26 @@ class Workers:
         self._threads = 0
 
     def submit(self, work: Callable[..., Result], *arguments: Any) -> Job[Result]:
-        """Have something done."""
+        """Have something done.
+
+        :raise ClientError: when there is nothing that could do it.
+        """
+        if self._threads < self._count:
+            self._start()
         job = Job(partial(work, *arguments))
         self._jobs.put(job)
-        if self._threads < self._count:
-            self._threads += 1
-            threading.Thread(target=self._run, name=f"{self._name} {self._threads}", daemon=True).start()
         return job
+
+    def _start(self) -> None:
+        """Start one more thread; where the system gives no more, those that there are do all of the work."""
+        thread = threading.Thread(target=self._run, name=f"{self._name} {self._threads + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._threads:
+                raise ClientError("the system gives no thread", "See ulimit -u and ulimit -v.") from error
+        else:
+            self._threads += 1
 
     def close(self) -> None:
         """Give up what has not begun, and let the threads end after what they are at."""

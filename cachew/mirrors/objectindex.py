@@ -90,13 +90,23 @@ class ObjectIndex:
             left = {oid: binary for oid, binary in left.items() if binary not in pack}
             if not left:
                 break
-        return [oid for oid in oids if not self._is_oid(oid) or (oid in left and not self._is_loose(oid.lower()))]
+        loose = self._loose_directories() if left else frozenset()
+        return [
+            oid for oid in oids if not self._is_oid(oid) or (oid in left and not self._is_loose(oid.lower(), loose))
+        ]
 
     def _is_oid(self, oid: str) -> bool:
         return len(oid) == 2 * self._hash_size and _HEX.fullmatch(oid) is not None
 
-    def _is_loose(self, oid: str) -> bool:
-        return (self._objects / oid[:2] / oid[2:]).is_file()
+    def _loose_directories(self) -> Collection[str]:
+        """Return what lies beside the packs: mostly no directory of loose objects, and nothing need be looked for."""
+        try:
+            return set(os.listdir(self._objects))
+        except FileNotFoundError:
+            return frozenset()
+
+    def _is_loose(self, oid: str, directories: Collection[str]) -> bool:
+        return oid[:2] in directories and (self._objects / oid[:2] / oid[2:]).is_file()
 
     def _stamp(self) -> tuple[int, int] | None:
         try:

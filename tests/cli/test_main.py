@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import socketserver
 import subprocess
 import sys
@@ -187,14 +188,20 @@ def test_credentials_stay_at_home(cachew: Shell, server: CachewServer) -> None:
     assert {seen.headers.get("Authorization") for seen in server.seen} == {None}
 
 
-def test_an_interrupted_restore_leaves_nothing(cachew: Shell, server: CachewServer, tmp_path: Path) -> None:
-    """SIGTERM ends the command at once, with nothing left behind, also where a shell has turned SIGINT off."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_restore_leaves_nothing(
+    cachew: Shell, server: CachewServer, tmp_path: Path, number: signal.Signals
+) -> None:
+    """SIGTERM, or the end of its terminal, ends the command at once, with nothing left behind.
+
+    Also where a shell has turned SIGINT off.
+    """
     path = "/git/git.example/org/repo/snapshot.tar.zst"
     child: list[subprocess.Popen[bytes]] = []
 
     def interrupt(count: int) -> None:
         if count == 3:
-            child[0].terminate()
+            child[0].send_signal(number)
             child[0].wait()
 
     body = framed(tar([member("./dir", type=tarfile.DIRTYPE, mode=0o755), member("./big", os.urandom(20_000_000))]))
@@ -216,7 +223,7 @@ TOKEN = "Bearer s3cr3t-t0ken"
 def told(done: subprocess.CompletedProcess[bytes]) -> str:
     """Return what was written, which is no traceback and has no secret."""
     text = (done.stdout + done.stderr).decode(errors="replace")
-    assert "Traceback" not in text and "s3cr3t" not in text, text
+    assert "Traceback" not in text and "s3cr3t" not in text and "\x1b" not in text, text
     return text
 
 
@@ -264,6 +271,9 @@ def test_whatever_the_environment_says(cachew: Shell, tmp_path: Path, variable: 
         ["put", "-H", "A=b\nc", "ns", "key"],
         ["put", "-H", "A b=c", "ns", "key"],
         ["save", "ns", "none", "--key", "k"],
+        ["save", "ns", "", "--key", "k"],
+        ["restore", "ns", "", "--key", "k"],
+        ["git", "restore", "https://git.example/a/b", ""],
         ["restore", "ns", "/dev/null/x", "--key", "k"],
         ["git", "restore", "http://bob:s3cr3t@git.example/a/b", "x"],
         ["git", "restore", "http://bob:s3cr3t@[", "x"],
@@ -283,6 +293,7 @@ ODD_ANSWERS = [
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1000 + b"\r\n",
     b"HTTP/1.1 999999 \xff\r\n\r\n",
+    b"HTTP/1.1 302 \x1b]0;evil\x07\r\nLocation: http://x/\x1b]0;evil\x07\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 401 No\r\nContent-Length: 19\r\n\r\nBearer s3cr3t-t0ken",
     b"HTTP/1.1 302 No\r\nLocation: http://bob:s3cr3t@x\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n[\xff, 1]!",

@@ -2,6 +2,8 @@
 
 import io
 
+import pytest
+
 from cachew.cli.progressbar import BarProgress, LineProgress, choose_progress, size_text
 from tests.fakes.clock import FakeClock
 
@@ -11,6 +13,32 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+class Gone(Terminal):
+    """A terminal that has gone."""
+
+    def write(self, text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
+class Closed(Terminal):
+    """A stream that is closed."""
+
+    def write(self, text: str) -> int:
+        raise ValueError("I/O operation on closed file")
+
+
+@pytest.mark.parametrize("stream", [Gone(), Closed()])
+def test_nobody_need_see_it(stream: Terminal) -> None:
+    """What can't be shown is not shown; the work goes on."""
+    lines, bar = LineProgress(stream=stream, clock=FakeClock()), BarProgress(stream=stream)
+    for progress in (lines, bar):
+        progress.begin("Downloading", 10)
+        progress.advance(10)
+        progress.warn("something")
+        progress.finish()
+        progress.say("done")
 
 
 def test_sizes() -> None:

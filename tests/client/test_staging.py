@@ -116,3 +116,25 @@ def test_says_where_it_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ExtractionFailed, match="cannot write to"), Staging(target=tmp_path / "file/repo", within=False):
         pass
+
+
+def test_takes_any_name_that_a_directory_can_have(tmp_path: Path) -> None:
+    """A name that fills what the file system allows leaves room for that of the staging directory."""
+    target = tmp_path / ("é" * 127)
+    with Staging(target=target, within=False) as staging:
+        publish(staging.fresh("tree"), target)
+    assert names(tmp_path) == [target.name]
+
+
+def test_a_place_that_is_none_is_told_before_anything_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link that leads to itself, and a path from a current directory that has been removed, are mistakes."""
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(BadUsage, match="leads to itself"):
+        check_target(tmp_path / "loop")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(BadUsage, match="current directory has been removed"):
+        check_target(Path("repo"))
+    assert check_target(tmp_path / "repo") == tmp_path / "repo"
