@@ -9,11 +9,11 @@ own, and so do services of Kubernetes.
 """
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
+from cachew.config import tomltext
 from cachew.config.contradictions import Problem
 from cachew.config.defaultupstreams import HOSTS
 from cachew.config.settings import Settings
@@ -23,7 +23,7 @@ from cachew.config.upstreams import DefaultUpstreams, Upstream
 
 PREFIX = "CACHEW_"
 _NO_WORD = re.compile(r"[^A-Za-z0-9_]")
-_WHOLE = re.compile(r"-?[0-9]+")
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 _MOST_ITEMS = 100
 
@@ -119,8 +119,8 @@ class _Reader:
         self._taken.append(Taken(variable, path))
         if _is_composed(annotation) and text[:1] in ("[", "{"):
             try:
-                return tomllib.loads(f"value = {text}")["value"]
-            except tomllib.TOMLDecodeError as error:
+                return tomltext.parse(f"value = {text}")["value"]
+            except tomltext.NotToml as error:
                 self._problems.append(Problem(path, f"is not TOML: {error}"))
         kinds = _scalars(annotation)
         if bool in kinds and text.lower() in _TRUTHS:

@@ -5,7 +5,6 @@ undefined variables and settings that contradict each other.
 """
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
+from cachew.config import tomltext
 from cachew.config.contradictions import Problem, contradictions
 from cachew.config.defaultupstreams import with_defaults
 from cachew.config.environmentkeys import Taken, with_environment
@@ -87,8 +87,8 @@ def load(
     :raise ConfigErrors: with everything that is wrong.
     """
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        raw = tomltext.parse(text)
+    except tomltext.NotToml as error:
         raise ConfigErrors(file, [Problem((), f"not TOML: {error}")]) from None
     problems: list[Problem] = []
     expanded = _expand(raw, (), environ, problems)

@@ -81,7 +81,12 @@ def test_the_environment_sets_keys_of_hosts_that_are_known() -> None:
 def test_mistakes_name_the_variable_and_what_is_allowed() -> None:
     """What is wrong in the environment is told with the variable, in place of the file, and the key."""
     *of_environment, of_file = complaints(
-        "colour = 1", CACHEW_GIT_MAX_FETCHES="many", CACHEW_LOG_LEVEL="loud", CACHEW_CACHE="[x", CACHEW_LISTEN=""
+        "colour = 1",
+        CACHEW_GIT_MAX_FETCHES="many",
+        CACHEW_LOG_LEVEL="loud",
+        CACHEW_CACHE="[x",
+        CACHEW_LISTEN="",
+        CACHEW_GIT_MIRROR_LIMIT="[" * 5000,
     )
     assert of_environment == [
         "CACHEW_CACHE: cache: is not TOML: Invalid value (at line 1, column 10)",

@@ -187,6 +187,9 @@ def test_reports_everything_at_once() -> None:
             "manhole.listen: must be a loopback address, for example",
         ),
         ("a = ", "not TOML: Invalid value (at end of document)"),
+        ("a = " + "[" * 10_000, "not TOML: it is nested too deeply"),
+        ("a = " + "9" * 10_000, "not TOML: a number in it is too long"),
+        ("\ufefflog-level = 'loud'", "log-level: must be"),
     ],
 )
 def test_says_where_and_what_is_allowed(text: str, expected: str) -> None:
