@@ -59,7 +59,10 @@ class Options(UsageOptions):
         super().__init__()
         self["listen"] = []
         self["check"] = False
-        self.directory = Path.cwd()
+        try:
+            self.directory = Path.cwd()
+        except FileNotFoundError:
+            raise SystemExit("cachew can't start: the current directory has been removed") from None
 
     def opt_listen(self, endpoint: str) -> None:
         """Serve on this Twisted endpoint, instead of the config's; may be given several times."""

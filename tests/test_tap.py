@@ -12,7 +12,7 @@ from twisted.python.reflect import namedAny
 
 from cachew.config.document import schema
 from cachew.config.load import load
-from cachew.server.processlog import KEPT_LOGS, LOG_SIZE
+from cachew.server.processlog import KEPT_LOGS, LOG_SIZE, ProcessLog
 from cachew.tap import Options
 from cachew.version import version
 
@@ -93,6 +93,23 @@ def test_old_log_files_do_not_pile_up(tmp_path: Path) -> None:
     assert (tmp_path / "log").stat().st_size < 1000
     assert (tmp_path / "log.2").read_text() == "1"
     assert len(list(tmp_path.iterdir())) == 1 + KEPT_LOGS
+
+
+def test_an_output_that_is_closed_takes_no_log() -> None:
+    """A server that was started with its output closed runs, and its lines go nowhere."""
+    log = ProcessLog()
+    log.begin(None, foreground=True, output=None, notice=str).write("line\n")
+    log.drain()
+    assert log.dropped() == 0
+
+
+def test_a_current_directory_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths can't be looked for in a directory that has been removed, and the text says so."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SystemExit, match="the current directory has been removed"):
+        Options()
 
 
 def twistd(*arguments: str, directory: Path, **environ: str) -> subprocess.CompletedProcess[str]:

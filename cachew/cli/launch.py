@@ -11,7 +11,10 @@ import sys
 
 TYPE_CHECKING = False  # what typing says, which takes as long to import as this module's work
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Iterable, Sequence
+else:
+    import _signal as signal  # without the enumerations of the public module
 
 GLOBAL_FLAGS, GLOBAL_VALUES = frozenset(("--json", "--quiet")), frozenset(("--url", "--authorization"))
 """Options before the command that both understand alike: those that stand alone, and those with the next word."""
@@ -26,6 +29,9 @@ _OBJECTS = 100_000
 
 def main() -> None:
     """Run as a program."""
+    # Until there is anything to clean up, an interrupt ends it as it ends others, and not in the midst of an import.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Hardly anything of what so short a program makes is garbage; looking for it took a tenth of its start.
     gc.set_threshold(_OBJECTS)
     if is_plain_restore(sys.argv[1:], os.environ):

@@ -226,8 +226,9 @@ def main() -> NoReturn:
     """Run as a program."""
     # A plain end would leave the staging directory behind; nohup has its own way with the end of a terminal.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     threading.excepthook = lambda arguments: None
     sys.unraisablehook = lambda arguments: None
     _usable_streams()

@@ -66,6 +66,7 @@ class ArchiveRefused(ClientError):
             f"the archive was refused: {reason}",
             "Nothing was kept. An honest server makes no such archive: tell its operator, and clone with git.",
         )
+        self.reason = reason
 
 
 class FileDamaged(ArchiveBroken):
@@ -98,6 +99,8 @@ class GitFailed(ClientError):
 
 
 _FULL = ("No space left on device", "Disk quota exceeded")
+_LONGEST = 500
+"""Characters of what tar says that are repeated: it names files in full, whose names may be of a megabyte."""
 _CUT = re.compile(r"Wrote only [0-9]+ of [0-9]+ bytes")
 """What tar says of the file in which it has met a full disk."""
 
@@ -122,4 +125,4 @@ def tar_failed(code: int | None, said: str) -> ExtractionFailed:
         return ExtractionFailed(f"the files do not fit: {reason}", no_space_advice(reason))
     first, *others = [line for line in said.split("\n") if line.strip()] or ["without a word"]
     more = f" (and {len(others)} lines more)" if others else ""
-    return ExtractionFailed(f"tar failed (exit {code}): {first}{more}")
+    return ExtractionFailed(f"tar failed (exit {code}): {first[:_LONGEST]}{more}")

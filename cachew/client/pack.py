@@ -9,7 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from cachew.client import zstd
-from cachew.client.clienterrors import BadUsage, ClientError
+from cachew.client.archiverules import DirectoryRules
+from cachew.client.clienterrors import ArchiveRefused, BadUsage, ClientError
+from cachew.client.tarscan import TarScanner
 
 _FRAME = 8 * 1024 * 1024
 _LEVEL = 3
@@ -33,6 +35,7 @@ def packed(directory: Path, paths: Sequence[str], *, exclude: Sequence[str], tar
     :param exclude: patterns in the syntax of ``tar --exclude``.
     :param tar: the path of the system's tar.
     :param threads: frames that are compressed at a time.
+    :raise BadUsage: when there is something that could not be restored.
     :raise ClientError: when tar fails, after which the archive is not complete.
     """
     arguments = [tar, "-c", "-f", "-", "-C", os.fspath(directory), *(f"--exclude={p}" for p in exclude), "--", *paths]
@@ -41,7 +44,9 @@ def packed(directory: Path, paths: Sequence[str], *, exclude: Sequence[str], tar
         assert child.stdout is not None
         pending: deque[Future[bytes]] = deque()
         try:
+            scanner = TarScanner(rules=DirectoryRules())
             while content := child.stdout.read(_FRAME):
+                _check(scanner, content)
                 pending.append(pool.submit(_compress, content))
                 if len(pending) > threads:
                     yield pending.popleft().result()
@@ -54,6 +59,16 @@ def packed(directory: Path, paths: Sequence[str], *, exclude: Sequence[str], tar
             child.kill()
             child.wait()
             child.stdout.close()
+
+
+def _check(scanner: TarScanner, content: bytes) -> None:
+    """Look through an archive as restoring it will: a refusal then would come too late."""
+    try:
+        for _ in scanner.feed(content):
+            pass
+    except ArchiveRefused as refused:
+        reason = f"what is to be saved could not be restored: {refused.reason}"
+        raise BadUsage(reason, "Leave it out with --exclude.") from refused
 
 
 def _compress(content: bytes) -> bytes:

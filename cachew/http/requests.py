@@ -106,6 +106,10 @@ class StreamingRequest(server.Request):
     own_url = ""
     """Where clients find this server, without a slash at the end; empty where only the request tells."""
 
+    def __repr__(self) -> str:
+        """Name it without its target, which may hold what is secret, and bytes of any kind."""
+        return object.__repr__(self)
+
     @property
     def remote_address(self) -> str:
         """The client's address in words, for the log."""

@@ -8,6 +8,9 @@ from pathlib import Path
 from cachew.plumbing.errors import CachewError
 
 _VERSION = re.compile(r"git version ([0-9]+(?:\.[0-9A-Za-z]+)*)")
+_LEADING = re.compile(r"[0-9]+")
+_OLDEST = (2, 37)
+"""Older ones take no addresses to use for a host (git-config(1), ``http.curloptResolve``)."""
 _SECONDS = 10.0
 
 
@@ -37,6 +40,8 @@ def installed_git(search_path: str, *, seconds: float = _SECONDS, proc: Path = P
     exec_path = _said(search_path, "--exec-path", seconds).strip()
     if version is None:
         raise CachewError(f"git, as found in PATH ({search_path}), does not say its version; is it git?")
+    if tuple(map(int, _LEADING.findall(version[1])[:2])) < _OLDEST:
+        raise CachewError(f"git {version[1]} is too old: {'.'.join(map(str, _OLDEST))} or newer is needed")
     backend = Path(exec_path) / "git-http-backend"
     if not exec_path or "\n" in exec_path or not backend.is_file():
         raise CachewError(f"git has no git-http-backend where its programs are ({exec_path[:200]!r})")

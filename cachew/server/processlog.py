@@ -41,16 +41,20 @@ class ProcessLog:
     def __init__(self) -> None:
         self._open: list[_Log] = []
 
-    def begin(self, name: str | None, *, foreground: bool, output: Output, notice: Callable[[int], str]) -> LogQueue:
+    def begin(
+        self, name: str | None, *, foreground: bool, output: Output | None, notice: Callable[[int], str]
+    ) -> LogQueue:
         """Open it.
 
         :param name: of the file, as ``twistd`` was told it; ``-`` for the output.
+        :param output: the process's, None when it was started with that closed.
         :param foreground: whether ``twistd`` stays there, where the output is seen.
         :param notice: makes the line that tells of dropped ones.
         :return: where lines go.
         """
         if name == "-" or (foreground and not name):
-            log = _Log(LogQueue(descriptor_writer(output.fileno()), notice=notice), lambda: None)
+            write = _nowhere if output is None else descriptor_writer(output.fileno())
+            log = _Log(LogQueue(write, notice=notice), lambda: None)
         else:
             log = _in_file(name or "twistd.log", notice)
         self._open.append(log)
@@ -74,6 +78,10 @@ class ProcessLog:
     def dropped(self) -> int:
         """Return how many lines were dropped."""
         return sum(log.queue.dropped for log in self._open)
+
+
+def _nowhere(data: bytes) -> None:
+    """Write nothing: the process was started with its output closed."""
 
 
 def _in_file(name: str, notice: Callable[[int], str]) -> _Log:

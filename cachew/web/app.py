@@ -149,7 +149,8 @@ class App(Resource):
             _check_target(request)
             self._admission.admit(request)
         except Exception as error:
-            return self._refuse(request, error)
+            _send(request, self._refuse(request, error))
+            return NOT_DONE_YET
         if not self._admission.decides or request.outcome.route in _HEALTH:
             return self._klein.render(request)
         deciding = Deferred.fromCoroutine(self._render_decided(request))
@@ -167,9 +168,7 @@ class App(Resource):
         else:
             answer = self._klein.render(request)
         if answer is not NOT_DONE_YET:
-            if request.method != b"HEAD":
-                request.write(answer)
-            request.finish()
+            _send(request, answer)
 
     def _begin(self, request: StreamingRequest) -> None:
         identifier = chosen_id(_shown_id(request), lambda: token_hex(8))
@@ -244,6 +243,13 @@ class App(Resource):
             return
         elif answer.status >= 500 or request.startedWriting:
             self.log.warn("{path}: {error}", path=loggable_path(request), error=str(failure.value))
+
+
+def _send(request: StreamingRequest, body: bytes) -> None:
+    """Send an answer that is all there; twisted.web would log the whole target of a HEAD request that has one."""
+    if request.method != b"HEAD":
+        request.write(body)
+    request.finish()
 
 
 def loggable_path(request: StreamingRequest) -> str:

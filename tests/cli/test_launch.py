@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -89,3 +90,21 @@ def test_a_restore_starts_without_click(tmp_path: Path, more: list[str], loads: 
         assert bool(re.search(r"\| +click\.core$", done.stderr, re.M)) is (loads or module == "main")
         said.append([line for line in done.stderr.splitlines() if not line.startswith("import time:")])
     assert said[0] == said[1] != []
+
+
+INTERRUPTED = """
+import os, signal, sys
+from cachew.cli import launch
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "cachew.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+launch.main()
+"""
+
+
+def test_an_interrupt_at_the_start_is_quiet() -> None:
+    """Whoever stops the command while it loads is shown no traceback."""
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")

@@ -162,6 +162,18 @@ def test_save_and_restore(cachew: Shell, server: CachewServer, tmp_path: Path) -
     assert b"refused" in cachew("restore", "node", "again", "-H", "lock", status=1).stderr
 
 
+def test_what_could_not_be_restored_is_not_saved(cachew: Shell, server: CachewServer, tmp_path: Path) -> None:
+    """A fifo, which no restore takes, is told when it is saved, and may be left out."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules/file").write_text("x")
+    os.mkfifo(tmp_path / "modules/pipe")
+    assert b"'./pipe' is a fifo" in cachew("save", "node", "modules", "--key", "k", status=1).stderr
+    assert not server.objects
+    cachew("save", "node", "modules", "--key", "k", "--exclude", "pipe")
+    cachew("restore", "node", "again", "--key", "k")
+    assert [path.name for path in (tmp_path / "again").iterdir()] == ["file"]
+
+
 def test_git_restore(cachew: Shell, server: CachewServer, tmp_path: Path) -> None:
     """A repository is restored; the lines say how much, and how to go on."""
     upstream = make_upstream(tmp_path / "upstream")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cachew.client.archiverules import DirectoryRules
-from cachew.client.clienterrors import ArchiveBroken, ArchiveRefused, ExtractionFailed
+from cachew.client.clienterrors import ArchiveBroken, ArchiveRefused, ExtractionFailed, tar_failed
 from cachew.client.extract import Unpack, choose_unpacker, extract
 from cachew.client.tarscan import TarScanner
 from tests.fakes.archives import member, tar
@@ -165,3 +165,8 @@ def test_an_unknown_tar_is_not_used(tmp_path: Path) -> None:
         unpacker=choose_unpacker(str(fake), exact_modes=False)(tmp_path / "out"),
     )
     assert (tmp_path / "out/a").read_bytes() == b"x"
+
+
+def test_what_tar_repeats_of_a_name_is_cut() -> None:
+    """An archive chooses the names that tar complains of; the message stays one that can be read."""
+    assert len(str(tar_failed(2, f"tar: {'a' * 100_000}: File name too long\ntar: more"))) < 600

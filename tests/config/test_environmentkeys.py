@@ -86,7 +86,6 @@ def test_mistakes_name_the_variable_and_what_is_allowed() -> None:
         CACHEW_LOG_LEVEL="loud",
         CACHEW_CACHE="[x",
         CACHEW_LISTEN="",
-        CACHEW_GIT_MIRROR_LIMIT="[" * 5000,
     )
     assert of_environment == [
         "CACHEW_CACHE: cache: is not TOML: Invalid value (at line 1, column 10)",
@@ -95,6 +94,14 @@ def test_mistakes_name_the_variable_and_what_is_allowed() -> None:
         "CACHEW_GIT_MAX_FETCHES: git.max-fetches: must be a whole number, without quotes",
     ]
     assert of_file.startswith("cachew.toml: colour: unknown key; allowed here: access, admin, cache, ")
+
+
+def test_values_that_nothing_can_read_are_told() -> None:
+    """Neither depth nor length of a value ends in a traceback."""
+    found = complaints("", CACHEW_CACHE="[" * 5000, CACHEW_GIT_MAX_FETCHES="9" * 5000)
+    assert [text.rpartition(": ")[2] for text in found] == [
+        "it is nested too deeply", "must be a whole number, without quotes"
+    ]  # fmt: skip
 
 
 def test_other_variables_are_left_alone() -> None:

@@ -31,6 +31,8 @@ def test_the_installed_git_is_known() -> None:
         ("exec sleep 60", "has not ended after"),
         ("exit 3", "failed with exit status 3"),
         ("printf '\\377\\001'", "does not say its version"),
+        ("echo git version 2.20.0", "git 2.20.0 is too old: 2.37 or newer"),
+        ("echo git version 1", "git 1 is too old"),
         ('[ "$1" = --version ] && echo git version 2.39.5 || echo /nowhere', "no git-http-backend"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import ILogObserver, Logger, capturedLogs
 
 from cachew.http.requests import allow_methods
 from cachew.http.site import make_site
@@ -265,6 +265,20 @@ def test_admits_before_any_route() -> None:
 
     status, _, body = Front(admit=admit).ask("/%74hings/fine")
     assert (status, body, seen) == (403, b"not you\n", ["/things/fine"])
+
+
+@pytest.mark.parametrize("target", ["/git/bob:TOKEN@host/org/repo?token=TOKEN", b"/other?\xc3\xa9", "//other"])
+def test_a_refused_head_says_as_much_as_get_and_logs_no_target(target: str | bytes) -> None:
+    """HEAD that is refused before any route announces what GET has, and only its own line is logged."""
+
+    def admit(request: Any) -> None:
+        raise Forbidden("not you")
+
+    with capturedLogs() as logged:
+        answers = {method: Front(admit=admit).ask(target, method) for method in ("GET", "HEAD")}
+    assert [answers["HEAD"][0], answers["HEAD"][2]] == [answers["GET"][0], b""]
+    assert answers["HEAD"][1]["Content-Length"] == str(len(answers["GET"][2]))
+    assert logged == []
 
 
 def test_allow_methods_names_head_with_get() -> None:
