@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cachew.mirrors.findings import KINDS
-from cachew.plumbing.process import Command
+from cachew.plumbing.child import Command
 
 _SAFE = {
     "core.hooksPath": "/dev/null",

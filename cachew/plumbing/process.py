@@ -18,8 +18,6 @@ from cachew.plumbing.errors import Busy, ProcessFailed, ProcessTimedOut, TooLarg
 from cachew.plumbing.streams import PIECE, BytesSource, Source
 from cachew.plumbing.wideprocess import WideProcess, ignored_signals
 
-__all__ = ["Child", "Command", "Completed", "Processes"]
-
 _STALLED = 15.0
 _FOR_NOW = EXHAUSTED | {errno.EAGAIN, errno.ENOMEM}
 

@@ -7,7 +7,7 @@ ended leaves no source, file or entry in a table behind.
 """
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from twisted.logger import Logger
 
@@ -15,9 +15,6 @@ from cachew.plumbing.errors import SpoolFailed
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import PIECE, FiledSource, Source
 from cachew.plumbing.waiters import Waiters
-
-K = TypeVar("K")
-P = TypeVar("P", bound="Production")
 
 
 @runtime_checkable

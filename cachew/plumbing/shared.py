@@ -6,7 +6,7 @@ A hundred clients that want the same thing at once cost one piece of work; each 
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 K = TypeVar("K")
@@ -104,6 +104,3 @@ async def first_of(*works: Deferred[Any]) -> None:
     finally:
         for work in works:
             work.cancel()
-
-
-__all__ = ["CancelledError", "Shared", "first_of"]

@@ -11,9 +11,9 @@ from types import MappingProxyType
 
 from twisted.internet.defer import Deferred
 
-from cachew.plumbing.child import Child
+from cachew.plumbing.child import Child, Command
 from cachew.plumbing.jobs import Slots
-from cachew.plumbing.process import Command, Processes
+from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import BytesSource, Source
 from cachew.smarthttp.backendresponse import BackendResponse, response_of
 from cachew.smarthttp.request import protocol_version

@@ -18,10 +18,11 @@ from twisted.internet.defer import Deferred
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing import tarzst
+from cachew.plumbing.child import Command
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import NotCheckedOut, NotFound, ProcessFailed
 from cachew.plumbing.framewriter import FrameWriter, Sink
-from cachew.plumbing.process import Command, Processes
+from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import PIECE
 from cachew.plumbing.threads import InThread
 from cachew.snapshots import packed

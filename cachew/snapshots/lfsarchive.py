@@ -16,10 +16,11 @@ from twisted.internet.interfaces import IReactorTime
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing import tarzst
+from cachew.plumbing.child import Command
 from cachew.plumbing.diskspace import free_bytes
 from cachew.plumbing.errors import CorruptObject, NotFound, StorageFull, UpstreamTimeout
 from cachew.plumbing.framewriter import FrameWriter
-from cachew.plumbing.process import Command, Processes
+from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import PIECE, BytesSource, Source
 from cachew.plumbing.threads import InThread
 from cachew.snapshots import packed

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cachew.plumbing.child import Command
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CredentialUnavailable, ProcessFailed, TooLarge
-from cachew.plumbing.process import Command, Processes
+from cachew.plumbing.process import Processes
 from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.threads import InThread

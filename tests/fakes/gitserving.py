@@ -13,9 +13,9 @@ from cachew.mirrors.freshness import Answer
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.refs import RefState
+from cachew.plumbing.child import Command
 from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
-from cachew.plumbing.process import Command
 from cachew.plumbing.streams import Source
 from cachew.upstream.client import UpstreamResponse
 from cachew.upstream.listing import Capabilities, Listing, RemoteRef

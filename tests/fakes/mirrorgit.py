@@ -20,10 +20,10 @@ from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.mirrors.succession import Succession
 from cachew.plumbing.background import Background
+from cachew.plumbing.child import Command, Completed
 from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
-from cachew.plumbing.process import Command, Completed
 from cachew.upstream.listing import Listing, RemoteRef
 from tests.fakes.clock import FakeClock
 from tests.fakes.inlinethreads import InlineThreads

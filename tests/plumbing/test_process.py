@@ -13,10 +13,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.plumbing.activity import NOTHING_KNOWN, work_of_session
-from cachew.plumbing.child import Child
+from cachew.plumbing.child import Child, Command
 from cachew.plumbing.childoutput import PIPE_SIZE
 from cachew.plumbing.errors import Busy, ProcessFailed, ProcessTimedOut, TooLarge
-from cachew.plumbing.process import Command, Processes
+from cachew.plumbing.process import Processes
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import PIECE, BytesSource, PushSource, Source, read_all
 from tests.fakes.clock import FakeClock

@@ -15,10 +15,11 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from cachew.plumbing.child import Command
 from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
-from cachew.plumbing.process import Command, Processes
+from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import BytesSource, PushSource, read_all
 from cachew.smarthttp.advertise import FETCH_FEATURES, ls_refs_response, v0_advertisement, v2_advertisement
 from cachew.smarthttp.backend import Backend
