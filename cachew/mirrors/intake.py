@@ -19,7 +19,7 @@ from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.gitwork import GitWork
 from cachew.mirrors.history import shallow_of
 from cachew.mirrors.links import Links
-from cachew.mirrors.objectindex import ObjectIndex
+from cachew.mirrors.objectindex import ObjectIndex, has_loose, write_empty_tree
 from cachew.mirrors.packanswer import NoPack, PackAnswer
 from cachew.plumbing.child import Command
 from cachew.plumbing.diskspace import put_in_place
@@ -73,6 +73,7 @@ class Intake:
             await self._fetch(
                 lambda extra: self._git.commands.fetch(place, url, extra=extra, deepen=deepen), extra, script
             )
+        await self._complete()
 
     def _known_to_git(self, tips: Collection[str]) -> AbstractContextManager[Path]:
         return few_refs(self._directory, tips) if tips else nullcontext(self._directory)
@@ -86,6 +87,11 @@ class Intake:
             await self._fetch(
                 lambda extra: self._git.commands.fetch_refs(self._directory, url, extra=extra), extra, b""
             )
+        await self._complete()
+
+    async def _complete(self) -> None:
+        if await self._git.threads(has_loose, self._directory):
+            await self._git.threads(write_empty_tree, self._directory, self._object_format)
 
     async def take(self, donor: Path, oids: Iterable[str]) -> None:
         """Fetch those of the objects that another repository on this machine has, with what they reach.

@@ -6,16 +6,20 @@ directory has changed or an object is missing.
 """
 
 import contextlib
+import hashlib
 import os
 import re
+import zlib
 from collections import deque
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from cachew.mirrors.packcommits import parents_at
 from cachew.mirrors.packindex import OpenIndexes, PackIndex
+from cachew.plumbing.diskspace import put_in_place
 
 _HEX = re.compile("[0-9a-fA-F]+")
+_EMPTY_TREE = b"tree 0\0"
 
 
 class ObjectIndex:
@@ -134,3 +138,20 @@ class ObjectIndex:
         except FileNotFoundError:
             return set()
         return {name for name in found if name.endswith(".idx") and f"{name[:-4]}.pack" in found}
+
+
+def has_loose(directory: Path) -> bool:
+    """Say whether a repository may have objects that are in no pack."""
+    return any(len(name) == 2 for name in os.listdir(directory / "objects"))
+
+
+def write_empty_tree(directory: Path, object_format: str) -> None:
+    """Write the empty tree where objects came one by one, over git's dumb protocol.
+
+    git takes it for present everywhere and doesn't ask for it then; but to fsck and bitmaps it is missing.
+    """
+    oid = hashlib.new(object_format, _EMPTY_TREE).hexdigest()
+    place = directory / "objects" / oid[:2] / oid[2:]
+    if not place.exists():
+        place.parent.mkdir(exist_ok=True)
+        put_in_place(place, zlib.compress(_EMPTY_TREE))

@@ -18,6 +18,10 @@ async def test_files_are_enough(hosted: Hosted, before: Before, git: Git, protoc
     """A cold clone goes on file by file; the mirror's clients get depths and snapshots, and what is new."""
     host = await hosted(Dumb)
     repository = repositories.make_repository(host.path(host.repository), commits=3, tags=["v1"])
+    empty = repository.git("hash-object", "-t", "tree", "-w", "--stdin")
+    text = f"tree {empty}\nauthor A <a@x> 1 +0000\ncommitter A <a@x> 1 +0000\n\nwithout files\n"
+    commit = repository.git("hash-object", "-t", "commit", "-w", "--stdin", stdin=text.encode())
+    repository.git("update-ref", "refs/heads/empty", commit)
     repository.git("update-server-info")
     cachew = await before(host, UNSCHEDULED + 'ref-check-interval = "0s"')
     url = f"{cachew.url}/git/{HOST}/{host.repository}"
@@ -25,6 +29,7 @@ async def test_files_are_enough(hosted: Hosted, before: Before, git: Git, protoc
     mirror = await cachew.mirrored(host.repository)
     await cachew.quiet()
     assert mirror.place.repository.packs.count() == 1
+    assert not mirror.place.repository.objects.missing([empty]) and await mirror.verification.proven()
     await git.run("clone", "-q", "--depth=1", url, "warm", protocol=protocol)
     for clone, depth in (("cold", "3"), ("warm", "1")):
         assert (await git.run("-C", clone, "rev-parse", "HEAD")).out == repository.commit()
