@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused, UpstreamUnreachable
 from cachew.upstream import headers as http
+from cachew.upstream.listing import printable
 
 ABOUT_RIGHTS = frozenset({
     HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE,
@@ -26,7 +27,10 @@ def failure_of(url: str, status: int, headers: http.RawHeaders, text: bytes) -> 
     :param status: anything but 200.
     :param text: the start of the body.
     """
-    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        # Of the host itself, so everybody may read it; what is said of a limit may name the client that has reached it.
+        return _busy(url, status, headers, said=_plain(headers, text))
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         return _busy(url, status, headers)
     if status not in ABOUT_RIGHTS:
         return UpstreamUnreachable(url, f"answered {status} to a git request")
@@ -42,8 +46,14 @@ def names_a_limit(text: bytes) -> bool:
     return any(words in lower for words in _LIMITED)
 
 
-def _busy(url: str, status: int, headers: http.RawHeaders) -> UpstreamBusy:
-    return UpstreamBusy(url, f"answered {status}", status=status, retry_after=http.retry_after(headers))
+def _busy(url: str, status: int, headers: http.RawHeaders, *, said: str = "") -> UpstreamBusy:
+    reason = f"answered {status}: {said}" if said else f"answered {status}"
+    return UpstreamBusy(url, reason, status=status, retry_after=http.retry_after(headers))
+
+
+def _plain(headers: http.RawHeaders, text: bytes) -> str:
+    """Return in one line what a host says in plain text, which git would show; empty for anything else."""
+    return printable(b" ".join(text.split())) if http.media_type(headers) == "text/plain" else ""
 
 
 def _is_limit(headers: http.RawHeaders, text: bytes) -> bool:

@@ -17,6 +17,27 @@ def failure(status: int, *headers: tuple[bytes, bytes], text: bytes = b"") -> Up
 
 
 @pytest.mark.parametrize(
+    ("status", "content_type", "text", "said"),
+    [
+        (
+            503,
+            TEXT,
+            b"Down for maintenance\r\nuntil ten\x1b[0m.\n",
+            "answered 503: Down for maintenance until ten?[0m.",
+        ),
+        (500, TEXT, b"", "answered 500"),
+        (502, PAGE, HTML, "answered 502"),
+        (429, TEXT, b"Rate limit exceeded for user 7", "answered 429"),
+    ],
+)
+def test_what_a_host_says_of_its_trouble(
+    status: int, content_type: tuple[bytes, bytes], text: bytes, said: str
+) -> None:
+    """Its own plain words are told in one line, as git would show them; no page, and nothing of one client's limit."""
+    assert str(failure(status, content_type, text=text)) == f"upstream {URL}: {said}"
+
+
+@pytest.mark.parametrize(
     ("status", "headers", "text"),
     [
         (401, [BASIC, TEXT], b"HTTP Basic: Access denied"),
