@@ -13,10 +13,10 @@ from cachew.mirrors.instances import Instances
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.mirrorrecord import RECORD
-from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.plumbing.metrics import Metrics
+from cachew.upstream.remotes import Remote
 
 _EMPTY_KEPT = 1000
 
@@ -38,7 +38,7 @@ class Mirrors:
         self,
         *,
         root: MirrorRoot,
-        remote: Callable[[Identity], MirrorRemote],
+        remote: Callable[[Identity], Remote],
         resources: MirrorResources,
         standing: Instances,
         listeners: MirrorListeners,

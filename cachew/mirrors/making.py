@@ -11,22 +11,20 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.gitfailures import worth_another_way
-from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.instances import Instances
 from cachew.mirrors.leftovers import remove_leftovers, remove_tree
 from cachew.mirrors.mirrorrecord import MirrorRecord, read
-from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.refs import Tip, of_listing
 from cachew.mirrors.repository import Repository
+from cachew.mirrors.resources import MirrorResources
 from cachew.mirrors.setaside import without
 from cachew.mirrors.transfer import Transfer
-from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError, CorruptObject, NotFound, ProcessFailed, Superseded
 from cachew.upstream.listing import Listing
+from cachew.upstream.remotes import Remote
 
 Seed = Callable[[Instance, Path], Coroutine[Any, Any, bool]]
 """Fills a directory from a mirror snapshot of an instance and says whether it could."""
@@ -55,9 +53,7 @@ class Making:
     :param remote: its upstream.
     :param standing: knows the present instance.
     :param transfer: fetches from there.
-    :param git: how to run git; first fetches have its patience for clones.
-    :param clock: where ``listed_at`` comes from.
-    :param first: knows what clients have received meanwhile.
+    :param resources: what it shares with other mirrors; first fetches have git's patience for clones.
     """
 
     log = Logger()
@@ -66,20 +62,19 @@ class Making:
         self,
         *,
         identity: Identity,
-        remote: MirrorRemote,
+        remote: Remote,
         standing: Instances,
         transfer: Transfer,
-        git: GitRunner,
-        clock: Clock,
-        first: FirstClones,
+        resources: MirrorResources,
     ) -> None:
-        self._first = first
+        self._list_refs = resources.list_refs
+        self._first = resources.first
         self._identity = identity
         self._remote = remote
         self._transfer = transfer
         self._standing = standing
-        self._git = git.for_clones
-        self._clock = clock
+        self._git = resources.git.for_clones
+        self._clock = resources.clock
 
     async def fill(self, directory: Path, *, seed: Seed | None, donor: Path, cloning: Callable[[], None]) -> Made:
         """Make a whole mirror in a directory that is not there yet.
@@ -90,7 +85,7 @@ class Making:
         """
         directory.parent.mkdir(parents=True, exist_ok=True)
         listed_at = self._clock.seconds()
-        listing = await self._remote.list_refs()
+        listing = await self._list_refs(self._identity)
         instance = self._standing.current(self._identity)
         if instance is None:
             raise Superseded(f"it is not known for sure which repository {self._identity.name} is now")

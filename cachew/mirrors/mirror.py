@@ -24,7 +24,6 @@ from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.making import Made, Making, Seed
 from cachew.mirrors.mirroredobjects import MirroredObjects
 from cachew.mirrors.mirrorrecord import MirrorRecord
-from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.place import MirrorPlace
 from cachew.mirrors.repository import Repository, Stock
@@ -34,6 +33,7 @@ from cachew.mirrors.transfer import Transfer
 from cachew.mirrors.updates import Updates
 from cachew.mirrors.verification import Verification
 from cachew.plumbing.errors import NotFound, Superseded
+from cachew.upstream.remotes import Remote
 
 
 class Mirror:
@@ -65,7 +65,7 @@ class Mirror:
         *,
         identity: Identity,
         root: MirrorRoot,
-        remote: MirrorRemote,
+        remote: Remote,
         standing: Instances,
         resources: MirrorResources,
         listeners: MirrorListeners,
@@ -121,7 +121,7 @@ class Mirror:
             places=git.checks,
             metrics=metrics,
         )
-        transfer = Transfer(remote=remote, clock=clock)
+        transfer = Transfer(remote=remote, posts=resources.posts, clock=clock)
         self._fetches = fetches = Fetches(
             life=life, place=place, git=git, clock=clock, metrics=metrics, on_grown=listeners.grown
         )
@@ -142,9 +142,7 @@ class Mirror:
             remote=remote,
             standing=standing,
             transfer=transfer,
-            git=git,
-            clock=clock,
-            first=resources.first,
+            resources=resources,
         )
 
     def __repr__(self) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirrorrecord import RECORD, MirrorRecord, read
-from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.repository import Repository
 from cachew.plumbing.errors import CorruptObject, NotFound, ProcessFailed
+from cachew.upstream.remotes import Remote
 
 
 class MirrorPlace:
@@ -32,7 +32,7 @@ class MirrorPlace:
         identity: Identity,
         directory: Path,
         root: MirrorRoot,
-        remote: MirrorRemote,
+        remote: Remote,
         git: GitRunner,
         failed: Callable[[ProcessFailed | CorruptObject], object],
     ) -> None:

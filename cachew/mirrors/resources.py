@@ -1,6 +1,6 @@
 """What all mirrors of a server share: what they work with, and who is told what becomes of them."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -12,6 +12,8 @@ from cachew.mirrors.listings import Listings
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.metrics import Metrics
+from cachew.upstream.authenticatedposts import AuthenticatedPosts
+from cachew.upstream.listing import Listing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,8 @@ class MirrorResources:
     :param metrics: where fetches are counted.
     :param listings: the listings of all repositories that are at hand.
     :param background: where a mirror is looked at when it is in doubt.
+    :param posts: ask upstreams for packs.
+    :param list_refs: has a repository's heads and tags listed, so that what its upstream lists is taken notice of.
     :param first: knows what clients have received before there is a mirror.
     :param ref_interval: returns for how many seconds it counts what an upstream has said of its refs.
     """
@@ -34,6 +38,8 @@ class MirrorResources:
     metrics: Metrics
     listings: Listings
     background: Background
+    posts: AuthenticatedPosts
+    list_refs: Callable[[Identity], Awaitable[Listing]]
     first: FirstClones
     ref_interval: Callable[[], float] = lambda: 0.0
 

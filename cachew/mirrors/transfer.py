@@ -12,13 +12,14 @@ from twisted.logger import Logger
 from cachew.mirrors.gitfailures import about_what_was_asked, worth_another_way
 from cachew.mirrors.history import shallow_of
 from cachew.mirrors.kinds import MANY_REFS
-from cachew.mirrors.mirrorremote import MirrorRemote
 from cachew.mirrors.moved import Moved, change_of, haves_of, near_of
 from cachew.mirrors.packanswer import question
 from cachew.mirrors.refs import Change, RefState, Tip, change
 from cachew.mirrors.repository import Repository
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut, UpstreamError, UpstreamTimeout
+from cachew.upstream.authenticatedposts import AuthenticatedPosts
+from cachew.upstream.remotes import Remote
 
 _MOST_TRIES = 64
 """Fetches that the ids of one client may take: one more for each that the upstream doesn't have and names."""
@@ -34,13 +35,16 @@ class Transfer:
     """Fetches from one upstream.
 
     :param remote: the upstream.
+    :param posts: ask it for packs.
     :param clock: what time it is.
     """
 
     log = Logger()
 
-    def __init__(self, *, remote: MirrorRemote, clock: Clock) -> None:
-        self._remote, self._clock = remote, clock
+    def __init__(self, *, remote: Remote, posts: AuthenticatedPosts, clock: Clock) -> None:
+        self._remote = remote
+        self._posts = posts
+        self._clock = clock
 
     async def bring(
         self,
@@ -88,7 +92,7 @@ class Transfer:
             return False
         asked = question(repository.object_format, oids, sorted(haves))
         try:
-            answer = await self._remote.pull(asked)
+            answer = await self._posts.fetch(self._remote, asked)
         except UpstreamTimeout:
             raise
         except UpstreamError as error:

@@ -19,7 +19,6 @@ from cachew.mirrors.instancehistory import InstanceHistory
 from cachew.mirrors.instances import Instances
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.mirroring import Mirroring, MirrorRoom
-from cachew.mirrors.mirrorremote import GatedRemote
 from cachew.mirrors.mirrorroot import MirrorRoot
 from cachew.mirrors.packindex import OpenIndexes
 from cachew.mirrors.quota import MirrorBounds
@@ -152,9 +151,6 @@ def make_mirrors(
         if (mirror := collection.ready(identity)) is not None:
             mirror.maintenance.index_behind()
 
-    def remote(identity: Identity) -> GatedRemote:
-        return GatedRemote(remote=remotes.of(identity), posts=posts, list_refs=lambda: staleness.listing(identity))
-
     root = MirrorRoot(path=runtime.state / "mirrors", grammar=runtime.grammar)
     resources = MirrorResources(
         git=make_git(runtime, commands, places, indexes),
@@ -163,11 +159,13 @@ def make_mirrors(
         metrics=runtime.metrics,
         listings=listings,
         background=runtime.background,
+        posts=posts,
+        list_refs=lambda identity: staleness.listing(identity),
         first=FirstClones(reactor=runtime.reactor),
         ref_interval=lambda: freshness.interval,
     )
     listeners = MirrorListeners(made=made, grown=has_grown, changed=on_changed, forgotten=forgotten, damaged=damaged)
-    collection = Mirrors(root=root, remote=remote, resources=resources, standing=instances, listeners=listeners)
+    collection = Mirrors(root=root, remote=remotes.of, resources=resources, standing=instances, listeners=listeners)
     succession = Succession(mirrors=collection, clock=runtime.clock)
     discovery = Discovery(mirrors=collection, root=root, threads=runtime.threads)
     mirroring = Mirroring(

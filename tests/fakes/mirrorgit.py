@@ -214,7 +214,7 @@ class FakeRemote:
     async def git_environment(self) -> Mapping[str, str]:
         return {}
 
-    async def pull(self, question: bytes) -> None:
+    async def fetch(self, remote: object, question: bytes) -> None:
         return None
 
 
@@ -251,6 +251,8 @@ class MirrorHouse:
             metrics=self.metrics,
             listings=self.listings,
             background=self.background,
+            posts=cast(Any, self.remote),
+            list_refs=lambda identity: self.remote.list_refs(),
             first=FirstClones(reactor=self.clock),
         )
         listeners = MirrorListeners(
@@ -263,7 +265,7 @@ class MirrorHouse:
         place = MirrorRoot(path=root, grammar=grammar)
         self.mirrors = Mirrors(
             root=place,
-            remote=lambda identity: self.remote,
+            remote=lambda identity: cast(Any, self.remote),
             resources=resources,
             standing=cast(Any, self.standing),
             listeners=listeners,

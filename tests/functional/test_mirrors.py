@@ -66,7 +66,7 @@ class LocalRemote:
     async def git_environment(self) -> Mapping[str, str]:
         return {}
 
-    async def pull(self, question: bytes) -> None:
+    async def fetch(self, remote: object, question: bytes) -> None:
         return None
 
 
@@ -95,13 +95,15 @@ class House:
             metrics=Metrics(),
             listings=Listings(limit=1_000_000),
             background=self.background,
+            posts=cast(Any, self.remote),
+            list_refs=lambda identity: self.remote.list_refs(),
             first=FirstClones(reactor=reactor),
         )
         listeners = MirrorListeners()
         place = MirrorRoot(path=root, grammar=CASE_MATTERS)
         self.mirrors = Mirrors(
             root=place,
-            remote=lambda identity: self.remote,
+            remote=lambda identity: cast(Any, self.remote),
             resources=resources,
             standing=cast(Any, OneInstance()),
             listeners=listeners,

@@ -29,7 +29,7 @@ def place_in(root: Path, identity: Identity = REPOSITORY) -> MirrorPlace:
         identity=identity,
         directory=root / "git.example" / "repo.git",
         root=MirrorRoot(path=root, grammar=Grammar({})),
-        remote=FakeRemote(listing(main="1")),
+        remote=cast(Any, FakeRemote(listing(main="1"))),
         git=git,
         failed=lambda failure: None,
     )

@@ -150,7 +150,7 @@ async def test_a_file_that_is_no_ref_where_one_ref_moves(runner: GitRunner, plai
     known = await repository.refs.present(RefState())
     (plain.path / "refs/tags/broken").write_bytes(b"")
     another = known.refs["refs/heads/a"]
-    transfer = Transfer(remote=cast(Any, None), clock=FakeClock())
+    transfer = Transfer(remote=cast(Any, None), posts=cast(Any, None), clock=FakeClock())
     assert not await transfer.follow_part(repository, known, {MAIN: RemoteRef(MAIN, another)})
     assert plain.commit(MAIN) == another
     assert [type(damage) for damage in told] == [CorruptObject]

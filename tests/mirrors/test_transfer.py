@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -12,7 +13,6 @@ from cachew.mirrors.transfer import Transfer
 from cachew.plumbing.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
 from cachew.plumbing.streams import PushSource, Source
-from cachew.upstream.listing import Listing
 from tests.fakes.clock import FakeClock
 from tests.functional import repositories
 
@@ -30,16 +30,13 @@ class Remote:
     def __init__(self, path: Path, answer: bytes, failure: UpstreamError | None = None) -> None:
         self._path, self._answer, self._failure = path, answer, failure
 
-    async def list_refs(self) -> Listing:
-        return Listing(refs=())
-
     async def fetch_url(self) -> str:
         return f"file://{self._path}"
 
     async def git_environment(self) -> Mapping[str, str]:
         return {"GIT_ALLOW_PROTOCOL": "file"}
 
-    async def pull(self, question: bytes) -> Source | None:
+    async def fetch(self, remote: object, question: bytes) -> Source | None:
         source = PushSource()
         source.data(self._answer)
         if self._failure is None:
@@ -67,7 +64,8 @@ class Pushed:
     async def brought(self, answer: bytes, failure: UpstreamError | None = None) -> int:
         """Have what was pushed brought, and return how many processes that took."""
         started = self._processes.started
-        transfer = Transfer(remote=Remote(self.upstream.path, answer, failure), clock=FakeClock())
+        upstream = cast(Any, Remote(self.upstream.path, answer, failure))
+        transfer = Transfer(remote=upstream, posts=upstream, clock=FakeClock())
         assert await transfer.bring(self.repository, [self.new], haves=[self.old]) == {}
         assert self.repository.objects.missing([self.new]) == []
         return self._processes.started - started
