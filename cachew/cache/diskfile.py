@@ -75,13 +75,13 @@ class Draft:
         self._expected = expected
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
-        self._ledger = ContentDigest()
+        self._written = ContentDigest()
         self._ended = False
 
     @property
     def size(self) -> int:
         """Bytes written."""
-        return self._ledger.size
+        return self._written.size
 
     @property
     def missing(self) -> int:
@@ -103,7 +103,7 @@ class Draft:
                 self._write(data)
             elif self._ended:
                 raise RuntimeError("the writer has ended")
-            self._ledger.update(data)
+            self._written.update(data)
 
     def _write(self, data: bytes) -> None:
         file, view = self._opened(), memoryview(data)
@@ -111,7 +111,7 @@ class Draft:
             while view:
                 view = view[file.write(view) :]
         except OSError:
-            file.seek(self._ledger.size)
+            file.seek(self._written.size)
             file.truncate()
             raise
 
@@ -124,7 +124,7 @@ class Draft:
             if self._spool is not None:
                 self._adopt(self._spool)
             self._opened()
-            record = terms.record(self._ledger, now)
+            record = terms.record(self._written, now)
             encoded = record.encode()
             self._write(encoded + _FOOTER.pack(_MAGIC, len(encoded), _check(encoded)))
             return record
@@ -144,7 +144,7 @@ class Draft:
                 raise
             shutil.copyfile(spool, self._path)
         self._spool, self._file = None, self._path.open("r+b", buffering=0)
-        if self._file.seek(0, os.SEEK_END) != self._ledger.size:
+        if self._file.seek(0, os.SEEK_END) != self._written.size:
             raise CorruptObject("a spool has not the bytes that were told")
 
     def flush(self) -> None:

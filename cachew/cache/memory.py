@@ -134,24 +134,24 @@ class MemoryWriter:
         self._clock = clock
         self._objects = objects
         self._content = Content(objects.usage)
-        self._ledger = ContentDigest()
+        self._written = ContentDigest()
         self._ended = False
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes."""
         if self._ended:
             raise RuntimeError("the writer has ended")
-        if self._ledger.size + len(data) > self._objects.limit:
+        if self._written.size + len(data) > self._objects.limit:
             raise TooLarge(self._objects.limit, "object")
         self._objects.make_room(len(data))
-        self._ledger.update(data)
+        self._written.update(data)
         self._content.append(bytes(data))
 
     async def commit(self) -> ObjectInfo:
         """Make the object visible."""
         if self._ended:
             raise RuntimeError("the writer has ended")
-        info = self._terms.record(self._ledger, self._clock.now()).info
+        info = self._terms.record(self._written, self._clock.now()).info
         self._ended = True
         self._content.settle()
         self._objects.put(info, self._content)

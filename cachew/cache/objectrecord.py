@@ -75,26 +75,26 @@ class WriteTerms:
             modified=options.get("modified"),
         )
 
-    def record(self, ledger: ContentDigest, now: float) -> ObjectRecord:
-        """Return the record of the content that ``ledger`` has seen.
+    def record(self, written: ContentDigest, now: float) -> ObjectRecord:
+        """Return the record of the content that ``written`` has seen.
 
         :param now: seconds since the epoch.
         :raise CorruptObject: when it is not the content that was promised.
         """
-        digest = ledger.digest
+        digest = written.digest
         if self.digest is not None and digest != self.digest.lower():
             raise CorruptObject(f"content has SHA-256 {digest}, promised was {self.digest}")
         info = ObjectInfo(
             namespace=self.namespace,
             key=self.key,
-            size=ledger.size,
+            size=written.size,
             etag=self.etag or digest,
             headers=dict(self.headers),
             modified=now if self.modified is None else self.modified,
             expires=None if self.ttl is None else now + self.ttl,
             digest=digest,
         )
-        return ObjectRecord(info, ledger.blocks())
+        return ObjectRecord(info, written.blocks())
 
 
 def live(info: ObjectInfo, now: float) -> bool:

@@ -41,7 +41,7 @@ class ObjectStoreWriter:
         self._clock = clock
         self._slides = slides
         self._over = over
-        self._ledger = ContentDigest()
+        self._written = ContentDigest()
         self._upload: Upload | None = None
         # A cancelled call goes on in its thread, or begins only then; the upload is never used by two at once.
         self._lock = threading.Lock()
@@ -50,7 +50,7 @@ class ObjectStoreWriter:
     async def write(self, data: bytes) -> None:
         """Take the next bytes."""
         self._check()
-        if self._ledger.size + len(data) > PART * _MOST_PARTS:
+        if self._written.size + len(data) > PART * _MOST_PARTS:
             raise TooLarge(PART * _MOST_PARTS, "object")
         if self._upload is None:
             self._upload = await self._bucket.upload(self._path)
@@ -59,14 +59,14 @@ class ObjectStoreWriter:
     def _append(self, upload: Upload, data: bytes) -> None:
         with self._lock:
             if not self._ended:
-                self._ledger.update(data)
+                self._written.update(data)
                 upload.write(data)
 
     async def commit(self) -> ObjectInfo:
         """Complete the upload, see that it is whole, and make it visible."""
         self._check()
         now = self._clock.now()
-        record = self._terms.record(self._ledger, now)
+        record = self._terms.record(self._written, now)
         await self._finish()
         manifest = Manifest(record, self._path, self._slides, now)
         self._publishing = True
@@ -96,7 +96,7 @@ class ObjectStoreWriter:
         if self._upload is None:
             self._upload = await self._bucket.upload(self._path)
         await self._bucket.call(self._complete, self._upload)
-        if await self._bucket.size(self._path) != self._ledger.size:
+        if await self._bucket.size(self._path) != self._written.size:
             raise StorageUnavailable("the object store has not kept all of an upload")
 
     def _complete(self, upload: Upload) -> None:
@@ -124,7 +124,7 @@ class ObjectStoreWriter:
     def _abandon(self, upload: Upload) -> None:
         """Complete an upload whose parts are under way, so that it can be removed: there is no other way to end it."""
         with self._lock:
-            if not self._completed and self._ledger.size >= PART:
+            if not self._completed and self._written.size >= PART:
                 self._completed = True
                 upload.close()
 

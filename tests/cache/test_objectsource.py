@@ -27,9 +27,9 @@ class HeldStore:
 
     def blocks(self) -> Blocks:
         """Return the digests of the content."""
-        ledger = ContentDigest()
-        ledger.update(self.content)
-        return ledger.blocks()
+        written = ContentDigest()
+        written.update(self.content)
+        return written.blocks()
 
     def read_range(self, path: str, start: int, end: int) -> memoryview:
         """Return a range of the content."""
