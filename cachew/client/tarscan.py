@@ -19,6 +19,8 @@ from cachew.client.workers import Workers
 
 EXTENSION_LIMIT = 1024 * 1024
 """The longest pax header or long name, in bytes."""
+FILLING_LIMIT = 16 * 1024 * 1024
+"""The most bytes of zeros after the end of an archive; records are seldom of more than one MiB."""
 CAPTURE_LIMIT = 256 * 1024
 """The longest file, in bytes, whose content is kept for rules that ask for it."""
 _ZERO = bytes(BLOCK)
@@ -71,6 +73,7 @@ class TarScanner:
         self._collected = bytearray()
         self._collecting = b""
         self._ended = False
+        self._filling = 0
         self.captured: dict[bytes, bytes] = {}
         self.entries = 0
 
@@ -116,7 +119,13 @@ class TarScanner:
                 block, self._block = self._block, b""
                 if (header := self._header(block)) is not None:
                     yield header
-        if self._ended and bytes(view).strip(b"\0"):
+        if self._ended:
+            self._after_end(view)
+
+    def _after_end(self, rest: memoryview) -> None:
+        """Refuse all that follows but zeros that fill the last record: a few bytes may stand for terabytes of them."""
+        self._filling += len(rest)
+        if self._filling > FILLING_LIMIT or bytes(rest).strip(b"\0"):
             raise ArchiveRefused("it goes on after its end")
 
     def _keep(self, taken: memoryview) -> None:

@@ -116,6 +116,14 @@ def test_refuses_what_follows_the_end() -> None:
         scan(archive + archive)
 
 
+def test_refuses_zeros_without_end() -> None:
+    """Those that fill a record may follow the end, but not all that a small bomb unfolds to."""
+    scanner = TarScanner(rules=DirectoryRules())
+    list(scanner.feed(tar([member("a", b"x")]), bytes(1024 * 1024)))
+    with pytest.raises(ArchiveRefused):
+        list(scanner.feed(*[bytes(1024 * 1024)] * 16))
+
+
 @pytest.mark.parametrize("keep", [0, 100, 512, 700, 1024])
 def test_notices_a_cut_archive(keep: int) -> None:
     """An archive that does not come to its end is broken."""
