@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from cachew.client.clienterrors import BadUsage
-from cachew.plumbing.percent import decoded, encoded, lower
+from cachew.plumbing.percent import decoded, encoded, encoded_path, lower
 
 _SCP_FORM = re.compile(r"(?:[^@/:]+@)?([A-Za-z0-9.-]+):(?!//)(.+)")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22}
@@ -74,7 +74,8 @@ def parse_repository(url: str, *, server: str) -> RepositoryAddress:
     """
     scp = None if "://" in url else _SCP_FORM.fullmatch(url)
     if scp:
-        return _address(server, scp[1], _encoded_as_it_is(scp[2]), upstream_url=url)
+        # Such a path git takes as it is.
+        return _address(server, scp[1], encoded_path(scp[2]), upstream_url=url)
     parts = _split(url)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.query or parts.fragment:
         raise BadUsage(f"{url!r} is not the URL of a repository", _EXAMPLE)
@@ -150,11 +151,6 @@ def _is_path_of(raw_path: str, address: RepositoryAddress) -> bool:
 def _again(parts: SplitResult) -> str:
     path = "/".join(encoded(_segment(raw)) if raw else "" for raw in parts.path.rstrip("/").split("/"))
     return f"{parts.scheme}://{parts.netloc}{path}"
-
-
-def _encoded_as_it_is(path: str) -> str:
-    """Encode a path that ``host:path`` names, which git takes as it is."""
-    return "/".join(map(encoded, path.split("/")))
 
 
 def _path(raw: str) -> str:

@@ -136,7 +136,7 @@ class App(Resource):
         self._klein = klein.resource()
         self.paths = frozenset(rule.rule for rule in klein.url_map.iter_rules())
         """The paths of all routes, as Klein has them."""
-        self._known = _first_segments(klein)
+        self._known = frozenset(path.split("/")[1] for path in self.paths)
         metrics.begin_routes([*(name or "root" for name in self._known), "other", *(f"git {kind}" for kind in _GIT)])
 
     def render(self, request: StreamingRequest) -> Any:
@@ -214,14 +214,6 @@ class App(Resource):
     async def _failed(self, request: StreamingRequest, failure: Failure) -> bytes | None:
         # What failed may have been begun for others.
         begin_request(request.outcome.id)
-        return await self._tell(request, failure)
-
-    def _refuse(self, request: StreamingRequest, error: Exception) -> bytes:
-        answer = answer_to(error)
-        self._note(request, answer, Failure(error))
-        return write_head(request, answer)
-
-    async def _tell(self, request: StreamingRequest, failure: Failure) -> bytes | None:
         answer = answer_to(cast(BaseException, failure.value))
         self._note(request, answer, failure)
         if not request.startedWriting:
@@ -232,6 +224,11 @@ class App(Resource):
         with suppress(Exception):
             await gone
         return None
+
+    def _refuse(self, request: StreamingRequest, error: Exception) -> bytes:
+        answer = answer_to(error)
+        self._note(request, answer, Failure(error))
+        return write_head(request, answer)
 
     def _note(self, request: StreamingRequest, answer: FailureResponse, failure: Failure) -> None:
         if answer.status >= 500 or request.startedWriting:
@@ -299,7 +296,3 @@ def _announced(answer: object, request: StreamingRequest) -> object:
     if isinstance(whole, bytes) and not request.startedWriting and request.code not in NO_BODY_CODES:
         request.setHeader(b"Content-Length", str(len(whole)).encode())
     return answer
-
-
-def _first_segments(klein: Klein) -> frozenset[str]:
-    return frozenset(rule.rule.split("/")[1] for rule in klein.url_map.iter_rules())
