@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CachewError, NotFound, StorageFull, UpstreamUnreachable
+from cachew.upstream.verdictmemory import UpstreamChanges
 
 _FIRST_RETRY = 10.0
 _LAST_RETRY = 600.0
@@ -17,6 +18,7 @@ _LAST_RETRY = 600.0
 class _FailedAttempt:
     failure: Exception
     again_at: float
+    asked: int
     count: int = 1
 
 
@@ -26,10 +28,14 @@ class CloneAttempts:
     :param clock: gives the pauses.
     :param ref_interval: returns for how many seconds it counts what an upstream has said of its refs, or that there are
         none.
+    :param changes: knows which upstreams have changed since: what an attempt has failed for may be over then.
     """
 
-    def __init__(self, *, clock: Clock, ref_interval: Callable[[], float]) -> None:
+    def __init__(
+        self, *, clock: Clock, ref_interval: Callable[[], float], changes: UpstreamChanges | None = None
+    ) -> None:
         self._clock = clock
+        self._changes = UpstreamChanges() if changes is None else changes
         self._ref_interval = ref_interval
         self._failed: dict[Identity, _FailedAttempt] = {}
         self._under_way: set[Identity] = set()
@@ -49,19 +55,24 @@ class CloneAttempts:
 
     def may_begin(self, identity: Identity) -> bool:
         """Say whether an attempt may be made now."""
-        failed = self._failed.get(identity)
+        failed = self._last(identity)
         return failed is None or self._clock.seconds() >= failed.again_at
+
+    def _last(self, identity: Identity) -> _FailedAttempt | None:
+        """Return what failed last, None when nothing has since the upstream changed."""
+        failed = self._failed.get(identity)
+        return None if failed is None or self._changes.void(identity.name, failed.asked) else failed
 
     def note(self, identity: Identity, failure: Exception) -> None:
         """Note that an attempt has failed; replicas that failed together don't try again together."""
-        before = self._failed.get(identity)
+        before = self._last(identity)
         count = 1 if before is None else before.count + 1
         if isinstance(failure, NotFound):
             # It was asked for its refs and no more, and may have some at any moment.
             pause, count = min(self._ref_interval(), _FIRST_RETRY), 0
         else:
             pause = min(_LAST_RETRY, _FIRST_RETRY * 2 ** (count - 1)) * random.uniform(0.5, 1.0)
-        self._failed[identity] = _FailedAttempt(failure, self._clock.seconds() + pause, count)
+        self._failed[identity] = _FailedAttempt(failure, self._clock.seconds() + pause, self._changes.ask(), count)
 
     def forget(self, identity: Identity) -> None:
         """Let the next attempt be made as soon as it is wanted."""

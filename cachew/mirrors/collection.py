@@ -52,7 +52,9 @@ class Mirrors:
         self._metrics = resources.metrics
         self._background = resources.background
         self._mirrors: dict[Identity, Mirror] = {}
-        self.attempts = CloneAttempts(clock=resources.clock, ref_interval=resources.ref_interval)
+        self.attempts = CloneAttempts(
+            clock=resources.clock, ref_interval=resources.ref_interval, changes=resources.changes
+        )
 
     def __iter__(self) -> Iterator[Mirror]:
         for mirror in list(self._mirrors.values()):

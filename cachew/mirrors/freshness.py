@@ -38,6 +38,7 @@ from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing
 from cachew.upstream.presented_credential import ShownCredentials, as_it_is
 from cachew.upstream.remotes import Remotes
+from cachew.upstream.verdictmemory import UpstreamChanges
 
 _LIKE_OTHERS = 1024
 """Characters of prefixes up to which others are likely to ask for the very same."""
@@ -65,7 +66,7 @@ class Freshness:
     :param kept: what they have said.
     :param mirrored: what mirrors have.
     :param pauses: which upstreams are not asked for now.
-    :param listeners: who is told that one has changed.
+    :param listeners: who knows repositories by what their upstreams have listed.
     :param known: what is at hand of refs, however old.
     :param metrics: where stale answers are counted.
     """
@@ -196,9 +197,7 @@ class Freshness:
 
     def changed(self, identity: Identity) -> None:
         """Note that the upstream has just changed: nothing that was asked before counts any more."""
-        self._kept.changed(identity)
-        for told in self._listeners.changed:
-            told(identity)
+        self._kept.changes.note(identity.name)
 
     def forget(self, identity: Identity) -> None:
         """Keep nothing of what a repository's upstream has said."""
@@ -215,6 +214,7 @@ def ref_gate(
     listings: Listings,
     listeners: GateListeners,
     presented: ShownCredentials | None = None,
+    changes: UpstreamChanges | None = None,
 ) -> Freshness:
     """Make the ref gate.
 
@@ -226,8 +226,9 @@ def ref_gate(
     :param listings: the listings of all repositories that are at hand.
     :param listeners: who is told what upstreams say.
     :param presented: whose credential they are shown for a client; his own by default.
+    :param changes: knows which upstreams have changed since they were asked.
     """
-    kept = KeptOutcomes(listings=listings, clock=clock, interval=interval)
+    kept = KeptOutcomes(listings=listings, clock=clock, interval=interval, changes=changes)
     pauses = UpstreamPauses(clock=clock, kept=kept)
     questions = RefQuestions(
         remotes=remotes,

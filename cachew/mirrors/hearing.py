@@ -18,7 +18,6 @@ class GateListeners:
     :param listing: all told of each new listing of heads and tags or of everything, and its start.
     :param part: told of each new listing of a part of them, after what it was bounded to.
     :param verdict: told of each repository, credential and refusal, or None when the upstream served it.
-    :param changed: all told of each repository that has just changed.
     :param asked: told of each repository whose upstream was asked, and what came of it.
     """
 
@@ -26,5 +25,4 @@ class GateListeners:
     listing: Sequence[Callable[[Identity, Listing, float], object]] = ()
     part: Callable[[Identity, Kind, Listing, float], object] = lambda *part: None
     verdict: Callable[[Identity, str | None, UpstreamRefused | None], object] = lambda *verdict: None
-    changed: Sequence[Callable[[Identity], object]] = ()
     asked: Callable[[Identity, Listing | UpstreamError], object] = lambda *asked: None

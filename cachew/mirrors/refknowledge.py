@@ -1,8 +1,6 @@
 """What is known of refs: what upstreams have said of theirs, as long as it counts, and what mirrors have."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from cachew.mirrors.identity import Identity
@@ -13,6 +11,7 @@ from cachew.mirrors.refs import of_listing, weight_of
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from cachew.upstream.listing import Listing
+from cachew.upstream.verdictmemory import UpstreamChanges
 
 _PER_PREFIX = 100
 _FAILURE = 1000
@@ -29,7 +28,7 @@ class RefOutcome:
 
     :param authorization: the credential of the client that it was made for.
     :param shown: the one that the upstream was shown.
-    :param void: whether the upstream has changed since it was asked.
+    :param void: whether something newer has proved it wrong.
     :param alone: whether what was listed is for this client alone.
     :param aside: whether it says nothing about the repository that the name stands for.
     :param took: seconds until it came.
@@ -89,54 +88,23 @@ class Limit:
         return slow and outcome.started + 2 * outcome.took > now
 
 
-class UpstreamChanges:
-    """Which upstreams have changed while they were asked, so that the answer to come is void."""
-
-    def __init__(self) -> None:
-        self._asking: Counter[Identity] = Counter()
-        self._changed: dict[Identity, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._changed)
-
-    @contextmanager
-    def asking(self, identity: Identity) -> Iterator[None]:
-        """Remember changes while the block asks an upstream."""
-        self._asking[identity] += 1
-        try:
-            yield
-        finally:
-            self._asking[identity] -= 1
-            if not self._asking[identity]:
-                # No answer is to come any more that was asked for before the change.
-                del self._asking[identity]
-                self._changed.pop(identity, None)
-
-    def note(self, identity: Identity, number: int) -> None:
-        """Note that what was asked up to a number counts no more."""
-        if self._asking[identity]:
-            self._changed[identity] = number
-
-    def void(self, identity: Identity, number: int) -> bool:
-        """Say whether what was asked under a number counts no more."""
-        return number <= self._changed.get(identity, 0)
-
-
 class KeptOutcomes:
     """What upstreams have said, by repository and kind of listing.
 
     :param listings: where it is kept with the listings of all repositories.
     :param clock: tells how old it is.
     :param interval: seconds that a listing is good for.
-    :ivar changes: what has changed while it was asked for.
+    :param changes: numbers requests, and knows which upstreams have changed since.
     :ivar newest: the number of the newest request.
     """
 
-    def __init__(self, *, listings: Listings, clock: Clock, interval: float) -> None:
+    def __init__(
+        self, *, listings: Listings, clock: Clock, interval: float, changes: UpstreamChanges | None = None
+    ) -> None:
         self._listings = listings
         self._clock = clock
         self.interval = interval
-        self.changes = UpstreamChanges()
+        self.changes = UpstreamChanges() if changes is None else changes
         self.newest = 0
 
     def limit(self, interval: float | None) -> Limit:
@@ -153,7 +121,7 @@ class KeptOutcomes:
 
         :param authorization: the credential of the client that it is made for.
         """
-        self.newest += 1
+        self.newest = self.changes.ask()
         return RefOutcome(self.newest, self._clock.seconds(), authorization)
 
     def age(self, outcome: RefOutcome) -> float:
@@ -193,22 +161,15 @@ class KeptOutcomes:
 
     def counts(self, identity: Identity, outcome: RefOutcome, limit: Limit, arrived: int) -> bool:
         """Say whether an outcome answers who came when a number was the newest."""
-        if outcome.void or self.changes.void(identity, outcome.number):
+        if outcome.void or self.changes.void(identity.name, outcome.number):
             return False
         return limit.allows(outcome, self._clock.seconds()) or outcome.number > arrived
-
-    def changed(self, identity: Identity) -> None:
-        """Note that an upstream has just changed: nothing that was asked before counts any more."""
-        for question in self.questions(identity):
-            if (kept := self.get(question)) is not None:
-                kept.void = True
-        self.changes.note(identity, self.newest)
 
     def forget(self, identity: Identity) -> None:
         """Keep nothing of what a repository's upstream has said."""
         for question in self.questions(identity):
             self._listings.drop(*question)
-        self.changes.note(identity, self.newest)
+        self.changes.note(identity.name)
 
     def put(self, question: Question, outcome: RefOutcome) -> None:
         """Keep an outcome, unless there is a newer one."""
@@ -217,7 +178,7 @@ class KeptOutcomes:
             return
         (identity, kind), result = question, outcome.result
         weight = (weight_of(result) if isinstance(result, Listing) else _FAILURE) + _PER_PREFIX * len(kind or ())
-        kept = replace(outcome, authorization=None, shown=None, void=self.changes.void(identity, outcome.number))
+        kept = replace(outcome, authorization=None, shown=None)
         self._listings.put(identity, kind, kept, weight, made_up=kind not in OF_ALL)
 
     def take(self, question: Question, outcome: RefOutcome, listing: Listing) -> RefOutcome:

@@ -137,11 +137,10 @@ class RefQuestions:
 
         :param shown: says what it is shown.
         """
-        with self._kept.changes.asking(question[0]):
-            outcome = await self._ask_upstream(question, authorization, shown)
-            if outcome.result is not None:
-                self._listeners.asked(question[0], outcome.result)
-            return outcome
+        outcome = await self._ask_upstream(question, authorization, shown)
+        if outcome.result is not None:
+            self._listeners.asked(question[0], outcome.result)
+        return outcome
 
     async def _ask_upstream(self, question: Question, authorization: str | None, shown: Shown) -> RefOutcome:
         verdict = Verdict.LATE
@@ -184,7 +183,7 @@ class RefQuestions:
         elif isinstance(result, Listing) and self._mirrored.is_part(question):
             result, verdict = await self._heard_in_part(question, replace(begun, shown=credential), result, shown)
         # What was refused before a push may be there now.
-        elif isinstance(result, UpstreamRefused) and not self._kept.changes.void(identity, begun.number):
+        elif isinstance(result, UpstreamRefused) and not self._kept.changes.void(identity.name, begun.number):
             await hearing.refused(identity, credential, result.status, begun.number)
             self._listeners.verdict(identity, credential, result)
         return replace(begun, shown=credential, result=result, took=took), verdict

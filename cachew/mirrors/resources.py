@@ -1,7 +1,7 @@
 """What all mirrors of a server share: what they work with, and who is told what becomes of them."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -14,6 +14,7 @@ from cachew.plumbing.clock import Clock
 from cachew.plumbing.metrics import Metrics
 from cachew.upstream.authenticatedposts import AuthenticatedPosts
 from cachew.upstream.listing import Listing
+from cachew.upstream.verdictmemory import UpstreamChanges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class MirrorResources:
     :param list_refs: has a repository's heads and tags listed, so that what its upstream lists is taken notice of.
     :param first: knows what clients have received before there is a mirror.
     :param ref_interval: returns for how many seconds it counts what an upstream has said of its refs.
+    :param changes: knows which upstreams have changed since they were asked.
     """
 
     git: GitRunner
@@ -42,6 +44,7 @@ class MirrorResources:
     list_refs: Callable[[Identity], Awaitable[Listing]]
     first: FirstClones
     ref_interval: Callable[[], float] = lambda: 0.0
+    changes: UpstreamChanges = field(default_factory=UpstreamChanges)
 
 
 def _nobody(identity: Identity) -> None:

@@ -1,6 +1,5 @@
 """The mirrors, the ref gate in front of them, and who may read them as their upstreams say."""
 
-import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +41,7 @@ from cachew.upstream.listing import Listing
 from cachew.upstream.presented_credential import ClientsOwn, ServersOwn, ShownCredentials
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.remotes import Remotes
-from cachew.upstream.verdictmemory import VerdictTerms
+from cachew.upstream.verdictmemory import UpstreamChanges, VerdictTerms
 from cachew.upstream.verdicts import Verdicts
 
 
@@ -67,6 +66,7 @@ class MirrorParts:
     :param indexes: the mirrors' pack indexes that are open.
     :param forget: gives up all that is kept of a repository.
     :param listings: the ref listings that are at hand.
+    :param changes: which upstreams have changed since they were asked.
     :param follow: has them follow other settings.
     """
 
@@ -87,6 +87,7 @@ class MirrorParts:
     forget: Callable[[Identity], Coroutine[Any, Any, None]]
     indexes: OpenIndexes
     listings: Listings
+    changes: UpstreamChanges
     follow: Callable[[Settings], None]
 
 
@@ -119,6 +120,7 @@ def make_mirrors(
     """
     settings = runtime.settings
     listings = Listings(limit=settings.limits.listings)
+    changes = UpstreamChanges()
     indexes = make_indexes(runtime)
     instances = make_instances(
         runtime,
@@ -163,6 +165,7 @@ def make_mirrors(
         list_refs=lambda identity: staleness.listing(identity),
         first=FirstClones(reactor=runtime.reactor),
         ref_interval=lambda: freshness.interval,
+        changes=changes,
     )
     listeners = MirrorListeners(made=made, grown=has_grown, changed=on_changed, forgotten=forgotten, damaged=damaged)
     collection = Mirrors(root=root, remote=remotes.of, resources=resources, standing=instances, listeners=listeners)
@@ -184,9 +187,9 @@ def make_mirrors(
         clock=runtime.clock,
         probe=lambda identity, authorization: freshness.probe(identity, authorization),
         public=public,
-        key=secrets.token_bytes(32),
         terms=VerdictTerms(allow=settings.access.auth_ttl),
         eras=instances,
+        changes=changes,
     )
 
     usage = MirrorUsage(
@@ -206,11 +209,10 @@ def make_mirrors(
             listing=(usage.checked, following.listed),
             part=following.listed_in_part,
             verdict=verdicts.memory.record,
-            # What an attempt to mirror it failed for may be over.
-            changed=(verdicts.memory.changed, collection.attempts.forget),
             asked=on_asked,
         ),
         presented=ShownCredentials(to_check=presented.to_check, to_read=presented.to_read),
+        changes=changes,
     )
     staleness = Staleness(
         freshness=freshness,
@@ -264,6 +266,7 @@ def make_mirrors(
         tidying=tidying,
         indexes=indexes,
         listings=listings,
+        changes=changes,
         follow=follow,
     )
 

@@ -86,7 +86,7 @@ def make_git_routes(
         ),
         pushes=Pushes(
             passthrough=passthrough,
-            freshness=mirrors.freshness,
+            changes=mirrors.changes,
             pushed=mirrors.staleness.pushed,
         ),
         lfs=_lfs_routes(runtime, upstream, store, mirrors, passthrough, policy, credentials),

@@ -1,9 +1,11 @@
-"""What upstreams have said of who may read what, for as long as it holds.
+"""What upstreams have said of who may read what, for as long as it holds, and what makes older answers void.
 
 Credentials are remembered only as HMAC under a key that lives as long as the process.
 """
 
 import hmac
+import secrets
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,8 +18,8 @@ from cachew.upstream.refusals import ABOUT_RIGHTS
 _SHORTEST = 1.0
 """Seconds for which a busy upstream's answer is remembered when it names none, or fewer."""
 
-_CHANGE_COUNTS = 3600.0
-"""Seconds, longer than any question to an upstream takes."""
+_SECRET = 32
+"""Random bytes of this process."""
 
 
 class NamedRepository(Protocol):
@@ -39,6 +41,47 @@ class Eras(Protocol):
 
     def is_public(self, repository: Any, /) -> bool:
         """Whether what the name stands for now was served to everybody, and not refused since."""
+
+
+class UpstreamChanges:
+    """In which order upstreams were asked and have changed: what was asked before a change counts no more.
+
+    Nobody is told of a change: whoever keeps what an upstream has said looks here before he relies on it.
+
+    :param capacity: of how many; once one is forgotten, what was asked of anybody before its change is void, too.
+    """
+
+    def __init__(self, *, capacity: int = 10_000) -> None:
+        self._capacity = capacity
+        self._number = 0
+        self._changed: OrderedDict[str, int] = OrderedDict()
+        self._forgotten = 0
+
+    def __len__(self) -> int:
+        return len(self._changed)
+
+    def ask(self) -> int:
+        """Return the number of a question that is asked now."""
+        self._number += 1
+        return self._number
+
+    def note(self, repository: str) -> None:
+        """Note that a repository has changed upstream, or may have come into being: by its name."""
+        self._changed[repository] = self.ask()
+        self._changed.move_to_end(repository)
+        if len(self._changed) > self._capacity:
+            _, self._forgotten = self._changed.popitem(last=False)
+
+    def last(self, repository: str) -> int:
+        """Return the number of a repository's last change, 0 when none is known."""
+        return self._changed.get(repository, self._forgotten)
+
+    def void(self, repository: str, number: int) -> bool:
+        """Say whether the answer to a question counts no more.
+
+        :param number: the question's.
+        """
+        return number < self.last(repository)
 
 
 @dataclass(frozen=True)
@@ -75,27 +118,26 @@ class _Failed:
 
 
 class VerdictMemory:
-    """Remembers verdicts, and in which order they were asked for and repositories changed.
+    """Remembers verdicts, and in which order they were asked for.
 
     :param clock: tells how old they are.
     :param public: what was public lately.
-    :param key: random bytes of this process.
+    :param changes: knows which repositories have changed since they were asked about.
     :param terms: how long verdicts hold.
     :param eras: knows which verdicts are about what a name no longer stands for; None where names stay.
     """
 
     def __init__(
-        self, *, clock: Clock, public: PublicRecord, key: bytes, terms: VerdictTerms, eras: Eras | None
+        self, *, clock: Clock, public: PublicRecord, changes: UpstreamChanges, terms: VerdictTerms, eras: Eras | None
     ) -> None:
         self._public = public
-        self._secret = key
+        self._changes = changes
+        self._secret = secrets.token_bytes(_SECRET)
         self._terms = terms
         self._eras = eras
         self._allowed: Expiring[bytes, int] = Expiring(clock=clock, capacity=terms.capacity)
         self._known: Expiring[bytes, int] = Expiring(clock=clock, capacity=terms.capacity)
         self._failed: Expiring[bytes, _Failed] = Expiring(clock=clock, capacity=terms.capacity)
-        self._changed: Expiring[str, int] = Expiring(clock=clock, capacity=terms.capacity)
-        self._number = 0
 
     def allows(self, repository: NamedRepository, authorization: str | None) -> bool:
         """Whether a valid verdict lets this credential, or everybody, read a repository."""
@@ -116,16 +158,11 @@ class VerdictMemory:
 
     def ask(self) -> int:
         """Return the place of a question in the order of questions and changes."""
-        self._number += 1
-        return self._number
-
-    def changed(self, repository: NamedRepository) -> None:
-        """Note that something was pushed to a repository, or is said to have been: it may have come into being."""
-        self._changed.put(repository.name, self.ask(), _CHANGE_COUNTS)
+        return self._changes.ask()
 
     def last_change(self, repository: NamedRepository) -> int:
         """Return the place of a repository's last change, 0 when none is known."""
-        return self._changed.get(repository.name) or 0
+        return self._changes.last(repository.name)
 
     def record(self, repository: NamedRepository, authorization: str | None, refusal: UpstreamRefused | None) -> None:
         """Note what the upstream has just said to a credential on another occasion.

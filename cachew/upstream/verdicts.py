@@ -17,7 +17,14 @@ from cachew.plumbing.errors import UpstreamError, UpstreamRefused
 from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared, first_of
 from cachew.upstream.publicrecord import PublicRecord
-from cachew.upstream.verdictmemory import USUAL_TERMS, Eras, NamedRepository, VerdictMemory, VerdictTerms
+from cachew.upstream.verdictmemory import (
+    USUAL_TERMS,
+    Eras,
+    NamedRepository,
+    UpstreamChanges,
+    VerdictMemory,
+    VerdictTerms,
+)
 
 Probe = Callable[..., Awaitable[bool]]
 """``probe(repository, authorization)``: asks the upstream; says whether its answer is one about the repository that the
@@ -31,7 +38,7 @@ class Verdicts:
     :param clock: tells how old verdicts are.
     :param probe: asks an upstream; it must end by itself in bounded time.
     :param public: what was public lately.
-    :param key: random bytes of this process.
+    :param changes: knows which repositories have changed since they were asked about.
     :param terms: how long verdicts hold.
     :param eras: knows which verdicts are about what a name no longer stands for; None where names stay.
     """
@@ -43,11 +50,11 @@ class Verdicts:
         clock: Clock,
         probe: Probe,
         public: PublicRecord,
-        key: bytes,
+        changes: UpstreamChanges,
         terms: VerdictTerms = USUAL_TERMS,
         eras: Eras | None = None,
     ) -> None:
-        self.memory = VerdictMemory(clock=clock, public=public, key=key, terms=terms, eras=eras)
+        self.memory = VerdictMemory(clock=clock, public=public, changes=changes, terms=terms, eras=eras)
         """What is known without asking."""
         self._reactor = reactor
         self._probe = probe

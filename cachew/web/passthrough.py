@@ -16,7 +16,6 @@ from pathlib import Path
 from cachew.http.bodies import send
 from cachew.http.incoming import Body
 from cachew.http.requests import StreamingRequest
-from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity, parse_path
 from cachew.plumbing.background import Background
 from cachew.plumbing.followed import Followed, Share
@@ -29,6 +28,7 @@ from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.redirects import split_operation
 from cachew.upstream.remotes import Remotes
 from cachew.upstream.useragent import agent_key
+from cachew.upstream.verdictmemory import UpstreamChanges
 from cachew.web.access.guard import AUTHORIZATION_ALONE, ClientCredentials, Right
 
 _RELAYED = ("accept", "content-type", "git-protocol", "user-agent")
@@ -196,13 +196,15 @@ class Pushes:
     """Passes pushes on, and has what they change be seen at once.
 
     :param passthrough: the way to upstreams.
-    :param freshness: told as soon as something may have been pushed.
+    :param changes: where it is noted as soon as something may have been pushed.
     :param pushed: called when a push has been answered: the mirror follows at once, and the pusher doesn't wait for it.
     """
 
-    def __init__(self, *, passthrough: PassThrough, freshness: Freshness, pushed: Callable[[Identity], object]) -> None:
+    def __init__(
+        self, *, passthrough: PassThrough, changes: UpstreamChanges, pushed: Callable[[Identity], object]
+    ) -> None:
         self._passthrough = passthrough
-        self._freshness = freshness
+        self._changes = changes
         self._pushed = pushed
 
     async def info_refs(self, request: StreamingRequest, identity: Identity) -> None:
@@ -213,7 +215,7 @@ class Pushes:
         status = await self._passthrough.stream(request, identity, "info/refs?service=git-receive-pack")
         if status == HTTPStatus.OK:
             # Git compares these refs with its own and may give up right here; then a pull follows at once.
-            self._freshness.changed(identity)
+            self._changes.note(identity.name)
 
     async def handle(self, request: StreamingRequest, identity: Identity) -> None:
         """Answer ``POST …/git-receive-pack``.
@@ -226,14 +228,14 @@ class Pushes:
         def on_piece() -> None:
             nonlocal accepted
             accepted = True
-            self._freshness.changed(identity)
+            self._changes.note(identity.name)
 
         try:
             await self._passthrough.stream(request, identity, "git-receive-pack", on_piece=on_piece)
         finally:
             # Whoever may not push must not make this server ask its upstreams.
             if accepted:
-                self._freshness.changed(identity)
+                self._changes.note(identity.name)
                 _once_answered(request, partial(copy_context().run, self._pushed, identity))
 
 

@@ -5,6 +5,7 @@ import pytest
 from cachew.mirrors.cloneattempts import CloneAttempts
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.errors import CachewError, NotFound, StorageFull, UpstreamUnreachable
+from cachew.upstream.verdictmemory import UpstreamChanges
 from tests.fakes.clock import FakeClock
 
 ONE, OTHER = Identity("git.example", "org/one"), Identity("git.example", "org/other")
@@ -61,3 +62,18 @@ def test_who_asks_meanwhile_is_told_the_failure(failure: Exception, told: type[C
     attempts.note(ONE, failure)
     error = attempts.error(ONE, url="https://git.example/org/one", reason=None)
     assert type(error) is told and error is not failure and words in str(error)
+
+
+def test_a_change_upstream_is_reason_to_try_again() -> None:
+    """What the attempt failed for may be over; the pauses begin anew, and another repository's goes on."""
+    clock, changes = FakeClock(), UpstreamChanges()
+    attempts = CloneAttempts(clock=clock, ref_interval=float, changes=changes)
+    for _ in range(3):
+        attempts.note(ONE, OSError("broken"))
+    attempts.note(OTHER, OSError("broken"))
+    changes.note(ONE.name)
+    assert attempts.may_begin(ONE) and not attempts.may_begin(OTHER)
+    attempts.note(ONE, OSError("broken"))
+    assert not attempts.may_begin(ONE)
+    clock.advance(10)
+    assert attempts.may_begin(ONE)

@@ -14,6 +14,7 @@ from cachew.mirrors.refknowledge import MirroredListings
 from cachew.plumbing.errors import UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Capabilities, Listing, RemoteRef
+from cachew.upstream.verdictmemory import UpstreamChanges
 from tests.fakes.clock import FakeClock
 from tests.fakes.hearing import HearsNothing
 from tests.fakes.mirrors import mirror_of
@@ -54,7 +55,14 @@ class HeldUpstream:
 class Gate:
     """A gate with its surroundings."""
 
-    def __init__(self, interval: float = 10.0, limit: int = 10_000_000, hearing: Any = None) -> None:
+    def __init__(
+        self,
+        interval: float = 10.0,
+        limit: int = 10_000_000,
+        hearing: Any = None,
+        changes: UpstreamChanges | None = None,
+    ) -> None:
+        self.changes = UpstreamChanges() if changes is None else changes
         self.clock = FakeClock()
         self.clock.advance(1000)
         self.upstream = HeldUpstream()
@@ -63,7 +71,6 @@ class Gate:
         self.parts: list[tuple[Kind, Listing]] = []
         self.listings = Listings(limit=limit)
         self.verdicts: list[UpstreamRefused | None] = []
-        self.changes: list[Identity] = []
         self.freshness = ref_gate(
             remotes=cast(Any, self.upstream),
             clock=self.clock,
@@ -74,10 +81,10 @@ class Gate:
             listeners=GateListeners(
                 listing=(lambda identity, found, started: self.told.append(found),),
                 verdict=lambda identity, authorization, refusal: self.verdicts.append(refusal),
-                changed=(self.changes.append,),
                 part=lambda identity, kind, found, started: self.parts.append((kind, found)),
                 hearing=cast(Any, HearsNothing() if hearing is None else hearing),
             ),
+            changes=self.changes,
         )
 
     def ask_of(self, path: str) -> "Deferred[Answer]":
@@ -343,8 +350,8 @@ def test_what_is_forgotten_takes_no_memory() -> None:
 
 
 def test_changes_are_not_remembered_for_ever() -> None:
-    """A push to each of a thousand repositories leaves nothing behind but that what was known counts no more."""
-    gate = Gate()
+    """A push to each of a thousand repositories leaves a few behind, and what was known of any counts no more."""
+    gate = Gate(changes=UpstreamChanges(capacity=10))
     for number in range(1000):
         identity = Identity("git.example", f"org/{number}")
         asked = gate.ask_of(f"org/{number}")
@@ -355,7 +362,7 @@ def test_changes_are_not_remembered_for_ever() -> None:
         gate.ask_of(f"org/{number}")
         assert len(gate.upstream.waiting) == 1
         gate.upstream.answer(listing(main="2"))
-    assert not gate.freshness._kept.changes
+    assert len(gate.changes) == 10
 
 
 def test_a_refusal_from_before_a_push_is_no_verdict() -> None:
@@ -365,7 +372,7 @@ def test_a_refusal_from_before_a_push_is_no_verdict() -> None:
     gate.freshness.changed(REPOSITORY)
     gate.upstream.answer(UpstreamRefused("https://git.example/org/repo", status=404))
     early.addErrback(lambda failure: failure.trap(UpstreamRefused))
-    assert gate.verdicts == [] and gate.changes == [REPOSITORY]
+    assert gate.verdicts == []
     late = gate.ask(*HEADS, authorization="mine")
     gate.upstream.answer(listing(main="1"))
     assert result(late).listing == listing(main="1") and gate.verdicts == [None]

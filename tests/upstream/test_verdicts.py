@@ -14,6 +14,7 @@ from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UpstreamBusy, UpstreamRefused, UpstreamUnreachable
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.replica_verdicts import Elsewhere
+from cachew.upstream.verdictmemory import UpstreamChanges
 from cachew.upstream.verdicts import Verdicts
 from tests.fakes.clock import FakeClock
 from tests.fakes.inlinethreads import InlineThreads
@@ -81,8 +82,13 @@ class World:
             ),
         )
         self.public.load()
+        self.changes = UpstreamChanges()
         self.verdicts = Verdicts(
-            reactor=self.clock, clock=self.clock, probe=self.upstream.probe, public=self.public, key=b"k" * 32
+            reactor=self.clock,
+            clock=self.clock,
+            probe=self.upstream.probe,
+            public=self.public,
+            changes=self.changes,
         )
 
     def now(self) -> float:
@@ -167,7 +173,7 @@ def test_a_denial_does_not_outlive_a_push(world: World, authorization: str | Non
     outcome = world.admit(authorization)
     world.upstream.refuse(404)
     assert outcome[0].status == 404
-    world.verdicts.memory.changed(REPOSITORY)
+    world.changes.note(REPOSITORY.name)
     outcome = world.admit(authorization)
     assert outcome == []
     world.upstream.allow()
@@ -177,7 +183,7 @@ def test_a_denial_does_not_outlive_a_push(world: World, authorization: str | Non
 def test_a_question_from_before_a_push_is_no_answer_after_it(world: World) -> None:
     """Whoever comes after a push shares no question from before, and its refusal is not kept for him."""
     before = world.admit()
-    world.verdicts.memory.changed(REPOSITORY)
+    world.changes.note(REPOSITORY.name)
     after = world.admit()
     assert len(world.upstream.asked) == 2
     world.upstream.refuse(404)
@@ -432,3 +438,27 @@ def test_without_records_it_is_as_before(world: World) -> None:
     assert outcome == [None]
     world.become_public()
     assert not world.sightings.moments
+
+
+def test_a_change_is_one_of_its_repository() -> None:
+    """Not what is asked later, nor what was asked of another."""
+    changes = UpstreamChanges()
+    before = changes.ask()
+    assert not changes.void("git.example/org/repo", before)
+    changes.note("git.example/org/repo")
+    after = changes.ask()
+    assert changes.void("git.example/org/repo", before) and not changes.void("git.example/org/repo", after)
+    assert not changes.void("git.example/org/other", before)
+
+
+def test_what_is_forgotten_is_taken_for_changed() -> None:
+    """Only the last few are remembered; whatever was asked before the last that is forgotten counts no more."""
+    changes = UpstreamChanges(capacity=2)
+    before = changes.ask()
+    changes.note("git.example/org/first")
+    between = changes.ask()
+    changes.note("git.example/org/second")
+    changes.note("git.example/org/third")
+    assert len(changes) == 2
+    for repository in ("git.example/org/first", "git.example/org/quiet"):
+        assert changes.void(repository, before) and not changes.void(repository, between)

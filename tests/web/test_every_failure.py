@@ -142,7 +142,7 @@ def app_of(error: Exception, *, guarded: bool) -> App:
         services=Services(
             listings=failing,
             upload_pack=failing,
-            pushes=Pushes(passthrough=failing, freshness=failing, pushed=failing.pushed),
+            pushes=Pushes(passthrough=failing, changes=failing, pushed=failing.pushed),
             lfs=failing,
             snapshots=failing,
             bundles=failing,

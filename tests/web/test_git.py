@@ -41,7 +41,7 @@ class House:
             services=Services(
                 listings=itself,
                 upload_pack=cast(Any, Answers(self, "fetch")),
-                pushes=Pushes(passthrough=itself, freshness=itself, pushed=self.pushes.append),
+                pushes=Pushes(passthrough=itself, changes=itself, pushed=self.pushes.append),
                 lfs=cast(Any, Answers(self, "lfs")),
                 snapshots=cast(Any, Answers(self, "artefact")),
                 bundles=cast(Any, Answers(self, "artefact")),
@@ -80,7 +80,8 @@ class House:
             await self.reach(f"piece {number}")
         return 200
 
-    def changed(self, identity: Identity) -> None:
+    def note(self, repository: str) -> None:
+        assert repository == IDENTITY.name
         self.changed_after.append(self.seen[-1])
 
 

@@ -22,6 +22,7 @@ from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing, RemoteRef
 from cachew.upstream.presented_credential import ClientsOwn, ServersOwn, Shown, ShownCredentials
 from cachew.upstream.publicrecord import PublicRecord
+from cachew.upstream.verdictmemory import UpstreamChanges
 from cachew.upstream.verdicts import Verdicts
 from cachew.web.access.guard import TrustedNetworkGuard, UpstreamGuard
 from tests.fakes.clock import FakeClock
@@ -70,7 +71,9 @@ class World:
             background=Background(),
             elsewhere=alone(self.clock),
         )
-        self.verdicts = Verdicts(reactor=self.clock, clock=self.clock, probe=self.probe, public=public, key=b"k" * 32)
+        self.verdicts = Verdicts(
+            reactor=self.clock, clock=self.clock, probe=self.probe, public=public, changes=UpstreamChanges()
+        )
         self.guard: UpstreamGuard | TrustedNetworkGuard = UpstreamGuard(
             verdicts=self.verdicts, instances=cast(Any, OneInstance()), background=Background()
         )
