@@ -29,8 +29,7 @@ from cachew.replicas.tally import Tally
 from cachew.server.runtime import Runtime
 from cachew.smarthttp.keptpacks import KeptPacks
 from cachew.smarthttp.packcache import PackCache
-from cachew.smarthttp.packdirectory import PackDirectory
-from cachew.smarthttp.smallpacks import SmallPacks
+from cachew.smarthttp.packplaces import PackDirectory, SmallPacks
 
 if TYPE_CHECKING:
     from cachew.cache.bucketrules import BucketRuleCheck

@@ -1,13 +1,21 @@
-"""Small kept answers as rows of an SQLite database, each with its digest (blocking, under its owner's lock)."""
+"""Small kept answers as rows of an SQLite database, each with its digest (blocking).
 
+Losing the database costs their making: one that is damaged, cut short or removed is made anew, and an answer that is
+not what was written is dropped and never served.
+"""
+
+import sqlite3
+import threading
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from twisted.logger import Logger
+
 from cachew.cache.eviction import victims
 from cachew.cache.uses import UnwrittenUses
-from cachew.plumbing.database import Database
+from cachew.plumbing.database import Database, is_damaged
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -18,6 +26,7 @@ CREATE INDEX IF NOT EXISTS by_use ON answers (used, size);
 _AT_ONCE = 256
 """Answers that go, or are read through, in one go."""
 _OLDEST = f"SELECT number, size FROM answers ORDER BY used LIMIT {_AT_ONCE}"
+_MARGIN = 16
 _NEXT = f"SELECT number, key, digest, answer FROM answers WHERE number > ? ORDER BY number LIMIT {_AT_ONCE}"
 
 
@@ -135,3 +144,83 @@ class AnswerTable:
 
     def _row(self, fields: str, key: bytes) -> Any:
         return next(iter(self.database.rows(f"SELECT {fields} FROM answers WHERE key = ?", key)), None)
+
+
+class DisposableAnswers:
+    """The database, which is of no use when it fails, and made anew when it is damaged (blocking).
+
+    :param path: where it is.
+    :param limit: bytes that its answers may take, None for no bound.
+    :param on_damage: called when something was damaged.
+
+    :ivar table: what is in it.
+    """
+
+    log = Logger()
+
+    def __init__(self, *, path: Path, limit: int | None, on_damage: Callable[[], object]) -> None:
+        self._limit = limit
+        self._on_damage = on_damage
+        self._lock = threading.Lock()
+        self._told = False
+        self.table = AnswerTable(path=path, damaged=self._dropped)
+
+    def attempt(self, work: Callable[..., Any], *arguments: object) -> Any:
+        """Do something with it; None when that fails, in which case a damaged one is made anew."""
+        with self._lock:
+            try:
+                return work(*arguments)
+            except (sqlite3.Error, OSError) as error:
+                if isinstance(error, sqlite3.Error) and is_damaged(error):
+                    self.log.error("the database of small kept packs is damaged and is made anew")
+                    self._on_damage()
+                    self._make_anew()
+                else:
+                    self._tell(error)
+                return None
+
+    def open(self) -> None:
+        """Open it."""
+        self.attempt(self._open)
+
+    def close(self) -> None:
+        """Write down what was used, and close it."""
+        self.attempt(self.table.flush)
+        with self._lock:
+            self.table.close()
+
+    def put(self, key: bytes, answer: bytes, now: float) -> bool:
+        """Keep an answer; the least recently used go beyond the bound."""
+        return bool(self.attempt(self._put, key, answer, now))
+
+    def _put(self, key: bytes, answer: bytes, now: float) -> bool:
+        if not self.table.database.is_there:
+            self._make_anew()
+        self.table.put(key, answer, now)
+        if self._limit is not None and self.table.size > self._limit:
+            # By more than this one takes, so that not every one has others removed for it.
+            self.table.shrink(self._limit - self._limit // _MARGIN)
+        return True
+
+    def _tell(self, error: Exception) -> None:
+        """Tell of a failure that is none of the database's content, once until it can be opened again."""
+        if not self._told:
+            self._told = True
+            self.log.warn("small kept packs are of no use for now: {error}", error=str(error))
+
+    def _open(self) -> None:
+        self.table.open()
+        self._told = False
+
+    def _make_anew(self) -> None:
+        try:
+            self.table.close()
+            self.table.database.remove()
+            self._open()
+        except (OSError, sqlite3.Error) as error:
+            self.table.close()
+            self._tell(error)
+
+    def _dropped(self, key: bytes) -> None:
+        self.log.warn("dropped small kept pack {key}: other content than was written", key=key.hex())
+        self._on_damage()

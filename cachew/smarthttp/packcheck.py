@@ -5,9 +5,11 @@ checksum. So an answer is outlined by looking at the packets' heads alone, 2,000
 is recognised again by the pack's checksum and a digest of everything else. See gitprotocol-pack(5), gitformat-pack(5).
 """
 
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha1, sha256
+from pathlib import Path
 from typing import Any, BinaryIO
 
 _DATA, _FATAL = b"\x01", b"\x03"
@@ -119,3 +121,13 @@ def _exactly(file: BinaryIO, count: int) -> bytes:
     if len(data) < count:
         raise NotWhole("it was cut off")
     return data
+
+
+def whole_answer(path: Path, doubted: bool) -> bytes | None:
+    """Return the answer in a file, None when it is no whole pack."""
+    answer = path.read_bytes()
+    try:
+        outline(io.BytesIO(answer), len(answer))
+        return None if doubted and not checksum_holds(io.BytesIO(answer), len(answer)) else answer
+    except NotWhole:
+        return None

@@ -190,7 +190,8 @@ class FetchAnswers:
         mirror = self._mirrors.obtain(right.identity)
         if isinstance(command, V2Fetch) and command.want_refs:
             return False
-        if not right.covers(mirror) or not mirror.verification.intact() or not mirror.life.ready:
+        repository = mirror.place.found
+        if not right.covers(mirror) or repository is None or repository.ledger.touched():
             return False
         return await self._packs.serve_kept(request, mirror, command, body)
 

@@ -221,7 +221,11 @@ class FakeMirror:
         """It is most of its parts by itself."""
         return self
 
-    life = place = objects = repository = wanted = refs
+    life = place = objects = repository = wanted = found = ledger = refs
+
+    def touched(self) -> str:
+        """Return which of its files somebody has written to: none."""
+        return ""
 
     def asked_for(self, oid: str) -> bool:
         """Whether an object is fetched by its id."""

@@ -9,7 +9,7 @@ from cachew.plumbing.diskspace import free_bytes
 from cachew.plumbing.threads import InThread
 from cachew.smarthttp.keptpacks import KeptPacks
 from cachew.smarthttp.packcache import PackCache
-from cachew.smarthttp.packdirectory import PackDirectory
+from cachew.smarthttp.packplaces import PackDirectory
 from cachew.smarthttp.packstore import PackStore
 from tests.fakes.clock import FakeClock
 

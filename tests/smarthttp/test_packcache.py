@@ -22,7 +22,7 @@ from cachew.plumbing.threads import Threads
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.packcache import PackCache, Response
 from cachew.smarthttp.packfiles import remove, seal
-from cachew.smarthttp.smallpacks import SmallPacks
+from cachew.smarthttp.packplaces import SmallPacks
 from tests.fakes.clock import FakeClock
 from tests.fakes.packcaches import make_pack_cache
 

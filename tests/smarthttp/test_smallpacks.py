@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import read_all
-from cachew.smarthttp.smallpacks import LARGEST, DisposableAnswers, SmallPacks
+from cachew.smarthttp.answertable import DisposableAnswers
+from cachew.smarthttp.packplaces import LARGEST, SmallPacks
 from tests.fakes.clock import FakeClock
 from tests.fakes.settled import value_of
 
