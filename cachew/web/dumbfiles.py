@@ -18,11 +18,6 @@ from cachew.web.passthrough import PassThrough, question_of
 _HEAD = "HEAD"
 
 
-def is_file(operation: str) -> bool:
-    """Whether an operation asks for a file of a repository."""
-    return operation == _HEAD or operation.startswith("objects/")
-
-
 class DumbFiles:
     """Answers requests for files.
 

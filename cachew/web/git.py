@@ -19,7 +19,7 @@ from cachew.smarthttp.request import protocol_version
 from cachew.upstream.remotes import Remotes
 from cachew.web.access.guard import Right
 from cachew.web.bundleroutes import BundleRoutes
-from cachew.web.dumbfiles import DumbFiles, is_file
+from cachew.web.dumbfiles import DumbFiles
 from cachew.web.ensure import EnsureRefs
 from cachew.web.lfs import LfsRoutes
 from cachew.web.passthrough import Pushes
@@ -85,6 +85,13 @@ def query_in_words(arguments: Mapping[bytes, list[bytes]], protocol: str | None)
     return " ".join([*words, f"v{protocol_version(protocol)}"] if b"service" in arguments else words)
 
 
+def _kind_of(operation: str) -> str:
+    """Return what answers an operation: ``lfs``, ``file`` for the files of a dumb upstream, or its own name."""
+    if operation.startswith("info/lfs/"):
+        return "lfs"
+    return "file" if operation == "HEAD" or operation.startswith("objects/") else operation
+
+
 class GitRoutes:
     """The routes of repositories.
 
@@ -124,7 +131,7 @@ class GitRoutes:
         path = self._grammar.parse_path(request.raw_path)
         identity, operation = path.identity, path.operation
         self._remotes.of(identity)
-        kind = "lfs" if operation.startswith("info/lfs/") else "file" if is_file(operation) else operation
+        kind = _kind_of(operation)
         request.outcome.route = f"git {kind}"
         request.outcome.shape = query_in_words(request.args, request.getHeader("git-protocol"))
         allow_methods(request, *_METHODS.get(kind, _READ))
@@ -185,7 +192,7 @@ class GitRoutes:
             await self._services.upload_pack.handle(request, right)
         elif operation == "ensure-refs":
             await self._services.ensure_refs.handle(request, right)
-        elif is_file(operation):
+        elif _kind_of(operation) == "file":
             await self._services.dumb_files.handle(request, right, operation)
         elif operation in _OF_BUNDLES:
             await self._services.bundles.handle(request, right, operation)
