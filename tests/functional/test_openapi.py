@@ -41,6 +41,8 @@ async def test_every_route_is_described(start: Start) -> None:
     ours = {path for path in ours if not path.startswith(("/git/", "/api/v1/object"))}
     ours.remove("/admin/repositories/{rest}")
     ours.add("/admin/repositories/{host}/{path}/{action}")
-    below = {f"/git/{{host}}/{{path}}/{operation}" for operation in (*_OPERATIONS, "info/lfs/{operation}")}
+    below = {
+        f"/git/{{host}}/{{path}}/{operation}" for operation in (*_OPERATIONS, "info/lfs/{operation}", "objects/{file}")
+    }
     objects = {"/api/v1/object/{namespace}/{key}", "/api/v1/object/{namespace}/{key}/invalidate"}
     assert ours | below | objects == paths
