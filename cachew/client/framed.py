@@ -9,9 +9,9 @@ way (:mod:`cachew.client.decompress`).
 import struct
 from collections import deque
 from collections.abc import Generator, Sequence
-from mmap import mmap
 
 from cachew.client import frames, zstd
+from cachew.client.buffers import new_buffer
 from cachew.client.ranges import RangedDownload
 from cachew.client.workers import Job, Workers
 from cachew.plumbing import tarzst
@@ -92,7 +92,7 @@ class _Inflater:
     """
 
     def __init__(self, *, count: int, room: int, threads: int) -> None:
-        self._ring = [memoryview(mmap(-1, room)) for _ in range(count)]
+        self._ring = [new_buffer(room) for _ in range(count)]
         self._workers = Workers(threads, "decompress")
         self._number = 0
 

@@ -9,9 +9,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from mmap import mmap
 from typing import Protocol
 
+from cachew.client.buffers import new_buffer
 from cachew.client.clienterrors import ObjectChanged, ServerRefused, ServerUnreachable
 from cachew.client.connections import Headers, ServerResponse
 from cachew.client.http import Http, refusal
@@ -87,7 +87,7 @@ class RangedDownload:
         bounds = list(zip(starts, [*starts[1:], self.size if end is None else end]))  # noqa: B905 (Python 3.9)
         ahead = self._terms.connections + _AHEAD
         room = max(end - start for start, end in bounds)
-        ring = [memoryview(mmap(-1, room)) for _ in range(min(ahead + lasting, len(bounds)))]
+        ring = [new_buffer(room) for _ in range(min(ahead + lasting, len(bounds)))]
         self._location.expect(bounds[-1][1] - bounds[0][0])
         workers, pending = Workers(self._terms.connections, "download"), deque[Job[memoryview]]()
         integrity = self._integrity
