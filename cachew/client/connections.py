@@ -1,7 +1,7 @@
 """Kept-alive HTTP connections that threads share, and the answers that come over them.
 
-This is ``http.client`` and nothing else: an answer is read straight into a buffer of the caller's, and importing it
-takes a third of the time that a larger library takes, which counts in a command that is over in half a second.
+An answer is read straight into a buffer of the caller's, and what is imported for it is what it needs: that counts in a
+command that is over in half a second.
 """
 
 import select
@@ -10,18 +10,21 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
-from typing import TYPE_CHECKING, BinaryIO, Union
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from cachew.client.httpanswer import Answer, set_timeout
+from cachew.client.httpconnection import Body as Body
+from cachew.client.httpconnection import HttpConnection
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-Body = Union[bytes, Iterable[bytes], BinaryIO]  # noqa: UP007 (the client runs on Python 3.9 too)
-BROKEN = (OSError, HTTPException)
+BROKEN = (OSError,)
 """What is raised when a connection or an answer breaks."""
 _PIECE = 256 * 1024
 _UNQUOTED = "%/:?#[]@!$&'()*+,;=~"
+_PORTS = {"http": 80, "https": 443}
 
 
 class Headers(Mapping[str, str]):
@@ -54,16 +57,16 @@ class Headers(Mapping[str, str]):
 class ServerResponse:
     """A server's answer, its body still to be read.
 
-    :param response: what ``http.client`` has read of it.
+    :param answer: what has been read of it.
     :param peer: the socket that it comes over.
     :param done: is called once, and told whether the connection can be used again.
     """
 
-    def __init__(self, response: HTTPResponse, peer: socket.socket, done: Callable[[bool], object]) -> None:
-        self.status = response.status
-        self.reason = response.reason
-        self.headers = Headers(response.getheaders())
-        self._response = response
+    def __init__(self, answer: Answer, peer: socket.socket, done: Callable[[bool], object]) -> None:
+        self.status = answer.status
+        self.reason = answer.reason
+        self.headers = Headers(answer.fields)
+        self._answer = answer
         self._peer = peer
         self._done: Callable[[bool], object] | None = done
 
@@ -72,42 +75,34 @@ class ServerResponse:
 
         :raise OSError: when the connection breaks, as everything in :data:`BROKEN`.
         """
-        expected = self._response.length
-        count = self._response.readinto(view)
-        return self._counted(count, expected, len(view))
+        return self._answer.readinto(view)
 
     def stream(self) -> Iterator[bytes]:
         """Yield the body in pieces as they come."""
-        while True:
-            expected = self._response.length
-            piece = self._response.read1(_PIECE)
-            if not self._counted(len(piece), expected, _PIECE):
-                return
-            yield piece
+        room = memoryview(bytearray(_PIECE))
+        while count := self._answer.readinto(room):
+            yield bytes(room[:count])
 
     def read(self, limit: int) -> bytes:
         """Return the body, or its first bytes when it is longer than the limit."""
-        return self._response.read(limit)
+        content = bytearray()
+        for piece in self.stream():
+            content += piece
+            if len(content) >= limit:
+                break
+        return bytes(content[:limit])
 
     def close(self) -> None:
         """Let the connection go: to whoever needs it next when all was read, and for good otherwise."""
         done, self._done = self._done, None
         if done is not None:
-            whole = not self._response.will_close and (self._response.isclosed() or self._response.length == 0)
-            self._response.close()
-            done(whole)
+            done(self._answer.is_whole)
 
     def break_off(self) -> None:
         """Wake the thread that reads, whose reading fails then."""
         # Closing alone would leave it waiting. The method of a TLS socket would take the key away under its hands.
         with suppress(OSError):
             socket.socket.shutdown(self._peer, socket.SHUT_RDWR)
-
-    def _counted(self, count: int, expected: int | None, wanted: int) -> int:
-        # http.client takes the end of a connection for the end of the body, whatever the length was to be.
-        if not count and expected and wanted:
-            raise IncompleteRead(b"", expected)
-        return count
 
 
 class Connections:
@@ -128,7 +123,7 @@ class Connections:
         self._connect_timeout = connect_timeout
         self._tls = tls
         self._proxy = proxy
-        self._idle: dict[tuple[str, str], list[HTTPConnection]] = {}
+        self._idle: dict[tuple[str, str], list[HttpConnection]] = {}
         self._lock = threading.Lock()
 
     def request(
@@ -156,28 +151,26 @@ class Connections:
 
     def _ask(
         self,
-        connection: HTTPConnection,
+        connection: HttpConnection,
         method: str,
         server: SplitResult,
         headers: dict[str, str],
         body: Body | None,
         timeout: float,
     ) -> ServerResponse:
-        if connection.sock is None:
-            connection.connect()
-        peer = connection.sock
-        peer.settimeout(timeout)
+        peer = connection.peer
+        set_timeout(peer, timeout)
         target = _target(server)
         if server.scheme == "http" and (proxy := self._proxy(server)):
             target = f"http://{server.netloc}{target}"
             headers |= _proxy_credentials(_parsed(proxy))
         # A server that refuses an upload may answer and stop reading in the midst of it.
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.request(method, target, body, headers)
-        response = connection.getresponse()
-        return ServerResponse(response, peer, lambda whole: self._give(server, connection, whole=whole))
+            connection.send(method, target, {"Host": _host(server), **headers}, body)
+        answer = connection.answer(method)
+        return ServerResponse(answer, peer, lambda whole: self._give(server, connection, whole=whole))
 
-    def _take(self, server: SplitResult) -> HTTPConnection:
+    def _take(self, server: SplitResult) -> HttpConnection:
         while True:
             with self._lock:
                 idle = self._idle.get(server[:2])
@@ -185,18 +178,18 @@ class Connections:
             if connection is None:
                 return self._new(server)
             # What is idle has nothing to read but its end.
-            if connection.sock is not None and not _readable(connection.sock):
+            if connection.is_open and not _readable(connection.peer):
                 return connection
             connection.close()
 
-    def _give(self, server: SplitResult, connection: HTTPConnection, *, whole: bool) -> None:
+    def _give(self, server: SplitResult, connection: HttpConnection, *, whole: bool) -> None:
         if not whole:
             connection.close()
             return
         with self._lock:
             self._idle.setdefault(server[:2], []).append(connection)
 
-    def _new(self, server: SplitResult) -> HTTPConnection:
+    def _new(self, server: SplitResult) -> HttpConnection:
         proxy = self._proxy(server)
         if not proxy:
             return self._direct(server)
@@ -205,23 +198,36 @@ class Connections:
             raise OSError(f"proxies like {through.scheme}://{through.hostname} are not supported")
         if server.scheme == "http":
             return self._direct(through)
-        connection = self._secure(through.hostname or "", through.port or 80)
-        connection.set_tunnel(server.hostname or "", server.port or 443, headers=_proxy_credentials(through))
-        return connection
+        to = (server.hostname or "", server.port or 443, _proxy_credentials(through))
+        return HttpConnection(
+            through.hostname or "", through.port or 80, timeout=self._connect_timeout, tls=self._context, tunnel=to
+        )
 
-    def _direct(self, server: SplitResult) -> HTTPConnection:
-        if server.scheme == "https":
-            return self._secure(server.hostname or "", server.port or HTTPSConnection.default_port)
-        port = server.port or HTTPConnection.default_port
-        return HTTPConnection(server.hostname or "", port, timeout=self._connect_timeout, blocksize=_PIECE)
+    def _direct(self, server: SplitResult) -> HttpConnection:
+        port = server.port or _PORTS.get(server.scheme, 80)
+        tls = self._context if server.scheme == "https" else None
+        return HttpConnection(server.hostname or "", port, timeout=self._connect_timeout, tls=tls)
 
-    def _secure(self, host: str, port: int) -> HTTPConnection:
-        context = None if self._tls is None else self._tls()
-        return HTTPSConnection(host, port, timeout=self._connect_timeout, blocksize=_PIECE, context=context)
+    def _context(self) -> "SSLContext":
+        if self._tls is not None:
+            return self._tls()
+        import ssl  # which takes as long to import as much of the rest
+
+        context = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+        return context
 
 
 def _target(server: SplitResult) -> str:
     return quote((server.path or "/") + (f"?{server.query}" if server.query else ""), safe=_UNQUOTED)
+
+
+def _host(server: SplitResult) -> str:
+    """Return what the ``Host`` header says of a server."""
+    name = server.hostname or ""
+    name = name if name.isascii() else name.encode("idna").decode()
+    name = f"[{name}]" if ":" in name else name
+    return name if server.port in (None, _PORTS.get(server.scheme)) else f"{name}:{server.port}"
 
 
 def _parsed(proxy: str) -> SplitResult:

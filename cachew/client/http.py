@@ -9,7 +9,6 @@ import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
-from http.client import IncompleteRead
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -213,6 +212,4 @@ def _advice(answer: ServerResponse, words: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, IncompleteRead):
-        return "the connection closed in the midst of an answer"
     return re.sub(r"^\[[^\]]*\] ", "", str(error)) or type(error).__name__

@@ -1,16 +1,18 @@
 """How git would talk HTTP to an address: its ``http.*`` settings and variables (git-config(1)), for our requests."""
 
-import ssl
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 _FALSE = ("false", "no", "off", "0")
 
 
-@dataclass(frozen=True)
-class HttpSettings:
+class HttpSettings(NamedTuple):
     """What git would do.
 
     :param authorization: the header that the user has configured, None for none.
@@ -23,7 +25,7 @@ class HttpSettings:
     """
 
     authorization: "str | None" = None
-    headers: "Mapping[str, str]" = field(default_factory=dict)
+    headers: "Mapping[str, str]" = MappingProxyType({})
     proxy: "str | None" = None
     verify: bool = True
     authority: str = ""
@@ -32,13 +34,15 @@ class HttpSettings:
 
     def anonymous(self) -> "HttpSettings":
         """Return the settings without what proves who the user is."""
-        return replace(self, authorization=None, headers={}, certificate=("", ""))
+        return self._replace(authorization=None, headers={}, certificate=("", ""))
 
-    def tls(self) -> ssl.SSLContext:
+    def tls(self) -> "SSLContext":
         """Make the settings of a TLS connection.
 
         :raise OSError: when a file can't be read.
         """
+        import ssl  # which those without TLS need not wait for
+
         context = ssl.create_default_context(cafile=self.authority or None, capath=self.authorities or None)
         if not self.verify:
             context.check_hostname = False

@@ -1,16 +1,19 @@
 """HTTP connections: kept alive, through proxies, broken off."""
 
 import socket
+import ssl
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 
 from cachew.client.clienterrors import ServerUnreachable
 from cachew.client.connections import BROKEN, Connections, Headers
 from cachew.client.http import Http
+from tests.functional.certificates import Authority
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -189,3 +192,39 @@ def test_headers_have_no_case() -> None:
     assert (headers["etag"], headers.get("X-a"), headers.get("no")) == ("1", "2, 3", None)
     assert dict(headers.replaced([("etag", "4"), ("New", "5")])) == {"etag": "4", "X-A": "2, 3", "New": "5"}
     assert len(headers) == 2
+
+
+def test_takes_nothing_for_an_answer_that_was_not_asked_for(listen: Callable[..., Listener]) -> None:
+    """What a server adds to its answer ends the connection."""
+    listener, connections = listen([OK + OK], [OK]), Connections()
+    assert ask(connections, listener.url) == (200, b"ok")
+    assert ask(connections, listener.url) == (200, b"ok")
+    assert [len(heads) for heads in listener.heads] == [1, 1]
+
+
+def test_speaks_tls(tmp_path: Path) -> None:
+    """A connection over TLS is kept like any other, and refused where nobody has vouched for the server."""
+    authority, pem = Authority(tmp_path), tmp_path / "server.pem"
+    pem.write_bytes(authority.server_pem())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}/x"
+
+        def serve() -> None:
+            with context.wrap_socket(listening.accept()[0], server_side=True) as peer:
+                for _ in range(2):
+                    while b"\r\n\r\n" not in peer.recv(1000):
+                        pass
+                    peer.sendall(OK)
+            with suppress(OSError), context.wrap_socket(listening.accept()[0], server_side=True):
+                pass
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        connections = Connections(tls=lambda: ssl.create_default_context(cafile=authority.path))
+        assert [ask(connections, url) for _ in range(2)] == [(200, b"ok")] * 2
+        connections.close()
+        with pytest.raises(ssl.SSLCertVerificationError):
+            ask(Connections(), url)
+        serving.join()
