@@ -8,7 +8,7 @@ way (:mod:`cachew.client.decompress`).
 
 import struct
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 from cachew.client import frames, zstd
 from cachew.client.buffers import new_buffer
@@ -71,17 +71,40 @@ def contents(
     pending = deque[Job[list[memoryview]]]()
     try:
         for part, group in zip(parts, groups):  # noqa: B905 (Python 3.9 knows no more)
-            for frame in group:
+            for pieces, size in _runs(part, group, as_stored=has_sums or download.is_digested):
                 if len(pending) == ahead:
                     yield pending.popleft().result()
-                start = frame.offset - group[0].offset
-                data = part[start : start + frame.length]
-                pending.append(inflater.submit(data, frame.size, as_stored=has_sums or download.is_digested))
+                pending.append(Job.done(pieces) if size is None else inflater.submit(pieces[0], size))
         while pending:
             yield pending.popleft().result()
     finally:
         inflater.close()
         parts.close()
+
+
+def _runs(
+    part: memoryview, group: Sequence[Frame], *, as_stored: bool
+) -> Iterator[tuple[list[memoryview], int | None]]:
+    """Take the frames of a part one by one, but neighbours whose content lies there as it is together.
+
+    :param as_stored: whether such content may be used: its checksum is then not needed, because there is another of
+        what it holds.
+    :return: content, or one frame and the size of its content.
+    """
+    plain = list[memoryview]()
+    for frame in group:
+        start = frame.offset - group[0].offset
+        data = part[start : start + frame.length]
+        pieces = frames.stored(data, size=frame.size)
+        if pieces is not None and as_stored:
+            plain += pieces
+            continue
+        if plain:
+            yield plain, None
+            plain = []
+        yield [data], frame.size
+    if plain:
+        yield plain, None
 
 
 class _Inflater:
@@ -96,14 +119,8 @@ class _Inflater:
         self._workers = Workers(threads, "decompress")
         self._number = 0
 
-    def submit(self, data: memoryview, size: int, *, as_stored: bool) -> Job[list[memoryview]]:
-        """Begin with a frame, unless its content can be used as it lies there.
-
-        :param as_stored: whether it can: its checksum is then not needed, because there is another of what it holds.
-        """
-        pieces = frames.stored(data, size=size)
-        if pieces is not None and as_stored:
-            return Job.done(pieces)
+    def submit(self, data: memoryview, size: int) -> Job[list[memoryview]]:
+        """Begin with a frame."""
         room = self._ring[self._number % len(self._ring)][:size]
         self._number += 1
         return self._workers.submit(_inflate, data, room)

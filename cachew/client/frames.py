@@ -6,7 +6,7 @@ as streams. See RFC 8878, sections 3.1.1 and 3.1.2.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cachew.client.clienterrors import ArchiveBroken
 
@@ -18,8 +18,7 @@ _SKIPPABLE = 0x184D2A5
 _SIZE_BYTES = (0, 2, 4, 8)
 
 
-@dataclass(frozen=True)
-class WholeFrame:
+class WholeFrame(NamedTuple):
     """A frame that is complete in memory.
 
     :param data: the compressed frame.
@@ -30,8 +29,7 @@ class WholeFrame:
     content_size: int
 
 
-@dataclass(frozen=True)
-class StreamedFrame:
+class StreamedFrame(NamedTuple):
     """A frame of unknown or great size; its parts must be used up before the next frame is asked for."""
 
     parts: Iterator[bytes]
@@ -51,13 +49,16 @@ def stored(data: memoryview, *, size: int) -> list[memoryview] | None:
         raise ArchiveBroken("the archive is not zstd-compressed")
     _, content_size, has_checksum = _header(reader)
     pieces, plain, last = list[memoryview](), True, False
+    position, end = len(data) - reader.left, len(data) - (4 if has_checksum else 0)
     while not last:
-        header = reader.take(3)
+        header = data[position : position + 3]
         last, length = _block(header)
+        position += 3 + length
+        if position > end:
+            raise ArchiveBroken("the archive ends too early")
         plain = plain and not header[0] & 6
-        pieces.append(reader.view(length))
-    reader.skip(4 if has_checksum else 0)
-    if reader.left or content_size not in (None, size) or (plain and sum(map(len, pieces)) != size):
+        pieces.append(data[position - length : position])
+    if position != end or content_size not in (None, size) or (plain and sum(map(len, pieces)) != size):
         raise ArchiveBroken("the archive is damaged: its frames are not what its table says")
     return pieces if plain else None
 
@@ -119,7 +120,7 @@ def _blocks(reader: "_ExactReader", header: bytes, has_checksum: bool) -> Iterat
         yield reader.take(4)
 
 
-def _block(header: bytes) -> tuple[bool, int]:
+def _block(header: bytes | memoryview) -> tuple[bool, int]:
     """Return whether a block is the last one, and how many bytes follow its header."""
     word = int.from_bytes(header, "little")
     kind, size = word >> 1 & 3, word >> 3
@@ -159,12 +160,6 @@ class _ExactReader:
                 raise ArchiveBroken("the archive ends too early")
             taken += self._advance(min(count - len(taken), len(self._view)))
         return bytes(taken)
-
-    def view(self, count: int) -> memoryview:
-        """Return the next ``count`` bytes of the current piece as they lie there."""
-        if count > len(self._view):
-            raise ArchiveBroken("the archive ends too early")
-        return self._advance(count)
 
     def skip(self, count: int) -> None:
         """Drop the next ``count`` bytes."""
