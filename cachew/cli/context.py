@@ -8,7 +8,6 @@ import shutil
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +31,6 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 _CONNECTIONS = 6
 
 
-@dataclass
 class Context:
     """The global options.
 
@@ -46,14 +44,26 @@ class Context:
     :param quiet: whether only results and failures are written.
     """
 
-    url: str | None
-    authorization: str | None
-    platform: bool
-    daily: bool
-    hourly: bool
-    learnt: "Callable[[str], object]" = lambda secret: None
-    json: bool = False
-    quiet: bool = False
+    def __init__(
+        self,
+        *,
+        url: str | None,
+        authorization: str | None,
+        platform: bool,
+        daily: bool,
+        hourly: bool,
+        learnt: "Callable[[str], object]" = lambda secret: None,
+        json: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        self.url = url
+        self.authorization = authorization
+        self.platform = platform
+        self.daily = daily
+        self.hourly = hourly
+        self.learnt = learnt
+        self.json = json
+        self.quiet = quiet
 
     def show(self, value: object, lines: "Sequence[str]") -> None:
         """Write what a command has found: as one JSON document a line, or as lines for people."""

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, TextIO
 
 from cachew.cli.terminal import harmless
+from cachew.client.libraries import find_libraries
 from cachew.plumbing.clock import Clock
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ class BarProgress:
 
 def choose_progress(stream: TextIO, *, clock: Clock) -> "BarProgress | LineProgress":
     """Return what fits the stream."""
-    if stream.isatty() and find_spec("rich") is not None:
-        return BarProgress(stream=stream)
+    if stream.isatty():
+        find_libraries()
+        if find_spec("rich") is not None:
+            return BarProgress(stream=stream)
     return LineProgress(stream=stream, clock=clock)

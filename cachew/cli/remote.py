@@ -77,19 +77,10 @@ def _prepare(
     seeds = seeds and not any(one in os.environ for one in _ELSEWHERE) and directory.is_empty()
     if not seeds and not directory.lacks_lfs_address(os.fsencode(name)):
         return _nothing
-    _find_libraries()
     from cachew.cli.remoteseed import RemoteRepository, prepare, tidy
 
     remote = RemoteRepository(directory, name, url, is_clone=command == b"clone")
     return (lambda: tidy(remote)) if prepare(remote, options, seeds=seeds) else _nothing
-
-
-def _find_libraries() -> None:
-    """Let libraries be found that are installed beside Python, which was perhaps started without looking for any."""
-    if sys.flags.no_site:
-        import site
-
-        site.main()
 
 
 def _git_command() -> bytes:

@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -30,7 +29,6 @@ _CONNECT, _IDLE = 5.0, 10.0
 _TRUE = ("true", "yes", "on", "1", "")
 
 
-@dataclass
 class RemoteRepository:
     """A repository on a server, as git names it, and the repository that is fetched into.
 
@@ -40,15 +38,12 @@ class RemoteRepository:
     :param is_clone: whether ``git clone`` has just made the repository, and leaves its object format to the server.
     """
 
-    directory: GitDirectory
-    name: str
-    url: str
-    is_clone: bool
-
-    def __post_init__(self) -> None:
-        """Take the credentials out of the address."""
-        self.plain, self.user, self.authorization = without_credentials(self.url)
-        environ = {**os.environ, "GIT_DIR": os.fsdecode(self.directory.path)}
+    def __init__(self, directory: GitDirectory, name: str, url: str, *, is_clone: bool) -> None:
+        self.directory = directory
+        self.name = name
+        self.is_clone = is_clone
+        self.plain, self.user, self.authorization = without_credentials(url)
+        environ = {**os.environ, "GIT_DIR": os.fsdecode(directory.path)}
         self.git = RepositoryGit(program="git", environ=environ)
         self.secrets = [self.authorization] if self.authorization else []
 

@@ -5,7 +5,7 @@
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from cachew.client.clienterrors import BadUsage
@@ -16,8 +16,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22}
 _EXAMPLE = "Write it like https://github.com/org/repo or http://cachew.example/git/github.com/org/repo."
 
 
-@dataclass(frozen=True)
-class RepositoryAddress:
+class RepositoryAddress(NamedTuple):
     """One repository as the server at ``server`` knows it.
 
     :param server: the server's base URL, without a trailing slash.
@@ -59,10 +58,16 @@ def parse_server(url: str) -> str:
     if any(c.isspace() or not c.isprintable() for c in url):
         raise BadUsage(f"{url!r} is not the URL of a server", "It holds a blank, a line break or a control character.")
     try:
-        parts.hostname.encode("idna")
+        if not _is_plain(parts.hostname):
+            parts.hostname.encode("idna")
     except UnicodeError as error:
         raise BadUsage(f"{parts.hostname!r} is no host name", "Its labels have 1 to 63 characters each.") from error
     return url.rstrip("/")
+
+
+def _is_plain(host: str) -> bool:
+    """Tell whether a host's name needs no translation, nor the library that makes one."""
+    return host.isascii() and all(0 < len(label) < 64 for label in host.split("."))
 
 
 def parse_repository(url: str, *, server: str) -> RepositoryAddress:

@@ -5,8 +5,8 @@ Each step pulls from the one before, so what is in memory is bounded by the part
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cachew.client import framed
 from cachew.client.clienterrors import ArchiveBroken, ClientError, DownloadCorrupt, ObjectChanged
@@ -20,8 +20,7 @@ from cachew.client.tarscan import Rules, TarScanner
 from cachew.client.workers import Workers
 
 
-@dataclass(frozen=True)
-class Extracted:
+class Extracted(NamedTuple):
     """What came.
 
     :param headers: the server's headers.

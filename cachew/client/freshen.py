@@ -6,7 +6,7 @@ config says, by a rewriting of ``origin`` that holds for that one command.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cachew.client.addresses import RepositoryAddress
 from cachew.client.checkout import Checkout
@@ -18,8 +18,7 @@ _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _REF = re.compile(r"refs/[^\x00-\x20\x7f~^:?*\[\\]+")
 
 
-@dataclass(frozen=True)
-class WantedRefs:
+class WantedRefs(NamedTuple):
     """What a checkout must have.
 
     :param refs: full names to object ids; an empty id means whatever the upstream has.

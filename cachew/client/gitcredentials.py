@@ -4,12 +4,11 @@ Nobody should have to configure this command where ``git clone`` through the sam
 of the server's address, the netrc, then git's credential helpers, which also hear how it went (git-credential(1)).
 """
 
-import netrc
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from cachew.client.gitcommand import Git
@@ -17,8 +16,7 @@ from cachew.client.gitcommand import Git
 _ANYWHERE = Path("/")
 
 
-@dataclass(frozen=True)
-class Offer:
+class Offer(NamedTuple):
     """A credential that may be good.
 
     :param authorization: what the ``Authorization`` header says.
@@ -68,6 +66,8 @@ class GitCredentials:
     def _in_netrc(self, host: str) -> Iterator[Offer]:
         if self._home is None:
             return
+        import netrc  # which those who are let in need not wait for
+
         try:
             found = netrc.netrc(str(self._home / ".netrc")).authenticators(host)
         except (OSError, netrc.NetrcParseError, UnicodeError, ValueError):

@@ -10,7 +10,7 @@ import os
 import stat
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _HEADER = struct.Struct(">4sLL")
 _STAT = struct.Struct(">10L")
@@ -21,8 +21,7 @@ _EXTENDED = 0x4000
 _NAME_MASK = 0x0FFF
 
 
-@dataclass(frozen=True)
-class IndexedFile:
+class IndexedFile(NamedTuple):
     """A regular file that an index tells of.
 
     :param path: within the working tree.
@@ -30,7 +29,6 @@ class IndexedFile:
     :param size: the bytes that it had on disk.
     """
 
-    __slots__ = ("oid", "path", "size")
     path: bytes
     oid: bytes
     size: int

@@ -6,8 +6,8 @@ same command can simply be run again.
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cachew.client.addresses import RepositoryAddress, insteadof_prefix
 from cachew.client.archives import Archives, Extracted
@@ -29,8 +29,7 @@ _NOT_SERVED = "is not among the configured upstreams"
 """How a server says that it serves no repository of a host."""
 
 
-@dataclass(frozen=True)
-class RestoreRequest:
+class RestoreRequest(NamedTuple):
     """What the user asked for.
 
     :param address: the repository.

@@ -4,8 +4,8 @@ import os
 import re
 from binascii import unhexlify
 from collections.abc import Iterable
-from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
+from typing import NamedTuple
 
 from cachew.client.clienterrors import ArchiveBroken
 from cachew.client.packcontents import PackContents
@@ -13,8 +13,7 @@ from cachew.client.packcontents import PackContents
 _PACK = re.compile(rb"pack-[0-9a-f]+\.pack")
 
 
-@dataclass(frozen=True)
-class SeededPack:
+class SeededPack(NamedTuple):
     """A pack of a seed, where it lies aside.
 
     :param contents: its index.

@@ -8,16 +8,24 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 from cachew.client.clienterrors import ArchiveBroken, BadUsage
+from cachew.client.libraries import find_libraries
 
 _OUTPUT = 1024 * 1024
-_library: Any
-try:
-    import zstandard as _library
-except ImportError:
-    _library = None
+
+
+@lru_cache(maxsize=1)
+def _installed() -> Any:
+    """Return the library, None when there is none; it is imported beside the download, which it would hold up."""
+    find_libraries()
+    try:
+        import zstandard
+    except ImportError:
+        return None
+    return zstandard
 
 
 def inflate_into(data: memoryview, room: memoryview) -> None:
@@ -25,14 +33,15 @@ def inflate_into(data: memoryview, room: memoryview) -> None:
 
     :raise ArchiveBroken: when it is damaged or of another size.
     """
-    if _library is None:
+    library = _installed()
+    if library is None:
         room[:] = inflate(bytes(data), size=len(room))
         return
     try:
-        reader = _library.ZstdDecompressor().stream_reader(data)
+        reader = library.ZstdDecompressor().stream_reader(data)
         count = reader.readinto(room)
         rest = reader.read(1)
-    except _library.ZstdError as error:
+    except library.ZstdError as error:
         raise ArchiveBroken(f"the archive is damaged: {error}") from error
     if count != len(room) or rest:
         raise ArchiveBroken("the archive is damaged: a zstd frame is not as long as its table says")
@@ -44,10 +53,11 @@ def inflate(data: bytes, *, size: int) -> bytes:
     :raise ArchiveBroken: when it is damaged or of another size.
     """
     content: bytes
-    if _library is not None:
+    library = _installed()
+    if library is not None:
         try:
-            content = _library.ZstdDecompressor().decompress(data, max_output_size=size)
-        except _library.ZstdError as error:
+            content = library.ZstdDecompressor().decompress(data, max_output_size=size)
+        except library.ZstdError as error:
             raise ArchiveBroken(f"the archive is damaged: {error}") from error
     elif (module := _of_python()) is not None:
         try:
@@ -66,9 +76,10 @@ def inflate_stream(source: BinaryIO) -> Iterator[bytes]:
 
     :raise ArchiveBroken: when it is damaged.
     """
-    if _library is not None:
+    library = _installed()
+    if library is not None:
         # stream_reader bounds its output, which decompressobj does not: a few bytes may stand for megabytes.
-        reader, error_type = _library.ZstdDecompressor().stream_reader(source), _library.ZstdError
+        reader, error_type = library.ZstdDecompressor().stream_reader(source), library.ZstdError
     elif (module := _of_python()) is not None:
         reader, error_type = module.ZstdFile(source), module.ZstdError
     else:
@@ -84,8 +95,9 @@ def inflate_stream(source: BinaryIO) -> Iterator[bytes]:
 def deflate(content: bytes, *, level: int) -> bytes:
     """Compress one frame, with its checksum and its size."""
     compressed: bytes
-    if _library is not None:
-        compressor = _library.ZstdCompressor(level=level, write_checksum=True, write_content_size=True)
+    library = _installed()
+    if library is not None:
+        compressor = library.ZstdCompressor(level=level, write_checksum=True, write_content_size=True)
         compressed = compressor.compress(content)
     elif (module := _of_python()) is not None:
         options = {module.CompressionParameter.compression_level: level, module.CompressionParameter.checksum_flag: 1}

@@ -8,10 +8,9 @@ records the size of its content and a checksum of it. No Twisted here: the comma
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Union
+from typing import NamedTuple, Union
 
 FRAME_SIZE = 1024 * 1024
 """How much content goes into one frame, in bytes."""
@@ -38,8 +37,7 @@ class BadSeekTable(ValueError):
     """The end of an archive claims to be a table and isn't one."""
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """One independent part of an archive.
 
     :param offset: where it starts in the archive, in bytes.
@@ -48,21 +46,18 @@ class Frame:
     :param size: how many bytes its content has.
     """
 
-    __slots__ = ("length", "offset", "size", "start")
     offset: int
     length: int
     start: int
     size: int
 
 
-@dataclass(frozen=True)
-class FramePart:
+class FramePart(NamedTuple):
     """A part of a file that goes into a frame.
 
     :param path: the file; it is never followed when it is a symbolic link.
     """
 
-    __slots__ = ("length", "offset", "path")
     path: Path
     offset: int
     length: int

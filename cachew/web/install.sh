@@ -47,7 +47,7 @@ chmod 755 "$new"
 
 # Every fetch waits for the helper's start, which looks for libraries only when it needs one.
 for name in cachew git-remote-cachew; do
-    flags=
+    flags=" -S"
     [ "$name" = cachew ] || flags=" -ES"
     cat >"$new/bin/$name" <<END
 #!$python$flags

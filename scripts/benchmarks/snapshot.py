@@ -125,7 +125,7 @@ def client(directory: Path) -> Path:
     """
     directory.mkdir(exist_ok=True)
     compileall.compile_dir(ROOT / "cachew", quiet=1)
-    for name, module, flags in (("cachew", "launch", ""), ("git-remote-cachew", "remote", " -ES")):
+    for name, module, flags in (("cachew", "launch", " -S"), ("git-remote-cachew", "remote", " -ES")):
         script = directory / name
         lines = (f"#!{sys.executable}{flags}", "import sys", f"sys.path.insert(0, {str(ROOT)!r})")
         script.write_text("\n".join([*lines, f"from cachew.cli.{module} import main", "main()", ""]))
