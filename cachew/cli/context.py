@@ -4,7 +4,6 @@ Imports of the client are inside functions: ``cachew --help`` loads click and no
 """
 
 import os
-import shutil
 import sys
 import time
 from contextlib import suppress
@@ -108,7 +107,9 @@ class Context:
     @property
     def tar(self) -> str | None:
         """The system's tar."""
-        return shutil.which("gtar") or shutil.which("tar")
+        from cachew.cli.programs import find_program
+
+        return find_program("gtar", "tar")
 
     def http(self, server: str | None = None, *, credentials: "GitCredentials | None" = None) -> "Http":
         """Return a client of a server.
@@ -150,10 +151,11 @@ class Context:
 
         :raise BadUsage: when there is none.
         """
+        from cachew.cli.programs import find_program
         from cachew.client.clienterrors import BadUsage
         from cachew.client.gitcommand import Git
 
-        program = shutil.which("git")
+        program = find_program("git")
         if program is None:
             raise BadUsage("there is no git on the PATH", "Install git.")
         return Git(program=program, environ=os.environ)

@@ -1,7 +1,5 @@
 """``cachew doctor``: what is wrong with the way to the server."""
 
-import shutil
-
 import click
 
 from cachew.cli.context import Context
@@ -14,6 +12,7 @@ def doctor(context: Context) -> int:
     """Check server, versions, configuration, credentials and clock, and say what to do about each."""
     from pathlib import Path
 
+    from cachew.cli.programs import find_program
     from cachew.client.diagnosis import Diagnosis
     from cachew.client.gitsetup import servers
     from cachew.version import version
@@ -24,7 +23,7 @@ def doctor(context: Context) -> int:
     diagnosis = Diagnosis(
         http=context.http(),
         git=git,
-        find=shutil.which,
+        find=find_program,
         clock=machine_clock(),
         version=version(),
     )

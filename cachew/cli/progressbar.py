@@ -5,7 +5,6 @@ Nobody need see it: work goes on though the terminal has gone, or standard error
 
 import threading
 from contextlib import suppress
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, TextIO
 
 from cachew.cli.terminal import harmless
@@ -146,6 +145,8 @@ class BarProgress:
 def choose_progress(stream: TextIO, *, clock: Clock) -> "BarProgress | LineProgress":
     """Return what fits the stream."""
     if stream.isatty():
+        from importlib.util import find_spec
+
         find_libraries()
         if find_spec("rich") is not None:
             return BarProgress(stream=stream)

@@ -8,10 +8,9 @@ import contextlib
 import fcntl
 import os
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol, cast
 
 from cachew.client.clienterrors import ExtractionFailed, full_disk, tar_failed
 from cachew.client.tarscan import TarScanner
@@ -86,7 +85,7 @@ class SystemTar:
     """
 
     def __init__(self, program: str, directory: Path, *, exact_modes: bool) -> None:
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the child)
+        self._stderr = _nameless_file()
         permissions = "-p" if exact_modes else "--no-same-permissions"
         self._child = subprocess.Popen(
             [program, "-x", "-f", "-", "-b", "512", "--no-same-owner", permissions, "-C", os.fspath(directory)],
@@ -154,9 +153,22 @@ def choose_unpacker(tar: str | None, *, exact_modes: bool) -> Unpack:
 
 def folds_case(directory: Path) -> bool:
     """Tell whether the file system of an existing, writable directory takes ``A`` and ``a`` for one name."""
-    with tempfile.NamedTemporaryFile(dir=directory, prefix="case-", suffix="-x") as probe:
-        path = Path(probe.name)
-        return (path.parent / path.name.replace("case-", "CASE-").replace("-x", "-X")).exists()
+    number = os.urandom(6).hex()
+    probe = directory / f"case-{number}-x"
+    os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        return (directory / f"CASE-{number}-X").exists()
+    finally:
+        probe.unlink()
+
+
+def _nameless_file() -> BinaryIO:
+    """Return a file for a child to write into; in memory where the system has such files, and of a few words."""
+    with contextlib.suppress(AttributeError, OSError):
+        return os.fdopen(os.memfd_create("said"), "w+b")
+    import tempfile
+
+    return cast(BinaryIO, tempfile.TemporaryFile())
 
 
 def _takes_our_options(tar: str) -> bool:

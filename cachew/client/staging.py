@@ -8,8 +8,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +48,11 @@ class Staging:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove whatever has not been moved out."""
+        if self._lock is not None:
+            # Usually nothing else is there any more.
+            with contextlib.suppress(OSError):
+                os.unlink(self._place / _LOCK)
+                self._place.rmdir()
         remove_tree(self._place)
         if self._lock is not None:
             os.close(self._lock)
@@ -71,9 +74,10 @@ class Staging:
 
     def _make(self) -> None:
         while self._lock is None:
-            self._place = Path(tempfile.mkdtemp(prefix=_prefix(self._target), dir=self._home))
+            self._place = self._home / f"{_prefix(self._target)}{os.urandom(6).hex()}"
             # Another run may take the still unlocked directory for a leftover; then make another.
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
+                self._place.mkdir(0o700)
                 self._lock = _locked(self._place, os.O_CREAT)
 
 
@@ -140,6 +144,8 @@ def remove_leftovers(target: Path) -> None:
 def remove_tree(path: Path) -> None:
     """Remove a directory that may not be there; every directory in it is open to its owner."""
     if path != Path() and path.exists():
+        import shutil  # which those need not wait for who leave nothing
+
         shutil.rmtree(path, onerror=_open_and_retry)
 
 
@@ -147,6 +153,8 @@ def _open_and_retry(function: Callable[[str], object], path: str, error: object)
     """Remove what is in a directory that its owner has closed: a checkout that was replaced may have such ones."""
     os.chmod(os.path.dirname(path), 0o700)
     if os.path.isdir(path) and not os.path.islink(path):
+        import shutil
+
         os.chmod(path, 0o700)
         shutil.rmtree(path)
     else:

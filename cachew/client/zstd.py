@@ -4,9 +4,7 @@ What is installed has the first one. The client that a server hands out has to d
 """
 
 import io
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, BinaryIO
@@ -116,6 +114,8 @@ def _of_python() -> Any:
 
 
 def _program() -> str:
+    import shutil  # which whoever has the library need not wait for
+
     found = shutil.which("zstd")
     if found is None:
         raise BadUsage("there is nothing here that reads zstd", "Install zstd, or zstandard for this Python.")
@@ -128,6 +128,8 @@ def by_program(source: BinaryIO, most: "int | None") -> Iterator[bytes]:
     :param most: the bytes after which no more is wanted, None for all.
     :raise ArchiveBroken: when it is damaged.
     """
+    import tempfile  # which whoever has the library need not wait for
+
     with tempfile.TemporaryFile() as kept:
         while piece := source.read(_OUTPUT):
             kept.write(piece)
