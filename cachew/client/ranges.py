@@ -23,6 +23,8 @@ from cachew.client.workers import Job, Workers
 RETRIED = frozenset({429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed."""
 _AHEAD = 2
+_FEW = 2
+"""The connections that a download begins with. Whenever it has to wait one more is used; near a server these do."""
 _STEP = 512 * 1024
 
 
@@ -89,7 +91,7 @@ class RangedDownload:
         room = max(end - start for start, end in bounds)
         ring = [new_buffer(room) for _ in range(min(ahead + lasting, len(bounds)))]
         self._location.expect(bounds[-1][1] - bounds[0][0])
-        workers, pending = Workers(self._terms.connections, "download"), deque[Job[memoryview]]()
+        workers, pending = Workers(_FEW, "download"), deque[Job[memoryview]]()
         integrity = self._integrity
         self._terms.progress.begin("Downloading", bounds[-1][1] - bounds[0][0])
         begun = 0
@@ -102,6 +104,8 @@ class RangedDownload:
                     view = ring[begun % len(ring)][: end - start]
                     pending.append(workers.submit(self._fetch, view, start, self._terms.progress.advance))
                     begun += 1
+                if not pending[0].is_done:
+                    workers.join_in(self._terms.connections)
                 part = pending.popleft().result()
                 integrity.add(part)
                 yield part

@@ -36,6 +36,11 @@ class Job(Generic[Result]):
         job.run()
         return job
 
+    @property
+    def is_done(self) -> bool:
+        """Whether nobody would have to wait for its result."""
+        return not self._running.locked()
+
     def run(self) -> None:
         """Do it."""
         try:
@@ -87,6 +92,12 @@ class Workers:
                 raise ClientError("the system gives no thread", "See ulimit -u and ulimit -v.") from error
         else:
             self._threads += 1
+
+    def join_in(self, most: int) -> None:
+        """Let one thread more join in, unless there are so many."""
+        if self._count < most:
+            self._count += 1
+            self._start()
 
     def close(self) -> None:
         """Give up what has not begun, and let the threads end after what they are at."""

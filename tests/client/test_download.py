@@ -1,6 +1,7 @@
 """Downloads: ranges pinned to one tag, resumed, started over, checked."""
 
 import os
+import threading
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -31,6 +32,13 @@ def test_downloads_ranges_in_parallel(parts: Parts) -> None:
     assert {g.headers["If-Match"] for g in gets} == {stored.tag}
     assert {g.headers["Authorization"] for g in parts.server.seen} == {"Bearer secret"}
     assert parts.progress.count == len(BODY)
+
+
+def test_uses_more_connections_when_it_has_to_wait(parts: Parts) -> None:
+    """A server that is far away is asked over more connections than the two that a near one keeps busy."""
+    together = threading.Barrier(3)
+    parts.server.objects["/x"] = Stored(BODY, before=lambda count: together.wait(10) if count <= 3 else None)
+    assert fetch(parts) == BODY
 
 
 def test_keeps_few_pieces_in_memory(parts: Parts) -> None:
