@@ -46,7 +46,7 @@ class Incoming:
         :raise BrokenAnswer: when there is none.
         """
         while (end := self._held.find(b"\n")) < 0:
-            piece = self._received(self._peer.recv, _AT_ONCE)
+            piece: bytes = self._received(self._peer.recv, _AT_ONCE)
             if not piece or len(self._held) > _LINE_LIMIT:
                 raise BrokenAnswer(_EARLY if not piece else _RUBBISH)
             self._held += piece
@@ -58,8 +58,9 @@ class Incoming:
         if self._held:
             count = min(len(self._held), len(view))
             view[:count], self._held = self._held[:count], self._held[count:]
-            return count
-        return self._received(self._peer.recv_into, view, 0, self._flags)
+        else:
+            count = self._received(self._peer.recv_into, view, 0, self._flags)
+        return count
 
     @staticmethod
     def _received(receive: "Callable[..., Any]", *arguments: object) -> "Any":

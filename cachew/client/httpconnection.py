@@ -109,7 +109,7 @@ class HttpConnection:
 
 
 def _send_pieces(peer: socket.socket, body: "Iterable[bytes] | BinaryIO", *, chunked: bool) -> None:
-    for piece in iter(lambda: body.read(_PIECE), b"") if hasattr(body, "read") else body:  # type: ignore[union-attr]
+    for piece in iter(lambda: body.read(_PIECE), b"") if hasattr(body, "read") else body:
         if chunked and piece:
             peer.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
         else:

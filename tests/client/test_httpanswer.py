@@ -24,7 +24,12 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 def answered(pair: tuple[socket.socket, socket.socket], said: bytes, method: str = "GET") -> tuple[Answer, bytes]:
     """Return an answer that was sent before the connection was closed, and its body."""
     ours, theirs = pair
-    sending = threading.Thread(target=lambda: (theirs.sendall(said), theirs.close()))
+
+    def send() -> None:
+        theirs.sendall(said)
+        theirs.close()
+
+    sending = threading.Thread(target=send)
     sending.start()
     answer, body, room = Answer(Incoming(ours), method), b"", memoryview(bytearray(7))
     while count := answer.readinto(room):
