@@ -115,7 +115,8 @@ class _Inflater:
     """
 
     def __init__(self, *, count: int, room: int, threads: int) -> None:
-        self._ring = [new_buffer(room) for _ in range(count)]
+        memory = new_buffer(room * count)
+        self._ring = [memory[number * room :][:room] for number in range(count)]
         self._workers = Workers(threads, "decompress")
         self._number = 0
 

@@ -87,9 +87,9 @@ class RangedDownload:
         :param lasting: how many parts before the last one that was asked for stay as they are.
         """
         bounds = list(zip(starts, [*starts[1:], self.size if end is None else end]))  # noqa: B905 (Python 3.9)
-        ahead = self._terms.connections + _AHEAD
         room = max(end - start for start, end in bounds)
-        ring = [new_buffer(room) for _ in range(min(ahead + lasting, len(bounds)))]
+        memory = new_buffer(room * min(self._terms.connections + _AHEAD + lasting, len(bounds)))
+        ring = deque[memoryview]()
         self._location.expect(bounds[-1][1] - bounds[0][0])
         workers, pending = Workers(_FEW, "download"), deque[Job[memoryview]]()
         integrity = self._integrity
@@ -97,14 +97,19 @@ class RangedDownload:
         begun = 0
         try:
             for number in range(len(bounds)):
-                while begun < min(number + ahead, len(bounds)):
+                while begun < min(number + workers.count + _AHEAD, len(bounds)):
                     start, end = bounds[begun]
-                    # The buffer is that of a part which nobody reads any more, once it is digested.
-                    integrity.settle(max(0, number - 1 - begun + len(ring)))
-                    view = ring[begun % len(ring)][: end - start]
+                    oldest = begun - len(ring)
+                    if oldest < number - lasting:
+                        # Nobody reads that part any more, once it is digested.
+                        integrity.settle(number - 1 - oldest)
+                        ring.rotate(-1)
+                    else:
+                        ring.append(memory[len(ring) * room :][:room])
+                    view = ring[-1][: end - start]
                     pending.append(workers.submit(self._fetch, view, start, self._terms.progress.advance))
                     begun += 1
-                if not pending[0].is_done:
+                if begun < len(bounds) and not pending[0].is_done:
                     workers.join_in(self._terms.connections)
                 part = pending.popleft().result()
                 integrity.add(part)

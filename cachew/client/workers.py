@@ -61,12 +61,12 @@ class Job(Generic[Result]):
 class Workers:
     """A few threads that do jobs in the order in which they come.
 
-    :param count: how many.
     :param name: what they are called.
+    :ivar count: how many there are when there is enough to do.
     """
 
     def __init__(self, count: int, name: str) -> None:
-        self._count = count
+        self.count = count
         self._name = name
         self._jobs: SimpleQueue[Job[Any] | None] = SimpleQueue()
         self._threads = 0
@@ -76,7 +76,7 @@ class Workers:
 
         :raise ClientError: when there is nothing that could do it.
         """
-        if self._threads < self._count:
+        if self._threads < self.count:
             self._start()
         job = Job(partial(work, *arguments))
         self._jobs.put(job)
@@ -95,8 +95,8 @@ class Workers:
 
     def join_in(self, most: int) -> None:
         """Let one thread more join in, unless there are so many."""
-        if self._count < most:
-            self._count += 1
+        if self.count < most:
+            self.count += 1
             self._start()
 
     def close(self) -> None:
