@@ -91,7 +91,7 @@ class RangedDownload:
         memory = new_buffer(room * min(self._terms.connections + _AHEAD + lasting, len(bounds)))
         ring = deque[memoryview]()
         self._location.expect(bounds[-1][1] - bounds[0][0])
-        workers, pending = Workers(_FEW, "download"), deque[Job[memoryview]]()
+        workers, pending = Workers(min(_FEW, self._terms.connections), "download"), deque[Job[memoryview]]()
         integrity = self._integrity
         self._terms.progress.begin("Downloading", bounds[-1][1] - bounds[0][0])
         begun = 0
