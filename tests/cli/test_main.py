@@ -96,10 +96,20 @@ def test_help_is_complete_and_cheap(cachew: Shell) -> None:
     code = "import cachew.cli.main, sys; print(*{'twisted', 'http.client', 'rich', 'zstandard'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], env=cachew.environment, capture_output=True, check=True)
     assert done.stdout == b"\n"
+
+
+def test_a_restore_waits_for_few_libraries(cachew: Shell) -> None:
+    """What takes as long to import as all the rest is left to those who need it."""
+    slow = {"twisted", "email", "http.client", "ssl", "dataclasses", "tempfile", "random", "zstandard", "json"}
     code = (
-        "import cachew.cli.main, cachew.client.restore, cachew.client.merge, sys; assert 'twisted' not in sys.modules"
+        "import sys; before = set(sys.modules)\n"
+        "from cachew.cli import plainclick; sys.modules['click'] = plainclick\n"
+        "import cachew.cli.main, cachew.cli.progressbar, cachew.client.restore, cachew.client.gitcredentials\n"
+        "import cachew.client.lfssnapshots, cachew.client.deltabundle, cachew.client.download, cachew.client.merge\n"
+        f"print(*{slow} & set(sys.modules) - before)"
     )
-    subprocess.run([sys.executable, "-c", code], env=cachew.environment, check=True)
+    done = subprocess.run([sys.executable, "-c", code], env=cachew.environment, capture_output=True, check=True)
+    assert done.stdout == b"\n"
 
 
 def test_objects(cachew: Shell, server: CachewServer, tmp_path: Path) -> None:
