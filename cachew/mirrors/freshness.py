@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from cachew.mirrors.hearing import GateListeners
+from cachew.mirrors.gatelisteners import GateListeners
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import (
     LEAST,
@@ -118,7 +118,7 @@ class Freshness:
 
     def knows(self, identity: Identity) -> bool:
         """Whether a repository is mirrored, or known by what its upstream has listed."""
-        return self.mirrored.is_there(identity) or self._listeners.hearing.knows(identity)
+        return self.mirrored.is_there(identity) or self._listeners.instances.knows(identity)
 
     def least(self, identity: Identity) -> Kind:
         """Return the kind of listing that shows that an upstream lets somebody read, and costs it little."""
@@ -190,8 +190,11 @@ class Freshness:
         return not outcome.aside
 
     async def begin(self, identity: Identity) -> None:
-        """Have it found out which repository everybody sees under a name of which nothing is known."""
-        if not self._listeners.hearing.knows(identity):
+        """Have it found out which repository everybody sees under a name of which nothing is known.
+
+        No question under way is joined as by :meth:`refs`: it may be one that waits for this.
+        """
+        if not self._listeners.instances.knows(identity):
             with suppress(UpstreamError):
                 (await self.questions.ask((identity, LEAST), None, as_it_is)).require()
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cachew.mirrors.hearing import GateListeners
+from cachew.mirrors.gatelisteners import GateListeners
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Verdict
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, NOTHING, Question, is_mirrored, witnesses
@@ -175,16 +175,16 @@ class RefQuestions:
         took = self._kept.age(begun)
         self._metrics.ref_checks.labels(_outcome_in_words(result)).inc()
         self._pauses.note(identity, begun.started, result)
-        verdict, hearing = Verdict.GOES_ON, self._listeners.hearing
+        verdict, instances = Verdict.GOES_ON, self._listeners.instances
         if isinstance(result, Listing) and kind in OF_ALL:
-            verdict = await hearing.listed(identity, credential, result, begun.number)
+            verdict = await instances.listed(identity, credential, result, begun.number)
             if verdict in _LETTING_IN:
                 self._listeners.verdict(identity, credential, None)
         elif isinstance(result, Listing) and self._mirrored.is_part(question):
             result, verdict = await self._heard_in_part(question, replace(begun, shown=credential), result, shown)
         # What was refused before a push may be there now.
         elif isinstance(result, UpstreamRefused) and not self._kept.changes.void(identity.name, begun.number):
-            await hearing.refused(identity, credential, result.status, begun.number)
+            await instances.refused(identity, credential, result.status, begun.number)
             self._listeners.verdict(identity, credential, result)
         return replace(begun, shown=credential, result=result, took=took), verdict
 
@@ -208,9 +208,9 @@ class RefQuestions:
     ) -> tuple[Listing | UpstreamError, Verdict]:
         """Find out whether a listing of some refs is of the same repository; if that is not certain, all are listed."""
         identity, kind = question
-        if not (listing.empty or self._listeners.hearing.knows(identity)):
+        if not (listing.empty or self._listeners.instances.knows(identity)):
             # Nothing is known that it could be held against.
-            verdict = await self._listeners.hearing.listed(identity, begun.shown, listing, begun.number)
+            verdict = await self._listeners.instances.listed(identity, begun.shown, listing, begun.number)
             if verdict in _LETTING_IN:
                 self._listeners.verdict(identity, begun.shown, None)
             return listing, verdict
@@ -231,8 +231,8 @@ class RefQuestions:
 
     async def _recognised(self, question: Question, begun: RefOutcome, listing: Listing) -> bool:
         """Whether some refs are certainly of the same repository: by what they have, or by a few that seldom move."""
-        identity, hearing = question[0], self._listeners.hearing
-        if await hearing.listed_in_part(identity, begun.shown, listing, begun.number):
+        identity, instances = question[0], self._listeners.instances
+        if await instances.listed_in_part(identity, begun.shown, listing, begun.number):
             return True
         names = witnesses(self._mirrored.listing(identity) or Listing(refs=()))
         if not names:
@@ -242,7 +242,7 @@ class RefQuestions:
         except UpstreamError:
             return False
         joined = replace(listing, refs=(*listing.refs, *others.refs))
-        return await hearing.listed_in_part(identity, begun.shown, joined, begun.number)
+        return await instances.listed_in_part(identity, begun.shown, joined, begun.number)
 
     def _taken(self, question: Question, outcome: RefOutcome, listing: Listing) -> RefOutcome:
         """Keep a listing that is everybody's who may read the repository, and tell of it."""

@@ -11,7 +11,7 @@ from cachew.mirrors.discovery import Discovery
 from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.following import Following
 from cachew.mirrors.freshness import Freshness, ref_gate
-from cachew.mirrors.hearing import GateListeners
+from cachew.mirrors.gatelisteners import GateListeners
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.instancehistory import InstanceHistory
@@ -205,7 +205,7 @@ def make_mirrors(
         mirrored=mirrored,
         listings=listings,
         listeners=GateListeners(
-            hearing=instances,
+            instances=instances,
             listing=(usage.checked, following.listed),
             part=following.listed_in_part,
             verdict=verdicts.memory.record,

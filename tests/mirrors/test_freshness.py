@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.freshness import Answer, ref_gate
-from cachew.mirrors.hearing import GateListeners
+from cachew.mirrors.gatelisteners import GateListeners
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, Kind
 from cachew.mirrors.listings import Listings
@@ -59,7 +59,7 @@ class Gate:
         self,
         interval: float = 10.0,
         limit: int = 10_000_000,
-        hearing: Any = None,
+        instances: Any = None,
         changes: UpstreamChanges | None = None,
     ) -> None:
         self.changes = UpstreamChanges() if changes is None else changes
@@ -82,7 +82,7 @@ class Gate:
                 listing=(lambda identity, found, started: self.told.append(found),),
                 verdict=lambda identity, authorization, refusal: self.verdicts.append(refusal),
                 part=lambda identity, kind, found, started: self.parts.append((kind, found)),
-                hearing=cast(Any, HearsNothing() if hearing is None else hearing),
+                instances=cast(Any, HearsNothing() if instances is None else instances),
             ),
             changes=self.changes,
         )

@@ -77,8 +77,8 @@ def gate() -> Gate:
 @pytest.fixture
 def wary() -> Gate:
     """One that may be before another repository."""
-    hearing = Recognition(whole("1"))
-    made = Gate(hearing=hearing)
+    recognition = Recognition(whole("1"))
+    made = Gate(instances=recognition)
     made.mirror = whole("1")
     return made
 
@@ -166,7 +166,7 @@ def test_a_right_is_asked_for_with_the_least_listing(gate: Gate) -> None:
 def test_of_what_is_not_mirrored_no_more_is_listed_than_the_client_asks_for() -> None:
     """How many refs it has is not known; by its HEAD it is recognised the next time."""
     newcomer = Newcomer()
-    gate = Gate(hearing=newcomer)
+    gate = Gate(instances=newcomer)
     asked = [gate.ask(*MAIN) for _ in range(50)]
     gate.upstream.answer(head("1"))
     assert {result(one) for one in [*asked, gate.ask(*MAIN)]} == {Answer(head("1"))}
@@ -180,7 +180,7 @@ def test_of_what_is_not_mirrored_no_more_is_listed_than_the_client_asks_for() ->
 def test_who_finds_nothing_in_what_is_not_mirrored_is_told_by_all_heads_and_tags() -> None:
     """A repository is not recognised by what isn't there."""
     newcomer = Newcomer()
-    gate = Gate(hearing=newcomer)
+    gate = Gate(instances=newcomer)
     asked = gate.ask(*MAIN)
     gate.upstream.answer(Listing(refs=()))
     gate.upstream.answer(whole("1"))
@@ -189,7 +189,7 @@ def test_who_finds_nothing_in_what_is_not_mirrored_is_told_by_all_heads_and_tags
 
 def test_a_right_to_what_is_not_known_is_asked_for_without_refs() -> None:
     """That it tells somebody what it speaks shows that an upstream lets him read."""
-    gate = Gate(hearing=Newcomer())
+    gate = Gate(instances=Newcomer())
     probe = Deferred.fromCoroutine(gate.freshness.probe(REPOSITORY, "Basic one"))
     gate.upstream.answer(Listing(refs=()))
     assert kinds(gate) == [NOTHING] and probe.result is True
@@ -204,7 +204,7 @@ def rights(gate: Gate, *credentials: str) -> list["Deferred[bool]"]:
 def test_what_an_upstream_speaks_is_asked_once_for_all() -> None:
     """Of many who come at once to what is not known one has it asked, and the others are asked about with refs."""
     newcomer = Newcomer()
-    gate = Gate(hearing=newcomer)
+    gate = Gate(instances=newcomer)
     first, *others = rights(gate, "Basic one", "Basic two", "Basic three")
     assert gate.upstream.asked == [(NOTHING, "Basic one")]
     gate.upstream.answer(Listing(refs=()))
@@ -218,7 +218,7 @@ def test_what_an_upstream_speaks_is_asked_once_for_all() -> None:
 @pytest.mark.parametrize(("seconds", "kind"), [(9, LEAST), (11, NOTHING)])
 def test_what_an_upstream_speaks_is_believed_for_the_interval(seconds: float, kind: Kind) -> None:
     """Who comes within it is asked about with refs."""
-    gate = Gate(hearing=Newcomer())
+    gate = Gate(instances=Newcomer())
     rights(gate, "Basic one")
     gate.upstream.answer(Listing(refs=()))
     gate.clock.advance(seconds)
@@ -228,7 +228,7 @@ def test_what_an_upstream_speaks_is_believed_for_the_interval(seconds: float, ki
 
 def test_who_is_refused_tells_others_nothing() -> None:
     """They wait for him once only, however he fares."""
-    gate = Gate(hearing=Newcomer())
+    gate = Gate(instances=Newcomer())
     first, *others = rights(gate, "Basic wrong", "Basic two", "Basic three")
     first.addErrback(lambda failure: failure.trap(UpstreamRefused))
     gate.upstream.answer(UpstreamRefused("https://git.example", status=401))
@@ -240,7 +240,7 @@ def test_who_is_refused_tells_others_nothing() -> None:
 
 def test_an_upstream_that_hangs_is_waited_for_once() -> None:
     """Who waited for what it tells somebody else does not wait for as long again."""
-    gate = Gate(hearing=Newcomer())
+    gate = Gate(instances=Newcomer())
     asked = rights(gate, "Basic one", "Basic two", "Basic three")
     gate.upstream.answer(UpstreamTimeout("https://git.example", "did not answer"))
     assert all(isinstance(failure_of(one), UpstreamTimeout) for one in asked)
@@ -250,7 +250,7 @@ def test_an_upstream_that_hangs_is_waited_for_once() -> None:
 def test_who_knows_no_part_tells_all_refs_at_once() -> None:
     """An upstream that doesn't speak protocol v2 is not asked for them once more."""
     newcomer = Newcomer()
-    gate = Gate(hearing=newcomer)
+    gate = Gate(instances=newcomer)
     probe = Deferred.fromCoroutine(gate.freshness.probe(REPOSITORY, None))
     gate.upstream.answer(replace(head("1"), protocol=0))
     assert probe.result is True and newcomer.listings == [replace(head("1"), protocol=0)]

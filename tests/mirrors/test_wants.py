@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.mirrors.freshness import ref_gate
-from cachew.mirrors.hearing import GateListeners
+from cachew.mirrors.gatelisteners import GateListeners
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import Kind, bounded
 from cachew.mirrors.refknowledge import MirroredListings
@@ -50,7 +50,7 @@ class Shop:
             metrics=Metrics(),
             mirrored=MirroredListings(ready=lambda identity: self.mirror if self.mirror.life.ready else None),
             listings=self.house.listings,
-            listeners=GateListeners(hearing=cast(Any, HearsNothing()), listing=(self._listed,)),
+            listeners=GateListeners(instances=cast(Any, HearsNothing()), listing=(self._listed,)),
         )
         self.supply = Supply(
             freshness=self.freshness,

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from cachew.mirrors.freshness import Freshness, ref_gate
-from cachew.mirrors.hearing import GateListeners
+from cachew.mirrors.gatelisteners import GateListeners
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND, Kind
 from cachew.mirrors.listings import Listings
@@ -90,7 +90,7 @@ class World:
                 ready=lambda identity: mirror_of(Listing((RemoteRef("refs/heads/main", "1" * 40),)))
             ),
             listings=Listings(limit=1_000_000),
-            listeners=GateListeners(hearing=cast(Any, HearsNothing()), verdict=self.verdicts.memory.record),
+            listeners=GateListeners(instances=cast(Any, HearsNothing()), verdict=self.verdicts.memory.record),
             presented=ShownCredentials(to_check=shown),
         )
 

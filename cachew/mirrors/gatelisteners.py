@@ -1,4 +1,4 @@
-"""Who is told whatever upstreams say of their refs: before anything is done with it, and after."""
+"""Who is told what upstreams say of their refs, before the ref gate does anything with it and after."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from cachew.upstream.listing import Listing
 class GateListeners:
     """Who is told what upstreams say of their refs.
 
-    :param hearing: takes notice of it before anything is done with it.
+    :param instances: take notice of it before anything is done with it, and say whose it is.
     :param listing: all told of each new listing of heads and tags or of everything, and its start.
     :param part: told of each new listing of a part of them, after what it was bounded to.
     :param verdict: told of each repository, credential and refusal, or None when the upstream served it.
     :param asked: told of each repository whose upstream was asked, and what came of it.
     """
 
-    hearing: Instances
+    instances: Instances
     listing: Sequence[Callable[[Identity, Listing, float], object]] = ()
     part: Callable[[Identity, Kind, Listing, float], object] = lambda *part: None
     verdict: Callable[[Identity, str | None, UpstreamRefused | None], object] = lambda *verdict: None
