@@ -15,6 +15,11 @@ DUMB = Capabilities(protocol=0, dumb=True)
 """What such an upstream speaks."""
 
 
+def begins_dumb(body: bytes) -> bool:
+    """Say whether an answer to ``GET info/refs`` begins as such an upstream's does."""
+    return _LINE.match(body) is not None
+
+
 class DumbRefsReader:
     """Reads ``info/refs`` as it comes.
 

@@ -24,6 +24,7 @@ from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import BytesSource, Source, WatchedSource, owned
 from cachew.upstream.advertisement import advertisement_of, capabilities_of
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
+from cachew.upstream.dumblisting import DUMB, begins_dumb
 from cachew.upstream.presented_credential import Shown, as_it_is
 from cachew.upstream.redirects import split_operation
 from cachew.upstream.remotes import Remotes
@@ -33,7 +34,7 @@ from cachew.web.access.guard import AUTHORIZATION_ALONE, ClientCredentials, Righ
 
 _RELAYED = ("accept", "content-type", "git-protocol", "user-agent")
 _SHORT = 16 * 1024
-"""Bytes of a response that tells what an upstream speaks, and no refs."""
+"""Bytes of a response that tell what an upstream speaks, if it does."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Question:
 class _Response(Received):
     """A response of the upstream that is received for all who have asked the same.
 
-    :param heard: is given a short one when it is whole.
+    :param heard: is given the start of one when it is whole.
     """
 
     def __init__(self, upstream: UpstreamResponse, path: Path, heard: Callable[[bytes], object]) -> None:
@@ -72,14 +73,13 @@ class _Response(Received):
         self._start = b""
 
     async def received(self, piece: bytes) -> None:
-        """Hold what is short."""
+        """Hold its start."""
         if len(self._start) <= _SHORT:
             self._start += piece
 
     async def whole(self) -> None:
-        """Tell what was short."""
-        if self.spool.size <= _SHORT:
-            self._heard(self._start)
+        """Tell how it began."""
+        self._heard(self._start)
 
 
 class PassThrough:
@@ -183,7 +183,8 @@ class PassThrough:
         base, operation = split_operation(response.url)
         if question.body is not None or response.status != HTTPStatus.OK or not operation.startswith("/info/refs"):
             return
-        if (capabilities := capabilities_of(body)) is not None:
+        capabilities = capabilities_of(body) or (DUMB if begins_dumb(body) else None)
+        if capabilities is not None:
             self._remotes.of(question.identity).speaks(replace(capabilities, base_url=base))
 
     def capabilities(self, identity: Identity) -> bytes | None:

@@ -110,6 +110,21 @@ def test_what_an_upstream_tells_a_client_that_it_speaks_is_learnt(tmp_path: Path
     assert bench.passthrough.capabilities(IDENTITY) == (SPEAKS if learnt else None)
 
 
+@pytest.mark.parametrize("refs", [1, 1000])
+def test_that_an_upstream_is_a_dumb_server_is_learnt(tmp_path: Path, refs: int) -> None:
+    """The client that was told so asks for files next, of which nobody else may have asked for anything."""
+    steps = Steps(slow=False)
+    told = b"%b\trefs/heads/main\n" % (b"a" * 40) * refs
+    bench = Passing(steps, tmp_path, shared=True, pieces=(told[:20], told[20:]))
+    question = question_of(bench.requests[0], right(IDENTITY), "info/refs?service=git-upload-pack", body=None)
+    client = Deferred.fromCoroutine(bench.passthrough.share(bench.requests[0], question))
+    while steps.go_on():
+        pass
+    value_of(client)
+    remote: Any = bench.remotes.of(IDENTITY)
+    assert remote.capabilities.dumb
+
+
 def test_the_upstream_is_let_go_of_as_soon_as_nobody_follows(tmp_path: Path) -> None:
     """A response that nobody follows any more is closed at once, though the upstream sends nothing."""
     steps = Steps(slow=True)
