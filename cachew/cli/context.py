@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from cachew.client.objectapi import Objects
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+DAILY = "%Y-%m-%d-"
+HOURLY = f"{DAILY}%H-"
 _CONNECTIONS = 6
 
 
@@ -36,8 +38,7 @@ class Context:
     :param url: the server's base URL, None when the user named none.
     :param authorization: the ``Authorization`` header's value, None for none.
     :param platform: whether keys get a platform prefix.
-    :param daily: whether keys get a date prefix.
-    :param hourly: whether keys get a date and hour prefix.
+    :param stamp: what date keys get as a prefix, in the letters of strftime; empty for none.
     :param learnt: is told what no message may show.
     :param json: whether results are written as JSON.
     :param quiet: whether only results and failures are written.
@@ -49,8 +50,7 @@ class Context:
         url: str | None,
         authorization: str | None,
         platform: bool,
-        daily: bool,
-        hourly: bool,
+        stamp: str,
         learnt: "Callable[[str], object]" = lambda secret: None,
         json: bool = False,
         quiet: bool = False,
@@ -58,8 +58,7 @@ class Context:
         self.url = url
         self.authorization = authorization
         self.platform = platform
-        self.daily = daily
-        self.hourly = hourly
+        self.stamp = stamp
         self.learnt = learnt
         self.json = json
         self.quiet = quiet
@@ -168,7 +167,7 @@ class Context:
         from cachew.client.keys import platform_prefix, prefixed
 
         prefix = platform_prefix(system=sys.platform, machine=platform.machine()) if self.platform else ""
-        return prefixed(text, platform=prefix, now=datetime.now(), daily=self.daily, hourly=self.hourly)
+        return prefixed(text, platform=prefix, now=datetime.now(), stamp=self.stamp)
 
 
 def directory_path(text: str) -> Path:

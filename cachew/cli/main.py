@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import click
 
-from cachew.cli.context import DEFAULT_URL, Context
+from cachew.cli.context import DAILY, DEFAULT_URL, HOURLY, Context
 from cachew.cli.doctor import doctor
 from cachew.cli.gitcommands import git
 from cachew.cli.objectcommands import delete, get, namespaces, put, stat, stats
@@ -112,8 +112,7 @@ def cachew(
         url=(url or "").strip() or None,
         authorization=authorization or None,
         platform=platform,
-        daily=daily,
-        hourly=hourly,
+        stamp=HOURLY if hourly else DAILY if daily else "",
         json=as_json,
         quiet=quiet,
     )

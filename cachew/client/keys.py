@@ -29,13 +29,13 @@ def platform_prefix(*, system: str, machine: str) -> str:
     return f"{_SYSTEMS.get(system, system)}-{_MACHINES.get(machine, machine)}-"
 
 
-def prefixed(key: str, *, platform: str, now: datetime, daily: bool, hourly: bool) -> str:
+def prefixed(key: str, *, platform: str, now: datetime, stamp: str) -> str:
     """Return a key with its prefixes, the date outermost.
 
     :param platform: the platform's prefix, empty for none.
+    :param stamp: the date's, in the letters of strftime, empty for none.
     """
-    date = now.strftime("%Y-%m-%d-%H-") if hourly else now.strftime("%Y-%m-%d-") if daily else ""
-    return date + platform + key
+    return now.strftime(stamp) + platform + key
 
 
 def check_namespace(namespace: str) -> str:

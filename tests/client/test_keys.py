@@ -5,6 +5,7 @@ from datetime import datetime
 
 import pytest
 
+from cachew.cli.context import DAILY, HOURLY
 from cachew.client.clienterrors import BadUsage
 from cachew.client.keys import check_duration, check_namespace, digest, platform_prefix, prefixed
 
@@ -23,14 +24,14 @@ def test_digests_keys() -> None:
     [
         ({}, "k"),
         ({"platform": "linux-amd64-"}, "linux-amd64-k"),
-        ({"daily": True}, "2026-01-02-k"),
-        ({"hourly": True, "platform": "linux-amd64-"}, "2026-01-02-03-linux-amd64-k"),
+        ({"stamp": DAILY}, "2026-01-02-k"),
+        ({"stamp": HOURLY, "platform": "linux-amd64-"}, "2026-01-02-03-linux-amd64-k"),
     ],
 )
-def test_prefixes(options: dict[str, str | bool], key: str) -> None:
+def test_prefixes(options: dict[str, str], key: str) -> None:
     """The date comes before the platform, as in the original."""
-    given = {"platform": "", "daily": False, "hourly": False} | options
-    assert prefixed("k", now=NOW, **given) == key  # type: ignore[arg-type]
+    given = {"platform": "", "stamp": ""} | options
+    assert prefixed("k", now=NOW, **given) == key
 
 
 @pytest.mark.parametrize(
