@@ -12,7 +12,7 @@ from cachew.client.clienterrors import FileDamaged
 from cachew.client.entrynames import show
 from cachew.client.filesums import FileSum
 from cachew.client.tarheader import TarEntry
-from cachew.client.workers import Workers
+from cachew.client.workers import Job, Workers
 
 _WORTH_A_THREAD = 64 * 1024
 """The bytes from which on another thread's checksum takes less time than having it do that."""
@@ -46,6 +46,7 @@ class CheckedFiles:
         self._padding = 0
         self._sum: FileSum | None = None
         self._pieces: list[memoryview] = []
+        self._summing: Job[None] | None = None
         self.checked = False
 
     def begin(self, entry: TarEntry, checksum: FileSum | None, *, alone: bool) -> bool:
@@ -72,7 +73,7 @@ class CheckedFiles:
             self._end()
 
     def put_aside(self, taken: memoryview, left: int) -> None:
-        """Take a piece of a file that is written aside, which is good until :meth:`write` is called.
+        """Take a piece of a file that is written aside, which is good until that has been written and the next as well.
 
         :param left: bytes of the file and its padding that are still to come.
         :raise FileDamaged: when it is not what its checksum says.
@@ -90,17 +91,24 @@ class CheckedFiles:
         if self._aside is None or not pieces:
             return
         if self._workers is None or self._sum is None or sum(map(len, pieces)) < _WORTH_A_THREAD:
+            self._settle()
             _sum_up(self._sum, pieces)
-            self._aside.write(*pieces)
         else:
-            summing = self._workers.submit(_sum_up, self._sum, pieces)
-            self._aside.write(*pieces)
+            self._settle()
+            self._summing = self._workers.submit(_sum_up, self._sum, pieces)
+        self._aside.write(*pieces)
+
+    def _settle(self) -> None:
+        """Wait for the checksum, which may be behind by what was written last."""
+        summing, self._summing = self._summing, None
+        if summing is not None:
             summing.result()
 
     def _without_padding(self, taken: memoryview, left: int) -> memoryview:
         return taken[: max(0, len(taken) + min(0, left - self._padding))]
 
     def _end(self) -> None:
+        self._settle()
         ended, self._sum, self.checked = self._sum, None, False
         if ended is not None and not ended.holds():
             raise FileDamaged(show(self._path))

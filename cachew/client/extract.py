@@ -47,7 +47,7 @@ Unpack = Callable[[Path], Unpacker]
 def extract(content: Iterable[Sequence[bytes | memoryview]], *, scanner: TarScanner, unpacker: Unpacker) -> None:
     """Extract a tar archive.
 
-    :param content: the archive, decompressed: pieces that are good until the next ones are asked for.
+    :param content: the archive, decompressed: pieces that are good until the next but one are asked for.
     :raise ArchiveRefused: when the scanner's rules refuse it.
     :raise ExtractionFailed: when it cannot be written.
     """

@@ -55,7 +55,7 @@ def grouped(found: Sequence[Frame], limit: int) -> list[list[Frame]]:
 def contents(
     download: RangedDownload, found: Sequence[Frame], *, part_size: int, threads: int, has_sums: bool = False
 ) -> Generator[list[memoryview], None, None]:
-    """Yield the content of an archive frame by frame, each in pieces that are good until the next frame is asked for.
+    """Yield the content of an archive frame by frame, in pieces that are good until the next but one are asked for.
 
     :param found: where its frames lie.
     :param part_size: the most bytes of more than one frame that are asked for in one request.
@@ -66,8 +66,8 @@ def contents(
     groups = grouped(found, part_size)
     ahead = threads + 1
     starts, end = [group[0].offset for group in groups], found[-1].offset + found[-1].length
-    parts = download.parts(starts, lasting=ahead, end=None if download.is_whole else end)
-    inflater = _Inflater(count=ahead, room=max(frame.size for frame in found), threads=threads)
+    parts = download.parts(starts, lasting=ahead + 1, end=None if download.is_whole else end)
+    inflater = _Inflater(count=ahead + 1, room=max(frame.size for frame in found), threads=threads)
     pending = deque[Job[list[memoryview]]]()
     try:
         for part, group in zip(parts, groups):  # noqa: B905 (Python 3.9 knows no more)

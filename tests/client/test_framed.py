@@ -47,6 +47,17 @@ def test_gives_the_content_in_order(parts: Parts, frame: int, part_size: int) ->
     assert parts.progress.count == len(body)
 
 
+@pytest.mark.parametrize("content", [CONTENT, b"some text " * 60_000])
+def test_pieces_stay_while_the_next_are_used(parts: Parts, content: bytes) -> None:
+    """Whoever checks them may be behind by as much as comes at a time."""
+    download = opened(parts, seekable(content, frame=7_000))
+    came, before = b"", list[memoryview]()
+    for pieces in contents(download, known_frames(download), part_size=10_000, threads=2):
+        came += b"".join(before)
+        before = pieces
+    assert came + b"".join(before) == content
+
+
 def test_asks_for_whole_frames(parts: Parts) -> None:
     """Every part begins with a frame, so that nothing of it has to wait for another part."""
     body = seekable(CONTENT, frame=7_000)
