@@ -2,9 +2,16 @@
 
 Only what git itself would take for a refusal says something about rights. Forges answer a spent rate limit with 403 and
 a page, proxies a lost session with a page for a login, and gateways anything at all: that is an upstream in trouble.
+The pages of web servers that only repeat the status in words are none of these: Apache (``ErrorDocument`` in
+https://httpd.apache.org/docs/2.4/custom-error.html: "simple default output") and nginx say so where git is served by
+them and rights are theirs.
 """
 
+import re
+from contextlib import suppress
 from http import HTTPStatus
+
+from werkzeug.http import parse_options_header
 
 from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused, UpstreamUnreachable
 from cachew.upstream import headers as http
@@ -17,6 +24,12 @@ ABOUT_RIGHTS = frozenset({
 """The statuses by which a host refuses a repository to somebody; any other 4xx is of something in between."""
 
 _SPENT = (b"x-ratelimit-remaining", b"ratelimit-remaining", b"x-rate-limit-remaining")
+_STATUS_AGAIN = re.compile(
+    rb"<title>\s*(?:40[13]\s+)?(?:forbidden|unauthorized|(?:401 )?authorization required)\s*</title>"
+)
+_FORM = (b"<form", b"<script", b"<input", b"<meta")
+_BARE = 1024
+"""The longest page, in bytes, that says nothing but the status."""
 _LIMITED = (b"rate limit", b"ratelimit", b"rate-limit", b"too many requests", b"abuse detection", b"quota exceeded")
 
 
@@ -53,7 +66,13 @@ def _busy(url: str, status: int, headers: http.RawHeaders, *, said: str = "") ->
 
 def _plain(headers: http.RawHeaders, text: bytes) -> str:
     """Return in one line what a host says in plain text, which git would show; empty for anything else."""
-    return printable(b" ".join(text.split())) if http.media_type(headers) == "text/plain" else ""
+    if http.media_type(headers) != "text/plain":
+        return ""
+    declared = (http.first(headers, b"content-type") or b"").decode("latin-1")
+    charset = parse_options_header(declared)[1].get("charset", "utf-8")
+    with suppress(LookupError, UnicodeError):  # one that nobody knows, or that is no charset of texts
+        text = text.decode(charset, "replace").encode()
+    return printable(b" ".join(text.split()))
 
 
 def _is_limit(headers: http.RawHeaders, text: bytes) -> bool:
@@ -65,5 +84,13 @@ def _is_page(status: int, headers: http.RawHeaders, text: bytes) -> bool:
     """Whether an answer is a page for people; what isn't there is shown as one by small hosts of git too."""
     if status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return False
-    start = text.lstrip()[:64].lower()
-    return http.is_for_people(headers) or start.startswith((b"<!doctype html", b"<html"))
+    page = text.lstrip().lower()
+    if not http.is_for_people(headers) and not page.startswith((b"<!doctype html", b"<html")):
+        return False
+    return not _only_says_the_status(page)
+
+
+def _only_says_the_status(page: bytes) -> bool:
+    if len(page) > _BARE or any(part in page for part in _FORM):
+        return False
+    return _STATUS_AGAIN.search(page) is not None

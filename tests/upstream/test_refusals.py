@@ -10,6 +10,14 @@ BASIC = (b"WWW-Authenticate", b'Basic realm="GitHub"')
 TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 PAGE = (b"Content-Type", b"text/html; charset=utf-8")
 HTML = b"<!DOCTYPE html><title>Sign in</title>"
+APACHE = (
+    b'<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">\n<html><head>\n<title>403 Forbidden</title>\n</head><body>\n'
+    b"<h1>Forbidden</h1>\n<p>You don't have permission to access this resource.</p>\n</body></html>\n"
+)
+NGINX = (
+    b"<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>\r\n<center><h1>403 Forbidden</h1></center>\r\n"
+    b"<hr><center>nginx/1.22.1</center>\r\n</body>\r\n</html>\r\n"
+)
 
 
 def failure(status: int, *headers: tuple[bytes, bytes], text: bytes = b"") -> UpstreamError:
@@ -27,6 +35,14 @@ def failure(status: int, *headers: tuple[bytes, bytes], text: bytes = b"") -> Up
         ),
         (500, TEXT, b"", "answered 500"),
         (502, PAGE, HTML, "answered 502"),
+        (
+            500,
+            (b"Content-Type", b"text/plain; x=y ;charset=utf-16"),
+            "backup runs\n".encode("utf-16"),
+            "answered 500: backup runs",
+        ),
+        (500, (b"Content-Type", b"text/plain; charset=klingon"), b"backup", "answered 500: backup"),
+        (500, (b"Content-Type", b"text/plain; charset=hex"), b"backup", "answered 500: backup"),
         (429, TEXT, b"Rate limit exceeded for user 7", "answered 429"),
     ],
 )
@@ -47,6 +63,9 @@ def test_what_a_host_says_of_its_trouble(
         (401, [BASIC, (b"Retry-After", b"5")], b""),
         (403, [TEXT], b"You are not allowed to read this"),
         (403, [BASIC, PAGE], HTML),
+        (403, [PAGE], APACHE),
+        (403, [PAGE], NGINX),
+        (401, [PAGE], NGINX.replace(b"403 Forbidden", b"401 Authorization Required")),
         (403, [(b"X-RateLimit-Remaining", b"57"), TEXT], b"no"),
         (404, [TEXT], b"Repository not found."),
         (404, [], b""),
@@ -81,6 +100,20 @@ def test_rate_limits_are_trouble(status: int, headers: list[tuple[bytes, bytes]]
     """Whatever the status of a spent limit, the upstream is busy and says nothing about rights."""
     found = failure(status, *headers, text=text)
     assert isinstance(found, UpstreamBusy) and found.status == status
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NGINX.replace(b"</body>", b"<p>Too many requests</p></body>"),
+        APACHE.replace(b"</body>", b'<form action="/login"></form></body>'),
+        APACHE.replace(b"</head>", b'<meta http-equiv="refresh" content="0; url=/login"></head>'),
+        APACHE + b"x" * 1024,
+    ],
+)
+def test_a_page_that_says_more_than_the_status_is_trouble(text: bytes) -> None:
+    """It may be of a limit or for a login, though its title is a web server's."""
+    assert isinstance(failure(403, PAGE, text=text), UpstreamBusy)
 
 
 @pytest.mark.parametrize("status", [401, 403])
