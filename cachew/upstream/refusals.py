@@ -2,9 +2,8 @@
 
 Only what git itself would take for a refusal says something about rights. Forges answer a spent rate limit with 403 and
 a page, proxies a lost session with a page for a login, and gateways anything at all: that is an upstream in trouble.
-The pages of web servers that only repeat the status in words are none of these: Apache (``ErrorDocument`` in
-https://httpd.apache.org/docs/2.4/custom-error.html: "simple default output") and nginx say so where git is served by
-them and rights are theirs.
+The pages of web servers that only repeat the status in words are none of these: Apache (what it says without an
+``ErrorDocument``, https://httpd.apache.org/docs/2.4/custom-error.html) and nginx forbid so where rights are theirs.
 """
 
 import re
