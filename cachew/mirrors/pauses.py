@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.refknowledge import FAILURES, KeptOutcomes
+from cachew.mirrors.refknowledge import FAILURES, KeptOutcomes, RefOutcome
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import UpstreamError
 from cachew.plumbing.remembered import Expiring
@@ -23,10 +23,11 @@ _REMEMBERED = 86400.0
 
 @dataclass(frozen=True)
 class _Trouble:
-    """An upstream that hangs: how long it is left alone, and when it is asked again."""
+    """An upstream that hangs: how long it is left alone, when it is asked again, and which request it was seen by."""
 
     pause: float
     again_at: float
+    number: int
 
 
 class UpstreamPauses:
@@ -44,24 +45,29 @@ class UpstreamPauses:
 
     def hangs(self, identity: Identity) -> bool:
         """Whether an upstream hangs, so that nobody is made to wait for it."""
-        return self._troubles.get(identity) is not None
+        return self._trouble(identity) is not None
 
     def over(self, identity: Identity) -> bool:
         """Whether an upstream that hangs is to be asked again."""
-        trouble = self._troubles.get(identity)
+        trouble = self._trouble(identity)
         return trouble is None or self._clock.seconds() >= trouble.again_at
 
-    def note(self, identity: Identity, started: float, result: Listing | UpstreamError) -> None:
+    def _trouble(self, identity: Identity) -> _Trouble | None:
+        # One that has taken a push since is well, and whoever pushed is not shown what was before.
+        trouble = self._troubles.get(identity)
+        return None if trouble is None or self._kept.changes.void(identity.name, trouble.number) else trouble
+
+    def note(self, identity: Identity, begun: RefOutcome, result: Listing | UpstreamError) -> None:
         """Remember an upstream that hangs: whose failure was waited for.
 
-        :param started: when it was asked.
+        :param begun: the request that it was asked by.
         """
-        now, known = self._clock.seconds(), self._troubles.get(identity)
+        now, known = self._clock.seconds(), self._trouble(identity)
         if not isinstance(result, FAILURES):
             self._troubles.forget(identity)
-        elif known is not None or now - started >= _LONG:
+        elif known is not None or self._kept.age(begun) >= _LONG:
             pause = _FIRST_PAUSE if known is None else min(2 * known.pause, max(_LAST_PAUSE, self._kept.interval))
-            self._troubles.put(identity, _Trouble(pause, now + pause), _TROUBLE_COUNTS)
+            self._troubles.put(identity, _Trouble(pause, now + pause, begun.number), _TROUBLE_COUNTS)
 
     def all_listed(self, identity: Identity) -> None:
         """Note that all heads and tags have been listed."""

@@ -174,7 +174,7 @@ class RefQuestions:
         identity, kind = question = _answered(question, result)
         took = self._kept.age(begun)
         self._metrics.ref_checks.labels(_outcome_in_words(result)).inc()
-        self._pauses.note(identity, begun.started, result)
+        self._pauses.note(identity, begun, result)
         verdict, instances = Verdict.GOES_ON, self._listeners.instances
         if isinstance(result, Listing) and kind in OF_ALL:
             verdict = await instances.listed(identity, credential, result, begun.number)

@@ -405,6 +405,26 @@ def test_a_hanging_upstream_is_waited_for_once() -> None:
     assert result(asked) == Answer(listing(main="3"))
 
 
+def test_who_has_pushed_to_an_upstream_that_hung_is_not_told_what_was_before() -> None:
+    """It has just answered a push: his next listing is asked for, and only if that hangs too the others don't wait."""
+    gate = Gate()
+    gate.mirror = listing(main="1")
+    gate.ask(*HEADS)
+    gate.clock.advance(10)
+    gate.upstream.answer(UpstreamTimeout("https://git.example/", "no answer"))
+    assert result(gate.ask(*HEADS)).stale
+    gate.freshness.changed(REPOSITORY)
+    pushed = gate.ask(*HEADS)
+    assert not pushed.called
+    gate.clock.advance(10)
+    gate.upstream.answer(UpstreamTimeout("https://git.example/", "no answer"))
+    assert result(pushed).stale and result(gate.ask(*HEADS)).stale
+    gate.freshness.changed(REPOSITORY)
+    pushed = gate.ask(*HEADS)
+    gate.upstream.answer(listing(main="2"))
+    assert result(pushed) == Answer(listing(main="2"))
+
+
 def test_a_hanging_upstream_is_left_alone_for_ten_seconds_at_most() -> None:
     """However long it hangs, what it has when it is back is seen after the usual time."""
     gate = Gate()

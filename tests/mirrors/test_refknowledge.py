@@ -93,14 +93,16 @@ def test_an_upstream_that_hangs_is_left_alone_for_longer_each_time() -> None:
     """A failure that comes at once is no reason to; an answer ends it."""
     kept, clock = keeping()
     pauses, failure = UpstreamPauses(clock=clock, kept=kept), UpstreamTimeout("https://git.example/", "no answer")
-    pauses.note(REPOSITORY, clock.seconds(), failure)
+    pauses.note(REPOSITORY, kept.begin(None), failure)
     assert not pauses.hangs(REPOSITORY)
     for pause in (1, 2, 4):
-        pauses.note(REPOSITORY, clock.seconds() - 1, failure)
+        begun = kept.begin(None)
+        clock.advance(1)
+        pauses.note(REPOSITORY, begun, failure)
         assert pauses.hangs(REPOSITORY) and not pauses.over(REPOSITORY)
         clock.advance(pause)
         assert pauses.over(REPOSITORY)
-    pauses.note(REPOSITORY, clock.seconds(), listing(main="1"))
+    pauses.note(REPOSITORY, kept.begin(None), listing(main="1"))
     assert not pauses.hangs(REPOSITORY)
 
 
