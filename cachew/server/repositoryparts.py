@@ -98,7 +98,7 @@ def make_git_routes(
             client_of=policy.client_of,
             patience=runtime.settings.git.fetch_wait,
         ),
-        dumb_files=DumbFiles(remotes=upstream.remotes, freshness=mirrors.freshness, passthrough=passthrough),
+        dumb_files=DumbFiles(remotes=upstream.remotes, listings=listings, passthrough=passthrough),
     )
     return GitRoutes(
         remotes=upstream.remotes,

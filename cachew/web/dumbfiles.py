@@ -6,7 +6,6 @@ there: they ask for ``HEAD`` and for objects. Afterwards they are spoken to as e
 """
 
 from cachew.http.requests import StreamingRequest
-from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND
 from cachew.plumbing.errors import NotFound, UnknownPath
@@ -14,6 +13,7 @@ from cachew.upstream.dumblisting import head_of
 from cachew.upstream.remotes import Remotes
 from cachew.web.access.guard import Right
 from cachew.web.passthrough import PassThrough, question_of
+from cachew.web.reflistings import RefListings, mark_stale
 
 _HEAD = "HEAD"
 
@@ -22,13 +22,13 @@ class DumbFiles:
     """Answers requests for files.
 
     :param remotes: knows what upstreams speak.
-    :param freshness: knows where HEAD is.
+    :param listings: know where HEAD is.
     :param passthrough: the way to them.
     """
 
-    def __init__(self, *, remotes: Remotes, freshness: Freshness, passthrough: PassThrough) -> None:
+    def __init__(self, *, remotes: Remotes, listings: RefListings, passthrough: PassThrough) -> None:
         self._remotes = remotes
-        self._freshness = freshness
+        self._listings = listings
         self._passthrough = passthrough
 
     def require(self, identity: Identity) -> None:
@@ -48,11 +48,10 @@ class DumbFiles:
         if operation != _HEAD:
             await self._passthrough.share(request, question_of(request, right, operation, body=None, also=("range",)))
             return
-        answer = await self._freshness.refs(right.identity, MIRRORED_KIND, right.authorization)
-        # The listing may show another repository.
-        await right.renewed()
+        answer, _ = await self._listings.listed(right, MIRRORED_KIND)
         head = head_of(answer.listing)
         if not head:
             raise NotFound("the upstream doesn't say where HEAD is")
+        mark_stale(request, answer)
         request.setHeader(b"Content-Type", b"text/plain")
         request.answer(head)

@@ -160,7 +160,7 @@ class RefListings:
         :raise UpstreamError: when the upstream can't be asked.
         """
         if right.instance is None and not self._freshness.knows(right.identity):
-            _, right = await self._listed(right, self._freshness.least(right.identity))
+            _, right = await self.listed(right, self._freshness.least(right.identity))
         return right
 
     async def named(self, right: Right, wanted: Sequence[str]) -> tuple[dict[str, str], Right]:
@@ -171,6 +171,14 @@ class RefListings:
         answer = await self._freshness.answer(right.identity, tuple(wanted), right.authorization)
         right, listed = await self._still(right, answer), answer.listing.by_name
         return {name: ref.oid for name in wanted if (ref := listed.get(name)) is not None and ref.oid}, right
+
+    async def listed(self, right: Right, kind: Kind) -> tuple[Answer, Right]:
+        """Return what the upstream lists, and the right to it as it is now: the listing may show another repository.
+
+        :raise UpstreamError: when the upstream can't be asked, and the right is not one to what is kept.
+        """
+        answer = await self._freshness.refs(right.identity, kind, right.authorization)
+        return answer, await self._still(right, answer)
 
     async def tell(self, request: StreamingRequest, body: bytes, content_type: bytes = _RESULT) -> None:
         """Answer with what is in memory."""
@@ -204,7 +212,7 @@ class RefListings:
         if not self._freshness.known.asked_within(right.identity, self._freshness.interval):
             # The listing that is asked for next has to be of the format that is announced here: a client that was told
             # of another one can only fail.
-            _, right = await self._listed(right, self._freshness.least(right.identity))
+            _, right = await self.listed(right, self._freshness.least(right.identity))
         mirror = await self.mirror(right)
         if not right.covers(mirror):
             await self._pass(request, right, None)
@@ -213,12 +221,12 @@ class RefListings:
         await self.tell(request, body, _ADVERTISEMENT)
 
     async def _old_listing(self, request: StreamingRequest, right: Right, version: int) -> None:
-        answer, right = await self._listed(right, EVERYTHING)
+        answer, right = await self.listed(right, EVERYTHING)
         mirror = await self.mirror(right)
         if answer.listing.empty or not right.covers(mirror):
             await self._pass(request, right, None)
             return
-        _mark(request, answer)
+        mark_stale(request, answer)
         cut = mirror.place.repository.shallow()
         body = await self._rendered.of(answer.listing, (version, cut), lambda: _v0(answer.listing, version, cut))
         await self.tell(request, body, _ADVERTISEMENT)
@@ -234,15 +242,10 @@ class RefListings:
             # takes it for one of another format.
             await self._pass(request, right, body)
             return
-        _mark(request, answer)
+        mark_stale(request, answer)
         listing = answer.listing
         text = await self._rendered.of(listing, _form(command), lambda: ls_refs_response(listing.refs, command))
         await self.tell(request, text)
-
-    async def _listed(self, right: Right, kind: Kind) -> tuple[Answer, Right]:
-        """Return what the upstream lists, and the right to it as it is now: the listing may show another repository."""
-        answer = await self._freshness.refs(right.identity, kind, right.authorization)
-        return answer, await self._still(right, answer)
 
     async def _still(self, right: Right, answer: Answer) -> Right:
         """Return the right to a listing as it is now.
@@ -266,6 +269,7 @@ def _form(command: V2LsRefs) -> Hashable | None:
     return replace(command, agent=None) if few else None
 
 
-def _mark(request: StreamingRequest, answer: Answer) -> None:
+def mark_stale(request: StreamingRequest, answer: Answer) -> None:
+    """Tell a client that what it gets is the mirror's, where the upstream does not answer (RFC 7234, section 5.5.1)."""
     if answer.stale:
         request.setHeader(b"Warning", _STALE)
