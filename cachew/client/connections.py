@@ -134,10 +134,14 @@ class Connections:
         :param timeout: seconds that may pass without a byte of it.
         :raise OSError: when there is none, as everything in :data:`BROKEN`.
         """
-        server = urlsplit(url)
-        connection = self._take(server)
         try:
-            return self._ask(connection, method, server, dict(headers), body, timeout)
+            server = urlsplit(url)
+            sent = {"Host": _host(server), **headers}
+            connection = self._take(server)
+        except ValueError as error:  # a port or a name that there can't be, perhaps the proxy's
+            raise OSError(str(error)) from error
+        try:
+            return self._ask(connection, method, server, sent, body, timeout)
         except BaseException:
             connection.close()
             raise
@@ -162,11 +166,11 @@ class Connections:
         set_timeout(peer, timeout)
         target = _target(server)
         if server.scheme == "http" and (proxy := self._proxy(server)):
-            target = f"http://{server.netloc}{target}"
+            target = f"http://{_host(server)}{target}"
             headers |= _proxy_credentials(_parsed(proxy))
         # A server that refuses an upload may answer and stop reading in the midst of it.
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.send(method, target, {"Host": _host(server), **headers}, body)
+            connection.send(method, target, headers, body)
         answer = connection.answer(method)
         return ServerResponse(answer, peer, lambda whole: self._give(server, connection, whole=whole))
 
@@ -198,15 +202,15 @@ class Connections:
             raise OSError(f"proxies like {through.scheme}://{through.hostname} are not supported")
         if server.scheme == "http":
             return self._direct(through)
-        to = (server.hostname or "", server.port or 443, _proxy_credentials(through))
+        to = (_name(server), server.port or 443, _proxy_credentials(through))
         return HttpConnection(
-            through.hostname or "", through.port or 80, timeout=self._connect_timeout, tls=self._context, tunnel=to
+            _name(through), through.port or 80, timeout=self._connect_timeout, tls=self._context, tunnel=to
         )
 
     def _direct(self, server: SplitResult) -> HttpConnection:
         port = server.port or _PORTS.get(server.scheme, 80)
         tls = self._context if server.scheme == "https" else None
-        return HttpConnection(server.hostname or "", port, timeout=self._connect_timeout, tls=tls)
+        return HttpConnection(_name(server), port, timeout=self._connect_timeout, tls=tls)
 
     def _context(self) -> "SSLContext":
         if self._tls is not None:
@@ -224,10 +228,18 @@ def _target(server: SplitResult) -> str:
 
 def _host(server: SplitResult) -> str:
     """Return what the ``Host`` header says of a server."""
-    name = server.hostname or ""
-    name = name if name.isascii() else name.encode("idna").decode()
+    name = _name(server)
     name = f"[{name}]" if ":" in name else name
     return name if server.port in (None, _PORTS.get(server.scheme)) else f"{name}:{server.port}"
+
+
+def _name(server: SplitResult) -> str:
+    """Return the name of a server's host as other machines know it.
+
+    :raise ValueError: when it is none.
+    """
+    name = server.hostname or ""
+    return name if name.isascii() else name.encode("idna").decode()
 
 
 def _parsed(proxy: str) -> SplitResult:
@@ -242,6 +254,8 @@ def _proxy_credentials(proxy: SplitResult) -> dict[str, str]:
 
 
 def _readable(peer: socket.socket) -> bool:
+    if hasattr(peer, "pending") and peer.pending():  # TLS has deciphered more than was asked for
+        return True
     poll = select.poll()
     poll.register(peer, select.POLLIN)
     return bool(poll.poll(0))

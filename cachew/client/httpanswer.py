@@ -33,7 +33,7 @@ class Incoming:
         self._peer = peer
         self._held = b""
         # TLS hands out one record at a time, and has no use for flags.
-        self._flags = _ALL if type(peer) is socket.socket else 0
+        self._flags = _ALL if _is_plain(peer) else 0
 
     @property
     def is_empty(self) -> bool:
@@ -95,7 +95,7 @@ class Answer:
         elif self._chunked:
             self.left = 0
         elif "content-length" in said:
-            self.left = _number(said["content-length"], 10)
+            self.left = _length(said["content-length"])
         options = said.get("connection", "").lower()
         stays = version != b"HTTP/1.0" or "keep-alive" in options
         self._stays = stays and "close" not in options and (self._chunked or self.left is not None)
@@ -135,13 +135,22 @@ class Answer:
 
 def set_timeout(peer: socket.socket, seconds: float) -> None:
     """Let nothing take longer than that; what waits in the system for all that was asked for is woken once."""
-    if type(peer) is not socket.socket or not hasattr(socket, "SO_RCVTIMEO"):
+    if not _is_plain(peer) or not hasattr(socket, "SO_RCVTIMEO"):
         peer.settimeout(seconds)
         return
     bound = struct.pack("ll", int(seconds), max(int(seconds % 1 * 1e6), 0 if seconds >= 1 else 1))
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bound)
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, bound)
-    peer.setblocking(True)
+    try:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bound)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, bound)
+    except OSError:  # a system of 32 bits may have times of 64, and then takes another structure
+        peer.settimeout(seconds)
+    else:
+        peer.setblocking(True)
+
+
+def _is_plain(peer: socket.socket) -> bool:
+    """Tell whether a connection is without TLS."""
+    return not hasattr(peer, "pending")
 
 
 def _status_line(incoming: Incoming) -> "tuple[bytes, int, str]":
@@ -175,6 +184,14 @@ def _joined(fields: "list[tuple[str, str]]") -> "dict[str, str]":
         lower = name.lower()
         said[lower] = f"{said[lower]}, {value}" if lower in said else value
     return said
+
+
+def _length(said: str) -> int:
+    """Return the length of a body, which may be said more than once (RFC 9110, section 8.6)."""
+    lengths = {_number(text.strip(), 10) for text in said.split(",")}
+    if len(lengths) != 1:
+        raise BrokenAnswer(_RUBBISH)
+    return lengths.pop()
 
 
 def _number(text: str, base: int) -> int:

@@ -17,7 +17,7 @@ _WITH_LENGTH = ("POST", "PUT", "PATCH")
 class HttpConnection:
     """A connection, made when it is first used.
 
-    :param host: of whom it is to; of the proxy when there is a tunnel.
+    :param host: of whom it is to; of the proxy when there is a tunnel. Names are ASCII.
     :param timeout: seconds until it must stand.
     :param tls: makes the settings of TLS; None for none.
     :param tunnel: the host and port that a proxy is to lead to, and what it is told besides.
@@ -93,8 +93,8 @@ class HttpConnection:
         return Answer(self._incoming, method)
 
     def _connected(self) -> socket.socket:
-        # A name that needs no translation is spared the library that translates.
-        host = self._host.encode() if self._host.isascii() else self._host
+        # As text it would be translated, by a library that is large.
+        host = self._host.encode()
         plain = socket.create_connection((host, self._port), self._timeout)  # type: ignore[arg-type]
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -186,6 +186,26 @@ def test_words_what_proxies_it_cannot_use(proxy: str) -> None:
         http.request("GET", "https://cachew.example/x")
 
 
+@pytest.mark.parametrize("server", ["http://h:99999/x", "http://h:no/x", "http://[::1/x", "http://\xfc..b/x"])
+@pytest.mark.parametrize("as_proxy", [False, True])
+def test_an_address_that_there_cannot_be_is_a_failure_like_others(server: str, as_proxy: bool) -> None:
+    """Be it where a server redirects to or what the environment names as the proxy, whoever asks can go another way."""
+    connections = Connections(proxy=lambda _: server if as_proxy else None)
+    with pytest.raises(OSError, match=r"Port|IPv6|idna"):
+        ask(connections, "http://cachew.example/x" if as_proxy else server)
+
+
+def test_names_beyond_ascii_go_through_proxies(listen: Callable[..., Listener]) -> None:
+    """A proxy hears them in the form that names have in the network, with TLS and without."""
+    listener = listen([OK], [b"HTTP/1.1 403 No\r\n\r\n"])
+    connections = Connections(proxy=lambda _: listener.address)
+    assert ask(connections, "http://\u4f60.example/x") == (200, b"ok")
+    with pytest.raises(OSError, match="403"):
+        ask(connections, "https://\u4f60.example/x")
+    assert listener.heads[0][0].startswith(b"GET http://xn--6qq.example/x HTTP/1.1\r\nHost: xn--6qq.example\r\n")
+    assert listener.heads[1][0].startswith(b"CONNECT xn--6qq.example:443 HTTP/1.1\r\nHost: xn--6qq.example:443\r\n")
+
+
 def test_headers_have_no_case() -> None:
     """Fields are found whatever their case, joined when they come twice, and keep the names that they came with."""
     headers = Headers([("ETag", "1"), ("X-A", "2"), ("x-a", "3")])
@@ -203,7 +223,10 @@ def test_takes_nothing_for_an_answer_that_was_not_asked_for(listen: Callable[...
 
 
 def test_speaks_tls(tmp_path: Path) -> None:
-    """A connection over TLS is kept like any other, and refused where nobody has vouched for the server."""
+    """A connection over TLS is kept like any other, and refused where nobody has vouched for the server.
+
+    Nor is it kept when more has come than was asked for, though that lies deciphered in this process.
+    """
     authority, pem = Authority(tmp_path), tmp_path / "server.pem"
     pem.write_bytes(authority.server_pem())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -212,18 +235,19 @@ def test_speaks_tls(tmp_path: Path) -> None:
         url = f"https://127.0.0.1:{listening.getsockname()[1]}/x"
 
         def serve() -> None:
-            with context.wrap_socket(listening.accept()[0], server_side=True) as peer:
-                for _ in range(2):
-                    while b"\r\n\r\n" not in peer.recv(1000):
-                        pass
-                    peer.sendall(OK)
+            for pieces in ([OK, OK[:-2], OK[-2:] + b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"], [OK]):
+                with context.wrap_socket(listening.accept()[0], server_side=True) as peer:
+                    for piece in pieces:
+                        while not piece.startswith(OK[-2:]) and b"\r\n\r\n" not in peer.recv(1000):
+                            pass
+                        peer.sendall(piece)
             with suppress(OSError), context.wrap_socket(listening.accept()[0], server_side=True):
                 pass
 
         serving = threading.Thread(target=serve)
         serving.start()
         connections = Connections(tls=lambda: ssl.create_default_context(cafile=authority.path))
-        assert [ask(connections, url) for _ in range(2)] == [(200, b"ok")] * 2
+        assert [ask(connections, url) for _ in range(3)] == [(200, b"ok")] * 3
         connections.close()
         with pytest.raises(ssl.SSLCertVerificationError):
             ask(Connections(), url)

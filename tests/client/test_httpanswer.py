@@ -1,5 +1,6 @@
 """Answers of HTTP servers, as RFC 9112 has them and as rubbish has them."""
 
+import errno
 import socket
 import threading
 from collections.abc import Iterator
@@ -43,6 +44,7 @@ def answered(pair: tuple[socket.socket, socket.socket], said: bytes, method: str
     [
         (OK + b"Content-Length: 9\r\n\r\n123456789", "GET", b"123456789", True),
         (OK + b"content-length:9\n\n123456789", "GET", b"123456789", True),
+        (OK + b"Content-Length: 9\r\nContent-Length: 9\r\n\r\n123456789", "GET", b"123456789", True),
         (OK + b"Content-Length: 9\r\n\r\n123456789and more", "GET", b"123456789", False),
         (OK + b"Content-Length: 9\r\nConnection: close\r\n\r\n123456789", "GET", b"123456789", False),
         (OK + b"Content-Length: 9\r\n\r\n", "HEAD", b"", True),
@@ -128,3 +130,20 @@ def test_waits_no_longer_than_it_may(pair: tuple[socket.socket, socket.socket]) 
     assert answer.readinto(room) == 4
     with pytest.raises(TimeoutError):
         answer.readinto(room)
+
+
+class _OtherTimes(socket.socket):
+    """A connection on a system of 32 bits whose times have 64."""
+
+    def setsockopt(self, *_: object) -> None:
+        """Refuse."""
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+def test_waits_no_longer_where_the_system_keeps_other_times() -> None:
+    """A system that does not take our form of a time-out is not asked to keep it."""
+    ours, theirs = socket.socketpair()
+    with _OtherTimes(fileno=ours.detach()) as peer, theirs:
+        set_timeout(peer, 0.02)
+        with pytest.raises(TimeoutError):
+            Answer(Incoming(peer), "GET")
