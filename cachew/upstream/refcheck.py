@@ -5,6 +5,7 @@ An upstream that is known to speak protocol v2 is asked for them at once, any ot
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 
 from twisted.web.iweb import IResponse
 
@@ -180,13 +181,21 @@ class RefChecks:
         return replace(DUMB, base_url=base), reader.listing(head)
 
     async def _head(self, base: str, authorization: str | None) -> bytes:
-        """Return a repository's ``HEAD``, nothing where there is none."""
+        """Return a repository's ``HEAD``, nothing where there is none, or it isn't told as git would take it.
+
+        :raise UpstreamBusy: when it may be there, but isn't told now: without it everybody's default branch would go.
+        """
         headers = [_PLAIN, *http.of_credential(authorization)]
-        response = await self._exchange.pass_on(b"GET", base + "/HEAD", headers, None, None, seconds=self._seconds)
-        if response.code != 200:
-            self._exchange.discard(base, response)
+        try:
+            response = await self._exchange.pass_on(b"GET", base + "/HEAD", headers, None, None, seconds=self._seconds)
+        except UpstreamRedirected:
             return b""
-        return await read_start(self._exchange.body_of(base, response), _REFUSAL_TEXT)
+        if response.code == HTTPStatus.OK:
+            return await read_start(self._exchange.body_of(base, response), _REFUSAL_TEXT)
+        self._exchange.discard(base, response)
+        if response.code == HTTPStatus.TOO_MANY_REQUESTS or response.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise failure_of(base, response.code, raw(response.headers), b"")
+        return b""
 
     async def _ls_refs(self, check: RefCheck, capabilities: Capabilities) -> Listing:
         base = capabilities.base_url

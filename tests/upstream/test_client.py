@@ -187,6 +187,23 @@ def test_a_dumb_server(upstream: Any, client: UpstreamClient, kind: str) -> None
     assert result_of(client.list_refs(URL))[0].empty
 
 
+def test_a_dumb_server_that_sends_head_elsewhere(upstream: Any, client: UpstreamClient) -> None:
+    """To git it is one that has none."""
+    upstream.say(200, DUMB, Content_Type="text/plain")
+    upstream.say(302, Location="https://git.example/login")
+    assert names(result_of(client.list_refs(URL))[0]) == ["refs/heads/main", "refs/tags/v1"]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_dumb_server_in_trouble(upstream: Any, client: UpstreamClient, status: int) -> None:
+    """Where HEAD isn't told for the moment, nothing is: everybody's default branch would be gone till the next time."""
+    upstream.say(200, DUMB, Content_Type="text/plain")
+    upstream.say(status, Retry_After="7")
+    with pytest.raises(UpstreamBusy, match=f"answered {status}") as caught:
+        result_of(client.list_refs(URL))
+    assert caught.value.retry_after == 7
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"all is well\n", DUMB[:-9], b"\n", DUMB + b"\n", b"x" * 9000, DUMB + b"%b\n" % DUMB]
 )
