@@ -165,13 +165,14 @@ class PassThrough:
         return share
 
     async def _ask(self, question: Question) -> _Response:
+        credential = await self._shown(question.identity, question.authorization)
         upstream = await self._client.forward(
             question.method,
             f"{self._remotes.of(question.identity).url}/{question.operation}",
             question.headers,
             question.body.source() if question.body is not None else None,
             question.body.size if question.body is not None else None,
-            credential=await self._shown(question.identity, question.authorization),
+            credential=credential,
         )
         with owned(upstream.source):
             self._spools.mkdir(parents=True, exist_ok=True)

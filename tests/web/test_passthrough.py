@@ -125,6 +125,26 @@ def test_that_an_upstream_is_a_dumb_server_is_learnt(tmp_path: Path, refs: int) 
     assert remote.capabilities.dumb
 
 
+def test_a_body_is_opened_when_its_credential_is_at_hand(tmp_path: Path) -> None:
+    """Whose credential can't be had, or who leaves while it is looked for, has no descriptor taken."""
+    steps = Steps(slow=True)
+    bench = Passing(steps, tmp_path, shared=True)
+    opened: list[BytesSource] = []
+
+    class Watched(HeldBody):
+        def source(self) -> BytesSource:
+            opened.append(BytesSource(b"q"))
+            return opened[-1]
+
+    question = question_of(bench.requests[0], right(IDENTITY), "git-upload-pack", body=Watched(b"q"))
+    client = Deferred.fromCoroutine(bench.passthrough.share(bench.requests[0], question))
+    client.addErrback(lambda gone: None)
+    while "credential" not in steps.names:
+        assert steps.go_on()
+    client.cancel()
+    assert opened == []
+
+
 def test_the_upstream_is_let_go_of_as_soon_as_nobody_follows(tmp_path: Path) -> None:
     """A response that nobody follows any more is closed at once, though the upstream sends nothing."""
     steps = Steps(slow=True)
