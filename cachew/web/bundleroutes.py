@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from cachew.cache.interface import Entry
@@ -95,7 +96,8 @@ class BundleRoutes:
                 if right.instance == instance:
                     raise
                 continue
-            right = await right.renewed()
+            with nullcontext() if entry is None else owned(entry):
+                right = await right.renewed()
             if right.instance == instance:
                 return entry, instance
             if entry is not None:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from cachew.http.incoming import Body, HeldBody
-from cachew.http.requests import Outcome
+from cachew.http.requests import Fields, Outcome
 from cachew.plumbing.errors import ProcessFailed, SpoolFailed, StorageUnavailable, UpstreamTimeout
 from cachew.plumbing.streams import read_all
 
@@ -242,6 +242,15 @@ class FakeRequest:
         """Return its body."""
         await self._steps.reach("body")
         return HeldBody(await read_all(self.body, limit), digest="digest")
+
+    async def read_body(self, limit: int) -> bytes:
+        """Return its body's bytes."""
+        return b"".join((await self.collect(limit)).pieces())
+
+    @property
+    def fields(self) -> Fields:
+        """Its headers."""
+        return Fields(self.requestHeaders.getAllRawHeaders())
 
     def notifyFinish(self) -> Deferred[None]:
         """Return what fails when the client leaves."""
