@@ -48,8 +48,12 @@ class TokenFile:
             if self._is_ours:
                 _write(self._path, self._token)
             token = self._read()
-        except (TokenFileError, OSError) as error:
+        except TokenFileError as error:
             self._complain(str(error))
+            return
+        except OSError as error:
+            # Its own words name a file that is called otherwise each time.
+            self._complain(f"{self._path} can't be written: {error.strerror}")
             return
         self._complaint = ""
         if token != self._token:
