@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from cachew.plumbing.errors import UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
+from cachew.plumbing.errors import TooLarge, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.streams import read_all
 from cachew.upstream.connectionfailures import explain
 from cachew.upstream.responsebodies import response_source
@@ -50,10 +50,13 @@ class JsonApi:
         except Exception as failure:
             raise explain(self.url, failure) from failure
         source = response_source(response, upstream=self.url, reactor=self._reactor, idle=self._timeout)
-        body = await read_all(source, self._limit)
+        try:
+            body = await read_all(source, self._limit)
+        except TooLarge as failure:
+            raise UpstreamUnreachable(self.url, f"its {failure}") from None
         if response.code not in (200, 201):
             raise UpstreamRefused(self.url, status=response.code)
         try:
             return json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UpstreamUnreachable(self.url, "its answer is not JSON") from None
