@@ -77,6 +77,10 @@ class DumbRefsReader:
         :raise NotGit: when there was no list of refs, or neither refs nor HEAD.
         """
         refs, match = self.refs(), _HEAD.fullmatch(head)
+        if match is not None and match[2]:
+            self._width = self._width or len(match[2])
+            # An id of another object format says nothing here.
+            match = match if len(match[2]) == self._width else None
         if match is None and not refs:
             # An empty answer may be anything.
             raise self._not_git()
