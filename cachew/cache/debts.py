@@ -16,7 +16,7 @@ from cachew.cache.interface import Entry, ObjectInfo
 from cachew.cache.tiers import Tier
 from cachew.cache.validation import Name
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import StorageUnavailable
+from cachew.plumbing.errors import CorruptObject, StorageUnavailable
 from cachew.plumbing.journal import Journal
 
 LONGEST_DEBT_PAUSE = 20.0
@@ -156,7 +156,8 @@ class Debts:
                 return  # It was stored again meanwhile, or removed.
             try:
                 await self._pay_once(name, debt)
-            except StorageUnavailable:
+            except (StorageUnavailable, CorruptObject):
+                # A damaged copy goes when it is found out; the next attempt sees what is left.
                 continue
 
     async def _pay_once(self, name: Name, debt: Debt) -> None:

@@ -1,5 +1,6 @@
 """What a Deferred that must have fired has come to."""
 
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -17,6 +18,11 @@ def value_of(deferred: Deferred[T]) -> T:
         failed[0].raiseException()
     assert found, "it has not fired"
     return found[0]
+
+
+def result_of(work: Coroutine[Any, Any, T]) -> T:
+    """Run work that waits for nothing, and return its result; its failure is raised."""
+    return value_of(Deferred.fromCoroutine(work))
 
 
 def failure_of(deferred: Deferred[Any]) -> BaseException:
