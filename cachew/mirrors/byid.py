@@ -63,29 +63,24 @@ class ById:
         :raise CachewError: when a fetch failed as a whole.
         """
         wanted = list(dict.fromkeys(ids))
-        new = [oid for oid in wanted if oid not in self._asked]
-        if new:
-            self._ask(new, client)
         asked = dict.fromkeys(self._asked[oid] for oid in wanted if oid in self._asked)
-        tries: list[Deferred[None]] = [
-            Deferred.fromCoroutine(self._batches.run(batch, self._nothing)) for batch in asked
-        ]
+        new = [oid for oid in wanted if oid not in self._asked]
+        tries = [Deferred.fromCoroutine(self._batches.run(batch, self._nothing)) for batch in asked]
+        if new:
+            tries.append(Deferred.fromCoroutine(self._tried(new, client)))
         results: list[Any] = await DeferredList(tries, consumeErrors=True)
         for _, result in results:
             if isinstance(result, Failure):
                 result.raiseException()
 
-    def _ask(self, ids: list[str], client: str) -> None:
+    async def _tried(self, ids: list[str], client: str) -> None:
+        """Have ids tried that nobody has asked for; whoever asks is told also of what fails at once."""
         batch = self._open.get(client)
-        begun = batch is not None
         if batch is None:
             batch = self._open[client] = _Batch()
         batch.ids += ids
         self._asked.update(dict.fromkeys(ids, batch))
-        if not begun:
-            trying = Deferred.fromCoroutine(self._batches.run(batch, partial(self._try, batch, client)))
-            # It is those who wait that are told.
-            trying.addErrback(lambda failure: None)
+        await self._batches.run(batch, partial(self._try, batch, client))
 
     async def _nothing(self) -> None:
         """Do what there is to do for a batch that has ended."""

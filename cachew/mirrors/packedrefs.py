@@ -74,7 +74,9 @@ def _read(directory: Path) -> tuple[bytes, dict[bytes, bytes]]:
     name = b""
     for line in lines:
         if line.startswith(b"^"):
-            entries[name] += line
+            # What is told below no ref is of none: git would take the whole file for broken.
+            if entries.get(name, b"").count(b"\n") == 1:
+                entries[name] += line
         elif not line.startswith(b"#"):
             name = line.rstrip(b"\n").partition(b" ")[2]
             entries[name] = line

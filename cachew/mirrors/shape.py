@@ -35,7 +35,9 @@ def _is_packed_refs(path: Path, oid: bytes) -> bool:
     content = _content(path)
     if content is None:
         return not path.exists()
-    return re.fullmatch(rb"(?:(?:#[^\n]*|%s refs/[^\n]+|\^%s)\n)*" % (oid, oid), content) is not None
+    # What an annotated tag leads to is told below it alone, and what the file is, at its beginning.
+    form = rb"(?:# pack-refs with:[^\n]*\n)?(?:%s refs/[^\n]+\n(?:\^%s\n)?)*" % (oid, oid)
+    return re.fullmatch(form, content) is not None
 
 
 def _content(path: Path) -> bytes | None:
