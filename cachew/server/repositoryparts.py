@@ -47,6 +47,7 @@ def make_git_routes(
         remotes=upstream.remotes,
         spools=runtime.state / "spools",
         background=runtime.background,
+        min_free=runtime.settings.limits.min_free,
         shown=mirrors.presented.to_read,
         credentials=credentials,
     )

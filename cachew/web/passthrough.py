@@ -18,7 +18,8 @@ from cachew.http.incoming import Body
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.identity import Identity, parse_path
 from cachew.plumbing.background import Background
-from cachew.plumbing.followed import Followed, Share
+from cachew.plumbing.diskspace import free_bytes
+from cachew.plumbing.followed import Followed
 from cachew.plumbing.production import Received
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import BytesSource, Source, WatchedSource, owned
@@ -88,6 +89,7 @@ class PassThrough:
     :param client: the HTTP client.
     :param remotes: where the upstreams are.
     :param spools: a directory for responses that several clients follow.
+    :param min_free: bytes that these leave free on their disk.
     :param background: where shared responses are received.
     :param shown: says whose credential is shown for what clients share.
     :param credentials: says what of a request is its client's credential.
@@ -100,6 +102,7 @@ class PassThrough:
         remotes: Remotes,
         spools: Path,
         background: Background,
+        min_free: int = 0,
         shown: Shown = as_it_is,
         credentials: ClientCredentials = AUTHORIZATION_ALONE,
     ) -> None:
@@ -107,6 +110,7 @@ class PassThrough:
         self._client = client
         self._remotes = remotes
         self._spools = spools
+        self._min_free = min_free
         self._shown = shown
         self._responses: Followed[str, _Response] = Followed(start=background.start)
 
@@ -154,19 +158,29 @@ class PassThrough:
         :raise UpstreamError: when there is no response.
         """
         request.outcome.source = "upstream"
-        share = await self._follow(question)
-        with owned(share.source):
-            _begin(request, share.production.status, share.production.headers)
-        await send(request, share.source)
-
-    async def _follow(self, question: Question) -> Share[_Response]:
         share = await self._responses.follow(question.key, lambda: self._ask(question))
-        assert share is not None
-        return share
+        if share is None:
+            # The disk has no room for what would be shared.
+            alone = await self._forward(question)
+            status, headers, source = alone.status, list(alone.headers), alone.source
+        else:
+            status, headers, source = share.production.status, share.production.headers, share.source
+        with owned(source):
+            _begin(request, status, headers)
+        await send(request, source)
 
-    async def _ask(self, question: Question) -> _Response:
+    async def _ask(self, question: Question) -> _Response | None:
+        upstream = await self._forward(question)
+        with owned(upstream.source):
+            if free_bytes(self._spools) < self._min_free + (upstream.length or 0):
+                upstream.source.close()
+                return None
+            self._spools.mkdir(parents=True, exist_ok=True)
+            return _Response(upstream, self._spools / uuid.uuid4().hex, partial(self._heard, question, upstream))
+
+    async def _forward(self, question: Question) -> UpstreamResponse:
         credential = await self._shown(question.identity, question.authorization)
-        upstream = await self._client.forward(
+        return await self._client.forward(
             question.method,
             f"{self._remotes.of(question.identity).url}/{question.operation}",
             question.headers,
@@ -174,10 +188,6 @@ class PassThrough:
             question.body.size if question.body is not None else None,
             credential=credential,
         )
-        with owned(upstream.source):
-            self._spools.mkdir(parents=True, exist_ok=True)
-            heard = partial(self._heard, question, upstream)
-            return _Response(upstream, self._spools / uuid.uuid4().hex, heard)
 
     def _heard(self, question: Question, response: UpstreamResponse, body: bytes) -> None:
         """Learn what the upstream speaks from what it has told a client, so that it need not be asked once more."""

@@ -29,9 +29,12 @@ class Passing:
     """Two clients that ask the upstream the same.
 
     :param shared: whether they follow one response, or are sent one each.
+    :param min_free: bytes that are to be left on the disk.
     """
 
-    def __init__(self, steps: Steps, directory: Path, *, shared: bool, pieces: Sequence[bytes] = PIECES) -> None:
+    def __init__(
+        self, steps: Steps, directory: Path, *, shared: bool, pieces: Sequence[bytes] = PIECES, min_free: int = 0
+    ) -> None:
         self._steps, self._directory, self._shared = steps, directory, shared
         self.background = quiet(Background())
         self.upstream = FakeUpstream(steps, *pieces)
@@ -41,6 +44,7 @@ class Passing:
             remotes=cast(Any, self.remotes),
             spools=directory / "spools",
             background=self.background,
+            min_free=min_free,
             shown=self._credential,
         )
         self.requests: list[Any] = [FakeRequest(steps, method=b"POST", body=BytesSource(b"body")) for _ in range(2)]
@@ -81,6 +85,23 @@ class Passing:
 def test_a_passed_request_leaves_nothing(tmp_path: Path, shared: bool, pieces: Sequence[bytes], slow: bool) -> None:
     """No response, spool or work stays of a request whose client leaves, or which fails, at whichever await."""
     nothing_left(lambda steps: Passing(steps, tmp_path, shared=shared, pieces=pieces), slow=slow)
+
+
+FULL = 1 << 62
+
+
+@SLOW
+def test_a_full_disk_keeps_no_answer_from_its_clients(tmp_path: Path, slow: bool) -> None:
+    """An upstream chooses how long its answers are: what there is no room for goes through memory, to each its own."""
+    steps = Steps(slow=slow)
+    bench = Passing(steps, tmp_path, shared=True, min_free=FULL)
+    clients = [Deferred.fromCoroutine(work) for work in bench.work()]
+    while steps.go_on():
+        assert not any(tmp_path.glob("spools/*"))
+    for client, request in zip(clients, bench.requests, strict=True):
+        value_of(client)
+        assert b"".join(request.written) == b"".join(PIECES)
+    nothing_left(lambda steps: Passing(steps, tmp_path, shared=True, min_free=FULL), slow=slow)
 
 
 @SLOW
