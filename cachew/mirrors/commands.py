@@ -249,6 +249,13 @@ class UpkeepCommands:
         """Fail when the commit-graph that was just written tells of a commit what is not so."""
         return self._git(directory, "commit-graph", "verify", "--shallow", "--no-progress")
 
+    def pack(self, directory: Path, place: Path, extra: Mapping[str, str]) -> Command:
+        """Put the objects named on standard input, one a line, into a pack.
+
+        :param place: the directory of objects where that comes.
+        """
+        return self._git(directory, "pack-objects", "--quiet", str(place / "pack" / "pack"), extra=extra)
+
     def repack(self, directory: Path, *, full: bool, graph: bool = True) -> tuple[Command, ...]:
         """Join packs: all into one with a bitmap, without what no ref reaches (``full``), or only the small ones."""
         if not full:

@@ -79,7 +79,8 @@ class GitWork:
         async with self.writing():
             run = self.run if blamed else self._git.processes.run
             await run(command, stdin=stdin, timeout=seconds, on_stderr=on_stderr, waits=waits)
-            await self._take_up(replaced)
+            if replaced is not None:
+                await self.take_up(replaced=replaced)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
@@ -113,13 +114,12 @@ class GitWork:
         self.log.warn("{directory}: {damage}", directory=self._directory, damage=str(damage))
         self._failed(damage)
 
-    async def _take_up(self, replaced: bool | None) -> None:
-        """Verify what git has just written of objects.
+    async def take_up(self, *, replaced: bool) -> None:
+        """Verify what was just written of objects.
 
+        :param replaced: whether files of objects may have been taken away.
         :raise CorruptObject: when the disk has not kept it.
         """
-        if replaced is None:
-            return
         bad = await self._git.threads(self.ledger.take_up, replaced=replaced)
         if bad:
             raise CorruptObject(f"{bad[0]} is damaged as soon as it is written")

@@ -18,9 +18,11 @@ from cachew.mirrors.gitfailures import met_another, told_of_upstream
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.gitwork import GitWork
 from cachew.mirrors.history import shallow_of
+from cachew.mirrors.leftovers import remove_tree
 from cachew.mirrors.links import Links
-from cachew.mirrors.objectindex import ObjectIndex, has_loose, write_empty_tree
+from cachew.mirrors.objectindex import ObjectIndex
 from cachew.mirrors.packanswer import NoPack, PackAnswer
+from cachew.mirrors.quarantine import Quarantine
 from cachew.plumbing.child import Command
 from cachew.plumbing.diskspace import put_in_place
 from cachew.plumbing.errors import (
@@ -58,12 +60,19 @@ class Intake:
         self._fetching = SharedLock()
 
     async def fetch_objects(
-        self, url: str, oids: Iterable[str], extra: Mapping[str, str], near: Collection[str] = ()
+        self,
+        url: str,
+        oids: Iterable[str],
+        extra: Mapping[str, str],
+        near: Collection[str] = (),
+        *,
+        apart: bool = False,
     ) -> None:
         """Fetch objects by id; refs stay as they are.
 
         :param near: tips that have nearly all that is behind these; none where that is not known, and git looks at all
             refs there are.
+        :param apart: whether they may come one by one; nobody sees them then until all have come.
         :raise FetchFailed: when git says no.
         """
         script = await self._git.threads(_script, oids)
@@ -71,9 +80,11 @@ class Intake:
         deepen = bool(shallow_of(self._directory))
         with self._known_to_git(() if deepen else near) as place, told_of_upstream(url):
             await self._fetch(
-                lambda extra: self._git.commands.fetch(place, url, extra=extra, deepen=deepen), extra, script
+                lambda extra: self._git.commands.fetch(place, url, extra=extra, deepen=deepen),
+                extra,
+                script,
+                apart=apart,
             )
-        await self._complete()
 
     def _known_to_git(self, tips: Collection[str]) -> AbstractContextManager[Path]:
         return few_refs(self._directory, tips) if tips else nullcontext(self._directory)
@@ -87,11 +98,6 @@ class Intake:
             await self._fetch(
                 lambda extra: self._git.commands.fetch_refs(self._directory, url, extra=extra), extra, b""
             )
-        await self._complete()
-
-    async def _complete(self) -> None:
-        if await self._git.threads(has_loose, self._directory):
-            await self._git.threads(write_empty_tree, self._directory, self._object_format)
 
     async def take(self, donor: Path, oids: Iterable[str]) -> None:
         """Fetch those of the objects that another repository on this machine has, with what they reach.
@@ -159,12 +165,48 @@ class Intake:
         return True
 
     async def _fetch(
-        self, command: Callable[[Mapping[str, str]], Command], extra: Mapping[str, str], script: bytes
+        self,
+        command: Callable[[Mapping[str, str]], Command],
+        extra: Mapping[str, str],
+        script: bytes,
+        *,
+        apart: bool = False,
     ) -> None:
-        """Fetch what git itself takes, and count what it has to say of that."""
+        if not apart:
+            await self._fetch_here(command, extra, script)
+            return
+        quarantine = Quarantine(directory=self._directory, object_format=self._object_format)
+        async with self._work.writing():
+            try:
+                await self._git.threads(quarantine.open)
+                extra = {**extra, **quarantine.environment}
+                await self._fetch_here(command, extra, script, checked=False)
+                await self._release(quarantine)
+            finally:
+                await self._git.threads(remove_tree, quarantine.place)
+
+    async def _release(self, quarantine: Quarantine) -> None:
+        if loose := await self._git.threads(quarantine.loose):
+            pack = self._git.commands.upkeep.pack(self._directory, quarantine.place, quarantine.environment)
+            await self._work.write(pack, seconds=self._git.fetch_timeout, stdin=_script(loose))
+        await self._git.threads(quarantine.release)
+        await self._work.take_up(replaced=False)
+
+    async def _fetch_here(
+        self,
+        command: Callable[[Mapping[str, str]], Command],
+        extra: Mapping[str, str],
+        script: bytes,
+        *,
+        checked: bool = True,
+    ) -> None:
+        """Fetch what git itself takes, and count what it has to say of that.
+
+        :param checked: whether git looks at what the objects name.
+        """
         reader = FindingsReader()
         try:
-            await self._run_fetch(command(extra), script, reader, checked=True)
+            await self._run_fetch(command(extra), script, reader, checked=checked)
         except ProcessFailed as error:
             # There are findings that git can't be told to only warn of.
             if isinstance(error, ProcessTimedOut) or _FSCK not in error.stderr:

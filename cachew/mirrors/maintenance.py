@@ -67,7 +67,7 @@ class Maintenance:
             await self.index_packs(bitmaps=False)
 
     async def index_packs(self, *, bitmaps: bool = True) -> None:
-        """Write the commit-graph and bitmaps; joins small packs first when there are many, and what isn't in any.
+        """Write the commit-graph and bitmaps; joins small packs first when there are many.
 
         Who comes while another waits for its turn to do the same leaves it to him.
 
@@ -89,7 +89,7 @@ class Maintenance:
 
     async def _index_packs(self) -> None:
         bitmaps, self._bitmaps_due = self._bitmaps_due, False
-        if (repository := self._find()) and repository.packs.are_to_be_joined(_MANY_PACKS):
+        if (repository := self._find()) and repository.packs.count() > _MANY_PACKS:
             # Whoever links or copies packs holds this lock; no pack may go meanwhile.
             async with self._locks.exclusive():
                 if repository := self._find():

@@ -140,18 +140,10 @@ class ObjectIndex:
         return {name for name in found if name.endswith(".idx") and f"{name[:-4]}.pack" in found}
 
 
-def has_loose(directory: Path) -> bool:
-    """Say whether a repository may have objects that are in no pack."""
-    return any(len(name) == 2 for name in os.listdir(directory / "objects"))
-
-
-def write_empty_tree(directory: Path, object_format: str) -> None:
-    """Write the empty tree where objects came one by one, over git's dumb protocol.
-
-    git takes it for present everywhere and doesn't ask for it then; but to fsck and bitmaps it is missing.
-    """
+def write_empty_tree(objects: Path, object_format: str) -> None:
+    """Write the empty tree into a directory of objects."""
     oid = hashlib.new(object_format, _EMPTY_TREE).hexdigest()
-    place = directory / "objects" / oid[:2] / oid[2:]
+    place = objects / oid[:2] / oid[2:]
     if not place.exists():
         place.parent.mkdir(exist_ok=True)
         put_in_place(place, zlib.compress(_EMPTY_TREE))

@@ -21,6 +21,8 @@ Tip = tuple[str, str]
 """A ref's full name and the object id that it has."""
 _DAY = 86400
 _MAX_NAME = 2000
+_DEEPEST = 250
+"""Directories above a ref: whatever walks through these, Python's own functions too, goes into them one by one."""
 _FORBIDDEN_BYTES = bytes({*range(0x0A), *range(0x0B, 0x21), *b"\x7f~^:?*[\\"})
 _FORBIDDEN = re.compile(r"\.\.|@\{|[\x00-\x20\x7f~^:?*\[\\]")
 
@@ -241,6 +243,8 @@ def valid_name(name: str) -> bool:
     An upstream is not trusted to send only such.
     """
     if _FORBIDDEN.search(name) or name.endswith(("/", ".")) or _length(name) > _MAX_NAME:
+        return False
+    if name.count("/") > _DEEPEST:
         return False
     return all(
         part and not part.startswith(".") and not part.endswith(".lock") and _length(part) <= LONGEST

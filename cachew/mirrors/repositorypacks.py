@@ -7,7 +7,6 @@ from pathlib import Path
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.gitwork import LISTING_LIMIT, GitWork
 from cachew.mirrors.leftovers import remove_graph
-from cachew.mirrors.objectindex import has_loose
 from cachew.plumbing.child import Command
 
 
@@ -57,10 +56,6 @@ class RepositoryPacks:
     def count(self) -> int:
         """Return how many packs there are."""
         return sum(name.endswith(".pack") for name in os.listdir(self._directory / "objects" / "pack"))
-
-    def are_to_be_joined(self, most: int) -> bool:
-        """Say whether there are more packs than ``most``, or objects in none: git's dumb protocol brings such."""
-        return self.count() > most or has_loose(self._directory)
 
     def size(self) -> int:
         """Return the bytes that the packs take."""

@@ -46,6 +46,12 @@ class Transfer:
         self._posts = posts
         self._clock = clock
 
+    @property
+    def _comes_in_pieces(self) -> bool:
+        """Whether the upstream may give objects one by one, or packs that lean on others."""
+        known = self._remote.capabilities
+        return known is None or known.dumb
+
     async def bring(
         self,
         repository: Repository,
@@ -69,7 +75,7 @@ class Transfer:
             return {}
         url, extra = await self._remote.fetch_url(), await self._remote.git_environment()
         try:
-            await repository.intake.fetch_objects(url, missing, extra, near)
+            await repository.intake.fetch_objects(url, missing, extra, near, apart=self._comes_in_pieces)
         except ProcessFailed as error:
             if not about_what_was_asked(error):
                 raise
@@ -127,7 +133,7 @@ class Transfer:
                 bad |= dict.fromkeys(part, first)
                 continue
             try:
-                await repository.intake.fetch_objects(url, part, extra)
+                await repository.intake.fetch_objects(url, part, extra, apart=self._comes_in_pieces)
                 came = True
             except ProcessFailed as error:
                 if not about_what_was_asked(error):
@@ -252,7 +258,7 @@ class Transfer:
         while parts and tries:
             part, tries = parts.popleft(), tries - 1
             try:
-                await repository.intake.fetch_objects(url, part, extra)
+                await repository.intake.fetch_objects(url, part, extra, apart=self._comes_in_pieces)
             except ProcessFailed as error:
                 # What somebody asked for and nobody has is no failure of the mirror's.
                 if not worth_another_way(error) or (len(oids) == 1 and _REFUSAL not in error.stderr):

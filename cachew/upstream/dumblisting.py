@@ -9,7 +9,7 @@ import re
 from cachew.upstream.listing import REF_NAME, Capabilities, Listing, NotGit, RemoteRef, is_funny, printable, text_of
 
 _LINE = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64})\t(" + REF_NAME + rb")(\^\{\})?")
-_HEAD = re.compile(rb"ref:\s*(" + REF_NAME + rb")\s*|([0-9a-f]{40}|[0-9a-f]{64})\s*")
+_HEAD = re.compile(rb"ref:\s*(refs/" + REF_NAME + rb")\s*|([0-9a-f]{40}|[0-9a-f]{64})\s*")
 _LONGEST_LINE = 8 * 1024
 DUMB = Capabilities(protocol=0, dumb=True)
 """What such an upstream speaks."""
@@ -86,7 +86,7 @@ class DumbRefsReader:
             raise self._not_git()
         if match is not None:
             refs = [_head(refs, match), *refs]
-        return Listing(refs, "sha256" if self._width == 64 else "sha1", protocol=0)
+        return Listing(tuple(refs), "sha256" if self._width == 64 else "sha1", protocol=0)
 
 
 def _head(refs: list[RemoteRef], match: re.Match[bytes]) -> RemoteRef:

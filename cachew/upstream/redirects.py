@@ -25,7 +25,9 @@ MOST = 3
 _UNENCODED = re.compile(rb"[ \x80-\xff]")
 """What some hosts put into a ``Location`` as it is, and libcurl, hence git, percent-encodes."""
 _MARKS = ("/info/refs?service=", "/git-upload-pack", "/git-receive-pack", "/info/lfs/")
-_OBJECTS = re.compile(r"/objects/(?:info|pack|[0-9a-f]{2})/[0-9a-z.-]+$")
+_OBJECTS = re.compile(
+    r"/objects/(?:info/(?:packs|(?:http-)?alternates)|[0-9a-f]{2}/[0-9a-f]{38,62}|pack/pack-[0-9a-f]{40,64}\.(?:pack|idx))$"
+)
 """What else a repository is asked for where it is served as files."""
 
 

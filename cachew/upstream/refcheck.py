@@ -12,6 +12,7 @@ from twisted.web.iweb import IResponse
 from cachew.plumbing.errors import (
     BadRequest,
     TooLarge,
+    UpstreamBusy,
     UpstreamError,
     UpstreamNotGit,
     UpstreamRedirected,
@@ -39,6 +40,8 @@ from cachew.upstream.refusals import failure_of
 from cachew.upstream.spellings import Spellings, base_of
 
 _GONE = (404, 410)
+_NO_QUESTION = (405, 501)
+"""The answers of a server that knows of no such request: a web server of files, which may be asked for these."""
 _REFUSAL_TEXT = 4096
 _INFO_REFS = "/info/refs?service=git-upload-pack"
 _ADVERTISEMENT = "application/x-git-upload-pack-advertisement"
@@ -133,8 +136,9 @@ class RefChecks:
                 return await self._ls_refs(check, known), known
             except MalformedListing:
                 pass
-            except UpstreamRefused as refused:
-                if refused.status not in _GONE:
+            except (UpstreamRefused, UpstreamBusy) as failure:
+                # Some servers of files forbid POST, in words or with a page.
+                if failure.status not in (*_GONE, HTTPStatus.FORBIDDEN):
                     raise
         capabilities, listing = await self._discover(check.url, check.authorization)
         if listing is None and _asks_for_none(check):
@@ -207,6 +211,9 @@ class RefChecks:
             *http.of_credential(authorization),
         ]
         response = await self._exchange.ask(base + "/git-upload-pack", headers, body, seconds=self._seconds)
+        if response.code in _NO_QUESTION:
+            self._exchange.discard(base, response)
+            raise MalformedListing(f"answered {response.code} to a question for refs")
         reader = LsRefsReader(capabilities.object_format, check.before)
         # Only of an advertisement git's clients ask that its type is right: it tells smart servers from others.
         await self._read(base, response, reader.feed)

@@ -69,7 +69,7 @@ def _plain(headers: http.RawHeaders, text: bytes) -> str:
         return ""
     declared = (http.first(headers, b"content-type") or b"").decode("latin-1")
     charset = parse_options_header(declared)[1].get("charset", "utf-8")
-    with suppress(LookupError, UnicodeError):  # one that nobody knows, or that is no charset of texts
+    with suppress(LookupError, ValueError):  # one that nobody knows, that is no charset of texts, or no name at all
         text = text.decode(charset, "replace").encode()
     return printable(b" ".join(text.split()))
 

@@ -24,7 +24,7 @@ from cachew.plumbing.child import Command, Completed
 from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
-from cachew.upstream.listing import Listing, RemoteRef
+from cachew.upstream.listing import Capabilities, Listing, RemoteRef
 from tests.fakes.clock import FakeClock
 from tests.fakes.inlinethreads import InlineThreads
 from tests.fakes.instances import OneInstance
@@ -198,6 +198,8 @@ def on_disk(mirror: Mirror) -> Mapping[str, str]:
 
 class FakeRemote:
     """An upstream that lists what the test says."""
+
+    capabilities = Capabilities(protocol=0)
 
     def __init__(self, current: Listing) -> None:
         self.url = "http://git.example/org/repo"

@@ -27,7 +27,7 @@ from cachew.plumbing.jobs import Slots
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.process import Processes
 from cachew.plumbing.threads import Threads
-from cachew.upstream.listing import Listing, RemoteRef
+from cachew.upstream.listing import Capabilities, Listing, RemoteRef
 from tests.fakes.instances import OneInstance
 from tests.functional import repositories
 from tests.functional.repositories import Repository
@@ -53,6 +53,8 @@ def listing_of(repository: Repository) -> Listing:
 
 class LocalRemote:
     """Lists the upstream's repository on disk, so that only fetches reach the upstream."""
+
+    capabilities = Capabilities()
 
     def __init__(self, url: str, repository: Repository) -> None:
         self.url, self._repository = url, repository

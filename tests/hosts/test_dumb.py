@@ -1,5 +1,7 @@
 """Hosts that speak git's dumb protocol: their repositories can be cloned through the server as directly, and more."""
 
+import os
+
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
@@ -40,6 +42,16 @@ async def test_files_are_enough(hosted: Hosted, before: Before, git: Git, protoc
     assert (await git.run("-C", "cold", "rev-parse", "HEAD")).out == new
     await cachew_command(reactor, git, "git", "restore", url, "restored")
     assert (await git.run("-C", "restored", "rev-parse", "HEAD")).out == new
+    broken = repositories.push_commit(repository, "main", "never whole")
+    blob = repository.git("rev-parse", f"{broken}:pushed")
+    (repository.path / "objects" / blob[:2] / blob[2:]).unlink()
+    repository.git("update-server-info")
+    await git.run("-C", "cold", "fetch", "-q", protocol=protocol, check=False)
+    await cachew.quiet()
+    there = mirror.place.repository
+    assert there.objects.missing([new, broken]) == [broken] and there.packs.count() == 2
+    assert not there.ledger.unverified()
+    assert not [name for name in os.listdir(there.directory / "objects") if name not in ("info", "pack")]
 
 
 @pytest_twisted.ensureDeferred

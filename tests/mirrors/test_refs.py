@@ -92,6 +92,7 @@ def test_names_that_are_no_file_names() -> None:
     assert valid_name("refs/heads/" + "n" * 250) and not valid_name("refs/heads/" + "n" * 251)
     assert valid_name("refs/heads/" + "é" * 125) and not valid_name("refs/heads/" + "é" * 126)
     assert not valid_name("refs/heads/" + "/".join(["n" * 200] * 12))
+    assert valid_name("refs/heads/" + "n/" * 200 + "n") and not valid_name("refs/heads/" + "n/" * 900 + "n")
 
 
 def test_bytes_survive() -> None:

@@ -13,6 +13,7 @@ from cachew.mirrors.transfer import Transfer
 from cachew.plumbing.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
 from cachew.plumbing.streams import PushSource, Source
+from cachew.upstream.listing import Capabilities
 from tests.fakes.clock import FakeClock
 from tests.functional import repositories
 
@@ -26,6 +27,7 @@ class Remote:
     """
 
     url = "http://git.example/org/repo"
+    capabilities = Capabilities()
 
     def __init__(self, path: Path, answer: bytes, failure: UpstreamError | None = None) -> None:
         self._path, self._answer, self._failure = path, answer, failure

@@ -173,11 +173,11 @@ def test_a_dumb_server(upstream: Any, client: UpstreamClient, kind: str) -> None
     upstream.say(200, DUMB, Content_Type=kind)
     upstream.say(200, b"ref: refs/heads/main\n")
     listing, capabilities = result_of(client.list_refs(URL))
-    assert listing.refs == [
+    assert listing.refs == (
         RemoteRef("HEAD", A, "refs/heads/main"),
         RemoteRef("refs/heads/main", A),
         RemoteRef("refs/tags/v1", B, None, A),
-    ]
+    )
     assert (capabilities.dumb, capabilities.protocol, upstream.seen[-1].url) == (True, 0, "git.example/org/repo/HEAD")
     upstream.say(200, DUMB, Content_Type=kind)
     upstream.say(404)
@@ -202,6 +202,25 @@ def test_a_dumb_server_in_trouble(upstream: Any, client: UpstreamClient, status:
     with pytest.raises(UpstreamBusy, match=f"answered {status}") as caught:
         result_of(client.list_refs(URL))
     assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize("head", [b"ref: HEAD\n", b"ref: ../HEAD\n", b"ref: config\n", b"c" * 64, b"<html>"])
+def test_a_dumb_servers_head_that_is_none(upstream: Any, client: UpstreamClient, head: bytes) -> None:
+    """What names neither a ref nor an object of the repository's format is no HEAD, and the refs are there."""
+    upstream.say(200, DUMB, Content_Type="text/plain")
+    upstream.say(200, head)
+    assert names(result_of(client.list_refs(URL))[0]) == ["refs/heads/main", "refs/tags/v1"]
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 501])
+def test_a_smart_server_that_has_become_a_dumb_one(upstream: Any, client: UpstreamClient, status: int) -> None:
+    """However it says that it can't be asked for refs any more, it is looked at anew, and serves at once."""
+    upstream.say(status, b"Method Not Allowed")
+    upstream.say(200, DUMB, Content_Type="text/plain")
+    upstream.say(404)
+    known = Capabilities({"ls-refs": None}, base_url=URL)
+    listing, found = result_of(client.list_refs(URL, known=known))
+    assert found.dumb and names(listing) == ["refs/heads/main", "refs/tags/v1"]
 
 
 @pytest.mark.parametrize(

@@ -21,17 +21,17 @@ def read(body: bytes, head: bytes = b"", size: int = 10**9) -> Listing:
 def test_refs_and_what_tags_peel_to_are_read_however_they_are_cut(size: int) -> None:
     """HEAD comes first, with what it leads to."""
     listing = read(REFS, b"ref: refs/heads/main\n", size)
-    assert listing.refs == [
+    assert listing.refs == (
         RemoteRef("HEAD", A, "refs/heads/main"),
         RemoteRef("refs/heads/main", A),
         RemoteRef("refs/tags/v1", B, None, C),
-    ]
+    )
     assert (listing.object_format, listing.protocol) == ("sha1", 0)
 
 
 def test_head_says_a_branch_that_is_not_born_or_a_commit() -> None:
     """As in a repository without a commit, or one whose HEAD is detached."""
-    assert read(b"", b"ref:  refs/heads/new\n").refs == [RemoteRef("HEAD", None, "refs/heads/new")]
+    assert read(b"", b"ref:  refs/heads/new\n").refs == (RemoteRef("HEAD", None, "refs/heads/new"),)
     assert read(REFS, f"{B}\n".encode()).refs[0] == RemoteRef("HEAD", B)
 
 
@@ -54,7 +54,7 @@ def test_a_head_of_another_object_format_says_nothing() -> None:
 
 def test_what_a_tag_peels_to_belongs_to_the_ref_before_it() -> None:
     """Elsewhere it says nothing."""
-    assert read(f"{C}\trefs/tags/v1^{{}}\n{A}\trefs/heads/main\n".encode()).refs == [RemoteRef("refs/heads/main", A)]
+    assert read(f"{C}\trefs/tags/v1^{{}}\n{A}\trefs/heads/main\n".encode()).refs == (RemoteRef("refs/heads/main", A),)
 
 
 def test_a_name_that_git_does_not_take_costs_nobody_the_others() -> None:

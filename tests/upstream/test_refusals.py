@@ -43,6 +43,7 @@ def failure(status: int, *headers: tuple[bytes, bytes], text: bytes = b"") -> Up
         ),
         (500, (b"Content-Type", b"text/plain; charset=klingon"), b"backup", "answered 500: backup"),
         (500, (b"Content-Type", b"text/plain; charset=hex"), b"backup", "answered 500: backup"),
+        (500, (b"Content-Type", b'text/plain; charset="utf\x00"'), b"backup", "answered 500: backup"),
         (429, TEXT, b"Rate limit exceeded for user 7", "answered 429"),
     ],
 )
