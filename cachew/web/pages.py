@@ -62,7 +62,8 @@ class Pages:
         page = self._templates.get_template(template).render(
             nonce=nonce, csrf=csrf, version=self._version, actions=ACTIONS, **facts
         )
-        return page.encode()
+        # Names of refs, and what git says of them, may hold bytes that are no text.
+        return page.encode("utf-8", "backslashreplace")
 
 
 def ago(then: float | None, now: float | None) -> str:

@@ -39,6 +39,16 @@ def front() -> AdminFront:
     return found
 
 
+def test_names_that_are_no_text_are_shown() -> None:
+    """Refs whose names are not UTF-8, and what was said of them, stand on the page with their bytes written out."""
+    site = front()
+    site.operations.known = [RepositoryStatus(name=NAME, state="ready", set_aside={"refs/heads/\udce9": "gone"})]
+    site.events[NAME].append(Happening(NOW - 30, "warn", "caf\udce9 failed"))
+    shown = site.ask(PAGE, headers=site.log_in())
+    assert shown.status == 200
+    assert all(text in shown.body.decode() for text in ("refs/heads/\\udce9", "caf\\udce9 failed"))
+
+
 def test_shows_state_and_history() -> None:
     """The page tells state, the whole error, refs that are set aside and the last events, all of it as text."""
     site = front()
