@@ -1,0 +1,93 @@
+"""Which mirrors a push elsewhere concerns, and what they do about it."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from cachew.mirrors.identity import Identity
+from cachew.plumbing.background import Background
+from cachew.web.pushnotices import PushNotices
+from tests.fakes.settled import value_of
+
+REPOSITORY, OTHER = Identity("git.example", "Org/repo"), Identity("other.example", "org/repo")
+MOVED = Identity("git.example", "old/name")
+
+
+class Pushes:
+    """Three mirrors, of which one has moved."""
+
+    def __init__(self) -> None:
+        identities = (REPOSITORY, OTHER, MOVED)
+        self.mirrors = {each: SimpleNamespace(identity=each, life=SimpleNamespace(ready=True)) for each in identities}
+        self.changed: list[Identity] = []
+        self.fetched: list[Identity] = []
+        self.background = Background()
+        self.gate: Deferred[None] = Deferred()
+        self.notices = PushNotices(
+            mirrors=cast(Any, self),
+            freshness=cast(Any, SimpleNamespace(changed=self.changed.append)),
+            background=self.background,
+            fetch=self.fetch,
+            url_of=lambda identity: "https://git.example/new/name" if identity == MOVED else f"https://{identity.name}",
+        )
+
+    def __iter__(self) -> Any:
+        return iter(self.mirrors.values())
+
+    def find(self, identity: Identity) -> Any:
+        """Return a mirror."""
+        return self.mirrors.get(identity)
+
+    async def fetch(self, identity: Identity) -> None:
+        """Fetch, when the test lets it."""
+        assert identity in self.changed
+        self.fetched.append(identity)
+        await self.gate
+
+    def pushed(self, identity: Identity) -> bool:
+        """Tell of a push."""
+        return value_of(Deferred.fromCoroutine(self.notices.pushed(identity)))
+
+
+@pytest.mark.parametrize(
+    ("urls", "paths", "meant"),
+    [
+        (["https://git.example/Org/repo"], [], [REPOSITORY]),
+        (["https://GIT.example/org/REPO.git"], [], [REPOSITORY]),
+        (["https://nowhere.example/a/b", "https://user@git.example:443/org/repo.git/"], [], [REPOSITORY]),
+        (["https://git.example/new/name.git"], [], [MOVED]),
+        (["https://git.example/old/name.git"], [], []),
+        ([], ["ORG/Repo"], [REPOSITORY, OTHER]),
+        (["https://git.example/new/name"], ["org/repo"], [REPOSITORY, OTHER, MOVED]),
+        ([], ["repo"], []),
+        (["", "no address"], [""], []),
+        ([], [], []),
+    ],
+)
+def test_whom_a_push_concerns(urls: list[str], paths: list[str], meant: list[Identity]) -> None:
+    """Those whose upstream is at one of the addresses by now, or has one of the paths, in whatever case."""
+    assert Pushes().notices.mirrored_as(urls, paths) == meant
+
+
+def test_a_mirror_fetches_behind_the_answer() -> None:
+    """What was known of the upstream's refs is taken for old first; nobody waits for the fetch."""
+    pushes = Pushes()
+    assert pushes.pushed(REPOSITORY)
+    assert (pushes.changed, pushes.fetched) == ([REPOSITORY], [REPOSITORY])
+    assert [what for what, _ in pushes.background.under_way] == ["fetch of git.example/Org/repo"]
+    pushes.gate.callback(None)
+    assert pushes.background.under_way == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_not_mirrored_does_not_fetch(known: bool) -> None:
+    """A mirror that is being made, or none: clients are told no old refs all the same."""
+    pushes = Pushes()
+    if known:
+        pushes.mirrors[REPOSITORY].life.ready = False
+    else:
+        del pushes.mirrors[REPOSITORY]
+    assert not pushes.pushed(REPOSITORY)
+    assert (pushes.changed, pushes.fetched, pushes.background.under_way) == ([REPOSITORY], [], [])
