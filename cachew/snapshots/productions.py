@@ -1,8 +1,12 @@
 """Everything that is being made of mirrors, and what was stored of it lately."""
 
+from collections.abc import Iterable
+
 from twisted.logger import Logger
 
+from cachew.cache.interface import Cache
 from cachew.mirrors.instance import Instance
+from cachew.plumbing.errors import StorageUnavailable
 from cachew.plumbing.followed import Followed
 from cachew.snapshots.order import Order, title_of
 from cachew.snapshots.storedkeys import of_instance
@@ -59,19 +63,36 @@ class Productions:
         """Remove from the cache what was made of a repository since a moment, because it may be damaged.
 
         :param since: seconds since the epoch.
+        :raise StorageUnavailable: when the cache fails; nearer copies are gone all the same.
         """
-        for key in self._means.stored.taken_since(owner, since):
+        keys = self._means.stored.taken_since(owner, since)
+        for key in keys:
             self.log.warn("withdrawing {key}, which may be damaged", key=title_of(key))
-            await self._means.cache.delete(NAMESPACE, key)
+        await delete_each(self._means.cache, keys)
 
-    async def withdraw_of(self, instance: Instance) -> None:
+    async def withdraw_of(self, instance: Instance, also: Iterable[str] = ()) -> None:
         """Remove from the cache what was made of an instance that has ended, and break off what is being made of it.
 
+        :param also: keys of what may have been made of it by others, or longer ago.
         :raise StorageUnavailable: when the cache fails.
         """
         for key, production in self._productions.under_way.items():
             if of_instance(key, instance):
                 production.withdrawn = True
                 self.give_up(key)
-        for key in self._means.stored.taken_of(instance):
-            await self._means.cache.delete(NAMESPACE, key)
+        await delete_each(self._means.cache, [*self._means.stored.taken_of(instance), *also])
+
+
+async def delete_each(cache: Cache, keys: Iterable[str]) -> None:
+    """Remove what was made of mirrors; where that fails for one thing the others go all the same.
+
+    :raise StorageUnavailable: when it has failed for any.
+    """
+    failed: StorageUnavailable | None = None
+    for key in keys:
+        try:
+            await cache.delete(NAMESPACE, key)
+        except StorageUnavailable as error:
+            failed = error
+    if failed is not None:
+        raise failed

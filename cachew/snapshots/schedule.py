@@ -6,6 +6,7 @@ period by an amount of its own, always the same one.
 
 import hashlib
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -91,12 +92,24 @@ class Memory:
         """
         try:
             document = json.loads(data)
-            runs = {Task(repository, name): Run(**run) for repository, name, run in document["runs"]}
-            wanted = {Task(repository, name): float(at) for repository, name, at in document["wanted"]}
-            asked = {str(repository): float(at) for repository, at in document.get("asked", {}).items()}
+            runs = {Task(repository, name): _run(**run) for repository, name, run in document["runs"]}
+            wanted = {Task(repository, name): _moment(at) for repository, name, at in document["wanted"]}
+            asked = {str(repository): _moment(at) for repository, at in document.get("asked", {}).items()}
             return cls(runs, wanted, asked)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a schedule's memory: {error}") from error
+
+
+def _run(at: object, succeeded: object, number: object = 0) -> Run:
+    if not isinstance(succeeded, bool) or not isinstance(number, int):
+        raise ValueError("not how a task was done")
+    return Run(_moment(at), succeeded, number)
+
+
+def _moment(at: object) -> float:
+    if not isinstance(at, int | float) or not math.isfinite(at):
+        raise ValueError("not a moment")
+    return float(at)
 
 
 def due(tasks: Mapping[Task, float], runs: Mapping[Task, Run], now: float, seed: str) -> list[Task]:

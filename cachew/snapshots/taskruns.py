@@ -47,7 +47,9 @@ class TaskRuns:
         return task in self._running
 
     def begin(self, task: Task, identity: Identity, is_due: IsDue) -> None:
-        """Begin a task, unless very many like it have begun: long ones that wait keep no short one from it."""
+        """Begin a task, unless it, or very many like it, have begun: long ones that wait keep no short one from it."""
+        if task in self._running:
+            return
         long = self._is_long(task.repository, task.name)
         if (len(self._long) if long else len(self._running) - len(self._long)) >= _MOST_BEGUN:
             return

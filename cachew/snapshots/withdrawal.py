@@ -7,8 +7,8 @@ replicas share; what can't be removed now goes when it expires.
 from cachew.cache.interface import Cache
 from cachew.mirrors.instance import Instance
 from cachew.snapshots.bundlestore import BundleStore
-from cachew.snapshots.productions import Productions
-from cachew.snapshots.variants import FILTERS, LFS, MIRROR, NAMESPACE, SNAPSHOT, Variant
+from cachew.snapshots.productions import Productions, delete_each
+from cachew.snapshots.variants import FILTERS, LFS, MIRROR, SNAPSHOT, Variant
 
 _KNOWN = (Variant(SNAPSHOT), Variant(LFS), Variant(MIRROR), *(Variant(SNAPSHOT, filter=one) for one in FILTERS))
 
@@ -31,6 +31,5 @@ class Withdrawal:
 
         :raise StorageUnavailable: when the cache fails.
         """
-        await self._productions.withdraw_of(instance)
-        for key in [*(variant.key(instance) for variant in _KNOWN), *await self._bundles.keys(instance)]:
-            await self._cache.delete(NAMESPACE, key)
+        await self._productions.withdraw_of(instance, also=[variant.key(instance) for variant in _KNOWN])
+        await delete_each(self._cache, await self._bundles.keys(instance))

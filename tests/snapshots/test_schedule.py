@@ -1,12 +1,9 @@
 """When things are due."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachew.plumbing.jsonfile import replace_content
 from cachew.replicas.records import CLOCKS_APART
 from cachew.snapshots.schedule import (
     Memory,
@@ -21,7 +18,6 @@ from cachew.snapshots.schedule import (
     still_wanted,
     worth_making,
 )
-from cachew.snapshots.taskhistory import remembered
 
 HOUR = 3600.0
 TASK, OTHER = Task("git.example/one", "snapshot"), Task("git.example/two", "snapshot")
@@ -95,18 +91,6 @@ TASKS = st.builds(Task, st.text(max_size=5), st.text(max_size=5))
 def test_the_memory_outlives_a_restart(runs: dict[Task, Run], wanted: dict[Task, float]) -> None:
     """What was written is read again."""
     assert Memory.decode(Memory(runs, wanted).encode()) == Memory(runs, wanted)
-
-
-def test_the_memory_is_a_file(tmp_path: Path) -> None:
-    """It replaces the former one whole; a missing or damaged one is empty."""
-    path = tmp_path / "schedule.json"
-    assert remembered(path) == Memory()
-    for at in (1.0, 2.0):
-        replace_content(path, Memory({TASK: Run(at, True)}).encode())
-    assert remembered(path) == Memory({TASK: Run(2.0, True)})
-    assert [file.name for file in tmp_path.iterdir()] == ["schedule.json"]
-    path.write_bytes(b'{"runs": [["a", "b", {"at": 1}]], "wanted": []}')
-    assert remembered(path) == Memory()
 
 
 @given(st.floats(0, 1e6), st.floats(-CLOCKS_APART, CLOCKS_APART), st.floats(0, 1e6))
