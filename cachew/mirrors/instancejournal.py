@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import InstanceState
+from cachew.plumbing.errors import BadPath, UnknownPath
 from cachew.plumbing.journal import Journal
 from cachew.plumbing.threads import InThread
 
@@ -22,6 +24,7 @@ class InstanceJournal(Journal[InstanceState]):
             read=_read,
             write=InstanceState.fields,
             lost="every repository begins a new instance",
+            check_name=_check_name,
         )
 
 
@@ -30,3 +33,10 @@ def _read(fields: Any) -> InstanceState:
     if state is None:
         raise ValueError("not what is known of an instance")
     return state
+
+
+def _check_name(name: str) -> None:
+    try:
+        Identity.from_name(name)
+    except (BadPath, UnknownPath) as error:
+        raise ValueError(str(error)) from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.diskspace import content_of, put_in_place
-from cachew.plumbing.errors import BadPath
+from cachew.plumbing.errors import BadPath, UnknownPath
 
 RECORD = "cachew.json"
 """The file's name. Its time of modification is that of the last fetch."""
@@ -50,6 +50,8 @@ def read(directory: Path) -> MirrorRecord | None:
         # In earlier versions this was what is the generation now.
         generation = str(document.get("generation", document["instance"]))
         instance = str(document["instance"]) if "generation" in document else ""
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError, BadPath):
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, BadPath, UnknownPath):
         return None
     return MirrorRecord(identity, object_format, instance, generation) if object_format in ("sha1", "sha256") else None

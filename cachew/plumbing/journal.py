@@ -29,6 +29,7 @@ class Journal(Generic[T]):
     :param read: makes of JSON what is known of a name; raises :class:`ValueError` when it is none.
     :param write: makes JSON of it.
     :param lost: what it means that the file is damaged, for the log.
+    :param check_name: raises :class:`ValueError` for what is none of the names.
     """
 
     log = Logger()
@@ -41,12 +42,14 @@ class Journal(Generic[T]):
         read: Callable[[Any], T],
         write: Callable[[T], Any],
         lost: str,
+        check_name: Callable[[str], object] = str,
     ) -> None:
         self._path = path
         self._in_thread = in_thread
         self._read = read
         self._write = write
         self._lost = lost
+        self._check_name = check_name
         self._lock = DeferredLock()
         self._written = 0
 
@@ -100,10 +103,11 @@ class Journal(Generic[T]):
     def _parse(self, line: bytes) -> tuple[str, T | None]:
         try:
             name, fields = json.loads(line)
-        except TypeError as error:
+        except (TypeError, RecursionError) as error:
             raise ValueError(str(error)) from error
         if not isinstance(name, str):
             raise ValueError("a name is a text")
+        self._check_name(name)
         return name, None if fields is None else self._read(fields)
 
     def _line(self, name: str, value: T | None) -> bytes:

@@ -31,7 +31,7 @@ async def test_a_line_that_a_crash_has_cut_off_is_nobodys(tmp_path: Path) -> Non
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("line", [b"{", b"[]", b"1", b'["a", "x"]', b'[1, "1"]', b"\xff"])
+@pytest.mark.parametrize("line", [b"{", b"[]", b"1", b'["a", "x"]', b'[1, "1"]', b"\xff", b"[" * 100_000])
 async def test_a_line_that_cannot_be_read_may_have_been_about_any_name(tmp_path: Path, line: bytes) -> None:
     """So nothing is known, and the log says what that means."""
     (tmp_path / "file").write_bytes(b'["a", "1"]\n' + line + b"\n")
