@@ -6,9 +6,8 @@ import pytest
 
 from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND
 from cachew.mirrors.listings import Listings
-from cachew.mirrors.pauses import UpstreamPauses
 from cachew.mirrors.refknowledge import KeptOutcomes, RefOutcome
-from cachew.plumbing.errors import UpstreamBusy, UpstreamTimeout
+from cachew.plumbing.errors import UpstreamBusy
 from cachew.upstream.listing import Listing
 from tests.fakes.clock import FakeClock
 from tests.fakes.mirrorgit import REPOSITORY, listing
@@ -87,29 +86,3 @@ def test_no_credential_is_kept() -> None:
     kept.put(HEADS, RefOutcome(1, 1000, "Basic secret", shown="Basic secret", result=listing(main="1")))
     outcome = kept.get(HEADS)
     assert outcome is not None and (outcome.authorization, outcome.shown) == (None, None)
-
-
-def test_an_upstream_that_hangs_is_left_alone_for_longer_each_time() -> None:
-    """A failure that comes at once is no reason to; an answer ends it."""
-    kept, clock = keeping()
-    pauses, failure = UpstreamPauses(clock=clock, kept=kept), UpstreamTimeout("https://git.example/", "no answer")
-    pauses.note(REPOSITORY, kept.begin(None), failure)
-    assert not pauses.hangs(REPOSITORY)
-    for pause in (1, 2, 4):
-        begun = kept.begin(None)
-        clock.advance(1)
-        pauses.note(REPOSITORY, begun, failure)
-        assert pauses.hangs(REPOSITORY) and not pauses.over(REPOSITORY)
-        clock.advance(pause)
-        assert pauses.over(REPOSITORY)
-    pauses.note(REPOSITORY, kept.begin(None), listing(main="1"))
-    assert not pauses.hangs(REPOSITORY)
-
-
-def test_all_refs_are_due_now_and_then() -> None:
-    """Ten minutes after they were listed, or taken to be when only some were; asking for them counts as listing."""
-    kept, clock = keeping()
-    pauses = UpstreamPauses(clock=clock, kept=kept)
-    assert not pauses.all_due(REPOSITORY)
-    clock.advance(600)
-    assert pauses.all_due(REPOSITORY) and not pauses.all_due(REPOSITORY)

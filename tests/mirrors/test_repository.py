@@ -9,7 +9,6 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from cachew.mirrors.gitrunner import GitRunner
-from cachew.mirrors.leftovers import remove_leftovers
 from cachew.mirrors.refs import RefState, change, of_listing
 from cachew.mirrors.repository import Repository
 from cachew.plumbing.errors import ProcessFailed
@@ -61,27 +60,6 @@ async def test_a_killed_git_leaves_no_lock(runner: GitRunner, tmp_path: Path) ->
         await repository.ref_updates.apply(change(state, RefState()), 0.0)
     await repository.ref_updates.apply(change(state, RefState()), 0.0)
     assert of_listing(await repository.refs.read()).refs == {}
-
-
-def test_leftovers_and_nothing_else(tmp_path: Path) -> None:
-    """Locks and temporary files go; refs, objects and LFS objects stay, whatever their names."""
-    stray = [
-        "config.lock", "packed-refs.new", "refs/heads/a/main.lock", "objects/pack/tmp_pack_x", "objects/pack/.tmp-1-x",
-        "objects/pack/pack-1.keep", "objects/pack/multi-pack-index.lock", "objects/ab/tmp_obj_x",
-        "objects/info/commit-graphs/tmp_graph_x",
-    ]  # fmt: skip
-    real = [
-        "config", "packed-refs", "HEAD", "refs/heads/tmp_x", "refs/heads/.tmp-x", "refs/heads/x.keep", "refs/tags/new",
-        "objects/pack/pack-1.pack", "objects/pack/pack-1.idx", "objects/ab/" + "c" * 38, "objects/info/packs",
-        "lfs/objects/ab/tmp_x", "lfs/x.lock",
-    ]  # fmt: skip
-    for name in stray + real:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    remove_leftovers(tmp_path)
-    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert left == sorted(real)
-    remove_leftovers(tmp_path / "nowhere")
 
 
 @pytest_twisted.ensureDeferred
