@@ -11,13 +11,11 @@ from cachew.config.credentialkinds import GitHubAppCredential, TokenCredential
 from cachew.config.endpoints import reach_of_shell
 from cachew.config.grammar import forge_of, grammar_of
 from cachew.config.namepatterns import is_pattern, pattern_of
+from cachew.config.rulepaths import no_host, no_route
 from cachew.config.rules import Asked, lets_in_without_token
 from cachew.config.settings import Settings
 from cachew.plumbing.errors import BadPath, UnknownPath
 from cachew.plumbing.percent import decoded_text
-
-_ROUTES = ("", "git", "api", "admin", "metrics", "webhook", "client", "_liveness", "_readiness")
-"""The first segments of the paths that are served."""
 
 _LONGEST_ADDRESS = 3600.0
 """Seconds for which an address in a store may be good."""
@@ -73,6 +71,8 @@ def contradictions(settings: Settings) -> Iterator[Problem]:
 
 def _upstreams(settings: Settings) -> Iterator[Problem]:
     for host, upstream in settings.upstreams.items():
+        if host != "*" and (reason := no_host(host)):
+            yield Problem(("upstreams", host), f"can't be what clients write after /git/: {reason}")
         if host == "*" and upstream.url is not None:
             yield Problem(("upstreams", "*", "url"), 'must not be set; "*" stands for every public host at its own URL')
         if host == "*" and upstream.ca_file is not None:
@@ -152,23 +152,10 @@ def _overlap(cache: PurePath, state: PurePath) -> str:
 
 def _access(settings: Settings) -> Iterator[Problem]:
     for index, rule in enumerate(settings.access.rule):
-        if rule.path is not None and (reason := _no_route(rule.path)):
+        if rule.path is not None and (reason := no_route(rule.path)):
             yield Problem(("access", "rule", index, "path"), reason)
         if not (rule.cidr or rule.method or rule.path is not None or rule.header or rule.token):
             yield Problem(("access", "rule", index), "must have a condition: cidr, method, path, header or token")
-
-
-def _no_route(path: str) -> str:
-    """Say why no request has a path that begins so, nothing when some may."""
-    first, *rest = path.removeprefix("/").split("/")
-    if not path.startswith("/") or first not in _ROUTES:
-        return f"must begin with one of {', '.join(f'/{route}' for route in _ROUTES)}"
-    host = rest[0] if first == "git" and rest else ""
-    if host != host.lower() or host.endswith(":443"):
-        return f'must name the host as cachew does, in lower case and without the usual port, not "{host}"'
-    if first == "git" and path.rstrip("/").endswith(".git"):
-        return 'must name the repository as cachew does, without ".git"'
-    return ""
 
 
 def _access_tests(settings: Settings) -> Iterator[Problem]:

@@ -8,17 +8,7 @@ import pytest
 from cachew.config.cachetiers import DiskTier, MemoryTier, S3Tier
 from cachew.config.credentialkinds import TokenCredential
 from cachew.config.load import ConfigErrors, load
-from cachew.config.settings import Settings
-
-
-def read(text: str, **environ: str) -> Settings:
-    return load(text, file="cachew.toml", environ=environ)
-
-
-def complaints(text: str, **environ: str) -> list[str]:
-    with pytest.raises(ConfigErrors) as caught:
-        read(text, **environ)
-    return [str(problem) for problem in caught.value.problems]
+from tests.config.reading import complaints, read
 
 
 def test_nothing_configured_gives_the_defaults() -> None:
@@ -198,71 +188,11 @@ def test_says_where_and_what_is_allowed(text: str, expected: str) -> None:
     assert found.startswith(expected)
 
 
-@pytest.mark.parametrize(
-    "paths", [("/a", "/a"), ("/a", "/a/b"), ("/a/b", "/a"), ("./state/cache", None), ("/a", "/a/../a")]
-)
-def test_disk_tiers_do_not_share_a_directory(paths: tuple[str | None, ...]) -> None:
-    """Two disk tiers in one directory, or in one another's, are a contradiction."""
-    tiers = [f"[[cache]]\nbackend='disk'\n{'' if path is None else f'path={path!r}'}" for path in paths]
-    assert complaints("\n".join(tiers)) == ["cache[1].path: must not be shared with cache[0]"]
-
-
-def test_s3_tiers_do_not_share_their_objects() -> None:
-    """Two S3 tiers whose objects have the same names are a contradiction, other prefixes are not."""
-    tier = "[[cache]]\nbackend='s3'\nbucket='b'\nendpoint='http://h'\nprefix="
-    assert complaints(f"{tier}'a'\n{tier}'a/'") == ["cache[1].prefix: must not be shared with cache[0] in one bucket"]
-    assert len(read(f"{tier}'a'\n{tier}'b'").cache) == 2
-
-
-@pytest.mark.parametrize("last", ["memory", "disk"])
-def test_what_replicas_share_is_not_before_what_they_do_not(last: str) -> None:
-    """An S3 tier is the last one or before another; each replica would empty it of what its own last tier lacks."""
-    shared, other = "[[cache]]\nbackend='s3'\nbucket='b'\nprefix='{}'", "[[cache]]\nbackend='{}'"
-    message = (
-        "cache[{}].backend: must not be s3 before a last tier (cache[{}]) that is not; what replicas share comes last"
-    )
-    assert complaints(f"{shared.format('a')}\n{other.format(last)}") == [message.format(0, 1)]
-    tiers = [other.format("memory"), shared.format("a"), shared.format("b"), other.format("disk")]
-    assert complaints("\n".join(tiers)) == [message.format(1, 3), message.format(2, 3)]
-    assert len(read("\n".join(tiers[:3])).cache) == 3
-
-
 def test_a_store_s_url_has_its_usual_form() -> None:
     """A scheme in capitals and slashes around a prefix are what everybody takes them for."""
     (tier,) = read("[[cache]]\nbackend='s3'\nbucket='b'\nendpoint='HTTP://h:9000'\nprefix='/a/b/'").cache
     assert isinstance(tier, S3Tier)
     assert (tier.endpoint, tier.prefix) == ("http://h:9000/", "a/b")
-
-
-RULES = """
-[[access.rule]]
-action = "allow"
-cidr = "10.0.0.0/8"
-method = "GET"
-path = "/metrics"
-[[access.rule]]
-action = "deny"
-path = "/api/v1/object/secret"
-"""
-
-
-@pytest.mark.parametrize(
-    ("address", "path", "expect"),
-    [
-        ("10.1.2.3", "/metrics", "allow"),
-        ("11.1.2.3", "/metrics", "deny"),
-        ("127.0.0.1", "/admin/", "deny"),
-        ("11.1.2.3", "/git/github.com/o/r/info/refs", "allow"),
-        ("11.1.2.3", "/_liveness", "allow"),
-        ("10.1.2.3", "/api/v1/object/secret/key", "deny"),
-    ],
-)
-def test_access_tests_hold_the_rules_to_their_word(address: str, path: str, expect: str) -> None:
-    """A test of the rules that holds is silent, its opposite is a problem."""
-    test = f"{RULES}[[access.test]]\naddress = '{address}'\npath = '{path}'\nexpect = "
-    read(f"{test}'{expect}'")
-    other = {"allow": "deny", "deny": "allow"}[expect]
-    assert complaints(f"{test}'{other}'") == [f"access.test[0].expect: is {other}, but the rules say {expect}"]
 
 
 def test_a_contradiction_is_not_guessed_from_a_section_that_is_wrong() -> None:
@@ -397,46 +327,6 @@ def test_zero_is_no_bound() -> None:
     )
     assert [tier.limit for tier in settings.cache] == [0, 0]
     assert settings.pack_cache.enabled and settings.pack_cache.limit == 0
-
-
-FOUR = ["github.com", "gitlab.com", "bitbucket.org", "codeberg.org"]
-
-
-@pytest.mark.parametrize(
-    ("text", "hosts"),
-    [
-        ('[upstreams."git.example"]\nurl = "http://10.0.0.5/"', [*FOUR, "git.example"]),
-        ('[upstreams."github.com"]\nurl = "https://github.com/"', FOUR),
-        ('[upstreams."*"]', [*FOUR, "*"]),
-        ("[upstreams]\ndefaults = true", FOUR),
-        ('[upstreams]\n"github.com" = false', FOUR[1:]),
-        ("[upstreams]\ngithub.com = false\ncodeberg.org = false", FOUR[1:3]),
-        ("upstreams.github.com = false", FOUR[1:]),
-        ('[upstreams]\ndefaults = false\n[upstreams."git.example"]', ["git.example"]),
-        ('[upstreams]\ndefaults = false\ngitlab.com = true\n[upstreams."git.example"]', ["gitlab.com", "git.example"]),
-    ],
-)
-def test_naming_a_host_adds_it(text: str, hosts: list[str]) -> None:
-    """What the config names comes on top of the four hosts of the start, which go only when it says so."""
-    assert list(read(text).upstreams) == hosts
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("[upstreams]\ndefaults = false", "upstreams: names no host, and leaves none of the default ones"),
-        ('[upstreams]\ndefaults = "no"', "upstreams.defaults: must be true or false"),
-        (
-            '[upstreams]\n"git.example" = false',
-            'upstreams."git.example": must be a table; true and false are for github.com',
-        ),
-        ('[upstreams]\n"github.com" = "no"', 'upstreams."github.com": must be a table'),
-        ("upstreams = 3", "upstreams: must be a table"),
-    ],
-)
-def test_hosts_that_are_no_tables_are_told(text: str, complaint: str) -> None:
-    """Whatever else stands in ``[upstreams]`` is told, by its key and with what is meant."""
-    assert any(line.startswith(complaint) for line in complaints(text))
 
 
 @pytest.mark.parametrize(
