@@ -2,8 +2,8 @@
 
 A count lists the manifests and reads those that are new since the last one. A sweep removes the manifests of what has
 to go, which are all that counts against the limit, and also lists the contents; what no manifest names is removed when
-it was found so twice, a grace apart by this machine's own clock: the clocks of the store and of other replicas are
-never compared.
+it was found so twice, a grace apart by this machine's monotonic clock: it does not go early because somebody puts the
+time of day forward, and the clocks of the store and of other replicas are never compared.
 """
 
 from dataclasses import dataclass
@@ -62,13 +62,15 @@ class ObjectCensus:
         return await self._counts.run("all", self._count)
 
     async def _count(self) -> list[_Seen]:
-        before, self._seen = self._seen, {}
+        present: dict[str, _Seen] = {}
         for listed in await self._bucket.listing(MANIFESTS):
-            known = before.get(listed.path)
+            known = self._seen.get(listed.path)
             seen = known if known is not None and known.version == listed.version else await self._look(listed)
             if seen is not None:
-                self._seen[listed.path] = seen
-        return list(self._seen.values())
+                # Known from here on, also when the store fails before the end.
+                self._seen[listed.path] = present[listed.path] = seen
+        self._seen = present
+        return list(present.values())
 
     async def _look(self, listed: ListedObject) -> _Seen | None:
         name, found = name_in(listed.path), await self._bucket.get(listed.path)
@@ -111,7 +113,7 @@ class ObjectCensus:
         return True
 
     async def _remove_orphans(self, orphans: set[str]) -> None:
-        now = self._clock.now()
+        now = self._clock.seconds()
         self._orphans = {path: self._orphans.get(path, now) for path in orphans}
         for path in [path for path, since in self._orphans.items() if now - since >= self._grace]:
             await self._bucket.delete(path)

@@ -24,11 +24,11 @@ class Damage:
     :param maintenance: makes again what git derives from packs.
     :param clock: what time it is.
     :param metrics: where damage is counted.
-    :param on_damage: told of the time from which on what was made of it may be damaged too.
+    :param on_damage: told of the moment, in monotonic seconds, from which on what was made of it may be damaged too.
     :ivar place: where the mirror lies.
     :ivar what: what was damaged last, None for nothing.
     :ivar at: when that was found, in epoch seconds.
-    :ivar sound_at: since when nothing is known to have been damaged, in epoch seconds.
+    :ivar sound_at: since when nothing is known to have been damaged, in monotonic seconds.
     """
 
     log = Logger()
@@ -60,7 +60,7 @@ class Damage:
 
         :param contents: whether files are read through, or only what is written in their inodes.
         """
-        started = self._clock.now()
+        started = self._clock.seconds()
         found = await self.place.repository.examine(self.place.upstream_url, contents=contents)
         if contents and not found:
             self.sound_at = started

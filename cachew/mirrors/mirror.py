@@ -247,7 +247,7 @@ class Mirror:
         self._fetches.done()
         self.place.found = repository = self.place.opened(object_format)
         repository.ledger.load()
-        self.damage.sound_at = self._clock.now()
+        self.damage.sound_at = self._clock.seconds()
         self.refs.set_aside.clear()
         self.refs.set_aside.note(made.unfetched)
         self.refs.become(made.listing)

@@ -62,7 +62,7 @@ class Productions:
     async def withdraw(self, owner: str, since: float) -> None:
         """Remove from the cache what was made of a repository since a moment, because it may be damaged.
 
-        :param since: seconds since the epoch.
+        :param since: in monotonic seconds, as productions are dated.
         :raise StorageUnavailable: when the cache fails; nearer copies are gone all the same.
         """
         keys = self._means.stored.taken_since(owner, since)

@@ -19,7 +19,7 @@ class StoredKeys:
         self._stored: dict[str, OrderedDict[str, float]] = {}
 
     def note(self, owner: str, key: str, started: float) -> None:
-        """Remember what was made of which repository, and when that was begun (epoch seconds)."""
+        """Remember what was made of which repository, and when that was begun (monotonic seconds)."""
         made = self._stored.setdefault(owner, OrderedDict())
         made[key] = started
         made.move_to_end(key)
@@ -27,7 +27,7 @@ class StoredKeys:
             made.popitem(last=False)
 
     def taken_since(self, owner: str, since: float) -> list[str]:
-        """Forget everything of a repository, and return what was begun since a moment."""
+        """Forget everything of a repository, and return what was begun since a moment (monotonic seconds)."""
         return [key for key, started in self._stored.pop(owner, OrderedDict()).items() if started >= since]
 
     def taken_of(self, instance: Instance) -> list[str]:

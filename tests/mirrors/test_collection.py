@@ -85,7 +85,11 @@ def test_whoever_needs_a_mirror_in_doubt_waits_for_the_outcome(house: MirrorHous
 
 
 def test_a_damaged_mirror_is_made_anew_though_nobody_asks(house: MirrorHouse) -> None:
-    """A mirror that turns out to be damaged is cloned again at once, and what was made of it is withdrawn."""
+    """A mirror that turns out to be damaged is cloned again at once, and what was made of it is withdrawn.
+
+    From when on is told in the seconds by which what is made of mirrors is dated, not as a time of day.
+    """
+    house.clock.put_forward(1_700_000_000)
     mirror = value_of(house.made())
     before = mirror.life.generation
     (mirror.directory / "objects/pack").rmdir()

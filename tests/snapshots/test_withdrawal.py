@@ -124,13 +124,13 @@ def test_one_thing_that_stays_keeps_no_other(bench: Bench) -> None:
 
 
 def test_nothing_damaged_stays_because_something_else_does(bench: Bench) -> None:
-    """What was made of a damaged mirror goes as far as that can be done; what was made before it was damaged stays."""
+    """What was made of a damaged mirror goes as far as that can be done; what was made while it was sound stays."""
     before = bench.made("before")
     bench.clock.advance(10)
     keys = [bench.made(key) for key in ("first", "second", "third")]
     bench.cache.stuck = {"first"}
     with pytest.raises(StorageUnavailable):
-        result_of(bench.productions.withdraw(REPOSITORY.name, bench.clock.now()))
+        result_of(bench.productions.withdraw(REPOSITORY.name, bench.clock.seconds()))
     assert [bench.there(key) for key in (before, *keys)] == [True, True, False, False]
 
 
