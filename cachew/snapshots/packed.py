@@ -92,7 +92,9 @@ def link_tree(source: Path, target: Path, *, skip: Iterable[str] = ()) -> None:
     for place, directories, files in os.walk(source):
         inside = target / os.path.relpath(place, source)
         inside.mkdir(parents=True, exist_ok=True)
-        directories[:] = [name for name in directories if not Path(place, name).is_symlink()]
+        directories[:] = [
+            name for name in directories if not (name.startswith("tmp_") or Path(place, name).is_symlink())
+        ]
         for file in files:
             if not file.endswith(left_out) and not file.startswith("tmp_"):
                 os.link(Path(place, file), inside / file, follow_symlinks=False)

@@ -15,6 +15,7 @@ from cachew.plumbing.errors import (
     CredentialUnavailable,
     UnknownPath,
     UpstreamError,
+    UpstreamNotGit,
     UpstreamRefused,
     UpstreamUnreachable,
 )
@@ -47,6 +48,7 @@ class Remote:
         self._credentials = credentials
         self._pins = pins
         self._capabilities: Capabilities | None = None
+        self._was_smart = False
         self._base = url
 
     def relocate(self, url: str) -> None:
@@ -54,6 +56,7 @@ class Remote:
         if url != self.url:
             self.url = self._base = url
             self._capabilities = None
+            self._was_smart = False
 
     @property
     def address(self) -> str:
@@ -111,7 +114,12 @@ class Remote:
             if refused.status not in (401, 403):
                 self._capabilities = None
             raise
+        if capabilities.dumb and self._was_smart and listing.empty and (not prefixes or "HEAD" in prefixes):
+            # What lies there as a file was perhaps never kept up to date; that nothing is left is not believed.
+            self._capabilities = None
+            raise UpstreamNotGit(self.url, "it spoke git's own protocol, and now shows files that name no refs")
         self._capabilities = capabilities
+        self._was_smart |= not capabilities.dumb
         base = capabilities.base_url or self.url
         if base.removesuffix(".git") != self.url.removesuffix(".git"):
             listing = replace(listing, base=base)

@@ -7,7 +7,13 @@ from typing import Any, cast
 import pytest
 from twisted.internet.defer import Deferred
 
-from cachew.plumbing.errors import CredentialUnavailable, UnknownPath, UpstreamRefused, UpstreamUnreachable
+from cachew.plumbing.errors import (
+    CredentialUnavailable,
+    UnknownPath,
+    UpstreamNotGit,
+    UpstreamRefused,
+    UpstreamUnreachable,
+)
 from cachew.upstream.listing import Capabilities, Listing
 from cachew.upstream.remotes import Remote, Remotes
 from tests.fakes.settled import failure_of, value_of
@@ -101,6 +107,26 @@ def test_the_servers_own_redirect_counts(own: str | None) -> None:
     client.bases = {}
     listed(made, CLIENTS)
     assert fetch_url(made) == URL
+
+
+def test_a_smart_upstream_is_not_empty_because_its_files_say_so() -> None:
+    """A list of no refs, as a file that nobody has kept, ends no mirror; a server of files may say so."""
+
+    class Turning(Client):
+        dumb = True
+
+        async def list_refs(self, url: str, **asked: Any) -> tuple[Listing, Capabilities]:
+            return Listing(refs=()), Capabilities(protocol=0, base_url=url, dumb=self.dumb)
+
+    client = Turning()
+    made = remote(client, Own())
+    listed(made, CLIENTS)
+    client.dumb = False
+    listed(made, CLIENTS)
+    client.dumb = True
+    for _ in range(2):
+        assert isinstance(failure_of(Deferred.fromCoroutine(made.list(None, CLIENTS))), UpstreamNotGit)
+    value_of(Deferred.fromCoroutine(made.list(("refs/pull/7/head",), CLIENTS)))
 
 
 def test_a_redirect_that_can_not_be_learned() -> None:
