@@ -88,13 +88,16 @@ class OidsOfRefs(Set[str]):
         return oid in self._heads or (key >= 0 and any(block.oids.has(key, sought) for block in self.many.blocks))
 
     def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def _all(self) -> set[str]:
         found = set(self._heads)
         for ref in self.many:
             found.update(filter(None, (ref.oid, ref.peeled)))
-        return iter(found)
+        return found
 
     def __len__(self) -> int:
-        return len(self._heads) + sum(len(block.oids.keys) for block in self.many.blocks)
+        return len(self._all())
 
     def isdisjoint(self, other: Iterable[object]) -> bool:
         """Whether none of other object ids is among these."""

@@ -1,45 +1,17 @@
-"""Very many refs: read as they come, compared with those before, and asked as if they were in dictionaries."""
+"""Very many refs: read as they come, and compared with those before."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from cachew.plumbing.errors import CachewError
-from cachew.plumbing.pktline import FLUSH, Packet, encode_all
+from cachew.plumbing.pktline import Packet, encode_all
 from cachew.upstream.listing import Listing, LsRefsParser, MalformedListing, RemoteError, RemoteRef
 from cachew.upstream.manyrefs import ManyRefs, many_refs
 from cachew.upstream.refblocks import line_of
 from cachew.upstream.refstream import LsRefsReader
-from cachew.upstream.refviews import OidsOfRefs, TipsByName
-
-HEAD = RemoteRef("HEAD", f"{7:040x}", "refs/heads/b00007")
-
-
-def refs_of(count: int, odd: str = "refs/tags/v") -> dict[str, RemoteRef]:
-    """Make refs by their names, some of which lie below others' directories, and annotated tags."""
-    found = {}
-    for number in range(count):
-        name = f"refs/heads/b{number:05}" if number % 3 else f"refs/heads/team/{number % 7}/{number:05}"
-        found[name] = RemoteRef(name, f"{number:040x}")
-    for number in range(50):
-        found[f"{odd}{number}"] = RemoteRef(f"{odd}{number}", f"{number:020x}{1:020x}", None, f"{number:040x}")
-    return found
-
-
-def told(refs: Mapping[str, RemoteRef], head: RemoteRef | None = HEAD) -> bytes:
-    """Return the response that tells refs."""
-    ordered = sorted(refs.values(), key=lambda ref: ref.name.encode("utf-8", "surrogateescape"))
-    first = [] if head is None else [f"{head.oid} HEAD symref-target:{head.symref_target}\n".encode()]
-    return b"".join([encode_all(first), *map(line_of, ordered), FLUSH.value])
-
-
-def read(response: bytes, before: Listing | None = None, size: int = 50_000) -> Listing:
-    """Read a response in pieces."""
-    reader = LsRefsReader(before=before)
-    for start in range(0, len(response), size):
-        reader.feed(response[start : start + size])
-    return reader.result()
+from tests.fakes.manyrefs import HEAD, read, refs_of, told
 
 
 def one_by_one(response: bytes) -> Sequence[RemoteRef]:
@@ -215,38 +187,6 @@ def test_another_object_format() -> None:
 def test_few_are_no_lines() -> None:
     """A thousand small repositories cost no more for it."""
     assert isinstance(read(told(refs_of(900))).refs, tuple)
-
-
-def test_questions_are_answered_as_by_dictionaries() -> None:
-    """By name, by object id, by prefix and by place, what is there and what is not."""
-    refs = refs_of(3000)
-    listing = read(told(refs))
-    names = {**refs, "HEAD": HEAD}
-    assert dict(listing.by_name) == names and len(listing.by_name) == len(listing.refs) == len(names)
-    assert listing.by_name.get("refs/heads/b") is listing.by_name.get("refs/zz") is listing.by_name.get("") is None
-    assert listing.refs[0] == HEAD and listing.refs[-1].name == "refs/tags/v9" and len(listing.refs[-4:]) == 4
-    oids = {ref.oid for ref in names.values()} | {ref.peeled for ref in refs.values() if ref.peeled}
-    known = listing.oids()
-    assert set(known) == oids and all(oid in known for oid in sorted(filter(None, oids))[::50])
-    assert "f" * 40 not in known and "refs/heads/b00001" not in known and f"{3:039x}" not in known
-    assert isinstance(known, OidsOfRefs) and known.first(20) == sorted(filter(None, oids))[:20]
-    assert not known.isdisjoint({HEAD.oid}) and known.isdisjoint({"f" * 40})
-    for prefixes in (
-        ["refs/tags/"],
-        ["refs/heads/b0001", "refs/heads/b02", "HEAD"],
-        ["refs/heads/b00001"],
-        ["x"],
-        ["H"],
-    ):
-        assert list(listing.filtered(prefixes).refs) == [
-            ref for ref in listing.refs if ref.name.startswith(tuple(prefixes))
-        ]
-    assert listing.filtered(["HEAD", "refs/"]) is listing
-    assert isinstance(listing.refs, ManyRefs)
-    tips = TipsByName(listing.refs)
-    assert dict(tips) == dict(tips.items()) == {name: ref.oid for name, ref in refs.items()}
-    assert sorted(tips.values()) == sorted(tips[name] for name in tips) and "HEAD" not in tips
-    assert tips == TipsByName(listing.refs) and tips != {} and tips == dict(tips)
 
 
 def test_some_that_have_moved() -> None:
