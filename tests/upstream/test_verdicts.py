@@ -438,27 +438,3 @@ def test_without_records_it_is_as_before(world: World) -> None:
     assert outcome == [None]
     world.become_public()
     assert not world.sightings.moments
-
-
-def test_a_change_is_one_of_its_repository() -> None:
-    """Not what is asked later, nor what was asked of another."""
-    changes = UpstreamChanges()
-    before = changes.ask()
-    assert not changes.void("git.example/org/repo", before)
-    changes.note("git.example/org/repo")
-    after = changes.ask()
-    assert changes.void("git.example/org/repo", before) and not changes.void("git.example/org/repo", after)
-    assert not changes.void("git.example/org/other", before)
-
-
-def test_what_is_forgotten_is_taken_for_changed() -> None:
-    """Only the last few are remembered; whatever was asked before the last that is forgotten counts no more."""
-    changes = UpstreamChanges(capacity=2)
-    before = changes.ask()
-    changes.note("git.example/org/first")
-    between = changes.ask()
-    changes.note("git.example/org/second")
-    changes.note("git.example/org/third")
-    assert len(changes) == 2
-    for repository in ("git.example/org/first", "git.example/org/quiet"):
-        assert changes.void(repository, before) and not changes.void(repository, between)
