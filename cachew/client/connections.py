@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from cachew.client.httpanswer import Answer, set_timeout
+from cachew.client.httpanswer import HttpAnswer, set_timeout
 from cachew.client.httpconnection import Body as Body
 from cachew.client.httpconnection import HttpConnection
 
@@ -62,7 +62,7 @@ class ServerResponse:
     :param done: is called once, and told whether the connection can be used again.
     """
 
-    def __init__(self, answer: Answer, peer: socket.socket, done: Callable[[bool], object]) -> None:
+    def __init__(self, answer: HttpAnswer, peer: socket.socket, done: Callable[[bool], object]) -> None:
         self.status = answer.status
         self.reason = answer.reason
         self.headers = Headers(answer.fields)

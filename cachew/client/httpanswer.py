@@ -70,7 +70,7 @@ class Incoming:
             raise TimeoutError("timed out") from None
 
 
-class Answer:
+class HttpAnswer:
     """One answer, whose head has been read.
 
     :param incoming: what comes over its connection.

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, BinaryIO, Callable, Union  # noqa: UP035 (Python 3.9)
 
-from cachew.client.httpanswer import Answer, Incoming
+from cachew.client.httpanswer import HttpAnswer, Incoming
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -84,13 +84,13 @@ class HttpConnection:
         except BlockingIOError:
             raise TimeoutError("timed out") from None
 
-    def answer(self, method: str) -> Answer:
+    def answer(self, method: str) -> HttpAnswer:
         """Read the head of the answer.
 
         :raise OSError: when there is none.
         """
         assert self._incoming is not None
-        return Answer(self._incoming, method)
+        return HttpAnswer(self._incoming, method)
 
     def _connected(self) -> socket.socket:
         # As text it would be translated, by a library that is large.
@@ -122,6 +122,6 @@ def _enter(plain: socket.socket, host: str, port: int, headers: "Mapping[str, st
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     fields = "".join(f"{name}: {value}\r\n" for name, value in {"Host": where, **headers}.items())
     plain.sendall(f"CONNECT {where} HTTP/1.1\r\n{fields}\r\n".encode("latin-1"))
-    answer = Answer(Incoming(plain), "CONNECT")
+    answer = HttpAnswer(Incoming(plain), "CONNECT")
     if answer.status != 200:
         raise OSError(f"Tunnel connection failed: {answer.status} {answer.reason}")

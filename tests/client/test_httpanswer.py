@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from cachew.client.httpanswer import Answer, BrokenAnswer, Incoming, set_timeout
+from cachew.client.httpanswer import BrokenAnswer, HttpAnswer, Incoming, set_timeout
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -22,7 +22,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def answered(pair: tuple[socket.socket, socket.socket], said: bytes, method: str = "GET") -> tuple[Answer, bytes]:
+def answered(pair: tuple[socket.socket, socket.socket], said: bytes, method: str = "GET") -> tuple[HttpAnswer, bytes]:
     """Return an answer that was sent before the connection was closed, and its body."""
     ours, theirs = pair
 
@@ -32,7 +32,7 @@ def answered(pair: tuple[socket.socket, socket.socket], said: bytes, method: str
 
     sending = threading.Thread(target=send)
     sending.start()
-    answer, body, room = Answer(Incoming(ours), method), b"", memoryview(bytearray(7))
+    answer, body, room = HttpAnswer(Incoming(ours), method), b"", memoryview(bytearray(7))
     while count := answer.readinto(room):
         body += room[:count]
     sending.join()
@@ -124,9 +124,9 @@ def test_waits_no_longer_than_it_may(pair: tuple[socket.socket, socket.socket]) 
     """A server that says nothing is given up, and one that says little is heard."""
     set_timeout(pair[0], 0.02)
     with pytest.raises(TimeoutError, match="timed out"):
-        Answer(Incoming(pair[0]), "GET")
+        HttpAnswer(Incoming(pair[0]), "GET")
     pair[1].sendall(OK + b"Content-Length: 9\r\n\r\n1234")
-    answer, room = Answer(Incoming(pair[0]), "GET"), memoryview(bytearray(9))
+    answer, room = HttpAnswer(Incoming(pair[0]), "GET"), memoryview(bytearray(9))
     assert answer.readinto(room) == 4
     with pytest.raises(TimeoutError):
         answer.readinto(room)
@@ -146,4 +146,4 @@ def test_waits_no_longer_where_the_system_keeps_other_times() -> None:
     with _OtherTimes(fileno=ours.detach()) as peer, theirs:
         set_timeout(peer, 0.02)
         with pytest.raises(TimeoutError):
-            Answer(Incoming(peer), "GET")
+            HttpAnswer(Incoming(peer), "GET")
