@@ -15,8 +15,8 @@ FILE = TarEntry(b"a/b", EntryKind.FILE, 0o755, 5, 1_700_000_000)
 
 def read_by_python(*blocks: bytes) -> list[tarfile.TarInfo]:
     """Read headers as another program does."""
-    archive = tarfile.open(fileobj=io.BytesIO(b"".join(blocks) + bytes(2 * BLOCK)), mode="r:", encoding="utf-8")
-    with archive:
+    file = io.BytesIO(b"".join(blocks) + bytes(2 * BLOCK))
+    with tarfile.open(fileobj=file, mode="r:", encoding="utf-8") as archive:
         return archive.getmembers()
 
 
