@@ -53,12 +53,14 @@ class Validation:
         self._interval = interval
         self._wait = wait
         self._background = background
-        self._checks: Shared[Name, ObjectInfo | None] = Shared(keep=True)
+        self._checks: Shared[tuple[Name, object], ObjectInfo | None] = Shared(keep=True)
+        self._questions: dict[Name, object] = {}
         self._answers: OrderedDict[Name, tuple[float, ObjectInfo | None]] = OrderedDict()
 
     def forget(self, name: Name) -> None:
-        """Ask the authority again about an object that changes here."""
+        """Ask the authority again about an object that changes here; what it is being asked now is of before that."""
         self._answers.pop(name, None)
+        self._questions.pop(name, None)
 
     async def outdated(self, name: Name, copy: ObjectInfo) -> bool:
         """Return whether the authority has said that it has another object or none; its copies are removed then."""
@@ -72,7 +74,8 @@ class Validation:
 
     async def _ask_about(self, name: Name, copy: ObjectInfo) -> bool:
         try:
-            answer = await self._checks.run(name, lambda: self._ask(name))
+            question = self._questions.setdefault(name, object())
+            answer = await self._checks.run((name, question), lambda: self._ask(name, question))
         except (StorageUnavailable, CorruptObject):
             return False
         if self._owed(name) or (answer is not None and same(answer, copy)):
@@ -84,13 +87,21 @@ class Validation:
                 await tier.invalidate(*name)
         return True
 
-    async def _ask(self, name: Name) -> ObjectInfo | None:
-        answer = await self._authority.look(self._authority.cache.stat(*name))
+    async def _ask(self, name: Name, question: object) -> ObjectInfo | None:
+        try:
+            answer = await self._authority.look(self._authority.cache.stat(*name))
+            if self._questions.get(name) is question:
+                self._keep(name, answer)
+        finally:
+            if self._questions.get(name) is question:
+                del self._questions[name]
+        return answer
+
+    def _keep(self, name: Name, answer: ObjectInfo | None) -> None:
         self._answers[name] = self._reactor.seconds(), answer
         self._answers.move_to_end(name)
         if len(self._answers) > _ANSWERS_KEPT:
             self._answers.popitem(last=False)
-        return answer
 
     async def _within(self, verdict: Deferred[bool]) -> bool:
         """Return a verdict, or False when it doesn't come in time."""
