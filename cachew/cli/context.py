@@ -69,8 +69,8 @@ class Context:
 
         import click
 
-        for line in [json.dumps(value)] if self.json else lines:
-            click.echo(harmless(line))
+        for line in [json.dumps(value).replace("\x7f", r"\u007f")] if self.json else map(harmless, lines):
+            click.echo(line)
 
     def say(self, text: str) -> None:
         """Tell the person at the terminal what happens, unless nothing is to be told."""

@@ -24,6 +24,7 @@ from cachew.cli.terminal import harmless
 from cachew.plumbing.errors import CachewError
 
 _WHOLE = hasattr(click, "Choice")
+_SOON = 0.01
 """Whether all of click is here: a client without it has no ``admin`` and no ``migrate-config``."""
 _GROUPS = {
     "Repositories": ("git", "doctor"),
@@ -221,15 +222,29 @@ def _usable_streams() -> None:
         getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
+def _interrupt(number: int, _: object) -> NoReturn:
+    """Break off what is under way, but not what cleans up then: ``timeout`` and a shell that ends tell us twice."""
+    for again in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(again, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Have an interrupt come again that came within a destructor, where Python drops what is raised."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
+
+
 def main() -> NoReturn:
     """Run as a program."""
     # A plain end would leave the staging directory behind; nohup has its own way with the end of a terminal.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
     for number in (signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _interrupt)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
     threading.excepthook = lambda arguments: None
-    sys.unraisablehook = lambda arguments: None
+    sys.unraisablehook = _interrupt_again
     _usable_streams()
     status = run()
     with suppress(OSError, ValueError):

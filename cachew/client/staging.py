@@ -48,15 +48,12 @@ class Staging:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove whatever has not been moved out."""
-        if self._lock is not None:
-            # Usually nothing else is there any more.
-            with contextlib.suppress(OSError):
-                os.unlink(self._place / _LOCK)
-                self._place.rmdir()
-        remove_tree(self._place)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            try:
+                _clear(self._place)
+            finally:
+                os.close(lock)
         with contextlib.suppress(OSError):
             for parent in self._new_parents:
                 parent.rmdir()
@@ -137,8 +134,10 @@ def remove_leftovers(target: Path) -> None:
                     continue
                 lock = _locked(place)
                 if lock is not None:
-                    remove_tree(place)
-                    os.close(lock)
+                    try:
+                        _clear(place)
+                    finally:
+                        os.close(lock)
 
 
 def remove_tree(path: Path) -> None:
@@ -147,6 +146,20 @@ def remove_tree(path: Path) -> None:
         import shutil  # which those need not wait for who leave nothing
 
         shutil.rmtree(path, onerror=_open_and_retry)
+
+
+def _clear(place: Path) -> None:
+    """Remove a staging directory, its lock last: what is left when that is broken off is known for a leftover."""
+    if not place.exists():
+        return
+    for name in os.listdir(place):
+        path = place / name
+        if path.is_dir() and not path.is_symlink():
+            remove_tree(path)
+        elif name != _LOCK:
+            path.unlink()
+    (place / _LOCK).unlink(missing_ok=True)
+    place.rmdir()
 
 
 def _open_and_retry(function: Callable[[str], object], path: str, error: object) -> None:

@@ -216,15 +216,15 @@ def test_an_interrupted_restore_leaves_nothing(
 ) -> None:
     """SIGTERM, or the end of its terminal, ends the command at once, with nothing left behind.
 
-    Also where a shell has turned SIGINT off.
+    However often it is told: ``timeout`` tells it, and then its group. Also where a shell has turned SIGINT off.
     """
     path = "/git/git.example/org/repo/snapshot.tar.zst"
     child: list[subprocess.Popen[bytes]] = []
 
     def interrupt(count: int) -> None:
         if count == 3:
-            child[0].send_signal(number)
-            child[0].wait()
+            while child[0].poll() is None:
+                child[0].send_signal(number)
 
     body = framed(tar([member("./dir", type=tarfile.DIRTYPE, mode=0o755), member("./big", os.urandom(20_000_000))]))
     server.objects[path] = Stored(body, before=interrupt)

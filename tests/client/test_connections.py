@@ -241,6 +241,9 @@ def test_speaks_tls(tmp_path: Path) -> None:
                         while not piece.startswith(OK[-2:]) and b"\r\n\r\n" not in peer.recv(1000):
                             pass
                         peer.sendall(piece)
+                    peer.settimeout(10)
+                    with suppress(OSError):
+                        peer.recv(1)
             with suppress(OSError), context.wrap_socket(listening.accept()[0], server_side=True):
                 pass
 

@@ -102,6 +102,22 @@ def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_the_next_run_removes_what_was_not_removed_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is ended while he cleans up leaves what is still known for a leftover."""
+
+    def ended(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    target = tmp_path / "repo"
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", ended)
+        with pytest.raises(KeyboardInterrupt), Staging(target=target, within=False) as staging:
+            (staging.fresh("tree") / "file").write_text("x")
+    assert len(names(tmp_path)) == 1
+    remove_leftovers(target)
+    assert names(tmp_path) == []
+
+
 def test_leaves_strangers_alone(tmp_path: Path) -> None:
     """A directory that only looks like staging and holds no lock is not removed."""
     stranger = tmp_path / ".repo.cachew-mine"
