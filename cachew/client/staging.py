@@ -35,6 +35,14 @@ class Staging:
     def __enter__(self) -> "Staging":
         """Make the place, after removing what killed runs have left."""
         try:
+            self._begin()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _begin(self) -> None:
+        try:
             self._new_parents = [parent for parent in (self._home, *self._home.parents) if not parent.exists()]
             self._home.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self._target)
@@ -42,7 +50,6 @@ class Staging:
         except OSError as error:
             advice = no_space_advice(error.strerror or "") or "Choose a directory that you may write to."
             raise ExtractionFailed(f"cannot write to {self._home}: {error.strerror}", advice) from error
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -54,6 +61,9 @@ class Staging:
                 _clear(self._place)
             finally:
                 os.close(lock)
+        elif self._place != Path():
+            with contextlib.suppress(OSError):
+                _clear(self._place)
         with contextlib.suppress(OSError):
             for parent in self._new_parents:
                 parent.rmdir()
@@ -218,4 +228,7 @@ def _locked(place: Path, flags: int = 0) -> int | None:
     except OSError:
         os.close(lock)
         return None
+    except BaseException:
+        os.close(lock)
+        raise
     return lock

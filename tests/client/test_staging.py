@@ -118,6 +118,19 @@ def test_the_next_run_removes_what_was_not_removed_to_the_end(tmp_path: Path, mo
     assert names(tmp_path) == []
 
 
+def test_who_is_ended_while_he_begins_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New parent directories and an empty staging directory go too when there is no time to lock it."""
+
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fcntl.flock", ended)
+        with pytest.raises(KeyboardInterrupt), Staging(target=tmp_path / "a/b/repo", within=False):
+            pass
+    assert names(tmp_path) == []
+
+
 def test_leaves_strangers_alone(tmp_path: Path) -> None:
     """A directory that only looks like staging and holds no lock is not removed."""
     stranger = tmp_path / ".repo.cachew-mine"
