@@ -24,7 +24,6 @@ from cachew.client.clienterrors import (
     ObjectChanged,
     ServerRefused,
 )
-from cachew.client.directoryswap import _exchange_by_renaming, exchange
 from cachew.client.freshen import WantedRefs, parse_wanted
 from cachew.client.restore import RestoreRequest
 from tests.fakes.archives import commit, framed, git, make_upstream, member, seekable, snapshot_members, tar, trailed
@@ -662,17 +661,3 @@ def test_a_replacement_that_fails_changes_nothing(restored: World) -> None:
         restored.restore()
     assert git(restored.target, "rev-parse", "HEAD") == before and git(restored.target, "status", "--porcelain") == ""
     assert (restored.target / "a.o").exists() and restored.left() == ["repo"]
-
-
-def test_directories_change_places(tmp_path: Path) -> None:
-    """In one step where the system can, and with a moment in between where it can't."""
-    for number, way in enumerate((exchange, _exchange_by_renaming)):
-        first, second = tmp_path / f"first{number}", tmp_path / f"second{number}"
-        for path in (first, second):
-            path.mkdir()
-            (path / path.name).touch()
-        way(first, second)
-        assert (first / second.name).exists() and (second / first.name).exists()
-        with pytest.raises(OSError):
-            way(first, tmp_path / "none")
-        assert (first / second.name).exists()
