@@ -6,6 +6,7 @@ the two change places in one step.
 """
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from cachew.client.addresses import RepositoryAddress, parse_repository, same_repository
@@ -50,21 +51,20 @@ class ExistingCheckout:
     def replace(self, made: Path) -> None:
         """Put a fresh checkout into its place in one step; afterwards ``made`` is what was there.
 
-        :raise ExtractionFailed: when that does not go; everything is then as it was.
+        :raise ClientError: when that does not go; everything is then as it was, however it was broken off.
         """
-        moved: list[tuple[Path, Path]] = []
-        try:
-            for name in self._ignored():
-                source, target = self.directory / name, made / name
-                if os.path.lexists(source) and not os.path.lexists(target) and target.parent.is_dir():
-                    os.rename(source, target)
-                    moved.append((source, target))
-            self._keep_own_settings(made)
-            exchange(made, self.directory)
-        except OSError as error:
-            for source, target in reversed(moved):
-                os.rename(target, source)
-            raise ExtractionFailed(f"cannot replace {self.directory}: {error.strerror}") from error
+        with ExitStack() as undoing:
+            try:
+                for name in self._ignored():
+                    source, target = self.directory / name, made / name
+                    if os.path.lexists(source) and not os.path.lexists(target) and target.parent.is_dir():
+                        undoing.callback(_put_back, source, target)
+                        os.rename(source, target)
+                self._keep_own_settings(made)
+                exchange(made, self.directory)
+            except OSError as error:
+                raise ExtractionFailed(f"cannot replace {self.directory}: {error.strerror}") from error
+            undoing.pop_all()
 
     def _is_repository(self) -> bool:
         git = self.directory / ".git"
@@ -111,6 +111,12 @@ def _format(git: Git, tree: Path) -> bytes:
     return git.run(
         tree, "config", "--local", "--get-regexp", r"^(extensions\.|core\.repositoryformatversion)", check=False
     ).stdout
+
+
+def _put_back(source: Path, target: Path) -> None:
+    """Undo a move that has happened; after the exchange of the two checkouts there is none to undo."""
+    if os.path.lexists(target) and not os.path.lexists(source):
+        os.rename(target, source)
 
 
 def _copy(source: Path, target: Path) -> None:
