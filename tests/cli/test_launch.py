@@ -104,6 +104,7 @@ launch.main()
 """
 
 
+@pytest.mark.usefixtures("heard_signals")
 def test_an_interrupt_at_the_start_is_quiet() -> None:
     """Whoever stops the command while it loads is shown no traceback."""
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], stderr=subprocess.PIPE)

@@ -210,6 +210,7 @@ def test_credentials_stay_at_home(cachew: Shell, server: CachewServer) -> None:
     assert {seen.headers.get("Authorization") for seen in server.seen} == {None}
 
 
+@pytest.mark.usefixtures("heard_signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_restore_leaves_nothing(
     cachew: Shell, server: CachewServer, tmp_path: Path, number: signal.Signals
