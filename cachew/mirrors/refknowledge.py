@@ -16,8 +16,6 @@ from cachew.upstream.verdictmemory import UpstreamChanges
 _PER_PREFIX = 100
 _FAILURE = 1000
 """Bytes that a kept failure and a kept prefix are taken for."""
-_BUSY = 1.0
-"""Seconds for which a busy upstream's answer is kept when it names none, or fewer."""
 FAILURES = (UpstreamUnreachable, UpstreamTimeout, UpstreamBusy)
 OF_ALL = (MIRRORED_KIND, EVERYTHING)
 
@@ -43,12 +41,6 @@ class RefOutcome:
     alone: bool = False
     aside: bool = False
     took: float = 0.0
-
-    @property
-    def good_until(self) -> float:
-        """Until when a busy upstream's answer counts: who comes back when it said is not told the old one."""
-        told = self.result.retry_after if isinstance(self.result, UpstreamBusy) else None
-        return self.started + self.took + max(told or 0.0, _BUSY)
 
     @property
     def listing(self) -> Listing | None:
@@ -80,7 +72,7 @@ class Limit:
 
     def allows(self, outcome: RefOutcome, now: float) -> bool:
         """Say whether an outcome is young enough."""
-        if isinstance(outcome.result, UpstreamBusy) and outcome.good_until <= now:
+        if isinstance(outcome.result, UpstreamBusy) and outcome.started + outcome.took + outcome.result.lasts <= now:
             return False
         if outcome.started > self.oldest:
             return True

@@ -6,6 +6,9 @@ client's eyes: it says what failed, for which repository, and never holds a cred
 
 from collections.abc import Mapping, Sequence
 
+_MOMENT = 1.0
+"""Seconds for which a busy upstream's answer counts when it names none, or fewer."""
+
 
 class CachewError(Exception):
     """Any failure that cachew names itself."""
@@ -186,6 +189,11 @@ class UpstreamBusy(UpstreamError):
         super().__init__(upstream, reason)
         self.status = status
         self.retry_after = retry_after
+
+    @property
+    def lasts(self) -> float:
+        """Seconds for which it is the answer to others too: who comes back when it said is not told the old one."""
+        return max(self.retry_after or 0.0, _MOMENT)
 
 
 class UpstreamRefused(UpstreamError):

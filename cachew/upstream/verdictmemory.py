@@ -15,9 +15,6 @@ from cachew.plumbing.remembered import Expiring
 from cachew.upstream.publicrecord import PublicRecord
 from cachew.upstream.refusals import ABOUT_RIGHTS
 
-_SHORTEST = 1.0
-"""Seconds for which a busy upstream's answer is remembered when it names none, or fewer."""
-
 _SECRET = 32
 """Random bytes of this process."""
 
@@ -118,7 +115,7 @@ class _Failed:
 
 
 class VerdictMemory:
-    """Remembers verdicts, and in which order they were asked for.
+    """Remembers verdicts.
 
     :param clock: tells how old they are.
     :param public: what was public lately.
@@ -154,15 +151,9 @@ class VerdictMemory:
     def failure(self, repository: NamedRepository, authorization: str | None) -> UpstreamError | None:
         """Return what the upstream has failed with or refused since the repository changed last."""
         failed = self._failed.get(self.key(repository, authorization))
-        return _clone(failed.failure) if failed is not None and failed.asked > self.last_change(repository) else None
-
-    def ask(self) -> int:
-        """Return the place of a question in the order of questions and changes."""
-        return self._changes.ask()
-
-    def last_change(self, repository: NamedRepository) -> int:
-        """Return the place of a repository's last change, 0 when none is known."""
-        return self._changes.last(repository.name)
+        if failed is None or self._changes.void(repository.name, failed.asked):
+            return None
+        return _clone(failed.failure)
 
     def record(self, repository: NamedRepository, authorization: str | None, refusal: UpstreamRefused | None) -> None:
         """Note what the upstream has just said to a credential on another occasion.
@@ -172,7 +163,7 @@ class VerdictMemory:
         if refusal is None:
             self.record_allow(repository, authorization)
         elif refusal.status in ABOUT_RIGHTS:
-            self.record_deny(repository, authorization, refusal, self.ask())
+            self.record_deny(repository, authorization, refusal, self._changes.ask())
 
     def record_allow(self, repository: NamedRepository, authorization: str | None) -> None:
         """Note that the upstream has just served this credential; None means that it serves everybody."""
@@ -208,7 +199,7 @@ class VerdictMemory:
         seconds = self._terms.fail
         if isinstance(failure, UpstreamBusy):
             # For how long it is left alone is known where it is asked.
-            seconds = min(seconds, max(failure.retry_after or 0.0, _SHORTEST))
+            seconds = min(seconds, failure.lasts)
         self._failed.put(self.key(repository, authorization), _Failed(_clone(failure), asked), seconds)
 
     def key(self, repository: NamedRepository, authorization: str | None) -> bytes:

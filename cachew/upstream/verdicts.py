@@ -59,6 +59,7 @@ class Verdicts:
         self._reactor = reactor
         self._probe = probe
         self._public = public
+        self._changes = changes
         self._terms = terms
         self._eras = eras
         self._private: Expiring[str, bool] = Expiring(clock=clock, capacity=terms.capacity)
@@ -132,11 +133,11 @@ class Verdicts:
         if (failure := self.memory.failure(repository, authorization)) is not None:
             raise failure
         # Whoever comes after a change does not share the answer to a question from before.
-        key = self.memory.key(repository, authorization), self.memory.last_change(repository)
+        key = self.memory.key(repository, authorization), self._changes.last(repository.name)
         await self._checks.run(key, lambda: self._ask(repository, authorization))
 
     async def _ask(self, repository: NamedRepository, authorization: str | None) -> None:
-        asked = self.memory.ask()
+        asked = self._changes.ask()
         try:
             lets_in = await self._probe(repository, authorization)
         except UpstreamRefused as refusal:

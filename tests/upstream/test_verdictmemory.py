@@ -108,15 +108,15 @@ def test_what_everybody_may_read_any_credential_may(world: World) -> None:
     world.memory.record_allow(REPOSITORY, None)
     assert world.memory.allows(REPOSITORY, "any") and world.public.names == {REPOSITORY.name}
     assert not world.memory.knows(REPOSITORY, "any")
-    world.memory.record_deny(REPOSITORY, None, REFUSED, world.memory.ask())
+    world.memory.record_deny(REPOSITORY, None, REFUSED, world.changes.ask())
     assert not world.memory.allows(REPOSITORY, "any") and not world.public.names
 
 
 def test_a_credential_is_none_and_no_credential_another(world: World) -> None:
     """Whatever it says, an empty one too."""
     world.memory.record_allow(REPOSITORY, None)
-    world.memory.record_deny(REPOSITORY, "", REFUSED, world.memory.ask())
-    world.memory.record_deny(REPOSITORY, "-", REFUSED, world.memory.ask())
+    world.memory.record_deny(REPOSITORY, "", REFUSED, world.changes.ask())
+    world.memory.record_deny(REPOSITORY, "-", REFUSED, world.changes.ask())
     assert world.memory.allows(REPOSITORY, None)
     keys = {world.memory.key(REPOSITORY, credential) for credential in (None, "", "-", "+", "\udcff")}
     assert len(keys) == 5
@@ -137,7 +137,7 @@ def test_what_a_name_stood_for_before_lets_nobody_in(world: World) -> None:
 def test_a_refusal_ends_what_was_allowed(world: World) -> None:
     """And is remembered for its time, by who it was said to."""
     world.memory.record_allow(REPOSITORY, "mine")
-    world.memory.record_deny(REPOSITORY, "mine", REFUSED, world.memory.ask())
+    world.memory.record_deny(REPOSITORY, "mine", REFUSED, world.changes.ask())
     assert not world.memory.allows(REPOSITORY, "mine") and not world.memory.knows(REPOSITORY, "mine")
     failure = world.memory.failure(REPOSITORY, "mine")
     assert isinstance(failure, UpstreamRefused) and failure.status == 401
@@ -148,11 +148,11 @@ def test_a_refusal_ends_what_was_allowed(world: World) -> None:
 
 def test_a_refusal_that_was_asked_for_before_a_change_counts_for_nothing(world: World) -> None:
     """As before a push, that made a repository of nothing."""
-    before = world.memory.ask()
+    before = world.changes.ask()
     world.changes.note(REPOSITORY.name)
     world.memory.record_deny(REPOSITORY, "mine", REFUSED, before)
     assert world.memory.failure(REPOSITORY, "mine") is None
-    world.memory.record_deny(REPOSITORY, "mine", REFUSED, world.memory.ask())
+    world.memory.record_deny(REPOSITORY, "mine", REFUSED, world.changes.ask())
     assert world.memory.failure(REPOSITORY, "mine") is not None
     world.changes.note(REPOSITORY.name)
     assert world.memory.failure(REPOSITORY, "mine") is None
@@ -160,7 +160,7 @@ def test_a_refusal_that_was_asked_for_before_a_change_counts_for_nothing(world: 
 
 def test_who_is_let_in_was_not_refused(world: World) -> None:
     """What came last counts."""
-    world.memory.record_deny(REPOSITORY, "mine", REFUSED, world.memory.ask())
+    world.memory.record_deny(REPOSITORY, "mine", REFUSED, world.changes.ask())
     world.memory.record_allow(REPOSITORY, "mine")
     assert world.memory.allows(REPOSITORY, "mine") and world.memory.failure(REPOSITORY, "mine") is None
 
@@ -168,7 +168,7 @@ def test_who_is_let_in_was_not_refused(world: World) -> None:
 def test_a_failure_takes_nothing_from_who_was_let_in(world: World) -> None:
     """It says nothing of him."""
     world.memory.record_allow(REPOSITORY, "mine")
-    world.memory.record_failure(REPOSITORY, "mine", UpstreamUnreachable(URL, "down"), world.memory.ask())
+    world.memory.record_failure(REPOSITORY, "mine", UpstreamUnreachable(URL, "down"), world.changes.ask())
     assert world.memory.allows(REPOSITORY, "mine")
 
 
@@ -184,7 +184,7 @@ def test_a_failure_takes_nothing_from_who_was_let_in(world: World) -> None:
 )
 def test_an_upstream_that_fails_is_left_alone_for_a_while(world: World, failure: UpstreamError, seconds: float) -> None:
     """As long as it said, within bounds."""
-    world.memory.record_failure(REPOSITORY, "mine", failure, world.memory.ask())
+    world.memory.record_failure(REPOSITORY, "mine", failure, world.changes.ask())
     world.clock.advance(seconds - 0.1)
     assert isinstance(world.memory.failure(REPOSITORY, "mine"), type(failure))
     world.clock.advance(0.1)
@@ -206,7 +206,7 @@ def test_a_failure_that_is_told_again_is_another_one(world: World) -> None:
     try:
         raise UpstreamBusy(URL, "busy", status=429, retry_after=3)
     except UpstreamBusy as failure:
-        world.memory.record_failure(REPOSITORY, "mine", failure, world.memory.ask())
+        world.memory.record_failure(REPOSITORY, "mine", failure, world.changes.ask())
         first, second = (world.memory.failure(REPOSITORY, "mine") for _ in range(2))
         assert first is not None and first is not failure and first is not second
         assert first.__traceback__ is None and (str(first), first.args) == (str(failure), failure.args)
@@ -216,6 +216,6 @@ def test_a_failure_that_is_told_again_is_another_one(world: World) -> None:
 def test_only_so_many_are_remembered(world: World) -> None:
     """Strangers who try names or credentials take no more; nobody is let in for it."""
     for number in range(1000):
-        world.memory.record_deny(REPOSITORY, f"guess {number}", REFUSED, world.memory.ask())
+        world.memory.record_deny(REPOSITORY, f"guess {number}", REFUSED, world.changes.ask())
     remembered = [world.memory.failure(REPOSITORY, f"guess {number}") is not None for number in range(1000)]
     assert sum(remembered) <= 100 and remembered[-1]
