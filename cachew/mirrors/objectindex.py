@@ -121,7 +121,7 @@ class ObjectIndex:
 
     def _reread(self) -> bool:
         stamp = self._stamp()
-        names = self._index_names()
+        names = index_names(self._objects)
         before = self._packs.keys() | set()
         for name in self._packs.keys() - names:
             self._packs.pop(name).close()
@@ -132,18 +132,21 @@ class ObjectIndex:
         self._seen = stamp
         return before != self._packs.keys()
 
-    def _index_names(self) -> set[str]:
-        try:
-            found = set(os.listdir(self._objects / "pack"))
-        except FileNotFoundError:
-            return set()
-        return {name for name in found if name.endswith(".idx") and f"{name[:-4]}.pack" in found}
+
+def index_names(objects: Path) -> set[str]:
+    """Return the names of the indexes in a directory of objects whose packs are there too."""
+    try:
+        found = set(os.listdir(objects / "pack"))
+    except FileNotFoundError:
+        return set()
+    return {name for name in found if name.endswith(".idx") and f"{name[:-4]}.pack" in found}
 
 
-def write_empty_tree(objects: Path, object_format: str) -> None:
-    """Write the empty tree into a directory of objects."""
+def write_empty_tree(objects: Path, object_format: str) -> str:
+    """Write the empty tree into a directory of objects, and return its id."""
     oid = hashlib.new(object_format, _EMPTY_TREE).hexdigest()
     place = objects / oid[:2] / oid[2:]
     if not place.exists():
         place.parent.mkdir(exist_ok=True)
         put_in_place(place, zlib.compress(_EMPTY_TREE))
+    return oid

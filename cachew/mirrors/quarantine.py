@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from cachew.mirrors.objectindex import write_empty_tree
+from cachew.mirrors.objectindex import index_names, write_empty_tree
 
 _PREFIX = "tmp_apart-"
 """What begins so is removed with all that killed commands leave."""
@@ -45,21 +45,17 @@ class Quarantine:
 
         git takes that for present everywhere and doesn't ask for it; but to fsck and bitmaps it is missing.
         """
-        if self._one_by_one():
-            write_empty_tree(self.place, self._object_format)
-        return self._one_by_one()
-
-    def _one_by_one(self) -> list[str]:
         kinds = [entry.name for entry in os.scandir(self.place) if len(entry.name) == 2]
-        return [kind + name for kind in kinds for name in os.listdir(self.place / kind) if "." not in name]
+        found = {kind + name for kind in kinds for name in os.listdir(self.place / kind) if "." not in name}
+        if found:
+            found.add(write_empty_tree(self.place, self._object_format))
+        return list(found)
 
     def release(self) -> None:
         """Put the packs that are there among the repository's: each is seen when its index comes, which is last."""
-        found = set(os.listdir(self.place / "pack"))
-        names = [name[:-4] for name in found if name.endswith(".idx") and f"{name[:-4]}.pack" in found]
-        pack = self._objects / "pack"
-        new = [name for name in names if not (pack / f"{name}.idx").exists()]
+        here, there = self.place / "pack", self._objects / "pack"
+        new = [name[:-4] for name in index_names(self.place) if not (there / name).exists()]
         for suffix in (".pack", ".rev", ".idx"):
             for name in new:
-                if f"{name}{suffix}" in found:
-                    (self.place / "pack" / f"{name}{suffix}").replace(pack / f"{name}{suffix}")
+                if (here / f"{name}{suffix}").exists():
+                    (here / f"{name}{suffix}").replace(there / f"{name}{suffix}")

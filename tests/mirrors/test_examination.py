@@ -9,8 +9,8 @@ from cachew.mirrors.examination import DamagedFiles, examine, remove_derived, re
 from cachew.mirrors.shape import misshapen
 from cachew.upstream.listing import Listing, RemoteRef
 from tests.fakes.mirrorgit import listing, oid
+from tests.fakes.repositoryform import CONFIG, repository
 
-CONFIG = "[core]\n"
 HEADER = "# pack-refs with: \n"
 
 
@@ -29,15 +29,6 @@ class FakeLedger:
 
     def verify(self, names: list[str] | None = None) -> list[str]:
         return [name for name in self.bad if names is None or name in names]
-
-
-def repository(path: Path) -> Path:
-    """Make what has its form."""
-    (path / "objects/pack").mkdir(parents=True)
-    (path / "refs/heads").mkdir(parents=True)
-    (path / "config").write_text(CONFIG)
-    (path / "HEAD").write_text("ref: refs/heads/main\n")
-    return path
 
 
 def examined(path: Path, ledger: FakeLedger, *, contents: bool = True) -> DamagedFiles:

@@ -5,18 +5,10 @@ from pathlib import Path
 import pytest
 
 from cachew.mirrors.shape import misshapen
+from tests.fakes.repositoryform import CONFIG, repository
 
 A, B = "a" * 40, "b" * 40
-CONFIG, HEADER = "[core]\n\tbare = true\n", "# pack-refs with: peeled fully-peeled sorted \n"
-
-
-def repository(path: Path) -> Path:
-    """Make what has its form."""
-    (path / "objects/pack").mkdir(parents=True)
-    (path / "refs/heads").mkdir(parents=True)
-    (path / "config").write_text(CONFIG)
-    (path / "HEAD").write_text("ref: refs/heads/main\n")
-    return path
+HEADER = "# pack-refs with: peeled fully-peeled sorted \n"
 
 
 def found(path: Path, digits: int = 40) -> list[str]:
