@@ -90,11 +90,10 @@ class CheckedFiles:
         pieces, self._pieces = self._pieces, []
         if self._aside is None or not pieces:
             return
+        self._settle()
         if self._workers is None or self._sum is None or sum(map(len, pieces)) < _WORTH_A_THREAD:
-            self._settle()
             _sum_up(self._sum, pieces)
         else:
-            self._settle()
             self._summing = self._workers.submit(_sum_up, self._sum, pieces)
         self._aside.write(*pieces)
 

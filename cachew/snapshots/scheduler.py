@@ -141,7 +141,7 @@ class Scheduler(Service):
         task = Task(identity.name, name)
         now, last = self._history.now(), self._history.runs.get(task)
         recently = last is not None and now - last.at < PATIENCE
-        if self.running and task not in self._tasks and not recently:
+        if self.running and not recently:
             self._tasks.begin(task, identity, lambda run: True)
 
 

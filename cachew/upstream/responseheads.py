@@ -7,10 +7,9 @@ libcurl takes header lines of up to 100 KiB, heads of up to 300 KiB (its ``CURL_
 """
 
 import re
-from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.web._newclient import HTTP11ClientProtocol, HTTPClientParser, ParseError
+from twisted.web._newclient import HTTP11ClientProtocol, HTTPClientParser, ParseError, Request
 from twisted.web.client import HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.iweb import IResponse
 
@@ -72,7 +71,7 @@ class GenerousParser(HTTPClientParser):
 class GenerousProtocol(HTTP11ClientProtocol):
     """A connection whose answers are read so."""
 
-    def request(self, request: Any) -> "Deferred[IResponse]":
+    def request(self, request: Request) -> "Deferred[IResponse]":
         """Send a request."""
         answered: Deferred[IResponse] = super().request(request)
         if type(self._parser) is HTTPClientParser:
