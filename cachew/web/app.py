@@ -39,8 +39,8 @@ _USER = re.compile(
 )
 _HEALTH = frozenset({"_liveness", "_readiness"})
 _GIT = (
-    "info/refs", "git-upload-pack", "git-receive-pack", "snapshot.tar.zst", "snapshot.bundle", "lfs-snapshot.tar.zst",
-    "bundle-list", "ensure-refs", "lfs",
+    "info/refs", "git-upload-pack", "git-receive-pack", "git-upload-archive", "snapshot.tar.zst", "snapshot.bundle",
+    "lfs-snapshot.tar.zst", "bundle-list", "ensure-refs", "lfs", "file",
 )  # fmt: skip
 """What is asked for below ``/git/``."""
 _PROBES = _HEALTH | {"metrics"}

@@ -135,9 +135,10 @@ class GitRoutes:
         request.outcome.route = f"git {kind}"
         request.outcome.shape = query_in_words(request.args, request.getHeader("git-protocol"))
         allow_methods(request, *_METHODS.get(kind, _READ))
-        if kind == "file":
-            self._services.dumb_files.require(identity)
         self._withhold(request)
+        if kind == "file":
+            await self._file(request, identity, operation)
+            return
         self._used(identity, self._client_of(request))
         if kind == "info/refs":
             await self._info_refs(request, identity)
@@ -154,6 +155,13 @@ class GitRoutes:
             await self._objects(request, identity)
         else:
             await self._guarded(request, identity, operation)
+
+    async def _file(self, request: StreamingRequest, identity: Identity, operation: str) -> None:
+        # What an upstream speaks is told to nobody who may not read the repository.
+        right = await self._guard.admit(request, identity)
+        self._services.dumb_files.require(identity)
+        self._used(identity, self._client_of(request))
+        await self._services.dumb_files.handle(request, right, operation)
 
     async def _objects(self, request: StreamingRequest, identity: Identity) -> None:
         try:
@@ -192,8 +200,6 @@ class GitRoutes:
             await self._services.upload_pack.handle(request, right)
         elif operation == "ensure-refs":
             await self._services.ensure_refs.handle(request, right)
-        elif _kind_of(operation) == "file":
-            await self._services.dumb_files.handle(request, right, operation)
         elif operation in _OF_BUNDLES:
             await self._services.bundles.handle(request, right, operation)
         else:

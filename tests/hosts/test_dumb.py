@@ -56,10 +56,10 @@ async def test_files_are_enough(hosted: Hosted, before: Before, git: Git, protoc
 
 @pytest_twisted.ensureDeferred
 async def test_files_of_others_are_not_shown(hosted: Hosted, before: Before) -> None:
-    """An upstream that speaks git's own protocol is asked for none, whatever it would answer."""
+    """An upstream that speaks git's own protocol is asked once who may read, and for none of its files."""
     host = await hosted(GitHub)
     repositories.make_repository(host.path(host.repository), commits=1)
     cachew = await before(host, UNSCHEDULED)
     for file in ("HEAD", "objects/info/packs"):
         assert (await cachew.get(f"{host.repository}/{file}")).code == 404
-    assert host.count() == 0
+    assert host.count() == host.count("caps") == 1

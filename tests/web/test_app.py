@@ -209,6 +209,14 @@ def test_counts_requests_by_route_and_status(target: str, route: str, status: st
     assert front.metrics.registry.get_sample_value("cachew_request_seconds_count", {"route": route}) == 1
 
 
+@pytest.mark.parametrize("route", ["things", "other", "git info/refs", "git git-upload-archive", "git lfs", "git file"])
+def test_routes_are_there_before_anybody_asks_for_them(route: str) -> None:
+    """A rate sees the first request, too, whatever it is for."""
+    registry = Front().metrics.registry
+    assert registry.get_sample_value("cachew_requests_total", {"route": route, "status": "200"}) == 0
+    assert registry.get_sample_value("cachew_request_seconds_count", {"route": route}) == 0
+
+
 def test_metrics_count_bytes_by_their_origin_and_failures_by_their_kind() -> None:
     """What leaves is counted under where it came from, what goes wrong under what it is."""
     fine, slow = Front(), Front()

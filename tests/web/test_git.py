@@ -149,8 +149,6 @@ def test_nobody_passes_a_guard_that_refuses(way: tuple[str, str, str | None]) ->
     [
         ("GET", "/git/elsewhere.example/org/repo/info/refs", "git-upload-pack", UnknownPath),
         ("GET", f"{REPOSITORY}/../x/info/refs", "git-upload-pack", BadPath),
-        ("GET", f"{REPOSITORY}/objects/info/packs", None, UnknownPath),
-        ("GET", f"{REPOSITORY}/HEAD", None, UnknownPath),
         ("GET", f"{REPOSITORY}/git-upload-pack", None, MethodNotAllowed),
         ("POST", f"{REPOSITORY}/info/refs", "git-upload-pack", MethodNotAllowed),
         ("PATCH", f"{REPOSITORY}/info/lfs/locks", None, MethodNotAllowed),
@@ -164,6 +162,25 @@ def test_nothing_exists_for_what_is_refused(
     house = House(steps)
     assert isinstance(failure_of(handled(house, steps, method, path, service)), failure)
     assert house.seen == [] and house.used == []
+
+
+@pytest.mark.parametrize("serves_files", [True, False])
+@pytest.mark.parametrize("file", ["HEAD", "objects/info/packs", f"objects/0f/{'1' * 38}"])
+def test_what_an_upstream_speaks_is_told_to_nobody_who_may_not_read(file: str, serves_files: bool) -> None:
+    """A stranger hears the upstream's refusal, whether files are served of the repository or not."""
+    steps = Steps(slow=False)
+    house = House(steps)
+    house.serves_files, house.lets_in = serves_files, False
+    assert failure_of(handled(house, steps, "GET", f"{REPOSITORY}/{file}")) is house.refusal
+    assert house.seen == ["guard"] and house.used == []
+
+
+def test_files_of_an_upstream_that_speaks_better_are_no_use_of_a_repository() -> None:
+    """Who may read it is told that there are none."""
+    steps = Steps(slow=False)
+    house = House(steps)
+    assert isinstance(failure_of(handled(house, steps, "GET", f"{REPOSITORY}/HEAD")), UnknownPath)
+    assert house.seen == ["guard"] and house.used == []
 
 
 @pytest.mark.parametrize("service", [None, "git-upload-archive", "git-something"])
