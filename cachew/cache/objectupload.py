@@ -54,7 +54,7 @@ class ObjectStoreWriter:
             raise TooLarge(PART * _MOST_PARTS, "object")
         if self._upload is None:
             self._upload = await self._bucket.upload(self._path)
-        await self._bucket.call(self._append, self._upload, data)
+        await self._bucket.send(self._append, self._upload, data)
 
     def _append(self, upload: Upload, data: bytes) -> None:
         with self._lock:
@@ -95,7 +95,7 @@ class ObjectStoreWriter:
     async def _finish(self) -> None:
         if self._upload is None:
             self._upload = await self._bucket.upload(self._path)
-        await self._bucket.call(self._complete, self._upload)
+        await self._bucket.send(self._complete, self._upload)
         if await self._bucket.size(self._path) != self._written.size:
             raise StorageUnavailable("the object store has not kept all of an upload")
 
@@ -116,7 +116,7 @@ class ObjectStoreWriter:
         if self._publishing or self._upload is None:
             return
         try:
-            await self._bucket.call(self._abandon, self._upload)
+            await self._bucket.send(self._abandon, self._upload)
         finally:
             if self._completed:
                 await self._bucket.delete(self._path)

@@ -80,6 +80,18 @@ class Bucket:
             self.log.warn("object store: {reason}", reason=reason[:500])
             raise StorageUnavailable(f"the object store failed ({type(error).__name__})") from error
 
+    async def send(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make one blocking call that stores or lists something: that it is not there says nothing of an object.
+
+        :raise Conflict: when a condition didn't hold.
+        :raise StorageUnavailable: when the store fails, also by saying that there is no such bucket.
+        """
+        try:
+            return await self.call(function, *args, **kwargs)
+        except FileNotFoundError as error:
+            self.log.warn("object store: the bucket is not there")
+            raise StorageUnavailable("the object store has no such bucket") from error
+
     async def get(self, path: str) -> tuple[bytes, str] | None:
         """Return a small object and its version, None when there is none."""
         try:
@@ -127,7 +139,7 @@ class Bucket:
         return await self._put(path, data, "create" if version is None else {"e_tag": version})
 
     async def _put(self, path: str, data: bytes, mode: Any) -> str:
-        result = await self.call(obstore.put, self._store, path, data, mode=mode, use_multipart=False)
+        result = await self.send(obstore.put, self._store, path, data, mode=mode, use_multipart=False)
         return result["e_tag"] or ""
 
     async def delete(self, path: str) -> None:
@@ -139,7 +151,7 @@ class Bucket:
 
     async def listing(self, prefix: str) -> list[ListedObject]:
         """Return what lies below a prefix."""
-        return await self.call(self._list, prefix)
+        return await self.send(self._list, prefix)
 
     def _list(self, prefix: str) -> list[ListedObject]:
         return [
@@ -149,8 +161,8 @@ class Bucket:
         ]
 
     async def upload(self, path: str) -> Upload:
-        """Begin an upload of any size in parts; its calls are made by :meth:`call`."""
-        return await self.call(obstore.open_writer, self._store, path, buffer_size=PART, max_concurrency=_PARTS_AT_ONCE)
+        """Begin an upload of any size in parts; its calls are made by :meth:`send`."""
+        return await self.send(obstore.open_writer, self._store, path, buffer_size=PART, max_concurrency=_PARTS_AT_ONCE)
 
 
 def s3_store(

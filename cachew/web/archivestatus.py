@@ -1,13 +1,13 @@
 """What is kept that was made of a repository, by kinds, as the stores tell it without being waited for."""
 
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from cachew.cache.interface import ObjectInfo
 from cachew.mirrors.mirror import Mirror
@@ -47,6 +47,8 @@ class ArchiveStatuses:
     :param reactor: bounds how long a store is waited for.
     """
 
+    log = Logger()
+
     def __init__(self, *, snapshots: Snapshots, bundles: BundleStore, packs: KeptPacks, reactor: IReactorTime) -> None:
         self._snapshots = snapshots
         self._bundles = bundles
@@ -59,7 +61,7 @@ class ArchiveStatuses:
         found = zip(_KINDS, infos, strict=True)
         archives = [ArtefactStatus(kind=kind, size=info.size, made=info.modified) for kind, info in found if info]
         bundles = await self._soon(self._bundles.size(mirror.life.instance)) or 0
-        sizes = {"bundles": bundles, "packs": await self._packs.size_of(mirror.identity.name)}
+        sizes = {"bundles": bundles, "packs": await self._soon(self._packs.size_of(mirror.identity.name)) or 0}
         return [*archives, *(ArtefactStatus(kind=kind, size=size) for kind, size in sizes.items() if size)]
 
     async def snapshots_of(self, mirrors: Sequence[Mirror]) -> list[ObjectInfo | None]:
@@ -72,6 +74,12 @@ class ArchiveStatuses:
 
     async def _soon(self, asking: Coroutine[Any, Any, T]) -> T | None:
         """Return what a store tells, None when that fails or takes long: a page is shown though a store hangs."""
-        with suppress(CachewError, DeferredTimeout):
+        try:
             return await Deferred.fromCoroutine(asking).addTimeout(_PATIENCE, self._reactor)
-        return None
+        except CancelledError:
+            raise
+        except (CachewError, DeferredTimeout):
+            return None
+        except Exception:  # one store that is broken in whatever way is no reason to show nothing of the rest
+            self.log.failure("it can't be told what a store keeps")
+            return None

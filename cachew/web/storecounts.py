@@ -5,9 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from cachew.cache.tiered import TieredCache
 from cachew.plumbing.background import Background
@@ -47,6 +48,8 @@ class StoreCounts:
     :param reactor: bounds how long a store is waited for.
     """
 
+    log = Logger()
+
     def __init__(self, *, cache: TieredCache, packs: KeptPacks, background: Background, reactor: IReactorTime) -> None:
         self._cache = cache
         self._kept_packs = packs
@@ -78,9 +81,18 @@ class StoreCounts:
         try:
             stats = await self._cache.stats()
         except CachewError as error:
-            self._counted = replace(self._counted or _UNCOUNTED, error=str(error))
+            self._fails(str(error))
+            return
+        except CancelledError:
+            raise
+        except Exception as error:  # one store that is broken in whatever way is no reason to show nothing of the rest
+            self.log.failure("the store can't be counted")
+            self._fails(f"it can't be counted ({type(error).__name__})")
             return
         self._counted = CacheStatus(name="objects", objects=stats.objects, size=stats.size, capacity=stats.capacity)
+
+    def _fails(self, error: str) -> None:
+        self._counted = replace(self._counted or _UNCOUNTED, error=error)
 
     def _packs(self) -> CacheStatus:
         kept = self._kept_packs

@@ -614,3 +614,17 @@ def read(address: str, span: str = "bytes=0-") -> tuple[int, bytes]:
             return answer.status, answer.read()
     except HTTPError as error:
         return error.code, b""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bucket_that_is_not_there(servers: dict[str, str], clock: FakeClock, threads: Threads) -> None:
+    """Nothing is in it, and whatever is to be stored or counted there fails like a store that is down."""
+    raw = s3_store(bucket="nowhere", endpoint=servers["moto"], access_key=ACCESS_KEY, secret_key=SECRET_KEY)
+    cache, bucket = cache_over(raw, clock, threads), Bucket(store=raw, threads=threads)
+    assert await cache.stat("n", "key") is None
+    with pytest.raises(StorageUnavailable):
+        await cache.stats()
+    with pytest.raises(StorageUnavailable):
+        await store(cache, "key", b"content")
+    with pytest.raises(StorageUnavailable):
+        await bucket.put_if("path", b"content", None)

@@ -10,6 +10,7 @@ from cachew.cache.interface import ObjectInfo
 from cachew.plumbing.errors import StorageUnavailable
 from cachew.snapshots.variants import Variant
 from cachew.web.archivestatus import ArchiveStatuses, ArtefactStatus
+from tests.cleanliness import FlushLoggedErrors
 from tests.fakes.clock import FakeClock
 from tests.fakes.gitserving import IDENTITY
 from tests.fakes.instances import only
@@ -28,7 +29,8 @@ class Stores:
     def __init__(self, *archives: str, bundles: int = 0, packs: int = 0) -> None:
         self._archives, self._bundles, self._packs = archives, bundles, packs
         self.clock = FakeClock()
-        self.fails = self.hangs = False
+        self.hangs = False
+        self.failure: Exception | None = None
         self.statuses = ArchiveStatuses(
             snapshots=cast(Any, self), bundles=cast(Any, self), packs=cast(Any, self), reactor=self.clock
         )
@@ -36,8 +38,8 @@ class Stores:
     async def _reach(self) -> None:
         if self.hangs:
             await Deferred[None]()
-        if self.fails:
-            raise StorageUnavailable("down")
+        if self.failure is not None:
+            raise self.failure
 
     async def stat(self, instance: object, variant: Variant) -> ObjectInfo | None:
         """Look at an archive."""
@@ -70,10 +72,18 @@ def test_all_that_is_kept_is_told() -> None:
 def test_a_store_in_trouble_keeps_no_page_from_being_shown(hangs: bool) -> None:
     """What it would tell is left out; one that hangs is waited for a second, whatever is asked of it at once."""
     stores = Stores("snapshot", "lfs-snapshot", "mirror", bundles=20, packs=30)
-    stores.fails, stores.hangs = not hangs, hangs
+    stores.failure, stores.hangs = None if hangs else StorageUnavailable("down"), hangs
     asked = stores.ask()
     stores.clock.pump([1.1, 1.1])
     assert value_of(asked) == [ArtefactStatus(kind="packs", size=30)] and stores.clock.getDelayedCalls() == []
+
+
+def test_a_store_that_is_broken_in_another_way_is_left_out_too(flush_logged_errors: FlushLoggedErrors) -> None:
+    """What went wrong is logged, and the rest is shown."""
+    stores = Stores("snapshot", bundles=20, packs=30)
+    stores.failure = PermissionError("/srv/state/objects")
+    assert value_of(stores.ask()) == [ArtefactStatus(kind="packs", size=30)]
+    assert flush_logged_errors(PermissionError)
 
 
 def test_snapshots_of_many_are_asked_for_together() -> None:

@@ -9,6 +9,7 @@ from cachew.cache.interface import Stats
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import StorageUnavailable
 from cachew.web.storecounts import CacheStatus, StoreCounts
+from tests.cleanliness import FlushLoggedErrors
 from tests.fakes.clock import FakeClock
 from tests.fakes.settled import value_of
 
@@ -21,7 +22,7 @@ class Tiers:
     def __init__(self) -> None:
         self.counts = 0
         self.gate: Deferred[None] | None = None
-        self.fails = False
+        self.failure: Exception | None = None
 
     async def stats(self) -> Stats:
         """Count."""
@@ -29,8 +30,8 @@ class Tiers:
         number = self.counts
         if self.gate is not None:
             await self.gate
-        if self.fails:
-            raise StorageUnavailable("the store can't be reached")
+        if self.failure is not None:
+            raise self.failure
         return Stats(objects=number, size=10 * number, capacity=100)
 
 
@@ -112,11 +113,22 @@ def test_a_store_that_fails_is_told_with_what_is_known_of_it(known: int) -> None
     counting = Counting()
     for _ in range(known):
         value_of(counting.current())
-    counting.tiers.fails = True
+    counting.tiers.failure = StorageUnavailable("the store can't be reached")
     (status, packs) = value_of(counting.current())
     assert (status.objects, status.error, packs) == (known, "the store can't be reached", PACKS)
-    counting.tiers.fails = False
+    counting.tiers.failure = None
     assert value_of(counting.current())[0] == objects(known + 2)
+
+
+def test_a_store_that_is_broken_in_another_way_takes_nothing_else_with_it(
+    flush_logged_errors: FlushLoggedErrors,
+) -> None:
+    """What went wrong is logged, and what is seen is that it can't be counted, beside the last count."""
+    counting = Counting()
+    value_of(counting.current())
+    counting.tiers.failure = PermissionError("/srv/state/objects")
+    assert value_of(counting.current()) == [objects(1, "it can't be counted (PermissionError)"), PACKS]
+    assert len(flush_logged_errors(PermissionError)) == 1
 
 
 def test_whoever_goes_away_leaves_the_count_to_the_others() -> None:
