@@ -15,10 +15,13 @@ from cachew.mirrors.instancejournal import InstanceJournal
 from cachew.mirrors.knowninstances import KnownInstance, KnownInstances
 from cachew.mirrors.sharedinstances import SharedInstances
 from cachew.plumbing.errors import CachewError, Conflict, StorageUnavailable
+from cachew.plumbing.remembered import Newest
 from cachew.plumbing.shared import Shared
 from cachew.upstream.listing import Listing
 
 _TRIES = 5
+_VOID = 10_000
+"""How many ids are remembered that were ended here: each matters until the store has heard of its end."""
 _READ_AGAIN = 1.5
 """Seconds after which a replica looks again at what the others know of a repository that is asked for."""
 _AT_ONCE = 0.05
@@ -60,7 +63,7 @@ class WrittenInstances(KnownInstances):
         self._journal = journal
         self._shared = shared
         self._kept = kept
-        self._void: set[str] = set()
+        self._void: Newest[str] = Newest(_VOID)
         self._looks: Shared[str, None] = Shared(keep=True)
 
     async def load(self) -> None:

@@ -103,3 +103,24 @@ class Expiring(Generic[K, V]):
     def forget(self, key: K) -> None:
         """Drop a value."""
         self._entries.pop(key, None)
+
+
+class Newest(Generic[K]):
+    """A set of what was added last; past its capacity the oldest goes.
+
+    :param capacity: how many are remembered.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._added: dict[K, None] = {}
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._added
+
+    def add(self, key: K) -> None:
+        """Remember something."""
+        self._added.pop(key, None)
+        self._added[key] = None
+        if len(self._added) > self._capacity:
+            del self._added[next(iter(self._added))]

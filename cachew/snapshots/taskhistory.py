@@ -4,9 +4,10 @@ When the machine's clock is put forward or back, what is remembered goes with it
 as long as the clock was wrong.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from twisted.logger import Logger
 
@@ -17,6 +18,8 @@ from cachew.plumbing.threads import InThread
 from cachew.snapshots import schedule
 from cachew.snapshots.schedule import Intervals, Memory, Run, Task
 from cachew.snapshots.timetable import Timetable
+
+T = TypeVar("T")
 
 _BETWEEN_FORGETTING = 600.0
 _BETWEEN_WRITING = 60.0
@@ -125,9 +128,10 @@ class TaskHistory:
             self._changed = True
 
     def forget(self, repository: str) -> None:
-        """Know nothing any more of what was done for a repository."""
-        self.runs = {task: run for task, run in self.runs.items() if task.repository != repository}
-        self._succeeded = {task: at for task, at in self._succeeded.items() if task.repository != repository}
+        """Know nothing any more of what was done for a repository, or asked for."""
+        self.runs = _of_others(self.runs, repository)
+        self.wanted = _of_others(self.wanted, repository)
+        self._succeeded = _of_others(self._succeeded, repository)
         self._asked.pop(repository, None)
         self.timetable.earliest.pop(repository, None)
         self._changed = True
@@ -172,6 +176,10 @@ class TaskHistory:
             except BaseException:
                 self._changed = True
                 raise
+
+
+def _of_others(known: Mapping[Task, T], repository: str) -> dict[Task, T]:
+    return {task: value for task, value in known.items() if task.repository != repository}
 
 
 def _write(file: Path, memory: Memory) -> None:

@@ -2,7 +2,7 @@
 
 import weakref
 
-from cachew.plumbing.remembered import Expiring, Remembered
+from cachew.plumbing.remembered import Expiring, Newest, Remembered
 from tests.fakes.clock import FakeClock
 
 
@@ -89,3 +89,11 @@ def test_bounded() -> None:
     clock.advance(6)
     memory.put("d", 1, 5)
     assert len(memory) == 2
+
+
+def test_what_was_added_last() -> None:
+    """Past the capacity the oldest goes; what is added again is new."""
+    newest: Newest[str] = Newest(2)
+    for name in "abac":
+        newest.add(name)
+    assert [name in newest for name in "abc"] == [True, False, True]

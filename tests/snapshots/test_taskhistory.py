@@ -242,6 +242,16 @@ def test_what_nobody_asks_for_is_forgotten(bench: Bench) -> None:
     assert not bench.history.asked_within(ONE.name, 100 * HOUR, now)
 
 
+def test_what_was_asked_for_of_a_repository_is_forgotten_with_it(bench: Bench) -> None:
+    """Nothing is made for whoever has its name next, and no file names the refs that were asked for."""
+    other = Task(TWO.name, VARIANT.name)
+    for task in (VARIANT, other):
+        bench.history.want(Identity.from_name(task.repository), task.name)
+    bench.history.forget(ONE.name)
+    bench.remember(at_once=True)
+    assert bench.history.wanted == bench.written.wanted == {other: NOW}
+
+
 def test_news_have_a_repository_looked_at_again(bench: Bench) -> None:
     """When a task was done, when one is asked for, when it is forgotten, and all of them when intervals change."""
     timetable = bench.history.timetable
