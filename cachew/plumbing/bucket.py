@@ -151,18 +151,19 @@ class Bucket:
 
     async def listing(self, prefix: str) -> list[ListedObject]:
         """Return what lies below a prefix."""
-        return await self.send(self._list, prefix)
-
-    def _list(self, prefix: str) -> list[ListedObject]:
-        return [
-            ListedObject(meta["path"], meta["size"], meta["e_tag"] or "")
-            for piece in obstore.list(self._store, prefix)
-            for meta in piece
-        ]
+        return await self.send(_list, self._store, prefix)
 
     async def upload(self, path: str) -> Upload:
         """Begin an upload of any size in parts; its calls are made by :meth:`send`."""
         return await self.send(obstore.open_writer, self._store, path, buffer_size=PART, max_concurrency=_PARTS_AT_ONCE)
+
+
+def _list(store: ObjectStore, prefix: str) -> list[ListedObject]:
+    return [
+        ListedObject(meta["path"], meta["size"], meta["e_tag"] or "")
+        for piece in obstore.list(store, prefix)
+        for meta in piece
+    ]
 
 
 def s3_store(

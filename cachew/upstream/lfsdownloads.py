@@ -4,15 +4,12 @@ They go the way of everything that clients have passed on: in the spelling that 
 its proxy, under this server's name, with each address and each redirect judged before anything is asked of it.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from typing import Any
-
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.python.failure import Failure
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import UpstreamBusy, UpstreamRefused, UpstreamUnreachable
 from cachew.plumbing.streams import Source, owned, read_all, read_start
+from cachew.plumbing.together import all_of
 from cachew.upstream.authenticatedposts import AuthenticatedPosts
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.headers import of_refusal, retry_after
@@ -75,7 +72,7 @@ class LfsDownloads:
             if not self._client.may_hold(allowed[one].href, home=remote.url):
                 raise UpstreamUnreachable(remote.url, "names a place for LFS objects where none is fetched from")
         pending = iter([allowed[one] for one in wanted])
-        await _all_of([self._work(remote, credential, pending, keep) for _ in range(_AT_ONCE)])
+        await all_of(self._work(remote, credential, pending, keep) for _ in range(_AT_ONCE))
 
     async def _work(self, remote: Remote, credential: str | None, pending: Iterator[LfsDownload], keep: Keep) -> None:
         for download in pending:
@@ -84,23 +81,6 @@ class LfsDownloads:
             with owned(response.source):
                 await keep(download.wanted, Verified(response.source, download.wanted, response.url))
             response.source.close()
-
-
-async def _all_of(works: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Wait for all; with the first failure, or when this is cancelled, the others are given up and waited for."""
-    started = [Deferred.fromCoroutine(work) for work in works]
-    failures: list[Failure] = []
-
-    def failed(failure: Failure) -> None:
-        failures.append(failure)
-        for other in started:
-            other.cancel()
-
-    for one in started:
-        one.addErrback(failed)
-    await DeferredList(started)
-    if failures:
-        failures[0].raiseException()
 
 
 async def answer_to_batch(home: str, response: UpstreamResponse, limit: int) -> bytes:

@@ -4,6 +4,7 @@ An upstream that is known to speak protocol v2 is asked for them at once, any ot
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
@@ -12,7 +13,6 @@ from twisted.web.iweb import IResponse
 from cachew.plumbing.errors import (
     BadRequest,
     TooLarge,
-    UpstreamBusy,
     UpstreamError,
     UpstreamNotGit,
     UpstreamRedirected,
@@ -40,8 +40,12 @@ from cachew.upstream.refusals import failure_of
 from cachew.upstream.spellings import Spellings, base_of
 
 _GONE = (404, 410)
-_NO_QUESTION = (405, 501)
-"""The answers of a server that knows of no such request: a web server of files, which may be asked for these."""
+_OUTDATED = (HTTPStatus.FORBIDDEN, *_GONE, 405, 501)
+"""The answers to a question for refs where what is known of an upstream may hold no longer.
+
+The repository has moved, or a server of files is there now, which knows of no such request or forbids it, in words or
+with a page.
+"""
 _REFUSAL_TEXT = 4096
 _INFO_REFS = "/info/refs?service=git-upload-pack"
 _ADVERTISEMENT = "application/x-git-upload-pack-advertisement"
@@ -132,14 +136,8 @@ class RefChecks:
         if known is not None and known.protocol == 2 and known.base_url == check.url:
             # When that fails the upstream may have changed since, or the repository has moved: it is asked what it
             # speaks now, which may be answered by saying where that is.
-            try:
-                return await self._ls_refs(check, known), known
-            except MalformedListing:
-                pass
-            except (UpstreamRefused, UpstreamBusy) as failure:
-                # Some servers of files forbid POST, in words or with a page.
-                if failure.status not in (*_GONE, HTTPStatus.FORBIDDEN):
-                    raise
+            with suppress(MalformedListing):
+                return await self._ls_refs(check, known, outdated=_OUTDATED), known
         capabilities, listing = await self._discover(check.url, check.authorization)
         if listing is None and _asks_for_none(check):
             listing = Listing((), capabilities.object_format)
@@ -201,7 +199,12 @@ class RefChecks:
             raise failure_of(base, response.code, raw(response.headers), b"")
         return b""
 
-    async def _ls_refs(self, check: RefCheck, capabilities: Capabilities) -> Listing:
+    async def _ls_refs(self, check: RefCheck, capabilities: Capabilities, *, outdated: Sequence[int] = ()) -> Listing:
+        """Ask for refs.
+
+        :param outdated: by which answers it is told that the upstream no longer speaks so.
+        :raise MalformedListing: when it says anything else than refs.
+        """
         base = capabilities.base_url
         authorization = self._redirects.shown(check.authorization, check.url, base)
         body = ls_refs_request(capabilities, check.prefixes)
@@ -211,7 +214,7 @@ class RefChecks:
             *http.of_credential(authorization),
         ]
         response = await self._exchange.ask(base + "/git-upload-pack", headers, body, seconds=self._seconds)
-        if response.code in _NO_QUESTION:
+        if response.code in outdated:
             self._exchange.discard(base, response)
             raise MalformedListing(f"answered {response.code} to a question for refs")
         reader = LsRefsReader(capabilities.object_format, check.before)

@@ -39,3 +39,21 @@ def test_who_gives_up_hears_that(works: list["Deferred[int]"]) -> None:
     together.cancel()
     assert isinstance(failure_of(together), CancelledError)
     assert all(work.called for work in works)
+
+
+def test_nothing_goes_on_behind_a_failure(works: list["Deferred[int]"]) -> None:
+    """The rest is given up, and the failure is raised when the last of it has ended, however many there are."""
+    tidy: Deferred[None] = Deferred()
+
+    async def tidying(work: "Deferred[int]") -> int:
+        try:
+            return await work
+        finally:
+            await tidy
+
+    many = [*works, *(Deferred[int]() for _ in range(2000))]
+    together = Deferred.fromCoroutine(all_of([tidying(Deferred()), *(awaited(work) for work in many)]))
+    works[1].errback(LookupError("gone"))
+    assert all(work.called for work in many) and not together.called
+    tidy.callback(None)
+    assert isinstance(failure_of(together), LookupError)
