@@ -1,15 +1,17 @@
-"""Downloads an object whose length and entity tag are known, in parts, over several connections.
+"""Downloads an object whose length and entity tag are known, in parts, over as many connections as it takes.
 
-Every part is pinned to the tag with ``If-Match``: all are of one object or the download starts over. A part that breaks
-off is resumed where it broke. Parts are received straight into a ring of buffers that are used again and again: fresh
-memory for every part would cost more than receiving it, and is taken from the system only when something is there.
+Every request is pinned to the tag with ``If-Match``: all parts are of one object or the download starts over. A server
+that is near is asked once, for all parts, since each request costs it as much as sending 10 MB; as soon as a part is
+waited for, each is asked for alone, by several connections. A part that breaks off is resumed where it broke. Parts
+are received straight into a ring of buffers that are used again and again: fresh memory for every part would cost more
+than receiving it, and is taken from the system only when something is there.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from typing import Protocol
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
 
 from cachew.client.buffers import new_buffer
 from cachew.client.clienterrors import ObjectChanged, ServerRefused, ServerUnreachable
@@ -23,8 +25,8 @@ from cachew.client.workers import Job, Workers
 RETRIED = frozenset({429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed."""
 _AHEAD = 2
-_FEW = 2
-"""The connections that a download begins with. Whenever it has to wait one more is used; near a server these do."""
+_PATIENCE = 0.05
+"""Seconds that a part may be waited for before one connection more is used; near a server it is there long before."""
 _STEP = 512 * 1024
 
 
@@ -41,6 +43,18 @@ class DownloadTerms(Protocol):
 
     def wait_after(self, failures: int) -> None:
         """Wait longer after every failure in a row."""
+
+
+class _Ongoing(NamedTuple):
+    """An answer that brings more than has been read of it.
+
+    :param position: in the object, of what comes next.
+    :param end: where the answer ends.
+    """
+
+    answer: ServerResponse
+    position: int
+    end: int
 
 
 class RangedDownload:
@@ -67,6 +81,9 @@ class RangedDownload:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._answers: set[ServerResponse] = set()
+        self._ongoing: _Ongoing | None = None
+        self._last = 0
+        """Where requests end that are for more than one part; 0 when each is for one."""
 
     @property
     def is_digested(self) -> bool:
@@ -91,8 +108,8 @@ class RangedDownload:
         memory = new_buffer(room * min(self._terms.connections + _AHEAD + lasting, len(bounds)))
         ring = deque[memoryview]()
         self._location.expect(bounds[-1][1] - bounds[0][0])
-        workers, pending = Workers(min(_FEW, self._terms.connections), "download"), deque[Job[memoryview]]()
-        integrity = self._integrity
+        workers, pending = Workers(1, "download"), deque[Job[memoryview]]()
+        integrity, self._last = self._integrity, bounds[-1][1]
         self._terms.progress.begin("Downloading", bounds[-1][1] - bounds[0][0])
         begun = 0
         try:
@@ -109,8 +126,7 @@ class RangedDownload:
                     view = ring[-1][: end - start]
                     pending.append(workers.submit(self._fetch, view, start, self._terms.progress.advance))
                     begun += 1
-                if begun < len(bounds) and not pending[0].is_done:
-                    workers.join_in(self._terms.connections)
+                self._hasten(workers, pending)
                 part = pending.popleft().result()
                 integrity.add(part)
                 yield part
@@ -131,8 +147,17 @@ class RangedDownload:
         """Break off every request."""
         self._stopped.set()
         with self._lock:
+            ongoing, self._ongoing = self._ongoing, None
             for answer in self._answers:
                 answer.break_off()
+        if ongoing is not None:
+            ongoing.answer.close()
+
+    def _hasten(self, workers: Workers, pending: "Sequence[Job[memoryview]]") -> None:
+        """Use more connections while the next part does not come and there are others to be asked for."""
+        while workers.count < min(self._terms.connections, len(pending)) and not pending[0].is_done_within(_PATIENCE):
+            self._last = 0
+            workers.join_in(self._terms.connections)
 
     def _fetch(self, view: memoryview, start: int, received: Callable[[int], object]) -> memoryview:
         filled = failures = 0
@@ -153,17 +178,11 @@ class RangedDownload:
 
     def _received(self, view: memoryview, start: int) -> Iterator[int]:
         end = start + len(view)
-        answer, is_right = self._location.get(start, end)
-        with closing(answer):
-            if not is_right:
-                self._check(answer, start, end)
-            if self._location.said is not None:
-                self._adopt(self._location.said)
-            elif not start:
-                self._adopt(answer.headers)
-            with self._under_way(answer), self._terms.http.reaching():
+        ongoing = self._taken_up(start) or self._asked(start, max(end, self._last))
+        try:
+            with self._under_way(ongoing.answer), self._terms.http.reaching():
                 while view:
-                    count = answer.readinto(view[:_STEP])
+                    count = ongoing.answer.readinto(view[:_STEP])
                     if not count:
                         # The answer came to its end in order, though it was to bring more (RFC 9110, section 15.3.7).
                         raise ServerUnreachable(f"the server sent {len(view)} bytes less than it announced")
@@ -171,6 +190,41 @@ class RangedDownload:
                     view = view[count:]
                     if self._stopped.is_set():
                         raise ObjectChanged("the download was given up")
+        except BaseException:
+            ongoing.answer.close()
+            raise
+        self._put_by(ongoing._replace(position=end))
+
+    def _asked(self, start: int, end: int) -> _Ongoing:
+        answer, is_right = self._location.get(start, end)
+        try:
+            if not is_right:
+                self._check(answer, start, end)
+        except BaseException:
+            answer.close()
+            raise
+        if self._location.said is not None:
+            self._adopt(self._location.said)
+        elif not start:
+            self._adopt(answer.headers)
+        return _Ongoing(answer, start, end)
+
+    def _put_by(self, ongoing: _Ongoing) -> None:
+        """Keep an answer for whoever fetches the next part, when there is one connection and more to come."""
+        with self._lock:
+            if self._last and ongoing.position < ongoing.end and not self._stopped.is_set():
+                self._ongoing = ongoing
+                return
+        ongoing.answer.close()
+
+    def _taken_up(self, start: int) -> "_Ongoing | None":
+        """Take the answer that was kept, when it goes on where a part begins; it is of no use otherwise."""
+        with self._lock:
+            ongoing, self._ongoing = self._ongoing, None
+        if ongoing is not None and ongoing.position != start:
+            ongoing.answer.close()
+            return None
+        return ongoing
 
     @contextmanager
     def _under_way(self, answer: ServerResponse) -> Iterator[None]:

@@ -36,10 +36,12 @@ class Job(Generic[Result]):
         job.run()
         return job
 
-    @property
-    def is_done(self) -> bool:
-        """Whether nobody would have to wait for its result."""
-        return not self._running.locked()
+    def is_done_within(self, seconds: float) -> bool:
+        """Wait for it for a while, and tell whether it is done."""
+        done = self._running.acquire(timeout=seconds)
+        if done:
+            self._running.release()
+        return done
 
     def run(self) -> None:
         """Do it."""

@@ -23,22 +23,38 @@ def fetch(parts: Parts, path: str = "/x") -> bytes:
     return b"".join(map(bytes, parts.downloads.open(parts.server.url + path).pieces()))
 
 
-def test_downloads_ranges_in_parallel(parts: Parts) -> None:
-    """An object with a tag comes in ranges, each pinned to the tag and authorized."""
+def ranges(parts: Parts) -> list[str]:
+    """Return which ranges were asked for."""
+    return [get.headers["Range"] for get in parts.server.requests("GET")]
+
+
+def test_asks_a_near_server_once(parts: Parts) -> None:
+    """All parts of an object with a tag come with one answer, pinned to the tag and authorized."""
+    parts.downloads.connections = 1
     parts.server.objects["/x"] = stored = Stored(BODY)
     assert fetch(parts) == BODY
-    gets = parts.server.requests("GET")
-    assert sorted(int(g.headers["Range"][6:].split("-")[0]) for g in gets) == list(range(0, len(BODY), PIECE))
-    assert {g.headers["If-Match"] for g in gets} == {stored.tag}
-    assert {g.headers["Authorization"] for g in parts.server.seen} == {"Bearer secret"}
+    assert ranges(parts) == [f"bytes=0-{len(BODY) - 1}"]
+    assert {get.headers["If-Match"] for get in parts.server.requests("GET")} == {stored.tag}
+    assert {seen.headers["Authorization"] for seen in parts.server.seen} == {"Bearer secret"}
     assert parts.progress.count == len(BODY)
 
 
-def test_uses_more_connections_when_it_has_to_wait(parts: Parts) -> None:
-    """A server that is far away is asked over more connections than the two that a near one keeps busy."""
-    together = threading.Barrier(3)
-    parts.server.objects["/x"] = Stored(BODY, before=lambda count: together.wait(10) if count <= 3 else None)
+def test_goes_on_where_the_one_answer_broke_off(parts: Parts) -> None:
+    """All that is missing is asked for again, in the midst of a part or at its end."""
+    parts.downloads.connections = 1
+    parts.server.objects["/x"] = Stored(BODY, cuts=[PIECE + 7, PIECE - 7])
     assert fetch(parts) == BODY
+    assert ranges(parts) == [f"bytes={start}-{len(BODY) - 1}" for start in (0, PIECE + 7, 2 * PIECE)]
+
+
+def test_uses_more_connections_when_it_has_to_wait(parts: Parts) -> None:
+    """A server that is far away is asked for each part alone, over more connections than the one of a near one."""
+    together = threading.Barrier(3)
+    parts.server.objects["/x"] = stored = Stored(BODY, before=lambda count: together.wait(10) if count <= 3 else None)
+    assert fetch(parts) == BODY
+    assert sorted(int(one[6:].split("-")[0]) for one in ranges(parts)) == list(range(0, len(BODY), PIECE))
+    assert {get.headers["If-Match"] for get in parts.server.requests("GET")} == {stored.tag}
+    assert parts.progress.count == len(BODY)
 
 
 def test_keeps_few_pieces_in_memory(parts: Parts) -> None:
@@ -54,8 +70,7 @@ def test_resumes_pieces_where_they_broke(parts: Parts) -> None:
     """A piece that breaks off is asked for again from where it broke."""
     parts.server.objects["/x"] = Stored(BODY[:PIECE], cuts=[5000, 6000, 1])
     assert fetch(parts) == BODY[:PIECE]
-    ranges = [g.headers["Range"] for g in parts.server.requests("GET")]
-    assert ranges == ["bytes=0-16383", "bytes=5000-16383", "bytes=11000-16383", "bytes=11001-16383"]
+    assert ranges(parts) == ["bytes=0-16383", "bytes=5000-16383", "bytes=11000-16383", "bytes=11001-16383"]
 
 
 def test_survives_many_cuts_that_make_progress(parts: Parts) -> None:
@@ -94,7 +109,7 @@ def test_says_when_the_object_changes(parts: Parts) -> None:
         if count == 1:
             parts.server.objects["/x"].body = BODY[::-1]
 
-    parts.server.objects["/x"] = Stored(BODY, after=replace)
+    parts.server.objects["/x"] = Stored(BODY, after=replace, cuts=[PIECE])
     with pytest.raises(ObjectChanged):
         fetch(parts)
 
@@ -190,8 +205,7 @@ def test_a_partial_answer_that_ends_early_in_order(parts: Parts) -> None:
     """What is missing is asked for again, as after a cut; without a byte between them four tries are the end."""
     parts.server.objects["/x"] = Stored(BODY[:PIECE], short=[5000, 0, 6000])
     assert fetch(parts) == BODY[:PIECE]
-    ranges = [g.headers["Range"] for g in parts.server.requests("GET")]
-    assert ranges == ["bytes=0-16383", "bytes=5000-16383", "bytes=5000-16383", "bytes=11000-16383"]
+    assert ranges(parts) == ["bytes=0-16383", "bytes=5000-16383", "bytes=5000-16383", "bytes=11000-16383"]
     parts.server.objects["/y"] = Stored(BODY[:PIECE], short=[0] * 40)
     with pytest.raises(ServerUnreachable, match="16384 bytes less than it announced"):
         fetch(parts, "/y")

@@ -269,7 +269,7 @@ def test_starts_over_when_the_snapshot_is_replaced(world: World) -> None:
     new = commit(world.upstream, "other", "x" * 100_000)
     old = world.publish([member("./padding", os.urandom(300_000))])
     world.members = snapshot_members(world.upstream, world.place.parent / "s2", origin=UPSTREAM)
-    old.after = lambda count: world.publish() if count == 2 else None
+    old.cuts, old.before = [None, 100_000], lambda count: world.publish() if count == 2 else None
     world.restore()
     assert git(world.target, "rev-parse", "HEAD") == new
     assert git(world.target, "status", "--short") == ""
