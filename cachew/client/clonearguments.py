@@ -1,5 +1,6 @@
 """What of ``git clone``'s arguments is the repository (pure). See git-clone(1)."""
 
+import re
 from collections.abc import Sequence
 
 _WITH_VALUE = frozenset(
@@ -9,6 +10,8 @@ _WITH_VALUE = frozenset(
         *("--separate-git-dir", "--server-option", "--filter", "--bundle-uri", "--ref-format", "--revision"),
     )
 )
+_SHORT_WITH_VALUE = re.compile(r"-[lnqsv46]+[obucj]")
+"""Short options in one word, of which the last one's value is the next."""
 
 
 def repository_of(words: Sequence[str]) -> str | None:
@@ -17,7 +20,7 @@ def repository_of(words: Sequence[str]) -> str | None:
     for word in rest:
         if word == "--":
             return next(rest, None)
-        if word in _WITH_VALUE:
+        if word in _WITH_VALUE or _SHORT_WITH_VALUE.fullmatch(word):
             next(rest, None)
         elif not word.startswith("-"):
             return word

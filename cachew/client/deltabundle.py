@@ -1,6 +1,7 @@
 """Brings a fresh checkout from its snapshot's commit to the mirror's with the delta bundle that the server offers."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urljoin
 
@@ -48,9 +49,7 @@ class DeltaBundles:
         :return: the branch that the bundle is of, when that is another one: the upstream's HEAD has moved there.
         :raise ClientError: when that fails; the checkout is then as it was.
         """
-        url = resolve(bundle_url, server=self._downloads.http.server)
-        if not self._downloads.http.is_own(url):
-            raise ClientError(f"the server names a bundle elsewhere: {url}")
+        url = self._on_the_server(bundle_url)
         try:
             self._download(url, file)
         except ServerRefused as answer:
@@ -73,6 +72,14 @@ class DeltaBundles:
         git.run(tree, "fetch", "--quiet", str(file), "HEAD")
         git.run(tree, "merge", "--quiet", "--ff-only", "FETCH_HEAD")
         return None
+
+    def _on_the_server(self, bundle_url: str) -> str:
+        http = self._downloads.http
+        with suppress(ValueError):  # of what is no address
+            url = resolve(bundle_url, server=http.server)
+            if http.is_own(url):
+                return url
+        raise ClientError(f"the server names a bundle elsewhere: {bundle_url}")
 
     def _download(self, url: str, file: Path) -> None:
         download = self._downloads.open(url)

@@ -97,8 +97,11 @@ class Diagnosis:
         yield from self._time_difference(headers.get("Date", ""))
 
     def _readiness(self) -> Finding:
-        with closing(self._http.request("GET", f"{self._http.server}/_readiness")) as answer:
-            good = answer.status == 200
+        try:
+            with closing(self._http.request("GET", f"{self._http.server}/_readiness")) as answer:
+                good = answer.status == 200
+        except ClientError as error:
+            return Finding("readiness", False, str(error), error.advice)
         return Finding("readiness", good, "ready" if good else "not ready", "" if good else "Try again in a moment.")
 
     def _time_difference(self, date: str) -> Iterator[Finding]:

@@ -11,11 +11,11 @@ from typing import NamedTuple
 from cachew.client.addresses import RepositoryAddress
 from cachew.client.checkout import Checkout
 from cachew.client.clienterrors import BadUsage, ClientError, GitFailed
+from cachew.client.gitconfig import is_ref
 from cachew.client.http import Http
 from cachew.client.transferprogress import TransferProgress
 
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_REF = re.compile(r"refs/[^\x00-\x20\x7f~^:?*\[\\]+")
 
 
 class WantedRefs(NamedTuple):
@@ -47,7 +47,7 @@ def parse_wanted(refs: Sequence[str], commits: Sequence[str]) -> WantedRefs:
     for text in refs:
         name, _, oid = text.partition("=")
         name, oid = name if name.startswith("refs/") else f"refs/heads/{name}", oid.lower()
-        if not _REF.fullmatch(name) or ".." in name or (oid and not _OID.fullmatch(oid)):
+        if not is_ref(name) or (oid and not _OID.fullmatch(oid)):
             raise BadUsage(
                 f"{text!r} is not NAME=SHA", "Write it like refs/heads/main=<40 hex digits>, or main= for any."
             )
@@ -108,6 +108,9 @@ class Freshener:
         refspec = "+refs/heads/*:refs/remotes/origin/*"
         git.run(tree, "fetch", "--quiet", "--prune", "origin", refspec, settings=self._through_server(address, origin))
         git.run(tree, "read-tree", "-m", "-u", "HEAD", tip)
+        if old is not None:
+            # First, as git can't keep a branch below another.
+            git.run(tree, "update-ref", "-d", f"refs/heads/{old}")
         git.run(tree, "update-ref", f"refs/heads/{branch}", tip)
         git.run(tree, "symbolic-ref", "-m", "cachew: the upstream's HEAD", "HEAD", f"refs/heads/{branch}")
         git.run(tree, "symbolic-ref", "refs/remotes/origin/HEAD", tip)
@@ -115,7 +118,6 @@ class Freshener:
             git.run(tree, "config", f"branch.{branch}.{key}", value)
         gone = False
         if old is not None:
-            git.run(tree, "update-ref", "-d", f"refs/heads/{old}")
             git.run(tree, "config", "--remove-section", f"branch.{old}", check=False)
             gone = (
                 git.run(tree, "rev-parse", "-q", "--verify", f"refs/remotes/origin/{old}", check=False).returncode != 0

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-_BRANCH = re.compile(r"refs/heads/(?!.*(?:\.\.|@\{|\.$))[^\x00-\x20\x7f~^:?*\[\\]+")
+_REF = re.compile(r"refs/(?!.*(?:\.\.|@\{|\.$))[^\x00-\x20\x7f~^:?*\[\\]+")
 _HEAD = re.compile(r"ref: (refs/heads/([^\x00-\x20\x7f~^:?*\[\\]+))\n?")
 
 _PLAIN_ORIGIN = re.compile(
@@ -13,8 +13,13 @@ _PLAIN_ORIGIN = re.compile(
 
 
 def is_branch(name: str) -> bool:
-    """Say whether a full name is one that git takes for a branch (git-check-ref-format(1))."""
-    return bool(_BRANCH.fullmatch(name)) and not any(
+    """Say whether a full name is one that git takes for a branch."""
+    return name.startswith("refs/heads/") and is_ref(name)
+
+
+def is_ref(name: str) -> bool:
+    """Say whether a full name is one that git takes for a ref (git-check-ref-format(1))."""
+    return bool(_REF.fullmatch(name)) and not any(
         not part or part.startswith(".") or part.endswith(".lock") for part in name.split("/")
     )
 

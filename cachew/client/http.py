@@ -84,14 +84,18 @@ class Http:
             if self.authorization is not None:
                 answer.close()
                 return send(self.authorization)
-            for offer in self._offers(url, answer.headers.get("WWW-Authenticate", "")):
+            try:
+                for offer in self._offers(url, answer.headers.get("WWW-Authenticate", "")):
+                    answer.close()
+                    answer = send(offer.authorization)
+                    good = answer.status != 401
+                    offer.tell(good)
+                    if good:
+                        self.authorization = offer.authorization
+                        break
+            except BaseException:
                 answer.close()
-                answer = send(offer.authorization)
-                good = answer.status != 401
-                offer.tell(good)
-                if good:
-                    self.authorization = offer.authorization
-                    break
+                raise
         return answer
 
     def _send(
@@ -107,7 +111,8 @@ class Http:
         sent |= {**(self._headers if self.is_own(url) else {}), **(headers or {})}
         if authorization is not None:
             sent["Authorization"] = authorization
-        if bad := next((name for name, value in sent.items() if not _fits(name, value)), None):
+        bad = next((name for name, value in sent.items() if not _fits(name, value)), None)
+        if bad is not None:
             raise BadUsage(f"the header {bad!r} can't be sent", "It holds a line break, or what no header can hold.")
         with self.reaching():
             timeout = patience or self._idle_timeout

@@ -57,6 +57,8 @@ def test_hosts(name: str, good: bool) -> None:
         ("-q --depth 1 https://a/b dir", "https://a/b"),
         ("--branch main --single-branch https://a/b", "https://a/b"),
         ("-b https://x https://a/b", "https://a/b"),
+        ("-qb main https://a/b", "https://a/b"),
+        ("-vqbmain https://a/b", "https://a/b"),
         ("--filter=blob:none https://a/b", "https://a/b"),
         ("--recurse-submodules https://a/b", "https://a/b"),
         ("-- https://a/b", "https://a/b"),
