@@ -141,20 +141,18 @@ class Supply:
             raise TooOften(message, wait)
 
     async def ensure(self, mirror: Mirror, refs: Mapping[str, str], commits: Iterable[str], asker: Asker) -> Ensured:
-        """Have the refs at the given ids (empty: at any) and the commits, asking the upstream at most once.
+        """Have the refs at the given ids (empty: where they are) and the commits, asking the upstream at most once.
+
+        Where nothing is missing, a ref that may be anywhere is where the ref gate has it.
 
         :param refs: HEAD and full names; any other name is that of no ref, and resolves to nothing.
         :raise UpstreamError: when the upstream had to be asked and failed, or nothing has come in time.
         :raise TooOften: when the client asks for more objects by their ids than it may.
         """
-        present = mirror.refs.by_name
-        wanted = list(commits)
-        if all(name in present and oid in ("", present[name]) for name, oid in refs.items()):
-            missing = mirror.objects.missing(wanted)
-            if not missing:
-                return Ensured({name: present[name] for name in refs})
-        answer = await self._freshness.refs(mirror.identity, MIRRORED_KIND, asker.authorization, interval=0)
-        _require_fresh(answer, mirror)
+        present, wanted = mirror.refs.by_name, list(commits)
+        answer = await self._lists_more(mirror, refs, wanted, asker)
+        if answer is None:
+            return Ensured({name: oid or present[name] for name, oid in refs.items()})
         asked = {name for name in refs if name.startswith("refs/") and not is_mirrored(name)}
         others = (await self._others(mirror, asked, asker)) if asked else {}
         listed = answer.listing.by_name
@@ -170,6 +168,28 @@ class Supply:
             # The upstream has just listed it, so it is not for want of it.
             raise UpstreamUnreachable(mirror.upstream_url, f"what {late[0]} leads to could not be fetched")
         return Ensured(resolved, tuple(oid for oid in wanted if oid in still), True)
+
+    async def _lists_more(
+        self, mirror: Mirror, refs: Mapping[str, str], wanted: Sequence[str], asker: Asker
+    ) -> Answer | None:
+        """Return what the upstream lists, None where the mirror has all that is needed.
+
+        :raise UpstreamError: when the upstream had to be asked and failed.
+        """
+        present = mirror.refs.by_name
+        if mirror.objects.missing(wanted) or not all(
+            name in present and oid in ("", present[name]) for name, oid in refs.items()
+        ):
+            answer = await self._freshness.refs(mirror.identity, MIRRORED_KIND, asker.authorization, interval=0)
+            _require_fresh(answer, mirror)
+            return answer
+        anywhere = [name for name, oid in refs.items() if not oid]
+        if not anywhere:
+            return None
+        answer = await self._freshness.answer(mirror.identity, tuple(sorted(refs)), asker.authorization)
+        listed = answer.listing.by_name
+        level = all(name in listed and listed[name].oid == present[name] for name in anywhere)
+        return None if answer.stale or level else answer
 
     async def _moved(self, mirror: Mirror, resolved: Mapping[str, str]) -> None:
         """Wait until a mirror's refs are where they were found, if they are being moved: who asks next is told so."""

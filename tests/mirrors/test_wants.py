@@ -171,6 +171,22 @@ def test_ensuring_what_is_new(shop: Shop) -> None:
     assert len(shop.upstream.asked) == 1
 
 
+def test_a_ref_that_may_be_anywhere_is_where_the_upstream_has_it(shop: Shop) -> None:
+    """Within the interval nobody is asked again; a push voids that, though the mirror has not followed yet."""
+    anywhere = {"refs/heads/main": ""}
+    assert value_of(shop.ensure(anywhere)) == Ensured({"refs/heads/main": oid("1")})
+    assert value_of(shop.ensure(anywhere)).fetched is False and len(shop.upstream.asked) == 1
+    shop.house.remote.current = listing(main="2")
+    assert value_of(shop.ensure(anywhere)).refs == {"refs/heads/main": oid("1")}
+    shop.freshness.changed(shop.mirror.identity)
+    assert value_of(shop.ensure(anywhere)) == Ensured({"refs/heads/main": oid("2")}, (), True)
+    assert shop.mirror.refs.by_name == {"refs/heads/main": oid("2")}
+    assert value_of(shop.ensure(anywhere)).fetched is False and len(shop.upstream.asked) == 2
+    shop.house.remote.current = listing(other="2")
+    shop.freshness.changed(shop.mirror.identity)
+    assert value_of(shop.ensure(anywhere)) == Ensured({"refs/heads/main": ""}, (), True)
+
+
 def test_ensuring_what_is_just_being_moved(shop: Shop) -> None:
     """Who has been told where a ref is finds it there the next time too, though its objects had come before."""
     shop.house.remote.current = listing(main="2")
