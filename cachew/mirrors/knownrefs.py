@@ -1,6 +1,6 @@
 """What is at hand of upstreams' refs: found without asking anybody."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import (
@@ -37,14 +37,14 @@ class KnownRefs:
             kept = self._newest_part(identity, below)
         return None if kept is None else kept.listing
 
-    def unlisted(self, identity: Identity, oids: Iterable[str]) -> set[str]:
-        """Return those of the object ids that no listing has which is at hand, whatever it is of."""
-        left = set(oids)
-        for question in self._kept.questions(identity):
-            if (listing := self._kept.listing(question)) is not None:
-                listed = listing.oids()
-                left = {oid for oid in left if oid not in listed}
-        return left
+    def unlisted(self, identity: Identity, oids: Iterable[str]) -> Iterator[str]:
+        """Find those of the object ids that no listing has which is at hand, whatever it is of.
+
+        They are looked for one by one: a stranger chooses how many there are, and few are enough to refuse him.
+        """
+        listings = [self._kept.listing(question) for question in self._kept.questions(identity)]
+        listed = [listing.oids() for listing in listings if listing is not None]
+        return (oid for oid in oids if not any(oid in some for some in listed))
 
     def checked(self, identity: Identity, now: float) -> float | None:
         """Return when the upstream last said what its heads and tags are, on the scale of ``now``; None for never."""

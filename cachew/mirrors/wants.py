@@ -5,9 +5,10 @@ wants is nearly always the tip of one; only what no ref brings is fetched by its
 what one client may ask for.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -79,7 +80,7 @@ class Supply:
         try:
             for _ in range(_PATIENCE if patient else 1):
                 missing = await self._get_in_time(mirror, missing, asker)
-                if not missing or not mirror.updates.under_way or self._unlisted(mirror, missing):
+                if not missing or not mirror.updates.under_way or any(self._unlisted(mirror, missing)):
                     break
             return missing
         except TooOften:
@@ -87,11 +88,11 @@ class Supply:
         except TooMany:
             # Whoever mirrors every ref there is asks for what the upstream lists; of very many it is not known what.
             many = self._freshness.mirrored.has_many(mirror.identity)
-            if not many and len(self._unlisted(mirror, missing)) > MOST_IDS:
+            if not many and _too_many(self._unlisted(mirror, missing)):
                 raise
             return missing
 
-    def _unlisted(self, mirror: Mirror, oids: Iterable[str]) -> set[str]:
+    def _unlisted(self, mirror: Mirror, oids: Iterable[str]) -> Iterator[str]:
         return self._freshness.known.unlisted(mirror.identity, oids)
 
     async def _get_in_time(
@@ -128,12 +129,11 @@ class Supply:
         """
         known = self._freshness.known.listing(mirror.identity)
         listed: Set[str] = frozenset() if known is None else known.oids()
-        alone = [oid for oid in missing if oid not in listed and not mirror.wanted.asked_for(oid)]
-        if len(alone) > MOST_IDS:
-            raise TooMany(
-                f"{len(alone)} objects by their ids are more than the {MOST_IDS} that one request may ask for"
-            )
-        wait = self._allowance.take(asker.client, len(alone))
+        alone = (oid for oid in missing if oid not in listed and not mirror.wanted.asked_for(oid))
+        charged = list(islice(alone, MOST_IDS + 1))
+        if len(charged) > MOST_IDS:
+            raise TooMany(f"no more than {MOST_IDS} objects may be asked for by their ids in one request")
+        wait = self._allowance.take(asker.client, len(charged))
         if wait:
             message = (
                 f"{asker.client} has asked for too many objects of repositories by their ids; in {wait:.0f} s again"
@@ -206,6 +206,10 @@ class Supply:
         answer = await self._freshness.refs(mirror.identity, kind, asker.authorization, interval=0)
         _require_fresh(answer, mirror)
         return {ref.name: ref.oid or "" for ref in answer.listing.refs if ref.name in names}
+
+
+def _too_many(oids: Iterator[str]) -> bool:
+    return next(islice(oids, MOST_IDS, None), None) is not None
 
 
 def _require_fresh(answer: Answer, mirror: Mirror) -> None:

@@ -81,6 +81,8 @@ class GenerousProtocol(HTTP11ClientProtocol):
 
 
 class _Factory(_HTTP11ClientFactory):
+    noisy = False
+
     def buildProtocol(self, addr: object) -> GenerousProtocol:
         return GenerousProtocol(self._quiescentCallback)
 

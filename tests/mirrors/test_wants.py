@@ -1,5 +1,6 @@
 """How wanted objects come into a mirror, with an upstream and a git that are held still."""
 
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -225,7 +226,7 @@ def test_more_ids_than_one_request_may_ask_for_are_refused(shop: Shop) -> None:
     """A fetch of 1,001 ids that no ref leads to is asked of nobody, and nobody waits for it."""
     shop.house.git.there = set()
     refused = failure_of(shop.missing(*ids(MOST_IDS + 1)))
-    assert isinstance(refused, TooMany) and "1001 objects by their ids are more than the 1000" in str(refused)
+    assert isinstance(refused, TooMany) and "no more than 1000 objects" in str(refused)
     assert fetches(shop.house) == []
     value_of(shop.missing(*ids(MOST_IDS)))
     assert fetches(shop.house)[0] == ids(MOST_IDS)
@@ -287,3 +288,11 @@ def test_very_many_ids_are_looked_up_in_turns(shop: Shop) -> None:
     assert not waiting.called
     shop.house.clock.pump([0] * 60)
     assert isinstance(failure_of(waiting), TooMany) and fetches(shop.house) == []
+
+
+def test_a_flood_of_ids_is_refused_after_the_first_that_are_too_many(shop: Shop) -> None:
+    """Of millions of ids that no listing has no more are held against listings than a request may ask for."""
+    value_of(shop.missing(oid("2")))
+    endless = shop.freshness.known.unlisted(shop.mirror.identity, (f"{number:040x}" for number in count(100)))
+    assert len(list(islice(endless, MOST_IDS))) == MOST_IDS
+    assert list(shop.freshness.known.unlisted(shop.mirror.identity, [oid("1"), oid("7")])) == [oid("7")]
