@@ -5,7 +5,8 @@ pack, the mirror is made of the very bytes. Nobody waits any longer when a secon
 nothing comes any more.
 """
 
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -48,6 +49,7 @@ class _Clients:
 
     :param expected: ends the wait for a client that has asked for refs.
     :param asked: how often refs were asked for since that wait began.
+    :param listings: how many are being told of refs.
     :param fetches: how many are being served.
     :param whole: how many of them with a whole pack.
     :param crowd: whether there were several who wanted different things.
@@ -56,6 +58,7 @@ class _Clients:
 
     expected: IDelayedCall | None = None
     asked: int = 0
+    listings: int = 0
     fetches: int = 0
     whole: int = 0
     crowd: bool = False
@@ -65,15 +68,18 @@ class _Clients:
 
     def at_it(self, now: float) -> bool:
         """Whether it is worth waiting for them."""
-        expected = self.expected is not None and self.expected.active()
         served = self.fetches > 0 and now < self.stalls_at
-        return (self.whole > 0 and served) or (not self.crowd and (expected or served))
+        return (self.whole > 0 and served) or (not self.crowd and (self.expects or served))
+
+    @property
+    def expects(self) -> bool:
+        """Whether one of them may be about to ask for objects."""
+        return self.listings > 0 or (self.expected is not None and self.expected.active())
 
     @property
     def gone(self) -> bool:
         """Whether there is nothing to remember of them."""
-        expected = self.expected is not None and self.expected.active()
-        return not (expected or self.fetches or self.received or self.waiting)
+        return not (self.expects or self.fetches or self.received or self.waiting)
 
 
 class Serving:
@@ -114,11 +120,33 @@ class FirstClones:
     def asked(self, identity: Identity) -> None:
         """Take notice that a client has asked for refs, so that it is likely to ask for objects."""
         clients = self._of(identity)
+        clients.asked = clients.asked + 1 if clients.expects else 1
+        if clients.asked <= _OF_ONE_CLIENT:  # those who keep asking must not keep the mirror from being made
+            self._expect(identity, clients)
+
+    @contextmanager
+    def listing(self, identity: Identity) -> Iterator[None]:
+        """Wait for a client that has asked for refs while it is told of them, and then for what it asks for next.
+
+        The mirror would have the same listed at the same time, over the same link.
+        """
+        clients = self._clients.get(identity)
+        if clients is None:
+            yield
+            return
+        clients.listings += 1
+        try:
+            yield
+        finally:
+            clients.listings -= 1
+            if self._clients.get(identity) is clients:
+                self._expect(identity, clients)
+
+    def _expect(self, identity: Identity, clients: _Clients) -> None:
+        """Wait for a client's next request from now on."""
         if clients.expected is not None and clients.expected.active():
             clients.expected.reset(_NEXT)
-            clients.asked += 1
         else:
-            clients.asked = 1
             clients.expected = self._reactor.callLater(_NEXT, self._changed, identity)
 
     def only_listed(self, identity: Identity) -> None:

@@ -122,7 +122,8 @@ class RefListings:
         elif version == 2:
             await self._capabilities(request, right)
         else:
-            await self._old_listing(request, right, version)
+            with self._mirroring.first.listing(right.identity):
+                await self._old_listing(request, right, version)
 
     async def answer(self, request: StreamingRequest, right: Right, body: Body, command: GitCommand) -> None:
         """Answer a command that wants no objects.
@@ -134,7 +135,11 @@ class RefListings:
         if isinstance(command, Probe):
             await self.tell(request, b"")
         elif isinstance(command, V2LsRefs) and not command.unknown:
-            await self._ls_refs(request, right, body, command)
+            if not command.prefixes:
+                # Only ``git ls-remote`` asks for all there is: who clones names what is to be cloned.
+                self._mirroring.first.only_listed(right.identity)
+            with self._mirroring.first.listing(right.identity):
+                await self._ls_refs(request, right, body, command)
         elif isinstance(command, V2Other) and command.name in _COMMANDS and right.covers(mirror):
             await self.tell(request, await self._bundle_uris(request, right))
         else:
@@ -232,9 +237,6 @@ class RefListings:
         await self.tell(request, body, _ADVERTISEMENT)
 
     async def _ls_refs(self, request: StreamingRequest, right: Right, body: Body, command: V2LsRefs) -> None:
-        if not command.prefixes:
-            # Only ``git ls-remote`` asks for all there is: who clones names what is to be cloned.
-            self._mirroring.first.only_listed(right.identity)
         answer = await self._freshness.answer(right.identity, command.prefixes, right.authorization)
         right = await self._still(right, answer)
         if answer.listing.empty or answer.listing.object_format != command.object_format:

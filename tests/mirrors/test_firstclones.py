@@ -59,6 +59,60 @@ def test_a_client_that_asks_for_refs_alone_is_waited_for_a_second(counter: Count
     assert served.called and len(counter.first) == 0
 
 
+def test_those_who_keep_asking_for_refs_are_waited_for_a_second_once(counter: Counter) -> None:
+    """Or a job that looks for something new twice a second would keep a mirror from being made for ever."""
+    for _ in range(2):
+        counter.first.asked(REPOSITORY)
+    served = counter.served()
+    for _ in range(2):
+        counter.clock.advance(0.5)
+        counter.first.asked(REPOSITORY)
+    assert served.called
+
+
+def test_a_client_is_waited_for_while_it_is_told_of_refs(counter: Counter) -> None:
+    """A long listing takes a slow link for seconds, in which the mirror's own would halve what is left for it."""
+    counter.first.asked(REPOSITORY)
+    served = counter.served()
+    with counter.first.listing(REPOSITORY):
+        counter.clock.pump([1.0] * 30)
+        assert not served.called
+    counter.clock.advance(0.9)
+    assert not served.called
+    counter.clock.advance(0.1)
+    assert served.called and len(counter.first) == 0
+
+
+def test_one_who_asks_for_objects_after_a_long_listing_is_served_first(counter: Counter) -> None:
+    """The mirror is made of what it receives."""
+    counter.first.asked(REPOSITORY)
+    served = counter.served()
+    with counter.first.listing(REPOSITORY):
+        counter.clock.advance(30)
+    client = counter.began(oid("1"))
+    counter.clock.advance(2.9)
+    assert not served.called
+    client.ended()
+    assert served.called and value_of(counter.received()) == [FIND]
+
+
+def test_a_listing_that_fails_ends_the_wait_a_second_later(counter: Counter) -> None:
+    """However it ends."""
+    counter.first.asked(REPOSITORY)
+    served = counter.served()
+    with pytest.raises(OSError), counter.first.listing(REPOSITORY):
+        raise OSError
+    counter.clock.advance(1)
+    assert served.called and len(counter.first) == 0
+
+
+def test_a_listing_of_what_nobody_waits_for_is_not_remembered(counter: Counter) -> None:
+    """As when the mirror is there, or the client wants refs only."""
+    with counter.first.listing(REPOSITORY):
+        assert len(counter.first) == 0
+    assert len(counter.first) == 0 and not counter.clock.getDelayedCalls()
+
+
 def test_a_client_is_served_first(counter: Counter) -> None:
     """However long that takes; then what it received is there once, with all of it."""
     counter.first.asked(REPOSITORY)
