@@ -160,17 +160,16 @@ class Forwarding:
                 raise redirected from None
         if not _is_elsewhere(first[0]):
             return first
-        second = None
         try:
             second = await at(places[1])
         except UpstreamError:
             return first
-        finally:
-            if second is not None and not _is_worse(second[0], first[0]):
-                self._exchange.discard(first[1], first[0])
-            elif second is not None:
-                self._exchange.discard(second[1], second[0])
-        return first if _is_worse(second[0], first[0]) else second
+        except BaseException:
+            self._exchange.discard(first[1], first[0])
+            raise
+        taken, given_up = (first, second) if _is_worse(second[0], first[0]) else (second, first)
+        self._exchange.discard(given_up[1], given_up[0])
+        return taken
 
     def _note(self, asked: Forwarded, response: IResponse, final: str) -> None:
         base, suffix = base_of(final)

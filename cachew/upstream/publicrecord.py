@@ -73,18 +73,23 @@ class PublicRecord:
         """Find out whether another replica saw a repository to be public within the grace."""
         at = await self._elsewhere.look(name)
         if at is not None and self._counts(at):
-            self._seen[name] = max(at, self._seen.get(name, at))
+            known = self._seen.get(name, at)
+            self._seen[name] = max(at, known) if self._counts(known) else at
+            self._trim()
 
     def note(self, name: str) -> None:
         """Note that a repository is public now; the file follows when it is a tenth of the grace behind."""
         now = self._clock.now()
         self._seen.pop(name, None)
         self._seen[name] = now
-        while len(self._seen) > self._capacity:
-            self._seen.popitem(last=False)
+        self._trim()
         self._elsewhere.seen(name)
         if self._file.behind or not 0 <= now - self._kept.get(name, float("-inf")) < self._grace / 10:
             self._file.follow()
+
+    def _trim(self) -> None:
+        while len(self._seen) > self._capacity:
+            self._seen.popitem(last=False)
 
     def forget(self, name: str) -> None:
         """Note that a repository is not public; the file follows at once."""
