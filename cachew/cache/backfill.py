@@ -43,6 +43,7 @@ class Copies:
                 info.namespace,
                 info.key,
                 headers=info.headers,
+                size=info.size,
                 ttl=ttl,
                 etag=info.etag,
                 digest=info.digest or None,

@@ -105,6 +105,7 @@ class ContentDigest:
         self._whole = hashlib.sha256()
         self._digests = bytearray()
         self._block = _BlockDigest()
+        self._rest: bytes | None = None
 
     def update(self, data: bytes) -> None:
         """Take the next piece."""
@@ -132,5 +133,6 @@ class ContentDigest:
 
     def blocks(self) -> Blocks:
         """Return the digests of the blocks of what has come; nothing more may come then."""
-        rest = self._block.digest() if self.size % BLOCK else b""
-        return Blocks(self.size, bytes(self._digests) + rest)
+        if self._rest is None:
+            self._rest = self._block.digest() if self.size % BLOCK else b""
+        return Blocks(self.size, bytes(self._digests) + self._rest)

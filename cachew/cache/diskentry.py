@@ -1,6 +1,5 @@
 """Reading the files of a disk cache: as they are where they are known to be sound, block by block where not."""
 
-import errno
 import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
@@ -8,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from twisted.logger import Logger
 
 from cachew.cache.blocks import BLOCK
-from cachew.cache.diskfile import CheckedRegion, Stamp
+from cachew.cache.diskfile import CheckedRegion, Stamp, read_region
 from cachew.cache.objectfiles import FoundObject, ObjectFiles
 from cachew.plumbing.errors import CorruptObject
 from cachew.plumbing.streams import FileSource, Source
@@ -56,12 +55,8 @@ def is_sound(found: FoundObject, numbers: Iterable[int] | None = None) -> bool:
     try:
         for number in range(blocks.count) if numbers is None else numbers:
             begin, end = blocks.bounds(number)
-            blocks.verify(number, os.pread(descriptor, end - begin, begin))
+            blocks.verify(number, read_region(descriptor, end - begin, begin))
     except CorruptObject:
-        return False
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
         return False
     finally:
         os.close(descriptor)

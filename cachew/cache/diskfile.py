@@ -37,19 +37,36 @@ def stamp_of(file: BinaryIO | Path) -> Stamp:
     return status.st_ino, status.st_mtime_ns, status.st_size, status.st_ctime_ns
 
 
+def read_region(descriptor: int, length: int, start: int) -> bytes:
+    """Return a region of a file.
+
+    :raise CorruptObject: when it is not there any more, or the disk has lost it.
+    """
+    try:
+        data = os.pread(descriptor, length, start)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise CorruptObject("a stored object can't be read any more") from error
+    if len(data) != length:
+        raise CorruptObject("a stored object was cut short")
+    return data
+
+
 def read_record(file: BinaryIO) -> ObjectRecord:
     """Read the record of an open file.
 
     :raise CorruptObject: when the file is not whole.
     """
-    total = os.fstat(file.fileno()).st_size
+    descriptor = file.fileno()
+    total = os.fstat(descriptor).st_size
     start = total - _FOOTER.size
     if start < 0:
         raise CorruptObject("a stored object is cut short")
-    magic, length, check = _FOOTER.unpack(os.pread(file.fileno(), _FOOTER.size, start))
+    magic, length, check = _FOOTER.unpack(read_region(descriptor, _FOOTER.size, start))
     if magic != _MAGIC or length > start:
         raise CorruptObject("a stored object has no footer")
-    encoded = os.pread(file.fileno(), length, start - length)
+    encoded = read_region(descriptor, length, start - length)
     if _check(encoded) != check:
         raise CorruptObject("the record of a stored object is damaged")
     record, _ = ObjectRecord.decode(encoded)
@@ -197,7 +214,7 @@ class CheckedRegion:
         with self._lock:
             if self._file.closed:
                 return b""
-            data = os.pread(self._file.fileno(), end - begin, begin)
+            data = read_region(self._file.fileno(), end - begin, begin)
         self._blocks.verify(number, data)
         return data
 

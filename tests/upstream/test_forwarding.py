@@ -1,6 +1,7 @@
 """Requests that are sent on: in which spelling, to where, how often, and what is let go of; upstreams are played."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
@@ -44,7 +45,7 @@ class Upstream:
     :param answers: by the URL's path from the repository on, one answer, or what is raised, or a Deferred of one.
     """
 
-    def __init__(self, **answers: Any) -> None:
+    def __init__(self, answers: Mapping[str, Any]) -> None:
         self.answers = answers
         self.asked: list[str] = []
         self.shown: list[str | None] = []
@@ -111,8 +112,13 @@ class Unasked:
 class World:
     """A repository at an upstream."""
 
-    def __init__(self, fixed: Callable[[str], str | None] = lambda url: None, **answers: Any) -> None:
-        self.upstream = Upstream(**answers)
+    def __init__(
+        self,
+        answers: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        fixed: Callable[[str], str | None] = lambda url: None,
+    ) -> None:
+        self.upstream = Upstream(answers)
         clock = FakeClock()
         self.moves = Moves()
         self.spellings = Spellings(
@@ -143,7 +149,7 @@ class World:
     ) -> Deferred[tuple[Any, str]]:
         """Send a request."""
         asked = Forwarded(method, BASE + operation, [], body, length, credential, written, 30.0)
-        return cast(Any, Deferred.fromCoroutine(self.forwarding.send(asked)))
+        return Deferred.fromCoroutine(self.forwarding.send(asked))
 
     def refs(self, **more: Any) -> Deferred[tuple[Any, str]]:
         """Ask for refs."""
@@ -152,7 +158,7 @@ class World:
 
 def test_the_first_spelling_that_is_answered_is_learnt() -> None:
     """Later requests are sent there at once."""
-    world = World(**{".git/git-upload-pack": Response()})
+    world = World({".git/git-upload-pack": Response()})
     body = Body(b"want")
     response, final = value_of(world.send(body=body))
     assert (response.code, final) == (200, f"{BASE}.git/git-upload-pack")
@@ -165,7 +171,7 @@ def test_the_first_spelling_that_is_answered_is_learnt() -> None:
 
 def test_the_client_s_own_spelling_is_tried_first() -> None:
     """He may know."""
-    world = World(**{".git/git-upload-pack": Response()})
+    world = World({".git/git-upload-pack": Response()})
     value_of(world.send(body=Body(b"want"), written=".git"))
     assert world.upstream.asked == [".git/git-upload-pack"]
 
@@ -193,7 +199,7 @@ def test_what_the_config_says_is_not_tried_otherwise() -> None:
 )
 def test_of_two_answers_the_one_that_says_more_is_taken(first: Response, second: Response, taken: int) -> None:
     """The other one is given up, whichever it is."""
-    world = World(**{"/git-upload-pack": first, ".git/git-upload-pack": second})
+    world = World({"/git-upload-pack": first, ".git/git-upload-pack": second})
     response, _ = value_of(world.send(body=Body(b"want")))
     assert response.code == taken
     assert world.upstream.open == [response]
@@ -202,14 +208,14 @@ def test_of_two_answers_the_one_that_says_more_is_taken(first: Response, second:
 @pytest.mark.parametrize("first", [Response(401), Response(403, page=True), Response(429, page=True), Response(500)])
 def test_what_is_not_about_the_spelling_is_asked_once(first: Response) -> None:
     """A refusal and a busy upstream say nothing about it."""
-    world = World(**{"/git-upload-pack": first})
+    world = World({"/git-upload-pack": first})
     assert value_of(world.send(body=Body(b"want")))[0] is first
     assert len(world.upstream.asked) == 1
 
 
 def test_a_second_try_that_fails_leaves_the_first_answer() -> None:
     """The client is told what the upstream has said."""
-    world = World(**{".git/git-upload-pack": UpstreamTimeout(BASE, "did not answer")})
+    world = World({".git/git-upload-pack": UpstreamTimeout(BASE, "did not answer")})
     response, _ = value_of(world.send(body=Body(b"want")))
     assert response.code == 404
     assert world.upstream.open == [response]
@@ -219,7 +225,7 @@ def test_a_second_try_that_fails_leaves_the_first_answer() -> None:
 def test_a_client_that_leaves_during_the_second_try_leaves_no_answer(refs: bool) -> None:
     """The first one's connection would be held until the upstream closes it."""
     waiting: Deferred[Any] = Deferred()
-    world = World(**{".git/git-upload-pack": waiting, ".git/info/refs": waiting})
+    world = World({".git/git-upload-pack": waiting, ".git/info/refs": waiting})
     sent = world.refs() if refs else world.send(body=Body(b"want"))
     assert len(world.upstream.open) == 1
     sent.cancel()
@@ -229,14 +235,14 @@ def test_a_client_that_leaves_during_the_second_try_leaves_no_answer(refs: bool)
 
 def test_what_nobody_foresaw_leaves_no_answer_either() -> None:
     """As when a name can't be sent in a second spelling."""
-    world = World(**{".git/git-upload-pack": ValueError("what?")})
+    world = World({".git/git-upload-pack": ValueError("what?")})
     assert isinstance(failure_of(world.send(body=Body(b"want"))), ValueError)
     assert world.upstream.open == []
 
 
 def test_a_large_body_is_sent_once_where_the_refs_are() -> None:
     """It is not held: before it the upstream is asked for refs, of the service that it is for."""
-    world = World(**{".git/info/refs": Response(), ".git/git-receive-pack": Response()})
+    world = World({".git/info/refs": Response(), ".git/git-receive-pack": Response()})
     body = Body(b"push")
     response, final = value_of(world.send("/git-receive-pack", body=body, length=None))
     assert final == f"{BASE}.git/git-receive-pack"
@@ -251,7 +257,7 @@ def test_a_large_body_is_sent_once_where_the_refs_are() -> None:
 def test_a_large_body_is_closed_when_it_was_never_sent() -> None:
     """Whatever has kept it."""
     waiting: Deferred[Any] = Deferred()
-    world = World(**{"/info/refs": waiting})
+    world = World({"/info/refs": waiting})
     body = Body(b"push")
     sent = world.send("/git-receive-pack", body=body, length=MEGABYTE + 1)
     assert not body.closed
@@ -263,7 +269,7 @@ def test_a_large_body_is_closed_when_it_was_never_sent() -> None:
 def test_an_upstream_that_does_not_tell_its_refs_meets_the_request_itself() -> None:
     """The same failure, or a better answer, comes of that."""
     failure = UpstreamTimeout(BASE, "did not answer")
-    world = World(**{"/info/refs": failure, ".git/info/refs": failure, "/git-receive-pack": Response(403)})
+    world = World({"/info/refs": failure, ".git/info/refs": failure, "/git-receive-pack": Response(403)})
     response, _ = value_of(world.send("/git-receive-pack", body=Body(b"push"), length=None))
     assert response.code == 403
 
@@ -271,7 +277,7 @@ def test_an_upstream_that_does_not_tell_its_refs_meets_the_request_itself() -> N
 def test_a_repository_that_has_moved_is_asked_for_there() -> None:
     """Without the credential, which is for the place that it was given for."""
     moved = "https://git.example/new/repo"
-    world = World(**{"/info/refs": Response(), f"{moved}/git-upload-pack": Response()})
+    world = World({"/info/refs": Response(), f"{moved}/git-upload-pack": Response()})
     world.upstream.moved[BASE] = moved
     value_of(world.refs())
     response, final = value_of(world.send(body=Body(b"want")))
@@ -284,7 +290,7 @@ def test_a_small_request_that_is_redirected_follows_where_the_refs_lead() -> Non
     moved = "https://git.example/new/repo"
     redirected = UpstreamRedirected(BASE, "redirected a POST")
     world = World(
-        **{
+        {
             "/git-upload-pack": redirected,
             ".git/git-upload-pack": redirected,
             "/info/refs": Response(),
@@ -301,7 +307,7 @@ def test_a_small_request_that_is_redirected_follows_where_the_refs_lead() -> Non
 def test_a_redirect_that_leads_nowhere_is_told() -> None:
     """Once is enough."""
     redirected = UpstreamRedirected(BASE, "redirected a POST")
-    world = World(**{"/git-upload-pack": redirected, ".git/git-upload-pack": redirected})
+    world = World({"/git-upload-pack": redirected, ".git/git-upload-pack": redirected})
     assert failure_of(world.send(body=Body(b"want"))) is redirected
     assert world.upstream.open == []
 
@@ -309,7 +315,7 @@ def test_a_redirect_that_leads_nowhere_is_told() -> None:
 def test_both_redirected_is_told_as_the_first() -> None:
     """Refs, too, are tried in both spellings."""
     first, second = UpstreamRedirected(BASE, "first"), UpstreamRedirected(BASE, "second")
-    world = World(**{"/info/refs": first, ".git/info/refs": second})
+    world = World({"/info/refs": first, ".git/info/refs": second})
     assert failure_of(world.refs()) is first
     assert world.upstream.open == []
 
@@ -317,14 +323,14 @@ def test_both_redirected_is_told_as_the_first() -> None:
 def test_an_upstream_that_fails_is_told() -> None:
     """The second spelling would fail the same way."""
     failure: UpstreamError = UpstreamTimeout(BASE, "did not answer")
-    world = World(**{"/info/refs": failure})
+    world = World({"/info/refs": failure})
     assert failure_of(world.refs()) is failure
     assert world.upstream.asked == ["/info/refs?service=git-upload-pack"]
 
 
 def test_lfs_may_be_spelled_otherwise_than_git() -> None:
     """What was learnt of one is only where the other is tried first."""
-    world = World(**{"/info/refs": Response(), ".git/info/lfs/objects/batch": Response()})
+    world = World({"/info/refs": Response(), ".git/info/lfs/objects/batch": Response()})
     value_of(world.refs())
     value_of(world.send("/info/lfs/objects/batch", body=Body(b"{}")))
     value_of(world.send("/info/lfs/objects/batch", body=Body(b"{}")))
