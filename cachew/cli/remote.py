@@ -7,6 +7,7 @@ for by every fetch; what seeds a new repository is imported only then.
 import os
 import sys
 
+from cachew.client.asking import Asked
 from cachew.client.gitdir import GitDirectory
 from cachew.client.helperoptions import HelperOptions, begins_fetch, begins_push, only_lists, sub_command
 from cachew.client.relay import HelperEnded, Relay, Stopped
@@ -77,9 +78,12 @@ def _prepare(
     seeds = seeds and not any(one in os.environ for one in _ELSEWHERE) and directory.is_empty()
     if not seeds and not directory.lacks_lfs_address(os.fsencode(name)):
         return _nothing
+    environ = {**os.environ, "GIT_DIR": os.fsdecode(directory.path), "GIT_TERMINAL_PROMPT": "0"}
+    # Git looks into its configuration while we are still busy with imports.
+    config = Asked("git", "config", "--null", "--list", environ=environ)
     from cachew.cli.remoteseed import RemoteRepository, prepare, tidy
 
-    remote = RemoteRepository(directory, name, url, is_clone=command == b"clone")
+    remote = RemoteRepository(directory, name, url, config=config.answer, is_clone=command == b"clone")
     return (lambda: tidy(remote)) if prepare(remote, options, seeds=seeds) else _nothing
 
 

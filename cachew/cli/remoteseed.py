@@ -3,6 +3,9 @@
 import os
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -19,14 +22,16 @@ from cachew.client.helperoptions import HelperOptions
 from cachew.client.http import Http
 from cachew.client.httpsettings import read, without_credentials
 from cachew.client.peer import watched
-from cachew.client.repositorygit import HERE, RepositoryGit
+from cachew.client.repositorygit import HERE, RepositoryGit, settings
 from cachew.client.seeding import Seeding
+from cachew.client.workers import Job, Workers
 from cachew.plumbing.clock import machine_clock
 
 _PIECE = 2 * 1024 * 1024
 _ATTEMPTS = 3
 _CONNECT, _IDLE = 5.0, 10.0
 _TRUE = ("true", "yes", "on", "1", "")
+_CHECKING = ("fetch.fsckobjects", "transfer.fsckobjects")
 
 
 class RemoteRepository:
@@ -35,10 +40,13 @@ class RemoteRepository:
     :param directory: of that one.
     :param name: the remote's.
     :param url: its address, which may hold credentials.
+    :param config: returns what ``git config --null --list`` says in that repository.
     :param is_clone: whether ``git clone`` has just made the repository, and leaves its object format to the server.
     """
 
-    def __init__(self, directory: GitDirectory, name: str, url: str, *, is_clone: bool) -> None:
+    def __init__(
+        self, directory: GitDirectory, name: str, url: str, *, config: Callable[[], bytes], is_clone: bool
+    ) -> None:
         self.directory = directory
         self.name = name
         self.is_clone = is_clone
@@ -46,6 +54,18 @@ class RemoteRepository:
         environ = {**os.environ, "GIT_DIR": os.fsdecode(directory.path)}
         self.git = RepositoryGit(program="git", environ=environ)
         self.secrets = [self.authorization] if self.authorization else []
+        self._config = config
+
+    @cached_property
+    def settings(self) -> list[tuple[str, str]]:
+        """All that git is configured to do there, what counts most last."""
+        return settings(self._config())
+
+    def settings_for(self, url: str) -> list[tuple[str, str]]:
+        """Return what is set for HTTP with an address; only git knows which settings are meant."""
+        if not any(name.startswith("http.") for name, _ in self.settings):
+            return []
+        return self.git.values("--get-urlmatch", "http", url)
 
 
 def prepare(remote: RemoteRepository, options: HelperOptions, *, seeds: bool) -> bool:
@@ -55,10 +75,15 @@ def prepare(remote: RemoteRepository, options: HelperOptions, *, seeds: bool) ->
 
     :return: whether the repository was seeded.
     """
-    if remote.directory.lacks_lfs_address(os.fsencode(remote.name)):
-        _tell_lfs(remote)
-    if not seeds:
-        return False
+    with closing(Workers(1, "config")) as workers:
+        address = _lfs_address(remote)
+        telling = workers.submit(_tell_lfs, remote, address) if address else Job.done(None)
+        seeded = seeds and _seeded(remote, options)
+        telling.result()
+    return seeded
+
+
+def _seeded(remote: RemoteRepository, options: HelperOptions) -> bool:
     try:
         with watched(0):
             _seed(remote, options)
@@ -84,25 +109,28 @@ def tidy(remote: RemoteRepository) -> None:
     remote.git.run(HERE, "update-ref", "--stdin", stdin=listed, check=False)
 
 
-def _tell_lfs(remote: RemoteRepository) -> None:
-    """Write down where LFS objects are, for git-lfs does not know the scheme of our addresses."""
-    known = dict(remote.git.values("--local", "--get-regexp", r"^remote\..*\.(url|lfsurl)$"))
-    if f"remote.{remote.name}.url" in known and f"remote.{remote.name}.lfsurl" not in known:
-        address = f"{remote.plain.rstrip('/')}/info/lfs"
-        remote.git.run(HERE, "config", "--local", f"remote.{remote.name}.lfsurl", address, check=False)
+def _lfs_address(remote: RemoteRepository) -> str:
+    """Return where LFS objects are, for git-lfs does not know the scheme of our addresses; empty when it is said."""
+    known = dict(remote.settings)
+    said = f"remote.{remote.name}.url" not in known or f"remote.{remote.name}.lfsurl" in known
+    if said or not remote.directory.lacks_lfs_address(os.fsencode(remote.name)):
+        return ""
+    return f"{remote.plain.rstrip('/')}/info/lfs"
+
+
+def _tell_lfs(remote: RemoteRepository, address: str) -> None:
+    remote.git.run(HERE, "config", "--local", f"remote.{remote.name}.lfsurl", address, check=False)
 
 
 def _seed(remote: RemoteRepository, options: HelperOptions) -> None:
-    git = remote.git
-    settings = git.values("--get-regexp", r"^(fetch|transfer)\.fsckobjects$|^extensions\.objectformat$")
-    if any(name.endswith("fsckobjects") and value.lower() in _TRUE for name, value in settings):
+    if any(name in _CHECKING and value.lower() in _TRUE for name, value in remote.settings):
         raise ClientError("objects are to be checked as they come (transfer.fsckObjects)")
     progress = GitProgress(stream=sys.stderr, clock=machine_clock(), shown=options.progress)
     downloads = Downloads(
         http=_http(remote), progress=progress, pause=time.sleep, piece_size=_PIECE, attempts=_ATTEMPTS
     )
     chosen = options.snapshot_filter
-    sha256 = dict(settings).get("extensions.objectformat", "sha1") == "sha256"
+    sha256 = dict(remote.settings).get("extensions.objectformat", "sha1") == "sha256"
     seeding = Seeding(
         repository=remote.directory,
         downloads=downloads,
@@ -115,11 +143,11 @@ def _seed(remote: RemoteRepository, options: HelperOptions) -> None:
     progress.done()
     if remote.directory.has_reftable:
         lines = b"".join(b"create %s %s\n" % (name, oid) for name, oid in refs.items())
-        git.run(HERE, "update-ref", "--stdin", stdin=lines)
+        remote.git.run(HERE, "update-ref", "--stdin", stdin=lines)
 
 
 def _http(remote: RemoteRepository) -> Http:
-    settings = read(remote.git.values("--get-urlmatch", "http", remote.plain), os.environ)
+    settings = read(remote.settings_for(remote.plain), os.environ)
     home = os.environ.get("HOME")
     credentials = GitCredentials(
         git=remote.git, home=Path(home) if home else None, user=remote.user, learnt=remote.secrets.append
@@ -131,7 +159,7 @@ def _http(remote: RemoteRepository) -> Http:
 
     def elsewhere(url: str) -> Connections:
         # What git is told of the server does not count there, and nobody is to know there who we are.
-        theirs = read(remote.git.values("--get-urlmatch", "http", url.partition("?")[0]), os.environ).anonymous()
+        theirs = read(remote.settings_for(url.partition("?")[0]), os.environ).anonymous()
         return Connections(connect_timeout=_CONNECT, proxy=environment_proxy(theirs.proxy), tls=theirs.tls)
 
     return Http(

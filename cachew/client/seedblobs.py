@@ -6,7 +6,6 @@ deltas. See :mod:`cachew.client.wholeblobs`.
 
 import os
 from collections.abc import Sequence
-from statistics import fmean
 
 from cachew.client.clienterrors import ClientError
 from cachew.client.gitindex import IndexedFile, regular_files
@@ -82,4 +81,4 @@ def _mean_depth(files: Sequence[IndexedFile], packs: Sequence[SeededPack]) -> fl
                 depths += [pack.contents.depth(oid, read, most=_DEEPEST) for oid in here]
             finally:
                 os.close(opened)
-    return fmean(depths) if depths else 0.0
+    return sum(depths) / len(depths) if depths else 0.0

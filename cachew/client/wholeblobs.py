@@ -9,14 +9,18 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable
+from typing import Any
 
+from cachew.client.largefiles import write_all
 from cachew.client.packindexfiles import PackedObject, digest_of, multi_pack_index, pack_index
+from cachew.client.workers import Job, Workers
 
 _HEADER = struct.Struct(">4sLL")
 _BLOB = 3
 _STORED = struct.Struct("<BHH")
 _STORED_LIMIT = 0xFFFF
 _PIECE = 1024 * 1024
+"""The bytes that are written, and meanwhile digested, at once."""
 
 
 class WholeBlobs:
@@ -31,12 +35,16 @@ class WholeBlobs:
     def __init__(self, directory: bytes, *, wanted: Iterable[bytes], oid_size: int) -> None:
         self._directory = directory
         self._wanted = set(wanted)
+        self._announced = len(self._wanted)
         self._oid_size = oid_size
         self._objects: list[PackedObject] = []
         self._pieces: list[bytes] = []
         self._path = os.path.join(directory, b"tmp_pack_blobs")
-        self._file = open(self._path, "x+b")  # noqa: SIM115 (closed when the pack is complete)
-        self._position = self._file.write(_HEADER.pack(b"PACK", 2, 0))
+        self._file = open(self._path, "x+b", buffering=0)  # noqa: SIM115 (closed when the pack is complete)
+        self._unwritten: list[bytes | memoryview] = [_HEADER.pack(b"PACK", 2, self._announced)]
+        self._position, self._written = _HEADER.size, 0
+        self._digest, self._writing = digest_of(oid_size), Job.done(None)
+        self._workers = Workers(1, "blobs")
 
     @property
     def complete(self) -> bool:
@@ -52,27 +60,31 @@ class WholeBlobs:
 
         :raise OSError: when that does not go.
         """
-        content = b"".join(self._pieces)
+        content = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
-        oid = digest_of(self._oid_size, b"blob %d\0" % len(content) + content).digest()
+        naming = digest_of(self._oid_size, b"blob %d\0" % len(content))
+        naming.update(content)
+        oid = naming.digest()
         if oid not in self._wanted:
             return
         self._wanted.discard(oid)
-        entry = _entry_header(len(content)) + stored(content)
-        self._objects.append((oid, zlib.crc32(entry), self._position))
-        self._position += self._file.write(entry)
+        entry, crc = [_entry_header(len(content)), *stored(content)], 0
+        for part in entry:
+            crc = zlib.crc32(part, crc)
+        self._objects.append((oid, crc, self._position))
+        self._unwritten += entry
+        self._position += sum(map(len, entry))
+        if self._position - self._written >= _PIECE:
+            self._write_on()
 
     def finish(self) -> None:
         """Complete the pack and make its indexes; without any blob there is none.
 
         :raise OSError: when that does not go.
         """
-        self._file.seek(0)
-        self._file.write(_HEADER.pack(b"PACK", 2, len(self._objects)))
-        self._file.seek(0)
-        digest = digest_of(self._oid_size)
-        while piece := self._file.read(_PIECE):
-            digest.update(piece)
+        self._write_on()
+        self._writing.result()
+        digest = self._digest if len(self._objects) == self._announced else self._counted_anew()
         self._file.write(digest.digest())
         self.close()
         if not self._objects:
@@ -96,18 +108,40 @@ class WholeBlobs:
 
     def close(self) -> None:
         """Close the file; may be called more than once."""
+        self._workers.close()
         self._file.close()
 
+    def _write_on(self) -> None:
+        content = b"".join(self._unwritten)
+        self._unwritten.clear()
+        self._written += len(content)
+        self._writing.result()
+        self._writing = self._workers.submit(self._put, content)
 
-def stored(content: bytes) -> bytes:
-    """Return content as zlib has it without compressing it (RFC 1950; RFC 1951, section 3.2.4)."""
+    def _put(self, content: bytes) -> None:
+        write_all(self._file.fileno(), [memoryview(content)])
+        self._digest.update(content)
+
+    def _counted_anew(self) -> Any:
+        """Say how many objects there are, which the pack begins with, and return its digest then."""
+        self._file.seek(0)
+        self._file.write(_HEADER.pack(b"PACK", 2, len(self._objects)))
+        self._file.seek(0)
+        digest = digest_of(self._oid_size)
+        while piece := self._file.read(_PIECE):
+            digest.update(piece)
+        return digest
+
+
+def stored(content: bytes) -> "list[bytes | memoryview]":
+    """Return content as zlib has it without compressing it, in parts (RFC 1950; RFC 1951, section 3.2.4)."""
     view = memoryview(content)
     parts: list[bytes | memoryview] = [b"\x78\x01"]
     for start in range(0, max(1, len(content)), _STORED_LIMIT):
         part = view[start : start + _STORED_LIMIT]
         is_last = start + _STORED_LIMIT >= len(content)
         parts += [_STORED.pack(is_last, len(part), len(part) ^ 0xFFFF), part]
-    return b"".join([*parts, zlib.adler32(content).to_bytes(4, "big")])
+    return [*parts, zlib.adler32(content).to_bytes(4, "big")]
 
 
 def _entry_header(size: int) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cachew.cli.remoteseed import RemoteRepository, prepare, tidy
+from cachew.client.asking import Asked
 from cachew.client.gitdir import GitDirectory
 from cachew.client.helperoptions import HelperOptions
 from tests.fakes.archives import git, make_upstream, seekable, snapshot_members, tar
@@ -47,7 +48,14 @@ def remote_of(home: Path, url: str, *, is_clone: bool = False) -> RemoteReposito
     directory = home / "new/.git"
     with (directory / "config").open("a") as config:
         config.write(CONFIG.format(url=url))
-    return RemoteRepository(GitDirectory(os.fsencode(directory)), "origin", url, is_clone=is_clone)
+    environ = {**os.environ, "GIT_DIR": str(directory)}
+    return RemoteRepository(
+        GitDirectory(os.fsencode(directory)),
+        "origin",
+        url,
+        config=lambda: Asked("git", "config", "--null", "--list", environ=environ).answer(),
+        is_clone=is_clone,
+    )
 
 
 def configured(home: Path, name: str) -> str:
