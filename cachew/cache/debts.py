@@ -1,9 +1,10 @@
-"""What the last of several cache tiers could not take when it was written, and is given as soon as it can.
+"""What the last cache tier could not take, or remove, when it should have, and takes or removes as soon as it can.
 
 Until then the copies in nearer tiers are right, and whoever stored the object was told that it is kept: so a debt is
-written down before that, and outlives the server.
+written down before that, and outlives the server. What should have been removed is not to be had any more meanwhile.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -27,21 +28,27 @@ MOST_DEBTS = 1000
 
 @dataclass(frozen=True)
 class Debt:
-    """An object that is owed.
+    """An object that is owed, or the removal of one.
 
-    :param etag: its entity tag.
+    :param etag: its entity tag, empty when only a removal is owed.
     :param digest: the SHA-256 of its content, in hex.
     :param modified: when it was stored, in seconds since the epoch.
+    :param removed: what was stored up to then is to be removed and not to be had; 0 when nothing is.
     """
 
     etag: str
     digest: str
     modified: float
+    removed: float = 0.0
 
     @classmethod
-    def of(cls, info: ObjectInfo) -> "Debt":
-        """Return what is owed when an object is."""
-        return cls(info.etag, info.digest, info.modified)
+    def of(cls, info: ObjectInfo, *, removed: float = 0.0) -> "Debt":
+        """Return what is owed when an object is, in the place of one that was to be removed."""
+        return cls(info.etag, info.digest, info.modified, min(removed, math.nextafter(info.modified, 0.0)))
+
+    def hides(self, info: ObjectInfo) -> bool:
+        """Whether an object is to be removed."""
+        return info.modified <= self.removed
 
     def fields(self) -> dict[str, Any]:
         """Return it as JSON's types."""
@@ -54,8 +61,9 @@ class Debt:
         :raise ValueError: when it is something else.
         """
         try:
-            return cls(str(fields["etag"]), str(fields["digest"]), float(fields["modified"]))
-        except (TypeError, KeyError) as error:
+            removed = float(fields.get("removed", 0.0))
+            return cls(str(fields["etag"]), str(fields["digest"]), float(fields["modified"]), removed)
+        except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not a debt: {error!r}") from error
 
 
@@ -95,7 +103,13 @@ class Debts:
 
     def __contains__(self, name: Name) -> bool:
         """Whether the last tier has yet to take an object."""
-        return name in self._owed
+        debt = self._owed.get(name)
+        return debt is not None and debt.etag != ""
+
+    def hides(self, info: ObjectInfo) -> bool:
+        """Whether an object is not to be had, because it should have been removed."""
+        debt = self._owed.get((info.namespace, info.key))
+        return debt is not None and debt.hides(info)
 
     async def start(self) -> None:
         """Recall what an earlier run has left."""
@@ -118,7 +132,8 @@ class Debts:
         name = info.namespace, info.key
         if name not in self._owed and len(self._owed) >= MOST_DEBTS:
             raise StorageUnavailable("the last cache tier fails, and too much is owed to it already")
-        debt = Debt.of(info)
+        earlier = self._owed.get(name)
+        debt = Debt.of(info, removed=0.0 if earlier is None else earlier.removed)
         self._owe(name, debt)
         try:
             await self._note(name, debt)
@@ -126,6 +141,17 @@ class Debts:
             raise StorageUnavailable(
                 "the last cache tier fails, and what is owed to it can't be written down"
             ) from error
+
+    async def add_removal(self, name: Name, now: float) -> None:
+        """Owe the removal of what is there up to now (seconds since the epoch), unless too much is owed."""
+        if name not in self._owed and len(self._owed) >= MOST_DEBTS:
+            return
+        debt = Debt("", "", now, removed=now)
+        self._owe(name, debt)
+        try:
+            await self._note(name, debt)
+        except OSError as error:
+            self.log.warn("the removal of {name} can't be written down: {error}", name="/".join(name), error=str(error))
 
     async def settle(self, name: Name) -> None:
         """Owe an object no more: the last tier has it, or nobody is to have it."""
@@ -145,7 +171,8 @@ class Debts:
         waiting = name in self._owed
         self._owed[name] = debt
         if not waiting:
-            self._background.start(self._pay(name), f"storing {'/'.join(name)} in the last cache tier")
+            what = "storing" if debt.etag else "removing"
+            self._background.start(self._pay(name), f"{what} {'/'.join(name)} in the last cache tier")
 
     async def _pay(self, name: Name) -> None:
         pause = self._pause
@@ -162,11 +189,13 @@ class Debts:
 
     async def _pay_once(self, name: Name, debt: Debt) -> None:
         present = await self._authority.ask(self._authority.cache.stat(*name))
-        entry = await self._open_nearer(name)
+        entry = await self._open_nearer(name) if debt.etag else None
         newer = present is not None and present.modified > debt.modified
         if entry is None or newer or not _is(entry.info, debt):
             if entry is not None:
                 entry.close()
+            elif present is not None and debt.hides(present):
+                await self._authority.ask(self._authority.cache.delete(*name))
         else:
             await self._copy(entry, [self._authority])
         if self._owed.get(name) is debt and (entry is None or newer or await self._paid(name, debt)):

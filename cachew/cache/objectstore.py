@@ -8,10 +8,9 @@ is removed by :meth:`ObjectStoreCache.sweep`, after a grace in which readers may
 import uuid
 from typing import Unpack
 
-from twisted.logger import Logger
-
 from cachew.cache.interface import ObjectInfo, ObjectOptions, Stats, object_name
 from cachew.cache.manifest import Manifest, content_in, content_path, manifest_path
+from cachew.cache.manifests import Manifests
 from cachew.cache.objectcensus import ObjectCensus
 from cachew.cache.objectrecord import WriteTerms, live
 from cachew.cache.objectsource import ObjectSource
@@ -21,14 +20,14 @@ from cachew.cache.validation import same
 from cachew.plumbing.background import Background
 from cachew.plumbing.bucket import Bucket
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.errors import CachewError, Conflict, CorruptObject
+from cachew.plumbing.errors import Conflict
 
 
 class ObjectStoreEntry:
     """An object of an :class:`ObjectStoreCache`, opened."""
 
-    def __init__(self, *, cache: "ObjectStoreCache", bucket: Bucket, manifest: Manifest) -> None:
-        self._cache = cache
+    def __init__(self, *, manifests: Manifests, bucket: Bucket, manifest: Manifest) -> None:
+        self._manifests = manifests
         self._bucket = bucket
         self._manifest = manifest
 
@@ -46,7 +45,7 @@ class ObjectStoreEntry:
             blocks=self._manifest.record.blocks,
             offset=offset,
             length=rest if length is None else min(length, rest),
-            damaged=lambda: self._cache.forget_damaged(self._manifest),
+            damaged=lambda: self._manifests.damaged(self._manifest),
         )
 
     def close(self) -> None:
@@ -65,8 +64,6 @@ class ObjectStoreCache:
     :param presigning: for what clients are given addresses in the store itself, None for nothing.
     """
 
-    log = Logger()
-
     def __init__(
         self,
         *,
@@ -84,6 +81,7 @@ class ObjectStoreCache:
         self._clock = clock
         self._census = ObjectCensus(bucket=bucket, limit=limit, grace=grace, clock=clock)
         self._background = Background() if background is None else background
+        self._manifests = Manifests(bucket=bucket, background=self._background)
 
     async def start(self) -> None:
         """Nothing is asked of the store before it is needed."""
@@ -93,16 +91,10 @@ class ObjectStoreCache:
         await self._background.stop()
 
     async def _find(self, namespace: str, key: str) -> Manifest | None:
-        name = object_name(namespace, key)
-        found = await self._bucket.get(manifest_path(*name))
+        found = await self._manifests.find(*object_name(namespace, key))
         if found is None:
             return None
-        data, version = found
-        try:
-            manifest = Manifest.decode(data, *name)
-        except CorruptObject as error:
-            self.log.error("manifest of {name} ignored: {error}", name="/".join(name), error=str(error))
-            return None
+        manifest, version = found
         now = self._clock.now()
         if not live(manifest.info, now):
             return None
@@ -122,7 +114,9 @@ class ObjectStoreCache:
     async def open(self, namespace: str, key: str) -> ObjectStoreEntry | None:
         """Open an object."""
         manifest = await self._find(namespace, key)
-        return None if manifest is None else ObjectStoreEntry(cache=self, bucket=self._bucket, manifest=manifest)
+        if manifest is None:
+            return None
+        return ObjectStoreEntry(manifests=self._manifests, bucket=self._bucket, manifest=manifest)
 
     async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
         """Return what is known of an object."""
@@ -160,20 +154,8 @@ class ObjectStoreCache:
         manifest = await self._find(namespace, key)
         if manifest is None:
             return False
-        await self._bucket.delete(manifest_path(manifest.info.namespace, manifest.info.key))
-        await self._bucket.delete(manifest.content)
+        await self._manifests.remove(manifest)
         return True
-
-    async def forget_damaged(self, manifest: Manifest) -> None:
-        """Remove an object whose content was found damaged, unless it was replaced."""
-        info = manifest.info
-        self.log.error("shared object {namespace}/{key} is damaged", namespace=info.namespace, key=info.key)
-        try:
-            current = await self._find(info.namespace, info.key)
-            if current is not None and current.content == manifest.content:
-                await self.delete(info.namespace, info.key)
-        except CachewError:
-            return
 
     async def invalidate(self, namespace: str, key: str) -> bool:
         """Keep the object: it is shared."""

@@ -6,6 +6,7 @@ bounded while, then the copy is served and the answer is used when it comes. A t
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, Unpack
 
@@ -65,14 +66,13 @@ class TierTimes:
 class TieredCache:
     """A cache of several tiers that is one to its users: the nearest that has an object gives it.
 
-    :param tiers: the nearest first, by what the log and the metrics call them; the last is the authority. One is
-        enough.
+    :param tiers: one or more, the nearest first, by what logs and metrics call them; the last is the authority.
     :param reactor: for waits and intervals.
     :param clock: what time it is.
     :param times: how long tiers are believed, waited for and left alone.
     :param background: where copies are made and answers are awaited that nobody waits for.
     :param metrics: where hits, misses and failures are counted.
-    :param debts: where it is written down what the last tier could not take yet.
+    :param debts: where it is written down what the last tier could not take or remove yet.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class TieredCache:
         if not tiers:
             raise ValueError("a tiered cache has at least one tier")
         metrics = metrics or Metrics()
+        self._now = clock.now
         self.tiers = list(tiers.values())
         self._tiers = [
             Tier(cache=cache, name=name, clock=clock, retry_after=times.retry_after, metrics=metrics)
@@ -151,7 +152,7 @@ class TieredCache:
                 continue
             with owned(entry):
                 outdated = tier is not self._authority and await self._validation.outdated(name, entry.info)
-            if outdated:
+            if outdated or self._debts.hides(entry.info):
                 tier.count("outdated")
                 entry.close()
                 continue
@@ -170,7 +171,9 @@ class TieredCache:
         name = object_name(namespace, key)
         for tier in self._tiers:
             info = await tier.stat(*name)
-            if info is not None and (tier is self._authority or not await self._validation.outdated(name, info)):
+            if info is None or self._debts.hides(info):
+                continue
+            if tier is self._authority or not await self._validation.outdated(name, info):
                 return info
         _unless_all_fail(self._tiers)
         return None
@@ -224,21 +227,23 @@ class TieredCache:
     async def delete(self, namespace: str, key: str) -> bool:
         """Remove an object from every tier.
 
-        :raise StorageUnavailable: when the last tier fails; the nearer ones don't have it any more.
+        :raise StorageUnavailable: when the last tier fails; nobody is given it any more, and its removal is owed.
         """
         name = object_name(namespace, key)
         await self._debts.settle(name)
-        removed = [await tier.invalidate(*name) for tier in self._tiers[:-1]]
+        nearer = await self.invalidate(*name)
         self._validation.forget(name)
-        removed.append(await self._authority.ask(self._authority.cache.delete(*name)))
-        return any(removed)
+        try:
+            return await self._authority.ask(self._authority.cache.delete(*name)) or nearer
+        except StorageUnavailable:
+            await self._debts.add_removal(name, self._now())
+            raise
 
     async def invalidate(self, namespace: str, key: str) -> bool:
         """Remove the copies from all tiers but the last."""
         name = object_name(namespace, key)
         self._validation.forget(name)
-        removed = [await tier.invalidate(*name) for tier in self._tiers[:-1]]
-        return any(removed)
+        return any([await tier.invalidate(*name) for tier in self._tiers[:-1]])
 
     async def stats(self) -> Stats:
         """Count the objects of the last tier that answers."""
@@ -260,10 +265,8 @@ class TieredCache:
     async def sweep(self) -> None:
         """Sweep every tier."""
         for tier in self._tiers:
-            try:
+            with suppress(StorageUnavailable):
                 await tier.ask(tier.cache.sweep())
-            except StorageUnavailable:
-                continue
 
 
 def _read_on(entry: Entry, farther: Sequence[Tier]) -> Entry:
@@ -274,8 +277,7 @@ def _read_on(entry: Entry, farther: Sequence[Tier]) -> Entry:
         for tier in farther:
             other = await tier.open(info.namespace, info.key)
             if other is not None and info.digest and same(other.info, info):
-                name = f"{info.namespace}/{info.key}"
-                _log.info("reading {name} on from tier {tier}", name=name, tier=tier.name)
+                _log.info("reading {name} on from tier {tier}", name=f"{info.namespace}/{info.key}", tier=tier.name)
                 return other
             if other is not None:
                 other.close()

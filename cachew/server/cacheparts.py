@@ -153,7 +153,7 @@ def make_cache(
         clock=clock,
         background=background,
         metrics=metrics,
-        debts=_debts_file(state, threads) if len(tiers) > 1 else None,
+        debts=_debts_file(state, threads) if len(tiers) > 1 or isinstance(tiers[-1], S3Tier) else None,
     )
 
 
@@ -163,7 +163,7 @@ def _debts_file(state: Path, threads: Threads) -> Journal[Debt]:
         in_thread=threads,
         read=Debt.read,
         write=Debt.fields,
-        lost="what was stored while the last cache tier failed is not stored there",
+        lost="what was stored or removed while the last cache tier failed is not stored or removed there",
     )
 
 

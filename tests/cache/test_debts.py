@@ -52,6 +52,12 @@ class Bench:
         """Store an object in one tier."""
         result_of(store(cache, "key", content))
 
+    def in_the_last_tier(self) -> ObjectInfo:
+        """Return what is known of the object there."""
+        info = result_of(self.far.stat(*NAME))
+        assert info is not None
+        return info
+
     @property
     def under_way(self) -> Sequence[object]:
         """What goes on behind."""
@@ -152,6 +158,39 @@ def test_an_object_that_is_not_the_one_owed_is_not_stored(bench: Bench) -> None:
     assert not bench.under_way
 
 
+def test_a_removal_is_made_up_for(bench: Bench) -> None:
+    """Until then nobody is to have what was there; what was stored after it stays, and another replica's, too."""
+    bench.stored(bench.far, b"damaged")
+    damaged = bench.in_the_last_tier()
+    result_of(bench.debts.add_removal(NAME, bench.clock.now()))
+    assert bench.debts.hides(damaged) and NAME not in bench.debts
+    bench.far.down = True
+    bench.clock.advance(5)
+    bench.far.down = False
+    bench.clock.advance(10)
+    assert result_of(missing(bench.far, "key")) and not bench.debts.hides(damaged) and not bench.under_way
+    result_of(bench.debts.add_removal(NAME, bench.clock.now()))
+    bench.clock.advance(1)
+    bench.stored(bench.far, b"theirs")
+    bench.clock.advance(4)
+    assert result_of(fetch(bench.far, "key")) == b"theirs" and not bench.under_way
+
+
+@pytest.mark.parametrize("back", [0, 60])
+def test_what_is_owed_in_the_place_of_what_is_to_be_removed(bench: Bench, back: int) -> None:
+    """It is to be had, also when the clock was put back, while what the last tier has is not, and goes in any case."""
+    bench.stored(bench.far, b"damaged")
+    damaged = bench.in_the_last_tier()
+    bench.clock.advance(120)
+    result_of(bench.debts.add_removal(NAME, bench.clock.now()))
+    bench.clock.put_forward(-back)
+    info = bench.owe(b"new")
+    assert bench.debts.hides(damaged) and not bench.debts.hides(info) and NAME in bench.debts
+    result_of(bench.near.delete(*NAME))
+    bench.clock.advance(5)
+    assert result_of(missing(bench.far, "key")) and NAME not in bench.debts and not bench.under_way
+
+
 def test_so_many_may_be_owed(bench: Bench) -> None:
     """Beyond them another object is refused, while one that is owed already may be stored again."""
     infos = [result_of(store(bench.near, str(number), b"")) for number in range(MOST_DEBTS + 1)]
@@ -160,6 +199,8 @@ def test_so_many_may_be_owed(bench: Bench) -> None:
     with pytest.raises(StorageUnavailable, match="too much"):
         result_of(bench.debts.add(infos[-1]))
     result_of(bench.debts.add(infos[0]))
+    result_of(bench.debts.add_removal((infos[-1].namespace, infos[-1].key), bench.clock.now()))
+    assert not bench.debts.hides(infos[-1])
     result_of(bench.background.stop())
 
 
@@ -180,5 +221,6 @@ def test_what_is_no_debt_is_not_read(fields: object) -> None:
 
 def test_a_debt_is_read_as_it_was_written() -> None:
     """All its fields outlive a restart."""
-    debt = Debt("tag", "ab" * 32, 12.5)
-    assert Debt.read(debt.fields()) == debt
+    for debt in (Debt("tag", "ab" * 32, 12.5), Debt("", "", 12.5, removed=12.5)):
+        assert Debt.read(debt.fields()) == debt
+    assert Debt.read({"etag": "e", "digest": "d", "modified": 1}) == Debt("e", "d", 1.0)

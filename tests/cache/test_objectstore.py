@@ -47,6 +47,18 @@ def servers(seaweedfs: str, moto: str) -> dict[str, str]:
     return {"seaweedfs": seaweedfs, "moto": moto}
 
 
+class Keeping(Bucket):
+    """A bucket that removes nothing while told so, as without the right to."""
+
+    keeps = False
+
+    async def delete(self, path: str) -> None:
+        """Delete."""
+        if self.keeps:
+            raise StorageUnavailable("forbidden")
+        await super().delete(path)
+
+
 def s3(url: str, prefix: str, **settings: Any) -> Any:
     """Return a store below a prefix of its own."""
     return s3_store(
@@ -430,6 +442,32 @@ async def test_damaged_content_is_never_served(clock: FakeClock, threads: Thread
     with pytest.raises(CorruptObject):
         await fetch(cache, "key")
     assert await missing(cache, "key")
+    await cache.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_damaged_content_that_the_store_keeps_is_not_served_again(clock: FakeClock, threads: Threads) -> None:
+    """Its removal is tried whenever it is asked for; what is stored in its place is served."""
+    raw, background = MemoryStore(), WatchedBackground()
+    bucket = Keeping(store=raw, threads=threads)
+    cache = ObjectStoreCache(bucket=bucket, max_ttl=MAX_TTL, clock=clock, background=background)
+    for key in ("key", "other"):
+        await store(cache, key, LARGE)
+    for path in everything(raw):
+        if path.startswith("contents"):
+            obstore.put(raw, path, LARGE[:-1] + b"?")
+    bucket.keeps = True
+    for key in ("key", "other"):
+        with pytest.raises(CorruptObject):
+            await fetch(cache, key)
+    assert await missing(cache, "key") and await cache.stat("ns", "key") is None
+    await store(cache, "other", b"new")
+    assert await fetch(cache, "other") == b"new"
+    await background.idle()
+    bucket.keeps = False
+    assert await missing(cache, "key")
+    await background.idle()
+    assert not [path for path in everything(raw) if path == manifest_path("ns", object_key("key"))]
     await cache.stop()
 
 

@@ -410,6 +410,27 @@ async def test_what_cannot_be_owed_is_not_accepted(
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_the_authority_would_not_remove_is_not_to_be_had(tiers: Tiers) -> None:
+    """Its removal is tried again and again; what is stored in its place meanwhile is to be had."""
+    for key in ("key", "other"):
+        await store(tiers.cache, key, b"damaged")
+    tiers.far.keeps = True
+    for key in ("key", "other"):
+        with pytest.raises(StorageUnavailable):
+            await tiers.cache.delete("ns", key)
+    for _ in range(3):
+        tiers.clock.advance(6)
+        assert await missing(tiers.cache, "key") and await tiers.cache.stat("ns", "key") is None
+        assert not await missing(tiers.far, "key")
+    await store(tiers.cache, "other", b"new")
+    assert await fetch(tiers.cache, "other") == b"new"
+    tiers.far.keeps = False
+    tiers.clock.pump([6] * 8)
+    await tiers.background.idle()
+    assert await missing(tiers.far, "key") and await fetch(tiers.cache, "other") == b"new"
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_debt_yields_to_what_another_stored_since(tiers: Tiers, clock: FakeClock) -> None:
     """What the authority got from elsewhere after the failed write is newer, and stays."""
     tiers.far.down = True

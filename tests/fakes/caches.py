@@ -33,15 +33,15 @@ def disk_cache(
 class UnreliableCache:
     """Passes everything on to another cache, unless it is told to fail.
 
-    ``down``: every operation fails. ``gate``: every operation waits for it first. ``cut``: reading fails after so many
-    bytes of a source. ``full_after``: writing fails after so many bytes. ``writing``: writers wait for it.
-    ``first_write`` and ``aborted`` fire when a writer has taken something, and when one was aborted. ``written``
-    has the sizes of what was written.
+    ``down``: every operation fails. ``keeps``: deleting fails. ``gate``: every operation waits for it first. ``cut``:
+    reading fails after so many bytes of a source. ``full_after``: writing fails after so many bytes. ``writing``:
+    writers wait for it. ``first_write`` and ``aborted`` fire when a writer has taken something, and when one was
+    aborted. ``written`` has the sizes of what was written.
     """
 
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
-        self.down = False
+        self.down = self.keeps = False
         self.gate: Deferred[None] | None = None
         self.cut: int | None = None
         self.full_after: int | None = None
@@ -89,6 +89,8 @@ class UnreliableCache:
     async def delete(self, namespace: str, key: str) -> bool:
         """Delete."""
         await self._ask("delete")
+        if self.keeps:
+            raise StorageUnavailable("forbidden")
         return await self.cache.delete(namespace, key)
 
     async def invalidate(self, namespace: str, key: str) -> bool:
