@@ -9,14 +9,21 @@ import sys
 
 from cachew.client.asking import Asked
 from cachew.client.gitdir import GitDirectory
-from cachew.client.helperoptions import HelperOptions, begins_fetch, begins_push, only_lists, sub_command
+from cachew.client.helperoptions import (
+    HelperOptions,
+    becomes_stream,
+    begins_fetch,
+    begins_push,
+    only_lists,
+    sub_command,
+)
 from cachew.client.relay import HelperEnded, Relay, Stopped
 
 TYPE_CHECKING = False  # what typing says, which takes as long to import as everything else
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ELSEWHERE = ("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_OBJECT_DIRECTORY")
+_ELSEWHERE = ("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_OBJECT_DIRECTORY", "GIT_REFERENCE_BACKEND")
 _USAGE = """git-remote-cachew is run by git, for addresses like cachew::http://cachew.example/git/github.com/org/repo.
   git clone cachew::http://cachew.example/git/github.com/org/repo
 """
@@ -61,6 +68,8 @@ def _pass_on(relay: Relay, directory: "GitDirectory | None", name: str, url: str
         if begins_fetch(line) or begins_push(line):
             seeds = begins_fetch(line) and options.snapshot_filter is not None
             return _nothing if directory is None else _prepare(directory, options, name, url, seeds=seeds)
+        if becomes_stream(line):
+            return _nothing
         relay.pass_on()
     return _nothing
 

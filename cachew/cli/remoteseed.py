@@ -97,13 +97,14 @@ def _seeded(remote: RemoteRepository, options: HelperOptions) -> bool:
 
 
 def tidy(remote: RemoteRepository) -> None:
-    """Remove ``refs/bundles/*`` from a mirror, which is to have the refs of its upstream and no others.
+    """Remove ``refs/bundles/*`` from a repository that may be pushed on as it is: a bare one, or a mirror.
 
-    Git says that it is one only after it has fetched.
+    Git says that it is a mirror only after it has fetched.
     """
-    if b"mirror" not in remote.directory.config():
+    if not remote.directory.is_bare and b"mirror" not in remote.directory.config():
         return
-    if not remote.git.values("--local", "--type=bool", "--get", f"remote.{remote.name}.mirror"):
+    mirror = ("--local", "--type=bool", "--get", f"remote.{remote.name}.mirror")
+    if not remote.directory.is_bare and not remote.git.values(*mirror):
         return
     listed = remote.git.run(HERE, "for-each-ref", "--format=delete %(refname)", "refs/bundles", check=False).stdout
     remote.git.run(HERE, "update-ref", "--stdin", stdin=listed, check=False)
@@ -123,6 +124,9 @@ def _tell_lfs(remote: RemoteRepository, address: str) -> None:
 
 
 def _seed(remote: RemoteRepository, options: HelperOptions) -> None:
+    refs_place = dict(remote.settings).get("extensions.refstorage", "")
+    if "://" in refs_place:
+        raise ClientError("its refs are kept outside of it (extensions.refStorage)")
     if any(name in _CHECKING and value.lower() in _TRUE for name, value in remote.settings):
         raise ClientError("objects are to be checked as they come (transfer.fsckObjects)")
     progress = GitProgress(stream=sys.stderr, clock=machine_clock(), shown=options.progress)
@@ -134,14 +138,17 @@ def _seed(remote: RemoteRepository, options: HelperOptions) -> None:
     seeding = Seeding(
         repository=remote.directory,
         downloads=downloads,
-        sha256=None if remote.is_clone else sha256,
+        # A clone learns its format later, but what tables of refs hold is of the one that it has now.
+        sha256=None if remote.is_clone and not remote.directory.has_reftable else sha256,
         threads=min(4, os.cpu_count() or 1),
-        checks_out=not chosen and b"bare = true" not in remote.directory.config(),
+        checks_out=not chosen and not remote.directory.is_bare,
     )
     query = f"?{urlencode({'filter': chosen}, safe=':')}" if chosen else ""
     refs = seeding.seed(f"{remote.plain.rstrip('/')}/snapshot.tar.zst{query}")
     progress.done()
     if remote.directory.has_reftable:
+        if refs_place == "reftable":
+            os.makedirs(remote.directory.reftable, exist_ok=True)
         lines = b"".join(b"create %s %s\n" % (name, oid) for name, oid in refs.items())
         remote.git.run(HERE, "update-ref", "--stdin", stdin=lines)
 

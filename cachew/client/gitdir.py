@@ -25,8 +25,18 @@ class GitDirectory:
 
     @property
     def has_reftable(self) -> bool:
-        """Whether its refs are kept in another way than as files."""
-        return os.path.isdir(os.path.join(self.common, b"reftable"))
+        """Whether its refs are kept in another way than as files, or will be: ``git clone`` makes their place late."""
+        return os.path.isdir(self.reftable) or b"refstorage" in self.config().lower()
+
+    @property
+    def reftable(self) -> bytes:
+        """Where tables of refs lie, if there are any."""
+        return os.path.join(self.common, b"reftable")
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it has no working tree, as ``git init`` and ``git clone`` write that down."""
+        return b"bare = true" in self.config()
 
     def config(self) -> bytes:
         """Return the text of its own config."""

@@ -47,6 +47,11 @@ def begins_fetch(line: bytes) -> bool:
     return line == b"stateless-connect git-upload-pack" or line.startswith(b"fetch ")
 
 
+def becomes_stream(line: bytes) -> bool:
+    """Tell whether a line turns the connection into one of a service's own, after which there are no lines any more."""
+    return line.startswith((b"stateless-connect ", b"connect "))
+
+
 def begins_push(line: bytes) -> bool:
     """Tell whether a line begins a push."""
     return line == b"list for-push"

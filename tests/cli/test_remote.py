@@ -1,7 +1,10 @@
 """``git-remote-cachew`` before it does anything."""
 
+import os
+import select
 import subprocess
 import sys
+from pathlib import Path
 
 SLOW = ("re", "typing", "dataclasses", "pathlib", "subprocess", "ssl", "http", "zstandard", "click", "rich", "twisted")
 
@@ -20,3 +23,19 @@ def test_says_what_it_is_for() -> None:
     done = subprocess.run([sys.executable, "-m", "cachew.cli.remote"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "git clone cachew::http" in done.stderr
+
+
+def test_what_has_no_line_of_its_own_gets_through(tmp_path: Path) -> None:
+    """After a service has been asked for, git waits for answers to what does not end in a line break."""
+    (tmp_path / "git-remote-http").write_text("#!/bin/sh\nexec cat\n")
+    (tmp_path / "git-remote-http").chmod(0o755)
+    argv = [sys.executable, "-m", "cachew.cli.remote", "origin", "http://127.0.0.1:1/git/git.example/org/repo"]
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    said, heard = b"stateless-connect git-upload-archive\n0000", b""
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0) as helper:
+        assert helper.stdin is not None and helper.stdout is not None
+        helper.stdin.write(said)
+        while len(heard) < len(said) and select.select([helper.stdout], [], [], 30)[0]:
+            heard += os.read(helper.stdout.fileno(), 100)
+        helper.stdin.close()
+    assert heard == said

@@ -41,10 +41,10 @@ def store(server: CachewServer, home: Path) -> None:
     server.objects[f"{PATH}/snapshot.tar.zst"] = Stored(seekable(tar(members)))
 
 
-def remote_of(home: Path, url: str, *, is_clone: bool = False) -> RemoteRepository:
+def remote_of(home: Path, url: str, *, is_clone: bool = False, object_format: str = "sha1") -> RemoteRepository:
     """Make a repository with nothing but a remote."""
     (home / "new").mkdir()
-    git(home / "new", "init", "-q")
+    git(home / "new", "init", "-q", f"--object-format={object_format}")
     directory = home / "new/.git"
     with (directory / "config").open("a") as config:
         config.write(CONFIG.format(url=url))
@@ -128,6 +128,28 @@ def test_a_mirror_has_no_other_refs_than_its_upstream(home: Path, server: Cachew
         git(home / "new", "config", "remote.origin.mirror", "true")
     tidy(remote)
     assert bool(git(home / "new", "for-each-ref", "refs/bundles")) != mirror
+
+
+def test_a_bare_repository_is_pushed_on_as_it_came(home: Path, server: CachewServer) -> None:
+    """``git push --mirror`` from it sends the refs of its upstream and no others."""
+    store(server, home)
+    remote = remote_of(home, f"{server.url}{PATH}", is_clone=True)
+    git(home / "new", "config", "core.bare", "true")
+    assert prepare(remote, HelperOptions(), seeds=True)
+    tidy(remote)
+    assert not git(home / "new", "for-each-ref")
+
+
+def test_tables_of_refs_are_of_the_format_that_is_known(
+    home: Path, server: CachewServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A clone whose refs are no files takes no snapshot of another object format than its config has."""
+    store(server, home)
+    remote = remote_of(home, f"{server.url}{PATH}", is_clone=True, object_format="sha256")
+    (home / "new/.git/reftable").mkdir(exist_ok=True)
+    assert not prepare(remote, HelperOptions(), seeds=True)
+    assert "another object format" in capsys.readouterr().err
+    assert not list((home / "new/.git/objects/pack").iterdir())
 
 
 def test_a_mirror_of_something_else(home: Path, server: CachewServer) -> None:

@@ -87,6 +87,22 @@ def test_refs_that_are_kept_otherwise(tmp_path: Path) -> None:
     assert looked(directory).has_reftable
 
 
+def test_a_reftable_that_is_yet_to_come(tmp_path: Path) -> None:
+    """A clone has it in its config before it has it."""
+    directory = made(tmp_path)
+    (directory / "config").write_text("[extensions]\n\trefStorage = reftable\n")
+    assert looked(directory).has_reftable
+
+
+def test_without_a_working_tree(tmp_path: Path) -> None:
+    """As git writes it down."""
+    directory = made(tmp_path)
+    (directory / "config").write_text("[core]\n\tbare = false\n")
+    assert not looked(directory).is_bare
+    (directory / "config").write_text("[core]\n\tbare = true\n")
+    assert looked(directory).is_bare
+
+
 @pytest.mark.parametrize(
     ("config", "lacks"),
     [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cachew.client.helperoptions import HelperOptions, begins_fetch, only_lists, sub_command
+from cachew.client.helperoptions import HelperOptions, becomes_stream, begins_fetch, only_lists, sub_command
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,12 @@ def test_how_much_is_said() -> None:
 def test_what_begins_a_fetch(line: bytes, begins: bool) -> None:
     """Only what brings objects is preceded by a seed."""
     assert begins_fetch(line) is begins
+
+
+def test_what_is_followed_by_no_lines() -> None:
+    """A service that git talks to by itself, whatever that is: ``git archive --remote`` has one of its own."""
+    assert all(map(becomes_stream, (b"stateless-connect git-upload-archive", b"connect git-upload-pack")))
+    assert not any(map(becomes_stream, (b"list", b"option depth 1", b"capabilities", b"")))
 
 
 @pytest.mark.parametrize(
