@@ -17,14 +17,17 @@ _SECTION = b"packfile\n"
 _DATA, _PROGRESS = 1, 2
 
 
-def question(object_format: str, wants: Iterable[str], haves: Iterable[str]) -> bytes:
+def question(object_format: str, wants: Iterable[str], haves: Iterable[str], *, named: bool = True) -> bytes:
     """Return the body of a request for objects.
 
     :param object_format: ``sha1`` or ``sha256``.
     :param wants: the object ids of what is to come, with all that it reaches.
     :param haves: those of what is here, with all that it reaches.
+    :param named: whether it says who asks, which only who advertises ``agent`` wants to hear.
     """
-    packets: list[Packet] = [b"command=fetch\n", b"agent=%b\n" % AGENT.encode()]
+    packets: list[Packet] = [b"command=fetch\n"]
+    if named:
+        packets.append(b"agent=%b\n" % AGENT.encode())
     if object_format != "sha1":
         packets.append(b"object-format=%b\n" % object_format.encode())
     packets += [DELIM, b"thin-pack\n", b"no-progress\n", b"ofs-delta\n"]

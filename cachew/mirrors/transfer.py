@@ -96,7 +96,9 @@ class Transfer:
         """
         if shallow_of(repository.directory):
             return False
-        asked = question(repository.object_format, oids, sorted(haves))
+        known = self._remote.capabilities
+        named = known is not None and "agent" in known.features
+        asked = question(repository.object_format, oids, sorted(haves), named=named)
         try:
             answer = await self._posts.fetch(self._remote, asked)
         except UpstreamTimeout:

@@ -7,6 +7,7 @@ request streams both ways; nothing of it is held here.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
@@ -14,10 +15,11 @@ from twisted.web.iweb import IResponse
 
 from cachew.plumbing.errors import UpstreamBusy, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
-from cachew.plumbing.streams import Source
+from cachew.plumbing.streams import BytesSource, Source
 from cachew.upstream import headers as http
 from cachew.upstream.agent import Agents
 from cachew.upstream.backoff import Backoff
+from cachew.upstream.challenges import EXPLANATION, has_only_bound
 from cachew.upstream.decoding import codings_of
 from cachew.upstream.exchange import Exchange, raw
 from cachew.upstream.forwarding import Forwarded, Forwarding
@@ -182,8 +184,12 @@ class UpstreamClient:
         response, final = await self._forwarding.send(
             Forwarded(method, url, headers, body, length, credential, written, seconds)
         )
-        source = self._exchange.body_of(base, response)
         received = raw(response.headers)
+        if response.code == HTTPStatus.UNAUTHORIZED and has_only_bound(received):
+            self._exchange.discard(base, response)
+            kept = [(b"Content-Type", b"text/plain")]
+            return UpstreamResponse(HTTPStatus.FORBIDDEN, kept, BytesSource(EXPLANATION), len(EXPLANATION), final)
+        source = self._exchange.body_of(base, response)
         return UpstreamResponse(
             response.code, http.for_client(received), source, _length(method, response, received), final
         )

@@ -6,8 +6,10 @@ what an upstream says about its own host, which browsers would take for ours.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from email.utils import parsedate_to_datetime
+
+from cachew.upstream import challenges
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -60,7 +62,7 @@ def of_credential(credential: str | None) -> RawHeaders:
 
 def for_client(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     """Return the headers of an upstream's response that the client may see."""
-    return [(name, value) for name, value in headers if name.lower() in _RESPONSE]
+    return _chosen(headers, _RESPONSE)
 
 
 def for_storage(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
@@ -76,7 +78,17 @@ def for_storage(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
 
 def of_refusal(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     """Return the headers of a refusal that git's credential helpers need."""
-    return [(name, value) for name, value in headers if name.lower() in _REFUSAL]
+    return _chosen(headers, _REFUSAL)
+
+
+def _chosen(headers: Iterable[tuple[bytes, bytes]], names: Collection[bytes]) -> RawHeaders:
+    chosen: RawHeaders = []
+    for name, value in headers:
+        low = name.lower()
+        sent = challenges.passed_on(value) if low in challenges.NAMES else value
+        if low in names and (sent or not value):
+            chosen.append((name, sent))
+    return chosen
 
 
 def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:

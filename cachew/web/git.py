@@ -16,6 +16,7 @@ from cachew.plumbing.logs import in_one_word
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp.request import protocol_version
+from cachew.upstream.challenges import is_bound
 from cachew.upstream.remotes import Remotes
 from cachew.web.access.guard import Right
 from cachew.web.bundleroutes import BundleRoutes
@@ -175,9 +176,13 @@ class GitRoutes:
             request.answer(answer)
 
     def _withhold(self, request: StreamingRequest) -> None:
-        """Take the server's own tokens out of a request: clients often show one to everything below one address."""
+        """Take out of a request what isn't for upstreams.
+
+        Those are the server's own tokens, of which clients often show one to everything below one address, and what
+        proves something of one connection.
+        """
         shown = request.requestHeaders.getRawHeaders(b"authorization") or []
-        if any(self._is_ours(text_of("Authorization", [value])) for value in shown):
+        if any(is_bound(value) or self._is_ours(text_of("Authorization", [value])) for value in shown):
             request.requestHeaders.removeHeader(b"authorization")
 
     async def _info_refs(self, request: StreamingRequest, identity: Identity) -> None:

@@ -124,12 +124,31 @@ class AzureDevOps(Host):
     """
 
     repository = "org/My Projekt ä/_git/répo"
-    users = ("",)
+    users: tuple[str, ...] = ("",)
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.protocol_v2 = False
         self.git_config["uploadpack.allowFilter"] = "false"
+
+
+class DevOpsServer(AzureDevOps):
+    """Azure DevOps Server (TFS) in one's own house.
+
+    It offers Windows' own proofs before passwords and tokens (libgit2/libgit2sharp#1596), and lets in whatever comes
+    after them over the same connection: see Microsoft's RFC 4559, section 6, and IIS's ``authPersistNonNTLM``.
+    """
+
+    base = "tfs/DefaultCollection/"
+    repository = "My Project/_git/repo"
+    users = ("", "DOMAIN\\alice")
+
+    def own_answer(self, exchange: Exchange) -> Refuse | None:
+        shown = exchange.headers.get("authorization")
+        if shown is None or self.gate.refusal(exchange) is not None:
+            offers = ("Bearer", 'Basic realm="http://tfs.example/"', "Negotiate", "NTLM")
+            return Refuse(401, (*(("WWW-Authenticate", offer) for offer in offers), *HTML), b"<html>sign in</html>")
+        return None
 
 
 class Gitea(Host):

@@ -29,6 +29,11 @@ def test_the_question() -> None:
     assert b"thin-pack" in question("sha1", [ONE], []) and b"object-format=sha256" in question("sha256", [ONE], [])
 
 
+def test_who_asks_is_said_to_who_wants_to_hear_it() -> None:
+    """gitprotocol-v2(5) lets nobody send a capability that isn't advertised; JGit's servers advertise no ``agent``."""
+    assert b"agent=" in question("sha1", [ONE], []) and b"agent=" not in question("sha1", [ONE], [], named=False)
+
+
 def test_the_pack() -> None:
     """The pack is what band 1 carries; progress is left out."""
     assert pack_in(encode_all(WHOLE)) == b"PACKrest"

@@ -128,3 +128,12 @@ def test_pages_for_people_are_trouble(status: int, headers: list[tuple[bytes, by
 def test_anything_else_is_trouble(status: int) -> None:
     """What git would take for no refusal is none."""
     assert isinstance(failure(status, TEXT, text=b"?"), UpstreamUnreachable)
+
+
+def test_proofs_of_a_connection_are_not_asked_for() -> None:
+    """A host of Windows names and passwords is asked for the latter; one that takes nothing else is explained."""
+    windows = (b"WWW-Authenticate", b"Negotiate"), (b"WWW-Authenticate", b"NTLM")
+    both = failure(401, *windows, BASIC)
+    assert isinstance(both, UpstreamRefused) and (both.status, list(both.headers)) == (401, [BASIC])
+    alone = failure(401, *windows)
+    assert isinstance(alone, UpstreamRefused) and alone.status == 403 and b"NTLM" in alone.body

@@ -1,0 +1,40 @@
+"""Challenges that a server in between can pass on, and those that it can't."""
+
+import pytest
+
+from cachew.upstream.challenges import has_only_bound, is_bound, passed_on
+
+BASIC = b'Basic realm="https://tfs.example/, Negotiate", charset="UTF-8"'
+
+
+@pytest.mark.parametrize(
+    ("challenges", "kept"),
+    [
+        (BASIC, BASIC),
+        (b"NTLM", b""),
+        (b"negotiate YIIx0==", b""),
+        (b'Digest realm="a", nonce="b", qop="auth"', b""),
+        (b"Negotiate, NTLM, " + BASIC, BASIC),
+        (b'Bearer authorization_uri=https://login.example/x, Digest realm="a", qop="auth" , ' + BASIC + b",NTLM",
+         b"Bearer authorization_uri=https://login.example/x, " + BASIC),
+        (b"TFS-Federated", b"TFS-Federated"),
+        (b'Basic realm="never ended, NTLM', b'Basic realm="never ended, NTLM'),
+        (b"", b""),
+    ],
+)  # fmt: skip
+def test_what_is_passed_on(challenges: bytes, kept: bytes) -> None:
+    """Proofs of a connection or an address are taken out, one header or several; everything else stays as it is."""
+    assert passed_on(challenges) == kept
+
+
+def test_a_host_that_takes_no_others() -> None:
+    """It is told from one that takes passwords too, in whichever header, and from one that asks for nothing."""
+    bound = (b"WWW-Authenticate", b"Negotiate"), (b"www-authenticate", b"NTLM")
+    assert has_only_bound(bound) and not has_only_bound([*bound, (b"WWW-Authenticate", BASIC)])
+    assert not has_only_bound([(b"Content-Type", b"NTLM")])
+
+
+def test_what_clients_prove_themselves_with() -> None:
+    """Schemes have names in any case."""
+    assert is_bound(b" ntlm TlRMTVNTUAAB") and is_bound(b"NEGOTIATE x") and is_bound(b'Digest username="a"')
+    assert not is_bound(b"Basic TlRMTVNTUAAB") and not is_bound(b"Bearer NTLM") and not is_bound(b"")
