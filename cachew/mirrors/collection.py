@@ -8,6 +8,7 @@ from dataclasses import replace
 from twisted.logger import Logger
 
 from cachew.mirrors.cloneattempts import CloneAttempts
+from cachew.mirrors.firstlooks import FirstLooks
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instances import Instances
 from cachew.mirrors.machine import MirrorState
@@ -30,6 +31,7 @@ class Mirrors:
     :param standing: knows the repositories' present instances.
     :param listeners: who is told what becomes of mirrors.
     :ivar attempts: those to make one.
+    :ivar first_looks: at those on disk that were not opened yet, which are none of these until then.
     """
 
     log = Logger()
@@ -54,6 +56,9 @@ class Mirrors:
         self._mirrors: dict[Identity, Mirror] = {}
         self.attempts = CloneAttempts(
             clock=resources.clock, ref_interval=resources.ref_interval, changes=resources.changes
+        )
+        self.first_looks = FirstLooks(
+            new=self.new, adopt=self.adopt, threads=resources.git.threads, reactor=resources.reactor
         )
 
     def __iter__(self) -> Iterator[Mirror]:
@@ -127,6 +132,7 @@ class Mirrors:
     def adopt(self, mirror: Mirror) -> None:
         """Take a mirror among these, in the place of the repository's one before."""
         self._mirrors[mirror.identity] = mirror
+        self._metrics.mirrors.inc(mirror.life.ready)
         self._listeners.changed(mirror.identity)
 
     def _damaged(self, identity: Identity, since: float) -> None:
@@ -150,12 +156,14 @@ class Mirrors:
         self._metrics.mirrors.set(sum(mirror.life.ready for mirror in self._mirrors.values()))
 
     async def stop(self) -> None:
-        """Break off every fetch and check under way, and wait until it is cleaned up."""
+        """Break off every look, fetch and check under way, and wait until it is cleaned up."""
+        await self.first_looks.stop()
         for mirror in list(self._mirrors.values()):
             await mirror.stop()
 
     async def forget(self, identity: Identity) -> None:
         """Remove a repository's mirror."""
+        await self.first_looks.look(identity)
         mirror = self._mirrors.get(identity)
         if mirror is not None:
             await mirror.forget()
@@ -175,6 +183,7 @@ async def scrub(mirrors: Mirrors, pace: Callable[[int], Awaitable[object]]) -> N
 
     :param pace: awaited after each file with the bytes that were read.
     """
+    await mirrors.first_looks.over()
     for mirror in list(mirrors):
         await _scrub(mirror, pace)
 

@@ -185,7 +185,11 @@ class Mirror:
         if found is None:
             return
         record, repository, stock = found
-        self.life.instance = Instance(self.identity, record.instance)
+        instance = Instance(self.identity, record.instance)
+        if not self._standing.is_current(instance):
+            # It has ended since it was looked at.
+            return
+        self.life.instance = instance
         self.life.generation = record.generation
         self.refs.become(stock.listing or await repository.refs.read())
         self.life.last_fetch = stock.fetched

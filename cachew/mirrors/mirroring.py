@@ -94,7 +94,9 @@ class Mirroring:
         mirror = self._mirrors.obtain(identity)
         if mirror.life.state is not MirrorState.EMPTY or identity in self._clones:
             return
-        if self._discovery.done and self._attempts.may_begin(identity):
+        if not self._discovery.done or identity in self._mirrors.first_looks.unseen:
+            return
+        if self._attempts.may_begin(identity):
             self._background.start(self.made(identity), f"clone of {identity.name}")
 
     def want_after(self, identity: Identity) -> None:
@@ -120,6 +122,7 @@ class Mirroring:
         :raise CachewError: when it can't be made; for a while after a failure that is not tried again.
         """
         await self._discovery.wait()
+        await self._mirrors.first_looks.look(identity)
         for _ in range(_TRIES):
             mirror = self._mirrors.obtain(identity)
             mirror.verification.intact()

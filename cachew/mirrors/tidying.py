@@ -87,6 +87,7 @@ class Tidying:
             await self._forget_superfluous(MirrorBounds(limit=self._bounds.limit))
 
     async def _forget_superfluous(self, bounds: MirrorBounds) -> None:
+        await self._mirrors.first_looks.over()
         for mirror in self._mirrors:
             # In doubt, it takes room too.
             if mirror.life.state not in SERVING:

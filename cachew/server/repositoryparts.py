@@ -100,6 +100,8 @@ def make_git_routes(
             patience=runtime.settings.git.fetch_wait,
         ),
         dumb_files=DumbFiles(remotes=upstream.remotes, listings=listings, passthrough=passthrough),
+        unseen=mirrors.collection.first_looks.unseen,
+        look=mirrors.collection.first_looks.look,
     )
     return GitRoutes(
         remotes=upstream.remotes,

@@ -140,7 +140,11 @@ def make_snapshots(
     )
     scheduler = Scheduler(
         # A look at the disk for each of thousands would hold up the reactor at every turn; what has gone shows later.
-        repositories=lambda: [mirror.identity for mirror in mirrors.collection.known() if mirror.life.ready],
+        repositories=lambda: [
+            *(mirror.identity for mirror in mirrors.collection.known() if mirror.life.ready),
+            *mirrors.collection.first_looks.unseen,
+        ],
+        known=mirrors.collection.first_looks.over,
         perform=shared.perform,
         slots=making_slots(runtime, queue_limit=1_000_000),
         reactor=runtime.reactor,

@@ -1,7 +1,7 @@
 """What starts, what runs meanwhile and what stops, and in which order.
 
-The mirrors are found last, because with them the server is ready. At the end whatever begins work stops first, then the
-work, then what it stood on.
+The mirrors are found last, because with that the server is ready; they are looked at afterwards. At the end whatever
+begins work stops first, then the work, then what it stood on.
 """
 
 import gc
@@ -15,7 +15,7 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
-from cachew.mirrors.collection import scrub
+from cachew.mirrors.collection import Mirrors, scrub
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.diskspace import remove
 from cachew.plumbing.jsonfile import UNFINISHED
@@ -48,6 +48,7 @@ _LAST_COUNT = 2.0
 _SECRET_WAIT = 1.0
 _WATCH_INTERVAL = 5.0
 _TIDY_INTERVAL = 600.0
+_LOOKS_INTERVAL = 60.0
 _VERY_MANY = 1000
 """Mirrors whose objects take the garbage collector so long that it shows."""
 
@@ -72,16 +73,6 @@ def opening(
         with suppress(DeferredTimeout):
             await search
 
-    async def find_mirrors() -> None:
-        # Nothing of what mirrors are made of is garbage, and looking through what thousands are made of holds all up.
-        gc.disable()
-        try:
-            await mirrors.discovery.discover()
-        finally:
-            gc.enable()
-        if len(mirrors.collection.known()) >= _VERY_MANY:
-            gc.freeze()
-
     return [
         runtime.sender.start,
         load_public,
@@ -93,7 +84,7 @@ def opening(
         find_secret,
         store.pack_cache.kept.open,
         snapshots.productions.start,
-        find_mirrors,
+        mirrors.discovery.discover,
     ]
 
 
@@ -119,6 +110,13 @@ def jobs(
         snapshots.history.asked(identity)
 
     return [
+        Periodic(
+            name="first looks",
+            interval=_LOOKS_INTERVAL,
+            work=partial(_look_through, mirrors.collection),
+            reactor=clock,
+            now=True,
+        ),
         snapshots.scheduler,
         Periodic(name="look at the state directory", interval=_WATCH_INTERVAL, work=watch.look, reactor=clock),
         Periodic(
@@ -144,6 +142,21 @@ def jobs(
         Periodic(name="clone counts", interval=_COUNT_INTERVAL, work=store.clones.flush, reactor=clock),
         Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=store.cache.sweep, reactor=clock),
     ]
+
+
+async def _look_through(mirrors: Mirrors) -> None:
+    """Look at the mirrors that an earlier run has left and that nobody has asked for."""
+    if not mirrors.first_looks.unseen:
+        return
+    # Nothing of what mirrors are made of is garbage, and looking through what thousands are made of holds all up.
+    gc.disable()
+    try:
+        await mirrors.first_looks.look_through()
+    finally:
+        gc.enable()
+    mirrors.count()
+    if len(mirrors.known()) >= _VERY_MANY:
+        gc.freeze()
 
 
 def make_scrub(runtime: Runtime, store: StoreParts, mirrors: MirrorParts) -> Scrub:

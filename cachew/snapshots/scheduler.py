@@ -4,7 +4,7 @@ One scheduler serves all repositories. What a task does is handed in, and what w
 :mod:`cachew.snapshots.taskhistory`, when it is due again in :mod:`cachew.snapshots.timetable`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 
 from twisted.application.service import Service
@@ -34,6 +34,10 @@ _AT_ONCE = 500
 """Repositories that are looked at before others have their turn: a few milliseconds."""
 
 
+async def _at_once() -> None:
+    """Go on."""
+
+
 class Scheduler(Service):
     """Begins what is due: archives, bundles and repacks of every mirrored repository.
 
@@ -43,6 +47,7 @@ class Scheduler(Service):
     :param reactor: gives the turns.
     :param history: knows what was done and asked for, and how often things are done.
     :param is_long: tells which tasks get no place that is kept for short ones.
+    :param known: awaited before a turn: tells when it is known what there is of each.
     """
 
     def __init__(
@@ -54,10 +59,12 @@ class Scheduler(Service):
         reactor: IReactorTime,
         history: TaskHistory,
         is_long: IsLong = lambda repository, name: False,
+        known: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
         self._repositories = repositories
         self._reactor = reactor
         self._history = history
+        self._known = known
         self._tasks = TaskRuns(perform=perform, slots=slots, is_long=is_long, history=history)
         self._turns = Periodic(
             name="schedule", interval=_turn(history.intervals), work=self.turn, reactor=reactor, now=True
@@ -90,6 +97,7 @@ class Scheduler(Service):
         """Begin whatever is due and isn't being done; the ends are not waited for."""
         history, timetable, intervals = self._history, self._history.timetable, self._history.intervals
         await history.recall()
+        await self._known()
         now = history.now()
         identities = {identity.name: identity for identity in self._repositories()}
         history.forget_old(identities, now, forget=intervals.forget, asked_for=intervals.asked_for)

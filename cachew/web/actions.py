@@ -55,6 +55,7 @@ class RepositoryWork:
         :raise NotFound: when no such repository is mirrored, or nothing is there to be forgotten.
         :raise UnknownPath: when its host isn't admitted.
         """
+        await self._mirrors.first_looks.look(identity)
         mirror = self._mirrors.find(identity)
         if action == "fetch" and (mirror is None or not mirror.life.ready):
             self._mirroring.try_again(identity)
@@ -81,6 +82,7 @@ class RepositoryWork:
 
         :raise CachewError: when it can't be done.
         """
+        await self._mirrors.first_looks.look(identity)
         mirror = self._mirrors.find(identity)
         if mirror is not None and mirror.life.ready:
             await self._fetch(identity)

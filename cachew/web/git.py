@@ -4,7 +4,7 @@ A path that breaks a rule, a host that is not served and a method that does not 
 directory, a metrics label or a process exists for them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +38,9 @@ _METHODS: dict[str, tuple[str, ...]] = {
 }
 _TOLD = (b"service", b"base", b"ref", b"filter")
 _OF_BUNDLES = frozenset({"snapshot.bundle", "bundle-list"})
+_ARCHIVES = frozenset({"snapshot.tar.zst", "lfs-snapshot.tar.zst"})
+_ARCHIVE_WAIT = 0.05
+"""Seconds for which an archive that may be cached waits for the first look at a mirror."""
 _READ = ("GET",)
 _NO_ARCHIVES = "this server makes no archives; clone with --depth=1 and run git archive there"
 
@@ -52,6 +55,10 @@ class Guard(Protocol):
         """
 
 
+async def _seen(identity: Identity, patience: float | None) -> None:
+    """Look at nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """What can be asked of a repository.
@@ -64,6 +71,8 @@ class Services:
     :param bundles: bundles and lists of them.
     :param ensure_refs: ``ensure-refs``.
     :param dumb_files: files, where the upstream has nothing else.
+    :param unseen: repositories whose mirrors were not looked at since the start.
+    :param look: has one of those looked at, and is waited for so many seconds; None for as long as it takes.
     """
 
     listings: RefListings
@@ -74,6 +83,8 @@ class Services:
     bundles: BundleRoutes
     ensure_refs: EnsureRefs
     dumb_files: DumbFiles
+    unseen: Container[Identity] = frozenset()
+    look: Callable[[Identity, float | None], Awaitable[None]] = _seen
 
 
 def query_in_words(arguments: Mapping[bytes, list[bytes]], protocol: str | None) -> str:
@@ -137,6 +148,8 @@ class GitRoutes:
         request.outcome.shape = query_in_words(request.args, request.getHeader("git-protocol"))
         allow_methods(request, *_METHODS.get(kind, _READ))
         self._withhold(request)
+        if identity in self._services.unseen:
+            await self._services.look(identity, _ARCHIVE_WAIT if kind in _ARCHIVES else None)
         if kind == "file":
             await self._file(request, identity, operation)
             return

@@ -43,7 +43,8 @@ class PushNotices:
         def meant(identity: Identity) -> bool:
             return identity.path.casefold() in known or address_of(self._url_of(identity)).casefold() in addresses
 
-        return [mirror.identity for mirror in self._mirrors if meant(mirror.identity)]
+        mirrored = [*(mirror.identity for mirror in self._mirrors), *self._mirrors.first_looks.unseen]
+        return list(filter(meant, mirrored))
 
     async def pushed(self, identity: Identity) -> bool:
         """Take notice that something was pushed to a repository's upstream.
@@ -51,6 +52,7 @@ class PushNotices:
         :return: whether its mirror fetches now; False when there is none.
         """
         self._freshness.changed(identity)
+        await self._mirrors.first_looks.look(identity)
         mirror = self._mirrors.find(identity)
         if mirror is None or not mirror.life.ready:
             return False

@@ -24,6 +24,7 @@ class Page:
     :param matching: how many there are of the kind that was asked for.
     :param known: how many there are.
     :param ready: how many of these serve.
+    :param unseen: how many more are on disk and were not looked at since the start.
     :param mirrored: bytes that their mirrors occupy.
     :param states: how many are in which state; one may be in several.
     :param hosts: their upstreams.
@@ -34,6 +35,7 @@ class Page:
     matching: int = 0
     known: int = 0
     ready: int = 0
+    unseen: int = 0
     mirrored: int = 0
     states: Mapping[str, int] = field(default_factory=dict)
     hosts: Sequence[str] = ()
@@ -55,7 +57,8 @@ class RepositoryTable:
         self._reactor = reactor
 
     async def all(self) -> Sequence[RepositoryStatus]:
-        """Return all in the order of their names; others have their turn meanwhile."""
+        """Return all in the order of their names once each was looked at; others have their turn meanwhile."""
+        await self._mirrors.first_looks.over()
         statuses: list[RepositoryStatus] = []
         mirrors = sorted(self._mirrors.known(), key=lambda mirror: mirror.identity.name)
         for start in range(0, len(mirrors), _AT_ONCE):
@@ -75,6 +78,7 @@ class RepositoryTable:
             matching=len(meant),
             known=sums.known,
             ready=sums.ready,
+            unseen=len(self._mirrors.first_looks.unseen),
             mirrored=sums.mirrored,
             states={state: sums.states[state] for state in STATES},
             hosts=sorted(host for host, number in sums.hosts.items() if number > 0),

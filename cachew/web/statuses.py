@@ -105,16 +105,17 @@ class Statuses:
 
         :raise NotFound: when it is not mirrored, nor about to be.
         """
-        return (await self.of([self._found(identity)]))[0]
+        return (await self.of([await self._found(identity)]))[0]
 
     async def artefacts(self, identity: Identity) -> Sequence[ArtefactStatus]:
         """Return what is kept that was made of a repository's mirror.
 
         :raise NotFound: when it is not mirrored, nor about to be.
         """
-        return await self._archives.of(self._found(identity))
+        return await self._archives.of(await self._found(identity))
 
-    def _found(self, identity: Identity) -> Mirror:
+    async def _found(self, identity: Identity) -> Mirror:
+        await self._mirrors.first_looks.look(identity)
         mirror = self._mirrors.find(identity)
         if mirror is None:
             raise NotFound(f"{identity.name} is not mirrored")

@@ -222,6 +222,7 @@ async def test_a_restart_finds_it(house: House, upstream: Upstream, repository: 
     (house.root / "git.example/foreign.git").mkdir()
     again = House(reactor, house.root, upstream, repository)
     await again.discovery.discover()
+    await again.mirrors.first_looks.look_through()
     found = again.mirrors.find(REPOSITORY)
     assert found is not None and found.ready and found.refs.by_name == repository.refs()
     assert found.refs.head_commit == repository.commit("HEAD")

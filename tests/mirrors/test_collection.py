@@ -24,7 +24,9 @@ def house(tmp_path: Path) -> MirrorHouse:
 
 
 def discover(house: MirrorHouse) -> None:
+    """Find what is on disk, and look at all of it."""
     value_of(Deferred.fromCoroutine(house.discovery.discover()))
+    value_of(Deferred.fromCoroutine(house.mirrors.first_looks.look_through()))
 
 
 def test_one_clone_for_all(house: MirrorHouse) -> None:
@@ -238,7 +240,7 @@ def test_nothing_is_mirrored_before_it_is_known_what_is_there(house: MirrorHouse
     again.mirroring.want(REPOSITORY)
     waiting = again.made()
     assert again.git.ran == [] and not waiting.called
-    discover(again)
+    value_of(Deferred.fromCoroutine(again.discovery.discover()))
     assert value_of(waiting) is again.mirrors.find(REPOSITORY)
 
 

@@ -443,6 +443,7 @@ def test_what_the_server_knows_is_written_anew(house: MirrorHouse, mirror: Mirro
     assert mirror.damage.what == what and mirror.life.generation != before and len(house.damaged) == 1
     again = MirrorHouse(house.root)
     value_of(Deferred.fromCoroutine(again.discovery.discover()))
+    value_of(Deferred.fromCoroutine(again.mirrors.first_looks.look_through()))
     found = again.mirrors.find(REPOSITORY)
     assert (
         found is not None

@@ -95,6 +95,23 @@ def test_what_is_forgotten_is_not_counted_any_more(tmp_path: Path) -> None:
     assert tidying.usage.last_used(REPOSITORY) is None and tidying.usage.requests(REPOSITORY) == 0
 
 
+def test_what_is_remembered_is_of_mirrors_that_nobody_has_looked_at_too(tmp_path: Path) -> None:
+    """After a start nothing is taken for superfluous before all mirrors on disk are among those that there are."""
+    house, file = MirrorHouse(tmp_path / "mirrors"), tmp_path / "used.json"
+    value_of(house.made())
+    before = remembering(house, file)
+    before.usage.used(REPOSITORY)
+    value_of(Deferred.fromCoroutine(before.tidying.tidy()))
+    again = MirrorHouse(house.root, discovered=False)
+    value_of(Deferred.fromCoroutine(again.discovery.discover()))
+    keeping = remembering(again, file)
+    value_of(Deferred.fromCoroutine(keeping.usage.load()))
+    tidying = Deferred.fromCoroutine(keeping.tidying.tidy())
+    assert not tidying.called
+    value_of(Deferred.fromCoroutine(again.mirrors.first_looks.look_through()))
+    assert tidying.called and keeping.usage.last_used(REPOSITORY) is not None
+
+
 def sized(house: MirrorHouse, name: str, size: int) -> Mirror:
     """Make a mirror whose packs take so many bytes."""
     identity = Identity("git.example", name)

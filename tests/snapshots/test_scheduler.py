@@ -39,6 +39,7 @@ class Bench:
         self.failure: Exception | None = None
         self.hold = self.elsewhere = False
         self.asked = 0
+        self.known: Deferred[None] | None = None
         self.scheduler = self.new()
 
     def new(self) -> Scheduler:
@@ -63,7 +64,13 @@ class Bench:
             reactor=self.clock,
             history=self.history,
             is_long=lambda repository, name: "huge" in repository,
+            known=self.all_known,
         )
+
+    async def all_known(self) -> None:
+        """Wait until the test says so, if it does."""
+        if self.known is not None:
+            await self.known
 
     async def perform(self, identity: Identity, name: str, last: Run | None, is_due: IsDue) -> Run | None:
         """Do a task, unless another replica is at it."""
@@ -100,6 +107,26 @@ def test_everything_is_done_at_start_and_once_an_interval(bench: Bench) -> None:
     bench.pass_time(0.6 * HOUR)
     assert len(bench.done) == 4
     bench.scheduler.stopService()
+
+
+def test_the_first_turn_waits_until_it_is_known_what_there_is(bench: Bench) -> None:
+    """What somebody would have liked begins at once; a stop before that forgets nothing of what was done."""
+    bench.scheduler.startService()
+    bench.scheduler.stopService()
+    again = bench.new()
+    bench.known = Deferred()
+    bench.clock.advance(2 * HOUR)
+    again.startService()
+    assert len(bench.done) == 2
+    again.warm(ONE, "repack")
+    assert bench.done[2:] == [("one", "repack")]
+    again.stopService()
+    bench.known = Deferred()
+    last = bench.new()
+    last.startService()
+    bench.known.callback(None)
+    assert sorted(bench.done[3:]) == [("one", "snapshot"), ("two", "snapshot")]
+    last.stopService()
 
 
 def test_a_restart_repeats_nothing(bench: Bench) -> None:

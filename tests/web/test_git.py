@@ -34,6 +34,8 @@ class House:
         self.used: list[Identity] = []
         self.changed_after: list[str] = []
         self.pushes: list[Identity] = []
+        self.unseen: set[Identity] = set()
+        self.patience: list[float | None] = []
         itself = cast(Any, self)
         self.routes = GitRoutes(
             remotes=itself,
@@ -47,10 +49,18 @@ class House:
                 bundles=cast(Any, Answers(self, "artefact")),
                 ensure_refs=cast(Any, Answers(self, "ensure")),
                 dumb_files=cast(Any, Answers(self, "file")),
+                unseen=self.unseen,
+                look=self.look,
             ),
             used=lambda identity, request: self.used.append(identity),
             is_ours=lambda authorization: authorization == OURS,
         )
+
+    async def look(self, identity: Identity, patience: float | None) -> None:
+        assert not self.used
+        self.patience.append(patience)
+        await self.reach("look")
+        self.unseen.discard(identity)
 
     async def reach(self, name: str) -> None:
         self.seen.append(name)
@@ -133,6 +143,19 @@ def test_each_operation_has_one_way(way: tuple[str, str, str | None]) -> None:
     value_of(handled(house, steps, method, f"{REPOSITORY}/{operation}", service))
     assert house.seen == WAYS[way]
     assert house.used == [IDENTITY]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_mirror_that_an_earlier_run_has_left_is_looked_at_first(way: tuple[str, str, str | None]) -> None:
+    """Nobody is answered, nor let in, before; only an archive, which may be cached, waits no longer than it may."""
+    steps, (method, operation, service) = Steps(slow=False), way
+    house = House(steps)
+    house.unseen.add(IDENTITY)
+    for _ in range(2):
+        value_of(handled(house, steps, method, f"{REPOSITORY}/{operation}", service))
+        assert house.used.pop() == IDENTITY
+    assert house.seen == ["look", *WAYS[way], *WAYS[way]]
+    assert house.patience == [0.05 if operation.endswith("snapshot.tar.zst") else None]
 
 
 @pytest.mark.parametrize("way", [way for way, passed in WAYS.items() if "guard" in passed])

@@ -25,6 +25,7 @@ class Pushes:
         self.fetched: list[Identity] = []
         self.background = Background()
         self.gate: Deferred[None] = Deferred()
+        self.first_looks = SimpleNamespace(unseen={}, look=self.look)
         self.notices = PushNotices(
             mirrors=cast(Any, self),
             freshness=cast(Any, SimpleNamespace(changed=self.changed.append)),
@@ -39,6 +40,11 @@ class Pushes:
     def find(self, identity: Identity) -> Any:
         """Return a mirror."""
         return self.mirrors.get(identity)
+
+    async def look(self, identity: Identity) -> None:
+        """Take up a mirror that an earlier run has left."""
+        if identity in self.first_looks.unseen:
+            self.mirrors[identity] = self.first_looks.unseen.pop(identity)
 
     async def fetch(self, identity: Identity) -> None:
         """Fetch, when the test lets it."""
@@ -79,6 +85,14 @@ def test_a_mirror_fetches_behind_the_answer() -> None:
     assert [what for what, _ in pushes.background.under_way] == ["fetch of git.example/Org/repo"]
     pushes.gate.callback(None)
     assert pushes.background.under_way == []
+
+
+def test_a_mirror_that_nobody_has_looked_at_since_the_start_fetches_too() -> None:
+    """It is one of those that a push may concern, and is looked at before it fetches."""
+    pushes = Pushes()
+    pushes.first_looks.unseen = {MOVED: pushes.mirrors.pop(MOVED)}
+    assert pushes.notices.mirrored_as(["https://git.example/new/name"], []) == [MOVED]
+    assert pushes.pushed(MOVED) and pushes.fetched == [MOVED]
 
 
 @pytest.mark.parametrize("known", [True, False])

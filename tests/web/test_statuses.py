@@ -82,7 +82,7 @@ class Town:
         self.freshness = Gate()
         mirrors, freshness, usage = self.house.mirrors, cast(Any, self.freshness), cast(Any, Silent())
         self.briefs = RepositoryList(mirrors=mirrors, freshness=freshness, usage=usage, reactor=self.clock)
-        statuses = Statuses(
+        self.statuses = statuses = Statuses(
             mirrors=mirrors,
             freshness=freshness,
             checks=UpstreamChecks(freshness=freshness, usage=usage, clock=FakeClock(now=1000.0)),
@@ -162,6 +162,20 @@ def test_only_what_has_changed_is_looked_at(town: Town) -> None:
     page = town.page()
     assert len(town.freshness.asked) == 51
     assert page.rows[0].name == "git.example/org/0700" and page.states["error"] == 1
+
+
+def test_those_that_nobody_has_looked_at_since_the_start(tmp_path: Path) -> None:
+    """A page counts them and shows the others at once; who asks for one, or for all, gets it once it was looked at."""
+    value_of(MirrorHouse(tmp_path / "mirrors").made())
+    town = Town(tmp_path, 0)
+    value_of(Deferred.fromCoroutine(town.house.discovery.discover()))
+    page = town.page()
+    assert (page.rows, page.known, page.unseen) == ([], 0, 1)
+    everything = Deferred.fromCoroutine(town.table.all())
+    assert not everything.called
+    assert value_of(Deferred.fromCoroutine(town.statuses.one(REPOSITORY))).state == "ready"
+    assert [one.name for one in value_of(everything)] == [REPOSITORY.name]
+    assert (town.page().known, town.page().unseen) == (1, 0)
 
 
 def test_a_choice_by_state_and_upstream(tmp_path: Path) -> None:

@@ -1,0 +1,194 @@
+"""How the mirrors on disk are looked at after a start."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+
+from cachew.mirrors.collection import scrub
+from cachew.mirrors.firstlooks import FirstLooks
+from cachew.mirrors.identity import Identity
+from cachew.mirrors.mirrorrecord import MirrorRecord
+from cachew.plumbing.errors import MirrorGone
+from tests.fakes.clock import FakeClock
+from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse
+from tests.fakes.settled import failure_of, value_of
+
+
+class Threads:
+    """Runs nothing before it is told to."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        """Note what is to be run."""
+        done: Deferred[Any] = Deferred()
+        self.waiting.append(lambda: done.callback(function(*args)))
+        return done
+
+
+class Found:
+    """A mirror."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+
+    def look(self, record: MirrorRecord) -> MirrorRecord:
+        """See what is there."""
+        if self.identity.path == "broken":
+            raise RuntimeError("nobody has thought of that")
+        return record
+
+    async def take_up(self, found: MirrorRecord) -> None:
+        """Serve it."""
+
+
+class OnDisk:
+    """So many mirrors on disk, and threads that look at them when the test says so."""
+
+    def __init__(self, count: int) -> None:
+        self.identities = [Identity("git.example", f"r{number}") for number in range(count)]
+        self.made: list[Identity] = []
+        self.adopted: list[Identity] = []
+        self.threads, self.clock = Threads(), FakeClock()
+        self.looks = FirstLooks(
+            new=cast(Any, self.new),
+            adopt=lambda mirror: self.adopted.append(mirror.identity),
+            threads=cast(Any, self.threads),
+            reactor=self.clock,
+        )
+        self.expect(*self.identities)
+
+    def expect(self, *identities: Identity) -> None:
+        """Find some on disk."""
+        self.looks.expect({one: MirrorRecord(one, "sha1", "instance", "generation") for one in identities})
+
+    def new(self, identity: Identity) -> Found:
+        """Make one."""
+        self.made.append(identity)
+        return Found(identity)
+
+    def look(self, identity: Identity, patience: float | None = None) -> Deferred[None]:
+        """Ask for one."""
+        return Deferred.fromCoroutine(self.looks.look(identity, patience))
+
+    def run(self) -> None:
+        """Let the threads do all that they have to, and what comes of it."""
+        while self.threads.waiting:
+            self.threads.waiting.pop(0)()
+
+
+def test_some_are_looked_at_while_others_are_put_together() -> None:
+    """A thread and the reactor are never both idle; at the end all are there, each once, and who waits goes on."""
+    disk = OnDisk(70)
+    over = Deferred.fromCoroutine(disk.looks.over())
+    looking = Deferred.fromCoroutine(disk.looks.look_through())
+    assert (len(disk.threads.waiting), len(disk.made), len(disk.adopted)) == (2, 40, 0)
+    disk.threads.waiting.pop(0)()
+    assert (len(disk.threads.waiting), len(disk.made), len(disk.adopted)) == (2, 60, 20)
+    assert not over.called
+    disk.run()
+    assert looking.called and over.called and not disk.looks.unseen
+    assert sorted(disk.adopted) == sorted(disk.identities)
+
+
+def test_one_that_is_asked_for_is_looked_at_at_once() -> None:
+    """Whoever asks waits for no other mirror; his own is looked at once, however many ask and whoever goes away."""
+    disk = OnDisk(70)
+    looking = Deferred.fromCoroutine(disk.looks.look_through())
+    last, gone, early = disk.look(disk.identities[-1]), disk.look(disk.identities[-1]), disk.look(disk.identities[0])
+    gone.cancel()
+    assert isinstance(failure_of(gone), CancelledError)
+    assert len(disk.threads.waiting) == 3 and not last.called
+    disk.threads.waiting.pop(2)()
+    assert last.called and disk.adopted == [disk.identities[-1]] and not early.called
+    disk.threads.waiting.pop(0)()
+    assert early.called and disk.look(disk.identities[0]).called
+    disk.run()
+    assert looking.called and sorted(disk.adopted) == sorted(disk.identities) == sorted(disk.made)
+
+
+def test_who_has_gone_leaves_no_look_behind() -> None:
+    """A look whose only client leaves goes on: nothing else begins on the mirror while a thread is still at it."""
+    disk = OnDisk(1)
+    disk.look(disk.identities[0]).addErrback(lambda failure: failure.trap(CancelledError) and None).cancel()
+    again = disk.look(disk.identities[0])
+    assert len(disk.threads.waiting) == 1 and not again.called
+    disk.run()
+    assert again.called and disk.made == disk.adopted == disk.identities
+
+
+def test_some_wait_only_for_a_moment() -> None:
+    """Whoever can do without the mirror goes on after his patience, and the look does, too."""
+    disk = OnDisk(1)
+    waiting = disk.look(disk.identities[0], 0.05)
+    disk.clock.advance(0.04)
+    assert not waiting.called
+    disk.clock.advance(0.02)
+    assert waiting.called and disk.identities[0] in disk.looks.unseen
+    disk.run()
+    assert disk.adopted == disk.identities
+
+
+def test_what_nobody_has_thought_of_keeps_no_other_back(flush_logged_errors: Any) -> None:
+    """A mirror on which a look fails for whatever reason is not served and told of; the others are there."""
+    disk = OnDisk(3)
+    disk.expect(broken := Identity("git.example", "broken"))
+    looking = Deferred.fromCoroutine(disk.looks.look_through())
+    disk.run()
+    assert looking.called and broken not in disk.adopted and disk.adopted == disk.identities
+    assert len(flush_logged_errors(RuntimeError)) == 1
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> MirrorHouse:
+    """A house that has found a mirror on disk and not looked at it."""
+    before = MirrorHouse(tmp_path / "mirrors")
+    value_of(before.made())
+    (before.root / REPOSITORY.directory_name / "packed-refs.lock").touch()
+    house = MirrorHouse(before.root, discovered=False)
+    value_of(Deferred.fromCoroutine(house.discovery.discover()))
+    return house
+
+
+def test_a_mirror_is_served_only_after_its_look(house: MirrorHouse) -> None:
+    """Nothing is answered from one before, nor is it made anew; afterwards what a killed git has left is gone."""
+    lock = house.root / REPOSITORY.directory_name / "packed-refs.lock"
+    assert house.mirrors.ready(REPOSITORY) is None and lock.exists()
+    house.mirroring.want(REPOSITORY)
+    assert house.git.ran == []
+    mirror = value_of(house.made())
+    assert mirror.ready and house.mirrors.ready(REPOSITORY) is mirror and not lock.exists()
+    assert house.git.ran == [] and house.made_of == []
+
+
+def test_one_that_is_forgotten_goes_though_nobody_has_looked_at_it(house: MirrorHouse) -> None:
+    """Forgetting removes it from the disk as any other."""
+    value_of(Deferred.fromCoroutine(house.mirrors.forget(REPOSITORY)))
+    assert house.left() == [] and not house.mirrors.first_looks.unseen
+    assert isinstance(failure_of(Deferred.fromCoroutine(house.mirroring.present(REPOSITORY))), MirrorGone)
+
+
+def test_a_mirror_whose_instance_ends_during_the_look_is_not_served(house: MirrorHouse) -> None:
+    """Whose mirror it is counts when it is taken up, not when a thread began to look."""
+    mirror = house.mirrors.new(REPOSITORY)
+    found = mirror.look(house.mirrors.first_looks.unseen[REPOSITORY])
+    house.standing.is_current = lambda instance: False  # type: ignore[method-assign]
+    value_of(Deferred.fromCoroutine(mirror.take_up(found)))
+    assert not mirror.ready and mirror.place.found is None
+
+
+def test_what_goes_through_all_waits_until_all_are_known(house: MirrorHouse) -> None:
+    """Nothing is taken for all mirrors that there are while some were not looked at."""
+
+    async def pace(size: int) -> None:
+        sizes.append(size)
+
+    sizes: list[int] = []
+    scrubbing = Deferred.fromCoroutine(scrub(house.mirrors, pace))
+    assert not scrubbing.called
+    value_of(Deferred.fromCoroutine(house.mirrors.first_looks.look_through()))
+    assert scrubbing.called
