@@ -28,6 +28,7 @@ _SPENT = (b"x-ratelimit-remaining", b"ratelimit-remaining", b"x-rate-limit-remai
 _STATUS_AGAIN = re.compile(
     rb"<title>\s*(?:40[13]\s+)?(?:forbidden|unauthorized|(?:401 )?authorization required)\s*</title>"
 )
+_EDGE = re.compile(rb"error code: 1\d{3}\s*")
 _FORM = (b"<form", b"<script", b"<input", b"<meta")
 _BARE = 1024
 """The longest page, in bytes, that says nothing but the status."""
@@ -49,7 +50,7 @@ def failure_of(url: str, status: int, headers: http.RawHeaders, text: bytes) -> 
     if status not in ABOUT_RIGHTS:
         return UpstreamUnreachable(url, f"answered {status} to a git request")
     challenged = http.first(headers, b"www-authenticate") is not None
-    if not challenged and (_is_limit(headers, text) or _is_page(status, headers, text)):
+    if not challenged and (_is_limit(headers, text) or _is_page(status, headers, text) or _is_edge(headers, text)):
         return _busy(url, status, headers)
     if status == HTTPStatus.UNAUTHORIZED and has_only_bound(headers):
         return UpstreamRefused(url, status=HTTPStatus.FORBIDDEN, headers=_TEXT, body=EXPLANATION)
@@ -81,6 +82,15 @@ def _plain(headers: http.RawHeaders, text: bytes) -> str:
 def _is_limit(headers: http.RawHeaders, text: bytes) -> bool:
     spent = any((http.first(headers, name) or b"").strip() == b"0" for name in _SPENT)
     return spent or http.first(headers, b"retry-after") is not None or names_a_limit(text)
+
+
+def _is_edge(headers: http.RawHeaders, text: bytes) -> bool:
+    """Whether what answers is Cloudflare before the host: it blocks whom it takes for robots, hosts of git included.
+
+    To programs it says so in one line (JimmyLaurent/cloudflare-scraper#27), to browsers with a page, and in a header
+    (its documentation, "Detect a challenge page response").
+    """
+    return _EDGE.fullmatch(text) is not None or http.first(headers, b"cf-mitigated") is not None
 
 
 def _is_page(status: int, headers: http.RawHeaders, text: bytes) -> bool:

@@ -11,6 +11,7 @@ import re
 from twisted.internet.defer import Deferred
 from twisted.web._newclient import HTTP11ClientProtocol, HTTPClientParser, ParseError, Request
 from twisted.web.client import HTTPConnectionPool, _HTTP11ClientFactory
+from twisted.web.http import NON_AUTHORITATIVE_INFORMATION, OK
 from twisted.web.iweb import IResponse
 
 _LONGEST_LINE = 100 * 1024
@@ -45,6 +46,12 @@ class GenerousParser(HTTPClientParser):
             super().lineReceived(line)
         except (ValueError, ParseError) as error:
             raise UnreadableHead("its answer is no HTTP") from error
+
+    def statusReceived(self, status: bytes) -> None:
+        """Take the status; a proxy that changes an answer makes 203 of 200 (RFC 9110, section 15.3.4), as git knows."""
+        super().statusReceived(status)
+        if self.response.code == NON_AUTHORITATIVE_INFORMATION:
+            self.response.code = OK
 
     def headerReceived(self, name: bytes, value: bytes) -> None:
         """Take a header, unless its name is none."""

@@ -124,6 +124,20 @@ def test_pages_for_people_are_trouble(status: int, headers: list[tuple[bytes, by
     assert isinstance(failure(status, *headers, text=HTML), UpstreamBusy)
 
 
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        (TEXT, b"error code: 1020"),
+        (TEXT, b"error code: 1010\n"),
+        ((b"cf-mitigated", b"challenge"), b"Just a moment..."),
+    ],
+)
+def test_a_shield_before_a_host_is_trouble(header: tuple[bytes, bytes], text: bytes) -> None:
+    """Cloudflare knows nothing of anybody's rights when it takes a client for a robot."""
+    assert isinstance(failure(403, header, text=text), UpstreamBusy)
+    assert isinstance(failure(403, TEXT, text=b"see error code: 1020"), UpstreamRefused)
+
+
 @pytest.mark.parametrize("status", [204, 304, 400, 402, 405, 406, 407, 408, 409, 418, 421, 425, 431])
 def test_anything_else_is_trouble(status: int) -> None:
     """What git would take for no refusal is none."""

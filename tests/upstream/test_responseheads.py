@@ -54,6 +54,12 @@ def test_what_is_none_of_our_business_is_passed_over(head: bytes) -> None:
     assert body_of(response) == b"0000"
 
 
+def test_what_a_proxy_has_changed_is_an_answer() -> None:
+    """A proxy that transforms answers says 203 (RFC 9110, section 15.3.4), of which git makes nothing."""
+    response = value_of(answered(b"HTTP/1.1 203 Non-Authoritative Information\r\nContent-Length: 4\r\n", b"0000"))
+    assert (response.code, body_of(response)) == (200, b"0000")
+
+
 @pytest.mark.parametrize(
     ("lines", "encoding"),
     [
