@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.errors import CachewError, NotFound, StorageFull, UpstreamUnreachable
+from cachew.plumbing.errors import CachewError, CorruptObject, NotFound, StorageFull, UpstreamUnreachable
 from cachew.upstream.verdictmemory import UpstreamChanges
 
 _FIRST_RETRY = 10.0
 _LAST_RETRY = 600.0
+_MOMENT = 60.0
+"""Seconds within which a mirror that turns out damaged was hardly sound when it was made."""
 
 
 @dataclass
@@ -22,8 +24,14 @@ class _FailedAttempt:
     count: int = 1
 
 
+@dataclass
+class _Made:
+    at: float
+    short_lived: int
+
+
 class CloneAttempts:
-    """Leaves what could not be mirrored alone for longer and longer.
+    """Leaves what could not be mirrored alone for longer and longer, also what is damaged as often as it is made.
 
     :param clock: gives the pauses.
     :param ref_interval: returns for how many seconds it counts what an upstream has said of its refs, or that there are
@@ -38,6 +46,7 @@ class CloneAttempts:
         self._changes = UpstreamChanges() if changes is None else changes
         self._ref_interval = ref_interval
         self._failed: dict[Identity, _FailedAttempt] = {}
+        self._made: dict[Identity, _Made] = {}
         self._under_way: set[Identity] = set()
 
     @contextmanager
@@ -71,12 +80,30 @@ class CloneAttempts:
             # It was asked for its refs and no more, and may have some at any moment.
             pause, count = min(self._ref_interval(), _FIRST_RETRY), 0
         else:
-            pause = min(_LAST_RETRY, _FIRST_RETRY * 2 ** (count - 1)) * random.uniform(0.5, 1.0)
+            pause = _pause(count)
         self._failed[identity] = _FailedAttempt(failure, self._clock.seconds() + pause, self._changes.ask(), count)
+
+    def made(self, identity: Identity) -> None:
+        """Note that an attempt has succeeded."""
+        before = self._made.get(identity)
+        self._made[identity] = _Made(self._clock.seconds(), 0 if before is None else before.short_lived)
+        self._failed.pop(identity, None)
+
+    def lost(self, identity: Identity) -> None:
+        """Note that what was made is damaged. It is made anew at once, but not again and again for nothing."""
+        made, now = self._made.get(identity), self._clock.seconds()
+        if made is None:
+            return
+        made.short_lived = made.short_lived + 1 if now - made.at < _MOMENT else 0
+        if made.short_lived > 1:
+            failure = CorruptObject("its mirror was damaged each time it was made")
+            pause = _pause(made.short_lived - 1)
+            self._failed[identity] = _FailedAttempt(failure, now + pause, self._changes.ask(), made.short_lived - 1)
 
     def forget(self, identity: Identity) -> None:
         """Let the next attempt be made as soon as it is wanted."""
         self._failed.pop(identity, None)
+        self._made.pop(identity, None)
 
     def error(self, identity: Identity, *, url: str, reason: str | None) -> CachewError:
         """Return what is told of a repository that is left alone.
@@ -90,3 +117,7 @@ class CloneAttempts:
         if isinstance(failure, NotFound):
             return NotFound(str(failure))
         return UpstreamUnreachable(url, f"could not be mirrored: {reason or failure}")
+
+
+def _pause(count: int) -> float:
+    return min(_LAST_RETRY, _FIRST_RETRY * 2 ** (count - 1)) * random.uniform(0.5, 1.0)

@@ -151,6 +151,11 @@ class Mirroring:
             raise MirrorGone(f"{identity.name} is not mirrored any more")
         return mirror
 
+    def lost(self, identity: Identity) -> None:
+        """Have a repository mirrored anew whose mirror was damaged, though nobody asks for it now."""
+        self._attempts.lost(identity)
+        self.want(identity)
+
     def try_again(self, identity: Identity) -> None:
         """Have the next attempt made as soon as it is wanted: what it failed for may be over."""
         self._attempts.forget(identity)
@@ -160,7 +165,7 @@ class Mirroring:
             made = await self._try(mirror)
         if not made:
             return
-        self._attempts.forget(mirror.identity)
+        self._attempts.made(mirror.identity)
         self._mirrors.count()
         self._listeners.made(mirror.identity)
         self._listeners.grown(mirror.identity)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 from cachew.plumbing.errors import SpoolFailed
@@ -9,6 +10,8 @@ from cachew.plumbing.streams import PIECE
 
 _TAKEN = 4 * 1024 * 1024
 """The most that is taken out of a pipe at a time, in bytes; pipes hold less."""
+_LARGE = 64 * 1024 * 1024
+"""Bytes from which on a file is closed in a thread: to free the blocks of four gigabytes takes a second."""
 
 
 class SpoolFile:
@@ -66,7 +69,18 @@ class SpoolFile:
         """Close it, if it was opened."""
         if self._descriptor is not None:
             file, self._descriptor = self._descriptor, None
-            os.close(file)
+            if self.size < _LARGE:
+                os.close(file)
+            else:
+                _close_beside(file)
+
+
+def _close_beside(file: int) -> None:
+    try:
+        threading.Thread(target=os.close, args=(file,), name="close-spool", daemon=True).start()
+    except RuntimeError:
+        # No thread is to be had.
+        os.close(file)
 
 
 def _made(path: Path) -> int:

@@ -146,8 +146,7 @@ def make_mirrors(
 
     def damaged(identity: Identity, since: float) -> None:
         runtime.background.start(withdraw(identity.name, since), f"withdrawal of {identity.name}")
-        # It is made anew, though nobody asks for it now.
-        mirroring.want(identity)
+        mirroring.lost(identity)
 
     def made(identity: Identity) -> None:
         if (mirror := collection.ready(identity)) is not None:

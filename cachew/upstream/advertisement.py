@@ -14,6 +14,7 @@ from cachew.upstream.listing import (
     Listing,
     MalformedListing,
     RemoteRef,
+    each_once,
     is_funny,
     oid_width,
     payload_of,
@@ -125,7 +126,7 @@ class AdvertisementParser:
             return capabilities, None
         born = {ref.name for ref in self._refs}
         unborn = [RemoteRef(name, None, target) for name, target in self._symrefs.items() if name not in born]
-        return capabilities, Listing((*unborn, *self._refs), capabilities.object_format, protocol)
+        return capabilities, Listing((*unborn, *each_once(self._refs)), capabilities.object_format, protocol)
 
 
 def capabilities_of(body: bytes) -> Capabilities | None:

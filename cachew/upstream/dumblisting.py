@@ -6,7 +6,17 @@ whoever fetches asks for files. See gitprotocol-http(5), "Dumb Server Response",
 
 import re
 
-from cachew.upstream.listing import REF_NAME, Capabilities, Listing, NotGit, RemoteRef, is_funny, printable, text_of
+from cachew.upstream.listing import (
+    REF_NAME,
+    Capabilities,
+    Listing,
+    NotGit,
+    RemoteRef,
+    each_once,
+    is_funny,
+    printable,
+    text_of,
+)
 
 _LINE = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64})\t(" + REF_NAME + rb")(\^\{\})?")
 _HEAD = re.compile(rb"ref:\s*(refs/" + REF_NAME + rb")\s*|([0-9a-f]{40}|[0-9a-f]{64})\s*")
@@ -86,7 +96,7 @@ class DumbRefsReader:
             raise self._not_git()
         if match is not None:
             refs = [_head(refs, match), *refs]
-        return Listing(tuple(refs), "sha256" if self._width == 64 else "sha1", protocol=0)
+        return Listing(each_once(refs), "sha256" if self._width == 64 else "sha1", protocol=0)
 
 
 def _head(refs: list[RemoteRef], match: re.Match[bytes]) -> RemoteRef:

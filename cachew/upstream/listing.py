@@ -243,7 +243,13 @@ class LsRefsParser:
         """
         if not self.done:
             raise MalformedListing("the ref listing broke off")
-        return Listing(tuple(self.refs), self._format, 2)
+        return Listing(each_once(self.refs), self._format, 2)
+
+
+def each_once(refs: Sequence[RemoteRef]) -> tuple[RemoteRef, ...]:
+    """Return refs without those that are told again later: what counts of a name is what was said of it last."""
+    by_name = {ref.name: ref for ref in refs}
+    return tuple(refs) if len(by_name) == len(refs) else tuple(by_name.values())
 
 
 def payload_of(packet: Packet) -> bytes:

@@ -16,6 +16,8 @@ from twisted.web.iweb import IResponse
 
 _LONGEST_LINE = 100 * 1024
 _LARGEST_HEAD = 300 * 1024
+_MOST_INTERIM = 20
+"""Interim answers (status 1xx) before the one that counts."""
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ENCODING = b"transfer-encoding"
 
@@ -29,6 +31,7 @@ class GenerousParser(HTTPClientParser):
 
     MAX_LENGTH = _LONGEST_LINE
     _head_size = 0
+    _interim = 0
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Give up, and say why."""
@@ -61,8 +64,11 @@ class GenerousParser(HTTPClientParser):
     def allHeadersReceived(self) -> None:
         """Take what was compressed for the transfer for compressed content: it is undone all the same.
 
-        :raise UnreadableHead: when it isn't known where the body ends.
+        :raise UnreadableHead: when it isn't known where the body ends, or interim answers come without end.
         """
+        if 100 <= self.response.code < 200:
+            self._skip_interim()
+            return
         given = b",".join(self.connHeaders.getRawHeaders(_ENCODING, [])).lower().split(b",")
         *compressed, last = [coding.strip() for coding in given if coding.strip() not in (b"", b"identity")] or [b""]
         self.connHeaders.removeHeader(_ENCODING)
@@ -73,6 +79,14 @@ class GenerousParser(HTTPClientParser):
         for coding in compressed:
             self.headers.addRawHeader(b"content-encoding", coding)
         super().allHeadersReceived()
+
+    def _skip_interim(self) -> None:
+        """Pass over an interim answer, as Twisted does, but with no line in the log for each."""
+        self._interim += 1
+        if self._interim > _MOST_INTERIM:
+            raise UnreadableHead(f"more than {_MOST_INTERIM} interim answers came before its answer")
+        self.connectionMade()
+        del self.response
 
 
 class GenerousProtocol(HTTP11ClientProtocol):

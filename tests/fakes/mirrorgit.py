@@ -286,7 +286,7 @@ class MirrorHouse:
 
     def _damaged(self, identity: Identity, since: float) -> None:
         self.damaged.append((identity, since))
-        self.mirroring.want(identity)
+        self.mirroring.lost(identity)
 
     def made(self) -> Deferred[Mirror]:
         """Ask for the repository's mirror."""

@@ -103,6 +103,26 @@ def test_a_damaged_mirror_is_made_anew_though_nobody_asks(house: MirrorHouse) ->
     assert count("cachew_mirror_checks_total", {"outcome": "damaged"}) == 1
 
 
+def test_what_is_damaged_each_time_it_is_made_is_made_more_and_more_seldom(house: MirrorHouse) -> None:
+    """A mirror that is damaged again as soon as it was made anew is left alone for a while; who needs it is told."""
+    mirror = value_of(house.made())
+    for made in (2, 2, 3):
+        (mirror.directory / "objects/pack").rmdir()
+        mirror.verification.doubt(serving=False)
+        assert len(house.made_of) == made
+        if not mirror.ready:
+            assert "damaged" in str(failure_of(house.made()))
+            house.clock.advance(4.9)
+            house.mirroring.want(REPOSITORY)
+            assert not mirror.ready
+            house.clock.advance(20)
+            assert value_of(house.made()).ready
+    house.clock.advance(61)
+    (mirror.directory / "objects/pack").rmdir()
+    mirror.verification.doubt(serving=False)
+    assert mirror.ready
+
+
 def test_a_mirror_is_verified_before_something_is_made_of_it(house: MirrorHouse) -> None:
     """What is to be made of a damaged mirror is not made; nor what is made of one that changes meanwhile."""
     mirror = value_of(house.made())

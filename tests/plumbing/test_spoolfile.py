@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,3 +108,24 @@ def test_a_full_disk_is_told_and_counts_nothing(file: SpoolFile, path: Path, pip
     with pytest.raises(OSError, match="No space left") as failed:
         file.append(memoryview(b"one"))
     assert failed.value.errno == errno.ENOSPC and file.size == 0
+
+
+def test_a_large_one_is_closed_beside(file: SpoolFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that answers everybody does not wait while the blocks of a removed file are freed."""
+    closed: list[threading.Thread] = []
+    close = os.close
+
+    def closing(descriptor: int) -> None:
+        closed.append(threading.current_thread())
+        close(descriptor)
+
+    monkeypatch.setattr(os, "close", closing)
+    descriptor = file.descriptor()
+    file.size = 1 << 30
+    file.close()
+    for thread in threading.enumerate():
+        if thread.name == "close-spool":
+            thread.join()
+    assert len(closed) == 1 and closed[0] is not threading.main_thread()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)

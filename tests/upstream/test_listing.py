@@ -116,6 +116,14 @@ def test_request() -> None:
     assert b"unborn\n" not in decode(ls_refs_request(Capabilities({"ls-refs": None}), None))
 
 
+def test_a_ref_that_is_told_twice_counts_once() -> None:
+    """What was said of it last counts; a mirror would otherwise be made of one and have the objects of the other."""
+    listing = parse_ls_refs(
+        [A.encode() + b" refs/heads/m", C.encode() + b" refs/heads/x", B.encode() + b" refs/heads/m", FLUSH]
+    )
+    assert listing.refs == (RemoteRef("refs/heads/m", B), RemoteRef("refs/heads/x", C))
+
+
 def test_filtered() -> None:
     """Prefixes are only a hint to the upstream, so listings are filtered again."""
     listing = Listing((RemoteRef("HEAD", A), RemoteRef("refs/heads/x", B), RemoteRef("refs/pull/7/head", C)))
