@@ -120,4 +120,4 @@ class CloneAttempts:
 
 
 def _pause(count: int) -> float:
-    return min(_LAST_RETRY, _FIRST_RETRY * 2 ** (count - 1)) * random.uniform(0.5, 1.0)
+    return random.uniform(0.5, 1.0) * min(_LAST_RETRY, _FIRST_RETRY * 2.0 ** (count - 1))

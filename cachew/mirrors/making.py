@@ -4,7 +4,7 @@ Of a mirror of another instance it takes only what its own refs reach, fetched o
 that one held besides was perhaps never meant for those who may read this one.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ class Making:
         absent = await self._git.threads(repository.objects.missing, wanted)
         bad = await self._transfer.bring(repository, absent)
         unfetched = {(ref.name, ref.oid): bad[ref.oid] for ref in listing.refs if ref.oid in bad} if bad else {}
-        possible = without(listing, unfetched, Listing(refs=()))
+        possible = _without(listing, unfetched, wanted)
         if not of_listing(possible).refs:
             raise next(iter(bad.values()))
         await repository.ref_updates.write_new(possible)
@@ -165,7 +165,7 @@ class Making:
                 return
             if absent:
                 absent_tips = {(ref.name, ref.oid) for ref in listing.refs if ref.oid in absent}
-                await repository.ref_updates.write_new(without(listing, absent_tips, Listing(refs=())))
+                await repository.ref_updates.write_new(_without(listing, absent_tips, wanted))
 
     async def _take_from(self, donor: Path, repository: Repository, wanted: set[str]) -> None:
         """Fetch what the refs reach out of the mirror of another instance, after that has got the rest."""
@@ -227,6 +227,17 @@ class Making:
 def _wanted(listing: Listing) -> set[str]:
     state = of_listing(listing)
     return {*state.refs.values(), *filter(None, [state.head_commit])}
+
+
+def _without(listing: Listing, tips: Collection[Tip], wanted: Collection[str]) -> Listing:
+    """Return a listing without some tips, and without what could not be a ref beside them: that was not fetched.
+
+    :param wanted: the objects of all that could be a ref.
+    """
+    while tips:
+        listing = without(listing, tips, Listing(refs=()))
+        tips = {(name, oid) for name, oid in of_listing(listing).refs.items() if oid not in wanted}
+    return listing
 
 
 def _record(directory: Path) -> MirrorRecord | None:

@@ -680,3 +680,11 @@ def test_a_part_that_cannot_be_had_is_set_aside(house: MirrorHouse, mirror: Mirr
     house.git.there = None
     sync_part(house, mirror, ("refs/heads/main",), listing(head=None, main="3"))
     assert mirror.refs.by_name["refs/heads/main"] == oid("3") and not mirror.refs.set_aside
+
+
+def test_what_could_not_be_a_ref_beside_another_is_no_ref_without_its_objects(house: MirrorHouse) -> None:
+    """Of ``m`` and ``m/x`` one can be a ref; where it can't be had, no mirror is made with the other unfetched."""
+    house.remote.current = listing("refs/heads/m=2", "refs/heads/m/x=3", "refs/heads/m/x/y=4", main="1")
+    house.git.there = {oid("1")}
+    mirror = value_of(house.made())
+    assert on_disk(mirror) == {"refs/heads/main": oid("1")} and "refs/heads/m" in mirror.refs.set_aside.reasons
