@@ -83,7 +83,9 @@ class LimitSettings(Section):
     write_timeout: Duration = key("300s", "How long a client may take nothing of its response.")
     max_object: Size = key("50GB", "The largest object that the object API takes; 0: no bound.")
     min_free: Size = key(
-        "2GB", "Free space on the state directory's filesystem below which nothing new is mirrored; 0: no bound."
+        "2GB",
+        "Free space on the state directory's filesystem below which nothing new is mirrored and nothing long received "
+        "to its end; 0: no bound.",
     )
     threads: AtLeastOne = key(8, "Threads for files and compression.")
     store_threads: AtLeastOne = key(16, "Threads for calls to object stores.")

@@ -25,6 +25,7 @@ class GitRunner:
     :param by_id: bounds how many fetches run at once of what clients ask for by id.
     :param checks: bounds how many mirrors are read through at once.
     :param disliked: told what git dislikes about objects that came, and how often.
+    :param min_free: bytes that what comes from upstreams leaves free on its disk; 0 for no floor.
     :param indexes: what is open of the mirrors' pack indexes.
     """
 
@@ -38,6 +39,7 @@ class GitRunner:
     by_id: Slots = field(default_factory=lambda: Slots(limit=8))
     checks: Slots = field(default_factory=lambda: Slots(limit=2, queue_limit=1_000_000))
     disliked: Callable[[Mapping[str, int]], object] = lambda counts: None
+    min_free: int = 0
     indexes: OpenIndexes = field(default_factory=OpenIndexes)
 
     @cached_property

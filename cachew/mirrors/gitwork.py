@@ -13,6 +13,7 @@ from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.ledger import Ledger
 from cachew.mirrors.leftovers import remove_leftovers
 from cachew.plumbing.child import Command, Completed
+from cachew.plumbing.diskspace import room_to_grow
 from cachew.plumbing.errors import (
     CorruptObject,
     ProcessFailed,
@@ -73,12 +74,13 @@ class GitWork:
 
         :param stdin: what it reads; a source is closed in the end.
         :param replaced: whether it may take files of objects away; None when it writes none of them.
-        :param waits: whether it waits for an upstream.
+        :param waits: whether it waits for an upstream, which may send without end.
         :param blamed: whether something here may be damaged when it fails.
         """
+        room = room_to_grow(self._directory, self._git.min_free) if waits else None
         async with self.writing():
             run = self.run if blamed else self._git.processes.run
-            await run(command, stdin=stdin, timeout=seconds, on_stderr=on_stderr, waits=waits)
+            await run(command, stdin=stdin, timeout=seconds, on_stderr=on_stderr, waits=waits, room=room)
             if replaced is not None:
                 await self.take_up(replaced=replaced)
 

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cachew.plumbing.descriptors import EXHAUSTED
@@ -12,6 +12,8 @@ from cachew.plumbing.errors import ProcessFailed, StorageFull, StorageUnavailabl
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system says when a disk is full, or full for us."""
+NO_ROOM = os.strerror(errno.ENOSPC)
+_HARDLY_ANYTHING = 64 * 1024 * 1024
 _PIECE = 64 * 1024
 _WORDS = tuple(os.strerror(number) for number in FULL)
 
@@ -76,6 +78,25 @@ def free_bytes(directory: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
+def room_to_grow(directory: Path, least: int, *, free: Callable[[Path], int] = free_bytes) -> Callable[[], bool]:
+    """Return what tells whether something that begins now may go on growing on a directory's file system.
+
+    What was begun below the floor may as long as it takes hardly anything, so that what is there is kept up to date.
+
+    :param least: bytes that shall stay free; 0 for no floor.
+    :param free: tells how many are.
+    """
+    if least <= 0:
+        return lambda: True
+    began = free(directory)
+
+    def has_room() -> bool:
+        left = free(directory)
+        return left >= least or left + _HARDLY_ANYTHING >= began
+
+    return has_room
+
+
 def disk_failure(error: Exception, what: str) -> StorageUnavailable | None:
     """Return what a failure means when it is the disk's, None when it is anything else's.
 
@@ -86,5 +107,5 @@ def disk_failure(error: Exception, what: str) -> StorageUnavailable | None:
         kind = StorageFull if error.errno in FULL else StorageUnavailable
         return kind(f"{what}: {error.strerror}")
     if isinstance(error, ProcessFailed) and any(words in error.stderr for words in _WORDS):
-        return StorageFull(f"{what}: {os.strerror(errno.ENOSPC)}")
+        return StorageFull(f"{what}: {NO_ROOM}")
     return None

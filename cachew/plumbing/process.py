@@ -14,11 +14,13 @@ from cachew.plumbing import tracing
 from cachew.plumbing.activity import NOTHING_KNOWN, work_of_session
 from cachew.plumbing.child import Child, Command, Completed
 from cachew.plumbing.descriptors import EXHAUSTED
+from cachew.plumbing.diskspace import NO_ROOM
 from cachew.plumbing.errors import Busy, ProcessFailed, ProcessTimedOut, TooLarge
 from cachew.plumbing.streams import PIECE, BytesSource, Source
 from cachew.plumbing.wideprocess import WideProcess, ignored_signals
 
 _STALLED = 15.0
+_BETWEEN_LOOKS = 5.0
 _FOR_NOW = EXHAUSTED | {errno.EAGAIN, errno.ENOMEM}
 
 
@@ -31,6 +33,7 @@ class Processes:
     :param work: tells how much the session of a child has done.
     :param stalled: seconds without any work after which a child is given up that waits for nobody, twice as long at
         most.
+    :param looks: seconds between two looks at the room that a child still has.
     """
 
     def __init__(
@@ -41,9 +44,11 @@ class Processes:
         mark: Mapping[str, str] | None = None,
         work: Callable[[int], int] = work_of_session,
         stalled: float = _STALLED,
+        looks: float = _BETWEEN_LOOKS,
     ) -> None:
         self._reactor = reactor
         self._stalled = stalled
+        self._looks = looks
         self._work = work
         self._mark = dict(mark or {})
         self._grace = grace
@@ -125,6 +130,7 @@ class Processes:
         check: bool = True,
         on_stderr: Callable[[bytes], object] | None = None,
         waits: bool = False,
+        room: Callable[[], bool] | None = None,
     ) -> Completed:
         """Run a child to its end and collect its output.
 
@@ -136,8 +142,10 @@ class Processes:
         :param check: whether an exit code other than 0 is a failure.
         :param on_stderr: given all that it writes to standard error, of which otherwise the end is kept.
         :param waits: whether it waits for others, so that it may do nothing for long.
+        :param room: tells now and then whether what it writes still has room on its disk.
         :raise ProcessFailed: when it failed and ``check`` is set, or could not be started.
-        :raise ProcessTimedOut: when it took longer than ``timeout``, or was stopped.
+        :raise ProcessTimedOut: when it took longer than ``timeout``, was stopped, or had no room any more, which it
+            says as git would.
         :raise TooLarge: when it wrote more than ``limit``.
         """
         source = stdin if not isinstance(stdin, bytes) else BytesSource(stdin) if stdin else None
@@ -145,6 +153,8 @@ class Processes:
         child.on_stderr = on_stderr
         stalled = None if waits else self._stalled
         watch = _Watch(reactor=self._reactor, child=child, timeout=timeout, stalled=stalled, work=self._work)
+        if room is not None:
+            watch.look_at_room(room, self._looks)
         try:
             output = await _collect(child, limit)
         finally:
@@ -153,7 +163,8 @@ class Processes:
             completed = await child.wait()
         stderr = completed.stderr.decode("utf-8", "replace")
         if watch.verdict:
-            raise ProcessTimedOut(command.name, completed.code, stderr or watch.verdict)
+            words = watch.verdict if watch.verdict == NO_ROOM else stderr or watch.verdict
+            raise ProcessTimedOut(command.name, completed.code, words)
         if check and completed.code != 0:
             raise ProcessFailed(command.name, completed.code, stderr)
         return Completed(completed.code, completed.signal, output, completed.stderr)
@@ -182,12 +193,12 @@ class _Watch:
         self._work = work
         self._done = -1
         self.verdict = ""
-        self._calls = [reactor.callLater(timeout, self._give_up, f"no end after {timeout:g} seconds")]
+        self._calls = {"end": reactor.callLater(timeout, self._give_up, f"no end after {timeout:g} seconds")}
         if stalled is not None:
             self._look_again(stalled)
 
     def _look_again(self, stalled: float) -> None:
-        self._calls[1:] = [self._reactor.callLater(stalled, self._look, stalled)]
+        self._calls["work"] = self._reactor.callLater(stalled, self._look, stalled)
 
     def _look(self, stalled: float) -> None:
         if (pid := self._child.pid) is None:
@@ -198,13 +209,23 @@ class _Watch:
         else:
             self._look_again(stalled)
 
+    def look_at_room(self, room: Callable[[], bool], every: float) -> None:
+        """Give it up, too, when there is no room any more; what is small comes through before the first look."""
+        self._calls["room"] = self._reactor.callLater(every, self._look_at_room, room, every)
+
+    def _look_at_room(self, room: Callable[[], bool], every: float) -> None:
+        if room():
+            self.look_at_room(room, every)
+        else:
+            self._give_up(NO_ROOM)
+
     def _give_up(self, verdict: str) -> None:
         self.verdict = verdict
         self._child.terminate()
 
     def end(self) -> None:
         """Watch no more."""
-        for call in self._calls:
+        for call in self._calls.values():
             if call.active():
                 call.cancel()
 

@@ -6,15 +6,35 @@ how and when they leave, a production that nobody follows is given up unless it 
 ended leaves no source, file or entry in a table behind.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from twisted.logger import Logger
 
-from cachew.plumbing.errors import SpoolFailed
+from cachew.plumbing.diskspace import NO_ROOM, free_bytes
+from cachew.plumbing.errors import SpoolFailed, StorageFull
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import PIECE, FiledSource, Source
 from cachew.plumbing.waiters import Waiters
+
+Room = Callable[[], Awaitable[bool]]
+BETWEEN_LOOKS = 16 * 1024 * 1024
+"""Bytes that are received between two looks at the disk: an upstream may send without end."""
+
+
+async def _always() -> bool:
+    """Say that there is room."""
+    return True
+
+
+def leaving(directory: Path, least: int) -> Room:
+    """Say that there is room for more in a directory as long as so many bytes of its disk are left."""
+
+    async def has_room() -> bool:
+        return free_bytes(directory) >= least
+
+    return has_room
 
 
 @runtime_checkable
@@ -138,11 +158,14 @@ class Received(Production):
 
     :param source: the answer; it is closed in the end.
     :param spool: where it goes.
+    :param room: tells now and then whether the disk still has room for more of what doesn't come out of a pipe.
     """
 
-    def __init__(self, *, source: Source, spool: Spool) -> None:
+    def __init__(self, *, source: Source, spool: Spool, room: Room = _always) -> None:
         super().__init__(spool=spool)
         self._source = source
+        self._room = room
+        self._looked_at = 0
 
     def close(self) -> None:
         """Close the source."""
@@ -154,9 +177,20 @@ class Received(Production):
             self.spool.write(self._source.divert(self.spool.take))
         while not self.given_up and (piece := await self._source.read(PIECE)):
             self.spool.write(piece)
+            await self._require_room()
             await self.received(piece)
         if self.given_up:
             raise SpoolFailed("it was given up")
+
+    async def _require_room(self) -> None:
+        if self.spool.size - self._looked_at < BETWEEN_LOOKS:
+            return
+        self._looked_at = self.spool.size
+        if not await self._room():
+            self.log.warn(
+                "an answer is received no further than {size} bytes: {why}", size=self.spool.size, why=NO_ROOM
+            )
+            raise StorageFull(NO_ROOM)
 
     async def received(self, piece: bytes) -> None:
         """Take a piece that was spooled and didn't come out of a pipe."""

@@ -44,6 +44,7 @@ def make_git(runtime: Runtime, commands: GitCommands, places: Places, indexes: O
         fetches=places.fetching,
         by_id=places.by_id,
         checks=places.checking,
+        min_free=runtime.settings.limits.min_free,
         indexes=indexes,
         disliked=runtime.metrics.note_findings,
     )

@@ -26,7 +26,7 @@ from cachew.plumbing.errors import (
 )
 from cachew.plumbing.followed import Followed
 from cachew.plumbing.metrics import Metrics
-from cachew.plumbing.production import Received
+from cachew.plumbing.production import Received, Room, leaving
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import Source, owned
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
@@ -70,12 +70,20 @@ class _Download(Received):
     :param source: gives it.
     :param size: how many bytes it has.
     :param lost: called with what kept it from being stored, unless nobody waited for it any more.
+    :param room: tells whether the disk still has room for more of it.
     """
 
     def __init__(
-        self, *, source: "Verified", spool: Spool, storing: Storing, size: int, lost: Callable[[Exception], object]
+        self,
+        *,
+        source: "Verified",
+        spool: Spool,
+        storing: Storing,
+        size: int,
+        lost: Callable[[Exception], object],
+        room: Room,
     ) -> None:
-        super().__init__(source=source, spool=spool)
+        super().__init__(source=source, spool=spool, room=room)
         self._storing = storing
         self._size = size
         self._lost = lost
@@ -199,6 +207,7 @@ class LfsObjects:
                 storing=storing,
                 size=order.wanted.size,
                 lost=lambda failure: self._log_failure(order.key, failure),
+                room=leaving(self._spools, self._min_free),
             )
 
     async def _ask(self, order: LfsOrder) -> UpstreamResponse:

@@ -147,6 +147,7 @@ class PackCache:
                 path=path,
                 keep=lambda spool: self.kept.keep(key, spool, doubted=doubted),
                 lost=lambda failure: self._lost(key, failure),
+                room=self.kept.make_room,
             )
 
     def _lost(self, key: str, failure: Exception) -> None:

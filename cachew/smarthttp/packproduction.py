@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from cachew.plumbing.production import Received
+from cachew.plumbing.production import Received, Room
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import Source
 
@@ -14,6 +14,7 @@ class PackProduction(Received):
 
     :param keep: called when all of it is in the spool.
     :param lost: called with what kept it from being kept.
+    :param room: tells whether the disk still has room for more of it.
     """
 
     def __init__(
@@ -23,8 +24,9 @@ class PackProduction(Received):
         path: Path,
         keep: Callable[[Spool], Coroutine[Any, Any, None]],
         lost: Callable[[Exception], object],
+        room: Room,
     ) -> None:
-        super().__init__(source=source, spool=Spool(path=path))
+        super().__init__(source=source, spool=Spool(path=path), room=room)
         self._keep, self._lost = keep, lost
 
     async def whole(self) -> None:

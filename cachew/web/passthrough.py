@@ -20,7 +20,7 @@ from cachew.mirrors.identity import Identity, parse_path
 from cachew.plumbing.background import Background
 from cachew.plumbing.diskspace import free_bytes
 from cachew.plumbing.followed import Followed
-from cachew.plumbing.production import Received
+from cachew.plumbing.production import Received, Room, leaving
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import BytesSource, Source, WatchedSource, owned
 from cachew.upstream.advertisement import advertisement_of, capabilities_of
@@ -64,10 +64,11 @@ class _Response(Received):
     """A response of the upstream that is received for all who have asked the same.
 
     :param heard: is given the start of one when it is whole.
+    :param room: tells whether the disk still has room for more of it.
     """
 
-    def __init__(self, upstream: UpstreamResponse, path: Path, heard: Callable[[bytes], object]) -> None:
-        super().__init__(source=upstream.source, spool=Spool(path=path))
+    def __init__(self, upstream: UpstreamResponse, path: Path, heard: Callable[[bytes], object], room: Room) -> None:
+        super().__init__(source=upstream.source, spool=Spool(path=path), room=room)
         self.status = upstream.status
         self.headers = list(upstream.headers)
         self._heard = heard
@@ -159,8 +160,7 @@ class PassThrough:
         """
         request.outcome.source = "upstream"
         share = await self._responses.follow(question.key, lambda: self._ask(question))
-        if share is None:
-            # The disk has no room for what would be shared.
+        if share is None:  # the disk has no room for what would be shared
             alone = await self._forward(question)
             status, headers, source = alone.status, list(alone.headers), alone.source
         else:
@@ -176,7 +176,8 @@ class PassThrough:
                 upstream.source.close()
                 return None
             self._spools.mkdir(parents=True, exist_ok=True)
-            return _Response(upstream, self._spools / uuid.uuid4().hex, partial(self._heard, question, upstream))
+            heard, room = partial(self._heard, question, upstream), leaving(self._spools, self._min_free)
+            return _Response(upstream, self._spools / uuid.uuid4().hex, heard, room)
 
     async def _forward(self, question: Question) -> UpstreamResponse:
         credential = await self._shown(question.identity, question.authorization)
@@ -283,8 +284,7 @@ def question_of(
 
 
 def _body_of(request: StreamingRequest) -> Source | None:
-    body: Source | None = None if request.method in (b"GET", b"HEAD") else request.body
-    return body
+    return None if request.method in (b"GET", b"HEAD") else request.body
 
 
 def _raw_headers(request: StreamingRequest) -> list[tuple[bytes, bytes]]:

@@ -4,7 +4,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -13,6 +13,7 @@ from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.gitwork import GitWork
 from cachew.mirrors.ledger import Ledger
 from cachew.mirrors.repository import Repository
+from cachew.plumbing.child import Command
 from cachew.plumbing.errors import CorruptObject, ProcessFailed, ProcessTimedOut
 from tests.fakes.inlinethreads import InlineThreads, P, T
 from tests.fakes.mirrorgit import FakeGit, git_settings, oid
@@ -90,6 +91,31 @@ def test_what_is_taken_for_a_sign_of_damage(worked: Worked, failure: ProcessFail
     worked.git.failures["pack-refs"] = [failure]
     assert failure_of(worked.write()) is failure
     assert worked.told == ([failure] if heard else [])
+
+
+class Watched:
+    """Takes note of the room that a command is given."""
+
+    def __init__(self) -> None:
+        self.room: Callable[[], bool] | None = None
+
+    async def run(self, command: Command, *, room: Callable[[], bool] | None, **_: Any) -> None:
+        """Run at once."""
+        self.room = room
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_what_comes_from_upstreams_leaves_some_of_the_disk(tmp_path: Path, waits: bool) -> None:
+    """It has so much room; what is made of what is here already is looked after by nobody."""
+    watched = Watched()
+    threads, fake = cast(Any, InlineThreads()), cast(Any, watched)
+    runner = GitRunner(processes=fake, commands=git_settings(tmp_path), threads=threads, min_free=1 << 60)
+    ledger = Ledger(directory=tmp_path, object_format="sha1")
+    work = GitWork(directory=tmp_path, ledger=ledger, git=runner, failed=lambda failure: None)
+    command = runner.commands.git(tmp_path, "fetch")
+    value_of(Deferred.fromCoroutine(work.write(command, seconds=1.0, waits=waits)))
+    assert (watched.room is not None) == waits
+    assert watched.room is None or watched.room(), "nothing has been taken yet"
 
 
 def test_leftovers_that_cannot_be_removed_are_removed_later(worked: Worked, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cachew.plumbing.diskspace import put_in_place, remove
+from cachew.plumbing.diskspace import put_in_place, remove, room_to_grow
 
 
 @contextmanager
@@ -54,3 +54,14 @@ def test_whatever_lies_there_is_removed(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["directory"]
     remove(tmp_path / "directory")
     assert os.listdir(tmp_path) == []
+
+
+def test_what_grows_leaves_so_much(tmp_path: Path) -> None:
+    """What was begun with less left may take a little all the same."""
+    megabyte, left = 1 << 20, [0]
+    for began, now, may in [(900, 500, True), (900, 499, False), (400, 340, True), (400, 330, False), (400, 900, True)]:
+        left[0] = began * megabyte
+        has_room = room_to_grow(tmp_path, 500 * megabyte, free=lambda directory: left[0])
+        left[0] = now * megabyte
+        assert has_room() is may, (began, now)
+    assert room_to_grow(tmp_path, 0, free=lambda directory: 0)()

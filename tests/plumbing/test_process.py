@@ -169,6 +169,16 @@ async def test_what_does_nothing_is_given_up() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_has_no_room_any_more_is_given_up() -> None:
+    """It is ended as if the disk were full, whatever it has said itself; what ends before that is looked at is not."""
+    processes, room = Processes(reactor=reactor, grace=0.2, looks=0.02), [False, True]
+    with pytest.raises(ProcessTimedOut, match="No space left on device"):
+        await processes.run(sh("echo 99% >&2; exec sleep 60"), timeout=600, waits=True, room=room.pop)
+    assert room == [] and processes.running == 0
+    assert (await processes.run(sh("true"), timeout=600, waits=True, room=room.pop)).code == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_cancel_waits_for_the_exit(processes: Processes) -> None:
     """A cancelled run is over only when the child is."""
     running = Deferred.fromCoroutine(processes.run(sh("exec sleep 60"), timeout=60))

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from cachew.plumbing.errors import SpoolFailed
 from cachew.plumbing.followed import Followed, Share
+from cachew.plumbing.production import BETWEEN_LOOKS as LOOKS
 from cachew.plumbing.production import Production, Received
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import BytesSource, read_all
@@ -63,6 +65,36 @@ def test_without_a_file_everybody_is_told_why(tmp_path: Path, flush_logged_error
     assert isinstance(failure_of(asked), OSError)
     assert source.closed and followed.running == 0
     flush_logged_errors(OSError)
+
+
+class Endless:
+    """A source that never ends."""
+
+    closed = False
+
+    async def read(self, size: int) -> bytes:
+        """Give as much as is asked for."""
+        return bytes(size)
+
+    def close(self) -> None:
+        """Close."""
+        self.closed = True
+
+
+def test_what_has_no_end_is_received_as_long_as_there_is_room(tmp_path: Path) -> None:
+    """Whoever follows it gets what has come, and then a failure; nothing of it is left."""
+    source, room = Endless(), [False, True]
+
+    async def has_room() -> bool:
+        return room.pop()
+
+    received = Received(source=source, spool=Spool(path=tmp_path / "spool"), room=has_room)
+    share = value_of(follow(Followed(), received))
+    assert share is not None
+    followed = Deferred.fromCoroutine(read_all(share.source, 1 << 30))
+    assert isinstance(failure_of(followed), SpoolFailed)
+    assert source.closed and room == [] and not list(tmp_path.iterdir())
+    assert 2 * LOOKS <= received.spool.size < 2 * LOOKS + (1 << 20)
 
 
 def test_a_disk_that_lets_nothing_be_removed_wedges_no_key(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from twisted.python.threadpool import ThreadPool
 
 from cachew.plumbing.errors import CachewError, SpoolFailed
 from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
+from cachew.plumbing.production import BETWEEN_LOOKS
 from cachew.plumbing.streams import BytesSource, FileSource, PushSource, Source, read_all
 from cachew.plumbing.threads import Threads
 from cachew.smarthttp.backend import Backend
@@ -475,6 +476,24 @@ def test_floor_of_free_space(make: Callable[..., PackCache], producer: Producer,
     assert response.origin == "produced"
     assert len(cache.kept) == 1
     response.source.close()
+
+
+def test_an_answer_without_end_ends_at_the_floor(
+    make: Callable[..., PackCache], producer: Producer, disk: Disk, tmp_path: Path
+) -> None:
+    """What is kept makes room for it first; then its clients get what has come and a failure."""
+    cache = make()
+    keep(cache, KEY)
+    response = result(cache.response(OTHER, producer))
+    getting = start(read_all(response.source, 1 << 30))
+    disk.free = 1000 - cache.kept.size
+    producer.sources[0].data(bytes(BETWEEN_LOOKS))
+    assert len(cache.kept) == 0 and producer.stopped == 0
+    disk.free = 999
+    producer.sources[0].data(bytes(BETWEEN_LOOKS))
+    with pytest.raises(SpoolFailed):
+        result(getting)
+    assert producer.stopped == 1 and list((tmp_path / "packs").iterdir()) == []
 
 
 def test_kept_answers_do_not_go_in_vain(make: Callable[..., PackCache], producer: Producer, disk: Disk) -> None:
