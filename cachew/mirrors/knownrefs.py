@@ -3,13 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.kinds import (
-    EVERYTHING,
-    MIRRORED_KIND,
-    NOTHING,
-    holds,
-    is_part,
-)
+from cachew.mirrors.kinds import NOTHING, holds, is_part
 from cachew.mirrors.refknowledge import OF_ALL, KeptOutcomes, RefOutcome
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import UpstreamError
@@ -49,7 +43,7 @@ class KnownRefs:
     def checked(self, identity: Identity, now: float) -> float | None:
         """Return when the upstream last said what its heads and tags are, on the scale of ``now``; None for never."""
         kept = self._newest(identity)
-        if kept is None or kept.listing is None:
+        if kept is None:
             return None
         return now - (self._clock.seconds() - kept.started)
 
@@ -62,14 +56,19 @@ class KnownRefs:
 
     def failure(self, identity: Identity) -> UpstreamError | None:
         """Return why the upstream could not say what its heads and tags are when last asked; None if it could."""
-        kept = [one for kind in OF_ALL if (one := self._kept.get((identity, kind))) is not None]
-        newest = max(kept, key=lambda one: one.number, default=None)
+        newest = _last_of(self._of_all(identity))
         return newest.result if newest is not None and isinstance(newest.result, UpstreamError) else None
 
     def _newest(self, identity: Identity) -> RefOutcome | None:
-        return self._kept.get((identity, MIRRORED_KIND)) or self._kept.get((identity, EVERYTHING))
+        return _last_of(one for one in self._of_all(identity) if one.listing is not None)
+
+    def _of_all(self, identity: Identity) -> list[RefOutcome]:
+        return [one for kind in OF_ALL if (one := self._kept.get((identity, kind))) is not None]
 
     def _newest_part(self, identity: Identity, below: str) -> RefOutcome | None:
         questions = [asked for asked in self._kept.questions(identity) if asked[1] and holds(asked[1], below)]
-        kept = [one for asked in questions if (one := self._kept.get(asked)) is not None]
-        return max(kept, key=lambda one: one.number, default=None)
+        return _last_of(one for asked in questions if (one := self._kept.get(asked)) is not None)
+
+
+def _last_of(outcomes: Iterable[RefOutcome]) -> RefOutcome | None:
+    return max(outcomes, key=lambda one: one.number, default=None)

@@ -123,7 +123,7 @@ class Verification:
         if self._life.in_doubt and self.looking:
             try:
                 await self._looks.run("look", self._look)
-            except CachewError as error:
+            except (CachewError, OSError) as error:
                 self.log.debug("{repository}: {error}", repository=self._life.identity.name, error=str(error))
 
     async def settled_soon(self) -> None:

@@ -89,7 +89,7 @@ class PackDirectory:
         except (OSError, Damaged) as failure:
             if isinstance(failure, OSError) and failure.errno in EXHAUSTED:
                 raise  # which says nothing about the file
-            await self._drop_damaged(key, failure)
+            await self._drop_damaged(key, kept, failure)
             return None
         self._kept.move_to_end(key)
         return FileSource(file, 0, kept.stamp.size)
@@ -134,8 +134,8 @@ class PackDirectory:
             try:
                 await self._verified.run(key, lambda key=key, kept=kept: self._verify(key, kept))  # type: ignore[misc]
             except (OSError, Damaged) as failure:
-                if self._kept.get(key) is kept and not (isinstance(failure, OSError) and failure.errno in EXHAUSTED):
-                    await self._drop_damaged(key, failure)
+                if not (isinstance(failure, OSError) and failure.errno in EXHAUSTED):
+                    await self._drop_damaged(key, kept, failure)
             await pace(kept.size)
 
     async def _verify(self, key: str, kept: _KeptPack) -> None:
@@ -149,7 +149,9 @@ class PackDirectory:
         self.size += size - (previous.size if previous else 0)
         self._kept[key] = _KeptPack(size, stamp)
 
-    async def _drop_damaged(self, key: str, failure: Exception) -> None:
+    async def _drop_damaged(self, key: str, kept: _KeptPack, failure: Exception) -> None:
+        if self._kept.get(key) is not kept:
+            return  # others who asked for it have had it dropped
         self._log.warn("dropped kept pack {key}: {failure}", key=key, failure=failure)
         if isinstance(failure, Damaged):
             self._on_damage()

@@ -13,6 +13,7 @@ from klein import Klein
 
 from cachew.http.conditional import evaluate
 from cachew.http.requests import StreamingRequest, allow_methods
+from cachew.plumbing.shared import Shared
 from cachew.plumbing.streams import BytesSource
 from cachew.plumbing.threads import InThread
 from cachew.web.access.policy import origin_of
@@ -35,6 +36,7 @@ class ClientRoutes:
         self._threads = threads
         self._is_https = is_https
         self._made: bytes | None = None
+        self._making: Shared[str, bytes] = Shared()
 
     def mount(self, app: Klein) -> None:
         """Register the routes."""
@@ -57,7 +59,7 @@ class ClientRoutes:
 
     async def _archive(self) -> bytes:
         if self._made is None:
-            self._made = await self._threads(self._make)
+            self._made = await self._making.run(_ARCHIVE_TYPE, lambda: self._threads(self._make))
         return self._made
 
     async def _answer(self, request: StreamingRequest, body: bytes, content_type: str) -> None:
