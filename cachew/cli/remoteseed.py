@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-from cachew.cli.environmentproxy import environment_proxy
+from cachew.cli.environmentproxy import git_proxy
 from cachew.cli.secrets import masked, secrets_of
 from cachew.cli.terminal import harmless
+from cachew.client.addressedsettings import values_for
 from cachew.client.clienterrors import ClientError
 from cachew.client.connections import Connections
 from cachew.client.download import Downloads
@@ -65,7 +66,9 @@ class RemoteRepository:
         """Return what is set for HTTP with an address; only git knows which settings are meant."""
         if not any(name.startswith("http.") for name, _ in self.settings):
             return []
-        return self.git.values("--get-urlmatch", "http", url)
+        one_each = self.git.values("--get-urlmatch", "http", url)
+        headers = [("http.extraheader", value) for value in values_for("extraheader", url, self.settings)]
+        return [*(pair for pair in one_each if pair[0] != "http.extraheader"), *headers]
 
 
 def prepare(remote: RemoteRepository, options: HelperOptions, *, seeds: bool) -> bool:
@@ -167,12 +170,12 @@ def _http(remote: RemoteRepository) -> Http:
     def elsewhere(url: str) -> Connections:
         # What git is told of the server does not count there, and nobody is to know there who we are.
         theirs = read(remote.settings_for(url.partition("?")[0]), os.environ).anonymous()
-        return Connections(connect_timeout=_CONNECT, proxy=environment_proxy(theirs.proxy), tls=theirs.tls)
+        return Connections(connect_timeout=_CONNECT, proxy=git_proxy(theirs.proxy), tls=theirs.tls)
 
     return Http(
         server=f"{parts.scheme}://{parts.netloc}",
         authorization=authorization,
-        connections=Connections(connect_timeout=_CONNECT, proxy=environment_proxy(settings.proxy), tls=settings.tls),
+        connections=Connections(connect_timeout=_CONNECT, proxy=git_proxy(settings.proxy), tls=settings.tls),
         idle_timeout=_IDLE,
         offers=lambda _, challenge: credentials.offers(remote.plain, challenge),
         headers=settings.headers,

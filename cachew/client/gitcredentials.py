@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from cachew.client.addressedsettings import values_for
 from cachew.client.gitcommand import Git
+from cachew.client.httpsettings import read
 
 _ANYWHERE = Path("/")
 
@@ -58,10 +60,10 @@ class GitCredentials:
             yield offer
 
     def _configured(self, url: str) -> Iterator[Offer]:
-        said = self._git.text(_ANYWHERE, "config", "--get-urlmatch", "http.extraHeader", url)
-        name, _, value = said.partition(":")
-        if name.strip().lower() == "authorization" and value.strip():
-            yield Offer(value.strip(), (value.strip().rpartition(" ")[2],))
+        lines = values_for("extraheader", url, self._git.listed(_ANYWHERE))
+        value = read([("http.extraheader", line) for line in lines], {}).authorization
+        if value:
+            yield Offer(value, (value.rpartition(" ")[2],))
 
     def _in_netrc(self, host: str) -> Iterator[Offer]:
         if self._home is None:

@@ -1,7 +1,8 @@
 """How git would talk HTTP to an address: its ``http.*`` settings and variables (git-config(1)), for our requests."""
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from os.path import expanduser
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -52,27 +53,39 @@ class HttpSettings(NamedTuple):
         return context
 
 
-def read(values: "Iterable[tuple[str, str]]", environ: Mapping[str, str]) -> HttpSettings:
+def read(values: "Sequence[tuple[str, str]]", environ: Mapping[str, str]) -> HttpSettings:
     """Understand settings.
 
-    :param values: of ``git config --get-urlmatch http URL``.
+    :param values: of ``git config --get-urlmatch http URL``, and every ``http.extraHeader``.
     :param environ: has git's own variables, which come first.
     """
     said = {name.lower().partition(".")[2]: value for name, value in values}
-    name, _, value = said.get("extraheader", "").partition(":")
-    is_credential = name.strip().lower() == "authorization"
+    headers = _headers(value for name, value in values if name.lower() == "http.extraheader")
+    authorization = [value for name, value in headers.items() if name.lower() == "authorization"]
     return HttpSettings(
-        authorization=(value.strip() or None) if is_credential else None,
-        headers={name.strip(): value.strip()} if value.strip() and not is_credential else {},
+        authorization=authorization[-1] if authorization else None,
+        headers={name: value for name, value in headers.items() if name.lower() != "authorization"},
         proxy=said.get("proxy"),
         verify="GIT_SSL_NO_VERIFY" not in environ and said.get("sslverify", "true").lower() not in _FALSE,
-        authority=environ.get("GIT_SSL_CAINFO") or said.get("sslcainfo", ""),
-        authorities=environ.get("GIT_SSL_CAPATH") or said.get("sslcapath", ""),
+        authority=environ.get("GIT_SSL_CAINFO") or expanduser(said.get("sslcainfo", "")),
+        authorities=environ.get("GIT_SSL_CAPATH") or expanduser(said.get("sslcapath", "")),
         certificate=(
-            environ.get("GIT_SSL_CERT") or said.get("sslcert", ""),
-            environ.get("GIT_SSL_KEY") or said.get("sslkey", ""),
+            environ.get("GIT_SSL_CERT") or expanduser(said.get("sslcert", "")),
+            environ.get("GIT_SSL_KEY") or expanduser(said.get("sslkey", "")),
         ),
     )
+
+
+def _headers(lines: Iterable[str]) -> "dict[str, str]":
+    """Return header fields as git collects them: an empty line takes back all before it."""
+    found = dict[str, str]()
+    for line in lines:
+        name, _, value = line.partition(":")
+        if not line:
+            found.clear()
+        elif value.strip():
+            found[name.strip()] = value.strip()
+    return found
 
 
 def without_credentials(url: str) -> "tuple[str, str, str | None]":

@@ -19,6 +19,22 @@ def test_headers_are_gits() -> None:
     assert read([("http.extraheader", "")], {}).headers == {}
 
 
+def test_every_header_is_sent() -> None:
+    """All that are set are, up to an empty one, which takes back what was set before it."""
+    lines = ["Authorization: Basic old", "", "X-Team: a", "Authorization: Basic abc", "X-Build: 7"]
+    said = read([("http.extraheader", line) for line in lines], {})
+    assert (said.authorization, said.headers) == ("Basic abc", {"X-Team": "a", "X-Build": "7"})
+
+
+def test_files_may_be_in_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As git reads names of files in its config, but not those in variables."""
+    monkeypatch.setenv("HOME", "/home/alice")
+    names = ("sslcainfo", "sslcapath", "sslcert", "sslkey")
+    said = read([(f"http.{name}", f"~/{name}") for name in names], {"GIT_SSL_CAINFO": "~/ca"})
+    assert (said.authority, said.authorities) == ("~/ca", "/home/alice/sslcapath")
+    assert said.certificate == ("/home/alice/sslcert", "/home/alice/sslkey")
+
+
 def test_tls_is_gits() -> None:
     """Variables come before settings, and what is switched off is off."""
     values = [("http.sslcainfo", "/a"), ("http.sslcert", "/c"), ("http.sslkey", "/k"), ("http.proxy", "")]
