@@ -7,7 +7,7 @@ for by every fetch; what seeds a new repository is imported only then.
 import os
 import sys
 
-from cachew.client.asking import Asked
+from cachew.client.asking import AskedProgram
 from cachew.client.gitdir import GitDirectory
 from cachew.client.helperoptions import (
     HelperOptions,
@@ -89,7 +89,7 @@ def _prepare(
         return _nothing
     environ = {**os.environ, "GIT_DIR": os.fsdecode(directory.path), "GIT_TERMINAL_PROMPT": "0"}
     # Git looks into its configuration while we are still busy with imports.
-    config = Asked("git", "config", "--null", "--list", environ=environ)
+    config = AskedProgram("git", "config", "--null", "--list", environ=environ)
     from cachew.cli.remoteseed import RemoteRepository, prepare, tidy
 
     remote = RemoteRepository(directory, name, url, config=config.answer, is_clone=command == b"clone")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _PIECE = 64 * 1024
 
 
-class Asked:
+class AskedProgram:
     """A program under way, of which only its output counts.
 
     :param program: its name, which is looked for on the PATH.

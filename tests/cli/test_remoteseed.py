@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cachew.cli.remoteseed import RemoteRepository, prepare, tidy
-from cachew.client.asking import Asked
+from cachew.client.asking import AskedProgram
 from cachew.client.gitdir import GitDirectory
 from cachew.client.helperoptions import HelperOptions
 from tests.fakes.archives import git, make_upstream, seekable, snapshot_members, tar
@@ -53,7 +53,7 @@ def remote_of(home: Path, url: str, *, is_clone: bool = False, object_format: st
         GitDirectory(os.fsencode(directory)),
         "origin",
         url,
-        config=lambda: Asked("git", "config", "--null", "--list", environ=environ).answer(),
+        config=lambda: AskedProgram("git", "config", "--null", "--list", environ=environ).answer(),
         is_clone=is_clone,
     )
 
