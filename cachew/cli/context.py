@@ -65,12 +65,15 @@ class Context:
 
     def show(self, value: object, lines: "Sequence[str]") -> None:
         """Write what a command has found: as one JSON document a line, or as lines for people."""
-        import json
-
         import click
 
-        for line in [json.dumps(value).replace("\x7f", r"\u007f")] if self.json else map(harmless, lines):
-            click.echo(line)
+        if self.json:
+            import json  # which those who print lines need not wait for
+
+            click.echo(json.dumps(value).replace("\x7f", r"\u007f"))
+        else:
+            for line in lines:
+                click.echo(harmless(line))
 
     def say(self, text: str) -> None:
         """Tell the person at the terminal what happens, unless nothing is to be told."""

@@ -19,7 +19,6 @@ from cachew.cli.doctor import doctor
 from cachew.cli.gitcommands import git
 from cachew.cli.objectcommands import delete, get, namespaces, put, stat, stats
 from cachew.cli.saved import restore, save
-from cachew.cli.secrets import masked, secrets_of
 from cachew.cli.terminal import harmless
 from cachew.plumbing.errors import CachewError
 
@@ -198,6 +197,8 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _tell(text: str, arguments: list[str] | None, learnt: list[str]) -> None:
     """Write to standard error, if that is to be written to, without what is secret."""
+    from cachew.cli.secrets import masked, secrets_of  # which those need not wait for who get what they want
+
     with suppress(OSError, ValueError):
         secrets = [*learnt, *secrets_of(_authorization(arguments), os.environ)]
         click.echo(harmless(masked(text, secrets)), err=True)

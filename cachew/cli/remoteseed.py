@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from cachew.cli.environmentproxy import git_proxy
-from cachew.cli.secrets import masked, secrets_of
 from cachew.cli.terminal import harmless
 from cachew.client.addressedsettings import values_for
 from cachew.client.clienterrors import ClientError
@@ -93,6 +92,8 @@ def _seeded(remote: RemoteRepository, options: HelperOptions) -> bool:
         return True
     except (ClientError, OSError, ValueError) as error:
         if options.verbosity >= 1:
+            from cachew.cli.secrets import masked, secrets_of
+
             shown = masked(str(error), [*remote.secrets, *secrets_of(remote.authorization, os.environ)])
             sys.stderr.write(f"cachew: {remote.plain} is fetched without its snapshot: {harmless(shown)}\n")
             sys.stderr.flush()

@@ -4,11 +4,15 @@ A server's reason phrase, header or ref name goes into messages and results. Wha
 clipboard, what is on the screen already, the direction of writing) stands there escaped.
 """
 
-import re
-
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_RANGES = ((0, 8), (0x0B, 0x1F), (0x7F, 0x9F), (0x200E, 0x200F), (0x2028, 0x202E), (0x2066, 0x2069), (0x61C, 0x61C))
 
 
 def harmless(text: str) -> str:
     r"""Return a text in which only line ends and tabs are left of what steers a terminal; an escape is ``\x1b``."""
-    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(letter: str) -> str:
+    code = ord(letter)
+    steers = any(first <= code <= last for first, last in _RANGES)
+    return letter.encode("unicode_escape").decode() if steers else letter

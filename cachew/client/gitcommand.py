@@ -4,7 +4,9 @@ Settings travel in the environment (git-config(1), ``GIT_CONFIG_COUNT``), becaus
 everybody on the machine can read a command line.
 """
 
+import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +25,7 @@ _QUIET_SETTINGS = {
 }
 # What a caller's own git says about another repository must not reach ours; how to connect may.
 _KEPT_PREFIXES = ("GIT_SSL_", "GIT_SSH", "GIT_PROXY_", "GIT_TRACE", "GIT_CURL_", "GIT_HTTP_", "GIT_ASKPASS")
+_OF_THE_SYSTEM = ("/usr/bin/git", "/bin/git") if sys.platform == "linux" else ()
 _KEPT = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH")
 
 
@@ -79,6 +82,8 @@ class Git:
 
     def rewritings(self) -> list[tuple[str, str]]:
         """Return the user's ``url.BASE.insteadOf = PREFIX``, each as base and prefix."""
+        if not self._own_settings() and not any(map(_may_rewrite, _config_files(self.program, self._environ))):
+            return []
         arguments = ("config", "--null", "--get-regexp", r"^url\..*\.insteadof$")
         # Not where a repository is, whose own config would count too.
         done = self.run(Path("/"), *arguments, check=False)
@@ -111,3 +116,23 @@ class Git:
             (self._environ.get(f"GIT_CONFIG_KEY_{n}"), self._environ.get(f"GIT_CONFIG_VALUE_{n}")) for n in numbers
         ]
         return [(key, value) for key, value in found if key and value is not None]
+
+
+def _config_files(program: str, environ: Mapping[str, str]) -> "list[str | None]":
+    """Return the files in which git would look for the user's settings, None among them for one that only git knows."""
+    home = environ.get("HOME", "")
+    system = environ.get("GIT_CONFIG_SYSTEM") or ("/etc/gitconfig" if program in _OF_THE_SYSTEM else None)
+    if "GIT_CONFIG_GLOBAL" in environ:
+        return [system, environ["GIT_CONFIG_GLOBAL"]]
+    more = environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    return [system, f"{home}/.gitconfig", f"{more}/git/config"]
+
+
+def _may_rewrite(file: "str | None") -> bool:
+    """Tell whether addresses may be rewritten because of a file: reading it takes less than starting git."""
+    try:
+        with open(file or "", "rb") as text:
+            said = text.read().lower()
+    except OSError:
+        return file is None or os.path.exists(file)
+    return b"insteadof" in said or b"include" in said

@@ -228,7 +228,7 @@ def test_an_interrupted_restore_leaves_nothing(
                 child[0].send_signal(number)
 
     body = framed(tar([member("./dir", type=tarfile.DIRTYPE, mode=0o755), member("./big", os.urandom(20_000_000))]))
-    server.objects[path] = Stored(body, before=interrupt)
+    server.objects[path] = Stored(body, before=interrupt, cuts=[None, 9_000_000])
     arguments = [sys.executable, "-m", "cachew.cli.main", "git", "restore", "https://git.example/org/repo", "copy"]
     arguments = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *arguments]
     with subprocess.Popen(arguments, cwd=tmp_path, env=cachew.environment, stderr=subprocess.PIPE) as process:

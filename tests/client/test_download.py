@@ -106,10 +106,10 @@ def test_says_when_the_object_changes(parts: Parts) -> None:
     """An object that is replaced meanwhile ends the download with the wish to start over."""
 
     def replace(count: int) -> None:
-        if count == 1:
+        if count == 2:
             parts.server.objects["/x"].body = BODY[::-1]
 
-    parts.server.objects["/x"] = Stored(BODY, after=replace, cuts=[PIECE])
+    parts.server.objects["/x"] = Stored(BODY, before=replace, cuts=[PIECE])
     with pytest.raises(ObjectChanged):
         fetch(parts)
 

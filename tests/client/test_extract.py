@@ -11,7 +11,7 @@ import pytest
 
 from cachew.client.archiverules import DirectoryRules
 from cachew.client.clienterrors import ArchiveBroken, ArchiveRefused, ExtractionFailed, tar_failed
-from cachew.client.extract import Unpack, choose_unpacker, extract
+from cachew.client.extract import SystemTar, Unpack, choose_unpacker, extract
 from cachew.client.tarscan import TarScanner
 from tests.fakes.archives import member, tar
 from tests.fakes.hostile import HOSTILE
@@ -170,3 +170,27 @@ def test_an_unknown_tar_is_not_used(tmp_path: Path) -> None:
 def test_what_tar_repeats_of_a_name_is_cut() -> None:
     """An archive chooses the names that tar complains of; the message stays one that can be read."""
     assert len(str(tar_failed(2, f"tar: {'a' * 100_000}: File name too long\ntar: more"))) < 600
+
+
+@pytest.mark.parametrize(
+    ("name", "holds", "says", "taken"),
+    [
+        ("tar", "GNU tar", "", True),
+        ("tar", "nothing", "bsdtar 3.6", True),
+        ("tar", "nothing", "BusyBox", False),
+        ("busybox", "GNU tar", "BusyBox", False),
+    ],
+)
+def test_knows_tar_without_asking_it(tmp_path: Path, name: str, holds: str, says: str, taken: bool) -> None:
+    """A program of that name alone that holds whose tar it is is not started to tell; any other is."""
+    program = tmp_path / name
+    (tmp_path / "says").write_text(says)
+    script = f"[ $1 = --version ] && touch {tmp_path}/asked && cat {tmp_path}/says\ncat >&2"
+    program.write_text(f"#!/bin/sh\n# {holds}\n{script}\n")
+    program.chmod(0o755)
+    if name != "tar":
+        (tmp_path / "tar").symlink_to(program)
+    unpacker = choose_unpacker(str(tmp_path / "tar"), exact_modes=False)(tmp_path)
+    unpacker.abort()
+    assert isinstance(unpacker, SystemTar) == taken
+    assert (tmp_path / "asked").exists() == (holds == "nothing" or name != "tar")

@@ -1,6 +1,7 @@
 """How the client runs git: its environment, its settings, what it prints. The program is one that shows what it got."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,36 @@ def test_git_that_git_has_started_changes_nothing_of_what_it_was_given() -> None
     for prompts in (False, True):
         environment = shown(git, prompts=prompts, settings={"a.b": "c"})
         assert environment == {**given, "GIT_TERMINAL_PROMPT": "0"}
+
+
+RULE = '[Url "https://cachew.example/"]\n\tInsteadOf = https://git\n'
+
+
+def real_git(home: Path, **environ: str) -> Git:
+    """Return git for a user of whom nothing else is known; it tells a file when it runs."""
+    given = {"PATH": os.environ["PATH"], "HOME": str(home), "GIT_CONFIG_SYSTEM": os.devnull}
+    return Git(program=shutil.which("git") or "", environ={**given, "GIT_TRACE": str(home / "trace"), **environ})
+
+
+@pytest.mark.parametrize("place", [".gitconfig", ".config/git/config", "system", "global", "included", "command"])
+def test_finds_rules_wherever_they_stand(tmp_path: Path, place: str) -> None:
+    """Of the files that git reads, in one that another includes, or in the environment."""
+    environ = {}
+    if place == "command":
+        environ = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "url.https://cachew.example/.insteadOf"}
+        environ["GIT_CONFIG_VALUE_0"] = "https://git"
+    elif place == "included":
+        (tmp_path / ".gitconfig").write_text("[Include]\n\tpath = more\n")
+    elif place in ("system", "global"):
+        environ = {f"GIT_CONFIG_{place.upper()}": str(tmp_path / place)}
+    file = tmp_path / ("more" if place == "included" else place)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(RULE)
+    assert real_git(tmp_path, **environ).rewritings() == [("https://cachew.example/", "https://git")]
+
+
+def test_git_is_not_asked_where_nothing_can_be_found(tmp_path: Path) -> None:
+    """Files without such a word hold no rule."""
+    (tmp_path / ".gitconfig").write_text("[user]\n\tname = A U Thor\n")
+    assert real_git(tmp_path).rewritings() == []
+    assert not (tmp_path / "trace").exists()

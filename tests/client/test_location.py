@@ -98,9 +98,9 @@ def test_content_that_is_replaced_there(parts: Parts, store: CachewServer) -> No
     there.cuts = [PIECE]
 
     def replace(count: int) -> None:
-        there.etag, there.body = ("other-1", BODY[::-1]) if count == 1 else (there.etag, there.body)
+        there.etag, there.body = ("other-1", BODY[::-1]) if count == 2 else (there.etag, there.body)
 
-    there.after = replace
+    there.before = replace
     assert fetch(parts) == BODY
 
 
