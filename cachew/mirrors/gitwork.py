@@ -1,9 +1,9 @@
 """Git's commands on one repository, and what they leave behind."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
@@ -12,6 +12,7 @@ from cachew.mirrors.gitfailures import NOT_STARTED, met_another
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.ledger import Ledger
 from cachew.mirrors.leftovers import remove_leftovers
+from cachew.mirrors.objectindex import ObjectIndex
 from cachew.plumbing.child import Command, Completed
 from cachew.plumbing.diskspace import room_to_grow
 from cachew.plumbing.errors import (
@@ -21,10 +22,19 @@ from cachew.plumbing.errors import (
 )
 from cachew.plumbing.streams import Source
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 QUICK = 120.0
 """Seconds that a command may take that hardly does anything."""
 LISTING_LIMIT = 512 * 1024 * 1024
 """Bytes that a command may print of refs or objects."""
+_AT_ONCE = 1000
+"""Objects that are looked up in one turn, which takes some milliseconds."""
+
+
+def _nothing() -> None:
+    """Do nothing, in a thread: others have their turn meanwhile."""
 
 
 class GitWork:
@@ -52,6 +62,21 @@ class GitWork:
         self._failed = failed
         self._door = DeferredLock()
         self._untidy = False
+
+    async def in_thread(self, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
+        """Run in a thread what would hold others up."""
+        return await self._git.threads(function, *arguments, **named)
+
+    async def missing(self, objects: ObjectIndex, oids: Collection[str]) -> list[str]:
+        """Return which objects are not here; others have their turn while very many are looked up."""
+        if len(oids) <= _AT_ONCE:
+            return objects.missing(oids)
+        found: list[str] = []
+        left = list(oids)
+        for start in range(0, len(left), _AT_ONCE):
+            found += objects.missing(left[start : start + _AT_ONCE])
+            await self._git.threads(_nothing)
+        return found
 
     async def output(self, *words: str) -> bytes:
         """Return what a command of git prints that is run here."""

@@ -66,13 +66,13 @@ class History:
             return set()
         if self.just_before(new, passed).issuperset(passed):
             return set(passed)
-        script = "".join([*(f"{oid}\n" for oid in passed), *(f"^{oid}\n" for oid in new)]).encode()
+        script = await self._git.threads(_between, passed, new)
         command = self._git.commands.git(self._directory, "rev-list", "--stdin")
         try:
             done = await self._work.run(command, stdin=script, timeout=QUICK, limit=LISTING_LIMIT)
         except (ProcessFailed, TooLarge):
             return set()
-        return set(passed).difference(done.stdout.decode().split())
+        return await self._git.threads(lambda: set(passed).difference(done.stdout.decode().split()))
 
     def are_commits(self, oids: Iterable[str]) -> bool:
         """Say whether objects are certainly commits, without a process."""
@@ -107,6 +107,11 @@ class History:
                 raise
             return False
         return True
+
+
+def _between(passed: Iterable[str], new: Iterable[str]) -> bytes:
+    """Return what tells git to list what some commits reach and others don't."""
+    return "".join([*(f"{oid}\n" for oid in passed), *(f"^{oid}\n" for oid in new)]).encode()
 
 
 def shallow_of(directory: Path) -> tuple[str, ...]:

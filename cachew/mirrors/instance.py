@@ -157,7 +157,7 @@ def gone_on(state: InstanceState, voice: Voice, listing: Listing) -> InstanceSta
     voices, base = (state.voices, state.base) if personal else (state.voices | {voice}, listing.base)
     oids = listing.oids()
     # The first listing may have been one of a few refs.
-    enough = len(state.tips) >= min(_ENOUGH_TIPS, len(oids))
+    enough = len(state.tips) >= _ENOUGH_TIPS or len(state.tips) >= len(tips_of(listing))
     tips = state.tips if enough and overlap(state.tips, oids) * 2 > len(state.tips) else tips_of(listing)
     return replace(state, voices=voices, tips=tips, trouble=Trouble.NONE, base=base)
 

@@ -15,7 +15,7 @@ from typing import Any
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND, Kind
 from cachew.mirrors.moved import Moved, moved_in_part, with_refs
-from cachew.mirrors.refs import RefState, change, of_listing, weight_of
+from cachew.mirrors.refs import RefState, of_listing, weight_of
 from cachew.mirrors.setaside import SetAside
 from cachew.upstream.listing import Listing, RemoteRef, oid_width
 from cachew.upstream.manyrefs import many_refs
@@ -233,7 +233,7 @@ class MirroredRefs:
         """Say whether they differ from what the upstream listed."""
         if listing is self._level and not self.set_aside:
             return False
-        differs = bool(change(self.state, of_listing(self.wanted(listing))))
+        differs = self.state.differs_from(of_listing(self.wanted(listing)))
         self._level = None if differs else listing
         return differs
 

@@ -40,8 +40,8 @@ class MirroredObjects:
         wanted = list(oids)
         if repository is None or self._life.comparing:
             return wanted
-        if len(wanted) > _FEW:
-            tips = self._refs.state.oids
+        if len(wanted) > _FEW and isinstance(tips := self._refs.state.oids, frozenset):
+            # Of very many refs packs tell that sooner.
             wanted = [oid for oid in wanted if oid not in tips]
         absent = repository.objects.missing(wanted)
         if not self._refs.set_aside:

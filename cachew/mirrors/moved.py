@@ -110,10 +110,10 @@ def haves_of(step: Change, present: RefState, lacking: Collection[str]) -> froze
 def _left_by(step: Change, present: RefState, lacking: Collection[str]) -> frozenset[str]:
     """Return what refs had that have moved, and HEAD's; none where some of the new ones are not those of such refs."""
     moved = {name: oid for name, oid in step.updates.items() if oid in lacking}
-    left = {present.refs[name] for name in moved if name in present.refs}
     known = len(moved) <= _FEW_MOVED and all(name in present.refs for name in moved)
     if not known or not set(lacking).issubset(moved.values()):
         return frozenset()
+    left = {present.refs[name] for name in moved}
     head = present.head_commit
     return frozenset(left if head is None else {*left, head})
 

@@ -52,6 +52,15 @@ class RefState:
             return OidsOfRefs(self.refs.many)
         return frozenset(self.refs.values())
 
+    def differs_from(self, wanted: "RefState") -> bool:
+        """Whether anything must change for these to be others, which costs little to say."""
+        return self.refs != wanted.refs or bool(wanted.head and wanted.head != self.head)
+
+    def lacking(self, oids: Iterable[str]) -> set[str]:
+        """Return those of some object ids that no ref has."""
+        here = self.oids
+        return here.lacking(oids) if isinstance(here, OidsOfRefs) else set(oids).difference(here)
+
     @property
     def head_commit(self) -> str | None:
         """The commit that HEAD leads to, None where that is unborn."""
@@ -178,7 +187,7 @@ def change(present: RefState, wanted: RefState) -> Change:
     updates = {name: oid for name, oid in after.items() if before.get(name) != oid}
     deletions = tuple(name for name in before if name not in after)
     left = {name: before[name] for name in (*updates, *deletions) if name in before}
-    abandoned = {oid for oid in left.values() if oid not in wanted.oids}
+    abandoned = wanted.lacking(left.values())
     passed = abandoned & {oid for name, oid in left.items() if name.startswith("refs/heads/") and name in updates}
     head = wanted.head if wanted.head and wanted.head != present.head else None
     return Change(updates, deletions, tuple(sorted(abandoned)), tuple(sorted(passed)), head)

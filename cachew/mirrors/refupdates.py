@@ -70,8 +70,7 @@ class RefUpdates:
     async def _update(self, updates: Mapping[str, str], deletions: Collection[str]) -> None:
         if len(updates) + len(deletions) >= _MANY_REFS:
             done = await self._pack(updates, deletions)
-            updates = {name: oid for name, oid in updates.items() if name not in done}
-            deletions = [name for name in deletions if name not in done]
+            updates, deletions = await self._git.threads(_left, updates, deletions, done)
         script = update_script(updates, deletions)
         if script and (deletions or not await self._moved(updates)):
             await self._work.write(self._git.commands.update_refs(self._directory), seconds=QUICK, stdin=script)
@@ -91,24 +90,45 @@ class RefUpdates:
         :raise ProcessFailed: when one of them can't name what it should, as git would refuse it.
         """
         types, peeled = await self._types(set(refs.values())) if refs else ({}, {})
-        for name, oid in refs.items():
-            if oid not in types or (name.startswith("refs/heads/") and types[oid] != "commit"):
-                raise ProcessFailed("git update-ref", 128, f"fatal: {name} can't be {types.get(oid, 'missing')} {oid}")
+        await self._git.threads(_require_possible, refs, types)
         async with self._work.writing():
             return await self._git.threads(packedrefs.rewrite, self._directory, refs, peeled, deletions=deletions)
 
     async def _types(self, oids: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         """Return the types of objects that are here, and what the tags among them lead to."""
         asked = list(oids)
-        script = "".join(f"{oid}\n{oid}^{{}}\n" for oid in asked).encode()
+        script = await self._git.threads(lambda: "".join(f"{oid}\n{oid}^{{}}\n" for oid in asked).encode())
         command = self._git.commands.git(self._directory, "cat-file", "--batch-check=%(objectname) %(objecttype)")
         done = await self._work.run(command, stdin=script, timeout=QUICK, limit=LISTING_LIMIT)
-        lines = done.stdout.decode().split("\n")[:-1]
-        types, peeled = {}, {}
-        for oid, own, led in zip(asked, lines[::2], lines[1::2], strict=True):
-            found, _, kind = own.partition(" ")
-            if found == oid and kind != "missing":
-                types[oid] = kind
-                if kind == "tag" and not led.endswith(" missing"):
-                    peeled[oid] = led.partition(" ")[0]
-        return types, peeled
+        return await self._git.threads(_types_told, asked, done.stdout)
+
+
+def _left(
+    updates: Mapping[str, str], deletions: Collection[str], done: Collection[str]
+) -> tuple[Mapping[str, str], Collection[str]]:
+    """Return what of a step is left when some refs are where they should be."""
+    left = {name: oid for name, oid in updates.items() if name not in done}
+    return left, [name for name in deletions if name not in done]
+
+
+def _types_told(asked: Iterable[str], told: bytes) -> tuple[dict[str, str], dict[str, str]]:
+    """Read what git has told of some objects and of what they lead to."""
+    lines = told.decode().split("\n")[:-1]
+    types, peeled = {}, {}
+    for oid, own, led in zip(asked, lines[::2], lines[1::2], strict=True):
+        found, _, kind = own.partition(" ")
+        if found == oid and kind != "missing":
+            types[oid] = kind
+            if kind == "tag" and not led.endswith(" missing"):
+                peeled[oid] = led.partition(" ")[0]
+    return types, peeled
+
+
+def _require_possible(refs: Mapping[str, str], types: Mapping[str, str]) -> None:
+    """See that each ref may lead to the object that it is to have.
+
+    :raise ProcessFailed: otherwise, as git would refuse it.
+    """
+    for name, oid in refs.items():
+        if oid not in types or (name.startswith("refs/heads/") and types[oid] != "commit"):
+            raise ProcessFailed("git update-ref", 128, f"fatal: {name} can't be {types.get(oid, 'missing')} {oid}")

@@ -169,16 +169,12 @@ class Transfer:
             await repository.refs.tell_of_damage()
         present = await repository.refs.present(known or RefState()) if few else known
         assert present is not None
-        step = change(present, wanted)
-        needed = set(step.updates.values())
-        if wanted.head_commit is not None:
-            needed.add(wanted.head_commit)
-        needed = {oid for oid in needed if oid not in present.oids}
-        lacking = set(repository.objects.missing(needed))
+        step, needed = _step(present, wanted) if few else await repository.work.in_thread(_step, present, wanted)
+        lacking = set(await repository.work.missing(repository.objects, needed))
         if (there := needed.difference(lacking, brought)) and not await repository.history.connected(there):
             lacking = needed
         bad = await self._bring_for(repository, step, present, lacking, certain=lacking is not needed)
-        failed = {(name, oid): bad[oid] for name, oid in step.updates.items() if oid in bad}
+        failed = {(name, oid): bad[oid] for name, oid in step.updates.items() if oid in bad} if bad else {}
         if wanted.head in bad:
             failed["HEAD", wanted.head] = bad[wanted.head]
         if not failed:
@@ -205,7 +201,7 @@ class Transfer:
             needed.add(step.head)
         lacking = set(repository.objects.missing(needed))
         there = needed - lacking
-        if there and (there := there - present.oids) and not await repository.history.connected(there):
+        if there and (there := present.lacking(there)) and not await repository.history.connected(there):
             lacking = needed
         bad = await self._bring_for(repository, step, present, lacking, certain=lacking is not needed)
         failed = {(name, oid): bad[oid] for name, oid in step.updates.items() if oid in bad}
@@ -267,6 +263,13 @@ class Transfer:
                     raise
                 self.log.debug("{upstream}: {error}", upstream=url, error=str(error))
                 parts.extend(_without_the_bad(part, error.stderr))
+
+
+def _step(present: RefState, wanted: RefState) -> tuple[Change, set[str]]:
+    """Return what refs must do, and which objects that needs which none of them has yet."""
+    step = change(present, wanted)
+    head = wanted.head_commit
+    return step, present.lacking([*step.updates.values(), *([] if head is None else [head])])
 
 
 def _without_the_bad(oids: list[str], complaint: str) -> list[list[str]]:

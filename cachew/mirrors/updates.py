@@ -19,7 +19,7 @@ from cachew.mirrors.machine import MirrorEvent
 from cachew.mirrors.moved import Moved
 from cachew.mirrors.packanswer import MOST_HAVES
 from cachew.mirrors.place import MirrorPlace
-from cachew.mirrors.refs import change, of_listing
+from cachew.mirrors.refs import of_listing
 from cachew.mirrors.target import Target
 from cachew.mirrors.transfer import Transfer
 from cachew.plumbing.errors import CachewError, Superseded
@@ -133,7 +133,7 @@ class Updates:
             refs.set_aside.there(tip for tip in tips if tip not in failed)
         refs.set_aside.note(failed)
         refs.become(listing)
-        if failed and not change(before, refs.state):
+        if failed and not before.differs_from(refs.state):
             raise next(iter(failed.values()))
 
     async def _follow_part(self, moved: Moved) -> None:
@@ -157,8 +157,8 @@ class Updates:
         repository = self._place.repository
         self._life.comparing = True
         try:
-            wanted = set(of_listing(self._refs.wanted(listing)).oids)
-            absent = repository.objects.missing(wanted)
+            wanted = await repository.work.in_thread(set, of_listing(self._refs.wanted(listing)).oids)
+            absent = await repository.work.missing(repository.objects, wanted)
             present = self._refs.state
             haves = present.oids if len(present.refs) <= MOST_HAVES else ()
             bad = await self._transfer.bring(repository, absent, haves=haves)

@@ -116,7 +116,7 @@ def _refs_of(wants: set[str], state: RefState) -> tuple[str, ...] | None:
         return (default,)
     if len(refs) > _MOST_REFS:
         return None
-    if wants == state.oids:
+    if wants == _tips(MIRRORED, refs):
         return MIRRORED
     if len(wants) <= _MOST_NAMED:
         names = {oid: name for name, oid in sorted(refs.items(), reverse=True) if oid in wants}

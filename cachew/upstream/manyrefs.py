@@ -61,7 +61,11 @@ class ManyRefs(Sequence[RemoteRef]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ManyRefs):
             return NotImplemented
-        return self.head == other.head and (self.blocks == other.blocks or _lines(self.blocks) == _lines(other.blocks))
+        if self.head != other.head or len(self) != len(other):
+            return False
+        ours, theirs = [block.data for block in self.blocks], [block.data for block in other.blocks]
+        same_ends = self._ends == other._ends
+        return ours == theirs or (not same_ends and b"".join(ours) == b"".join(theirs))
 
     def __hash__(self) -> int:
         return hash((self.head, len(self)))
@@ -218,15 +222,21 @@ def _below(prefix: bytes, blocks: Iterable[RefBlock]) -> Iterator[RefBlock]:
             yield block.part(begin, end)
 
 
-def _lines_unlike(one: Iterable[RefBlock], other: Iterable[RefBlock]) -> tuple[list[bytes], list[bytes]]:
+def _lines_unlike(one: Sequence[RefBlock], other: Sequence[RefBlock]) -> tuple[list[bytes], list[bytes]]:
     """Return the lines of each that are not among the other's."""
-    ours, theirs = (_lines(blocks).split(b"\n") for blocks in (one, other))
-    if len(ours) == len(theirs):
-        # Mostly a few refs have moved, and none has come or gone.
-        places = list(compress(count(), map(ne, ours, theirs)))
-        ours, theirs = [ours[place] for place in places], [theirs[place] for place in places]
-    here, there = frozenset(ours), frozenset(theirs)
-    return [line for line in ours if line not in there], [line for line in theirs if line not in here]
+    ours: list[bytes] = []
+    theirs: list[bytes] = []
+    # Mostly a few refs have moved, and none has come or gone.
+    alike = list(map(len, one)) == list(map(len, other))
+    for here, there in zip(one, other, strict=True) if alike else [(one, other)]:
+        left, right = (_lines([part] if isinstance(part, RefBlock) else part).split(b"\n") for part in (here, there))
+        if len(left) == len(right):
+            places = list(compress(count(), map(ne, left, right)))
+            left, right = [left[place] for place in places], [right[place] for place in places]
+        ours += left
+        theirs += right
+    known, listed = frozenset(ours), frozenset(theirs)
+    return [line for line in ours if line not in listed], [line for line in theirs if line not in known]
 
 
 def _tips(lines: Sequence[bytes], blocks: Sequence[RefBlock]) -> dict[str, str]:

@@ -41,6 +41,10 @@ _KEY = 16
 _SIZE = 4
 """Digits of a line's length, with which it begins."""
 _NEWLINE = ord("\n")
+_TOLD = {
+    width: re.compile(rf"(?:^[0-9a-f]{{{_SIZE}}}| peeled:)([0-9a-f]{{{width}}})(?=[ \n])", re.MULTILINE)
+    for width in _OID
+}
 _FEW = 50
 """Lines that are read one by one."""
 _PEELED = b" peeled:"
@@ -70,6 +74,10 @@ class ToldOids:
         place = self._place_of(b"%016x" % key)
         assert place >= 0
         return self._data[place : place + self._width].decode("ascii")
+
+    def all(self) -> list[str]:
+        """Return the object ids, those twice that are told twice."""
+        return _TOLD[self._width].findall(self._data.decode("latin-1"))
 
     def has(self, key: int, oid: bytes) -> bool:
         """Whether an object id is among these.

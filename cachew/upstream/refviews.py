@@ -6,6 +6,9 @@ from cachew.upstream.manyrefs import HEAD, ManyRefs
 from cachew.upstream.refblocks import key_of
 from cachew.upstream.remoteref import RemoteRef
 
+_FEW = 20
+"""Object ids that are looked for one by one; for more all are gone through that there are."""
+
 
 class RefsByName(Mapping[str, RemoteRef]):
     """Refs by their full names.
@@ -91,27 +94,38 @@ class OidsOfRefs(Set[str]):
         return iter(self._all())
 
     def _all(self) -> set[str]:
-        found = set(self._heads)
-        for ref in self.many:
-            found.update(filter(None, (ref.oid, ref.peeled)))
-        return found
+        return set(self._heads).union(*(block.oids.all() for block in self.many.blocks))
 
     def __len__(self) -> int:
         return len(self._all())
+
+    def __bool__(self) -> bool:
+        return bool(self._heads or self.many.blocks)
+
+    def lacking(self, oids: Iterable[str]) -> set[str]:
+        """Return those of some object ids that are not among these."""
+        left = set(oids)
+        if len(left) <= _FEW:
+            return {oid for oid in left if oid not in self}
+        left -= self._heads
+        keys = set(map(key_of, left))
+        for block in self.many.blocks:
+            if not keys.isdisjoint(block.oids.keys):
+                left.difference_update(block.oids.all())
+        return left
 
     def isdisjoint(self, other: Iterable[object]) -> bool:
         """Whether none of other object ids is among these."""
         if not isinstance(other, OidsOfRefs):
             return not any(oid in self for oid in other)
-        keys = self._keys()
+        if not set(map(id, self.many.blocks)).isdisjoint(map(id, other.many.blocks)):
+            return False
+        if any(oid in self for oid in other._heads):
+            return False
+        keys = set(map(key_of, self._heads)).union(*(block.oids.keys for block in self.many.blocks))
         # What begins alike is nearly always the same.
-        return keys.isdisjoint(other._keys()) or frozenset(self).isdisjoint(frozenset(other))
-
-    def _keys(self) -> set[int]:
-        found = {key_of(oid) for oid in self._heads}
-        for block in self.many.blocks:
-            found.update(block.oids.keys)
-        return found
+        alike = (block for block in other.many.blocks if not keys.isdisjoint(block.oids.keys))
+        return not any(oid in self for block in alike for oid in block.oids.all())
 
     def first(self, count: int) -> list[str]:
         """Return so many of those that sort first."""

@@ -151,3 +151,20 @@ def test_what_others_write_is_noticed(worked: Worked, tmp_path: Path) -> None:
     (tmp_path / "config").write_text("spoilt")
     worked.work.ledger.plain_files.accept(before)
     assert worked.work.ledger.touched() == "config"
+
+
+def test_others_have_their_turn_while_many_objects_are_looked_up(worked: Worked) -> None:
+    """What is missing of very many is told in their order, a thousand at a time."""
+    asked: list[int] = []
+
+    class Objects:
+        def missing(self, oids: list[str]) -> list[str]:
+            asked.append(len(oids))
+            return [oid for oid in oids if oid.endswith("7")]
+
+    objects: Any = Objects()
+    many = [str(number) for number in range(2500)]
+    for oids in (many[:10], many):
+        found = value_of(Deferred.fromCoroutine(worked.work.missing(objects, oids)))
+        assert found == [oid for oid in oids if oid.endswith("7")]
+    assert asked == [10, 1000, 1000, 500]

@@ -1,14 +1,15 @@
 """Very many refs, kept as lines: whatever is found out of them is what would be found out of refs one by one."""
 
 import random
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from cachew.mirrors.instance import tips_of
+from cachew.mirrors.instance import InstanceState, Voice, gone_on, tips_of
 from cachew.mirrors.kinds import MIRRORED_KIND, contradict
 from cachew.mirrors.listings import pack, unpack
 from cachew.mirrors.moved import moved_in_part, with_refs
-from cachew.mirrors.refs import change, of_listing, packed_refs, weight_of
+from cachew.mirrors.refs import RefState, change, of_listing, packed_refs, weight_of
 from cachew.mirrors.setaside import without
 from cachew.smarthttp.advertise import ls_refs_response
 from cachew.smarthttp.clientcommands import V2LsRefs
@@ -140,3 +141,57 @@ def test_an_id_that_is_part_of_a_name() -> None:
     oids = of_listing(in_lines(plain)).oids
     assert name not in oids and f"{name[4:]}aaaa" not in oids
     assert all(oid in oids for oid in (*named.values(), peeled, tag.oid, plain.refs[1].oid))
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """Return how many functions are called while something is done."""
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+def wholly_other(count: int) -> tuple[RefState, RefState]:
+    """Return refs, and the same refs with other objects."""
+    before, after = (in_lines(listing_of({f"refs/heads/b{n:05}": some_oid() for n in range(count)})) for _ in "ab")
+    return of_listing(before), of_listing(after)
+
+
+def test_a_listing_that_differs_wholly_costs_what_it_has() -> None:
+    """Four times the refs are about four times the work, not sixteen times, when each of them has moved."""
+    few, many = (calls_of(lambda pair=pair: change(*pair)) for pair in (wholly_other(2500), wholly_other(10_000)))  # type: ignore[misc]
+    assert many < 5 * few
+
+
+def test_what_is_asked_of_every_listing_reads_no_refs() -> None:
+    """Whether there are any, whether they differ from the mirror's, whether they are of the same repository."""
+
+    def asked(count: int) -> int:
+        listing = in_lines(listing_of({f"refs/heads/b{n:05}": some_oid() for n in range(count)}))
+        present, other = of_listing(listing), of_listing(with_refs(listing, {"refs/heads/b00001": None}))
+        state = InstanceState("1", frozenset({Voice.OWN}), "sha1", tips_of(listing))
+
+        def ask() -> None:
+            assert not listing.empty and gone_on(state, Voice.OWN, listing).tips == state.tips
+            assert present.differs_from(other) and not present.oids.isdisjoint(listing.oids())
+
+        return calls_of(ask)
+
+    assert asked(20_000) < 4 * asked(2000)
+
+
+def test_what_no_ref_has() -> None:
+    """Few object ids and many are told apart alike, those that tags lead to as well."""
+    oids = of_listing(MANY).oids
+    for sought in (sorted(oids)[:5], sorted(oids)):
+        others = {some_oid() for _ in sought} | {""}
+        assert of_listing(MANY).lacking([*sought, *others]) == others

@@ -5,11 +5,13 @@ from itertools import pairwise
 
 import pytest
 
-from cachew.mirrors.refs import RefState
+from cachew.mirrors.refs import RefState, of_listing
 from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
 from cachew.smarthttp.clientcommands import V0Request, V2Fetch
 from cachew.smarthttp.keptpacks import pack_key
 from cachew.smarthttp.requestshapes import RequestShapes, Shape, shape_of
+from cachew.upstream.listing import Listing, RemoteRef
+from cachew.upstream.manyrefs import many_refs
 from tests.fakes.parsing import parse_command
 
 TIPS = [letter * 40 for letter in "abcdef"]
@@ -79,6 +81,17 @@ def test_which_refs_are_meant() -> None:
     assert found is not None and found.refs == ("refs/heads/", "refs/tags/")
     body = found.body(refs_at(TIPS[2], **{"refs/tags/v1": TAG, "refs/pull/1": TIPS[3]}))
     assert body is not None and set(read(body, "version=2").wants) == {TIPS[2], TAG, TAG[::-1]}
+
+
+def test_all_refs_where_they_are_many_and_tags_are_annotated() -> None:
+    """What annotated tags lead to is no tip."""
+    refs = [
+        RemoteRef(f"refs/tags/v{number:04}", f"{number:040x}", None, f"{number + 5000:040x}") for number in range(1500)
+    ]
+    state = of_listing(Listing(many_refs(refs, 40)))
+    body = v2(*(ref.oid or "" for ref in refs))
+    found = shape_of(read(body, "version=2"), body, "version=2", state)
+    assert found is not None and found.refs == ("refs/heads/", "refs/tags/")
 
 
 @pytest.mark.parametrize(
