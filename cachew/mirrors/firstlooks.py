@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.mirrorrecord import MirrorRecord
 from cachew.mirrors.repository import Repository, Stock
@@ -40,6 +41,7 @@ class FirstLooks:
     :param threads: for looking.
     :param reactor: bounds waits.
     :ivar unseen: what those on disk that nobody has looked at yet say of themselves.
+    :ivar ended: those that were found to be of an instance that has ended.
     """
 
     log = Logger()
@@ -53,6 +55,7 @@ class FirstLooks:
         reactor: IReactorTime,
     ) -> None:
         self.unseen: dict[Identity, MirrorRecord] = {}
+        self.ended: list[Identity] = []
         self._new = new
         self._adopt = adopt
         self._threads = threads
@@ -113,6 +116,8 @@ class FirstLooks:
                         raise found
                     await mirror.take_up(found)
                     self._adopt(mirror)
+                    if mirror.life.state is MirrorState.EMPTY:
+                        self.ended.append(mirror.identity)
                 self.unseen.pop(mirror.identity, None)
         finally:
             self._under_way.difference_update(identities)

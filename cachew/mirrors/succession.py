@@ -1,10 +1,13 @@
 """What becomes of a mirror when the instance of its repository ends: none is served, and the next one uses it."""
 
+from contextlib import suppress
+
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
-from cachew.mirrors.machine import MirrorState
+from cachew.mirrors.machine import SERVING, MirrorState
 from cachew.plumbing.clock import Clock
+from cachew.plumbing.errors import UnknownPath
 from cachew.upstream.listing import Listing
 
 _LEFT = 3600.0
@@ -42,11 +45,17 @@ class Succession:
 
     async def remove_left(self) -> None:
         """Remove mirrors of ended instances in whose place none has been made for long: it has no use any more."""
-        now = self._clock.seconds()
+        now, found = self._clock.seconds(), self._mirrors.first_looks.ended
+        while found:
+            self._left.setdefault(found.pop(), now)
         for identity, since in list(self._left.items()):
             mirror = self._mirrors.known_as(identity)
-            if mirror is not None and mirror.life.state is not MirrorState.EMPTY:
+            state = MirrorState.EMPTY if mirror is None else mirror.life.state
+            if state in SERVING:
                 del self._left[identity]
-            elif now - since >= _LEFT:
+            elif state is MirrorState.EMPTY and now - since >= _LEFT:
                 del self._left[identity]
+                with suppress(UnknownPath):
+                    # Its place among the mirrors may have gone, and its directory is there all the same.
+                    self._mirrors.obtain(identity)
                 await self._mirrors.forget(identity)
