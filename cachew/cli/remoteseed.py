@@ -24,6 +24,7 @@ from cachew.client.httpsettings import read, without_credentials
 from cachew.client.peer import watched
 from cachew.client.repositorygit import HERE, RepositoryGit, settings
 from cachew.client.seeding import Seeding
+from cachew.client.sharedpermissions import shared_umask
 from cachew.client.workers import Job, Workers
 from cachew.plumbing.clock import machine_clock
 
@@ -133,6 +134,7 @@ def _seed(remote: RemoteRepository, options: HelperOptions) -> None:
         raise ClientError("its refs are kept outside of it (extensions.refStorage)")
     if any(name in _CHECKING and value.lower() in _TRUE for name, value in remote.settings):
         raise ClientError("objects are to be checked as they come (transfer.fsckObjects)")
+    os.umask(shared_umask(dict(remote.settings).get("core.sharedrepository", "umask"), _umask()))
     progress = GitProgress(stream=sys.stderr, clock=machine_clock(), shown=options.progress)
     downloads = Downloads(
         http=_http(remote), progress=progress, pause=time.sleep, piece_size=_PIECE, attempts=_ATTEMPTS
@@ -155,6 +157,12 @@ def _seed(remote: RemoteRepository, options: HelperOptions) -> None:
             os.makedirs(remote.directory.reftable, exist_ok=True)
         lines = b"".join(b"create %s %s\n" % (name, oid) for name, oid in refs.items())
         remote.git.run(HERE, "update-ref", "--stdin", stdin=lines)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def _http(remote: RemoteRepository) -> Http:

@@ -16,6 +16,7 @@ from cachew.client.tarheader import TarEntry
 from cachew.client.wholeblobs import WholeBlobs
 
 _IN_REPOSITORY = b".git/"
+_ASIDE = b"tmp_objdir-cachew-"
 
 
 class SeedFiles:
@@ -32,9 +33,16 @@ class SeedFiles:
         self._file = -1
         self._blobs: WholeBlobs | None = None
         self._in_blob = False
-        self.directory = os.path.join(repository.objects, b"tmp_objdir-cachew-%d" % os.getpid())
+        self.directory = os.path.join(repository.objects, _ASIDE + b"%d" % os.getpid())
         self.objects = SeededObjects(self.directory)
         self.placement = SeedPlacement(repository, self.objects)
+
+    def sweep(self) -> None:
+        """Remove what lies aside of processes that were killed; a later one may have the number of one of them."""
+        for name in os.listdir(self._repository.objects):
+            number = name[len(_ASIDE) :]
+            if name.startswith(_ASIDE) and number.isdigit() and not _is_other_process(int(number)):
+                _remove(os.path.join(self._repository.objects, name))
 
     def begin(self, entry: TarEntry) -> bool:
         """Begin a file: one of the repository's, or a blob when it is one of the working tree's.
@@ -166,3 +174,14 @@ def _remove(directory: bytes) -> None:
                 os.rmdir(os.path.join(place, name))
     with suppress(OSError):
         os.rmdir(directory)
+
+
+def _is_other_process(number: int) -> bool:
+    """Tell whether a process that is not this one has a number."""
+    try:
+        os.kill(number, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return number != os.getpid()

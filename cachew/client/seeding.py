@@ -70,7 +70,9 @@ class Seeding:
     def _once(self, url: str) -> dict[bytes, bytes]:
         files = SeedFiles(self._repository)
         try:
-            self._receive(self._found(url), files)
+            begin = self._found(url)
+            files.sweep()
+            self._receive(begin, files)
             refs = self._checked_refs(files)
             files.placement.put()
             if not self._repository.has_reftable:

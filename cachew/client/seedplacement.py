@@ -46,7 +46,7 @@ class SeedPlacement:
         """
         path = os.path.join(self._repository.common, b"packed-refs")
         try:
-            opened = os.open(path + b".lock", NEW_FILE, 0o644)
+            opened = os.open(path + b".lock", NEW_FILE, 0o666)
             self._put.append(path + b".lock")
             with os.fdopen(opened, "wb") as file:
                 file.write(text)

@@ -130,6 +130,20 @@ def test_a_mirror_has_no_other_refs_than_its_upstream(home: Path, server: Cachew
     assert bool(git(home / "new", "for-each-ref", "refs/bundles")) != mirror
 
 
+def test_what_several_users_share(home: Path, server: CachewServer) -> None:
+    """Others may read the packs and refs of a seed as they may what git writes, whatever the user's umask."""
+    store(server, home)
+    old = os.umask(0o077)
+    try:
+        remote = remote_of(home, f"{server.url}{PATH}")
+        git(home / "new", "config", "core.sharedRepository", "group")
+        assert prepare(remote, HelperOptions(), seeds=True)
+    finally:
+        os.umask(old)
+    found = [*(home / "new/.git/objects/pack").iterdir(), home / "new/.git/packed-refs"]
+    assert {path.stat().st_mode & 0o777 for path in found} == {0o440, 0o660}
+
+
 def test_a_bare_repository_is_pushed_on_as_it_came(home: Path, server: CachewServer) -> None:
     """``git push --mirror`` from it sends the refs of its upstream and no others."""
     store(server, home)

@@ -1,6 +1,7 @@
 """Repositories that git has just made, seeded with a snapshot, and snapshots that are not what they should be."""
 
 import os
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -285,3 +286,15 @@ def test_a_borrowing_repository_is_not_empty(repository: GitDirectory) -> None:
     assert repository.is_empty()
     (root / "objects/0a").mkdir()
     assert not repository.is_empty()
+
+
+def test_what_was_killed_leaves_nothing_for_long(parts: Parts, repository: GitDirectory, members: Members) -> None:
+    """The next seed removes what lies aside of one that was killed, also when it has its number; not what is in use."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    aside = {number: Path(os.fsdecode(repository.objects)) / f"tmp_objdir-cachew-{number}" for number in (ended.pid, 1)}
+    aside[os.getpid()] = Path(os.fsdecode(repository.objects)) / f"tmp_objdir-cachew-{os.getpid()}"
+    for directory in aside.values():
+        (directory / "objects/pack").mkdir(parents=True)
+    assert seed(parts, repository, members)
+    assert [number for number, directory in aside.items() if directory.exists()] == [1]
