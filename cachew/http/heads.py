@@ -26,6 +26,7 @@ _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 _HOST = re.compile(rb"(?:(?P<name>[0-9A-Za-z._\-]{1,253})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _LARGEST = 2**63 - 1
+_TLS_HANDSHAKE = b"\x16"
 
 
 class HeadRefused(Exception):
@@ -105,6 +106,9 @@ class HeadReader:
     def _inspect(self, end: int) -> None:
         """Refuse what more bytes cannot mend."""
         buffer, limits = self._buffer, self._limits
+        if buffer.startswith(_TLS_HANDSHAKE):
+            # Whoever writes https:// for http:// would wait for as long as a head may take.
+            _malformed("this port speaks HTTP without TLS")
         if _BARE_LF.search(buffer, max(0, self._seen - 1), end):
             _malformed("a line does not end with CR LF")
         if end > limits.line and buffer.find(b"\r\n", 0, limits.line + 2) < 0:

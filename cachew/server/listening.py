@@ -26,6 +26,10 @@ from zope.interface import implementer
 _UNESCAPED_COLON = re.compile(r"(?<!\\):")
 _PREFIX = "tls:"
 _OPTIONS = frozenset({"certificate", "key", "interface", "backlog"})
+_BACKLOG = 1024
+"""Connections that may wait to be accepted: whoever finds no place tries again after a second, and a hundred builds
+begin at once. The kernel keeps it within its own bound (``net.core.somaxconn``)."""
+_WITH_BACKLOG = re.compile(r"(tcp|tcp6|ssl|unix):(?:\\.|[^\\:])+(:[a-zA-Z]+=(?:\\.|[^\\:])*)*")
 
 
 class CertificateError(Exception):
@@ -38,7 +42,7 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     :raise ValueError: when it is malformed.
     """
     if not description.startswith(_PREFIX):
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, _with_backlog(description))
         return endpoint
     port, options = _parsed(description)
     return TlsEndpoint(
@@ -46,8 +50,15 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
         port=port,
         certificates=_certificates(options),
         interface=options.get("interface", ""),
-        backlog=int(options.get("backlog", "50")),
+        backlog=int(options.get("backlog", _BACKLOG)),
     )
+
+
+def _with_backlog(description: str) -> str:
+    """Add how many connections may wait, where a description of Twisted's doesn't say."""
+    if ":backlog=" in description or not _WITH_BACKLOG.fullmatch(description):
+        return description
+    return f"{description}:backlog={_BACKLOG}"
 
 
 def certificates_of(description: str) -> "Certificates | None":
@@ -144,7 +155,7 @@ class TlsEndpoint:
     """
 
     def __init__(
-        self, *, reactor: Any, port: int, certificates: Certificates, interface: str = "", backlog: int = 50
+        self, *, reactor: Any, port: int, certificates: Certificates, interface: str = "", backlog: int = _BACKLOG
     ) -> None:
         self._reactor = reactor
         self._port = port

@@ -121,6 +121,7 @@ def test_refused(status: int, lines: list[bytes]) -> None:
         (414, b"GET /" + b"x" * 200),
         (431, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 100),
         (400, b"GET / HTTP/1.1\r\nHost: h\n\n"),
+        (400, b"\x16\x03\x01\x02\x00"),
     ],
 )
 def test_refused_before_its_end(status: int, start: bytes) -> None:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactor
 from twisted.internet.threads import deferToThread
 
 from cachew.server.listening import CertificateError, TlsEndpoint, server_endpoint
@@ -92,3 +93,23 @@ def test_malformed_descriptions_are_refused(description: str) -> None:
 def test_the_key_may_be_in_the_same_file() -> None:
     """Without a key's file the certificate's holds both."""
     assert isinstance(server_endpoint(object(), "tls:443:certificate=a.pem"), TlsEndpoint)
+
+
+@pytest.mark.parametrize(
+    ("description", "backlog"),
+    [
+        ("tcp:80", 1024),
+        ("tcp:80:interface=127.0.0.1", 1024),
+        (r"tcp6:80:interface=\:\:1", 1024),
+        ("tcp:80:backlog=7:interface=127.0.0.1", 7),
+        ("tcp:80:127.0.0.1:7", 7),
+        ("tcp:80:127.0.0.1", 50),
+        ("unix:/run/cachew:mode=600", 1024),
+    ],
+)
+def test_many_connections_may_wait_to_be_accepted(description: str, backlog: int) -> None:
+    """A hundred builds that begin at once find room, where Twisted has fifty and the rest waits for a second."""
+    reactor = MemoryReactor()
+    server_endpoint(reactor, description).listen(Factory.forProtocol(Protocol))
+    listening = [one[3] if len(one) == 5 else one[2] for one in (*reactor.tcpServers, *reactor.unixServers)]
+    assert listening == [backlog] or reactor.unixServers[0][2] == backlog
