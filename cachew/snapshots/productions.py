@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cachew.cache.interface import Cache
@@ -12,6 +13,9 @@ from cachew.snapshots.order import Order, title_of
 from cachew.snapshots.storedkeys import of_instance
 from cachew.snapshots.storedproduction import Means, StoredProduction
 from cachew.snapshots.variants import NAMESPACE
+
+_TRIES, _PAUSE = 60, 60.0
+"""How often, and after how many seconds, it is tried again to remove what may be damaged from a store that fails."""
 
 
 class Productions:
@@ -62,13 +66,23 @@ class Productions:
     async def withdraw(self, owner: str, since: float) -> None:
         """Remove from the cache what was made of a repository since a moment, because it may be damaged.
 
+        Where the cache fails nearer copies are gone all the same, and it is tried again; what is made again of the
+        same meanwhile stays.
+
         :param since: in monotonic seconds, as productions are dated.
-        :raise StorageUnavailable: when the cache fails; nearer copies are gone all the same.
+        :raise StorageUnavailable: when the cache fails for long.
         """
-        keys = self._means.stored.taken_since(owner, since)
+        cache, stored = self._means.cache, self._means.stored
+        keys = stored.taken_since(owner, since)
         for key in keys:
             self.log.warn("withdrawing {key}, which may be damaged", key=title_of(key))
-        await delete_each(self._means.cache, keys)
+        for _ in range(_TRIES):
+            keys = list(await _undeleted(cache, keys))
+            if not keys:
+                return
+            await deferLater(self._means.reactor, _PAUSE)
+            keys = [key for key in keys if not stored.has(owner, key)]
+        await delete_each(cache, keys)
 
     async def withdraw_of(self, instance: Instance, also: Iterable[str] = ()) -> None:
         """Remove from the cache what was made of an instance that has ended, and break off what is being made of it.
@@ -88,11 +102,16 @@ async def delete_each(cache: Cache, keys: Iterable[str]) -> None:
 
     :raise StorageUnavailable: when it has failed for any.
     """
-    failed: StorageUnavailable | None = None
+    for failure in (await _undeleted(cache, keys)).values():
+        raise failure
+
+
+async def _undeleted(cache: Cache, keys: Iterable[str]) -> dict[str, StorageUnavailable]:
+    """Remove what was made of mirrors, and return what could not be removed, with the reasons."""
+    failed: dict[str, StorageUnavailable] = {}
     for key in keys:
         try:
             await cache.delete(NAMESPACE, key)
         except StorageUnavailable as error:
-            failed = error
-    if failed is not None:
-        raise failed
+            failed[key] = error
+    return failed

@@ -42,3 +42,15 @@ def test_the_oldest_are_forgotten() -> None:
     keys.note(REPOSITORY.name, "key 60", 999)
     found = keys.taken_since(REPOSITORY.name, 0)
     assert len(found) == 100 and found[-1] == "key 60" and "key 0" not in found
+
+
+def test_repositories_that_nobody_asks_for_are_forgotten() -> None:
+    """Names are strangers' choice; the one of which nothing was made for longest goes first."""
+    keys = StoredKeys()
+    keys.note("git.example/kept", "key", 0)
+    for number in range(10_000):
+        keys.note(f"git.example/{number}", "key", 0)
+        keys.note("git.example/kept", "key", number)
+    assert not keys.has("git.example/0", "key")
+    assert keys.has("git.example/1", "key") and keys.has("git.example/kept", "key")
+    assert not keys.has("git.example/kept", "other")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from cachew.cache.memory import MemoryCache
 from cachew.mirrors.identity import Identity
@@ -21,7 +22,7 @@ from cachew.snapshots.withdrawal import Withdrawal
 from tests.contracts.cache import missing, store
 from tests.fakes.clock import FakeClock
 from tests.fakes.inlinethreads import InlineThreads
-from tests.fakes.settled import result_of
+from tests.fakes.settled import failure_of, result_of, value_of
 
 REPOSITORY = Identity("git.example", "org/repo")
 ENDED, NEXT = Instance(REPOSITORY, "1" * 32), Instance(REPOSITORY, "2" * 32)
@@ -129,9 +130,36 @@ def test_nothing_damaged_stays_because_something_else_does(bench: Bench) -> None
     bench.clock.advance(10)
     keys = [bench.made(key) for key in ("first", "second", "third")]
     bench.cache.stuck = {"first"}
-    with pytest.raises(StorageUnavailable):
-        result_of(bench.productions.withdraw(REPOSITORY.name, bench.clock.seconds()))
+    withdrawing = Deferred.fromCoroutine(bench.productions.withdraw(REPOSITORY.name, bench.clock.seconds()))
     assert [bench.there(key) for key in (before, *keys)] == [True, True, False, False]
+    bench.clock.advance(60)
+    bench.cache.stuck = set()
+    bench.clock.advance(60)
+    assert value_of(withdrawing) is None
+    assert [bench.there(key) for key in (before, *keys)] == [True, False, False, False]
+
+
+def test_a_store_that_fails_for_long_is_told(bench: Bench) -> None:
+    """It is tried for an hour."""
+    bench.made("key")
+    bench.cache.stuck = {"key"}
+    withdrawing = Deferred.fromCoroutine(bench.productions.withdraw(REPOSITORY.name, 0))
+    for _ in range(60):
+        assert not withdrawing.called
+        bench.clock.advance(60)
+    assert isinstance(failure_of(withdrawing), StorageUnavailable)
+
+
+def test_what_is_made_again_meanwhile_stays(bench: Bench) -> None:
+    """It is of the sound mirror."""
+    bench.made("key")
+    bench.cache.stuck = {"key"}
+    withdrawing = Deferred.fromCoroutine(bench.productions.withdraw(REPOSITORY.name, 0))
+    bench.cache.stuck = set()
+    bench.made("key")
+    bench.clock.advance(60)
+    assert value_of(withdrawing) is None
+    assert bench.there("key")
 
 
 def test_each_is_tried_and_a_failure_told_at_the_end(bench: Bench) -> None:
