@@ -4,8 +4,9 @@ What git derives from packs is removed and made again. Configuration, HEAD and r
 server knows. Packs and their indexes can only come from elsewhere.
 """
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,12 +64,15 @@ def remove_derived(directory: Path, found: DamagedFiles) -> None:
         remove(directory / name)
 
 
-def rewrite(directory: Path, listing: Listing, *, digits: int) -> None:
+def rewrite(directory: Path, listing: Listing, *, digits: int, lost: Collection[str] = ()) -> None:
     """Write HEAD and the refs anew; those that keep objects alive stay as far as they can be read.
 
     :param listing: what HEAD and the refs should be.
+    :param lost: objects that are not there, which nothing can keep alive.
     """
-    hidden = dict(_hidden(directory, re.compile(rb"(?!0{%d})[0-9a-f]{%d}" % (digits, digits))))
+    hidden = {
+        os.fsencode(name): oid.encode() for name, oid in hidden_refs(directory, digits).items() if oid not in lost
+    }
     lines = [line for line in packed_refs(listing).splitlines(keepends=True) if not line.startswith(b"#")]
     lines += [b"%s %s\n" % (oid, name) for name, oid in sorted(hidden.items())]
     remove(directory / "refs")
@@ -76,6 +80,12 @@ def rewrite(directory: Path, listing: Listing, *, digits: int) -> None:
     put_in_place(directory / "packed-refs", _HEADER + b"".join(lines))
     head = (of_listing(listing).head or "refs/heads/main").encode(errors="surrogateescape")
     put_in_place(directory / "HEAD", (b"ref: %s\n" if head.startswith(b"refs/") else b"%s\n") % head)
+
+
+def hidden_refs(directory: Path, digits: int) -> dict[str, str]:
+    """Return the refs that keep objects alive, as far as they can be read."""
+    oid = re.compile(rb"(?!0{%d})[0-9a-f]{%d}" % (digits, digits))
+    return {os.fsdecode(name): value.decode() for name, value in _hidden(directory, oid)}
 
 
 def _hidden(directory: Path, oid: re.Pattern[bytes]) -> Iterator[tuple[bytes, bytes]]:

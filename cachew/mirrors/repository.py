@@ -7,10 +7,10 @@ other command writes.
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cachew.mirrors.examination import DamagedFiles, examine, remove_derived, rewrite
+from cachew.mirrors.examination import DamagedFiles, examine, hidden_refs, remove_derived, rewrite
 from cachew.mirrors.fewrefs import remove_left
 from cachew.mirrors.gitfailures import NOT_STARTED, run_check
 from cachew.mirrors.gitrunner import GitRunner
@@ -154,9 +154,18 @@ class Repository:
         found = await self._git.threads(
             examine, self.directory, self.ledger, config=config, digits=digits, contents=contents
         )
+        # Before a fetch git looks at all refs there are, and gives up where one of them leads to nothing.
+        if not found.objects and (lost := await self._lost()):
+            found = replace(found, shape=(*found.shape, *lost))
         if not found.shape:
             self.ledger.plain_files.accept(plain)
         return found
+
+    async def _lost(self) -> dict[str, str]:
+        """Return the refs that should keep objects alive that are not there."""
+        hidden = await self._git.threads(hidden_refs, self.directory, self._digits)
+        absent = set(self.objects.missing(hidden.values()))
+        return {name: oid for name, oid in hidden.items() if oid in absent}
 
     @property
     def _digits(self) -> int:
@@ -169,7 +178,8 @@ class Repository:
         """
         await self._git.threads(remove_derived, self.directory, found)
         if found.shape:
-            await self._git.threads(rewrite, self.directory, listing, digits=self._digits)
+            lost = set((await self._lost()).values())
+            await self._git.threads(rewrite, self.directory, listing, digits=self._digits, lost=lost)
             self.configure(upstream_url)
             self.ledger.plain_files.accept()
 

@@ -142,6 +142,30 @@ async def test_a_hidden_ref_that_is_none(runner: GitRunner, plain: repositories.
         assert not repository.ledger.touched(), "what was mended is not looked at once more"
 
 
+@pytest.mark.parametrize("packed", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_a_hidden_ref_to_what_is_not_there(
+    runner: GitRunner, plain: repositories.Repository, packed: bool
+) -> None:
+    """Git fetches nothing beside it; whoever looks for what is damaged finds it, and it alone goes."""
+    repository, url = Repository(directory=plain.path, object_format="sha1", git=runner), "http://git.example/org/repo"
+    repository.configure(url)
+    await repository.ref_updates.keep([plain.commit()], 0.0)
+    listing, name = await repository.refs.read(), f"{HIDDEN}0/{'1' * 40}"
+    if packed:
+        with (plain.path / "packed-refs").open("a") as file:
+            file.write(f"{'1' * 40} {name}\n")
+    else:
+        (plain.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (plain.path / name).write_text("1" * 40)
+    found = await repository.examine(url, contents=False)
+    assert (found.objects, found.derived, found.shape) == ((), (), (name,))
+    await repository.mend(found, listing, url)
+    assert plain.git("for-each-ref", "--format=%(objectname)", HIDDEN) == plain.commit()
+    assert not await repository.examine(url, contents=False) and not repository.ledger.touched()
+    plain.git("rev-list", "--objects", "--all")
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_file_that_is_no_ref_where_one_ref_moves(runner: GitRunner, plain: repositories.Repository) -> None:
     """Of very many refs only those are looked at that are no packed ones; the damage is told and nothing waits."""
