@@ -14,6 +14,8 @@ _FIRST_RETRY = 10.0
 _LAST_RETRY = 600.0
 _MOMENT = 60.0
 """Seconds within which a mirror that turns out damaged was hardly sound when it was made."""
+AT_ONCE = 10
+"""How often in a row such a one is made anew at once: a disk that goes bad damages several things in a minute."""
 
 
 @dataclass
@@ -95,10 +97,10 @@ class CloneAttempts:
         if made is None:
             return
         made.short_lived = made.short_lived + 1 if now - made.at < _MOMENT else 0
-        if made.short_lived > 1:
+        count = made.short_lived - AT_ONCE
+        if count > 0:
             failure = CorruptObject("its mirror was damaged each time it was made")
-            pause = _pause(made.short_lived - 1)
-            self._failed[identity] = _FailedAttempt(failure, now + pause, self._changes.ask(), made.short_lived - 1)
+            self._failed[identity] = _FailedAttempt(failure, now + _pause(count), self._changes.ask(), count)
 
     def forget(self, identity: Identity) -> None:
         """Let the next attempt be made as soon as it is wanted."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
+from cachew.mirrors.cloneattempts import AT_ONCE
 from cachew.mirrors.collection import scrub
 from cachew.mirrors.identity import Grammar, Identity
 from cachew.mirrors.machine import MirrorState
@@ -106,7 +107,7 @@ def test_a_damaged_mirror_is_made_anew_though_nobody_asks(house: MirrorHouse) ->
 def test_what_is_damaged_each_time_it_is_made_is_made_more_and_more_seldom(house: MirrorHouse) -> None:
     """A mirror that is damaged again as soon as it was made anew is left alone for a while; who needs it is told."""
     mirror = value_of(house.made())
-    for made in (2, 2, 3):
+    for made in (*range(2, AT_ONCE + 2), AT_ONCE + 1, AT_ONCE + 2):
         (mirror.directory / "objects/pack").rmdir()
         mirror.verification.doubt(serving=False)
         assert len(house.made_of) == made
