@@ -95,9 +95,13 @@ def one_or_many(value: object) -> object:
 
 
 def _host(name: str) -> str:
-    if name != "*" and (not _HOST.fullmatch(name) or name.endswith(":443")):
+    if name != "*" and (not _is_host(name) or name.endswith(":443")):
         raise ValueError('must be a host name in lower case, with its port unless that is 443, or "*"')
     return name
+
+
+def _is_host(name: str) -> bool:
+    return bool(_HOST.fullmatch(name)) and _split(f"https://{name}") is not None
 
 
 def _token(value: SecretStr) -> SecretStr:
@@ -124,7 +128,7 @@ def _own_address(value: str) -> str:
 
 
 def _named_host(name: str) -> str:
-    if name == "*" or not _HOST.fullmatch(name):
+    if name == "*" or not _is_host(name):
         raise ValueError('must be a host name in lower case or a base URL such as "https://git.example/"')
     return name
 

@@ -39,7 +39,7 @@ class Listeners:
     @property
     def url(self) -> str | None:
         """The server's address for a browser on this machine; None where no browser gets at it."""
-        for endpoint, address in zip(self._endpoints, self.addresses, strict=True):
+        for endpoint, address in zip(self._endpoints, self.addresses, strict=False):
             if hasattr(address, "port"):
                 scheme = "https" if endpoint.startswith(("ssl:", "tls:")) else "http"
                 where = in_words(address) if address.host not in _EVERYWHERE else f"localhost:{address.port}"
@@ -58,9 +58,10 @@ class Listeners:
 
     async def close(self) -> None:
         """Listen no more; what is being answered goes on."""
-        for port in self._ports:
+        ports, self._ports = self._ports, []
+        for port in ports:
             await maybeDeferred(port.stopListening)
-        if self._ports:
+        if ports:
             self.log.info("listening no more")
 
     async def drain(self, seconds: float) -> None:
