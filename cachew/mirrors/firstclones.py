@@ -192,6 +192,8 @@ class FirstClones:
     async def received(self, instance: Instance, listed: Set[str]) -> Sequence[Find]:
         """Return the whole packs that clients have received of an instance, after waiting for those under way.
 
+        Those that were made for the most come first, so that others may add nothing to them.
+
         :param listed: what the server itself was listed: what only a client may have is not for the mirror.
         """
         while (
@@ -202,7 +204,7 @@ class FirstClones:
             await self._wait(clients)
         if clients is None:
             return ()
-        received, clients.received = clients.received, []
+        received, clients.received = sorted(clients.received, key=lambda one: -len(one.wants)), []
         self._changed(instance.identity)
         return [one.find for one in received if one.instance == instance and one.wants <= listed]
 

@@ -163,9 +163,10 @@ class Making:
                 repository.objects.close()
                 await self._create(repository)
                 return
-            if absent:
-                absent_tips = {(ref.name, ref.oid) for ref in listing.refs if ref.oid in absent}
-                await repository.ref_updates.write_new(_without(listing, absent_tips, wanted))
+            if not absent:
+                return
+            absent_tips = {(ref.name, ref.oid) for ref in listing.refs if ref.oid in absent}
+            await repository.ref_updates.write_new(_without(listing, absent_tips, wanted))
 
     async def _take_from(self, donor: Path, repository: Repository, wanted: set[str]) -> None:
         """Fetch what the refs reach out of the mirror of another instance, after that has got the rest."""

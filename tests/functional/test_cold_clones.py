@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
+from tests.functional.misbehaviour import Hold
 from tests.functional.server import UNSCHEDULED
 from tests.functional.upstream import Upstream
 
@@ -56,3 +57,25 @@ async def test_a_shallow_clone_is_served_first(upstream: Upstream, start: Start,
     assert (await cachew.mirrored("org/repo")).refs.head_commit == made.commit()
     first, mirrored = upstream.journal.of("pack")
     assert b"deepen" in first.body and b"deepen" not in mirrored.body
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_pack_is_kept_of_two_that_clients_received(upstream: Upstream, start: Start, git: Git) -> None:
+    """Where a whole clone was served beside one of a single branch, the mirror is made of the whole clone's pack."""
+    made = repositories.make_repository(upstream.path("org/repo"), commits=5, branches=["main", "topic"])
+    repositories.push_commit(made, "topic")
+    cachew = await start(UNSCHEDULED)
+    git.instead_of(*cachew.instead_of)
+    hold = Hold()
+    upstream.misbehave(hold, kind="pack", times=2)
+    clones = []
+    for name, more in (("single", ["--single-branch"]), ("whole", [])):
+        asked = upstream.next_request("pack")
+        clones.append(Deferred.fromCoroutine(git.run("clone", "-q", *more, URL, name)))
+        await asked
+    hold.release()
+    await gatherResults(clones)
+    await cachew.quiet()
+    mirror = await cachew.mirrored("org/repo")
+    assert made.refs() == dict(mirror.refs.by_name)
+    assert upstream.count("pack") == 2 and len(list(mirror.directory.glob("objects/pack/*.pack"))) == 1

@@ -31,9 +31,9 @@ class Counter:
         """Ask for what they received."""
         return Deferred.fromCoroutine(self.first.received(instance, LISTED))
 
-    def began(self, *wants: str, whole: bool = True) -> Any:
+    def began(self, *wants: str, whole: bool = True, find: Find = FIND) -> Any:
         """Begin to serve one."""
-        return self.first.began(INSTANCE, wants if whole else None, FIND)
+        return self.first.began(INSTANCE, wants if whole else None, find)
 
 
 @pytest.fixture
@@ -185,3 +185,12 @@ def test_a_client_that_wants_no_objects_is_not_waited_for(counter: Counter) -> N
         counter.clock.advance(1.0)
         assert served.called and len(counter.first) == 0
     counter.first.only_listed(REPOSITORY)
+
+
+def test_what_holds_the_most_comes_first(counter: Counter) -> None:
+    """A clone of one branch that was served beside one of all adds nothing to what that received."""
+    all_of_it = cast(Find, object())
+    clients = [counter.began(oid("1")), counter.began(oid("1"), oid("2"), find=all_of_it)]
+    for client in clients:
+        client.ended()
+    assert value_of(counter.received()) == [all_of_it, FIND]
