@@ -62,6 +62,17 @@ def _of_refs(stage: Stage, refs: int, findings: Findings) -> None:
     scenario(stage, findings, f"fetch of a new commit, {refs} refs", fetch, lambda: commit(repository))
     scenario(stage, findings, f"depth=1 clone of a new commit, {refs} refs", clone, lambda: commit(repository))
 
+    def list_all(server: Server) -> list[str]:
+        return ["ls-remote", server.url(repository.name)]
+
+    scenario(
+        stage,
+        findings,
+        f"ls-remote of everything after a new commit, {refs} refs",
+        list_all,
+        lambda: commit(repository),
+    )
+
 
 def _of_history(stage: Stage, commits: int, findings: Findings) -> None:
     say(f"repository with {commits} commits")
