@@ -21,6 +21,7 @@ from cachew.upstream.manyrefs import many_refs
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_MOST_LOOKED_AT = 2000
 _BLANK = " \t\r\n"
 _REF_FORMAT = "%(objectname) %(*objectname) %(refname)"
 _UNPEELED_FORMAT = "%(objectname)  %(refname)"
@@ -85,8 +86,11 @@ class RefFiles:
         return found if found is known or not known.refs else await self._without_lost(found, known)
 
     async def tell_of_damage(self) -> None:
-        """Look at those refs that are files of their own, where all of them are too many to be read."""
-        await self._seen(loose_refs, self._directory, _places(self._head()))
+        """Look at those refs that are files of their own, where all of them are too many to be read.
+
+        They are few as a rule, and of more only some are looked at: it holds a thread before each fetch.
+        """
+        await self._seen(loose_refs, self._directory, _places(self._head()), most=_MOST_LOOKED_AT)
 
     async def _without_lost(self, found: RefState, known: RefState) -> RefState:
         lost = set(self._objects.missing(oid for oid in found.oids if oid not in known.oids))

@@ -7,8 +7,9 @@ object id nor a symbolic ref is damage, over which git goes with a warning when 
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from cachew.plumbing.diskspace import content_of
@@ -83,15 +84,17 @@ def _parsed(lines: Sequence[bytes], wanted: tuple[bytes, ...]) -> _Found | None:
     return found
 
 
-def loose_refs(directory: Path, prefixes: Sequence[str]) -> dict[bytes, bytes] | None:
+def loose_refs(directory: Path, prefixes: Sequence[str], *, most: int | None = None) -> dict[bytes, bytes] | None:
     """Return name and object id of the refs that are files of their own; None when only git can tell.
 
     :param directory: the bare repository.
     :param prefixes: full names of refs, or of directories with a slash at the end.
+    :param most: how many files are looked at; None for all of them.
     :raise CorruptObject: when one of the files is no ref.
     """
     root, found, is_told = os.fsencode(directory), {}, True
-    for name in [file for prefix in prefixes for file in _files(root, os.fsencode(prefix))]:
+    files = (file for prefix in prefixes for file in _files(root, os.fsencode(prefix)))
+    for name in list(islice(files, most)):
         try:
             with open(os.path.join(root, name), "rb") as file:
                 match = _OID.fullmatch(content := file.read(128))
@@ -106,23 +109,20 @@ def loose_refs(directory: Path, prefixes: Sequence[str]) -> dict[bytes, bytes] |
     return found if is_told else None
 
 
-def _files(root: bytes, prefix: bytes) -> list[bytes]:
-    if not prefix.endswith(b"/"):
-        return [prefix]
-    return _files_below(root, prefix)
+def _files(root: bytes, prefix: bytes) -> Iterator[bytes]:
+    return _files_below(root, prefix) if prefix.endswith(b"/") else iter([prefix])
 
 
-def _files_below(root: bytes, prefix: bytes) -> list[bytes]:
-    found, below = [], []
+def _files_below(root: bytes, prefix: bytes) -> Iterator[bytes]:
+    below = []
     with suppress(OSError), os.scandir(root + b"/" + prefix) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 below.append(prefix + entry.name + b"/")
             elif not entry.name.endswith(b".lock"):
-                found.append(prefix + entry.name)
+                yield prefix + entry.name
     for place in below:
-        found += _files_below(root, place)
-    return found
+        yield from _files_below(root, place)
 
 
 def _text(data: bytes) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cachew.mirrors.reftree import read_refs
+from cachew.mirrors.reftree import loose_refs, read_refs
 from cachew.mirrors.shape import misshapen
 from cachew.plumbing.errors import CorruptObject
 from tests.functional import repositories
@@ -45,6 +45,15 @@ def test_packed_and_loose(repository: Repository) -> None:
     repository.git("update-ref", "refs/other/x", repository.commit())
     (repository.path / "refs/heads/a/gone.lock").touch()
     assert read(repository) == listed(repository)
+
+
+def test_of_very_many_files_some_are_looked_at(tmp_path: Path) -> None:
+    """However many there are, so many and no more are read."""
+    for number in range(30):
+        (tmp_path / f"refs/heads/{number % 3}").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"refs/heads/{number % 3}/{number}").write_text("1" * 40)
+    assert len(loose_refs(tmp_path, PLACES, most=12) or ()) == 12
+    assert len(loose_refs(tmp_path, PLACES) or ()) == 30
 
 
 def test_what_only_git_can_tell(repository: Repository) -> None:
