@@ -6,14 +6,17 @@ wanted to connect would hear nothing at all until his patience ends.
 
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IResolutionReceiver
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from cachew.plumbing.threads import in_pool
 
 _KINDS: dict[int, Any] = {
     socket.AF_INET: IPv4Address,
@@ -59,15 +62,9 @@ class Resolver:
         """Look a name up, see :class:`IHostnameResolver`."""
         resolution = Resolution(hostName)
         resolutionReceiver.resolutionBegan(resolution)
-        asked = deferToThreadPool(
-            self._reactor,
-            self._reactor.getThreadPool(),
-            self._getaddrinfo,
-            hostName,
-            portNumber,
-            _family(addressTypes),
-            socket.SOCK_DGRAM if transportSemantics == "UDP" else socket.SOCK_STREAM,
-        )
+        kind = socket.SOCK_DGRAM if transportSemantics == "UDP" else socket.SOCK_STREAM
+        ask = partial(self._getaddrinfo, hostName, portNumber, _family(addressTypes), kind)
+        asked: Deferred[Any] = in_pool(self._reactor, self._reactor.getThreadPool(), ask)
         asked.addErrback(self._failed, hostName)
         asked.addCallback(self._tell, resolutionReceiver, transportSemantics)
         asked.addErrback(

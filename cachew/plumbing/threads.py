@@ -1,12 +1,13 @@
 """Blocking work in a bounded thread pool that is handed in."""
 
+import errno
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -40,7 +41,8 @@ class PatientPool(ThreadPool):
 
     def stop(self) -> None:
         """Take no more work; threads that are still busy after the patience end by themselves."""
-        threads, patience = list(self.threads), self._patience
+        # One that could not be started is among them.
+        threads, patience = [thread for thread in self.threads if thread.ident is not None], self._patience
         self.threads.clear()
         super().stop()
         for thread in threads:
@@ -61,9 +63,20 @@ class Threads:
         self._pool = pool
 
     async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``function(*args, **kwargs)`` in a thread; its exception is raised here."""
+        """Run ``function(*args, **kwargs)`` in a thread; its exception is raised here.
+
+        :raise OSError: when the system has no thread left.
+        """
         run = partial(copy_context().run, function, *args, **kwargs)
-        return await deferToThreadPool(self._reactor, self._pool, run)
+        return await in_pool(self._reactor, self._pool, run)
+
+
+def in_pool(reactor: Any, pool: ThreadPool, run: Callable[[], T]) -> Deferred[T]:
+    """Run something in a thread of a pool; that the system has none left is a failure of the system, told as such."""
+    try:
+        return deferToThreadPool(reactor, pool, run)
+    except RuntimeError as error:
+        return fail(OSError(errno.EAGAIN, f"no thread is to be had: {error}"))
 
 
 async def made_in_thread(

@@ -1,8 +1,28 @@
 """Thread pools that outlive no server."""
 
+import errno
 import threading
+from typing import Any, cast
 
-from cachew.plumbing.threads import PatientPool
+from twisted.internet.defer import Deferred
+
+from cachew.plumbing.resolver import Resolver
+from cachew.plumbing.threads import PatientPool, Threads
+from tests.fakes.settled import failure_of
+from tests.plumbing.test_resolver import Asker
+
+
+class Unstartable(threading.Thread):
+    """A thread on a machine that has none left."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+class Exhausted(PatientPool):
+    """A pool on such a machine."""
+
+    threadFactory: Any = Unstartable
 
 
 def test_a_call_that_hangs_keeps_no_pool() -> None:
@@ -38,3 +58,23 @@ def test_a_call_that_ends_is_waited_for() -> None:
     threading.Timer(0.05, go_on.set).start()
     pool.stop()
     assert ended.is_set()
+
+
+def test_without_a_thread_left_the_system_has_failed() -> None:
+    """What should have run in a thread fails as a disk would, a name is not found, and the pool ends all the same."""
+    pool = Exhausted(0, 2, "test")
+    pool.start()
+    threads = Threads(reactor=cast(Any, None), pool=pool)
+    failure = failure_of(Deferred.fromCoroutine(threads(threading.get_ident)))
+    assert isinstance(failure, OSError) and failure.errno == errno.EAGAIN
+    asker = Asker()
+    Resolver(reactor=cast(Any, HasPool(pool))).resolveHostName(asker, "git.example")
+    assert asker.complete.called and asker.found == []
+    pool.stop()
+
+
+class HasPool:
+    """A reactor with a pool."""
+
+    def __init__(self, pool: PatientPool) -> None:
+        self.getThreadPool = lambda: pool
