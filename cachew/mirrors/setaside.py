@@ -7,6 +7,7 @@ more seldom each time. A tip is a name and an object id together: a ref that mov
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from twisted.logger import Logger
 
@@ -21,6 +22,8 @@ from cachew.upstream.manyrefs import ManyRefs
 
 _FIRST_PAUSE = 60.0
 _LAST_PAUSE = 3600.0
+_MOST_TOLD = 20
+"""Refs that the log names of those that are set aside together."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,9 @@ class SetAside:
         """The object ids that can't be had."""
         return frozenset(oid for _, oid in self._troubles)
 
-    @property
-    def reasons(self) -> Mapping[str, str]:
-        """Why each ref is not followed, by its full name."""
-        return {printable(name): trouble.reason for (name, _), trouble in self._troubles.items()}
+    def reasons(self, most: int = 20) -> dict[str, str]:
+        """Return why refs are not followed, by their full names; of many some."""
+        return {printable(name): trouble.reason for (name, _), trouble in islice(self._troubles.items(), most)}
 
     def waits(self, tip: Tip) -> bool:
         """Say whether a tip is not to be tried now."""
@@ -73,18 +75,29 @@ class SetAside:
     def note(self, tips: Mapping[Tip, ProcessFailed]) -> None:
         """Set tips aside, longer than the time before."""
         now = self._clock.seconds()
+        # Where all of very many have failed it is for one reason.
+        reasons = {id(failure): str(failure) for failure in tips.values()}
         for tip, failure in tips.items():
             known = self._troubles.get(tip)
             pause = _FIRST_PAUSE if known is None else min(_LAST_PAUSE, 2 * known.pause)
-            self._troubles[tip] = _TipTrouble(str(failure), pause, now + pause)
+            self._troubles[tip] = _TipTrouble(reasons[id(failure)], pause, now + pause)
         self._metrics.refs_set_aside.inc(len(tips))
-        for (name, oid), failure in tips.items():
+        self._tell(tips)
+
+    def _tell(self, tips: Mapping[Tip, ProcessFailed]) -> None:
+        for (name, oid), failure in islice(tips.items(), _MOST_TOLD):
             self.log.warn(
                 "{repository}: {name} is not followed to {oid} for now: {failure}",
                 repository=self._identity.name,
                 name=printable(name),
                 oid=oid,
                 failure=str(failure),
+            )
+        if len(tips) > _MOST_TOLD:
+            self.log.warn(
+                "{repository}: {count} more refs are not followed for now",
+                repository=self._identity.name,
+                count=len(tips) - _MOST_TOLD,
             )
 
     def there(self, tips: Iterable[Tip]) -> None:

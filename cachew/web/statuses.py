@@ -5,7 +5,6 @@ All of it is at hand, whatever it is of: no file is looked at for it and no ref,
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from cachew.cache.interface import ObjectInfo
 from cachew.mirrors.collection import Mirrors
@@ -149,6 +148,6 @@ class Statuses:
             clones_today=self._clones.today(identity.name),
             stale=failure is not None or (known is not None and mirror.life.ready and mirror.refs.behind(known)),
             error=mirror.life.last_error or str(failure or ""),
-            set_aside=dict(islice(mirror.refs.set_aside.reasons.items(), _MOST_NAMED)),
+            set_aside=mirror.refs.set_aside.reasons(_MOST_NAMED),
             findings=dict(mirror.place.repository.intake.findings()) if mirror.life.ready else {},
         )

@@ -143,7 +143,7 @@ async def test_a_branch_that_no_git_can_send(upstream: Upstream, git: Git, start
     cachew = await start(CONFIG + '[access]\n[[access.rule]]\naction = "allow"\npath = "/admin"\n')
     git.instead_of(*cachew.instead_of)
     mirror = await cachew.mirrored("org/repo")
-    assert list(mirror.refs.set_aside.reasons) == ["refs/heads/bad"]
+    assert list(mirror.refs.set_aside.reasons()) == ["refs/heads/bad"]
     await git.run("clone", "-q", "--single-branch", URL, "clone", protocol=protocol)
     new = go_on(odd)
     await git.run("-C", "clone", "pull", "-q", "--ff-only", protocol=protocol)

@@ -687,4 +687,4 @@ def test_what_could_not_be_a_ref_beside_another_is_no_ref_without_its_objects(ho
     house.remote.current = listing("refs/heads/m=2", "refs/heads/m/x=3", "refs/heads/m/x/y=4", main="1")
     house.git.there = {oid("1")}
     mirror = value_of(house.made())
-    assert on_disk(mirror) == {"refs/heads/main": oid("1")} and "refs/heads/m" in mirror.refs.set_aside.reasons
+    assert on_disk(mirror) == {"refs/heads/main": oid("1")} and "refs/heads/m" in mirror.refs.set_aside.reasons()

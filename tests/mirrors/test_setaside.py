@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
+from twisted.logger import capturedLogs, formatEvent
 
 from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.setaside import SetAside
 from cachew.plumbing.errors import ProcessFailed
+from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing, RemoteRef
+from tests.fakes.clock import FakeClock
 from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, listing, oid, on_disk
 from tests.fakes.settled import failure_of, value_of
 
@@ -41,8 +45,8 @@ def test_a_bad_tip_is_found_by_halves_and_set_aside(house: MirrorHouse, mirror: 
     value_of(house.sync(mirror, target))
     assert heads(mirror) == {"main": "2", "a": "3", "b": "4", "c": "5", "d": "6", "e": "7"}
     assert mirror.refs.by_name == {f"refs/heads/{name}": oid(digit) for name, digit in heads(mirror).items()}
-    assert list(mirror.refs.set_aside.reasons) == ["refs/heads/bad"]
-    assert "empty filename in tree entry" in mirror.refs.set_aside.reasons["refs/heads/bad"]
+    assert list(mirror.refs.set_aside.reasons()) == ["refs/heads/bad"]
+    assert "empty filename in tree entry" in mirror.refs.set_aside.reasons()["refs/heads/bad"]
     assert house.git.ran.count("fetch") <= 8
 
 
@@ -110,7 +114,7 @@ def test_a_new_mirror_is_made_without_it(house: MirrorHouse) -> None:
     house.remote.current = listing("refs/tags/v1=9", main="1", bad="9", other="3")
     mirror = value_of(house.made())
     assert heads(mirror) == {"main": "1", "other": "3"}
-    assert set(mirror.refs.set_aside.reasons) == {"refs/heads/bad", "refs/tags/v1"}
+    assert set(mirror.refs.set_aside.reasons()) == {"refs/heads/bad", "refs/tags/v1"}
     assert not mirror.refs.behind(house.remote.current)
 
 
@@ -149,4 +153,17 @@ def test_a_ref_that_git_does_not_move_keeps_no_other_back(house: MirrorHouse, mi
     house.git.unmovable = "refs/heads/odd"
     value_of(house.sync(mirror, listing(main="2", a="3", odd="4", b="5")))
     assert heads(mirror) == {"main": "2", "a": "3", "b": "5"}
-    assert list(mirror.refs.set_aside.reasons) == ["refs/heads/odd"]
+    assert list(mirror.refs.set_aside.reasons()) == ["refs/heads/odd"]
+
+
+def test_of_very_many_some_are_told() -> None:
+    """The log and the pages name some refs and say how many there are: an upstream may list what it has none of."""
+    metrics = Metrics()
+    aside = SetAside(identity=REPOSITORY, clock=FakeClock(), metrics=metrics)
+    failure = ProcessFailed("git fetch", 128, CORRUPT)
+    with capturedLogs() as events:
+        aside.note({(f"refs/heads/{number}", oid("9")): failure for number in range(50_000)})
+    assert len(aside) == 50_000 and len(aside.reasons()) == 20
+    lines = [formatEvent(event) for event in events]
+    assert len(lines) == 21 and lines[-1] == "git.example/org/repo: 49980 more refs are not followed for now"
+    assert metrics.registry.get_sample_value("cachew_refs_set_aside_total") == 50_000
