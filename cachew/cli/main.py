@@ -22,8 +22,8 @@ from cachew.cli.saved import restore, save
 from cachew.cli.terminal import harmless
 from cachew.plumbing.errors import CachewError
 
-_WHOLE = hasattr(click, "Choice")
 _SOON = 0.01
+_WHOLE = hasattr(click, "Choice")
 """Whether all of click is here: a client without it has no ``admin`` and no ``migrate-config``."""
 _GROUPS = {
     "Repositories": ("git", "doctor"),
@@ -54,8 +54,6 @@ def _show_version(context: click.Context, parameter: click.Parameter, value: boo
 
 def _with_version(function: Callable[..., None]) -> Callable[..., None]:
     """Give the program ``--version``."""
-    if not _WHOLE:
-        return function
     return click.option(
         "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
     )(function)

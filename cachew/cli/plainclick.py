@@ -30,6 +30,10 @@ class Context:
     def __init__(self, obj: Any) -> None:
         self.obj = obj
 
+    def exit(self) -> None:
+        """End the program: all is said."""
+        raise _Over
+
 
 class HelpFormatter:
     """Never made here; the name is one of click's types."""
@@ -94,6 +98,8 @@ class Command:
                 raise UsageError(f"No such option: {name}")
             plain.append(word)
             return
+        if one.is_eager:
+            one.callback(Context(None), one, one.value)
         if one.is_flag:
             values[one.name] = one.value
             return
@@ -181,10 +187,16 @@ class Group(Command):
         except _Help as shown:
             echo(str(shown))
             return 0
+        except _Over:
+            return 0
 
 
 class _Help(Exception):
     """The user has asked for help."""
+
+
+class _Over(Exception):
+    """There is nothing more to do."""
 
 
 def command(name: "str | None" = None, **said: Any) -> Callable[[Callable[..., Any]], Command]:

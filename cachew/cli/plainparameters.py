@@ -74,6 +74,7 @@ class Parameter:
         self.metavar = said.get("metavar") or (self.name.upper() if not self.is_flag else "")
         self.help = said.get("help") or ""
         self.callback: Callable[[Any, Any, Any], object] = said.get("callback") or (lambda run, parameter, value: None)
+        self.is_eager = bool(said.get("is_eager"))
         self.is_passed = bool(said.get("expose_value", True))
         self._type = said.get("type") or str
 

@@ -5,13 +5,21 @@
 set -eu
 
 server=${CACHEW_URL:-@SERVER@}
-prefix=${CACHEW_PREFIX:-$HOME/.local}
+prefix=${CACHEW_PREFIX:-${HOME:+$HOME/.local}}
 digest=@DIGEST@
+# There are no secrets in it, and what is installed into /usr/local is for everybody.
+umask 022
 
 fail() {
     echo "cachew: $1" >&2
     exit 1
 }
+
+case $prefix in
+    "") fail "HOME is not set: CACHEW_PREFIX says where to install instead" ;;
+    /*) ;;
+    *) prefix=$PWD/$prefix ;;
+esac
 
 python=
 for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9; do
@@ -29,6 +37,9 @@ place=$prefix/share/cachew
 mkdir -p "$prefix/bin" "$prefix/share"
 new=$(mktemp -d "$prefix/share/cachew.XXXXXX")
 trap 'rm -rf "$new"' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 "$python" - "$server/client/cachew.pyz" "$digest" "$new" <<'END' || fail "nothing was installed"
 import hashlib, io, sys, urllib.request, zipfile
@@ -45,17 +56,28 @@ END
 mkdir "$new/bin"
 chmod 755 "$new"
 
-# Every fetch waits for the helper's start, which looks for libraries only when it needs one.
+# Every fetch waits for the helper's start, which looks for libraries only when it needs one. A first line that names the
+# interpreter is short and has no blanks; else the shell starts it, from a line that Python takes for a text.
+case $python in
+    *[!A-Za-z0-9._/+-]*) begin=sh ;;
+    *) [ ${#python} -le 120 ] && begin=python || begin=sh ;;
+esac
 for name in cachew git-remote-cachew; do
-    flags=" -S"
-    [ "$name" = cachew ] || flags=" -ES"
-    cat >"$new/bin/$name" <<END
-#!$python$flags
-import sys
-sys.path.insert(0, "$place")
+    flags=-S
+    [ "$name" = cachew ] || flags=-ES
+    {
+        if [ $begin = python ]; then
+            echo "#!$python $flags"
+        else
+            printf "#!/bin/sh\n'''exec' '%s' %s \"\$0\" \"\$@\"\n' '''\n" "$python" "$flags"
+        fi
+        cat <<'END'
+import os, sys
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 from cachew.cli.standalone import main
 main()
 END
+    } >"$new/bin/$name"
     chmod 755 "$new/bin/$name"
 done
 

@@ -31,6 +31,7 @@ class Program:
         @library.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "PROGRAM"})
         @library.option("--url", metavar="URL", help="Where.")
         @library.option("--json", "as_json", is_flag=True, help="As JSON.")
+        @library.option("--over", is_flag=True, is_eager=True, expose_value=False, callback=self._over, help="End.")
         @library.pass_context
         def root(context: Any, url: str | None, as_json: bool) -> None:
             """Do things."""
@@ -76,6 +77,11 @@ class Program:
     def _note(self, context: Any, parameter: Any, value: bool) -> None:
         self.noted.append((context.obj.url, value))
 
+    def _over(self, context: Any, parameter: Any, value: bool) -> None:
+        if value:
+            self.library.echo("over")
+            context.exit()
+
     def run(self, *words: str) -> Any:
         """Run it."""
         return self.root.main(list(words), prog_name="program", standalone_mode=False, obj=None)
@@ -120,6 +126,18 @@ def test_options_before_and_after_arguments(
         program = Program(library)
         assert program.run("--url", "u", "--json", "put", *arguments) == 7
         assert program.calls == [found]
+
+
+@LIBRARY
+@pytest.mark.parametrize("words", [("--over",), ("--json", "--over", "put", "--no-such-option")])
+def test_what_is_over_before_it_begins(
+    library: ModuleType, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An option that comes before all else, as ``--version`` does, needs no command and runs none."""
+    program = Program(library)
+    assert program.run(*words) == 0
+    assert capsys.readouterr().out == "over\n"
+    assert not program.calls
 
 
 @LIBRARY

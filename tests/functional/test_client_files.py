@@ -57,10 +57,17 @@ async def test_from_nothing_to_a_fast_clone(upstream: Upstream, start: Start, gi
     await (await cachew.get("org/repo/snapshot.tar.zst")).content()
     await cachew.quiet()
     (git.home / "install.sh").write_bytes(await fetched(cachew, "install.sh"))
-    said = await program(git, "sh", "install.sh")
-    assert f"cachew git setup {cachew.url} --fast" in said.out
-    await program(git, "sh", "install.sh")
-    path = {"PATH": f"{git.home}/.local/bin:/usr/local/bin:/usr/bin:/bin"}
+    # Names with blanks and quotes, a place below the directory, and a user who gives nothing to others.
+    odd = git.home / "an 'odd\" place"
+    (git.home / "a python").mkdir()
+    (git.home / "a python/python3").symlink_to(sys.executable)
+    there = {"CACHEW_PREFIX": odd.name, "PATH": f"{git.home}/a python:/usr/local/bin:/usr/bin:/bin"}
+    for _ in range(2):
+        said = await program(git, "sh", "-c", "umask 077; exec sh install.sh", environment=there)
+        assert f"cachew git setup {cachew.url} --fast" in said.out
+    assert (odd / "share/cachew/cachew/cli/main.py").stat().st_mode & 0o777 == 0o644
+    path = {"PATH": f"{odd}/bin:/usr/local/bin:/usr/bin:/bin"}
+    assert (await program(git, "cachew", "--version", environment=path)).out.startswith("cachew ")
     await program(
         git,
         "cachew",
@@ -78,7 +85,7 @@ async def test_from_nothing_to_a_fast_clone(upstream: Upstream, start: Start, gi
         assert (await git.run("-C", name, "for-each-ref", "refs/bundles")).out
         assert (await git.run("-C", name, "config", "remote.origin.url")).out == "https://git.example/org/repo"
     assert "BAD" not in (await program(git, "cachew", "doctor", environment=path)).out
-    assert sorted(one.name for one in (git.home / ".local/share").iterdir()) == ["cachew"]
+    assert sorted(one.name for one in (odd / "share").iterdir()) == ["cachew"]
 
 
 @pytest_twisted.ensureDeferred
