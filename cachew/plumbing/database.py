@@ -12,6 +12,7 @@ from typing import Any
 from cachew.plumbing.diskspace import remove
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_PAGES_AT_ONCE = 1000
 _PRIMARY = 0xFF
 """The bits of SQLite's error code that say what went wrong; the rest says where."""
 
@@ -88,6 +89,19 @@ class Database:
     def rows(self, query: str, *values: object) -> list[Any]:
         """Return what a statement finds."""
         return self.connection.execute(query, values).fetchall()
+
+    def give_back(self) -> None:
+        """Give the file system back what is free within the file, some megabytes at a time: the log holds as much."""
+        free, left = 0, self._free_pages()
+        while left and left != free:
+            # Only a script is run to its end: a statement without columns ends after the first page.
+            self.connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+            free, left = left, self._free_pages()
+        if free:
+            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _free_pages(self) -> int:
+        return int(self.rows("PRAGMA freelist_count")[0][0])
 
     def change_many(self, statement: str, values: Iterable[Sequence[object]]) -> None:
         """Have one change made with many values, or none of that."""

@@ -124,7 +124,7 @@ class AnswerTable:
             self.database.change_many("DELETE FROM answers WHERE number = ?", [(one.number,) for one in going])
             self.size -= sum(one.size for one in going)
             self.count -= len(going)
-        self.database.rows("PRAGMA incremental_vacuum")
+        self.database.give_back()
 
     def flush(self) -> None:
         """Write down what was used."""

@@ -184,6 +184,15 @@ def test_the_least_recently_used_go_first(kept: Kept) -> None:
     assert (packs.size, packs.count) == (0, 0)
 
 
+def test_what_has_gone_takes_no_room(kept: Kept) -> None:
+    """The file is no larger than what is in it, at once and by whatever it was larger."""
+    for number in range(60):
+        kept.keep(f"{number:064x}", pack(b"x" * 20_000), now=float(number))
+    kept.packs.shrink(20 * 20_000)
+    sizes = [path.stat().st_size for path in kept.path.parent.glob(f"{kept.path.name}*")]
+    assert kept.packs.size < sum(sizes) < 1.5 * kept.packs.size
+
+
 def test_says_what_a_repository_s_answers_take(kept: Kept) -> None:
     """Keys begin with whose they are."""
     kept.keep("aa" * 32, pack())
