@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 from cachew.cli.terminal import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from cachew.cli.progressbar import BarProgress, LineProgress
     from cachew.client.archives import Archives
     from cachew.client.connections import Connections
     from cachew.client.download import Downloads
     from cachew.client.gitcommand import Git
-    from cachew.client.gitcredentials import GitCredentials
+    from cachew.client.gitcredentials import Offer
     from cachew.client.http import Http
     from cachew.client.objectapi import Objects
 
@@ -30,6 +30,10 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 DAILY = "%Y-%m-%d-"
 HOURLY = f"{DAILY}%H-"
 _CONNECTIONS = 6
+
+
+def _none(url: str, challenge: str) -> "Iterable[Offer]":
+    return ()
 
 
 class Context:
@@ -113,11 +117,10 @@ class Context:
 
         return find_program("gtar", "tar")
 
-    def http(self, server: str | None = None, *, credentials: "GitCredentials | None" = None) -> "Http":
+    def http(self, server: str | None = None, *, offers: "Callable[[str, str], Iterable[Offer]]" = _none) -> "Http":
         """Return a client of a server.
 
-        :param credentials: where to look when the server asks for one and the user has given none.
-
+        :param offers: gives credentials for an address and a challenge when the user has given none.
         :param server: one that is named by a repository's URL. When ``--url`` names another one, the credentials are
             meant for that other one and stay at home.
         """
@@ -126,9 +129,7 @@ class Context:
         theirs = server is not None and self.url is not None and urlsplit(server)[:2] != urlsplit(self.server)[:2]
         authorization = None if theirs else self.authorization
         server = server or self.server
-        if credentials is None:
-            return Http(server=server, authorization=authorization, connections=_connections())
-        return Http(server=server, authorization=authorization, connections=_connections(), offers=credentials.offers)
+        return Http(server=server, authorization=authorization, connections=_connections(), offers=offers)
 
     def objects(self) -> "Objects":
         """Return the object API."""

@@ -2,11 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cachew.cli.context import Context, directory_path
 from cachew.cli.gitclient import git_clone, git_setup, git_unsetup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cachew.client.gitcredentials import Offer
 
 
 @click.group()
@@ -52,20 +58,21 @@ def git_restore(
     stay.
     """
     from cachew.client.addresses import parse_repository
-    from cachew.client.deltabundle import DeltaBundles
-    from cachew.client.extract import choose_unpacker
-    from cachew.client.freshen import Freshener, parse_wanted
-    from cachew.client.gitcredentials import GitCredentials
-    from cachew.client.lfssnapshots import LfsSnapshots
-    from cachew.client.restore import GitRestore, RestoreRequest
 
     place = directory_path(directory)
     address = parse_repository(url, server=context.server)
-    wanted = parse_wanted(refs, commits)
-    program, home = context.git(), os.environ.get("HOME")
-    credentials = GitCredentials(git=program, home=Path(home) if home else None, learnt=context.learnt)
-    http = context.http(address.server, credentials=credentials)
+    http = context.http(address.server, offers=lambda place, challenge: _offers(context, place, challenge))
     downloads = context.downloads(http)
+    if not os.path.lexists(place):
+        downloads.open_ahead(address.artefact("snapshot.tar.zst"))
+    # What comes now is imported while the server answers.
+    from cachew.client.deltabundle import DeltaBundles
+    from cachew.client.extract import choose_unpacker
+    from cachew.client.freshen import Freshener, parse_wanted
+    from cachew.client.lfssnapshots import LfsSnapshots
+    from cachew.client.restore import GitRestore, RestoreRequest
+
+    wanted = parse_wanted(refs, commits)
     archives = context.archives(downloads)
     unpack = choose_unpacker(context.tar, exact_modes=False)
     restore = GitRestore(
@@ -74,8 +81,16 @@ def git_restore(
         bundles=DeltaBundles(downloads=downloads),
         freshener=Freshener(http=http, progress=context.progress),
         lfs=LfsSnapshots(archives=archives, unpack=unpack, progress=context.progress),
-        git=program,
+        git=context.git(),
         progress=context.progress,
     )
     restore.restore(RestoreRequest(address, place, wanted, use_bundle=not no_bundle, lfs=lfs, force=force))
     context.show({"directory": directory}, [])
+
+
+def _offers(context: Context, url: str, challenge: str) -> "Iterator[Offer]":
+    from cachew.client.gitcredentials import GitCredentials  # which only a server that asks for some makes necessary
+
+    home = os.environ.get("HOME")
+    credentials = GitCredentials(git=context.git(), home=Path(home) if home else None, learnt=context.learnt)
+    return credentials.offers(url, challenge)

@@ -5,16 +5,17 @@ end, so whoever consumes the pieces must not use what was made of them before th
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Protocol
 
-from cachew.client.clienterrors import ObjectChanged, ServerUnreachable
+from cachew.client.clienterrors import ClientError, ObjectChanged, ServerUnreachable
 from cachew.client.connections import ServerResponse
 from cachew.client.http import Http, refusal
 from cachew.client.integrity import Integrity
 from cachew.client.location import WANTED_HEADER
 from cachew.client.ranges import RETRIED, RangedDownload
 from cachew.client.transferprogress import TransferProgress
+from cachew.client.workers import Job, Workers
 
 _FROM_HERE = {WANTED_HEADER: "no"}
 
@@ -68,6 +69,7 @@ class Downloads:
         self.attempts = attempts
         self.patience = patience
         self.follows, self.came_from_store = True, False
+        self._ahead: dict[str, tuple[Workers, Job[Download]]] = {}
 
     def leave_store(self) -> bool:
         """Follow the server to its store no longer, and say whether something came from there."""
@@ -82,6 +84,25 @@ class Downloads:
         :raise ServerRefused: when it refuses.
         :raise ServerUnreachable: when it does not answer.
         """
+        if url not in self._ahead:
+            return self._opened(url)
+        workers, opening = self._ahead.pop(url)
+        with closing(workers):
+            return opening.result()
+
+    def open_ahead(self, url: str) -> None:
+        """Begin to ask for an archive that will be opened, and read whole, when something else has been done."""
+        workers = Workers(1, "open")
+        with suppress(ClientError):
+            self._ahead[url] = workers, workers.submit(self._opened_ahead, url)
+
+    def _opened_ahead(self, url: str) -> Download:
+        download = self._opened(url)
+        if isinstance(download, RangedDownload):
+            download.ask_ahead()
+        return download
+
+    def _opened(self, url: str) -> Download:
         known = self._persistently(lambda: self.http.request("HEAD", url))
         with closing(known):
             etag, size = known.headers.get("ETag", ""), known.headers.get("Content-Length", "")

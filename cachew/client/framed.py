@@ -12,19 +12,18 @@ from collections.abc import Generator, Iterator, Sequence
 
 from cachew.client import frames, zstd
 from cachew.client.buffers import new_buffer
-from cachew.client.ranges import RangedDownload
+from cachew.client.ranges import TAIL, RangedDownload
 from cachew.client.workers import Job, Workers
 from cachew.plumbing import tarzst
 from cachew.plumbing.tarzst import Frame
 
-_TAIL = 64 * 1024
 _TABLE_LIMIT = 16 * 1024 * 1024
 _FRAME_LIMIT = 8 * 1024 * 1024
 
 
 def known_frames(download: RangedDownload) -> Sequence[Frame]:
     """Return where an archive's frames lie; nothing when it does not say so or they are of another make."""
-    end = download.tail(_TAIL)
+    end = download.tail(TAIL)
     length = tarzst.table_length(end)
     if length is None or length > min(download.size, _TABLE_LIMIT):
         return ()

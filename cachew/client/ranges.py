@@ -10,7 +10,7 @@ than receiving it, and is taken from the system only when something is there.
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 
 from cachew.client.buffers import new_buffer
@@ -28,6 +28,8 @@ _AHEAD = 2
 _PATIENCE = 0.05
 """Seconds that a part may be waited for before one connection more is used; near a server it is there long before."""
 _STEP = 512 * 1024
+TAIL = 64 * 1024
+"""The bytes at an archive's end that hold its table, unless that is uncommonly long."""
 
 
 class DownloadTerms(Protocol):
@@ -82,7 +84,8 @@ class RangedDownload:
         self._lock = threading.Lock()
         self._answers: set[ServerResponse] = set()
         self._ongoing: _Ongoing | None = None
-        self._last = 0
+        self._end = b""
+        self._last = size
         """Where requests end that are for more than one part; 0 when each is for one."""
 
     @property
@@ -107,7 +110,8 @@ class RangedDownload:
         room = max(end - start for start, end in bounds)
         memory = new_buffer(room * min(self._terms.connections + _AHEAD + lasting, len(bounds)))
         ring = deque[memoryview]()
-        self._location.expect(bounds[-1][1] - bounds[0][0])
+        if self._ongoing is None:
+            self._location.expect(bounds[-1][1] - bounds[0][0])
         workers, pending = Workers(1, "download"), deque[Job[memoryview]]()
         integrity, self._last = self._integrity, bounds[-1][1]
         self._terms.progress.begin("Downloading", bounds[-1][1] - bounds[0][0])
@@ -141,7 +145,16 @@ class RangedDownload:
     def tail(self, count: int) -> bytes:
         """Return the last bytes."""
         count = min(count, self.size)
+        if count <= len(self._end):
+            return self._end[-count:]
         return bytes(self._fetch(memoryview(bytearray(count)), self.size - count, lambda _: None))
+
+    def ask_ahead(self) -> None:
+        """Fetch where an archive has its table, and have the server begin to send all, for :meth:`parts`."""
+        self._end = self.tail(TAIL)
+        self._location.expect(self.size)
+        with suppress(ServerUnreachable, ServerRefused):  # what goes wrong now may go well then
+            self._put_by(self._asked(0, self.size))
 
     def close(self) -> None:
         """Break off every request."""

@@ -10,7 +10,7 @@ import pytest
 from cachew.client.clienterrors import DownloadCorrupt, NotCached, ObjectChanged, ServerRefused, ServerUnreachable
 from cachew.client.download import StreamedDownload, is_number
 from cachew.client.http import refusal
-from cachew.client.ranges import RangedDownload
+from cachew.client.ranges import TAIL, RangedDownload
 from tests.fakes.cachew_server import Stored
 from tests.fakes.client_parts import Parts
 
@@ -45,6 +45,37 @@ def test_goes_on_where_the_one_answer_broke_off(parts: Parts) -> None:
     parts.server.objects["/x"] = Stored(BODY, cuts=[PIECE + 7, PIECE - 7])
     assert fetch(parts) == BODY
     assert ranges(parts) == [f"bytes={start}-{len(BODY) - 1}" for start in (0, PIECE + 7, 2 * PIECE)]
+
+
+def test_what_is_asked_ahead_is_not_asked_again(parts: Parts) -> None:
+    """An archive that is opened ahead has its end and begins to come before anybody reads."""
+    parts.downloads.connections = 1
+    parts.server.objects["/x"] = Stored(BODY)
+    parts.downloads.open_ahead(parts.server.url + "/x")
+    download = parts.downloads.open(parts.server.url + "/x")
+    assert isinstance(download, RangedDownload)
+    assert ranges(parts) == [f"bytes={len(BODY) - TAIL}-{len(BODY) - 1}", f"bytes=0-{len(BODY) - 1}"]
+    assert download.tail(100) == BODY[-100:]
+    assert b"".join(map(bytes, download.pieces())) == BODY
+    assert len(parts.server.seen) == 3
+    assert fetch(parts) == BODY
+    assert len(parts.server.seen) == 5
+
+
+def test_what_fails_ahead_fails_when_it_is_wanted(parts: Parts) -> None:
+    """A refusal is told to whoever opens; that the content does not come yet, to nobody as long as it comes then."""
+    parts.downloads.open_ahead(parts.server.url + "/x")
+    parts.downloads.open_ahead(parts.server.url + "/y")
+    with pytest.raises(NotCached, match="nothing here"):
+        fetch(parts)
+    parts.server.objects["/y"] = Stored(BODY, statuses=[None, 503])
+    with pytest.raises(NotCached):
+        fetch(parts, "/y")
+    parts.downloads.open_ahead(parts.server.url + "/y")
+    assert fetch(parts, "/y") == BODY
+    parts.server.objects["/z"] = Stored(BODY, generating=True)
+    parts.downloads.open_ahead(parts.server.url + "/z")
+    assert fetch(parts, "/z") == BODY
 
 
 def test_uses_more_connections_when_it_has_to_wait(parts: Parts) -> None:
