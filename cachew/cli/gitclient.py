@@ -28,12 +28,12 @@ def git_clone(context: Context, arguments: tuple[str, ...]) -> None:
     """
     from cachew.client.addresses import insteadof_prefix, parse_repository
     from cachew.client.clienterrors import BadUsage
-    from cachew.client.clonearguments import repository_of
+    from cachew.client.clonearguments import repository_of, spelled_out
 
     url = repository_of(arguments)
     if url is None:
         raise BadUsage("no repository is named", "Write it like cachew git clone https://github.com/org/repo.")
-    address = parse_repository(url, server=context.server)
+    address = parse_repository(spelled_out(url, context.git().rewritings()), server=context.server)
     fast = f"cachew::{address.server}/git/{address.host}/"
     prefix = f"{address.server}/git/{address.host}/"
     if address.upstream_url is not None:

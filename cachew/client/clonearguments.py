@@ -1,7 +1,9 @@
 """What of ``git clone``'s arguments is the repository (pure). See git-clone(1)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from cachew.client.gitconfig import rewritten
 
 _WITH_VALUE = frozenset(
     (
@@ -20,8 +22,24 @@ def repository_of(words: Sequence[str]) -> str | None:
     for word in rest:
         if word == "--":
             return next(rest, None)
-        if word in _WITH_VALUE or _SHORT_WITH_VALUE.fullmatch(word):
+        if _takes_next(word):
             next(rest, None)
         elif not word.startswith("-"):
             return word
     return None
+
+
+def _takes_next(word: str) -> bool:
+    """Tell whether the word after an option is its value; git takes the beginning of a long one's name for it."""
+    if word.startswith("--"):
+        return any(known.startswith(word) for known in _WITH_VALUE)
+    return word in _WITH_VALUE or bool(_SHORT_WITH_VALUE.fullmatch(word))
+
+
+def spelled_out(url: str, rules: Iterable[tuple[str, str]]) -> str:
+    """Return the address that a user's short form stands for (``gh:org/repo``), and any other as it is.
+
+    :param rules: of every ``url.BASE.insteadOf = PREFIX``, the base and the prefix.
+    """
+    found = url if "://" in url else rewritten(url, rules)
+    return found if found.startswith(("http://", "https://", "ssh://")) else url

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cachew.client.clonearguments import repository_of
+from cachew.client.clonearguments import repository_of, spelled_out
 from cachew.client.gitsetup import HOSTS, Setting, is_host, ours, servers, settings
 
 SERVER = "http://cachew.example:8080"
@@ -59,6 +59,7 @@ def test_hosts(name: str, good: bool) -> None:
         ("-b https://x https://a/b", "https://a/b"),
         ("-qb main https://a/b", "https://a/b"),
         ("-vqbmain https://a/b", "https://a/b"),
+        ("--ori up --rec https://a/b", "https://a/b"),
         ("--filter=blob:none https://a/b", "https://a/b"),
         ("--recurse-submodules https://a/b", "https://a/b"),
         ("-- https://a/b", "https://a/b"),
@@ -69,3 +70,23 @@ def test_hosts(name: str, good: bool) -> None:
 def test_which_argument_is_the_repository(words: str, url: str | None) -> None:
     """It is the first that belongs to no option."""
     assert repository_of(words.split(" ")) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("gh:org/repo", "https://github.com/org/repo"),
+        ("git@github.com:org/repo", "git@github.com:org/repo"),
+        ("https://github.com/org/repo", "https://github.com/org/repo"),
+        ("x:org/repo", "x:org/repo"),
+    ],
+)
+def test_what_a_short_form_stands_for(url: str, address: str) -> None:
+    """The user's own rules make an address of it; what is one already is not sent anywhere else."""
+    rules = [
+        ("https://github.com/", "gh:"),
+        ("cachew::http://cachew.example/git/github.com/", "git@github.com:"),
+        ("http://cachew.example/git/github.com/", "https://github.com/"),
+        ("/srv/git/", "x:"),
+    ]
+    assert spelled_out(url, rules) == address
