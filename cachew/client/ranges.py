@@ -59,6 +59,41 @@ class _Ongoing(NamedTuple):
     end: int
 
 
+class _KeptAnswer:
+    """The answer of the one connection that there is, for whoever fetches the next part."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ongoing: _Ongoing | None = None
+        self._closed = False
+
+    def __bool__(self) -> bool:
+        """Tell whether there is one."""
+        return self._ongoing is not None
+
+    def keep(self, ongoing: _Ongoing) -> None:
+        """Keep an answer, unless nobody will want it."""
+        with self._lock:
+            if not self._closed:
+                self._ongoing = ongoing
+                return
+        ongoing.answer.close()
+
+    def take(self, start: int) -> _Ongoing | None:
+        """Return it when it goes on where a part begins; it is of no use otherwise."""
+        with self._lock:
+            ongoing, self._ongoing = self._ongoing, None
+        if ongoing is not None and ongoing.position != start:
+            ongoing.answer.close()
+            return None
+        return ongoing
+
+    def close(self) -> None:
+        """Let it go, and any that would be kept."""
+        self._closed = True
+        self.take(-1)
+
+
 class RangedDownload:
     """An object on its way in parts.
 
@@ -83,7 +118,7 @@ class RangedDownload:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._answers: set[ServerResponse] = set()
-        self._ongoing: _Ongoing | None = None
+        self._kept = _KeptAnswer()
         self._end = b""
         self._last = size
         """Where requests end that are for more than one part; 0 when each is for one."""
@@ -110,7 +145,7 @@ class RangedDownload:
         room = max(end - start for start, end in bounds)
         memory = new_buffer(room * min(self._terms.connections + _AHEAD + lasting, len(bounds)))
         ring = deque[memoryview]()
-        if self._ongoing is None:
+        if not self._kept:
             self._location.expect(bounds[-1][1] - bounds[0][0])
         workers, pending = Workers(1, "download"), deque[Job[memoryview]]()
         integrity, self._last = self._integrity, bounds[-1][1]
@@ -154,17 +189,15 @@ class RangedDownload:
         self._end = self.tail(TAIL)
         self._location.expect(self.size)
         with suppress(ServerUnreachable, ServerRefused):  # what goes wrong now may go well then
-            self._put_by(self._asked(0, self.size))
+            self._kept.keep(self._asked(0, self.size))
 
     def close(self) -> None:
         """Break off every request."""
         self._stopped.set()
         with self._lock:
-            ongoing, self._ongoing = self._ongoing, None
             for answer in self._answers:
                 answer.break_off()
-        if ongoing is not None:
-            ongoing.answer.close()
+        self._kept.close()
 
     def _hasten(self, workers: Workers, pending: "Sequence[Job[memoryview]]") -> None:
         """Use more connections while the next part does not come and there are others to be asked for."""
@@ -191,7 +224,7 @@ class RangedDownload:
 
     def _received(self, view: memoryview, start: int) -> Iterator[int]:
         end = start + len(view)
-        ongoing = self._taken_up(start) or self._asked(start, max(end, self._last))
+        ongoing = self._kept.take(start) or self._asked(start, max(end, self._last))
         try:
             with self._under_way(ongoing.answer), self._terms.http.reaching():
                 while view:
@@ -206,7 +239,10 @@ class RangedDownload:
         except BaseException:
             ongoing.answer.close()
             raise
-        self._put_by(ongoing._replace(position=end))
+        if self._last and end < ongoing.end:
+            self._kept.keep(ongoing._replace(position=end))
+        else:
+            ongoing.answer.close()
 
     def _asked(self, start: int, end: int) -> _Ongoing:
         answer, is_right = self._location.get(start, end)
@@ -221,23 +257,6 @@ class RangedDownload:
         elif not start:
             self._adopt(answer.headers)
         return _Ongoing(answer, start, end)
-
-    def _put_by(self, ongoing: _Ongoing) -> None:
-        """Keep an answer for whoever fetches the next part, when there is one connection and more to come."""
-        with self._lock:
-            if self._last and ongoing.position < ongoing.end and not self._stopped.is_set():
-                self._ongoing = ongoing
-                return
-        ongoing.answer.close()
-
-    def _taken_up(self, start: int) -> "_Ongoing | None":
-        """Take the answer that was kept, when it goes on where a part begins; it is of no use otherwise."""
-        with self._lock:
-            ongoing, self._ongoing = self._ongoing, None
-        if ongoing is not None and ongoing.position != start:
-            ongoing.answer.close()
-            return None
-        return ongoing
 
     @contextmanager
     def _under_way(self, answer: ServerResponse) -> Iterator[None]:
