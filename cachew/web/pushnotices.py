@@ -39,11 +39,17 @@ class PushNotices:
         """Return the mirrored repositories that have moved to one of the URLs, or have one of the paths."""
         addresses = {address_of(url).casefold() for url in urls} - {""}
         known = {path.casefold() for path in paths}
+        ends = tuple({address.rpartition("/")[2] for address in addresses})
 
         def meant(identity: Identity) -> bool:
-            return identity.path.casefold() in known or address_of(self._url_of(identity)).casefold() in addresses
+            if identity.path.casefold() in known:
+                return True
+            # Of tens of thousands nearly all are told apart by how they end, which costs little.
+            url = self._url_of(identity)
+            ends_so = url.rstrip("/").removesuffix(".git").rstrip("/").casefold().endswith(ends)
+            return ends_so and address_of(url).casefold() in addresses
 
-        mirrored = [*(mirror.identity for mirror in self._mirrors), *self._mirrors.first_looks.unseen]
+        mirrored = [*(mirror.identity for mirror in self._mirrors.known()), *self._mirrors.first_looks.unseen]
         return list(filter(meant, mirrored))
 
     async def pushed(self, identity: Identity) -> bool:
