@@ -18,7 +18,7 @@ def doctor(context: Context) -> int:
     from cachew.version import version
 
     git = context.git()
-    if context.url is None and (named := servers(git.listed(Path("/")))):
+    if context.url is None and (named := servers(git.listed(Path(".")))):
         context.url = named[0]
     diagnosis = Diagnosis(
         http=context.http(),

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ def git_setup(context: Context, server: str, hosts: tuple[str, ...], fast: bool,
     if bad := next((host for host in hosts if not is_host(host)), None):
         raise BadUsage(f"{bad!r} is no host", "Write hosts like github.com or git.example:8443.")
     git, chosen = context.git(), hosts or HOSTS
-    _take_back(git, scope)
+    _take_back(git, scope, hosts=chosen)
     for line in settings(where, chosen, fast=fast):
         git.run(Path("."), "config", scope, "--add", line.name, line.value)
     click.echo(f"git goes to {where} for {', '.join(chosen)}.")
@@ -100,10 +101,10 @@ def git_unsetup(context: Context, scope: str) -> None:
     click.echo(f"{count} lines were removed." if count else "There was nothing to remove.")
 
 
-def _take_back(git: "Git", scope: str) -> int:
+def _take_back(git: "Git", scope: str, *, hosts: "Sequence[str]" = ()) -> int:
     from cachew.client.gitsetup import ours
 
-    removed = ours(git.listed(Path("."), scope))
+    removed = ours(git.listed(Path("."), scope), hosts=hosts)
     for line in removed:
         git.run(Path("."), "config", scope, "--fixed-value", "--unset-all", line.name, line.value, check=False)
         section = line.name.rpartition(".")[0]

@@ -14,7 +14,7 @@ from cachew.client.http import Http
 from cachew.plumbing.clock import Clock
 
 _OLDEST = (2, 31)
-_ANYWHERE = Path("/")
+_ANYWHERE, _HERE = Path("/"), Path(".")
 _SKEW = 300.0
 
 
@@ -63,7 +63,7 @@ class Diagnosis:
         """Look at one thing after the other."""
         yield self._git_version()
         yield from self._server()
-        known = self._git.listed(_ANYWHERE)
+        known = self._git.listed(_HERE)
         yield self._configuration(known)
         yield from self._helper(known)
         yield from self._credentials(known)

@@ -50,13 +50,22 @@ def settings(server: str, hosts: Iterable[str], *, fast: bool) -> list[Setting]:
     return lines
 
 
-def ours(known: Iterable[tuple[str, str]]) -> list[Setting]:
+def ours(known: Iterable[tuple[str, str]], *, hosts: Iterable[str] = ()) -> list[Setting]:
     """Return those of a file's settings that :func:`settings` has made, whatever server they are for.
 
+    A line that somebody has written himself looks the same, but has no credential's line of ours beside it.
+
     :param known: all settings of the file, names as git prints them.
+    :param hosts: whose lines are to be replaced, whoever has written them: of two, git takes the first.
     """
     known = list(known)
-    found = [Setting(name, value) for name, value in known if _is_rewriting(name, value) or _is_credential(name, value)]
+    places = {name[len("credential.") : -len(".helper")] for name, value in known if _is_credential(name, value)}
+    replaced = {f"https://{host}/" for host in hosts}
+    found = [
+        Setting(name, value)
+        for name, value in known
+        if _is_credential(name, value) or (_rewritten_to(name, value) in places) or _replaces(name, value, replaced)
+    ]
     left = [name for name, value in known if name.startswith(f"url.{FAST}") and Setting(name, value) not in found]
     allowed = [Setting(name, value) for name, value in known if name == ALLOWED and value == "always"]
     return [*found, *([] if left or not found else allowed)]
@@ -68,9 +77,14 @@ def servers(known: Iterable[tuple[str, str]]) -> list[str]:
     return list(dict.fromkeys(match[1].partition("/git/")[0] for match in matches if match))
 
 
-def _is_rewriting(name: str, value: str) -> bool:
+def _rewritten_to(name: str, value: str) -> "str | None":
+    """Return which repositories of a server a line sends their host's to, None when it does not."""
     match = _REWRITING.fullmatch(name)
-    return match is not None and value == f"https://{match[2]}/"
+    return match[1] if match is not None and value == f"https://{match[2]}/" else None
+
+
+def _replaces(name: str, value: str, replaced: set[str]) -> bool:
+    return value in replaced and _rewritten_to(name, value) is not None
 
 
 def _is_credential(name: str, value: str) -> bool:

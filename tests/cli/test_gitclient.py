@@ -77,3 +77,14 @@ def test_the_doctor(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "BAD  server: cannot talk to the server at http://127.0.0.1:1" in said
     assert "ok   configuration" in said and "ok   credentials" in said
+
+
+def test_the_doctor_looks_at_the_repository_here(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What setup has written for one repository alone counts in it."""
+    git("init", "-q", str(home / "repo"))
+    monkeypatch.chdir(home / "repo")
+    assert run(["git", "setup", "http://127.0.0.1:1", "github.com", "--local"]) == 0
+    run(["doctor"])
+    assert "ok   configuration: git goes to http://127.0.0.1:1" in capsys.readouterr().out

@@ -24,6 +24,16 @@ def test_what_was_written_is_told(fast: bool) -> None:
     assert ours(mine) == []
 
 
+def test_what_somebody_has_written_himself() -> None:
+    """A line of the pages is his, until setup is to send the same host another way."""
+    mine = [("url.cachew::http://cachew.example/git/github.com/.insteadof", "https://github.com/")]
+    mine += [("protocol.cachew.allow", "always")]
+    assert ours([*mine, *printed(settings(SERVER, ["git.example"], fast=False))], hosts=["git.example"]) == [
+        Setting(*one) for one in printed(settings(SERVER, ["git.example"], fast=False))
+    ]
+    assert {(one.name, one.value) for one in ours(mine, hosts=["github.com"])} == set(mine)
+
+
 def test_what_is_still_needed_stays() -> None:
     """The leave for the helper's scheme stays while an address of the user's own has it."""
     mine = ("url.cachew::http://cachew.example/git/github.com/.insteadof", "gh:")
