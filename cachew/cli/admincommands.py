@@ -32,7 +32,8 @@ def admin(context: Context, token_file: Path | None) -> None:
     The admin token is taken from --token-file, or from --authorization "Bearer TOKEN".
     """
     if token_file is not None:
-        token = token_file.read_text(encoding="utf-8").strip()
+        # What is no text is no token, as the first request says.
+        token = token_file.read_text(encoding="utf-8", errors="replace").strip()
         context.learnt(token)
         context.authorization = f"Bearer {token}"
 

@@ -78,9 +78,8 @@ def put(context: Context, namespace: str, key: str, file: BinaryIO, ttl: str | N
 
     stored = _headers(headers)
     if modes.S_ISREG(os.fstat(file.fileno()).st_mode):
-        name = os.path.basename(str(file.name)).replace("\\", "\\\\").replace('"', '\\"')
-        fits = name.isascii() and name.isprintable()
-        stored.setdefault("Content-Disposition", f'attachment; filename="{name}"' if fits else "attachment")
+        if not any(one.lower() == "content-disposition" for one in stored):
+            stored["Content-Disposition"] = _disposition(file)
         # The server can then refuse a body that is too large before any of it is sent.
         stored["Content-Length"] = str(os.fstat(file.fileno()).st_size - file.tell())
     ttl = check_duration(ttl) if ttl else None
@@ -130,6 +129,13 @@ def stats(context: Context) -> None:
 
     found = context.objects().stats()
     context.show(found, [line(name, value) for name, value in found.items()])
+
+
+def _disposition(file: BinaryIO) -> str:
+    """Return what a browser is to call a file; what a shell has opened for us has no name."""
+    name = os.path.basename(str(file.name)).replace("\\", "\\\\").replace('"', '\\"')
+    fits = name.isascii() and name.isprintable() and file.name != sys.stdin.buffer.name
+    return f'attachment; filename="{name}"' if fits else "attachment"
 
 
 def _headers(texts: tuple[str, ...]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from cachew.client.largefiles import write_all
@@ -40,6 +41,7 @@ class WholeBlobs:
         self._objects: list[PackedObject] = []
         self._pieces: list[bytes] = []
         self._path = os.path.join(directory, b"tmp_pack_blobs")
+        self._made = [self._path]
         self._file = open(self._path, "x+b", buffering=0)  # noqa: SIM115 (closed when the pack is complete)
         self._unwritten: list[bytes | memoryview] = [_HEADER.pack(b"PACK", 2, self._announced)]
         self._position, self._written = _HEADER.size, 0
@@ -96,15 +98,20 @@ class WholeBlobs:
             name + b".idx": pack_index(self._objects, checksum=digest.digest()),
             b"multi-pack-index": multi_pack_index(self._objects, index=name + b".idx", oid_size=self._oid_size),
         }
-        os.rename(self._path, os.path.join(self._directory, name + b".pack"))
+        pack = os.path.join(self._directory, name + b".pack")
+        os.rename(self._path, pack)
+        self._made = [pack, *(os.path.join(self._directory, file) for file in indexes)]
         for file, content in indexes.items():
             _write(os.path.join(self._directory, file), content)
-        os.chmod(os.path.join(self._directory, name + b".pack"), 0o444)
+        os.chmod(pack, 0o444)
 
     def discard(self) -> None:
-        """Remove what was written."""
-        self.close()
-        os.unlink(self._path)
+        """Remove what was written, also of what could not be finished."""
+        with suppress(OSError):  # what is still to be written, where there is no room for it
+            self.close()
+        for path in self._made:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
 
     def close(self) -> None:
         """Close the file; may be called more than once."""

@@ -20,6 +20,8 @@ from cachew.plumbing.threads import InThread
 ANYONE = "x-access-token"
 """The user name that goes with a token where the name doesn't matter (GitHub's, and ignored by most others)."""
 
+_DIGITS = 18
+"""Of a time in seconds, more than anybody's."""
 KEPT = 300.0
 """Seconds for which a command's answer is used when it names no expiry."""
 
@@ -153,7 +155,7 @@ class CredentialCommand:
         return header
 
     def _lifetime(self, expiry: str) -> float:
-        return min(KEPT, int(expiry) - self._clock.now() - 30) if expiry.isdecimal() else KEPT
+        return min(KEPT, int(expiry[:_DIGITS]) - self._clock.now() - 30) if expiry.isdecimal() else KEPT
 
 
 def _ending(failure: ProcessFailed) -> str:
