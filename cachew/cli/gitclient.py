@@ -76,8 +76,10 @@ def git_setup(context: Context, server: str, hosts: tuple[str, ...], fast: bool,
         raise BadUsage(f"{bad!r} is no host", "Write hosts like github.com or git.example:8443.")
     git, chosen = context.git(), hosts or HOSTS
     _take_back(git, scope, hosts=chosen)
+    left = git.listed(Path("."), scope)
     for line in settings(where, chosen, fast=fast):
-        git.run(Path("."), "config", scope, "--add", line.name, line.value)
+        if (line.name, line.value) not in left:
+            git.run(Path("."), "config", scope, "--add", line.name, line.value)
     click.echo(f"git goes to {where} for {', '.join(chosen)}.")
     if fast:
         click.echo(

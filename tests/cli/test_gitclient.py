@@ -46,6 +46,16 @@ def test_setup_and_unsetup(home: Path) -> None:
     assert run(["git", "unsetup"]) == 0
 
 
+def test_setup_says_nothing_twice(home: Path) -> None:
+    """However often it is run, and whatever the user has written for the helper himself."""
+    git("config", "--global", "url.cachew::http://mine.example/git/x/.insteadOf", "https://x/")
+    assert run(["git", "setup", SERVER, "--fast"]) == 0
+    once = git("config", "--global", "--list")
+    assert run(["git", "setup", SERVER, "--fast"]) == 0
+    assert sorted(git("config", "--global", "--list").split("\n")) == sorted(once.split("\n"))
+    assert effective(home, "https://x/repo") == "cachew::http://mine.example/git/x/repo"
+
+
 def test_the_credentials_of_the_host_are_asked_for(home: Path) -> None:
     """What the user's helper has for the host is given to the server, and hears how that went."""
     (home / ".git-credentials").write_text("https://alice:pw@github.com\n")
