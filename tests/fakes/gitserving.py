@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.freshness import Answer
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
@@ -19,6 +20,7 @@ from cachew.plumbing.pktline import DELIM, FLUSH, encode_all
 from cachew.plumbing.streams import Source
 from cachew.upstream.client import UpstreamResponse
 from cachew.upstream.listing import Capabilities, Listing, RemoteRef
+from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import Sources, SteppedSource, Steps
 from tests.fakes.instances import only
 
@@ -259,6 +261,7 @@ class FakeMirrors:
     """One mirror."""
 
     mirror: FakeMirror
+    first: FirstClones = field(default_factory=lambda: FirstClones(reactor=FakeClock()))
 
     def obtain(self, identity: Identity) -> FakeMirror:
         """Return it."""
