@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -10,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from cachew.mirrors.collection import scrub
 from cachew.mirrors.firstlooks import FirstLooks
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirrorrecord import MirrorRecord
 from cachew.plumbing.errors import MirrorGone
 from tests.fakes.clock import FakeClock
@@ -35,6 +37,7 @@ class Found:
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
+        self.life = SimpleNamespace(state=MirrorState.READY)
 
     def look(self, record: MirrorRecord) -> MirrorRecord:
         """See what is there."""
