@@ -88,7 +88,7 @@ class Mirrors:
 
     def _let_go_if_removed(self, mirror: Mirror) -> None:
         """Forget a mirror whose directory somebody has removed, so that it is made again when it is asked for."""
-        if not mirror.life.ready or os.path.lexists(mirror.directory / RECORD):
+        if not mirror.life.ready or os.path.lexists(f"{mirror.directory}/{RECORD}"):
             return
         name = mirror.identity.name
         self.log.error("the mirror of {repository} was removed from the disk", repository=name)

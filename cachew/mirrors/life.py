@@ -6,7 +6,7 @@ from collections.abc import Callable
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.instances import Instances
-from cachew.mirrors.machine import SERVING, MirrorEvent, MirrorState, step
+from cachew.mirrors.machine import MirrorEvent, MirrorState, step
 
 
 class MirrorLife:
@@ -43,7 +43,8 @@ class MirrorLife:
     @property
     def sound(self) -> bool:
         """Whether there is one that nobody doubts."""
-        return self.state in SERVING and not self._in_doubt
+        # Asked of thousands of mirrors at a time, and to look into a set of such states takes long.
+        return (self.state is MirrorState.READY or self.state is MirrorState.FETCHING) and not self._in_doubt
 
     @property
     def in_doubt(self) -> bool:

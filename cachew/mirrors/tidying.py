@@ -1,5 +1,9 @@
 """Keeps the mirrors within the space and the time that the operator gives them."""
 
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
@@ -8,12 +12,16 @@ from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.machine import SERVING
 from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.mirrorrecord import RECORD
 from cachew.mirrors.quota import MirrorBounds, MirrorUse, superfluous
 from cachew.mirrors.succession import Succession
 from cachew.mirrors.usage import MirrorUsage
 from cachew.plumbing.background import Background
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.threads import Threads
+
+_AT_ONCE = 100
+"""Mirrors that a thread looks at before others have their turn."""
 
 
 class Tidying:
@@ -62,11 +70,13 @@ class Tidying:
 
     async def tidy(self) -> None:
         """Forget what is superfluous, then write down what is known of the rest."""
+        await self._mirrors.first_looks.over()
+        await self._let_go_of_removed()
         async with holding(self._turn):
             self._sizes = {}
             await self._forget_superfluous(self._bounds)
             await self._succession.remove_left()
-        known = {mirror.identity.name for mirror in self._mirrors}
+        known = {mirror.identity.name for mirror in self._mirrors.known()}
         self._usage.keep_only(known)
         await self._usage.save()
 
@@ -86,15 +96,21 @@ class Tidying:
             self._grown = set()
             await self._forget_superfluous(MirrorBounds(limit=self._bounds.limit))
 
+    async def _let_go_of_removed(self) -> None:
+        """Forget the mirrors whose directories somebody has removed."""
+        for some in _in_portions(self._mirrors.known()):
+            for mirror in await self._threads(_removed, some):
+                self._mirrors.find(mirror.identity)
+
     async def _forget_superfluous(self, bounds: MirrorBounds) -> None:
+        if not bounds.limit and not bounds.forget_after:
+            return
         await self._mirrors.first_looks.over()
-        for mirror in self._mirrors:
-            # In doubt, it takes room too.
-            if mirror.life.state not in SERVING:
-                continue
-            if mirror.identity.name not in self._sizes:
-                self._sizes[mirror.identity.name] = await self._threads(mirror.place.repository.packs.size)
-        kept = [self._kept(mirror) for mirror in self._mirrors if mirror.identity.name in self._sizes]
+        # In doubt, it takes room too.
+        there = [mirror for mirror in self._mirrors.known() if mirror.life.state in SERVING]
+        for some in _in_portions([mirror for mirror in there if mirror.identity.name not in self._sizes]):
+            self._sizes |= await self._threads(_sizes, some)
+        kept = [self._kept(mirror) for mirror in self._mirrors.known() if mirror.identity.name in self._sizes]
         for identity in superfluous(kept, self._clock.now(), limit=bounds.limit, forget_after=bounds.forget_after):
             self.log.info("forgetting the mirror of {repository}, which is used least", repository=identity.name)
             await self._mirrors.forget(identity)
@@ -104,3 +120,25 @@ class Tidying:
         if used is None:
             used = mirror.life.last_fetch or self._clock.now()
         return MirrorUse(mirror.identity, self._sizes[mirror.identity.name], used)
+
+
+def _in_portions(mirrors: Sequence[Mirror]) -> Iterator[Sequence[Mirror]]:
+    """Yield a thread's work at a time: to hand over every mirror would take longer than to look at it."""
+    for start in range(0, len(mirrors), _AT_ONCE):
+        yield mirrors[start : start + _AT_ONCE]
+
+
+def _removed(mirrors: Iterable[Mirror]) -> Sequence[Mirror]:
+    """Return those that are not on disk any more (blocking)."""
+    return [mirror for mirror in mirrors if mirror.life.ready and not os.path.lexists(f"{mirror.directory}/{RECORD}")]
+
+
+def _sizes(mirrors: Iterable[Mirror]) -> dict[str, int]:
+    """Return by repository's name what the packs of those take that are there (blocking)."""
+    sizes = {}
+    for mirror in mirrors:
+        repository = mirror.place.found
+        with suppress(FileNotFoundError):
+            if repository is not None:
+                sizes[mirror.identity.name] = repository.packs.size()
+    return sizes

@@ -176,8 +176,8 @@ def make_snapshots(
 
 def _sizes(mirrors: Mirrors) -> Callable[[str], int]:
     def size(name: str) -> int:
-        mirror = mirrors.ready(Identity.from_name(name))
-        return mirror.place.repository.ledger.size if mirror is not None else 0
+        mirror = mirrors.known_as(Identity.from_name(name))
+        return mirror.place.repository.ledger.size if mirror is not None and mirror.life.ready else 0
 
     return size
 

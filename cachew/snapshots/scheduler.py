@@ -30,6 +30,9 @@ PATIENCE = 60.0
 
 _MOST_LOOKED_AT = 1000
 
+_BEGUN_AT_ONCE = 20
+"""Tasks that are begun before others have their turn: of most of them nothing is to be done, which shows at once."""
+
 _AT_ONCE = 500
 """Repositories that are looked at before others have their turn: a few milliseconds."""
 
@@ -103,9 +106,11 @@ class Scheduler(Service):
         history.forget_old(identities, now, forget=intervals.forget, asked_for=intervals.asked_for)
         tasks = await self._ripe([name for name in identities if timetable.earliest.get(name, 0.0) <= now], now)
         due = (task for task in timetable.due(tasks, history.runs, now) if task not in self._tasks)
-        for task in islice(due, _MOST_LOOKED_AT):
+        for count, task in enumerate(islice(due, _MOST_LOOKED_AT), 1):
             self._tasks.begin(task, identities[task.repository], timetable.is_due(task, tasks[task]))
-        await history.remember(self._names())
+            if count % _BEGUN_AT_ONCE == 0:
+                await deferLater(self._reactor, 0)
+        await history.remember(identities)
 
     async def _ripe(self, names: Sequence[str], now: float) -> dict[Task, float]:
         tasks: dict[Task, float] = {}

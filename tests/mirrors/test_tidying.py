@@ -6,6 +6,7 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.leftovers import remove_tree
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.quota import MirrorBounds
@@ -178,6 +179,19 @@ def test_many_that_grow_at_once_are_looked_at_together(tmp_path: Path) -> None:
     house.git.release()
     assert asked.called
     assert (one.ready, two.ready, three.ready) == (False, False, True)
+
+
+def test_a_mirror_that_somebody_has_removed_is_let_go(tmp_path: Path) -> None:
+    """It is none of those that there are any more, though nobody asks for it; and keeps no other from it."""
+    house = MirrorHouse(tmp_path / "mirrors")
+    tidying = limited(house, tmp_path / "used.json", 1000)
+    one, two, three = (sized(house, name, 600) for name in "abc")
+    for mirror in (one, two, three):
+        house.clock.advance(10)
+        tidying.usage.used(mirror.identity)
+    remove_tree(two.directory)
+    value_of(Deferred.fromCoroutine(tidying.tidying.tidy()))
+    assert house.mirrors.known() == [three]
 
 
 def test_without_a_limit_nothing_is_measured(tmp_path: Path) -> None:

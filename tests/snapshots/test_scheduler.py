@@ -283,6 +283,7 @@ def test_very_many_long_tasks_keep_no_short_one_waiting(bench: Bench) -> None:
     tiny = Identity("git.example", "tiny")
     bench.repositories = [*huge, tiny]
     bench.scheduler.startService()
+    bench.clock.pump([0] * 20)
     assert [path for path, _ in bench.done] == ["huge/0", "tiny"]
     bench.scheduler.warm(Identity("git.example", "small"), "snapshot")
     bench.waiting.pop().callback(None)
@@ -331,6 +332,17 @@ def test_very_many_repositories_take_turns_with_others(bench: Bench) -> None:
     bench.clock.advance(0)
     bench.clock.advance(0)
     assert len(bench.done) == bench.places
+    bench.scheduler.stopService()
+
+
+def test_very_many_tasks_take_turns_with_others(bench: Bench) -> None:
+    """The reactor has its turn after some tasks have been begun, also of those that are done at once."""
+    bench.repositories = [Identity("git.example", f"r{number}") for number in range(50)]
+    bench.scheduler.startService()
+    assert len(bench.done) == 20
+    bench.clock.advance(0)
+    bench.clock.advance(0)
+    assert len(bench.done) == 50
     bench.scheduler.stopService()
 
 
