@@ -85,7 +85,7 @@ def _prepare(
     if only_lists(command):
         return _nothing
     seeds = seeds and not any(one in os.environ for one in _ELSEWHERE) and directory.is_empty()
-    if not seeds and not directory.lacks_lfs_address(os.fsencode(name)):
+    if not seeds and not directory.lacks_lfs_address(os.fsencode(name), os.fsencode(_plain(url))):
         return _nothing
     environ = {**os.environ, "GIT_DIR": os.fsdecode(directory.path), "GIT_TERMINAL_PROMPT": "0"}
     # Git looks into its configuration while we are still busy with imports.
@@ -94,6 +94,13 @@ def _prepare(
 
     remote = RemoteRepository(directory, name, url, config=config.answer, is_clone=command == b"clone")
     return (lambda: tidy(remote)) if prepare(remote, options, seeds=seeds) else _nothing
+
+
+def _plain(url: str) -> str:
+    """Return an address without what may prove who the user is, or a slash at its end."""
+    scheme, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}/{path}".rstrip("/")
 
 
 def _git_command() -> bytes:

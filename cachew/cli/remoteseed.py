@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -117,11 +117,19 @@ def tidy(remote: RemoteRepository) -> None:
 
 def _lfs_address(remote: RemoteRepository) -> str:
     """Return where LFS objects are, for git-lfs does not know the scheme of our addresses; empty when it is said."""
-    known = dict(remote.settings)
-    said = f"remote.{remote.name}.url" not in known or f"remote.{remote.name}.lfsurl" in known
-    if said or not remote.directory.lacks_lfs_address(os.fsencode(remote.name)):
+    plain, known = remote.plain.rstrip("/"), dict(remote.settings)
+    if not remote.directory.lacks_lfs_address(os.fsencode(remote.name), os.fsencode(plain)):
         return ""
-    return f"{remote.plain.rstrip('/')}/info/lfs"
+    said, address = known.get(f"remote.{remote.name}.lfsurl", ""), f"{plain}/info/lfs"
+    good = f"remote.{remote.name}.url" in known and (not said or _was_its_own(said, address, known))
+    return address if good else ""
+
+
+def _was_its_own(said: str, address: str, known: Mapping[str, str]) -> bool:
+    """Tell whether an address of LFS objects was written for what the remote was before it got another address."""
+    ours = said.startswith(f"{address.partition('/git/')[0]}/git/") and said.endswith("/info/lfs")
+    # Where pushes go elsewhere, the two addresses would take turns.
+    return ours and said != address and not any(name.endswith((".pushurl", ".pushinsteadof")) for name in known)
 
 
 def _tell_lfs(remote: RemoteRepository, address: str) -> None:

@@ -42,10 +42,20 @@ class GitDirectory:
         """Return the text of its own config."""
         return _content(os.path.join(self.common, b"config"))
 
-    def lacks_lfs_address(self, remote: bytes) -> bool:
-        """Tell whether its config may have a remote without an address for git-lfs; who has time asks git itself."""
+    def lacks_lfs_address(self, remote: bytes, address: bytes) -> bool:
+        """Tell whether its config may have a remote without an address for git-lfs; who has time asks git itself.
+
+        So it is also where another one on the same server is written down, which may be what the remote's was before
+        it got a new one.
+
+        :param address: the remote's.
+        """
         config = self.config()
-        return b'[remote "%s"]' % remote in config and b"lfsurl" not in config.lower()
+        if b'[remote "%s"]' % remote not in config:
+            return False
+        beginning = b"lfsurl = " + address.partition(b"/git/")[0] + b"/git/"
+        other = beginning in config and b"lfsurl = %s/info/lfs" % address not in config
+        return other or b"lfsurl" not in config.lower()
 
     def _common(self) -> bytes:
         # A linked worktree's directory names the one that it shares (gitrepository-layout(5)).

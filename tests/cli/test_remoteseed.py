@@ -82,6 +82,28 @@ def test_an_address_of_git_lfs_that_is_there_stays(home: Path, server: CachewSer
     assert configured(home, "remote.origin.lfsurl") == "https://lfs.example/"
 
 
+@pytest.mark.parametrize("pushes_elsewhere", [False, True])
+def test_a_remote_that_has_got_another_address(home: Path, server: CachewServer, pushes_elsewhere: bool) -> None:
+    """Its LFS objects are not sent to the repository that it was before; where it has two addresses the first stays."""
+    former = f"{server.url}/git/git.example/org/former/info/lfs"
+    remote = remote_of(home, f"{server.url}{PATH}")
+    git(home / "new", "config", "remote.origin.lfsurl", former)
+    if pushes_elsewhere:
+        git(home / "new", "config", "remote.origin.pushurl", f"{server.url}{PATH}")
+    prepare(remote, HelperOptions(), seeds=False)
+    assert configured(home, "remote.origin.lfsurl") == (former if pushes_elsewhere else f"{server.url}{PATH}/info/lfs")
+
+
+def test_a_second_remote_has_an_address_of_its_own(home: Path, server: CachewServer) -> None:
+    """However many go by way of the server."""
+    remote = remote_of(home, f"{server.url}{PATH}")
+    git(home / "new", "config", "remote.fork.url", "cachew::x")
+    git(home / "new", "config", "remote.fork.lfsurl", f"{server.url}/git/git.example/me/repo/info/lfs")
+    prepare(remote, HelperOptions(), seeds=False)
+    assert configured(home, "remote.origin.lfsurl") == f"{server.url}{PATH}/info/lfs"
+    assert configured(home, "remote.fork.lfsurl").endswith("/me/repo/info/lfs")
+
+
 def test_without_a_snapshot_git_goes_its_own_way(
     home: Path, server: CachewServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -109,6 +109,9 @@ def test_without_a_working_tree(tmp_path: Path) -> None:
         ('[remote "origin"]\n\turl = x\n', True),
         ('[remote "origin"]\n\turl = x\n\tlfsurl = y\n', False),
         ('[lfs]\n\tURL = z\n[remote "origin"]\n\tLfsUrl = y\n', False),
+        ('[remote "origin"]\n\turl = x\n\tlfsurl = http://h/git/g/new/info/lfs\n', False),
+        ('[remote "origin"]\n\turl = x\n\tlfsurl = http://h/git/g/old/info/lfs\n', True),
+        ('[remote "origin"]\n\turl = x\n\tlfsurl = http://other/git/g/old/info/lfs\n', False),
         ('[remote "other"]\n\turl = x\n', False),
         ("", False),
     ],
@@ -118,4 +121,4 @@ def test_whether_lfs_may_need_an_address(tmp_path: Path, config: str, lacks: boo
     directory = made(tmp_path)
     if config:
         (directory / "config").write_text(config)
-    assert looked(directory).lacks_lfs_address(b"origin") is lacks
+    assert looked(directory).lacks_lfs_address(b"origin", b"http://h/git/g/new") is lacks
