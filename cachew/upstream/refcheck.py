@@ -50,6 +50,8 @@ _REFUSAL_TEXT = 4096
 _INFO_REFS = "/info/refs?service=git-upload-pack"
 _ADVERTISEMENT = "application/x-git-upload-pack-advertisement"
 _PLAIN = (b"Accept-Encoding", b"gzip")
+_FRESH = (b"Pragma", b"no-cache")
+"""What git shows to caches on the way where it wants to know what there is now."""
 
 
 Feed = Callable[[bytes], object]
@@ -148,7 +150,7 @@ class RefChecks:
     async def _discover(self, url: str, authorization: str | None) -> tuple[Capabilities, Listing | None]:
         response, final = await self._exchange.get_following(
             url + _INFO_REFS,
-            _headers(_ADVERTISEMENT),
+            [*_headers(_ADVERTISEMENT), _FRESH],
             authorization,
             seconds=self._seconds,
         )
@@ -187,7 +189,7 @@ class RefChecks:
 
         :raise UpstreamBusy: when it may be there, but isn't told now: without it everybody's default branch would go.
         """
-        headers = [_PLAIN, *http.of_credential(authorization)]
+        headers = [_PLAIN, _FRESH, *http.of_credential(authorization)]
         try:
             response = await self._exchange.pass_on(b"GET", base + "/HEAD", headers, None, None, seconds=self._seconds)
         except UpstreamRedirected:

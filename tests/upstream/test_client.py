@@ -61,6 +61,7 @@ def test_v2_discovery(upstream: Any, client: UpstreamClient) -> None:
         assert request.headers["user-agent"].startswith("git/")
         assert request.headers["git-protocol"] == "version=2"
         assert request.headers["authorization"] == "Basic abc"
+    assert get.headers["pragma"] == "no-cache" and "pragma" not in post.headers
     assert b"ref-prefix refs/heads/\n" in decode(post.body)
 
 
@@ -179,6 +180,7 @@ def test_a_dumb_server(upstream: Any, client: UpstreamClient, kind: str) -> None
         RemoteRef("refs/tags/v1", B, None, A),
     )
     assert (capabilities.dumb, capabilities.protocol, upstream.seen[-1].url) == (True, 0, "git.example/org/repo/HEAD")
+    assert {one.headers["pragma"] for one in upstream.seen} == {"no-cache"}, "caches on the way may keep what is a file"
     upstream.say(200, DUMB, Content_Type=kind)
     upstream.say(404)
     assert names(result_of(client.list_refs(URL))[0]) == ["refs/heads/main", "refs/tags/v1"]
