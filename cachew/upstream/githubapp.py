@@ -200,6 +200,10 @@ class GitHubApps:
         return token
 
     def _refused(self, app: GitHubApp, refusal: UpstreamRefused) -> UpstreamUnreachable:
+        if refusal.status == 401:
+            # The file may have another key by now.
+            self._keys.pop(app.app_id, None)
+            self._proofs.forget(app.app_id)
         # a refusal of the server's own proof must never look like a refusal of the client's credential
         return UpstreamUnreachable(self._api, f"answered {refusal.status} to the GitHub App {app.app_id}")
 

@@ -39,10 +39,11 @@ class Api(Resource):
         self.troubled: dict[str, int] = {}
         self.life = 3600.0
         self.silent = False
+        self.key = KEY
 
     def render(self, request: Any) -> Any:
         proof = request.requestHeaders.getRawHeaders("authorization")[0].removeprefix("Bearer ")
-        claims = jwt.decode(proof, KEY.public_key(), ["RS256"], options={"verify_exp": False, "verify_iat": False})
+        claims = jwt.decode(proof, self.key.public_key(), ["RS256"], options={"verify_exp": False, "verify_iat": False})
         now = EPOCH + self._clock.seconds()
         assert claims["iat"] <= now < claims["exp"] <= now + 600
         path = request.path.decode()
@@ -79,12 +80,15 @@ def api(clock: FakeClock) -> Api:
 def key_file(tmp_path: Path) -> Path:
     """Return a file with the Apps' private key."""
     path = tmp_path / "app.pem"
-    path.write_bytes(
-        KEY.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-        )
-    )
+    path.write_bytes(pem_of(KEY))
     return path
+
+
+def pem_of(key: rsa.RSAPrivateKey) -> bytes:
+    """Return a key as it stands in a file."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
 
 
 def apps_of(api: Api, clock: FakeClock, *apps: GitHubApp) -> GitHubApps:
@@ -185,6 +189,19 @@ def test_refused_app(api: Api, clock: FakeClock, key_file: Path) -> None:
     api.status = 401
     with pytest.raises(UpstreamUnreachable, match="answered 401 to the GitHub App 1"):
         token(apps_of(api, clock, GitHubApp("1", key_file)))
+
+
+def test_a_key_that_was_rotated(api: Api, clock: FakeClock, key_file: Path) -> None:
+    """Once the API refuses what the old one has signed, the file is read anew, without a restart."""
+    apps, new = apps_of(api, clock, GitHubApp("1", key_file)), rsa.generate_private_key(65537, 2048)
+    assert token(apps) is not None
+    key_file.write_bytes(pem_of(new))
+    clock.advance(3600)
+    api.status = 401
+    with pytest.raises(UpstreamUnreachable):
+        token(apps)
+    api.status, api.key = None, new
+    assert token(apps) is not None
 
 
 def test_api_hangs(api: Api, clock: FakeClock, key_file: Path) -> None:
