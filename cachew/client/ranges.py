@@ -28,6 +28,7 @@ _AHEAD = 2
 _PATIENCE = 0.05
 """Seconds that a part may be waited for before one connection more is used; near a server it is there long before."""
 _STEP = 512 * 1024
+"""The bytes after which progress is told of what has to be waited for; of all else a part is received by one call."""
 TAIL = 64 * 1024
 """The bytes at an archive's end that hold its table, unless that is uncommonly long."""
 
@@ -225,10 +226,11 @@ class RangedDownload:
     def _received(self, view: memoryview, start: int) -> Iterator[int]:
         end = start + len(view)
         ongoing = self._kept.take(start) or self._asked(start, max(end, self._last))
+        step = len(view) if start and self._last else _STEP
         try:
             with self._under_way(ongoing.answer), self._terms.http.reaching():
                 while view:
-                    count = ongoing.answer.readinto(view[:_STEP])
+                    count = ongoing.answer.readinto(view[:step])
                     if not count:
                         # The answer came to its end in order, though it was to bring more (RFC 9110, section 15.3.7).
                         raise ServerUnreachable(f"the server sent {len(view)} bytes less than it announced")

@@ -65,12 +65,9 @@ def test_what_is_asked_ahead_is_not_asked_again(parts: Parts) -> None:
 def test_what_fails_ahead_fails_when_it_is_wanted(parts: Parts) -> None:
     """A refusal is told to whoever opens; that the content does not come yet, to nobody as long as it comes then."""
     parts.downloads.open_ahead(parts.server.url + "/x")
-    parts.downloads.open_ahead(parts.server.url + "/y")
     with pytest.raises(NotCached, match="nothing here"):
         fetch(parts)
     parts.server.objects["/y"] = Stored(BODY, statuses=[None, 503])
-    with pytest.raises(NotCached):
-        fetch(parts, "/y")
     parts.downloads.open_ahead(parts.server.url + "/y")
     assert fetch(parts, "/y") == BODY
     parts.server.objects["/z"] = Stored(BODY, generating=True)
