@@ -150,7 +150,7 @@ class RefChecks:
     async def _discover(self, url: str, authorization: str | None) -> tuple[Capabilities, Listing | None]:
         response, final = await self._exchange.get_following(
             url + _INFO_REFS,
-            [*_headers(_ADVERTISEMENT), _FRESH],
+            [*_headers("*/*"), _FRESH],
             authorization,
             seconds=self._seconds,
         )

@@ -61,6 +61,7 @@ def test_v2_discovery(upstream: Any, client: UpstreamClient) -> None:
         assert request.headers["user-agent"].startswith("git/")
         assert request.headers["git-protocol"] == "version=2"
         assert request.headers["authorization"] == "Basic abc"
+    assert (get.headers["accept"], post.headers["accept"]) == ("*/*", "application/x-git-upload-pack-result")
     assert get.headers["pragma"] == "no-cache" and "pragma" not in post.headers
     assert b"ref-prefix refs/heads/\n" in decode(post.body)
 
