@@ -10,7 +10,7 @@ from cachew.plumbing.jobs import Slots
 from cachew.server.cacheparts import StoreParts
 from cachew.server.runtime import Runtime
 from cachew.smarthttp.backend import Backend
-from cachew.smarthttp.mirrorpacks import MirrorPacks
+from cachew.smarthttp.mirrorpacks import MirrorPacks, PacksOfTips
 from cachew.smarthttp.preparation import Preparation
 
 _LOWEST = 19
@@ -38,10 +38,11 @@ def make_packs(
     :param serving: places for git processes that serve clients.
     :param find: returns a repository's mirror, if that serves.
     """
-    settings = runtime.settings.pack_cache
+    settings, of_tips = runtime.settings.pack_cache, PacksOfTips()
+    unhurried = _backend(runtime, Slots(limit=1, queue_limit=_ANY_NUMBER), niceness=_LOWEST)
     preparation = Preparation(
         cache=store.pack_cache,
-        mirrored=MirrorPacks(backend=_backend(runtime, Slots(limit=1, queue_limit=_ANY_NUMBER), niceness=_LOWEST)),
+        mirrored=MirrorPacks(backend=unhurried, of_tips=of_tips),
         find=find,
         most=settings.prepare if settings.enabled else 0,
         busy=lambda: serving.waiting > 0,
@@ -49,7 +50,7 @@ def make_packs(
         background=runtime.background,
     )
     return PackParts(
-        mirrored=MirrorPacks(backend=_backend(runtime, serving), asked=preparation.asked),
+        mirrored=MirrorPacks(backend=_backend(runtime, serving), asked=preparation.asked, of_tips=of_tips),
         preparation=preparation,
     )
 

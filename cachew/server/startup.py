@@ -39,6 +39,7 @@ from cachew.web.actions import RepositoryWork
 
 _TRAFFIC_STEP = 10.0
 _EVENTS_INTERVAL = 60.0
+_OUTDATED_INTERVAL = 300.0
 _SWEEP_INTERVAL = 300.0
 _PROBE_INTERVAL = 15.0
 _COUNT_INTERVAL = 30.0
@@ -140,6 +141,12 @@ def jobs(
         ),
         *_bucket_rules(runtime),
         Periodic(name="clone counts", interval=_COUNT_INTERVAL, work=store.clones.flush, reactor=clock),
+        Periodic(
+            name="outdated packs",
+            interval=_OUTDATED_INTERVAL,
+            work=store.pack_cache.kept.drop_given_up,
+            reactor=clock,
+        ),
         Periodic(name="cache sweep", interval=_SWEEP_INTERVAL, work=store.cache.sweep, reactor=clock),
     ]
 

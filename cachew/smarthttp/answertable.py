@@ -6,7 +6,7 @@ not what was written is dropped and never served.
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,6 +125,14 @@ class AnswerTable:
             self.size -= sum(one.size for one in going)
             self.count -= len(going)
         self.database.give_back()
+
+    def drop(self, keys: Iterable[bytes]) -> None:
+        """Drop those that are kept of some answers."""
+        for key in keys:
+            if (found := self._row("number, size", key)) is not None:
+                number, size = found
+                self.database.rows("DELETE FROM answers WHERE number = ?", number)
+                self.size, self.count = self.size - size, self.count - 1
 
     def flush(self) -> None:
         """Write down what was used."""

@@ -11,7 +11,7 @@ An answer stays right for as long as the key says the same, whatever the mirror 
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -26,8 +26,32 @@ from cachew.smarthttp.clientcommands import Fetch
 from cachew.smarthttp.packstore import Pace, PackStore
 from cachew.upstream.refviews import TipsByName
 
+_TURNS = 2
+"""Turns of the periodic look after which a pack goes that is not expected to be asked for again, and is not."""
 _OWNER = 16
 """Digits of a key that tell whose it is; the others are enough to tell answers apart."""
+
+
+class GivenUp:
+    """Packs that nobody is expected to ask for again; whoever does has them kept for a while longer."""
+
+    def __init__(self) -> None:
+        self._turns: dict[str, int] = {}
+
+    def add(self, keys: Iterable[str]) -> None:
+        """Give some up."""
+        self._turns |= dict.fromkeys(keys, 0)
+
+    def asked(self, key: str) -> None:
+        """Take notice that one is asked for."""
+        if key in self._turns:
+            self._turns[key] = 0
+
+    def old(self) -> list[str]:
+        """Return those that are to go, a turn having passed for all."""
+        old = [key for key, turns in self._turns.items() if turns >= _TURNS]
+        self._turns = {key: turns + 1 for key, turns in self._turns.items() if turns < _TURNS}
+        return old
 
 
 class KeptPacks:
@@ -58,6 +82,7 @@ class KeptPacks:
         self._min_free = min_free
         self._threads = threads
         self._free_space = free_space
+        self.given_up = GivenUp()
 
     def __len__(self) -> int:
         return sum(store.count for store in self._stores)
@@ -85,10 +110,17 @@ class KeptPacks:
 
     async def get(self, key: str) -> FileSource | BytesSource | None:
         """Return a pack, or None; one that is damaged is removed and never returned."""
+        self.given_up.asked(key)
         for store in self._stores:
             if (kept := await store.get(key)) is not None:
                 return kept
         return None
+
+    async def drop_given_up(self) -> None:
+        """Drop the packs that were given up, and not asked for since, a while ago; called again and again."""
+        old = self.given_up.old()
+        for store in self._stores:
+            await store.drop(old)
 
     async def get_file(self, key: str) -> FileSource | None:
         """Return a pack as :meth:`get` does, in a file, which a small one is written to for the purpose."""

@@ -1,12 +1,17 @@
 """Answers of mirrors to fetches, which upload-pack makes."""
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cachew.http.incoming import Body
+from cachew.mirrors.instance import Instance
+from cachew.mirrors.kinds import MANY_REFS
 from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.refs import RefState
 from cachew.plumbing.child import Child
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.streams import Source, owned
@@ -18,6 +23,10 @@ Asked = Callable[[Mirror, Fetch, Body, str | None], object]
 """Is told of a fetch that a client sends: the mirror, the command, its body and ``Git-Protocol`` header."""
 
 _REPLACED = "the mirror has been replaced"
+_MOST_WANTS = 200_000
+"""Object ids that are remembered of what packs were made for, of all repositories."""
+_WANTS_OF_FEW_REFS, _WANTS_OF_MANY_REFS = 2000, 20
+"""Those of one pack above which it isn't remembered; of very many refs each pack would be compared with all."""
 
 
 class MirrorRefused(CachewError):
@@ -31,11 +40,79 @@ async def _doubt_if_it_fails(mirror: Mirror, child: Child) -> None:
         mirror.verification.doubt(serving=False)
 
 
+@dataclass
+class _OfTips:
+    """A kept pack.
+
+    :param wants: what it was made for.
+    :param listed: whether these have been tips of refs.
+    """
+
+    instance: Instance
+    wants: Sequence[str]
+    listed: bool = False
+
+
+class PacksOfTips:
+    """Which packs were made for tips, so that those of former ones can go: nobody clones these again."""
+
+    def __init__(self) -> None:
+        self._packs: OrderedDict[str, _OfTips] = OrderedDict()
+        self._by_name: dict[str, set[str]] = {}
+        self._wants = 0
+
+    def note(self, mirror: Mirror, command: Fetch, key: str) -> None:
+        """Take note of a pack that is made for a fetch.
+
+        :param key: the pack's.
+        """
+        if key in self._packs or not command.may_have_shape:
+            return
+        few = len(mirror.refs.by_name) <= MANY_REFS
+        if len(command.wants) > (_WANTS_OF_FEW_REFS if few else _WANTS_OF_MANY_REFS):
+            return
+        listed = not mirror.refs.state.lacking(command.wants)
+        self._packs[key] = _OfTips(mirror.life.instance, command.wants, listed)
+        self._by_name.setdefault(mirror.identity.name, set()).add(key)
+        self._wants += len(command.wants)
+        while self._wants > _MOST_WANTS and len(self._packs) > 1:
+            self._remove(next(iter(self._packs)))
+
+    def outdated(self, name: str, state: RefState) -> list[str]:
+        """Return the keys of the packs of a repository that were made for tips of refs that have moved."""
+        gone = []
+        for key in self._by_name.get(name, ()):
+            lacking = bool(state.lacking(self._packs[key].wants))
+            if lacking and self._packs[key].listed:
+                gone.append(key)
+            self._packs[key].listed |= not lacking
+        for key in gone:
+            self._remove(key)
+        return gone
+
+    def forget(self, instance: Instance) -> list[str]:
+        """Forget the packs of an instance that has ended, and return their keys."""
+        of_name = self._by_name.get(instance.identity.name, ())
+        gone = [key for key in of_name if self._packs[key].instance == instance]
+        for key in gone:
+            self._remove(key)
+        return gone
+
+    def _remove(self, key: str) -> None:
+        pack = self._packs.pop(key)
+        self._wants -= len(pack.wants)
+        name = pack.instance.identity.name
+        self._by_name[name].discard(key)
+        if not self._by_name[name]:
+            del self._by_name[name]
+
+
 class MirrorPacks:
     """Answers fetches out of mirrors.
 
     :param backend: runs upload-pack.
     :param asked: told of each fetch that a client sends: the mirror, the command, its body and ``Git-Protocol`` header.
+    :param of_tips: remembers which packs were made for tips.
     :ivar key: returns the key of the answer to a command.
     """
 
@@ -46,9 +123,11 @@ class MirrorPacks:
         *,
         backend: Backend,
         asked: Asked = lambda mirror, command, body, protocol: None,
+        of_tips: PacksOfTips | None = None,
     ) -> None:
         self._backend = backend
         self.asked = asked
+        self.of_tips = PacksOfTips() if of_tips is None else of_tips
         self.key = MirrorKeys().of
 
     async def produce(self, mirror: Mirror, command: Fetch, body: Body, protocol: str | None) -> Source:
@@ -59,6 +138,7 @@ class MirrorPacks:
         :raise MirrorRefused: when upload-pack says no.
         :raise ProcessFailed: when it fails.
         """
+        self.of_tips.note(mirror, command, self.key(mirror, command))
         of_which = mirror.life.instance, mirror.life.generation
         response = await self._backend.upload_pack(
             repository=mirror.identity.name,

@@ -5,7 +5,7 @@ they lie in an SQLite database instead (:mod:`cachew.smarthttp.answertable`), th
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +120,7 @@ class PackDirectory:
                 break
             victims.append(key)
             left -= kept.size
-        await self._drop(victims)
+        await self.drop(victims)
 
     async def size_of(self, owner: str) -> int:
         """Return the bytes of the packs whose keys begin so."""
@@ -155,9 +155,10 @@ class PackDirectory:
         self._log.warn("dropped kept pack {key}: {failure}", key=key, failure=failure)
         if isinstance(failure, Damaged):
             self._on_damage()
-        await self._drop([key])
+        await self.drop([key])
 
-    async def _drop(self, keys: list[str]) -> None:
+    async def drop(self, keys: Sequence[str]) -> None:
+        """Drop those that are kept of some packs."""
         gone = [key for key in keys if key in self._kept]
         for key in gone:
             self.size -= self._kept.pop(key).size
@@ -240,6 +241,11 @@ class SmallPacks:
     async def shrink(self, size: int) -> None:
         """Drop the least recently used until the rest takes no more than ``size`` bytes."""
         await self._threads(self._answers.attempt, self._table.shrink, size)
+
+    async def drop(self, keys: Sequence[str]) -> None:
+        """Drop those that are kept of some packs."""
+        if keys and self.count:
+            await self._threads(self._answers.attempt, self._table.drop, list(map(bytes.fromhex, keys)))
 
     async def size_of(self, owner: str) -> int:
         """Return the bytes of the packs whose keys begin so: an even number of hex digits."""

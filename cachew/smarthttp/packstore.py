@@ -1,6 +1,6 @@
 """What every place does in which packs are kept, be it files of their own or a database of small ones."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from cachew.plumbing.spool import Spool
@@ -43,6 +43,9 @@ class PackStore(Protocol):
 
     async def shrink(self, size: int) -> None:
         """Drop the least recently used until the rest takes no more than ``size`` bytes."""
+
+    async def drop(self, keys: Sequence[str]) -> None:
+        """Drop those that are kept of some packs."""
 
     async def size_of(self, owner: str) -> int:
         """Return the bytes of the packs whose keys begin so: an even number of hex digits."""

@@ -2,7 +2,8 @@
 
 Jobs of CI fetch each new tip in the same few shapes (:mod:`cachew.smarthttp.requestshapes`), so that the first can find
 a kept pack. This takes nothing from clients: one pack at a time is made, by processes of the lowest priority, none
-while clients wait for a place, and whoever asks for one whose first byte isn't there yet has his own made.
+while clients wait for a place, and whoever asks for one whose first byte isn't there yet has his own made. Packs of
+former tips, which nobody clones again, are given up.
 """
 
 import hashlib
@@ -90,8 +91,10 @@ class Preparation:
         return len(self._shapes)
 
     def grown(self, identity: Identity) -> None:
-        """Make what is expected of a mirror that has fetched."""
+        """Make what is expected of a mirror that has fetched, and give up what was made of tips that it has no more."""
         mirror = self._find(identity)
+        if mirror is not None:
+            self._cache.kept.given_up.add(self._mirrored.of_tips.outdated(identity.name, mirror.refs.state))
         shapes = None if mirror is None else self._shapes.of(mirror.life.instance)
         if mirror is None or shapes is None:
             return
@@ -106,6 +109,7 @@ class Preparation:
 
     def forget(self, instance: Instance) -> None:
         """Forget what is known of an instance that has ended, and make nothing of it any more."""
+        self._cache.kept.given_up.add(self._mirrored.of_tips.forget(instance))
         self._shapes.forget(instance)
 
     def _give_up(self, name: str) -> None:

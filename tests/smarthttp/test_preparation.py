@@ -100,6 +100,29 @@ class Repository:
         """Return the key of what a client of a tip fetches."""
         return self.packs.key(self.mirror, cast(Any, read_command([fetch(tip, depth)], "version=2")))
 
+    def serve(self, tip: str = "", depth: int = 1) -> str:
+        """Serve a client who fetches a commit, the tip by default, and return the key of what is kept of that."""
+        tip = tip or self.mirror.by_name["refs/heads/main"]
+        command: Any = read_command([fetch(tip, depth)], "version=2")
+        body = HeldBody(fetch(tip, depth), digest=sha256(fetch(tip, depth)).hexdigest())
+        key = self.key(tip, depth)
+
+        async def produce() -> Source:
+            return await self.packs.produce(self.mirror, command, body, "version=2")
+
+        self.packs.of_tips.note(self.mirror, command, key)
+        response = done(self.cache.response(key, produce))
+        if response.origin == "produced":
+            self.finish()
+        response.source.close()
+        return key
+
+    def kept_after(self, turns: int, key: str) -> bool:
+        """Say whether a pack is kept after some turns of the look for those that were given up."""
+        for _ in range(turns):
+            done(self.cache.kept.drop_given_up())
+        return done(self.cache.kept.has(key))
+
     def finish(self) -> None:
         """End the last answer that was begun."""
         self.packs.sources[-1].data(PACK)
@@ -276,3 +299,34 @@ def test_so_many_repositories(repository: Repository) -> None:
         repository.mirror.identity = Identity("git.example", f"org/r{number}")
         repository.ask(1)
     assert len(repository.preparation) == 1000
+
+
+@pytest.mark.parametrize("most", [0, 4])
+def test_packs_of_former_tips_go(tmp_path: Path, most: int) -> None:
+    """When the ref has moved on, a while after the last who asked for one; those of the present tip stay."""
+    repository = Repository(tmp_path, most=most)
+    former = repository.serve()
+    repository.mirror.by_name = {"refs/heads/main": TIPS[1]}
+    present = repository.serve()
+    repository.preparation.grown(IDENTITY)
+    assert repository.kept_after(2, former) and done(repository.cache.kept.get(former)) is not None
+    assert repository.kept_after(2, former)
+    assert not repository.kept_after(1, former) and repository.kept_after(9, present)
+
+
+def test_what_was_never_a_tip_stays(repository: Repository) -> None:
+    """Objects that are fetched by their ids are asked for whatever refs do; what becomes a tip goes when it was one."""
+    key = repository.serve(TIPS[4])
+    repository.preparation.grown(IDENTITY)
+    assert repository.kept_after(9, key)
+    repository.push(TIPS[4])
+    assert repository.kept_after(9, key)
+    repository.push(TIPS[5])
+    assert not repository.kept_after(3, key)
+
+
+def test_packs_of_an_ended_instance_go(repository: Repository) -> None:
+    """Nothing of it is sent to anyone any more."""
+    key = repository.serve()
+    repository.preparation.forget(repository.mirror.instance)
+    assert not repository.kept_after(3, key)

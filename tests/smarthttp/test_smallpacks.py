@@ -184,6 +184,15 @@ def test_the_least_recently_used_go_first(kept: Kept) -> None:
     assert (packs.size, packs.count) == (0, 0)
 
 
+def test_some_of_them_can_go(kept: Kept) -> None:
+    """Those that are named, also with some that were never there."""
+    kept.keep(KEY, pack())
+    kept.keep(OTHER, pack(b"y"))
+    result(kept.packs.store.drop([KEY, "c" * 64]))
+    assert kept.packs.get(KEY, 1.0) is None and kept.packs.get(OTHER, 1.0) == pack(b"y")
+    assert (kept.packs.count, kept.packs.size) == (1, len(pack(b"y")))
+
+
 def test_what_has_gone_takes_no_room(kept: Kept) -> None:
     """The file is no larger than what is in it, at once and by whatever it was larger."""
     for number in range(60):
