@@ -3,14 +3,9 @@
 import os
 import sys
 
-_OLDEST = (3, 9)
-
 
 def main() -> None:
     """Run what the file is called after: ``cachew``, or ``git-remote-cachew``."""
-    if sys.version_info < _OLDEST:
-        sys.stderr.write("cachew needs Python 3.9 or newer\n")
-        sys.exit(1)
     if os.path.basename(sys.argv[0]).startswith("git-remote-cachew"):
         from cachew.cli.remote import main as helper
 

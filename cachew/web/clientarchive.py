@@ -11,7 +11,17 @@ from pathlib import Path
 
 _TIME = (1980, 1, 1, 0, 0, 0)
 _INTERPRETER = b"#!/usr/bin/env python3\n"
-_MAIN = '"""Runs the client."""\n\nfrom cachew.cli.standalone import main\n\nmain()\n'
+_MAIN = '''"""Runs the client; this much every Python understands."""
+
+import sys
+
+if sys.version_info < (3, 9):
+    sys.exit("cachew needs Python 3.9 or newer")
+
+from cachew.cli.standalone import main
+
+main()
+'''
 _VERSION = '"""The version of this client."""\n\n\ndef version() -> str:\n    """Return it."""\n    return {0!r}\n'
 _LATER = "from __future__ import annotations\n"
 
@@ -22,7 +32,8 @@ def client_archive(package: Path, *, version: str) -> bytes:
     :param package: the directory of the ``cachew`` package.
     :param version: what it says that it is.
     """
-    sources = {"__main__.py": _MAIN, **_sources(package), "cachew/version.py": _VERSION.format(version)}
+    modules = {**_sources(package), "cachew/version.py": _VERSION.format(version)}
+    sources = {"__main__.py": _MAIN} | {name: for_older_pythons(text) for name, text in modules.items()}
     file = io.BytesIO()
     file.write(_INTERPRETER)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
@@ -30,7 +41,7 @@ def client_archive(package: Path, *, version: str) -> bytes:
             entry = zipfile.ZipInfo(name, _TIME)
             entry.external_attr = 0o644 << 16
             entry.create_system = 3
-            archive.writestr(entry, for_older_pythons(sources[name]))
+            archive.writestr(entry, sources[name])
     return file.getvalue()
 
 

@@ -52,6 +52,16 @@ def test_it_runs_with_nothing_installed(tmp_path: Path) -> None:
     assert "cannot talk to the server" in run("--url=http://127.0.0.1:1", "stats").stderr
 
 
+@pytest.mark.parametrize("version", [(2, 7), (3, 6), (3, 8)])
+def test_a_python_that_is_too_old_is_told_so(version: tuple[int, int]) -> None:
+    """By what comes first, which has nothing in it that such a one would not understand."""
+    first = zipfile.ZipFile(io.BytesIO(client_archive(PACKAGE, version="1"))).read("__main__.py").decode()
+    assert "__future__" not in first
+    argv = [sys.executable, "-c", f"import sys; sys.version_info = {version}; exec(sys.argv[1])", first]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "cachew needs Python 3.9 or newer\n")
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
