@@ -62,7 +62,8 @@ def save(
     check_paths(place, paths)
     if context.tar is None:
         raise BadUsage("there is no tar on the PATH", "Install tar.")
-    name = os.path.basename(os.path.abspath(directory)).replace('"', "").encode("ascii", "ignore").decode()
+    name = "".join(c for c in os.path.basename(os.path.abspath(directory)) if c.isascii() and c.isprintable())
+    name = name.replace('"', "").replace("\\", "")
     headers = {"Content-Type": "application/zstd", "Content-Disposition": f'attachment; filename="{name}.tar.zst"'}
     body = packed(place, paths or (".",), exclude=exclude, tar=context.tar, threads=zstd_threads or context.threads)
     ttl = check_duration(ttl) if ttl else None
