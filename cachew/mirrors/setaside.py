@@ -5,7 +5,7 @@ ref stays where the mirror has it, clients that want the tip are answered by the
 more seldom each time. A tip is a name and an object id together: a ref that moves on is tried at once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -104,6 +104,16 @@ class SetAside:
         """Forget tips that could be had."""
         for tip in tips:
             self._troubles.pop(tip, None)
+
+    def had(self, listing: Listing, failed: Collection[Tip]) -> None:
+        """Forget the tips that could be had when a listing was followed, without a look at all that it tells.
+
+        :param failed: those that could not.
+        """
+        if self._troubles:
+            listed = listing.by_name
+            tried = [tip for tip in self._troubles if (ref := listed.get(tip[0])) is not None and ref.oid == tip[1]]
+            self.there(tip for tip in tried if tip not in failed)
 
     def clear(self) -> None:
         """Forget all."""

@@ -128,9 +128,7 @@ class Updates:
         brought = frozenset[str]() if refs.recognises(listing) else await self._compare(listing)
         allowed, before = refs.wanted(listing), refs.state
         failed = await self._transfer.follow(self._place.repository, of_listing(allowed), brought=brought, known=before)
-        if refs.set_aside:
-            tips = ((ref.name, ref.oid) for ref in allowed.refs if ref.oid is not None)
-            refs.set_aside.there(tip for tip in tips if tip not in failed)
+        refs.set_aside.had(allowed, failed)
         refs.set_aside.note(failed)
         refs.become(listing)
         if failed and not before.differs_from(refs.state):

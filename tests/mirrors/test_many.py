@@ -10,12 +10,16 @@ from cachew.mirrors.kinds import MIRRORED_KIND, contradict
 from cachew.mirrors.listings import pack, unpack
 from cachew.mirrors.moved import moved_in_part, with_refs
 from cachew.mirrors.refs import RefState, change, of_listing, packed_refs, weight_of
-from cachew.mirrors.setaside import without
+from cachew.mirrors.setaside import SetAside, without
+from cachew.plumbing.errors import ProcessFailed
+from cachew.plumbing.metrics import Metrics
 from cachew.smarthttp.advertise import ls_refs_response
 from cachew.smarthttp.clientcommands import V2LsRefs
 from cachew.smarthttp.keptpacks import mark
 from cachew.upstream.listing import Listing, RemoteRef
 from cachew.upstream.manyrefs import ManyRefs, many_refs
+from tests.fakes.clock import FakeClock
+from tests.fakes.mirrorgit import REPOSITORY
 
 CHANCE = random.Random(7)
 
@@ -195,3 +199,13 @@ def test_what_no_ref_has() -> None:
     for sought in (sorted(oids)[:5], sorted(oids)):
         others = {some_oid() for _ in sought} | {""}
         assert of_listing(MANY).lacking([*sought, *others]) == others
+
+
+def test_what_is_set_aside_is_looked_for_among_many_refs_one_by_one() -> None:
+    """A tip that could be had is followed again, without a look at all others for it; one that could not is not."""
+    aside = SetAside(identity=REPOSITORY, clock=FakeClock(), metrics=Metrics())
+    tips = {(name, OIDS[name]) for name in sorted(OIDS)[:2]} | {("refs/heads/b00004", some_oid())}
+    aside.note(dict.fromkeys(tips, ProcessFailed("git fetch", 128, "bad")))
+    failed = {("refs/heads/b00001", OIDS["refs/heads/b00001"])}
+    assert calls_of(lambda: aside.had(MANY, failed)) < 1000
+    assert set(aside.reasons()) == {"refs/heads/b00001", "refs/heads/b00004"}
