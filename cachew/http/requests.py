@@ -23,6 +23,7 @@ from cachew.plumbing.streams import read_all
 
 _OPAQUE = frozenset({"cookie", "if-match", "if-none-match", "if-range"})
 """Names whose values may hold any byte: entity tags (RFC 9110, 8.8.3), and cookies that others have set."""
+_BOUND = frozenset({b"negotiate", b"ntlm", b"kerberos", b"digest"})
 
 SHORT = 64 * 1024
 """Bytes of an answer that are sent whatever the client takes."""
@@ -238,6 +239,14 @@ def allow_methods(request: StreamingRequest, *methods: str) -> None:
     allowed = (*methods, "HEAD") if "GET" in methods and "HEAD" not in methods else methods
     if request.method.decode("latin-1") not in allowed:
         raise MethodNotAllowed(allowed)
+
+
+def is_bound(proof: bytes) -> bool:
+    """Whether what somebody proves himself with, or is to, holds for one connection or address only.
+
+    See RFC 4559, section 6, and RFC 7616, section 3.4.3.
+    """
+    return proof.strip().partition(b" ")[0].lower() in _BOUND
 
 
 def parse_query(raw: bytes) -> dict[bytes, list[bytes]]:

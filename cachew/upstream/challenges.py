@@ -9,6 +9,8 @@ these beside ``Basic``, and git takes what is strongest. So neither these challe
 import re
 from collections.abc import Iterable, Iterator
 
+from cachew.http.requests import is_bound
+
 NAMES = frozenset({b"www-authenticate", b"lfs-authenticate"})
 """The headers that have challenges in them."""
 
@@ -16,14 +18,8 @@ EXPLANATION = (
     b"the upstream lets people in only by proofs that can't be passed on (Negotiate, NTLM, Digest); "
     b"have it take passwords or tokens (Basic) too\n"
 )
-_BOUND = frozenset({b"negotiate", b"ntlm", b"kerberos", b"digest"})
 _PART = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*(?:"|$))+')
 _PARAMETER = re.compile(rb"\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=")
-
-
-def is_bound(answer: bytes) -> bool:
-    """Whether what a client proves itself with holds for nothing but its own connection or address."""
-    return _scheme(answer) in _BOUND
 
 
 def passed_on(value: bytes) -> bytes:
@@ -49,7 +45,3 @@ def _challenges(value: bytes) -> Iterator[bytes]:
         begun.append(part)
     if begun:
         yield b",".join(begun).strip()
-
-
-def _scheme(text: bytes) -> bytes:
-    return text.strip().partition(b" ")[0].lower()

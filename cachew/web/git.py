@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cachew.http.bodies import send
-from cachew.http.requests import StreamingRequest, allow_methods, text_of
+from cachew.http.requests import StreamingRequest, allow_methods, is_bound, text_of
 from cachew.mirrors.identity import CASE_MATTERS, Grammar, Identity
 from cachew.plumbing.errors import Forbidden, UpstreamError
 from cachew.plumbing.logs import in_one_word
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp.request import protocol_version
-from cachew.upstream.challenges import is_bound
 from cachew.upstream.remotes import Remotes
 from cachew.web.access.guard import Right
 from cachew.web.bundleroutes import BundleRoutes

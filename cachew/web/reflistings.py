@@ -6,6 +6,7 @@ than sending them, and longer than others shall wait.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -138,7 +139,8 @@ class RefListings:
             if not command.prefixes:
                 # Only ``git ls-remote`` asks for all there is: who clones names what is to be cloned.
                 self._mirroring.first.only_listed(right.identity)
-            with self._mirroring.first.listing(right.identity):
+            waited = nullcontext() if mirror.life.ready else self._mirroring.first.listing(right.identity)
+            with waited:
                 await self._ls_refs(request, right, body, command)
         elif isinstance(command, V2Other) and command.name in _COMMANDS and right.covers(mirror):
             await self.tell(request, await self._bundle_uris(request, right))

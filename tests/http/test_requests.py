@@ -12,7 +12,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 
 from cachew.config.load import load
 from cachew.http.limits import Limits
-from cachew.http.requests import Fields, StreamingRequest, parse_query, text_of
+from cachew.http.requests import Fields, StreamingRequest, is_bound, parse_query, text_of
 from cachew.http.site import make_site
 from cachew.plumbing.errors import BadRequest, BodyTimedOut, ClientGone, TooLarge
 from cachew.plumbing.streams import read_all
@@ -716,3 +716,9 @@ async def test_a_handler_reads_a_header() -> None:
         client.send(b"GET / HTTP/1.1\r\nHost: h\r\nAccept: \xc3\xa9\r\nGit-Protocol: version=2\xff\r\n\r\n")
         assert (await client.response()).status == 200
     assert seen == ["\xc3\xa9", None, "\xc3\xa9"]
+
+
+def test_what_clients_prove_themselves_with() -> None:
+    """Schemes have names in any case."""
+    assert is_bound(b" ntlm TlRMTVNTUAAB") and is_bound(b"NEGOTIATE x") and is_bound(b'Digest username="a"')
+    assert not is_bound(b"Basic TlRMTVNTUAAB") and not is_bound(b"Bearer NTLM") and not is_bound(b"")
