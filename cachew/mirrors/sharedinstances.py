@@ -19,6 +19,10 @@ from cachew.replicas.records import Records, Versioned, escaped
 T = TypeVar("T")
 
 _REMEMBERED = 50_000
+_SLOW = 1.0
+"""Seconds after which a failure is one of those that would keep everybody waiting."""
+_LEFT_ALONE = 5.0
+"""Seconds for which nobody asks after such a one: a request for what is not mirrored asks several times."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class SharedInstances:
         self._reactor = reactor
         self._patience = patience
         self._reads: OrderedDict[str, _Read] = OrderedDict()
+        self._again = float("-inf")
 
     def age(self, name: str) -> float:
         """Return how many seconds ago a repository's record was read or written last."""
@@ -78,12 +83,24 @@ class SharedInstances:
         async def asked() -> T:
             return await ask()
 
+        began = self._reactor.seconds()
+        if began < self._again:
+            raise StorageUnavailable("the store of shared records has not answered lately")
         work: Deferred[Any] = Deferred.fromCoroutine(asked())
         try:
             result: T = await work.addTimeout(self._patience, self._reactor)
         except DeferredTimeout:
+            self._failed(began)
             raise StorageUnavailable("the store of shared records does not answer") from None
+        except StorageUnavailable:
+            self._failed(began)
+            raise
         return result
+
+    def _failed(self, began: float) -> None:
+        now = self._reactor.seconds()
+        if now - began >= _SLOW:
+            self._again = now + _LEFT_ALONE
 
 
 def _record(name: str) -> str:

@@ -1,5 +1,6 @@
 """What replicas know together of the present instances, with a store that fails when the test says so."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -82,15 +83,16 @@ def test_how_old_what_is_known_is(records: UnreliableRecords) -> None:
 
 def test_a_store_that_does_not_answer_is_not_waited_for(records: UnreliableRecords) -> None:
     """After some seconds it counts as one that failed."""
-    replica = Replica(records)
     records.silent = records.hanging = True
-    for ask in (replica.read, lambda: replica.write(ONE)):
-        work: Deferred[Any] = ask()
+    asks: list[Callable[[Replica], Deferred[Any]]] = [Replica.read, lambda replica: replica.write(ONE)]
+    for ask in asks:
+        replica = Replica(records)
+        work = ask(replica)
         replica.clock.advance(4.9)
         assert not work.called
         replica.clock.advance(0.2)
         assert isinstance(failure_of(work), StorageUnavailable)
-    assert replica.shared.age(NAME) == float("inf") and not replica.clock.getDelayedCalls()
+        assert replica.shared.age(NAME) == float("inf") and not replica.clock.getDelayedCalls()
 
 
 def test_a_write_whose_answer_was_lost_may_have_been_made(records: UnreliableRecords) -> None:
@@ -101,3 +103,20 @@ def test_a_write_whose_answer_was_lost_may_have_been_made(records: UnreliableRec
     assert isinstance(failure_of(replica.write(ONE)), Conflict)
     assert value_of(replica.read()) == ONE
     value_of(replica.write(TWO))
+
+
+def test_a_store_that_does_not_answer_is_left_alone_for_a_moment(records: UnreliableRecords) -> None:
+    """Of all that one request asks the first question waits; five seconds later the store is asked again."""
+    replica = Replica(records)
+    records.silent = True
+    waiting = replica.read()
+    replica.clock.advance(5)
+    assert isinstance(failure_of(waiting), StorageUnavailable)
+    records.silent = False
+    assert "lately" in str(failure_of(replica.read())) and "lately" in str(failure_of(replica.write(ONE)))
+    replica.clock.advance(5)
+    assert value_of(replica.read()) is None
+    records.down = True
+    assert isinstance(failure_of(replica.read()), StorageUnavailable)
+    records.down = False
+    assert value_of(replica.read()) is None
