@@ -30,6 +30,7 @@ class Mirrors:
     :param resources: what mirrors share.
     :param standing: knows the repositories' present instances.
     :param listeners: who is told what becomes of mirrors.
+    :ivar changes: how often anything has changed that people see of one.
     :ivar attempts: those to make one.
     :ivar first_looks: at those on disk that were not opened yet, which are none of these until then.
     """
@@ -49,8 +50,14 @@ class Mirrors:
         self._remote = remote
         self._resources = resources
         self._standing = standing
-        self._listeners = listeners
-        self._of_one = replace(listeners, damaged=self._damaged)
+        self.changes = 0
+
+        def changed(identity: Identity) -> None:
+            self.changes += 1
+            listeners.changed(identity)
+
+        self._listeners = replace(listeners, changed=changed)
+        self._of_one = replace(self._listeners, damaged=self._damaged)
         self._metrics = resources.metrics
         self._background = resources.background
         self._mirrors: dict[Identity, Mirror] = {}

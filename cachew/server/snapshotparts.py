@@ -13,6 +13,7 @@ from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
+from cachew.mirrors.readiness import ReadyRepositories
 from cachew.plumbing.jobs import Slots
 from cachew.replicas.leases import Leases
 from cachew.server.cacheparts import StoreParts
@@ -139,11 +140,7 @@ def make_snapshots(
         intervals=_intervals(runtime.settings),
     )
     scheduler = Scheduler(
-        # A look at the disk for each of thousands would hold up the reactor at every turn; what has gone shows later.
-        repositories=lambda: [
-            *(mirror.identity for mirror in mirrors.collection.known() if mirror.life.ready),
-            *mirrors.collection.first_looks.unseen,
-        ],
+        repositories=ReadyRepositories(mirrors=mirrors.collection, clock=runtime.clock),
         known=mirrors.collection.first_looks.over,
         perform=shared.perform,
         slots=making_slots(runtime, queue_limit=1_000_000),
