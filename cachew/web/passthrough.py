@@ -33,7 +33,7 @@ from cachew.upstream.useragent import agent_key
 from cachew.upstream.verdictmemory import UpstreamChanges
 from cachew.web.access.guard import AUTHORIZATION_ALONE, ClientCredentials, Right
 
-_RELAYED = ("accept", "content-type", "git-protocol", "user-agent")
+_RELAYED = ("accept", "content-type", "git-protocol", "pragma", "user-agent")
 _SHORT = 16 * 1024
 """Bytes of a response that tell what an upstream speaks, if it does."""
 

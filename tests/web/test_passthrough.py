@@ -146,6 +146,14 @@ def test_that_an_upstream_is_a_dumb_server_is_learnt(tmp_path: Path, refs: int) 
     assert remote.capabilities.dumb
 
 
+def test_who_wants_to_know_what_there_is_now_shares_with_those_who_do() -> None:
+    """A client that has caches pass it on, as git does for refs, gets no answer that was asked for without that."""
+    lists = "info/refs?service=git-upload-pack"
+    asked: list[Any] = [FakeRequest(Steps(slow=False), Pragma="no-cache"), FakeRequest(Steps(slow=False))]
+    fresh, kept = (question_of(request, right(IDENTITY), lists, body=None) for request in asked)
+    assert (b"pragma", b"no-cache") in fresh.headers and fresh.key != kept.key
+
+
 def test_a_body_is_opened_when_its_credential_is_at_hand(tmp_path: Path) -> None:
     """Whose credential can't be had, or who leaves while it is looked for, has no descriptor taken."""
     steps = Steps(slow=True)
