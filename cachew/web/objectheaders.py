@@ -78,8 +78,10 @@ _ORIGIN = {
     "x-content-type-options",
     "x-frame-options",
 }
-_REFUSED = frozenset(_EXCHANGE | _IDENTITY | _ORIGIN)
-_REFUSED_PREFIXES = ("access-control-", "cross-origin-", "proxy-", "sec-", "x-csrf-", "x-forwarded-")
+_PROXY = {"x-lighttpd-send-file", "x-reproxy-url", "x-sendfile"}
+"""With which a server behind a proxy has that send something else (``x-accel-`` are nginx's)."""
+_REFUSED = frozenset(_EXCHANGE | _IDENTITY | _ORIGIN | _PROXY)
+_REFUSED_PREFIXES = ("access-control-", "cross-origin-", "proxy-", "sec-", "x-accel-", "x-csrf-", "x-forwarded-")
 
 
 def storable(headers: Iterable[tuple[bytes, Sequence[bytes]]]) -> dict[str, str]:

@@ -18,6 +18,7 @@ def test_stores_what_describes_the_content() -> None:
         *("Authorization", "cookie", "Proxy-Authorization", "Set-Cookie", "X-Forwarded-For"),
         *("Host", "Content-Length", "Transfer-Encoding", "Time-To-Live", "If-Match", "User-Agent", "ETag", "Date"),
         *("Content-Security-Policy", "Location", "Access-Control-Allow-Origin", "X-Content-Type-Options"),
+        *("X-Accel-Redirect", "X-Accel-Expires", "X-Sendfile", "X-LIGHTTPD-send-file", "X-Reproxy-URL"),
     ],
 )
 def test_drops_the_exchange_s_own(name: str) -> None:
