@@ -186,12 +186,12 @@ class Mirror:
             return
         record, repository, stock = found
         instance = Instance(self.identity, record.instance)
+        listing = stock.listing or await repository.refs.read()
         if not self._standing.is_current(instance):
-            # It has ended since it was looked at.
-            return
+            return  # it has ended since it was looked at
         self.life.instance = instance
         self.life.generation = record.generation
-        self.refs.become(stock.listing or await repository.refs.read())
+        self.refs.become(listing)
         self.life.last_fetch = stock.fetched
         self.place.found = repository
         self.life.step(MirrorEvent.FOUND)

@@ -15,7 +15,7 @@ from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirrorrecord import MirrorRecord
 from cachew.plumbing.errors import MirrorGone
 from tests.fakes.clock import FakeClock
-from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse
+from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, oid
 from tests.fakes.settled import failure_of, value_of
 
 
@@ -182,6 +182,20 @@ def test_a_mirror_whose_instance_ends_during_the_look_is_not_served(house: Mirro
     house.standing.is_current = lambda instance: False  # type: ignore[method-assign]
     value_of(Deferred.fromCoroutine(mirror.take_up(found)))
     assert not mirror.ready and mirror.place.found is None
+
+
+def test_a_mirror_whose_instance_ends_while_git_lists_its_refs_is_not_served(house: MirrorHouse) -> None:
+    """As of one with a tag of which git has to say what it leads to."""
+    tag = house.root / REPOSITORY.directory_name / "refs/tags/v1"
+    tag.parent.mkdir()
+    tag.write_text(f"{oid('2')}\n")
+    house.git.holding = {"for-each-ref"}
+    looking = Deferred.fromCoroutine(house.mirrors.first_looks.look(REPOSITORY))
+    assert house.git.held and not looking.called
+    house.standing.is_current = lambda instance: False  # type: ignore[method-assign]
+    house.git.release()
+    assert looking.called and house.mirrors.ready(REPOSITORY) is None
+    assert house.mirrors.first_looks.ended == [REPOSITORY]
 
 
 def test_what_goes_through_all_waits_until_all_are_known(house: MirrorHouse) -> None:
