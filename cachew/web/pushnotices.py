@@ -7,6 +7,7 @@ from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
+from cachew.plumbing.errors import UnknownPath
 from cachew.web.forgeevents import address_of
 
 
@@ -17,7 +18,8 @@ class PushNotices:
     :param freshness: the ref gate, which takes no older answer for fresh any more.
     :param background: where it is fetched.
     :param fetch: brings a repository's mirror to where its upstream is now.
-    :param url_of: tells where a repository's upstream is, or has moved to.
+    :param url_of: tells where a repository's upstream is, or has moved to; raises ``UnknownPath`` when its host isn't
+        admitted.
     """
 
     def __init__(
@@ -45,7 +47,11 @@ class PushNotices:
             if identity.path.casefold() in known:
                 return True
             # Of tens of thousands nearly all are told apart by how they end, which costs little.
-            url = self._url_of(identity)
+            try:
+                url = self._url_of(identity)
+            except UnknownPath:
+                # It is of a host that the config no longer names.
+                return False
             ends_so = url.rstrip("/").removesuffix(".git").rstrip("/").casefold().endswith(ends)
             return ends_so and address_of(url).casefold() in addresses
 

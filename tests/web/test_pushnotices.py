@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
+from cachew.plumbing.errors import UnknownPath
 from cachew.web.pushnotices import PushNotices
 from tests.fakes.settled import value_of
 
@@ -31,8 +32,14 @@ class Pushes:
             freshness=cast(Any, SimpleNamespace(changed=self.changed.append)),
             background=self.background,
             fetch=self.fetch,
-            url_of=lambda identity: "https://git.example/new/name" if identity == MOVED else f"https://{identity.name}",
+            url_of=self.url_of,
         )
+
+    def url_of(self, identity: Identity) -> str:
+        """Return where a mirror's upstream is."""
+        if identity.host == "gone.example":
+            raise UnknownPath("no such host")
+        return "https://git.example/new/name" if identity == MOVED else f"https://{identity.name}"
 
     def known(self) -> Any:
         """Return the mirrors, without a look at the disk."""
@@ -94,6 +101,13 @@ def test_a_mirror_that_nobody_has_looked_at_since_the_start_fetches_too() -> Non
     pushes.first_looks.unseen = {MOVED: pushes.mirrors.pop(MOVED)}
     assert pushes.notices.mirrored_as(["https://git.example/new/name"], []) == [MOVED]
     assert pushes.pushed(MOVED) and pushes.fetched == [MOVED]
+
+
+def test_a_mirror_of_a_host_that_the_config_no_longer_names_keeps_no_other_from_fetching() -> None:
+    """It is on disk and not served; whether it was looked at yet makes no difference."""
+    pushes, gone = Pushes(), Identity("gone.example", "new/repo")
+    pushes.first_looks.unseen = {gone: None}
+    assert pushes.notices.mirrored_as(["https://git.example/new/name"], []) == [MOVED]
 
 
 @pytest.mark.parametrize("known", [True, False])
