@@ -131,7 +131,7 @@ class FirstClones:
         The mirror would have the same listed at the same time, over the same link.
         """
         clients = self._clients.get(identity)
-        if clients is None:
+        if clients is None or clients.asked > _OF_ONE_CLIENT:  # as those who keep asking
             yield
             return
         clients.listings += 1

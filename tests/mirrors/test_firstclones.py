@@ -70,6 +70,18 @@ def test_those_who_keep_asking_for_refs_are_waited_for_a_second_once(counter: Co
     assert served.called
 
 
+def test_those_who_keep_asking_are_waited_for_no_longer_because_they_are_told(counter: Counter) -> None:
+    """Each of them is answered, and soon asks again."""
+    for _ in range(2):
+        counter.first.asked(REPOSITORY)
+    served = counter.served()
+    for _ in range(4):
+        with counter.first.listing(REPOSITORY):
+            counter.clock.advance(0.5)
+            counter.first.asked(REPOSITORY)
+    assert served.called
+
+
 def test_a_client_is_waited_for_while_it_is_told_of_refs(counter: Counter) -> None:
     """A long listing takes a slow link for seconds, in which the mirror's own would halve what is left for it."""
     counter.first.asked(REPOSITORY)
