@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 
 from cachew.plumbing.descriptors import EXHAUSTED
@@ -88,11 +89,19 @@ def room_to_grow(directory: Path, least: int, *, free: Callable[[Path], int] = f
     """
     if least <= 0:
         return lambda: True
-    began = free(directory)
+
+    def left() -> float:
+        try:
+            return free(directory)
+        except OSError:
+            # Who can't write there any more fails by himself.
+            return inf
+
+    began = left()
 
     def has_room() -> bool:
-        left = free(directory)
-        return left >= least or left + _HARDLY_ANYTHING >= began
+        now = left()
+        return now >= least or now + _HARDLY_ANYTHING >= began
 
     return has_room
 

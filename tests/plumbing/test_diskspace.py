@@ -1,5 +1,6 @@
 """Files that are put in place of others, and what is removed."""
 
+import errno
 import os
 import resource
 from collections.abc import Iterator
@@ -65,3 +66,12 @@ def test_what_grows_leaves_so_much(tmp_path: Path) -> None:
         left[0] = now * megabyte
         assert has_room() is may, (began, now)
     assert room_to_grow(tmp_path, 0, free=lambda directory: 0)()
+
+
+def test_what_cannot_be_looked_at_stops_nothing(tmp_path: Path) -> None:
+    """A disk that fails says so to who writes there; a look at its room must not fail in his stead."""
+
+    def free(directory: Path) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    assert room_to_grow(tmp_path, 500, free=free)()
