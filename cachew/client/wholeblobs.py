@@ -20,6 +20,7 @@ _HEADER = struct.Struct(">4sLL")
 _BLOB = 3
 _STORED = struct.Struct("<BHH")
 _STORED_LIMIT = 0xFFFF
+_FOR_EVER = -1.0
 _PIECE = 1024 * 1024
 """The bytes that are written, and meanwhile digested, at once."""
 
@@ -114,7 +115,8 @@ class WholeBlobs:
                 os.unlink(path)
 
     def close(self) -> None:
-        """Close the file; may be called more than once."""
+        """Close the file once nobody writes to it any more; may be called more than once."""
+        self._writing.is_done_within(_FOR_EVER)
         self._workers.close()
         self._file.close()
 

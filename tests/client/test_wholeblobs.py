@@ -69,6 +69,16 @@ def test_git_looks_there_first(tmp_path: Path) -> None:
     assert git(tmp_path, "log", "--format=%s") == "x"
 
 
+def test_nothing_is_written_any_more_when_it_is_given_up(tmp_path: Path) -> None:
+    """Whatever is opened next may get the number of the file, and be written to by who has not heard of it."""
+    content = bytes(16 * 1024 * 1024)
+    blobs = WholeBlobs(os.fsencode(tmp_path), wanted=[blob_name(content, "sha1")], oid_size=20)
+    with open(tmp_path / "tmp_pack_blobs", "rb") as file:
+        written(blobs, [content, content[: 1024 * 1024]])  # the first is written while the second is digested
+        blobs.discard()
+        assert os.fstat(file.fileno()).st_size > len(content)
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_nothing_is_left_of_nothing(tmp_path: Path, wanted: bool) -> None:
     """Without a blob, or when it is given up, there is no pack."""
