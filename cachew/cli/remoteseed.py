@@ -80,7 +80,11 @@ def prepare(remote: RemoteRepository, options: HelperOptions, *, seeds: bool) ->
     """
     with closing(Workers(1, "config")) as workers:
         address = _lfs_address(remote)
-        telling = workers.submit(_tell_lfs, remote, address) if address else Job.done(None)
+        telling = Job.done(None)
+        try:
+            telling = workers.submit(_tell_lfs, remote, address) if address else telling
+        except ClientError:  # no thread for it
+            _tell_lfs(remote, address)
         seeded = seeds and _seeded(remote, options)
         telling.result()
     return seeded

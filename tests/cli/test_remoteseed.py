@@ -1,6 +1,7 @@
 """What ``git-remote-cachew`` does for a new repository, and what it tells when that can't be done."""
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from cachew.cli.remoteseed import RemoteRepository, prepare, tidy
 from cachew.client.asking import AskedProgram
 from cachew.client.gitdir import GitDirectory
 from cachew.client.helperoptions import HelperOptions
+from tests.client.test_workers import FewThreads
 from tests.fakes.archives import git, make_upstream, seekable, snapshot_members, tar
 from tests.fakes.cachew_server import CachewServer, Stored, running_server
 from tests.functional.gitcgi import git_environment
@@ -80,6 +82,17 @@ def test_an_address_of_git_lfs_that_is_there_stays(home: Path, server: CachewSer
     git(home / "new", "config", "remote.origin.lfsurl", "https://lfs.example/")
     assert not prepare(remote, HelperOptions(), seeds=False)
     assert configured(home, "remote.origin.lfsurl") == "https://lfs.example/"
+
+
+def test_git_lfs_is_told_by_a_system_that_gives_no_thread(
+    home: Path, server: CachewServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can't be done beside the rest is done before it, and the fetch goes on."""
+    remote = remote_of(home, f"{server.url}{PATH}")
+    few = FewThreads(0)
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: few.start(thread))
+    assert not prepare(remote, HelperOptions(), seeds=False)
+    assert configured(home, "remote.origin.lfsurl") == f"{server.url}{PATH}/info/lfs"
 
 
 @pytest.mark.parametrize("pushes_elsewhere", [False, True])
