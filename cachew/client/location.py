@@ -81,6 +81,8 @@ class Location:
 
     def is_right(self, answer: ServerResponse, start: int, end: int) -> bool:
         """Tell whether an answer is the range that was asked for, of an object of this size."""
+        if answer.status == 200:  # as a server may answer where the range is all (RFC 9110, section 14.2)
+            return (start, end, answer.headers.get("Content-Length")) == (0, self._size, str(self._size))
         match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
         right = match is not None and tuple(map(int, match.groups())) == (start, end - 1, self._size)
         return answer.status == 206 and right

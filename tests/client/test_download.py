@@ -47,6 +47,14 @@ def test_goes_on_where_the_one_answer_broke_off(parts: Parts) -> None:
     assert ranges(parts) == [f"bytes={start}-{len(BODY) - 1}" for start in (0, PIECE + 7, 2 * PIECE)]
 
 
+def test_a_server_may_send_all_for_a_range_of_all(parts: Parts) -> None:
+    """It answers as if no range had been named; when that breaks off, what is missing is asked for as ever."""
+    parts.downloads.connections = 1
+    parts.server.objects["/x"] = Stored(BODY, is_sent_whole=True, cuts=[PIECE + 7])
+    assert fetch(parts) == BODY
+    assert ranges(parts) == [f"bytes={start}-{len(BODY) - 1}" for start in (0, PIECE + 7)]
+
+
 def test_what_is_asked_ahead_is_not_asked_again(parts: Parts) -> None:
     """An archive that is opened ahead has its end and begins to come before anybody reads."""
     parts.downloads.connections = 1
