@@ -160,6 +160,18 @@ def scan(directory: Path) -> list[FoundPack]:
     return sorted(found, key=lambda each: each.used)
 
 
+def put_aside(path: Path, aside: Path) -> bool:
+    """Have a file under another name, or whatever lies in its place.
+
+    :return: whether there was anything.
+    """
+    try:
+        path.replace(aside)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def remove(paths: Iterable[Path]) -> None:
     """Remove files, those that are gone already too."""
     for path in paths:

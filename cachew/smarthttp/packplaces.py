@@ -4,8 +4,9 @@ A blob that a partial clone fetches is an answer of its own. Hundreds of thousan
 they lie in an SQLite database instead (:mod:`cachew.smarthttp.answertable`), the least recently used going first.
 """
 
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,8 @@ class PackDirectory:
         self._on_damage = on_damage
         self._kept: OrderedDict[str, _KeptPack] = OrderedDict()
         self._verified: Shared[str, None] = Shared()
+        self._naming = threading.Lock()
+        """Held while a name gets a file or loses one, which is never for longer than a rename takes."""
         self.size = 0
 
     @property
@@ -108,8 +111,9 @@ class PackDirectory:
         stamp = await self._threads(packfiles.seal, spool.path, key=key, size=spool.size, doubted=doubted)
         if stamp is None:
             return False
-        spool.keep(self._path_of(key))
-        self._add(key, stamp.whole, packfiles.renamed(self._path_of(key), stamp))
+        with self._naming:
+            spool.keep(self._path_of(key))
+            self._add(key, stamp.whole, packfiles.renamed(self._path_of(key), stamp))
         return True
 
     async def shrink(self, size: int) -> None:
@@ -162,7 +166,16 @@ class PackDirectory:
         gone = [key for key in keys if key in self._kept]
         for key in gone:
             self.size -= self._kept.pop(key).size
-        await self._threads(packfiles.remove, [self._path_of(key) for key in gone])
+        await self._threads(packfiles.remove, self._put_aside(gone))
+
+    def _put_aside(self, keys: Sequence[str]) -> Iterator[Path]:
+        """Give the files of packs another name, but for those that have been kept anew meanwhile (blocking)."""
+        for key in keys:
+            aside = self._path / f"{key}.gone"
+            with self._naming:
+                there = key not in self._kept and packfiles.put_aside(self._path_of(key), aside)
+            if there:
+                yield aside
 
 
 class SmallPacks:

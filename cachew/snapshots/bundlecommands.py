@@ -11,7 +11,6 @@ from cachew.snapshots.sourcemirror import require
 
 BUNDLE_TYPE = "application/x-git-bundle"
 _QUICK = 120.0
-_HISTORY_LIMIT = 512 * 1024 * 1024
 
 
 class BundleCommands:
@@ -57,8 +56,9 @@ class BundleCommands:
             cut = set((mirror.directory / packed.SHALLOW).read_bytes().split())
         except FileNotFoundError:
             return False
-        command = self._commands.git(mirror.directory, "rev-list", "--stdin")
-        done = await self._processes.run(command, stdin=_script(revisions), timeout=_QUICK, limit=_HISTORY_LIMIT)
+        # To git, a commit whose parents are missing has none; a whole history of names would hold everybody up.
+        command = self._commands.git(mirror.directory, "rev-list", "--max-parents=0", "--stdin")
+        done = await self._processes.run(command, stdin=_script(revisions), timeout=_QUICK)
         return not cut.isdisjoint(done.stdout.split())
 
     async def head_names(self, mirror: Mirror) -> list[str]:

@@ -122,6 +122,21 @@ def test_what_was_kept_meanwhile_does_not_go_with_what_was_damaged(world: World)
     assert (world.packs.count, world.files) == (1, ["a"])
 
 
+def test_what_is_kept_anew_while_its_file_is_being_removed_stays(world: World) -> None:
+    """The file that goes has the same name."""
+    world.keep()
+    world.keep(OTHER)
+    gate: Deferred[None] = Deferred()
+    world.gate = gate
+    dropped = Deferred.fromCoroutine(world.packs.drop([KEY, OTHER]))
+    world.gate = None
+    world.keep(KEY, pack(b"y" * 2000))
+    gate.callback(None)
+    value_of(dropped)
+    assert world.get() == pack(b"y" * 2000)
+    assert (world.packs.count, world.files) == (1, ["a"])
+
+
 def test_a_machine_that_can_open_no_more_files_says_nothing_of_a_pack(world: World) -> None:
     """It stays, and whoever asks has it made or is told."""
     world.keep()

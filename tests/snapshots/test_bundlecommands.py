@@ -140,6 +140,7 @@ def test_whether_a_history_is_cut(world: World, tmp_path: Path) -> None:
     for said, cut in ((b"ccc\nbbb\n", True), (b"ccc\n", False), (b"", False)):
         world.says = Completed(0, None, said, b"")
         assert result_of(world.commands.is_cut(world.mirror, ["HEAD"])) is cut
+    assert "--max-parents=0" in world.ran[-1]
 
 
 def test_what_head_is(world: World) -> None:
