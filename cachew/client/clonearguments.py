@@ -14,6 +14,7 @@ _WITH_VALUE = frozenset(
 )
 _SHORT_WITH_VALUE = re.compile(r"-[lnqsv46]+[obucj]")
 """Short options in one word, of which the last one's value is the next."""
+_LOGIN = re.compile(r"[^/:@]+@[^/:]+:")
 
 
 def repository_of(words: Sequence[str]) -> str | None:
@@ -42,4 +43,4 @@ def spelled_out(url: str, rules: Iterable[tuple[str, str]]) -> str:
     :param rules: of every ``url.BASE.insteadOf = PREFIX``, the base and the prefix.
     """
     found = url if "://" in url else rewritten(url, rules)
-    return found if found.startswith(("http://", "https://", "ssh://")) else url
+    return found if found.startswith(("http://", "https://", "ssh://")) or _LOGIN.match(found) else url

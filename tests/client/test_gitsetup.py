@@ -88,6 +88,7 @@ def test_which_argument_is_the_repository(words: str, url: str | None) -> None:
         ("gh:org/repo", "https://github.com/org/repo"),
         ("git@github.com:org/repo", "git@github.com:org/repo"),
         ("https://github.com/org/repo", "https://github.com/org/repo"),
+        ("bb:org/repo", "git@bitbucket.org:org/repo"),
         ("x:org/repo", "x:org/repo"),
     ],
 )
@@ -97,6 +98,7 @@ def test_what_a_short_form_stands_for(url: str, address: str) -> None:
         ("https://github.com/", "gh:"),
         ("cachew::http://cachew.example/git/github.com/", "git@github.com:"),
         ("http://cachew.example/git/github.com/", "https://github.com/"),
-        ("/srv/git/", "x:"),
+        ("git@bitbucket.org:", "bb:"),
+        ("/srv/git@git:", "x:"),
     ]
     assert spelled_out(url, rules) == address
