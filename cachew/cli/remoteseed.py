@@ -32,6 +32,7 @@ _PIECE = 2 * 1024 * 1024
 _ATTEMPTS = 3
 _CONNECT, _IDLE = 5.0, 10.0
 _TRUE = ("true", "yes", "on", "1", "")
+_ONLY_GIT = ("http.pinnedpubkey", "http.curloptresolve")
 _CHECKING = ("fetch.fsckobjects", "transfer.fsckobjects")
 
 
@@ -178,7 +179,12 @@ def _umask() -> int:
 
 
 def _http(remote: RemoteRepository) -> Http:
-    settings = read(remote.settings_for(remote.plain), os.environ)
+    said = remote.settings_for(remote.plain)
+    unlike = next((name for name, _ in said if name in _ONLY_GIT), None)
+    if unlike is not None:
+        raise ClientError(f"only git itself can follow {unlike}")
+    settings = read(said, os.environ)
+    proxy = dict(remote.settings).get(f"remote.{remote.name}.proxy", settings.proxy)
     home = os.environ.get("HOME")
     credentials = GitCredentials(
         git=remote.git, home=Path(home) if home else None, user=remote.user, learnt=remote.secrets.append
@@ -196,7 +202,7 @@ def _http(remote: RemoteRepository) -> Http:
     return Http(
         server=f"{parts.scheme}://{parts.netloc}",
         authorization=authorization,
-        connections=Connections(connect_timeout=_CONNECT, proxy=git_proxy(settings.proxy), tls=settings.tls),
+        connections=Connections(connect_timeout=_CONNECT, proxy=git_proxy(proxy), tls=settings.tls),
         idle_timeout=_IDLE,
         offers=lambda _, challenge: credentials.offers(remote.plain, challenge),
         headers=settings.headers,

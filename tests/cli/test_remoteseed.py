@@ -145,6 +145,25 @@ def test_objects_that_are_to_be_checked_come_by_git(
     assert "transfer.fsckObjects" in capsys.readouterr().err and not server.seen
 
 
+def test_the_proxy_of_the_remote(home: Path, server: CachewServer) -> None:
+    """It comes before that of all remotes; an empty one is none."""
+    store(server, home)
+    remote = remote_of(home, f"{server.url}{PATH}")
+    git(home / "new", "config", "http.proxy", "http://127.0.0.1:9")
+    git(home / "new", "config", "remote.origin.proxy", "")
+    assert prepare(remote, HelperOptions(), seeds=True)
+
+
+def test_a_server_whose_key_is_pinned(home: Path, server: CachewServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """What only git checks is checked: nothing comes by another way."""
+    store(server, home)
+    remote = remote_of(home, f"{server.url}{PATH}")
+    git(home / "new", "config", f"http.{server.url}.pinnedPubkey", "sha256//AAAA")
+    assert not prepare(remote, HelperOptions(), seeds=True)
+    assert "http.pinnedpubkey" in capsys.readouterr().err
+    assert not server.requests("HEAD")
+
+
 def test_the_filter_that_is_asked_for(home: Path, server: CachewServer) -> None:
     """A clone without blobs is seeded with a snapshot without them."""
     options = HelperOptions()
