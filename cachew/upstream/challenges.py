@@ -18,7 +18,8 @@ EXPLANATION = (
     b"the upstream lets people in only by proofs that can't be passed on (Negotiate, NTLM, Digest); "
     b"have it take passwords or tokens (Basic) too\n"
 )
-_PART = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*(?:"|$))+')
+_PART = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
+"""Whatever begins as a quoted text matches to its end or the header's: a host could make a second look take minutes."""
 _PARAMETER = re.compile(rb"\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=")
 
 

@@ -27,6 +27,12 @@ def test_what_is_passed_on(challenges: bytes, kept: bytes) -> None:
     assert passed_on(challenges) == kept
 
 
+def test_what_is_made_to_take_long_takes_no_longer() -> None:
+    """A text whose end is nowhere, with as many others in it as there may be, is gone through once."""
+    endless = b'Basic realm="' + b'\\"' * 50_000 + b"\\"
+    assert passed_on(endless) == endless and passed_on(b"NTLM, " + endless) == endless
+
+
 def test_a_host_that_takes_no_others() -> None:
     """It is told from one that takes passwords too, in whichever header, and from one that asks for nothing."""
     bound = (b"WWW-Authenticate", b"Negotiate"), (b"www-authenticate", b"NTLM")
