@@ -155,6 +155,11 @@ class Debts:
         except OSError as error:
             self.log.warn("the removal of {name} can't be written down: {error}", name="/".join(name), error=str(error))
 
+    async def renounce(self, name: Name) -> None:
+        """Owe an object no more, because nobody is to have it; a removal is owed until it is made."""
+        if name in self:
+            await self.settle(name)
+
     async def settle(self, name: Name) -> None:
         """Owe an object no more: the last tier has it, or nobody is to have it."""
         if self.owed.pop(name, None) is None:

@@ -230,7 +230,7 @@ class TieredCache:
         :raise StorageUnavailable: when the last tier fails; nobody is given it any more, and its removal is owed.
         """
         name = object_name(namespace, key)
-        await self._debts.settle(name)
+        await self._debts.renounce(name)
         nearer = await self.invalidate(*name)
         self._validation.forget(name)
         try:

@@ -431,6 +431,29 @@ async def test_what_the_authority_would_not_remove_is_not_to_be_had(tiers: Tiers
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_is_to_be_removed_is_not_to_be_had_while_it_is_tried_again(tiers: Tiers) -> None:
+    """The attempt may fail like the one before."""
+    await store(tiers.cache, "key", b"damaged")
+    tiers.far.keeps = True
+    with pytest.raises(StorageUnavailable):
+        await tiers.cache.delete("ns", "key")
+    for _ in range(2):
+        tiers.clock.advance(6)
+    gate: Deferred[None] = Deferred()
+    tiers.near.gate = gate
+    again = Deferred.fromCoroutine(tiers.cache.delete("ns", "key"))
+    tiers.near.gate = None
+    assert await missing(tiers.cache, "key") and await tiers.cache.stat("ns", "key") is None
+    tiers.far.keeps = False
+    gate.callback(None)
+    assert await again
+    tiers.clock.pump([6] * 8)
+    await tiers.background.idle()
+    await store(tiers.cache, "key", b"new")
+    assert await fetch(tiers.cache, "key") == b"new"
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_debt_yields_to_what_another_stored_since(tiers: Tiers, clock: FakeClock) -> None:
     """What the authority got from elsewhere after the failed write is newer, and stays."""
     tiers.far.down = True
