@@ -164,7 +164,7 @@ class Repository:
     async def _lost(self) -> dict[str, str]:
         """Return the refs that should keep objects alive that are not there."""
         hidden = await self._git.threads(hidden_refs, self.directory, self._digits)
-        absent = set(self.objects.missing(hidden.values()))
+        absent = set(await self.work.missing(self.objects, hidden.values()))
         return {name: oid for name, oid in hidden.items() if oid in absent}
 
     @property
