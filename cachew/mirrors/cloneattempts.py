@@ -122,4 +122,4 @@ class CloneAttempts:
 
 
 def _pause(count: int) -> float:
-    return random.uniform(0.5, 1.0) * min(_LAST_RETRY, _FIRST_RETRY * 2.0 ** (count - 1))
+    return random.uniform(0.5, 1.0) * min(_LAST_RETRY, _FIRST_RETRY * 2.0 ** min(count - 1, 30))

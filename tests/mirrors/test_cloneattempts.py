@@ -23,6 +23,16 @@ def test_each_failure_doubles_the_pause_up_to_ten_minutes() -> None:
         assert attempts.may_begin(ONE)
 
 
+def test_what_fails_for_weeks_is_left_alone_as_long_as_before() -> None:
+    """However often it has failed by then."""
+    clock = FakeClock()
+    attempts = CloneAttempts(clock=clock, ref_interval=float)
+    for number in range(1100):
+        attempts.note(ONE, OSError("no space"))
+        clock.advance(299)
+        assert number < 10 or not attempts.may_begin(ONE)
+
+
 def test_after_a_success_it_begins_anew() -> None:
     """What is forgotten may be tried at once, and its next failure counts as the first."""
     clock = FakeClock()
