@@ -50,6 +50,8 @@ _SECRET_WAIT = 1.0
 _WATCH_INTERVAL = 5.0
 _TIDY_INTERVAL = 600.0
 _LOOKS_INTERVAL = 60.0
+_NO_COLLECTION = 2**31 - 1
+"""Collections of what is younger that come before one of everything."""
 _VERY_MANY = 1000
 """Mirrors whose objects take the garbage collector so long that it shows."""
 
@@ -114,7 +116,7 @@ def jobs(
         Periodic(
             name="first looks",
             interval=_LOOKS_INTERVAL,
-            work=partial(_look_through, mirrors.collection),
+            work=partial(look_through, mirrors.collection),
             reactor=clock,
             now=True,
         ),
@@ -151,16 +153,18 @@ def jobs(
     ]
 
 
-async def _look_through(mirrors: Mirrors) -> None:
+async def look_through(mirrors: Mirrors) -> None:
     """Look at the mirrors that an earlier run has left and that nobody has asked for."""
     if not mirrors.first_looks.unseen:
         return
-    # Nothing of what mirrors are made of is garbage, and looking through what thousands are made of holds all up.
-    gc.disable()
+    # Nothing of what mirrors are made of is garbage, and looking through what thousands are made of holds all up. What
+    # requests leave meanwhile is young, and goes: a disk may take minutes.
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle, _NO_COLLECTION)
     try:
         await mirrors.first_looks.look_through()
     finally:
-        gc.enable()
+        gc.set_threshold(young, middle, old)
     mirrors.count()
     if len(mirrors.known()) >= _VERY_MANY:
         gc.freeze()
