@@ -6,7 +6,7 @@ _NAMED = {
     **dict.fromkeys(("group", "true", "yes", "on", "1", ""), 0o660),
     **dict.fromkeys(("all", "world", "everybody", "2"), 0o664),
 }
-_EXACT = re.compile(r"0[0-7]{3,4}")
+_EXACT = re.compile(r"0?[0-7]{3,4}")
 
 
 def shared_umask(setting: str, umask: int) -> int:

@@ -19,6 +19,7 @@ from cachew.client.sharedpermissions import shared_umask
         ("0640", 0o022, 0o027),
         ("0600", 0o002, 0o077),
         ("0664", 0o077, 0o002),
+        ("660", 0o022, 0o007),
     ],
 )
 def test_what_git_would_let_others_do(setting: str, umask: int, expected: int) -> None:
