@@ -104,7 +104,7 @@ class WholeBlobs:
         self._made = [pack, *(os.path.join(self._directory, file) for file in indexes)]
         for file, content in indexes.items():
             _write(os.path.join(self._directory, file), content)
-        os.chmod(pack, 0o444)
+        os.chmod(pack, os.stat(pack).st_mode & 0o444)
 
     def discard(self) -> None:
         """Remove what was written, also of what could not be finished."""

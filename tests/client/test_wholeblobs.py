@@ -79,6 +79,18 @@ def test_nothing_is_written_any_more_when_it_is_given_up(tmp_path: Path) -> None
         assert os.fstat(file.fileno()).st_size > len(content)
 
 
+def test_nobody_may_read_more_than_the_umask_lets_him(tmp_path: Path) -> None:
+    """The files are for reading only, as git's, and for those alone who may read what the user writes."""
+    before = os.umask(0o077)
+    try:
+        blobs = WholeBlobs(os.fsencode(tmp_path), wanted=[blob_name(b"x", "sha1")], oid_size=20)
+        written(blobs, [b"x"])
+        blobs.finish()
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o400}
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_nothing_is_left_of_nothing(tmp_path: Path, wanted: bool) -> None:
     """Without a blob, or when it is given up, there is no pack."""
