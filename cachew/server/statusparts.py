@@ -117,7 +117,8 @@ def make_status(
             freshness=mirrors.freshness,
             background=runtime.background,
             fetch=mirrors.staleness.fetch,
-            url_of=lambda identity: upstream.remotes.of(identity).address,
+            url_of=upstream.remotes.home,
+            reactor=runtime.reactor,
         ),
         clients=mirrors.usage.clients,
     )

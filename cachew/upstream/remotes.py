@@ -213,6 +213,13 @@ class Remotes:
         """Returns the way to a repository's upstream; raises ``UnknownPath`` when its host isn't admitted."""
         self._held: WeakKeyDictionary[Remote, tuple[str, str]] = WeakKeyDictionary()
 
+    def home(self, repository: "LocatedRepository") -> str:
+        """Return where a repository's upstream is, as far as its name says.
+
+        :raise UnknownPath: when its host isn't admitted.
+        """
+        return self._url_for(repository.host, repository.path)
+
     def relocate(self) -> None:
         """Look again where everything is, for those too who hold a way already; hosts may have come, moved or gone."""
         self.of.cache_clear()

@@ -1,7 +1,10 @@
 """What a push elsewhere, that a forge tells of, means to the mirrors."""
 
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Freshness
@@ -9,6 +12,9 @@ from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UnknownPath
 from cachew.web.forgeevents import address_of
+
+_IN_ONE_TURN = 1000
+"""Mirrors that are looked at before others have their turn: a few milliseconds."""
 
 
 class PushNotices:
@@ -18,8 +24,9 @@ class PushNotices:
     :param freshness: the ref gate, which takes no older answer for fresh any more.
     :param background: where it is fetched.
     :param fetch: brings a repository's mirror to where its upstream is now.
-    :param url_of: tells where a repository's upstream is, or has moved to; raises ``UnknownPath`` when its host isn't
+    :param url_of: tells where a repository's upstream is by its name; raises ``UnknownPath`` when its host isn't
         admitted.
+    :param reactor: gives others their turn while very many are looked at.
     """
 
     def __init__(
@@ -30,33 +37,50 @@ class PushNotices:
         background: Background,
         fetch: Callable[[Identity], Coroutine[Any, Any, object]],
         url_of: Callable[[Identity], str],
+        reactor: IReactorTime,
     ) -> None:
         self._mirrors = mirrors
         self._freshness = freshness
         self._background = background
         self._fetch = fetch
         self._url_of = url_of
+        self._reactor = reactor
 
-    def mirrored_as(self, urls: Collection[str], paths: Collection[str]) -> Sequence[Identity]:
+    async def mirrored_as(self, urls: Collection[str], paths: Collection[str]) -> Sequence[Identity]:
         """Return the mirrored repositories that have moved to one of the URLs, or have one of the paths."""
         addresses = {address_of(url).casefold() for url in urls} - {""}
         known = {path.casefold() for path in paths}
         ends = tuple({address.rpartition("/")[2] for address in addresses})
 
-        def meant(identity: Identity) -> bool:
+        def meant(identity: Identity, url: str) -> bool:
             if identity.path.casefold() in known:
                 return True
             # Of tens of thousands nearly all are told apart by how they end, which costs little.
-            try:
-                url = self._url_of(identity)
-            except UnknownPath:
-                # It is of a host that the config no longer names.
-                return False
             ends_so = url.rstrip("/").removesuffix(".git").rstrip("/").casefold().endswith(ends)
-            return ends_so and address_of(url).casefold() in addresses
+            return ends_so and address_of(url).casefold() in addresses and bool(self._named(identity))
 
-        mirrored = [*(mirror.identity for mirror in self._mirrors.known()), *self._mirrors.first_looks.unseen]
-        return list(filter(meant, mirrored))
+        found: list[Identity] = []
+        for count, (identity, url) in enumerate(self._addresses(), 1):
+            if meant(identity, url):
+                found.append(identity)
+            if count % _IN_ONE_TURN == 0:
+                await deferLater(self._reactor, 0)
+        return found
+
+    def _addresses(self) -> Iterator[tuple[Identity, str]]:
+        """Yield what is mirrored and where its upstream is, or has moved to; a mirror knows that itself."""
+        unseen = list(self._mirrors.first_looks.unseen)
+        for mirror in self._mirrors.known():
+            yield mirror.identity, mirror.remote.address
+        for identity in unseen:
+            yield identity, self._named(identity)
+
+    def _named(self, identity: Identity) -> str:
+        """Return where a repository is by its name, empty when the config no longer names its host."""
+        try:
+            return self._url_of(identity)
+        except UnknownPath:
+            return ""
 
     async def pushed(self, identity: Identity) -> bool:
         """Take notice that something was pushed to a repository's upstream.

@@ -143,7 +143,7 @@ class WebhookRoutes:
             return told
         # A host under an address that nobody has told this server may be any, and its paths are all there is to go by.
         strange = not any(map(self._places.knows, event.urls))
-        others = self._pushes.mirrored_as(event.urls, event.paths if strange else ())
+        others = await self._pushes.mirrored_as(event.urls, event.paths if strange else ())
         return [identity for identity in others if await self._pushes.pushed(identity)]
 
     def _identities(self, event: ForgeEvent) -> list[Identity]:

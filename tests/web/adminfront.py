@@ -161,7 +161,7 @@ class FakeOperations:
             raise NotFound(f"{identity.name} is not mirrored")
         self.acts.append((identity.name, action))
 
-    def mirrored_as(self, urls: Collection[str], paths: Collection[str]) -> Sequence[Identity]:
+    async def mirrored_as(self, urls: Collection[str], paths: Collection[str]) -> Sequence[Identity]:
         return [Identity.from_name(name) for known, name in self.others.items() if known in (*urls, *paths)]
 
     async def pushed(self, identity: Identity) -> bool:

@@ -1,5 +1,6 @@
 """Which mirrors a push elsewhere concerns, and what they do about it."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,10 +11,18 @@ from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UnknownPath
 from cachew.web.pushnotices import PushNotices
+from tests.fakes.clock import FakeClock
 from tests.fakes.settled import value_of
 
 REPOSITORY, OTHER = Identity("git.example", "Org/repo"), Identity("other.example", "org/repo")
 MOVED = Identity("git.example", "old/name")
+
+
+def url_of(identity: Identity) -> str:
+    """Return where a repository is."""
+    if identity.host == "gone.example":
+        raise UnknownPath("no such host")
+    return "https://git.example/new/name" if identity == MOVED else f"https://{identity.name}"
 
 
 class Pushes:
@@ -21,7 +30,13 @@ class Pushes:
 
     def __init__(self) -> None:
         identities = (REPOSITORY, OTHER, MOVED)
-        self.mirrors = {each: SimpleNamespace(identity=each, life=SimpleNamespace(ready=True)) for each in identities}
+        self.mirrors = {
+            each: SimpleNamespace(
+                identity=each, life=SimpleNamespace(ready=True), remote=SimpleNamespace(address=url_of(each))
+            )
+            for each in identities
+        }
+        self.reactor = FakeClock()
         self.changed: list[Identity] = []
         self.fetched: list[Identity] = []
         self.background = Background()
@@ -32,14 +47,13 @@ class Pushes:
             freshness=cast(Any, SimpleNamespace(changed=self.changed.append)),
             background=self.background,
             fetch=self.fetch,
-            url_of=self.url_of,
+            url_of=url_of,
+            reactor=self.reactor,
         )
 
-    def url_of(self, identity: Identity) -> str:
-        """Return where a mirror's upstream is."""
-        if identity.host == "gone.example":
-            raise UnknownPath("no such host")
-        return "https://git.example/new/name" if identity == MOVED else f"https://{identity.name}"
+    def mirrored_as(self, urls: Sequence[str], paths: Sequence[str]) -> Sequence[Identity]:
+        """Return which are meant."""
+        return value_of(Deferred.fromCoroutine(self.notices.mirrored_as(urls, paths)))
 
     def known(self) -> Any:
         """Return the mirrors, without a look at the disk."""
@@ -82,7 +96,17 @@ class Pushes:
 )
 def test_whom_a_push_concerns(urls: list[str], paths: list[str], meant: list[Identity]) -> None:
     """Those whose upstream is at one of the addresses by now, or has one of the paths, in whatever case."""
-    assert Pushes().notices.mirrored_as(urls, paths) == meant
+    assert Pushes().mirrored_as(urls, paths) == meant
+
+
+def test_others_have_their_turn_while_thousands_are_looked_at() -> None:
+    """Not all are looked at in one turn of the reactor."""
+    pushes = Pushes()
+    pushes.first_looks.unseen = {Identity("git.example", f"many/{number}"): None for number in range(2500)}
+    found = Deferred.fromCoroutine(pushes.notices.mirrored_as(["https://git.example/many/2499"], []))
+    assert not found.called
+    pushes.reactor.advance(0)
+    assert value_of(found) == [Identity("git.example", "many/2499")]
 
 
 def test_a_mirror_fetches_behind_the_answer() -> None:
@@ -99,7 +123,7 @@ def test_a_mirror_that_nobody_has_looked_at_since_the_start_fetches_too() -> Non
     """It is one of those that a push may concern, and is looked at before it fetches."""
     pushes = Pushes()
     pushes.first_looks.unseen = {MOVED: pushes.mirrors.pop(MOVED)}
-    assert pushes.notices.mirrored_as(["https://git.example/new/name"], []) == [MOVED]
+    assert pushes.mirrored_as(["https://git.example/new/name"], []) == [MOVED]
     assert pushes.pushed(MOVED) and pushes.fetched == [MOVED]
 
 
@@ -107,7 +131,7 @@ def test_a_mirror_of_a_host_that_the_config_no_longer_names_keeps_no_other_from_
     """It is on disk and not served; whether it was looked at yet makes no difference."""
     pushes, gone = Pushes(), Identity("gone.example", "new/repo")
     pushes.first_looks.unseen = {gone: None}
-    assert pushes.notices.mirrored_as(["https://git.example/new/name"], []) == [MOVED]
+    assert pushes.mirrored_as(["https://git.example/new/name"], []) == [MOVED]
 
 
 @pytest.mark.parametrize("known", [True, False])
