@@ -158,6 +158,10 @@ class Metrics:
             registry=registry,
         )
         self._begin()
+        self._lag_of_processor = self.reactor_lag.labels("processor")
+        self._lag_of_server = self.reactor_lag.labels("server")
+        self.answers = 0
+        """How many have been noted."""
 
     def _begin(self) -> None:
         """Show what can be known before it happens at 0, so that a rate sees the first time too."""
@@ -205,14 +209,25 @@ class Metrics:
         for finding, count in counts.items():
             self.fsck_findings.labels(finding).inc(count)
 
+    def note_answer(self, route: str, source: str, seconds: float, size: int) -> None:
+        """Count an answer that has ended.
+
+        :param source: where it came from.
+        :param seconds: how long it took.
+        :param size: how many bytes were sent.
+        """
+        self.answers += 1
+        self.request_seconds.labels(route).observe(seconds)
+        self.response_bytes.labels(source).inc(size)
+
     def note_reactor_lag(self, waited: float, own: float) -> None:
         """Count how late the reactor was.
 
         :param waited: seconds for which it waited for a processor.
         :param own: seconds for which the server itself kept it.
         """
-        self.reactor_lag.labels("processor").observe(waited)
-        self.reactor_lag.labels("server").observe(own)
+        self._lag_of_processor.observe(waited)
+        self._lag_of_server.observe(own)
 
 
 def _names_of_errors() -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Whether the reactor's thread stands still, and where: seen by another thread, since it can't say so itself.
 
-The reactor notes four times in the longest standstill that it goes on, and the other thread looks as often; both cost
-nothing to speak of. Whoever was not run itself meanwhile (a stopped process, a suspended machine) accuses nobody.
+The reactor notes four times in the longest standstill that it goes on. The other thread looks when that should have
+been four times, and closely only at one that has not. Whoever was not run itself meanwhile (a stopped process, a
+suspended machine) accuses nobody.
 """
 
 import sys
@@ -12,7 +13,7 @@ from types import FrameType
 from cachew.plumbing.clock import Clock
 
 BEATS = 4
-"""How often the reactor says that it goes on, and the other thread looks, in the longest standstill."""
+"""How often the reactor says that it goes on in the longest standstill."""
 _FRAMES = 40
 
 
@@ -67,8 +68,12 @@ class StallWatch:
             self._thread.join(self._longest)
 
     def _run(self) -> None:
-        while not self._ended.wait(self.pause):
+        while not self._ended.wait(self.until_next_look()):
             self.look()
+
+    def until_next_look(self) -> float:
+        """Return the seconds for which there can't be anything to tell."""
+        return max(self.pause, self._beat + self._longest - self._clock.seconds())
 
     def look(self) -> None:
         """Tell if the watched thread stands still, unless this one was not run itself."""

@@ -19,7 +19,6 @@ from cachew.mirrors.collection import Mirrors, scrub
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.diskspace import remove
 from cachew.plumbing.jsonfile import UNFINISHED
-from cachew.plumbing.lag import LagWatch
 from cachew.plumbing.periodic import Periodic
 from cachew.plumbing.scrubbing import Scrub
 from cachew.replicas.conditions import ConditionCheck
@@ -125,7 +124,6 @@ def jobs(
         Periodic(
             name="leftovers", interval=_WATCH_INTERVAL, work=partial(runtime.threads, mirrors.root.sweep), reactor=clock
         ),
-        LagWatch(reactor=clock, observe=runtime.metrics.note_reactor_lag),
         Periodic(name="fleet", interval=BEAT, work=fleet.beat, reactor=clock, now=True),
         Periodic(name="sessions", interval=BEAT, work=sessions.share, reactor=clock),
         Periodic(name="traffic", interval=_TRAFFIC_STEP, work=views.traffic.sample, reactor=clock),

@@ -8,10 +8,10 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from cachew.plumbing.clock import Clock
+from cachew.plumbing.lag import LagWatch
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.stalls import StallWatch
 
@@ -50,14 +50,14 @@ class Notifier:
 
 
 class Watchdog:
-    """Says that the server lives, and where it stands when it stands still.
+    """Says that the server lives, how late it is, and where it stands when it stands still: all of it at one beat.
 
     :param reactor: gives the turns.
     :param clock: tells how long the reactor has stood still.
     :param notify: tells systemd.
     :param patience: seconds after which systemd takes the server for dead without a sign; 0: it has not said.
     :param stall_report: seconds that the reactor may stand still before the log says where; 0: it never does.
-    :param metrics: counts standstills.
+    :param metrics: counts standstills and how late the reactor was.
     """
 
     log = Logger()
@@ -70,15 +70,21 @@ class Watchdog:
         self._metrics = metrics
         self._alive = patience * _IN_TIME if patience else _ALIVE
         self._stalls = StallWatch(longest=stall_report, tell=self._stands, clock=clock) if stall_report else None
-        self._pause = min(self._alive, self._stalls.pause if self._stalls else self._alive)
+        self._pulse = LagWatch(
+            reactor=reactor,
+            observe=self._turn,
+            longest_pause=min(self._alive, self._stalls.pause if self._stalls else self._alive),
+        )
+        self._beats = False
         self._next_sign = 0.0
-        self._call: IDelayedCall | None = None
 
     def start(self) -> None:
         """Begin; to be called in the reactor's thread, once it runs."""
         if self._stalls is not None:
             self._stalls.start()
-        self._turn()
+        self._live()
+        self._beats = True
+        self._pulse.start()
 
     def ready(self) -> None:
         """The server may be sent requests."""
@@ -90,20 +96,23 @@ class Watchdog:
 
     def stop(self) -> None:
         """End."""
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        if self._beats:
+            self._beats = False
+            self._pulse.stop()
         if self._stalls is not None:
             self._stalls.stop()
 
-    def _turn(self) -> None:
+    def _turn(self, waited: float, own: float) -> None:
+        self._metrics.note_reactor_lag(waited, own)
+        self._live()
+
+    def _live(self) -> None:
         if self._stalls is not None:
             self._stalls.beat()
         now = self._reactor.seconds()
         if now >= self._next_sign:
             self._next_sign = now + self._alive
             self._notify("WATCHDOG=1")
-        self._call = self._reactor.callLater(self._pause, self._turn)
 
     def _stands(self, seconds: float, place: str) -> None:
         self._metrics.stalls.inc()

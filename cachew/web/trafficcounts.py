@@ -28,28 +28,37 @@ class TrafficHistory:
         self._clock = clock
         self._traffic = Traffic()
         self._saved = int(clock.now() // 60)
+        self._answers = 0
 
     async def load(self) -> None:
         """Recall what an earlier run has counted."""
         self._traffic.recall(await self._file.read())
 
     async def sample(self) -> None:
-        """Read what has been counted; to be run every few seconds."""
+        """Read what has been counted, if anything was answered since; to be run every few seconds."""
         now = self._clock.now()
-        self._traffic.note(now, counted(self._metrics))
+        self._note_new(now)
         if int(now // 60) != self._saved:
             self._saved = int(now // 60)
             await self.save()
 
     async def save(self) -> None:
         """Write down what has changed."""
-        self._traffic.note(self._clock.now(), counted(self._metrics))
+        self._note_new(self._clock.now())
         await self._file.write(self._traffic.unsaved())
+
+    def _note_new(self, now: float) -> None:
+        if self._metrics.answers != self._answers:
+            self._note(now)
+
+    def _note(self, now: float) -> None:
+        self._answers = self._metrics.answers
+        self._traffic.note(now, counted(self._metrics))
 
     def steps(self, span: TrafficWindow) -> list[Counts]:
         """Return the steps of a span that ends now, the oldest first."""
         now = self._clock.now()
-        self._traffic.note(now, counted(self._metrics))
+        self._note(now)
         return self._traffic.steps(now, span)
 
 

@@ -49,6 +49,22 @@ def test_a_standstill_is_told_once_with_where_it_is() -> None:
     assert len(watched.told) == 2
 
 
+def test_one_that_goes_on_is_looked_at_once_in_the_longest_standstill() -> None:
+    """The other thread sleeps while there can be nothing to tell; a standstill is told of no later for that."""
+    watched = Watched()
+    watch, clock, looks = watched.watch, watched.clock, list[float]()
+    for part in range(4 * 60):
+        if clock.seconds() >= (looks or [0.0])[-1] + watch.until_next_look():
+            looks.append(clock.seconds())
+            watch.look()
+        clock.advance(0.25)
+        if part < 4 * 50 + 3:
+            watch.beat()
+    assert len([at for at in looks if at < 50]) <= 52
+    ((seconds, _),) = watched.told
+    assert 1.25 < seconds <= 1.5
+
+
 def test_a_process_that_was_stopped_accuses_nobody() -> None:
     """When the other thread was not run either, nothing is known of the first one."""
     watched = Watched()

@@ -33,6 +33,27 @@ def test_signs_of_life_come_well_before_patience_ends(patience: float) -> None:
     assert not clock.getDelayedCalls()
 
 
+def test_an_idle_server_is_woken_four_times_a_second_for_all_of_it() -> None:
+    """Signs of life, how late it is and that it does not stand still are one beat, in time for the shortest of them."""
+    clock, metrics = FakeClock(), Metrics()
+    watchdog = Watchdog(
+        reactor=clock, clock=clock, notify=list[str]().append, patience=60, stall_report=1.0, metrics=metrics
+    )
+
+    def beats() -> float:
+        return metrics.registry.get_sample_value("cachew_reactor_lag_seconds_count", {"cause": "server"}) or 0
+
+    watchdog.start()
+    clock.pump([0.05] * 200)
+    begun = beats()
+    clock.pump([0.05] * 200)
+    assert beats() - begun == pytest.approx(40, abs=6)
+    assert len(clock.getDelayedCalls()) == 1
+    watchdog.stop()
+    assert not clock.getDelayedCalls()
+    assert not metrics.registry.get_sample_value("cachew_reactor_stalls_total")
+
+
 @pytest.mark.parametrize("abstract", [False, True])
 def test_notifications_reach_the_socket_that_is_named(tmp_path: Path, abstract: bool) -> None:
     """By its path, or by its name in the abstract name space."""

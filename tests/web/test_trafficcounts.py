@@ -48,7 +48,7 @@ class Kept:
     def ask(self, count: int = 1) -> None:
         """Answer requests."""
         for _ in range(count):
-            self.metrics.request_seconds.labels("git info/refs").observe(0.02)
+            self.metrics.note_answer("git info/refs", "mirror", 0.02, 0)
 
     def sample(self) -> None:
         value_of(Deferred.fromCoroutine(self.history.sample()))
@@ -121,6 +121,15 @@ def test_nothing_is_written_within_a_minute(tmp_path: Path) -> None:
     kept.clock.advance(30)
     kept.sample()
     assert Kept(file, NOW + 60).requests()[-2:] == [3, 0]
+
+
+def test_an_idle_server_reads_nothing(tmp_path: Path) -> None:
+    """What has been counted is read when answers have ended since, or somebody looks: a sample costs nothing else."""
+    kept = Kept(tmp_path / "traffic.sqlite")
+    kept.metrics.served.labels("mirror").inc()
+    kept.sample()
+    kept.clock.advance(60)
+    assert [step.hits for step in kept.history.steps(HOUR)][-2:] == [0, 1]
 
 
 def test_what_is_shown_has_been_counted_just_now(tmp_path: Path) -> None:
