@@ -88,7 +88,8 @@ class Making:
         listing = await self._list_refs(self._identity)
         instance = self._standing.current(self._identity)
         if instance is None:
-            raise Superseded(f"it is not known for sure which repository {self._identity.name} is now")
+            unknown = f"it is not known for sure which repository {self._identity.name} is now"
+            raise Superseded(unknown) from await self._standing.trouble(self._identity)
         if not of_listing(listing).refs:
             raise NotFound(f"{self._identity.name} has no branches yet")
         repository = Repository(directory=directory, object_format=listing.object_format, git=self._git)

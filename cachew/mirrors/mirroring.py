@@ -4,7 +4,6 @@ At the start nothing new is mirrored before it is known what is on disk.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,14 @@ from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.plumbing.diskspace import free_bytes
-from cachew.plumbing.errors import MirrorGone, NotFound, StorageFull, Superseded, UpstreamUnreachable
+from cachew.plumbing.errors import (
+    MirrorGone,
+    NotFound,
+    StorageFull,
+    StorageUnavailable,
+    Superseded,
+    UpstreamUnreachable,
+)
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.threads import Threads
@@ -131,11 +137,14 @@ class Mirroring:
                 return mirror
             if identity not in self._clones and not self._attempts.may_begin(identity):
                 raise self._attempts.error(identity, url=mirror.upstream_url, reason=mirror.life.last_error)
-            with suppress(Superseded):
+            try:
                 await self._clones.run(identity, partial(self._clone, mirror))
-                if self._mirrors.obtain(identity) is mirror:
-                    break
-            # It has become another repository meanwhile.
+            except Superseded as ended:
+                if isinstance(ended.__cause__, StorageUnavailable):
+                    raise ended.__cause__ from None
+                continue  # it has become another repository meanwhile
+            if self._mirrors.obtain(identity) is mirror:
+                break
         mirror = self._mirrors.obtain(identity)
         if not mirror.life.ready:
             raise UpstreamUnreachable(mirror.upstream_url, f"its mirror is {mirror.life.state.value}")

@@ -91,8 +91,15 @@ class WrittenInstances(KnownInstances):
             await looking
 
     async def _look(self, identity: Identity) -> None:
-        with suppress(StorageUnavailable):
+        await self.trouble(identity)
+
+    async def trouble(self, identity: Identity) -> StorageUnavailable | None:
+        """Return what keeps this server from knowing what the other replicas know, None when it is nothing."""
+        try:
             await self._read(identity)
+        except StorageUnavailable as error:
+            return error
+        return None
 
     async def _read(self, identity: Identity) -> None:
         """Take over what the other replicas know.

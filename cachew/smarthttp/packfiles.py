@@ -8,10 +8,11 @@ one file.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 from cachew.plumbing import diskspace
@@ -160,16 +161,22 @@ def scan(directory: Path) -> list[FoundPack]:
     return sorted(found, key=lambda each: each.used)
 
 
-def put_aside(path: Path, aside: Path) -> bool:
-    """Have a file under another name, or whatever lies in its place.
+def put_aside(paths: Iterable[Path], kept: Container[str], naming: Lock) -> Iterator[Path]:
+    """Give files another name, one after the other, but for those that have been kept anew meanwhile.
 
-    :return: whether there was anything.
+    :param kept: the keys under which anything is kept now.
+    :param naming: held by whoever gives one of their names to a file.
     """
-    try:
-        path.replace(aside)
-    except FileNotFoundError:
-        return False
-    return True
+    for path in paths:
+        aside = path.with_suffix(".gone")
+        with naming:
+            if path.name.removesuffix(SUFFIX) in kept:
+                continue
+            try:
+                path.replace(aside)
+            except FileNotFoundError:
+                continue
+        yield aside
 
 
 def remove(paths: Iterable[Path]) -> None:

@@ -6,7 +6,7 @@ they lie in an SQLite database instead (:mod:`cachew.smarthttp.answertable`), th
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class PackDirectory:
         self._kept: OrderedDict[str, _KeptPack] = OrderedDict()
         self._verified: Shared[str, None] = Shared()
         self._naming = threading.Lock()
-        """Held while a name gets a file or loses one, which is never for longer than a rename takes."""
+        """Held for a rename, so that a name that gets a file and loses one keeps the newer."""
         self.size = 0
 
     @property
@@ -166,16 +166,8 @@ class PackDirectory:
         gone = [key for key in keys if key in self._kept]
         for key in gone:
             self.size -= self._kept.pop(key).size
-        await self._threads(packfiles.remove, self._put_aside(gone))
-
-    def _put_aside(self, keys: Sequence[str]) -> Iterator[Path]:
-        """Give the files of packs another name, but for those that have been kept anew meanwhile (blocking)."""
-        for key in keys:
-            aside = self._path / f"{key}.gone"
-            with self._naming:
-                there = key not in self._kept and packfiles.put_aside(self._path_of(key), aside)
-            if there:
-                yield aside
+        aside = packfiles.put_aside([self._path_of(key) for key in gone], self._kept, self._naming)
+        await self._threads(packfiles.remove, aside)
 
 
 class SmallPacks:

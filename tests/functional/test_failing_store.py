@@ -209,6 +209,20 @@ async def test_forget_removes_a_mirror_though_the_store_fails(
     assert response.status in (202, 503) and not mirror.ready and not mirror.directory.exists()
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_first_snapshot_that_the_store_prevents_is_told_as_such(
+    start: Start, proxy: FaultyProxy, repository: Repository, tmp_path: Path
+) -> None:
+    """Which repository a name is of now is written down in the store before anything is made of it."""
+    down(proxy)
+    cachew = await start(shared(proxy, tmp_path))
+    refused = await snapshot(cachew)
+    assert refused.status == 503 and b"store" in refused.body, refused.body
+    proxy.refuse = False
+    made = await snapshot(cachew)
+    assert made.status == 200, made.body
+
+
 def key_in(cachew: Cachew) -> str:
     """Return the key of the snapshot."""
     instance = cachew.parts.mirrors.instances.current(Identity(HOST, "org/repo"))
