@@ -17,7 +17,7 @@ from cachew.mirrors.instance import Instance
 from cachew.mirrors.instances import Instances
 from cachew.mirrors.leftovers import remove_leftovers, remove_tree
 from cachew.mirrors.mirrorrecord import MirrorRecord, read
-from cachew.mirrors.refs import Tip, of_listing
+from cachew.mirrors.refs import MIRRORED, Tip, of_listing
 from cachew.mirrors.repository import Repository
 from cachew.mirrors.resources import MirrorResources
 from cachew.mirrors.setaside import without
@@ -135,7 +135,7 @@ class Making:
         absent = await self._git.threads(repository.objects.missing, wanted)
         bad = await self._transfer.bring(repository, absent)
         unfetched = {(ref.name, ref.oid): bad[ref.oid] for ref in listing.refs if ref.oid in bad} if bad else {}
-        possible = _without(listing, unfetched, wanted)
+        possible = await self._git.threads(_without, listing, unfetched, wanted)
         if not of_listing(possible).refs:
             raise next(iter(bad.values()))
         await repository.ref_updates.write_new(possible)
@@ -167,7 +167,8 @@ class Making:
             if not absent:
                 return
             absent_tips = {(ref.name, ref.oid) for ref in listing.refs if ref.oid in absent}
-            await repository.ref_updates.write_new(_without(listing, absent_tips, wanted))
+            there = await self._git.threads(_without, listing, absent_tips, wanted)
+            await repository.ref_updates.write_new(there)
 
     async def _take_from(self, donor: Path, repository: Repository, wanted: set[str]) -> None:
         """Fetch what the refs reach out of the mirror of another instance, after that has got the rest."""
@@ -236,10 +237,11 @@ def _without(listing: Listing, tips: Collection[Tip], wanted: Collection[str]) -
 
     :param wanted: the objects of all that could be a ref.
     """
-    while tips:
-        listing = without(listing, tips, Listing(refs=()))
-        tips = {(name, oid) for name, oid in of_listing(listing).refs.items() if oid not in wanted}
-    return listing
+    if not tips:
+        return listing
+    refs = (ref for ref in listing.refs if ref.name.startswith(MIRRORED))
+    unfetched = {(ref.name, ref.oid) for ref in refs if ref.oid and ref.oid not in wanted}
+    return without(listing, unfetched.union(tips), Listing(refs=()))
 
 
 def _record(directory: Path) -> MirrorRecord | None:

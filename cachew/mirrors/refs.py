@@ -135,10 +135,17 @@ def _drop_impossible(refs: dict[str, str]) -> None:
         while directory:
             directory = directory.rpartition("/")[0]
             directories.add(directory)
-    above = tuple(f"{name}/" for name in directories if name in refs)
+    above = directories.intersection(refs)
     if above:
-        for name in [name for name in refs if name.startswith(above)]:
+        for name in [name for name in refs if _lies_below(name, above)]:
             del refs[name]
+
+
+def _lies_below(name: str, above: Set[str]) -> bool:
+    while name := name.rpartition("/")[0]:
+        if name in above:
+            return True
+    return False
 
 
 @dataclass(frozen=True)

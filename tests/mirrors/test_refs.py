@@ -46,6 +46,13 @@ def test_what_no_repository_can_hold_together() -> None:
     ]
 
 
+def test_very_many_that_could_not_be_refs_are_each_looked_at_once() -> None:
+    """An upstream may list as many as it likes; all of them are compared with none."""
+    names = [name for number in range(15_000) for name in (f"refs/heads/{number}", f"refs/heads/{number}/a/b")]
+    listed = of_listing(Listing(tuple(RemoteRef(name, oid("1"), None, None) for name in names)))
+    assert list(listed.refs) == names[::2]
+
+
 def test_steps() -> None:
     """A step names what moves, what goes, what loses its last ref, and HEAD where that changes."""
     present = RefState({"refs/heads/a": oid("1"), "refs/heads/b": oid("2"), "refs/heads/c": oid("3")}, "refs/heads/a")
