@@ -89,7 +89,10 @@ def _prepare(
         return _nothing
     environ = {**os.environ, "GIT_DIR": os.fsdecode(directory.path), "GIT_TERMINAL_PROMPT": "0"}
     # Git looks into its configuration while we are still busy with imports.
-    config = AskedProgram("git", "config", "--null", "--list", environ=environ)
+    try:
+        config = AskedProgram("git", "config", "--null", "--list", environ=environ)
+    except OSError:
+        return _nothing
     from cachew.cli.remoteseed import RemoteRepository, prepare, tidy
 
     remote = RemoteRepository(directory, name, url, config=config.answer, is_clone=command == b"clone")

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -114,10 +114,11 @@ def tidy(remote: RemoteRepository) -> None:
     if not remote.directory.is_bare and b"mirror" not in remote.directory.config():
         return
     mirror = ("--local", "--type=bool", "--get", f"remote.{remote.name}.mirror")
-    if not remote.directory.is_bare and not remote.git.values(*mirror):
-        return
-    listed = remote.git.run(HERE, "for-each-ref", "--format=delete %(refname)", "refs/bundles", check=False).stdout
-    remote.git.run(HERE, "update-ref", "--stdin", stdin=listed, check=False)
+    with suppress(OSError):  # where no process can be started they stay, and the fetch has succeeded all the same
+        if not remote.directory.is_bare and not remote.git.values(*mirror):
+            return
+        listed = remote.git.run(HERE, "for-each-ref", "--format=delete %(refname)", "refs/bundles", check=False).stdout
+        remote.git.run(HERE, "update-ref", "--stdin", stdin=listed, check=False)
 
 
 def _lfs_address(remote: RemoteRepository) -> str:
@@ -138,7 +139,8 @@ def _was_its_own(said: str, address: str, known: Mapping[str, str]) -> bool:
 
 
 def _tell_lfs(remote: RemoteRepository, address: str) -> None:
-    remote.git.run(HERE, "config", "--local", f"remote.{remote.name}.lfsurl", address, check=False)
+    with suppress(OSError):  # where no process can be started the next fetch tells it
+        remote.git.run(HERE, "config", "--local", f"remote.{remote.name}.lfsurl", address, check=False)
 
 
 def _seed(remote: RemoteRepository, options: HelperOptions) -> None:

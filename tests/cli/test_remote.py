@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.fakes.archives import git
+
 SLOW = ("re", "typing", "dataclasses", "pathlib", "subprocess", "ssl", "http", "zstandard", "click", "rich", "twisted")
 
 
@@ -39,3 +41,15 @@ def test_what_has_no_line_of_its_own_gets_through(tmp_path: Path) -> None:
             heard += os.read(helper.stdout.fileno(), 100)
         helper.stdin.close()
     assert heard == said
+
+
+def test_a_git_that_cannot_be_asked_has_its_own_way(tmp_path: Path) -> None:
+    """Without its settings nothing is seeded, and what it asks its own helper for gets there."""
+    git(tmp_path, "init", "-q", "--bare", "new")
+    (tmp_path / "git-remote-http").write_text("#!/bin/sh\nexec /bin/cat\n")
+    (tmp_path / "git-remote-http").chmod(0o755)
+    argv = [sys.executable, "-m", "cachew.cli.remote", "origin", "http://127.0.0.1:1/git/git.example/org/repo"]
+    environment = {**os.environ, "PATH": str(tmp_path), "GIT_DIR": str(tmp_path / "new")}
+    said = b"stateless-connect git-upload-pack\n0000"
+    done = subprocess.run(argv, input=said, capture_output=True, env=environment, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == (said, b"", 0)

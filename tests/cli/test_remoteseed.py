@@ -11,6 +11,7 @@ from cachew.cli.remoteseed import RemoteRepository, prepare, tidy
 from cachew.client.asking import AskedProgram
 from cachew.client.gitdir import GitDirectory
 from cachew.client.helperoptions import HelperOptions
+from cachew.client.repositorygit import RepositoryGit
 from tests.client.test_workers import FewThreads
 from tests.fakes.archives import git, make_upstream, seekable, snapshot_members, tar
 from tests.fakes.cachew_server import CachewServer, Stored, running_server
@@ -93,6 +94,15 @@ def test_git_lfs_is_told_by_a_system_that_gives_no_thread(
     monkeypatch.setattr(threading.Thread, "start", lambda thread: few.start(thread))
     assert not prepare(remote, HelperOptions(), seeds=False)
     assert configured(home, "remote.origin.lfsurl") == f"{server.url}{PATH}/info/lfs"
+
+
+def test_a_fetch_goes_on_though_git_lfs_cannot_be_told(home: Path, server: CachewServer) -> None:
+    """Where no process can be started for it, the next fetch tells it; a mirror may keep what a seed has added."""
+    remote = remote_of(home, f"{server.url}{PATH}")
+    remote.git = RepositoryGit(program=str(home / "absent"), environ={})
+    assert not prepare(remote, HelperOptions(), seeds=False)
+    git(home / "new", "config", "core.bare", "true")
+    tidy(remote)
 
 
 @pytest.mark.parametrize("pushes_elsewhere", [False, True])
