@@ -49,6 +49,7 @@ class _Clients:
 
     :param expected: ends the wait for a client that has asked for refs.
     :param asked: how often refs were asked for since that wait began.
+    :param since: when it began.
     :param listings: how many are being told of refs.
     :param fetches: how many are being served.
     :param whole: how many of them with a whole pack.
@@ -58,6 +59,7 @@ class _Clients:
 
     expected: IDelayedCall | None = None
     asked: int = 0
+    since: float = 0.0
     listings: int = 0
     fetches: int = 0
     whole: int = 0
@@ -120,7 +122,9 @@ class FirstClones:
     def asked(self, identity: Identity) -> None:
         """Take notice that a client has asked for refs, so that it is likely to ask for objects."""
         clients = self._of(identity)
-        clients.asked = clients.asked + 1 if clients.expects else 1
+        if not clients.expects:
+            clients.asked, clients.since = 0, self._reactor.seconds()
+        clients.asked += 1
         if clients.asked <= _OF_ONE_CLIENT:  # those who keep asking must not keep the mirror from being made
             self._expect(identity, clients)
 
@@ -131,7 +135,8 @@ class FirstClones:
         The mirror would have the same listed at the same time, over the same link.
         """
         clients = self._clients.get(identity)
-        if clients is None or clients.asked > _OF_ONE_CLIENT:  # as those who keep asking
+        if clients is None or (clients.asked > _OF_ONE_CLIENT and self._reactor.seconds() - clients.since >= _NEXT):
+            # It may be of those who keep asking, and not of those who began together.
             yield
             return
         clients.listings += 1

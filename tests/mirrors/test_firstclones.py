@@ -95,6 +95,19 @@ def test_a_client_is_waited_for_while_it_is_told_of_refs(counter: Counter) -> No
     assert served.called and len(counter.first) == 0
 
 
+def test_clients_that_begin_together_are_waited_for_together(counter: Counter) -> None:
+    """Those of a job that starts in many places ask as often at once as one that keeps asking."""
+    for _ in range(20):
+        counter.first.asked(REPOSITORY)
+    served = counter.served()
+    counter.clock.advance(0.9)
+    with counter.first.listing(REPOSITORY):
+        counter.clock.advance(30)
+        assert not served.called
+    counter.clock.advance(1)
+    assert served.called and len(counter.first) == 0
+
+
 def test_one_who_asks_for_objects_after_a_long_listing_is_served_first(counter: Counter) -> None:
     """The mirror is made of what it receives."""
     counter.first.asked(REPOSITORY)
