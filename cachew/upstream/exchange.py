@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.http import PARTIAL_CONTENT
 from twisted.web.http_headers import Headers
@@ -192,6 +193,10 @@ class Exchange:
             source.close()
             raise UpstreamUnreachable(url, "sent a part of something encoded, which nobody asked for")
         return decoded(source, codings, upstream=url)
+
+    async def turn(self) -> None:
+        """Let everybody else do something first."""
+        await deferLater(self._reactor, 0)
 
     def timed_out(self, url: str) -> None:
         """Count that an upstream was waited for in vain."""

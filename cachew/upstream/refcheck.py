@@ -223,6 +223,10 @@ class RefChecks:
         # Only of an advertisement git's clients ask that its type is right: it tells smart servers from others.
         await self._read(base, response, reader.feed)
         try:
+            reader.finish()
+            while reader.behind:
+                await self._exchange.turn()
+                reader.catch_up()
             return reader.result()
         except BadRequest as failure:
             raise MalformedListing(str(failure)) from failure

@@ -2,10 +2,11 @@
 
 Its bytes are compared with the blocks of the listing before. Only where they differ lines are read, up to where that
 block ended. Each piece is dealt with when it comes, so that half a million refs keep nobody waiting. What is not quite
-ordinary is read ref by ref.
+ordinary is read ref by ref, also what has come before that showed: a slice at a time.
 """
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Sequence
 
 from cachew.plumbing.pktline import Decoder
@@ -15,6 +16,8 @@ from cachew.upstream.refblocks import NotOrdinary, RefBlock
 from cachew.upstream.remoteref import RemoteRef
 
 _END = b"0000"
+_SLICE = 512 * 1024
+"""Bytes that are read ref by ref in one turn, twice what comes in one."""
 
 
 class LsRefsReader:
@@ -32,7 +35,15 @@ class LsRefsReader:
         """What has come before the lines: of HEAD, if there is one."""
         self._head: RemoteRef | None = None
         self._begun = False
+        self._listing: Listing | None = None
         self._plain: tuple[LsRefsParser, Decoder] | None = None
+        self._waiting: deque[bytes] = deque()
+        """What has come and is still to be read ref by ref."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is something that has come and was not read."""
+        return bool(self._waiting)
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece.
@@ -41,19 +52,34 @@ class LsRefsReader:
         :raise RemoteError: when there is an ``ERR`` packet in it.
         :raise BadRequest: when it is not made of packets.
         """
-        if self._plain is not None:
-            self._read_plainly(piece)
-            return
-        try:
-            self._take(piece)
-        except NotOrdinary:
-            self._read_plainly(self._first + self._lines.so_far())
+        if self._plain is None:
+            try:
+                self._take(piece)
+            except NotOrdinary:
+                self._read_plainly()
+        else:
+            self._waiting.append(piece)
+        self.catch_up()
 
-    def _read_plainly(self, piece: bytes) -> None:
-        self._plain = self._plain or (LsRefsParser(self._format), Decoder())
+    def _read_plainly(self) -> None:
+        self._plain = LsRefsParser(self._format), Decoder()
+        self._waiting.extend(filter(None, [self._first, *self._lines.so_far()]))
+        self._lines = _RefLines(self._width, ())
+
+    def catch_up(self) -> None:
+        """Read a slice of what waits.
+
+        :raise MalformedListing: as :meth:`feed` does, and for the same reasons the others.
+        """
+        if self._plain is None:
+            return
         parser, decoder = self._plain
-        for packet in decoder.feed(piece):
-            parser.take(packet)
+        size = 0
+        while self._waiting and size < _SLICE:
+            piece = self._waiting.popleft()
+            size += len(piece)
+            for packet in decoder.feed(piece):
+                parser.take(packet)
 
     def _take(self, piece: bytes) -> None:
         if self._begun:
@@ -76,18 +102,27 @@ class LsRefsReader:
         (found,) = parser.refs
         return found if found.name == HEAD else None
 
+    def finish(self) -> None:
+        """Take note that nothing more comes; what waits then can be read a slice at a time."""
+        if self._plain is not None or self._listing is not None:
+            return
+        try:
+            refs = ManyRefs(self._head, self._lines.finish())
+            self._listing = Listing(refs if len(refs) >= MANY else tuple(refs), self._format, 2)
+        except NotOrdinary:
+            self._read_plainly()
+
     def result(self) -> Listing:
         """Return the listing.
 
         :raise MalformedListing: when it has not come to its end.
         :raise BadRequest: when what came last is not made of packets.
         """
-        if self._plain is None:
-            try:
-                refs = ManyRefs(self._head, self._lines.finish())
-                return Listing(refs if len(refs) >= MANY else tuple(refs), self._format, 2)
-            except NotOrdinary:
-                self._read_plainly(self._first + self._lines.so_far())
+        self.finish()
+        while self.behind:
+            self.catch_up()
+        if self._listing is not None:
+            return self._listing
         assert self._plain is not None
         parser, decoder = self._plain
         if decoder.rest:
@@ -127,9 +162,9 @@ class _RefLines:
         self._new: list[RefBlock] = []
         self._seen: set[bytes] = set()
 
-    def so_far(self) -> bytes:
-        """Return all that has come."""
-        return b"".join(block.data for block in self._blocks) + self._rest
+    def so_far(self) -> list[bytes]:
+        """Return all that has come, in pieces."""
+        return [*(block.data for block in self._blocks), self._rest]
 
     def feed(self, data: bytes) -> None:
         """Take what comes next.

@@ -218,3 +218,23 @@ def test_refs_from_elsewhere() -> None:
     above = RemoteRef("refs/heads/team", f"{1:040x}")
     assert many_refs([*listed[:-50], above], 40) == [*listed[:-50], above]
     assert many_refs(listed[:10], 40) == listed[:10]
+
+
+@pytest.mark.parametrize("after", [0, 2000], ids=["at the end", "before it"])
+def test_what_came_before_it_turned_out_unordered_is_read_in_slices(after: int) -> None:
+    """However much that is; the listing is the same."""
+    refs = refs_of(20_000)
+    names = [f"{max(refs)}/below", *(f"refs/zzz/{number:05}" for number in range(after))]
+    more = b"".join(line_of(RemoteRef(name, f"{1:040x}")) for name in names)
+    response = told(refs).removesuffix(b"0000") + more + b"0000"
+    reader = LsRefsReader()
+    turns_behind = 0
+    for start in range(0, len(response), 50_000):
+        reader.feed(response[start : start + 50_000])
+        turns_behind += reader.behind
+    reader.finish()
+    while reader.behind:
+        turns_behind += 1
+        reader.catch_up()
+    assert turns_behind >= 2
+    assert reader.result().refs == one_by_one(response)
