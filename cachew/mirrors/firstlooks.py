@@ -18,6 +18,7 @@ from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.mirrorrecord import MirrorRecord
 from cachew.mirrors.repository import Repository, Stock
+from cachew.plumbing.descriptors import EXHAUSTED
 from cachew.plumbing.errors import CachewError
 from cachew.plumbing.patience import ended_within
 from cachew.plumbing.shared import Shared
@@ -84,13 +85,18 @@ class FirstLooks:
         while identity in self._under_way and identity not in self._looks:
             await self._seen.wait()
         if identity in self.unseen:
-            await self._looks.run(identity, lambda: self._open([identity]))
+            await self._looks.run(identity, lambda: self._open_one(identity))
+
+    async def _open_one(self, identity: Identity) -> None:
+        if (failure := await self._open([identity])) is not None:
+            raise failure
 
     async def look_through(self) -> None:
-        """Look at all that nobody has asked for."""
+        """Look at all that nobody has asked for; to be called again for those for which there was no descriptor."""
         waiting = iter(list(self.unseen))
         await all_of(self._take_turns(waiting) for _ in range(_BATCHES))
-        await self.over()
+        while self._under_way:
+            await self._seen.wait()
 
     async def _take_turns(self, waiting: Iterator[Identity]) -> None:
         while batch := list(islice(waiting, _AT_ONCE)):
@@ -105,12 +111,20 @@ class FirstLooks:
         """Break off what is under way."""
         await self._looks.stop()
 
-    async def _open(self, identities: Sequence[Identity]) -> None:
+    async def _open(self, identities: Sequence[Identity]) -> OSError | None:
+        """Look at some.
+
+        :return: why some could not be looked at for now, and stay as they are; None when all were.
+        """
+        exhausted = None
         self._under_way.update(identities)
         try:
             mirrors = list(self._made(identities))
             looked = await self._threads(_look_at, mirrors)
             for (mirror, _), found in zip(mirrors, looked, strict=True):
+                if isinstance(found, OSError) and found.errno in EXHAUSTED:
+                    exhausted = found
+                    continue
                 with self._not_served(mirror.identity):
                     if isinstance(found, Exception):
                         raise found
@@ -122,6 +136,7 @@ class FirstLooks:
         finally:
             self._under_way.difference_update(identities)
             self._seen.wake()
+        return exhausted
 
     def _made(self, identities: Iterable[Identity]) -> Iterator[tuple[Mirror, MirrorRecord]]:
         for identity in identities:

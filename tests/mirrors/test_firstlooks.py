@@ -1,6 +1,7 @@
 """How the mirrors on disk are looked at after a start."""
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Container
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -33,16 +34,21 @@ class Threads:
 
 
 class Found:
-    """A mirror."""
+    """A mirror.
 
-    def __init__(self, identity: Identity) -> None:
-        self.identity = identity
+    :param unreadable: the paths of those for which there is no descriptor.
+    """
+
+    def __init__(self, identity: Identity, unreadable: Container[str]) -> None:
+        self.identity, self.unreadable = identity, unreadable
         self.life = SimpleNamespace(state=MirrorState.READY)
 
     def look(self, record: MirrorRecord) -> MirrorRecord:
         """See what is there."""
         if self.identity.path == "broken":
             raise RuntimeError("nobody has thought of that")
+        if self.identity.path in self.unreadable:
+            raise OSError(errno.EMFILE, "Too many open files")
         return record
 
     async def take_up(self, found: MirrorRecord) -> None:
@@ -56,6 +62,7 @@ class OnDisk:
         self.identities = [Identity("git.example", f"r{number}") for number in range(count)]
         self.made: list[Identity] = []
         self.adopted: list[Identity] = []
+        self.unreadable: set[str] = set()
         self.threads, self.clock = Threads(), FakeClock()
         self.looks = FirstLooks(
             new=cast(Any, self.new),
@@ -72,7 +79,7 @@ class OnDisk:
     def new(self, identity: Identity) -> Found:
         """Make one."""
         self.made.append(identity)
-        return Found(identity)
+        return Found(identity, self.unreadable)
 
     def look(self, identity: Identity, patience: float | None = None) -> Deferred[None]:
         """Ask for one."""
@@ -144,6 +151,22 @@ def test_what_nobody_has_thought_of_keeps_no_other_back(flush_logged_errors: Any
     disk.run()
     assert looking.called and broken not in disk.adopted and disk.adopted == disk.identities
     assert len(flush_logged_errors(RuntimeError)) == 1
+
+
+def test_what_there_is_no_descriptor_for_is_looked_at_later() -> None:
+    """It is not taken for damaged, nor made anew: who asks for it is told, and the next time it is there."""
+    disk = OnDisk(3)
+    disk.unreadable = {"r1"}
+    looking, over = (Deferred.fromCoroutine(wait) for wait in (disk.looks.look_through(), disk.looks.over()))
+    disk.run()
+    assert looking.called and not over.called and list(disk.looks.unseen) == [disk.identities[1]]
+    asking = disk.look(disk.identities[1])
+    disk.run()
+    assert isinstance(failure_of(asking), OSError) and disk.identities[1] in disk.looks.unseen
+    disk.unreadable.clear()
+    looking = Deferred.fromCoroutine(disk.looks.look_through())
+    disk.run()
+    assert looking.called and over.called and set(disk.adopted) == set(disk.identities)
 
 
 @pytest.fixture
