@@ -69,6 +69,7 @@ class Downloads:
         self.attempts = attempts
         self.patience = patience
         self.follows, self.came_from_store = True, False
+        self.takes_parts = True
         self._ahead: dict[str, tuple[Workers, Job[Download]]] = {}
 
     def leave_store(self) -> bool:
@@ -108,7 +109,7 @@ class Downloads:
             etag, size = known.headers.get("ETag", ""), known.headers.get("Content-Length", "")
             if known.status in (401, 403) or 300 <= known.status < 400:
                 raise refusal(known, url)
-        ranges = known.status == 200 and known.headers.get("Accept-Ranges") == "bytes"
+        ranges = self.takes_parts and known.status == 200 and known.headers.get("Accept-Ranges") == "bytes"
         if ranges and etag.startswith('"') and is_number(size) and int(size):
             return RangedDownload(self, url, etag=etag, size=int(size), headers=known.headers)
         response = self._persistently(lambda: self.http.request("GET", url, headers=_FROM_HERE, patience=self.patience))

@@ -43,6 +43,7 @@ class DownloadTerms(Protocol):
     attempts: int
     follows: bool
     came_from_store: bool
+    takes_parts: bool
 
     def wait_after(self, failures: int) -> None:
         """Wait longer after every failure in a row."""
@@ -278,6 +279,9 @@ class RangedDownload:
     def _check(self, answer: ServerResponse, start: int, end: int) -> None:
         if self._location.is_right(answer, start, end) and answer.headers.get("ETag", self._etag) == self._etag:
             return
+        if answer.status == 200 and answer.headers.get("ETag") == self._etag:
+            self._terms.takes_parts = False
+            raise ObjectChanged("the server, or a proxy before it, sends all where a part was asked for")
         if answer.status in (200, 206, 404, 412, 416):
             raise ObjectChanged("the object changed on the server during the download", "Run the command again.")
         raise refusal(answer, self._url)

@@ -147,6 +147,15 @@ def test_damage_there_is_mended_by_the_server(parts: Parts, store: CachewServer,
     assert any(one.startswith("bytes=0-") for one in plain)
 
 
+def test_an_archive_comes_whole_by_a_way_that_drops_ranges(parts: Parts, tmp_path: Path) -> None:
+    """Though the server says that it takes them, a proxy before it may ask it for all."""
+    parts.server.objects["/x"] = Stored(seekable(tar([member("./file", BODY)])), ignores_ranges=True)
+    restoring = DirectoryRestore(archives=parts.archives, unpack=choose_unpacker(None, exact_modes=True))
+    restoring.restore(f"{parts.server.url}/x", tmp_path / "there")
+    assert (tmp_path / "there/file").read_bytes() == BODY
+    assert parts.server.objects["/x"].gets == 2
+
+
 def test_a_seed_comes_from_there(parts: Parts, store: CachewServer, tmp_path: Path) -> None:
     """What seeds a new repository comes from the store as well, and from the server when it is damaged there."""
     upstream = make_upstream(tmp_path / "upstream")

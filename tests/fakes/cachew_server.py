@@ -26,6 +26,7 @@ class Stored:
     :param statuses: one for each of the next GETs: a status to answer instead, None for the usual.
     :param short: one for each of the next partial answers: how many bytes it has, in order, whatever it says.
     :param is_sent_whole: answer what is asked for all bytes as if no range had been named (RFC 9110, section 14.2).
+    :param ignores_ranges: send all whatever range is asked for, as a proxy on the way may.
     :param elsewhere: where clients are redirected that say that they follow.
     :param before: called before each GET is answered, with the number of GETs so far.
     :param after: called after each GET with the number of GETs so far.
@@ -40,6 +41,7 @@ class Stored:
     statuses: list[int | None] = field(default_factory=list)
     short: list[int] = field(default_factory=list)
     is_sent_whole: bool = False
+    ignores_ranges: bool = False
     elsewhere: str = ""
     before: Callable[[int], object] = lambda _: None
     after: Callable[[int], object] = lambda _: None
@@ -187,7 +189,11 @@ class _Handler(BaseHTTPRequestHandler):
         size = len(stored.body)
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         headers = self._object_headers(stored) | stored.late_headers
-        if asked is None or (stored.is_sent_whole and int(asked[1]) == 0 and asked[2] in ("", str(size - 1))):
+        if (
+            asked is None
+            or stored.ignores_ranges
+            or (stored.is_sent_whole and int(asked[1]) == 0 and asked[2] in ("", str(size - 1)))
+        ):
             self._answer(200, headers, stored.body, cut)
         elif int(asked[1]) >= size:
             self._answer(416, {"Content-Range": f"bytes */{size}"})
