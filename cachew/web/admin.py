@@ -121,9 +121,14 @@ class AdminRoutes:
 
 def json_body(request: StreamingRequest, value: object) -> bytes:
     """Return a value as a response's JSON body, which nobody keeps."""
+    return encoded_body(request, json.dumps(value).encode())
+
+
+def encoded_body(request: StreamingRequest, encoded: bytes) -> bytes:
+    """Return what is JSON already as a response's body, which nobody keeps."""
     request.setHeader(b"Content-Type", b"application/json")
     request.setHeader(b"Cache-Control", b"no-store")
-    return json.dumps(value).encode() + b"\n"
+    return encoded + b"\n"
 
 
 def _text(request: StreamingRequest, text: str) -> bytes:

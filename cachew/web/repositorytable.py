@@ -1,7 +1,8 @@
 """The table of all repositories: whole, or a page of those that somebody wants to see."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -9,6 +10,8 @@ from twisted.internet.task import deferLater
 from cachew.mirrors.collection import Mirrors
 from cachew.web.repositorylist import STATES, Choice, RepositoryList
 from cachew.web.statuses import RepositoryStatus, Statuses
+
+T = TypeVar("T")
 
 _AT_ONCE = 50
 PAGE = 25
@@ -57,15 +60,19 @@ class RepositoryTable:
         self._reactor = reactor
 
     async def all(self) -> Sequence[RepositoryStatus]:
-        """Return all in the order of their names once each was looked at; others have their turn meanwhile."""
+        """Return all in the order of their names once each was looked at."""
+        return await self.each(lambda status: status)
+
+    async def each(self, shown: Callable[[RepositoryStatus], T]) -> list[T]:
+        """Return what is made of each, in the order of their names; others have their turn meanwhile."""
         await self._mirrors.first_looks.over()
-        statuses: list[RepositoryStatus] = []
+        found: list[T] = []
         mirrors = sorted(self._mirrors.known(), key=lambda mirror: mirror.identity.name)
         for start in range(0, len(mirrors), _AT_ONCE):
             if start:
                 await deferLater(self._reactor, 0)
-            statuses += await self._statuses.of(mirrors[start : start + _AT_ONCE])
-        return statuses
+            found += map(shown, await self._statuses.of(mirrors[start : start + _AT_ONCE]))
+        return found
 
     async def page(self, choice: Choice, count: int = PAGE) -> Page:
         """Return some of them, and what is known of all."""

@@ -58,7 +58,7 @@ class TrafficHistory:
     def steps(self, span: TrafficWindow) -> list[Counts]:
         """Return the steps of a span that ends now, the oldest first."""
         now = self._clock.now()
-        self._note(now)
+        self._note_new(now)
         return self._traffic.steps(now, span)
 
 

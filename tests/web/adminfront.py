@@ -114,6 +114,9 @@ class FakeOperations:
     async def all(self) -> Sequence[RepositoryStatus]:
         return self.known
 
+    async def each(self, shown: Callable[[RepositoryStatus], Any]) -> Sequence[Any]:
+        return [shown(one) for one in self.known]
+
     def now(self) -> float:
         return self.time
 

@@ -214,9 +214,10 @@ def test_what_could_not_be_mirrored_is_shown_until_it_is_forgotten(tmp_path: Pat
 
 
 def test_all_of_them_take_several_turns(town: Town) -> None:
-    """Others have their turn while all are listed, and while they are summed up."""
-    asked = Deferred.fromCoroutine(town.table.all())
-    assert not asked.called and len(town.snapshots.asked) == 50
+    """Others have their turn while all are listed and shown, and while they are summed up."""
+    shown = list[str]()
+    asked = Deferred.fromCoroutine(town.table.each(lambda status: shown.append(status.name)))
+    assert not asked.called and len(town.snapshots.asked) == len(shown) == 50
     town.clock.pump([0.001] * 24)
     assert len(value_of(asked)) == 1200
     assert not Deferred.fromCoroutine(town.table.page(Choice(), 50)).called

@@ -124,12 +124,13 @@ def test_nothing_is_written_within_a_minute(tmp_path: Path) -> None:
 
 
 def test_an_idle_server_reads_nothing(tmp_path: Path) -> None:
-    """What has been counted is read when answers have ended since, or somebody looks: a sample costs nothing else."""
+    """What has been counted is read when answers have ended since: a sample, or a look, costs nothing else."""
     kept = Kept(tmp_path / "traffic.sqlite")
     kept.metrics.served.labels("mirror").inc()
     kept.sample()
-    kept.clock.advance(60)
-    assert [step.hits for step in kept.history.steps(HOUR)][-2:] == [0, 1]
+    assert [step.hits for step in kept.history.steps(HOUR)][-1] == 0
+    kept.ask()
+    assert [step.hits for step in kept.history.steps(HOUR)][-1] == 1
 
 
 def test_what_is_shown_has_been_counted_just_now(tmp_path: Path) -> None:
