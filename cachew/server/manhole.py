@@ -18,6 +18,7 @@ from twisted.conch.insults.insults import ServerProtocol
 from twisted.conch.interfaces import IConchUser
 from twisted.conch.manhole import ColoredManhole, ManholeInterpreter
 from twisted.conch.manhole_ssh import ConchFactory, TerminalRealm, TerminalSession
+from twisted.conch.recvline import RecvLine
 from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.transport import SSHServerTransport
 from twisted.cred.portal import Portal
@@ -36,6 +37,8 @@ _SIGNATURES = (
     b"rsa-sha2-512", b"rsa-sha2-256", b"sk-ssh-ed25519@openssh.com", b"sk-ecdsa-sha2-nistp256@openssh.com",
 )  # fmt: skip
 """How users may prove that a key is theirs; SHA-1 is not among them."""
+_COLOURED = 300
+"""Characters of the longest statement that is shown in colours: all of it is coloured anew with each one typed."""
 
 
 @implementer(IAuthorizedKeysDB)
@@ -102,6 +105,16 @@ class ManholeShell(ColoredManhole):
         super().connectionMade()
         self.interpreter = Interpreter(self, self.namespace)
         self.log.info("manhole: a shell was opened")
+
+    def characterReceived(self, ch: bytes, moreCharactersComing: bool) -> None:
+        """Show a character, in colours unless the statement is very long or none of Python's."""
+        if sum(map(len, self.interpreter.buffer)) + len(self.lineBuffer) >= _COLOURED:
+            RecvLine.characterReceived(self, ch, moreCharactersComing)
+            return
+        try:
+            super().characterReceived(ch, moreCharactersComing)
+        except SyntaxError:
+            self.terminal.write(ch)
 
     def connectionLost(self, reason: object) -> None:
         """End."""

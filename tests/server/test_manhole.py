@@ -11,6 +11,7 @@ import pytest
 import pytest_twisted
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.conch.error import ConchError
+from twisted.conch.insults.insults import ServerProtocol
 from twisted.conch.ssh.channel import SSHChannel
 from twisted.conch.ssh.connection import SSHConnection
 from twisted.conch.ssh.keys import Key
@@ -20,9 +21,10 @@ from twisted.conch.ssh.userauth import SSHUserAuthClient
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.protocol import Factory
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from cachew.server.manhole import Manhole, host_key
+from cachew.server.manhole import Manhole, ManholeShell, host_key
 from tests.functional.gitclient import Run
 
 
@@ -280,3 +282,26 @@ def test_refuses_to_listen_to_the_world(tmp_path: Path) -> None:
     """An endpoint that others can reach is refused when the service is made."""
     with pytest.raises(ValueError, match="must be a loopback address"):
         manhole(tmp_path, "tcp:0", new_key())
+
+
+@pytest.mark.parametrize("lines", [1, 60])
+def test_a_long_statement_that_is_pasted_costs_what_it_is_long(lines: int) -> None:
+    """Coloured anew with each character it would stop the server for minutes."""
+    terminal = StringTransport()
+    shell = ServerProtocol(ManholeShell, {})
+    shell.makeConnection(terminal)
+    pasted = b"x = [\r" + (b"1, " * (3000 // lines) + b"\r") * lines
+    shell.dataReceived(pasted)
+    assert len(terminal.value()) < 300_000
+    shell.dataReceived(b"]\rlen(x)\r")
+    assert b"3000" in terminal.value()
+
+
+@pytest.mark.parametrize("line", [b"if 1:\r        a\r    b", b"# coding: nonsense\r1"])
+def test_what_is_no_python_ends_no_shell(line: bytes) -> None:
+    """It is shown as it was typed, and what comes after it is run."""
+    terminal = StringTransport()
+    shell = ServerProtocol(ManholeShell, {})
+    shell.makeConnection(terminal)
+    shell.dataReceived(line + b"\r\r6 * 7\r")
+    assert b"42" in terminal.value()
