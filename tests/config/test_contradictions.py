@@ -66,7 +66,7 @@ def test_access_tests_hold_the_rules_to_their_word(address: str, path: str, expe
     assert complaints(f"{test}'{other}'") == [f"access.test[0].expect: is {other}, but the rules say {expect}"]
 
 
-@pytest.mark.parametrize("host", ["h:99999", "a..b", "a-.b", "a.-b", "x" * 64, "x." * 130 + "x"])
+@pytest.mark.parametrize("host", ["a..b", "a-.b", "a.-b", "x" * 64, "x." * 130 + "x"])
 def test_hosts_that_no_path_can_name(host: str) -> None:
     """Nobody could ever ask for a repository there: every such path is refused."""
     (found,) = complaints(f"[upstreams.'{host}']")
