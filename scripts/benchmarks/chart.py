@@ -8,7 +8,7 @@ from typing import Any
 
 _WIDTH, _LABELS, _ROW = 860, 360, 22
 _TOP, _BOTTOM = 56, 42
-_OTHER_PEERS = ("snapshot", "store", "growth")
+_OTHER_PEERS = ("snapshot", "helper", "store", "growth", "link")
 """Groups that are compared with something else than the peer."""
 _LEAST, _MOST = 0.001, 2.0
 _STYLE = """

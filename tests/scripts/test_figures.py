@@ -51,12 +51,12 @@ def test_wrong_results_are_shown() -> None:
 
 
 def test_results_are_valid_json_and_draw_a_chart() -> None:
-    """NaN becomes null, and each ratio to the peer becomes a bar."""
+    """NaN becomes null, and each ratio to the peer becomes a bar; what is compared with git or others becomes none."""
     found = findings()
     found.at_most("first clone", "wall", math.nan, 1)
     found.at_least("refs", "requests/s", 4, 3)
     stored = json.loads(json.dumps(as_json(found), allow_nan=False))
-    drawn = bars({"clone": stored})
+    drawn = bars({"clone": stored, "helper": stored, "link": stored})
     assert [bar.label for bar in drawn] == ["warm clone: wall", "warm clone: CPU"]
     root = ElementTree.fromstring(svg(drawn))
     kinds = [node.get("class") for node in root if node.tag.endswith("rect")]
