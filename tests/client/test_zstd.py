@@ -23,7 +23,7 @@ def test_the_program_reads_what_the_library_writes_and_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda frame: frame[:-9], lambda frame: frame[:50] + b"x" + frame[51:], lambda _: b"no"]
+    "spoil", [lambda frame: frame[:-9], lambda frame: frame[:50] + bytes([frame[50] ^ 1]) + frame[51:], lambda _: b"no"]
 )
 def test_damage_is_noticed(spoil: object) -> None:
     """By both of them."""
