@@ -95,7 +95,7 @@ class Mirrors:
 
     def _let_go_if_removed(self, mirror: Mirror) -> None:
         """Forget a mirror whose directory somebody has removed, so that it is made again when it is asked for."""
-        if not mirror.life.ready or os.path.lexists(f"{mirror.directory}/{RECORD}"):
+        if not was_removed(mirror):
             return
         name = mirror.identity.name
         self.log.error("the mirror of {repository} was removed from the disk", repository=name)
@@ -183,6 +183,11 @@ class Mirrors:
 def _drop_metrics(metrics: Metrics, identity: Identity) -> None:
     with suppress(KeyError):
         metrics.clones.remove(identity.name)
+
+
+def was_removed(mirror: Mirror) -> bool:
+    """Whether a mirror is not on disk any more that should be (blocking)."""
+    return mirror.life.ready and not os.path.lexists(f"{mirror.directory}/{RECORD}")
 
 
 async def scrub(mirrors: Mirrors, pace: Callable[[int], Awaitable[object]]) -> None:

@@ -1,6 +1,5 @@
 """Keeps the mirrors within the space and the time that the operator gives them."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -8,11 +7,10 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from cachew.mirrors.coalescing import holding
-from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.collection import Mirrors, was_removed
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.machine import SERVING
 from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.mirrorrecord import RECORD
 from cachew.mirrors.quota import MirrorBounds, MirrorUse, superfluous
 from cachew.mirrors.succession import Succession
 from cachew.mirrors.usage import MirrorUsage
@@ -130,7 +128,7 @@ def _in_portions(mirrors: Sequence[Mirror]) -> Iterator[Sequence[Mirror]]:
 
 def _removed(mirrors: Iterable[Mirror]) -> Sequence[Mirror]:
     """Return those that are not on disk any more (blocking)."""
-    return [mirror for mirror in mirrors if mirror.life.ready and not os.path.lexists(f"{mirror.directory}/{RECORD}")]
+    return list(filter(was_removed, mirrors))
 
 
 def _sizes(mirrors: Iterable[Mirror]) -> dict[str, int]:
