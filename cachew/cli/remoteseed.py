@@ -15,6 +15,7 @@ from cachew.client.addressedsettings import values_for
 from cachew.client.clienterrors import ClientError
 from cachew.client.connections import Connections
 from cachew.client.download import Downloads
+from cachew.client.gitcommand import settings_told
 from cachew.client.gitcredentials import GitCredentials
 from cachew.client.gitdir import GitDirectory
 from cachew.client.gitprogress import GitProgress
@@ -22,7 +23,7 @@ from cachew.client.helperoptions import HelperOptions
 from cachew.client.http import Http
 from cachew.client.httpsettings import read, without_credentials
 from cachew.client.peer import watched
-from cachew.client.repositorygit import HERE, RepositoryGit, settings
+from cachew.client.repositorygit import HERE, RepositoryGit
 from cachew.client.seeding import Seeding
 from cachew.client.sharedpermissions import shared_umask
 from cachew.client.workers import Job, Workers
@@ -61,7 +62,7 @@ class RemoteRepository:
     @cached_property
     def settings(self) -> list[tuple[str, str]]:
         """All that git is configured to do there, what counts most last."""
-        return settings(self._config())
+        return settings_told(self._config())
 
     def settings_for(self, url: str) -> list[tuple[str, str]]:
         """Return what is set for HTTP with an address; only git knows which settings are meant."""

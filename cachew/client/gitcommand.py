@@ -76,9 +76,7 @@ class Git:
 
         :param scope: such as ``--global``; none for all that count in a directory, but for what is set for one command.
         """
-        done = self.run(directory, "config", *scope, "--null", "--list", check=False)
-        said = done.stdout.decode("utf-8", "surrogateescape")
-        return [(name, value) for name, _, value in (entry.partition("\n") for entry in said.split("\0") if entry)]
+        return settings_told(self.run(directory, "config", *scope, "--null", "--list", check=False).stdout)
 
     def rewritings(self) -> list[tuple[str, str]]:
         """Return the user's ``url.BASE.insteadOf = PREFIX``, each as base and prefix."""
@@ -86,9 +84,8 @@ class Git:
             return []
         arguments = ("config", "--null", "--get-regexp", r"^url\..*\.insteadof$")
         # Not where a repository is, whose own config would count too.
-        done = self.run(Path("/"), *arguments, check=False)
-        found = [entry.partition("\n") for entry in done.stdout.decode("utf-8", "surrogateescape").split("\0") if entry]
-        return [(key.removeprefix("url.").removesuffix(".insteadof"), prefix) for key, _, prefix in found]
+        found = settings_told(self.run(Path("/"), *arguments, check=False).stdout)
+        return [(key.removeprefix("url.").removesuffix(".insteadof"), prefix) for key, prefix in found]
 
     def has_object(self, directory: Path, oid: str) -> bool:
         """Tell whether a repository holds an object."""
@@ -116,6 +113,12 @@ class Git:
             (self._environ.get(f"GIT_CONFIG_KEY_{n}"), self._environ.get(f"GIT_CONFIG_VALUE_{n}")) for n in numbers
         ]
         return [(key, value) for key, value in found if key and value is not None]
+
+
+def settings_told(said: bytes) -> "list[tuple[str, str]]":
+    """Return what ``git config --null`` has printed, each setting as its name and value."""
+    entries = said.decode("utf-8", "surrogateescape").split("\0")
+    return [(name, value) for name, _, value in (entry.partition("\n") for entry in entries if entry)]
 
 
 def _config_files(program: str, environ: Mapping[str, str]) -> "list[str | None]":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from cachew.client.gitcommand import Git
+from cachew.client.gitcommand import Git, settings_told
 
 HERE = Path(".")
 
@@ -21,7 +21,7 @@ class RepositoryGit(Git):
 
     def values(self, *arguments: str) -> "list[tuple[str, str]]":
         """Return what ``git config --null ARGUMENTS`` prints, each setting as its name and value."""
-        return settings(self.run(HERE, "config", "--null", *arguments, check=False).stdout)
+        return settings_told(self.run(HERE, "config", "--null", *arguments, check=False).stdout)
 
     def _environment(self, settings: Mapping[str, str]) -> "dict[str, str]":
         # A prompt would come again when git itself asks; whoever answers without one is asked.
@@ -29,9 +29,3 @@ class RepositoryGit(Git):
 
     def _prompting(self) -> "dict[str, str]":
         return {}
-
-
-def settings(said: bytes) -> "list[tuple[str, str]]":
-    """Return what ``git config --null`` has printed, each setting as its name and value."""
-    entries = said.decode("utf-8", "surrogateescape").split("\0")
-    return [(name, value) for name, _, value in (entry.partition("\n") for entry in entries if entry)]
