@@ -49,11 +49,8 @@ class TrafficHistory:
 
     def _note_new(self, now: float) -> None:
         if self._metrics.answers != self._answers:
-            self._note(now)
-
-    def _note(self, now: float) -> None:
-        self._answers = self._metrics.answers
-        self._traffic.note(now, counted(self._metrics))
+            self._answers = self._metrics.answers
+            self._traffic.note(now, counted(self._metrics))
 
     def steps(self, span: TrafficWindow) -> list[Counts]:
         """Return the steps of a span that ends now, the oldest first."""
