@@ -18,6 +18,8 @@ EXPLANATION = (
     b"the upstream lets people in only by proofs that can't be passed on (Negotiate, NTLM, Digest); "
     b"have it take passwords or tokens (Basic) too\n"
 )
+"""What a client is told, with 403, where nothing else is asked for."""
+EXPLANATION_HEADERS = ((b"Content-Type", b"text/plain"),)
 _PART = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
 """Whatever begins as a quoted text matches to its end or the header's: a host could make a second look take minutes."""
 _PARAMETER = re.compile(rb"\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=")

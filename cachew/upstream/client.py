@@ -19,7 +19,7 @@ from cachew.plumbing.streams import BytesSource, Source
 from cachew.upstream import headers as http
 from cachew.upstream.agent import Agents
 from cachew.upstream.backoff import Backoff
-from cachew.upstream.challenges import EXPLANATION, has_only_bound
+from cachew.upstream.challenges import EXPLANATION, EXPLANATION_HEADERS, has_only_bound
 from cachew.upstream.decoding import codings_of
 from cachew.upstream.exchange import Exchange, raw
 from cachew.upstream.forwarding import Forwarded, Forwarding
@@ -187,8 +187,8 @@ class UpstreamClient:
         received = raw(response.headers)
         if response.code == HTTPStatus.UNAUTHORIZED and has_only_bound(received):
             self._exchange.discard(base, response)
-            kept = [(b"Content-Type", b"text/plain")]
-            return UpstreamResponse(HTTPStatus.FORBIDDEN, kept, BytesSource(EXPLANATION), len(EXPLANATION), final)
+            told = list(EXPLANATION_HEADERS), BytesSource(EXPLANATION), len(EXPLANATION)
+            return UpstreamResponse(HTTPStatus.FORBIDDEN, *told, final)
         source = self._exchange.body_of(base, response)
         return UpstreamResponse(
             response.code, http.for_client(received), source, _length(method, response, received), final

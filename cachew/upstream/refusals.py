@@ -14,7 +14,7 @@ from werkzeug.http import parse_options_header
 
 from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamRefused, UpstreamUnreachable
 from cachew.upstream import headers as http
-from cachew.upstream.challenges import EXPLANATION, has_only_bound
+from cachew.upstream.challenges import EXPLANATION, EXPLANATION_HEADERS, has_only_bound
 from cachew.upstream.listing import printable
 
 ABOUT_RIGHTS = frozenset({
@@ -23,7 +23,6 @@ ABOUT_RIGHTS = frozenset({
 })  # fmt: skip
 """The statuses by which a host refuses a repository to somebody; any other 4xx is of something in between."""
 
-_TEXT = ((b"Content-Type", b"text/plain"),)
 _SPENT = (b"x-ratelimit-remaining", b"ratelimit-remaining", b"x-rate-limit-remaining")
 _STATUS_AGAIN = re.compile(
     rb"<title>\s*(?:40[13]\s+)?(?:forbidden|unauthorized|(?:401 )?authorization required)\s*</title>"
@@ -53,7 +52,7 @@ def failure_of(url: str, status: int, headers: http.RawHeaders, text: bytes) -> 
     if not challenged and (_is_limit(headers, text) or _is_page(status, headers, text) or _is_edge(headers, text)):
         return _busy(url, status, headers)
     if status == HTTPStatus.UNAUTHORIZED and has_only_bound(headers):
-        return UpstreamRefused(url, status=HTTPStatus.FORBIDDEN, headers=_TEXT, body=EXPLANATION)
+        return UpstreamRefused(url, status=HTTPStatus.FORBIDDEN, headers=EXPLANATION_HEADERS, body=EXPLANATION)
     return UpstreamRefused(url, status=status, headers=http.of_refusal(headers), body=text)
 
 
