@@ -6,7 +6,7 @@ than sending them, and longer than others shall wait.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from cachew.http.bodies import send
 from cachew.http.incoming import Body
 from cachew.http.requests import SHORT, StreamingRequest
 from cachew.mirrors.collection import Mirrors
+from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.freshness import Answer, Freshness
 from cachew.mirrors.kinds import EVERYTHING, Kind
 from cachew.mirrors.mirror import Mirror
@@ -123,7 +124,7 @@ class RefListings:
         elif version == 2:
             await self._capabilities(request, right)
         else:
-            with self._mirroring.first.listing(right.identity):
+            with _waited_for(mirror, self._mirroring.first):
                 await self._old_listing(request, right, version)
 
     async def answer(self, request: StreamingRequest, right: Right, body: Body, command: GitCommand) -> None:
@@ -139,8 +140,7 @@ class RefListings:
             if not command.prefixes:
                 # Only ``git ls-remote`` asks for all there is: who clones names what is to be cloned.
                 self._mirroring.first.only_listed(right.identity)
-            waited = nullcontext() if mirror.life.ready else self._mirroring.first.listing(right.identity)
-            with waited:
+            with _waited_for(mirror, self._mirroring.first):
                 await self._ls_refs(request, right, body, command)
         elif isinstance(command, V2Other) and command.name in _COMMANDS and right.covers(mirror):
             await self.tell(request, await self._bundle_uris(request, right))
@@ -261,6 +261,11 @@ class RefListings:
         if answer.stale and not right.covers(mirror):
             raise UpstreamUnreachable(mirror.upstream_url, "does not say whether what is kept may still be read")
         return right
+
+
+def _waited_for(mirror: Mirror, first: FirstClones) -> AbstractContextManager[None]:
+    """Have a mirror that is to be made wait for a client that is told of refs."""
+    return nullcontext() if mirror.life.ready else first.listing(mirror.identity)
 
 
 def _v0(listing: Listing, version: int, cut: Sequence[str]) -> bytes:
