@@ -2,9 +2,6 @@
 
 import errno
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,21 +11,11 @@ from cachew.cache.diskfile import CheckedRegion, Draft, read_record, read_region
 from cachew.cache.objectrecord import ObjectRecord, WriteTerms
 from cachew.plumbing.errors import CorruptObject
 from tests.contracts.cache import sha256
+from tests.fakes.systemlimits import largest_file
 
 NOW = 1_700_000_000.0
 CONTENT = b"some content" * 1000
 TERMS = WriteTerms.checked("ns", "key", max_ttl=None)
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Have the system refuse what goes beyond a size, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def published(directory: Path, content: bytes = CONTENT) -> tuple[Path, ObjectRecord]:

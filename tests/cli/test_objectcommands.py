@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +11,14 @@ import pytest
 
 from cachew.cli.objectcommands import delete, get, namespaces, put, stat, stats
 from cachew.client.clienterrors import BadUsage, ClientError, DownloadCorrupt
-
-
-class Download:
-    """An object on its way."""
-
-    def __init__(self, *pieces: bytes, fails: Exception | None = None, **headers: str) -> None:
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        self._pieces, self._fails = pieces, fails
-        self.closed = False
-
-    def pieces(self) -> Iterator[bytes]:
-        yield from self._pieces
-        if self._fails is not None:
-            raise self._fails
-
-    def close(self) -> None:
-        self.closed = True
+from tests.fakes.client_parts import Arriving
 
 
 class Context:
     """What commands work with: a server that has one object, and whoever is told something."""
 
-    def __init__(self, download: Download | None = None) -> None:
-        self.download = download or Download(b"some ", b"bytes")
+    def __init__(self, download: Arriving | None = None) -> None:
+        self.download = download or Arriving(b"some ", b"bytes")
         self.shown: list[object] = []
         self.lines: list[str] = []
         self.said: list[str] = []
@@ -54,7 +38,7 @@ class Context:
     def url(self, namespace: str, key: str) -> str:
         return f"{namespace}/{key}"
 
-    def open(self, url: str) -> Download:
+    def open(self, url: str) -> Arriving:
         self.opened.append(url)
         return self.download
 
@@ -90,7 +74,7 @@ def run(command: click.Command, context: Context, *words: object) -> None:
 
 def test_an_object_is_written_whole(tmp_path: Path) -> None:
     """Its headers are told; what was in the file before goes."""
-    context, place = Context(Download(b"some ", b"bytes", X_A="b", Date="now")), tmp_path / "out"
+    context, place = Context(Arriving(b"some ", b"bytes", X_A="b", Date="now")), tmp_path / "out"
     place.write_bytes(b"something longer than that")
     run(get, context, "ns", "key", "-o", place)
     assert place.read_bytes() == b"some bytes"
@@ -103,7 +87,7 @@ def test_an_object_is_written_whole(tmp_path: Path) -> None:
 def test_an_object_that_breaks_off_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     """And nothing beside it; also where there was none."""
     for before in (b"before", None):
-        context, place = Context(Download(b"half", fails=DownloadCorrupt("wrong digest"))), tmp_path / "out"
+        context, place = Context(Arriving(b"half", fails=DownloadCorrupt("wrong digest"))), tmp_path / "out"
         if before is None:
             place.unlink()
         else:
@@ -132,7 +116,7 @@ def test_a_name_as_long_as_the_file_system_takes(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_not_begun(tmp_path: Path) -> None:
     """By what the server announces."""
     with pytest.raises(ClientError, match="stay free"):
-        run(get, Context(Download(b"x", Content_Length="9" * 18)), "ns", "key", "-o", tmp_path / "out")
+        run(get, Context(Arriving(b"x", Content_Length="9" * 18)), "ns", "key", "-o", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,26 +10,10 @@ import pytest
 from cachew.client.checkout import Checkout
 from cachew.client.clienterrors import ClientError, ServerRefused
 from cachew.client.deltabundle import DeltaBundles, default_branch, resolve
+from tests.fakes.client_parts import Arriving
 
 SERVER = "http://cachew.example"
 BUNDLE = "/git/git.example/org/repo/snapshot.bundle?base=1"
-
-
-class Bundle:
-    """A bundle on its way."""
-
-    def __init__(self, *pieces: bytes, fails: Exception | None = None, **headers: str) -> None:
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        self._pieces, self._fails = pieces, fails
-        self.closed = False
-
-    def pieces(self) -> Any:
-        yield from self._pieces
-        if self._fails is not None:
-            raise self._fails
-
-    def close(self) -> None:
-        self.closed = True
 
 
 class World:
@@ -38,8 +22,10 @@ class World:
     :param heads: what ``git bundle list-heads`` says of it.
     """
 
-    def __init__(self, directory: Path, *heads: str, branch: str | None = "main", bundle: Bundle | None = None) -> None:
-        self.bundle = bundle or Bundle(b"some ", b"bytes")
+    def __init__(
+        self, directory: Path, *heads: str, branch: str | None = "main", bundle: Arriving | None = None
+    ) -> None:
+        self.bundle = bundle or Arriving(b"some ", b"bytes")
         self.opened: list[str] = []
         self.refusal: ServerRefused | None = None
         self.ran: list[tuple[str, ...]] = []
@@ -49,7 +35,7 @@ class World:
         http = SimpleNamespace(server=SERVER, is_own=lambda url: url.startswith(SERVER + "/"))
         self._bundles = DeltaBundles(downloads=cast(Any, SimpleNamespace(http=http, open=self._open)))
 
-    def _open(self, url: str) -> Bundle:
+    def _open(self, url: str) -> Arriving:
         self.opened.append(url)
         if self.refusal is not None:
             raise self.refusal
@@ -125,7 +111,7 @@ def test_a_refusal_is_told(tmp_path: Path) -> None:
 
 def test_a_download_that_breaks_off_is_given_up(tmp_path: Path) -> None:
     """Git never sees the half of a bundle."""
-    world = World(tmp_path, bundle=Bundle(b"half", fails=ClientError("it broke off")))
+    world = World(tmp_path, bundle=Arriving(b"half", fails=ClientError("it broke off")))
     with pytest.raises(ClientError, match="broke off"):
         world.apply()
     assert world.bundle.closed
@@ -135,14 +121,14 @@ def test_a_download_that_breaks_off_is_given_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", ["\xb2", "-1", "9" * 30, ""])
 def test_a_length_that_is_none_is_passed_over(tmp_path: Path, length: str) -> None:
     """What comes counts, not what was said of it."""
-    world = World(tmp_path, "refs/heads/main", bundle=Bundle(b"x", Content_Length=length))
+    world = World(tmp_path, "refs/heads/main", bundle=Arriving(b"x", Content_Length=length))
     assert world.apply() is None
     assert world.file.read_bytes() == b"x"
 
 
 def test_a_bundle_that_does_not_fit_is_not_begun(tmp_path: Path) -> None:
     """A disk is not filled for what it has no room for."""
-    world = World(tmp_path, bundle=Bundle(b"x", Content_Length="9" * 18))
+    world = World(tmp_path, bundle=Arriving(b"x", Content_Length="9" * 18))
     with pytest.raises(ClientError, match="stay free"):
         world.apply()
     assert not world.file.exists()

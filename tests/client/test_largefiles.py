@@ -1,7 +1,6 @@
 """Large files, which are written past tar."""
 
 import os
-import resource
 import stat
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from cachew.client.clienterrors import ExtractionFailed
 from cachew.client.largefiles import LEAST, LargeFiles, write_all
 from cachew.client.snapshotrules import LfsRules, SnapshotRules
 from cachew.client.tarheader import EntryKind, TarEntry
+from tests.fakes.systemlimits import largest_file
 
 PATH = b".git/objects/pack/pack-1.pack"
 
@@ -74,14 +74,10 @@ def test_writes_pieces_of_any_size(tmp_path: Path, sizes: list[int]) -> None:
 
 def test_a_write_that_is_cut_short_is_gone_on_with(tmp_path: Path) -> None:
     """What the system has taken is not written again; what it does not take in the end is an error."""
-    pieces, limits = [os.urandom(30_000) for _ in range(9)], resource.getrlimit(resource.RLIMIT_FSIZE)
-    with open(tmp_path / "file", "wb") as file:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-        try:
-            with pytest.raises(OSError, match="File too large"):
-                write_all(file.fileno(), [memoryview(piece) for piece in pieces])
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    pieces = [os.urandom(30_000) for _ in range(9)]
+    refused = pytest.raises(OSError, match="File too large")
+    with open(tmp_path / "file", "wb") as file, largest_file(100_000), refused:
+        write_all(file.fileno(), [memoryview(piece) for piece in pieces])
     assert (tmp_path / "file").read_bytes() == b"".join(pieces)[:100_000]
 
 

@@ -2,9 +2,6 @@
 
 import hashlib
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ from cachew.client.clienterrors import ExtractionFailed
 from cachew.client.gitdir import GitDirectory
 from cachew.client.seedfiles import SeedFiles
 from cachew.client.tarheader import EntryKind, TarEntry
+from tests.fakes.systemlimits import largest_file
 
 CONTENT = b"content\n"
 OID = hashlib.sha1(b"blob 8\0" + CONTENT).digest()
@@ -46,17 +44,6 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Have the system refuse what goes beyond a size, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_files_lie_aside_until_they_are_placed(world: World) -> None:

@@ -1,5 +1,6 @@
 """The client's parts as its tests see them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cachew.client.archives import Archives
@@ -8,6 +9,30 @@ from cachew.client.gitcommand import Git
 from cachew.client.http import Http
 from cachew.client.restore import GitRestore
 from tests.fakes.cachew_server import CachewServer
+
+
+class Arriving:
+    """An object on its way to a client.
+
+    :param pieces: what comes of it.
+    :param fails: what it breaks off with then, None when that is all.
+    :param headers: what the server says of it, ``_`` for ``-``.
+    """
+
+    def __init__(self, *pieces: bytes, fails: Exception | None = None, **headers: str) -> None:
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._pieces, self._fails = pieces, fails
+        self.closed = False
+
+    def pieces(self) -> Iterator[bytes]:
+        """Bring it."""
+        yield from self._pieces
+        if self._fails is not None:
+            raise self._fails
+
+    def close(self) -> None:
+        """Note that nobody wants more of it."""
+        self.closed = True
 
 
 class Silence:

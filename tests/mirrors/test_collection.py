@@ -1,7 +1,6 @@
 """All mirrors: at most one each, made on demand, found again, and failures left alone for a while."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,12 +15,6 @@ from tests.fakes.archives import trailed
 from tests.fakes.instances import only
 from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, oid, unreachable
 from tests.fakes.settled import failure_of, value_of
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> MirrorHouse:
-    """A house without mirrors."""
-    return MirrorHouse(tmp_path / "mirrors")
 
 
 def discover(house: MirrorHouse) -> None:

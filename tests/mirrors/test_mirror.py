@@ -25,12 +25,6 @@ from tests.functional.loglines import listening
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> MirrorHouse:
-    """A house without mirrors."""
-    return MirrorHouse(tmp_path / "mirrors")
-
-
-@pytest.fixture
 def mirror(house: MirrorHouse) -> Mirror:
     """A mirror that is ready."""
     mirror = value_of(house.made())

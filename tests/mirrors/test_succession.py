@@ -1,8 +1,5 @@
 """The mirror of an ended instance serves nobody, is of use to the next one, and goes when no next one comes."""
 
-from pathlib import Path
-
-import pytest
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.identity import Identity
@@ -16,16 +13,6 @@ from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, listing, unreachable
 from tests.fakes.settled import failure_of, result_of, value_of
 
 LEFT = 3600.0
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> MirrorHouse:
-    return MirrorHouse(tmp_path / "mirrors")
-
-
-@pytest.fixture
-def mirror(house: MirrorHouse) -> Mirror:
-    return value_of(house.made())
 
 
 def remove_left(house: MirrorHouse) -> None:

@@ -1,37 +1,12 @@
 """Who waits for a mirror in doubt learns of nothing but its outcome."""
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import pytest
 from twisted.internet.defer import Deferred
 
 from cachew.mirrors.mirror import Mirror
 from tests.fakes.mirrorgit import MirrorHouse
 from tests.fakes.settled import failure_of, value_of
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> MirrorHouse:
-    return MirrorHouse(tmp_path / "mirrors")
-
-
-@pytest.fixture
-def mirror(house: MirrorHouse) -> Mirror:
-    return value_of(house.made())
-
-
-@contextmanager
-def no_descriptors() -> Iterator[None]:
-    """Have the system open no more files."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+from tests.fakes.systemlimits import no_descriptors
 
 
 @pytest.mark.parametrize("soon", [False, True])

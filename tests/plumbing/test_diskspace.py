@@ -2,25 +2,12 @@
 
 import errno
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cachew.plumbing.diskspace import put_in_place, remove, room_to_grow
-
-
-@contextmanager
-def full_after(size: int) -> Iterator[None]:
-    """Let no file grow beyond some bytes while the block runs."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+from tests.fakes.systemlimits import largest_file
 
 
 def test_a_file_is_put_in_place_of_whatever_lies_there(tmp_path: Path) -> None:
@@ -40,7 +27,7 @@ def test_what_can_not_be_written_leaves_nothing(tmp_path: Path) -> None:
     """The file is as it was."""
     path = tmp_path / "file"
     put_in_place(path, b"before")
-    with full_after(10), pytest.raises(OSError, match="too large"):
+    with largest_file(10), pytest.raises(OSError, match="too large"):
         put_in_place(path, b"a" * 20, aside=".lock")
     assert path.read_bytes() == b"before" and os.listdir(tmp_path) == ["file"]
 

@@ -9,28 +9,18 @@ from twisted.internet.defer import CancelledError, Deferred
 from cachew.http.incoming import HeldBody
 from cachew.mirrors.instance import Instance
 from cachew.plumbing.errors import ProcessFailed
-from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp.mirrorpacks import MirrorPacks, MirrorRefused
+from tests.fakes.closable import ClosableBytes
 from tests.fakes.instances import only
 from tests.fakes.mirrorgit import REPOSITORY
 from tests.fakes.settled import failure_of, value_of
-
-
-class Answer(BytesSource):
-    """What upload-pack writes."""
-
-    closed = False
-
-    def close(self) -> None:
-        self.closed = True
-        super().close()
 
 
 class World:
     """A mirror, and an upload-pack that says no, fails or answers as a test says."""
 
     def __init__(self) -> None:
-        self.source = Answer(b"pack")
+        self.source = ClosableBytes(b"pack")
         self.refusing: Deferred[str | None] = Deferred()
         self.exit: Deferred[None] = Deferred()
         self.failed = False

@@ -1,6 +1,5 @@
 """Packs that are kept in files: found again, bounded, and never given out when they are damaged."""
 
-import resource
 from collections.abc import Callable
 from hashlib import sha1
 from pathlib import Path
@@ -15,6 +14,7 @@ from cachew.plumbing.streams import read_all
 from cachew.smarthttp.packplaces import PackDirectory
 from tests.fakes.clock import FakeClock
 from tests.fakes.settled import failure_of, result_of, value_of
+from tests.fakes.systemlimits import no_descriptors
 
 KEY, OTHER, THIRD = "a" * 64, "b" * 64, "c" * 64
 
@@ -140,15 +140,11 @@ def test_what_is_kept_anew_while_its_file_is_being_removed_stays(world: World) -
 def test_a_machine_that_can_open_no_more_files_says_nothing_of_a_pack(world: World) -> None:
     """It stays, and whoever asks has it made or is told."""
     world.keep()
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
     for restarted in (False, True):
         if restarted:
             world.start()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
-        try:
+        with no_descriptors():
             asked = Deferred.fromCoroutine(world.packs.get(KEY))
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, before)
         assert isinstance(failure_of(asked), OSError)
         assert world.damage == 0
         assert world.get() == pack()

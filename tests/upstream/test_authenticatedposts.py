@@ -6,26 +6,15 @@ from typing import Any, cast
 import pytest
 from twisted.internet.defer import Deferred
 
-from cachew.plumbing.streams import BytesSource
 from cachew.upstream.authenticatedposts import AuthenticatedPosts
 from cachew.upstream.client import UpstreamResponse
 from cachew.upstream.listing import Capabilities
 from cachew.upstream.remotes import Remote
+from tests.fakes.closable import ClosableBytes
 from tests.fakes.settled import value_of
 from tests.upstream.test_remotes import ELSEWHERE, OWN, URL, Own
 
 PACK = "application/x-git-upload-pack-result"
-
-
-class Body(BytesSource):
-    """A body that tells whether it was closed."""
-
-    closed = False
-
-    def close(self) -> None:
-        """Note it."""
-        self.closed = True
-        super().close()
 
 
 @dataclass
@@ -35,7 +24,7 @@ class PostedTo:
     statuses: dict[str | None, int] = field(default_factory=dict)
     media_type: str = PACK
     shown: list[str | None] = field(default_factory=list)
-    bodies: list[Body] = field(default_factory=list)
+    bodies: list[ClosableBytes] = field(default_factory=list)
 
     async def forward(
         self, method: bytes, url: str, headers: Any, body: Any, length: int, *, credential: str | None, written: str
@@ -43,7 +32,7 @@ class PostedTo:
         """Answer it."""
         assert (method, written, length) == (b"POST", ".git", len(b"question"))
         self.shown.append(credential)
-        self.bodies.append(Body(b"answer"))
+        self.bodies.append(ClosableBytes(b"answer"))
         said = [(b"Content-Type", self.media_type.encode())]
         return UpstreamResponse(self.statuses.get(credential, 200), said, self.bodies[-1], 6, url)
 

@@ -10,11 +10,12 @@ from twisted.web.http_headers import Headers
 
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UpstreamError, UpstreamRedirected, UpstreamTimeout
-from cachew.plumbing.streams import BytesSource, Source
+from cachew.plumbing.streams import Source
 from cachew.upstream.forwarding import Forwarded, Forwarding
 from cachew.upstream.redirects import Moves
 from cachew.upstream.spellings import Spellings
 from tests.fakes.clock import FakeClock
+from tests.fakes.closable import ClosableBytes
 from tests.fakes.inlinethreads import InlineThreads
 from tests.fakes.settled import failure_of, value_of
 
@@ -89,16 +90,6 @@ class Shown:
         return None
 
 
-class Body(BytesSource):
-    """A body that knows whether it was closed."""
-
-    closed = False
-
-    def close(self) -> None:
-        self.closed = True
-        super().close()
-
-
 class Unasked:
     """Other replicas that know nothing."""
 
@@ -141,7 +132,7 @@ class World:
         self,
         operation: str = "/git-upload-pack",
         *,
-        body: Body | None = None,
+        body: ClosableBytes | None = None,
         length: int | None = 4,
         method: bytes = b"POST",
         written: str = "",
@@ -159,27 +150,27 @@ class World:
 def test_the_first_spelling_that_is_answered_is_learnt() -> None:
     """Later requests are sent there at once."""
     world = World({".git/git-upload-pack": Response()})
-    body = Body(b"want")
+    body = ClosableBytes(b"want")
     response, final = value_of(world.send(body=body))
     assert (response.code, final) == (200, f"{BASE}.git/git-upload-pack")
     assert world.upstream.bodies == [b"want", b"want"]
     assert body.closed
     assert world.upstream.open == [response]
-    value_of(world.send(body=Body(b"want")))
+    value_of(world.send(body=ClosableBytes(b"want")))
     assert world.upstream.asked == ["/git-upload-pack", ".git/git-upload-pack", ".git/git-upload-pack"]
 
 
 def test_the_client_s_own_spelling_is_tried_first() -> None:
     """He may know."""
     world = World({".git/git-upload-pack": Response()})
-    value_of(world.send(body=Body(b"want"), written=".git"))
+    value_of(world.send(body=ClosableBytes(b"want"), written=".git"))
     assert world.upstream.asked == [".git/git-upload-pack"]
 
 
 def test_what_the_config_says_is_not_tried_otherwise() -> None:
     """Nor is anything learnt."""
     world = World(fixed=lambda url: ".git")
-    response, _ = value_of(world.send(body=Body(b"want")))
+    response, _ = value_of(world.send(body=ClosableBytes(b"want")))
     assert response.code == 404
     assert world.upstream.asked == [".git/git-upload-pack"]
 
@@ -200,7 +191,7 @@ def test_what_the_config_says_is_not_tried_otherwise() -> None:
 def test_of_two_answers_the_one_that_says_more_is_taken(first: Response, second: Response, taken: int) -> None:
     """The other one is given up, whichever it is."""
     world = World({"/git-upload-pack": first, ".git/git-upload-pack": second})
-    response, _ = value_of(world.send(body=Body(b"want")))
+    response, _ = value_of(world.send(body=ClosableBytes(b"want")))
     assert response.code == taken
     assert world.upstream.open == [response]
 
@@ -209,14 +200,14 @@ def test_of_two_answers_the_one_that_says_more_is_taken(first: Response, second:
 def test_what_is_not_about_the_spelling_is_asked_once(first: Response) -> None:
     """A refusal and a busy upstream say nothing about it."""
     world = World({"/git-upload-pack": first})
-    assert value_of(world.send(body=Body(b"want")))[0] is first
+    assert value_of(world.send(body=ClosableBytes(b"want")))[0] is first
     assert len(world.upstream.asked) == 1
 
 
 def test_a_second_try_that_fails_leaves_the_first_answer() -> None:
     """The client is told what the upstream has said."""
     world = World({".git/git-upload-pack": UpstreamTimeout(BASE, "did not answer")})
-    response, _ = value_of(world.send(body=Body(b"want")))
+    response, _ = value_of(world.send(body=ClosableBytes(b"want")))
     assert response.code == 404
     assert world.upstream.open == [response]
 
@@ -226,7 +217,7 @@ def test_a_client_that_leaves_during_the_second_try_leaves_no_answer(refs: bool)
     """The first one's connection would be held until the upstream closes it."""
     waiting: Deferred[Any] = Deferred()
     world = World({".git/git-upload-pack": waiting, ".git/info/refs": waiting})
-    sent = world.refs() if refs else world.send(body=Body(b"want"))
+    sent = world.refs() if refs else world.send(body=ClosableBytes(b"want"))
     assert len(world.upstream.open) == 1
     sent.cancel()
     assert isinstance(failure_of(sent), CancelledError)
@@ -236,14 +227,14 @@ def test_a_client_that_leaves_during_the_second_try_leaves_no_answer(refs: bool)
 def test_what_nobody_foresaw_leaves_no_answer_either() -> None:
     """As when a name can't be sent in a second spelling."""
     world = World({".git/git-upload-pack": ValueError("what?")})
-    assert isinstance(failure_of(world.send(body=Body(b"want"))), ValueError)
+    assert isinstance(failure_of(world.send(body=ClosableBytes(b"want"))), ValueError)
     assert world.upstream.open == []
 
 
 def test_a_large_body_is_sent_once_where_the_refs_are() -> None:
     """It is not held: before it the upstream is asked for refs, of the service that it is for."""
     world = World({".git/info/refs": Response(), ".git/git-receive-pack": Response()})
-    body = Body(b"push")
+    body = ClosableBytes(b"push")
     response, final = value_of(world.send("/git-receive-pack", body=body, length=None))
     assert final == f"{BASE}.git/git-receive-pack"
     assert world.upstream.asked[:2] == [
@@ -258,7 +249,7 @@ def test_a_large_body_is_closed_when_it_was_never_sent() -> None:
     """Whatever has kept it."""
     waiting: Deferred[Any] = Deferred()
     world = World({"/info/refs": waiting})
-    body = Body(b"push")
+    body = ClosableBytes(b"push")
     sent = world.send("/git-receive-pack", body=body, length=MEGABYTE + 1)
     assert not body.closed
     sent.cancel()
@@ -270,7 +261,7 @@ def test_an_upstream_that_does_not_tell_its_refs_meets_the_request_itself() -> N
     """The same failure, or a better answer, comes of that."""
     failure = UpstreamTimeout(BASE, "did not answer")
     world = World({"/info/refs": failure, ".git/info/refs": failure, "/git-receive-pack": Response(403)})
-    response, _ = value_of(world.send("/git-receive-pack", body=Body(b"push"), length=None))
+    response, _ = value_of(world.send("/git-receive-pack", body=ClosableBytes(b"push"), length=None))
     assert response.code == 403
 
 
@@ -280,7 +271,7 @@ def test_a_repository_that_has_moved_is_asked_for_there() -> None:
     world = World({"/info/refs": Response(), f"{moved}/git-upload-pack": Response()})
     world.upstream.moved[BASE] = moved
     value_of(world.refs())
-    response, final = value_of(world.send(body=Body(b"want")))
+    response, final = value_of(world.send(body=ClosableBytes(b"want")))
     assert (response.code, final) == (200, f"{moved}/git-upload-pack")
     assert world.upstream.shown == [None]
 
@@ -298,7 +289,7 @@ def test_a_small_request_that_is_redirected_follows_where_the_refs_lead() -> Non
         }
     )
     world.upstream.moved[BASE] = moved
-    response, final = value_of(world.send(body=Body(b"want")))
+    response, final = value_of(world.send(body=ClosableBytes(b"want")))
     assert final == f"{moved}/git-upload-pack"
     assert world.upstream.bodies[-1] == b"want"
     assert world.upstream.open == [response]
@@ -308,7 +299,7 @@ def test_a_redirect_that_leads_nowhere_is_told() -> None:
     """Once is enough."""
     redirected = UpstreamRedirected(BASE, "redirected a POST")
     world = World({"/git-upload-pack": redirected, ".git/git-upload-pack": redirected})
-    assert failure_of(world.send(body=Body(b"want"))) is redirected
+    assert failure_of(world.send(body=ClosableBytes(b"want"))) is redirected
     assert world.upstream.open == []
 
 
@@ -332,8 +323,8 @@ def test_lfs_may_be_spelled_otherwise_than_git() -> None:
     """What was learnt of one is only where the other is tried first."""
     world = World({"/info/refs": Response(), ".git/info/lfs/objects/batch": Response()})
     value_of(world.refs())
-    value_of(world.send("/info/lfs/objects/batch", body=Body(b"{}")))
-    value_of(world.send("/info/lfs/objects/batch", body=Body(b"{}")))
+    value_of(world.send("/info/lfs/objects/batch", body=ClosableBytes(b"{}")))
+    value_of(world.send("/info/lfs/objects/batch", body=ClosableBytes(b"{}")))
     assert world.upstream.asked[1:] == [
         *("/info/lfs/objects/batch", ".git/info/lfs/objects/batch", ".git/info/lfs/objects/batch")
     ]
