@@ -132,10 +132,15 @@ def _concerns(rule: Rule, identity: Identity, grammar: Grammar) -> bool:
 
 def is_bearer(authorization: str, token: Secret) -> bool:
     """Say whether an ``Authorization`` is a token's, in a time that tells nothing about it."""
-    scheme, _, shown = authorization.partition(" ")
-    secret = token.get_secret_value()
+    shown, secret = bearer_token(authorization), token.get_secret_value()
     # An empty secret is nobody's.
-    return bool(secret) and scheme.lower() == "bearer" and compare_digest(shown.strip().encode(), secret.encode())
+    return bool(secret) and shown is not None and compare_digest(shown.encode(), secret.encode())
+
+
+def bearer_token(authorization: str) -> str | None:
+    """Return the token that an ``Authorization`` shows, after whatever blanks; None where it shows none."""
+    scheme, *shown = authorization.split(maxsplit=1)[:2] or [""]
+    return "".join(shown).strip() if scheme.lower() == "bearer" else None
 
 
 def _within(rule: Rule, address: Address | None) -> bool:

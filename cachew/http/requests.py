@@ -3,6 +3,7 @@
 Here is also the one way in which header bytes of strangers become text, or a refusal.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ from cachew.plumbing.streams import read_all
 _OPAQUE = frozenset({"cookie", "if-match", "if-none-match", "if-range"})
 """Names whose values may hold any byte: entity tags (RFC 9110, 8.8.3), and cookies that others have set."""
 _BOUND = frozenset({b"negotiate", b"ntlm", b"kerberos", b"digest"})
+_SCHEME = re.compile(rb"\s*([A-Za-z0-9]*)")
+"""The letters that a scheme begins with: libcurl looks at no more of it, and servers end it at any blank."""
 
 SHORT = 64 * 1024
 """Bytes of an answer that are sent whatever the client takes."""
@@ -246,7 +249,8 @@ def is_bound(proof: bytes) -> bool:
 
     See RFC 4559, section 6, and RFC 7616, section 3.4.3.
     """
-    return proof.strip().partition(b" ")[0].lower() in _BOUND
+    scheme = _SCHEME.match(proof)
+    return scheme is not None and scheme[1].lower() in _BOUND
 
 
 def parse_query(raw: bytes) -> dict[bytes, list[bytes]]:

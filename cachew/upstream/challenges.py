@@ -42,6 +42,8 @@ def _challenges(value: bytes) -> Iterator[bytes]:
     """Yield the challenges of a header, see RFC 9110, section 11.6.1: both they and their parts are in commas."""
     begun: list[bytes] = []
     for part in _PART.findall(value):
+        if not part.strip():  # an empty element of the list, which says nothing (RFC 9110, section 5.6.1)
+            continue
         if begun and not _PARAMETER.match(part):
             yield b",".join(begun).strip()
             begun = []
