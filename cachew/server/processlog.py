@@ -1,5 +1,6 @@
 """Where the log of this process goes: to its output, or to files of a bounded size."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -80,13 +81,42 @@ class ProcessLog:
         return sum(log.queue.dropped for log in self._open)
 
 
+class _LastingFile(LogFile):
+    """A log file that stays the one that is open for as long as no other can be opened in its place.
+
+    Twisted's closes it first, and takes no line any more where nothing can be opened then.
+    """
+
+    def reopen(self) -> None:
+        """Open it anew.
+
+        :raise OSError: when that does not go.
+        """
+        before = self._file
+        self._openFile()
+        before.close()
+
+    def rotate(self) -> None:
+        """Set it aside and begin another, or go on with it for as much again."""
+        before = self._file
+        try:
+            self._file = os.fdopen(os.dup(before.fileno()), "wb", 0)
+            super().rotate()
+        except OSError:
+            if self._file is not before:
+                self._file.close()
+            self._file, self.size = before, 0
+        else:
+            before.close()
+
+
 def _nowhere(data: bytes) -> None:
     """Write nothing: the process was started with its output closed."""
 
 
 def _in_file(name: str, notice: Callable[[int], str]) -> _Log:
     # Twisted's own default keeps every megabyte for ever, and renames all of them each time.
-    file = LogFile.fromFullPath(name, rotateLength=LOG_SIZE, maxRotatedFiles=KEPT_LOGS)
+    file = _LastingFile.fromFullPath(name, rotateLength=LOG_SIZE, maxRotatedFiles=KEPT_LOGS)
 
     def write(data: bytes) -> None:
         file.write(data)
