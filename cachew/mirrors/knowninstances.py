@@ -163,12 +163,16 @@ class KnownInstances:
         before = entry.doubt
         if before is not None and rules.overlap(before.listing.oids(), listing.oids()):
             entry.doubt = replace(before, listing=listing, number=number, pending=mirrored)
-            return
-        floor = entry.floor if before is None else before.floor
-        entry.doubt = Doubt(voice, listing, number, floor, mirrored)
-        entry.era += 1
-        if not entry.state.public:
-            entry.floor = entry.era
+        else:
+            floor = entry.floor if before is None else before.floor
+            # One that is known to have ended is no better for something else having come in its place since.
+            unrelated = before is not None and before.unrelated
+            entry.doubt = Doubt(voice, listing, number, floor, mirrored, unrelated)
+            entry.era += 1
+            if not entry.state.public:
+                entry.floor = entry.era
+        if not mirrored:
+            entry.waiting.wake()
 
     def undecided(self, instance: Instance) -> None:
         """Take notice that a fetch failed which would have told whether it is the same: nobody waits for it now."""

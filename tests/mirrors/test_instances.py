@@ -281,6 +281,18 @@ def test_a_doubt_that_nobody_settles_is_waited_for_by_nobody(world: World) -> No
     world.clock.advance(30)
 
 
+@pytest.mark.parametrize("found", [OTHER, listing(main="6", stable="7")])
+def test_a_mirror_that_goes_away_settles_no_doubt(world: World, found: Listing) -> None:
+    """Who waits for the fetch that would tell goes on as soon as there is no mirror to fetch into."""
+    world.mirrored = OLD
+    world.hears(OWN, OLD)
+    world.hears(OWN, OTHER)
+    waiting = Deferred.fromCoroutine(world.instances.settled(REPOSITORY, 30))
+    world.mirrored = None
+    assert not waiting.called and world.hears(OWN, found) is Verdict.DOUBT
+    value_of(waiting)
+
+
 def test_where_a_client_is_redirected_is_its_own_matter(world: World) -> None:
     """One client's redirect neither moves the repository nor makes the next one's address a name that was taken."""
     world.hears(OWN, OLD)
@@ -466,7 +478,8 @@ def test_what_a_fetch_has_shown_to_be_another_one(tmp_path: Path) -> None:
     assert isinstance(failure_of(comparing), StorageUnavailable)
     one.instances.undecided(first)
     assert one.instances.readable(REPOSITORY) is None and one.instances.readable_to_all(REPOSITORY) is None
-    assert one.hears(None, OTHER) is Verdict.DOUBT and one.instances.readable(REPOSITORY) is None
+    for found in (OTHER, listing(main="6", stable="7"), OTHER):
+        assert one.hears(None, found) is Verdict.DOUBT and one.instances.readable(REPOSITORY) is None
     records.down = False
     value_of(Deferred.fromCoroutine(one.instances.compared(first, OTHER, related=False)))
     assert one.instances.readable(REPOSITORY) not in (None, first)
