@@ -16,6 +16,8 @@ from cachew.plumbing.process import Processes
 
 NOT_STARTED = 127
 """The exit status of what could not be started."""
+NOT_HERE = "not our ref"
+"""What an upstream says of an object that it doesn't have, or doesn't give."""
 _NO_USE = (
     "unable to access", "Authentication failed", "could not read Username", "could not read Password",
     "No space left on device", "Disk quota exceeded", "Out of memory", "Cannot allocate memory",
@@ -66,6 +68,11 @@ def about_what_was_asked(failure: ProcessFailed) -> bool:
     """
     broken_off = any(words in failure.stderr for words in _BROKEN_OFF) and _REMOTE_SAID not in failure.stderr
     return worth_another_way(failure) and not broken_off
+
+
+def says_not_here(failure: ProcessFailed) -> bool:
+    """Say whether an upstream has said that it doesn't have what was asked for."""
+    return NOT_HERE in failure.stderr
 
 
 def met_another(failure: ProcessFailed) -> bool:

@@ -3,6 +3,9 @@
 An upstream may name an object that it lacks itself, or that no git can read. Such a tip keeps no other ref back: the
 ref stays where the mirror has it, clients that want the tip are answered by the upstream, and it is tried again later,
 more seldom each time. A tip is a name and an object id together: a ref that moves on is tried at once.
+
+Behind one name hosts have several servers, which are not always in step: what one has just listed the next one may call
+"not our ref" for a second (kubernetes/test-infra#15225, openshift/release#6110). So that is tried again soon.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -11,6 +14,7 @@ from itertools import islice
 
 from twisted.logger import Logger
 
+from cachew.mirrors.gitfailures import says_not_here
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.moved import Moved, with_refs
 from cachew.mirrors.refs import Tip, printable
@@ -21,6 +25,8 @@ from cachew.upstream.listing import Listing, RemoteRef
 from cachew.upstream.manyrefs import ManyRefs
 
 _FIRST_PAUSE = 60.0
+_OUT_OF_STEP = 1.0
+"""Seconds after which a tip is tried again that another server of the host may have already."""
 _LAST_PAUSE = 3600.0
 _MOST_TOLD = 20
 """Refs that the log names of those that are set aside together."""
@@ -79,7 +85,7 @@ class SetAside:
         reasons = {id(failure): str(failure) for failure in tips.values()}
         for tip, failure in tips.items():
             known = self._troubles.get(tip)
-            pause = _FIRST_PAUSE if known is None else min(_LAST_PAUSE, 2 * known.pause)
+            pause = _first_pause(failure) if known is None else min(_LAST_PAUSE, 2 * known.pause)
             self._troubles[tip] = _TipTrouble(reasons[id(failure)], pause, now + pause)
         self._metrics.refs_set_aside.inc(len(tips))
         self._tell(tips)
@@ -135,6 +141,10 @@ class SetAside:
         now = self._clock.seconds()
         out = {tip for tip, trouble in self._troubles.items() if not (also_due and now >= trouble.again_at)}
         return without(listing, out, before) if out else listing
+
+
+def _first_pause(failure: ProcessFailed) -> float:
+    return _OUT_OF_STEP if says_not_here(failure) else _FIRST_PAUSE
 
 
 def without(listing: Listing, tips: Iterable[Tip], before: Listing) -> Listing:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 
 from twisted.logger import Logger
 
-from cachew.mirrors.gitfailures import about_what_was_asked, worth_another_way
+from cachew.mirrors.gitfailures import NOT_HERE, about_what_was_asked, says_not_here, worth_another_way
 from cachew.mirrors.history import shallow_of
 from cachew.mirrors.kinds import MANY_REFS
 from cachew.mirrors.moved import Moved, change_of, haves_of, near_of
@@ -24,8 +24,7 @@ from cachew.upstream.remotes import Remote
 _MOST_TRIES = 64
 """Fetches that the ids of one client may take: one more for each that the upstream doesn't have and names."""
 _ANY_OID = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
-_REFUSAL = "not our ref"
-_REFUSALS = (_REFUSAL, "unadvertised object", "no such remote ref", "couldn't find remote ref")
+_REFUSALS = (NOT_HERE, "unadvertised object", "no such remote ref", "couldn't find remote ref")
 _MOST_AT_FIRST = 12
 """After so many failures, without anything that came, no more is tried: it is the upstream that is broken."""
 _MOST_FAILURES = 256
@@ -259,7 +258,7 @@ class Transfer:
                 await repository.intake.fetch_objects(url, part, extra, apart=self._comes_in_pieces)
             except ProcessFailed as error:
                 # What somebody asked for and nobody has is no failure of the mirror's.
-                if not worth_another_way(error) or (len(oids) == 1 and _REFUSAL not in error.stderr):
+                if not worth_another_way(error) or (len(oids) == 1 and not says_not_here(error)):
                     raise
                 self.log.debug("{upstream}: {error}", upstream=url, error=str(error))
                 parts.extend(_without_the_bad(part, error.stderr))

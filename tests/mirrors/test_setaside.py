@@ -11,7 +11,7 @@ from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing, RemoteRef
 from tests.fakes.clock import FakeClock
-from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, listing, oid, on_disk
+from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, listing, oid, on_disk, refused
 from tests.fakes.settled import failure_of, value_of
 
 CORRUPT = "remote: fatal: empty filename in tree entry\nerror: git upload-pack: git-pack-objects died with error."
@@ -100,6 +100,23 @@ def test_it_is_tried_again_later_and_more_seldom(house: MirrorHouse, mirror: Mir
     house.git.spoilt.clear()
     value_of(house.sync(mirror, target))
     assert heads(mirror) == {"main": "2", "bad": "9"} and not mirror.refs.set_aside
+
+
+def test_what_another_server_of_the_host_may_have_is_tried_again_soon(house: MirrorHouse, mirror: Mirror) -> None:
+    """A host's servers are not always in step: "not our ref" of what was just listed is good for a second, then two."""
+    house.git.spoilt[oid("9")] = refused(oid("9"))
+    target = listing(main="2", new="9")
+    value_of(house.sync(mirror, target))
+    assert not mirror.refs.behind(target)
+    house.clock.advance(1)
+    assert mirror.refs.behind(target)
+    failure_of(house.sync(mirror, target))
+    house.clock.advance(1.5)
+    assert not mirror.refs.behind(target)
+    house.git.spoilt.clear()
+    house.clock.advance(0.5)
+    value_of(house.sync(mirror, target))
+    assert heads(mirror) == {"main": "2", "new": "9"} and not mirror.refs.set_aside
 
 
 def test_a_tip_that_moves_on_is_tried_at_once(house: MirrorHouse, mirror: Mirror) -> None:
