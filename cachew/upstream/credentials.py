@@ -33,8 +33,11 @@ class CredentialSource(Protocol):
 class Renewable(Protocol):
     """A source that keeps what it was told for a while."""
 
-    def forget(self, url: str, header: str) -> None:
-        """Ask anew the next time, if this is what is kept for a URL."""
+    async def forget(self, url: str, header: str) -> bool:
+        """Ask anew the next time, if this is what is kept for a URL.
+
+        :return: whether it was refused too early, and is to be shown once more now.
+        """
 
 
 class Credentials:
@@ -79,19 +82,18 @@ class Credentials:
         return None
 
     async def renewed(self, url: str, refused: str) -> str | None:
-        """Return another credential for a repository's URL than the one that its upstream has just refused.
+        """Return what to show for a repository's URL instead of what its upstream has just refused.
 
-        :param refused: that one; a client's own is none of ours.
-        :return: None when there is no other.
+        :param refused: that; a client's own is none of ours.
+        :return: None when there is nothing else; the same when it is to be shown again.
         """
         kept = [source for _, source in self._covering(url) if isinstance(source, Renewable)]
-        for source in kept:
-            source.forget(url, refused)
+        too_early = [source for source in kept if await source.forget(url, refused)]
         try:
             header = await self.header_for(url) if kept else None
         except CredentialUnavailable:
             return None
-        return None if header == refused else header
+        return None if header == refused and not too_early else header
 
     def _covering(self, url: str) -> Iterator[tuple[str, CredentialSource]]:
         for prefix, source in self._sources:

@@ -131,10 +131,11 @@ class CredentialCommand:
         """
         return self._answers.get(url) or await self._questions.run(url, lambda: self._ask(url))
 
-    def forget(self, url: str, header: str) -> None:
+    async def forget(self, url: str, header: str) -> bool:
         """Have the command asked anew, because the upstream has refused what it said."""
         if self._answers.get(url) == header:
             self._answers.forget(url)
+        return False
 
     async def _ask(self, url: str) -> str | None:
         parts = urlsplit(url)

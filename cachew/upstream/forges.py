@@ -4,6 +4,7 @@ The server asks with its own credential for the owner, where it has one, and get
 repositories are left out: nobody pushes to them, so they need not be kept warm.
 """
 
+import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _QUESTIONS: dict[Kind, tuple[str, ...]] = {
 """What is asked of organisations or groups, and what of users, when there is no such organisation."""
 _NAMES: dict[Kind, str] = {"github": "full_name", "gitlab": "path_with_namespace", "gitea": "full_name"}
 _PATHS: dict[Kind, str] = {"github": "/api/v3", "gitlab": "/api/v4", "gitea": "/api/v1"}
+_OF_GHE_COM = re.compile(r"[a-z0-9-]+\.ghe\.com")
 _ACCEPT = {"Accept": "application/json"}
 
 
@@ -46,9 +48,15 @@ class Forge:
 
 
 def forge_at(kind: Kind, home: str) -> Forge:
-    """Return the forge whose repositories are below a URL, with its API where such forges have it."""
+    """Return the forge whose repositories are below a URL, with its API where such forges have it.
+
+    GitHub has a host of its own for it, on GHE.com too ("About GitHub Enterprise Cloud with data residency", "API
+    access"); a GitHub Enterprise Server has it below a path.
+    """
     home = home.rstrip("/")
-    return Forge(kind, home, "https://api.github.com" if home == "https://github.com" else home + _PATHS[kind])
+    host = home.removeprefix("https://")
+    in_a_host_of_its_own = kind == "github" and (host == "github.com" or _OF_GHE_COM.fullmatch(host))
+    return Forge(kind, home, f"https://api.{host}" if in_a_host_of_its_own else home + _PATHS[kind])
 
 
 class Forges:

@@ -3,6 +3,10 @@
 An App proves itself with a signed token (JWT), finds its installation for a repository and gets a token for that
 installation, which is good for an hour. Tokens are kept and renewed well before they expire. See GitHub's
 "Authenticating as a GitHub App installation".
+
+A token that has just been issued is not known yet to all that GitHub consists of, and is answered 401 or 403 there
+(octokit/auth-app.js#65 and #589). So the one before it goes on being used for some seconds, and where there is none, a
+refusal of it counts only after these.
 """
 
 import datetime
@@ -17,6 +21,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import (
@@ -38,6 +43,9 @@ API = "https://api.github.com"
 
 RENEW_BEFORE = 600.0
 """Seconds before its expiry at which a token is renewed, or half its life if that is shorter."""
+
+_SETTLED_AFTER = 3.0
+"""Seconds after which a new token is known everywhere."""
 
 _FOUND_FOR, _MISSING_FOR = 3600.0, 300.0
 _PROOF_FOR = 540.0
@@ -65,6 +73,7 @@ class GitHubApp:
 class _Token:
     value: str = field(repr=False)
     renew_at: float
+    settled_at: float
 
 
 class GitHubApps:
@@ -91,6 +100,7 @@ class GitHubApps:
         timeout: float = 10.0,
     ) -> None:
         self._apps = tuple(apps)
+        self._reactor = reactor
         self._clock = clock
         self._in_thread = in_thread
         self._api = api.rstrip("/")
@@ -99,6 +109,7 @@ class GitHubApps:
         self._proofs: Expiring[str, str] = Expiring(clock=clock, by_date=True, capacity=100)
         self._found: Expiring[tuple[str, str], str] = Expiring(clock=clock, by_date=True, capacity=10_000)
         self._tokens: Expiring[tuple[str, str], _Token] = Expiring(clock=clock, by_date=True, capacity=1000)
+        self._former: Expiring[tuple[str, str], str] = Expiring(clock=clock, capacity=1000)
         self._given: Expiring[str, tuple[str, str]] = Expiring(clock=clock, by_date=True, capacity=1000)
         self._lookups: Shared[tuple[str, str], str] = Shared()
         self._renewals: Shared[tuple[str, str], _Token] = Shared()
@@ -124,16 +135,28 @@ class GitHubApps:
             token = await self._token(*where)
         except UpstreamError as failure:
             raise _unavailable(failure) from failure
-        header = basic(ANYONE, token.value)
-        self._given.put(header, (where[0].app_id, where[1]), _FOUND_FOR)
+        key = (where[0].app_id, where[1])
+        header = basic(ANYONE, self._former.get(key) or token.value)
+        self._given.put(header, key, _FOUND_FOR)
         return header
 
-    def forget(self, url: str, header: str) -> None:
-        """Have the next token asked for, because the upstream has refused this one."""
-        given = self._given.get(header)
-        if given is not None:
-            self._given.forget(header)
-            self._tokens.forget(given)
+    async def forget(self, url: str, header: str) -> bool:
+        """Have the next token asked for, because the upstream has refused this one; one that is new is waited for.
+
+        :return: whether it may be taken by now.
+        """
+        key = self._given.get(header)
+        token = None if key is None else self._tokens.get(key)
+        if key is None or token is None:
+            return False
+        if header != basic(ANYONE, token.value):
+            self._former.forget(key)
+        elif (wait := token.settled_at - self._clock.seconds()) > 0:
+            await deferLater(self._reactor, wait)
+            return True
+        else:
+            self._tokens.forget(key)
+        return False
 
     async def _installation(self, owner: str, *name: str) -> tuple[GitHubApp, str] | None:
         """Find the App that is installed for a repository, or without a name for an owner.
@@ -180,23 +203,27 @@ class GitHubApps:
         if kept is not None and self._clock.now() < kept.renew_at:
             return kept
         try:
-            return await self._renewals.run(key, lambda: self._renew(app, installation))
+            return await self._renewals.run(key, lambda: self._renew(app, installation, kept))
         except CachewError:
             if kept is None:
                 raise
             return kept
 
-    async def _renew(self, app: GitHubApp, installation: str) -> _Token:
+    async def _renew(self, app: GitHubApp, installation: str, kept: _Token | None) -> _Token:
         try:
             answer = await self._ask(app, "POST", f"/app/installations/{installation}/access_tokens")
             expires = datetime.datetime.fromisoformat(answer["expires_at"]).timestamp()
             life = expires - self._clock.now()
-            token = _Token(str(answer["token"]), expires - min(RENEW_BEFORE, life / 2))
+            settled_at = self._clock.seconds() + _SETTLED_AFTER
+            token = _Token(str(answer["token"]), expires - min(RENEW_BEFORE, life / 2), settled_at)
         except UpstreamRefused as refusal:
             raise self._refused(app, refusal) from None
         except (KeyError, ValueError, TypeError):
             raise UpstreamUnreachable(self._api, "its answer holds no installation token") from None
-        self._tokens.put((app.app_id, installation), token, life - min(30.0, life / 10))
+        key = (app.app_id, installation)
+        self._tokens.put(key, token, life - min(30.0, life / 10))
+        if kept is not None:
+            self._former.put(key, kept.value, _SETTLED_AFTER)
         return token
 
     def _refused(self, app: GitHubApp, refusal: UpstreamRefused) -> UpstreamUnreachable:

@@ -143,10 +143,10 @@ def test_what_an_upstream_has_refused_is_asked_for_anew() -> None:
     """Unless another answer has come since."""
     world = World()
     world.header()
-    world.source.forget(URL, basic("bot", "older"))
+    assert value_of(Deferred.fromCoroutine(world.source.forget(URL, basic("bot", "older")))) is False
     world.header()
     assert len(world.asked) == 1
-    world.source.forget(URL, GOOD)
+    assert value_of(Deferred.fromCoroutine(world.source.forget(URL, GOOD))) is False
     world.says = b"username=bot\npassword=newer\n"
     assert world.header() == basic("bot", "newer")
 

@@ -58,6 +58,20 @@ def listed(api: Api, kind: Kind, home: str, owner: str, *, token: str = "", most
     return results[0], bases[0]
 
 
+@pytest.mark.parametrize(
+    ("home", "api"),
+    [
+        ("https://github.com/", "https://api.github.com"),
+        ("https://octocorp.ghe.com", "https://api.octocorp.ghe.com"),
+        ("https://git.example/", "https://git.example/api/v3"),
+        ("https://octocorp.ghe.com.example", "https://octocorp.ghe.com.example/api/v3"),
+    ],
+)
+def test_where_github_has_its_api(home: str, api: str) -> None:
+    """At a name of its own, on GHE.com too, but below a path of one's own server."""
+    assert forge_at("github", home).api == api
+
+
 def test_github_is_asked_page_by_page() -> None:
     """Until a page is empty or there are enough; github.com at its API's own name, with the token as such."""
     api = Api()

@@ -16,10 +16,12 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from cachew.plumbing.errors import CredentialUnavailable, UpstreamTimeout, UpstreamUnreachable
+from cachew.upstream.credentials import Credentials
 from cachew.upstream.credentialsources import basic
 from cachew.upstream.githubapp import GitHubApp, GitHubApps
 from tests.fakes.clock import FakeClock
 from tests.fakes.inlinethreads import InlineThreads
+from tests.fakes.settled import value_of
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EPOCH = 1_700_000_000.0
@@ -132,6 +134,8 @@ def test_token_is_renewed(api: Api, clock: FakeClock, key_file: Path) -> None:
     api.status = 500
     assert token(apps) == first
     api.status = None
+    token(apps)
+    clock.advance(3)
     assert token(apps) != first
 
 
@@ -257,14 +261,54 @@ def test_where_an_app_can_not_be_asked_about_nothing_is_certain(api: Api, clock:
         token(apps, "https://github.com/other/repo")
 
 
+def forget(apps: GitHubApps, refused: str | None) -> Deferred[bool]:
+    """Tell that the upstream has refused a token."""
+    return Deferred.fromCoroutine(apps.forget("https://github.com/org/repo", basic("x-access-token", str(refused))))
+
+
 def test_a_refused_token_is_asked_for_anew(api: Api, clock: FakeClock, key_file: Path) -> None:
     """What an upstream has refused is forgotten, and nothing else."""
     apps = apps_of(api, clock, GitHubApp("1", key_file))
-    first = token(apps, "https://github.com/org/repo")
-    apps.forget("https://github.com/org/repo", basic("x-access-token", "another"))
-    assert token(apps, "https://github.com/org/repo") == first
-    apps.forget("https://github.com/org/repo", basic("x-access-token", str(first)))
-    assert token(apps, "https://github.com/org/repo") != first
+    first = token(apps)
+    clock.advance(60)
+    assert value_of(forget(apps, "another")) is False and token(apps) == first
+    assert value_of(forget(apps, first)) is False
+    second = token(apps)
+    assert second != first
+    assert value_of(forget(apps, first)) is False and token(apps) == second, "an older one's refusal is of it alone"
+
+
+def test_a_new_token_is_used_when_it_is_known_everywhere(api: Api, clock: FakeClock, key_file: Path) -> None:
+    """While the one before it is still good it goes on being shown for three seconds, unless it is refused."""
+    apps = apps_of(api, clock, GitHubApp("1", key_file))
+    first = token(apps)
+    clock.advance(3001)
+    assert token(apps) == first and api.asked[-1].endswith("/access_tokens") and len(api.asked) == 3
+    clock.advance(2.5)
+    assert token(apps) == first
+    assert value_of(forget(apps, first)) is False
+    second = token(apps)
+    assert second != first and len(api.asked) == 3
+    clock.advance(1)
+    assert token(apps) == second
+
+
+def test_a_refusal_of_a_new_token_counts_when_it_is_known_everywhere(
+    api: Api, clock: FakeClock, key_file: Path
+) -> None:
+    """Who is refused with a token that has just been issued waits until it is three seconds old, and shows it again."""
+    apps = apps_of(api, clock, GitHubApp("1", key_file))
+    first = token(apps)
+    credentials = Credentials(sources=[("https://github.com/", apps)])
+    shown = basic("x-access-token", str(first))
+    clock.advance(1)
+    renewed = Deferred.fromCoroutine(credentials.renewed("https://github.com/org/repo", shown))
+    clock.advance(1.5)
+    assert not renewed.called
+    clock.advance(0.5)
+    assert value_of(renewed) == shown
+    another = Deferred.fromCoroutine(credentials.renewed("https://github.com/org/repo", shown))
+    assert value_of(another) not in (None, shown), "then it is no good"
 
 
 def test_short_lived_tokens_are_kept_for_half_their_life(api: Api, clock: FakeClock, key_file: Path) -> None:
@@ -275,4 +319,6 @@ def test_short_lived_tokens_are_kept_for_half_their_life(api: Api, clock: FakeCl
     clock.advance(140)
     assert token(apps, "https://github.com/org/repo") == first
     clock.advance(20)
+    token(apps, "https://github.com/org/repo")
+    clock.advance(3)
     assert token(apps, "https://github.com/org/repo") != first
