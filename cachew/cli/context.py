@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cachew.client.gitcredentials import Offer
     from cachew.client.http import Http
     from cachew.client.objectapi import Objects
+    from cachew.client.retries import Retries
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 DAILY = "%Y-%m-%d-"
@@ -141,7 +142,16 @@ class Context:
         """Return what downloads."""
         from cachew.client.download import Downloads
 
-        return Downloads(http=http or self.http(), progress=self.progress, pause=time.sleep, connections=_CONNECTIONS)
+        return Downloads(
+            http=http or self.http(), progress=self.progress, retries=self.retries, connections=_CONNECTIONS
+        )
+
+    @property
+    def retries(self) -> "Retries":
+        """When requests that failed are sent again."""
+        from cachew.client.retries import Retries
+
+        return Retries(pause=time.sleep, say=self.progress.say)
 
     def archives(self, downloads: "Downloads") -> "Archives":
         """Return what fetches archives."""

@@ -79,7 +79,7 @@ def git_restore(
         archives=archives,
         unpack=unpack,
         bundles=DeltaBundles(downloads=downloads),
-        freshener=Freshener(http=http, progress=context.progress),
+        freshener=Freshener(http=http, progress=context.progress, retries=context.retries),
         lfs=LfsSnapshots(archives=archives, unpack=unpack, progress=context.progress),
         git=context.git(),
         progress=context.progress,

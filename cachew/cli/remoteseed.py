@@ -24,13 +24,14 @@ from cachew.client.http import Http
 from cachew.client.httpsettings import read, without_credentials
 from cachew.client.peer import watched
 from cachew.client.repositorygit import HERE, RepositoryGit
+from cachew.client.retries import Retries
 from cachew.client.seeding import Seeding
 from cachew.client.sharedpermissions import shared_umask
 from cachew.client.workers import Job, Workers
 from cachew.plumbing.clock import machine_clock
 
 _PIECE = 2 * 1024 * 1024
-_ATTEMPTS = 3
+_ATTEMPTS, _LONGEST_WAIT = 3, 10.0
 _CONNECT, _IDLE = 5.0, 10.0
 _TRUE = ("true", "yes", "on", "1", "")
 _ONLY_GIT = ("http.pinnedpubkey", "http.curloptresolve")
@@ -153,7 +154,10 @@ def _seed(remote: RemoteRepository, options: HelperOptions) -> None:
     os.umask(shared_umask(dict(remote.settings).get("core.sharedrepository", "umask"), _umask()))
     progress = GitProgress(stream=sys.stderr, clock=machine_clock(), shown=options.progress)
     downloads = Downloads(
-        http=_http(remote), progress=progress, pause=time.sleep, piece_size=_PIECE, attempts=_ATTEMPTS
+        http=_http(remote),
+        progress=progress,
+        retries=Retries(pause=time.sleep, attempts=_ATTEMPTS, longest=_LONGEST_WAIT),
+        piece_size=_PIECE,
     )
     chosen = options.snapshot_filter
     sha256 = dict(remote.settings).get("extensions.objectformat", "sha1") == "sha256"

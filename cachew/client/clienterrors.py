@@ -13,7 +13,10 @@ class ClientError(CachewError):
 
     :param message: what failed.
     :param advice: what the user can do about it, empty when there is nothing to add.
+    :ivar retry_after: seconds for which a server asks to be left alone, None when none did.
     """
+
+    retry_after: "float | None" = None
 
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)
@@ -32,11 +35,13 @@ class ServerRefused(ClientError):
     """The server answered with an error status.
 
     :param status: the HTTP status.
+    :param retry_after: seconds for which it asks to be left alone, None when it doesn't.
     """
 
-    def __init__(self, message: str, *, status: int, advice: str = "") -> None:
+    def __init__(self, message: str, *, status: int, advice: str = "", retry_after: "float | None" = None) -> None:
         super().__init__(message, advice)
         self.status = status
+        self.retry_after = retry_after
 
 
 class NotCached(ServerRefused):

@@ -13,7 +13,8 @@ from cachew.client.connections import ServerResponse
 from cachew.client.http import Http, refusal
 from cachew.client.integrity import Integrity
 from cachew.client.location import WANTED_HEADER
-from cachew.client.ranges import RETRIED, RangedDownload
+from cachew.client.ranges import RangedDownload
+from cachew.client.retries import RETRIED, Retries, said_wait
 from cachew.client.transferprogress import TransferProgress
 from cachew.client.workers import Job, Workers
 
@@ -43,10 +44,9 @@ class Downloads:
 
     :param http: the server.
     :param progress: is told of every byte.
-    :param pause: waits for a number of seconds before another try.
+    :param retries: when a request that failed is sent again.
     :param connections: requests at a time.
     :param piece_size: bytes asked for in one request.
-    :param attempts: failures in a row, without a byte between them, that end a piece.
     :param patience: seconds that the server may take to generate an object that it does not have yet.
     """
 
@@ -55,18 +55,16 @@ class Downloads:
         *,
         http: Http,
         progress: TransferProgress,
-        pause: Callable[[float], object],
+        retries: Retries,
         connections: int = 6,
         piece_size: int = 4 * 1024 * 1024,
-        attempts: int = 4,
         patience: float = 3600.0,
     ) -> None:
         self.http = http
         self.progress = progress
-        self.pause = pause
+        self.retries = retries
         self.connections = connections
         self.piece_size = piece_size
-        self.attempts = attempts
         self.patience = patience
         self.follows, self.came_from_store = True, False
         self.takes_parts = True
@@ -107,7 +105,8 @@ class Downloads:
         known = self._persistently(lambda: self.http.request("HEAD", url))
         with closing(known):
             etag, size = known.headers.get("ETag", ""), known.headers.get("Content-Length", "")
-            if known.status in (401, 403) or 300 <= known.status < 400:
+            unwelcome = known.status in RETRIED and said_wait(known.headers) is not None
+            if unwelcome or known.status in (401, 403) or 300 <= known.status < 400:
                 raise refusal(known, url)
         ranges = self.takes_parts and known.status == 200 and known.headers.get("Accept-Ranges") == "bytes"
         if ranges and etag.startswith('"') and is_number(size) and int(size):
@@ -118,22 +117,21 @@ class Downloads:
                 raise refusal(response, url)
         return StreamedDownload(self, response)
 
-    def wait_after(self, failures: int) -> None:
-        """Wait longer after every failure in a row."""
-        self.pause(min(0.25 * 2**failures, 5.0))
-
     def _persistently(self, ask: Callable[[], ServerResponse]) -> ServerResponse:
-        for failures in range(1, self.attempts):
+        failures = 0
+        while True:
+            failures, asked = failures + 1, None
             try:
                 response = ask()
             except ServerUnreachable:
-                self.wait_after(failures)
-                continue
-            if response.status not in RETRIED:
-                return response
-            response.close()
-            self.wait_after(failures)
-        return ask()
+                if not self.retries.allow(failures):
+                    raise
+            else:
+                asked = said_wait(response.headers)
+                if response.status not in RETRIED or not self.retries.allow(failures, asked):
+                    return response
+                response.close()
+            self.retries.wait(failures, asked)
 
 
 def is_number(text: str) -> bool:

@@ -13,6 +13,7 @@ from cachew.client.checkout import Checkout
 from cachew.client.clienterrors import BadUsage, ClientError, GitFailed
 from cachew.client.gitconfig import is_ref
 from cachew.client.http import Http
+from cachew.client.retries import Retries
 from cachew.client.transferprogress import TransferProgress
 
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -64,11 +65,13 @@ class Freshener:
 
     :param http: the server.
     :param progress: is told of what happens.
+    :param retries: when it is asked again after a failure.
     :param patience: seconds that the server may take to fetch.
     """
 
-    def __init__(self, *, http: Http, progress: TransferProgress, patience: float = 900.0) -> None:
+    def __init__(self, *, http: Http, progress: TransferProgress, retries: Retries, patience: float = 900.0) -> None:
         self._http = http
+        self._retries = retries
         self._progress = progress
         self._patience = patience
 
@@ -131,7 +134,8 @@ class Freshener:
 
     def _ensure(self, address: RepositoryAddress, wanted: WantedRefs) -> dict[str, str]:
         value = {"refs": dict(wanted.refs), "commits": list(wanted.commits)}
-        answer = self._http.json("POST", address.artefact("ensure-refs"), value=value, patience=self._patience)
+        url = address.artefact("ensure-refs")
+        answer = self._retries.when_welcome(lambda: self._http.json("POST", url, value=value, patience=self._patience))
         refs, missing = (answer.get("refs"), answer.get("missing_commits")) if isinstance(answer, dict) else ({}, [])
         if not isinstance(refs or {}, dict) or not isinstance(missing or [], list):
             raise ClientError(f"the server's answer about {address.name} is none", "Try again in a moment.")

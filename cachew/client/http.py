@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from cachew.client.clienterrors import BadUsage, ClientError, NotCached, ServerRefused, ServerUnreachable
 from cachew.client.connections import BROKEN, Body, Connections, ServerResponse
+from cachew.client.retries import said_wait
 
 if TYPE_CHECKING:
     from cachew.client.gitcredentials import Offer
@@ -194,10 +195,11 @@ def refusal(answer: ServerResponse, url: str) -> ServerRefused:
     message = f"{url}: {answer.status} {answer.reason or ''}".rstrip() + (f": {words}" if words else "")
     if answer.status == 404:
         return NotCached(message, status=404, advice="Check the name; the server may also not admit it.")
-    return ServerRefused(message, status=answer.status, advice=_advice(answer, words))
+    asked = said_wait(answer.headers)
+    return ServerRefused(message, status=answer.status, advice=_advice(answer, words, asked), retry_after=asked)
 
 
-def _advice(answer: ServerResponse, words: str) -> str:
+def _advice(answer: ServerResponse, words: str, asked: "float | None") -> str:
     if "[[credentials]]" in words:
         return "Whoever runs the server has to give it a credential for this repository; until then clone with git."
     if answer.status == 403 and "the namespace" in words:
@@ -212,7 +214,7 @@ def _advice(answer: ServerResponse, words: str) -> str:
     if 300 <= answer.status < 400:
         return f"The server redirects to {answer.headers.get('Location', 'nowhere')}; use that address as --url."
     if answer.status in (429, 502, 503, 504):
-        return "Try again in a moment."
+        return f"Try again in {asked:.0f} seconds." if asked and asked >= 1 else "Try again in a moment."
     return ""
 
 

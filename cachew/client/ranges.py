@@ -19,11 +19,10 @@ from cachew.client.connections import Headers, ServerResponse
 from cachew.client.http import Http, refusal
 from cachew.client.integrity import Integrity
 from cachew.client.location import Location
+from cachew.client.retries import Retries, is_passing
 from cachew.client.transferprogress import TransferProgress
 from cachew.client.workers import Job, Workers
 
-RETRIED = frozenset({429, 500, 502, 503, 504})
-"""Statuses after which the same request may succeed."""
 _AHEAD = 2
 _PATIENCE = 0.05
 """Seconds that a part may be waited for before one connection more is used; near a server it is there long before."""
@@ -40,13 +39,10 @@ class DownloadTerms(Protocol):
     progress: TransferProgress
     connections: int
     piece_size: int
-    attempts: int
+    retries: Retries
     follows: bool
     came_from_store: bool
     takes_parts: bool
-
-    def wait_after(self, failures: int) -> None:
-        """Wait longer after every failure in a row."""
 
 
 class _Ongoing(NamedTuple):
@@ -218,11 +214,13 @@ class RangedDownload:
                 return view
             except (ServerUnreachable, ServerRefused) as error:
                 failures = failures + 1 if filled == before else 1
-                final = isinstance(error, ServerRefused) and error.status not in RETRIED
-                if final or self._stopped.is_set() or failures >= self._terms.attempts:
+                asked, retries = error.retry_after, self._terms.retries
+                if self._stopped.is_set() or not is_passing(error) or not retries.allow(failures, asked):
                     raise
                 self._location.tell_broken()
-            self._terms.wait_after(failures)
+            retries.wait(failures, asked)
+            if self._stopped.is_set():
+                raise ObjectChanged("the download was given up")
 
     def _received(self, view: memoryview, start: int) -> Iterator[int]:
         end = start + len(view)

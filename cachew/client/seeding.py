@@ -88,16 +88,19 @@ class Seeding:
         :return: begins to download some of it.
         :raise ClientError: when there is none.
         """
+        headers = self._downloads.retries.when_welcome(lambda: self._said_of(url))
+        etag, size = headers.get("ETag", ""), headers.get("Content-Length", "")
+        if headers.get("Accept-Ranges") != "bytes" or not etag.startswith('"') or not is_number(size):
+            raise ClientError("the server can't send parts of it")
+        return lambda: RangedDownload(self._downloads, url, etag=etag, size=int(size), headers=headers, whole=False)
+
+    def _said_of(self, url: str) -> Headers:
         with closing(self._downloads.http.request("HEAD", url)) as known:
             if known.status == 404:
                 raise NotCached("the server has none yet", status=404)
             if known.status != 200:
                 raise refusal(known, url)
-            headers = Headers(known.headers.items())
-        etag, size = headers.get("ETag", ""), headers.get("Content-Length", "")
-        if headers.get("Accept-Ranges") != "bytes" or not etag.startswith('"') or not is_number(size):
-            raise ClientError("the server can't send parts of it")
-        return lambda: RangedDownload(self._downloads, url, etag=etag, size=int(size), headers=headers, whole=False)
+            return Headers(known.headers.items())
 
     def _receive(self, begin: "Callable[[], RangedDownload]", files: SeedFiles) -> None:
         found = framed.known_frames(begin())

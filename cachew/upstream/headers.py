@@ -7,8 +7,8 @@ what an upstream says about its own host, which browsers would take for ours.
 
 import re
 from collections.abc import Collection, Iterable
-from email.utils import parsedate_to_datetime
 
+from cachew.plumbing.retryafter import asked_wait
 from cachew.upstream import challenges
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -108,19 +108,8 @@ def is_for_people(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
-    """Return the seconds that a ``Retry-After`` asks for, at most :data:`LONGEST_WAIT`.
-
-    A date in it is compared with the response's own ``Date``, so that no clock here matters.
-    """
+    """Return the seconds that a ``Retry-After`` asks for, at most :data:`LONGEST_WAIT`."""
     headers = list(headers)
-    value = (first(headers, b"retry-after") or b"").strip()
-    if value.isdigit():
-        return min(float(value[:9]), LONGEST_WAIT)
-    date = first(headers, b"date")
-    if not value or date is None:
-        return None
-    try:
-        wait = parsedate_to_datetime(value.decode("ascii")) - parsedate_to_datetime(date.decode("ascii"))
-    except (ValueError, TypeError):
-        return None
-    return min(max(wait.total_seconds(), 0.0), LONGEST_WAIT)
+    said = (first(headers, name) or b"" for name in (b"retry-after", b"date"))
+    wait = asked_wait(*(value.decode("latin-1") for value in said))
+    return None if wait is None else min(wait, LONGEST_WAIT)

@@ -16,6 +16,7 @@ from cachew.client.gitcommand import Git
 from cachew.client.http import Http
 from cachew.client.lfssnapshots import LfsSnapshots
 from cachew.client.restore import GitRestore
+from cachew.client.retries import Retries
 from tests.fakes.cachew_server import CachewServer, running_server
 from tests.fakes.client_parts import Parts, Watcher
 
@@ -31,9 +32,8 @@ def parts(server: CachewServer) -> Iterator[Parts]:
     connections = Connections()
     http = Http(server=server.url, authorization="Bearer secret", connections=connections, idle_timeout=10)
     progress, pauses = Watcher(), list[float]()
-    downloads = Downloads(
-        http=http, progress=progress, pause=pauses.append, connections=4, piece_size=16 * 1024, attempts=3
-    )
+    retries = Retries(pause=pauses.append, say=progress.say, attempts=3)
+    downloads = Downloads(http=http, progress=progress, retries=retries, connections=4, piece_size=16 * 1024)
     archives = Archives(downloads=downloads, threads=2)
     unpack = choose_unpacker(shutil.which("tar"), exact_modes=False)
     program = shutil.which("git")
@@ -44,7 +44,7 @@ def parts(server: CachewServer) -> Iterator[Parts]:
         archives=archives,
         unpack=unpack,
         bundles=DeltaBundles(downloads=downloads),
-        freshener=Freshener(http=http, progress=progress),
+        freshener=Freshener(http=http, progress=progress, retries=retries),
         lfs=LfsSnapshots(archives=archives, unpack=unpack, progress=progress),
         git=git,
         progress=progress,

@@ -122,6 +122,32 @@ def test_retries_a_busy_server(parts: Parts) -> None:
     assert len(parts.pauses) == 2
 
 
+def test_a_server_is_asked_again_when_it_wants_to_be(parts: Parts) -> None:
+    """Whatever is asked for, in seconds or by a date, and the user is told what is waited for."""
+    parts.server.objects["/x"] = Stored(BODY[:PIECE])
+    date = {"Date": "Wed, 21 Oct 2026 07:28:00 GMT", "Retry-After": "Wed, 21 Oct 2026 07:28:45 GMT"}
+    parts.server.refusals["/x"] = [(429, {"Retry-After": "30"}), (503, date)]
+    assert parts.downloads.open(parts.server.url + "/x").headers["Content-Length"] == str(PIECE)
+    assert fetch(parts) == BODY[:PIECE]
+    assert [pause for pause in parts.pauses if pause > 5] == [30.0, 45.0]
+    assert [said for said in parts.progress.said if "asked again in" in said] == [
+        "The server is busy; it is asked again in 30 seconds",
+        "The server is busy; it is asked again in 45 seconds",
+    ]
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_server_that_wants_to_be_left_alone_for_long_is(parts: Parts, before: int) -> None:
+    """It is not asked again, whether the object or a part of it was asked for, and the user is told when to come."""
+    parts.server.objects["/x"] = Stored(BODY[:PIECE])
+    download = parts.downloads.open(parts.server.url + "/x") if before else None
+    parts.server.refusals["/x"] = [(429, {"Retry-After": "900"})] * 9
+    with pytest.raises(ServerRefused, match="429") as caught:
+        fetch(parts) if download is None else list(download.pieces())
+    assert caught.value.advice == "Try again in 900 seconds."
+    assert len(parts.server.seen) == before + 1 and parts.pauses == []
+
+
 def test_gives_up_on_a_broken_server(parts: Parts) -> None:
     """A server that goes on failing ends the download."""
     parts.server.objects["/x"] = Stored(BODY, cuts=[0] * 99)

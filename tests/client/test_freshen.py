@@ -14,6 +14,7 @@ from cachew.client.checkout import Checkout
 from cachew.client.clienterrors import BadUsage, ClientError, GitFailed
 from cachew.client.freshen import Freshener, WantedRefs, parse_wanted
 from cachew.client.gitcommand import Git
+from cachew.client.retries import Retries
 from tests.fakes.archives import commit, git
 from tests.fakes.client_parts import Watcher
 
@@ -40,7 +41,8 @@ class World:
         self._answer, self._fetched = answer, fetched
         self.authorization: str | None = "Bearer secret"
         self.checkout = cast(Checkout, SimpleNamespace(git=self, tree=Path("/tree"), branch=branch))
-        self.freshener = Freshener(http=cast(Any, self), progress=self.progress)
+        retries = Retries(pause=lambda _: None)
+        self.freshener = Freshener(http=cast(Any, self), progress=self.progress, retries=retries)
 
     def is_own(self, url: str) -> bool:
         """Say that all of it is ours."""
@@ -195,7 +197,7 @@ def test_a_default_branch_may_take_the_place_of_the_old_one(tmp_path: Path, old:
     environ = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
     checkout = Checkout(tree=tmp_path / "tree", git=Git(program="git", environ=environ))
     http = SimpleNamespace(authorization=None)
-    freshener = Freshener(http=cast(Any, http), progress=Watcher())
+    freshener = Freshener(http=cast(Any, http), progress=Watcher(), retries=Retries(pause=lambda _: None))
     freshener.follow_default(checkout, address, origin=ORIGIN, branch=new)
     assert checkout.branch == new
     assert git(checkout.tree, "rev-parse", "HEAD") == tip

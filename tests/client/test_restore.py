@@ -389,6 +389,19 @@ def test_stays_on_a_rewritten_branch_with_a_warning(world: World) -> None:
     assert "git reset --hard origin/trunk" in world.parts.progress.warned[0]
 
 
+def test_a_wish_waits_for_a_server_that_is_busy(world: World) -> None:
+    """For as long as it says, and no more than a few times."""
+    answer = {"refs": {"refs/heads/trunk": world.commit}, "missing_commits": [], "fetched": False}
+    world.parts.server.answers[f"{BASE}/ensure-refs"] = (200, answer)
+    world.parts.server.refusals[f"{BASE}/ensure-refs"] = [(503, {"Retry-After": "20"}), (429, {"Retry-After": "10"})]
+    world.restore(wanted=parse_wanted(["trunk="], []))
+    assert world.parts.pauses == [20.0, 10.0]
+    world.parts.server.refusals[f"{BASE}/ensure-refs"] = [(429, {"Retry-After": "10"})] * 9
+    with pytest.raises(ServerRefused, match="429"):
+        world.restore(wanted=parse_wanted(["trunk="], []), force=True)
+    assert world.parts.pauses == [20.0, 10.0, 10.0, 10.0]
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cachew.client.clienterrors import ClientError
+from cachew.client.clienterrors import ClientError, ServerRefused
 from cachew.client.gitdir import GitDirectory
 from cachew.client.seeding import Seeding, parts_of
 from cachew.plumbing.tarzst import FRAME_SIZE, Frame
@@ -219,6 +219,20 @@ def test_nothing_is_made_for_us(parts: Parts, repository: GitDirectory) -> None:
     with pytest.raises(ClientError, match="has none yet"):
         seeding(parts, repository).seed(parts.server.url + PATH)
     assert [one.method for one in parts.server.seen] == ["HEAD"]
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("5", [5.0]), ("61", []), ("", [])])
+def test_a_busy_server_is_waited_for_if_it_says_how_long(
+    parts: Parts, repository: GitDirectory, members: Members, asked: str, waited: list[float]
+) -> None:
+    """Not for very long, and otherwise git's own way goes on at once."""
+    parts.server.refusals[PATH] = [(503, {"Retry-After": asked} if asked else {})]
+    if waited:
+        assert seed(parts, repository, members)
+    else:
+        with pytest.raises(ServerRefused):
+            seed(parts, repository, members)
+    assert parts.pauses == waited and len(parts.server.requests("HEAD")) == 1 + len(waited)
 
 
 def test_a_change_on_the_server_is_noticed(parts: Parts, repository: GitDirectory, members: Members) -> None:

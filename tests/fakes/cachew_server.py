@@ -73,6 +73,7 @@ class CachewServer:
 
     :param objects: by path.
     :param answers: JSON answers of POSTs by path: ``(status, value)``; bytes are sent as they are.
+    :param refusals: by path, what the next requests are answered instead, of whatever method: ``(status, headers)``.
     :param required: the only ``Authorization`` that is let in; empty when none is needed.
     :param repositories: bare repositories for git, by the path before ``/info/refs`` or ``/git-upload-pack``.
     """
@@ -81,6 +82,7 @@ class CachewServer:
         self.url = url
         self.objects: dict[str, Stored] = {}
         self.answers: dict[str, tuple[int, Any]] = {}
+        self.refusals: dict[str, list[tuple[int, dict[str, str]]]] = {}
         self.repositories: dict[str, str] = {}
         self.seen: list[Seen] = []
         self.required = ""
@@ -226,7 +228,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(
         self, status: int, headers: dict[str, str] | None = None, body: bytes = b"", cut: int | None = None
     ) -> None:
-        self.send_response(status)
+        (self.send_response_only if "Date" in (headers or {}) else self.send_response)(status)
         sent = {"Content-Length": str(len(body)), **(headers or {})} if status != 204 else dict(headers or {})
         for name, value in sent.items():
             self.send_header(name, value)
@@ -260,6 +262,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.state.seen.append(Seen(self.command, self.path, dict(self.headers), body))
 
     def _refused(self) -> bool:
+        if refusals := self.state.refusals.get(self.path):
+            self._answer(*refusals.pop(0))
+            return True
         if not self.state.required or self.headers.get("Authorization") == self.state.required:
             return False
         said = self.headers.get("Authorization", "nothing")
