@@ -65,6 +65,18 @@ def with_environment(
     return reader.table(Settings, given, ()), taken
 
 
+def in_unicode(variable: str, value: str, path: Path, problems: list[Problem]) -> str:
+    """Return what a variable of the environment holds, which may be bytes that are no text.
+
+    :param path: the key that it is for.
+    :param problems: gets what is wrong.
+    """
+    text = value.encode("utf-8", "replace").decode()
+    if text != value:
+        problems.append(Problem(path, f"the environment variable {variable} is not written in UTF-8"))
+    return text
+
+
 class _Reader:
     def __init__(self, named: Mapping[str, str], problems: list[Problem], taken: list[Taken]) -> None:
         self._named = named
@@ -115,7 +127,7 @@ class _Reader:
         return next((kind for kind in kinds if _tag(kind) == said), kinds[0])
 
     def _value(self, variable: str, annotation: object, path: Path) -> Any:
-        text = self._named[variable].strip()
+        text = in_unicode(variable, self._named[variable].strip(), path, self._problems)
         self._taken.append(Taken(variable, path))
         if _is_composed(annotation) and text[:1] in ("[", "{"):
             try:

@@ -3,6 +3,7 @@
 Only the outermost layer calls this; nothing else of the config touches a disk. What is in the files is never shown.
 """
 
+import errno
 import netrc
 import os
 import stat
@@ -28,6 +29,8 @@ from cachew.config.settings import Settings
 SHORTEST_ADMIN_TOKEN = 16
 """Characters that make an admin token hard enough to guess."""
 
+_LARGEST = 16 * 2**20
+
 _Where = tuple[str | int, ...]
 _OPENING: tuple[_Where, ...] = (("manhole", "authorized-keys"), ("admin", "token-file"))
 """Files whose writers are let in."""
@@ -35,17 +38,40 @@ _Check = Callable[[bytes], str]
 """Says what is wrong with a file's content, nothing when it is as it should be."""
 
 
+class _NotTaken(Exception):
+    """A file is none that would do, whatever it holds; the message says why."""
+
+
 def file_problems(settings: Settings) -> Iterator[Problem]:
     """Yield what is wrong with each file that the settings name."""
     for where, file, check in _files(settings):
         try:
-            complaint = check(file.read_bytes()) or (_writers(file) if where in _OPENING else "")
+            complaint = check(_content(file)) or (_writers(file) if where in _OPENING else "")
+        except _NotTaken as reason:
+            complaint = str(reason)
         except OSError as error:
             complaint = f"can't be read: {error.strerror}"
         if complaint:
             yield Problem(where, f'"{file}" {complaint}')
     yield from _programs(settings)
     yield from _shared_directories(settings)
+
+
+def _content(file: Path) -> bytes:
+    """Return what is in a file, which is read again while the server runs: a pipe would be empty then.
+
+    :raise _NotTaken: when it is none that can be read to its end.
+    """
+    with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+        kind = os.fstat(opened.fileno()).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(kind):
+            raise _NotTaken("is no regular file")
+        content = opened.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise _NotTaken(f"is larger than {_LARGEST // 2**20} MiB")
+    return content
 
 
 def _files(settings: Settings) -> Iterator[tuple[_Where, Path, _Check]]:
@@ -169,7 +195,7 @@ def _shared_directories(settings: Settings) -> Iterator[Problem]:
     seen: dict[Path, int] = {}
     for index, tier in enumerate(settings.cache):
         if isinstance(tier, DiskTier):
-            path = (tier.path or settings.state / "cache").resolve()
+            path = Path(os.path.realpath(tier.path or settings.state / "cache"))
             for other, number in seen.items():
                 if path.is_relative_to(other) or other.is_relative_to(path):
                     yield Problem(("cache", index, "path"), f"is by way of a link in the directory of cache[{number}]")

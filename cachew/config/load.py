@@ -8,17 +8,18 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
 from cachew.config import tomltext
 from cachew.config.contradictions import Problem, contradictions
 from cachew.config.defaultupstreams import with_defaults
-from cachew.config.environmentkeys import Taken, with_environment
+from cachew.config.environmentkeys import Taken, in_unicode, with_environment
 from cachew.config.settings import Settings
+from cachew.config.types import proxy_complaint
 from cachew.config.unions import unannotated, union_members
 
+_LONGEST_LINE = 2000
 _VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
 _TYPE_NAMES = {
     "string_type": "must be a string",
@@ -32,6 +33,7 @@ _TYPE_NAMES = {
     "model_attributes_type": "must be a table",
     "path_type": "must be a string that names a file or directory",
     "string_too_short": "must not be empty",
+    "string_unicode": "must be written in UTF-8",
     "missing": "must be set",
 }
 Path = tuple[str | int, ...]
@@ -57,7 +59,7 @@ class ConfigErrors(Exception):
 
     def lines(self) -> list[str]:
         """Return one line of text per problem: where the key was set, the key, and what is allowed."""
-        return [f"{self._place(problem)}: {problem}" for problem in self.problems]
+        return [_in_one_line(f"{self._place(problem)}: {problem}") for problem in self.problems]
 
     def _place(self, problem: Problem) -> str:
         variables = (one.variable for one in self._taken if problem.path[: len(one.path)] == one.path)
@@ -65,6 +67,12 @@ class ConfigErrors(Exception):
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+
+def _in_one_line(text: str) -> str:
+    """Make a line of what may quote anything: no line breaks, nothing that a terminal obeys, and an end."""
+    shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    return shown if len(shown) <= _LONGEST_LINE else f"{shown[: _LONGEST_LINE // 2]} … {shown[-_LONGEST_LINE // 4 :]}"
 
 
 def load(
@@ -123,7 +131,7 @@ def _expand(value: Any, path: Path, environ: Mapping[str, str], problems: list[P
             problems.append(Problem(path, f"the environment variable {match[1]} is empty, and so would a secret be"))
         if match[1] not in environ:
             problems.append(Problem(path, f"the environment variable {match[1]} is not set (write $$ for a single $)"))
-        return environ.get(match[1], "unset")
+        return in_unicode(match[1], environ.get(match[1], "unset"), path, problems)
 
     return _VARIABLE.sub(replacement, value)
 
@@ -233,12 +241,13 @@ def with_proxy_of(environ: Mapping[str, str], given: object, problems: list[Prob
     named = next((name for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY") if environ.get(name)), None)
     if named is None:
         return given
-    url = environ[named] if "://" in environ[named] else f"http://{environ[named]}"
-    if "@" in urlsplit(url).netloc:
-        reason = f"the environment variable {named} holds a password; write url and credentials-file in its place"
-        problems.append(Problem(("proxy", "url"), reason))
+    url = environ[named].strip()
+    url = url if "://" in url else f"http://{url}"
+    if reason := proxy_complaint(url):
+        problems.append(Problem(("proxy", "url"), f"the environment variable {named} {reason}"))
         return given
     direct = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    direct = in_unicode("no_proxy", direct, ("proxy", "no-proxy"), problems)
     found: dict[str, Any] = {"url": url}
     if entries := [entry.strip() for entry in direct.split(",") if entry.strip()]:
         found["no-proxy"] = entries

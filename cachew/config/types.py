@@ -34,7 +34,9 @@ _NO_CREDENTIALS = frozenset({
     "x-forwarded-proto", "x-real-ip",
 })  # fmt: skip
 """Headers that have another meaning on the way to an upstream."""
-_NO_HOST = re.compile(r"[\s%]")
+_NO_HOST = re.compile(r"[^A-Za-z0-9._:~-]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NO_URL = re.compile(r"[^!-~]")
 
 
 def _text_of(kind: str, example: str, value: object) -> str:
@@ -77,6 +79,8 @@ def _whole(value: object) -> object:
 def _path(value: object) -> object:
     if value == "":
         raise ValueError("must not be empty")
+    if isinstance(value, str) and _CONTROL.search(value):
+        raise ValueError("must not hold control characters")
     return value
 
 
@@ -148,9 +152,22 @@ def _http_url(value: str) -> str:
     parts = _split(value)
     if parts is None or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
         raise ValueError('must be an http or https URL such as "https://git.example/"')
+    if _NO_URL.search(value):
+        raise ValueError("must consist of ASCII characters without blanks, others percent-encoded")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not hold a user name or password; use [[credentials]]")
     return parts.geturl()
+
+
+def proxy_complaint(url: str) -> str:
+    """Say what is wrong with a proxy's URL, without what may be a password in it; nothing when it will do."""
+    if "@" in url:
+        return "holds a password; write url and credentials-file in its place"
+    try:
+        _http_url(url)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _proxy_url(value: str) -> str:

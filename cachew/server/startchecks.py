@@ -22,7 +22,7 @@ def start_problems(settings: Settings, search_path: str) -> Iterator[Problem]:
         try:
             if (certificates := certificates_of(description)) is not None:
                 certificates.load()
-        except CertificateError as error:
+        except (CertificateError, ValueError) as error:
             yield Problem(("listen", index), str(error))
     yield from _directory(("state",), settings.state)
     try:

@@ -1,5 +1,6 @@
 """The files that the settings name: missing, empty and wrong ones are told with their keys."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,29 @@ def test_missing_empty_and_unreadable_files(config: str, key: str, tmp_path: Pat
         (found,) = complaints(config, file)
         assert found.startswith(f'{key}: "FILE" ')
     assert complaints(config, tmp_path)[0].endswith("can't be read: Is a directory")
+
+
+@pytest.mark.parametrize(("config", "key"), EVERY)
+def test_what_is_no_file_of_ones_own(config: str, key: str, tmp_path: Path) -> None:
+    """A pipe that nobody writes to, and a device without end, keep no start waiting; neither does a link to itself."""
+    os.mkfifo(tmp_path / "pipe")
+    assert complaints(config, tmp_path / "pipe") == [f'{key}: "FILE" is no regular file']
+    assert complaints(config, Path("/dev/zero")) == [f'{key}: "FILE" is no regular file']
+    (tmp_path / "link").symlink_to("link")
+    assert complaints(config, tmp_path / "link") == [f'{key}: "FILE" can\'t be read: Too many levels of symbolic links']
+
+
+def test_a_file_that_is_far_too_large(tmp_path: Path) -> None:
+    """It is not read to its end."""
+    with (tmp_path / "file").open("wb") as file:
+        file.truncate(2**40)
+    assert complaints(ADMIN, tmp_path / "file") == ['admin.token-file: "FILE" is larger than 16 MiB']
+
+
+def test_a_directory_whose_link_leads_to_itself(tmp_path: Path) -> None:
+    """It is nobody else's; what it is not is told by whoever would write there."""
+    (tmp_path / "link").symlink_to("link")
+    assert complaints("state = '{}'", tmp_path / "link") == []
 
 
 @pytest.mark.parametrize(

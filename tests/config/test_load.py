@@ -210,6 +210,49 @@ def test_lines_name_the_file() -> None:
     ]
 
 
+def test_what_is_quoted_breaks_no_line() -> None:
+    """Whatever stands in a config, its problem is one line that a terminal only shows, and not a long one."""
+    with pytest.raises(ConfigErrors) as caught:
+        load(f'hsts = "\\u001b[2J\\n\\u2028x"\nstall-report = "{"a" * 10**5}"', environ={})
+    first, second = caught.value.lines()
+    assert r'"\x1b[2J\n\u2028x" is not a duration' in first
+    assert len(second) < 2000 and second.endswith('"15m", "2h" or "1h30m"')
+
+
+@pytest.mark.parametrize(
+    ("environ", "text", "told"),
+    [
+        ({"V": "\udcff"}, 'state = "${V}"', "config: state: the environment variable V is not written in UTF-8"),
+        (
+            {"CACHEW_HSTS": "\udcff"},
+            "",
+            "CACHEW_HSTS: hsts: the environment variable CACHEW_HSTS is not written in UTF-8",
+        ),
+        (
+            {"https_proxy": "http://p:1", "no_proxy": "\udcff"},
+            "",
+            "config: proxy.no-proxy: the environment variable no_proxy is not written in UTF-8",
+        ),
+    ],
+)
+def test_an_environment_of_other_bytes(environ: dict[str, str], text: str, told: str) -> None:
+    """A variable that holds no UTF-8 is named, with the key that it is for."""
+    with pytest.raises(ConfigErrors) as caught:
+        load(text, environ=environ)
+    assert caught.value.lines() == [told]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[p", "http://me:hush@[p", "socks5://p:1", "http://p:99999", "http://\udcff:1", "http://p\x01:1"]
+)
+def test_a_proxy_of_the_environment_that_would_not_do(url: str) -> None:
+    """The variable is named that would be the proxy's URL, and no password is shown."""
+    with pytest.raises(ConfigErrors) as caught:
+        load("", environ={"all_proxy": url})
+    (line,) = caught.value.lines()
+    assert line.startswith("config: proxy.url: the environment variable all_proxy ") and "hush" not in line
+
+
 def test_endpoints_are_checked() -> None:
     """An endpoint description that its parser refuses is a problem of its key."""
 

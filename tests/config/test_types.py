@@ -71,7 +71,12 @@ def test_what_is_taken(kind: Any, value: object, found: object) -> None:
         *((types.Rooted, value) for value in ("", "metrics")),
         *((types.Address, value) for value in ("", "a", 1, "10.0.0.0/8")),
         *((types.Network, value) for value in ("", "10.0.0.1/8", 1, "a")),
-        (types.FilePath, ""),
+        *(
+            (types.BaseUrl, value)
+            for value in ("https://\u00e9/", "https://a/\u00e9", "https://a/b c", "https://a/\x7f")
+        ),
+        *((types.HttpUrl, value) for value in ("https://a^b/", 'https://a"b/', "https://a\\b/")),
+        *((types.FilePath, value) for value in ("", "a\0b", "/a\n")),
     ],
 )
 def test_what_is_refused(kind: Any, value: object) -> None:

@@ -51,6 +51,12 @@ def test_a_certificate_that_cannot_be_read(tmp_path: Path) -> None:
     assert "listen.2" in [where for where, _ in found] and "listen.0" not in [where for where, _ in found]
 
 
+def test_a_listener_that_names_no_certificate(tmp_path: Path) -> None:
+    """That is told as what it is."""
+    found = told(Settings(state=tmp_path / "state", listen=("tls:8443", "tls:x:certificate=/a")))
+    assert found == [("listen.0", "tls: needs certificate=FILE"), ("listen.1", "tls: is followed by a port")]
+
+
 def test_a_state_of_the_future(tmp_path: Path) -> None:
     """A state directory that a newer server has written is left alone, and why is told."""
     (tmp_path / "format").write_text(StateFormat(FORMAT + 1, "99.0").text())
