@@ -6,6 +6,7 @@ By id wherever the upstream allows it, because then git asks for no listing: cac
 import re
 from collections import deque
 from collections.abc import Collection, Mapping
+from random import random
 
 from twisted.logger import Logger
 
@@ -17,8 +18,9 @@ from cachew.mirrors.packanswer import question
 from cachew.mirrors.refs import Change, RefState, Tip, change
 from cachew.mirrors.repository import Repository
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut, UpstreamError, UpstreamTimeout
+from cachew.plumbing.errors import ProcessFailed, ProcessTimedOut, UpstreamBusy, UpstreamError, UpstreamTimeout
 from cachew.upstream.authenticatedposts import AuthenticatedPosts
+from cachew.upstream.backoff import Backoff
 from cachew.upstream.remotes import Remote
 
 _MOST_TRIES = 64
@@ -44,6 +46,7 @@ class Transfer:
         self._remote = remote
         self._posts = posts
         self._clock = clock
+        self._backoff = Backoff(clock=clock, random=random)
 
     @property
     def _comes_in_pieces(self) -> bool:
@@ -70,6 +73,7 @@ class Transfer:
         missing = sorted(oids) if len(oids) <= MANY_REFS else list(oids)
         if not missing:
             return {}
+        self._backoff.check(self._remote.url, self._remote.url)
         if haves and await self._pulled(repository, missing, haves, near):
             return {}
         url, extra = await self._remote.fetch_url(), await self._remote.git_environment()
@@ -92,6 +96,7 @@ class Transfer:
         Whatever is not as it mostly is, is left to git.
 
         :raise UpstreamTimeout: when the upstream hangs.
+        :raise UpstreamBusy: when it wants to be left alone, which it is then for as long as it says.
         """
         if shallow_of(repository.directory):
             return False
@@ -102,9 +107,13 @@ class Transfer:
             answer = await self._posts.fetch(self._remote, asked)
         except UpstreamTimeout:
             raise
+        except UpstreamBusy as busy:
+            self._backoff.busy(self._remote.url, status=busy.status, retry_after=busy.retry_after)
+            raise
         except UpstreamError as error:
             self.log.debug("{upstream}: {error}", upstream=self._remote.url, error=str(error))
             return False
+        self._backoff.well(self._remote.url)
         if answer is None or not await repository.intake.take_answer(answer):
             return False
         if repository.objects.missing(oids):
@@ -239,6 +248,7 @@ class Transfer:
 
         :raise CachewError: when that fails as a whole.
         """
+        self._backoff.check(self._remote.url, self._remote.url)
         url, extra = await self._remote.fetch_url(), await self._remote.git_environment()
         try:
             await self._fetch_in_parts(repository, url, oids, extra)

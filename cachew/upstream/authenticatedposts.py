@@ -2,10 +2,11 @@
 
 from http import HTTPStatus
 
+from cachew.plumbing.errors import UpstreamBusy
 from cachew.plumbing.streams import BytesSource, Source, owned
 from cachew.upstream.client import UpstreamClient, UpstreamResponse
 from cachew.upstream.credentials import Credentials
-from cachew.upstream.headers import RawHeaders, media_type
+from cachew.upstream.headers import RawHeaders, media_type, retry_after
 from cachew.upstream.remotes import ABOUT_CREDENTIALS, Remote
 
 _RESULT = "application/x-git-upload-pack-result"
@@ -54,6 +55,7 @@ class AuthenticatedPosts:
         :param remote: where to.
         :param question: the request's body.
         :return: None where it is not certain that it is asked for where git would ask, and answered as git would be.
+        :raise UpstreamBusy: when it wants to be left alone.
         :raise UpstreamError: when there is no answer.
         """
         known = remote.capabilities
@@ -63,7 +65,11 @@ class AuthenticatedPosts:
         if {remote.address.removesuffix(".git"), (known.base_url or remote.url).removesuffix(".git")} != {here}:
             return None
         response, _ = await self.post(remote, "git-upload-pack", _FETCH, question)
-        if response.status != HTTPStatus.OK or media_type(response.headers) != _RESULT:
+        status, asked = response.status, retry_after(response.headers)
+        if status == HTTPStatus.TOO_MANY_REQUESTS or (status != HTTPStatus.OK and asked is not None):
+            response.source.close()
+            raise UpstreamBusy(remote.url, f"answered {status}", status=status, retry_after=asked)
+        if status != HTTPStatus.OK or media_type(response.headers) != _RESULT:
             response.source.close()
             return None
         return response.source

@@ -10,7 +10,7 @@ import pytest_twisted
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.repository import Repository
 from cachew.mirrors.transfer import Transfer
-from cachew.plumbing.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from cachew.plumbing.errors import UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.pktline import FLUSH, Packet, encode_all
 from cachew.plumbing.streams import PushSource, Source
 from cachew.upstream.listing import Capabilities
@@ -23,7 +23,7 @@ class Remote:
 
     :param path: where git fetches from.
     :param answer: what it answers.
-    :param failure: how that ends, None when it ends well.
+    :param failure: how that ends, None when it ends well; where the upstream is busy it never begins.
     """
 
     url = "http://git.example/org/repo"
@@ -31,6 +31,7 @@ class Remote:
 
     def __init__(self, path: Path, answer: bytes, failure: UpstreamError | None = None) -> None:
         self._path, self._answer, self._failure = path, answer, failure
+        self.asked = 0
 
     async def fetch_url(self) -> str:
         return f"file://{self._path}"
@@ -39,6 +40,9 @@ class Remote:
         return {"GIT_ALLOW_PROTOCOL": "file"}
 
     async def fetch(self, remote: object, question: bytes) -> Source | None:
+        self.asked += 1
+        if isinstance(self._failure, UpstreamBusy):
+            raise self._failure
         source = PushSource()
         source.data(self._answer)
         if self._failure is None:
@@ -61,16 +65,16 @@ class Pushed:
         self.upstream.git("bundle", "create", "-q", "--version=2", str(bundle), f"{self.old}..main")
         pack = bundle.read_bytes().partition(b"\n\n")[2]
         self.answer: list[Packet] = [b"packfile\n", b"\x01" + pack, FLUSH]
-        self._processes = runner.processes
+        self.processes = runner.processes
 
     async def brought(self, answer: bytes, failure: UpstreamError | None = None) -> int:
         """Have what was pushed brought, and return how many processes that took."""
-        started = self._processes.started
+        started = self.processes.started
         upstream = cast(Any, Remote(self.upstream.path, answer, failure))
         transfer = Transfer(remote=upstream, posts=upstream, clock=FakeClock())
         assert await transfer.bring(self.repository, [self.new], haves=[self.old]) == {}
         assert self.repository.objects.missing([self.new]) == []
-        return self._processes.started - started
+        return self.processes.started - started
 
 
 @pytest.fixture
@@ -111,3 +115,21 @@ async def test_an_upstream_that_hangs(pushed: Pushed) -> None:
     """It isn't asked once more."""
     with pytest.raises(UpstreamTimeout):
         await pushed.brought(encode_all(pushed.answer[:2]), UpstreamTimeout("http://git.example/", "sent nothing"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upstream_that_wants_to_be_left_alone(pushed: Pushed) -> None:
+    """For as long as it says nothing is fetched from it, by this way or by git."""
+    busy, clock = UpstreamBusy("http://git.example/", "answered 503", status=503, retry_after=90), FakeClock()
+    remote, started = cast(Any, Remote(pushed.upstream.path, b"", busy)), pushed.processes.started
+    transfer = Transfer(remote=remote, posts=remote, clock=clock)
+    for _ in range(2):
+        with pytest.raises(UpstreamBusy):
+            await transfer.bring(pushed.repository, [pushed.new], haves=[pushed.old])
+        clock.advance(40)
+    with pytest.raises(UpstreamBusy, match="10 more seconds"):
+        await transfer.fetch_ids(pushed.repository, [pushed.new])
+    assert (remote.asked, pushed.processes.started) == (1, started)
+    clock.advance(10)
+    await transfer.fetch_ids(pushed.repository, [pushed.new])
+    assert pushed.repository.objects.missing([pushed.new]) == []

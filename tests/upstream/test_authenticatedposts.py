@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from twisted.internet.defer import Deferred
 
+from cachew.plumbing.errors import UpstreamBusy
 from cachew.upstream.authenticatedposts import AuthenticatedPosts
 from cachew.upstream.client import UpstreamResponse
 from cachew.upstream.listing import Capabilities
@@ -23,6 +24,7 @@ class PostedTo:
 
     statuses: dict[str | None, int] = field(default_factory=dict)
     media_type: str = PACK
+    retry_after: str = ""
     shown: list[str | None] = field(default_factory=list)
     bodies: list[ClosableBytes] = field(default_factory=list)
 
@@ -33,7 +35,7 @@ class PostedTo:
         assert (method, written, length) == (b"POST", ".git", len(b"question"))
         self.shown.append(credential)
         self.bodies.append(ClosableBytes(b"answer"))
-        said = [(b"Content-Type", self.media_type.encode())]
+        said = [(b"Content-Type", self.media_type.encode()), (b"Retry-After", self.retry_after.encode())]
         return UpstreamResponse(self.statuses.get(credential, 200), said, self.bodies[-1], 6, url)
 
 
@@ -94,3 +96,12 @@ def test_what_is_no_pack_is_left_to_git(status: int, media_type: str) -> None:
     """Such an answer is closed."""
     client = PostedTo({OWN: status}, media_type)
     assert fetched(client, SPEAKS_V2) is None and client.bodies[0].closed
+
+
+@pytest.mark.parametrize(("status", "said", "asked"), [(429, "", None), (503, "90", 90.0), (403, "7", 7.0)])
+def test_an_upstream_that_wants_to_be_left_alone(status: int, said: str, asked: float | None) -> None:
+    """It is not left to git to ask once more."""
+    client = PostedTo({OWN: status}, retry_after=said)
+    with pytest.raises(UpstreamBusy) as caught:
+        fetched(client, SPEAKS_V2)
+    assert (caught.value.status, caught.value.retry_after) == (status, asked) and client.bodies[0].closed
